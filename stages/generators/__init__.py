@@ -1,0 +1,75 @@
+"""Three ways to sample, one protocol.
+
+`complete` writes a text; `choose` gives one log-probability per option. One row is one coroutine that awaits as
+many calls as its stage needs; the generator bounds how many are in flight and batches as it likes.
+
+| name         | what answers                                         | when                                        |
+|--------------|------------------------------------------------------|---------------------------------------------|
+| vllm         | vLLM's async engine in this process                  | wherever vLLM is installed; the default     |
+| server       | OpenAI-compatible endpoints, several at once         | a cluster: N `vllm serve` replicas          |
+| transformers | `model.generate`, batched                            | no vLLM, or a few hundred short texts       |
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.models import Model
+
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+
+GENERATORS = {
+    "vllm": "stages.generators.vllm",
+    "server": "stages.generators.server",
+    "transformers": "stages.generators.transformers",
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw a text; all of it bears meaning and is part of a call's key."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back. `finish_reason` is "stop" or "length"; token counts are what the engine reports."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Generator(Protocol):
+    """What every module of GENERATORS offers as `open_generator(model, options) -> Generator`."""
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+        """Write the next assistant turn. The same seed draws the same text, as far as the engine's numerics allow."""
+        ...
+
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+        """Natural-log probability of each option as the assistant's first token, normalised over the options.
+
+        Raises:
+            UserError: an option is not one token of this model's vocabulary, or two options share a first token.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back memory and processes."""
+        ...
+
+
+async def open_generator(name: str, model: Model, options: Mapping[str, Any]) -> Generator:
+    """Load `model` behind the generator called `name`; `options` are that module's `Options` fields."""
+    if name not in GENERATORS:
+        raise UserError(f"no generator is called {name!r}.{did_you_mean(name, list(GENERATORS))}", where="generator.name",
+                        mend=f"choose one of {', '.join(GENERATORS)}")
+    return await importlib.import_module(GENERATORS[name]).open_generator(model, options)

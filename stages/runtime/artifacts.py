@@ -1,0 +1,173 @@
+"""Artifacts: one folder per step and identity, `runs/artifacts/<step>-<fingerprint>/`.
+
+The manifest is written last and atomically: it exists = the step is done. It keeps what the fingerprint was made
+of, so a miss can say which field changed.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stages.runtime.errors import UserError
+from stages.runtime.models import Model, find_model
+from stages.runtime.rows import Dropped, read_rows, write_rows
+
+R = TypeVar("R")
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys that refuses what it does not know, where `default=str` would silently fork identities.
+
+    Raises:
+        TypeError: the value is not plain data.
+    """
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(payload: Mapping[str, Any]) -> str:
+    """First 8 hex digits of the SHA-256 of the canonical payload."""
+    return hashlib.sha256(canonical(payload).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small result that is printed at the end of a run and kept in the manifest."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage hands back: rows, or a model saved under `context.directory / "model"`, or files beside them.
+
+    Args:
+        rows: the rows made, in input order, all of `row_type`.
+        dropped: rows that did not make it. Each has a reason; they are kept and counted.
+        metrics: plain numbers and nested dicts of them.
+        tables: what to show at the end of a run.
+    """
+
+    rows: list[Any] | None = None
+    row_type: type | None = None
+    dropped: list[Dropped] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished step's folder."""
+
+    step: str
+    directory: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.directory / "manifest.json").read_text(encoding="utf-8"))
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest["fingerprint"]
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return self.manifest["metrics"]
+
+    def rows(self, *wanted: type[R]) -> list[R]:
+        """The rows, checked to be of one of the `wanted` types (any, if none is given)."""
+        path = self.directory / "rows.parquet"
+        if not path.exists():
+            raise UserError("holds no rows", where=f"step {self.step!r}", mend="wire the `inputs` to a step that makes rows")
+        return read_rows(path, *wanted)
+
+    def dropped(self) -> list[Dropped]:
+        path = self.directory / "dropped.parquet"
+        return read_rows(path, Dropped) if path.exists() else []
+
+    def model(self) -> Model:
+        """The model this step made or, for the `model` stage, points at."""
+        reference = self.manifest["metrics"].get("model_path")
+        path = reference or self.directory / "model"
+        if not reference and not Path(path).is_dir():
+            raise UserError("holds no model", where=f"step {self.step!r}", mend="wire `inputs.model` to a step that makes one")
+        return find_model(str(path), self.manifest["metrics"].get("revision"))
+
+
+def folder_of(root: Path, step: str, print_: str) -> Path:
+    return root / f"{step}-{print_}"
+
+
+def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
+    """The finished artifact of this identity, if there is one."""
+    folder = folder_of(root, step, print_)
+    return Artifact(step, folder) if (folder / "manifest.json").exists() else None
+
+
+def latest_artifact(root: Path, step: str) -> Artifact | None:
+    """The most recent finished artifact of a step, whatever its identity: what a miss is explained against."""
+    manifests = [m for m in root.glob(f"{step}-????????/manifest.json")]
+    return Artifact(step, max(manifests, key=lambda m: m.stat().st_mtime).parent) if manifests else None
+
+
+def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result: Result, facts: Mapping[str, Any]) -> Artifact:
+    """Write rows, dropped rows and, last of all, the manifest.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    try:
+        if result.rows is not None and result.row_type is not None:
+            write_rows(folder / "rows.parquet", result.rows, result.row_type)
+        if result.dropped:
+            write_rows(folder / "dropped.parquet", result.dropped, Dropped)
+        manifest = {
+            "step": step,
+            "fingerprint": fingerprint(payload),
+            "payload": payload,
+            "rows": None if result.rows is None else len(result.rows),
+            "dropped": dict(Counter(d.reason for d in result.dropped)),
+            "metrics": result.metrics,
+            "tables": [vars(table) for table in result.tables],
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **facts,
+        }
+        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+    except OSError as error:
+        raise UserError(f"the artifact cannot be written: {error.strerror}", where=str(folder),
+                        mend="free some disk space or mend the permissions, then run again; finished steps and calls are kept") from None
+    return Artifact(step, folder)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there, also after a power cut."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+
+
+def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """Name the fields that differ, as dotted paths: `constitution.no-crime.text`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines = []
+        for key in sorted({*old, *new}):
+            inner = f"{path}.{key}" if path else str(key)
+            if key not in old:
+                lines.append(f"{inner} is new")
+            elif key not in new:
+                lines.append(f"{inner} is gone")
+            else:
+                lines += explain_difference(old[key], new[key], inner)
+        return lines
+    return [] if old == new else [f"{path} changed"]

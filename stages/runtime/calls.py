@@ -1,0 +1,77 @@
+"""A generator with a memory: answered calls come from the store, the engine is loaded at the first new one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stages.generators import Completion, Generator, Message, Sampling, open_generator
+from stages.runtime.models import Model
+from stages.runtime.store import CallStore, call_key
+
+
+class Unanswered(Exception):
+    """In a forecast: this call is not in the store, so its row cannot go on."""
+
+
+@dataclass
+class Tally:
+    """What a step asked for: calls answered by the store, calls sent to an engine, tokens the engine wrote."""
+
+    stored: int = 0
+    sent: int = 0
+    tokens: int = 0
+
+
+class Engines:
+    """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in the store."""
+
+    def __init__(self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator):
+        self.name, self.options, self.keep, self._open = name, options, keep, opener
+        self._loaded: dict[str, Generator] = {}
+        self._loading = asyncio.Lock()
+
+    async def get(self, model: Model) -> Generator:
+        async with self._loading:
+            if model.content not in self._loaded:
+                while len(self._loaded) >= self.keep:
+                    await self._loaded.pop(next(iter(self._loaded))).close()
+                self._loaded[model.content] = await self._open(self.name, model, self.options)
+            return self._loaded[model.content]
+
+    async def release(self) -> None:
+        """Close all engines: training needs the memory."""
+        while self._loaded:
+            await self._loaded.popitem()[1].close()
+
+
+class RememberedGenerator:
+    """The two verbs of a Generator, answered from the store where possible.
+
+    With `forecast` nothing is ever sent: a call that is not stored raises Unanswered.
+    """
+
+    def __init__(self, store: CallStore, engines: Engines, model: Model, tally: Tally, forecast: bool = False):
+        self.store, self.engines, self.model, self.tally, self.forecast = store, engines, model, tally, forecast
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+        key = call_key(verb="complete", model=self.model.content, messages=list(messages), sampling=asdict(sampling), seed=seed)
+        answer = await self._answer(key, lambda engine: engine.complete(messages, sampling, seed), asdict)
+        return Completion(**answer)
+
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+        key = call_key(verb="choose", model=self.model.content, messages=list(messages), options=list(options))
+        return await self._answer(key, lambda engine: engine.choose(messages, options), list)
+
+    async def _answer(self, key: str, ask: Callable[[Generator], Awaitable[Any]], plain: Callable[[Any], Any]) -> Any:
+        known = self.store.get(key)
+        if known is not None:
+            self.tally.stored += 1
+            return known
+        if self.forecast:
+            raise Unanswered
+        answer = plain(await ask(await self.engines.get(self.model)))
+        self.store.put(key, answer)
+        self.tally.sent += 1
+        self.tally.tokens += answer.get("completion_tokens", 0) if isinstance(answer, dict) else 0
+        return answer

@@ -1,0 +1,31 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(Exception):
+    """A mistake in what the user gave us, told as: what is wrong, where, and how to mend it.
+
+    run.py prints the message without a traceback and exits with code 2. Everything else that escapes is a bug
+    of ours and keeps its traceback.
+
+    Args:
+        what: the fault in one sentence.
+        where: a file with a line (`constitutions/hhh.yaml:12`), a step (`step 'sft'`) or a row id.
+        mend: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", mend: str = ""):
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f"\n  To mend it: {self.mend}" if self.mend else ""
+        return f"{place}{self.what}{advice}"
+
+
+def did_you_mean(given: str, known: list[str]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest of `known`, or an empty string."""
+    import difflib
+
+    nearest = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,0 +1,68 @@
+"""A model on disk or on the Hub, known by its content and never by its path."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from stages.runtime.errors import UserError
+
+# What decides the text a model writes. Optimiser states, logs and cards do not.
+MEANINGFUL_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "*.jinja",
+                    "vocab*", "merges.txt", "special_tokens_map.json", "adapter_config.json")
+PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+@dataclass(frozen=True)
+class Model:
+    """`path` is a local folder or a Hub id, `revision` a Hub commit, `content` what the weights are (16 hex digits)."""
+
+    path: str
+    content: str
+    revision: str | None = None
+
+
+def find_model(path: str, revision: str | None = None) -> Model:
+    """Check that `path` can be loaded safely and work out its content id.
+
+    A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its content id is
+    its name and revision, so pin a revision where the answer must not change under you.
+
+    Raises:
+        UserError: nothing is there, no config.json, or the weights are pickles only.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1
+    if looks_local:
+        raise UserError("no such model folder", where=path,
+                        mend="give the path of a folder with config.json and *.safetensors, or a Hub id such as Qwen/Qwen3-0.6B")
+    digest = hashlib.sha256(f"{path}@{revision or 'main'}".encode()).hexdigest()[:16]
+    return Model(path, digest, revision)
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times: lets a process hash an unchanged folder only once."""
+    found = {file for pattern in MEANINGFUL_FILES for file in folder.glob(pattern)}
+    return tuple(sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in found))
+
+
+@lru_cache(maxsize=64)
+def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    names = [name for name, _, _ in stamp]
+    if "config.json" not in names and "adapter_config.json" not in names:
+        raise UserError("the folder holds no config.json", where=str(folder), mend="point at a saved transformers model")
+    if not any(name.endswith(".safetensors") for name in names):
+        pickles = sorted(f.name for pattern in PICKLED_WEIGHTS for f in folder.glob(pattern))
+        if pickles:
+            raise UserError(f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
+                            where=str(folder), mend="convert them: load the model where you trust it and call "
+                            "save_pretrained(path), which writes safetensors")
+        raise UserError("the folder holds no *.safetensors", where=str(folder), mend="point at a saved transformers model")
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + b"\0")
+        with (folder / name).open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

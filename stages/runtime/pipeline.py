@@ -1,0 +1,207 @@
+"""The runner: a mapping of named steps becomes a plan, and the plan becomes artifacts.
+
+A step names its stage, its inputs (other steps) and whatever differs from the stage's defaults:
+
+    critiqued: {stage: revise, inputs: {responses: sampled, model: base}, rounds: 4}
+
+Its identity is the stage, the stage's VERSION, the options that bear meaning, what the stage's own `identity`
+adds (principle texts, template hashes, file contents) and the fingerprints of its inputs.
+"""
+
+import asyncio
+import importlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+
+from stages.runtime.artifacts import (
+    Artifact,
+    explain_difference,
+    find_artifact,
+    fingerprint,
+    finish_artifact,
+    folder_of,
+    latest_artifact,
+)
+from stages.runtime.calls import Engines
+from stages.runtime.context import Context, Forecast, ForecastDone
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.provenance import versions
+from stages.runtime.settings import identity_of, parse_config
+from stages.runtime.store import CallStore
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a pipeline, checked."""
+
+    name: str
+    stage: str
+    module: ModuleType
+    config: Any
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What will happen to a step. `artifact` is there when it can be reused; `forecast` when its calls are known."""
+
+    step: Step
+    payload: dict[str, Any]
+    artifact: Artifact | None
+    why: str
+    forecast: Forecast | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.payload)
+
+
+def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[str, str]) -> list[Step]:
+    """Check a pipeline and put its steps in an order in which inputs come first.
+
+    A step set to null is left out, so a variant can remove what it inherits.
+
+    Raises:
+        UserError: unknown stage, missing or unknown input, a cycle, an unknown or ill-typed option.
+    """
+    wanted = {name: dict(step) for name, step in steps.items() if step is not None}
+    if not wanted:
+        raise UserError("the pipeline has no steps", where="pipeline.steps", mend="choose one with pipeline=cai")
+    read = {name: _read_step(name, step, list(wanted), stages) for name, step in wanted.items()}
+    try:
+        order = list(TopologicalSorter({name: step.inputs.values() for name, step in read.items()}).static_order())
+    except CycleError as error:
+        raise UserError(f"the steps wait for each other: {' -> '.join(reversed(error.args[1]))}", where="pipeline.steps",
+                        mend="let one of them take another input") from None
+    return [read[name] for name in order]
+
+
+def _read_step(name: str, step: dict[str, Any], names: list[str], stages: Mapping[str, str]) -> Step:
+    where = f"step {name!r}"
+    stage = step.pop("stage", None)
+    if stage not in stages:
+        raise UserError(f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}", where=where,
+                        mend=f"set `stage` to one of {', '.join(stages)}")
+    module = importlib.import_module(stages[stage])
+    inputs = dict(step.pop("inputs", None) or {})
+    takes = (*module.NEEDS, *module.ALSO_TAKES)
+    for needed in module.NEEDS:
+        if needed not in inputs:
+            raise UserError(f"the stage {stage!r} needs the input {needed!r}", where=where,
+                            mend=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(names)}")
+    for given, source in inputs.items():
+        if "*" not in takes and given not in takes:
+            raise UserError(f"the stage {stage!r} takes no input {given!r}.{did_you_mean(given, list(takes))}", where=where,
+                            mend=f"it takes {', '.join(takes) or 'none'}")
+        if source not in names:
+            raise UserError(f"the input {given!r} names a step {source!r} that does not exist.{did_you_mean(str(source), names)}",
+                            where=where, mend=f"name one of {', '.join(names)}")
+    return Step(name, stage, module, parse_config(module.Config, step, where), inputs)
+
+
+@dataclass
+class Runner:
+    """Plans and runs steps.
+
+    Args:
+        root: the artifacts' folder.
+        seed: the run's seed, part of every step's identity.
+        store, engines: where calls are remembered and answered.
+    """
+
+    root: Path
+    seed: int
+    store: CallStore
+    engines: Engines
+    console: Console
+    loop: asyncio.Runner
+
+    def plan(self, steps: list[Step], forecast: bool = True) -> list[Planned]:
+        """Which steps are reused, which run, why, and what they would send. Nothing is computed or sent."""
+        planned: dict[str, Planned] = {}
+        for step in steps:
+            inputs = {given: planned[source] for given, source in step.inputs.items()}
+            payload = self._payload(step, inputs)
+            artifact = find_artifact(self.root, step.name, fingerprint(payload))
+            ready = all(p.artifact for p in inputs.values())
+            calls = self._forecast(step, inputs, payload) if forecast and not artifact and ready and step.module.CALLS else None
+            if not getattr(step.module, "REUSE", True):  # a mere pointer: made anew each time, before anything else is planned
+                artifact = self._run_step(Planned(step, payload, None, ""), {given: p.artifact for given, p in inputs.items()})
+                planned[step.name] = Planned(step, payload, artifact, "")
+                continue
+            planned[step.name] = Planned(step, payload, artifact, "" if artifact else self._why(step, payload), calls)
+        return list(planned.values())
+
+    def _payload(self, step: Step, inputs: Mapping[str, Planned]) -> dict[str, Any]:
+        more = step.module.identity(step.config) if hasattr(step.module, "identity") else {}
+        return {
+            "stage": step.stage,
+            "version": step.module.VERSION,
+            "seed": self.seed,
+            "options": identity_of(step.config) | more,
+            "inputs": {given: p.fingerprint for given, p in inputs.items()},
+        }
+
+    def _why(self, step: Step, payload: dict[str, Any]) -> str:
+        before = latest_artifact(self.root, step.name)
+        if before is None:
+            return "never run"
+        changes = [line.removeprefix("options.") for line in explain_difference(before.manifest["payload"], payload)]
+        return "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
+
+    def _forecast(self, step: Step, inputs: Mapping[str, Planned], payload: dict[str, Any]) -> Forecast | None:
+        context = self._context(step, folder_of(self.root, step.name, fingerprint(payload)), forecast=True)
+        artifacts = {given: p.artifact for given, p in inputs.items()}
+        try:
+            step.module.run(step.config, artifacts, context)
+        except ForecastDone as done:
+            return done.forecast
+        return None
+
+    def _context(self, step: Step, folder: Path, forecast: bool = False) -> Context:
+        return Context(step.name, folder, self.seed, self.store, self.engines, self.loop, self.console, forecast)
+
+    def run(self, planned: list[Planned]) -> dict[str, Artifact]:
+        """Run what is not there yet, in order. A failure leaves every finished step and every answered call in place."""
+        done: dict[str, Artifact] = {}
+        for p in planned:
+            done[p.step.name] = p.artifact or self._run_step(p, {given: done[s] for given, s in p.step.inputs.items()})
+        self.loop.run(self.engines.release())
+        return done
+
+    def _run_step(self, planned: Planned, inputs: dict[str, Artifact]) -> Artifact:
+        step, folder = planned.step, folder_of(self.root, planned.step.name, planned.fingerprint)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the artifact's folder cannot be made: {error.strerror}", where=str(folder),
+                            mend="set runs_dir to a folder you may write to") from None
+        context = self._context(step, folder)
+        started = time.monotonic()
+        result = step.module.run(step.config, inputs, context)
+        seconds = time.monotonic() - started
+        facts = {"seconds": round(seconds, 2), "calls": vars(context.tally), "versions": versions()}
+        artifact = finish_artifact(folder, step.name, planned.payload, result, facts)
+        if getattr(step.module, "REUSE", True):
+            self.console.print(_line(artifact, context.tally), highlight=False)
+        return artifact
+
+
+def _line(artifact: Artifact, tally: Any) -> str:
+    facts = artifact.manifest
+    parts = [f"[bold]{artifact.step:<18}[/] {facts['seconds']:>6.1f} s"]
+    if facts["rows"] is not None:
+        parts.append(f"{facts['rows']} rows")
+    if facts["dropped"]:
+        parts.append("dropped " + ", ".join(f"{n} ({reason})" for reason, n in facts["dropped"].items()))
+    if tally.sent or tally.stored:
+        rate = f", {tally.tokens / facts['seconds']:.0f} tokens/s" if tally.tokens and facts["seconds"] else ""
+        parts.append(f"{tally.sent} calls sent, {tally.stored} from the store{rate}")
+    return " · ".join(parts)

@@ -1,0 +1,195 @@
+"""Typed rows: what flows between stages, and how it lies on disk.
+
+Every row names its parent, so a pair can be walked back to its prompt:
+
+    Prompt -> Response -> Revision -> Pair
+                      `-> Judgement -^
+
+`model` is a content id (16 hex digits), `template` the hash of the prompt template, `seed` the request's seed.
+"""
+
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.runtime.errors import UserError
+
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A conversation that ends with the user's turn. `kind` says what it is for: red_team, helpful, ..."""
+
+    id: str
+    messages: list[Message]
+    kind: str
+    source: str = ""  # file:line, dataset row, or the function that made it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """One sampled answer. `context` lists the principles the generator saw; the trained prompt never holds them."""
+
+    id: str
+    parent: str
+    kind: str
+    prompt: list[Message]
+    response: str
+    sample: int = 0
+    context: list[str]
+    model: str
+    seed: int
+    template: str = ""
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One round of critique and revision. `response` is the text after this round, `previous` the one before it."""
+
+    id: str
+    parent: str  # the Response
+    kind: str
+    prompt: list[Message]
+    response: str
+    original: str
+    previous: str
+    round: int  # 1..K
+    principle: str
+    critique_request: str
+    critique: str
+    revision_request: str
+    faulty: bool  # False: the critique found nothing, and the text was kept
+    model: str
+    seed: int
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A cell of the judge matrix: one pair under one principle, in both orders.
+
+    Margins are logit differences, log P(a) - log P(b): positive means that `response_a` is preferred, whichever
+    place it was shown in. `margin_ab` was read with response_a shown first, `margin_ba` with response_b first.
+    """
+
+    id: str
+    parent: str  # the pair: "<response a>|<response b>"
+    kind: str
+    prompt: list[Message]
+    response_a: str
+    response_b: str
+    principle: str
+    margin_ab: float
+    margin_ba: float
+    model: str
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A preference. `label` is P(chosen is better): 1.0 for a hard label, in [0.5, 1] for a soft one."""
+
+    id: str
+    parent: str
+    kind: str
+    prompt: list[Message]
+    chosen: str
+    rejected: str
+    label: float
+    margin: float  # logit difference behind the label, >= 0; 0 where no judge was asked
+    principles: list[str]  # those that decided
+    margins_ab: list[float]  # one per deciding principle, from the chosen side's view
+    margins_ba: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was found in one response of one policy: by the ground truth where there is one, by the judge otherwise.
+
+    The lists run parallel to `principles`. A value is None where nobody looked.
+    """
+
+    id: str
+    parent: str  # the Response
+    policy: str  # the step whose responses these are
+    kind: str
+    prompt: list[Message]
+    response: str
+    principles: list[str]
+    violated: list[bool]  # ground truth; empty without one
+    judged: list[float]  # the judge's P(violated); empty without a judge
+    any_violation: bool | None  # ground truth, over the principles tagged as safety (all but `helpful`)
+    well_formed: bool | None
+    on_topic: bool | None
+    evasive: bool | None
+    helpful: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A row that did not make it, and why."""
+
+    id: str
+    reason: str
+
+
+ROW_TYPES = {cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Verdict, Dropped)}
+R = TypeVar("R")
+
+_PLAIN = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+_MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if annotation == Message:
+        return _MESSAGE
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is list:
+        return pa.list_(_arrow_type(arguments[0]))
+    if origin in (typing.Union, types.UnionType):  # `float | None`: parquet columns can always be null
+        return _arrow_type(next(a for a in arguments if a is not type(None)))
+    raise TypeError(f"rows cannot hold {annotation!r}")
+
+
+def schema_of(row_type: type) -> pa.Schema:
+    """Arrow schema of a row dataclass; its name travels in the file's metadata."""
+    hints = typing.get_type_hints(row_type)
+    columns = [(field.name, _arrow_type(hints[field.name])) for field in fields(row_type)]
+    return pa.schema(columns, metadata={"row_type": row_type.__name__})
+
+
+def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
+    """Write `rows` as parquet. Equal rows give equal bytes."""
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema_of(row_type))
+    pq.write_table(table, path, compression="zstd")
+
+
+def row_type_of(path: Path) -> type:
+    """The row type a file was written with."""
+    name = (pq.read_schema(path).metadata or {}).get(b"row_type", b"").decode()
+    if name not in ROW_TYPES:
+        raise UserError(f"rows of an unknown type {name!r}", where=str(path), mend="delete the artifact's folder and run again")
+    return ROW_TYPES[name]
+
+
+def read_rows(path: Path, *wanted: type[R]) -> list[R]:
+    """Read rows of one of the `wanted` types.
+
+    Raises:
+        UserError: the file holds another type of row.
+    """
+    found = row_type_of(path)
+    if wanted and found not in wanted:
+        raise UserError(f"holds {found.__name__} rows where {' or '.join(t.__name__ for t in wanted)} rows are needed",
+                        where=str(path.parent.name), mend="wire the step's `inputs` to a step that makes them")
+    return [found(**row) for row in pq.read_table(path).to_pylist()]
