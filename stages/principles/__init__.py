@@ -1,0 +1,1 @@
+"""What to align with: load, check, select, assign and import principle sets."""

@@ -1,0 +1,51 @@
+"""Give each row its principles by weighted rendezvous hashing, so that dropping one principle moves only its own rows.
+
+Comes in: principles, a row id, the run's seed and the number of the draw. Goes out: the principle with the highest
+score -w / ln(u), where u is a hash of (seed, draw, row id, principle id). Highest random weight: Thaler and Ravishankar
+1998, "Using name-based mappings to increase hit rates"; this weighted form: Schindelhauer and Schomaker 2005. The n
+highest scores are a weighted sample without replacement (Efraimidis and Spirakis 2006). A draw is, say, one revision
+round: draws are independent, as in Constitutional AI (Bai et al. 2022).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+
+from stages.principles.constitution import Principle
+from stages.runtime.errors import UserError
+
+
+def assign(principles: Sequence[Principle], row_id: str, seed: int, draw: int = 0) -> Principle:
+    """Return the one principle of this row and draw; the order of `principles` has no effect.
+
+    Raises:
+        UserError: there are no principles.
+    """
+    return assign_many(principles, row_id, seed, 1, draw)[0]
+
+
+def assign_many(principles: Sequence[Principle], row_id: str, seed: int, count: int, draw: int = 0) -> list[Principle]:
+    """Return `count` different principles of this row and draw, the one that `assign` gives first.
+
+    Raises:
+        UserError: there are fewer principles than `count`, or `count` is below 1.
+    """
+    if not 1 <= count <= len(principles):
+        raise UserError(
+            f"{count} principles are wanted for each row, out of {len(principles)}.",
+            where="constitution",
+            mend=f"ask for 1 to {len(principles)}, or select more principles.",
+        )
+    prefix = hashlib.sha256(json.dumps([seed, draw, row_id]).encode())
+    return sorted(principles, key=lambda p: (_score(prefix, p), p.id), reverse=True)[:count]
+
+
+def _score(prefix: hashlib._Hash, principle: Principle) -> float:
+    digest = prefix.copy()
+    digest.update(principle.id.encode())
+    # 52 bits and a half: u is an exact float strictly between 0 and 1, so its logarithm is finite and not 0.
+    u = ((int.from_bytes(digest.digest()[:8], "big") >> 12) + 0.5) * 2.0**-52
+    return -principle.weight / math.log(u)
