@@ -114,7 +114,7 @@ def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
 
 def latest_artifact(root: Path, step: str) -> Artifact | None:
     """The most recent finished artifact of a step, whatever its identity: what a miss is explained against."""
-    manifests = [m for m in root.glob(f"{step}-????????/manifest.json")]
+    manifests = list(root.glob(f"{step}-????????/manifest.json"))
     return Artifact(step, max(manifests, key=lambda m: m.stat().st_mtime).parent) if manifests else None
 
 
@@ -142,8 +142,11 @@ def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result:
         }
         write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
     except OSError as error:
-        raise UserError(f"the artifact cannot be written: {error.strerror}", where=str(folder),
-                        mend="free some disk space or mend the permissions, then run again; finished steps and calls are kept") from None
+        raise UserError(
+            f"the artifact cannot be written: {error.strerror}",
+            where=str(folder),
+            mend="free some disk space or mend the permissions, then run again; finished steps and calls are kept",
+        ) from None
     return Artifact(step, folder)
 
 

@@ -26,7 +26,9 @@ class Tally:
 class Engines:
     """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in the store."""
 
-    def __init__(self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator):
+    def __init__(
+        self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
+    ):
         self.name, self.options, self.keep, self._open = name, options, keep, opener
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()

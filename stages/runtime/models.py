@@ -8,8 +8,17 @@ from pathlib import Path
 from stages.runtime.errors import UserError
 
 # What decides the text a model writes. Optimiser states, logs and cards do not.
-MEANINGFUL_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "*.jinja",
-                    "vocab*", "merges.txt", "special_tokens_map.json", "adapter_config.json")
+MEANINGFUL_FILES = (
+    "*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "*.jinja",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "adapter_config.json",
+)
 PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -36,8 +45,11 @@ def find_model(path: str, revision: str | None = None) -> Model:
         return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
     looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1
     if looks_local:
-        raise UserError("no such model folder", where=path,
-                        mend="give the path of a folder with config.json and *.safetensors, or a Hub id such as Qwen/Qwen3-0.6B")
+        raise UserError(
+            "no such model folder",
+            where=path,
+            mend="give the path of a folder with config.json and *.safetensors, or a Hub id such as Qwen/Qwen3-0.6B",
+        )
     digest = hashlib.sha256(f"{path}@{revision or 'main'}".encode()).hexdigest()[:16]
     return Model(path, digest, revision)
 
@@ -56,9 +68,11 @@ def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> st
     if not any(name.endswith(".safetensors") for name in names):
         pickles = sorted(f.name for pattern in PICKLED_WEIGHTS for f in folder.glob(pattern))
         if pickles:
-            raise UserError(f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
-                            where=str(folder), mend="convert them: load the model where you trust it and call "
-                            "save_pretrained(path), which writes safetensors")
+            raise UserError(
+                f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
+                where=str(folder),
+                mend="convert them: load the model where you trust it and call save_pretrained(path), which writes safetensors",
+            )
         raise UserError("the folder holds no *.safetensors", where=str(folder), mend="point at a saved transformers model")
     digest = hashlib.sha256()
     for name in names:

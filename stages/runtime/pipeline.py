@@ -75,34 +75,58 @@ def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[st
     if not wanted:
         raise UserError("the pipeline has no steps", where="pipeline.steps", mend="choose one with pipeline=cai")
     read = {name: _read_step(name, step, list(wanted), stages) for name, step in wanted.items()}
+    sorter = TopologicalSorter({name: step.inputs.values() for name, step in read.items()})
     try:
-        order = list(TopologicalSorter({name: step.inputs.values() for name, step in read.items()}).static_order())
+        sorter.prepare()
     except CycleError as error:
-        raise UserError(f"the steps wait for each other: {' -> '.join(reversed(error.args[1]))}", where="pipeline.steps",
-                        mend="let one of them take another input") from None
-    return [read[name] for name in order]
+        raise UserError(
+            f"the steps wait for each other: {' -> '.join(reversed(error.args[1]))}",
+            where="pipeline.steps",
+            mend="let one of them take another input",
+        ) from None
+    order: list[Step] = []
+    ready: set[str] = set()
+    while sorter.is_active():  # the file's order wherever inputs allow it: the author groups steps that share an engine
+        ready |= set(sorter.get_ready())
+        name = next(name for name in read if name in ready)
+        ready.remove(name)
+        sorter.done(name)
+        order.append(read[name])
+    return order
 
 
 def _read_step(name: str, step: dict[str, Any], names: list[str], stages: Mapping[str, str]) -> Step:
     where = f"step {name!r}"
     stage = step.pop("stage", None)
     if stage not in stages:
-        raise UserError(f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}", where=where,
-                        mend=f"set `stage` to one of {', '.join(stages)}")
+        raise UserError(
+            f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}",
+            where=where,
+            mend=f"set `stage` to one of {', '.join(stages)}",
+        )
     module = importlib.import_module(stages[stage])
     inputs = dict(step.pop("inputs", None) or {})
     takes = (*module.NEEDS, *module.ALSO_TAKES)
     for needed in module.NEEDS:
         if needed not in inputs:
-            raise UserError(f"the stage {stage!r} needs the input {needed!r}", where=where,
-                            mend=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(names)}")
+            raise UserError(
+                f"the stage {stage!r} needs the input {needed!r}",
+                where=where,
+                mend=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(names)}",
+            )
     for given, source in inputs.items():
         if "*" not in takes and given not in takes:
-            raise UserError(f"the stage {stage!r} takes no input {given!r}.{did_you_mean(given, list(takes))}", where=where,
-                            mend=f"it takes {', '.join(takes) or 'none'}")
+            raise UserError(
+                f"the stage {stage!r} takes no input {given!r}.{did_you_mean(given, list(takes))}",
+                where=where,
+                mend=f"it takes {', '.join(takes) or 'none'}",
+            )
         if source not in names:
-            raise UserError(f"the input {given!r} names a step {source!r} that does not exist.{did_you_mean(str(source), names)}",
-                            where=where, mend=f"name one of {', '.join(names)}")
+            raise UserError(
+                f"the input {given!r} names a step {source!r} that does not exist.{did_you_mean(str(source), names)}",
+                where=where,
+                mend=f"name one of {', '.join(names)}",
+            )
     return Step(name, stage, module, parse_config(module.Config, step, where), inputs)
 
 
@@ -181,8 +205,11 @@ class Runner:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"the artifact's folder cannot be made: {error.strerror}", where=str(folder),
-                            mend="set runs_dir to a folder you may write to") from None
+            raise UserError(
+                f"the artifact's folder cannot be made: {error.strerror}",
+                where=str(folder),
+                mend="set runs_dir to a folder you may write to",
+            ) from None
         context = self._context(step, folder)
         started = time.monotonic()
         result = step.module.run(step.config, inputs, context)

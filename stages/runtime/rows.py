@@ -190,6 +190,16 @@ def read_rows(path: Path, *wanted: type[R]) -> list[R]:
     """
     found = row_type_of(path)
     if wanted and found not in wanted:
-        raise UserError(f"holds {found.__name__} rows where {' or '.join(t.__name__ for t in wanted)} rows are needed",
-                        where=str(path.parent.name), mend="wire the step's `inputs` to a step that makes them")
+        raise UserError(
+            f"holds {found.__name__} rows where {' or '.join(t.__name__ for t in wanted)} rows are needed",
+            where=str(path.parent.name),
+            mend="wire the step's `inputs` to a step that makes them",
+        )
     return [found(**row) for row in pq.read_table(path).to_pylist()]
+
+
+def request_text(messages: Sequence[Message]) -> str:
+    """A conversation as one text for a judge: the bare request if there is one turn, else a transcript."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)

@@ -31,8 +31,11 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
         option = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing" or first["type"] == "missing_argument":
             raise UserError(f"the option {option!r} is missing", where=where, mend="add it to the step") from None
-        raise UserError(f"option {option!r}: {first['msg']} (given: {first['input']!r})", where=where,
-                        mend="mend the value in the pipeline file or on the command line") from None
+        raise UserError(
+            f"option {option!r}: {first['msg']} (given: {first['input']!r})",
+            where=where,
+            mend="mend the value in the pipeline file or on the command line",
+        ) from None
 
 
 def _refuse_unknown(config_type: type, values: Mapping[str, Any], where: str, prefix: str = "") -> None:
@@ -40,8 +43,11 @@ def _refuse_unknown(config_type: type, values: Mapping[str, Any], where: str, pr
     known = [f.name for f in fields(config_type)]
     for name, value in values.items():
         if name not in known:
-            raise UserError(f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), known)}", where=where,
-                            mend=f"the options are {', '.join(known)}")
+            raise UserError(
+                f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), known)}",
+                where=where,
+                mend=f"the options are {', '.join(known)}",
+            )
         if is_dataclass(hints[name]) and isinstance(value, Mapping):
             _refuse_unknown(typing.cast(type, hints[name]), value, where, f"{prefix}{name}.")
 
@@ -57,5 +63,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _listed(v) for k, v in value.items()}
     return [_listed(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-

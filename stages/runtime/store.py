@@ -46,8 +46,11 @@ class CallStore:
             self._db = sqlite3.connect(path, isolation_level=None)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > STORE_VERSION:
-                raise UserError(f"the store was written by a newer Credo (format {version}, this one reads {STORE_VERSION})",
-                                where=str(path), mend="update Credo, or give another file with store=PATH")
+                raise UserError(
+                    f"the store was written by a newer Credo (format {version}, this one reads {STORE_VERSION})",
+                    where=str(path),
+                    mend="update Credo, or give another file with store=PATH",
+                )
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
@@ -62,18 +65,27 @@ class CallStore:
         except BlockingIOError:
             owner = os.read(lock, 20).decode(errors="replace").strip()
             os.close(lock)
-            raise UserError(f"another run (process {owner or 'unknown'}) is using this store", where=str(self.path),
-                            mend="wait until it ends, or give this run its own with store=PATH") from None
+            raise UserError(
+                f"another run (process {owner or 'unknown'}) is using this store",
+                where=str(self.path),
+                mend="wait until it ends, or give this run its own with store=PATH",
+            ) from None
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         return lock
 
     def _trouble(self, error: sqlite3.Error) -> UserError:
         if "full" in str(error) or "disk I/O" in str(error):
-            return UserError(f"the call store cannot grow: {error}", where=str(self.path),
-                             mend="free some disk space and run again; every call answered so far is kept")
-        return UserError(f"the call store cannot be used: {error}", where=str(self.path),
-                         mend="give another file with store=PATH, or move this one away")
+            return UserError(
+                f"the call store cannot grow: {error}",
+                where=str(self.path),
+                mend="free some disk space and run again; every call answered so far is kept",
+            )
+        return UserError(
+            f"the call store cannot be used: {error}",
+            where=str(self.path),
+            mend="give another file with store=PATH, or move this one away",
+        )
 
     def get(self, key: str) -> Any | None:
         """The stored answer, or None."""

@@ -40,8 +40,11 @@ def _compiled(path: Path, modified: int) -> Any:
     try:
         return _ENVIRONMENT.from_string(path.read_text(encoding="utf-8"))
     except TemplateError as error:
-        raise UserError(f"the template does not parse: {error}", where=f"{path}:{getattr(error, 'lineno', 1)}",
-                        mend="see jinja.palletsprojects.com for the syntax") from None
+        raise UserError(
+            f"the template does not parse: {error}",
+            where=f"{path}:{getattr(error, 'lineno', 1)}",
+            mend="see jinja.palletsprojects.com for the syntax",
+        ) from None
 
 
 def render(name: str, **variables: Any) -> str:
@@ -54,5 +57,8 @@ def render(name: str, **variables: Any) -> str:
     try:
         return _compiled(path, path.stat().st_mtime_ns).render(**variables).strip()
     except TemplateError as error:
-        raise UserError(f"the template cannot be rendered: {error.message}", where=str(path),
-                        mend=f"it may use the variables {', '.join(sorted(variables))}") from None
+        raise UserError(
+            f"the template cannot be rendered: {error.message}",
+            where=str(path),
+            mend=f"it may use the variables {', '.join(sorted(variables))}",
+        ) from None

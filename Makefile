@@ -1,0 +1,51 @@
+# Two commands are enough: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# PyPI's torch is the CUDA build; this index has the CPU build. Where it cannot be reached, pip's own configuration decides.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+export TOKENIZERS_PARALLELISM = false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast test-slow check lock clean
+
+help:  ## show this text
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv with the pinned packages (about 1.5 GB)
+
+$(READY): requirements/cpu.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Credo needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --retries 1 --extra-index-url $(TORCH_INDEX) "$$(grep '^torch==' requirements/cpu.txt)"
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements/cpu.txt
+	touch $@
+
+demo: $(READY)  ## align the embedded model under constitutions/world.yaml and show the effect
+	$(BIN)/python run.py
+
+test: test-fast test-slow  ## all tests: the fast lane, then the slow one (real vLLM, real training)
+
+test-fast: $(READY)  ## the fast lane: no GPU, no network, under a minute
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock: $(READY)  ## work out requirements/*.txt anew from requirements/*.in
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements/cpu.in \
+	  --override requirements/cpu-overrides.txt --output-file requirements/cpu.txt
+	sed -i 's/^torch==\([0-9.]*\)+cpu/torch==\1/' requirements/cpu.txt
+	env -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements/gpu.in \
+	  --output-file requirements/gpu.txt
+
+clean:  ## delete runs and caches; the environment stays
+	rm -rf runs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

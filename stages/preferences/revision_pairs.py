@@ -1,0 +1,53 @@
+"""Stage `revision_pairs`: the revision is preferred to the answer it came from. No calls.
+
+In: `revisions`. Out: one Pair a response, its last revision against the original.
+
+The open Constitutional AI recipe (Hugging Face, 2024). Its pitfall: a revision need not be better. Texts that did
+not change are dropped and counted here; let a judge check the rest by judging originals against revisions.
+"""
+
+from dataclasses import dataclass
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.rows import Dropped, Pair, Revision
+
+VERSION = 1
+NEEDS = ("revisions",)
+ALSO_TAKES: tuple[str, ...] = ()
+CALLS = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """No options."""
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    last: dict[str, Revision] = {}
+    changed_under: dict[str, list[str]] = {}
+    for row in inputs["revisions"].rows(Revision):
+        last[row.parent] = row
+        if row.response != row.previous:
+            changed_under.setdefault(row.parent, []).append(row.principle)
+    pairs, dropped = [], []
+    for name, row in last.items():
+        if row.response == row.original:
+            dropped.append(Dropped(id=name, reason="the revision changed nothing"))
+            continue
+        pairs.append(
+            Pair(
+                id=name,
+                parent=row.id,
+                kind=row.kind,
+                prompt=row.prompt,
+                chosen=row.response,
+                rejected=row.original,
+                label=1.0,
+                margin=0.0,
+                principles=changed_under[name],
+                margins_ab=[],
+                margins_ba=[],
+            )
+        )
+    return Result(rows=pairs, row_type=Pair, dropped=dropped)

@@ -1,0 +1,131 @@
+"""Stage `prompts`: where requests come from.
+
+In: nothing. Out: Prompt rows, duplicates and empty ones dropped and counted.
+
+`source` is a file (jsonl, json, csv, tsv, parquet; plain or .gz), a Hub dataset id (`owner/name`) or a Python
+function (`package.module:function`, called with `arguments`, returning {"id", "messages", "kind"} mappings).
+A run that mixes red-team and helpful requests has one `prompts` step for each.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Dropped, Message, Prompt
+from stages.runtime.store import derive_seed
+from stages.text.prompt_files import SUFFIXES, conversations, read_file, read_hub
+
+VERSION = 1
+NEEDS: tuple[str, ...] = ()
+ALSO_TAKES: tuple[str, ...] = ()
+CALLS = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    source: file, Hub id or function; see above.
+    kind: what the prompts are for: `red_team`, `helpful` or a word of yours.
+    column: which field of a record holds the prompt (`chosen` for hh-rlhf).
+    turns: which user turns of a conversation become prompts.
+    subset, split: of a Hub dataset.
+    limit, offset: how many to take, and how many to pass over first.
+    shuffle: take them in a seeded order instead of the source's.
+    arguments: for a function.
+    """
+
+    source: str
+    kind: str = "red_team"
+    column: str = "prompt"
+    turns: Literal["last", "first", "each"] = "last"
+    subset: str | None = None
+    split: str = "train"
+    limit: int | None = None
+    offset: int = 0
+    shuffle: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """A file is known by its content, a function by its module's VERSION, a Hub dataset by its name."""
+    path = Path(config.source).expanduser()
+    if path.is_file():
+        return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    if _is_function(config.source):
+        return {"source_version": getattr(importlib.import_module(config.source.split(":")[0]), "VERSION", None)}
+    return {}
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Read, deduplicate by content, order and cut.
+
+    Raises:
+        UserError: the source cannot be read or holds no prompt.
+    """
+    rows: dict[str, Prompt] = {}
+    dropped = []
+    for where, kind, conversation in _conversations(config):
+        name = hashlib.sha256(canonical(conversation).encode()).hexdigest()[:12]
+        if not conversation:
+            dropped.append(Dropped(id=where, reason="no user turn"))
+        elif name in rows:
+            dropped.append(Dropped(id=where, reason="duplicate prompt"))
+        else:
+            rows[name] = Prompt(id=name, messages=conversation, kind=kind, source=where)
+    kept = list(rows.values())
+    if config.shuffle:
+        kept.sort(key=lambda row: derive_seed(context.seed, row.id))
+    kept = kept[config.offset :][: config.limit]
+    if not kept:
+        raise UserError(
+            "the source gave no prompt",
+            where=config.source,
+            mend="check that the file is not empty, and `column`, `offset` and `limit`",
+        )
+    return Result(rows=kept, row_type=Prompt, dropped=dropped)
+
+
+def _is_function(source: str) -> bool:
+    module, _, function = source.partition(":")
+    return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
+    if _is_function(config.source):
+        for made in _call(config):
+            yield config.source, made.get("kind", config.kind), made["messages"]
+        return
+    for where, value in _records(config):
+        for conversation in conversations(value, config.turns, where) or [[]]:
+            yield where, config.kind, conversation
+
+
+def _call(config: Config) -> list[dict[str, Any]]:
+    module, _, function = config.source.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)(**config.arguments)
+    except (ImportError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"the function cannot be called: {error}",
+            where=config.source,
+            mend="give `package.module:function` and `arguments` that it takes",
+        ) from None
+
+
+def _records(config: Config) -> Iterator[tuple[str, Any]]:
+    path = Path(config.source).expanduser()
+    if path.is_file():
+        return read_file(path, config.column)
+    if config.source.count("/") == 1 and not path.suffix and not path.is_absolute():
+        return read_hub(config.source, config.subset, config.split, config.column)
+    raise UserError(
+        "no such file",
+        where=config.source,
+        mend=f"give a file ({', '.join(SUFFIXES)}; also .gz), a Hub id owner/name, or package.module:function",
+    )

@@ -1,0 +1,96 @@
+"""Stage `respond`: sample answers.
+
+In: `prompts` (Prompt), `model`. Out: n Response rows a prompt.
+
+With `context: principles` the model reads the constitution in its system turn. Training never sees that turn: a
+Response keeps the bare prompt, and `context` lists the principles that were shown (the context-pruning contract
+of SELF-ALIGN, Sun et al. 2023, and deliberative alignment).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stages.generators import Sampling
+from stages.principles.select import Selection, select
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context, Drop
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Prompt, Response
+from stages.runtime.store import derive_seed
+from stages.runtime.templates import render, template_hash
+
+VERSION = 1
+NEEDS = ("model", "prompts")
+ALSO_TAKES: tuple[str, ...] = ()
+CALLS = True
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    n: samples a prompt.
+    sampling: temperature, top_p, max_tokens, stop.
+    context: what the model reads besides the prompt.
+    constitution: whose principles it reads with `context: principles`.
+    template: of the system turn.
+    """
+
+    n: int = 1
+    sampling: Sampling = field(default_factory=Sampling)
+    context: Literal["none", "principles"] = "none"
+    constitution: Selection | None = None
+    template: str = "text/system.jinja"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample still to be drawn."""
+
+    id: str
+    prompt: Prompt
+    sample: int
+
+
+def identity(config: Config) -> dict[str, Any]:
+    if config.context == "none":
+        return {"constitution": None, "template": None}
+    return {"constitution": select(_constitution(config)).identity(), "template": template_hash(config.template)}
+
+
+def _constitution(config: Config) -> Selection:
+    if config.constitution is None:
+        raise UserError(
+            "context: principles needs a constitution", where="stage 'respond'", mend="add `constitution: ${constitution}`"
+        )
+    return config.constitution
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Draw every sample; an empty answer is dropped and counted."""
+    model = inputs["model"].model()
+    generator = context.generator(model)
+    shown = select(_constitution(config)).principles if config.context == "principles" else ()
+    system = [{"role": "system", "content": render(config.template, principles=shown)}] if shown else []
+
+    async def answer(draw: Draw) -> Response:
+        seed = derive_seed(context.seed, draw.prompt.id, "respond", draw.sample)
+        completion = await generator.complete([*system, *draw.prompt.messages], config.sampling, seed)
+        if not completion.text.strip():
+            raise Drop("empty response")
+        return Response(
+            id=draw.id,
+            parent=draw.prompt.id,
+            kind=draw.prompt.kind,
+            prompt=draw.prompt.messages,
+            response=completion.text.strip(),
+            sample=draw.sample,
+            context=[p.id for p in shown],
+            model=model.content,
+            seed=seed,
+            template=template_hash(config.template) if shown else "",
+            finish_reason=completion.finish_reason,
+        )
+
+    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in inputs["prompts"].rows(Prompt) for i in range(config.n)]
+    rows, dropped = context.map(draws, answer)
+    return Result(rows=rows, row_type=Response, dropped=dropped)
