@@ -28,6 +28,7 @@ from stages.principles.faults import README, explain
 from stages.runtime.errors import UserError, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions"
+MEANING = ("text", "opposite", "critique", "revision", "weight", "dimension", "situations")
 SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 
 
@@ -71,10 +72,6 @@ class Principle(BaseModel):
     situations: tuple[Text, ...] = Field((), description="When the principle applies: what retrieval matches.")
     dimension: Text | None = Field(None, description="The basic value that the principle expresses.")
 
-    def fingerprint_payload(self) -> dict[str, Any]:
-        """Return what bears meaning, as JSON data; tags only select, so they are left out, and so are defaults."""
-        return self.model_dump(mode="json", exclude={"tags"}, exclude_defaults=True)
-
 
 class Constitution(BaseModel):
     """A principle set: what a model is to be aligned with."""
@@ -85,13 +82,15 @@ class Constitution(BaseModel):
     version: Annotated[int, Field(strict=True, ge=1)] = Field(1, description="Raise it when you publish a change.")
     title: Text | None = Field(None, description="A heading for reports.")
     source: Text | None = Field(None, description="Where the principles come from, and their licence.")
-    principles: tuple[Principle, ...] = Field(min_length=1, description="The principles.")
+    principles: tuple[Principle, ...] = Field(description="The principles.", json_schema_extra={"minItems": 1})
     targets: Targets | None = Field(
         None, description="The wanted number for each dimension, or several such targets, each under its name."
     )
 
     @model_validator(mode="after")
     def _agree(self) -> Constitution:
+        if not self.principles:  # min_length would also count a faulty principle as absent
+            raise PydanticCustomError("too_short", "there are no principles", {"path": ("principles",)})
         seen: set[str] = set()
         for index, principle in enumerate(self.principles):
             if principle.id in seen:
@@ -108,13 +107,14 @@ class Constitution(BaseModel):
                 )
         return self
 
-    def fingerprint_payload(self) -> list[dict[str, Any]]:
-        """Return what bears meaning of each principle, in file order.
+    def identity(self, *fields: str) -> dict[str, dict[str, Any]]:
+        """Return what bears meaning, for a fingerprint: by principle id, those of `fields` that are not at their default.
 
-        The name, title, source, tags and comments are not in it: editing them reuses every artifact. Targets are not in
-        it either; a stage that reads `target()` puts that into its own fingerprint.
+        Without `fields` it is everything that bears meaning. The name, title, source, tags and comments never are in it:
+        editing them reuses every artifact. Targets are not in it; a stage that reads `target()` adds that itself.
         """
-        return [principle.fingerprint_payload() for principle in self.principles]
+        wanted = set(fields or MEANING)
+        return {p.id: p.model_dump(mode="json", include=wanted, exclude_defaults=True) for p in self.principles}
 
     def target(self, name: str | None = None) -> dict[str, float]:
         """Return the wanted number for each dimension; `name` chooses among several named ones.

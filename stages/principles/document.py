@@ -99,7 +99,7 @@ def read_yaml(path: Path) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(
-            f"the character U+{ord(error.character):04X} is not allowed in YAML.",
+            f"the character U+{int(error.character):04X} is not allowed in YAML.",
             where=f"{shown(path)}:{line}",
             mend="remove it.",
         ) from error

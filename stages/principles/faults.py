@@ -12,6 +12,7 @@ from stages.principles.document import Document
 from stages.runtime.errors import UserError, did_you_mean
 
 README = "see constitutions/README.md for the format."
+TARGETS = "write targets: {<dimension>: <number>}, or {<name>: {<dimension>: <number>}} for several."
 YAML_NAMES = {bool: "a yes/no value", int: "a number", float: "a number", dict: "a mapping", list: "a list"}
 
 
@@ -32,7 +33,9 @@ def explain(error: ValidationError, document: Document, top_keys: list[str], pri
 
 
 def _path(detail: ErrorDetails) -> tuple[int | str, ...]:
-    return tuple(detail.get("ctx", {}).get("path", detail["loc"]))
+    path = tuple(detail.get("ctx", {}).get("path", detail["loc"]))
+    tagged = path[:1] == ("targets",) and path[1:2] in (("flat",), ("named",)) and "path" not in detail.get("ctx", {})
+    return path[:1] + path[2:] if tagged else path  # pydantic puts the tag of a union into the path
 
 
 def _principle(path: tuple[int | str, ...], data: Any) -> str:
@@ -44,8 +47,9 @@ def _principle(path: tuple[int | str, ...], data: Any) -> str:
 
 
 def _fault(detail: ErrorDetails, known: list[str]) -> tuple[str, str]:
-    kind, key, given = detail["type"], str((_path(detail) or ("",))[-1]), detail["input"]
-    context = detail.get("ctx", {})
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    path = _path(detail)
+    key = str(path[-2] if len(path) > 1 and isinstance(path[-1], int) else path[-1])
     match kind:
         case "extra_forbidden":
             return f"unknown key {key!r}.{did_you_mean(key, known)}", f"the keys are: {', '.join(known)}."
@@ -68,6 +72,12 @@ def _fault(detail: ErrorDetails, known: list[str]) -> tuple[str, str]:
             return f"this must be a mapping, not {_named(given)}.", "start each principle with - id: ..."
         case "tuple_type":
             return f"{key!r} must be a list, not {_named(given)}.", f"write {key}: [...], or one - item a line."
+        case "dict_type" | "dict_attributes_type":
+            return f"{key!r} must be a mapping, not {_named(given)}.", TARGETS
+        case "invalid_key":
+            return f"the key {given!r} is no text.", f"the keys are: {', '.join(known)}."
+        case "too_short" if path[0] == "targets":
+            return f"{key!r} has no numbers.", TARGETS
         case "too_short":
             return f"{key!r} is empty: there is nothing in it.", README
         case "control_character":

@@ -7,8 +7,10 @@ are near when they share most of their content words (Jaccard index), and contra
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -50,7 +52,9 @@ def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
         polarity: the set will be used in both polarities (SALMON's negated principles), so each needs an opposite.
     """
     found = [finding for principle in constitution.principles for finding in _alone(principle)]
-    found += [finding for pair in combinations(_prepared(constitution), 2) for finding in _together(*pair)]
+    words = _prepared(constitution)
+    for one, other in sorted(_candidates(words)):
+        found += _together(words[one], words[other])
     return found + _incomplete(constitution, polarity)
 
 
@@ -106,6 +110,22 @@ def _prepared(constitution: Constitution) -> list[_Words]:
         )
         for p in constitution.principles
     ]
+
+
+def _candidates(words: Sequence[_Words]) -> set[tuple[int, int]]:
+    """Return the pairs that can be near at all: such texts share one of their rarest words (prefix filtering).
+
+    Source: Chaudhuri, Ganti and Kaushik 2006. It keeps sets of thousands of rules of thumb quick.
+    """
+    frequency = Counter(word for text in words for word in text.content | text.opposite)
+    holders: dict[str, set[int]] = defaultdict(set)
+    for index, text in enumerate(words):
+        holders[text.plain].add(index)
+        for content in (text.content, text.opposite):
+            rarest = sorted(content, key=lambda word: (frequency[word], word))
+            for word in rarest[: len(content) - math.ceil(NEAR * len(content)) + 1]:
+                holders[word].add(index)
+    return {pair for indices in holders.values() for pair in combinations(sorted(indices), 2)}
 
 
 def _together(one: _Words, other: _Words) -> list[Finding]:
