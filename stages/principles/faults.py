@@ -28,7 +28,7 @@ def explain(error: ValidationError, document: Document, top_keys: list[str], pri
     where, first = min(found, key=lambda pair: int(pair[0].rpartition(":")[2]))
     inside = first["loc"][:1] == ("principles",) and len(first["loc"]) > 2
     what, mend = _fault(first, principle_keys if inside else top_keys)
-    more = f" ({len(found) - 1} more faults in this file.)" if len(found) > 1 else ""
+    more = f" (Faults in this file: {len(found)}.)" if len(found) > 1 else ""
     return UserError(f"{_principle(_path(first), document.data)}{what}{more}", where=where, mend=mend)
 
 

@@ -106,7 +106,7 @@ def test_bad_file_is_refused_with_its_line(tmp_path, monkeypatch, fault):
 
 
 def test_every_fault_is_counted_and_the_first_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"'wieght'(.|\n)*1 more faults"):
+    with pytest.raises(UserError, match=r"'wieght'(.|\n)*Faults in this file: 2"):
         load(written(tmp_path, GOOD + "    wieght: 2\n    tag: x\n"))
 
 
