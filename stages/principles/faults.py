@@ -23,9 +23,9 @@ def slug(text: str) -> str:
 
 
 def explain(error: ValidationError, document: Document, top_keys: list[str], principle_keys: list[str]) -> UserError:
-    """Return the first fault of `error` in the file's order as a UserError."""
+    """Return the first fault of `error` in the file as a UserError; a missing key comes last, as it may be a misspelt one."""
     found = [(document.where(*_path(detail)), detail) for detail in error.errors()]
-    where, first = min(found, key=lambda pair: int(pair[0].rpartition(":")[2]))
+    where, first = min(found, key=lambda pair: (pair[1]["type"] == "missing", int(pair[0].rpartition(":")[2])))
     inside = first["loc"][:1] == ("principles",) and len(first["loc"]) > 2
     what, mend = _fault(first, principle_keys if inside else top_keys)
     more = f" (Faults in this file: {len(found)}.)" if len(found) > 1 else ""

@@ -51,6 +51,7 @@ BAD = {
     "an empty text": ("name: mine\nprinciples:\n  - id: kind\n    text: ' '\n", "principle 'kind': 'text' is empty", 4),
     "no text": ("name: mine\nprinciples:\n  - id: kind\n    text:\n", "principle 'kind': 'text' is empty", 4),
     "a missing text": ("name: mine\nprinciples:\n  - id: kind\n", "the key 'text' is missing", 3),
+    "a misspelt key": ("name: mine\nprinciples:\n  - id: kind\n    txet: X.\n", "unknown key .txet.. Did you mean .text.", 4),
     "a missing name": (GOOD.partition("\n")[2], "the key 'name' is missing", 1),
     "an unknown key": (GOOD + "    wieght: 2.0\n", "unknown key 'wieght'. Did you mean 'weight'", 5),
     "an unknown key on top": (GOOD + "tittle: x\n", "unknown key 'tittle'. Did you mean 'title'", 5),
