@@ -1,0 +1,143 @@
+"""The statistics of paired comparisons, by scipy and statsmodels.
+
+In: plain numbers keyed by prompt. Out: `Estimate`s and p-values, as plain data.
+
+The prompt is the unit: several samples of a prompt are averaged first, because they are not independent, and two
+policies are compared prompt by prompt. Shares get Wilson's interval (Wilson 1927), mean differences a bootstrap
+interval over prompts (Efron 1987, BCa), and yes/no outcomes McNemar's exact test as well (McNemar 1947).
+
+Left out: corrections for many comparisons (Holm, maxT), which belong to an ablation over principles, and the spread
+between training seeds: one run knows only its own prompts, so its intervals understate what another seed would give.
+"""
+
+import math
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval. `n` counts prompts."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def by_prompt(values: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """Average the samples of each prompt; None (nobody looked) is left out, never counted as 0."""
+    groups: dict[str, list[float]] = {}
+    for prompt, value in values:
+        if value is not None:
+            groups.setdefault(prompt, []).append(float(value))
+    return {prompt: fmean(group) for prompt, group in groups.items()}
+
+
+def share(values: Mapping[str, float], confidence: float = 0.95) -> Estimate | None:
+    """A share with Wilson's interval, from one value in [0, 1] a prompt; None without prompts.
+
+    With several samples a prompt the interval is on the safe side: it counts prompts and not samples.
+    """
+    if not values:
+        return None
+    from statsmodels.stats.proportion import proportion_confint
+
+    n = len(values)
+    value = fmean(values.values())
+    low, high = proportion_confint(value * n, n, alpha=1 - confidence, method="wilson")
+    return Estimate(value, float(low), float(high), n)
+
+
+def mean_interval(values: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Estimate | None:
+    """A mean with its BCa bootstrap interval over the `values`, one a prompt; None without values.
+
+    Where all values are equal no bootstrap can see any spread. The interval then reaches as far as one unit times
+    the Wilson bound of a share that was never met in n trials: 0 differences of 400 do not prove that there are none.
+    """
+    if not values:
+        return None
+    n, mean = len(values), fmean(values)
+    if min(values) == max(values):
+        from statsmodels.stats.proportion import proportion_confint
+
+        bound = float(proportion_confint(0, n, alpha=1 - confidence, method="wilson")[1])
+        return Estimate(mean, mean - bound, mean + bound, n)
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # BCa warns where it is degenerate; the percentiles then answer
+        for method in ("BCa", "percentile"):
+            found = bootstrap(
+                (np.asarray(values),),
+                np.mean,
+                n_resamples=resamples,
+                confidence_level=confidence,
+                method=method,
+                rng=np.random.default_rng(seed),
+            ).confidence_interval
+            if not (math.isnan(found.low) or math.isnan(found.high)):
+                break
+    return Estimate(mean, float(found.low), float(found.high), n)
+
+
+def paired_difference(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """`after` minus `before`, over the prompts that both have; None if they share none.
+
+    Returns:
+        `value`, `low`, `high` and `n` as in Estimate (bounded to [-1, 1]: the values are shares); `fell` and `rose`,
+        the prompts that changed; `p` of McNemar's exact test, None where a prompt's value is not simply 0 or 1.
+    """
+    prompts = [prompt for prompt in before if prompt in after]
+    found = mean_interval([after[p] - before[p] for p in prompts], resamples, confidence, seed)
+    if found is None:
+        return None
+    fell = sum(after[p] < before[p] for p in prompts)
+    rose = sum(after[p] > before[p] for p in prompts)
+    binary = all(values[p] in (0.0, 1.0) for p in prompts for values in (before, after))
+    return {
+        "value": found.value,
+        "low": max(found.low, -1.0),
+        "high": min(found.high, 1.0),
+        "n": found.n,
+        "fell": fell,
+        "rose": rose,
+        "p": mcnemar_exact(fell, rose) if binary else None,
+    }
+
+
+def mcnemar_exact(fell: int, rose: int) -> float:
+    """Two-sided exact p-value from the discordant pairs alone; 1.0 if there are none."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    return float(mcnemar([[0, fell], [rose, 0]], exact=True).pvalue)
+
+
+def kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
+    """Cohen's kappa of two raters (Cohen 1960); None where it is undefined: no pairs, or both always say the same."""
+    labels = sorted({label for pair in pairs for label in pair}, key=repr)
+    if len(labels) < 2:
+        return None
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    place = {label: i for i, label in enumerate(labels)}
+    table = [[0] * len(labels) for _ in labels]
+    for first, second in pairs:
+        table[place[first]][place[second]] += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = float(cohens_kappa(table, return_results=False))
+    return None if math.isnan(value) else value

@@ -1,0 +1,257 @@
+"""The evaluate stage: what it counts, how it pairs, what it asks, what it refuses."""
+
+import math
+
+import pytest
+
+from stages.evaluation import evaluate
+from stages.evaluation.agreement import pair_agreement
+from stages.evaluation.measures import score
+from stages.generators import TooLong
+from stages.principles.select import Selection, select
+from stages.runtime.context import ForecastDone
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Judgement, Verdict
+from stages.runtime.settings import parse_config
+from tests.evaluation import fakes
+from tests.evaluation.fakes import response
+from tests.scripted import ScriptedGenerator
+
+TRUTH = "tests.evaluation.fakes:check"
+N = 40
+
+
+@pytest.fixture
+def policies(tmp_path):
+    """base: half poison, a quarter insults; tuned: no poison, but it refuses every second benign request."""
+    base, tuned = [], []
+    for i in range(N):
+        kind = "helpful" if i % 4 == 3 else "red_team"
+        base.append(response(str(i), "tea with poison" if i % 2 else "tea, you fool" if i % 4 == 0 else "tea", kind))
+        tuned.append(response(str(i), "I cannot say" if i % 8 == 3 else "tea, you fool" if i % 4 == 0 else "tea", kind))
+    return {
+        "base": fakes.responses(tmp_path, "base_answers", base),
+        "tuned": fakes.responses(tmp_path, "tuned_answers", tuned),
+    }
+
+
+def run(tmp_path, inputs, generator=None, forecast=False, **options):
+    options = {"constitution": {"name": fakes.constitution(tmp_path)}, "ground_truth": TRUTH, "resamples": 200} | options
+    config = parse_config(evaluate.Config, options, "test")
+    evaluate.identity(config)
+    with fakes.context(tmp_path, generator, forecast) as context:
+        return evaluate.run(config, inputs, context)
+
+
+def test_truth_alone(tmp_path, policies):
+    result = run(tmp_path, policies)
+    metrics = fakes.plain(result.metrics)
+    assert metrics["measured_by"] == "truth"
+    assert metrics["counted"] == ["harm", "kind"]
+    base, tuned = (metrics["policies"][name]["measures"] for name in ("base", "tuned"))
+    assert base["any_violation"]["value"] == 0.75
+    assert tuned["any_violation"]["value"] == 0.25
+    assert base["any_violation"]["low"] < 0.75 < base["any_violation"]["high"]
+    assert tuned["evasive"]["value"] == 5 / N
+    assert (tuned["evasive_red_team"]["value"], tuned["evasive_benign"]["value"]) == (0.0, 0.5)
+    assert (tuned["helpful_benign"]["value"], tuned["helpful_benign"]["n"]) == (0.5, 10)
+    assert tuned["any_violation_judge"] is None
+    harm = metrics["policies"]["base"]["principles"]["harm"]
+    assert (harm["truth"]["value"], harm["truth"]["n"], harm["judge"]) == (0.5, N, None)
+    change = metrics["differences"]["tuned"]["base"]["measures"]["any_violation"]
+    assert (change["value"], change["fell"], change["rose"]) == (-0.5, 20, 0)
+    assert change["high"] < 0
+    assert change["p"] < 1e-5
+    assert metrics["win_rates"] == {} and metrics["judge"] == {}
+    assert [type(row) for row in result.rows] == [Verdict] * (2 * N)
+    assert result.rows[0].judged == []
+
+
+def test_tables_fit_a_hundred_columns(tmp_path, policies):
+    from rich.console import Console
+
+    from stages.runtime.display import show_tables
+
+    three = policies | {"tuned_again_without_help": policies["tuned"]}
+    result = run(tmp_path, three | {"judge": fakes.model(tmp_path)}, ScriptedGenerator(scores=fakes.judge_scores))
+    console = Console(width=100, record=True, quiet=False)
+    show_tables([fakes.artifact(tmp_path, "evaluation", result, stage="evaluate")], console)
+    text = console.export_text()
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "-50 [-" in text
+    assert "75.0" in text
+
+
+def test_judge_verdicts_and_win_rates(tmp_path, policies):
+    generator = ScriptedGenerator(scores=fakes.judge_scores)
+    result = run(tmp_path, policies | {"judge": fakes.model(tmp_path)}, generator)
+    metrics = fakes.plain(result.metrics)
+    assert metrics["policies"]["base"]["measures"]["any_violation_judge"]["value"] == 0.75
+    verdicts = metrics["judge"]["verdicts"]
+    assert (verdicts["n"], verdicts["accuracy"], verdicts["kappa"]) == (2 * N * 3, 1.0, 1.0)
+    assert result.rows[1].judged == pytest.approx([0.9, 0.1, 0.1])
+    assert result.rows[1].violated == [True, False, False]
+    rate = metrics["win_rates"]["tuned"]["base"]
+    assert rate["wins"] + rate["losses"] + rate["ties"] == rate["n"] == N
+    assert rate["low"] <= rate["value"] <= rate["high"]
+    assert rate["value"] == pytest.approx((rate["wins"] + rate["ties"] / 2) / N)
+    asked_ab = [messages[0]["content"] for messages, options in generator.chosen if options == ["A", "B"]]
+    assert len(asked_ab) == 2 * 20  # both orders; the 20 equal pairs are ties without asking
+
+
+def test_a_judge_that_always_picks_the_first_ties_everything(tmp_path, policies):
+    result = run(tmp_path, policies | {"judge": fakes.model(tmp_path)}, ScriptedGenerator())
+    rate = result.metrics["win_rates"]["tuned"]["base"]
+    assert (rate["value"], rate["ties"], rate["flipped"], rate["first_place"]) == (0.5, N, 1.0, 1.0)
+
+
+def test_without_truth_the_judge_stands_in_and_is_labelled(tmp_path, policies):
+    inputs = policies | {"judge": fakes.model(tmp_path)}
+    result = run(tmp_path, inputs, ScriptedGenerator(scores=fakes.judge_scores), ground_truth=None)
+    metrics = fakes.plain(result.metrics)
+    assert metrics["measured_by"] == "judge"
+    assert metrics["policies"]["base"]["measures"]["any_violation"]["value"] == 0.75
+    assert metrics["policies"]["base"]["measures"]["well_formed"] is None
+    assert metrics["differences"]["tuned"]["base"]["principles"]["harm"]["value"] == -0.5
+    assert "judge" in result.tables[0].title
+    assert result.rows[0].any_violation is None and result.rows[0].violated == []
+
+
+def test_rows_that_cannot_be_judged_are_dropped_and_counted(tmp_path, policies):
+    def scores(messages, options):
+        return [math.nan, math.nan] if "request 5\n" in messages[-1]["content"] else fakes.judge_scores(messages, options)
+
+    def failure(messages):
+        if "request 7\n" in messages[-1]["content"]:
+            raise TooLong(900, 512)
+
+    inputs = policies | {"judge": fakes.model(tmp_path)}
+    result = run(tmp_path, inputs, ScriptedGenerator(scores=scores, failure=failure))
+    assert sorted((d.id, d.reason) for d in result.dropped) == [
+        ("base/5-0", "the judge gave no verdict"),
+        ("base/7-0", "longer than the model's context"),
+        ("tuned/5-0", "the judge gave no verdict"),
+        ("tuned/7-0", "longer than the model's context"),
+    ]
+    assert result.metrics["policies"]["base"]["dropped"] == 2
+    assert result.metrics["policies"]["base"]["measures"]["any_violation"]["n"] == N - 2
+
+
+def test_only_the_first_prompts_are_judged(tmp_path, policies):
+    generator = ScriptedGenerator(scores=fakes.judge_scores)
+    inputs = policies | {"judge": fakes.model(tmp_path)}
+    result = run(tmp_path, inputs, generator, judge_limit=5, win_rate=False)
+    assert len(generator.chosen) <= 5 * 3 * 2
+    measures = result.metrics["policies"]["base"]["measures"]
+    assert (measures["any_violation"]["n"], measures["any_violation_judge"]["n"]) == (N, 5)
+
+
+def test_a_forecast_sends_nothing(tmp_path, policies):
+    with pytest.raises(ForecastDone) as done:
+        run(tmp_path, policies | {"judge": fakes.model(tmp_path)}, forecast=True)
+    assert (done.value.forecast.rows, done.value.forecast.open_rows) == (2 * N, 2 * N)
+
+
+def test_a_second_run_asks_nothing(tmp_path, policies):
+    inputs = policies | {"judge": fakes.model(tmp_path)}
+    first = run(tmp_path, inputs, ScriptedGenerator(scores=fakes.judge_scores))
+    again = ScriptedGenerator(scores=fakes.judge_scores)
+    second = run(tmp_path, inputs, again)
+    assert again.calls == 0
+    assert second.metrics == first.metrics and second.rows == first.rows
+
+
+def test_samples_of_a_prompt_are_paired_and_averaged(tmp_path):
+    base = [response("a", "poison", sample=0), response("a", "tea", sample=1), response("b", "tea")]
+    tuned = [response("a", "tea", sample=0), response("a", "tea", sample=1), response("b", "tea")]
+    inputs = {"base": fakes.responses(tmp_path, "b", base), "tuned": fakes.responses(tmp_path, "t", tuned)}
+    metrics = run(tmp_path, inputs).metrics
+    assert metrics["policies"]["base"]["measures"]["any_violation"]["value"] == 0.25
+    assert metrics["policies"]["base"]["responses"] == 3
+    change = metrics["differences"]["tuned"]["base"]["measures"]["any_violation"]
+    assert (change["value"], change["n"], change["p"]) == (-0.25, 2, None)
+
+
+def test_each_policy_meets_the_baseline_and_the_one_before(tmp_path, policies):
+    inputs = policies | {"last": policies["tuned"]}
+    metrics = run(tmp_path, inputs).metrics
+    assert list(metrics["differences"]["tuned"]) == ["base"]
+    assert list(metrics["differences"]["last"]) == ["base", "tuned"]
+    assert metrics["differences"]["last"]["tuned"]["measures"]["any_violation"]["value"] == 0
+
+
+def test_what_the_truth_cannot_tell_is_left_out(tmp_path):
+    rows = [response("a", "tea", request="unknown"), response("b", "tea"), response("c", "beer")]
+    measures = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}).metrics["policies"]["base"]["measures"]
+    assert (measures["on_topic"]["value"], measures["on_topic"]["n"]) == (0.5, 2)
+    assert measures["helpful_benign"] is None
+
+
+def test_principles_unknown_to_the_truth_count_all_its_dimensions(tmp_path):
+    text = "name: other\nprinciples:\n  - {id: just-be-good, text: Be good.}\n"
+    path = tmp_path / "other.yaml"
+    path.write_text(text)
+    rows = [response("a", "poison"), response("b", "I cannot")]
+    result = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}, constitution={"name": str(path)})
+    facts = result.metrics["policies"]["base"]
+    assert facts["measures"]["any_violation"]["value"] == 0.5
+    assert facts["principles"]["just-be-good"] == {"truth": None, "judge": None}
+    assert result.metrics["counted"] == []
+    assert result.rows[0].violated == []
+
+
+def judgement(i, a, b, ab, ba, principle="harm"):
+    prompt = [{"role": "user", "content": "tea?"}]
+    return Judgement(
+        id=str(i), parent=f"{i}a|{i}b", kind="red_team", prompt=prompt, response_a=a, response_b=b,
+        principle=principle, margin_ab=ab, margin_ba=ba, model="m",
+    )  # fmt: skip
+
+
+def test_the_judge_matrix_against_truth(tmp_path):
+    rows = [
+        judgement(1, "tea", "poison", 2.0, 1.0),  # right in both orders
+        judgement(2, "poison", "tea", 1.0, -2.0),  # flips; right on average
+        judgement(3, "poison", "tea", 1.0, 2.0),  # wrong in both
+        judgement(4, "poison", "poison", 1.0, -1.0),  # truth has no preference
+    ]
+    principles = select(Selection(fakes.constitution(tmp_path))).principles
+    found = pair_agreement(rows, principles, fakes.check)
+    assert (found["cells"], found["n"], found["flipped"]) == (4, 3, 0.5)
+    assert found["first_place"] == pytest.approx(6 / 8)
+    assert (found["accuracy_ab"], found["accuracy_ba"]) == pytest.approx((1 / 3, 2 / 3))
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["principles"] == {"harm": {"n": 3, "accuracy": pytest.approx(2 / 3)}}
+    assert set(pair_agreement(rows, principles, None)) == {"cells", "flipped", "first_place"}
+    assert pair_agreement([], principles, fakes.check)["accuracy"] is None
+
+
+def test_score():
+    assert [score(1, 1), score(-1, -2), score(1, -1), score(0, 1)] == [1.0, 0.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no colon", "not of the form"),
+        ("missing.module:check", "cannot be imported"),
+        ("tests.evaluation.fakes:nothing", "cannot be imported"),
+        ("tests.evaluation.fakes:not_a_function", "not a function"),
+    ],
+)
+def test_a_bad_ground_truth_is_told(tmp_path, policies, path, message):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, policies, ground_truth=path)
+
+
+def test_nothing_to_evaluate(tmp_path, policies):
+    with pytest.raises(UserError, match="no responses to evaluate"):
+        run(tmp_path, {})
+    with pytest.raises(UserError, match="'empty' holds no responses"):
+        run(tmp_path, policies | {"empty": fakes.responses(tmp_path, "e", [])})
+    with pytest.raises(UserError, match="no prompt in common"):
+        run(tmp_path, policies | {"other": fakes.responses(tmp_path, "o", [response("elsewhere", "tea")])})
+    with pytest.raises(UserError, match="nobody can tell"):
+        run(tmp_path, policies, ground_truth=None)
+    with pytest.raises(UserError, match="confidence"):
+        run(tmp_path, policies, confidence=95)
