@@ -47,11 +47,30 @@ class Completion:
     completion_tokens: int
 
 
+class TooLong(Exception):
+    """The prompt leaves no room for an answer: a row to drop and to count with this reason, not a reason to stop.
+
+    `prompt_tokens` and `limit` are in tokens; `prompt_tokens` is None where an endpoint does not tell.
+    """
+
+    def __init__(self, prompt_tokens: int | None, limit: int | None):
+        self.prompt_tokens, self.limit = prompt_tokens, limit
+        size = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
+        context = "the model's context" if limit is None else f"the context of {limit} tokens"
+        super().__init__(f"{size} leaves no room for an answer in {context}")
+
+
 class Generator(Protocol):
     """What every module of GENERATORS offers as `open_generator(model, options) -> Generator`."""
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
-        """Write the next assistant turn. The same seed draws the same text, as far as the engine's numerics allow."""
+        """Write the next assistant turn. The same seed draws the same text, as far as the engine's numerics allow.
+
+        An answer cut short by the end of the context has `finish_reason` "length".
+
+        Raises:
+            TooLong: the prompt leaves no room for a single token.
+        """
         ...
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
@@ -59,6 +78,7 @@ class Generator(Protocol):
 
         Raises:
             UserError: an option is not one token of this model's vocabulary, or two options share a first token.
+            TooLong: the prompt leaves no room for a single token.
         """
         ...
 
