@@ -1,0 +1,87 @@
+"""Run steps against a scripted generator: the real runner, store and artifacts, no model."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from stages import STAGES
+from stages.generators import Completion, Message, Sampling
+from stages.runtime.artifacts import Artifact
+from stages.runtime.calls import Engines
+from stages.runtime.pipeline import Planned, Runner, read_steps
+from stages.runtime.store import CallStore
+from tests.scripted import ScriptedGenerator
+
+
+@dataclass
+class Seeded(ScriptedGenerator):
+    """Answers depend on the messages and the seed, as a sampled text does, and on nothing else."""
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+        made = await super().complete(messages, sampling, seed)
+        mark = hashlib.sha256(f"{seed}{messages}".encode()).hexdigest()[:6]
+        return Completion(f"{made.text} <{mark}>", made.finish_reason, made.prompt_tokens, made.completion_tokens)
+
+
+def run_steps(
+    steps: Mapping[str, Any], root: Path, generator: ScriptedGenerator | None = None, seed: int = 0, only_plan: bool = False,
+    opener: Callable[..., Any] | None = None,
+) -> tuple[list[Planned], dict[str, Artifact]]:  # fmt: skip
+    """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
+    generator = generator or Seeded()
+
+    async def open_scripted(name: str, model: Any, options: Any) -> ScriptedGenerator:
+        return generator
+
+    store = CallStore(root / "calls.sqlite")
+    try:
+        with asyncio.Runner() as loop:
+            engines = Engines("scripted", {}, opener=opener or open_scripted)
+            runner = Runner(root / "artifacts", seed, store, engines, Console(file=io.StringIO()), loop)
+            planned = runner.plan(read_steps(steps, STAGES))
+            return planned, {} if only_plan else runner.run(planned)
+    finally:
+        store.close()
+
+
+def fake_model(folder: Path, weights: bytes = b"weights") -> Path:
+    """A folder that looks like a model to everything that does not load it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def write_constitution(path: Path, count: int = 16, **edits: str) -> Path:
+    """A constitution of `count` principles p0, p1, ...; `edits` gives other texts by id."""
+    lines = ["name: test-set", "principles:"]
+    for i in range(count):
+        lines += [f"  - id: p{i}", f"    text: {edits.get(f'p{i}', f'The response keeps rule number {i}.')!r}"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def text_pipeline(folder: Path, prompts: int = 40, rounds: int = 2, **revise: Any) -> dict[str, Any]:
+    """The text half of Constitutional AI over `prompts` made-up requests; files lie in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "prompts.csv").write_text("prompt\n" + "".join(f"request number {i}\n" for i in range(prompts)))
+    constitution = {"name": str(folder / "set.yaml")}
+    if not (folder / "set.yaml").exists():
+        write_constitution(folder / "set.yaml")
+    return {
+        "base": {"stage": "model", "path": str(fake_model(folder / "model"))},
+        "requests": {"stage": "prompts", "source": str(folder / "prompts.csv")},
+        "answers": {"stage": "respond", "inputs": {"prompts": "requests", "model": "base"}, "n": 2},
+        "revisions": {
+            "stage": "revise", "inputs": {"responses": "answers", "model": "base"}, "constitution": dict(constitution),
+            "rounds": rounds, **revise,
+        },
+        "judgements": {"stage": "judge", "inputs": {"responses": "answers", "model": "base"}, "constitution": dict(constitution)},
+        "pairs": {"stage": "judged_pairs", "inputs": {"judgements": "judgements"}, "constitution": dict(constitution)},
+    }  # fmt: skip

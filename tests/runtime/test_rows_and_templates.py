@@ -1,0 +1,125 @@
+"""Rows on disk, templates, settings, models."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from stages.runtime.artifacts import canonical, explain_difference, fingerprint
+from stages.runtime.errors import UserError
+from stages.runtime.models import find_model
+from stages.runtime.rows import Pair, Prompt, Verdict, read_rows, request_text, write_rows
+from stages.runtime.settings import identity_of, machine, parse_config
+from stages.runtime.templates import render
+
+USER = [{"role": "user", "content": "How do I {{ bake }} bread?"}]
+
+
+def test_rows_round_trip_and_are_byte_equal(tmp_path):
+    rows = [
+        Verdict(
+            id=f"v{i}", parent="r", policy="base", kind="red_team", prompt=USER, response="No.", principles=["a", "b"],
+            violated=[True, False], judged=[], any_violation=None, well_formed=True, on_topic=None, evasive=False, helpful=None,
+        )
+        for i in range(3)
+    ]  # fmt: skip
+    write_rows(tmp_path / "one.parquet", rows, Verdict)
+    write_rows(tmp_path / "two.parquet", rows, Verdict)
+    assert read_rows(tmp_path / "one.parquet", Verdict) == rows
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    with pytest.raises(UserError, match="holds Verdict rows where Prompt or Pair rows are needed"):
+        read_rows(tmp_path / "one.parquet", Prompt, Pair)
+
+
+def test_request_text():
+    assert request_text(USER) == USER[0]["content"]
+    talk = [*USER, {"role": "assistant", "content": "Warm it."}, {"role": "user", "content": "And then?"}]
+    assert request_text(talk).endswith("Assistant: Warm it.\nUser: And then?")
+
+
+@pytest.mark.parametrize("text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #}", "100 % {{ 7*7 }}"])
+def test_a_principle_is_never_template_source(text):
+    shown = render("preferences/judge.jinja", request="r", response_a="a", response_b="b", principle=text)
+    assert f"Principle: {text}" in shown
+
+
+def test_judge_puts_the_principle_last():
+    shown = render("preferences/judge.jinja", request="REQUEST", response_a="FIRST", response_b="SECOND", principle="PRINCIPLE")
+    assert shown.index("REQUEST") < shown.index("FIRST") < shown.index("SECOND") < shown.index("PRINCIPLE")
+
+
+def test_template_faults(tmp_path):
+    with pytest.raises(UserError, match="no such template"):
+        render("text/none.jinja")
+    mine = tmp_path / "mine.jinja"
+    mine.write_text("{{ request }} {{ answer }}")
+    with pytest.raises(UserError, match="cannot be rendered"):
+        render(str(mine), request="r")
+    mine.write_text("{% if %}")
+    with pytest.raises(UserError, match="does not parse"):
+        render(str(mine), request="r")
+    mine.write_text("{{ request.__class__.__mro__ }}")
+    with pytest.raises(UserError, match="cannot be rendered"):
+        render(str(mine), request="r")
+
+
+@dataclass(frozen=True)
+class Inner:
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    rounds: int = 1
+    batch_size: int = machine(8)
+    sampling: Inner = field(default_factory=Inner)
+
+
+def test_config_errors_name_the_option():
+    with pytest.raises(UserError, match="unknown option 'round'. Did you mean 'rounds'"):
+        parse_config(Options, {"round": 2}, "step 'x'")
+    with pytest.raises(UserError, match=r"sampling.temprature.*temperature"):
+        parse_config(Options, {"sampling": {"temprature": 2}}, "step 'x'")
+    with pytest.raises(UserError, match="rounds"):
+        parse_config(Options, {"rounds": "many"}, "step 'x'")
+
+
+def test_identity_leaves_machine_options_out():
+    one = identity_of(parse_config(Options, {"batch_size": 1}, ""))
+    two = identity_of(parse_config(Options, {"batch_size": 99}, ""))
+    assert one == two == {"rounds": 1, "sampling": {"temperature": 1.0}}
+
+
+def test_fingerprints_refuse_what_they_do_not_know():
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    with pytest.raises(TypeError):
+        canonical({"a": object()})
+    with pytest.raises(ValueError):
+        canonical({"a": float("nan")})
+
+
+def test_a_miss_names_the_edited_principle():
+    old = {"constitution": {"no-crime": {"text": "x"}, "kind": {"text": "y"}}, "n": 1}
+    new = {"constitution": {"no-crime": {"text": "z"}, "fair": {"text": "w"}}, "n": 1}
+    assert explain_difference(old, new) == [
+        "constitution.fair is new",
+        "constitution.kind is gone",
+        "constitution.no-crime.text changed",
+    ]
+
+
+def test_model_paths(tmp_path):
+    with pytest.raises(UserError, match="no such model folder"):
+        find_model(str(tmp_path / "nowhere"))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no \*.safetensors"):
+        find_model(str(tmp_path))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(UserError, match="pickles only"):
+        find_model(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    first = find_model(str(tmp_path)).content
+    (tmp_path / "trainer_log.json").write_text("{}")
+    assert find_model(str(tmp_path)).content == first
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    assert find_model(str(tmp_path)).content != first
+    assert find_model("Qwen/Qwen3-0.6B").content != find_model("Qwen/Qwen3-0.6B", "abc").content

@@ -1,0 +1,74 @@
+"""The call store: memory, locks, versions, full disks."""
+
+import multiprocessing
+import sqlite3
+
+import pytest
+
+from stages.runtime.errors import UserError
+from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed
+
+
+def test_remembers_across_openings(tmp_path):
+    store = CallStore(tmp_path / "calls.sqlite")
+    store.put("k", {"text": "ünïcode {{ x }}", "n": [1.5, -2.25]})
+    store.put("k", "a second answer does not replace the first")
+    store.close()
+    again = CallStore(tmp_path / "calls.sqlite")
+    assert again.get("k") == {"text": "ünïcode {{ x }}", "n": [1.5, -2.25]}
+    assert again.get("unknown") is None
+    assert len(again) == 1
+
+
+def test_keys_depend_on_meaning_only():
+    assert call_key(a=1, b="x") == call_key(b="x", a=1)
+    assert call_key(a=1, b="x") != call_key(a=1, b="y")
+    assert derive_seed(0, "row", "respond", 0) == derive_seed(0, "row", "respond", 0)
+    seeds = {derive_seed(0, f"row{i}", "respond", 0) for i in range(1000)}
+    assert len(seeds) == 1000 and all(0 <= s < 2**31 for s in seeds)
+
+
+def test_newer_store_is_refused(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    CallStore(path).close()
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version={STORE_VERSION + 1}")
+    db.close()
+    with pytest.raises(UserError, match="newer Credo"):
+        CallStore(path)
+
+
+def test_not_a_store(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    path.write_bytes(b"this is no database, and long enough to be read as one" * 20)
+    with pytest.raises(UserError, match="cannot be used"):
+        CallStore(path)
+
+
+def _try_to_open(path, answers):
+    try:
+        CallStore(path)
+        answers.put("opened")
+    except UserError as error:
+        answers.put(str(error))
+
+
+def test_two_runs_on_one_store(tmp_path):
+    store = CallStore(tmp_path / "calls.sqlite")
+    answers = multiprocessing.get_context("spawn").Queue()
+    other = multiprocessing.get_context("spawn").Process(target=_try_to_open, args=(store.path, answers))
+    other.start()
+    assert "another run (process" in answers.get(timeout=30)
+    other.join()
+    store.close()
+    CallStore(tmp_path / "calls.sqlite").close()
+
+
+def test_full_disk_keeps_what_is_answered(tmp_path):
+    store = CallStore(tmp_path / "calls.sqlite")
+    store.put("first", "kept")
+    store._db.execute("PRAGMA max_page_count=8")  # SQLite's own way to say that the file cannot grow
+    with pytest.raises(UserError, match="cannot grow"):
+        for i in range(1000):
+            store.put(f"k{i}", "x" * 2000)
+    assert store.get("first") == "kept"

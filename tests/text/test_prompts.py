@@ -1,0 +1,99 @@
+"""Where prompts come from, and what a broken source says."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.runtime.errors import UserError
+from stages.text.prompt_files import conversations, read_file
+from stages.text.prompts import Config, identity, run
+
+TALK = "\n\nHuman: How do I do this: step one?\n\nAssistant: Well.\n\nHuman: And: now?\n\nAssistant: Bye."
+
+
+class Context:
+    step, seed = "prompts", 0
+
+
+def prompts(**options):
+    return run(Config(**options), {}, Context()).rows
+
+
+def test_every_kind_of_file(tmp_path):
+    records = [{"prompt": "one"}, {"prompt": "two"}, {"prompt": "one"}]
+    lines = "\n".join(json.dumps(r) for r in records) + "\n"
+    (tmp_path / "a.jsonl").write_text(lines)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    (tmp_path / "a.csv").write_text('id,prompt\n1,one\n2,"two"\n3,one\n')
+    (tmp_path / "a.tsv").write_text("id\tprompt\n1\tone\n2\ttwo\n")
+    pq.write_table(pa.Table.from_pylist(records), tmp_path / "a.parquet")
+    made = {}
+    for name in ("a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.tsv", "a.parquet"):
+        rows = prompts(source=str(tmp_path / name))
+        made[name] = [(row.id, row.messages[0]["content"]) for row in rows]
+    assert all(rows == made["a.jsonl"] for rows in made.values())
+    assert [text for _, text in made["a.jsonl"]] == ["one", "two"]
+
+
+def test_transcripts():
+    assert [m["content"] for m in conversations(TALK, "last", "")[0]] == ["How do I do this: step one?", "Well.", "And: now?"]
+    assert [len(c) for c in conversations(TALK, "each", "")] == [1, 3]
+    assert conversations(TALK, "first", "") == [[{"role": "user", "content": "How do I do this: step one?"}]]
+    assert conversations("\n\nAssistant: hello", "last", "") == []
+    assert conversations([{"role": "user", "content": "x"}], "last", "")[0][0]["content"] == "x"
+
+
+def test_line_57_is_named(tmp_path):
+    path = tmp_path / "p.jsonl"
+    lines = [json.dumps({"prompt": f"p{i}"}) for i in range(1, 100)]
+    lines[56] = '{"prompt": "broken'
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError, match=r"p\.jsonl:57: broken JSON"):
+        prompts(source=str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "gave no prompt"), ('{"promt": "x"}', "no column 'prompt'. Did you mean 'promt'"), ("[1]", "a list where"), ('{"prompt": 3}', "a int where")],
+)
+def test_bad_files(tmp_path, content, message):
+    path = tmp_path / "p.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        prompts(source=str(path))
+
+
+@pytest.mark.parametrize("source", ["nowhere.jsonl", "a/b/c.jsonl", "os.path:nothing", "x.exe"])
+def test_bad_sources(source, tmp_path):
+    with pytest.raises(UserError):
+        prompts(source=source)
+
+
+def test_torn_gzip_and_wrong_encoding(tmp_path):
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "x"}')[:-6])
+    (tmp_path / "b.jsonl").write_bytes(b'{"prompt": "\xff"}')
+    (tmp_path / "c.parquet").write_bytes(b"not parquet")
+    for name in ("a.jsonl.gz", "b.jsonl", "c.parquet"):
+        with pytest.raises(UserError, match=name):
+            list(read_file(tmp_path / name, "prompt"))
+
+
+def test_order_limit_and_drops(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": f"p{i % 90}"}) for i in range(100)) + '\n{"prompt": ""}')
+    result = run(Config(source=str(path), limit=10, offset=5), {}, Context())
+    assert [r.messages[0]["content"] for r in result.rows] == [f"p{i}" for i in range(5, 15)]
+    assert sorted({d.reason for d in result.dropped}) == ["duplicate prompt", "no user turn"]
+    shuffled = prompts(source=str(path), shuffle=True)
+    assert len(shuffled) == 90 and [r.id for r in shuffled] != [r.id for r in prompts(source=str(path))]
+    assert shuffled == prompts(source=str(path), shuffle=True)
+
+
+def test_a_file_is_known_by_its_content(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "x"}')
+    (tmp_path / "b.jsonl").write_text('{"prompt": "x"}')
+    assert identity(Config(source=str(tmp_path / "a.jsonl"))) == identity(Config(source=str(tmp_path / "b.jsonl")))
