@@ -1,0 +1,156 @@
+"""Stage `report`: everything a run found, as one HTML page.
+
+In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of a training step the
+curves; rows of Revision, Pair, Judgement and Verdict can be browsed; of every step, and of every step before it whose
+folder is still there, what it made, dropped and sent. What is missing is simply not shown. Out: `report.html` in the
+artifact's folder, self-contained: it loads nothing, its own policy forbids it to, and it works from disk.
+
+Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script element, and from there
+by `textContent` only.
+
+Left out: a comparison of several runs, which needs several runs' evaluations and is a report of its own.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from pydantic import Field
+
+from stages.evaluation.browse import as_script, dropped, sections
+from stages.evaluation.charts import curve
+from stages.evaluation.effects import view
+from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+
+VERSION = 1
+NEEDS: tuple[str, ...] = ()
+ALSO_TAKES: tuple[str, ...] = ("*",)
+CALLS = False
+
+_HERE = Path(__file__).resolve().parent
+_PARTS = ("report.html.jinja", "report.css", "report.js")
+_CURVES = {"loss": "loss", "accuracy": "accuracy of preferences", "margin": "reward margin"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    title: the page's heading.
+    max_rows: how many entries of each step can be browsed; the page tells how many there are.
+    """
+
+    title: str = "Credo report"
+    max_rows: Annotated[int, Field(ge=0)] = 500
+
+
+def identity(config: Config) -> dict[str, Any]:
+    return {"page": {name: hashlib.sha256((_HERE / name).read_bytes()).hexdigest()[:16] for name in _PARTS}}
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Write the page.
+
+    Raises:
+        UserError: there are no inputs.
+    """
+    if not inputs:
+        raise UserError(
+            "the report has nothing to show",
+            where=f"step {context.step!r}",
+            mend="add `inputs: {evaluation: <an evaluate step>, revisions: <a revise step>}` and what else you want to see",
+        )
+    given = list({source.directory: source for source in inputs.values()}.values())
+    steps = lineage(given)
+    evaluations = [source for source in given if source.manifest["payload"].get("stage") == "evaluate"]
+    browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
+    page = _template().render(
+        title=config.title,
+        evaluations=[view(source.step, source.metrics, _texts(source)) for source in evaluations],
+        steps=_steps(steps),
+        curves=_curves(steps),
+        sections=[{"step": s.step, "kind": s.kind, "total": s.total, "shown": len(s.entries)} for s in browsed],
+        data=Markup(as_script([asdict(section) for section in browsed])),
+        seed=given[0].manifest["payload"].get("seed"),
+        versions=given[0].manifest.get("versions") or {},
+        finished=max(str(source.manifest.get("finished", "")) for source in given),
+        css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        js=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+    )
+    path = context.directory / "report.html"
+    try:
+        write_atomically(path, page)
+    except OSError as error:
+        raise UserError(
+            f"the report cannot be written: {error.strerror}", where=str(path), mend="free some disk space"
+        ) from None
+    shown = sum(len(section.entries) for section in browsed)
+    table = Table("Report", ["page", "entries to browse"], [[str(path), f"{shown} of {sum(s.total for s in browsed)}"]])
+    return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    """Not `templates.render`: that one is for prompts and does not escape."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    return environment.from_string((_HERE / _PARTS[0]).read_text(encoding="utf-8"))
+
+
+def lineage(given: list[Artifact]) -> list[Artifact]:
+    """The given steps and, before them, those they were made from, as far as their folders are still there."""
+    found: dict[str, Artifact] = {}
+
+    def visit(source: Artifact) -> None:
+        if source.fingerprint in found:
+            return
+        for print_ in source.manifest["payload"].get("inputs", {}).values():
+            for manifest in sorted(source.directory.parent.glob(f"*-{print_}/manifest.json")):
+                visit(Artifact(manifest.parent.name.removesuffix(f"-{print_}"), manifest.parent))
+        found[source.fingerprint] = source
+
+    for source in given:
+        visit(source)
+    return list(found.values())
+
+
+def _texts(evaluation: Artifact) -> dict[str, str]:
+    principles = evaluation.manifest["payload"].get("options", {}).get("constitution", {})
+    return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}
+
+
+def _steps(artifacts: list[Artifact]) -> list[dict[str, Any]]:
+    longest = max([a.manifest.get("seconds") or 0 for a in artifacts] + [1e-9])
+    rows = []
+    for artifact in artifacts:
+        facts = artifact.manifest
+        seconds, calls = facts.get("seconds") or 0, facts.get("calls") or {}
+        rows.append(
+            {
+                "name": artifact.step,
+                "stage": facts["payload"].get("stage", ""),
+                "seconds": f"{seconds:.1f}",
+                "share": 100 * seconds / longest,
+                "rows": "" if facts.get("rows") is None else f"{facts['rows']:,}",
+                "dropped": [f"{number:,} \u00d7 {reason}" for reason, number in (facts.get("dropped") or {}).items()],
+                "sent": f"{calls.get('sent', 0):,}" if calls.get("sent") or calls.get("stored") else "",
+                "stored": f"{calls.get('stored', 0):,}" if calls.get("sent") or calls.get("stored") else "",
+                "tokens": f"{calls['tokens']:,}" if calls.get("tokens") else "",
+            }
+        )
+    return rows
+
+
+def _curves(artifacts: list[Artifact]) -> list[dict[str, Any]]:
+    found = []
+    for artifact in artifacts:
+        history = artifact.metrics.get("history") or []
+        drawings = [curve(history, key, label) for key, label in _CURVES.items()]
+        if any(drawings):
+            found.append({"step": artifact.step, "drawings": [Markup(d) for d in drawings if d]})
+    return found
