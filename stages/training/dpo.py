@@ -1,0 +1,102 @@
+"""Stage `dpo`: direct preference optimisation on pairs, with hard or soft labels.
+
+In: `model` and `pairs`. Out: a model.
+
+Rafailov et al. 2023 (arXiv 2305.18290), through TRL; a pair's label is P(chosen is better) and enters the loss as in
+`soft_labels.py`. The reference is the input model, frozen: its log-probabilities are computed once before the first
+step, so only one model is held in memory; with LoRA it is the model with its adapter off. All of TRL's losses work with
+hard labels, the sigmoid loss with soft ones.
+
+A part of the prompts is held out: how often, and by how much, the trained model prefers the chosen side there. Both
+are of the implicit reward, beta times the log-ratio to the reference. Left out: the reference's log-probabilities are
+not kept for another run.
+
+A training that was killed goes on from its last whole checkpoint (see `sft.py`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.rows import Dropped
+from stages.runtime.settings import machine
+from stages.training.arguments import build_arguments, check_options, identity_args, lora_config
+from stages.training.pair_data import Examples, check_held_out, read_pairs, split_held_out
+
+VERSION = 1
+NEEDS = ("model", "pairs")
+ALSO_TAKES: tuple[str, ...] = ()
+CALLS = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    eval_fraction: share of the prompts to hold out, in [0, 1).
+    args: fields of TRL's DPOConfig.
+    lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
+    dtype: type of the weights in training. The model is saved in the type the base model came in.
+    """
+
+    eval_fraction: float = 0.1
+    args: dict[str, Any] = field(default_factory=dict)
+    lora: dict[str, Any] | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    check_options("DPOConfig", config.args, config.lora, "dpo")
+    return {"args": identity_args(config.args)}
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model.
+
+    Raises:
+        UserError: no pairs, unusable options, soft labels with a loss that cannot take them, a model that cannot be
+            loaded, memory or disk used up, a diverged loss.
+    """
+    check_options("DPOConfig", config.args, config.lora, "dpo")
+    examples, dropped = read_pairs(inputs["pairs"])
+    from stages.training.trainer import in_session
+
+    metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
+    return Result(dropped=dropped + too_long, metrics=metrics)
+
+
+def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context) -> Any:
+    """The trainer over the input model and its reference; nothing is trained yet."""
+    from datasets import Dataset
+
+    from stages.training.model_files import load_model, load_tokenizer
+    from stages.training.soft_labels import SoftDPOTrainer
+
+    base = inputs["model"].model()
+    train, held = split_held_out(examples, config.eval_fraction, context)
+    follows = bool(config.args.get("sync_ref_model"))  # a reference that moves cannot be computed beforehand
+    arguments = build_arguments("DPOConfig", config.args, context, precompute_ref_log_probs=not follows)
+    kept = config.lora is None and not arguments.precompute_ref_log_probs
+    return SoftDPOTrainer(
+        model=load_model(base, config.dtype, config.args),
+        ref_model=load_model(base, config.dtype, config.args) if kept else None,
+        args=arguments,
+        train_dataset=Dataset.from_list(train),
+        eval_dataset=Dataset.from_list(held) if held else None,
+        processing_class=load_tokenizer(base, config.args),
+        peft_config=lora_config(config.lora, "CAUSAL_LM", context),
+    )
+
+
+def _train(
+    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
+) -> tuple[dict[str, Any], list[Dropped]]:
+    from stages.training.trainer import finish, left_out, train
+
+    trainer = build_trainer(config, inputs, examples, context)
+    too_long = left_out(trainer, [e["id"] for e in examples], context)
+    n = len(trainer.train_dataset)
+    metrics = train(trainer, context)
+    held_out = check_held_out(trainer)
+    finish(trainer, context, inputs["model"].model())
+    return {"n": n, "held_out": held_out, **metrics}, too_long

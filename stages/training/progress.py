@@ -1,0 +1,105 @@
+"""What is seen of a training while it runs, and the curve that is left of it.
+
+Imported only when something is trained: transformers comes with it.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from transformers import TrainerCallback
+
+from stages.runtime.errors import UserError
+from stages.training.checkpoints import mark_complete
+
+# The trainers' names for what the curve keeps beside the loss.
+CURVES = {
+    "loss": "loss",
+    "rewards/accuracies": "accuracy",
+    "rewards/margins": "margin",
+    "accuracy": "accuracy",
+    "margin": "margin",
+}
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> str:
+        return f"{task.speed:.1f} steps/s" if task.speed else ""
+
+
+class Watch(TrainerCallback):
+    """Shows steps, rate, time left and loss; marks checkpoints that are whole; stops a training that has diverged."""
+
+    def __init__(self, step: str, console: Console):
+        self.where = f"step {step!r}"
+        self.progress = Progress(
+            TextColumn("{task.description:>16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[loss]}"),
+            console=console,
+            transient=True,
+        )
+        self.task = self.progress.add_task(step, total=None, loss="")
+
+    def close(self) -> None:
+        self.progress.stop()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.progress.reset(self.task, total=state.max_steps, completed=state.global_step)
+        if state.is_world_process_zero:
+            self.progress.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.progress.update(self.task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {state.global_step}: the training has diverged",
+                where=self.where,
+                mend="lower args.learning_rate, lengthen args.warmup_steps, or set args.max_grad_norm lower",
+            )
+        self.progress.update(self.task, loss=f"loss {loss:.3f}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str, float]]:
+    """The training curve in at most `points` points; where steps are many, a point is the mean of several.
+
+    Returns:
+        Dicts of `step` (the last one in it), `loss` and, for preferences, `accuracy` and `margin`.
+    """
+    logged = [entry for entry in log_history if "loss" in entry]
+    size = max(1, math.ceil(len(logged) / points))
+    thinned = []
+    for start in range(0, len(logged), size):
+        chunk = logged[start : start + size]
+        point: dict[str, float] = {"step": chunk[-1]["step"]}
+        for theirs, ours in CURVES.items():
+            values = [entry[theirs] for entry in chunk if theirs in entry]
+            if values:
+                point[ours] = round(sum(values) / len(values), 6)
+        thinned.append(point)
+    return thinned

@@ -1,0 +1,131 @@
+"""Stage `sft`: supervised fine-tuning on answers. Its prompts never hold what the generator was shown.
+
+In: `model`, and any number of other inputs that hold Responses, Revisions or Pairs (of which the chosen side is
+learnt). Out: a model.
+
+The supervised phase of Constitutional AI (Bai et al. 2022, section 3.1) trains on every revision y_1..y_K and on
+answers to helpful prompts; y_0, what came before the first revision, is no row of a `revise` step. The loss covers the
+answer and the end of its turn, not the prompt. Left out: a pretrained model to start from (give one as `model`).
+
+A training that was killed goes on from its last whole checkpoint. Checkpoints hold `.pt` files of the run's own
+making, read back only by it; they are removed when the model has been saved, which is safetensors only.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Dropped, Pair, Response, Revision
+from stages.runtime.settings import machine
+from stages.training.arguments import build_arguments, check_options, identity_args, lora_config
+
+VERSION = 1
+NEEDS = ("model",)
+ALSO_TAKES = ("*",)
+CALLS = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    rounds: all revisions of a response, as in the paper, or only the last.
+    args: fields of TRL's SFTConfig.
+    lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
+    dtype: type of the weights in training. The model is saved in the type the base model came in.
+    """
+
+    rounds: Literal["all", "last"] = "all"
+    args: dict[str, Any] = field(default_factory=dict)
+    lora: dict[str, Any] | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    check_options("SFTConfig", config.args, config.lora, "sft")
+    return {"args": identity_args(config.args)}
+
+
+def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[list[dict[str, Any]], list[Dropped]]:
+    """Every input's rows as TRL's prompt-completion rows, with `id`; duplicates and empty completions are dropped.
+
+    Inputs follow one another by name, as they do in a step's identity.
+
+    Raises:
+        UserError: an input holds other rows, or nothing is left.
+    """
+    sources = {name: inputs[name] for name in sorted(inputs) if name != "model"}
+    examples: list[dict[str, Any]] = []
+    dropped: list[Dropped] = []
+    seen: set[str] = set()
+    for artifact in sources.values():
+        rows: list[Any] = artifact.rows(Response, Revision, Pair)
+        final = {row.parent: row.id for row in rows if isinstance(row, Revision)} if rounds == "last" else {}
+        for row in rows:
+            completion = row.chosen if isinstance(row, Pair) else row.response
+            key = canonical([row.prompt, completion])
+            reason = ""
+            if final and final[row.parent] != row.id:
+                reason = "not the last revision"
+            elif not completion.strip():
+                reason = "empty completion"
+            elif key in seen:
+                reason = "duplicate"
+            if reason:
+                dropped.append(Dropped(id=row.id, reason=reason))
+                continue
+            seen.add(key)
+            answer = [{"role": "assistant", "content": completion}]
+            examples.append({"id": row.id, "prompt": row.prompt, "completion": answer})
+    if not examples:
+        named = ", ".join(f"{name!r} (step {a.step!r})" for name, a in sources.items())
+        raise UserError(
+            f"no row is left to train on: of {len(dropped)}, all were dropped" if dropped else "there is no row to train on",
+            where=f"input {named}" if named else "the step's `inputs`",
+            mend="see that step's dropped.parquet for reasons" if named else "add an input with Responses or Revisions",
+        )
+    return examples, dropped
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model.
+
+    Raises:
+        UserError: no rows, unusable options, a model that cannot be loaded, memory or disk used up, a diverged loss.
+    """
+    check_options("SFTConfig", config.args, config.lora, "sft")
+    examples, dropped = read_examples(inputs, config.rounds)
+    from stages.training.trainer import in_session
+
+    metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
+    return Result(dropped=dropped + too_long, metrics={"n": len(examples) - len(too_long), **metrics})
+
+
+def build_trainer(config: Config, inputs: dict[str, Artifact], examples: list[dict[str, Any]], context: Context) -> Any:
+    """TRL's SFTTrainer over the input model; nothing is trained yet."""
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    from stages.training.model_files import load_model, load_tokenizer
+
+    base = inputs["model"].model()
+    return SFTTrainer(
+        model=load_model(base, config.dtype, config.args),
+        args=build_arguments("SFTConfig", config.args, context, completion_only_loss=True),
+        train_dataset=Dataset.from_list(examples),
+        processing_class=load_tokenizer(base, config.args),
+        peft_config=lora_config(config.lora, "CAUSAL_LM", context),
+    )
+
+
+def _train(
+    config: Config, inputs: dict[str, Artifact], examples: list[dict[str, Any]], context: Context
+) -> tuple[dict[str, Any], list[Dropped]]:
+    from stages.training.trainer import finish, left_out, train
+
+    trainer = build_trainer(config, inputs, examples, context)
+    too_long = left_out(trainer, [e["id"] for e in examples], context)
+    metrics = train(trainer, context)
+    finish(trainer, context, inputs["model"].model())
+    return metrics, too_long

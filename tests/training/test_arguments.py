@@ -1,0 +1,57 @@
+import pytest
+
+from stages.runtime.errors import UserError
+from stages.runtime.settings import identity_of
+from stages.training import dpo, reward_model, sft
+from stages.training.arguments import MACHINE_ARGS, OWNED_ARGS, check_options, known_fields
+
+
+def test_fields_read_from_source_are_those_of_the_classes():
+    import dataclasses
+
+    import peft
+    import trl
+
+    for name, cls in {n: getattr(trl, n) for n in ("SFTConfig", "DPOConfig", "RewardConfig")}.items():
+        assert set(known_fields(name)) == {f.name for f in dataclasses.fields(cls) if f.init}, name
+    assert set(known_fields("LoraConfig")) >= {f.name for f in dataclasses.fields(peft.LoraConfig) if f.init}
+
+
+def test_every_name_in_the_tables_is_a_field_of_some_trainer():
+    known = {name for config in ("SFTConfig", "DPOConfig", "RewardConfig") for name in known_fields(config)}
+    assert known >= MACHINE_ARGS
+    assert known >= set(OWNED_ARGS)
+
+
+def test_unknown_option_is_refused_when_the_plan_is_made_and_the_nearest_is_named():
+    with pytest.raises(UserError, match="Did you mean 'learning_rate'"):
+        sft.identity(sft.Config(args={"learning_rat": 1e-3}))
+    with pytest.raises(UserError, match="Did you mean 'beta'"):
+        dpo.identity(dpo.Config(args={"betta": 0.1}))
+    with pytest.raises(UserError, match="Did you mean 'lora_alpha'"):
+        reward_model.identity(reward_model.Config(lora={"lora_alfa": 8}))
+    with pytest.raises(UserError, match="not yours to set"):
+        check_options("SFTConfig", {"output_dir": "x"}, None, "sft")
+
+
+def test_identity_keeps_what_changes_the_result_and_nothing_else():
+    meaning = {"learning_rate": 1e-4, "per_device_train_batch_size": 4}
+    plain = sft.Config(args=meaning)
+    machine = sft.Config(args=meaning | {"save_steps": 3, "bf16": False, "logging_steps": 5}, dtype="bfloat16")
+
+    def whole(config):
+        return identity_of(config) | sft.identity(config)
+
+    assert whole(plain) == whole(machine)
+    assert whole(plain) != whole(sft.Config(args=meaning | {"learning_rate": 2e-4}))
+    assert whole(plain) != whole(sft.Config(args=meaning, lora={}))
+    best = meaning | {"load_best_model_at_end": True, "save_steps": 3}
+    assert sft.identity(sft.Config(args=best))["args"] == best
+
+
+def test_a_value_that_the_trainer_refuses_is_the_users_mistake(artifact, context):
+    from tests.training.conftest import response
+
+    inputs = {"model": artifact("base"), "answers": artifact("answers", [response(0, "kind")])}
+    with pytest.raises(UserError, match="refuses the args"):
+        sft.run(sft.Config(args={"lr_scheduler_type": "zigzag"}), inputs, context())

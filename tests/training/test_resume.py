@@ -1,0 +1,79 @@
+"""A training that is killed goes on as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.training import sft
+from stages.training.checkpoints import last_complete, mark_complete
+from tests.training.conftest import response
+
+ROOT = Path(__file__).resolve().parents[2]
+ARGS = {"per_device_train_batch_size": 2, "max_steps": 6, "learning_rate": 1e-3, "max_length": 96, "save_steps": 2}
+
+# The child shares nothing with us but the folder: it trains there and dies in the middle of step 5.
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from stages.runtime.artifacts import Artifact
+from stages.runtime.calls import Engines
+from stages.runtime.context import Context
+from stages.runtime.store import CallStore
+from stages.training import sft
+from stages.training.progress import Watch
+
+root = Path(sys.argv[1])
+Watch.on_step_end = lambda self, args, state, control, **_: os.kill(os.getpid(), signal.SIGKILL) if state.global_step == 5 else None
+inputs = {"model": Artifact("base", root / "base"), "answers": Artifact("answers", root / "answers")}
+context = Context("cut", root / "cut", 7, CallStore(root / "other.sqlite"), Engines("none", {}), asyncio.Runner())
+sft.run(sft.Config(args=eval(sys.argv[2])), inputs, context)
+"""
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, context, tmp_path, capsys):
+    rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
+    inputs = {"model": artifact("base"), "answers": artifact("answers", rows)}
+    whole = context("whole")
+    unbroken = sft.run(sft.Config(args=ARGS), inputs, whole)
+
+    (tmp_path / "cut").mkdir()
+    command = [sys.executable, "-c", KILLED, str(tmp_path), repr(ARGS)]
+    child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    checkpoints = tmp_path / "cut" / "checkpoints"
+    assert last_complete(checkpoints) == checkpoints / "checkpoint-4"
+    assert not (tmp_path / "cut" / "model").exists()
+    torn = checkpoints / "checkpoint-5"
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes(b"half a file")
+
+    resumed = sft.run(sft.Config(args=ARGS), inputs, context("cut"))
+    assert "going on from checkpoint-4" in capsys.readouterr().err
+    assert not checkpoints.exists()
+    left, right = weights(whole.directory), weights(tmp_path / "cut")
+    assert left.keys() == right.keys()
+    assert max((left[name] - right[name]).abs().max().item() for name in left) < 1e-5
+    assert [p["step"] for p in resumed.metrics["history"]] == [1, 2, 3, 4, 5, 6]
+    assert resumed.metrics["train_loss"] == pytest.approx(unbroken.metrics["train_loss"], abs=1e-5)
+
+
+def test_a_torn_checkpoint_is_removed_and_the_latest_whole_one_found(tmp_path):
+    for step, whole in ((2, True), (10, True), (12, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"x")
+        if whole:
+            mark_complete(folder)
+    assert last_complete(tmp_path) == tmp_path / "checkpoint-10"
+    assert not (tmp_path / "checkpoint-12").exists()
+    assert last_complete(tmp_path / "nowhere") is None
