@@ -26,7 +26,7 @@ class Section:
 
 
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """At most `max_rows` entries a step, the first ones; then all dropped rows, equally capped."""
+    """At most `max_rows` entries a step, the first ones; revisions before verdicts, pairs and judgements."""
     found = []
     for source in artifacts:
         path = source.directory / "rows.parquet"
@@ -35,7 +35,8 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
             key, entry = _ENTRIES[row_type]
             groups = _grouped(source.rows(), key)
             found.append(Section(source.step, row_type.__name__, len(groups), [entry(g) for g in groups[:max_rows]]))
-    return found
+    order = [row_type.__name__ for row_type in _ENTRIES]
+    return sorted(found, key=lambda section: order.index(section.kind))
 
 
 def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:

@@ -59,7 +59,7 @@
     }
     return [...pieces, text.slice(from)];
   }
-  const changed = (before, after) => diff(before, after).map(([tag, text]) => tag ? make(tag, "", text) : text);
+  const changed = (before, after) => diff(before, after).flatMap(([tag, text]) => tag ? [make(tag, "", ...lit(text))] : lit(text));
 
   function draw(entry, section) {
     const dl = make("dl");
@@ -68,9 +68,10 @@
     if (entry.rounds) {
       line("response", "", ...lit(entry.original));
       entry.rounds.forEach((round, i) => {
-        line(`critique ${i + 1}`, "critique", chip(round.principle), round.faulty ? "" : chip("no fault found", "good"), ...lit(round.critique));
-        if (round.response === round.previous) line(`revision ${i + 1}`, "", chip("unchanged"));
-        else line(`revision ${i + 1}`, "", ...(search.value.trim() ? lit(round.response) : changed(round.previous, round.response)));
+        const kept = round.response === round.previous;
+        line(`critique ${i + 1}`, "critique", chip(round.principle), ...(round.faulty ? [] : [chip("no fault found", "good")]),
+          ...(kept ? [chip("text kept")] : []), ...lit(round.critique));
+        if (!kept) line(`revision ${i + 1}`, "", ...changed(round.previous, round.response));
       });
     }
     for (const answer of entry.answers || []) {
