@@ -13,10 +13,12 @@ TEMPLATE = (
 )
 
 
-def build_tiny_model(path: str | Path, *, seed: int = 0, context: int = 512, template: bool = True) -> Path:
+def build_tiny_model(
+    path: str | Path, *, seed: int = 0, context: int = 512, template: bool = True, width: int = 64, layers: int = 2
+) -> Path:
     """Save a model and its tokenizer under `path` and return it; the same arguments give the same weights.
 
-    `context` is in tokens. `template=False` leaves the chat template out, as a base model does.
+    `context` is in tokens, `width` a multiple of 32. `template=False` leaves the chat template out, as a base model does.
     """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -40,9 +42,9 @@ def build_tiny_model(path: str | Path, *, seed: int = 0, context: int = 512, tem
         torch.manual_seed(seed)
         network = LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-                num_key_value_heads=2, head_dim=32, max_position_embeddings=context, tie_word_embeddings=True,
-                pad_token_id=0, eos_token_id=2, bos_token_id=None, initializer_range=0.2,
+                vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
+                num_attention_heads=width // 32, num_key_value_heads=width // 32, head_dim=32, max_position_embeddings=context,
+                tie_word_embeddings=True, pad_token_id=0, eos_token_id=2, bos_token_id=None, initializer_range=0.2,
             )
         )
     network.save_pretrained(path)

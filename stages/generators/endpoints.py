@@ -95,7 +95,7 @@ class Pool:
         while True:
             if all(endpoint.failures > self.max_retries for endpoint in self.endpoints):
                 errors = "; ".join(f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints)
-                raise UserError(f"no endpoint answers ({errors})", where="generator.endpoints",
+                raise UserError(f"no endpoint answers ({errors})", where="generator.options.endpoints",
                                 mend="start the servers, or correct the addresses, and run again: what was answered is kept")
             now = time.monotonic()
             free = [endpoint for endpoint in self.endpoints

@@ -37,6 +37,10 @@ class Renderer:
             raise TooLong(len(ids), self.limit)
         return ids
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """What the tokens say, without special ones and without a last character that was cut in the middle."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\ufffd")
+
     def option_ids(self, options: Sequence[str]) -> list[int]:
         """The token that stands for each option as the first one of the assistant's turn.
 

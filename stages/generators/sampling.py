@@ -66,7 +66,7 @@ def sample(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list
                 keep = torch.tensor([at for at, row in enumerate(rows) if row in alive], device=device)
                 cache.batch_select_indices(keep)
                 ids, place, mask, rows = ids[keep], place[keep], mask[keep], [row for row in rows if row in alive]
-    return [Completion(cut(tokenizer.decode(tokens, skip_special_tokens=True), request.sampling.stop), reason,
+    return [Completion(cut(renderer.text(tokens), request.sampling.stop), reason,
                        len(request.prompt), len(tokens))
             for tokens, reason, request in zip(written, reasons, batch, strict=True)]
 

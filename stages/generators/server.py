@@ -21,9 +21,9 @@ from stages.runtime.models import Model
 TOP_LOGPROBS = 20  # the most the OpenAI protocol grants
 TOO_LONG = re.compile(r"context.length|maximum.context|context_length_exceeded|maximum model length|max_model_len", re.I)
 MENDS = {
-    401: "check the key in the environment variable that generator.api_key_env names",
-    403: "check the key in the environment variable that generator.api_key_env names",
-    404: "check generator.endpoints (they end in /v1) and generator.model (the name the server gives it: GET /v1/models)",
+    401: "check the key in the environment variable that generator.options.api_key_env names",
+    403: "check the key in the environment variable that generator.options.api_key_env names",
+    404: "check generator.options: `endpoints` end in /v1, and `model` is the server's name for it (GET /v1/models lists them)",
 }
 
 
@@ -64,13 +64,13 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
 
     settings = read_options(Options, options, "server")
     if isinstance(settings.endpoints, str) or not settings.endpoints:
-        raise UserError("no list of endpoints is given", where="generator.endpoints",
-                        mend="set generator.endpoints=[http://host:8000/v1]")
+        raise UserError("no list of endpoints is given", where="generator.options.endpoints",
+                        mend="set generator.options.endpoints=[http://host:8000/v1]")
     key = ""
     if settings.api_key_env:
         key = os.environ.get(settings.api_key_env, "")
         if not key:
-            raise UserError(f"the environment variable {settings.api_key_env} is empty", where="generator.api_key_env",
+            raise UserError(f"the environment variable {settings.api_key_env} is empty", where="generator.options.api_key_env",
                             mend=f"export {settings.api_key_env}=... before you start")
     return ServerGenerator(settings, settings.model or model.path, key)
 
@@ -124,7 +124,7 @@ class ServerGenerator:
         if missing:
             raise UserError(f"the server gives no log-probability for {missing}; its first tokens are {list(found)[:5]}",
                             where=self.pool.names(), mend="use a judge that answers with the bare option, or a vLLM server "
-                            "with generator.extensions=true")
+                            "with generator.options.extensions=true")
         return normalised([found[name] for name in names])
 
     async def close(self) -> None:
@@ -200,7 +200,7 @@ def address(text: str) -> str:
     """An endpoint as the user wrote it, without a trailing slash and with `/v1` where no path is given."""
     match = re.fullmatch(r"(https?://[^/\s]+)(/\S*?)?/*", text)
     if not match:
-        raise UserError(f"{text!r} is not an address", where="generator.endpoints", mend="write http://host:8000/v1")
+        raise UserError(f"{text!r} is not an address", where="generator.options.endpoints", mend="write http://host:8000/v1")
     return match[1] + (match[2] or "/v1")
 
 

@@ -67,7 +67,8 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     known = getattr(network.config.get_text_config(), "max_position_embeddings", None)
     limit = settings.max_model_len or known
     if not limit:
-        raise UserError("the model's config does not tell its context", where=model.path, mend="set generator.max_model_len")
+        raise UserError("the model's config does not tell its context", where=model.path,
+                        mend="set generator.options.max_model_len")
     return TransformersGenerator(network, Renderer(tokenizer, limit, settings.template_arguments), settings)
 
 
@@ -88,7 +89,7 @@ def load(model: Model, options: Options) -> tuple[Any, Any]:
     except Exception as error:  # loading raises whatever its layers raise; the user needs one line of it
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(f"transformers cannot load this model: {reason}", where=model.path,
-                        mend="check the folder (config.json, *.safetensors, tokenizer.json) and generator.dtype") from error
+                        mend="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options") from error
     network.to(torch.device(device))  # type: ignore[arg-type]  # torch's annotation
     return network.eval(), tokenizer
 

@@ -8,6 +8,7 @@ where the processor has no bfloat16 arithmetic (AVX2: about three times as fast 
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import logging.config
@@ -85,16 +86,18 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         forget(plan)
         raise UserError(f"vLLM cannot be imported: {error}", where="generator=vllm",
                         mend="install requirements/cpu.txt or requirements/gpu.txt, or set generator=transformers") from error
-    mark = log.stat().st_size
+    engine, reason, mark = None, "", log.stat().st_size
     try:
-        with native_output_into(log):
+        with children_write_to(log):
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, settings)))
     except Exception as error:  # vLLM raises whatever its layers raise; the user needs one line of it
-        raise UserError(f"vLLM cannot serve this model: {essential_line(error, log, mark)}", where=model.path,
-                        mend=f"look at generator.* (dtype, max_model_len, kv_cache_gib, ...); vLLM's own words are in {log}"
-                        ) from error
+        reason = essential_line(error, log, mark)
     finally:
         forget(plan)
+    if engine is None:  # outside of `except`: the exception's frames would keep the half-made engine alive
+        gc.collect()
+        raise UserError(f"vLLM cannot serve this model: {reason}", where=model.path,
+                        mend=f"look at generator.options (dtype, max_model_len, kv_cache_gib); vLLM's own words are in {log}")
     return VllmGenerator(engine, settings, log)
 
 
@@ -121,7 +124,7 @@ class VllmGenerator:
             max_tokens=min(sampling.max_tokens, self.renderer.limit - len(prompt)), detokenize=incremental,
             output_kind=RequestOutputKind.FINAL_ONLY))
         answer = output.outputs[0]
-        text = answer.text if incremental else self.renderer.tokenizer.decode(answer.token_ids, skip_special_tokens=True)
+        text = answer.text if incremental else self.renderer.text(answer.token_ids)
         return Completion(text, answer.finish_reason or "stop", len(prompt), len(answer.token_ids))
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
@@ -143,7 +146,10 @@ class VllmGenerator:
 
     async def close(self) -> None:
         """Stop the engine's processes and wait for them to be gone."""
-        self.engine.shutdown(timeout=SHUTDOWN_SECONDS)
+        if self.engine is None:
+            return
+        engine, self.engine = self.engine, None
+        engine.shutdown(timeout=SHUTDOWN_SECONDS)
         if not self.options.log:
             self.log.unlink(missing_ok=True)
 
@@ -160,7 +166,7 @@ class VllmGenerator:
             except EngineDeadError as error:
                 raise UserError(f"vLLM's engine died while it worked: {essential_line(error, self.log, 0)}",
                                 where="generator vllm", mend="run again: finished calls are kept. If it dies again, lower "
-                                "generator.max_num_seqs or generator.kv_cache_gib; memory is the usual reason") from error
+                                "generator.options.max_num_seqs or kv_cache_gib; memory is the usual reason") from error
         if output is None:
             raise RuntimeError("vLLM ended a request without an answer")
         self.prompt_tokens += len(prompt)
@@ -229,27 +235,35 @@ def forget(plan: Path) -> None:
 
 
 @contextlib.contextmanager
-def native_output_into(log: Path) -> Iterator[None]:
-    """Let processes started inside write to `log` for good, while this process's `sys.stdout` and `sys.stderr` go on.
+def children_write_to(log: Path) -> Iterator[None]:
+    """Processes started inside have `log` as their standard output and error, for good.
 
-    Libraries warn, and a dying engine prints its traceback, past any logging set-up: on the file descriptors.
+    Native libraries warn, and a dying engine prints its traceback, past any logging set-up. Only the moment of the
+    start is redirected: this process may be drawing a progress bar meanwhile.
     """
-    streams = {1: "stdout", 2: "stderr"}
-    own = {number: os.dup(number) for number in streams}
-    python_level = {name: getattr(sys, name) for name in streams.values()}
-    with log.open("ab") as sink, contextlib.ExitStack() as open_streams:
+    from multiprocessing.process import BaseProcess
+
+    plain_start = BaseProcess.start
+
+    def start(process: BaseProcess) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        own = os.dup(1), os.dup(2)
+        with log.open("ab") as sink:
+            os.dup2(sink.fileno(), 1)
+            os.dup2(sink.fileno(), 2)
         try:
-            for number, name in streams.items():
-                python_level[name].flush()
-                if python_level[name] is getattr(sys, f"__{name}__"):  # else somebody captures it, and not by descriptor
-                    setattr(sys, name, open_streams.enter_context(os.fdopen(os.dup(own[number]), "w", buffering=1)))
-                os.dup2(sink.fileno(), number)
-            yield
+            plain_start(process)
         finally:
-            for number, name in streams.items():
-                os.dup2(own[number], number)
-                os.close(own[number])
-                setattr(sys, name, python_level[name])
+            for number, saved in enumerate(own, start=1):
+                os.dup2(saved, number)
+                os.close(saved)
+
+    BaseProcess.start = start  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        BaseProcess.start = plain_start  # type: ignore[method-assign]
 
 
 def essential_line(error: Exception, log: Path, start: int) -> str:

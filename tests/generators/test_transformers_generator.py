@@ -49,7 +49,7 @@ async def test_greedy_agrees_with_transformers_own_generate(generator):
         ids = generator.renderer.prompt(prompt)
         own = generator.network.generate(torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0)[0, len(ids):]
         ours = await generator.complete(prompt, Sampling(max_tokens=10, temperature=0), 0)
-        assert ours.text == generator.renderer.tokenizer.decode(own, skip_special_tokens=True)
+        assert ours.text == generator.renderer.text(own)
         assert ours.completion_tokens == len(own) and ours.prompt_tokens == len(ids)
 
 
@@ -59,7 +59,7 @@ async def test_samples_follow_the_models_probabilities(generator):
     with torch.inference_mode():
         ids = generator.renderer.prompt(PROMPTS[0])
         chances = generator.network(torch.tensor([ids])).logits[0, -1].softmax(-1)
-    words = [generator.renderer.tokenizer.decode([token], skip_special_tokens=True) for token in range(len(chances))]
+    words = [generator.renderer.text([token]) for token in range(len(chances))]
     word = words[int(chances.argmax())]
     drawn = await asyncio.gather(*[generator.complete(PROMPTS[0], Sampling(max_tokens=1), seed) for seed in range(600)])
     expected = float(sum(chances[at] for at, other in enumerate(words) if other == word))
