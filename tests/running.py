@@ -31,7 +31,7 @@ class Seeded(ScriptedGenerator):
 
 def run_steps(
     steps: Mapping[str, Any], root: Path, generator: ScriptedGenerator | None = None, seed: int = 0, only_plan: bool = False,
-    opener: Callable[..., Any] | None = None,
+    opener: Callable[..., Any] | None = None, concurrency: int = 1024,
 ) -> tuple[list[Planned], dict[str, Artifact]]:  # fmt: skip
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
@@ -43,7 +43,7 @@ def run_steps(
     try:
         with asyncio.Runner() as loop:
             engines = Engines("scripted", {}, opener=opener or open_scripted)
-            runner = Runner(root / "artifacts", seed, store, engines, Console(file=io.StringIO()), loop)
+            runner = Runner(root / "artifacts", seed, store, engines, Console(file=io.StringIO()), loop, concurrency)
             planned = runner.plan(read_steps(steps, STAGES))
             return planned, {} if only_plan else runner.run(planned)
     finally:

@@ -57,7 +57,8 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"constitution": select(config.constitution).identity(), "template": template_hash(config.template)}
+    shown = ("text",) if config.per_pair is None else ("text", "weight")  # weights matter only where principles are drawn
+    return {"constitution": select(config.constitution).identity(*shown), "template": template_hash(config.template)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

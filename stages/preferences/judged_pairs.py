@@ -50,7 +50,7 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"constitution": select(config.constitution).identity()}
+    return {"constitution": select(config.constitution).identity("weight")}
 
 
 def combine_orders(margin_ab: float, margin_ba: float, orders: str) -> float:

@@ -30,6 +30,7 @@ class Engines:
         self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
     ):
         self.name, self.options, self.keep, self._open = name, options, keep, opener
+        self.template_arguments = dict(options.get("template_arguments") or {})  # they change the prompt, so they are part of a key
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
 
@@ -57,13 +58,16 @@ class RememberedGenerator:
         self.store, self.engines, self.model, self.tally, self.forecast = store, engines, model, tally, forecast
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
-        key = call_key(verb="complete", model=self.model.content, messages=list(messages), sampling=asdict(sampling), seed=seed)
+        key = self._key(verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed)
         answer = await self._answer(key, lambda engine: engine.complete(messages, sampling, seed), asdict)
         return Completion(**answer)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
-        key = call_key(verb="choose", model=self.model.content, messages=list(messages), options=list(options))
+        key = self._key(verb="choose", messages=list(messages), options=list(options))
         return await self._answer(key, lambda engine: engine.choose(messages, options), list)
+
+    def _key(self, **parts: Any) -> str:
+        return call_key(model=self.model.content, template_arguments=self.engines.template_arguments, **parts)
 
     async def _answer(self, key: str, ask: Callable[[Generator], Awaitable[Any]], plain: Callable[[Any], Any]) -> Any:
         known = self.store.get(key)

@@ -70,7 +70,7 @@ class Context:
     loop: asyncio.Runner
     console: Console = field(default_factory=lambda: Console(stderr=True))
     forecast: bool = False
-    concurrency: int = 1024  # a class default: one number for the whole process
+    concurrency: int = 1024
     tally: Tally = field(default_factory=Tally)
 
     def generator(self, model: Model) -> RememberedGenerator:

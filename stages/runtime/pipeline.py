@@ -138,6 +138,7 @@ class Runner:
         root: the artifacts' folder.
         seed: the run's seed, part of every step's identity.
         store, engines: where calls are remembered and answered.
+        concurrency: rows in flight, and so the most calls that a kill can lose.
     """
 
     root: Path
@@ -146,6 +147,7 @@ class Runner:
     engines: Engines
     console: Console
     loop: asyncio.Runner
+    concurrency: int = 1024
 
     def plan(self, steps: list[Step], forecast: bool = True) -> list[Planned]:
         """Which steps are reused, which run, why, and what they would send. Nothing is computed or sent."""
@@ -165,12 +167,15 @@ class Runner:
 
     def _payload(self, step: Step, inputs: Mapping[str, Planned]) -> dict[str, Any]:
         more = step.module.identity(step.config) if hasattr(step.module, "identity") else {}
+        if step.module.CALLS and self.engines.template_arguments:
+            more = more | {"template_arguments": self.engines.template_arguments}
         return {
             "stage": step.stage,
             "version": step.module.VERSION,
             "seed": self.seed,
             "options": identity_of(step.config) | more,
             "inputs": {given: p.fingerprint for given, p in inputs.items()},
+            "order": list(inputs),  # evaluate takes the first policy as its baseline
         }
 
     def _why(self, step: Step, payload: dict[str, Any]) -> str:
@@ -190,7 +195,17 @@ class Runner:
         return None
 
     def _context(self, step: Step, folder: Path, forecast: bool = False) -> Context:
-        return Context(step.name, folder, self.seed, self.store, self.engines, self.loop, self.console, forecast)
+        return Context(
+            step=step.name,
+            directory=folder,
+            seed=self.seed,
+            store=self.store,
+            engines=self.engines,
+            loop=self.loop,
+            console=self.console,
+            forecast=forecast,
+            concurrency=self.concurrency,
+        )
 
     def run(self, planned: list[Planned]) -> dict[str, Artifact]:
         """Run what is not there yet, in order. A failure leaves every finished step and every answered call in place."""

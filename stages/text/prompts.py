@@ -101,9 +101,10 @@ def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
         for made in _call(config):
             yield config.source, made.get("kind", config.kind), made["messages"]
         return
+    folder = f"{Path(config.source).expanduser().parent}/"
     for where, value in _records(config):
         for conversation in conversations(value, config.turns, where) or [[]]:
-            yield where, config.kind, conversation
+            yield where.removeprefix(folder), config.kind, conversation  # rows do not depend on where the file lies
 
 
 def _call(config: Config) -> list[dict[str, Any]]:

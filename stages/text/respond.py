@@ -54,7 +54,7 @@ class Draw:
 def identity(config: Config) -> dict[str, Any]:
     if config.context == "none":
         return {"constitution": None, "template": None}
-    return {"constitution": select(_constitution(config)).identity(), "template": template_hash(config.template)}
+    return {"constitution": select(_constitution(config)).identity("text"), "template": template_hash(config.template)}
 
 
 def _constitution(config: Config) -> Selection:

@@ -72,7 +72,7 @@ def identity(config: Config) -> dict[str, Any]:
     shots = Path(config.demonstrations).read_bytes() if config.demonstrations and Path(config.demonstrations).is_file() else b""
     return (
         {
-            "constitution": select(config.constitution).identity(),
+            "constitution": select(config.constitution).identity("text", "critique", "revision", "weight"),
             "demonstrations": hashlib.sha256(shots).hexdigest()[:16] if shots else None,
         }
         | {name: template_hash(getattr(config, name)) for name in templates}

@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-from stages.runtime.context import Context
 from tests.running import Seeded, run_steps, text_pipeline
 
 IN_FLIGHT = 32
@@ -21,10 +20,9 @@ class Logged(Seeded):
 
 
 def main(folder: Path) -> None:
-    Context.concurrency = IN_FLIGHT
     generator = Logged(delay=0.002)
     generator.log = os.open(folder / "calls.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    run_steps(text_pipeline(folder, prompts=60), folder, generator)
+    run_steps(text_pipeline(folder, prompts=60), folder, generator, concurrency=IN_FLIGHT)
 
 
 if __name__ == "__main__":
