@@ -59,7 +59,7 @@ def run(config: DictConfig, console: Console) -> None:
     engines = Engines(generator["name"], generator["options"], generator["keep"])
     with asyncio.Runner() as loop:
         try:
-            runner = Runner(Path(settings["runs_dir"]) / "artifacts", settings["seed"], store, engines, console, loop)
+            runner = Runner(Path(settings["runs_dir"]) / "artifacts", settings["seed"], store, engines, console, loop, generator["concurrency"])
             planned = runner.plan(steps)
             show_plan(planned, console)
             if settings["plan"]:

@@ -17,6 +17,7 @@ STAGES = {
     "judge": "stages.preferences.judge",                # pairs of Responses x principles -> Judgement (the judge matrix)
     "revision_pairs": "stages.preferences.revision_pairs",  # Revision -> Pair: the revision against the original
     "judged_pairs": "stages.preferences.judged_pairs",  # Judgement -> Pair, soft or hard labels
+    "filter": "stages.preferences.filter",              # rows -> fewer rows of the same kind, e.g. disjoint halves
     "sft": "stages.training.sft",                       # Responses, Revisions -> model
     "reward_model": "stages.training.reward_model",     # Pair -> scalar model
     "dpo": "stages.training.dpo",                       # Pair -> model
