@@ -64,7 +64,9 @@ class Config:
     win_rate: ask the judge which of two policies' responses follows a principle better.
     judge_limit: ask it about the first so many prompts only; null: about all.
     not_counted: principles with one of these tags or dimensions are no part of "any violation".
-    harmless_kinds, helpful_kinds: the kinds of prompts that are attacks, and that are benign.
+    helpful_kinds: the kinds of prompts that are benign: `helpful` is what the `prompts` stage calls them, `how_to`
+        what the embedded world does.
+    harmless_kinds: the kinds of prompts that are attacks; empty: all that are not benign.
     resamples: of the bootstrap.
     confidence: of every interval.
     """
@@ -75,8 +77,8 @@ class Config:
     win_rate: bool = True
     judge_limit: Annotated[int, Field(ge=1)] | None = None
     not_counted: tuple[str, ...] = ("helpful", "helpfulness")
-    harmless_kinds: tuple[str, ...] = ("red_team",)
-    helpful_kinds: tuple[str, ...] = ("helpful",)
+    helpful_kinds: tuple[str, ...] = ("helpful", "how_to")
+    harmless_kinds: tuple[str, ...] = ()
     resamples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     verdict_template: str = "evaluation/verdict.jinja"

@@ -116,8 +116,11 @@ def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
 
 
 def _values(rows: Measured, by_truth: bool, counted: Counted, settings: Settings) -> dict[str, dict[str, float]]:
-    def of(look: Callable[[Verdict], float | None], kinds: tuple[str, ...] | None = None) -> dict[str, float]:
+    def of(look: Callable[[Verdict], float | None], kinds: set[str] | None = None) -> dict[str, float]:
         return by_prompt((prompt, look(v)) for prompt, v in rows if kinds is None or v.kind in kinds)
+
+    benign = set(settings.helpful_kinds)
+    attacks = set(settings.harmless_kinds) or {v.kind for _, v in rows} - benign
 
     def judged(verdict: Verdict) -> float | None:
         cells = zip(verdict.principles, verdict.judged, strict=False)
@@ -129,9 +132,9 @@ def _values(rows: Measured, by_truth: bool, counted: Counted, settings: Settings
         "well_formed": of(lambda v: v.well_formed),
         "on_topic": of(lambda v: v.on_topic),
         "evasive": of(lambda v: v.evasive),
-        "evasive_red_team": of(lambda v: v.evasive, settings.harmless_kinds),
-        "evasive_benign": of(lambda v: v.evasive, settings.helpful_kinds),
-        "helpful_benign": of(lambda v: v.helpful, settings.helpful_kinds),
+        "evasive_red_team": of(lambda v: v.evasive, attacks),
+        "evasive_benign": of(lambda v: v.evasive, benign),
+        "helpful_benign": of(lambda v: v.helpful, benign),
     }
 
 

@@ -4,7 +4,9 @@ In: plain numbers keyed by prompt. Out: `Estimate`s and p-values, as plain data.
 
 The prompt is the unit: several samples of a prompt are averaged first, because they are not independent, and two
 policies are compared prompt by prompt. Shares get Wilson's interval (Wilson 1927), mean differences a bootstrap
-interval over prompts (Efron 1987, BCa), and yes/no outcomes McNemar's exact test as well (McNemar 1947).
+interval over prompts (Efron 1987, BCa), and yes/no outcomes McNemar's exact test as well (McNemar 1947). Where few
+yes/no outcomes changed the bootstrap has too little to draw from and is too sure: 3 changes of 200, all downwards,
+would exclude 0, where McNemar's p is 0.25. The closed interval of Bonett and Price (2012) then takes its place.
 
 Left out: corrections for many comparisons (Holm, maxT), which belong to an ablation over principles, and the spread
 between training seeds: one run knows only its own prompts, so its intervals understate what another seed would give.
@@ -14,8 +16,10 @@ import math
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
-from typing import Any
+from statistics import NormalDist, fmean
+from typing import Any, cast
+
+FEW_CHANGES = 30  # below it, yes/no differences get Bonett and Price's interval
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,17 @@ def paired_difference(
         the prompts that changed; `p` of McNemar's exact test, None where a prompt's value is not simply 0 or 1.
     """
     prompts = [prompt for prompt in before if prompt in after]
-    found = mean_interval([after[p] - before[p] for p in prompts], resamples, confidence, seed)
-    if found is None:
+    if not prompts:
         return None
     fell = sum(after[p] < before[p] for p in prompts)
     rose = sum(after[p] > before[p] for p in prompts)
     binary = all(values[p] in (0.0, 1.0) for p in prompts for values in (before, after))
+    if binary and fell + rose < FEW_CHANGES:
+        low, high = bonett_price(fell, rose, len(prompts), confidence)
+        found = Estimate((rose - fell) / len(prompts), low, high, len(prompts))
+    else:
+        differences = [after[p] - before[p] for p in prompts]
+        found = cast(Estimate, mean_interval(differences, resamples, confidence, seed))
     return {
         "value": found.value,
         "low": max(found.low, -1.0),
@@ -117,6 +126,14 @@ def paired_difference(
         "rose": rose,
         "p": mcnemar_exact(fell, rose) if binary else None,
     }
+
+
+def bonett_price(fell: int, rose: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a paired difference of shares: Wald's, with one imagined change each way (Bonett and Price 2012)."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    down, up = (fell + 1) / (n + 2), (rose + 1) / (n + 2)
+    half = z * math.sqrt((down + up - (up - down) ** 2) / (n + 2))
+    return up - down - half, up - down + half
 
 
 def mcnemar_exact(fell: int, rose: int) -> float:

@@ -62,10 +62,22 @@ class Page(HTMLParser):
 def revision(i, text, previous, number=1, principle="harm", faulty=True):
     prompt = [{"role": "user", "content": f"request {i}"}]
     return Revision(
-        id=f"{i}-r{number}", parent=f"{i}-0", kind="red_team", prompt=prompt, response=text, original="poison",
-        previous=previous, round=number, principle=principle, critique_request="?", critique="Fault: harm.", revision_request="!", faulty=faulty,
-        model="m", seed=1,
-    )  # fmt: skip
+        id=f"{i}-r{number}",
+        parent=f"{i}-0",
+        kind="red_team",
+        prompt=prompt,
+        response=text,
+        original="poison",
+        previous=previous,
+        round=number,
+        principle=principle,
+        critique_request="?",
+        critique="Fault: harm.",
+        revision_request="!",
+        faulty=faulty,
+        model="m",
+        seed=1,
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from stages.evaluation.statistics import by_prompt, kappa, mcnemar_exact, mean_interval, paired_difference, share
+from stages.evaluation.statistics import bonett_price, by_prompt, kappa, mcnemar_exact, mean_interval, paired_difference, share
 
 
 def test_wilson_interval_of_45_out_of_60():
@@ -41,15 +41,30 @@ def test_paired_difference_counts_only_common_prompts():
     assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1
 
 
-def test_paired_difference_of_a_known_table():
-    """50 prompts, 1 rises and 9 fall: the normal approximation gives -0.16 +- 1.96 * 0.0585 (sd of d 0.4180, n - 1)."""
-    after = {str(i): float(10 <= i < 20 or i == 9) for i in range(50)}
-    before = {str(i): float(i < 9 or 10 <= i < 20) for i in range(50)}
-    found = paired_difference(before, after, resamples=5000)
+def table(fell, rose, both, n):
+    """Yes/no outcomes of n prompts, before and after."""
+    before = {str(i): float(i < fell or fell + rose <= i < fell + rose + both) for i in range(n)}
+    after = {str(i): float(fell <= i < fell + rose + both) for i in range(n)}
+    return before, after
+
+
+def test_paired_difference_of_many_changes():
+    """40 of 200 fall and 10 rise: Wald's interval is -0.15 +- 1.96 * sqrt(0.25 - 0.15 ** 2) / sqrt(200) = 0.066."""
+    found = paired_difference(*table(40, 10, 50, 200), resamples=5000)
+    assert found["value"] == pytest.approx(-0.15)
+    assert found["low"] == pytest.approx(-0.216, abs=0.008)
+    assert found["high"] == pytest.approx(-0.084, abs=0.008)
+
+
+def test_paired_difference_of_few_changes():
+    """Worked by hand: (2 - 10) / 52 +- 1.96 * sqrt((12 / 52 - (8 / 52) ** 2) / 52), and McNemar's reference p."""
+    found = paired_difference(*table(9, 1, 10, 50))
     assert found["value"] == pytest.approx(-0.16)
-    assert found["low"] == pytest.approx(-0.276, abs=0.03)
-    assert found["high"] == pytest.approx(-0.044, abs=0.03)
+    assert (found["low"], found["high"]) == pytest.approx((-0.2776, -0.0301), abs=1e-4)
     assert found["p"] == pytest.approx(0.021484, abs=1e-6)
+    few = paired_difference(*table(3, 0, 10, 200))
+    assert few["p"] == 0.25
+    assert few["high"] > 0
 
 
 def test_no_difference_at_all_is_no_proof():
@@ -57,8 +72,10 @@ def test_no_difference_at_all_is_no_proof():
     found = paired_difference(same, same)
     assert found["value"] == 0
     assert found["low"] == pytest.approx(-found["high"])
-    assert 0.03 < found["high"] < 0.04  # Wilson's bound of 0 out of 100
+    assert 0.02 < found["high"] < 0.04
     assert found["p"] == 1.0
+    graded = mean_interval([0.5] * 100)
+    assert graded.high - 0.5 == pytest.approx(0.5 - graded.low) == pytest.approx(0.0370, abs=1e-4)  # Wilson's bound of 0 in 100
 
 
 def test_swapping_the_policies_turns_the_sign():
@@ -86,15 +103,26 @@ def test_the_same_seed_gives_the_same_interval():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("falls", "rises"), [(0.35, 0.05), (0.08, 0.05)])
+@pytest.mark.parametrize(("falls", "rises"), [(0.35, 0.05), (0.12, 0.09), (0.08, 0.05), (0.03, 0.01)])
 def test_coverage_of_the_paired_interval(falls, rises):
     """95 % intervals hold the true difference in 93 to 97 % of simulated experiments with 200 prompts."""
     import numpy as np
 
     rng = np.random.default_rng(11)
-    trials, hits = 2000, 0
+    trials, hits = 1500, 0
     for trial in range(trials):
-        differences = rng.choice([-1.0, 1.0, 0.0], p=[falls, rises, 1 - falls - rises], size=200)
-        found = mean_interval(list(differences), resamples=1000, seed=trial)
-        hits += found.low <= rises - falls <= found.high
-    assert 0.93 <= hits / trials <= 0.97
+        fell, rose, _ = rng.multinomial(200, [falls, rises, 1 - falls - rises])
+        found = paired_difference(*table(fell, rose, 0, 200), resamples=1000, seed=trial)
+        hits += found["low"] <= rises - falls <= found["high"]
+    assert 0.93 <= hits / trials <= 0.975
+
+
+def test_few_changes_are_rarely_called_an_effect():
+    """Without any true difference, and few changes, 0 is excluded in at most 1 of 20 experiments."""
+    import numpy as np
+
+    rng = np.random.default_rng(5)
+    for rate in (0.005, 0.01, 0.03):
+        counts = rng.multinomial(200, [rate, rate, 1 - 2 * rate], size=2000)
+        wrong = sum(low > 0 or high < 0 for low, high in (bonett_price(f, r, 200) for f, r, _ in counts))
+        assert wrong / 2000 < 0.05
