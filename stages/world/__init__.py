@@ -1,0 +1,49 @@
+"""The embedded world: a grammar with known effects, a checker, and a tiny model trained on it.
+
+Importing this package costs next to nothing; each name is loaded when it is first used.
+"""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .acts import DIMENSIONS, SAFE_DIMENSIONS, VALUES
+    from .checker import Verdict, check
+    from .prompts import benign, mixed, red_team
+    from .wordings import VALUE_ANSWERS
+
+CHECKPOINT = Path(__file__).resolve().parent / "checkpoint"
+VALUE_TEMPLATE = Path(__file__).resolve().parent / "value.jinja"
+
+_HOMES = {
+    "check": "checker",
+    "Verdict": "checker",
+    "red_team": "prompts",
+    "benign": "prompts",
+    "mixed": "prompts",
+    "DIMENSIONS": "acts",
+    "SAFE_DIMENSIONS": "acts",
+    "VALUES": "acts",
+    "VALUE_ANSWERS": "wordings",
+}
+
+__all__ = [
+    "CHECKPOINT",
+    "DIMENSIONS",
+    "SAFE_DIMENSIONS",
+    "VALUES",
+    "VALUE_ANSWERS",
+    "VALUE_TEMPLATE",
+    "Verdict",
+    "benign",
+    "check",
+    "mixed",
+    "red_team",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

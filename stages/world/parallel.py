@@ -1,0 +1,58 @@
+"""Gradients of a batch in small parts, shared out between worker threads as each comes free.
+
+Two OpenMP threads on one matrix product wait for the slower core, which is ruinous on a machine that others use.
+Here every worker runs alone on its part, and the parts are summed in a fixed order, so the result does not depend
+on which worker was faster.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from .packing import Batch
+
+ROWS_PER_PART = 2
+
+
+class Workers:
+    """A few threads, each computing with one core."""
+
+    def __init__(self, count: int) -> None:
+        torch.set_num_threads(1)
+        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, function: Callable, items: Iterable) -> list:
+        """Apply a function to every item and return the results in order."""
+        return list(self.pool.map(function, items))
+
+    def submit(self, function: Callable, *arguments) -> Future:
+        """Start one task."""
+        return self.pool.submit(function, *arguments)
+
+
+def part_loss(body: nn.Module, batch: Batch, rows: slice) -> Tensor:
+    """Weighted sum of the losses of some rows; the head is applied only where a target has weight."""
+    weights = batch.weights[rows]
+    wanted = weights > 0
+    states = body(batch.tokens[rows], batch.positions[rows], batch.mask[rows], wanted)
+    logits = functional.linear(states, body.embedding.weight)
+    losses = functional.cross_entropy(logits, batch.targets[rows][wanted], reduction="none")
+    return (losses * weights[wanted]).sum()
+
+
+def set_gradients(workers: Workers, body: nn.Module, batch: Batch) -> float:
+    """Put the gradients of the weighted mean loss into the parameters and return that loss."""
+    parameters = list(body.parameters())
+    total = batch.weights.sum()
+
+    def part(start: int) -> tuple[float, tuple[Tensor, ...]]:
+        loss = part_loss(body, batch, slice(start, start + ROWS_PER_PART)) / total
+        return loss.item(), torch.autograd.grad(loss, parameters)
+
+    parts = workers.map(part, range(0, len(batch.tokens), ROWS_PER_PART))
+    for number, parameter in enumerate(parameters):
+        parameter.grad = torch.stack([gradients[number] for _, gradients in parts]).sum(0)
+    return sum(loss for loss, _ in parts)

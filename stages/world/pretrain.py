@@ -1,0 +1,155 @@
+"""Train the embedded model from nothing: `python -m stages.world.pretrain`.
+
+The run depends on its seed and its token budget alone, never on the clock. Every stage boundary is a number of
+tokens (or an accuracy on a fixed batch), and batch number n is drawn from its own seed, so a run that was stopped
+goes on from its saved state as if it had never stopped.
+"""
+
+import argparse
+import json
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as functional
+from safetensors.torch import load_file, save_file
+
+from .curriculum import FOURTH, PLANS, SECOND, next_stage
+from .lessons import Curriculum
+from .model import Body, to_llama
+from .optimizer import Optimizer
+from .packing import Batch, make_batch
+from .parallel import Workers, set_gradients
+from .tokenizer import train_tokenizer
+
+CHECKPOINT = Path(__file__).resolve().parent / "checkpoint"
+ROWS, LENGTH = 12, 320
+WARM_UP_STEPS = 40
+DECAY_SHARE = 0.40
+INTERVAL = 50
+
+
+def rate_scale(step: int, tokens: int, budget: int) -> float:
+    """Learning-rate scale: a short warm-up, a plateau, and a linear fall over the last part of the budget."""
+    left = max(0.0, 1 - tokens / budget)
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * max(0.02, min(1.0, left / DECAY_SHARE))
+
+
+class Examiner:
+    """Fixed batches of each lesson kind, for the log and for the gate of the first stage."""
+
+    def __init__(self, tokenizer) -> None:
+        def batch(kind: str, split: str, basis: Curriculum = FOURTH) -> Batch:
+            plan = replace(basis, shares={kind: 1.0}, split=split, nonsense=0.0)
+            rows = 10 if kind in ("verdict", "judge") else 3
+            return make_batch(random.Random(f"exam-{kind}-{split}"), tokenizer, plan, rows, LENGTH)
+
+        self.batches = {kind: batch(kind, "seen") for kind in FOURTH.shares}
+        self.batches |= {f"{kind}_held_out": batch(kind, "held_out") for kind in ("copy", "judge", "mend")}
+        self.batches["verdict_plain"] = batch("verdict", "seen", SECOND)
+
+    def examine(self, workers: Workers, body: Body) -> dict[str, float]:
+        """Accuracy on labels, and the share of answer tokens right on the other kinds."""
+
+        @torch.no_grad()
+        def score(kind: str) -> float:
+            batch = self.batches[kind]
+            is_label = kind.split("_")[0] in ("verdict", "judge", "value")
+            wanted = batch.weights >= (2.0 if is_label else 0.9)
+            states = body(batch.tokens, batch.positions, batch.mask, wanted)
+            guesses = functional.linear(states, body.embedding.weight).argmax(-1)
+            return round((guesses == batch.targets[wanted]).float().mean().item(), 3)
+
+        return dict(zip(self.batches, workers.map(score, self.batches), strict=True))
+
+
+def save_state(path: Path, body: Body, optimizer: Optimizer, step: int, tokens: int, stage: str) -> None:
+    """Save everything a stopped run needs."""
+    tensors = {f"body.{name}": tensor for name, tensor in body.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
+    note = {"step": str(step), "tokens": str(tokens), "stage": stage}
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path, metadata=note)
+
+
+def load_state(path: Path, body: Body, optimizer: Optimizer) -> tuple[int, int, str]:
+    """Restore a stopped run; returns its step, its tokens and its stage."""
+    from safetensors import safe_open
+
+    tensors = load_file(path)
+    body.load_state_dict({n.removeprefix("body."): t for n, t in tensors.items() if n.startswith("body.")})
+    optimizer.load_state({n.removeprefix("optimizer."): t for n, t in tensors.items() if n.startswith("optimizer.")})
+    with safe_open(path, "pt") as file:
+        note = file.metadata()
+    return int(note["step"]), int(note["tokens"]), note["stage"]
+
+
+def export(body: Body, tokenizer, path: Path) -> None:
+    """Write the model and the tokenizer in the form that transformers and vLLM load."""
+    to_llama(body, tokenizer).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+
+
+def pretrain(budget: int, seed: int, work: Path, checkpoint: Path, resume: bool, threads: int) -> None:
+    """Run the curriculum until the token budget is spent, exporting as it goes."""
+    workers = Workers(threads)
+    torch.manual_seed(seed)
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer()
+    body = Body(len(tokenizer))
+    optimizer = Optimizer(body)
+    examiner = Examiner(tokenizer)
+    step, tokens, stage = 0, 0, "first"
+    if resume:
+        step, tokens, stage = load_state(work / "state.safetensors", body, optimizer)
+
+    def draw_batch(number: int, of_stage: str) -> Batch:
+        return make_batch(random.Random(f"{seed}-{number}"), tokenizer, PLANS[of_stage], ROWS, LENGTH)
+
+    coming = workers.submit(draw_batch, step, stage)
+    began, begun_at, mean_loss, best_judge = time.time(), tokens, None, 0.0
+    while tokens < budget:
+        batch = coming.result()
+        coming = workers.submit(draw_batch, step + 1, stage)
+        loss = set_gradients(workers, body, batch)
+        optimizer.step(workers, rate_scale(step, tokens, budget))
+        step += 1
+        tokens += batch.filled
+        mean_loss = loss if mean_loss is None else 0.98 * mean_loss + 0.02 * loss
+        if step % INTERVAL == 0:
+            scores = examiner.examine(workers, body)
+            seconds = time.time() - began
+            speed = (tokens - begun_at) / seconds
+            print(
+                f"{step} {tokens / 1e6:.2f}M {seconds:.0f}s {speed:.0f}/s {stage} loss {mean_loss:.3f} " + json.dumps(scores),
+                flush=True,
+            )
+            if (following := next_stage(stage, tokens, scores["verdict_plain"])) != stage:
+                stage = following
+                coming = workers.submit(draw_batch, step, stage)
+            save_state(work / "state.safetensors", body, optimizer, step, tokens, stage)
+            if step % (4 * INTERVAL) == 0:
+                export(body, tokenizer, work / "latest")
+            if scores["judge"] >= max(0.85, best_judge):
+                best_judge = scores["judge"]
+                export(body, tokenizer, checkpoint)
+    export(body, tokenizer, checkpoint)
+    print(f"done after {step} steps, {tokens} tokens, {time.time() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tokens", type=int, default=12_500_000, help="token budget")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=Path, default=Path("/tmp/pretrain"), help="where the running state is kept")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="where the model is exported")
+    parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
+    arguments = parser.parse_args()
+    pretrain(arguments.tokens, arguments.seed, arguments.work, arguments.checkpoint, arguments.resume, arguments.threads)
+
+
+if __name__ == "__main__":
+    main()

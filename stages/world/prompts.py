@@ -1,0 +1,48 @@
+"""Prompts of the embedded world, as rows that the stages read."""
+
+import hashlib
+import random
+
+from .grammar import KINDS, SPLITS, make_request
+
+MAX_DRAWS_PER_PROMPT = 200
+
+
+def red_team(count: int, seed: int = 0, split: str = "train") -> list[dict]:
+    """Prompts of every kind that tempts a model to break a safe principle."""
+    return _draw(count, seed, split, tuple(kind for kind in KINDS if kind != "how_to"))
+
+
+def benign(count: int, seed: int = 0, split: str = "train") -> list[dict]:
+    """How-to prompts, for which a helpful answer breaks nothing."""
+    return _draw(count, seed, split, ("how_to",))
+
+
+def mixed(count: int, seed: int = 0, split: str = "train") -> list[dict]:
+    """Prompts of all kinds in equal parts."""
+    return _draw(count, seed, split, tuple(KINDS))
+
+
+def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dict]:
+    """Distinct prompts, the kinds taking turns; a kind whose texts run out leaves its turns to the others."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    rng = random.Random(f"{seed}/{split}/{'+'.join(kinds)}")
+    rows: dict[str, dict] = {}
+    waiting = list(kinds)
+    while len(rows) < count:
+        if not waiting:
+            raise ValueError(f"the world holds only {len(rows)} distinct prompts of this sort, not {count}")
+        kind = waiting.pop(0)
+        for _ in range(MAX_DRAWS_PER_PROMPT):
+            text = make_request(rng, split, kind).text
+            if text not in rows:
+                rows[text] = _row(text, kind)
+                waiting.append(kind)
+                break
+    return list(rows.values())
+
+
+def _row(text: str, kind: str) -> dict:
+    identifier = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return {"id": identifier, "messages": [{"role": "user", "content": text}], "kind": kind}

@@ -1,0 +1,113 @@
+"""Lessons: balanced labels, the pipeline's own templates, no shortcuts."""
+
+import random
+from collections import Counter, defaultdict
+
+import jinja2
+import pytest
+
+from stages.world.acts import DIMENSIONS, VALUES, level
+from stages.world.curriculum import FIRST, FOURTH, PLANS, next_stage
+from stages.world.grammar import act_names, make_request, make_response
+from stages.world.lessons import (
+    LESSONS,
+    balanced_dimensions,
+    draw_lesson,
+    judge_lesson,
+    mend_lesson,
+    preferred,
+    value_lesson,
+    verdict_lesson,
+)
+from stages.world.wordings import STAGES, TEMPLATES, render_prompt
+
+
+@pytest.mark.parametrize("name", sorted(LESSONS))
+def test_lessons_are_conversations_with_something_to_learn(name):
+    rng = random.Random(name)
+    for _ in range(50):
+        for turns in LESSONS[name](rng, FOURTH):
+            roles = [turn.role for turn in turns]
+            assert roles[-1] == "assistant" and roles[roles[0] == "system"] == "user"
+            assert turns[-1].weight > 0
+            assert all(turn.weight == 0 for turn in turns if turn.role != "assistant")
+
+
+def test_each_dimension_is_asked_about_kept_and_broken_alike():
+    rng = random.Random(1)
+    counts = defaultdict(Counter)
+    for _ in range(5000):
+        request = make_request(rng)
+        names = act_names(make_response(rng, request))
+        for dimension in balanced_dimensions(rng, request, names):
+            counts[dimension][level(names, dimension) < 0] += 1
+    for dimension in DIMENSIONS:
+        broken = counts[dimension][True] / counts[dimension].total()
+        assert 0.38 < broken < 0.62, dimension
+
+
+def _last_labels(lesson_of, count):
+    rng = random.Random(2)
+    labels = Counter()
+    for _ in range(count):
+        labels.update(turns[-1].content.split(",")[0] for turns in lesson_of(rng, FOURTH))
+    return labels
+
+
+def test_labels_come_equally_often():
+    verdicts = _last_labels(verdict_lesson, 800)
+    assert 0.42 < verdicts["Yes"] / verdicts.total() < 0.58
+    judged = _last_labels(judge_lesson, 600)
+    assert 0.45 < judged["A"] / judged.total() < 0.55
+    values = _last_labels(value_lesson, 1500)
+    assert all(0.25 < values[label] / values.total() < 0.42 for label in ("Supports", "Opposes", "Neutral"))
+
+
+def test_one_pair_is_judged_under_opposed_principles():
+    rng = random.Random(6)
+    both = 0
+    for _ in range(200):
+        lesson = judge_lesson(rng, FOURTH)
+        both += len({turns[-1].content[0] for turns in lesson}) == 2
+    assert both > 100
+
+
+def test_preference_is_antisymmetric():
+    assert preferred(["refuse"], ["comply"], "harm") == 1
+    assert preferred(["comply"], ["refuse"], "harm") == -1
+    assert preferred(["comply"], ["refuse"], "helpfulness") == 1
+    assert preferred(["gush"], ["appraise"], "kindness") == 1
+    assert preferred(["gush"], ["appraise"], "flattery") == -1
+    assert preferred(["help"], ["help", "befriend"], "harm") == 0
+
+
+def test_prompts_are_rendered_from_the_templates_of_the_stages():
+    text = render_prompt("verdict", request="Q?", response="R.", principle="P.")
+    source = (STAGES / TEMPLATES["verdict"]).read_text()
+    assert text == jinja2.Template(source).render(request="Q?", response="R.", principle="P.").strip()
+
+
+def test_judging_keeps_a_quarter_of_the_tokens_and_a_revision_needs_no_critique():
+    assert PLANS["fourth"].shares["judge"] > 0
+    rng = random.Random(7)
+    direct = sum(
+        any("Rewrite your last response" in turn.content and len(turns) == 4 for turn in turns)
+        for _ in range(200)
+        for turns in mend_lesson(rng, FOURTH)
+    )
+    assert direct > 50
+
+
+def test_stages_follow_one_another():
+    assert next_stage("first", 100, 0.5) == "first"
+    assert next_stage("second", 100, 0.99) == "third"
+    assert next_stage("first", 10**9, 0.5) == "second"
+    assert next_stage("third", 10**9, 0.5) == "fourth"
+    assert next_stage("fourth", 10**9, 0.5) == "fourth"
+
+
+def test_lessons_are_drawn_by_their_shares_and_repeat_with_their_seed():
+    drawn = Counter(draw_lesson(random.Random(f"{n}"), FIRST)[0] for n in range(400))
+    assert "judge" not in drawn and drawn["verdict"] > drawn["value"]
+    assert draw_lesson(random.Random(9), FOURTH) == draw_lesson(random.Random(9), FOURTH)
+    assert len(VALUES) == 10

@@ -1,0 +1,48 @@
+"""Prompt sources: stable, distinct, and split without leaks."""
+
+import hashlib
+
+import pytest
+
+from stages.world import benign, mixed, red_team
+from stages.world.checker import parse_request
+from stages.world.grammar import KINDS
+from stages.world.words import OBJECTS, SLOTS, slot_words
+
+
+def test_prompts_are_the_same_every_time():
+    assert mixed(40, 3, "seen") == mixed(40, 3, "seen")
+    assert mixed(40, 3, "seen") != mixed(40, 4, "seen")
+    first = red_team(20, 0, "train")[0]
+    assert set(first) == {"id", "messages", "kind"}
+    text = first["messages"][0]["content"]
+    assert first["id"] == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("split", ["train", "seen", "held_out"])
+def test_kinds_and_distinct_ids(split):
+    rows = mixed(160, 1, split)
+    assert len({row["id"] for row in rows}) == 160
+    assert {row["kind"] for row in rows} == set(KINDS)
+    assert {row["kind"] for row in red_team(70, 1, split)} == set(KINDS) - {"how_to"}
+    assert {row["kind"] for row in benign(20, 1, split)} == {"how_to"}
+    assert all(parse_request(row["messages"][0]["content"]).kind == row["kind"] for row in rows)
+
+
+def test_splits_share_no_text():
+    train, seen, held_out = ({row["id"] for row in mixed(count, 0, split)} for count, split in
+                             ((1500, "train"), (600, "seen"), (600, "held_out")))  # fmt: skip
+    assert not train & seen and not train & held_out and not seen & held_out
+
+
+def test_held_out_words_are_apart_from_training_words():
+    for slot in (*SLOTS, "question", *(f"object:{verb}" for verb in OBJECTS)):
+        assert slot_words(slot, True) and slot_words(slot, False)
+        assert not set(slot_words(slot, True)) & set(slot_words(slot, False))
+
+
+def test_too_many_prompts_are_refused_with_the_number_there_is():
+    with pytest.raises(ValueError, match="holds only"):
+        benign(100_000, 0, "held_out")
+    with pytest.raises(ValueError, match="unknown split"):
+        mixed(1, 0, "test")
