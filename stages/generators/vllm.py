@@ -77,7 +77,7 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     if Path(model.path).is_dir() and not (Path(model.path) / "config.json").exists():
         raise UserError("this folder holds an adapter only", where=model.path,
                         mend="merge it into its base model first (peft: merge_and_unload, then save_pretrained)")
-    log = Path(settings.log) if settings.log else Path(tempfile.mkstemp(prefix="credo-vllm-", suffix=".log")[1])
+    log = Path(settings.log or temporary_file(".log"))
     plan = quieten(log)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -220,11 +220,17 @@ def quieten(log: Path) -> Path:
             "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
             "handlers": {"file": {"class": "logging.FileHandler", "filename": str(log.resolve()), "formatter": "plain"}},
             "loggers": {"vllm": {"handlers": ["file"], "level": "WARNING", "propagate": False}}}
-    handle, path = tempfile.mkstemp(prefix="credo-vllm-", suffix=".json")
-    with os.fdopen(handle, "w") as stream:
-        json.dump(plan, stream)
-    os.environ |= {"VLLM_LOGGING_CONFIG_PATH": path, "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
+    path = temporary_file(".json")
+    path.write_text(json.dumps(plan))
+    os.environ |= {"VLLM_LOGGING_CONFIG_PATH": str(path), "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
     logging.config.dictConfig(plan)
+    return path
+
+
+def temporary_file(suffix: str) -> Path:
+    """An empty file that is nobody else's."""
+    handle, path = tempfile.mkstemp(prefix="credo-vllm-", suffix=suffix)
+    os.close(handle)
     return Path(path)
 
 
