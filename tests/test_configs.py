@@ -1,0 +1,66 @@
+"""Every file under conf/ composes, and every pipeline's steps pass the checks that a run makes first."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stages import STAGES
+from stages.runtime.pipeline import read_steps
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def names(group: str) -> list[str]:
+    found = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    assert found, f"no files in conf/{group}"
+    return found
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", list(overrides))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+FILES = ["data.red_team.source=a.jsonl", "data.helpful.source=b.jsonl", "data.held_out.source=c.jsonl"]
+
+
+@pytest.mark.parametrize("model", names("model"))
+@pytest.mark.parametrize("pipeline", names("pipeline"))
+def test_every_model_with_every_pipeline(model, pipeline):
+    more = ["model.path=owner/name"] if model == "hub" else []
+    steps = read_steps(composed(f"model={model}", f"pipeline={pipeline}", *more)["pipeline"]["steps"], STAGES)
+    assert len(steps) > 5
+    assert steps[-1].stage == "report"
+
+
+@pytest.mark.parametrize("data", names("data"))
+@pytest.mark.parametrize("generator", names("generator"))
+def test_every_source_with_every_generator(data, generator):
+    config = composed(f"data={data}", f"generator={generator}", *(FILES if data == "files" else []))
+    read_steps(config["pipeline"]["steps"], STAGES)
+    assert config["generator"]["name"] == generator
+
+
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment(experiment):
+    read_steps(composed(f"experiment={experiment}")["pipeline"]["steps"], STAGES)
+
+
+def test_a_hub_model_brings_its_data_and_the_command_line_wins():
+    assert composed("model=qwen3_0_6b")["data"]["red_team"]["source"] == "Anthropic/hh-rlhf"
+    assert composed("model=qwen3_0_6b", "data=world")["data"]["red_team"]["source"] == "stages.world:red_team"
+    assert composed()["constitution"]["name"] == "world"
+
+
+def test_the_table_of_stages_is_whole():
+    """Each stage is listed once, imports without its heavy libraries, and offers what the runner asks for."""
+    import importlib
+
+    assert len(set(STAGES.values())) == len(STAGES)
+    for module in map(importlib.import_module, STAGES.values()):
+        assert module.__doc__ and isinstance(module.VERSION, int) and isinstance(module.CALLS, bool)
+        assert isinstance(module.NEEDS, tuple) and isinstance(module.ALSO_TAKES, tuple)
+        assert callable(module.run) and module.Config.__dataclass_params__.frozen
