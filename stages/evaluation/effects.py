@@ -18,6 +18,11 @@ EFFECTS = {
     "well_formed": ("Well-formed", 1),
     "on_topic": ("On topic", 1),
 }
+# what stands in small print under a measure
+BESIDE = {
+    "any_violation": {"any_violation_judge": "the judge says"},
+    "evasive": {"evasive_red_team": "attacks", "evasive_benign": "benign"},
+}
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -108,16 +113,26 @@ def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
     names = list(metrics["policies"])
     name = names[index]
     before = metrics["differences"][name][names[index - 1]]["measures"] if index else {}
-    cells = []
+    cells: list[dict[str, Any] | None] = []
     for measure, (_, good) in EFFECTS.items():
         estimate = metrics["policies"][name]["measures"][measure]
         ghost = metrics["policies"][names[index - 1]]["measures"][measure] if index else None
-        cells.append(
-            estimate
-            and {**_place(estimate), "ghost": ghost and 100 * ghost["value"], "change": change(before.get(measure), good)}
-        )
+        if estimate is None:
+            cells.append(None)
+            continue
+        cell = _place(estimate) | {"ghost": ghost and 100 * ghost["value"], "change": change(before.get(measure), good)}
+        cells.append(cell | {"beside": _beside(metrics, name, measure)})
     facts = metrics["policies"][name]
-    return {"policy": name, "index": index, "cells": cells, "responses": facts["responses"], "dropped": facts["dropped"]}
+    breakable = name.replace("_", "_\u200b")
+    return {"policy": breakable, "index": index, "cells": cells, "responses": facts["responses"], "dropped": facts["dropped"]}
+
+
+def _beside(metrics: dict[str, Any], name: str, measure: str) -> str:
+    if measure == "any_violation" and metrics["measured_by"] == "judge":
+        return ""
+    measures = metrics["policies"][name]["measures"]
+    parts = [f"{text} {percent(measures[m]['value'])}" for m, text in BESIDE.get(measure, {}).items() if measures[m]]
+    return ", ".join(parts)
 
 
 def _place(estimate: dict[str, Any]) -> dict[str, Any]:
