@@ -6,7 +6,8 @@ Left out: options for several processes, which the launcher will own.
 
 import ast
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,16 +131,10 @@ def build_arguments(config_class: str, args: Mapping[str, Any], context: Context
     }
     given = {name: value for name, value in args.items() if name != "model_init_kwargs"}  # ours to apply: we load the model
     given["output_dir"] = str(context.directory / "checkpoints")
-    try:
+    with told_as_mistake(f"{config_class} refuses the args", context):
         built = getattr(trl, config_class)(**{**ours, **defaults, **given})
-        if built.n_gpu > 1:  # torch's DataParallel, which TRL refuses; one process trains on one GPU
-            built._n_gpu = 1
-    except (ValueError, TypeError, ImportError) as error:
-        raise UserError(
-            f"{config_class} refuses the args: {str(error).splitlines()[0]}",
-            where=f"step {context.step!r}",
-            mend="mend the values under `args`",
-        ) from error
+    if built.n_gpu > 1:  # torch's DataParallel, which TRL refuses; one process trains on one GPU
+        built._n_gpu = 1
     return built
 
 
@@ -149,11 +144,16 @@ def lora_config(lora: Mapping[str, Any] | None, task: str, context: Context, **d
         return None
     import peft
 
-    try:
+    with told_as_mistake("LoraConfig refuses the options under `lora`", context):
         return peft.LoraConfig(**{"task_type": task, **defaults, **lora})
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"LoraConfig refuses the options: {str(error).splitlines()[0]}",
-            where=f"step {context.step!r}",
-            mend="mend the values under `lora`",
-        ) from error
+
+
+@contextmanager
+def told_as_mistake(what: str, context: Context) -> Iterator[None]:
+    """What a library says against the options it was given, as a UserError; its own error stays the cause."""
+    try:
+        yield
+    except (ValueError, TypeError, ImportError, NotImplementedError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        mend = "mend the values under `args` and `lora`"
+        raise UserError(f"{what}: {said}", where=f"step {context.step!r}", mend=mend) from error

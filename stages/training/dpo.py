@@ -21,7 +21,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
-from stages.training.arguments import build_arguments, check_options, identity_args, lora_config
+from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
 from stages.training.pair_data import Examples, check_held_out, read_pairs, split_held_out
 
 VERSION = 1
@@ -77,15 +77,19 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
     follows = bool(config.args.get("sync_ref_model"))  # a reference that moves cannot be computed beforehand
     arguments = build_arguments("DPOConfig", config.args, context, precompute_ref_log_probs=not follows)
     kept = config.lora is None and not arguments.precompute_ref_log_probs
-    return SoftDPOTrainer(
-        model=load_model(base, config.dtype, config.args),
-        ref_model=load_model(base, config.dtype, config.args) if kept else None,
-        args=arguments,
-        train_dataset=Dataset.from_list(train),
-        eval_dataset=Dataset.from_list(held) if held else None,
-        processing_class=load_tokenizer(base, config.args),
-        peft_config=lora_config(config.lora, "CAUSAL_LM", context),
-    )
+    model = load_model(base, config.dtype, config.args)
+    reference = load_model(base, config.dtype, config.args) if kept else None
+    tokenizer, lora = load_tokenizer(base, config.args), lora_config(config.lora, "CAUSAL_LM", context)
+    with told_as_mistake("the trainer refuses the options", context):
+        return SoftDPOTrainer(
+            model=model,
+            ref_model=reference,
+            args=arguments,
+            train_dataset=Dataset.from_list(train),
+            eval_dataset=Dataset.from_list(held) if held else None,
+            processing_class=tokenizer,
+            peft_config=lora,
+        )
 
 
 def _train(

@@ -67,6 +67,15 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.update(self.task, completed=state.global_step)
+        self._save_no_last(args, state, control)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._save_no_last(args, state, control)
+
+    def _save_no_last(self, args: Any, state: Any, control: Any) -> None:
+        """The model itself is saved next; and a Trainer that resumes at its last step takes one step too many."""
+        if state.global_step >= state.max_steps and not args.load_best_model_at_end:
+            control.should_save = False
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         loss = (logs or {}).get("loss")

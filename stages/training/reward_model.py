@@ -18,7 +18,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
-from stages.training.arguments import build_arguments, check_options, identity_args, lora_config
+from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
 from stages.training.pair_data import Examples, check_held_out, read_pairs, split_held_out
 
 VERSION = 1
@@ -73,14 +73,17 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
     arguments = build_arguments("RewardConfig", config.args, context)
     set_seed(arguments.seed)  # the new output layer is drawn when the model is loaded
     train, held = split_held_out(examples, config.eval_fraction, context)
-    return SoftRewardTrainer(
-        model=load_model(base, config.dtype, config.args, scalar=True),
-        args=arguments,
-        train_dataset=Dataset.from_list(train),
-        eval_dataset=Dataset.from_list(held) if held else None,
-        processing_class=load_tokenizer(base, config.args),
-        peft_config=lora_config(config.lora, "SEQ_CLS", context, modules_to_save=["score"]),
-    )
+    model = load_model(base, config.dtype, config.args, scalar=True)
+    tokenizer, lora = load_tokenizer(base, config.args), lora_config(config.lora, "SEQ_CLS", context, modules_to_save=["score"])
+    with told_as_mistake("the trainer refuses the options", context):
+        return SoftRewardTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_list(train),
+            eval_dataset=Dataset.from_list(held) if held else None,
+            processing_class=tokenizer,
+            peft_config=lora,
+        )
 
 
 def _train(

@@ -19,7 +19,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Response, Revision
 from stages.runtime.settings import machine
-from stages.training.arguments import build_arguments, check_options, identity_args, lora_config
+from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
 
 VERSION = 1
 NEEDS = ("model",)
@@ -110,13 +110,16 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: list[di
     from stages.training.model_files import load_model, load_tokenizer
 
     base = inputs["model"].model()
-    return SFTTrainer(
-        model=load_model(base, config.dtype, config.args),
-        args=build_arguments("SFTConfig", config.args, context, completion_only_loss=True),
-        train_dataset=Dataset.from_list(examples),
-        processing_class=load_tokenizer(base, config.args),
-        peft_config=lora_config(config.lora, "CAUSAL_LM", context),
-    )
+    model = load_model(base, config.dtype, config.args)
+    tokenizer, lora = load_tokenizer(base, config.args), lora_config(config.lora, "CAUSAL_LM", context)
+    with told_as_mistake("the trainer refuses the options", context):
+        return SFTTrainer(
+            model=model,
+            args=build_arguments("SFTConfig", config.args, context, completion_only_loss=True),
+            train_dataset=Dataset.from_list(examples),
+            processing_class=tokenizer,
+            peft_config=lora,
+        )
 
 
 def _train(

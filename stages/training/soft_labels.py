@@ -65,6 +65,9 @@ class SoftDPOTrainer(DPOTrainer):
         UserError: some labels are soft, and the loss cannot take them.
     """
 
+    data_collator: Any
+    precompute_ref_logps: bool
+
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.data_collator = _WithLabels(self.data_collator)
@@ -131,6 +134,8 @@ class SoftDPOTrainer(DPOTrainer):
 
 class SoftRewardTrainer(RewardTrainer):
     """RewardTrainer with a label a row; equal to TRL's where all labels are 1."""
+
+    data_collator: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)

@@ -9,7 +9,7 @@ from stages.training import dpo, reward_model
 from stages.training.pair_data import read_pairs, split_held_out
 from tests.training.conftest import pair
 
-ARGS = {"per_device_train_batch_size": 4, "max_steps": 3, "learning_rate": 1e-3, "max_length": 96}
+ARGS = {"per_device_train_batch_size": 4, "max_steps": 3, "learning_rate": 1e-3, "max_length": 96, "save_strategy": "no"}
 
 
 def reference_loss(d: float, q: float) -> float:
@@ -124,7 +124,7 @@ def test_a_preference_is_learnt(artifact, context, stage, lora):
     rows = [pair(i, "kind answer", "harm the dog", 0.9) for i in range(24)]
     inputs = {"model": artifact("base"), "pairs": artifact("pairs", rows)}
     here = context()
-    args = ARGS | {"max_steps": 12, "learning_rate": 2e-2 if lora else 3e-3}
+    args = ARGS | {"max_steps": 12, "learning_rate": 5e-3, "lr_scheduler_type": "constant"}
     result = stage.run(stage.Config(args=args, lora=lora, eval_fraction=0.3), inputs, here)
     held = result.metrics["held_out"]
     assert held["n"] + result.metrics["n"] == 24

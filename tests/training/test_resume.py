@@ -1,5 +1,6 @@
 """A training that is killed goes on as if nothing had happened."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.runtime.errors import UserError
 from stages.training import sft
 from stages.training.checkpoints import last_complete, mark_complete
 from tests.training.conftest import response
@@ -27,7 +29,11 @@ from stages.training import sft
 from stages.training.progress import Watch
 
 root = Path(sys.argv[1])
-Watch.on_step_end = lambda self, args, state, control, **_: os.kill(os.getpid(), signal.SIGKILL) if state.global_step == 5 else None
+def die(self, args, state, control, **_):
+    if state.global_step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Watch.on_step_end = die
 inputs = {"model": Artifact("base", root / "base"), "answers": Artifact("answers", root / "answers")}
 context = Context("cut", root / "cut", 7, CallStore(root / "other.sqlite"), Engines("none", {}), asyncio.Runner())
 sft.run(sft.Config(args=eval(sys.argv[2])), inputs, context)
@@ -40,6 +46,7 @@ def weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, context, tmp_path, capsys):
     rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
     inputs = {"model": artifact("base"), "answers": artifact("answers", rows)}
@@ -65,6 +72,28 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
     assert max((left[name] - right[name]).abs().max().item() for name in left) < 1e-5
     assert [p["step"] for p in resumed.metrics["history"]] == [1, 2, 3, 4, 5, 6]
     assert resumed.metrics["train_loss"] == pytest.approx(unbroken.metrics["train_loss"], abs=1e-5)
+
+
+def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(artifact, context, monkeypatch):
+    from stages.training import trainer
+
+    rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
+    inputs = {"model": artifact("base"), "answers": artifact("answers", rows)}
+    args = ARGS | {"max_steps": 3}
+    whole, cut = context("whole"), context("cut")
+    sft.run(sft.Config(args=args), inputs, whole)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "save_model", full)
+        with pytest.raises(UserError, match=r"(?s)disk is full.*To mend it: free some space"):
+            sft.run(sft.Config(args=args), inputs, cut)
+    again = sft.run(sft.Config(args=args), inputs, cut)
+    assert again.metrics["steps"] == 3
+    left, right = weights(whole.directory), weights(cut.directory)
+    assert max((left[name] - right[name]).abs().max().item() for name in left) < 1e-5
 
 
 def test_a_torn_checkpoint_is_removed_and_the_latest_whole_one_found(tmp_path):
