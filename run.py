@@ -50,7 +50,7 @@ def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
     try:
-        settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0], where="the config", mend="see `python run.py --cfg job`") from None
     steps = read_steps(settings["pipeline"]["steps"], STAGES)
@@ -59,7 +59,15 @@ def run(config: DictConfig, console: Console) -> None:
     engines = Engines(generator["name"], generator["options"], generator["keep"])
     with asyncio.Runner() as loop:
         try:
-            runner = Runner(Path(settings["runs_dir"]) / "artifacts", settings["seed"], store, engines, console, loop, generator["concurrency"])
+            runner = Runner(
+                Path(settings["runs_dir"]) / "artifacts",
+                settings["seed"],
+                store,
+                engines,
+                console,
+                loop,
+                generator["concurrency"],
+            )
             planned = runner.plan(steps)
             show_plan(planned, console)
             if settings["plan"]:
@@ -78,7 +86,9 @@ def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict
         "seconds": round(seconds, 2),
         "seed": settings["seed"],
         "config": settings,
-        "steps": {p.step.name: {"artifact": str(done[p.step.name].directory), "reused": p.artifact is not None} for p in planned},
+        "steps": {
+            p.step.name: {"artifact": str(done[p.step.name].directory), "reused": p.artifact is not None} for p in planned
+        },
         "versions": versions(),
         "git": git_state(),
         "machine": machine_facts(),

@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from stages.runtime.artifacts import Artifact, Result, canonical
@@ -53,13 +54,32 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """A file is known by its content, a function by its module's VERSION, a Hub dataset by its name."""
+    """A file is known by its content, a function by its module's VERSION, a Hub dataset by its name.
+
+    Raises:
+        UserError: the source is none of these, told before anything runs.
+    """
     path = Path(config.source).expanduser()
     if path.is_file():
         return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if _is_function(config.source):
-        return {"source_version": getattr(importlib.import_module(config.source.split(":")[0]), "VERSION", None)}
-    return {}
+        return {"source_version": getattr(_module(config.source), "VERSION", None)}
+    if config.source.count("/") == 1 and not path.suffix and not path.is_absolute():
+        return {}
+    raise UserError(
+        "no such file",
+        where=config.source,
+        mend=f"give a file ({', '.join(SUFFIXES)}; also .gz), a Hub id owner/name, or package.module:function",
+    )
+
+
+def _module(source: str) -> ModuleType:
+    try:
+        return importlib.import_module(source.partition(":")[0])
+    except ImportError as error:
+        raise UserError(
+            f"the module cannot be imported: {error}", where=source, mend="give `package.module:function`"
+        ) from None
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -108,14 +128,14 @@ def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
 
 
 def _call(config: Config) -> list[dict[str, Any]]:
-    module, _, function = config.source.partition(":")
+    function = config.source.partition(":")[2]
     try:
-        return getattr(importlib.import_module(module), function)(**config.arguments)
-    except (ImportError, AttributeError, TypeError) as error:
+        return getattr(_module(config.source), function)(**config.arguments)
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"the function cannot be called: {error}",
             where=config.source,
-            mend="give `package.module:function` and `arguments` that it takes",
+            mend="give a function of that module, and `arguments` it takes",
         ) from None
 
 
@@ -123,10 +143,4 @@ def _records(config: Config) -> Iterator[tuple[str, Any]]:
     path = Path(config.source).expanduser()
     if path.is_file():
         return read_file(path, config.column)
-    if config.source.count("/") == 1 and not path.suffix and not path.is_absolute():
-        return read_hub(config.source, config.subset, config.split, config.column)
-    raise UserError(
-        "no such file",
-        where=config.source,
-        mend=f"give a file ({', '.join(SUFFIXES)}; also .gz), a Hub id owner/name, or package.module:function",
-    )
+    return read_hub(config.source, config.subset, config.split, config.column)

@@ -58,7 +58,12 @@ def test_line_57_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "gave no prompt"), ('{"promt": "x"}', "no column 'prompt'. Did you mean 'promt'"), ("[1]", "a list where"), ('{"prompt": 3}', "a int where")],
+    [
+        ("", "gave no prompt"),
+        ('{"promt": "x"}', "no column 'prompt'. Did you mean 'promt'"),
+        ("[1]", "a list where"),
+        ('{"prompt": 3}', "a int where"),
+    ],
 )
 def test_bad_files(tmp_path, content, message):
     path = tmp_path / "p.jsonl"
@@ -69,7 +74,8 @@ def test_bad_files(tmp_path, content, message):
 
 @pytest.mark.parametrize("source", ["nowhere.jsonl", "a/b/c.jsonl", "os.path:nothing", "x.exe"])
 def test_bad_sources(source, tmp_path):
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=source.split(":")[0]):
+        identity(Config(source=source))
         prompts(source=source)
 
 

@@ -85,7 +85,9 @@ def test_hostile_principles_stay_literal(tmp_path):
     write_constitution(tmp_path / "set.yaml", 3, **{f"p{i}": text for i, text in enumerate(hostile)})
     generator = Seeded()
     run_steps(text_pipeline(tmp_path, prompts=20), tmp_path, generator)
-    asked = " ".join(m[-1]["content"] for m, _, _ in generator.completed) + " ".join(m[-1]["content"] for m, _ in generator.chosen)
+    asked = " ".join(m[-1]["content"] for m, _, _ in generator.completed) + " ".join(
+        m[-1]["content"] for m, _ in generator.chosen
+    )
     assert all(text in asked for text in hostile)
 
 

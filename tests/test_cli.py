@@ -1,0 +1,76 @@
+"""`python run.py` as a user types it: one clear message, exit code 2, no traceback; plans that send nothing."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import fake_model, write_constitution
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def credo(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    base = [f"runs_dir={folder / 'runs'}", f"model.path={fake_model(folder / 'model')}", "plan=true"]
+    return subprocess.run([sys.executable, "run.py", *base, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_plan_of_the_demo(tmp_path):
+    shown = credo(tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "1 steps reused, 16 to run" in shown.stderr
+    assert not list((tmp_path / "runs").glob("artifacts/answers-*"))
+
+
+BAD = {
+    "unknown principle": (["constitution.drop=[harm-9]"], r"no principle 'harm-9'.*harm-"),
+    "unknown option": (
+        ["+pipeline.steps.revisions.round=3"],
+        r"step 'revisions': unknown option 'round'.*Did you mean 'rounds'",
+    ),
+    "missing input": (["pipeline.steps.pairs.inputs.judgements=judgement"], r"step 'pairs'.*'judgement' that does not exist"),
+    "no such model": (["model.path=/nowhere/at/all"], r"/nowhere/at/all: no such model folder"),
+    "no such constitution": (["constitution.name=hhhh"], r"hhh"),
+    "unfilled": (["data=files"], r"data.red_team.source|\?\?\?|Missing"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_mistakes_get_one_message(tmp_path, name):
+    arguments, message = BAD[name]
+    shown = credo(tmp_path, *arguments)
+    assert shown.returncode == 2, shown.stderr
+    assert re.search(message, shown.stderr.replace("\n", " ")), shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert "To mend it" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: x\nprinciples:\n  - id: a\n    text: 'T.'\n  - id: a\n    text: 'U.'\n", r"bad\.yaml:5.*'a' appears twice"),
+        ("name: x\nprinciples:\n  - id: a\n    text: [\n", r"bad\.yaml:\d+"),
+        ("name: x\nprinciples:\n  - {id: a, txt: 'T.'}\n", r"bad\.yaml:3.*txt.*text"),
+        ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{k}: &{k} [{','.join(['*' + p] * 9)}]\n" for p, k in zip("abcdefgh", "bcdefghi", strict=True)), "alias"),
+        ("name: x\nprinciples:\n" + "# a long file\n" * 800_000, r"bad\.yaml.*MB"),
+    ],
+    ids=["duplicate id", "syntax", "unknown key", "alias bomb", "10 MB"],
+)  # fmt: skip
+def test_malformed_constitutions(tmp_path, content, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    shown = credo(tmp_path, f"constitution.name={path}")
+    assert shown.returncode == 2, shown.stderr
+    assert re.search(message, shown.stderr.replace("\n", " ")), shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_users_own_files(tmp_path):
+    """Everything a new user brings: a constitution, prompts, a pipeline variant of a few lines."""
+    write_constitution(tmp_path / "mine.yaml", 3)
+    (tmp_path / "p.csv").write_text("prompt\nhello\n")
+    files = [f"data.{which}.source={tmp_path / 'p.csv'}" for which in ("red_team", "helpful", "held_out")]
+    shown = credo(tmp_path, f"constitution.name={tmp_path / 'mine.yaml'}", "data=files", *files)
+    assert shown.returncode == 0, shown.stderr
