@@ -7,6 +7,10 @@ WORDS = [
     "the", "a", "cat", "dog", "helps", "asks", "how", "do", "I", "build", "safe", "honest", "harm", "kind", "answer",
     "question", "principle", "revise", "critique",
 ]
+PROMPT_WORDS = [  # so that prompts are about as short as with a real vocabulary
+    "Request:", "Response", "A:", "B:", "Principle:", "Which", "response", "follows", "better?", "Answer", "A", "or", "B.",
+    "user", "assistant",
+]
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -29,7 +33,7 @@ def build_tiny_model(
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     inner.train_from_iterator(
-        [" ".join(words.choices(WORDS, k=20)) for _ in range(200)],
+        [" ".join(words.choices(WORDS + PROMPT_WORDS, k=20)) for _ in range(400)],
         trainers.BpeTrainer(
             vocab_size=512, show_progress=False, special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
