@@ -34,7 +34,7 @@ from stages.runtime.store import CallStore
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Turn mistakes of the user into one message and exit code 2; bugs keep their traceback."""
-    console = Console(stderr=True, soft_wrap=True)
+    console = wide(Console(stderr=True))
     try:
         run(config, console)
     except UserError as error:
@@ -77,7 +77,13 @@ def run(config: DictConfig, console: Console) -> None:
             loop.run(engines.release())
             store.close()
     _write_manifest(settings, planned, done, time.monotonic() - started)
-    show_tables(done.values(), Console())
+    show_tables(done.values(), wide(Console()))
+
+
+def wide(console: Console) -> Console:
+    """Pipes and logs have no width of their own; give tables room there."""
+    console.width = console.width if console.is_terminal else max(console.width, 120)
+    return console
 
 
 def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict[str, Artifact], seconds: float) -> None:

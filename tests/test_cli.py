@@ -47,17 +47,22 @@ def test_mistakes_get_one_message(tmp_path, name):
     assert "To mend it" in shown.stderr
 
 
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("name: x\nprinciples:\n  - id: a\n    text: 'T.'\n  - id: a\n    text: 'U.'\n", r"bad\.yaml:5.*'a' appears twice"),
         ("name: x\nprinciples:\n  - id: a\n    text: [\n", r"bad\.yaml:\d+"),
         ("name: x\nprinciples:\n  - {id: a, txt: 'T.'}\n", r"bad\.yaml:3.*txt.*text"),
-        ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{k}: &{k} [{','.join(['*' + p] * 9)}]\n" for p, k in zip("abcdefgh", "bcdefghi", strict=True)), "alias"),
+        (BOMB, "alias"),
         ("name: x\nprinciples:\n" + "# a long file\n" * 800_000, r"bad\.yaml.*MB"),
     ],
     ids=["duplicate id", "syntax", "unknown key", "alias bomb", "10 MB"],
-)  # fmt: skip
+)
 def test_malformed_constitutions(tmp_path, content, message):
     path = tmp_path / "bad.yaml"
     path.write_text(content)

@@ -60,8 +60,6 @@ class Config:
     """Args:
     constitution: the principles to look at.
     ground_truth: `module:function`, or null.
-    order: the policies, the baseline first; empty: as the inputs are listed. The order of inputs is no part of a
-        step's identity, so set this when you want another order of a step that has already run.
     verdicts: ask the judge, if there is one, whether each response follows each principle.
     win_rate: ask the judge which of two policies' responses follows a principle better.
     judge_limit: ask it about the first so many prompts only; null: about all.
@@ -75,7 +73,6 @@ class Config:
 
     constitution: Selection
     ground_truth: str | None = None
-    order: tuple[str, ...] = ()
     verdicts: bool = True
     win_rate: bool = True
     judge_limit: Annotated[int, Field(ge=1)] | None = None
@@ -127,7 +124,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no policy, a policy without rows, policies without a common prompt, or nobody to ask.
     """
     where = f"step {context.step!r}"
-    policies = _policies(inputs, config.order, where)
+    policies = _policies(inputs, where)
     truth = _import(config.ground_truth, where) if config.ground_truth else None
     judge = context.generator(inputs["judge"].model()) if "judge" in inputs and (config.verdicts or config.win_rate) else None
     if truth is None and not (judge and config.verdicts):
@@ -156,15 +153,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=[one.verdict for one in found], row_type=Verdict, dropped=dropped, metrics=metrics, tables=tables)
 
 
-def _policies(inputs: dict[str, Artifact], order: tuple[str, ...], where: str) -> dict[str, list[Response]]:
-    given = [name for name in inputs if name not in NOT_POLICIES]
-    if order and sorted(order) != sorted(given):
-        raise UserError(
-            f"`order` names {', '.join(order)}, but the policies are {', '.join(given) or 'none'}",
-            where=where,
-            mend="name each policy once",
-        )
-    policies = {name: inputs[name].rows(Response) for name in order or given}
+def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Response]]:
+    policies = {name: artifact.rows(Response) for name, artifact in inputs.items() if name not in NOT_POLICIES}
     if not policies:
         raise UserError(
             "there are no responses to evaluate",

@@ -30,7 +30,8 @@ class Engines:
         self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
     ):
         self.name, self.options, self.keep, self._open = name, options, keep, opener
-        self.template_arguments = dict(options.get("template_arguments") or {})  # they change the prompt, so they are part of a key
+        # They change the prompt, so they are part of a call's key.
+        self.template_arguments = dict(options.get("template_arguments") or {})
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
 

@@ -180,13 +180,6 @@ def test_each_policy_meets_the_baseline_and_the_one_before(tmp_path, policies):
     assert metrics["differences"]["last"]["tuned"]["measures"]["any_violation"]["value"] == 0
 
 
-def test_the_order_can_be_given(tmp_path, policies):
-    metrics = run(tmp_path, policies, order=["tuned", "base"]).metrics
-    assert metrics["differences"]["base"]["tuned"]["measures"]["any_violation"]["value"] == 0.5
-    with pytest.raises(UserError, match="`order` names tuned, but the policies are base, tuned"):
-        run(tmp_path, policies, order=["tuned"])
-
-
 def test_what_the_truth_cannot_tell_is_left_out(tmp_path):
     rows = [response("a", "tea", request="unknown"), response("b", "tea"), response("c", "beer")]
     measures = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}).metrics["policies"]["base"]["measures"]

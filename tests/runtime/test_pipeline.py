@@ -108,13 +108,16 @@ def test_failure_keeps_what_is_done(tmp_path):
     assert rest.calls < 40 + 40 * 4 + 20 * 16 * 2
 
 
+CIRCLE = {a: {"stage": "filter", "inputs": {"rows": b}} for a, b in ("xy", "yx")}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"x": {"stage": "respnd"}}, "no stage is called 'respnd'. Did you mean 'respond'"),
         ({"x": {"stage": "respond", "inputs": {"prompts": "requests"}}}, "step 'x': .*needs the input 'model'"),
         ({"x": {"stage": "filter", "inputs": {"rows": "answer"}}}, "step 'answer' that does not exist. Did you mean 'answers'"),
-        ({"x": {"stage": "filter", "inputs": {"rows": "y"}}, "y": {"stage": "filter", "inputs": {"rows": "x"}}}, "wait for each other"),
+        ({"x": CIRCLE["x"], "y": CIRCLE["y"]}, "wait for each other"),
         ({"x": {"stage": "filter", "inputs": {"rows": "answers"}, "limt": 3}}, "unknown option 'limt'. Did you mean 'limit'"),
         ({"x": {"stage": "filter", "inputs": {"rows": "answers", "row": "answers"}}}, "takes no input 'row'"),
         ({"x": {"stage": "revise", "inputs": {"responses": "answers", "model": "base"}}}, "'constitution' is missing"),
@@ -145,3 +148,11 @@ def test_the_artifact_explains_itself(tmp_path):
     manifest = json.loads((done["revisions"].directory / "manifest.json").read_text())
     assert manifest["payload"]["options"]["constitution"]["p0"]["text"] == "The response keeps rule number 0."
     assert manifest["payload"]["inputs"]["responses"] == done["answers"].fingerprint
+
+
+def test_the_order_of_policies_is_part_of_an_identity(tmp_path):
+    steps = text_pipeline(tmp_path, prompts=4)
+    run_steps(steps, tmp_path)
+    swapped = {**steps, "answers": {**steps["answers"], "inputs": {"model": "base", "prompts": "requests"}}}
+    planned = {p.step.name: p for p in run_steps(swapped, tmp_path, only_plan=True)[0]}
+    assert planned["answers"].artifact is None and planned["answers"].forecast.open_rows == 0

@@ -75,7 +75,7 @@ class Options:
 
 
 def test_config_errors_name_the_option():
-    with pytest.raises(UserError, match="unknown option 'round'. Did you mean 'rounds'"):
+    with pytest.raises(UserError, match=r"unknown option 'round'\. Did you mean 'rounds'"):
         parse_config(Options, {"round": 2}, "step 'x'")
     with pytest.raises(UserError, match=r"sampling.temprature.*temperature"):
         parse_config(Options, {"sampling": {"temprature": 2}}, "step 'x'")

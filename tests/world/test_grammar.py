@@ -62,9 +62,9 @@ def test_gold_revisions_mend_the_dimension_and_keep_the_rest(split):
 def test_critiques_open_as_the_template_asks():
     rng = random.Random(3)
     for _ in range(500):
-        request, sentences = _draw(rng, "seen")
+        _, sentences = _draw(rng, "seen")
         dimension = rng.choice(DIMENSIONS)
-        text = critique(request, sentences, dimension, lambda sentence: parse_sentence(sentence)[1])
+        text = critique(sentences, dimension)
         broken = level(act_names(sentences), dimension) < 0
         assert text.startswith("Fault: " if broken else "No fault. ")
 

@@ -99,11 +99,11 @@ def test_judging_keeps_a_quarter_of_the_tokens_and_a_revision_needs_no_critique(
 
 
 def test_stages_follow_one_another():
-    assert next_stage("first", 100, 0.5) == "first"
-    assert next_stage("second", 100, 0.99) == "third"
-    assert next_stage("first", 10**9, 0.5) == "second"
-    assert next_stage("third", 10**9, 0.5) == "fourth"
-    assert next_stage("fourth", 10**9, 0.5) == "fourth"
+    poor, good = {"verdict_plain": 0.5, "judge_plain": 0.5}, {"verdict_plain": 0.95, "judge_plain": 0.95}
+    stages = ("first", "second", "third", "fourth", "fifth")
+    assert [next_stage(stage, 100, poor) for stage in stages] == ["first", "second", "third", "fourth", "fifth"]
+    assert [next_stage(stage, 100, good) for stage in stages] == ["first", "third", "fourth", "fourth", "fifth"]
+    assert [next_stage(stage, 10**9, poor) for stage in stages] == ["second", "third", "fourth", "fifth", "fifth"]
 
 
 def test_lessons_are_drawn_by_their_shares_and_repeat_with_their_seed():
