@@ -89,13 +89,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             template=template_hash(config.template),
         )
 
+    count = min(config.per_pair or len(principles), len(principles))
     cells, dropped = [], []
     for a, b in _pairs(inputs["responses"].rows(Response), config.pairing, context.step):
         pair = f"{a.id}|{b.id}"
         if a.response == b.response:
             dropped.append(Dropped(id=pair, reason="equal responses"))
             continue
-        drawn = principles if config.per_pair is None else assign_many(principles, a.parent, context.seed, config.per_pair)
+        drawn = principles if config.per_pair is None else assign_many(principles, a.parent, context.seed, count)
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))

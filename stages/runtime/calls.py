@@ -24,7 +24,10 @@ class Tally:
 
 
 class Engines:
-    """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in the store."""
+    """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in the store.
+
+    `keep` above 1 says that memory is plentiful: engines then also stay while a stage trains.
+    """
 
     def __init__(
         self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
@@ -43,8 +46,13 @@ class Engines:
                 self._loaded[model.content] = await self._open(self.name, model, self.options)
             return self._loaded[model.content]
 
+    async def make_room(self) -> None:
+        """Before training: close the engine, unless several may be kept."""
+        if self.keep == 1:
+            await self.release()
+
     async def release(self) -> None:
-        """Close all engines: training needs the memory."""
+        """Close all engines."""
         while self._loaded:
             await self._loaded.popitem()[1].close()
 

@@ -78,8 +78,8 @@ class Context:
         return RememberedGenerator(self.store, self.engines, model, self.tally, self.forecast)
 
     def release_engines(self) -> None:
-        """Give back the engines' memory; training stages call this first."""
-        self.loop.run(self.engines.release())
+        """Give back the engines' memory, if it is scarce; training stages call this first."""
+        self.loop.run(self.engines.make_room())
 
     def map(self, rows: Sequence[Any], chain: Callable[[Any], Awaitable[Any]]) -> tuple[list[Any], list[Dropped]]:
         """Run `chain` on every row, many at a time, with progress.
