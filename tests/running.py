@@ -82,6 +82,6 @@ def text_pipeline(folder: Path, prompts: int = 40, rounds: int = 2, **revise: An
             "stage": "revise", "inputs": {"responses": "answers", "model": "base"}, "constitution": dict(constitution),
             "rounds": rounds, **revise,
         },
-        "judgements": {"stage": "judge", "inputs": {"responses": "answers", "model": "base"}, "constitution": dict(constitution)},
+        "judgements": {"stage": "judge", "inputs": {"responses": "answers", "model": "base"}, "constitution": {**constitution}},
         "pairs": {"stage": "judged_pairs", "inputs": {"judgements": "judgements"}, "constitution": dict(constitution)},
     }  # fmt: skip

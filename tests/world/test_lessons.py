@@ -100,10 +100,10 @@ def test_judging_keeps_a_quarter_of_the_tokens_and_a_revision_needs_no_critique(
 
 def test_stages_follow_one_another():
     poor, good = {"verdict_plain": 0.5, "judge_plain": 0.5}, {"verdict_plain": 0.95, "judge_plain": 0.95}
-    stages = ("first", "second", "third", "fourth", "fifth")
-    assert [next_stage(stage, 100, poor) for stage in stages] == ["first", "second", "third", "fourth", "fifth"]
-    assert [next_stage(stage, 100, good) for stage in stages] == ["first", "third", "fourth", "fourth", "fifth"]
-    assert [next_stage(stage, 10**9, poor) for stage in stages] == ["second", "third", "fourth", "fifth", "fifth"]
+    stages = ("first", "second", "third", "fourth", "fifth", "sixth")
+    assert [next_stage(stage, 100, poor) for stage in stages] == list(stages)
+    assert [next_stage(stage, 100, good) for stage in stages] == ["first", "third", "fourth", "fourth", "fifth", "sixth"]
+    assert [next_stage(stage, 10**9, poor) for stage in stages] == ["second", "third", "fourth", "fifth", "sixth", "sixth"]
 
 
 def test_lessons_are_drawn_by_their_shares_and_repeat_with_their_seed():

@@ -1,0 +1,134 @@
+"""Whole pipelines on the embedded model: real generation, real training, every row accounted for."""
+
+import asyncio
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from stages import STAGES
+from stages.runtime.artifacts import Artifact
+from stages.runtime.calls import Engines
+from stages.runtime.pipeline import Planned, Runner, read_steps
+from stages.runtime.store import CallStore
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+]
+TINY = [
+    "data.red_team.arguments.count=12",
+    "data.helpful.arguments.count=4",
+    "data.held_out.arguments.count=16",
+    "model.sft.num_train_epochs=1",
+    "model.dpo.max_steps=2",
+    "model.judge_limit=2",
+    "model.principles_per_pair=2",
+]
+
+
+def run_config(root: Path, *overrides: str) -> tuple[list[Planned], dict[str, Artifact]]:
+    """Compose the configuration as run.py does and run it in this process."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    generator = config["generator"]
+    store = CallStore(root / "calls.sqlite")
+    engines = Engines(generator["name"], generator["options"], generator["keep"])
+    try:
+        with asyncio.Runner() as loop:
+            runner = Runner(root / "artifacts", config["seed"], store, engines, Console(file=io.StringIO()), loop)
+            planned = runner.plan(read_steps(config["pipeline"]["steps"], STAGES))
+            return planned, runner.run(planned)
+    finally:
+        store.close()
+
+
+def test_the_demo_in_small_with_the_real_vllm(tmp_path):
+    _, done = run_config(tmp_path, *TINY)
+    policies = done["evaluation"].metrics["policies"]
+    assert list(policies) == ["base", "sl_cai", "rl_cai"]
+    assert all(policies[name]["responses"] + policies[name]["dropped"] >= 16 for name in policies)
+    assert (done["report"].directory / "report.html").read_text().startswith("<!doctype html>")
+    assert done["rl_cai"].model().content != done["sl_cai"].model().content
+    assert not list(done["sl_cai"].directory.rglob("*.pt")) and not list(done["sl_cai"].directory.rglob("*.bin"))
+    started = time.monotonic()
+    planned, _ = run_config(tmp_path, *TINY)
+    assert all(p.artifact for p in planned)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("name", ["hhh", "cai", "self_align", "rots", "schwartz"])
+def test_every_shipped_set_runs_through_cai(tmp_path_factory, name):
+    root = tmp_path_factory.getbasetemp() / "sets"  # one store: the answers to the requests are shared
+    root.mkdir(exist_ok=True)
+    _, done = run_config(root, "generator=transformers", f"constitution.name={name}", *TINY)
+    drawn = {row.principle for row in done["revisions"].rows()}
+    assert len(drawn) > 3
+    assert done["evaluation"].manifest["tables"]
+
+
+def test_the_open_recipe(tmp_path):
+    _, done = run_config(tmp_path, "pipeline=cai_open", "generator=transformers", *TINY)
+    sft = {str(row.prompt) for row in done["sft_revisions"].rows()}
+    dpo = {str(row.prompt) for row in done["dpo_revisions"].rows()}
+    assert sft and dpo and not sft & dpo
+    assert all(pair.chosen != pair.rejected for pair in done["pairs"].rows())
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
+def test_real_requests_go_through_to_the_end(tmp_path):
+    """64 red-team dialogues of hh-rlhf and 64 XSTest prompts: every row of every step is accounted for."""
+    files = [
+        "data=files",
+        f"data.red_team.source={SHARED / 'hh_rlhf/harmless_base_test.jsonl.gz'}",
+        "data.red_team.column=chosen",
+        "data.red_team.limit=64",
+        f"data.helpful.source={SHARED / 'hh_rlhf/helpful_test.jsonl.gz'}",
+        "data.helpful.column=chosen",
+        "data.helpful.limit=8",
+        f"data.held_out.source={SHARED / 'xstest/xstest_prompts.csv'}",
+        "data.held_out.limit=64",
+    ]
+    _, done = run_config(tmp_path, "generator=transformers", *(o for o in TINY if not o.startswith("data.")), *files)
+
+    def accounted(step: str, source: str, each: int = 1) -> None:
+        made = done[step].rows()
+        lost = sum(done[step].manifest["dropped"].values())
+        assert len(made) + lost * each == each * len(done[source].rows()), step
+
+    assert len(done["red_team"].rows()) == len(done["held_out"].rows()) == 64
+    accounted("answers", "red_team")
+    accounted("revisions", "answers", each=4)
+    accounted("base_held_out", "held_out")
+    samples = len(done["samples"].rows()) + sum(done["samples"].manifest["dropped"].values())
+    assert samples == 2 * len(done["red_team"].rows())
+    assert (done["report"].directory / "report.html").exists()
+
+
+def test_killed_while_training(tmp_path):
+    """kill -9 in SFT and in DPO: the same command goes on and ends complete."""
+    command = [sys.executable, "run.py", f"runs_dir={tmp_path / 'runs'}", "generator=transformers", *TINY]
+    command += ["model.dpo.max_steps=12", "model.sft.num_train_epochs=3", "++model.sft.save_steps=1", "++model.dpo.save_steps=1"]
+    for step in ("sl_cai", "rl_cai"):
+        run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 240
+        while run.poll() is None and not list(tmp_path.glob(f"runs/artifacts/{step}-*/checkpoints/checkpoint-*/complete")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert run.poll() is None, run.stderr.read()
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    folders = {path.parent.name.rpartition("-")[0]: path.parent for path in tmp_path.glob("runs/artifacts/*/manifest.json")}
+    assert {"sl_cai", "rl_cai", "evaluation", "report"} <= set(folders)
+    assert not (folders["rl_cai"] / "checkpoints").exists()
