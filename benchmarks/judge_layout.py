@@ -77,19 +77,26 @@ async def main() -> None:
     model = model_of(args.model)
     generator: Any = await open_generator(model, Options(dtype=args.dtype, kv_cache_gib=1.0, block_size=args.block_size))
     size = len(generator.renderer.prompt([{"role": "user", "content": prompts(args, 0, True)[0]}]))
-    print(f"{args.pairs} pairs of {args.words} words, {args.principles} principles, {size} tokens a prompt, "
-          f"block size {args.block_size or 'ours'}, {find_template('preferences/judge.jinja')}")
+    print(
+        f"{args.pairs} pairs of {args.words} words, {args.principles} principles, {size} tokens a prompt, "
+        f"block size {args.block_size or 'ours'}, {find_template('preferences/judge.jinja')}"
+    )
     await measure(generator, prompts(args, -1, True)[: 2 * args.principles])  # warm up
     ratios, shares = [], []
     for repeat in range(args.repeats):
         first, first_share = await measure(generator, prompts(args, repeat, False))
         last, last_share = await measure(generator, prompts(args, repeat, True))
-        print(f"repeat {repeat + 1}: principle first {first:6.1f} prompts/s ({first_share:.1%} cached), "
-              f"last {last:6.1f} ({last_share:.1%}), ratio {last / first:.2f}", flush=True)
+        print(
+            f"repeat {repeat + 1}: principle first {first:6.1f} prompts/s ({first_share:.1%} cached), "
+            f"last {last:6.1f} ({last_share:.1%}), ratio {last / first:.2f}",
+            flush=True,
+        )
         ratios.append(last / first)
         shares.append(last_share)
-    print(f"ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f} (target 4.5); "
-          f"cached {statistics.median(shares):.1%} (target 82 %)")
+    print(
+        f"ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f} (target 4.5); "
+        f"cached {statistics.median(shares):.1%} (target 82 %)"
+    )
     await generator.close()
 
 

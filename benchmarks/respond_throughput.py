@@ -52,9 +52,14 @@ def bare(llm: Any, prompts: list[dict[str, list[int]]], sampling: Sampling) -> t
     from vllm import SamplingParams
 
     start = time.perf_counter()
-    outputs = llm.generate(prompts, [
-        SamplingParams(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=seed)
-        for seed in range(len(prompts))], use_tqdm=False)
+    outputs = llm.generate(
+        prompts,
+        [
+            SamplingParams(temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=seed)
+            for seed in range(len(prompts))
+        ],
+        use_tqdm=False,
+    )
     seconds = time.perf_counter() - start
     return sum(len(o.outputs[0].token_ids) for o in outputs) / seconds, [o.outputs[0].text for o in outputs]
 

@@ -117,7 +117,12 @@ def test_real_requests_go_through_to_the_end(tmp_path):
 def test_killed_while_training(tmp_path):
     """kill -9 in SFT and in DPO: the same command goes on and ends complete."""
     command = [sys.executable, "run.py", f"runs_dir={tmp_path / 'runs'}", "generator=transformers", *TINY]
-    command += ["model.dpo.max_steps=12", "model.sft.num_train_epochs=3", "++model.sft.save_steps=1", "++model.dpo.save_steps=1"]
+    command += [
+        "model.dpo.max_steps=12",
+        "model.sft.num_train_epochs=3",
+        "++model.sft.save_steps=1",
+        "++model.dpo.save_steps=1",
+    ]
     for step in ("sl_cai", "rl_cai"):
         run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 240

@@ -4,12 +4,42 @@ import random
 from pathlib import Path
 
 WORDS = [
-    "the", "a", "cat", "dog", "helps", "asks", "how", "do", "I", "build", "safe", "honest", "harm", "kind", "answer",
-    "question", "principle", "revise", "critique",
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "helps",
+    "asks",
+    "how",
+    "do",
+    "I",
+    "build",
+    "safe",
+    "honest",
+    "harm",
+    "kind",
+    "answer",
+    "question",
+    "principle",
+    "revise",
+    "critique",
 ]
 PROMPT_WORDS = [  # so that prompts are about as short as with a real vocabulary
-    "Request:", "Response", "A:", "B:", "Principle:", "Which", "response", "follows", "better?", "Answer", "A", "or", "B.",
-    "user", "assistant",
+    "Request:",
+    "Response",
+    "A:",
+    "B:",
+    "Principle:",
+    "Which",
+    "response",
+    "follows",
+    "better?",
+    "Answer",
+    "A",
+    "or",
+    "B.",
+    "user",
+    "assistant",
 ]
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -35,7 +65,9 @@ def build_tiny_model(
     inner.train_from_iterator(
         [" ".join(words.choices(WORDS + PROMPT_WORDS, k=20)) for _ in range(400)],
         trainers.BpeTrainer(
-            vocab_size=512, show_progress=False, special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
+            vocab_size=512,
+            show_progress=False,
+            special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
@@ -46,9 +78,19 @@ def build_tiny_model(
         torch.manual_seed(seed)
         network = LlamaForCausalLM(
             LlamaConfig(
-                vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers,
-                num_attention_heads=width // 32, num_key_value_heads=width // 32, head_dim=32, max_position_embeddings=context,
-                tie_word_embeddings=True, pad_token_id=0, eos_token_id=2, bos_token_id=None, initializer_range=0.2,
+                vocab_size=len(tokenizer),
+                hidden_size=width,
+                intermediate_size=2 * width,
+                num_hidden_layers=layers,
+                num_attention_heads=width // 32,
+                num_key_value_heads=width // 32,
+                head_dim=32,
+                max_position_embeddings=context,
+                tie_word_embeddings=True,
+                pad_token_id=0,
+                eos_token_id=2,
+                bos_token_id=None,
+                initializer_range=0.2,
             )
         )
     network.save_pretrained(path)

@@ -90,6 +90,9 @@ class Generator(Protocol):
 async def open_generator(name: str, model: Model, options: Mapping[str, Any]) -> Generator:
     """Load `model` behind the generator called `name`; `options` are that module's `Options` fields."""
     if name not in GENERATORS:
-        raise UserError(f"no generator is called {name!r}.{did_you_mean(name, list(GENERATORS))}", where="generator.name",
-                        mend=f"choose one of {', '.join(GENERATORS)}")
+        raise UserError(
+            f"no generator is called {name!r}.{did_you_mean(name, list(GENERATORS))}",
+            where="generator.name",
+            mend=f"choose one of {', '.join(GENERATORS)}",
+        )
     return await importlib.import_module(GENERATORS[name]).open_generator(model, options)

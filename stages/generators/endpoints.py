@@ -77,9 +77,11 @@ class Pool:
                     self._note_failure(endpoint, error, started)
                     failed += not error.blameless
                     if failed > self.max_retries:
-                        raise UserError(f"a request failed {failed} times, last with: {error}", where=endpoint.base,
-                                        mend="look at that server's log; what was answered is kept, so run again once it is "
-                                        "well") from error
+                        raise UserError(
+                            f"a request failed {failed} times, last with: {error}",
+                            where=endpoint.base,
+                            mend="look at that server's log; what was answered is kept, so run again once it is well",
+                        ) from error
                 else:
                     endpoint.failures, endpoint.until = 0, endpoint.wished
                     return answer
@@ -95,11 +97,17 @@ class Pool:
         while True:
             if all(endpoint.failures > self.max_retries for endpoint in self.endpoints):
                 errors = "; ".join(f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints)
-                raise UserError(f"no endpoint answers ({errors})", where="generator.options.endpoints",
-                                mend="start the servers, or correct the addresses, and run again: what was answered is kept")
+                raise UserError(
+                    f"no endpoint answers ({errors})",
+                    where="generator.options.endpoints",
+                    mend="start the servers, or correct the addresses, and run again: what was answered is kept",
+                )
             now = time.monotonic()
-            free = [endpoint for endpoint in self.endpoints
-                    if now >= endpoint.until and endpoint.in_flight < (1 if endpoint.failures else self.concurrency)]
+            free = [
+                endpoint
+                for endpoint in self.endpoints
+                if now >= endpoint.until and endpoint.in_flight < (1 if endpoint.failures else self.concurrency)
+            ]
             if free:
                 best = min(free, key=lambda endpoint: (endpoint.in_flight, endpoint.failures))
                 best.in_flight += 1

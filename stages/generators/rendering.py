@@ -56,13 +56,16 @@ class Renderer:
         import jinja2
 
         try:
-            return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True,
-                                                      **self.template_arguments), False
+            return self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True, **self.template_arguments
+            ), False
         except jinja2.TemplateError as error:
             roles = ", ".join(message["role"] for message in messages)
-            raise UserError(f"the model's chat template refuses these messages ({roles}): {error}", where="chat template",
-                            mend="some templates know no system role: put those words into the first user turn, or use "
-                            "another model") from error
+            raise UserError(
+                f"the model's chat template refuses these messages ({roles}): {error}",
+                where="chat template",
+                mend="some templates know no system role: put those words into the first user turn, or use another model",
+            ) from error
 
     def _encode(self, text: str, special: bool) -> list[int]:
         return self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
@@ -74,12 +77,17 @@ class Renderer:
         for option in options:
             bare, turn = self._encode(option, False), self._encode(text + option, special)
             if len(bare) != 1 or turn[:-1] != before:
-                raise UserError(f"option {option!r} is not one token of this model's vocabulary "
-                                f"(alone it is {len(bare)} tokens)", where="choose",
-                                mend="use options of one token, such as A and B; the tokenizer's vocabulary decides")
+                raise UserError(
+                    f"option {option!r} is not one token of this model's vocabulary (alone it is {len(bare)} tokens)",
+                    where="choose",
+                    mend="use options of one token, such as A and B; the tokenizer's vocabulary decides",
+                )
             if turn[-1] in found:
-                raise UserError(f"options {found[turn[-1]]!r} and {option!r} are the same token", where="choose",
-                                mend="use options that differ in their first token")
+                raise UserError(
+                    f"options {found[turn[-1]]!r} and {option!r} are the same token",
+                    where="choose",
+                    mend="use options that differ in their first token",
+                )
             found[turn[-1]] = option
         return list(found)
 

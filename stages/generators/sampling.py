@@ -44,8 +44,9 @@ def sample(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list
         ids, mask = pad([request.prompt for request in batch], device)
         place, cache = positions(mask), None
         for step in range(max(room)):
-            output = network(input_ids=ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True,
-                             logits_to_keep=1)
+            output = network(
+                input_ids=ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
             cache = output.past_key_values
             index = torch.tensor(rows, device=device)
             drawn = draw(output.logits[:, -1].float(), heat[index], nucleus[index], numbers[index, step])
@@ -66,9 +67,10 @@ def sample(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list
                 keep = torch.tensor([at for at, row in enumerate(rows) if row in alive], device=device)
                 cache.batch_select_indices(keep)
                 ids, place, mask, rows = ids[keep], place[keep], mask[keep], [row for row in rows if row in alive]
-    return [Completion(cut(renderer.text(tokens), request.sampling.stop), reason,
-                       len(request.prompt), len(tokens))
-            for tokens, reason, request in zip(written, reasons, batch, strict=True)]
+    return [
+        Completion(cut(renderer.text(tokens), request.sampling.stop), reason, len(request.prompt), len(tokens))
+        for tokens, reason, request in zip(written, reasons, batch, strict=True)
+    ]
 
 
 def draw(logits: "torch.Tensor", heat: "torch.Tensor", nucleus: "torch.Tensor", numbers: "torch.Tensor") -> "torch.Tensor":
@@ -115,7 +117,7 @@ def ends(tokens: list[int], stop: tuple[str, ...], tokenizer: Any) -> bool:
     """Whether the newest tokens complete a stop string."""
     if not stop:
         return False
-    tail = tokenizer.decode(tokens[-(max(map(len, stop)) + 8):], skip_special_tokens=True)
+    tail = tokenizer.decode(tokens[-(max(map(len, stop)) + 8) :], skip_special_tokens=True)
     return any(words in tail for words in stop)
 
 

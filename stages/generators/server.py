@@ -64,14 +64,20 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
 
     settings = read_options(Options, options, "server")
     if isinstance(settings.endpoints, str) or not settings.endpoints:
-        raise UserError("no list of endpoints is given", where="generator.options.endpoints",
-                        mend="set generator.options.endpoints=[http://host:8000/v1]")
+        raise UserError(
+            "no list of endpoints is given",
+            where="generator.options.endpoints",
+            mend="set generator.options.endpoints=[http://host:8000/v1]",
+        )
     key = ""
     if settings.api_key_env:
         key = os.environ.get(settings.api_key_env, "")
         if not key:
-            raise UserError(f"the environment variable {settings.api_key_env} is empty", where="generator.options.api_key_env",
-                            mend=f"export {settings.api_key_env}=... before you start")
+            raise UserError(
+                f"the environment variable {settings.api_key_env} is empty",
+                where="generator.options.api_key_env",
+                mend=f"export {settings.api_key_env}=... before you start",
+            )
     return ServerGenerator(settings, settings.model or model.path, key)
 
 
@@ -82,18 +88,23 @@ class ServerGenerator:
         import httpx
 
         self.options, self.model, self._key = options, model, key
-        self.pool = Pool([Endpoint(address(text)) for text in options.endpoints], options.concurrency, options.max_retries,
-                         options.backoff)
+        self.pool = Pool(
+            [Endpoint(address(text)) for text in options.endpoints], options.concurrency, options.max_retries, options.backoff
+        )
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(options.timeout, connect=min(10.0, options.timeout))
-        self.client = httpx.AsyncClient(headers=headers, timeout=timeout,
-                                        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None))
+        self.client = httpx.AsyncClient(
+            headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        )
         self._option_ids: dict[tuple[str, ...], asyncio.Task[list[int]]] = {}
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
         """See `Generator.complete`."""
         body = self._body(messages, sampling.max_tokens) | {
-            "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed % 2**63}
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": seed % 2**63,
+        }
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if self.options.extensions:  # or the server would add its model's own habits (generation_config.json)
@@ -122,9 +133,11 @@ class ServerGenerator:
                     found |= await self._ask("chat/completions", body | only, read_first_token)
         missing = [option for option, name in zip(options, names, strict=True) if name not in found]
         if missing:
-            raise UserError(f"the server gives no log-probability for {missing}; its first tokens are {list(found)[:5]}",
-                            where=self.pool.names(), mend="use a judge that answers with the bare option, or a vLLM server "
-                            "with generator.options.extensions=true")
+            raise UserError(
+                f"the server gives no log-probability for {missing}; its first tokens are {list(found)[:5]}",
+                where=self.pool.names(),
+                mend="use a judge that answers with the bare option, or a vLLM server with generator.options.extensions=true",
+            )
         return normalised([found[name] for name in names])
 
     async def close(self) -> None:
@@ -151,18 +164,31 @@ class ServerGenerator:
         for option in options:
             alone = {"model": self.model, "prompt": option, "add_special_tokens": False}
             bare = await self._ask("../tokenize", alone, read_tokens)
-            turn = await self._ask("../tokenize", shared | {
-                "messages": [*PROBE, {"role": "assistant", "content": option}], "add_generation_prompt": False,
-                "continue_final_message": True}, read_tokens)
+            turn = await self._ask(
+                "../tokenize",
+                shared
+                | {
+                    "messages": [*PROBE, {"role": "assistant", "content": option}],
+                    "add_generation_prompt": False,
+                    "continue_final_message": True,
+                },
+                read_tokens,
+            )
             # A template may open the turn differently when asked to write (a thinking block): then the bare token stands.
-            token = turn[len(before):] if turn[:len(before)] == before else bare
+            token = turn[len(before) :] if turn[: len(before)] == before else bare
             if len(bare) != 1 or len(token) != 1:
-                raise UserError(f"option {option!r} is not one token of this model's vocabulary", where="choose",
-                                mend="use options of one token, such as A and B; the tokenizer's vocabulary decides")
+                raise UserError(
+                    f"option {option!r} is not one token of this model's vocabulary",
+                    where="choose",
+                    mend="use options of one token, such as A and B; the tokenizer's vocabulary decides",
+                )
             ids += token
         if len(set(ids)) < len(ids):
-            raise UserError(f"two of the options {list(options)} are the same token", where="choose",
-                            mend="use options that differ in their first token")
+            raise UserError(
+                f"two of the options {list(options)} are the same token",
+                where="choose",
+                mend="use options that differ in their first token",
+            )
         return ids
 
     async def _ask(self, path: str, body: dict[str, Any], read: Any) -> Any:
@@ -188,8 +214,11 @@ class ServerGenerator:
             raise TooLong(None, None)
         if response.status_code in (408, 425, 429) or response.status_code >= 500:
             raise Failed(f"HTTP {response.status_code}: {words}", retry_after(response), response.status_code == 429)
-        raise UserError(f"HTTP {response.status_code}: {words}", where=endpoint.base,
-                        mend=MENDS.get(response.status_code, "the server refuses the request; its words tell which field"))
+        raise UserError(
+            f"HTTP {response.status_code}: {words}",
+            where=endpoint.base,
+            mend=MENDS.get(response.status_code, "the server refuses the request; its words tell which field"),
+        )
 
     def _clean(self, text: str) -> str:
         text = " ".join(text.split())[:300]

@@ -21,11 +21,15 @@ def read_options(kind: type[T], given: Mapping[str, Any] | T, name: str) -> T:
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in given:
         if key not in fields:
-            raise UserError(f"generator {name} has no option {key!r}.{did_you_mean(str(key), list(fields))}",
-                            where=f"generator.options.{key}", mend=f"its options are {', '.join(fields)}")
+            raise UserError(
+                f"generator {name} has no option {key!r}.{did_you_mean(str(key), list(fields))}",
+                where=f"generator.options.{key}",
+                mend=f"its options are {', '.join(fields)}",
+            )
     nothing = dataclasses.MISSING
     for key, field in fields.items():
         if key not in given and field.default is nothing and field.default_factory is nothing:
-            raise UserError(f"generator {name} needs the option {key!r}", where="generator.options",
-                            mend=f"set generator.options.{key}")
+            raise UserError(
+                f"generator {name} needs the option {key!r}", where="generator.options", mend=f"set generator.options.{key}"
+            )
     return kind(**given)

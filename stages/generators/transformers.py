@@ -67,8 +67,9 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     known = getattr(network.config.get_text_config(), "max_position_embeddings", None)
     limit = settings.max_model_len or known
     if not limit:
-        raise UserError("the model's config does not tell its context", where=model.path,
-                        mend="set generator.options.max_model_len")
+        raise UserError(
+            "the model's config does not tell its context", where=model.path, mend="set generator.options.max_model_len"
+        )
     return TransformersGenerator(network, Renderer(tokenizer, limit, settings.template_arguments), settings)
 
 
@@ -84,12 +85,16 @@ def load(model: Model, options: Options) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision, trust_remote_code=False)
         network = AutoModelForCausalLM.from_pretrained(
-            model.path, **{"revision": model.revision, "dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
-            | options.load)
+            model.path,
+            **{"revision": model.revision, "dtype": dtype, "use_safetensors": True, "trust_remote_code": False} | options.load,
+        )
     except Exception as error:  # loading raises whatever its layers raise; the user needs one line of it
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(f"transformers cannot load this model: {reason}", where=model.path,
-                        mend="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options") from error
+        raise UserError(
+            f"transformers cannot load this model: {reason}",
+            where=model.path,
+            mend="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options",
+        ) from error
     network.to(torch.device(device))  # type: ignore[arg-type]  # torch's annotation
     return network.eval(), tokenizer
 
@@ -145,8 +150,7 @@ class TransformersGenerator:
 
         answer: Callable[..., list[Any]] = score if batch[0].options else sample
         try:
-            results = await asyncio.get_running_loop().run_in_executor(
-                self._thread, answer, self.network, self.renderer, batch)
+            results = await asyncio.get_running_loop().run_in_executor(self._thread, answer, self.network, self.renderer, batch)
         except BaseException as error:
             for request in batch:
                 if not request.answer.done():
@@ -161,6 +165,7 @@ class TransformersGenerator:
 
 def batches(requests: Sequence[Request], limit: int, max_batch: int, max_tokens: int) -> list[list[Request]]:
     """Split by kind and length, longest first, so that running out of memory shows at once."""
+
     def length(request: Request) -> int:
         return min(len(request.prompt) + request.sampling.max_tokens, limit)
 

@@ -75,8 +75,11 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
 
     settings = read_options(Options, options, "vllm")
     if Path(model.path).is_dir() and not (Path(model.path) / "config.json").exists():
-        raise UserError("this folder holds an adapter only", where=model.path,
-                        mend="merge it into its base model first (peft: merge_and_unload, then save_pretrained)")
+        raise UserError(
+            "this folder holds an adapter only",
+            where=model.path,
+            mend="merge it into its base model first (peft: merge_and_unload, then save_pretrained)",
+        )
     log = Path(settings.log or temporary_file(".log"))
     plan = quieten(log)
     try:
@@ -84,8 +87,11 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         forget(plan)
-        raise UserError(f"vLLM cannot be imported: {error}", where="generator=vllm",
-                        mend="install requirements/cpu.txt or requirements/gpu.txt, or set generator=transformers") from error
+        raise UserError(
+            f"vLLM cannot be imported: {error}",
+            where="generator=vllm",
+            mend="install requirements/cpu.txt or requirements/gpu.txt, or set generator=transformers",
+        ) from error
     engine, reason, mark = None, "", log.stat().st_size
     try:
         with children_write_to(log):
@@ -96,8 +102,11 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         forget(plan)
     if engine is None:  # outside of `except`: the exception's frames would keep the half-made engine alive
         gc.collect()
-        raise UserError(f"vLLM cannot serve this model: {reason}", where=model.path,
-                        mend=f"look at generator.options (dtype, max_model_len, kv_cache_gib); vLLM's own words are in {log}")
+        raise UserError(
+            f"vLLM cannot serve this model: {reason}",
+            where=model.path,
+            mend=f"look at generator.options (dtype, max_model_len, kv_cache_gib); vLLM's own words are in {log}",
+        )
     return VllmGenerator(engine, settings, log)
 
 
@@ -119,10 +128,18 @@ class VllmGenerator:
         prompt = self.renderer.prompt(messages)
         # Without stop strings nobody reads the text before its end: decoding it once beats decoding it token by token.
         incremental = bool(sampling.stop)
-        output = await self._run(prompt, SamplingParams(
-            temperature=sampling.temperature, top_p=sampling.top_p, seed=seed % 2**63, stop=list(sampling.stop),
-            max_tokens=min(sampling.max_tokens, self.renderer.limit - len(prompt)), detokenize=incremental,
-            output_kind=RequestOutputKind.FINAL_ONLY))
+        output = await self._run(
+            prompt,
+            SamplingParams(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=seed % 2**63,
+                stop=list(sampling.stop),
+                max_tokens=min(sampling.max_tokens, self.renderer.limit - len(prompt)),
+                detokenize=incremental,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            ),
+        )
         answer = output.outputs[0]
         text = answer.text if incremental else self.renderer.text(answer.token_ids)
         return Completion(text, answer.finish_reason or "stop", len(prompt), len(answer.token_ids))
@@ -135,9 +152,17 @@ class VllmGenerator:
         prompt, ids = self.renderer.prompt(messages), self.renderer.option_ids(options)
         # vLLM's log-probabilities are taken before `allowed_token_ids` and cut to the top k: naming the tokens is
         # what makes every option present whatever the model would rather say.
-        output = await self._run(prompt, SamplingParams(
-            temperature=0, max_tokens=1, allowed_token_ids=ids, logprob_token_ids=ids, detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY))
+        output = await self._run(
+            prompt,
+            SamplingParams(
+                temperature=0,
+                max_tokens=1,
+                allowed_token_ids=ids,
+                logprob_token_ids=ids,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            ),
+        )
         found = output.outputs[0].logprobs[0]
         missing = [option for option, token in zip(options, ids, strict=True) if token not in found]
         if missing:
@@ -164,9 +189,12 @@ class VllmGenerator:
                 async for part in self.engine.generate(tokens_input(prompt), parameters, name):
                     output = part
             except EngineDeadError as error:
-                raise UserError(f"vLLM's engine died while it worked: {essential_line(error, self.log, 0)}",
-                                where="generator vllm", mend="run again: finished calls are kept. If it dies again, lower "
-                                "generator.options.max_num_seqs or kv_cache_gib; memory is the usual reason") from error
+                raise UserError(
+                    f"vLLM's engine died while it worked: {essential_line(error, self.log, 0)}",
+                    where="generator vllm",
+                    mend="run again: finished calls are kept. If it dies again, lower "
+                    "generator.options.max_num_seqs or kv_cache_gib; memory is the usual reason",
+                ) from error
         if output is None:
             raise RuntimeError("vLLM ended a request without an answer")
         self.prompt_tokens += len(prompt)
@@ -179,10 +207,18 @@ def engine_arguments(model: Model, options: Options) -> dict[str, Any]:
     from vllm.platforms import current_platform
 
     arguments: dict[str, Any] = {
-        "model": model.path, "revision": model.revision, "tokenizer_revision": model.revision, "dtype": options.dtype,
-        "max_num_seqs": options.max_num_seqs, "tensor_parallel_size": options.tensor_parallel_size,
-        "enable_prefix_caching": True, "trust_remote_code": False, "load_format": "safetensors",
-        "use_tqdm_on_load": False, "disable_log_stats": True, "enable_log_requests": False,
+        "model": model.path,
+        "revision": model.revision,
+        "tokenizer_revision": model.revision,
+        "dtype": options.dtype,
+        "max_num_seqs": options.max_num_seqs,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "enable_prefix_caching": True,
+        "trust_remote_code": False,
+        "load_format": "safetensors",
+        "use_tqdm_on_load": False,
+        "disable_log_stats": True,
+        "enable_log_requests": False,
     }
     eager, kv_cache_gib, block_size = options.enforce_eager, options.kv_cache_gib, options.block_size
     if current_platform.is_cpu():
@@ -193,10 +229,17 @@ def engine_arguments(model: Model, options: Options) -> dict[str, Any]:
         arguments["enable_chunked_prefill"] = False
         if options.dtype == "auto" and not has_fast_bfloat16():
             arguments["dtype"] = "float32"
-    arguments |= {name: value for name, value in {
-        "max_model_len": options.max_model_len, "gpu_memory_utilization": options.gpu_memory_utilization,
-        "kv_cache_memory_bytes": int(kv_cache_gib * GIB) if kv_cache_gib else None, "block_size": block_size,
-        "enforce_eager": eager}.items() if value is not None}
+    arguments |= {
+        name: value
+        for name, value in {
+            "max_model_len": options.max_model_len,
+            "gpu_memory_utilization": options.gpu_memory_utilization,
+            "kv_cache_memory_bytes": int(kv_cache_gib * GIB) if kv_cache_gib else None,
+            "block_size": block_size,
+            "enforce_eager": eager,
+        }.items()
+        if value is not None
+    }
     return arguments | options.engine
 
 
@@ -216,10 +259,13 @@ def quieten(log: Path) -> Path:
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()
-    plan = {"version": 1, "disable_existing_loggers": False,
-            "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-            "handlers": {"file": {"class": "logging.FileHandler", "filename": str(log.resolve()), "formatter": "plain"}},
-            "loggers": {"vllm": {"handlers": ["file"], "level": "WARNING", "propagate": False}}}
+    plan = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"file": {"class": "logging.FileHandler", "filename": str(log.resolve()), "formatter": "plain"}},
+        "loggers": {"vllm": {"handlers": ["file"], "level": "WARNING", "propagate": False}},
+    }
     path = temporary_file(".json")
     path.write_text(json.dumps(plan))
     os.environ |= {"VLLM_LOGGING_CONFIG_PATH": str(path), "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}

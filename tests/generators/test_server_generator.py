@@ -86,8 +86,11 @@ def at_first(times, otherwise):
 
 
 async def server(*stubs, **options):
-    return await open_generator("server", MODEL, {"endpoints": [s if isinstance(s, str) else s.url for s in stubs],
-                                                  "backoff": 0.01, "timeout": 5.0} | options)
+    return await open_generator(
+        "server",
+        MODEL,
+        {"endpoints": [s if isinstance(s, str) else s.url for s in stubs], "backoff": 0.01, "timeout": 5.0} | options,
+    )
 
 
 async def ask_all(generator, count):
@@ -248,8 +251,10 @@ async def test_concurrency_is_bounded_and_shared_out():
     assert len(one.asked) + len(two.asked) == 80 and abs(len(one.asked) - len(two.asked)) < 20
 
 
-@pytest.mark.parametrize("options", [{"endpoints": []}, {"endpoints": ["host:8000"]}, {},
-                                     {"endpoints": ["http://h"], "api_key_env": "NOT_SET_ANYWHERE"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"endpoints": []}, {"endpoints": ["host:8000"]}, {}, {"endpoints": ["http://h"], "api_key_env": "NOT_SET_ANYWHERE"}],
+)
 async def test_settings_that_cannot_work(options):
     with pytest.raises(UserError):
         await open_generator("server", MODEL, options)

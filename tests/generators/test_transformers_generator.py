@@ -47,7 +47,7 @@ async def test_greedy_agrees_with_transformers_own_generate(generator):
 
     for prompt in PROMPTS[:4]:
         ids = generator.renderer.prompt(prompt)
-        own = generator.network.generate(torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0)[0, len(ids):]
+        own = generator.network.generate(torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0)[0, len(ids) :]
         ours = await generator.complete(prompt, Sampling(max_tokens=10, temperature=0), 0)
         assert ours.text == generator.renderer.text(own)
         assert ours.completion_tokens == len(own) and ours.prompt_tokens == len(ids)

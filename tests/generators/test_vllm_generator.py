@@ -52,7 +52,8 @@ async def test_agrees_with_transformers(generator, path):
 
 async def test_choices_mix_with_texts_and_follow_their_order(generator):
     answers = await asyncio.gather(
-        *[generator.choose(p, ["A", "B"]) for p in PROMPTS], *[generator.choose(p, ["B", "7", "A"]) for p in PROMPTS],
+        *[generator.choose(p, ["A", "B"]) for p in PROMPTS],
+        *[generator.choose(p, ["B", "7", "A"]) for p in PROMPTS],
         *[generator.complete(p, Sampling(max_tokens=12), 3) for p in PROMPTS],
     )
     for two, three in zip(answers[:16], answers[16:32], strict=True):
