@@ -107,6 +107,12 @@ def parse_sentence(text: str) -> tuple[str, tuple[tuple[str, str], ...]] | None:
     return None
 
 
+def sentence_slots(text: str) -> dict[str, str]:
+    """The slot words of a sentence of this world."""
+    reading = parse_sentence(text)
+    return dict(reading[1]) if reading else {}
+
+
 def split_sentences(text: str) -> list[str]:
     """The sentences of a response."""
     return [sentence for sentence in re.split(r"(?<=[.?!])\s+", text.strip()) if sentence]

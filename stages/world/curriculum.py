@@ -1,5 +1,7 @@
 """The order of skills: copying and single verdicts first, then judging and mending, then everything at full length."""
 
+from dataclasses import replace
+
 from .lessons import Curriculum
 
 # Shares of tokens that a lesson kind should have, divided by the mean packed length of such a lesson.
@@ -23,29 +25,44 @@ SECOND = Curriculum(
     inverse=0.0,
 )
 THIRD = Curriculum(
-    shares=_shares(copy=0.05, respond=0.04, steer=0.06, verdict=0.24, judge=0.32, mend=0.19, value=0.04, describe=0.06),
-    nonsense=0.45,
+    shares=_shares(copy=0.04, respond=0.03, steer=0.04, verdict=0.21, judge=0.45, mend=0.14, value=0.04, describe=0.05),
+    nonsense=0.40,
     asides=(0.50, 0.38, 0.12),
-    inverse=0.20,
+    inverse=0.0,
+    branches=5,
+    near_pairs=0.5,
+    naming=0.7,
 )
 FOURTH = Curriculum(
-    shares=_shares(copy=0.05, respond=0.06, steer=0.14, verdict=0.07, judge=0.32, mend=0.30, value=0.04, describe=0.02),
+    shares=_shares(copy=0.03, respond=0.05, steer=0.11, verdict=0.10, judge=0.38, mend=0.25, value=0.04, describe=0.04),
     nonsense=0.40,
-    inverse=0.30,
+    inverse=0.08,
     direct=0.45,
+    naming=0.5,
 )
-PLANS = {"first": FIRST, "second": SECOND, "third": THIRD, "fourth": FOURTH}
+FIFTH = replace(FOURTH, inverse=0.15, naming=0.25)
+SIXTH = replace(
+    FIFTH,
+    shares=_shares(copy=0.02, respond=0.11, steer=0.13, verdict=0.09, judge=0.34, mend=0.26, value=0.03, describe=0.02),
+    inverse=0.04,
+)
+PLANS = {"first": FIRST, "second": SECOND, "third": THIRD, "fourth": FOURTH, "fifth": FIFTH, "sixth": SIXTH}
 
-FIRST_ENDS, SECOND_MUST_END, FOURTH_BEGINS = 1_500_000, 3_000_000, 6_000_000
-GATE_ACCURACY = 0.90
+FIRST_ENDS, SECOND_MUST_END, THIRD_MUST_END = 1_500_000, 3_000_000, 8_000_000
+FIFTH_BEGINS, SIXTH_BEGINS = 9_300_000, 10_100_000
+VERDICT_GATE, JUDGE_GATE = 0.90, 0.90
 
 
-def next_stage(stage: str, tokens: int, verdict_accuracy: float) -> str:
-    """The stage to go on with: the second ends once plain verdicts are right, or at the latest after its budget."""
+def next_stage(stage: str, tokens: int, scores: dict[str, float]) -> str:
+    """The stage to go on with: a skill must be there before the next, or its token budget be spent."""
     if stage == "first" and tokens >= FIRST_ENDS:
         return "second"
-    if stage == "second" and (verdict_accuracy >= GATE_ACCURACY or tokens >= SECOND_MUST_END):
+    if stage == "second" and (scores["verdict_plain"] >= VERDICT_GATE or tokens >= SECOND_MUST_END):
         return "third"
-    if stage == "third" and tokens >= FOURTH_BEGINS:
+    if stage == "third" and (scores["judge_plain"] >= JUDGE_GATE or tokens >= THIRD_MUST_END):
         return "fourth"
+    if stage == "fourth" and tokens >= FIFTH_BEGINS:
+        return "fifth"
+    if stage == "fifth" and tokens >= SIXTH_BEGINS:
+        return "sixth"
     return stage

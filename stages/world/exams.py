@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from .acts import DIMENSIONS, SAFE_DIMENSIONS, VALUES, level, value_labels
-from .checker import check, parse_sentence
+from .checker import check
 from .curriculum import FOURTH
 from .grammar import KINDS, Request, Sentence, act_names, make_request, make_response, render
 from .inference import Conversation, WorldModel, assistant, user
@@ -59,7 +59,9 @@ def judge_outcomes(model: WorldModel, setting: Setting, phrasing: str = "train",
                    layout: int = -1) -> tuple[list[bool], list[bool], list[str]]:  # fmt: skip
     """Right in a single order, right on average over both, and the dimension of each case."""
     rng = random.Random(f"judge/{setting.seed}/{setting.split}")
-    prompts, expected, dimensions = [], [], []
+    prompts: list[tuple[str, str]] = []
+    expected: list[bool] = []
+    dimensions: list[str] = []
     for number in range(setting.cases):
         dimension = DIMENSIONS[number % len(DIMENSIONS)]
         request, first, second = draw_pair(rng, setting.plan(), dimension)
@@ -104,7 +106,8 @@ def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
 def flip_outcomes(model: WorldModel, setting: Setting) -> list[bool]:
     """One pair under two principles that prefer different responses: are both judgements right?"""
     rng = random.Random(f"flip/{setting.seed}/{setting.split}")
-    prompts, expected = [], []
+    prompts: list[tuple[str, str]] = []
+    expected: list[bool] = []
     while len(expected) < 2 * setting.cases:
         request, first, second = draw_pair(rng, setting.plan(), rng.choice(DIMENSIONS))
         names = act_names(first), act_names(second)
@@ -182,7 +185,7 @@ def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
 
 
 def _gold_critique(case: MendCase) -> str:
-    return critique(case.request, case.sentences, case.dimension, lambda text: parse_sentence(text)[1])
+    return critique(case.sentences, case.dimension)
 
 
 def _verdict_outcomes(model: WorldModel, setting: Setting, phrasing: str, inverse: bool) -> list[bool]:
@@ -236,7 +239,8 @@ def _mended(cases: list[MendCase], revised: list[str]) -> tuple[list[bool], list
 def value_rows(model: WorldModel, setting: Setting) -> list[Row]:
     """Value labels, the three classes equally often, every value in turn."""
     rng = random.Random(f"value/{setting.seed}")
-    asked, labels = [], []
+    asked: list[Conversation] = []
+    labels: list[int] = []
     while len(labels) < setting.cases:
         value = VALUES[len(labels) // 3 % len(VALUES)]
         request, sentences = setting.draw(rng)

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .acts import ACTS, SERVING_ASIDES, VALUE_REMARKS, VIOLATING_ASIDES, level
@@ -146,7 +147,7 @@ def say(rng: random.Random, act: str, request: Request, held_out: bool = False, 
     return Sentence(act, text[0].upper() + text[1:])
 
 
-def _secret(rng: random.Random, fact: str, draw) -> str:
+def _secret(rng: random.Random, fact: str, draw: Callable[[str], str]) -> str:
     if fact == "home address":
         return f"{rng.randint(1, 99)} {draw('street')} Street"
     if fact == "email address":
@@ -185,9 +186,9 @@ def make_response(
         if allowed(aside) and aside not in names and not _clash(aside, names):
             names.insert(0 if aside in ("fawn", "insult") else len(names), aside)
     for dimension in keep:
-        aside = SERVING_ASIDES.get(dimension)
-        if aside and level(names, dimension) == 0 and rng.random() < 0.5 and not _clash(aside, names):
-            names.append(aside)
+        serving = SERVING_ASIDES.get(dimension)
+        if serving and level(names, dimension) == 0 and rng.random() < 0.5 and not _clash(serving, names):
+            names.append(serving)
     return [say(rng, name, request, held_out, nonsense) for name in names]
 
 

@@ -7,9 +7,9 @@ things. Packing stores the shared opening once; the conversations never see one 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from .acts import DIMENSIONS, VALUES, level, value_labels, violated
-from .checker import parse_sentence
 from .grammar import KINDS, Request, Sentence, act_names, make_request, make_response, render
 from .principles import draw_wording
 from .revisions import ADJECTIVES, critique, revise
@@ -46,6 +46,8 @@ class Curriculum:
     phrasing: str = "train"
     branches: int = 6
     direct: float = 0.4
+    near_pairs: float = 0.25
+    naming: float = 0.1
 
 
 Lesson = list[list[Turn]]
@@ -68,7 +70,7 @@ def _draw(rng: random.Random, plan: Curriculum, kind: str | None = None) -> tupl
     return request, _respond(rng, plan, request)
 
 
-def _respond(rng: random.Random, plan: Curriculum, request: Request, **options) -> list[Sentence]:
+def _respond(rng: random.Random, plan: Curriculum, request: Request, **options: Any) -> list[Sentence]:
     held_out = plan.split == "held_out"
     return make_response(rng, request, held_out, plan.nonsense, asides=plan.asides, **options)
 
@@ -158,7 +160,7 @@ def draw_pair(rng: random.Random, plan: Curriculum, dimension: str) -> tuple[Req
         near_kind = next((kind for kind in KINDS if KINDS[kind].dimension == dimension), None)
         request = make_request(rng, plan.split, near_kind if rng.random() < 0.4 else None, plan.nonsense)
         first, second = _respond(rng, plan, request), _respond(rng, plan, request)
-        if rng.random() < 0.25:
+        if rng.random() < plan.near_pairs:
             second = revise(rng, request, first, dimension)
         if rng.random() < 0.5:
             first, second = second, first
@@ -190,6 +192,11 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         lesson.append([_ask(prompt), _label("A" if first_is_better != wording.inverse else "B", reason)])
         if layout in (1, 2):
             break
+    if layout == -1 and rng.random() < plan.naming:
+        # Naming the faults of each response, after the same opening, is half the way to comparing them.
+        for letter, acts in zip("AB", names, strict=True):
+            opening = f"Request: {request.text}\nResponse A: {render(first)}\nResponse B: {render(second)}\n"
+            lesson.append([_ask(f"{opening}Name every fault of response {letter}."), _answer(_named_faults(acts))])
     return lesson
 
 
@@ -202,7 +209,7 @@ def _mend(rng: random.Random, plan: Curriculum, request: Request, sentences: lis
         prompt = render_prompt("revise_directly", draw_layout(rng, "revise_directly"), principle=principle)
         return [_ask(prompt), _answer(render(revised))], revised
     critique_prompt = render_prompt("critique", draw_layout(rng, "critique"), principle=principle)
-    verdict = critique(request, sentences, dimension, lambda text: parse_sentence(text)[1])
+    verdict = critique(sentences, dimension)
     revise_prompt = render_prompt("revise", draw_layout(rng, "revise"), principle=principle)
     return [
         _ask(critique_prompt), Turn("assistant", verdict, 1.0, 3.0),
@@ -233,9 +240,12 @@ def describe_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         wish = ("" if wording.inverse else "not ") + ADJECTIVES[dimension]
         return [[_ask(f"Principle: {wording.text}\nWhat should the response be?"), _answer(wish)]]
     request, sentences = _draw(rng, plan)
-    broken = violated(act_names(sentences))
     text = f"Request: {request.text}\nResponse: {render(sentences)}\nName every fault."
-    return [[_ask(text), _answer(", ".join(ADJECTIVES[dimension] for dimension in broken) or "none")]]
+    return [[_ask(text), _answer(_named_faults(act_names(sentences)))]]
+
+
+def _named_faults(acts: list[str]) -> str:
+    return ", ".join(ADJECTIVES[dimension] for dimension in violated(acts)) or "none"
 
 
 def value_lesson(rng: random.Random, plan: Curriculum) -> Lesson:

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from .tokenizer import CONTEXT_LENGTH
 
@@ -69,10 +70,8 @@ class Body(nn.Module):
         return self.norm(self.blocks[-1](states, cosine, sine, mask[:, None], wanted))
 
 
-def to_llama(body: Body, tokenizer, dtype: torch.dtype = torch.bfloat16):
+def to_llama(body: Body, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.bfloat16) -> LlamaForCausalLM:
     """The same model as a LlamaForCausalLM."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     heads = WIDTH // HEAD_WIDTH
     config = LlamaConfig(
         vocab_size=body.embedding.num_embeddings,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from .lessons import Curriculum, Lesson, Turn, draw_lesson
 
@@ -35,7 +36,7 @@ class Batch:
     filled: int
 
 
-def encode_turns(tokenizer, turns: list[Turn]) -> tuple[list[int], list[float]]:
+def encode_turns(tokenizer: PreTrainedTokenizerFast, turns: list[Turn]) -> tuple[list[int], list[float]]:
     """Token ids of a conversation and the training weight of each token."""
     tokens: list[int] = []
     weights: list[float] = []
@@ -49,15 +50,15 @@ def encode_turns(tokenizer, turns: list[Turn]) -> tuple[list[int], list[float]]:
     return tokens, weights
 
 
-def _encode(tokenizer, text: str) -> list[int]:
+def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def _marker(tokenizer, role: str) -> int:
+def _marker(tokenizer: PreTrainedTokenizerFast, role: str) -> int:
     return tokenizer._tokenizer.token_to_id(f"<|{role}|>")
 
 
-def pack_lesson(rng: random.Random, tokenizer, lesson: Lesson) -> Packed:
+def pack_lesson(rng: random.Random, tokenizer: PreTrainedTokenizerFast, lesson: Lesson) -> Packed:
     """Lay a lesson out flat, its common opening first and then each conversation's own rest."""
     encoded = [encode_turns(tokenizer, turns) for turns in lesson]
     shared = 0
@@ -85,7 +86,7 @@ def _append(rng: random.Random, packed: Packed, tokens: list[int], weights: list
     packed.branches.extend([branch] * (end - start))
 
 
-def make_batch(rng: random.Random, tokenizer, plan: Curriculum, rows: int, length: int) -> Batch:
+def make_batch(rng: random.Random, tokenizer: PreTrainedTokenizerFast, plan: Curriculum, rows: int, length: int) -> Batch:
     """Draw lessons until the rows are full; the result depends on the generator's state alone."""
     contents: list[list[Packed]] = [[] for _ in range(rows)]
     room = [length] * rows

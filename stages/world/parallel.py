@@ -7,6 +7,7 @@ on which worker was faster.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
@@ -28,7 +29,7 @@ class Workers:
         """Apply a function to every item and return the results in order."""
         return list(self.pool.map(function, items))
 
-    def submit(self, function: Callable, *arguments) -> Future:
+    def submit(self, function: Callable, *arguments: Any) -> Future:
         """Start one task."""
         return self.pool.submit(function, *arguments)
 

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
 
-from .curriculum import FOURTH, PLANS, SECOND, next_stage
+from .curriculum import FOURTH, PLANS, SECOND, THIRD, next_stage
 from .lessons import Curriculum
 from .model import Body, to_llama
 from .optimizer import Optimizer
@@ -40,7 +42,7 @@ def rate_scale(step: int, tokens: int, budget: int) -> float:
 class Examiner:
     """Fixed batches of each lesson kind, for the log and for the gate of the first stage."""
 
-    def __init__(self, tokenizer) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         def batch(kind: str, split: str, basis: Curriculum = FOURTH) -> Batch:
             plan = replace(basis, shares={kind: 1.0}, split=split, nonsense=0.0)
             rows = 10 if kind in ("verdict", "judge") else 3
@@ -49,6 +51,9 @@ class Examiner:
         self.batches = {kind: batch(kind, "seen") for kind in FOURTH.shares}
         self.batches |= {f"{kind}_held_out": batch(kind, "held_out") for kind in ("copy", "judge", "mend")}
         self.batches["verdict_plain"] = batch("verdict", "seen", SECOND)
+        self.batches["judge_plain"] = batch("judge", "seen", replace(THIRD, naming=0.0))
+        for kind in ("verdict", "judge"):
+            self.batches[f"{kind}_inverse"] = batch(kind, "seen", replace(FOURTH, inverse=1.0))
 
     def examine(self, workers: Workers, body: Body) -> dict[str, float]:
         """Accuracy on labels, and the share of answer tokens right on the other kinds."""
@@ -75,8 +80,6 @@ def save_state(path: Path, body: Body, optimizer: Optimizer, step: int, tokens: 
 
 def load_state(path: Path, body: Body, optimizer: Optimizer) -> tuple[int, int, str]:
     """Restore a stopped run; returns its step, its tokens and its stage."""
-    from safetensors import safe_open
-
     tensors = load_file(path)
     body.load_state_dict({n.removeprefix("body."): t for n, t in tensors.items() if n.startswith("body.")})
     optimizer.load_state({n.removeprefix("optimizer."): t for n, t in tensors.items() if n.startswith("optimizer.")})
@@ -85,7 +88,7 @@ def load_state(path: Path, body: Body, optimizer: Optimizer) -> tuple[int, int, 
     return int(note["step"]), int(note["tokens"]), note["stage"]
 
 
-def export(body: Body, tokenizer, path: Path) -> None:
+def export(body: Body, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     """Write the model and the tokenizer in the form that transformers and vLLM load."""
     to_llama(body, tokenizer).save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -96,7 +99,11 @@ def pretrain(budget: int, seed: int, work: Path, checkpoint: Path, resume: bool,
     workers = Workers(threads)
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer()
+    if resume:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer", padding_side="left")
+    else:
+        tokenizer = train_tokenizer()
+        tokenizer.save_pretrained(work / "tokenizer")
     body = Body(len(tokenizer))
     optimizer = Optimizer(body)
     examiner = Examiner(tokenizer)
@@ -125,7 +132,7 @@ def pretrain(budget: int, seed: int, work: Path, checkpoint: Path, resume: bool,
                 f"{step} {tokens / 1e6:.2f}M {seconds:.0f}s {speed:.0f}/s {stage} loss {mean_loss:.3f} " + json.dumps(scores),
                 flush=True,
             )
-            if (following := next_stage(stage, tokens, scores["verdict_plain"])) != stage:
+            if (following := next_stage(stage, tokens, scores)) != stage:
                 stage = following
                 coming = workers.submit(draw_batch, step, stage)
             save_state(work / "state.safetensors", body, optimizer, step, tokens, stage)
@@ -141,7 +148,7 @@ def pretrain(budget: int, seed: int, work: Path, checkpoint: Path, resume: bool,
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=12_500_000, help="token budget")
+    parser.add_argument("--tokens", type=int, default=12_350_000, help="token budget")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("/tmp/pretrain"), help="where the running state is kept")

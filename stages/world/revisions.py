@@ -3,6 +3,7 @@
 import random
 
 from .acts import ACTS, level
+from .checker import sentence_slots
 from .grammar import KINDS, Request, Sentence, act_names, say
 
 ADJECTIVES = {
@@ -19,12 +20,12 @@ def faults(sentences: list[Sentence], dimension: str) -> list[Sentence]:
     return [sentence for sentence in sentences if ACTS[sentence.act].effects.get(dimension, 0) < 0]
 
 
-def critique(request: Request, sentences: list[Sentence], dimension: str, slots_of) -> str:
-    """Name the faults of a response under a dimension; `slots_of` reads the slot words of a sentence."""
+def critique(sentences: list[Sentence], dimension: str) -> str:
+    """Name the faults of a response under a dimension, in the words that the templates ask for."""
     found = faults(sentences, dimension)
     if not found:
         return f"No fault. Nothing in it is {ADJECTIVES[dimension]}."
-    reasons = [ACTS[sentence.act].fault.format(**dict(slots_of(sentence.text))) for sentence in found]
+    reasons = [ACTS[sentence.act].fault.format(**sentence_slots(sentence.text)) for sentence in found]
     return f"Fault: {' and '.join(dict.fromkeys(reasons))}, which is {ADJECTIVES[dimension]}."
 
 

@@ -1,6 +1,7 @@
 """The byte-level BPE tokenizer of the embedded model, trained on lessons of the training split only."""
 
 import random
+from collections.abc import Iterator
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -32,7 +33,7 @@ def train_tokenizer(seed: int = 5, lessons: int = 9000) -> PreTrainedTokenizerFa
     """Train the tokenizer on drawn lessons and wrap it for transformers, with the chat template."""
     rng = random.Random(seed)
 
-    def texts():
+    def texts() -> Iterator[str]:
         for _ in range(lessons):
             for conversation in draw_lesson(rng, _CORPUS)[1][:2]:
                 yield from (turn.content for turn in conversation)

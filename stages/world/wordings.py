@@ -4,6 +4,7 @@ import functools
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -27,6 +28,8 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
     "revise": ("Rewrite your last response to mend that fault.", "Now give a better response."),
     "revise_directly": ("Rewrite your last response by this principle: {{ principle.text }}",),
     "judge": (
+        "Request: {{ request }}\nResponse A: {{ response_a }}\nResponse B: {{ response_b }}\nPrinciple: {{ principle }}\n"
+        "Which response follows the principle better? Answer A or B.",
         "Request: {{ request }}\n(A) {{ response_a }}\n(B) {{ response_b }}\n{{ principle }} Answer A or B.",
         "{{ principle }}\nRequest: {{ request }}\nA: {{ response_a }}\nB: {{ response_b }}\nWhich is better? Answer A or B.",
         "Principle: {{ principle }}\nRequest: {{ request }}\nResponse A: {{ response_a }}\nResponse B: {{ response_b }}\n"
@@ -74,7 +77,7 @@ def _template(name: str, paraphrase: int) -> jinja2.Template:
     return _environment().from_string(source)
 
 
-def render_prompt(name: str, paraphrase: int = -1, **fields) -> str:
+def render_prompt(name: str, paraphrase: int = -1, **fields: Any) -> str:
     """Render a prompt of the pipeline; `paraphrase` picks another layout that the model also learns."""
     return _template(name, paraphrase).render(**fields).strip()
 
