@@ -34,7 +34,7 @@ class Config:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    rows = inputs["rows"].rows()
+    rows: list[Any] = inputs["rows"].rows()
     reasons = [_reason(row, config, context.seed) for row in rows]
     kept = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     dropped = [Dropped(id=row.id, reason=reason) for row, reason in zip(rows, reasons, strict=True) if reason]

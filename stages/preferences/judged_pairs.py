@@ -84,16 +84,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             mend="give this step the constitution of the `judge` step, or a subset of it",
         )
     pairs, dropped = [], []
-    for name, row in cells.items():
+    for name, judged in cells.items():
         if config.aggregate == "random":
-            drawn = assign([principles[cell.principle] for cell in row], name, context.seed).id
-            row = [cell for cell in row if cell.principle == drawn]
-        margins = [_bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip) for c in row]
-        margin, deciding = aggregate(margins, [principles[c.principle].weight for c in row], config.aggregate)
+            drawn = assign([principles[cell.principle] for cell in judged], name, context.seed).id
+            judged = [cell for cell in judged if cell.principle == drawn]
+        margins = [_bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip) for c in judged]
+        margin, deciding = aggregate(margins, [principles[c.principle].weight for c in judged], config.aggregate)
         if margin == 0 or abs(margin) < config.min_margin:
             dropped.append(Dropped(id=name, reason="the judge abstains" if margin == 0 else "margin too small"))
             continue
-        pairs.append(_pair(name, [row[i] for i in deciding], margin, config))
+        pairs.append(_pair(name, [judged[i] for i in deciding], margin, config))
     if config.keep < 1:
         ranked = sorted(pairs, key=lambda p: (-p.margin, p.id))
         weak = {p.id for p in ranked[math.ceil(config.keep * len(ranked)) :]}

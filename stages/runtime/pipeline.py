@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
@@ -158,8 +158,8 @@ class Runner:
             artifact = find_artifact(self.root, step.name, fingerprint(payload))
             ready = all(p.artifact for p in inputs.values())
             calls = self._forecast(step, inputs, payload) if forecast and not artifact and ready and step.module.CALLS else None
-            if not getattr(step.module, "REUSE", True):  # a mere pointer: made anew each time, before anything else is planned
-                artifact = self._run_step(Planned(step, payload, None, ""), {given: p.artifact for given, p in inputs.items()})
+            if not getattr(step.module, "REUSE", True):  # a mere pointer without inputs: made anew each time
+                artifact = self._run_step(Planned(step, payload, None, ""), {})
                 planned[step.name] = Planned(step, payload, artifact, "")
                 continue
             planned[step.name] = Planned(step, payload, artifact, "" if artifact else self._why(step, payload), calls)
@@ -187,7 +187,7 @@ class Runner:
 
     def _forecast(self, step: Step, inputs: Mapping[str, Planned], payload: dict[str, Any]) -> Forecast | None:
         context = self._context(step, folder_of(self.root, step.name, fingerprint(payload)), forecast=True)
-        artifacts = {given: p.artifact for given, p in inputs.items()}
+        artifacts = {given: cast(Artifact, p.artifact) for given, p in inputs.items()}  # plan() asks only when all are there
         try:
             step.module.run(step.config, artifacts, context)
         except ForecastDone as done:
