@@ -1,6 +1,6 @@
 """Stage `respond`: sample answers.
 
-In: `prompts` (Prompt), `model`. Out: n Response rows a prompt.
+In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows a prompt.
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees that turn: a
 Response keeps the bare prompt, and `context` lists the principles that were shown (the context-pruning contract
@@ -21,7 +21,7 @@ from stages.runtime.templates import render, template_hash
 
 VERSION = 1
 NEEDS = ("model", "prompts")
-ALSO_TAKES: tuple[str, ...] = ()
+ALSO_TAKES = ("*",)
 CALLS = True
 
 
@@ -91,6 +91,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             finish_reason=completion.finish_reason,
         )
 
-    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in inputs["prompts"].rows(Prompt) for i in range(config.n)]
+    prompts = [row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Prompt)]
+    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts for i in range(config.n)]
     rows, dropped = context.map(draws, answer)
     return Result(rows=rows, row_type=Response, dropped=dropped)
