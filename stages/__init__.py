@@ -9,6 +9,7 @@ A stage is a module with
     identity(config) -> dict    optional: what else identifies it (principle texts, template hashes, file contents)
 """
 
+# fmt: off
 STAGES = {
     "model": "stages.runtime.model_stage",              # a model that is already there, known by its content
     "prompts": "stages.text.prompts",                   # files, datasets, transcripts -> Prompt
@@ -24,3 +25,4 @@ STAGES = {
     "evaluate": "stages.evaluation.evaluate",           # Responses of several models -> effects with intervals
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }
+# fmt: on

@@ -64,3 +64,21 @@ def test_the_table_of_stages_is_whole():
         assert module.__doc__ and isinstance(module.VERSION, int) and isinstance(module.CALLS, bool)
         assert isinstance(module.NEEDS, tuple) and isinstance(module.ALSO_TAKES, tuple)
         assert callable(module.run) and module.Config.__dataclass_params__.frozen
+
+
+def test_a_variant_says_only_what_differs():
+    steps = composed("pipeline=cai_two_rounds")["pipeline"]["steps"]
+    assert steps["revisions"]["rounds"] == 2 and steps["revisions"]["stage"] == "revise"
+    assert list(steps) == list(composed()["pipeline"]["steps"])
+
+
+def test_commands_of_the_readme_compose():
+    """Every `python run.py ...` of the README, with stand-ins for the files that a reader would have."""
+    import re
+    import shlex
+
+    readme = (CONF.parent / "README.md").read_text()
+    commands = [shlex.split(line, comments=True)[2:] for line in re.findall(r"^python run\.py.*$", readme, re.MULTILINE)]
+    assert len(commands) > 10
+    for arguments in commands:
+        read_steps(composed(*arguments)["pipeline"]["steps"], STAGES)

@@ -175,6 +175,7 @@ class VllmGenerator:
             return
         engine, self.engine = self.engine, None
         engine.shutdown(timeout=SHUTDOWN_SECONDS)
+        engine.shutdown = lambda timeout=None: None  # its finaliser calls it again at exit, when its modules are gone
         if not self.options.log:
             self.log.unlink(missing_ok=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from stages.principles.constitution import Constitution, Targets, load, locate
@@ -31,7 +31,7 @@ class Selection:
     only: tuple[str, ...] | None = None
     drop: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] | None = None
 
 
 def select(selection: Selection) -> Constitution:
@@ -43,17 +43,18 @@ def select(selection: Selection) -> Constitution:
         UserError: as `load`; an id or tag the set does not have; a weight that is negative or no number; nothing left.
     """
     constitution = load(selection.name)
+    weights = selection.weights or {}
     file = shown(locate(selection.name))
     ids = [principle.id for principle in constitution.principles]
     tags = sorted({tag for principle in constitution.principles for tag in principle.tags})
     for key, given, known in [
         ("only", selection.only or (), ids),
         ("drop", selection.drop, ids),
-        ("weights", selection.weights, ids),
+        ("weights", weights, ids),
         ("tags", selection.tags, tags),
     ]:
         _check_known(key, given, known, file)
-    for name, weight in selection.weights.items():
+    for name, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
             message = f"the weight of {name!r} is {weight!r}; it must be a number of 0 or more."
             raise UserError(message, where="constitution.weights", mend="0 drops the principle, 1 is the usual weight.")
@@ -61,10 +62,10 @@ def select(selection: Selection) -> Constitution:
     def kept(principle_id: str, its_tags: tuple[str, ...]) -> bool:
         chosen = selection.only is None or principle_id in selection.only
         tagged = not selection.tags or any(tag in selection.tags for tag in its_tags)
-        return chosen and tagged and principle_id not in selection.drop and selection.weights.get(principle_id, 1) > 0
+        return chosen and tagged and principle_id not in selection.drop and weights.get(principle_id, 1) > 0
 
     principles = tuple(
-        principle.model_copy(update={"weight": float(selection.weights.get(principle.id, principle.weight))})
+        principle.model_copy(update={"weight": float(weights.get(principle.id, principle.weight))})
         for principle in constitution.principles
         if kept(principle.id, principle.tags)
     )
