@@ -5,11 +5,14 @@ from dataclasses import replace
 from .lessons import Curriculum
 
 # Shares of tokens that a lesson kind should have, divided by the mean packed length of such a lesson.
-_LENGTHS = {"copy": 59, "respond": 38, "steer": 66, "verdict": 170, "judge": 255, "mend": 215, "value": 90, "describe": 48}
+TYPICAL_LENGTHS = {
+    "copy": 59, "respond": 38, "steer": 66, "verdict": 170,
+    "judge": 255, "mend": 215, "value": 90, "describe": 48,
+}  # fmt: skip
 
 
 def _shares(**tokens: float) -> dict[str, float]:
-    return {name: share / _LENGTHS[name] for name, share in tokens.items()}
+    return {name: share / TYPICAL_LENGTHS[name] for name, share in tokens.items()}
 
 
 FIRST = Curriculum(

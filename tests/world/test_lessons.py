@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import jinja2
 import pytest
 
 from stages.world.acts import DIMENSIONS, VALUES, level
-from stages.world.curriculum import FIRST, FOURTH, PLANS, next_stage
+from stages.world.curriculum import FIRST, FOURTH, PLANS, TYPICAL_LENGTHS, next_stage
 from stages.world.grammar import act_names, make_request, make_response
 from stages.world.lessons import (
     LESSONS,
@@ -20,6 +21,8 @@ from stages.world.lessons import (
     verdict_lesson,
 )
 from stages.world.wordings import STAGES, TEMPLATES, render_prompt
+
+LABELS_ONLY = replace(FOURTH, naming=0.0)
 
 
 @pytest.mark.parametrize("name", sorted(LESSONS))
@@ -50,7 +53,7 @@ def _last_labels(lesson_of, count):
     rng = random.Random(2)
     labels = Counter()
     for _ in range(count):
-        labels.update(turns[-1].content.split(",")[0] for turns in lesson_of(rng, FOURTH))
+        labels.update(turns[-1].content.split(",")[0] for turns in lesson_of(rng, LABELS_ONLY))
     return labels
 
 
@@ -67,7 +70,7 @@ def test_one_pair_is_judged_under_opposed_principles():
     rng = random.Random(6)
     both = 0
     for _ in range(200):
-        lesson = judge_lesson(rng, FOURTH)
+        lesson = judge_lesson(rng, LABELS_ONLY)
         both += len({turns[-1].content[0] for turns in lesson}) == 2
     assert both > 100
 
@@ -87,8 +90,13 @@ def test_prompts_are_rendered_from_the_templates_of_the_stages():
     assert text == jinja2.Template(source).render(request="Q?", response="R.", principle="P.").strip()
 
 
-def test_judging_keeps_a_quarter_of_the_tokens_and_a_revision_needs_no_critique():
-    assert PLANS["fourth"].shares["judge"] > 0
+def test_judging_keeps_a_quarter_of_the_tokens_to_the_end():
+    for stage in ("third", "fourth", "fifth", "sixth"):
+        tokens = {name: share * TYPICAL_LENGTHS[name] for name, share in PLANS[stage].shares.items()}
+        assert tokens["judge"] / sum(tokens.values()) >= 0.25
+
+
+def test_some_revisions_come_without_a_critique():
     rng = random.Random(7)
     direct = sum(
         any("Rewrite your last response" in turn.content and len(turns) == 4 for turn in turns)

@@ -85,3 +85,16 @@ def test_orthogonalized_updates_have_singular_values_near_one():
     torch.manual_seed(0)
     values = torch.linalg.svdvals(orthogonalize(torch.randn(192, 96)))
     assert values.min() > 0.5 and values.max() < 1.4
+
+
+def test_a_run_exports_a_loadable_model_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from stages.world import pretrain
+
+    monkeypatch.setattr(pretrain, "INTERVAL", 1)
+    pretrain.pretrain(3000, 1, tmp_path / "work", tmp_path / "model", False, 1)
+    pretrain.pretrain(6000, 1, tmp_path / "work", tmp_path / "model", True, 1)
+    assert "done after 2 steps" in capsys.readouterr().out
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)) == model.config.vocab_size
