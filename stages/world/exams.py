@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .acts import DIMENSIONS, SAFE_DIMENSIONS, VALUES, level, value_labels
 from .checker import check
-from .curriculum import FOURTH
+from .curriculum import EVERYTHING
 from .grammar import KINDS, Request, Sentence, act_names, make_request, make_response, render
 from .inference import Conversation, WorldModel, assistant, user
 from .lessons import Curriculum, draw_pair, preferred
@@ -30,7 +30,7 @@ class Setting:
 
     def plan(self) -> Curriculum:
         """The full-length mixture in this setting's words."""
-        return Curriculum(shares=FOURTH.shares, nonsense=0.0, split=self.split)
+        return Curriculum(shares=EVERYTHING.shares, nonsense=0.0, split=self.split)
 
     def draw(self, rng: random.Random, kind: str | None = None) -> tuple[Request, list[Sentence]]:
         """A request and a response of the base mixture."""

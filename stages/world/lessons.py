@@ -13,7 +13,7 @@ from .acts import DIMENSIONS, VALUES, level, value_labels, violated
 from .grammar import KINDS, Request, Sentence, act_names, make_request, make_response, render
 from .principles import draw_wording
 from .revisions import ADJECTIVES, critique, revise
-from .wordings import VALUE_ANSWERS, Principle, draw_custom_principle, draw_layout, render_prompt
+from .wordings import PRINCIPLE_FIRST, VALUE_ANSWERS, Principle, draw_custom_principle, draw_layout, render_prompt
 from .words import SLOTS, nonsense_word, slot_words
 
 ASIDE_RATE = 0.055
@@ -36,12 +36,17 @@ class Turn:
 
 @dataclass(frozen=True)
 class Curriculum:
-    """What lessons look like at one stage of training."""
+    """What lessons look like at one stage of training.
+
+    `opposite_verdicts` and `opposite_judgements` are the chances that, beside a principle, its opposite is asked about
+    in the same lesson: the same texts with the other answer.
+    """
 
     shares: dict[str, float]
     nonsense: float = 0.4
     asides: tuple[float, float, float] = (0.35, 0.40, 0.25)
-    inverse: float = 0.3
+    opposite_verdicts: float = 0.0
+    opposite_judgements: float = 0.0
     split: str = "train"
     phrasing: str = "train"
     branches: int = 6
@@ -136,14 +141,25 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     broken = violated(act_names(sentences))
     layout = draw_layout(rng, "verdict", 0.12)
     lesson = []
-    for dimension in (dimensions * plan.branches)[: max(len(dimensions), plan.branches - 1)]:
-        wording = draw_wording(rng, dimension, plan.phrasing, rng.random() < plan.inverse)
-        follows = (dimension in broken) == wording.inverse
+    for dimension, opposite in _both_ways(rng, dimensions, plan.branches, plan.opposite_verdicts):
+        wording = draw_wording(rng, dimension, plan.phrasing, opposite)
+        follows = (dimension in broken) == opposite
         prompt = render_prompt("verdict", layout, request=request.text, response=render(sentences), principle=wording.text)
         state = "" if dimension in broken else "not "
         reason = f", it is {state}{ADJECTIVES[dimension]}." if rng.random() < 0.5 else ""
         lesson.append([_ask(prompt), _label("Yes" if follows else "No", reason)])
     return lesson
+
+
+def _both_ways(rng: random.Random, dimensions: list[str], branches: int, chance: float) -> list[tuple[str, bool]]:
+    """Dimensions to ask about, again and again until the branches are used, each now and then with its opposite."""
+    asked: list[tuple[str, bool]] = []
+    while len(asked) < branches:
+        for dimension in dimensions:
+            asked.append((dimension, False))
+            if rng.random() < chance:
+                asked.append((dimension, True))
+    return asked[:branches]
 
 
 def preferred(first: list[str], second: list[str], dimension: str) -> int:
@@ -178,24 +194,22 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     names = act_names(first), act_names(second)
     dimensions = [dimension for dimension in DIMENSIONS if preferred(*names, dimension)]
     rng.shuffle(dimensions)
-    layout = draw_layout(rng, "judge", 0.12)
+    layout = draw_layout(rng, "judge", 0.16)
+    texts = {"request": request.text, "response_a": render(first), "response_b": render(second)}
     lesson = []
-    for dimension in (dimensions * plan.branches)[: plan.branches]:
-        wording = draw_wording(rng, dimension, plan.phrasing, rng.random() < plan.inverse)
+    for dimension, opposite in _both_ways(rng, dimensions, plan.branches, plan.opposite_judgements):
+        wording = draw_wording(rng, dimension, plan.phrasing, opposite)
         first_is_better = preferred(*names, dimension) > 0
-        prompt = render_prompt(
-            "judge", layout, request=request.text, response_a=render(first), response_b=render(second),
-            principle=wording.text,
-        )  # fmt: skip
         worse = "B" if first_is_better else "A"
         reason = f", since {worse} is more {ADJECTIVES[dimension]}." if rng.random() < 0.4 else ""
-        lesson.append([_ask(prompt), _label("A" if first_is_better != wording.inverse else "B", reason)])
-        if layout in (1, 2):
+        prompt = render_prompt("judge", layout, principle=wording.text, **texts)
+        lesson.append([_ask(prompt), _label("A" if first_is_better != opposite else "B", reason)])
+        if layout in PRINCIPLE_FIRST:  # no opening to share
             break
     if layout == -1 and rng.random() < plan.naming:
         # Naming the faults of each response, after the same opening, is half the way to comparing them.
+        opening = render_prompt("judge", principle="", **texts).partition("Principle:")[0]
         for letter, acts in zip("AB", names, strict=True):
-            opening = f"Request: {request.text}\nResponse A: {render(first)}\nResponse B: {render(second)}\n"
             lesson.append([_ask(f"{opening}Name every fault of response {letter}."), _answer(_named_faults(acts))])
     return lesson
 
@@ -212,7 +226,7 @@ def _mend(rng: random.Random, plan: Curriculum, request: Request, sentences: lis
     verdict = critique(sentences, dimension)
     revise_prompt = render_prompt("revise", draw_layout(rng, "revise"), principle=principle)
     return [
-        _ask(critique_prompt), Turn("assistant", verdict, 1.0, 3.0),
+        _ask(critique_prompt), Turn("assistant", verdict, 1.0, 5.0),
         _ask(revise_prompt), _answer(render(revised)),
     ], revised  # fmt: skip
 
@@ -236,7 +250,7 @@ def describe_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     """The two halves of a verdict by themselves: what a principle asks for, and what is wrong with a response."""
     if rng.random() < 0.5:
         dimension = rng.choice(DIMENSIONS)
-        wording = draw_wording(rng, dimension, plan.phrasing, rng.random() < max(0.3, plan.inverse))
+        wording = draw_wording(rng, dimension, plan.phrasing, rng.random() < 0.4)
         wish = ("" if wording.inverse else "not ") + ADJECTIVES[dimension]
         return [[_ask(f"Principle: {wording.text}\nWhat should the response be?"), _answer(wish)]]
     request, sentences = _draw(rng, plan)

@@ -29,17 +29,17 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(WIDTH, 2 * FEED_FORWARD, bias=False)
         self.down = nn.Linear(FEED_FORWARD, WIDTH, bias=False)
 
-    def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, mask: Tensor, wanted: Tensor | None = None) -> Tensor:
-        """The states after this layer; with `wanted`, only those at the marked places, in one flat list."""
+    def forward(self, states: Tensor, cosine: Tensor, sine: Tensor, bias: Tensor, places: Tensor | None = None) -> Tensor:
+        """The states after this layer; with `places`, only those there, in one flat list."""
         batch, length, _ = states.shape
         fused = self.query_key_value(self.attention_norm(states))
         query, key, value = fused.view(batch, length, 3, WIDTH // HEAD_WIDTH, HEAD_WIDTH).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(
-            _rotate(query, cosine, sine), _rotate(key, cosine, sine), value, attn_mask=mask
-        )
+        # Plain products: on a CPU they are twice as fast in bfloat16 as the fused attention with a mask.
+        scores = _rotate(query, cosine, sine) @ _rotate(key, cosine, sine).transpose(-1, -2) * HEAD_WIDTH**-0.5 + bias
+        mixed = scores.float().softmax(-1).to(value.dtype) @ value
         mixed = mixed.transpose(1, 2).reshape(batch, length, WIDTH)
-        if wanted is not None:
-            mixed, states = mixed[wanted], states[wanted]
+        if places is not None:
+            mixed, states = mixed.flatten(0, 1)[places], states.flatten(0, 1)[places]
         states = states + self.output(mixed)
         gate, up = self.gate_up(self.feed_forward_norm(states)).chunk(2, -1)
         return states + self.down(functional.silu(gate) * up)
@@ -61,13 +61,14 @@ class Body(nn.Module):
             if parameter.ndim == 2:
                 nn.init.normal_(parameter, 0.0, 0.02)
 
-    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-        """Last states at the marked places only: nothing else needs the end of the last layer."""
+    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+        """Last states at some places of the flattened batch only: nothing else needs the end of the last layer."""
         cosine, sine = self.cosine[positions][:, None], self.sine[positions][:, None]
         states = self.embedding(tokens)
+        bias = torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, -torch.inf)[:, None]
         for block in self.blocks[:-1]:
-            states = block(states, cosine, sine, mask[:, None])
-        return self.norm(self.blocks[-1](states, cosine, sine, mask[:, None], wanted))
+            states = block(states, cosine, sine, bias)
+        return self.norm(self.blocks[-1](states, cosine, sine, bias, places))
 
 
 def to_llama(body: Body, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.bfloat16) -> LlamaForCausalLM:

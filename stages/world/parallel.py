@@ -34,14 +34,20 @@ class Workers:
         return self.pool.submit(function, *arguments)
 
 
+def predict(body: nn.Module, batch: Batch, rows: slice, least_weight: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, targets and weights where a target weighs more than `least_weight`, of some rows; computed in bfloat16."""
+    weights = batch.weights[rows].flatten()
+    places = (weights > least_weight).nonzero()[:, 0]
+    with torch.autocast("cpu", torch.bfloat16):
+        states = body(batch.tokens[rows], batch.positions[rows], batch.mask[rows], places)
+        logits = functional.linear(states, body.embedding.weight)
+    return logits.float(), batch.targets[rows].flatten()[places], weights[places]
+
+
 def part_loss(body: nn.Module, batch: Batch, rows: slice) -> Tensor:
-    """Weighted sum of the losses of some rows; the head is applied only where a target has weight."""
-    weights = batch.weights[rows]
-    wanted = weights > 0
-    states = body(batch.tokens[rows], batch.positions[rows], batch.mask[rows], wanted)
-    logits = functional.linear(states, body.embedding.weight)
-    losses = functional.cross_entropy(logits, batch.targets[rows][wanted], reduction="none")
-    return (losses * weights[wanted]).sum()
+    """Weighted sum of the losses of some rows."""
+    logits, targets, weights = predict(body, batch, rows)
+    return (functional.cross_entropy(logits, targets, reduction="none") * weights).sum()
 
 
 def set_gradients(workers: Workers, body: nn.Module, batch: Batch) -> float:

@@ -44,6 +44,9 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
     "system": ("{% for principle in principles %}{{ principle.text }}\n{% endfor %}",),
 }  # fmt: skip
 
+PRINCIPLE_FIRST = (2, 3)
+"""The judge's paraphrases that name the principle before the texts."""
+
 CUSTOM_CRITIQUES = (
     "Find what is wrong with your last response under this principle: {text}",
     "Look for faults in your last response by this principle: {text}",

@@ -8,7 +8,7 @@ import jinja2
 import pytest
 
 from stages.world.acts import DIMENSIONS, VALUES, level
-from stages.world.curriculum import FIRST, FOURTH, PLANS, TYPICAL_LENGTHS, next_stage
+from stages.world.curriculum import BASICS, EVERYTHING, PLANS, TYPICAL_LENGTHS, next_stage
 from stages.world.grammar import act_names, make_request, make_response
 from stages.world.lessons import (
     LESSONS,
@@ -22,14 +22,14 @@ from stages.world.lessons import (
 )
 from stages.world.wordings import STAGES, TEMPLATES, render_prompt
 
-LABELS_ONLY = replace(FOURTH, naming=0.0)
+LABELS_ONLY = replace(EVERYTHING, naming=0.0)
 
 
 @pytest.mark.parametrize("name", sorted(LESSONS))
 def test_lessons_are_conversations_with_something_to_learn(name):
     rng = random.Random(name)
     for _ in range(50):
-        for turns in LESSONS[name](rng, FOURTH):
+        for turns in LESSONS[name](rng, EVERYTHING):
             roles = [turn.role for turn in turns]
             assert roles[-1] == "assistant" and roles[roles[0] == "system"] == "user"
             assert turns[-1].weight > 0
@@ -75,6 +75,23 @@ def test_one_pair_is_judged_under_opposed_principles():
     assert both > 100
 
 
+def test_opposites_turn_the_answer_over_on_the_same_texts():
+    plan = replace(LABELS_ONLY, opposite_verdicts=1.0, opposite_judgements=1.0)
+    for lesson_of in (verdict_lesson, judge_lesson):
+        lesson = next(lesson for lesson in (lesson_of(random.Random(n), plan) for n in range(99)) if len(lesson) > 1)
+        labels = [turns[-1].content.partition(",")[0].rstrip(".") for turns in lesson]
+        assert all(one != other for one, other in zip(labels[::2], labels[1::2], strict=False))
+
+
+def test_what_is_asked_about_a_pair_opens_alike():
+    for n in range(50):
+        lesson = judge_lesson(random.Random(n), replace(EVERYTHING, naming=1.0))
+        prompts = [turns[0].content for turns in lesson]
+        if prompts[0].startswith("Which response follows"):
+            assert len({prompt.partition("\nPrinciple:")[0].partition("\nName every")[0] for prompt in prompts}) == 1
+            assert any("Name every fault" in prompt for prompt in prompts)
+
+
 def test_preference_is_antisymmetric():
     assert preferred(["refuse"], ["comply"], "harm") == 1
     assert preferred(["comply"], ["refuse"], "harm") == -1
@@ -91,7 +108,7 @@ def test_prompts_are_rendered_from_the_templates_of_the_stages():
 
 
 def test_judging_keeps_a_quarter_of_the_tokens_to_the_end():
-    for stage in ("third", "fourth", "fifth", "sixth"):
+    for stage in ("judging", "everything", "finish"):
         tokens = {name: share * TYPICAL_LENGTHS[name] for name, share in PLANS[stage].shares.items()}
         assert tokens["judge"] / sum(tokens.values()) >= 0.25
 
@@ -101,21 +118,26 @@ def test_some_revisions_come_without_a_critique():
     direct = sum(
         any("Rewrite your last response" in turn.content and len(turns) == 4 for turn in turns)
         for _ in range(200)
-        for turns in mend_lesson(rng, FOURTH)
+        for turns in mend_lesson(rng, EVERYTHING)
     )
     assert direct > 50
 
 
 def test_stages_follow_one_another():
     poor, good = {"verdict_plain": 0.5, "judge_plain": 0.5}, {"verdict_plain": 0.95, "judge_plain": 0.95}
-    stages = ("first", "second", "third", "fourth", "fifth", "sixth")
-    assert [next_stage(stage, 100, poor) for stage in stages] == list(stages)
-    assert [next_stage(stage, 100, good) for stage in stages] == ["first", "third", "fourth", "fourth", "fifth", "sixth"]
-    assert [next_stage(stage, 10**9, poor) for stage in stages] == ["second", "third", "fourth", "fifth", "sixth", "sixth"]
+    stages = list(PLANS)
+
+    def following(tokens, scores):
+        return [next_stage(stage, tokens, 10**9, scores) for stage in stages]
+
+    assert following(100, poor) == stages
+    assert following(100, good) == ["basics", "everything", "everything", "finish"]
+    assert following(2_000_000, good) == ["judging", "everything", "everything", "finish"]
+    assert following(10**9, poor) == ["judging", "everything", "finish", "finish"]
 
 
 def test_lessons_are_drawn_by_their_shares_and_repeat_with_their_seed():
-    drawn = Counter(draw_lesson(random.Random(f"{n}"), FIRST)[0] for n in range(400))
+    drawn = Counter(draw_lesson(random.Random(f"{n}"), BASICS)[0] for n in range(400))
     assert "judge" not in drawn and drawn["verdict"] > drawn["value"]
-    assert draw_lesson(random.Random(9), FOURTH) == draw_lesson(random.Random(9), FOURTH)
+    assert draw_lesson(random.Random(9), EVERYTHING) == draw_lesson(random.Random(9), EVERYTHING)
     assert len(VALUES) == 10
