@@ -1,55 +1,19 @@
 """Whole pipelines on the embedded model: real generation, real training, every row accounted for."""
 
-import asyncio
-import io
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from rich.console import Console
 
-from stages import STAGES
-from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import Engines
-from stages.runtime.pipeline import Planned, Runner, read_steps
-from stages.runtime.store import CallStore
+from tests.embedded import ROOT, TINY, run_config
 
-ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
 ]
-TINY = [
-    "data.red_team.arguments.count=12",
-    "data.helpful.arguments.count=4",
-    "data.held_out.arguments.count=16",
-    "model.sft.num_train_epochs=1",
-    "model.dpo.max_steps=2",
-    "model.judge_limit=2",
-    "model.principles_per_pair=2",
-]
-
-
-def run_config(root: Path, *overrides: str) -> tuple[list[Planned], dict[str, Artifact]]:
-    """Compose the configuration as run.py does and run it in this process."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    generator = config["generator"]
-    store = CallStore(root / "calls.sqlite")
-    engines = Engines(generator["name"], generator["options"], generator["keep"])
-    try:
-        with asyncio.Runner() as loop:
-            runner = Runner(root / "artifacts", config["seed"], store, engines, Console(file=io.StringIO()), loop)
-            planned = runner.plan(read_steps(config["pipeline"]["steps"], STAGES))
-            return planned, runner.run(planned)
-    finally:
-        store.close()
 
 
 def test_the_demo_in_small_with_the_real_vllm(tmp_path):
@@ -110,7 +74,7 @@ def test_real_requests_go_through_to_the_end(tmp_path):
     accounted("revisions", "answers", each=4)
     accounted("base_held_out", "held_out")
     samples = len(done["samples"].rows()) + sum(done["samples"].manifest["dropped"].values())
-    assert samples == 2 * len(done["red_team"].rows())
+    assert samples == 2 * (len(done["red_team"].rows()) + len(done["helpful"].rows()))
     assert (done["report"].directory / "report.html").exists()
 
 

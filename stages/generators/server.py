@@ -10,9 +10,11 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stages.generators import Completion, Generator, Message, Sampling, TooLong
+from stages.generators import open_generator as generator_called
 from stages.generators.endpoints import Endpoint, Failed, Pool
 from stages.generators.rendering import PROBE, normalised
 from stages.runtime.errors import UserError
@@ -33,24 +35,31 @@ class Options:
 
     Attributes:
         endpoints: base addresses such as http://node1:8000/v1, all serving the same model.
+        serves: that model's path. Any other model, such as a policy that the run has trained, is sampled by `local`;
+            empty: every model is asked for at the endpoints.
         model: the name the servers know it by; empty means the model's path, as `vllm serve <path>` does.
+        local: the generator, `{name, options}`, for the models that the servers do not hold.
         api_key_env: name of the environment variable that holds the key; empty sends none.
         timeout: seconds an answer may take.
         max_retries: further attempts for one request, and failures in a row before an endpoint counts as dead.
         concurrency: requests in flight at each endpoint.
         backoff: seconds before a failed endpoint is tried again, doubled with each failure in a row, 30 at most.
         extensions: the servers are vLLM's and take its further fields.
-        extra: further fields for every request, such as chat_template_kwargs.
+        template_arguments: variables for the chat template, such as `enable_thinking: false`.
+        extra: further fields for every request.
     """
 
     endpoints: list[str]
+    serves: str = ""
     model: str = ""
+    local: dict[str, Any] = field(default_factory=lambda: {"name": "vllm", "options": {}})
     api_key_env: str = ""
     timeout: float = 600.0
     max_retries: int = 5
     concurrency: int = 64
     backoff: float = 0.5
     extensions: bool = True
+    template_arguments: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -69,6 +78,8 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
             where="generator.options.endpoints",
             mend="set generator.options.endpoints=[http://host:8000/v1]",
         )
+    if settings.serves and model.path not in (settings.serves, str(Path(settings.serves).expanduser())):
+        return await _open_local(model, settings)
     key = ""
     if settings.api_key_env:
         key = os.environ.get(settings.api_key_env, "")
@@ -79,6 +90,17 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
                 mend=f"export {settings.api_key_env}=... before you start",
             )
     return ServerGenerator(settings, settings.model or model.path, key)
+
+
+async def _open_local(model: Model, settings: Options) -> Generator:
+    name, options = settings.local.get("name"), dict(settings.local.get("options") or {})
+    if name == "server" or set(settings.local) - {"name", "options"}:
+        raise UserError(
+            f"{settings.local} is no generator of this process",
+            where="generator.options.local",
+            mend="write {name: vllm, options: {}} or {name: transformers, options: {}}",
+        )
+    return await generator_called(str(name), model, {"template_arguments": settings.template_arguments} | options)
 
 
 class ServerGenerator:
@@ -108,7 +130,7 @@ class ServerGenerator:
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if self.options.extensions:  # or the server would add its model's own habits (generation_config.json)
-            body |= {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+            body = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0} | body
         return await self._ask("chat/completions", body, read_completion)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
@@ -145,7 +167,12 @@ class ServerGenerator:
         await self.client.aclose()
 
     def _body(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
-        return {"model": self.model, "messages": list(messages), "max_tokens": max_tokens, "n": 1} | self.options.extra
+        body = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens, "n": 1}
+        return body | self._template_arguments() | self.options.extra
+
+    def _template_arguments(self) -> dict[str, Any]:
+        given = self.options.template_arguments
+        return {"chat_template_kwargs": given} if given else {}
 
     async def _ids(self, options: tuple[str, ...]) -> list[int]:
         if options not in self._option_ids:  # a task, so that the first thousand judgements ask once together
@@ -158,7 +185,7 @@ class ServerGenerator:
 
     async def _tokenize_options(self, options: tuple[str, ...]) -> list[int]:
         """vLLM's /tokenize, outside /v1: each option alone and at the head of an assistant's turn."""
-        shared = {"model": self.model} | {k: v for k, v in self.options.extra.items() if k.startswith("chat_template")}
+        shared = {"model": self.model} | self._template_arguments()
         before = await self._ask("../tokenize", shared | {"messages": list(PROBE), "add_generation_prompt": True}, read_tokens)
         ids: list[int] = []
         for option in options:

@@ -33,8 +33,8 @@ class Engines:
         self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
     ):
         self.name, self.options, self.keep, self._open = name, options, keep, opener
-        # They change the prompt, so they are part of a call's key.
-        self.template_arguments = dict(options.get("template_arguments") or {})
+        # What changes a prompt or an answer is part of a call's key; the other options bear on speed and memory.
+        self.meaning = {name: options[name] for name in ("template_arguments", "extra") if options.get(name)}
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
 
@@ -76,7 +76,7 @@ class RememberedGenerator:
         return await self._answer(key, lambda engine: engine.choose(messages, options), list)
 
     def _key(self, **parts: Any) -> str:
-        return call_key(model=self.model.content, template_arguments=self.engines.template_arguments, **parts)
+        return call_key(model=self.model.content, generator=self.engines.meaning, **parts)
 
     async def _answer(self, key: str, ask: Callable[[Generator], Awaitable[Any]], plain: Callable[[Any], Any]) -> Any:
         known = self.store.get(key)

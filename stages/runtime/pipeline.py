@@ -167,8 +167,8 @@ class Runner:
 
     def _payload(self, step: Step, inputs: Mapping[str, Planned]) -> dict[str, Any]:
         more = step.module.identity(step.config) if hasattr(step.module, "identity") else {}
-        if step.module.CALLS and self.engines.template_arguments:
-            more = more | {"template_arguments": self.engines.template_arguments}
+        if step.module.CALLS:
+            more = more | self.engines.meaning
         return {
             "stage": step.stage,
             "version": step.module.VERSION,

@@ -6,18 +6,23 @@ import math
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 
+import httpx
 import pytest
 
 from stages.generators import Sampling, TooLong, open_generator
 from stages.runtime.models import find_model
-from tests.tiny_model import build_tiny_model
+from stages.world import CHECKPOINT
+from tests.embedded import TINY, run_config
 
 pytest.importorskip("vllm")
 pytestmark = pytest.mark.slow
-PROMPTS = [[{"role": "user", "content": f"the cat asks how to build {i}"}] for i in range(80)]
+PROMPTS = [[{"role": "user", "content": f"How do I {verb} a bike?"}] for verb in ("fix", "paint", "rob")]
 
 
 def free_port():
@@ -59,59 +64,74 @@ def stop(process):
     process.wait()
 
 
-async def until_ready(process, port, log):
-    import httpx
-
-    async with httpx.AsyncClient() as client:
-        for _ in range(400):
-            assert process.poll() is None, log.read_text()[-3000:]
-            try:
-                if (await client.get(f"http://127.0.0.1:{port}/health")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(1)
+def until_ready(process, port, log):
+    for _ in range(400):
+        assert process.poll() is None, log.read_text()[-3000:]
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                return
+        time.sleep(1)
     raise AssertionError(log.read_text()[-3000:])
 
 
-async def test_two_servers_one_killed(tmp_path):
-    path = build_tiny_model(tmp_path / "tiny")
+@pytest.fixture
+def servers(tmp_path):
+    """Two servers of the embedded model: (processes, their addresses)."""
     ports, logs = [free_port(), free_port()], [tmp_path / "one.log", tmp_path / "two.log"]
-    servers = [start(path, port, log) for port, log in zip(ports, logs, strict=True)]
+    processes = [start(CHECKPOINT, port, log) for port, log in zip(ports, logs, strict=True)]
     try:
-        await asyncio.gather(*map(until_ready, servers, ports, logs))
-        model = find_model(str(path))
-        generator = await open_generator(
-            "server", model, {"endpoints": [f"http://127.0.0.1:{port}" for port in ports], "concurrency": 8, "backoff": 0.2}
-        )
-        reference = await open_generator("transformers", model, {})
-
-        for prompt in PROMPTS[:3]:
-            ours, theirs = await generator.choose(prompt, ["A", "B"]), await reference.choose(prompt, ["A", "B"])
-            assert sum(map(math.exp, ours)) == pytest.approx(1) and ours == pytest.approx(theirs, abs=1e-3)
-            greedy = Sampling(max_tokens=8, temperature=0)
-            assert await generator.complete(prompt, greedy, 0) == await reference.complete(prompt, greedy, 0)
-        one, again = [await generator.complete(PROMPTS[0], Sampling(max_tokens=12), 5) for _ in range(2)]
-        assert one == again
-        with pytest.raises(TooLong):
-            await generator.complete([{"role": "user", "content": "cat " * 600}], Sampling(max_tokens=8), 0)
-
-        done = 0
-
-        async def ask(number):
-            nonlocal done
-            answer = await generator.complete(PROMPTS[number], Sampling(max_tokens=24), number)
-            done += 1
-            if done == 20:
-                stop(servers[0])
-            return answer
-
-        answers = await asyncio.gather(*map(ask, range(len(PROMPTS))))
-        assert all(answer.completion_tokens > 0 for answer in answers) and servers[0].poll() is not None
-        judged = await asyncio.gather(*[generator.choose(prompt, ["A", "B"]) for prompt in PROMPTS])
-        assert all(sum(map(math.exp, pair)) == pytest.approx(1) for pair in judged)
-        await reference.close()
-        await generator.close()
+        for process, port, log in zip(processes, ports, logs, strict=True):
+            until_ready(process, port, log)
+        yield processes, [f"http://127.0.0.1:{port}/v1" for port in ports]
     finally:
-        for server in servers:
-            stop(server)
+        for process in processes:
+            stop(process)
+
+
+def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
+    processes, endpoints = servers
+    asyncio.run(they_answer_as_transformers_does(endpoints))
+
+    def kill_one():
+        path = tmp_path / "calls.sqlite"
+        while not path.exists() or calls_in(path) < 150:
+            time.sleep(0.05)
+        stop(processes[0])
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    options = ["local.name=transformers", f"model={CHECKPOINT}", "concurrency=8", f"endpoints=[{','.join(endpoints)}]"]
+    settings = ["generator=server", *(f"generator.options.{option}" for option in options)]
+    _, done = run_config(tmp_path, *settings, *TINY)
+    killer.join(timeout=5)
+    assert not killer.is_alive() and processes[0].poll() is not None
+    dropped = {step: sum(artifact.manifest["dropped"].values()) for step, artifact in done.items() if step != "sl_cai"}
+    assert len(done["answers"].rows()) + dropped["answers"] == 12
+    assert len(done["revisions"].rows()) == 4 * len(done["answers"].rows())
+    assert len(done["base_held_out"].rows()) + dropped["base_held_out"] == 16
+    assert (done["report"].directory / "report.html").exists()
+
+
+def calls_in(path):
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        try:
+            return store.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
+        except sqlite3.OperationalError:  # not yet a store
+            return 0
+
+
+async def they_answer_as_transformers_does(endpoints):
+    model = find_model(str(CHECKPOINT))
+    generator = await open_generator("server", model, {"endpoints": endpoints, "model": str(CHECKPOINT)})
+    reference = await open_generator("transformers", model, {})
+    for prompt in PROMPTS:
+        ours, theirs = await generator.choose(prompt, ["A", "B"]), await reference.choose(prompt, ["A", "B"])
+        assert sum(map(math.exp, ours)) == pytest.approx(1) and ours == pytest.approx(theirs, abs=1e-3)
+        greedy = Sampling(max_tokens=8, temperature=0)
+        assert await generator.complete(prompt, greedy, 0) == await reference.complete(prompt, greedy, 0)
+    one, again = [await generator.complete(PROMPTS[0], Sampling(max_tokens=12), 5) for _ in range(2)]
+    assert one == again
+    with pytest.raises(TooLong):
+        await generator.complete([{"role": "user", "content": "cat " * 1200}], Sampling(max_tokens=8), 0)
+    await reference.close()
+    await generator.close()

@@ -8,7 +8,8 @@ import pytest
 
 from stages.generators import Sampling, TooLong, open_generator
 from stages.runtime.errors import UserError
-from stages.runtime.models import Model
+from stages.runtime.models import Model, find_model
+from tests.tiny_model import build_tiny_model
 
 MODEL = Model("/models/some", "0" * 16)
 QUESTION = [{"role": "user", "content": "why?"}]
@@ -101,7 +102,7 @@ async def ask_all(generator, count):
 
 async def test_complete_sends_everything_that_bears_meaning():
     async with Stub(well) as stub:
-        generator = await server(stub, extra={"chat_template_kwargs": {"enable_thinking": False}})
+        generator = await server(stub, template_arguments={"enable_thinking": False}, extra={"repetition_penalty": 1.1})
         answer = await generator.complete(QUESTION, Sampling(0.7, 0.9, 17, ("END",)), 2**63 + 5)
         await generator.close()
     assert (answer.text, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens) == ("echo why?", "stop", 3, 2)
@@ -109,7 +110,7 @@ async def test_complete_sends_everything_that_bears_meaning():
     assert path == "/v1/chat/completions"
     assert body.items() >= {"model": "/models/some", "temperature": 0.7, "top_p": 0.9, "max_tokens": 17, "seed": 5}.items()
     assert body["stop"] == ["END"] and body["messages"] == QUESTION and body["top_k"] == -1
-    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert body["chat_template_kwargs"] == {"enable_thinking": False} and body["repetition_penalty"] == 1.1
 
 
 async def test_choose_by_token_id_and_by_top_tokens():
@@ -249,6 +250,21 @@ async def test_concurrency_is_bounded_and_shared_out():
         await ask_all(await server(one, two, concurrency=4), 80)
     assert busy[one][1] == busy[two][1] == 4
     assert len(one.asked) + len(two.asked) == 80 and abs(len(one.asked) - len(two.asked)) < 20
+
+
+async def test_a_model_that_the_servers_do_not_hold_is_sampled_here(tmp_path):
+    tuned = find_model(str(build_tiny_model(tmp_path / "tuned")))
+    local = {"name": "transformers", "options": {}}
+    async with Stub(well) as stub:
+        options = {"endpoints": [stub.url], "serves": MODEL.path, "local": local}
+        there, here = [await open_generator("server", model, options) for model in (MODEL, tuned)]
+        assert (await there.complete(QUESTION, Sampling(), 0)).text == "echo why?"
+        assert (await here.complete(QUESTION, Sampling(max_tokens=4), 0)).completion_tokens > 0
+        assert len(stub.asked) == 1
+        await there.close()
+        await here.close()
+    with pytest.raises(UserError, match="no generator of this process"):
+        await open_generator("server", tuned, options | {"local": {"name": "server"}})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sqlite3
 
 import pytest
 
+from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
 from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed
 
@@ -26,6 +27,15 @@ def test_keys_depend_on_meaning_only():
     assert derive_seed(0, "row", "respond", 0) == derive_seed(0, "row", "respond", 0)
     seeds = {derive_seed(0, f"row{i}", "respond", 0) for i in range(1000)}
     assert len(seeds) == 1000 and all(0 <= s < 2**31 for s in seeds)
+
+
+def test_generator_options_that_change_an_answer_are_part_of_a_calls_key():
+    plain, thinking, penalised, faster = (
+        Engines("server", options).meaning
+        for options in ({}, {"template_arguments": {"enable_thinking": True}}, {"extra": {"min_p": 0.1}}, {"timeout": 5})
+    )
+    assert plain == faster == {}
+    assert len({call_key(generator=meaning) for meaning in (plain, thinking, penalised)}) == 3
 
 
 def test_newer_store_is_refused(tmp_path):

@@ -40,7 +40,9 @@ def test_a_packed_branch_gets_the_logits_of_its_own_conversation(tokenizer):
     body = Body(len(tokenizer)).eval()
     llama = to_llama(body, tokenizer, torch.float32).eval()
     rng = random.Random(1)
-    lesson = next(lesson for name, lesson in (draw_lesson(rng, EVERYTHING) for _ in range(99)) if name == "judge" and len(lesson) > 1)
+    lesson = next(
+        lesson for name, lesson in (draw_lesson(rng, EVERYTHING) for _ in range(99)) if name == "judge" and len(lesson) > 1
+    )
     packed = pack_lesson(rng, tokenizer, lesson)
     branches = torch.tensor(packed.branches)
     order = torch.arange(len(branches))

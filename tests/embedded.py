@@ -1,0 +1,42 @@
+"""Whole pipelines on the embedded model, as run.py composes them, in this process."""
+
+import asyncio
+import io
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from stages import STAGES
+from stages.runtime.artifacts import Artifact
+from stages.runtime.calls import Engines
+from stages.runtime.pipeline import Planned, Runner, read_steps
+from stages.runtime.store import CallStore
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = [
+    "data.red_team.arguments.count=12",
+    "data.helpful.arguments.count=4",
+    "data.held_out.arguments.count=16",
+    "model.sft.num_train_epochs=1",
+    "model.dpo.max_steps=2",
+    "model.judge_limit=2",
+    "model.principles_per_pair=2",
+]
+
+
+def run_config(root: Path, *overrides: str) -> tuple[list[Planned], dict[str, Artifact]]:
+    """Compose the configuration as run.py does and run it in this process."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    generator = config["generator"]
+    store = CallStore(root / "calls.sqlite")
+    engines = Engines(generator["name"], generator["options"], generator["keep"])
+    try:
+        with asyncio.Runner() as loop:
+            runner = Runner(root / "artifacts", config["seed"], store, engines, Console(file=io.StringIO()), loop)
+            planned = runner.plan(read_steps(config["pipeline"]["steps"], STAGES))
+            return planned, runner.run(planned)
+    finally:
+        store.close()
