@@ -1,7 +1,9 @@
 """Whole pipelines on the embedded model, as run.py composes them, in this process."""
 
 import asyncio
+import contextlib
 import io
+import sqlite3
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -40,3 +42,14 @@ def run_config(root: Path, *overrides: str) -> tuple[list[Planned], dict[str, Ar
             return planned, runner.run(planned)
     finally:
         store.close()
+
+
+def calls_in(path: Path) -> int:
+    """How many calls a store holds while a run writes to it; 0 before there is one."""
+    if not path.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        try:
+            return store.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
+        except sqlite3.OperationalError:  # not yet a store
+            return 0

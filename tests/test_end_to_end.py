@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.embedded import ROOT, TINY, run_config
+from tests.embedded import ROOT, TINY, calls_in, run_config
 
 SHARED = ROOT.parent / "shared" / "data"
 pytestmark = [
@@ -16,8 +16,17 @@ pytestmark = [
 ]
 
 
-def test_the_demo_in_small_with_the_real_vllm(tmp_path):
+def test_the_demo_in_small_with_the_real_vllm_killed_while_it_writes(tmp_path):
+    command = [sys.executable, "run.py", f"runs_dir={tmp_path}", *TINY]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while calls_in(tmp_path / "calls.sqlite") < 40:  # among the revisions
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
     _, done = run_config(tmp_path, *TINY)
+    whole("answers", [f"{prompt.id}-0" for prompt in done["red_team"].rows()], done)
+    whole("revisions", [f"{row.id}-r{n}" for row in done["answers"].rows() for n in (1, 2, 3, 4)], done)
     policies = done["evaluation"].metrics["policies"]
     assert list(policies) == ["base", "sl_cai", "rl_cai"]
     assert all(policies[name]["responses"] + policies[name]["dropped"] >= 16 for name in policies)
@@ -28,6 +37,13 @@ def test_the_demo_in_small_with_the_real_vllm(tmp_path):
     planned, _ = run_config(tmp_path, *TINY)
     assert all(p.artifact for p in planned)
     assert time.monotonic() - started < 5
+
+
+def whole(step, expected, done):
+    """Every expected row is there once and in order, or was dropped with a reason."""
+    made = [row.id for row in done[step].rows()]
+    lost = sum(done[step].manifest["dropped"].values())
+    assert made == [name for name in expected if name in set(made)] and len(made) >= len(expected) - 4 * lost
 
 
 @pytest.mark.parametrize("name", ["hhh", "cai", "self_align", "rots", "schwartz"])

@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ import pytest
 from stages.generators import Sampling, TooLong, open_generator
 from stages.runtime.models import find_model
 from stages.world import CHECKPOINT
-from tests.embedded import TINY, run_config
+from tests.embedded import TINY, calls_in, run_config
 
 pytest.importorskip("vllm")
 pytestmark = pytest.mark.slow
@@ -93,8 +92,7 @@ def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
     asyncio.run(they_answer_as_transformers_does(endpoints))
 
     def kill_one():
-        path = tmp_path / "calls.sqlite"
-        while not path.exists() or calls_in(path) < 150:
+        while calls_in(tmp_path / "calls.sqlite") < 150:
             time.sleep(0.05)
         stop(processes[0])
 
@@ -110,14 +108,6 @@ def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
     assert len(done["revisions"].rows()) == 4 * len(done["answers"].rows())
     assert len(done["base_held_out"].rows()) + dropped["base_held_out"] == 16
     assert (done["report"].directory / "report.html").exists()
-
-
-def calls_in(path):
-    with contextlib.closing(sqlite3.connect(path)) as store:
-        try:
-            return store.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
-        except sqlite3.OperationalError:  # not yet a store
-            return 0
 
 
 async def they_answer_as_transformers_does(endpoints):
