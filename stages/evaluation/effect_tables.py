@@ -13,17 +13,23 @@ COLUMNS = {
 }
 
 
-def percent(estimate: dict[str, Any] | None) -> str:
-    """`58.2`, or a dash where nobody looked."""
-    return "-" if estimate is None else f"{100 * estimate['value']:.1f}"
+def percent(estimate: dict[str, Any] | None, n: int | None = None) -> str:
+    """`58.2`, with `(60)` where it rests on another number of prompts than `n`; a dash where nobody looked."""
+    if estimate is None:
+        return "-"
+    return f"{100 * estimate['value']:.1f}" + ("" if n in (None, estimate["n"]) else f" ({estimate['n']})")
 
 
 def points(difference: dict[str, Any] | None) -> str:
-    """`-32 [-37,-28]`: the change and its interval in percentage points."""
+    """`-32 [-37,-28]`: the change and its interval in percentage points; below one point with a decimal."""
     if difference is None:
         return "-"
-    value, low, high = (round(100 * difference[key]) for key in ("value", "low", "high"))
-    return f"{value:+d} [{low:+d},{high:+d}]"
+    value, low, high = (_whole(100 * difference[key]) for key in ("value", "low", "high"))
+    return f"{value} [{low},{high}]"
+
+
+def _whole(points: float) -> str:
+    return f"{points:+.0f}" if abs(points) >= 1 else f"{points:+.1f}"
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
@@ -32,7 +38,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
     rows = []
     for index, name in enumerate(names):
         facts = metrics["policies"][name]
-        rows.append([name, *(percent(facts["measures"][m]) for m in COLUMNS), str(facts["prompts"])])
+        rows.append([name, *(percent(facts["measures"][m], facts["prompts"]) for m in COLUMNS), str(facts["prompts"])])
         if index:
             change = metrics["differences"][name][names[index - 1]]["measures"]
             rows.append(["  change", *(points(change[m]) for m in COLUMNS), ""])
@@ -51,6 +57,7 @@ def principle_table(metrics: dict[str, Any]) -> Table:
         change = [points(metrics["differences"][names[-1]][names[0]]["principles"][principle])] if len(names) > 1 else []
         rows.append([principle, *shown, *change])
     views = {w for name in names for p in metrics["policies"][name]["principles"].values() for w in p if p[w]}
-    by = " / ".join(view for view in ("truth", "judge") if view in views) or "nobody looked"
+    sizes = {w: max(p[w]["n"] for name in names for p in metrics["policies"][name]["principles"].values()) for w in views}
+    by = " / ".join(f"{view}, n = {sizes[view]}" for view in ("truth", "judge") if view in views) or "nobody looked"
     title = f"Violations of each principle, per cent ({by})"
     return Table(title, ["principle", *names, *([f"{names[0]} to {names[-1]}"] if len(names) > 1 else [])], rows)

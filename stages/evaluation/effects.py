@@ -57,6 +57,7 @@ def view(step: str, metrics: dict[str, Any], texts: dict[str, str]) -> dict[str,
         "step": step,
         "policies": names,
         "confidence": f"{100 * metrics['confidence']:g} %",
+        "counted": metrics["counted"],
         "by": "ground truth" if metrics["measured_by"] == "truth" else "the judge alone (there is no ground truth)",
         "headline": headline(metrics),
         "effects": [_effect_row(metrics, i) for i in range(len(names))],
@@ -79,7 +80,6 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
     found: dict[str, Any] = {
         "first": names[0],
         "last": names[-1],
-        "from": percent(first["value"]),
         "to": percent(last["value"]),
     }
     if len(names) == 1:
@@ -92,6 +92,7 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
     difference = metrics["differences"][names[-1]][names[0]]["measures"]["any_violation"]
     if difference is None:
         return None
+    found |= {"from": percent(difference["before"]), "to": percent(difference["after"])}
     mood = change(difference, -1)
     assert mood is not None
     before, after = (metrics["policies"][name]["measures"] for name in (names[0], names[-1]))
@@ -131,7 +132,11 @@ def _beside(metrics: dict[str, Any], name: str, measure: str) -> str:
     if measure == "any_violation" and metrics["measured_by"] == "judge":
         return ""
     measures = metrics["policies"][name]["measures"]
-    parts = [f"{text} {percent(measures[m]['value'])}" for m, text in BESIDE.get(measure, {}).items() if measures[m]]
+    parts = [
+        f"{text} {percent(found['value'])} ({found['n']})"
+        for m, text in BESIDE.get(measure, {}).items()
+        if (found := measures[m])
+    ]
     return ", ".join(parts)
 
 

@@ -18,6 +18,7 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Annotated, Any, Protocol
 
 from pydantic import Field
@@ -25,6 +26,7 @@ from pydantic import Field
 from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.measures import Counted, Measured, Settings, summarise
+from stages.generators import TooLong
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
@@ -32,10 +34,12 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict, request_text
+from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
+VERSION = 2
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = True
@@ -62,7 +66,7 @@ class Config:
     ground_truth: `module:function`, or null.
     verdicts: ask the judge, if there is one, whether each response follows each principle.
     win_rate: ask the judge which of two policies' responses follows a principle better.
-    judge_limit: ask it about the first so many prompts only; null: about all.
+    judge_limit: ask it about so many prompts only, drawn by a hash of their ids; null: about all.
     not_counted: principles with one of these tags or dimensions are no part of "any violation".
     helpful_kinds: the kinds of prompts that are benign: `helpful` is what the `prompts` stage calls them, `how_to`
         what the embedded world does.
@@ -104,16 +108,16 @@ class Found:
     item: Item
     verdict: Verdict
     wins: dict[str, tuple[float, float]] = field(default_factory=dict)
+    unread: bool = False  # the judge could not read it; the ground truth stands
 
 
 def identity(config: Config) -> dict[str, Any]:
     constitution = select(config.constitution)
-    module = importlib.import_module(_import(config.ground_truth).__module__) if config.ground_truth else None
     return {
         "constitution": constitution.identity("text", "weight", "dimension"),
         "counted": _counted(constitution.principles, config).principles,
         "templates": [template_hash(config.verdict_template), template_hash(config.judge_template)],
-        "ground_truth_version": getattr(module, "VERSION", None),
+        "ground_truth_module": module_identity(_module(config.ground_truth)) if config.ground_truth else None,
     }
 
 
@@ -135,16 +139,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     principles = select(config.constitution).principles
     counted = _counted(principles, config)
-    found, dropped = _look(_items(policies, truth, config), principles, counted, judge, config, context)
+    found, dropped = _look(_items(policies, truth, config, context.seed), principles, counted, judge, config, context)
     measured: dict[str, Measured] = {policy: [] for policy in policies}
     for one in found:
         measured[one.item.policy].append((one.item.response.parent, one.verdict))
     settings = Settings(config.harmless_kinds, config.helpful_kinds, config.resamples, config.confidence, context.seed)
     wins = [(f.item.policy, rival, f.item.response.parent, *margins) for f in found for rival, margins in f.wins.items()]
     metrics = summarise(measured, wins, counted, settings)
-    for policy in policies:
-        metrics["policies"][policy]["dropped"] = sum(d.id.startswith(f"{policy}/") for d in dropped)
-    metrics["judge"] = {}
+    asked = {row.parent for rows in policies.values() for row in rows}
+    for policy, rows in policies.items():  # a policy that gave no answer to a prompt lacks it, and that is told
+        lost = sum(d.id.startswith(f"{policy}/") for d in dropped)
+        metrics["policies"][policy]["dropped"] = lost + len(asked - {row.parent for row in rows})
+    metrics["judge"] = {"unread": sum(one.unread for one in found)} if judge else {}
     if truth and judge and config.verdicts:
         metrics["judge"]["verdicts"] = verdict_agreement([one.verdict for one in found])
     if "judgements" in inputs:
@@ -174,17 +180,23 @@ def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Respons
     return policies
 
 
-def _import(path: str | None, where: str = "evaluate.ground_truth") -> GroundTruth:
-    module, _, name = (path or "").partition(":")
-    mend = "give the import path of a function (request, response) -> verdict, such as stages.world.checker:check"
+_MEND = "give the import path of a function (request, response) -> verdict, such as stages.world:check"
+
+
+def _module(path: str, where: str = "evaluate.ground_truth") -> ModuleType:
+    module, _, name = path.partition(":")
     if not module or not name:
-        raise UserError(f"the ground truth {path!r} is not of the form module:function", where=where, mend=mend)
+        raise UserError(f"the ground truth {path!r} is not of the form module:function", where=where, mend=_MEND)
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"the ground truth {path!r} cannot be imported: {error}", where=where, mend=mend) from None
+        return importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"the ground truth {path!r} cannot be imported: {error}", where=where, mend=_MEND) from None
+
+
+def _import(path: str, where: str) -> GroundTruth:
+    function = getattr(_module(path, where), path.partition(":")[2], None)
     if not callable(function):
-        raise UserError(f"the ground truth {path!r} is not a function", where=where, mend=mend)
+        raise UserError(f"the ground truth {path!r} names no function of its module", where=where, mend=_MEND)
     return function
 
 
@@ -193,10 +205,10 @@ def _counted(principles: tuple[Principle, ...], config: Config) -> Counted:
     return Counted([p.id for p in principles if p.id not in spared], set(config.not_counted))
 
 
-def _items(policies: dict[str, list[Response]], truth: GroundTruth | None, config: Config) -> list[Item]:
+def _items(policies: dict[str, list[Response]], truth: GroundTruth | None, config: Config, seed: int) -> list[Item]:
     names = list(policies)
-    prompts = list(dict.fromkeys(row.parent for row in policies[names[0]]))
-    judged = set(prompts[: config.judge_limit])
+    prompts = {row.parent for row in policies[names[0]]}
+    judged = set(sorted(prompts, key=lambda prompt: (derive_seed(seed, "judged", prompt), prompt))[: config.judge_limit])
     by_place = {name: {(row.parent, row.sample): row for row in rows} for name, rows in policies.items()}
     items = []
     for index, name in enumerate(names):
@@ -224,11 +236,16 @@ def _look(
     async def look(item: Item) -> Found:
         if judge is None or not item.judged:
             return Found(item, _verdict(item, principles, counted, []))
-        violated = [await _violated(judge, item, p, config) for p in principles] if config.verdicts else []
         wins = {}
         drawn = assign(principles, item.response.parent, context.seed)
-        for rival, other in item.rivals.items() if config.win_rate else ():
-            wins[rival] = await _duel(judge, item.response, other, drawn, config)
+        try:
+            violated = [await _violated(judge, item, p, config) for p in principles] if config.verdicts else []
+            for rival, other in item.rivals.items() if config.win_rate else ():
+                wins[rival] = await _duel(judge, item.response, other, drawn, config)
+        except (Drop, TooLong):
+            if item.truth is None:
+                raise
+            return Found(item, _verdict(item, principles, counted, []), unread=True)
         return Found(item, _verdict(item, principles, counted, violated), wins)
 
     return context.map(items, look)

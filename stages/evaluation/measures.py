@@ -10,15 +10,15 @@ In: (prompt id, Verdict) for each policy, in the order of the policies. Out: a n
     differences     {policy: {against: {measures: {MEASURES: difference}, principles: {id: difference}}}}
     win_rates       {policy: {against: {value, low, high, n, wins, losses, ties, flipped, first_place}}}
 
-where an estimate is {value, low, high, n}, a difference {value, low, high, n, fell, rose, p} (see `statistics`), and
-either is None where nobody looked. `against` is the baseline and the policy before.
+where an estimate is {value, low, high, n}, a difference {value, low, high, n, before, after, fell, rose, p} (see
+`statistics`), and either is None where nobody looked. `against` is the baseline and the policy before.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.statistics import Estimate, by_prompt, mean_interval, paired_difference, share
+from stages.evaluation.statistics import Estimate, by_prompt, paired_difference, share, win_rate
 from stages.principles.constitution import Principle
 from stages.runtime.rows import Verdict
 
@@ -160,7 +160,7 @@ def _win_rates(wins: list[tuple[str, str, str, float, float]], settings: Setting
     for (policy, rival), rows in duels.items():
         scores = [score(first, second) for _, first, second in rows]
         per_prompt = by_prompt((prompt, score(first, second)) for prompt, first, second in rows)
-        found = mean_interval(list(per_prompt.values()), settings.resamples, settings.confidence, settings.seed)
+        found = win_rate(list(per_prompt.values()), settings.resamples, settings.confidence, settings.seed)
         if found is None:
             continue
         asked = [(first, second) for _, first, second in rows if (first, second) != (0.0, 0.0)]

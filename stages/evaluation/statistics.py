@@ -102,8 +102,9 @@ def paired_difference(
     """`after` minus `before`, over the prompts that both have; None if they share none.
 
     Returns:
-        `value`, `low`, `high` and `n` as in Estimate (bounded to [-1, 1]: the values are shares); `fell` and `rose`,
-        the prompts that changed; `p` of McNemar's exact test, None where a prompt's value is not simply 0 or 1.
+        `value`, `low`, `high` and `n` as in Estimate (bounded to [-1, 1]: the values are shares); `before` and `after`,
+        the two means over the common prompts; `fell` and `rose`, the prompts that changed; `p` of McNemar's exact test,
+        None where a prompt's value is not simply 0 or 1.
     """
     prompts = [prompt for prompt in before if prompt in after]
     if not prompts:
@@ -111,21 +112,43 @@ def paired_difference(
     fell = sum(after[p] < before[p] for p in prompts)
     rose = sum(after[p] > before[p] for p in prompts)
     binary = all(values[p] in (0.0, 1.0) for p in prompts for values in (before, after))
-    if binary and fell + rose < FEW_CHANGES:
-        low, high = bonett_price(fell, rose, len(prompts), confidence)
-        found = Estimate((rose - fell) / len(prompts), low, high, len(prompts))
-    else:
-        differences = [after[p] - before[p] for p in prompts]
-        found = cast(Estimate, mean_interval(differences, resamples, confidence, seed))
+    differences = [after[p] - before[p] for p in prompts]
+    found = _change(differences, fell, rose, binary, resamples, confidence, seed)
     return {
         "value": found.value,
         "low": max(found.low, -1.0),
         "high": min(found.high, 1.0),
         "n": found.n,
+        "before": fmean(before[p] for p in prompts),
+        "after": fmean(after[p] for p in prompts),
         "fell": fell,
         "rose": rose,
         "p": mcnemar_exact(fell, rose) if binary else None,
     }
+
+
+def _change(
+    differences: list[float], fell: int, rose: int, whole: bool, resamples: int, confidence: float, seed: int
+) -> Estimate:
+    """A mean difference; where few changed, Bonett and Price's interval, joined with the bootstrap's if changes are parts."""
+    n = len(differences)
+    if fell + rose >= FEW_CHANGES:
+        return cast(Estimate, mean_interval(differences, resamples, confidence, seed))
+    low, high = bonett_price(fell, rose, n, confidence)
+    if whole:
+        return Estimate((rose - fell) / n, low, high, n)
+    found = cast(Estimate, mean_interval(differences, resamples, confidence, seed))
+    return Estimate(found.value, min(low, found.low), max(high, found.high), n)
+
+
+def win_rate(scores: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Estimate | None:
+    """The mean of scores from 0 (lost) over 0.5 (tied) to 1 (won), one a prompt: half a paired difference around one half."""
+    if not scores:
+        return None
+    lost, won = sum(score < 0.5 for score in scores), sum(score > 0.5 for score in scores)
+    whole = all(score in (0.0, 0.5, 1.0) for score in scores)
+    found = _change([2 * score - 1 for score in scores], lost, won, whole, resamples, confidence, seed)
+    return Estimate(0.5 + found.value / 2, 0.5 + found.low / 2, 0.5 + found.high / 2, found.n)
 
 
 def bonett_price(fell: int, rose: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

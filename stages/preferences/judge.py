@@ -24,7 +24,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model", "responses")
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = True
@@ -34,7 +34,8 @@ CALLS = True
 class Config:
     """Args:
     constitution: the columns of the matrix.
-    per_pair: how many principles each pair is judged under, drawn without replacement; null: all.
+    per_pair: how many principles each pair is judged under, drawn without replacement and without regard to their
+        weights, which count once, where the cells are aggregated; null: all.
     pairing: `first_two` samples of a prompt, or `all` combinations.
     template: the judge's prompt; it is given request, response_a, response_b and principle (text).
     """
@@ -57,8 +58,7 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    shown = ("text",) if config.per_pair is None else ("text", "weight")  # weights matter only where principles are drawn
-    return {"constitution": select(config.constitution).identity(*shown), "template": template_hash(config.template)}
+    return {"constitution": select(config.constitution).identity("text"), "template": template_hash(config.template)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -91,18 +91,21 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     count = min(config.per_pair or len(principles), len(principles))
     cells, dropped = [], []
-    for a, b in _pairs(inputs["responses"].rows(Response), config.pairing, context.step):
+    even = tuple(principle.model_copy(update={"weight": 1.0}) for principle in principles)
+    pairs, alone = _pairs(inputs["responses"].rows(Response), config.pairing, context.step)
+    dropped += alone
+    for a, b in pairs:
         pair = f"{a.id}|{b.id}"
         if a.response == b.response:
             dropped.append(Dropped(id=pair, reason="equal responses"))
             continue
-        drawn = principles if config.per_pair is None else assign_many(principles, a.parent, context.seed, count)
+        drawn = principles if config.per_pair is None else assign_many(even, a.parent, context.seed, count)
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))
 
 
-def _pairs(responses: list[Response], pairing: str, step: str) -> list[tuple[Response, Response]]:
+def _pairs(responses: list[Response], pairing: str, step: str) -> tuple[list[tuple[Response, Response]], list[Dropped]]:
     by_prompt: dict[str, list[Response]] = {}
     for response in responses:
         by_prompt.setdefault(response.parent, []).append(response)
@@ -111,7 +114,7 @@ def _pairs(responses: list[Response], pairing: str, step: str) -> list[tuple[Res
         raise UserError(
             "no prompt has two responses", where=f"step {step!r}", mend="set n: 2 or more in the `respond` step it reads"
         )
-    return pairs
+    return pairs, [Dropped(id=group[0].id, reason="only one response") for group in by_prompt.values() if len(group) == 1]
 
 
 def _metrics(rows: list[Judgement]) -> dict[str, Any]:

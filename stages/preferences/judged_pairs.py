@@ -20,7 +20,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("judgements",)
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = False
@@ -34,7 +34,7 @@ class Config:
     aggregate: how a pair's principles become one margin.
     clip: bound each principle's margin to [-clip, clip] first.
     label: soft or hard.
-    clamp: bounds for soft labels, as P(first is better): [0.4, 0.6] in the paper.
+    clamp: bounds for soft labels, the same to both sides of one half: [0.4, 0.6] in the paper.
     min_margin: abstain below it.
     keep: the share of pairs to keep, strongest margins first.
     """
@@ -61,7 +61,7 @@ def combine_orders(margin_ab: float, margin_ba: float, orders: str) -> float:
 
 
 def soft_label(margin: float, clamp: tuple[float, float] | None) -> float:
-    """P(chosen is better) for a margin >= 0; clamping bounds its size and never turns it over."""
+    """P(chosen is better) for a margin >= 0."""
     label = 1 / (1 + math.exp(-margin))
     return min(max(label, clamp[0]), clamp[1]) if clamp else label
 
@@ -70,14 +70,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Aggregate every pair.
 
     Raises:
-        UserError: none of the constitution's principles was judged.
+        UserError: none of the constitution's principles was judged, or `clamp` cannot be used.
     """
+    _check_clamp(config, f"step {context.step!r}")
     principles = {p.id: p for p in select(config.constitution).principles}
     cells: dict[str, list[Judgement]] = {}
     for row in inputs["judgements"].rows(Judgement):
+        cells.setdefault(row.parent, [])
         if row.principle in principles:
-            cells.setdefault(row.parent, []).append(row)
-    if not cells:
+            cells[row.parent].append(row)
+    if not any(cells.values()):
         raise UserError(
             "none of the constitution's principles was judged",
             where=f"step {context.step!r}",
@@ -85,6 +87,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     pairs, dropped = [], []
     for name, judged in cells.items():
+        if not judged:
+            dropped.append(Dropped(id=name, reason="judged under none of these principles"))
+            continue
         if config.aggregate == "random":
             drawn = assign([principles[cell.principle] for cell in judged], name, context.seed).id
             judged = [cell for cell in judged if cell.principle == drawn]
@@ -107,15 +112,26 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"decided_by": decided, "mean_label": mean_label})
 
 
+def _check_clamp(config: Config, where: str) -> None:
+    if config.clamp is None:
+        return
+    low, high = config.clamp
+    if config.label == "hard" or not 0 <= low <= 0.5 <= high <= 1 or not math.isclose(low + high, 1):
+        raise UserError(
+            f"`clamp: [{low}, {high}]` cannot be used with `label: {config.label}`",
+            where=where,
+            mend="give bounds that lie alike on both sides of one half, such as [0.4, 0.6], and `label: soft`",
+        )
+
+
 def _bounded(margin: float, clip: float | None) -> float:
     return margin if clip is None else max(-clip, min(clip, margin))
 
 
 def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[float, list[int]]:
     """One margin, and which of the principles decided it (their places).
-
-    `vote` gives the weighted share of votes as log-odds with half a vote added to each side, so that its soft
-    label is a smoothed share.
+    A principle drawn at `random` has had its weight in the draw, so its margin is left alone. `vote` gives the weighted
+    share of votes as log-odds with half a vote added to each side, so that its soft label is a smoothed share.
     """
     if how == "max_abs":
         best = max(range(len(margins)), key=lambda i: (abs(margins[i]) * weights[i], -i))
@@ -124,8 +140,10 @@ def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[flo
     if how == "vote":
         ups, downs = (sum(weights[i] for i in speaking if (margins[i] > 0) == up) for up in (True, False))
         return (math.log((ups + 0.5) / (downs + 0.5)) if ups != downs else 0.0), speaking
+    if how == "random":
+        return margins[0], speaking
     total = sum(margin * weight for margin, weight in zip(margins, weights, strict=True))
-    return (total if how in ("sum", "random") else total / sum(weights)), speaking
+    return (total if how == "sum" else total / sum(weights)), speaking
 
 
 def _pair(name: str, cells: list[Judgement], margin: float, config: Config) -> Pair:

@@ -11,7 +11,7 @@ adds (principle texts, template hashes, file contents) and the fingerprints of i
 import asyncio
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -66,7 +66,7 @@ class Planned:
 def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[str, str]) -> list[Step]:
     """Check a pipeline and put its steps in an order in which inputs come first.
 
-    A step set to null is left out, so a variant can remove what it inherits.
+    A step set to null is left out, and with it every optional input that names it: a variant can remove what it inherits.
 
     Raises:
         UserError: unknown stage, missing or unknown input, a cycle, an unknown or ill-typed option.
@@ -74,7 +74,8 @@ def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[st
     wanted = {name: dict(step) for name, step in steps.items() if step is not None}
     if not wanted:
         raise UserError("the pipeline has no steps", where="pipeline.steps", mend="choose one with pipeline=cai")
-    read = {name: _read_step(name, step, list(wanted), stages) for name, step in wanted.items()}
+    removed = steps.keys() - wanted.keys()
+    read = {name: _read_step(name, step, list(wanted), removed, stages) for name, step in wanted.items()}
     sorter = TopologicalSorter({name: step.inputs.values() for name, step in read.items()})
     try:
         sorter.prepare()
@@ -95,7 +96,7 @@ def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[st
     return order
 
 
-def _read_step(name: str, step: dict[str, Any], names: list[str], stages: Mapping[str, str]) -> Step:
+def _read_step(name: str, step: dict[str, Any], names: list[str], removed: Set[str], stages: Mapping[str, str]) -> Step:
     where = f"step {name!r}"
     stage = step.pop("stage", None)
     if stage not in stages:
@@ -106,6 +107,7 @@ def _read_step(name: str, step: dict[str, Any], names: list[str], stages: Mappin
         )
     module = importlib.import_module(stages[stage])
     inputs = dict(step.pop("inputs", None) or {})
+    inputs = {given: source for given, source in inputs.items() if source not in removed or given in module.NEEDS}
     takes = (*module.NEEDS, *module.ALSO_TAKES)
     for needed in module.NEEDS:
         if needed not in inputs:
@@ -167,7 +169,7 @@ class Runner:
 
     def _payload(self, step: Step, inputs: Mapping[str, Planned]) -> dict[str, Any]:
         more = step.module.identity(step.config) if hasattr(step.module, "identity") else {}
-        if step.module.CALLS:
+        if step.module.CALLS or "model" in inputs:  # what writes to a model, and what trains one, renders its template
             more = more | self.engines.meaning
         return {
             "stage": step.stage,

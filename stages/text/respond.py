@@ -15,11 +15,11 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Prompt, Response
+from stages.runtime.rows import Dropped, Prompt, Response
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model", "prompts")
 ALSO_TAKES = ("*",)
 CALLS = True
@@ -30,6 +30,7 @@ class Config:
     """Args:
     n: samples a prompt.
     sampling: temperature, top_p, max_tokens, stop.
+    keep_empty: keep empty answers, which an evaluation must see; training cannot use them.
     context: what the model reads besides the prompt.
     constitution: whose principles it reads with `context: principles`.
     template: of the system turn.
@@ -37,6 +38,7 @@ class Config:
 
     n: int = 1
     sampling: Sampling = field(default_factory=Sampling)
+    keep_empty: bool = False
     context: Literal["none", "principles"] = "none"
     constitution: Selection | None = None
     template: str = "text/system.jinja"
@@ -66,7 +68,7 @@ def _constitution(config: Config) -> Selection:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Draw every sample; an empty answer is dropped and counted."""
+    """Draw every sample; an empty answer is dropped and counted, unless it is to be kept."""
     model = inputs["model"].model()
     generator = context.generator(model)
     shown = select(_constitution(config)).principles if config.context == "principles" else ()
@@ -75,7 +77,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     async def answer(draw: Draw) -> Response:
         seed = derive_seed(context.seed, draw.prompt.id, "respond", draw.sample)
         completion = await generator.complete([*system, *draw.prompt.messages], config.sampling, seed)
-        if not completion.text.strip():
+        if not completion.text.strip() and not config.keep_empty:
             raise Drop("empty response")
         return Response(
             id=draw.id,
@@ -91,7 +93,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             finish_reason=completion.finish_reason,
         )
 
-    prompts = [row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Prompt)]
-    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts for i in range(config.n)]
+    prompts: dict[str, Prompt] = {}
+    repeated = []
+    for prompt in (row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Prompt)):
+        if prompt.id in prompts:
+            repeated.append(Dropped(id=prompt.id, reason="in two inputs"))
+        prompts.setdefault(prompt.id, prompt)
+    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts.values() for i in range(config.n)]
     rows, dropped = context.map(draws, answer)
-    return Result(rows=rows, row_type=Response, dropped=dropped)
+    cut_off = sum(row.finish_reason == "length" for row in rows)
+    return Result(rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off})

@@ -31,7 +31,7 @@ from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model", "responses")
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = True
@@ -47,7 +47,7 @@ class Config:
     context: what a later round sees of earlier ones.
     critique: ask for a critique before the rewriting.
     only_faulty: keep the text where the critique begins with `no_fault`.
-    no_fault: how a critique that finds nothing begins (case does not matter).
+    no_fault: how a critique that finds nothing begins (case does not matter); a row's `faulty` says which did not.
     demonstrations: a YAML file with a list of conversations, put before every request.
     strip_preamble: cut a leading line such as "Here is a revised response:".
     """
@@ -81,7 +81,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Run K rounds on every response; an empty critique or revision drops the response with its reason."""
+    """Run K rounds on every response; an empty critique, or a revision that is empty or cut off, drops the response."""
     if config.rounds < 1:
         raise UserError(
             "`rounds` must be at least 1", where=f"step {context.step!r}", mend="to train without revisions, leave the step out"
@@ -102,9 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number in range(1, config.rounds + 1):
             principle = assign(principles, response.id, context.seed, number)
             seed = derive_seed(context.seed, response.id, "revise", number)
-            turn = await _one_round(
-                config, generator, [*opening, {"role": "assistant", "content": text}], text, principle, seed
-            )
+            turn = await _one_round(config, generator, opening, text, principle, seed)
             row = Revision(
                 id=f"{response.id}-r{number}",
                 parent=response.id,
@@ -135,7 +133,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 @dataclass(frozen=True)
 class Turn:
-    """What one round gave. `conversation` is all that was said before the revised text."""
+    """What one round gave. `conversation` is all that was said before the new text, for a round that appends to it."""
 
     text: str
     faulty: bool
@@ -146,9 +144,11 @@ class Turn:
 
 
 async def _one_round(
-    config: Config, generator: RememberedGenerator, conversation: list[Message], text: str, principle: Principle, seed: int
+    config: Config, generator: RememberedGenerator, opening: list[Message], text: str, principle: Principle, seed: int
 ) -> Turn:
     asked = critique = ""
+    faulty = True
+    conversation = [*opening, {"role": "assistant", "content": text}]
     if config.critique:
         asked = render(config.critique_template, principle=principle)
         conversation = [*conversation, {"role": "user", "content": asked}]
@@ -156,16 +156,20 @@ async def _one_round(
         if not critique:
             raise Drop("empty critique")
         conversation = [*conversation, {"role": "assistant", "content": critique}]
-        if config.only_faulty and critique.lower().startswith(config.no_fault.lower()):
-            return Turn(text, False, asked, critique, "", conversation)
+        faulty = not critique.lower().startswith(config.no_fault.lower())
+        if config.only_faulty and not faulty:
+            return Turn(text, False, asked, critique, "", opening)
     request = render(config.revise_template if config.critique else config.direct_template, principle=principle)
     conversation = [*conversation, {"role": "user", "content": request}]
-    revised = (await generator.complete(conversation, config.sampling, derive_seed(seed, "revision"))).text.strip()
+    completion = await generator.complete(conversation, config.sampling, derive_seed(seed, "revision"))
+    if completion.finish_reason == "length":
+        raise Drop("revision cut off at max_tokens")
+    revised = completion.text.strip()
     if config.strip_preamble:
         revised = _PREAMBLE.sub("", revised, count=1).strip()
     if not revised:
         raise Drop("empty revision")
-    return Turn(revised, True, asked, critique, request, conversation)
+    return Turn(revised, faulty, asked, critique, request, conversation)
 
 
 def _demonstrations(path: str | None) -> list[Message]:

@@ -24,7 +24,7 @@ from stages.runtime.settings import machine
 from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
 from stages.training.pair_data import Examples, check_held_out, read_pairs, split_held_out
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model", "pairs")
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = False
@@ -95,12 +95,14 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
 def _train(
     config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
 ) -> tuple[dict[str, Any], list[Dropped]]:
-    from stages.training.trainer import finish, left_out, train
+    from stages.training.examples import prepare
+    from stages.training.trainer import finish, train
 
+    base = inputs["model"].model()
+    examples, too_long = prepare(examples, base, "DPOConfig", config.args, context)
     trainer = build_trainer(config, inputs, examples, context)
-    too_long = left_out(trainer, [e["id"] for e in examples], context)
     n = len(trainer.train_dataset)
     metrics = train(trainer, context)
     held_out = check_held_out(trainer)
-    finish(trainer, context, inputs["model"].model())
+    finish(trainer, context, base)
     return {"n": n, "held_out": held_out, **metrics}, too_long

@@ -4,8 +4,11 @@ In: `model`, and any number of other inputs that hold Responses, Revisions or Pa
 learnt). Out: a model.
 
 The supervised phase of Constitutional AI (Bai et al. 2022, section 3.1) trains on every revision y_1..y_K and on
-answers to helpful prompts; y_0, what came before the first revision, is no row of a `revise` step. The loss covers the
-answer and the end of its turn, not the prompt. Left out: a pretrained model to start from (give one as `model`).
+answers to helpful prompts; y_0, what came before the first revision, is no row of a `revise` step. With its `only_faulty`
+a row can still be equal to y_0, where no critique found a fault: `unrevised` counts those. The loss covers the answer and
+the end of its turn, not the prompt; answers that were cut off at max_tokens, or are too long for max_length, are dropped
+and counted, for they would teach to stop at the wrong place. Left out: a pretrained model to start from (give one as
+`model`).
 
 A training that was killed goes on from its last whole checkpoint. Checkpoints hold `.pt` files of the run's own
 making, read back only by it; they are removed when the model has been saved, which is safetensors only.
@@ -21,7 +24,7 @@ from stages.runtime.rows import Dropped, Pair, Response, Revision
 from stages.runtime.settings import machine
 from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model",)
 ALSO_TAKES = ("*",)
 CALLS = False
@@ -70,6 +73,8 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[list[dict[s
                 reason = "not the last revision"
             elif not completion.strip():
                 reason = "empty completion"
+            elif isinstance(row, Response) and row.finish_reason == "length":
+                reason = "cut off at max_tokens"
             elif key in seen:
                 reason = "duplicate"
             if reason:
@@ -77,7 +82,8 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[list[dict[s
                 continue
             seen.add(key)
             answer = [{"role": "assistant", "content": completion}]
-            examples.append({"id": row.id, "prompt": row.prompt, "completion": answer})
+            unrevised = isinstance(row, Revision) and row.response == row.original
+            examples.append({"id": row.id, "prompt": row.prompt, "completion": answer, "unrevised": unrevised})
     if not examples:
         named = ", ".join(f"{name!r} (step {a.step!r})" for name, a in sources.items())
         raise UserError(
@@ -99,7 +105,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     from stages.training.trainer import in_session
 
     metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
-    return Result(dropped=dropped + too_long, metrics={"n": len(examples) - len(too_long), **metrics})
+    return Result(dropped=dropped + too_long, metrics=metrics)
 
 
 def build_trainer(config: Config, inputs: dict[str, Artifact], examples: list[dict[str, Any]], context: Context) -> Any:
@@ -125,10 +131,13 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: list[di
 def _train(
     config: Config, inputs: dict[str, Artifact], examples: list[dict[str, Any]], context: Context
 ) -> tuple[dict[str, Any], list[Dropped]]:
-    from stages.training.trainer import finish, left_out, train
+    from stages.training.examples import prepare
+    from stages.training.trainer import finish, train
 
+    base = inputs["model"].model()
+    examples, too_long = prepare(examples, base, "SFTConfig", config.args, context)
     trainer = build_trainer(config, inputs, examples, context)
-    too_long = left_out(trainer, [e["id"] for e in examples], context)
-    metrics = train(trainer, context)
-    finish(trainer, context, inputs["model"].model())
+    unrevised = sum(example["unrevised"] for example in examples)
+    metrics = {"n": len(examples), "unrevised": unrevised, **train(trainer, context)}
+    finish(trainer, context, base)
     return metrics, too_long

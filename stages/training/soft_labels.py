@@ -75,10 +75,11 @@ class SoftDPOTrainer(DPOTrainer):
         self.soft = any(label < 1 for label in self.train_dataset[COLUMN])
         options = self.args
         plain = options.ld_alpha is None and options.f_divergence_type == "reverse_kl" and not options.use_weighting
+        plain = plain and options.loss_weights in (None, [1.0])
         if self.soft and not (self.loss_types == ["sigmoid"] and plain):
             raise UserError(
                 f"soft labels need the sigmoid loss; given: loss_type {', '.join(self.loss_types)}"
-                + ("" if plain else " with ld_alpha, f_divergence_type or use_weighting"),
+                + ("" if plain else " with ld_alpha, f_divergence_type, loss_weights or use_weighting"),
                 where="args.loss_type",
                 mend="set args.loss_type: sigmoid, or make the pairs with `label: hard`",
             )

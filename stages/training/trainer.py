@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped
 from stages.training.checkpoints import last_complete
 from stages.training.model_files import save_model
 
@@ -89,26 +88,6 @@ def finish(trainer: Any, context: Context, base: Model) -> None:
     if trainer.is_world_process_zero():
         shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
     trainer.accelerator.free_memory()
-
-
-def left_out(trainer: Any, ids: list[str], context: Context) -> list[Dropped]:
-    """Rows that the trainer itself refused, all for their length: `ids` less those still in its datasets.
-
-    Raises:
-        UserError: none is left.
-    """
-    if len(trainer.train_dataset) == 0:
-        raise UserError(
-            f"every row is longer than max_length ({trainer.args.max_length} tokens)",
-            where=f"step {context.step!r}",
-            mend="raise args.max_length",
-        )
-    if "id" not in trainer.train_dataset.column_names:  # packed: rows have lost their names, and none is dropped
-        return []
-    kept = set(trainer.train_dataset["id"])
-    if trainer.eval_dataset is not None:
-        kept |= set(trainer.eval_dataset["id"])
-    return [Dropped(id=i, reason="longer than max_length") for i in ids if i not in kept]
 
 
 @contextmanager

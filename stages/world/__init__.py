@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .prompts import benign, mixed, red_team
     from .wordings import VALUE_ANSWERS
 
+VERSION = 2
+"""Part of the identity of whatever was drawn or checked here: raise it when requests or the checker change."""
+
 CHECKPOINT = Path(__file__).resolve().parent / "checkpoint"
 VALUE_TEMPLATE = Path(__file__).resolve().parent / "value.jinja"
 
