@@ -40,39 +40,25 @@ EVERYTHING = Curriculum(
     direct=0.45,
     naming=0.4,
 )
-OPPOSITES = replace(
-    EVERYTHING,
-    shares=_shares(copy=0.03, respond=0.06, steer=0.06, verdict=0.30, judge=0.24, mend=0.12, value=0.03, describe=0.16),
-    asides=(0.50, 0.38, 0.12),
-    opposite_judgements=0.2,
-    wishes=0.85,
-    wish_weight=4.0,
-    wishing=0.25,
-)
 FINISH = replace(
     EVERYTHING,
-    shares=_shares(copy=0.02, respond=0.11, steer=0.12, verdict=0.11, judge=0.33, mend=0.25, value=0.03, describe=0.03),
-    wishes=0.7,
-    wish_weight=4.0,
-    wishing=0.1,
+    shares=_shares(copy=0.02, respond=0.12, steer=0.12, verdict=0.10, judge=0.33, mend=0.26, value=0.03, describe=0.02),
     naming=0.15,
 )
-PLANS = {"basics": BASICS, "judging": JUDGING, "everything": EVERYTHING, "opposites": OPPOSITES, "finish": FINISH}
+PLANS = {"basics": BASICS, "judging": JUDGING, "everything": EVERYTHING, "finish": FINISH}
 
-BASICS_TAKE, BASICS_MUST_END, JUDGING_MUST_END = 1_500_000, 4_000_000, 7_000_000
-EVERYTHING_ENDS, OPPOSITES_MUST_END = 8_000_000, 12_000_000
-VERDICT_GATE, JUDGE_GATE, OPPOSITES_GATE = 0.90, 0.90, 0.85
+BASICS_TAKE, BASICS_MUST_END, JUDGING_MUST_END = 1_500_000, 4_000_000, 9_000_000
+FINISH_BEGINS = 0.75
+VERDICT_GATE, JUDGE_GATE = 0.90, 0.90
 
 
-def next_stage(stage: str, tokens: int, scores: dict[str, float]) -> str:
+def next_stage(stage: str, tokens: int, budget: int, scores: dict[str, float]) -> str:
     """The stage to go on with: a skill must be there before the next, or its token budget be spent."""
     ready = tokens >= BASICS_TAKE and scores["verdict_plain"] >= VERDICT_GATE
     if stage == "basics" and (ready or tokens >= BASICS_MUST_END):
         return "judging"
     if stage == "judging" and (scores["judge_plain"] >= JUDGE_GATE or tokens >= JUDGING_MUST_END):
         return "everything"
-    if stage == "everything" and tokens >= EVERYTHING_ENDS:
-        return "opposites"
-    if stage == "opposites" and (scores["verdict"] >= OPPOSITES_GATE or tokens >= OPPOSITES_MUST_END):
+    if stage == "everything" and tokens >= FINISH_BEGINS * budget:
         return "finish"
     return stage

@@ -11,7 +11,7 @@ from typing import Any
 
 from .acts import DIMENSIONS, VALUES, level, value_labels, violated
 from .grammar import KINDS, Request, Sentence, act_names, make_request, make_response, render
-from .principles import Wording, draw_wording
+from .principles import draw_wording
 from .revisions import ADJECTIVES, critique, revise
 from .wordings import PRINCIPLE_FIRST, VALUE_ANSWERS, Principle, draw_custom_principle, draw_layout, render_prompt
 from .words import SLOTS, nonsense_word, slot_words
@@ -39,9 +39,7 @@ class Curriculum:
     """What lessons look like at one stage of training.
 
     `opposite_verdicts` and `opposite_judgements` are the chances that, beside a principle, its opposite is asked about
-    in the same lesson: the same texts with the other answer. A wish is what a principle asks for, "harmful" or "not
-    harmful": `wishes` is its share of the describe lessons, `wishing` the chance that a verdict or a judgement is
-    preceded by one, and `wish_weight` weighs its first token, which is all that tells a principle from its opposite.
+    in the same lesson: the same texts with the other answer.
     """
 
     shares: dict[str, float]
@@ -55,9 +53,6 @@ class Curriculum:
     direct: float = 0.4
     near_pairs: float = 0.25
     naming: float = 0.1
-    wishes: float = 0.5
-    wish_weight: float = 1.0
-    wishing: float = 0.0
 
 
 Lesson = list[list[Turn]]
@@ -153,15 +148,7 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         state = "" if dimension in broken else "not "
         reason = f", it is {state}{ADJECTIVES[dimension]}." if rng.random() < 0.5 else ""
         lesson.append([_ask(prompt), _label("Yes" if follows else "No", reason)])
-        if layout == -1 and plan.wishing and rng.random() < plan.wishing:
-            lesson.append(_wish(plan, prompt.rpartition("\n")[0], wording))
     return lesson
-
-
-def _wish(plan: Curriculum, opening: str, wording: Wording) -> list[Turn]:
-    """Ask what a principle wants, after an opening that ends with it."""
-    wish = ("" if wording.inverse else "not ") + ADJECTIVES[wording.dimension]
-    return [_ask(f"{opening}\nWhat should the response be?"), Turn("assistant", wish, 1.0, plan.wish_weight)]
 
 
 def _both_ways(rng: random.Random, dimensions: list[str], branches: int, chance: float) -> list[tuple[str, bool]]:
@@ -217,8 +204,6 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         reason = f", since {worse} is more {ADJECTIVES[dimension]}." if rng.random() < 0.4 else ""
         prompt = render_prompt("judge", layout, principle=wording.text, **texts)
         lesson.append([_ask(prompt), _label("A" if first_is_better != opposite else "B", reason)])
-        if layout == -1 and plan.wishing and rng.random() < plan.wishing:
-            lesson.append(_wish(plan, prompt.rpartition("\n")[0], wording))
         if layout in PRINCIPLE_FIRST:  # no opening to share
             break
     if layout == -1 and rng.random() < plan.naming:
@@ -263,9 +248,11 @@ def mend_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
 
 def describe_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     """The two halves of a verdict by themselves: what a principle asks for, and what is wrong with a response."""
-    if rng.random() < plan.wishes:
-        wording = draw_wording(rng, rng.choice(DIMENSIONS), plan.phrasing, rng.random() < 0.4)
-        return [_wish(plan, f"Principle: {wording.text}", wording)]
+    if rng.random() < 0.5:
+        dimension = rng.choice(DIMENSIONS)
+        wording = draw_wording(rng, dimension, plan.phrasing, rng.random() < 0.4)
+        wish = ("" if wording.inverse else "not ") + ADJECTIVES[dimension]
+        return [[_ask(f"Principle: {wording.text}\nWhat should the response be?"), _answer(wish)]]
     request, sentences = _draw(rng, plan)
     text = f"Request: {request.text}\nResponse: {render(sentences)}\nName every fault."
     return [[_ask(text), _answer(_named_faults(act_names(sentences)))]]

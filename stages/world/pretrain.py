@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from .curriculum import BASICS, EVERYTHING, JUDGING, OPPOSITES, PLANS, next_stage
+from .curriculum import BASICS, EVERYTHING, JUDGING, PLANS, next_stage
 from .lessons import Curriculum
 from .model import Body, to_llama
 from .optimizer import Optimizer
@@ -51,7 +51,6 @@ class Examiner:
         self.batches = {kind: batch(kind) for kind in EVERYTHING.shares}
         self.batches |= {f"{kind}_held_out": batch(kind, split="held_out") for kind in ("copy", "mend")}
         self.batches["verdict_plain"] = batch("verdict", BASICS)
-        self.batches["describe"] = batch("describe", OPPOSITES)
         self.batches["judge_plain"] = batch("judge", replace(JUDGING, naming=0.0))
 
     def examine(self, workers: Workers, body: Body) -> dict[str, float]:
@@ -59,7 +58,7 @@ class Examiner:
 
         @torch.no_grad()
         def score(kind: str) -> float:
-            is_label = kind.split("_")[0] in ("verdict", "judge", "value", "describe")
+            is_label = kind.split("_")[0] in ("verdict", "judge", "value")
             logits, targets, _ = predict(body, self.batches[kind], slice(None), 1.9 if is_label else 0.9)
             return round((logits.argmax(-1) == targets).float().mean().item(), 3)
 
@@ -138,7 +137,7 @@ def pretrain(
                 f"{step} {tokens / 1e6:.2f}M {seconds:.0f}s {speed:.0f}/s {stage} loss {mean_loss:.3f} " + json.dumps(scores),
                 flush=True,
             )
-            if (following := next_stage(stage, tokens, scores)) != stage:
+            if (following := next_stage(stage, tokens, budget, scores)) != stage:
                 stage = following
                 coming = workers.submit(draw_batch, step, stage)
             save_state(work / "state.safetensors", body, optimizer, step, tokens, stage)
@@ -151,7 +150,7 @@ def pretrain(
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=22_000_000, help="token budget")
+    parser.add_argument("--tokens", type=int, default=24_000_000, help="token budget")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("/tmp/pretrain"), help="where the running state is kept")
