@@ -117,7 +117,8 @@ def test_without_truth_the_judge_stands_in_and_is_labelled(tmp_path, policies):
     assert result.rows[0].any_violation is None and result.rows[0].violated == []
 
 
-def test_rows_that_cannot_be_judged_are_dropped_and_counted(tmp_path, policies):
+@pytest.mark.parametrize("truth", [TRUTH, None])
+def test_rows_that_cannot_be_judged_keep_their_truth_or_are_dropped_and_counted(tmp_path, policies, truth):
     def scores(messages, options):
         return [math.nan, math.nan] if "request 5\n" in messages[-1]["content"] else fakes.judge_scores(messages, options)
 
@@ -126,7 +127,12 @@ def test_rows_that_cannot_be_judged_are_dropped_and_counted(tmp_path, policies):
             raise TooLong(900, 512)
 
     inputs = policies | {"judge": fakes.model(tmp_path)}
-    result = run(tmp_path, inputs, ScriptedGenerator(scores=scores, failure=failure))
+    result = run(tmp_path, inputs, ScriptedGenerator(scores=scores, failure=failure), ground_truth=truth)
+    if truth:  # else hard ones to judge, often the long ones, would be missing from what the truth counts
+        base = result.metrics["policies"]["base"]
+        assert not result.dropped and base["dropped"] == 0 and result.metrics["judge"]["unread"] == 4
+        assert base["measures"]["any_violation"]["n"] == N and base["measures"]["any_violation_judge"]["n"] == N - 2
+        return
     assert sorted((d.id, d.reason) for d in result.dropped) == [
         ("base/5-0", "the judge gave no verdict"),
         ("base/7-0", "longer than the model's context"),
@@ -137,13 +143,23 @@ def test_rows_that_cannot_be_judged_are_dropped_and_counted(tmp_path, policies):
     assert result.metrics["policies"]["base"]["measures"]["any_violation"]["n"] == N - 2
 
 
-def test_only_the_first_prompts_are_judged(tmp_path, policies):
+def test_only_some_prompts_are_judged(tmp_path, policies):
     generator = ScriptedGenerator(scores=fakes.judge_scores)
     inputs = policies | {"judge": fakes.model(tmp_path)}
     result = run(tmp_path, inputs, generator, judge_limit=5, win_rate=False)
     assert len(generator.chosen) <= 5 * 3 * 2
     measures = result.metrics["policies"]["base"]["measures"]
     assert (measures["any_violation"]["n"], measures["any_violation_judge"]["n"]) == (N, 5)
+    judged = {row.parent for row in result.rows if row.judged}
+    assert judged != {f"{i}-0" for i in range(5)}, "benign requests may stand last: the first are no fair sample"
+
+
+def test_a_prompt_without_an_answer_is_told_and_compared_with_nothing(tmp_path, policies):
+    silent = [row for row in policies["tuned"].rows() if int(row.parent) % 2]
+    found = run(tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}).metrics
+    assert found["policies"]["tuned"]["dropped"] == N // 2
+    difference = found["differences"]["tuned"]["base"]["measures"]["any_violation"]
+    assert difference["n"] == N // 2 and difference["after"] - difference["before"] == pytest.approx(difference["value"])
 
 
 def test_a_forecast_sends_nothing(tmp_path, policies):
@@ -235,8 +251,8 @@ def test_score():
     [
         ("no colon", "not of the form"),
         ("missing.module:check", "cannot be imported"),
-        ("tests.evaluation.fakes:nothing", "cannot be imported"),
-        ("tests.evaluation.fakes:not_a_function", "not a function"),
+        ("tests.evaluation.fakes:nothing", "names no function"),
+        ("tests.evaluation.fakes:not_a_function", "names no function"),
     ],
 )
 def test_a_bad_ground_truth_is_told(tmp_path, policies, path, message):

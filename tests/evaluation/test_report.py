@@ -130,7 +130,7 @@ def test_a_whole_run(tmp_path, inputs):
     page = Page(html)
     assert "Violations fell from 50.0 % to 0.0 %" in page.text
     for words in (
-        "What each principle did",
+        "Violations of each principle",
         "How far to trust the judge",
         "Win rates",
         "Training",
@@ -181,7 +181,7 @@ def test_rows_are_capped_and_the_number_is_told(tmp_path, inputs):
 
 
 def test_missing_parts_are_not_shown(tmp_path, inputs):
-    for name, unwanted in (("rl", "What each principle did"), ("revisions", "Training"), ("evaluation", "Training")):
+    for name, unwanted in (("rl", "Violations of each principle"), ("revisions", "Training"), ("evaluation", "Training")):
         page = Page(write(tmp_path, {name: inputs[name]})[1])
         assert unwanted not in page.text
         assert "What was done" in page.text

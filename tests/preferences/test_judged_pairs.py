@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.preferences.judged_pairs import aggregate, combine_orders, soft_label
+from stages.runtime.errors import UserError
+from tests.running import run_steps, text_pipeline
 
 margin = st.floats(-20, 20, allow_nan=False)
 margins = st.lists(margin, min_size=1, max_size=8)
@@ -54,6 +56,18 @@ def test_max_abs_is_salmons():
     assert aggregate([1.0, -3.0, 2.0], [1, 1, 1], "max_abs") == (-3.0, [1])
     assert aggregate([1.0, -3.0, 2.0, 0.5], [1, 1, 1, 1], "max_abs")[0] == -3.0  # a weaker principle changes nothing
     assert aggregate([1.0, 3.0, 2.0], [1, 1, 1], "max_abs")[0] == 3.0  # negating the deciding one flips the label
+
+
+def test_a_drawn_principles_weight_does_not_count_again():
+    assert aggregate([1.0], [3.0], "random") == (1.0, [0])
+
+
+@pytest.mark.parametrize("options", [{"clamp": [0.3, 0.6]}, {"clamp": [0.1, 0.4]}, {"clamp": [0.4, 0.6], "label": "hard"}])
+def test_a_clamp_that_cannot_be_meant_is_refused(tmp_path, options):
+    steps = text_pipeline(tmp_path, prompts=3)
+    steps["pairs"] |= options
+    with pytest.raises(UserError, match="clamp"):
+        run_steps(steps, tmp_path)
 
 
 def test_vote_and_weights():

@@ -57,6 +57,22 @@ def test_only_faulty_spares_what_is_fine(tmp_path):
     assert all(row.faulty for row in rows if row.principle != "p1")
 
 
+def test_a_critique_that_finds_nothing_is_noted_even_where_the_text_is_rewritten(tmp_path):
+    generator = Seeded(text=lambda messages: "No fault. Good." if "begin with" in messages[-1]["content"] else "text")
+    _, done = run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, generator)
+    assert all(not row.faulty and row.revision_request for row in done["revisions"].rows(Revision))
+
+
+def test_roles_take_turns_whatever_the_critique_finds(tmp_path):
+    def text(messages):
+        return "No fault." if "begin with" in messages[-1]["content"] and len(str(messages)) % 2 else "Fault: x"
+
+    generator = Seeded(text=text)
+    run_steps(text_pipeline(tmp_path, rounds=3, context="append", only_faulty=True), tmp_path, generator)
+    for messages, _, _ in generator.completed:
+        assert [m["role"] for m in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
+
+
 def test_direct_revision_asks_once(tmp_path):
     generator = Seeded()
     _, done = run_steps(text_pipeline(tmp_path, prompts=5, rounds=1, critique=False), tmp_path, generator)
@@ -123,6 +139,29 @@ def test_a_judge_that_always_says_a_is_abstained_on(tmp_path):
     assert done["judgements"].metrics == {"cells": 160, "flipped": 1.0, "first_place_wins": 1.0}
     assert done["pairs"].rows() == []
     assert done["pairs"].manifest["dropped"] == {"the judge abstains": 10}
+
+
+def test_weights_count_once(tmp_path):
+    """However few principles a pair is judged under, a weight of 3 has its share of the decisions."""
+    steps = text_pipeline(tmp_path, prompts=600)
+    steps = {name: step for name, step in steps.items() if name != "revisions"}
+    weighted = {"name": str(tmp_path / "set.yaml"), "weights": {"p1": 3.0}}
+    steps["judgements"] |= {"constitution": weighted, "per_pair": 8}
+    steps["pairs"] |= {"constitution": weighted, "aggregate": "random", "orders": "average"}
+
+    _, done = run_steps(steps, tmp_path)
+    judged = Counter(row.principle for row in done["judgements"].rows(Judgement))
+    assert judged["p1"] / judged.total() == pytest.approx(1 / 16, abs=0.012)
+
+
+def test_pairs_that_no_principle_of_the_set_has_judged_are_counted(tmp_path):
+    steps = text_pipeline(tmp_path, prompts=30)
+    steps["judgements"]["per_pair"] = 4
+    steps["pairs"]["constitution"] = {"name": str(tmp_path / "set.yaml"), "only": ["p3"]}
+    _, done = run_steps(steps, tmp_path)
+    dropped = done["pairs"].manifest["dropped"]
+    assert dropped["judged under none of these principles"] > 10
+    assert len(done["pairs"].rows()) + sum(dropped.values()) == 30
 
 
 def test_one_response_cannot_be_judged(tmp_path):
