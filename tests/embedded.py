@@ -24,6 +24,7 @@ TINY = [
     "model.sft.num_train_epochs=1",
     "model.dpo.max_steps=2",
     "model.judge_limit=2",
+    "model.rounds=4",
     "model.principles_per_pair=2",
 ]
 
