@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,12 @@ def read_file(path: Path, column: str) -> Iterator[Record]:
         )
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        records = _parquet(data) if kind == ".parquet" else _text_records(data.decode("utf-8"), kind, path)
+        records = _parquet(data) if kind == ".parquet" else _text_records(data.decode("utf-8-sig"), kind, path)
         for number, record in records:
             yield f"{path}:{number}", _pick(record, column, f"{path}:{number}")
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8 text (byte {error.start})", where=str(path), mend="save the file as UTF-8") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise UserError(
             f"the file cannot be read: {error}", where=str(path), mend="check that it is whole and readable"
         ) from None
@@ -57,13 +58,14 @@ def _parquet(data: bytes) -> Iterator[tuple[int, Any]]:
 
 def _text_records(text: str, kind: str, path: Path) -> Iterator[tuple[int, Any]]:
     if kind in (".csv", ".tsv"):
+        csv.field_size_limit(2**31 - 1)  # a transcript may have more than the module's 128 KB
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",")
         for record in reader:
             yield reader.line_num, record
     elif kind == ".json":
         yield from enumerate(_parse(text, f"{path}", list), start=1)
     else:
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):  # JSON texts may hold U+2028, at which splitlines() cuts
             if line.strip():
                 yield number, _parse(line, f"{path}:{number}", (dict, str))
 
@@ -76,6 +78,9 @@ def _parse(text: str, where: str, wanted: Any) -> Any:
         raise UserError(
             f"broken JSON: {error.msg} (column {error.colno}{line})", where=where, mend="mend or delete the line"
         ) from None
+    except (RecursionError, ValueError) as error:  # ValueError: a number of more than 4300 digits
+        what = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"JSON that cannot be read: {what}", where=where, mend="mend or delete the line") from None
     if not isinstance(value, wanted):
         raise UserError(
             f"a {type(value).__name__} where {'a list of records' if wanted is list else 'an object'} is expected",
@@ -88,14 +93,14 @@ def _parse(text: str, where: str, wanted: Any) -> Any:
 def _pick(record: Any, column: str, where: str) -> Any:
     if isinstance(record, str):
         return record
-    if not isinstance(record, dict) or record.get(column) is None:
+    if not isinstance(record, dict) or column not in record:
         known = [str(k) for k in record] if isinstance(record, dict) else []
         raise UserError(
             f"there is no column {column!r}.{did_you_mean(column, known)}",
             where=where,
             mend=f"set `column` to one of {', '.join(known) or '(none found)'}",
         )
-    return record[column]
+    return "" if record[column] is None else record[column]  # an empty cell: dropped and counted as an empty prompt
 
 
 def read_hub(name: str, subset: str | None, folder: str | None, split: str, column: str) -> Iterator[Record]:

@@ -9,11 +9,14 @@ A run that mixes red-team and helpful requests has one `prompts` step for each.
 
 import hashlib
 import importlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
@@ -49,8 +52,8 @@ class Config:
     subset: str | None = None
     folder: str | None = None
     split: str = "train"
-    limit: int | None = None
-    offset: int = 0
+    limit: Annotated[int, Field(ge=0)] | None = None
+    offset: Annotated[int, Field(ge=0)] = 0
     shuffle: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
 
@@ -61,8 +64,8 @@ def identity(config: Config) -> dict[str, Any]:
     Raises:
         UserError: the source is none of these, told before anything runs.
     """
-    path = Path(config.source).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(config.source))
+    if os.path.isfile(path):  # false, too, for what can be no path
         return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if _is_function(config.source):
         return {"module": module_identity(_module(config.source))}
@@ -93,7 +96,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows: dict[str, Prompt] = {}
     dropped = []
     for where, kind, conversation in _conversations(config):
-        name = hashlib.sha256(canonical(conversation).encode()).hexdigest()[:12]
+        try:
+            name = hashlib.sha256(canonical(conversation).encode()).hexdigest()[:12]
+        except UnicodeEncodeError as error:
+            lone = ascii(error.object[error.start])
+            raise UserError(f"the text holds {lone}, half a character", where=where, mend="mend or delete the record") from None
         if not conversation:
             dropped.append(Dropped(id=where, reason="no user turn"))
         elif name in rows:
@@ -123,7 +130,7 @@ def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
         for made in _call(config):
             yield config.source, made.get("kind", config.kind), made["messages"]
         return
-    folder = f"{Path(config.source).expanduser().parent}/"
+    folder = f"{Path(os.path.expanduser(config.source)).parent}/"
     for where, value in _records(config):
         for conversation in conversations(value, config.turns, where) or [[]]:
             yield where.removeprefix(folder), config.kind, conversation  # rows do not depend on where the file lies
@@ -142,7 +149,7 @@ def _call(config: Config) -> list[dict[str, Any]]:
 
 
 def _records(config: Config) -> Iterator[tuple[str, Any]]:
-    path = Path(config.source).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(config.source))
+    if os.path.isfile(path):  # false, too, for what can be no path
         return read_file(path, config.column)
     return read_hub(config.source, config.subset, config.folder, config.split, config.column)

@@ -63,6 +63,10 @@ def test_line_57_is_named(tmp_path):
         ('{"promt": "x"}', "no column 'prompt'. Did you mean 'promt'"),
         ("[1]", "a list where"),
         ('{"prompt": 3}', "a int where"),
+        ('{"prompt": "\\ud83d"}', r"p\.jsonl:1: the text holds '\\ud83d', half a character"),
+        ('{"prompt": ' + "[" * 200_000, "nested too deep"),
+        ('{"prompt": ' + "1" * 5000 + "}", "4300"),
+        ('{"prompt": null}', "gave no prompt"),
     ],
 )
 def test_bad_files(tmp_path, content, message):
@@ -83,7 +87,10 @@ def test_torn_gzip_and_wrong_encoding(tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "x"}')[:-6])
     (tmp_path / "b.jsonl").write_bytes(b'{"prompt": "\xff"}')
     (tmp_path / "c.parquet").write_bytes(b"not parquet")
-    for name in ("a.jsonl.gz", "b.jsonl", "c.parquet"):
+    whole = bytearray(gzip.compress(b'{"prompt": "x"}' * 50))
+    whole[12:20] = b"\xff" * 8
+    (tmp_path / "d.jsonl.gz").write_bytes(whole)
+    for name in ("a.jsonl.gz", "b.jsonl", "c.parquet", "d.jsonl.gz"):
         with pytest.raises(UserError, match=name):
             list(read_file(tmp_path / name, "prompt"))
 
@@ -103,3 +110,15 @@ def test_a_file_is_known_by_its_content(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "x"}')
     (tmp_path / "b.jsonl").write_text('{"prompt": "x"}')
     assert identity(Config(source=str(tmp_path / "a.jsonl"))) == identity(Config(source=str(tmp_path / "b.jsonl")))
+
+
+def test_what_a_spreadsheet_or_a_crawl_brings(tmp_path):
+    """A byte-order mark, an empty cell, a transcript of more than 128 KB, and U+2028 and U+0085 inside a text."""
+    (tmp_path / "a.csv").write_text(f"prompt,id\none,1\n,2\n{'long ' * 40_000},3\n", encoding="utf-8-sig")
+    result = run(Config(source=str(tmp_path / "a.csv")), {}, Context())
+    assert len(result.rows) == 2 and [d.reason for d in result.dropped] == ["no user turn"]
+    (tmp_path / "a.jsonl").write_text(
+        '{"prompt": "one\u2028two\u0085three"}\r\n{"prompt": null}\n', encoding="utf-8-sig", newline=""
+    )
+    result = run(Config(source=str(tmp_path / "a.jsonl")), {}, Context())
+    assert [r.messages[0]["content"] for r in result.rows] == ["one\u2028two\u0085three"] and len(result.dropped) == 1
