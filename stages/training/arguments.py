@@ -5,6 +5,7 @@ Left out: options for several processes, which the launcher will own.
 """
 
 import ast
+import hashlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,16 +53,17 @@ OWNED_ARGS = {
     "push_to_hub": "publish the artifact's `model` folder yourself, once you have looked at it",
     "remove_unused_columns": "the trainers need the columns that Credo gives them",
 }
+_KINDS = {"int": "a number", "float": "a number", "bool": "a yes or no (true, false)"}
 
 
 @cache
-def known_fields(config_class: str) -> list[str]:
-    """Names of the fields of `SFTConfig`, `DPOConfig`, `RewardConfig` or `LoraConfig`, without importing them.
+def known_fields(config_class: str) -> dict[str, str]:
+    """Fields of `SFTConfig`, `DPOConfig`, `RewardConfig` or `LoraConfig` and their types as written, without importing them.
 
     Raises:
         UserError: the package is not installed.
     """
-    names: dict[str, None] = {}
+    types: dict[str, str] = {}
     for package, file, wanted in _SOURCES[config_class]:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
@@ -71,8 +73,8 @@ def known_fields(config_class: str) -> list[str]:
             if isinstance(node, ast.ClassDef) and node.name == wanted:
                 for line in node.body:
                     if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                        names[line.target.id] = None
-    return list(names)
+                        types.setdefault(line.target.id, ast.unparse(line.annotation))
+    return types
 
 
 def check_options(config_class: str, args: Mapping[str, Any], lora: Mapping[str, Any] | None, stage: str) -> None:
@@ -83,23 +85,41 @@ def check_options(config_class: str, args: Mapping[str, Any], lora: Mapping[str,
     """
     for option, given, owner in (("args", args, config_class), ("lora", lora or {}, "LoraConfig")):
         known = known_fields(owner)
-        for name in given:
+        for name, value in given.items():
             if name not in known:
                 hint = " Did you mean 'warmup_steps', which takes a share too?" if name == "warmup_ratio" else ""
                 raise UserError(
-                    f"{option}: {owner} has no field {name!r}.{hint or did_you_mean(str(name), known)}",
+                    f"{option}: {owner} has no field {name!r}.{hint or did_you_mean(str(name), list(known))}",
                     where=f"stage {stage!r}",
                     mend=f"`{option}` takes the fields of {owner} as its documentation names them",
                 )
             if option == "args" and name in OWNED_ARGS:
                 where, why = f"stage {stage!r}", OWNED_ARGS[name]
                 raise UserError(f"args: {name!r} is not yours to set: {why}", where=where, mend="remove it")
+            kind = known[name].removesuffix(" | None")
+            if value is not None and kind in _KINDS and not _is(kind, value):
+                what = f"{option}: {name!r} must be {_KINDS[kind]}, not {value!r}"
+                raise UserError(
+                    what, where=f"stage {stage!r}", mend="mend the value in the pipeline file or on the command line"
+                )
+
+
+def _is(kind: str, value: Any) -> bool:
+    return isinstance(value, bool) if kind == "bool" else isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def identity_args(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `args` that bears meaning. Choosing the best checkpoint makes saving and evaluating bear it too."""
+    """The part of `args` that bears meaning. Choosing the best checkpoint makes saving and evaluating bear it too.
+
+    A chat template on disk is known by its content: a template file, or a model's folder that holds one.
+    """
     kept_for_best = {"save_steps", "save_strategy", "save_total_limit"} if args.get("load_best_model_at_end") else set()
-    return {name: value for name, value in args.items() if name not in MACHINE_ARGS or name in kept_for_best}
+    kept = {name: value for name, value in args.items() if name not in MACHINE_ARGS or name in kept_for_best}
+    given = Path(str(kept.get("chat_template_path") or ""))
+    files = [given] if given.is_file() else sorted({f for glob in ("tokenizer*", "*.jinja") for f in given.glob(glob)})
+    if kept.get("chat_template_path") and files:
+        kept["chat_template_path"] = hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()[:16]
+    return kept
 
 
 def build_arguments(config_class: str, args: Mapping[str, Any], context: Context, **defaults: Any) -> Any:

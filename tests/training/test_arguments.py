@@ -3,7 +3,7 @@ import pytest
 from stages.runtime.errors import UserError
 from stages.runtime.settings import identity_of
 from stages.training import dpo, reward_model, sft
-from stages.training.arguments import MACHINE_ARGS, OWNED_ARGS, check_options, known_fields
+from stages.training.arguments import MACHINE_ARGS, OWNED_ARGS, check_options, identity_args, known_fields
 
 
 def test_fields_read_from_source_are_those_of_the_classes():
@@ -55,3 +55,21 @@ def test_a_value_that_the_trainer_refuses_is_the_users_mistake(artifact, context
     inputs = {"model": artifact("base"), "answers": artifact("answers", [response(0, "kind")])}
     with pytest.raises(UserError, match="refuses the args"):
         sft.run(sft.Config(args={"lr_scheduler_type": "zigzag"}), inputs, context())
+
+
+def test_a_chat_template_is_known_by_its_content(tmp_path):
+    one, two = tmp_path / "one.jinja", tmp_path / "two.jinja"
+    one.write_text("{{ messages }}")
+    two.write_text("{{ messages }}")
+    before = identity_args({"chat_template_path": str(one)})
+    assert before == identity_args({"chat_template_path": str(two)})
+    one.write_text("{{ messages[0] }}")
+    assert before != identity_args({"chat_template_path": str(one)})
+    assert identity_args({"chat_template_path": "owner/name"}) == {"chat_template_path": "owner/name"}
+
+
+@pytest.mark.parametrize("args", [{"learning_rate": "abc"}, {"max_steps": [3]}, {"packing": "yes"}])
+def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
+    with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be a"):
+        sft.identity(sft.Config(args=args))
+    check_options("SFTConfig", {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None}, None, "sft")
