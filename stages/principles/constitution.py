@@ -7,6 +7,7 @@ al. 2020) and basic values (Schwartz 1992). A principle's text is data: braces i
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -143,10 +144,10 @@ def locate(name_or_path: str | Path) -> Path:
         UserError: there is no such file.
     """
     given = str(name_or_path)
-    path = Path(given).expanduser()
-    if not path.suffix and path.name == given and (SHIPPED / f"{given}.yaml").is_file():
+    path = Path(os.path.expanduser(given))
+    if not path.suffix and path.name == given and os.path.isfile(SHIPPED / f"{given}.yaml"):
         return SHIPPED / f"{given}.yaml"
-    if path.exists():
+    if os.path.exists(path):  # false, too, for a name that is too long to be one
         return path
     names = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
     raise UserError(

@@ -60,6 +60,8 @@ def test_targets_lose_the_dimensions_that_are_gone():
         (Selection("hhh", weights={"frank": float("nan")}), "weight of 'frank' is nan"),
         (Selection("hhh", weights={"frank": "high"}), "weight of 'frank' is 'high'"),
         (Selection("hhhh"), "Did you mean 'hhh'"),
+        (Selection("h" * 300), "there is no constitution 'hhh"),
+        (Selection("~nobody/x.yaml"), "there is no constitution '~nobody"),
     ],
 )
 def test_mistakes_are_told(selection, message):
