@@ -13,7 +13,9 @@ Sources: Bai et al. 2022 (arXiv 2212.08073) section 4.1, for reading labels off 
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
@@ -41,7 +43,7 @@ class Config:
     """
 
     constitution: Selection
-    per_pair: int | None = None
+    per_pair: Annotated[int, Field(ge=1)] | None = None
     pairing: Literal["first_two", "all"] = "first_two"
     template: str = "preferences/judge.jinja"
 
@@ -89,7 +91,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             template=template_hash(config.template),
         )
 
-    count = min(config.per_pair or len(principles), len(principles))
     cells, dropped = [], []
     even = tuple(principle.model_copy(update={"weight": 1.0}) for principle in principles)
     pairs, alone = _pairs(inputs["responses"].rows(Response), config.pairing, context.step)
@@ -99,7 +100,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if a.response == b.response:
             dropped.append(Dropped(id=pair, reason="equal responses"))
             continue
-        drawn = principles if config.per_pair is None else assign_many(even, a.parent, context.seed, count)
+        wanted = config.per_pair
+        drawn = principles if wanted is None else assign_many(even, a.parent, context.seed, min(wanted, len(principles)))
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))

@@ -1,6 +1,7 @@
 """A model on disk or on the Hub, known by its content and never by its path."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,10 +41,10 @@ def find_model(path: str, revision: str | None = None) -> Model:
     Raises:
         UserError: nothing is there, no config.json, or the weights are pickles only.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(path))
+    if os.path.isdir(folder):
         return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1
+    looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1 or os.path.isdir(path.partition("/")[0])
     if looks_local:
         raise UserError(
             "no such model folder",

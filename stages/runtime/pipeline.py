@@ -63,15 +63,16 @@ class Planned:
         return fingerprint(self.payload)
 
 
-def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[str, str]) -> list[Step]:
+def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
     """Check a pipeline and put its steps in an order in which inputs come first.
 
     A step set to null is left out, and with it every optional input that names it: a variant can remove what it inherits.
 
     Raises:
-        UserError: unknown stage, missing or unknown input, a cycle, an unknown or ill-typed option.
+        UserError: no mapping, unknown stage, missing or unknown input, a cycle, an unknown or ill-typed option.
     """
-    wanted = {name: dict(step) for name, step in steps.items() if step is not None}
+    steps = steps if isinstance(steps, Mapping) else {}
+    wanted = {name: _mapping(step, f"step {name!r}", "a step") for name, step in steps.items() if step is not None}
     if not wanted:
         raise UserError("the pipeline has no steps", where="pipeline.steps", mend="choose one with pipeline=cai")
     removed = steps.keys() - wanted.keys()
@@ -96,18 +97,25 @@ def read_steps(steps: Mapping[str, Mapping[str, Any] | None], stages: Mapping[st
     return order
 
 
+def _mapping(value: Any, where: str, what: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        mend = "write a step as {stage: <a stage>, inputs: {<input>: <a step>}, <option>: <value>}"
+        raise UserError(f"{what} is a mapping, not {value!r}", where=where, mend=mend)
+    return dict(value)
+
+
 def _read_step(name: str, step: dict[str, Any], names: list[str], removed: Set[str], stages: Mapping[str, str]) -> Step:
     where = f"step {name!r}"
     stage = step.pop("stage", None)
-    if stage not in stages:
+    if not isinstance(stage, str) or stage not in stages:
         raise UserError(
             f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}",
             where=where,
             mend=f"set `stage` to one of {', '.join(stages)}",
         )
     module = importlib.import_module(stages[stage])
-    inputs = dict(step.pop("inputs", None) or {})
-    inputs = {given: source for given, source in inputs.items() if source not in removed or given in module.NEEDS}
+    inputs = _mapping(step.pop("inputs", None) or {}, where, "`inputs`")
+    inputs = {given: source for given, source in inputs.items() if given in module.NEEDS or str(source) not in removed}
     takes = (*module.NEEDS, *module.ALSO_TAKES)
     for needed in module.NEEDS:
         if needed not in inputs:
@@ -123,7 +131,7 @@ def _read_step(name: str, step: dict[str, Any], names: list[str], removed: Set[s
                 where=where,
                 mend=f"it takes {', '.join(takes) or 'none'}",
             )
-        if source not in names:
+        if not isinstance(source, str) or source not in names:
             raise UserError(
                 f"the input {given!r} names a step {source!r} that does not exist.{did_you_mean(str(source), names)}",
                 where=where,

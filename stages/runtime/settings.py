@@ -1,7 +1,8 @@
 """From plain YAML values to a stage's typed Config, and from a Config to what identifies it."""
 
+import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field, fields, is_dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
     """
     _refuse_unknown(config_type, values, where)
     try:
-        return TypeAdapter(config_type).validate_python(dict(values))
+        config: Any = TypeAdapter(config_type).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
@@ -36,6 +37,20 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
             where=where,
             mend="mend the value in the pipeline file or on the command line",
         ) from None
+    for option in _not_finite(asdict(config)):
+        raise UserError(f"option {option!r} must be a finite number", where=where, mend="give a number other than inf and nan")
+    return config
+
+
+def _not_finite(value: Any, name: str = "") -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _not_finite(inner, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield name
 
 
 def _refuse_unknown(config_type: type, values: Mapping[str, Any], where: str, prefix: str = "") -> None:

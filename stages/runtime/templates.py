@@ -4,6 +4,7 @@ A principle's text is always a variable and never template source, so `{{ ... }}
 """
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,27 @@ def find_template(name: str) -> Path:
     Raises:
         UserError: no such file.
     """
-    for path in (_STAGES / name, Path(name).expanduser()):
-        if path.is_file():
+    for path in (_STAGES / name, Path(os.path.expanduser(name))):
+        if os.path.isfile(path):  # false, too, for what can be no path
             return path
     shipped = ", ".join(sorted(str(p.relative_to(_STAGES)) for p in _STAGES.glob("*/*.jinja")))
     raise UserError("no such template", where=name, mend=f"give the path of a .jinja file, or one of: {shipped}")
 
 
+def is_shipped(name: str) -> bool:
+    """Whether it is one of Credo's own templates, of which it is known what they read."""
+    return find_template(name).resolve().is_relative_to(_STAGES)
+
+
 def template_hash(name: str) -> str:
-    """First 16 hex digits of the file's SHA-256: the part of a step's identity that a template is."""
-    return hashlib.sha256(find_template(name).read_bytes()).hexdigest()[:16]
+    """First 16 hex digits of the file's SHA-256: the part of a step's identity that a template is.
+
+    Raises:
+        UserError: the template is missing, or does not parse; so a plan tells it.
+    """
+    path = find_template(name)
+    _compiled(path, path.stat().st_mtime_ns)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=64)
@@ -45,6 +57,10 @@ def _compiled(path: Path, modified: int) -> Any:
             where=f"{path}:{getattr(error, 'lineno', 1)}",
             mend="see jinja.palletsprojects.com for the syntax",
         ) from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(
+            f"the template cannot be read: {error}", where=str(path), mend="save it as UTF-8, where you may read it"
+        ) from None
 
 
 def render(name: str, **variables: Any) -> str:
@@ -56,9 +72,11 @@ def render(name: str, **variables: Any) -> str:
     path = find_template(name)
     try:
         return _compiled(path, path.stat().st_mtime_ns).render(**variables).strip()
-    except TemplateError as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever is raised in here, the template's own expressions raise it
         raise UserError(
-            f"the template cannot be rendered: {error.message}",
+            f"the template cannot be rendered: {str(error) or type(error).__name__}",
             where=str(path),
             mend=f"it may use the variables {', '.join(sorted(variables))}",
         ) from None

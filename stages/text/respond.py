@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.generators import Sampling
+from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Prompt, Response
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import render, template_hash
+from stages.runtime.templates import is_shipped, render, template_hash
 
 VERSION = 2
 NEEDS = ("model", "prompts")
@@ -56,7 +57,12 @@ class Draw:
 def identity(config: Config) -> dict[str, Any]:
     if config.context == "none":
         return {"constitution": None, "template": None}
-    return {"constitution": select(_constitution(config)).identity("text"), "template": template_hash(config.template)}
+    chosen = select(_constitution(config))
+    return {
+        "constitution": chosen.identity(*(("text",) if is_shipped(config.template) else Principle.model_fields)),
+        "order": [principle.id for principle in chosen.principles],
+        "template": template_hash(config.template),
+    }
 
 
 def _constitution(config: Config) -> Selection:

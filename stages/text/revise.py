@@ -29,7 +29,7 @@ from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import render, template_hash
+from stages.runtime.templates import is_shipped, render, template_hash
 
 VERSION = 2
 NEEDS = ("model", "responses")
@@ -69,10 +69,12 @@ class Config:
 def identity(config: Config) -> dict[str, Any]:
     templates = ("critique_template", "revise_template") if config.critique else ("direct_template",)
     unused = {"critique_template", "revise_template", "direct_template"} - set(templates)
+    ours = all(is_shipped(getattr(config, name)) for name in templates)  # another may read any field of a principle
+    read = ("text", "critique", "revision", "weight") if ours else tuple(Principle.model_fields)
     shots = Path(config.demonstrations).read_bytes() if config.demonstrations and Path(config.demonstrations).is_file() else b""
     return (
         {
-            "constitution": select(config.constitution).identity("text", "critique", "revision", "weight"),
+            "constitution": select(config.constitution).identity(*read),
             "demonstrations": hashlib.sha256(shots).hexdigest()[:16] if shots else None,
         }
         | {name: template_hash(getattr(config, name)) for name in templates}

@@ -6,6 +6,7 @@ import pytest
 
 from stages import STAGES
 from stages.runtime.errors import UserError
+from stages.runtime.models import find_model
 from stages.runtime.pipeline import read_steps
 from stages.runtime.rows import Revision
 from tests.running import Seeded, fake_model, run_steps, text_pipeline, write_constitution
@@ -156,3 +157,87 @@ def test_the_order_of_policies_is_part_of_an_identity(tmp_path):
     swapped = {**steps, "answers": {**steps["answers"], "inputs": {"model": "base", "prompts": "requests"}}}
     planned = {p.step.name: p for p in run_steps(swapped, tmp_path, only_plan=True)[0]}
     assert planned["answers"].artifact is None and planned["answers"].forecast.open_rows == 0
+
+
+def test_the_order_of_shown_principles_is_part_of_an_identity(tmp_path):
+    steps = text_pipeline(tmp_path, prompts=2)
+    lines = write_constitution(tmp_path / "set.yaml", 3).read_text().splitlines()
+    steps["answers"] |= {"context": "principles", "constitution": {"name": str(tmp_path / "set.yaml")}}
+    run_steps(steps, tmp_path)
+    (tmp_path / "set.yaml").write_text("\n".join([*lines[:2], *lines[4:6], *lines[2:4], *lines[6:]]) + "\n")
+    planned = {p.step.name: p for p in run_steps(steps, tmp_path, only_plan=True)[0]}
+    assert planned["answers"].why == "order changed" and planned["answers"].forecast.open_rows == 4
+
+
+@pytest.mark.parametrize("step", ["answers", "revisions"])
+def test_what_only_a_users_template_reads_counts_where_it_is_used(tmp_path, step):
+    mine = {"answers": "{{ principles[0].opposite }}", "revisions": "{{ principle.opposite }}"}[step]
+    (tmp_path / "mine.jinja").write_text(mine)
+    steps = text_pipeline(tmp_path, prompts=2)
+    path = write_constitution(tmp_path / "set.yaml", 1)
+    path.write_text(path.read_text() + "    opposite: It does not.\n")
+    steps["answers"] |= {"context": "principles", "constitution": {"name": str(path)}}
+    option = {"answers": "template", "revisions": "critique_template"}[step]
+    for given, reused in (({}, True), ({option: str(tmp_path / "mine.jinja")}, False)):
+        steps[step] |= given
+        run_steps(steps, tmp_path)
+        path.write_text(path.read_text().replace("It does not.", "It really does not."))
+        planned = {p.step.name: p for p in run_steps(steps, tmp_path, only_plan=True)[0]}
+        assert bool(planned[step].artifact) == reused
+        path.write_text(path.read_text().replace("really ", ""))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{{ '\xff' }}", "cannot be read"), (b"{{ 1 / 0 }}", "cannot be rendered: division"), (b"{% if %}", "does not parse")],
+)
+def test_broken_templates(tmp_path, content, message):
+    (tmp_path / "mine.jinja").write_bytes(content)
+    steps = text_pipeline(tmp_path, prompts=2, critique_template=str(tmp_path / "mine.jinja"))
+    with pytest.raises(UserError, match=message):
+        run_steps(steps, tmp_path, only_plan=b"/" not in content)
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "message"),
+    [
+        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than or equal to 1"),
+        ("requests", {"limit": -1}, "'limit'.*greater than or equal to 0"),
+        ("requests", {"offset": -1}, "'offset'.*greater than or equal to 0"),
+        ("answers", {"sampling": {"temperature": float("inf")}}, "'sampling.temperature' must be a finite number"),
+        ("requests", {"arguments": {"a": [1.0, float("nan")]}}, "'arguments.a' must be a finite number"),
+    ],
+)
+def test_options_out_of_range(tmp_path, step, change, message):
+    steps = text_pipeline(tmp_path)
+    steps[step] |= change
+    with pytest.raises(UserError, match=f"step '{step}': option {message}"):
+        read_steps(steps, STAGES)
+
+
+@pytest.mark.parametrize("steps", [None, "abc", ["respond"], {}])
+def test_no_steps_at_all(steps):
+    with pytest.raises(UserError, match="no steps"):
+        read_steps(steps, STAGES)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("abc", "step 'x': a step is a mapping, not 'abc'"),
+        ({"stage": ["respond"]}, r"no stage is called \['respond'\]"),
+        ({"stage": "filter", "inputs": "answers"}, "`inputs` is a mapping, not 'answers'"),
+        ({"stage": "filter", "inputs": {"rows": ["answers"]}}, r"names a step \['answers'\] that does not exist"),
+    ],
+)
+def test_misshapen_steps(tmp_path, step, message):
+    with pytest.raises(UserError, match=message):
+        read_steps({**text_pipeline(tmp_path), "x": step}, STAGES)
+
+
+def test_a_mistyped_model_folder_is_no_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match="no such model folder"):
+        find_model("runs/nope")
+    assert find_model("Qwen/Qwen3-0.6B").path == "Qwen/Qwen3-0.6B"
