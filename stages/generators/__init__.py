@@ -13,7 +13,9 @@ many calls as its stage needs; the generator bounds how many are in flight and b
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.models import Model
@@ -31,10 +33,10 @@ GENERATORS = {
 class Sampling:
     """How to draw a text; all of it bears meaning and is part of a call's key."""
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_tokens: int = 256
-    stop: tuple[str, ...] = ()
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[int, Field(ge=1)] = 256
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from stages.generators import Completion, Generator, Message, Sampling, TooLong
 from stages.generators import open_generator as generator_called
 from stages.generators.endpoints import Endpoint, Failed, Pool
 from stages.generators.rendering import PROBE, normalised
+from stages.generators.settings import Count, read_options
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 
@@ -27,6 +30,14 @@ MENDS = {
     403: "check the key in the environment variable that generator.options.api_key_env names",
     404: "check generator.options: `endpoints` end in /v1, and `model` is the server's name for it (GET /v1/models lists them)",
 }
+
+
+@dataclass(frozen=True)
+class Local:
+    """A generator of this process."""
+
+    name: str = "vllm"
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,15 +60,15 @@ class Options:
         extra: further fields for every request.
     """
 
-    endpoints: list[str]
+    endpoints: list[str] = field(default_factory=list)
     serves: str = ""
     model: str = ""
-    local: dict[str, Any] = field(default_factory=lambda: {"name": "vllm", "options": {}})
+    local: Local = Local()
     api_key_env: str = ""
-    timeout: float = 600.0
-    max_retries: int = 5
-    concurrency: int = 64
-    backoff: float = 0.5
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    max_retries: Annotated[int, Field(ge=0)] = 5
+    concurrency: Count = 64
+    backoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     extensions: bool = True
     template_arguments: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -69,10 +80,8 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     Raises:
         UserError: no endpoint, an address that is none, or the key's environment variable is empty.
     """
-    from stages.generators.settings import read_options
-
     settings = read_options(Options, options, "server")
-    if isinstance(settings.endpoints, str) or not settings.endpoints:
+    if not settings.endpoints:
         raise UserError(
             "no list of endpoints is given",
             where="generator.options.endpoints",
@@ -93,14 +102,14 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
 
 
 async def _open_local(model: Model, settings: Options) -> Generator:
-    name, options = settings.local.get("name"), dict(settings.local.get("options") or {})
-    if name == "server" or set(settings.local) - {"name", "options"}:
+    name, options = settings.local.name, settings.local.options
+    if name == "server":
         raise UserError(
-            f"{settings.local} is no generator of this process",
+            f"{name!r} is no generator of this process",
             where="generator.options.local",
             mend="write {name: vllm, options: {}} or {name: transformers, options: {}}",
         )
-    return await generator_called(str(name), model, {"template_arguments": settings.template_arguments} | options)
+    return await generator_called(name, model, {"template_arguments": settings.template_arguments} | options)
 
 
 class ServerGenerator:
@@ -228,7 +237,7 @@ class ServerGenerator:
         url = endpoint.base.removesuffix("/v1") + path[2:] if path.startswith("../") else f"{endpoint.base}/{path}"
         try:
             response = await self.client.post(url, json=body)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # no connection, or a body that its own headers belie
             unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             raise Failed(f"{type(error).__name__}: {error}".rstrip(": "), blameless=unreached) from error
         if response.status_code == 200:
@@ -254,8 +263,21 @@ class ServerGenerator:
 
 def address(text: str) -> str:
     """An endpoint as the user wrote it, without a trailing slash and with `/v1` where no path is given."""
+    import httpx
+
+    if "@" in text:  # not shown: what stands before it may be a secret
+        raise UserError(
+            "an address holds a user name or a key before its '@'",
+            where="generator.options.endpoints",
+            mend="write http://host:8000/v1, and name the variable that holds the key in generator.options.api_key_env",
+        )
     match = re.fullmatch(r"(https?://[^/\s]+)(/\S*?)?/*", text)
-    if not match:
+    try:
+        url = httpx.URL(text)
+        usable = bool(match and url.host) and 0 < (url.port or 80) < 2**16
+    except httpx.InvalidURL:
+        usable = False
+    if not match or not usable:
         raise UserError(f"{text!r} is not an address", where="generator.options.endpoints", mend="write http://host:8000/v1")
     return match[1] + (match[2] or "/v1")
 

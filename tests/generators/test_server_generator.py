@@ -149,7 +149,13 @@ async def test_an_option_outside_the_top_tokens_is_asked_for_alone():
         assert await generator.choose(QUESTION, ["A", "B"]) == pytest.approx([math.log(0.75), math.log(0.25)])
 
 
-TROUBLES = [(500, {"error": "out of sorts"}, {}), (200, b"<html>", {}), (200, {"choices": []}, {}), None]
+TROUBLES = [
+    (500, {"error": "out of sorts"}, {}),
+    (200, b"<html>", {}),
+    (200, {"choices": []}, {}),
+    (200, b"x", {"Content-Encoding": "gzip"}),
+    None,
+]
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
