@@ -14,6 +14,7 @@ from typing import Any
 
 from stages.generators import Completion, Generator, Message, Sampling
 from stages.generators.rendering import Renderer
+from stages.generators.settings import Count, read_options
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 
@@ -36,9 +37,9 @@ class Options:
 
     dtype: str = "auto"
     device: str = "auto"
-    max_model_len: int | None = None
-    max_batch: int = 64
-    max_batch_tokens: int = 65536
+    max_model_len: Count | None = None
+    max_batch: Count = 64
+    max_batch_tokens: Count = 65536
     template_arguments: dict[str, Any] = field(default_factory=dict)
     load: dict[str, Any] = field(default_factory=dict)
 
@@ -60,8 +61,6 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     Raises:
         UserError: transformers cannot load the model, or an option is unknown.
     """
-    from stages.generators.settings import read_options
-
     settings = read_options(Options, options, "transformers")
     network, tokenizer = load(model, settings)
     known = getattr(network.config.get_text_config(), "max_position_embeddings", None)
@@ -142,8 +141,13 @@ class TransformersGenerator:
             waiting, self._waiting = [r for r in self._waiting if not r.answer.done()], []
             if not waiting:
                 return
-            for batch in batches(waiting, self.renderer.limit, self.options.max_batch, self.options.max_batch_tokens):
-                await self._serve(batch)
+            try:
+                for batch in batches(waiting, self.renderer.limit, self.options.max_batch, self.options.max_batch_tokens):
+                    await self._serve(batch)
+            except BaseException as error:
+                fail(waiting, error)
+                if not isinstance(error, Exception):
+                    raise
 
     async def _serve(self, batch: list[Request]) -> None:
         from stages.generators.sampling import sample, score
@@ -151,16 +155,19 @@ class TransformersGenerator:
         answer: Callable[..., list[Any]] = score if batch[0].options else sample
         try:
             results = await asyncio.get_running_loop().run_in_executor(self._thread, answer, self.network, self.renderer, batch)
-        except BaseException as error:
-            for request in batch:
-                if not request.answer.done():
-                    request.answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-            if not isinstance(error, Exception):
-                raise
+        except Exception as error:  # the other batches may still do
+            fail(batch, error)
             return
         for request, result in zip(batch, results, strict=True):
             if not request.answer.done():
                 request.answer.set_result(result)
+
+
+def fail(requests: Sequence[Request], error: BaseException) -> None:
+    """Tell all who still wait."""
+    for request in requests:
+        if not request.answer.done():
+            request.answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
 
 
 def batches(requests: Sequence[Request], limit: int, max_batch: int, max_tokens: int) -> list[list[Request]]:

@@ -120,3 +120,15 @@ async def test_unknown_options_and_broken_models(path, tmp_path):
     (broken / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="cannot load"):
         await open_generator("transformers", find_model(str(broken)), {})
+
+
+async def test_trouble_in_the_batching_reaches_all_who_wait(generator, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.generators.transformers.batches", broken)
+        waiting = [generator.complete(p, Sampling(max_tokens=2), 0) for p in PROMPTS]
+        told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+    assert all(isinstance(error, ZeroDivisionError) for error in told)
+    assert (await generator.complete(PROMPTS[0], Sampling(max_tokens=2), 0)).completion_tokens
