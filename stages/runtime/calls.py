@@ -6,8 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.generators import Completion, Generator, Message, Sampling, open_generator
+from stages.generators.settings import check_options
+from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore, call_key
+
+# `load` and `engine` take anything, so all of it counts; a shorter context drops rows and cuts answers.
+ANSWERING = ("template_arguments", "extra", "max_model_len", "load", "engine")
 
 
 class Unanswered(Exception):
@@ -32,9 +37,13 @@ class Engines:
     def __init__(
         self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
     ):
+        check_options(name, options)
+        if not isinstance(keep, int) or keep < 1:
+            raise UserError(
+                f"{keep!r} engines cannot be kept", where="generator.keep", mend="set generator.keep=1, or more to hold several"
+            )
         self.name, self.options, self.keep, self._open = name, options, keep, opener
-        # What changes a prompt or an answer is part of a call's key; the other options bear on speed and memory.
-        self.meaning = {name: options[name] for name in ("template_arguments", "extra") if options.get(name)}
+        self.meaning = meaning_of(options)
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
 
@@ -55,6 +64,13 @@ class Engines:
         """Close all engines."""
         while self._loaded:
             await self._loaded.popitem()[1].close()
+
+
+def meaning_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes a prompt or an answer, so that it is part of a call's key; the rest bears on speed and memory."""
+    own = {name: options[name] for name in ANSWERING if options.get(name)}
+    local = options.get("local", {}).get("options")
+    return own | ({"local": meant} if local and (meant := meaning_of(local)) else {})
 
 
 class RememberedGenerator:
