@@ -8,21 +8,28 @@ where the processor has no bfloat16 arithmetic (AVX2: about three times as fast 
 
 import asyncio
 import contextlib
+import ctypes
+import functools
 import gc
 import itertools
 import json
 import logging.config
+import multiprocessing
 import os
 import re
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from stages.generators import Completion, Generator, Message, Sampling
 from stages.generators.rendering import Renderer, normalised
+from stages.generators.settings import Count, read_options
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 
@@ -30,6 +37,7 @@ GIB = 1024**3
 CPU_BLOCK_TOKENS = 32
 CPU_KV_CACHE_GIB = 1.0
 SHUTDOWN_SECONDS = 30.0
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,14 @@ class Options:
     """
 
     dtype: str = "auto"
-    max_model_len: int | None = None
-    max_num_seqs: int = 256
-    gpu_memory_utilization: float | None = None
-    kv_cache_gib: float | None = None
-    block_size: int | None = None
+    max_model_len: Count | None = None
+    max_num_seqs: Count = 256
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    kv_cache_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    block_size: Count | None = None
     enforce_eager: bool | None = None
-    tensor_parallel_size: int = 1
-    concurrency: int | None = None
+    tensor_parallel_size: Count = 1
+    concurrency: Count | None = None
     log: str = ""
     template_arguments: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
@@ -71,8 +79,6 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     Raises:
         UserError: vLLM is not installed, an option is unknown, or the engine does not start; tells vLLM's reason.
     """
-    from stages.generators.settings import read_options
-
     settings = read_options(Options, options, "vllm")
     if Path(model.path).is_dir() and not (Path(model.path) / "config.json").exists():
         raise UserError(
@@ -289,7 +295,7 @@ def forget(plan: Path) -> None:
 
 @contextlib.contextmanager
 def children_write_to(log: Path) -> Iterator[None]:
-    """Processes started inside have `log` as their standard output and error, for good.
+    """Processes started inside have `log` as their standard output and error, for good, and die with this process.
 
     Native libraries warn, and a dying engine prints its traceback, past any logging set-up. Only the moment of the
     start is redirected: this process may be drawing a progress bar meanwhile.
@@ -305,6 +311,8 @@ def children_write_to(log: Path) -> Iterator[None]:
         with log.open("ab") as sink:
             os.dup2(sink.fileno(), 1)
             os.dup2(sink.fileno(), 2)
+        target = process._target  # type: ignore[attr-defined]
+        process._target = functools.partial(die_with_parent, target)  # type: ignore[attr-defined]
         try:
             plain_start(process)
         finally:
@@ -317,6 +325,15 @@ def children_write_to(log: Path) -> Iterator[None]:
         yield
     finally:
         BaseProcess.start = plain_start  # type: ignore[method-assign]
+
+
+def die_with_parent(target: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Run `target` in a child that the kernel kills with its parent: an orphaned engine would keep its memory for ever."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.is_alive():  # it may have died before the kernel was asked
+        target(*args, **kwargs)
 
 
 def essential_line(error: Exception, log: Path, start: int) -> str:
