@@ -46,7 +46,10 @@ def test_every_source_with_every_generator(data, generator):
 
 @pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 def test_every_experiment(experiment):
-    read_steps(composed(f"experiment={experiment}")["pipeline"]["steps"], STAGES)
+    config = composed(f"experiment={experiment}")
+    assert "experiment" not in config, "its `# @package _global_` must be the first line, or nothing is changed"
+    assert config["pipeline"]["steps"] != composed()["pipeline"]["steps"]
+    read_steps(config["pipeline"]["steps"], STAGES)
 
 
 def test_a_hub_model_brings_its_data_and_the_command_line_wins():
