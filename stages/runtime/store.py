@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stages.runtime.errors import UserError
 
@@ -28,6 +29,41 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
+def lock_folder(folder: Path) -> IO[str]:
+    """Keep other runs out of a folder until the returned file is closed, or the process dies.
+
+    Raises:
+        UserError: another run holds it, or it cannot be made.
+    """
+    return _lock(folder / ".lock", folder, "folder", "runs_dir")
+
+
+def _lock(file: Path, locked: Path, kind: str, option: str) -> IO[str]:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("a+", encoding="utf-8", errors="replace")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go when the process dies, however it dies
+    except BlockingIOError:
+        lock.seek(0)
+        owner = lock.read(20).strip()
+        lock.close()
+        raise UserError(
+            f"another run (process {owner or 'unknown'}) is using this {kind}",
+            where=str(locked),
+            mend="wait until it ends, or give this run a folder of its own with runs_dir=PATH",
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"the {kind} cannot be used: {error.strerror}",
+            where=str(locked),
+            mend=f"set {option} to a place where you may write",
+        ) from None
+    with suppress(OSError):  # a courtesy to who finds the lock taken; a full disk is told by what needs the room
+        lock.truncate(0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
+    return lock
+
+
 class CallStore:
     """Append-only map from call key to answer, for one run at a time.
 
@@ -40,8 +76,9 @@ class CallStore:
 
     def __init__(self, path: Path):
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
+        if not path.name:
+            raise UserError("names no file", where="store", mend="give a file with store=PATH, such as runs/calls.sqlite")
+        self._lock = _lock(path.with_suffix(".lock"), path, "store", "store")
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -51,30 +88,19 @@ class CallStore:
                     where=str(path),
                     mend="update Credo, or give another file with store=PATH",
                 )
+            if version == 0 and self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+                raise self._trouble("another program's database")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
-            self._db.execute(f"PRAGMA user_version={STORE_VERSION}")
+            if version == 0:  # table and version in one transaction: a kill between them must not leave another's database
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("CREATE TABLE calls (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+                self._db.execute(f"PRAGMA user_version={STORE_VERSION}")
+                self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise self._trouble(error) from None
 
-    def _take_lock(self) -> int:
-        lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go when the process dies, however it dies
-        except BlockingIOError:
-            owner = os.read(lock, 20).decode(errors="replace").strip()
-            os.close(lock)
-            raise UserError(
-                f"another run (process {owner or 'unknown'}) is using this store",
-                where=str(self.path),
-                mend="wait until it ends, or give this run its own with store=PATH",
-            ) from None
-        os.ftruncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-        return lock
-
-    def _trouble(self, error: sqlite3.Error) -> UserError:
+    def _trouble(self, error: Exception | str) -> UserError:
         if "full" in str(error) or "disk I/O" in str(error):
             return UserError(
                 f"the call store cannot grow: {error}",
@@ -89,8 +115,11 @@ class CallStore:
 
     def get(self, key: str) -> Any | None:
         """The stored answer, or None."""
-        found = self._db.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
-        return json.loads(found[0]) if found else None
+        try:
+            found = self._db.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
+            return json.loads(found[0]) if found else None
+        except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged page, or a value that is no JSON
+            raise self._trouble(error) from None
 
     def put(self, key: str, value: Any) -> None:
         """Remember an answer; the first one wins."""
@@ -105,4 +134,4 @@ class CallStore:
     def close(self) -> None:
         """Close the file and let the next run in."""
         self._db.close()
-        os.close(self._lock)
+        self._lock.close()

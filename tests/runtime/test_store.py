@@ -1,13 +1,15 @@
 """The call store: memory, locks, versions, full disks."""
 
 import multiprocessing
+import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed
+from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, lock_folder
 
 
 def test_remembers_across_openings(tmp_path):
@@ -55,6 +57,52 @@ def test_not_a_store(tmp_path):
         CallStore(path)
 
 
+@pytest.mark.parametrize("table", ["notes (id, text)", "calls (id, text)"])
+def test_another_programs_database_is_left_alone(tmp_path, table):
+    path = tmp_path / "calls.sqlite"
+    with sqlite3.connect(path) as db:
+        db.execute(f"CREATE TABLE {table}")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="another program's database"):
+        CallStore(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["pages", "table", "value"])
+def test_a_damaged_store_is_told(tmp_path, damage):
+    path = tmp_path / "calls.sqlite"
+    store = CallStore(path)
+    for i in range(200):
+        store.put(f"k{i}", "x" * 500)
+    store.close()
+    if damage == "pages":
+        content = path.read_bytes()
+        path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE calls SET value = '{torn'" if damage == "value" else "ALTER TABLE calls RENAME COLUMN key TO id")
+    store = CallStore(path)
+    with pytest.raises(UserError, match=r"(?s)cannot be used.*store=PATH"):
+        for i in range(200):
+            store.get(f"k{i}")
+
+
+@pytest.mark.parametrize("place", ["a-file/calls.sqlite", "a-file/inner/calls.sqlite", "."])
+def test_a_place_where_no_store_can_be(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(UserError, match=r"store.*(cannot be used|names no file)"):
+        CallStore(Path(place))
+
+
+def test_a_folder_is_for_one_run_at_a_time(tmp_path):
+    held = lock_folder(tmp_path / "artifacts")
+    with pytest.raises(UserError, match=rf"(?s)another run \(process {os.getpid()}\).*this folder.*runs_dir=PATH"):
+        lock_folder(tmp_path / "artifacts")
+    held.close()
+    lock_folder(tmp_path / "artifacts").close()
+
+
 def _try_to_open(path, answers):
     try:
         CallStore(path)
@@ -68,7 +116,8 @@ def test_two_runs_on_one_store(tmp_path):
     answers = multiprocessing.get_context("spawn").Queue()
     other = multiprocessing.get_context("spawn").Process(target=_try_to_open, args=(store.path, answers))
     other.start()
-    assert "another run (process" in answers.get(timeout=30)
+    told = answers.get(timeout=30)
+    assert "another run (process" in told and "runs_dir=PATH" in told
     other.join()
     store.close()
     CallStore(tmp_path / "calls.sqlite").close()
