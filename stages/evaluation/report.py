@@ -25,11 +25,11 @@ from pydantic import Field
 from stages.evaluation.browse import as_script, dropped, sections
 from stages.evaluation.charts import curve
 from stages.evaluation.effects import view
-from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
+from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 
-VERSION = 1
+VERSION = 2
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = False
@@ -91,7 +91,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             f"the report cannot be written: {error.strerror}", where=str(path), mend="free some disk space"
         ) from None
     shown = sum(len(section.entries) for section in browsed)
-    table = Table("Report", ["page", "entries to browse"], [[str(path), f"{shown} of {sum(s.total for s in browsed)}"]])
+    table = Table("Report", ["page", "entries to browse"], [[path.name, f"{shown} of {sum(s.total for s in browsed)}"]])
     return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
 
 
@@ -110,8 +110,9 @@ def lineage(given: list[Artifact]) -> list[Artifact]:
         if source.fingerprint in found:
             return
         for print_ in source.manifest["payload"].get("inputs", {}).values():
-            for manifest in sorted(source.directory.parent.glob(f"*-{print_}/manifest.json")):
-                visit(Artifact(manifest.parent.name.removesuffix(f"-{print_}"), manifest.parent))
+            for folder in sorted(source.directory.parent.glob(f"*-{print_}")):
+                if before := find_artifact(folder.parent, folder.name.removesuffix(f"-{print_}"), print_):
+                    visit(before)
         found[source.fingerprint] = source
 
     for source in given:

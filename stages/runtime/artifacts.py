@@ -20,6 +20,7 @@ from stages.runtime.models import Model, find_model
 from stages.runtime.rows import Dropped, read_rows, write_rows
 
 R = TypeVar("R")
+_MANIFEST = {"step", "fingerprint", "payload", "rows", "dropped", "metrics", "tables"}  # what every manifest holds
 
 
 def canonical(value: Any) -> str:
@@ -38,7 +39,10 @@ def fingerprint(payload: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A small result that is printed at the end of a run and kept in the manifest."""
+    """A small result that is printed at the end of a run and kept in the manifest.
+
+    A cell that names a page of the artifact is printed with its folder; the manifest holds no path, for folders move.
+    """
 
     title: str
     columns: list[str]
@@ -85,7 +89,7 @@ class Artifact:
     def rows(self, *wanted: type[R]) -> list[R]:
         """The rows, checked to be of one of the `wanted` types (any, if none is given)."""
         path = self.directory / "rows.parquet"
-        if not path.exists():
+        if not path.exists() and self.manifest["rows"] is None:
             raise UserError("holds no rows", where=f"step {self.step!r}", mend="wire the `inputs` to a step that makes rows")
         return read_rows(path, *wanted)
 
@@ -98,7 +102,11 @@ class Artifact:
         reference = self.manifest["metrics"].get("model_path")
         path = reference or self.directory / "model"
         if not reference and not Path(path).is_dir():
-            raise UserError("holds no model", where=f"step {self.step!r}", mend="wire `inputs.model` to a step that makes one")
+            raise UserError(
+                "holds no model",
+                where=f"step {self.step!r}",
+                mend=f"wire `inputs.model` to a step that makes one; if this one does, delete {self.directory} and run again",
+            )
         return find_model(str(path), self.manifest["metrics"].get("revision"))
 
 
@@ -108,14 +116,21 @@ def folder_of(root: Path, step: str, print_: str) -> Path:
 
 def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
     """The finished artifact of this identity, if there is one."""
-    folder = folder_of(root, step, print_)
-    return Artifact(step, folder) if (folder / "manifest.json").exists() else None
+    return _finished(Artifact(step, folder_of(root, step, print_)))
 
 
 def latest_artifact(root: Path, step: str) -> Artifact | None:
     """The most recent finished artifact of a step, whatever its identity: what a miss is explained against."""
-    manifests = list(root.glob(f"{step}-????????/manifest.json"))
-    return Artifact(step, max(manifests, key=lambda m: m.stat().st_mtime).parent) if manifests else None
+    manifests = sorted(root.glob(f"{step}-????????/manifest.json"), key=lambda m: m.stat().st_mtime, reverse=True)
+    return next(filter(None, (_finished(Artifact(step, manifest.parent)) for manifest in manifests)), None)
+
+
+def _finished(artifact: Artifact) -> Artifact | None:
+    """The artifact, or None if its manifest is missing or damaged: its step is then as good as never run."""
+    try:
+        return artifact if artifact.manifest.keys() >= _MANIFEST else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result: Result, facts: Mapping[str, Any]) -> Artifact:
@@ -129,6 +144,8 @@ def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result:
             write_rows(folder / "rows.parquet", result.rows, result.row_type)
         if result.dropped:
             write_rows(folder / "dropped.parquet", result.dropped, Dropped)
+        for path in (*folder.rglob("*"), folder, folder.parent):  # a manifest that outlives a power cut vouches for the rest
+            flush(path)
         manifest = {
             "step": step,
             "fingerprint": fingerprint(payload),
@@ -158,6 +175,16 @@ def write_atomically(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(partial, path)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Return once a file, or the names in a folder, have reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from stages.generators import TooLong
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
+from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
@@ -60,6 +61,9 @@ class Context:
     loop: runs coroutines; one for the whole run, so that engines survive from step to step.
     forecast: only count which calls are missing.
     concurrency: rows in flight.
+
+    Raises:
+        UserError: `concurrency` is no number of rows.
     """
 
     step: str
@@ -72,6 +76,14 @@ class Context:
     forecast: bool = False
     concurrency: int = 1024
     tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        if type(self.concurrency) is not int or self.concurrency < 1:  # no workers would give an artifact without rows
+            raise UserError(
+                f"{self.concurrency!r} is no number of rows in flight",
+                where="generator.concurrency",
+                mend="set it to a whole number of at least 1, such as 1024",
+            )
 
     def generator(self, model: Model) -> RememberedGenerator:
         """`model` behind the run's generator, with a memory; nothing is loaded until a call is not in the store."""

@@ -34,10 +34,11 @@ def _calls(planned: Planned) -> str:
 def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
     """The tables that stages left in their manifests."""
     for artifact in artifacts:
+        pages = {page.name: str(page) for page in artifact.directory.glob("*.html")}
         for table in artifact.manifest["tables"]:
             shown = RichTable(title=table["title"], title_justify="left")
             for i, column in enumerate(table["columns"]):
                 shown.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
             for row in table["rows"]:
-                shown.add_row(*row)
+                shown.add_row(*(pages.get(cell, cell) for cell in row))
             console.print(shown)

@@ -10,7 +10,8 @@ Every row names its parent, so a pair can be walked back to its prompt:
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,9 +175,26 @@ def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path.name} is damaged: {str(error).partition(chr(10))[0]}",
+            where=str(path.parent),
+            mend=f"delete {path.parent} and run again; calls answered before are kept",
+        ) from error
+
+
 def row_type_of(path: Path) -> type:
-    """The row type a file was written with."""
-    name = (pq.read_schema(path).metadata or {}).get(b"row_type", b"").decode()
+    """The row type a file was written with.
+
+    Raises:
+        UserError: the file is damaged, or holds rows of a type that is not known.
+    """
+    with _damage_told(path):
+        name = (pq.read_schema(path).metadata or {}).get(b"row_type", b"").decode()
     if name not in ROW_TYPES:
         raise UserError(f"rows of an unknown type {name!r}", where=str(path), mend="delete the artifact's folder and run again")
     return ROW_TYPES[name]
@@ -186,7 +204,7 @@ def read_rows(path: Path, *wanted: type[R]) -> list[R]:
     """Read rows of one of the `wanted` types.
 
     Raises:
-        UserError: the file holds another type of row.
+        UserError: the file is damaged, or holds another type of row.
     """
     found = row_type_of(path)
     if wanted and found not in wanted:
@@ -195,7 +213,8 @@ def read_rows(path: Path, *wanted: type[R]) -> list[R]:
             where=str(path.parent.name),
             mend="wire the step's `inputs` to a step that makes them",
         )
-    return [found(**row) for row in pq.read_table(path).to_pylist()]
+    with _damage_told(path):
+        return [found(**row) for row in pq.read_table(path).to_pylist()]
 
 
 def request_text(messages: Sequence[Message]) -> str:

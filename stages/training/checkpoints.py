@@ -5,9 +5,10 @@ mark is torn, and removed. The checkpoints are the Trainer's own: optimiser and 
 files, read back only by the run that wrote them; no such file enters the finished model.
 """
 
-import os
 import shutil
 from pathlib import Path
+
+from stages.runtime.artifacts import flush
 
 MARK = "complete"
 
@@ -15,11 +16,11 @@ MARK = "complete"
 def mark_complete(checkpoint: Path) -> None:
     """Say that a checkpoint is whole, after its files have reached the disk."""
     for file in [f for f in checkpoint.rglob("*") if f.is_file()]:
-        _flush(file)
+        flush(file)
     mark = checkpoint / MARK
     mark.touch()
-    _flush(mark)
-    _flush(checkpoint)
+    flush(mark)
+    flush(checkpoint)
 
 
 def last_complete(folder: Path) -> Path | None:
@@ -32,11 +33,3 @@ def last_complete(folder: Path) -> Path | None:
         else:
             shutil.rmtree(checkpoint, ignore_errors=True)
     return whole[max(whole)] if whole else None
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

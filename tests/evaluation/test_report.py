@@ -146,8 +146,15 @@ def test_a_whole_run(tmp_path, inputs):
     assert [r["principle"] for r in chain["rounds"]] == ["harm", "kind"]
     assert set(chain["flags"]) == {"faulty", "changed"}
     assert page.rows[3]["entries"][0]["flags"] == ["flips"]
-    assert result.tables[0].rows[0][0] == str(path)
+    assert result.tables[0].rows[0][0] == path.name
     assert result.metrics["entries"] == 2 + 20 + 1 + 1 + 1
+
+
+def test_an_ancestor_with_a_damaged_manifest_is_left_out(tmp_path, inputs):
+    for manifest in tmp_path.glob("base_answers-*/manifest.json"):
+        manifest.write_text("{}")
+    _, html, _ = write(tmp_path, inputs)
+    assert "tuned_answers" in Page(html).text and "base_answers" not in Page(html).text
 
 
 def test_nothing_is_loaded(tmp_path, inputs):
