@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.runtime.artifacts import flush
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 
@@ -39,10 +40,11 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool =
         args: the stage's args; `model_init_kwargs` goes to transformers' `from_pretrained`.
 
     Raises:
-        UserError: the folder holds an adapter only, or nothing that transformers can load safely.
+        UserError: the folder holds an adapter only, damaged weights, or nothing that transformers can load safely.
     """
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     if (Path(model.path) / "adapter_config.json").exists():
         raise UserError(
@@ -60,6 +62,12 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool =
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
             where=model.path,
             mend="give a model that transformers knows, with weights in safetensors",
+        ) from error
+    except SafetensorError as error:
+        raise UserError(
+            f"the model's weights are damaged: {error}",
+            where=model.path,
+            mend=f"put it there anew; if a step made it, delete {Path(model.path).parent} and run again",
         ) from error
 
 
@@ -80,5 +88,7 @@ def save_model(trainer: Any, base: Model, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     trainer.processing_class.save_pretrained(partial)
+    for file in (*partial.rglob("*"), partial):  # the checkpoints are removed next
+        flush(file)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

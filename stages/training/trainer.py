@@ -26,7 +26,7 @@ from stages.training.model_files import save_model
 
 T = TypeVar("T")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
-DISK_FULL = ("no space left", "pytorchstreamwriter failed", "disk quota exceeded")
+DISK_FULL = ("no space left", "disk quota exceeded", "pytorchstreamwriter failed", "unexpected pos", "iostream error")
 
 
 def in_session(context: Context, body: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ import pytest
 from stages.runtime.errors import UserError
 from stages.training import sft
 from stages.training.checkpoints import last_complete, mark_complete
+from stages.training.trainer import in_session
 from tests.training.conftest import response
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,22 @@ def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(artifac
     assert again.metrics["steps"] == 3
     left, right = weights(whole.directory), weights(cut.directory)
     assert max((left[name] - right[name]).abs().max().item() for name in left) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at inline_container.cc:672] . unexpected pos 1285184 vs 1285072",
+        "basic_ios::clear: iostream error",
+        "PytorchStreamWriter failed writing file data/3: file write failed",
+    ],
+)
+def test_what_torch_says_of_a_full_disk_is_understood(context, message):
+    def save():
+        raise RuntimeError(message)
+
+    with pytest.raises(UserError, match="the disk is full"):
+        in_session(context(), save)
 
 
 def test_a_torn_checkpoint_is_removed_and_the_latest_whole_one_found(tmp_path):

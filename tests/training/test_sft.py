@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import pytest
 
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.training import sft
+from stages.training.model_files import load_model
 from stages.training.progress import curve
 from tests.training.conftest import pair, response, revision
 
@@ -30,6 +32,15 @@ def test_no_rows_is_told_with_the_inputs_name(artifact):
     inputs = {"model": artifact("base"), "helpful": artifact("answers", [response(0, " ")])}
     with pytest.raises(UserError, match=r"(?s)'helpful' \(step 'answers'\).*To mend it"):
         sft.read_examples(inputs, "all")
+
+
+def test_truncated_weights_are_told(tiny, tmp_path):
+    folder = tmp_path / "trained-12345678" / "model"
+    shutil.copytree(tiny, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"(?s)weights are damaged.*delete {folder.parent} and run again"):
+        load_model(find_model(str(folder)), "float32", {})
 
 
 def test_only_the_answer_and_the_end_of_its_turn_are_learnt(artifact, context):
