@@ -115,7 +115,7 @@ def identity(config: Config) -> dict[str, Any]:
     constitution = select(config.constitution)
     return {
         "constitution": constitution.identity("text", "weight", "dimension"),
-        "counted": _counted(constitution.principles, config).principles,
+        "counted": sorted(_counted(constitution.principles, config).principles),
         "templates": [template_hash(config.verdict_template), template_hash(config.judge_template)],
         "ground_truth_module": module_identity(_module(config.ground_truth)) if config.ground_truth else None,
     }

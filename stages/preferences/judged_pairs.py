@@ -70,7 +70,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Aggregate every pair.
 
     Raises:
-        UserError: none of the constitution's principles was judged, or `clamp` cannot be used.
+        UserError: there are no judgements, none of the constitution's principles was judged, or `clamp` cannot be used.
     """
     _check_clamp(config, f"step {context.step!r}")
     principles = {p.id: p for p in select(config.constitution).principles}
@@ -79,6 +79,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         cells.setdefault(row.parent, [])
         if row.principle in principles:
             cells[row.parent].append(row)
+    if not cells:
+        judge = inputs["judgements"]
+        lost = ", ".join(f"{number} dropped ({reason})" for reason, number in judge.manifest["dropped"].items())
+        raise UserError(
+            f"the judge step holds no rows{': ' * bool(lost)}{lost}",
+            where=f"step {judge.step!r}",
+            mend=f"see {judge.directory / 'dropped.parquet'}" if lost else "see why it kept none",
+        )
     if not any(cells.values()):
         raise UserError(
             "none of the constitution's principles was judged",

@@ -260,6 +260,16 @@ def test_a_bad_ground_truth_is_told(tmp_path, policies, path, message):
         run(tmp_path, policies, ground_truth=path)
 
 
+def test_the_order_of_the_principles_identifies_nothing(tmp_path):
+    head, *principles = fakes.CONSTITUTION.strip().split("\n  - ")
+
+    def identity(order):
+        path = fakes.constitution(tmp_path, "\n  - ".join([head, *order]) + "\n")
+        return evaluate.identity(parse_config(evaluate.Config, {"constitution": {"name": path}}, "test"))
+
+    assert identity(principles) == identity(principles[::-1])
+
+
 def test_nothing_to_evaluate(tmp_path, policies):
     with pytest.raises(UserError, match="no responses to evaluate"):
         run(tmp_path, {})

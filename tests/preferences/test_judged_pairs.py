@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stages.preferences.judged_pairs import aggregate, combine_orders, soft_label
 from stages.runtime.errors import UserError
 from tests.running import run_steps, text_pipeline
+from tests.scripted import ScriptedGenerator
 
 margin = st.floats(-20, 20, allow_nan=False)
 margins = st.lists(margin, min_size=1, max_size=8)
@@ -68,6 +69,14 @@ def test_a_clamp_that_cannot_be_meant_is_refused(tmp_path, options):
     steps["pairs"] |= options
     with pytest.raises(UserError, match="clamp"):
         run_steps(steps, tmp_path)
+
+
+def test_an_empty_judge_matrix_is_told_with_its_reason(tmp_path):
+    same = ScriptedGenerator(text=lambda messages: "one answer to all")
+    with pytest.raises(
+        UserError, match=r"(?s)'judgements': the judge step holds no rows: 3 dropped \(equal responses\).*parquet"
+    ):
+        run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, same)
 
 
 def test_vote_and_weights():
