@@ -10,13 +10,16 @@ python run.py model=qwen3_0_6b                       the same on a real model (n
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -25,10 +28,21 @@ from stages import STAGES
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.display import show_plan, show_tables
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline import Planned, Runner, read_steps
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
+
+KEYS = ("constitution", "data", "generator", "model", "pipeline", "plan", "runs_dir", "seed", "store")
+
+
+def cli() -> None:
+    """Run, and tell in the same way what Hydra refuses before there is a config."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # without it Hydra prints its errors itself and exits with 1
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        _stop(_told(error), wide(Console(stderr=True)))
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -38,9 +52,7 @@ def main(config: DictConfig) -> None:
     try:
         run(config, console)
     except UserError as error:
-        console.print("[bold red]Credo stopped.[/]", highlight=False)
-        console.print(str(error), markup=False, highlight=False)
-        sys.exit(2)
+        _stop(error, console)
     except KeyboardInterrupt:
         console.print("Interrupted. Run the same command again to go on; nothing done is lost.")
         sys.exit(130)
@@ -49,11 +61,9 @@ def main(config: DictConfig) -> None:
 def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
-    try:
-        settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise UserError(str(error).splitlines()[0], where="the config", mend="see `python run.py --cfg job`") from None
-    steps = read_steps(settings["pipeline"]["steps"], STAGES)
+    settings = _settings(config)
+    pipeline = settings["pipeline"]
+    steps = read_steps(pipeline.get("steps") if isinstance(pipeline, dict) else None, STAGES)
     store = CallStore(Path(settings["store"]))
     generator = settings["generator"]
     engines = Engines(generator["name"], generator["options"], generator["keep"])
@@ -80,6 +90,57 @@ def run(config: DictConfig, console: Console) -> None:
     show_tables(done.values(), wide(Console()))
 
 
+def _settings(config: DictConfig) -> dict[str, Any]:
+    """The config as plain values.
+
+    Raises:
+        UserError: a value is missing or refers to none; a key is unknown or gone; the seed is no whole number.
+    """
+    if missing := _missing(OmegaConf.to_container(config)):
+        mend = f"set it on the command line: {' '.join(f'{key}=<value>' for key in missing)}"
+        raise UserError(f"no value is given for {', '.join(missing)}", where="the config", mend=mend)
+    try:
+        settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise UserError(str(error).splitlines()[0], where="the config", mend="see `python run.py --cfg job`") from None
+    for key in (key for key in settings if key not in KEYS):
+        mend = f"the keys are {', '.join(KEYS)}; a file in conf/experiment or conf/local begins with `# @package _global_`"
+        raise UserError(f"unknown key {key!r}.{did_you_mean(str(key), list(KEYS))}", where="the config", mend=mend)
+    for key in (key for key in KEYS if key not in settings):
+        raise UserError(f"the key {key!r} is gone", where="the config", mend=f"do not remove it with ~{key}")
+    if type(settings["seed"]) is not int:  # a bool is an int, too
+        raise UserError(f"the seed must be a whole number, not {settings['seed']!r}", where="seed", mend="give one: seed=1")
+    return settings
+
+
+def _missing(value: Any, key: str = "") -> list[str]:
+    if not isinstance(value, dict):
+        return [key] if value == "???" else []
+    return [name for inner in value for name in _missing(value[inner], f"{key}.{inner}" if key else str(inner))]
+
+
+def _told(error: Exception) -> UserError:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.partition("/")
+        known = list(error.options or ())
+        mend = f"choose one of: {', '.join(known)}" if known else "see the folder conf/"
+        return UserError(f"there is no {error.missing_cfg_file!r}.{did_you_mean(name, known)}", where=group, mend=mend)
+    if isinstance(error, yaml.YAMLError):
+        return UserError(" ".join(str(error).split()), where="conf/", mend="mend the YAML file")
+    what = str(error).strip().partition("\n")[0].partition(" To override")[0]
+    if isinstance(error, OverrideParseException):
+        mend = "write key=value, and quotes around what holds brackets, commas or equals signs: 'key=\"a, b\"'"
+        return UserError(what, where=error.override, mend=mend)
+    mend = "key=value changes what is there (see `python run.py --cfg job`), +key=value gives a step an option, ~key removes"
+    return UserError(what, where="the command line", mend=mend)
+
+
+def _stop(error: UserError, console: Console) -> NoReturn:
+    console.print("[bold red]Credo stopped.[/]", highlight=False)
+    console.print(str(error), markup=False, highlight=False)
+    sys.exit(2)
+
+
 def wide(console: Console) -> Console:
     """Pipes and logs have no width of their own; give tables room there."""
     console.width = console.width if console.is_terminal else max(console.width, 120)
@@ -103,4 +164,4 @@ def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict
 
 
 if __name__ == "__main__":
-    main()
+    cli()

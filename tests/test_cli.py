@@ -1,6 +1,7 @@
 """`python run.py` as a user types it: one clear message, exit code 2, no traceback; plans that send nothing."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,41 @@ BAD = {
     "missing input": (["pipeline.steps.pairs.inputs.judgements=judgement"], r"step 'pairs'.*'judgement' that does not exist"),
     "no such model": (["model.path=/nowhere/at/all"], r"/nowhere/at/all: no such model folder"),
     "no such constitution": (["constitution.name=hhhh"], r"hhh"),
-    "unfilled": (["data=files"], r"data.red_team.source|\?\?\?|Missing"),
+    "unfilled": (["data=files"], r"no value is given for data\.red_team\.source.*data\.held_out\.source=<value>"),
 }
+
+# What stops before anything is planned: no process of its own for each.
+EARLY = {
+    "no such pipeline": (["pipeline=cia"], r"pipeline: there is no 'pipeline/cia'. Did you mean 'cai'"),
+    "unknown key": (["foo=1"], r"Could not override 'foo'"),
+    "unknown key, added": (["+pipelin={}"], r"unknown key 'pipelin'. Did you mean 'pipeline'"),
+    "a key that is there, added": (["+seed=1"], r"An item is already at 'seed'"),
+    "a second model": (["+model=hub"], r"Multiple values for model"),
+    "no override": (["seed=["], r"seed=\[: no viable alternative"),
+    "a broken file": (["+local=broken"], r"conf/: while parsing"),
+    "a reference to nothing": (["seed=${nope}"], r"Interpolation key 'nope' not found"),
+    "a key is gone": (["~store"], r"the key 'store' is gone"),
+    "no steps": (["~pipeline.steps"], r"the pipeline has no steps"),
+    "a step that is none": (["+pipeline.steps.foo=abc"], r"step 'foo': a step is a mapping"),
+    "a seed of letters": (["seed=abc"], r"whole number, not 'abc'"),
+    "no seed": (["seed=null"], r"whole number, not None"),
+    "half a seed": (["seed=1.5"], r"whole number, not 1.5"),
+    "a seed of truth": (["seed=true"], r"whole number, not True"),
+}
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_what_hydra_and_the_config_refuse(tmp_path, monkeypatch, capsys, name):
+    arguments, message = EARLY[name]
+    (tmp_path / "conf" / "local").mkdir(parents=True)
+    (tmp_path / "conf" / "local" / "broken.yaml").write_text("a: [1\n")
+    monkeypatch.setattr(sys, "argv", ["run.py", "--config-dir", str(tmp_path / "conf"), f"runs_dir={tmp_path}", *arguments])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    shown = " ".join(capsys.readouterr().err.split())
+    assert stopped.value.code == 2 and re.search(message, shown), shown
+    assert "To mend it" in shown and "HYDRA_FULL_ERROR" not in shown
 
 
 @pytest.mark.parametrize("name", BAD)
