@@ -85,6 +85,7 @@ def test_a_damaged_store_is_told(tmp_path, damage):
     with pytest.raises(UserError, match=r"(?s)cannot be used.*store=PATH"):
         for i in range(200):
             store.get(f"k{i}")
+    store.close()
 
 
 @pytest.mark.parametrize("place", ["a-file/calls.sqlite", "a-file/inner/calls.sqlite", "."])
