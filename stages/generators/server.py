@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.generators import Completion, Generator, Message, Sampling, TooLong
 from stages.generators import open_generator as generator_called
@@ -30,6 +30,27 @@ MENDS = {
     403: "check the key in the environment variable that generator.options.api_key_env names",
     404: "check generator.options: `endpoints` end in /v1, and `model` is the server's name for it (GET /v1/models lists them)",
 }
+
+
+def address(text: str) -> str:
+    """An endpoint as the user wrote it, without a trailing slash and with `/v1` where no path is given."""
+    import httpx
+
+    if "@" in text:  # not shown: what stands before it may be a secret
+        raise UserError(
+            "an address holds a user name or a key before its '@'",
+            where="generator.options.endpoints",
+            mend="write http://host:8000/v1, and name the variable that holds the key in generator.options.api_key_env",
+        )
+    match = re.fullmatch(r"(https?://[^/\s]+)(/\S*?)?/*", text)
+    try:
+        url = httpx.URL(text)
+        usable = bool(match and url.host) and 0 < (url.port or 80) < 2**16
+    except httpx.InvalidURL:
+        usable = False
+    if not match or not usable:
+        raise UserError(f"{text!r} is not an address", where="generator.options.endpoints", mend="write http://host:8000/v1")
+    return match[1] + (match[2] or "/v1")
 
 
 @dataclass(frozen=True)
@@ -60,7 +81,7 @@ class Options:
         extra: further fields for every request.
     """
 
-    endpoints: list[str] = field(default_factory=list)
+    endpoints: list[Annotated[str, AfterValidator(address)]] = field(default_factory=list)
     serves: str = ""
     model: str = ""
     local: Local = Local()
@@ -120,7 +141,7 @@ class ServerGenerator:
 
         self.options, self.model, self._key = options, model, key
         self.pool = Pool(
-            [Endpoint(address(text)) for text in options.endpoints], options.concurrency, options.max_retries, options.backoff
+            [Endpoint(base) for base in options.endpoints], options.concurrency, options.max_retries, options.backoff
         )
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(options.timeout, connect=min(10.0, options.timeout))
@@ -259,27 +280,6 @@ class ServerGenerator:
     def _clean(self, text: str) -> str:
         text = " ".join(text.split())[:300]
         return text.replace(self._key, "***") if self._key else text
-
-
-def address(text: str) -> str:
-    """An endpoint as the user wrote it, without a trailing slash and with `/v1` where no path is given."""
-    import httpx
-
-    if "@" in text:  # not shown: what stands before it may be a secret
-        raise UserError(
-            "an address holds a user name or a key before its '@'",
-            where="generator.options.endpoints",
-            mend="write http://host:8000/v1, and name the variable that holds the key in generator.options.api_key_env",
-        )
-    match = re.fullmatch(r"(https?://[^/\s]+)(/\S*?)?/*", text)
-    try:
-        url = httpx.URL(text)
-        usable = bool(match and url.host) and 0 < (url.port or 80) < 2**16
-    except httpx.InvalidURL:
-        usable = False
-    if not match or not usable:
-        raise UserError(f"{text!r} is not an address", where="generator.options.endpoints", mend="write http://host:8000/v1")
-    return match[1] + (match[2] or "/v1")
 
 
 def retry_after(response: Any) -> float:

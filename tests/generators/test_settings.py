@@ -75,6 +75,8 @@ def test_a_secret_in_an_address_is_refused_and_not_shown(text):
     with pytest.raises(UserError, match="user name") as caught:
         address(text)
     assert "secret" not in str(caught.value)
+    with pytest.raises(UserError, match="user name"):
+        check_options("server", {"endpoints": [text]})
 
 
 def test_addresses():
