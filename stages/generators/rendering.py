@@ -9,6 +9,8 @@ from stages.runtime.errors import UserError
 
 # Any conversation will do to see how an option is spelt at the head of an assistant's turn.
 PROBE: tuple[Message, ...] = ({"role": "user", "content": "Which?"},)
+# Parameters of `apply_chat_template` that are set here.
+RESERVED = {"conversation", "tokenize", "add_generation_prompt"}
 
 
 class Renderer:
@@ -23,6 +25,12 @@ class Renderer:
     def __init__(self, tokenizer: Any, limit: int, template_arguments: Mapping[str, Any] | None = None):
         self.tokenizer, self.limit = tokenizer, limit
         self.template_arguments = dict(template_arguments or {})
+        if reserved := RESERVED & self.template_arguments.keys():
+            raise UserError(
+                f"{', '.join(sorted(reserved))} cannot be set: Credo decides what the template renders",
+                where="template_arguments",
+                mend="keep variables that the model's own chat template reads, such as enable_thinking",
+            )
         self._ids_of_options: Callable[[tuple[str, ...]], list[int]] = functools.lru_cache(256)(self._look_up_options)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:

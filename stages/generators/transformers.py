@@ -87,6 +87,7 @@ def load(model: Model, options: Options) -> tuple[Any, Any]:
             model.path,
             **{"revision": model.revision, "dtype": dtype, "use_safetensors": True, "trust_remote_code": False} | options.load,
         )
+        network.to(torch.device(device))  # type: ignore[arg-type]  # torch's annotation
     except Exception as error:  # loading raises whatever its layers raise; the user needs one line of it
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
@@ -94,7 +95,6 @@ def load(model: Model, options: Options) -> tuple[Any, Any]:
             where=model.path,
             mend="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options",
         ) from error
-    network.to(torch.device(device))  # type: ignore[arg-type]  # torch's annotation
     return network.eval(), tokenizer
 
 

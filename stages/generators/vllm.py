@@ -87,7 +87,10 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
             mend="merge it into its base model first (peft: merge_and_unload, then save_pretrained)",
         )
     log = Path(settings.log or temporary_file(".log"))
-    plan = quieten(log)
+    try:
+        plan = quieten(log)
+    except OSError as error:
+        raise UserError(f"{error}", where="generator.options.log", mend="name a file that can be written, or none") from None
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -265,7 +268,7 @@ def quieten(log: Path) -> Path:
     The processes read where to write from the file that is returned; `forget` it once they run.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
+    log.open("ab").close()
     plan = {
         "version": 1,
         "disable_existing_loggers": False,

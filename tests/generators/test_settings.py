@@ -2,11 +2,12 @@
 
 import pytest
 
-from stages.generators import Sampling
+from stages.generators import Sampling, open_generator
 from stages.generators.server import address
 from stages.generators.settings import check_options, read_options
 from stages.generators.transformers import Options
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.runtime.settings import parse_config
 
 SERVER = {"endpoints": ["http://host:8000/v1"]}
@@ -77,6 +78,11 @@ def test_a_secret_in_an_address_is_refused_and_not_shown(text):
     assert "secret" not in str(caught.value)
     with pytest.raises(UserError, match="user name"):
         check_options("server", {"endpoints": [text]})
+
+
+async def test_a_log_that_cannot_be_written(tmp_path):
+    with pytest.raises(UserError, match="irectory"):
+        await open_generator("vllm", Model("/models/some", "0" * 16), {"log": str(tmp_path)})
 
 
 def test_addresses():

@@ -116,6 +116,10 @@ async def test_a_base_model_reads_a_transcript(tmp_path):
 async def test_unknown_options_and_broken_models(path, tmp_path):
     with pytest.raises(UserError, match="max_batch"):
         await open_generator("transformers", find_model(str(path)), {"max_bach": 3})
+    with pytest.raises(UserError, match="cannot load"):
+        await open_generator("transformers", find_model(str(path)), {"device": "abacus"})
+    with pytest.raises(UserError, match="tokenize cannot be set"):
+        await open_generator("transformers", find_model(str(path)), {"template_arguments": {"tokenize": True}})
     broken = build_tiny_model(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="cannot load"):
