@@ -9,19 +9,23 @@ python run.py model=qwen3_0_6b                       the same on a real model (n
 """
 
 import asyncio
+import inspect
 import json
 import os
 import sys
 import time
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
 from rich.console import Console
 
 from stages import STAGES
@@ -31,9 +35,33 @@ from stages.runtime.display import show_plan, show_tables
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline import Planned, Runner, read_steps
 from stages.runtime.provenance import git_state, machine_facts, versions
+from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
 
-KEYS = ("constitution", "data", "generator", "model", "pipeline", "plan", "runs_dir", "seed", "store")
+
+@dataclass(frozen=True)
+class Generator:
+    """What the runner needs to know of `generator`; each generator checks its own options."""
+
+    name: str
+    options: dict[str, Any]
+    keep: Any
+    concurrency: Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The config's keys. What lies under `constitution`, `data` and `model` the pipeline refers to."""
+
+    constitution: dict[str, Any]
+    data: dict[str, Any]
+    generator: Generator
+    model: dict[str, Any]
+    pipeline: dict[str, Any]
+    plan: bool
+    runs_dir: str
+    seed: Annotated[int, Field(strict=True)]
+    store: str
 
 
 def cli() -> None:
@@ -41,7 +69,10 @@ def cli() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # without it Hydra prints its errors itself and exits with 1
     try:
         main()
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except Exception as error:
+        ours = inspect.unwrap(main).__code__
+        if any(frame.f_code is ours for frame, _ in traceback.walk_tb(error.__traceback__)):
+            raise
         _stop(_told(error), wide(Console(stderr=True)))
 
 
@@ -61,56 +92,55 @@ def main(config: DictConfig) -> None:
 def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
-    settings = _settings(config)
-    pipeline = settings["pipeline"]
-    steps = read_steps(pipeline.get("steps") if isinstance(pipeline, dict) else None, STAGES)
-    store = CallStore(Path(settings["store"]))
-    generator = settings["generator"]
-    engines = Engines(generator["name"], generator["options"], generator["keep"])
+    plain = _plain(config)
+    settings: Settings = parse_config(Settings, plain, "the config")
+    steps = read_steps(settings.pipeline.get("steps"), STAGES)
+    store = CallStore(Path(settings.store))
+    generator = settings.generator
+    engines = Engines(generator.name, generator.options, generator.keep)
     with asyncio.Runner() as loop:
         try:
             runner = Runner(
-                Path(settings["runs_dir"]) / "artifacts",
-                settings["seed"],
+                Path(settings.runs_dir) / "artifacts",
+                settings.seed,
                 store,
                 engines,
                 console,
                 loop,
-                generator["concurrency"],
+                generator.concurrency,
             )
             planned = runner.plan(steps)
             show_plan(planned, console)
-            if settings["plan"]:
+            if settings.plan:
                 return
             done = runner.run(planned)
         finally:
             loop.run(engines.release())
             store.close()
-    _write_manifest(settings, planned, done, time.monotonic() - started)
+    _write_manifest(plain, planned, done, time.monotonic() - started)
     show_tables(done.values(), wide(Console()))
 
 
-def _settings(config: DictConfig) -> dict[str, Any]:
+def _plain(config: DictConfig) -> dict[str, Any]:
     """The config as plain values.
 
     Raises:
-        UserError: a value is missing or refers to none; a key is unknown or gone; the seed is no whole number.
+        UserError: a value is missing or refers to none, or a file has no effect.
     """
     if missing := _missing(OmegaConf.to_container(config)):
         mend = f"set it on the command line: {' '.join(f'{key}=<value>' for key in missing)}"
         raise UserError(f"no value is given for {', '.join(missing)}", where="the config", mend=mend)
     try:
-        settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0], where="the config", mend="see `python run.py --cfg job`") from None
-    for key in (key for key in settings if key not in KEYS):
-        mend = f"the keys are {', '.join(KEYS)}; a file in conf/experiment or conf/local begins with `# @package _global_`"
-        raise UserError(f"unknown key {key!r}.{did_you_mean(str(key), list(KEYS))}", where="the config", mend=mend)
-    for key in (key for key in KEYS if key not in settings):
-        raise UserError(f"the key {key!r} is gone", where="the config", mend=f"do not remove it with ~{key}")
-    if type(settings["seed"]) is not int:  # a bool is an int, too
-        raise UserError(f"the seed must be a whole number, not {settings['seed']!r}", where="seed", mend="give one: seed=1")
-    return settings
+    for group in ("experiment", "local"):
+        if group in plain:
+            mend = "make `# @package _global_` its first line"
+            raise UserError(
+                f"what the file says would lie under {group!r}, where nothing reads it", where=f"conf/{group}", mend=mend
+            )
+    return plain
 
 
 def _missing(value: Any, key: str = "") -> list[str]:
@@ -127,6 +157,10 @@ def _told(error: Exception) -> UserError:
         return UserError(f"there is no {error.missing_cfg_file!r}.{did_you_mean(name, known)}", where=group, mend=mend)
     if isinstance(error, yaml.YAMLError):
         return UserError(" ".join(str(error).split()), where="conf/", mend="mend the YAML file")
+    if isinstance(error, OSError):
+        return UserError(
+            f"the run's folder cannot be made: {error}", where="runs_dir", mend="set it to a folder you may write to"
+        )
     what = str(error).strip().partition("\n")[0].partition(" To override")[0]
     if isinstance(error, OverrideParseException):
         mend = "write key=value, and quotes around what holds brackets, commas or equals signs: 'key=\"a, b\"'"

@@ -41,19 +41,24 @@ BAD = {
 EARLY = {
     "no such pipeline": (["pipeline=cia"], r"pipeline: there is no 'pipeline/cia'. Did you mean 'cai'"),
     "unknown key": (["foo=1"], r"Could not override 'foo'"),
-    "unknown key, added": (["+pipelin={}"], r"unknown key 'pipelin'. Did you mean 'pipeline'"),
+    "unknown key, added": (["+pipelin={}"], r"unknown option 'pipelin'. Did you mean 'pipeline'"),
     "a key that is there, added": (["+seed=1"], r"An item is already at 'seed'"),
     "a second model": (["+model=hub"], r"Multiple values for model"),
     "no override": (["seed=["], r"seed=\[: no viable alternative"),
-    "a broken file": (["+local=broken"], r"conf/: while parsing"),
+    "a broken file": (["local=broken"], r"conf/: while parsing"),
     "a reference to nothing": (["seed=${nope}"], r"Interpolation key 'nope' not found"),
-    "a key is gone": (["~store"], r"the key 'store' is gone"),
+    "a key is gone": (["~store"], r"the option 'store' is missing"),
     "no steps": (["~pipeline.steps"], r"the pipeline has no steps"),
     "a step that is none": (["+pipeline.steps.foo=abc"], r"step 'foo': a step is a mapping"),
-    "a seed of letters": (["seed=abc"], r"whole number, not 'abc'"),
-    "no seed": (["seed=null"], r"whole number, not None"),
-    "half a seed": (["seed=1.5"], r"whole number, not 1.5"),
-    "a seed of truth": (["seed=true"], r"whole number, not True"),
+    "a seed of letters": (["seed=abc"], r"option 'seed': Input should be a valid integer \(given: 'abc'\)"),
+    "no seed": (["seed=null"], r"option 'seed': Input should be a valid integer \(given: None\)"),
+    "half a seed": (["seed=1.5"], r"option 'seed': Input should be a valid integer \(given: 1.5\)"),
+    "no pipeline": (["pipeline=null"], r"must be a string or a list. Got NoneType"),
+    "no folder": (["runs_dir=null"], r"option 'runs_dir': Input should be a valid string"),
+    "a folder that is none": (["runs_dir=/dev/null"], r"runs_dir: the run's folder cannot be made"),
+    "half a generator": (["~generator.name"], r"the option 'generator.name' is missing"),
+    "a file without effect": (["local=idle"], r"conf/local: .*@package _global_"),
+    "a seed of truth": (["seed=true"], r"option 'seed': Input should be a valid integer \(given: True\)"),
 }
 
 
@@ -62,6 +67,7 @@ def test_what_hydra_and_the_config_refuse(tmp_path, monkeypatch, capsys, name):
     arguments, message = EARLY[name]
     (tmp_path / "conf" / "local").mkdir(parents=True)
     (tmp_path / "conf" / "local" / "broken.yaml").write_text("a: [1\n")
+    (tmp_path / "conf" / "local" / "idle.yaml").write_text("seed: 1\n")
     monkeypatch.setattr(sys, "argv", ["run.py", "--config-dir", str(tmp_path / "conf"), f"runs_dir={tmp_path}", *arguments])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as stopped:
@@ -113,3 +119,14 @@ def test_a_users_own_files(tmp_path):
     files = [f"data.{which}.source={tmp_path / 'p.csv'}" for which in ("red_team", "helpful", "held_out")]
     shown = credo(tmp_path, f"constitution.name={tmp_path / 'mine.yaml'}", "data=files", *files)
     assert shown.returncode == 0, shown.stderr
+
+
+def test_a_bug_keeps_its_traceback(tmp_path, monkeypatch):
+    def broken(*_):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("stages.runtime.pipeline.read_steps", broken)
+    monkeypatch.setattr(sys, "argv", ["run.py", f"runs_dir={tmp_path}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(KeyError, match="ours"):
+        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")

@@ -31,7 +31,7 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing" or first["type"] == "missing_argument":
-            raise UserError(f"the option {option!r} is missing", where=where, mend="add it to the step") from None
+            raise UserError(f"the option {option!r} is missing", where=where, mend="give it a value") from None
         raise UserError(
             f"option {option!r}: {first['msg']} (given: {first['input']!r})",
             where=where,
