@@ -1,0 +1,92 @@
+"""From Hydra's config to checked settings, and from what Hydra refuses to one message."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import yaml
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
+
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.settings import parse_config
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What the runner needs to know of `generator`; each generator checks its own options."""
+
+    name: str
+    options: dict[str, Any]
+    keep: Any
+    concurrency: Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The config's keys. What lies under `constitution`, `data` and `model` the pipeline refers to."""
+
+    constitution: dict[str, Any]
+    data: dict[str, Any]
+    generator: Generator
+    model: dict[str, Any]
+    pipeline: dict[str, Any]
+    plan: bool
+    runs_dir: str
+    seed: Annotated[int, Field(strict=True)]
+    store: str
+
+
+def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:
+    """The checked settings, and the same config as plain values for the run's manifest.
+
+    Raises:
+        UserError: a value is missing, unknown or of another type, or refers to none; or a file has no effect.
+    """
+    plain = _plain(config)
+    return parse_config(Settings, plain, "the config"), plain
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    if missing := _missing(OmegaConf.to_container(config)):
+        mend = f"set it on the command line: {' '.join(f'{key}=<value>' for key in missing)}"
+        raise UserError(f"no value is given for {', '.join(missing)}", where="the config", mend=mend)
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise UserError(str(error).splitlines()[0], where="the config", mend="see `python run.py --cfg job`") from None
+    for group in ("experiment", "local"):
+        if group in plain:
+            mend = "make `# @package _global_` its first line"
+            raise UserError(
+                f"what the file says would lie under {group!r}, where nothing reads it", where=f"conf/{group}", mend=mend
+            )
+    return plain
+
+
+def _missing(value: Any, key: str = "") -> list[str]:
+    if not isinstance(value, dict):
+        return [key] if value == "???" else []
+    return [name for inner in value for name in _missing(value[inner], f"{key}.{inner}" if key else str(inner))]
+
+
+def told(error: Exception) -> UserError:
+    """What Hydra says before there is a config, as a user's mistake."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.partition("/")
+        known = list(error.options or ())
+        mend = f"choose one of: {', '.join(known)}" if known else "see the folder conf/"
+        return UserError(f"there is no {error.missing_cfg_file!r}.{did_you_mean(name, known)}", where=group, mend=mend)
+    if isinstance(error, yaml.YAMLError):
+        return UserError(" ".join(str(error).split()), where="conf/", mend="mend the YAML file")
+    if isinstance(error, OSError):
+        return UserError(
+            f"the run's folder cannot be made: {error}", where="runs_dir", mend="set it to a folder you may write to"
+        )
+    what = str(error).strip().partition("\n")[0].partition(" To override")[0]
+    if isinstance(error, OverrideParseException):
+        mend = "write key=value, and quotes around what holds brackets, commas or equals signs: 'key=\"a, b\"'"
+        return UserError(what, where=error.override, mend=mend)
+    mend = "key=value changes what is there (see `python run.py --cfg job`), +key=value gives a step an option, ~key removes"
+    return UserError(what, where="the command line", mend=mend)
