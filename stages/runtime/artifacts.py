@@ -119,10 +119,10 @@ def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
     return _finished(Artifact(step, folder_of(root, step, print_)))
 
 
-def latest_artifact(root: Path, step: str) -> Artifact | None:
-    """The most recent finished artifact of a step, whatever its identity: what a miss is explained against."""
+def finished_artifacts(root: Path, step: str) -> list[Artifact]:
+    """All finished artifacts of a step, whatever their identity, the newest first."""
     manifests = sorted(root.glob(f"{step}-????????/manifest.json"), key=lambda m: m.stat().st_mtime, reverse=True)
-    return next(filter(None, (_finished(Artifact(step, manifest.parent)) for manifest in manifests)), None)
+    return list(filter(None, (_finished(Artifact(step, manifest.parent)) for manifest in manifests)))
 
 
 def _finished(artifact: Artifact) -> Artifact | None:

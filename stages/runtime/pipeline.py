@@ -26,8 +26,8 @@ from stages.runtime.artifacts import (
     find_artifact,
     fingerprint,
     finish_artifact,
+    finished_artifacts,
     folder_of,
-    latest_artifact,
 )
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
@@ -189,10 +189,12 @@ class Runner:
         }
 
     def _why(self, step: Step, payload: dict[str, Any]) -> str:
-        before = latest_artifact(self.root, step.name)
-        if before is None:
+        """What differs from the nearest of the step's artifacts."""
+        known = finished_artifacts(self.root, step.name)
+        if not known:
             return "never run"
-        changes = [line.removeprefix("options.") for line in explain_difference(before.manifest["payload"], payload)]
+        changes = min((explain_difference(before.manifest["payload"], payload) for before in known), key=len)
+        changes = [line.removeprefix("options.") for line in changes]
         return "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
 
     def _forecast(self, step: Step, inputs: Mapping[str, Planned], payload: dict[str, Any]) -> Forecast | None:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from stages.runtime import artifacts
-from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, fingerprint, finish_artifact, latest_artifact
+from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, fingerprint, finish_artifact, finished_artifacts
 from stages.runtime.context import Context
 from stages.runtime.display import show_tables
 from stages.runtime.errors import UserError
@@ -27,10 +27,10 @@ def finished(root, result=None):
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b"null", b"\xff\x00" * 9, b'{"fingerprint": "12345678"}'])
 def test_a_damaged_manifest_counts_as_absent(tmp_path, content):
     made = finished(tmp_path)
-    assert find_artifact(tmp_path, "requests", made.fingerprint) == latest_artifact(tmp_path, "requests") == made
+    assert find_artifact(tmp_path, "requests", made.fingerprint) == finished_artifacts(tmp_path, "requests")[0] == made
     (made.directory / "manifest.json").write_bytes(content)
     assert find_artifact(tmp_path, "requests", made.fingerprint) is None
-    assert latest_artifact(tmp_path, "requests") is None
+    assert finished_artifacts(tmp_path, "requests") == []
 
 
 def test_a_step_with_a_damaged_manifest_runs_again(tmp_path):

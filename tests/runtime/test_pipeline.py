@@ -76,6 +76,15 @@ def test_an_edited_principle_is_named_and_touches_its_rows_only(tmp_path):
             assert row == old[row.id]
 
 
+def test_a_miss_is_explained_against_the_nearest_run_and_not_the_latest(tmp_path):
+    steps = text_pipeline(tmp_path, prompts=3)
+    run_steps(steps, tmp_path)
+    run_steps(steps, tmp_path, seed=1)
+    write_constitution(tmp_path / "set.yaml", p5="The response is something else entirely.")
+    why = {p.step.name: p.why for p in run_steps(steps, tmp_path, only_plan=True)[0]}
+    assert why["revisions"] == "constitution.p5.text changed"
+
+
 def test_a_title_or_tag_changes_nothing(tmp_path):
     steps = text_pipeline(tmp_path, prompts=3)
     run_steps(steps, tmp_path)
