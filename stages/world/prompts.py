@@ -18,12 +18,9 @@ def benign(count: int, seed: int = 0, split: str = "train") -> list[dict]:
     return _draw(count, seed, split, ("how_to",))
 
 
-def mixed(count: int, seed: int = 0, split: str = "train", benign_share: float | None = None) -> list[dict]:
-    """Prompts of all kinds in equal parts, or with `benign_share` of them (0 to 1) how-to prompts."""
-    if benign_share is None:
-        return _draw(count, seed, split, tuple(KINDS))
-    spared = round(benign_share * count)
-    return red_team(count - spared, seed, split) + benign(spared, seed, split)
+def mixed(count: int, seed: int = 0, split: str = "train") -> list[dict]:
+    """Prompts of all kinds in equal parts."""
+    return _draw(count, seed, split, tuple(KINDS))
 
 
 def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dict]:
