@@ -18,6 +18,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
 @pytest.mark.parametrize("wait", [0, 1])  # killed before its child is up, and after
 @pytest.mark.parametrize("method", ["fork", "spawn"])
