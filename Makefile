@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 # PyPI's torch is the CUDA build; this index has the CPU build. Where it cannot be reached, pip's own configuration decides.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export TOKENIZERS_PARALLELISM = false
-# Two workers of one thread each are twice as fast here as one of two: tiny models gain nothing from a second thread.
+# Two workers of one thread each: tiny models gain nothing from a second thread, and much of the time is waiting.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope
 
 .DEFAULT_GOAL := help

@@ -21,6 +21,7 @@ TINY = [
     "data.red_team.arguments.count=12",
     "data.helpful.arguments.count=4",
     "data.held_out.arguments.count=16",
+    "data.held_out_helpful.arguments.count=4",
     "model.sft.num_train_epochs=1",
     "model.dpo.max_steps=2",
     "model.judge_limit=2",

@@ -106,7 +106,7 @@ def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
     dropped = {step: sum(artifact.manifest["dropped"].values()) for step, artifact in done.items() if step != "sl_cai"}
     assert len(done["answers"].rows()) + dropped["answers"] == 12
     assert len(done["revisions"].rows()) == 4 * len(done["answers"].rows())
-    assert len(done["base_held_out"].rows()) + dropped["base_held_out"] == 16
+    assert len(done["base_held_out"].rows()) + dropped["base_held_out"] == 16 + 4
     assert (done["report"].directory / "report.html").exists()
 
 
