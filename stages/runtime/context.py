@@ -148,5 +148,5 @@ class Context:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=self.forecast,
+            disable=self.forecast or not self.console.is_terminal,  # a log has no use for bars
         )

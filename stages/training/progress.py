@@ -54,6 +54,7 @@ class Watch(TrainerCallback):
             TextColumn("{task.fields[loss]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self.task = self.progress.add_task(step, total=None, loss="")
 
