@@ -143,7 +143,7 @@ def test_a_judge_that_always_says_a_is_abstained_on(tmp_path):
 
 def test_weights_count_once(tmp_path):
     """However few principles a pair is judged under, a weight of 3 has its share of the decisions."""
-    steps = text_pipeline(tmp_path, prompts=600)
+    steps = text_pipeline(tmp_path, prompts=300)
     steps = {name: step for name, step in steps.items() if name != "revisions"}
     weighted = {"name": str(tmp_path / "set.yaml"), "weights": {"p1": 3.0}}
     steps["judgements"] |= {"constitution": weighted, "per_pair": 8}
@@ -151,7 +151,7 @@ def test_weights_count_once(tmp_path):
 
     _, done = run_steps(steps, tmp_path)
     judged = Counter(row.principle for row in done["judgements"].rows(Judgement))
-    assert judged["p1"] / judged.total() == pytest.approx(1 / 16, abs=0.012)
+    assert judged["p1"] / judged.total() == pytest.approx(1 / 16, abs=0.015)
 
 
 def test_pairs_that_no_principle_of_the_set_has_judged_are_counted(tmp_path):

@@ -75,6 +75,7 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
     assert resumed.metrics["train_loss"] == pytest.approx(unbroken.metrics["train_loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(artifact, context, monkeypatch):
     from stages.training import trainer
 
