@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export TOKENIZERS_PARALLELISM = false
 # Two workers of one thread each: tiny models gain nothing from a second thread, and much of the time is waiting.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-slow check lock clean
@@ -30,10 +30,10 @@ demo: $(READY)  ## align the embedded model under constitutions/world.yaml and s
 test: test-fast test-slow  ## all tests: the fast lane, then the slow one (real vLLM, real training)
 
 test-fast: $(READY)  ## the fast lane: no GPU, no network, under a minute
-	$(PYTEST) -m "not slow"
+	$(PYTEST) worksteal -m "not slow"
 
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
-	$(PYTEST) -m slow
+	$(PYTEST) loadscope -m slow
 
 check: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
