@@ -65,6 +65,7 @@ EARLY = {
 @pytest.mark.parametrize("name", EARLY)
 def test_what_hydra_and_the_config_refuse(tmp_path, monkeypatch, capsys, name):
     arguments, message = EARLY[name]
+    monkeypatch.chdir(tmp_path)  # without a folder Hydra logs beside whoever runs it
     (tmp_path / "conf" / "local").mkdir(parents=True)
     (tmp_path / "conf" / "local" / "broken.yaml").write_text("a: [1\n")
     (tmp_path / "conf" / "local" / "idle.yaml").write_text("seed: 1\n")
