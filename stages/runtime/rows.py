@@ -3,7 +3,8 @@
 Every row names its parent, so a pair can be walked back to its prompt:
 
     Prompt -> Response -> Revision -> Pair
-                      `-> Judgement -^
+                     |`-> Judgement -^
+                     `--> Rating
 
 `model` is a content id (16 hex digits), `template` the hash of the prompt template, `seed` the request's seed.
 """
@@ -12,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,9 +107,33 @@ class Pair:
     rejected: str
     label: float
     margin: float  # logit difference behind the label, >= 0; 0 where no judge was asked
-    principles: list[str]  # those that decided
-    margins_ab: list[float]  # one per deciding principle, from the chosen side's view
+    principles: list[str]  # those it was labelled under, in the order in which a reward model reads them
+    margins_ab: list[float]  # one per principle as the judge gave it, from the chosen side's view
     margins_ba: list[float]
+    negated: list[bool] = field(default_factory=list)  # parallel to `principles`: labelled under its opposite; []: none
+    deciding: str = ""  # the principle whose verdict is the label, where one alone decided
+    override: str = ""  # the rule that decided in place of the principles
+    noise: bool = False  # the label was turned round on purpose
+    chosen_safe: bool | None = None  # None where nobody looked
+    rejected_safe: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """What one response is worth by itself: a reward model's score, or a judge's expected rating."""
+
+    id: str
+    parent: str  # the Response
+    group: str  # the Prompt: ratings of one group answer the same request
+    kind: str
+    prompt: list[Message]
+    response: str
+    score: float  # what ranks it within its group
+    principles: list[str]  # under which it was rated
+    negated: list[bool]  # parallel to `principles`
+    scores: list[float]  # one per principle, where each was asked about by itself; else empty
+    model: str
+    template: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +167,7 @@ class Dropped:
     reason: str
 
 
-ROW_TYPES = {cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Verdict, Dropped)}
+ROW_TYPES = {cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Dropped)}
 R = TypeVar("R")
 
 _PLAIN = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -165,7 +190,7 @@ def _arrow_type(annotation: Any) -> pa.DataType:
 def schema_of(row_type: type) -> pa.Schema:
     """Arrow schema of a row dataclass; its name travels in the file's metadata."""
     hints = typing.get_type_hints(row_type)
-    columns = [(field.name, _arrow_type(hints[field.name])) for field in fields(row_type)]
+    columns = [(column.name, _arrow_type(hints[column.name])) for column in fields(row_type)]
     return pa.schema(columns, metadata={"row_type": row_type.__name__})
 
 

@@ -1,0 +1,26 @@
+"""A principle or its opposite, in words.
+
+Comes in: a principle and whether it is negated. Goes out: the text that a judge or a reward model reads. Negation is
+SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must follow the opposite too cannot take all
+principles for one.
+"""
+
+from stages.principles.constitution import Principle
+from stages.runtime.errors import UserError
+
+
+def worded(principle: Principle, negated: bool = False) -> str:
+    """`text`, or `opposite` if negated.
+
+    Raises:
+        UserError: negated, and the principle has no `opposite`.
+    """
+    if not negated:
+        return principle.text
+    if not principle.opposite:
+        raise UserError(
+            f"the principle {principle.id!r} has no opposite wording",
+            where=f"principle {principle.id!r}",
+            mend="give it an `opposite:` in its constitution, or negate none (negation: 0)",
+        )
+    return principle.opposite
