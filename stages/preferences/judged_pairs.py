@@ -1,29 +1,41 @@
 """Stage `judged_pairs`: preference pairs out of the judge matrix. Arithmetic only, no calls.
 
-In: `judgements`. Out: one Pair for every pair that is not abstained on.
+In: `judgements`; `ratings` (Rating rows that hold P(violated) for each safety principle), optional. Out: one Pair for
+every pair that is not abstained on; with `aggregate: salmon` up to `passes` of them, with ids `<pair>#<pass>`.
 
-1. Orders: an inconsistent verdict counts as 0 (`agree`), or the two margins are averaged (`average`).
-2. Principles: `random` takes one a pair (Constitutional AI, Bai et al. 2022, section 4.1: ensembling over principles
-   happens across the dataset), `mean` and `sum` weigh all, `vote` counts signs, `max_abs` lets the strongest decide
-   (SALMON, Sun et al. 2023, section 3.2). Weights come from the constitution.
-3. Label: sigmoid of the margin (`soft`), optionally clamped as the paper does for chain-of-thought labels, or 1 (`hard`).
+1. Orders: `aggregate.combine_orders`. 2. Principles: `aggregate.aggregate`, or SALMON's subsets (`salmon.py`).
+3. Label: sigmoid of the margin (`soft`), optionally clamped as Bai et al. 2022 do for chain-of-thought labels, or 1
+(`hard`, SALMON's). 4. Rules and noise, both off by default (`overrides.py`). 5. Safety: a response is safe if no rating
+of it is above one half (BeaverTails, Ji et al. 2023, arXiv 2307.04657: safe = no category set).
+
+The margin of a SALMON pair is its deciding principle's logit difference; normalising only settles which one decides.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from stages.preferences import salmon
+from stages.preferences.aggregate import aggregate, bounded, combine_orders, soft_label
+from stages.preferences.overrides import Unusable, overridden
+from stages.preferences.pair_checks import Safety, check_config, read_cells
 from stages.principles.assign import assign
+from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
-from stages.runtime.context import Context
+from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
 
-VERSION = 2
+VERSION = 3
 NEEDS = ("judgements",)
-ALSO_TAKES: tuple[str, ...] = ()
+ALSO_TAKES: tuple[str, ...] = ("ratings",)
 CALLS = False
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -36,138 +48,175 @@ class Config:
     label: soft or hard.
     clamp: bounds for soft labels, the same to both sides of one half: [0.4, 0.6] in the paper.
     min_margin: abstain below it.
-    keep: the share of pairs to keep, strongest margins first.
+    keep: the share of pairs to keep, strongest margins first; what a rule decided counts as strongest.
+    passes: salmon: label every pair under so many subsets (4 in SALMON).
+    normalise: salmon: what a principle's margins are divided by before they compete.
+    geometric, max_principles: salmon: the subset's size is geometric, drawn anew while it is above the maximum.
+    negation: salmon: the chance that a drawn principle is turned to its opposite, if it has one.
+    overrides: rules that decide in place of the principles.
+    noise: the share of labels to turn round.
+    override_noise: the same where a rule decided (0.25 in SALMON, beside 0.1); null: `noise`.
     """
 
     constitution: Selection
-    orders: Literal["agree", "average"] = "agree"
-    aggregate: Literal["random", "mean", "sum", "vote", "max_abs"] = "random"
-    clip: float | None = None
+    orders: Literal["agree", "average", "swap_average"] = "agree"
+    aggregate: Literal["random", "mean", "sum", "vote", "max_abs", "salmon"] = "random"
+    clip: Annotated[float, Field(gt=0)] | None = None
     label: Literal["soft", "hard"] = "soft"
     clamp: tuple[float, float] | None = None
     min_margin: float = 0.0
     keep: float = 1.0
+    passes: Annotated[int, Field(ge=1)] = 1
+    normalise: Literal["variance", "std", "none"] = "variance"
+    geometric: Annotated[float, Field(gt=0, le=1)] = 0.2
+    max_principles: Annotated[int, Field(ge=1)] = 8
+    negation: Share = 0.5
+    overrides: tuple[Literal["disclaimer", "script"], ...] = ()
+    noise: Share = 0.0
+    override_noise: Share | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the principles say of a pair: `margin` > 0 prefers `response_a`; `cells` and `negated` run parallel."""
+
+    margin: float
+    cells: list[Judgement]
+    negated: list[bool]
+    deciding: str
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"constitution": select(config.constitution).identity("weight")}
-
-
-def combine_orders(margin_ab: float, margin_ba: float, orders: str) -> float:
-    """One margin of two; with `agree`, verdicts that contradict each other count as exactly 0."""
-    if orders == "agree" and margin_ab * margin_ba <= 0:
-        return 0.0
-    return (margin_ab + margin_ba) / 2
-
-
-def soft_label(margin: float, clamp: tuple[float, float] | None) -> float:
-    """P(chosen is better) for a margin >= 0."""
-    label = 1 / (1 + math.exp(-margin))
-    return min(max(label, clamp[0]), clamp[1]) if clamp else label
+    chosen = select(config.constitution)
+    told = {"constitution": chosen.identity("weight")}
+    if config.aggregate == "salmon" and config.negation:  # which can be negated matters here; in which words, to who reads it
+        return told | {"negatable": sorted(p.id for p in chosen.principles if p.opposite)}
+    return told
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Aggregate every pair.
 
     Raises:
-        UserError: there are no judgements, none of the constitution's principles was judged, or `clamp` cannot be used.
+        UserError: there are no judgements, none of the constitution's principles was judged, no cell of the table speaks,
+            options that exclude each other, or ratings that are no probabilities.
     """
-    _check_clamp(config, f"step {context.step!r}")
+    where = f"step {context.step!r}"
     principles = {p.id: p for p in select(config.constitution).principles}
-    cells: dict[str, list[Judgement]] = {}
-    for row in inputs["judgements"].rows(Judgement):
-        cells.setdefault(row.parent, [])
-        if row.principle in principles:
-            cells[row.parent].append(row)
-    if not cells:
-        judge = inputs["judgements"]
-        lost = ", ".join(f"{number} dropped ({reason})" for reason, number in judge.manifest["dropped"].items())
+    check_config(config, Config, list(principles.values()), where)
+    cells = read_cells(inputs["judgements"], set(principles), where)
+    safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
+    matrix = [cell for judged in cells.values() for cell in judged]
+    scale = salmon.scales(matrix, config.normalise) if config.aggregate == "salmon" else {}
+    unscaled = sorted({cell.principle for cell in matrix} - scale.keys()) if config.aggregate == "salmon" else []
+    if config.aggregate == "salmon" and not scale:
         raise UserError(
-            f"the judge step holds no rows{': ' * bool(lost)}{lost}",
-            where=f"step {judge.step!r}",
-            mend=f"see {judge.directory / 'dropped.parquet'}" if lost else "see why it kept none",
-        )
-    if not any(cells.values()):
-        raise UserError(
-            "none of the constitution's principles was judged",
-            where=f"step {context.step!r}",
-            mend="give this step the constitution of the `judge` step, or a subset of it",
+            "the verdicts of no principle differ from pair to pair, so none can be normalised",
+            where=where,
+            mend="judge more pairs, look at the judge's margins, or set `normalise: none`",
         )
     pairs, dropped = [], []
     for name, judged in cells.items():
-        if not judged:
-            dropped.append(Dropped(id=name, reason="judged under none of these principles"))
-            continue
-        if config.aggregate == "random":
-            drawn = assign([principles[cell.principle] for cell in judged], name, context.seed).id
-            judged = [cell for cell in judged if cell.principle == drawn]
-        margins = [_bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip) for c in judged]
-        margin, deciding = aggregate(margins, [principles[c.principle].weight for c in judged], config.aggregate)
-        if margin == 0 or abs(margin) < config.min_margin:
-            dropped.append(Dropped(id=name, reason="the judge abstains" if margin == 0 else "margin too small"))
-            continue
-        pairs.append(_pair(name, [judged[i] for i in deciding], margin, config))
+        for number in range(1, config.passes + 1):
+            row_id = f"{name}#{number}" if config.aggregate == "salmon" else name
+            try:
+                decision = _decide(row_id, judged, principles, scale, config, context.seed)
+                pairs.append(_pair(row_id, name, decision, safety, config, context.seed))
+            except (Drop, Unusable) as reason:
+                dropped.append(Dropped(id=row_id, reason=str(reason)))
     if config.keep < 1:
-        ranked = sorted(pairs, key=lambda p: (-p.margin, p.id))
+        ranked = sorted(pairs, key=lambda p: (not p.override, -p.margin, p.id))
         weak = {p.id for p in ranked[math.ceil(config.keep * len(ranked)) :]}
         dropped += [Dropped(id=p.id, reason="among the weakest margins") for p in pairs if p.id in weak]
         pairs = [p for p in pairs if p.id not in weak]
-    decided: dict[str, int] = {}
-    for pair in pairs:
-        for principle in pair.principles:
-            decided[principle] = decided.get(principle, 0) + 1
-    mean_label = sum(p.label for p in pairs) / len(pairs) if pairs else None
-    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"decided_by": decided, "mean_label": mean_label})
+    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, unscaled))
 
 
-def _check_clamp(config: Config, where: str) -> None:
-    if config.clamp is None:
-        return
-    low, high = config.clamp
-    if config.label == "hard" or not 0 <= low <= 0.5 <= high <= 1 or not math.isclose(low + high, 1):
-        raise UserError(
-            f"`clamp: [{low}, {high}]` cannot be used with `label: {config.label}`",
-            where=where,
-            mend="give bounds that lie alike on both sides of one half, such as [0.4, 0.6], and `label: soft`",
-        )
+def _decide(
+    row_id: str, judged: list[Judgement], principles: dict[str, Principle], scale: dict[str, float], config: Config, seed: int
+) -> Decision:
+    if not judged:
+        raise Drop("judged under none of these principles")
+    margins = {c.principle: bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip) for c in judged}
+    if config.aggregate == "salmon":
+        by_id = {cell.principle: cell for cell in judged}
+        speaking = [principles[name] for name in by_id if name in scale]
+        if not speaking:
+            raise Drop("judged under none of these principles that can be normalised")
+        subset = salmon.draw(speaking, row_id, seed, config.geometric, config.max_principles, config.negation)
+        negated = {p.id: turned for p, turned in subset}
+        deciding, score = salmon.decide({name: margins[name] / scale[name] for name in negated}, negated)
+        margin = math.copysign(margins[deciding], score) if score else 0.0
+        decision = Decision(margin, [by_id[name] for name in negated], list(negated.values()), deciding)
+    else:
+        if config.aggregate == "random":
+            drawn = assign([principles[cell.principle] for cell in judged], row_id, seed).id
+            judged = [cell for cell in judged if cell.principle == drawn]
+        values = [margins[cell.principle] for cell in judged]
+        margin, places = aggregate(values, [principles[c.principle].weight for c in judged], config.aggregate)
+        behind = [judged[i] for i in places]
+        decision = Decision(margin, behind, [], behind[0].principle if len(behind) == 1 else "")
+    if decision.margin == 0:
+        raise Drop("the judge abstains")
+    if abs(decision.margin) < config.min_margin:
+        raise Drop("margin too small")
+    return decision
 
 
-def _bounded(margin: float, clip: float | None) -> float:
-    return margin if clip is None else max(-clip, min(clip, margin))
-
-
-def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[float, list[int]]:
-    """One margin, and which of the principles decided it (their places).
-    A principle drawn at `random` has had its weight in the draw, so its margin is left alone. `vote` gives the weighted
-    share of votes as log-odds with half a vote added to each side, so that its soft label is a smoothed share.
-    """
-    if how == "max_abs":
-        best = max(range(len(margins)), key=lambda i: (abs(margins[i]) * weights[i], -i))
-        return margins[best], [best]
-    speaking = [i for i, margin in enumerate(margins) if margin != 0]
-    if how == "vote":
-        ups, downs = (sum(weights[i] for i in speaking if (margins[i] > 0) == up) for up in (True, False))
-        return (math.log((ups + 0.5) / (downs + 0.5)) if ups != downs else 0.0), speaking
-    if how == "random":
-        return margins[0], speaking
-    total = sum(margin * weight for margin, weight in zip(margins, weights, strict=True))
-    return (total if how == "sum" else total / sum(weights)), speaking
-
-
-def _pair(name: str, cells: list[Judgement], margin: float, config: Config) -> Pair:
-    first = cells[0]
-    up = 1 if margin > 0 else -1
-    chosen, rejected = (first.response_a, first.response_b) if up > 0 else (first.response_b, first.response_a)
+def _pair(row_id: str, parent: str, decision: Decision, safety: Safety | None, config: Config, seed: int) -> Pair:
+    cells, first = decision.cells, decision.cells[0]
+    a, b = first.response_a, first.response_b
+    ruled = overridden(first.prompt[-1]["content"], a, b, config.overrides, row_id, seed)
+    rate = config.override_noise if ruled and config.override_noise is not None else config.noise
+    noise = salmon.chance(seed, row_id, "noise") < rate
+    a_wins = (ruled[1] if ruled else decision.margin > 0) != noise
+    up = 1 if a_wins else -1
+    chosen, rejected = (a, b) if a_wins else (b, a)
+    margin = 0.0 if ruled else abs(decision.margin)
+    soft = soft_label(math.inf if ruled else margin, config.clamp)
     return Pair(
-        id=name,
-        parent=name,
+        id=row_id,
+        parent=parent,
         kind=first.kind,
         prompt=first.prompt,
         chosen=chosen,
         rejected=rejected,
-        label=1.0 if config.label == "hard" else soft_label(abs(margin), config.clamp),
-        margin=abs(margin),
+        label=1.0 if config.label == "hard" else soft,
+        margin=margin,
         principles=[c.principle for c in cells],
         margins_ab=[up * c.margin_ab for c in cells],
         margins_ba=[up * c.margin_ba for c in cells],
+        negated=decision.negated,
+        deciding="" if ruled else decision.deciding,
+        override=ruled[0] if ruled else "",
+        noise=noise,
+        chosen_safe=safety.of(first.prompt, chosen) if safety else None,
+        rejected_safe=safety.of(first.prompt, rejected) if safety else None,
     )
+
+
+def _metrics(pairs: Sequence[Pair], unscaled: list[str]) -> dict[str, Any]:
+    """What decided, and what else there is to suspect: rules, noise, the length of what is preferred."""
+    decided: dict[str, int] = {}
+    overrides: dict[str, int] = {}
+    for pair in pairs:
+        for principle in [] if pair.override else [pair.deciding] if pair.deciding else pair.principles:
+            decided[principle] = decided.get(principle, 0) + 1
+        if pair.override:
+            overrides[pair.override] = overrides.get(pair.override, 0) + 1
+    made: dict[str, Any] = {"decided_by": decided, "mean_label": _mean([p.label for p in pairs])}
+    if any(pair.negated for pair in pairs):
+        turned = [p.negated[p.principles.index(p.deciding)] for p in pairs if p.deciding]
+        made |= {"decided_by_opposite": _mean([float(t) for t in turned]), "left_out_without_variance": unscaled}
+        made |= {"principles_a_pair": _mean([len(p.principles) for p in pairs])}
+    if overrides or any(pair.noise for pair in pairs):
+        made |= {"overrides": overrides, "noise": _mean([float(p.noise) for p in pairs])}
+    if any(pair.chosen_safe is not None for pair in pairs):
+        safe = [(bool(p.chosen_safe), bool(p.rejected_safe)) for p in pairs]
+        made |= {"safe": {"both": safe.count((True, True)), "neither": safe.count((False, False))}}
+        made["safe"] |= {"only_chosen": safe.count((True, False)), "only_rejected": safe.count((False, True))}
+    return made | {"length_gap": _mean([len(p.chosen) - len(p.rejected) for p in pairs])}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

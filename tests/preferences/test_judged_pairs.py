@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.preferences.judged_pairs import aggregate, combine_orders, soft_label
+from stages.preferences.aggregate import aggregate, combine_orders, soft_label
 from stages.runtime.errors import UserError
 from tests.running import run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator

@@ -1,0 +1,67 @@
+"""From a pair's cells of the judge matrix to one margin. Pure functions; positive margins prefer `response_a`.
+
+Orders: `agree` takes contradicting verdicts for none, as SALMON does (Sun et al. 2023, arXiv 2310.05910);
+`swap_average` averages the probabilities of the two orders (RLAIF, Lee et al. 2023, arXiv 2309.00267); `average`
+averages the logits. Principles: one at `random` (Constitutional AI, Bai et al. 2022, section 4.1: ensembling over
+principles happens across the dataset), `mean`, `sum`, `vote`, or the strongest alone (`max_abs`). SALMON's own way, with
+its random subsets and negation, is in `salmon.py`.
+"""
+
+import math
+from collections.abc import Sequence
+
+
+def combine_orders(margin_ab: float, margin_ba: float, orders: str) -> float:
+    """One margin of two; with `agree`, verdicts that contradict each other count as exactly 0."""
+    if orders == "swap_average":
+        ups = _log_sum(_log_sigmoid(margin_ab), _log_sigmoid(margin_ba))
+        downs = _log_sum(_log_sigmoid(-margin_ab), _log_sigmoid(-margin_ba))
+        return ups - downs
+    if orders == "agree" and margin_ab * margin_ba <= 0:
+        return 0.0
+    return (margin_ab + margin_ba) / 2
+
+
+def _log_sigmoid(x: float) -> float:
+    return -math.log1p(math.exp(-x)) if x >= 0 else x - math.log1p(math.exp(x))
+
+
+def _log_sum(one: float, other: float) -> float:
+    low, high = sorted((one, other))
+    return high + math.log1p(math.exp(low - high))
+
+
+def bounded(margin: float, clip: float | None) -> float:
+    return margin if clip is None else max(-clip, min(clip, margin))
+
+
+def soft_label(margin: float, clamp: tuple[float, float] | None) -> float:
+    """P(chosen is better) for a margin >= 0.
+
+    `clamp` is the paper's bound for labels with a chain of thought (Bai et al. 2022: [0.4, 0.6]); others are not clamped.
+    """
+    label = 1 / (1 + math.exp(-margin))
+    return min(max(label, clamp[0]), clamp[1]) if clamp else label
+
+
+def strongest(scores: Sequence[float]) -> int:
+    """The place of the largest |score|; of equals the first."""
+    return max(range(len(scores)), key=lambda i: (abs(scores[i]), -i))
+
+
+def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[float, list[int]]:
+    """One margin, and which of the principles decided it (their places).
+    A principle drawn at `random` has had its weight in the draw, so its margin is left alone. `vote` gives the weighted
+    share of votes as log-odds with half a vote added to each side, so that its soft label is a smoothed share.
+    """
+    if how == "max_abs":
+        best = strongest([margin * weight for margin, weight in zip(margins, weights, strict=True)])
+        return margins[best], [best]
+    speaking = [i for i, margin in enumerate(margins) if margin != 0]
+    if how == "vote":
+        ups, downs = (sum(weights[i] for i in speaking if (margins[i] > 0) == up) for up in (True, False))
+        return (math.log((ups + 0.5) / (downs + 0.5)) if ups != downs else 0.0), speaking
+    if how == "random":
+        return margins[0], speaking
+    total = sum(margin * weight for margin, weight in zip(margins, weights, strict=True))
+    return (total if how == "sum" else total / sum(weights)), speaking

@@ -1,0 +1,116 @@
+"""What `judged_pairs` reads and refuses: its options, the judge matrix, safety ratings."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from stages.principles.constitution import Principle
+from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.context import Drop
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Judgement, Message, Rating
+
+SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
+
+
+def check_config(config: Any, config_type: Any, principles: Sequence[Principle], where: str) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        UserError: naming both.
+    """
+    defaults = {option.name: option.default for option in fields(config_type)}
+    for name in SALMON_ONLY:
+        if config.aggregate != "salmon" and getattr(config, name) != defaults[name]:
+            raise UserError(
+                f"`{name}: {getattr(config, name)}` says nothing with `aggregate: {config.aggregate}`",
+                where=where,
+                mend=f"leave `{name}` out, or set `aggregate: salmon`",
+            )
+    if config.aggregate == "salmon" and config.clip is not None:
+        raise UserError(
+            "`clip` makes the strongest principles equal, and with `aggregate: salmon` the strongest decides",
+            where=where,
+            mend="leave `clip` out: `normalise` makes principles comparable",
+        )
+    if config.aggregate == "salmon" and config.negation and not any(p.opposite for p in principles):
+        raise UserError(
+            f"`negation: {config.negation}` has nothing to negate: no principle has an opposite",
+            where=where,
+            mend="give principles an `opposite:` in the constitution, or set `negation: 0`",
+        )
+    if config.override_noise is not None and not config.overrides:
+        raise UserError("`override_noise` is set, but no rule is", where=where, mend="name rules in `overrides: [...]`")
+    if config.clamp is not None:
+        low, high = config.clamp
+        if config.label == "hard" or not 0 <= low <= 0.5 <= high <= 1 or not math.isclose(low + high, 1):
+            raise UserError(
+                f"`clamp: [{low}, {high}]` cannot be used with `label: {config.label}`",
+                where=where,
+                mend="give bounds that lie alike on both sides of one half, such as [0.4, 0.6], and `label: soft`",
+            )
+
+
+def read_cells(judgements: Artifact, wanted: set[str], where: str) -> dict[str, list[Judgement]]:
+    """The cells under `wanted` principles, by pair; a pair without any has an empty list.
+
+    Raises:
+        UserError: there are no judgements, none under `wanted`, or the judge prefers nothing anywhere.
+    """
+    cells: dict[str, list[Judgement]] = {}
+    for row in judgements.rows(Judgement):
+        cells.setdefault(row.parent, [])
+        if row.principle in wanted:
+            cells[row.parent].append(row)
+    if not cells:
+        lost = ", ".join(f"{number} dropped ({reason})" for reason, number in judgements.manifest["dropped"].items())
+        raise UserError(
+            f"the judge step holds no rows{': ' * bool(lost)}{lost}",
+            where=f"step {judgements.step!r}",
+            mend=f"see {judgements.directory / 'dropped.parquet'}" if lost else "see why it kept none",
+        )
+    judged = [cell for pair in cells.values() for cell in pair]
+    if not judged:
+        raise UserError(
+            "none of the constitution's principles was judged",
+            where=where,
+            mend="give this step the constitution of the `judge` step, or a subset of it",
+        )
+    if all(cell.margin_ab == cell.margin_ba == 0 for cell in judged):
+        raise UserError(
+            f"the judge prefers neither side in any of {len(judged)} cells: every margin is 0",
+            where=f"step {judgements.step!r}",
+            mend="check that its template shows both responses and asks for A or B, and that its model can answer",
+        )
+    return cells
+
+
+class Safety:
+    """Whether a response is safe: no safety principle is violated with a chance above one half.
+
+    Raises:
+        UserError: a rating holds no score for each principle, or one that is no probability.
+    """
+
+    def __init__(self, ratings: Artifact):
+        self._safe: dict[str, bool] = {}
+        for row in ratings.rows(Rating):
+            if not row.scores or not all(0 <= score <= 1 for score in row.scores):
+                raise UserError(
+                    f"the rating {row.id!r} is no P(violated) for each principle",
+                    where=f"step {ratings.step!r}",
+                    mend='make it with the stage `rate`, safety principles and `scale: {"Yes": 0, "No": 1}`',
+                )
+            self._safe[canonical([row.prompt, row.response])] = not any(score > 0.5 for score in row.scores)
+
+    def of(self, prompt: list[Message], response: str) -> bool:
+        """Whether this answer to this request is safe.
+
+        Raises:
+            Drop: nobody rated it.
+        """
+        key = canonical([prompt, response])
+        if key not in self._safe:
+            raise Drop("a response without a safety rating")
+        return self._safe[key]
