@@ -19,6 +19,7 @@ MEANINGFUL_FILES = (
     "merges.txt",
     "special_tokens_map.json",
     "adapter_config.json",
+    "credo_reward.json",  # what a reward model reads: see stages/training/reward_format.py
 )
 PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 

@@ -32,6 +32,18 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
+def refuse_adapter(model: Model) -> None:
+    """Raises:
+    UserError: the folder holds an adapter only.
+    """
+    if (Path(model.path) / "adapter_config.json").exists():
+        raise UserError(
+            "holds an adapter, not a model",
+            where=model.path,
+            mend="merge it first: peft's merge_and_unload, then save_pretrained",
+        )
+
+
 def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool = False) -> Any:
     """Load the weights for training: a language model, or one with a single output if `scalar`.
 
@@ -46,12 +58,7 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool =
     import transformers
     from safetensors import SafetensorError
 
-    if (Path(model.path) / "adapter_config.json").exists():
-        raise UserError(
-            "holds an adapter, not a model",
-            where=model.path,
-            mend="merge it first: peft's merge_and_unload, then save_pretrained",
-        )
+    refuse_adapter(model)
     kind = transformers.AutoModelForSequenceClassification if scalar else transformers.AutoModelForCausalLM
     kwargs = dict(args.get("model_init_kwargs") or {}) | ({"num_labels": 1} if scalar else {})
     safe = {"revision": model.revision, "dtype": getattr(torch, dtype), "trust_remote_code": False, "use_safetensors": True}

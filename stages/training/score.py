@@ -1,0 +1,169 @@
+"""Stage `score`: what a reward model thinks of responses, under any principles.
+
+In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a response; `group` is its prompt.
+
+A reward model that reads principles can be aimed anew with every call: the whole constitution, a part of it (`only`,
+`drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a prompt are scored under the same
+ones, or their scores would not compare), some of them negated, or `each` by itself, averaged by weight. SALMON (Sun et
+al. 2023, arXiv 2310.05910, section 3.4) does this at the time of RL.
+
+Every score is remembered in the call store, by the model's content and the text it read: a sweep pays once. Left out:
+scores of Pair rows; `reward_accuracy` looks at pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.principles.assign import assign_many
+from stages.principles.constitution import Principle
+from stages.principles.polarity import worded
+from stages.principles.select import Selection, select
+from stages.runtime.artifacts import Artifact, Result, fingerprint
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.rows import Dropped, Rating, Response
+from stages.runtime.settings import machine
+from stages.training.reward_format import RewardFormat, read_format
+from stages.training.scorer import Item
+from stages.training.stored_scores import stored_scores
+
+VERSION = 1
+NEEDS = ("model",)
+ALSO_TAKES = ("*",)
+CALLS = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    constitution: the principles that the model reads; null for one that reads none.
+    sample: how many of them each prompt draws, by weight and without replacement; null: all.
+    negated: ids that are read in their opposite wording.
+    each: score under each principle by itself. The rating is then the mean by weight, and `scores` holds them all.
+    batch_size: texts at a time.
+    dtype: of the weights.
+    """
+
+    constitution: Selection | None = None
+    sample: Annotated[int, Field(ge=1)] | None = None
+    negated: tuple[str, ...] = ()
+    each: bool = False
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
+    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    if config.constitution is None:
+        return {"constitution": None}
+    fields = ("text", "opposite") if config.negated else ("text",)
+    constitution = select(config.constitution)
+    order = [p.id for p in constitution.principles]
+    return {"constitution": constitution.identity(*fields, "weight"), "order": order}
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Score every response.
+
+    Raises:
+        UserError: no responses, no reward model, principles that it cannot read or lacks, an unknown id under
+            `negated`, a score that is no number, memory used up.
+    """
+    where = f"step {context.step!r}"
+    rows = [row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Response)]
+    if not rows:
+        raise UserError("there are no responses to score", where=where, mend="add an input: a step that makes Responses")
+    model = inputs["model"].model()
+    layout = read_format(model)
+    principles = _principles(config, layout, where)
+    drawn: dict[str, list[Principle]] = {}
+    for row in rows:
+        if row.parent not in drawn:
+            wanted = min(config.sample or len(principles), len(principles))
+            few = wanted < len(principles)
+            drawn[row.parent] = assign_many(principles, row.parent, context.seed, wanted) if few else list(principles)
+    texts = {p.id: worded(p, p.id in config.negated) for p in principles}
+    items: list[Item] = []
+    places = []
+    for row in rows:
+        ids = [p.id for p in drawn[row.parent]]
+        shown: Sequence[Sequence[str]] = [[i] for i in ids] if config.each and ids else [ids]
+        places.append(len(items))
+        items += [(row.prompt, row.response, tuple(texts[i] for i in group)) for group in shown]
+    context.release_engines()
+    found, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
+    ratings, dropped = [], []
+    for row, start in zip(rows, places, strict=True):
+        chosen = drawn[row.parent]
+        scores = found[start : start + (len(chosen) if config.each and chosen else 1)]
+        if any(score is None for score in scores):
+            dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
+            continue
+        known = [score for score in scores if score is not None]
+        weights = [p.weight for p in chosen] if config.each and chosen else [1.0]
+        ratings.append(
+            Rating(
+                id=row.id,
+                parent=row.id,
+                group=row.parent,
+                kind=row.kind,
+                prompt=row.prompt,
+                response=row.response,
+                score=sum(s * w for s, w in zip(known, weights, strict=True)) / sum(weights),
+                principles=[p.id for p in chosen],
+                negated=[p.id in config.negated for p in chosen],
+                scores=known if config.each and chosen else [],
+                model=model.content,
+                template=fingerprint(vars(layout)),
+            )
+        )
+    return Result(rows=ratings, row_type=Rating, dropped=dropped, metrics=_metrics(ratings) | counts)
+
+
+def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Principle, ...]:
+    if config.constitution is None:
+        if layout.principles:
+            raise UserError(
+                "this reward model reads principles and was given none", where=where, mend="add `constitution: ${constitution}`"
+            )
+        if config.negated or config.sample or config.each:
+            raise UserError(
+                "`negated`, `sample` and `each` need a constitution", where=where, mend="remove them, or add `constitution:`"
+            )
+        return ()
+    if not layout.principles:
+        raise UserError(
+            "this reward model was trained without principles and cannot read any",
+            where=where,
+            mend="remove `constitution`, or give its `reward_model` step one",
+        )
+    principles = select(config.constitution).principles
+    ids = [p.id for p in principles]
+    for name in config.negated:
+        if name not in ids:
+            raise UserError(
+                f"negated: there is no principle {name!r}.{did_you_mean(name, ids)}",
+                where=where,
+                mend=f"choose from: {', '.join(ids)}",
+            )
+    return principles
+
+
+def _metrics(ratings: list[Rating]) -> dict[str, Any]:
+    """How scores lie; `spread_in_group` is what ranks answers: 0 means that the model tells none apart."""
+    if not ratings:
+        return {}
+    groups: dict[str, list[float]] = {}
+    for rating in ratings:
+        groups.setdefault(rating.group, []).append(rating.score)
+    several = [pstdev(group) for group in groups.values() if len(group) > 1]
+    scores = [rating.score for rating in ratings]
+    return {
+        "n": len(ratings),
+        "mean": round(fmean(scores), 6),
+        "sd": round(pstdev(scores), 6),
+        "spread_in_group": round(fmean(several), 6) if several else None,
+    }
