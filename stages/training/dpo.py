@@ -4,12 +4,12 @@ In: `model` and `pairs`. Out: a model.
 
 Rafailov et al. 2023 (arXiv 2305.18290), through TRL; a pair's label is P(chosen is better) and enters the loss as in
 `soft_labels.py`. The reference is the input model, frozen: its log-probabilities are computed once before the first
-step, so only one model is held in memory; with LoRA it is the model with its adapter off. All of TRL's losses work with
-hard labels, the sigmoid loss with soft ones.
+step, so only one model is held in memory; with LoRA it is the model with its adapter off. They are kept (`reference.py`):
+the same pairs under another beta, loss or label pay nothing for them. All of TRL's losses work with hard labels, the
+sigmoid loss with soft ones.
 
 A part of the prompts is held out: how often, and by how much, the trained model prefers the chosen side there. Both
-are of the implicit reward, beta times the log-ratio to the reference. Left out: the reference's log-probabilities are
-not kept for another run.
+are of the implicit reward, beta times the log-ratio to the reference.
 
 A training that was killed goes on from its last whole checkpoint (see `sft.py`).
 """
@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
 from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
+from stages.training.frame import trained
 from stages.training.pair_data import Examples, check_held_out, read_pairs, split_held_out
+from stages.training.reference import reference_of
 
 VERSION = 2
 NEEDS = ("model", "pairs")
@@ -59,10 +60,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     check_options("DPOConfig", config.args, config.lora, "dpo")
     examples, dropped = read_pairs(inputs["pairs"])
-    from stages.training.trainer import in_session
 
-    metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
-    return Result(dropped=dropped + too_long, metrics=metrics)
+    def build(kept: Examples) -> Any:
+        return build_trainer(config, inputs, kept, context)
+
+    return trained("DPOConfig", config, inputs, context, examples, dropped, build, measure=_measure)
 
 
 def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context) -> Any:
@@ -80,6 +82,8 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
     model = load_model(base, config.dtype, config.args)
     reference = load_model(base, config.dtype, config.args) if kept else None
     tokenizer, lora = load_tokenizer(base, config.args), lora_config(config.lora, "CAUSAL_LM", context)
+    kwargs = config.args.get("model_init_kwargs")
+    remembered = arguments.precompute_ref_log_probs
     with told_as_mistake("the trainer refuses the options", context):
         return SoftDPOTrainer(
             model=model,
@@ -89,20 +93,12 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
             eval_dataset=Dataset.from_list(held) if held else None,
             processing_class=tokenizer,
             peft_config=lora,
+            reference=reference_of(base, config.dtype, arguments, kwargs, context) if remembered else None,
         )
 
 
-def _train(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> tuple[dict[str, Any], list[Dropped]]:
-    from stages.training.examples import prepare
-    from stages.training.trainer import finish, train
-
-    base = inputs["model"].model()
-    examples, too_long = prepare(examples, base, "DPOConfig", config.args, context)
-    trainer = build_trainer(config, inputs, examples, context)
-    n = len(trainer.train_dataset)
-    metrics = train(trainer, context)
-    held_out = check_held_out(trainer)
-    finish(trainer, context, base)
-    return {"n": n, "held_out": held_out, **metrics}, too_long
+def _measure(trainer: Any, _: Examples) -> dict[str, Any]:
+    """How the held-out pairs fare, and how many of the reference's log-probabilities were found and how many computed."""
+    reference = trainer.reference
+    kept = {"stored": reference.stored, "computed": reference.computed} if reference is not None else None
+    return {"held_out": check_held_out(trainer), "reference": kept}

@@ -23,6 +23,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Response, Revision
 from stages.runtime.settings import machine
 from stages.training.arguments import build_arguments, check_options, identity_args, lora_config, told_as_mistake
+from stages.training.frame import Examples, trained
 
 VERSION = 2
 NEEDS = ("model",)
@@ -50,7 +51,7 @@ def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
-def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[list[dict[str, Any]], list[Dropped]]:
+def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:
     """Every input's rows as TRL's prompt-completion rows, with `id`; duplicates and empty completions are dropped.
 
     Inputs follow one another by name, as they do in a step's identity.
@@ -59,7 +60,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[list[dict[s
         UserError: an input holds other rows, or nothing is left.
     """
     sources = {name: inputs[name] for name in sorted(inputs) if name != "model"}
-    examples: list[dict[str, Any]] = []
+    examples: Examples = []
     dropped: list[Dropped] = []
     seen: set[str] = set()
     for artifact in sources.values():
@@ -102,13 +103,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     check_options("SFTConfig", config.args, config.lora, "sft")
     examples, dropped = read_examples(inputs, config.rounds)
-    from stages.training.trainer import in_session
 
-    metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
-    return Result(dropped=dropped + too_long, metrics=metrics)
+    def build(kept: Examples) -> Any:
+        return build_trainer(config, inputs, kept, context)
+
+    def measure(_: Any, kept: Examples) -> dict[str, Any]:  # the trainer may have packed several rows into one
+        return {"n": len(kept), "unrevised": sum(example["unrevised"] for example in kept)}
+
+    return trained("SFTConfig", config, inputs, context, examples, dropped, build, measure=measure)
 
 
-def build_trainer(config: Config, inputs: dict[str, Artifact], examples: list[dict[str, Any]], context: Context) -> Any:
+def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context) -> Any:
     """TRL's SFTTrainer over the input model; nothing is trained yet."""
     from datasets import Dataset
     from trl import SFTTrainer
@@ -126,18 +131,3 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: list[di
             processing_class=tokenizer,
             peft_config=lora,
         )
-
-
-def _train(
-    config: Config, inputs: dict[str, Artifact], examples: list[dict[str, Any]], context: Context
-) -> tuple[dict[str, Any], list[Dropped]]:
-    from stages.training.examples import prepare
-    from stages.training.trainer import finish, train
-
-    base = inputs["model"].model()
-    examples, too_long = prepare(examples, base, "SFTConfig", config.args, context)
-    trainer = build_trainer(config, inputs, examples, context)
-    unrevised = sum(example["unrevised"] for example in examples)
-    metrics = {"n": len(examples), "unrevised": unrevised, **train(trainer, context)}
-    finish(trainer, context, base)
-    return metrics, too_long

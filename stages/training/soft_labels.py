@@ -18,6 +18,7 @@ import torch
 from trl import DPOTrainer, RewardTrainer
 
 from stages.runtime.errors import UserError
+from stages.training.reference import Reference
 
 COLUMN = "soft_label"
 
@@ -68,7 +69,8 @@ class SoftDPOTrainer(DPOTrainer):
     data_collator: Any
     precompute_ref_logps: bool
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, reference: Reference | None = None, **kwargs: Any):
+        self.reference = reference  # needed by what TRL's own constructor calls
         super().__init__(*args, **kwargs)
         self.data_collator = _WithLabels(self.data_collator)
         self.held_out = HeldOut()
@@ -125,7 +127,16 @@ class SoftDPOTrainer(DPOTrainer):
         return self.held_out
 
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        return super()._precompute_ref_logps(dataset, name, batch_size) if len(dataset) else dataset
+        if not len(dataset):
+            return dataset
+
+        def compute(part: Any) -> Any:
+            return super(SoftDPOTrainer, self)._precompute_ref_logps(part, name, batch_size)
+
+        if self.reference is None:
+            return compute(dataset)
+        columns, main = ("ref_chosen_logps", "ref_rejected_logps"), self.is_world_process_zero()
+        return self.reference.fill(dataset, columns, self.data_collator, compute, main)
 
     def _keep(self, pairs: int) -> None:
         if not self.model.training:

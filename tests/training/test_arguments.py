@@ -3,7 +3,7 @@ import pytest
 from stages.runtime.errors import UserError
 from stages.runtime.settings import identity_of
 from stages.training import dpo, reward_model, sft
-from stages.training.arguments import MACHINE_ARGS, OWNED_ARGS, check_options, identity_args, known_fields
+from stages.training.arguments import _SOURCES, MACHINE_ARGS, OWNED_ARGS, check_options, identity_args, known_fields
 
 
 def test_fields_read_from_source_are_those_of_the_classes():
@@ -12,13 +12,13 @@ def test_fields_read_from_source_are_those_of_the_classes():
     import peft
     import trl
 
-    for name, cls in {n: getattr(trl, n) for n in ("SFTConfig", "DPOConfig", "RewardConfig")}.items():
+    for name, cls in {n: getattr(trl, n) for n in ("SFTConfig", "DPOConfig", "RewardConfig", "KTOConfig")}.items():
         assert set(known_fields(name)) == {f.name for f in dataclasses.fields(cls) if f.init}, name
     assert set(known_fields("LoraConfig")) >= {f.name for f in dataclasses.fields(peft.LoraConfig) if f.init}
 
 
 def test_every_name_in_the_tables_is_a_field_of_some_trainer():
-    known = {name for config in ("SFTConfig", "DPOConfig", "RewardConfig") for name in known_fields(config)}
+    known = {name for config in _SOURCES if config != "LoraConfig" for name in known_fields(config)}
     assert known >= MACHINE_ARGS
     assert known >= set(OWNED_ARGS)
 
