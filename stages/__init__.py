@@ -21,7 +21,12 @@ STAGES = {
     "filter": "stages.preferences.filter",              # rows -> fewer rows of the same kind, e.g. disjoint halves
     "sft": "stages.training.sft",                       # Responses, Revisions -> model
     "reward_model": "stages.training.reward_model",     # Pair -> scalar model
+    "score": "stages.training.score",                   # Responses -> Rating, by a reward model
     "dpo": "stages.training.dpo",                       # Pair -> model
+    "ppo": "stages.training.ppo",                       # Prompt, a composed reward -> model; with costs: Safe RLHF
+    "grpo": "stages.training.grpo",                     # Prompt, a composed reward -> model
+    "rloo": "stages.training.rloo",                     # Prompt, a composed reward -> model
+    "online_dpo": "stages.training.online_dpo",         # Prompt, a composed reward -> model
     "evaluate": "stages.evaluation.evaluate",           # Responses of several models -> effects with intervals
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }

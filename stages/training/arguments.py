@@ -1,11 +1,12 @@
 """The trainers' own options: which there are, which identify a result, and what Credo sets where the user says nothing.
 
-In: a stage's `args`, any fields of TRL's SFTConfig, DPOConfig or RewardConfig. Out: that config, built.
+In: a stage's `args`, any fields of TRL's SFTConfig, DPOConfig, RewardConfig and so on. Out: that config, built.
 Left out: options for several processes, which the launcher will own.
 """
 
 import ast
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,12 +23,24 @@ _SOURCES = {
     "SFTConfig": [("trl", "trainer/sft_config.py", "SFTConfig"), *_TRAINING],
     "DPOConfig": [("trl", "trainer/dpo_config.py", "DPOConfig"), *_TRAINING],
     "RewardConfig": [("trl", "trainer/reward_config.py", "RewardConfig"), *_TRAINING],
+    "KTOConfig": [("trl", "trainer/kto_config.py", "KTOConfig"), *_TRAINING],
+    "GRPOConfig": [("trl", "trainer/grpo_config.py", "GRPOConfig"), *_TRAINING],
+    "RLOOConfig": [("trl", "trainer/rloo_config.py", "RLOOConfig"), *_TRAINING],
+    "OnlineDPOConfig": [("trl", "experimental/online_dpo/online_dpo_config.py", "OnlineDPOConfig"), *_TRAINING],
+    "PPOConfig": [
+        ("stages", "training/ppo_config.py", "PPOConfig"),
+        ("trl", "trainer/grpo_config.py", "GRPOConfig"),
+        *_TRAINING,
+    ],
     "LoraConfig": [
         ("peft", "tuners/lora/config.py", "LoraConfig"),
         ("peft", "config.py", "PeftConfig"),
         ("peft", "config.py", "PeftConfigMixin"),
     ],
 }
+
+# Where the classes are that are not trl's own.
+_HOMES = {"PPOConfig": "stages.training.ppo_config", "OnlineDPOConfig": "trl.experimental.online_dpo"}
 
 # How to run, not what to compute: same weights up to rounding, whatever they say.
 MACHINE_ARGS = frozenset(
@@ -44,6 +57,10 @@ MACHINE_ARGS = frozenset(
         *("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_offloading"),
         *("precompute_ref_log_probs", "precompute_ref_batch_size", "ddp_timeout", "ddp_backend", "ddp_bucket_cap_mb"),
         *("ddp_find_unused_parameters", "ddp_broadcast_buffers", "local_rank", "debug", "pad_to_multiple_of"),
+        *("fsdp", "fsdp_config", "deepspeed", "accelerator_config", "parallelism_config", "ds3_gather_for_generation"),
+        *("vllm_mode", "vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_enable_sleep_mode"),
+        *("vllm_server_base_url", "vllm_server_host", "vllm_server_port", "vllm_server_timeout", "vllm_group_port"),
+        *("log_completions", "num_completions_to_print", "log_unique_prompts", "log_multimodal"),
     }
 )
 OWNED_ARGS = {
@@ -51,6 +68,8 @@ OWNED_ARGS = {
     "resume_from_checkpoint": "a run that was cut short is resumed by itself",
     "trust_remote_code": "Credo runs no code that comes with a model",
     "push_to_hub": "publish the artifact's `model` folder yourself, once you have looked at it",
+    "reward_weights": "each term under `rewards` has its own `weight`",
+    "log_completions_hub_repo": "Credo sends nothing home",
     "remove_unused_columns": "the trainers need the columns that Credo gives them",
 }
 _KINDS = {"int": "a number", "float": "a number", "bool": "a yes or no (true, false)"}
@@ -132,7 +151,6 @@ def build_arguments(config_class: str, args: Mapping[str, Any], context: Context
         UserError: TRL refuses a value.
     """
     import torch
-    import trl
 
     gpu = torch.cuda.is_available()
     ours: dict[str, Any] = {
@@ -152,7 +170,7 @@ def build_arguments(config_class: str, args: Mapping[str, Any], context: Context
     given = {name: value for name, value in args.items() if name != "model_init_kwargs"}  # ours to apply: we load the model
     given["output_dir"] = str(context.directory / "checkpoints")
     with told_as_mistake(f"{config_class} refuses the args", context):
-        built = getattr(trl, config_class)(**{**ours, **defaults, **given})
+        built = getattr(importlib.import_module(_HOMES.get(config_class, "trl")), config_class)(**{**ours, **defaults, **given})
     if built.n_gpu > 1:  # torch's DataParallel, which TRL refuses; one process trains on one GPU
         built._n_gpu = 1
     return built

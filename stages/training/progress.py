@@ -4,6 +4,7 @@ Imported only when something is trained: transformers comes with it.
 """
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,27 @@ from transformers import TrainerCallback
 from stages.runtime.errors import UserError
 from stages.training.checkpoints import mark_complete
 
-# The trainers' names for what the curve keeps beside the loss.
+# The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other a sum over each answer.
 CURVES = {
     "loss": "loss",
     "rewards/accuracies": "accuracy",
     "rewards/margins": "margin",
     "accuracy": "accuracy",
     "margin": "margin",
+    "reward": "reward",
+    "objective/scores": "reward",
+    "cost": "cost",
+    "lambda": "lambda",
+    "kl": "kl",
+    "kl_per_completion": "kl_per_completion",
+    "objective/kl": "kl_per_completion",
+    "entropy": "entropy",
+    "value_loss": "value_loss",
+    "tripwire/length": "length",
+    "tripwire/refusals": "refusals",
+    "tripwire/repetition": "repetition",
 }
+TERM = re.compile(r"rewards/(?P<name>.+)/mean")  # the terms of a reward, each by itself
 
 
 class _Rate(ProgressColumn):
@@ -99,7 +113,7 @@ def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str
     """The training curve in at most `points` points; where steps are many, a point is the mean of several.
 
     Returns:
-        Dicts of `step` (the last one in it), `loss` and, for preferences, `accuracy` and `margin`.
+        Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term <name>` for a term of a reward.
     """
     logged = [entry for entry in log_history if "loss" in entry]
     size = max(1, math.ceil(len(logged) / points))
@@ -107,9 +121,11 @@ def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str
     for start in range(0, len(logged), size):
         chunk = logged[start : start + size]
         point: dict[str, float] = {"step": chunk[-1]["step"]}
-        for theirs, ours in CURVES.items():
-            values = [entry[theirs] for entry in chunk if theirs in entry]
-            if values:
+        for theirs in dict.fromkeys(key for entry in chunk for key in entry):
+            term = TERM.fullmatch(theirs)
+            ours = f"term {term['name']}" if term else CURVES.get(theirs)
+            values = [entry[theirs] for entry in chunk if entry.get(theirs) is not None]
+            if ours and values:
                 point[ours] = round(sum(values) / len(values), 6)
         thinned.append(point)
     return thinned

@@ -1,0 +1,62 @@
+"""Stage `online_dpo`: DPO on pairs of fresh rollouts, the better one by the reward (Guo et al. 2024, arXiv 2402.04792).
+
+In: `model`, `prompts` and other Prompt rows, and the models that the reward's terms name. Out: a model. Through TRL, where
+it is called experimental. See `online.py` for what the online stages share, `rewards.py` for the reward.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.training import online
+
+VERSION = 1
+NEEDS = online.NEEDS
+ALSO_TAKES = online.ALSO_TAKES
+CALLS = False
+TRAINS = True
+
+
+@dataclass(frozen=True)
+class Config(online.OnlineConfig):
+    """`args` are fields of TRL's OnlineDPOConfig."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    return online.online_identity(config, "OnlineDPOConfig", "online_dpo")
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model.
+
+    Raises:
+        UserError: as `grpo`.
+    """
+
+    def make(reward_funcs: list[Any], **given: Any) -> Any:
+        from trl.experimental.online_dpo import OnlineDPOTrainer
+
+        class Logged(OnlineDPOTrainer):  # it logs the sum of the terms only
+            def _calculate_rewards_from_functions(self, *args: Any, **rest: Any) -> Any:
+                def note(name: str, value: float) -> None:
+                    self.stats.setdefault(name, []).append(value)
+
+                return super()._calculate_rewards_from_functions(*args, **rest, log_metric=note)
+
+        return Logged(reward_funcs=[_noted(function) for function in reward_funcs], **given)
+
+    return online.run_online(config, "OnlineDPOConfig", "online_dpo", inputs, context, make, remove_unused_columns=False)
+
+
+def _noted(function: Any) -> Any:
+    """The same function, which also logs its mean."""
+
+    def noting(log_metric: Any, **given: Any) -> Any:
+        scores = function(log_metric=log_metric, **given)
+        told = [score for score in scores if score is not None]
+        log_metric(f"rewards/{function.__name__}/mean", sum(told) / max(len(told), 1))
+        return scores
+
+    noting.__name__ = function.__name__
+    return noting

@@ -1,0 +1,67 @@
+"""What is watched of an online training: tripwires, a reward that tells nothing, and where checkpoints may be made.
+
+Imported only when something is trained: transformers comes with it.
+"""
+
+import math
+from typing import Any
+
+from transformers import TrainerCallback
+
+from stages.runtime.errors import UserError
+from stages.training.reward_terms import RewardFunction
+from stages.training.tripwires import tripwires
+
+PATIENCE = 10  # rollouts without a difference in reward before a training is stopped
+
+
+def watched(functions: list[RewardFunction]) -> list[RewardFunction]:
+    """The same functions; the first also logs the tripwires of each batch that it sees."""
+    first = functions[0]
+
+    def watching(prompts: Any, completions: Any, completion_ids: Any, **rest: Any) -> list[float | None]:
+        log = rest.get("log_metric")
+        if log is not None:
+            texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
+            for name, value in tripwires(texts, [len(ids) for ids in completion_ids]).items():
+                log(f"tripwire/{name}", value)
+        return first(prompts=prompts, completions=completions, completion_ids=completion_ids, **rest)
+
+    watching.__name__ = first.__name__  # type: ignore[attr-defined]
+    return [watching, *functions[1:]]
+
+
+class AlignedSaves(TrainerCallback):
+    """Puts a checkpoint off to the end of its rollout: half-used rollouts are in no checkpoint."""
+
+    def __init__(self, arguments: Any):
+        batches = getattr(arguments, "steps_per_generation", 1) * getattr(arguments, "num_iterations", 1)
+        accumulated = arguments.gradient_accumulation_steps
+        self.cycle = math.lcm(batches, accumulated) // accumulated
+        self.due = False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.due = self.due or control.should_save
+        control.should_save = self.due and state.global_step % self.cycle == 0
+        self.due = self.due and not control.should_save
+
+
+class NoSignal(TrainerCallback):
+    """Stops a training whose reward is the same for all answers to a prompt, from the start on."""
+
+    def __init__(self, step: str):
+        self.where = f"step {step!r}"
+        self.silent = 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        alike, spread = (logs or {}).get("frac_reward_zero_std"), (logs or {}).get("reward_std")
+        if alike is None or self.silent < 0:
+            return
+        constant = alike >= 1 if getattr(args, "num_generations", 1) > 1 else not spread
+        self.silent = self.silent + 1 if constant else -1
+        if self.silent >= PATIENCE:
+            raise UserError(
+                f"the reward was the same for all answers to a prompt in each of {PATIENCE} batches: nothing can be learnt",
+                where=self.where,
+                mend="look at the terms under `rewards`, raise args.temperature or args.num_generations, or give other prompts",
+            )

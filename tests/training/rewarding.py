@@ -1,0 +1,19 @@
+"""Rewards for tests, named in pipelines as `tests.training.rewarding:<name>`."""
+
+
+def early_letters(prompt, response, row):
+    """Dense and learnable by a random model: the share of its characters that are `a` to `m`."""
+    letters = [c for c in response.lower() if c.isalpha()]
+    return sum("a" <= c <= "m" for c in letters) / max(len(letters), 1)
+
+
+def nan(prompt, response, row):
+    return float("nan")
+
+
+def constant(prompt, response, row):
+    return 1.0
+
+
+def long(prompt, response, row):
+    return float(len(response) > 40)

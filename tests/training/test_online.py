@@ -1,0 +1,59 @@
+"""The online trainers on a tiny random model: they learn, they resume, and they say what is wrong."""
+
+import pytest
+
+from stages.runtime.rows import Prompt
+from stages.training import grpo, online_dpo, ppo, rloo
+
+ARGS = {
+    "per_device_train_batch_size": 16,
+    "max_completion_length": 8,
+    "max_steps": 6,
+    "learning_rate": 3e-3,
+    "save_strategy": "no",
+    "lr_scheduler_type": "constant",
+}
+LETTERS = {"letters": {"term": "python", "function": "tests.training.rewarding:early_letters"}}
+
+
+def prompts(count=32):
+    return [Prompt(id=f"p{i}", messages=[{"role": "user", "content": f"the cat asks {i}"}], kind="k") for i in range(count)]
+
+
+@pytest.fixture
+def inputs(artifact):
+    return {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
+
+
+def trained(stage, inputs, context, name="trained", rewards=None, costs=None, lora=None, **args):
+    more = {"costs": costs} if costs else {}
+    config = stage.Config(rewards=rewards or LETTERS, args=ARGS | args, lora=lora, **more)
+    here = context(name)
+    return stage.run(config, inputs, here), here
+
+
+@pytest.mark.parametrize(
+    "stage, more",
+    [
+        (ppo, {"steps_per_generation": 2, "num_iterations": 2}),
+        (grpo, {"num_generations": 4}),
+        (rloo, {"num_generations": 4}),
+        (online_dpo, {}),
+    ],
+)
+def test_each_trains_and_logs_its_terms_and_tripwires(inputs, context, stage, more):
+    rewards = LETTERS | {"short": {"term": "length", "weight": -0.1, "per": 8}, "ended": {"term": "unfinished", "weight": 0.5}}
+    args = dict(more)
+    if stage is online_dpo:
+        args |= {"max_new_tokens": 8, "max_length": 64}
+        base = {k: v for k, v in ARGS.items() if k != "max_completion_length"}
+        config = stage.Config(rewards=rewards, args=base | args)
+        here = context()
+        result = stage.run(config, inputs, here)
+    else:
+        result, here = trained(stage, inputs, context, rewards=rewards, **args)
+    last = result.metrics["last"]
+    assert {"term letters", "term short", "term ended", "reward", "length", "refusals", "repetition"} <= last.keys()
+    expected = last["term letters"] - 0.1 * last["term short"] + 0.5 * last["term ended"]
+    assert last["reward"] == pytest.approx(expected, abs=1e-4)
+    assert (here.directory / "model" / "model.safetensors").exists()
