@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from stages.preferences.aggregate import aggregate, combine_orders, soft_label
 from stages.runtime.errors import UserError
+from stages.runtime.rows import Rating
+from tests.preferences.matrices import artifact, cells, judged_pairs, pairs
 from tests.running import run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator
 
@@ -21,6 +23,23 @@ def test_orders_that_contradict_each_other_count_as_nothing(ab, ba):
     assert agreed == (0.0 if ab * ba <= 0 else (ab + ba) / 2)
     assert combine_orders(-ab, -ba, "agree") == -agreed
     assert combine_orders(ab, ba, "average") == (ab + ba) / 2
+
+
+def share(x):
+    return 1 / (1 + math.exp(-x))
+
+
+@given(margin, margin)
+def test_the_swap_average_is_of_probabilities_and_turns_over_with_the_outputs(ab, ba):
+    together = combine_orders(ab, ba, "swap_average")
+    assert share(together) == pytest.approx((share(ab) + share(ba)) / 2)
+    assert combine_orders(-ba, -ab, "swap_average") == -together
+    assert share(together) + share(combine_orders(-ba, -ab, "swap_average")) == pytest.approx(1)
+
+
+def test_the_swap_average_stands_far_verdicts():
+    assert combine_orders(800, 800, "swap_average") == pytest.approx(800)
+    assert combine_orders(900, -900, "swap_average") == pytest.approx(0)
 
 
 @given(st.floats(0, 50), st.floats(0, 50))
@@ -86,3 +105,102 @@ def test_vote_and_weights():
     assert aggregate([2, -1], [1, 4], "sum")[0] == -2
     assert aggregate([2, -1], [1, 1], "mean")[0] == 0.5
     assert aggregate([0.0, 0.0], [1, 1], "mean") == (0.0, [])
+
+
+MATRIX = cells("a|b", {"p0": (2.0, 1.0), "p1": (-4.0, -4.0)}) + cells("c|d", {"p0": (1.0, -1.0), "p1": (0.5, 0.5)}, ("x", "y"))
+
+
+def test_one_random_principle_gives_the_judges_own_unclamped_probability(tmp_path):
+    made = pairs(judged_pairs(tmp_path, cells("a|b", {"p0": (6.0, 6.0)}), orders="swap_average"))["a|b"]
+    assert made.label == pytest.approx(share(6.0)) and made.chosen == "one" and made.deciding == "p0"
+    clamped = pairs(judged_pairs(tmp_path / "2", cells("a|b", {"p0": (6.0, 6.0)}), clamp=[0.4, 0.6]))["a|b"]
+    assert clamped.label == 0.6 and clamped.chosen == "one"
+
+
+def test_who_decided_and_both_orders_are_on_the_row(tmp_path):
+    row = pairs(judged_pairs(tmp_path, MATRIX, aggregate="max_abs"))["a|b"]
+    assert (row.chosen, row.deciding, row.margin, row.margins_ab) == ("other", "p1", 4.0, [4.0])
+    row = pairs(judged_pairs(tmp_path / "2", MATRIX, aggregate="sum"))["a|b"]
+    assert (row.chosen, row.deciding, row.principles) == ("other", "", ["p0", "p1"])
+    assert (row.margins_ab, row.margins_ba) == ([-2.0, 4.0], [-1.0, 4.0])
+
+
+def test_weights_of_the_constitution_count_in_a_sum(tmp_path):
+    row = pairs(judged_pairs(tmp_path, MATRIX, aggregate="sum", constitution={"weights": {"p0": 9}}))["a|b"]
+    assert (row.chosen, row.margin) == ("one", 9 * 1.5 - 4)
+
+
+def test_a_table_of_zeros_is_told(tmp_path):
+    with pytest.raises(UserError, match="every margin is 0"):
+        judged_pairs(tmp_path, cells("a|b", {"p0": (0.0, 0.0)}) + cells("c|d", {"p0": (0.0, 0.0)}))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"passes": 4}, "passes"),
+        ({"aggregate": "mean", "negation": 0.1}, "negation"),
+        ({"aggregate": "salmon", "clip": 2.0}, "clip"),
+        ({"override_noise": 0.25}, "override_noise"),
+        ({"passes": 0}, "passes"),
+        ({"noise": 1.5}, "noise"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(tmp_path, options, told):
+    with pytest.raises(UserError, match=told):
+        judged_pairs(tmp_path, MATRIX, **options)
+
+
+def test_negation_needs_an_opposite(tmp_path):
+    steps = text_pipeline(tmp_path, prompts=3)  # its constitution has none
+    steps["pairs"] |= {"aggregate": "salmon"}
+    with pytest.raises(UserError, match="no principle has an opposite"):
+        run_steps(steps, tmp_path)
+
+
+def test_texts_do_not_identify_the_pairs_but_what_can_be_negated_does(tmp_path):
+    from stages.preferences.judged_pairs import Config, identity
+    from stages.principles.select import Selection
+
+    def identified(opposite, **options):
+        path = tmp_path / "set.yaml"
+        path.write_text(f"name: s\nprinciples:\n  - id: p0\n    text: t{len(opposite)}\n{opposite}")
+        return identity(Config(constitution=Selection(name=str(path)), **options))
+
+    one, two, none = "    opposite: o1\n", "    opposite: o2\n", ""
+    assert identified(one, aggregate="salmon") == identified(two, aggregate="salmon") != identified(none, aggregate="salmon")
+    assert identified(one, aggregate="salmon", negation=0.0) == identified(none, aggregate="salmon", negation=0.0)
+    assert identified(one) == identified(none)
+
+
+def rating(response, *scores):
+    return Rating(
+        id=f"{response}!", parent=response, group="g", kind="red_team", prompt=[{"role": "user", "content": "do it"}],
+        response=response, score=0.0, principles=[f"s{i}" for i in range(len(scores))], negated=[False] * len(scores),
+        scores=list(scores), model="0" * 16,
+    )  # fmt: skip
+
+
+def with_ratings(root, rows):
+    from stages.runtime.rows import Judgement
+    from tests.preferences.matrices import constitution, run_stage
+
+    inputs = {"judgements": artifact(root, "judge", MATRIX, Judgement), "ratings": artifact(root, "rate", rows, Rating)}
+    return run_stage(
+        "judged_pairs", inputs, {"constitution": constitution(root / "set.yaml", ["p0", "p1"]), "aggregate": "max_abs"}
+    )
+
+
+def test_safe_is_no_principle_violated(tmp_path):
+    made = with_ratings(tmp_path, [rating("one", 0.5, 0.2), rating("other", 0.1, 0.9), rating("x", 0.0)])
+    row = pairs(made)["a|b"]
+    assert (row.chosen, row.chosen_safe, row.rejected_safe) == ("other", False, True)
+    assert [(d.id, d.reason) for d in made.dropped] == [("c|d", "a response without a safety rating")]
+    assert made.metrics["safe"] == {"both": 0, "neither": 0, "only_chosen": 0, "only_rejected": 1}
+    assert pairs(judged_pairs(tmp_path / "2", MATRIX))["a|b"].chosen_safe is None
+
+
+@pytest.mark.parametrize("scores", [(), (0.2, 3.0), (-0.1,), (math.nan,)])
+def test_ratings_that_are_no_probabilities_are_refused(tmp_path, scores):
+    with pytest.raises(UserError, match="no P"):
+        with_ratings(tmp_path, [rating("one", *scores)])
