@@ -85,7 +85,7 @@ class Config:
     harmless_kinds: tuple[str, ...] = ()
     resamples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    verdict_template: str = "evaluation/verdict.jinja"
+    verdict_template: str = "preferences/verdict.jinja"
     judge_template: str = "preferences/judge.jinja"
 
 

@@ -5,28 +5,36 @@ In: `responses` (two or more a prompt), `model`. Out: one Judgement a pair and p
 Everything after it (one random principle, weighted sums, votes, any subset for an ablation) is arithmetic on this
 table, so ablating principles costs no new call. The principle stands last in the prompt: all principles of a pair
 share one prefix, which the engine's prefix cache then answers (3.5 to 6 times the throughput of principle-first).
-A label needs one generated token; no chain of thought here.
+A label needs one generated token.
 
-Sources: Bai et al. 2022 (arXiv 2212.08073) section 4.1, for reading labels off option log-probabilities; Lee et al.
-2023 (RLAIF, arXiv 2309.00267), for asking in both orders.
+With `reasoning` the judge first thinks aloud, a text for each order that is kept on the row, and the option is read after
+it. Such labels are near 0 or 1 (Bai et al. 2022): give `judged_pairs` a `clamp` of [0.4, 0.6] for them.
+
+Sources: Bai et al. 2022 (arXiv 2212.08073) section 4.1, for reading labels off option log-probabilities and for chains of
+thought; Lee et al. 2023 (RLAIF, arXiv 2309.00267), for asking in both orders and for the two steps of a reasoned choice.
+Left out: few-shot examples; several rationales a cell, which helped Bai et al. a little and Lee et al. not.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.generators import Sampling
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
-from stages.runtime.context import Context
+from stages.runtime.calls import RememberedGenerator
+from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
+from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 2
+VERSION = 3
 NEEDS = ("model", "responses")
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = True
@@ -40,12 +48,20 @@ class Config:
         weights, which count once, where the cells are aggregated; null: all.
     pairing: `first_two` samples of a prompt, or `all` combinations.
     template: the judge's prompt; it is given request, response_a, response_b and principle (text).
+    reasoning: let the judge think aloud before it chooses; twice the calls, and much longer ones.
+    sampling: of what it thinks.
+    reasoning_template: in place of `template`, with the same variables; it asks for thoughts.
+    choice_template: the question for A or B that follows the thoughts.
     """
 
     constitution: Selection
     per_pair: Annotated[int, Field(ge=1)] | None = None
     pairing: Literal["first_two", "all"] = "first_two"
     template: str = "preferences/judge.jinja"
+    reasoning: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    reasoning_template: str = "preferences/reasoning.jinja"
+    choice_template: str = "preferences/reasoned_choice.jinja"
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,12 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"constitution": select(config.constitution).identity("text"), "template": template_hash(config.template)}
+    chosen = {"constitution": select(config.constitution).identity("text")}
+    if not config.reasoning:
+        unread = dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
+        return chosen | unread | {"template": template_hash(config.template)}
+    templates = {name: template_hash(getattr(config, name)) for name in ("reasoning_template", "choice_template")}
+    return chosen | templates | {"template": None}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -68,15 +89,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(config.constitution).principles
+    template = template_hash(config.reasoning_template if config.reasoning else config.template)
 
     async def read(cell: Cell) -> Judgement:
-        request = request_text(cell.a.prompt)
-
-        async def margin(first: str, second: str) -> float:
-            text = render(config.template, request=request, response_a=first, response_b=second, principle=cell.principle.text)
-            log_a, log_b = await generator.choose([{"role": "user", "content": text}], ("A", "B"))
-            return log_a - log_b
-
+        margin_ab, rationale_ab = await _look(cell, "ab", config, generator, context.seed)
+        margin_ba, rationale_ba = await _look(cell, "ba", config, generator, context.seed)
         return Judgement(
             id=cell.id,
             parent=cell.pair,
@@ -85,10 +102,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             response_a=cell.a.response,
             response_b=cell.b.response,
             principle=cell.principle.id,
-            margin_ab=await margin(cell.a.response, cell.b.response),
-            margin_ba=-await margin(cell.b.response, cell.a.response),
+            margin_ab=margin_ab,
+            margin_ba=margin_ba,
             model=model.content,
-            template=template_hash(config.template),
+            template=template,
+            rationale_ab=rationale_ab,
+            rationale_ba=rationale_ba,
         )
 
     cells, dropped = [], []
@@ -105,6 +124,33 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))
+
+
+async def _look(cell: Cell, order: str, config: Config, generator: RememberedGenerator, seed: int) -> tuple[float, str]:
+    """The margin from response_a's side with the responses shown in `order`, and the thoughts before it."""
+    first, second = (cell.a, cell.b) if order == "ab" else (cell.b, cell.a)
+    variables = {
+        "request": request_text(cell.a.prompt),
+        "response_a": first.response,
+        "response_b": second.response,
+        "principle": cell.principle.text,
+    }
+    rationale = ""
+    if config.reasoning:
+        conversation = [{"role": "user", "content": render(config.reasoning_template, **variables)}]
+        thoughts = await generator.complete(conversation, config.sampling, derive_seed(seed, cell.id, "rationale", order))
+        rationale = thoughts.text.strip()
+        if not rationale:
+            raise Drop("empty rationale")
+        conversation.append({"role": "assistant", "content": rationale})
+        conversation.append({"role": "user", "content": render(config.choice_template, **variables)})
+    else:
+        conversation = [{"role": "user", "content": render(config.template, **variables)}]
+    log_a, log_b = await generator.choose(conversation, ("A", "B"))
+    margin = log_a - log_b
+    if not math.isfinite(margin):
+        raise Drop("the judge gave no verdict")
+    return (margin if order == "ab" else -margin), rationale
 
 
 def _pairs(responses: list[Response], pairing: str, step: str) -> tuple[list[tuple[Response, Response]], list[Dropped]]:

@@ -93,6 +93,8 @@ class Judgement:
     margin_ba: float
     model: str
     template: str = ""
+    rationale_ab: str = ""  # what the judge thought aloud before it chose, if it was asked to
+    rationale_ba: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

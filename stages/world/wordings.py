@@ -15,7 +15,7 @@ TEMPLATES = {
     "revise": "text/revise.jinja",
     "revise_directly": "text/revise_directly.jinja",
     "judge": "preferences/judge.jinja",
-    "verdict": "evaluation/verdict.jinja",
+    "verdict": "preferences/verdict.jinja",
     "value": "world/value.jinja",
 }
 VALUE_ANSWERS = {1: "Supports", -1: "Opposes", 0: "Neutral"}
