@@ -14,17 +14,15 @@ Left out: length control, which needs a regression over many prompts; benchmarks
 their own.
 """
 
-import importlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
+from stages.evaluation.ground_truth import GroundTruth, Truth, load_truth, truth_identity
 from stages.evaluation.measures import Counted, Measured, Settings, summarise
 from stages.generators import TooLong
 from stages.principles.assign import assign
@@ -34,7 +32,6 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict, request_text
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
@@ -44,19 +41,6 @@ NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = True
 NOT_POLICIES = ("judge", "judgements")
-
-
-class Truth(Protocol):
-    """What a ground-truth function returns. A value is None where it cannot tell."""
-
-    violations: dict[str, bool]
-    well_formed: bool | None
-    on_topic: bool | None
-    evasive: bool | None
-    helpful: bool | None
-
-
-GroundTruth = Callable[[str, str], Truth]
 
 
 @dataclass(frozen=True)
@@ -117,7 +101,7 @@ def identity(config: Config) -> dict[str, Any]:
         "constitution": constitution.identity("text", "weight", "dimension"),
         "counted": sorted(_counted(constitution.principles, config).principles),
         "templates": [template_hash(config.verdict_template), template_hash(config.judge_template)],
-        "ground_truth_module": module_identity(_module(config.ground_truth)) if config.ground_truth else None,
+        "ground_truth_module": truth_identity(config.ground_truth, "evaluate.ground_truth"),
     }
 
 
@@ -129,7 +113,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     where = f"step {context.step!r}"
     policies = _policies(inputs, where)
-    truth = _import(config.ground_truth, where) if config.ground_truth else None
+    truth = load_truth(config.ground_truth, where) if config.ground_truth else None
     judge = context.generator(inputs["judge"].model()) if "judge" in inputs and (config.verdicts or config.win_rate) else None
     if truth is None and not (judge and config.verdicts):
         raise UserError(
@@ -178,26 +162,6 @@ def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Respons
             mend="let their `respond` steps read the same prompts",
         )
     return policies
-
-
-_MEND = "give the import path of a function (request, response) -> verdict, such as stages.world:check"
-
-
-def _module(path: str, where: str = "evaluate.ground_truth") -> ModuleType:
-    module, _, name = path.partition(":")
-    if not module or not name:
-        raise UserError(f"the ground truth {path!r} is not of the form module:function", where=where, mend=_MEND)
-    try:
-        return importlib.import_module(module)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"the ground truth {path!r} cannot be imported: {error}", where=where, mend=_MEND) from None
-
-
-def _import(path: str, where: str) -> GroundTruth:
-    function = getattr(_module(path, where), path.partition(":")[2], None)
-    if not callable(function):
-        raise UserError(f"the ground truth {path!r} names no function of its module", where=where, mend=_MEND)
-    return function
 
 
 def _counted(principles: tuple[Principle, ...], config: Config) -> Counted:

@@ -1,0 +1,56 @@
+"""The ground truth that a user names as `module:function`: (request text, response text) -> what is in the response."""
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Protocol
+
+from stages.runtime.errors import UserError
+from stages.runtime.provenance import module_identity
+
+
+class Truth(Protocol):
+    """What a ground-truth function returns. A value is None where it cannot tell."""
+
+    violations: dict[str, bool]
+    well_formed: bool | None
+    on_topic: bool | None
+    evasive: bool | None
+    helpful: bool | None
+
+
+GroundTruth = Callable[[str, str], Truth]
+
+
+_MEND = "give the import path of a function (request, response) -> verdict, such as stages.world:check"
+
+
+def truth_identity(path: str | None, where: str) -> dict[str, Any] | None:
+    """What identifies a ground truth: its module's version and content; None without one.
+
+    Raises:
+        UserError: it cannot be found.
+    """
+    return module_identity(_module(path, where)) if path else None
+
+
+def load_truth(path: str, where: str) -> GroundTruth:
+    """The function.
+
+    Raises:
+        UserError: it cannot be found.
+    """
+    function = getattr(_module(path, where), path.partition(":")[2], None)
+    if not callable(function):
+        raise UserError(f"the ground truth {path!r} names no function of its module", where=where, mend=_MEND)
+    return function
+
+
+def _module(path: str, where: str) -> ModuleType:
+    module, _, name = path.partition(":")
+    if not module or not name:
+        raise UserError(f"the ground truth {path!r} is not of the form module:function", where=where, mend=_MEND)
+    try:
+        return importlib.import_module(module)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"the ground truth {path!r} cannot be imported: {error}", where=where, mend=_MEND) from None
