@@ -34,6 +34,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: unusable options, terms or models, a reward that is no number or never differs, no prompts, memory
             or disk used up, a diverged loss.
     """
-    from trl import GRPOTrainer
 
-    return online.run_online(config, "GRPOConfig", "grpo", inputs, context, GRPOTrainer)
+    def make(**given: Any) -> Any:
+        from trl import GRPOTrainer
+
+        from stages.training.watching import Resumable
+
+        return type("ResumableGRPOTrainer", (Resumable, GRPOTrainer), {})(**given)
+
+    return online.run_online(config, "GRPOConfig", "grpo", inputs, context, make)

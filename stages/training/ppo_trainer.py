@@ -17,6 +17,7 @@ from torch import nn
 from trl import GRPOTrainer
 
 from stages.training.ppo_math import KLController, Lagrangian, gae, token_rewards, value_loss, whiten
+from stages.training.watching import Resumable
 
 STATE = "ppo_state.json"
 
@@ -38,7 +39,7 @@ class ValueModel(nn.Module):
         return self.head(hidden).squeeze(-1).float()
 
 
-class PPOTrainer(GRPOTrainer):
+class PPOTrainer(Resumable, GRPOTrainer):
     """Args:
     value_models: `reward`, and `cost` where there are costs; scalar models to start from.
     costs: names of those reward functions that are costs, and their weights.
@@ -155,7 +156,13 @@ class PPOTrainer(GRPOTrainer):
             rate = self.args.value_learning_rate or self.args.learning_rate
             parameters = [p for model in self.value_models.values() for p in model.parameters() if p.requires_grad]
             optimizer.add_param_group({"params": parameters, "lr": rate, "weight_decay": self.args.weight_decay})
+            optimizer.register_step_post_hook(self._forget_gradients)
         return optimizer
+
+    def _forget_gradients(self, *_: Any) -> None:
+        """The Trainer clears the policy's gradients only; left alone, the value models' would add up for ever."""
+        for value_model in self.value_models.values():
+            value_model.zero_grad()
 
     def _clip_grad_norm(self, model: Any) -> Any:
         for value_model in self.value_models.values():

@@ -34,6 +34,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: unusable options, terms or models, a reward that is no number or never differs, no prompts, memory
             or disk used up, a diverged loss.
     """
-    from trl import RLOOTrainer
 
-    return online.run_online(config, "RLOOConfig", "rloo", inputs, context, RLOOTrainer)
+    def make(**given: Any) -> Any:
+        from trl import RLOOTrainer
+
+        from stages.training.watching import Resumable
+
+        return type("ResumableRLOOTrainer", (Resumable, RLOOTrainer), {})(**given)
+
+    return online.run_online(config, "RLOOConfig", "rloo", inputs, context, make)

@@ -31,6 +31,29 @@ def watched(functions: list[RewardFunction]) -> list[RewardFunction]:
     return [watching, *functions[1:]]
 
 
+class Resumable:
+    """Mixed into TRL's online trainers: an epoch's order of prompts depends on its number, not on the epochs before it.
+
+    Theirs comes from a generator that a resumed training starts anew.
+    """
+
+    state: Any
+    args: Any
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        sampler = super()._get_train_sampler(dataset)  # type: ignore[misc]
+        trainer = self
+
+        class ByEpoch(type(sampler)):  # type: ignore[misc]
+            def __iter__(self) -> Any:
+                epoch = math.floor((trainer.state.epoch or 0) + 1e-6)
+                self.generator.manual_seed(trainer.args.seed + epoch)
+                return super().__iter__()
+
+        sampler.__class__ = ByEpoch
+        return sampler
+
+
 class AlignedSaves(TrainerCallback):
     """Puts a checkpoint off to the end of its rollout: half-used rollouts are in no checkpoint."""
 

@@ -17,3 +17,7 @@ def constant(prompt, response, row):
 
 def long(prompt, response, row):
     return float(len(response) > 40)
+
+
+def late_letters(prompt, response, row):
+    return 1 - early_letters(prompt, response, row)
