@@ -18,11 +18,18 @@ STAGES = {
     "judge": "stages.preferences.judge",                # pairs of Responses x principles -> Judgement (the judge matrix)
     "revision_pairs": "stages.preferences.revision_pairs",  # Revision -> Pair: the revision against the original
     "judged_pairs": "stages.preferences.judged_pairs",  # Judgement -> Pair, soft or hard labels
+    "ranked_pairs": "stages.preferences.ranked_pairs",  # Responses of ranked answerers -> Pair, without a judge
+    "rate": "stages.preferences.rate",                  # Responses, Revisions -> Rating, by a judge
+    "best_of": "stages.preferences.best_of",            # Ratings -> the best Responses of each group
     "filter": "stages.preferences.filter",              # rows -> fewer rows of the same kind, e.g. disjoint halves
     "sft": "stages.training.sft",                       # Responses, Revisions -> model
     "reward_model": "stages.training.reward_model",     # Pair -> scalar model
     "score": "stages.training.score",                   # Responses -> Rating, by a reward model
     "dpo": "stages.training.dpo",                       # Pair -> model
+    "kto": "stages.training.kto",                       # Pair, Rating -> model
+    "rrhf": "stages.training.rrhf",                     # Rating, in groups -> model
+    "stable_alignment": "stages.training.stable_alignment",  # Rating, in groups -> model
+    "chain_of_hindsight": "stages.training.chain_of_hindsight",  # Pair -> model that is steered by a phrase
     "ppo": "stages.training.ppo",                       # Prompt, a composed reward -> model; with costs: Safe RLHF
     "grpo": "stages.training.grpo",                     # Prompt, a composed reward -> model
     "rloo": "stages.training.rloo",                     # Prompt, a composed reward -> model

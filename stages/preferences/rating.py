@@ -1,0 +1,61 @@
+"""How well one response follows one principle, as the expected rating of a judge: E = sum of s * P(s).
+
+The rater is shown one response, and its answer is read as a distribution over the options of a scale (d-RLAIF, Lee et
+al. 2023, arXiv 2309.00267, section 2.3: 1 to 10, then rescaled to [-1, 1]). `rate` and rewards of RL call it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from stages.runtime.calls import RememberedGenerator
+from stages.runtime.context import Drop
+from stages.runtime.rows import Message, request_text
+from stages.runtime.templates import render
+
+
+def _option(name: object) -> object:
+    if isinstance(name, bool):  # YAML 1.1 reads a bare Yes as true
+        raise PydanticCustomError("bare_option", 'write the options in quotes, such as {{"Yes": 10, "No": 1}}')
+    return str(name) if isinstance(name, int) else name
+
+
+Scale = Annotated[dict[Annotated[str, BeforeValidator(_option), Field(min_length=1)], float], Field(min_length=2)]
+YES_NO = {"Yes": 10.0, "No": 1.0}  # the ends of the paper's scale
+
+
+async def expected_rating(
+    judge: RememberedGenerator,
+    prompt: list[Message],
+    response: str,
+    principle: str,
+    scale: Mapping[str, float],
+    template: str = "preferences/verdict.jinja",
+) -> float:
+    """The judge's expected rating of `response`, between the least and the largest value of `scale`.
+
+    Args:
+        principle: its wording, negated or not.
+        scale: the value of each option; an option is one token of the judge's vocabulary.
+
+    Raises:
+        Drop: the judge gave no verdict.
+        UserError, TooLong: as `Generator.choose`.
+    """
+    text = render(template, request=request_text(prompt), response=response, principle=principle)
+    logs = await judge.choose([{"role": "user", "content": text}], tuple(scale))
+    chances = [math.exp(log) for log in logs]
+    total = math.fsum(chances)
+    if not math.isfinite(total) or total <= 0:
+        raise Drop("the judge gave no verdict")
+    expected = math.fsum(value * chance for value, chance in zip(scale.values(), chances, strict=True)) / total
+    return min(max(expected, min(scale.values())), max(scale.values()))
+
+
+def rescaled(rating: float, scale: Mapping[str, float]) -> float:
+    """A rating brought to [-1, 1]: the least value of the scale is -1, the largest 1."""
+    least, most = min(scale.values()), max(scale.values())
+    return 2 * (rating - least) / (most - least) - 1
