@@ -1,0 +1,264 @@
+"""Stage `reward_accuracy`: do reward models follow their principles, side by side?
+
+In: reward models, under any names, the first being the one in question (a plain one, trained on the same pairs without
+principles, belongs beside it); `judgements`, the judge matrix of pairs that none was trained on; `pairs`, held-out Pair
+rows, whose own labels are then a test too. One of the two is needed. Out: metrics and tables; no rows.
+
+The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with each other one on the
+same prompts. `ground_truth` decides which side is better where there is one (a `module:function` as in `evaluate`), and
+the judge itself otherwise, where both its orders agree. A cost model's lower score counts as the better one. Scores are
+remembered in the call store. Left out: calibration; which principle of a list a score owes itself to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.evaluation.ground_truth import load_truth, truth_identity
+from stages.evaluation.reward_tests import TESTS, Cell, Question, agreeing_lists, ask, count, read_cells, right
+from stages.evaluation.statistics import by_prompt, paired_difference, share
+from stages.principles.polarity import worded
+from stages.principles.select import Selection, select
+from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.rows import Judgement, Pair, request_text
+from stages.runtime.settings import machine
+from stages.training.reward_format import read_format
+from stages.training.stored_scores import stored_scores
+
+VERSION = 1
+NEEDS: tuple[str, ...] = ()
+ALSO_TAKES = ("*",)
+CALLS = False
+NOT_MODELS = ("judgements", "pairs")
+PAIRS = "the pairs' labels"
+Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt
+Lists = list[tuple[Cell, tuple[str, ...], tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    constitution: the principles to ask about; also where the words of the pairs' principles are.
+    held_out: ids of those that the models were not trained with.
+    ground_truth: `module:function`, or null: the judge matrix is the truth.
+    min_margin: without a ground truth, how sure the judge must be on average.
+    list_size: principles at a time in the tests of lists.
+    general: what pairs without principles are shown, as in `reward_model`.
+    resamples, confidence: of the intervals.
+    batch_size: texts at a time.
+    """
+
+    constitution: Selection
+    held_out: tuple[str, ...] = ()
+    ground_truth: str | None = None
+    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    list_size: Annotated[int, Field(ge=2)] = 3
+    general: str = "The response should be good."
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
+    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+
+
+def identity(config: Config) -> dict[str, Any]:
+    return {
+        "constitution": select(config.constitution).identity("text", "opposite", "dimension"),
+        "ground_truth_module": truth_identity(config.ground_truth, "reward_accuracy.ground_truth"),
+    }
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Ask every model, then compare the first with the others.
+
+    Raises:
+        UserError: no reward model, nothing to ask about, an unknown id, or what `score` raises.
+    """
+    where = f"step {context.step!r}"
+    models = {name: artifact.model() for name, artifact in inputs.items() if name not in NOT_MODELS}
+    if not models:
+        raise UserError(
+            "there is no reward model to test",
+            where=where,
+            mend="add `inputs: {principled: <a reward_model step>, plain: ...}`",
+        )
+    principles = {p.id: p for p in select(config.constitution).principles}
+    for name in config.held_out:
+        if name not in principles:
+            hint = did_you_mean(name, list(principles))
+            raise UserError(f"held_out: there is no principle {name!r}.{hint}", where=where, mend="mend the id")
+    truth = load_truth(config.ground_truth, where) if config.ground_truth else None
+    rows = inputs["judgements"].rows(Judgement) if "judgements" in inputs else []
+    cells = read_cells(rows, principles, truth, config.min_margin)
+    labelled = _pair_questions(inputs["pairs"].rows(Pair), config) if "pairs" in inputs else []
+    if not cells and not labelled:
+        raise UserError(
+            "there is nothing to ask the reward models: no cell has a verdict" if rows else "there are no pairs to ask about",
+            where=where,
+            mend="give `inputs.judgements` a judge step over held-out responses under this constitution, or `inputs.pairs`",
+        )
+    lists = agreeing_lists(cells, config.list_size, context.seed)
+    context.release_engines()
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    cases: dict[str, Cases] = {}
+    facts: dict[str, Any] = {}
+    for name, model in models.items():
+        layout = read_format(model)
+        questions = _questions(cells, lists) + [q for _, q in labelled]
+        differences, facts[name] = _answers(questions, name, model, layout.principles, config, context)
+        sign = -1.0 if layout.objective == "cost" else 1.0
+
+        def answer(question: Question, told: dict[Any, float] = differences, sign: float = sign) -> float:
+            return sign * told[_key(question)]
+
+        counted = count(cells, lists, set(config.held_out), answer)
+        counted[PAIRS] = [(prompt, right(answer(q), q.better)) for prompt, q in labelled]
+        values[name] = {test: by_prompt(found) for test, found in counted.items() if found}
+        cases[name] = _by_principle(cells, answer)
+        facts[name] |= _order(lists, answer)
+    metrics = _metrics(values, cases, facts, cells, config, context)
+    metrics["truth"] = "ground truth" if truth else "judge"
+    return Result(metrics=metrics, tables=_tables(metrics))
+
+
+def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[str, Question]]:
+    principles = {p.id: p for p in select(config.constitution).principles}
+    found = []
+    for row in rows:
+        if not principles.keys() >= set(row.principles) or row.label == 0.5:
+            continue
+        negated = row.negated or [False] * len(row.principles)
+        texts = tuple(worded(principles[p], n) for p, n in zip(row.principles, negated, strict=True)) or (config.general,)
+        better = 1 if row.label > 0.5 else -1
+        found.append((request_text(row.prompt), Question(row.prompt, row.chosen, row.rejected, texts, better)))
+    return found
+
+
+def _questions(cells: Sequence[Cell], lists: Lists) -> list[Question]:
+    asked = [ask(c) for c in cells] + [ask(c, True) for c in cells if c.principle.opposite]
+    return asked + [Question(c.prompt, c.a, c.b, shown, c.better) for c, texts, other in lists for shown in (texts, other)]
+
+
+def _key(question: Question) -> tuple[str, str, str, tuple[str, ...]]:
+    return str(question.prompt), question.a, question.b, question.texts
+
+
+def _answers(
+    questions: Sequence[Question], name: str, model: Any, reads: bool, config: Config, context: Context
+) -> tuple[dict[Any, float], dict[str, Any]]:
+    """Differences in score, a less b. A text that does not fit the model's context leaves the difference at 0: a tie."""
+    items = [(q.prompt, text, q.texts if reads else ()) for q in questions for text in (q.a, q.b)]
+    scores, counts = stored_scores(model, items, context, config.batch_size, config.dtype, name)
+    found, unread = {}, 0
+    for index, question in enumerate(questions):
+        a, b = scores[2 * index], scores[2 * index + 1]
+        unread += a is None or b is None
+        found[_key(question)] = 0.0 if a is None or b is None else a - b
+    known = [score for score in scores if score is not None]
+    return found, {"sd": round(pstdev(known), 6) if known else None, "unread": unread, "scores": counts}
+
+
+def _by_principle(cells: Sequence[Cell], answer: Any) -> Cases:
+    kept: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    for cell in cells:
+        found = kept.setdefault(cell.principle.id, {"plain": [], "negated": []})
+        found["plain"].append((cell.prompt_id, right(answer(ask(cell)), cell.better)))
+        if cell.principle.opposite:
+            found["negated"].append((cell.prompt_id, right(answer(ask(cell, True)), -cell.better)))
+    return {name: {kind: by_prompt(values) for kind, values in found.items()} for name, found in kept.items()}
+
+
+def _order(lists: Lists, answer: Any) -> dict[str, Any]:
+    """How much the order of principles moves the difference in score, and how often it turns the verdict."""
+    if not lists:
+        return {"order_shift": None, "order_matters": None}
+    both = [[answer(Question(c.prompt, c.a, c.b, shown, c.better)) for shown in (texts, other)] for c, texts, other in lists]
+    return {
+        "order_shift": round(fmean(abs(one - other) for one, other in both), 6),
+        "order_matters": round(fmean((one > 0) != (other > 0) for one, other in both), 6),
+    }
+
+
+def _metrics(
+    values: dict[str, dict[str, dict[str, float]]],
+    cases: dict[str, Cases],
+    facts: dict[str, Any],
+    cells: Sequence[Cell],
+    config: Config,
+    context: Context,
+) -> dict[str, Any]:
+    names = list(values)
+    first = names[0]
+    tests = [test for test in (*TESTS, PAIRS) if test in values[first]]
+
+    def plain(found: dict[str, float]) -> dict[str, Any] | None:
+        estimate = share(found, config.confidence)
+        return estimate.plain() if estimate else None
+
+    def compare(other: str, test: str) -> dict[str, Any] | None:
+        return paired_difference(values[other][test], values[first][test], config.resamples, config.confidence, context.seed)
+
+    return {
+        "cells": len(cells),
+        "confidence": config.confidence,
+        "held_out": list(config.held_out),
+        "models": {
+            name: facts[name]
+            | {
+                "tests": {test: plain(values[name][test]) for test in tests},
+                "principles": {p: {kind: plain(f) for kind, f in found.items()} for p, found in cases[name].items()},
+            }
+            for name in names
+        },
+        "differences": {other: {test: compare(other, test) for test in tests} for other in names[1:]},
+    }
+
+
+def _tables(metrics: dict[str, Any]) -> list[Table]:
+    names = list(metrics["models"])
+    first = names[0]
+    rows = []
+    for test, estimate in metrics["models"][first]["tests"].items():
+        shown = [_percent(metrics["models"][name]["tests"][test]) for name in names]
+        changes = [_points(metrics["differences"][other][test]) for other in names[1:]]
+        rows.append([test, *shown, *changes, str(estimate["n"])])
+    versus = [f"{first} less {other}" for other in names[1:]]
+    told = f"by {metrics['truth']}; {100 * metrics['confidence']:.0f} % intervals"
+    tables = [
+        Table(f"Reward models: share of right preferences, per cent ({told})", ["test", *names, *versus, "prompts"], rows)
+    ]
+    principles = metrics["models"][first]["principles"]
+    if principles:
+        by_principle = []
+        for principle, found in principles.items():
+            mark = " (held out)" if principle in metrics["held_out"] else ""
+            shown = [
+                f"{_short(metrics['models'][name]['principles'][principle]['plain'])} / "
+                f"{_short(metrics['models'][name]['principles'][principle]['negated'])}"
+                for name in names
+            ]
+            by_principle.append([principle + mark, *shown, str(found["plain"]["n"])])
+        tables.append(
+            Table("Under each principle / under its opposite, per cent", ["principle", *names, "prompts"], by_principle)
+        )
+    return tables
+
+
+def _short(estimate: dict[str, Any] | None) -> str:
+    return "-" if estimate is None else f"{100 * estimate['value']:.0f}"
+
+
+def _percent(estimate: dict[str, Any] | None) -> str:
+    if estimate is None:
+        return "-"
+    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.0f},{100 * estimate['high']:.0f}]"
+
+
+def _points(difference: dict[str, Any] | None) -> str:
+    if difference is None:
+        return "-"
+    return f"{100 * difference['value']:+.1f} [{100 * difference['low']:+.0f},{100 * difference['high']:+.0f}]"
