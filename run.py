@@ -70,7 +70,7 @@ def run(config: DictConfig, console: Console) -> None:
     artifacts = Path(settings.runs_dir) / "artifacts"
     with lock_folder(artifacts), asyncio.Runner() as loop:
         try:
-            runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency)
+            runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency, settings.launcher)
             planned = runner.plan(steps)
             show_plan(planned, console)
             if settings.plan:

@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.launch import Launcher
 from stages.runtime.settings import parse_config
 
 
@@ -30,6 +31,7 @@ class Settings:
     constitution: dict[str, Any]
     data: dict[str, Any]
     generator: Generator
+    launcher: Launcher
     model: dict[str, Any]
     pipeline: dict[str, Any]
     plan: bool

@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,7 @@ from stages.runtime.artifacts import (
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.launch import Launcher, launch
 from stages.runtime.provenance import versions
 from stages.runtime.settings import identity_of, parse_config
 from stages.runtime.store import CallStore
@@ -149,6 +150,7 @@ class Runner:
         seed: the run's seed, part of every step's identity.
         store, engines: where calls are remembered and answered.
         concurrency: rows in flight, and so the most calls that a kill can lose.
+        launcher: in how many processes the training steps run.
     """
 
     root: Path
@@ -158,6 +160,7 @@ class Runner:
     console: Console
     loop: asyncio.Runner
     concurrency: int = 1024
+    launcher: Launcher = field(default_factory=Launcher)
 
     def plan(self, steps: list[Step], forecast: bool = True) -> list[Planned]:
         """Which steps are reused, which run, why, and what they would send. Nothing is computed or sent."""
@@ -239,7 +242,12 @@ class Runner:
             ) from None
         context = self._context(step, folder)
         started = time.monotonic()
-        result = step.module.run(step.config, inputs, context)
+        alone = self.launcher.processes == 1 or not getattr(step.module, "TRAINS", False)
+        result = (
+            step.module.run(step.config, inputs, context)
+            if alone
+            else launch(step.module.__name__, step.config, inputs, context, self.launcher)
+        )
         seconds = time.monotonic() - started
         facts = {"seconds": round(seconds, 2), "calls": vars(context.tally), "versions": versions()}
         artifact = finish_artifact(folder, step.name, planned.payload, result, facts)

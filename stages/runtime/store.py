@@ -4,12 +4,12 @@ The same mechanism is crash resume, a free second run and reuse across ablations
 its calls are answered from here. A key never depends on batch order, paths or time.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,7 +58,7 @@ def _lock(file: Path, locked: Path, kind: str, option: str) -> IO[str]:
             where=str(locked),
             mend=f"set {option} to a place where you may write",
         ) from None
-    with suppress(OSError):  # a courtesy to who finds the lock taken; a full disk is told by what needs the room
+    with contextlib.suppress(OSError):  # a courtesy to who finds the lock taken; a full disk is told by what needs the room
         lock.truncate(0)
         os.write(lock.fileno(), str(os.getpid()).encode())
     return lock
@@ -70,12 +70,16 @@ class CallStore:
     Each answer is committed when it arrives (WAL, synchronous=NORMAL): killing the process loses only calls in
     flight; a power cut can also lose the last moments' commits, never the file.
 
+    Args:
+        behind: another store, only read, for what is not in this one.
+
     Raises:
         UserError: another run holds the store, a newer Credo wrote it, it is no store, or the disk is full.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, behind: Path | None = None):
         self.path = path
+        self._behind = sqlite3.connect(f"{behind.resolve().as_uri()}?mode=ro", uri=True) if behind else None
         if not path.name:
             raise UserError("names no file", where="store", mend="give a file with store=PATH, such as runs/calls.sqlite")
         self._lock = _lock(path.with_suffix(".lock"), path, "store", "store")
@@ -116,8 +120,10 @@ class CallStore:
     def get(self, key: str) -> Any | None:
         """The stored answer, or None."""
         try:
-            found = self._db.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
-            return json.loads(found[0]) if found else None
+            for store in filter(None, (self._db, self._behind)):
+                if found := store.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone():
+                    return json.loads(found[0])
+            return None
         except (sqlite3.Error, ValueError, TypeError) as error:  # a damaged page, or a value that is no JSON
             raise self._trouble(error) from None
 
@@ -128,10 +134,21 @@ class CallStore:
         except sqlite3.Error as error:
             raise self._trouble(error) from None
 
+    def absorb(self, path: Path) -> None:
+        """Take over the answers of another store, and remove its file."""
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as other:
+                self._db.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?)", other.execute("SELECT key, value FROM calls"))
+        except sqlite3.Error as error:
+            raise self._trouble(error) from None
+        for file in path.parent.glob(f"{path.stem}.*"):
+            file.unlink(missing_ok=True)
+
     def __len__(self) -> int:
         return self._db.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
 
     def close(self) -> None:
         """Close the file and let the next run in."""
-        self._db.close()
+        for store in filter(None, (self._db, self._behind)):
+            store.close()
         self._lock.close()

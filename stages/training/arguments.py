@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -169,11 +170,31 @@ def build_arguments(config_class: str, args: Mapping[str, Any], context: Context
     }
     given = {name: value for name, value in args.items() if name != "model_init_kwargs"}  # ours to apply: we load the model
     given["output_dir"] = str(context.directory / "checkpoints")
+    given |= _share({**defaults, **given}, context)
     with told_as_mistake(f"{config_class} refuses the args", context):
         built = getattr(importlib.import_module(_HOMES.get(config_class, "trl")), config_class)(**{**ours, **defaults, **given})
     if built.n_gpu > 1:  # torch's DataParallel, which TRL refuses; one process trains on one GPU
         built._n_gpu = 1
     return built
+
+
+def _share(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Each of several processes takes its part of a batch, so that their number changes no result.
+
+    Raises:
+        UserError: the batch cannot be shared out evenly.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    batch = args.get("per_device_train_batch_size", 8)
+    if processes == 1:
+        return {}
+    if batch % processes:
+        raise UserError(
+            f"a batch of {batch} cannot be shared out among {processes} processes",
+            where=f"step {context.step!r}, args.per_device_train_batch_size",
+            mend=f"make it a multiple of {processes}",
+        )
+    return {"per_device_train_batch_size": batch // processes}
 
 
 def lora_config(lora: Mapping[str, Any] | None, task: str, context: Context, **defaults: Any) -> Any:

@@ -3,7 +3,9 @@
 Imported only when something is trained: transformers comes with it.
 """
 
+import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from rich.progress import (
 from transformers import TrainerCallback
 
 from stages.runtime.errors import UserError
+from stages.runtime.launch import PROGRESS
 from stages.training.checkpoints import mark_complete
 
 # The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other a sum over each answer.
@@ -82,6 +85,8 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.update(self.task, completed=state.global_step)
+        if state.is_world_process_zero and (file := os.environ.get(PROGRESS)):
+            Path(file).write_text(json.dumps([state.global_step, state.max_steps]), encoding="utf-8")
         self._save_no_last(args, state, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
