@@ -3,7 +3,8 @@
 A stage is a module with
     VERSION     int: raise it when the same inputs would give other results
     NEEDS       names of the inputs it cannot do without;  ALSO_TAKES  the optional ones ("*": any)
-    CALLS       whether it asks a generator (then the plan can forecast its calls)
+    CALLS       whether it asks a generator (then the plan can forecast its calls);  TRAINS  whether it can run in several
+                processes (optional)
     Config      a frozen dataclass of its options; `machine(...)` marks those that do not change the result
     run(config, inputs: dict[str, Artifact], context: Context) -> Result
     identity(config) -> dict    optional: what else identifies it (principle texts, template hashes, file contents)
@@ -35,6 +36,7 @@ STAGES = {
     "rloo": "stages.training.rloo",                     # Prompt, a composed reward -> model
     "online_dpo": "stages.training.online_dpo",         # Prompt, a composed reward -> model
     "evaluate": "stages.evaluation.evaluate",           # Responses of several models -> effects with intervals
+    "reward_accuracy": "stages.evaluation.reward_accuracy",  # reward models side by side: do they follow principles?
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }
 # fmt: on

@@ -4,7 +4,8 @@ In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees that turn: a
 Response keeps the bare prompt, and `context` lists the principles that were shown (the context-pruning contract
-of SELF-ALIGN, Sun et al. 2023, and deliberative alignment).
+of SELF-ALIGN, Sun et al. 2023, and deliberative alignment). Nor does it hold the `suffix`, a phrase behind the last user
+turn that steers a model taught to heed it (Chain of Hindsight, Liu et al. 2023).
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Dropped, Prompt, Response
+from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
 
@@ -35,6 +36,7 @@ class Config:
     context: what the model reads besides the prompt.
     constitution: whose principles it reads with `context: principles`.
     template: of the system turn.
+    suffix: a phrase put behind the last user turn, after a space; "" for none.
     """
 
     n: int = 1
@@ -43,6 +45,7 @@ class Config:
     context: Literal["none", "principles"] = "none"
     constitution: Selection | None = None
     template: str = "text/system.jinja"
+    suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,14 @@ def _constitution(config: Config) -> Selection:
     return config.constitution
 
 
+def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
+    """A conversation with a phrase behind its last turn."""
+    if not suffix:
+        return messages
+    last = messages[-1]
+    return [*messages[:-1], {**last, "content": f"{last['content']} {suffix}"}]
+
+
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Draw every sample; an empty answer is dropped and counted, unless it is to be kept."""
     model = inputs["model"].model()
@@ -82,7 +93,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     async def answer(draw: Draw) -> Response:
         seed = derive_seed(context.seed, draw.prompt.id, "respond", draw.sample)
-        completion = await generator.complete([*system, *draw.prompt.messages], config.sampling, seed)
+        messages = [*system, *with_suffix(draw.prompt.messages, config.suffix)]
+        completion = await generator.complete(messages, config.sampling, seed)
         if not completion.text.strip() and not config.keep_empty:
             raise Drop("empty response")
         return Response(

@@ -10,6 +10,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped
+from stages.training.pair_data import check_held_out
 
 Examples = list[dict[str, Any]]
 
@@ -58,3 +59,8 @@ def trained(
 
     metrics, left = in_session(context, session)
     return Result(dropped=dropped + left, metrics=metrics)
+
+
+def held_out(trainer: Any, _: Examples) -> dict[str, Any]:
+    """The measure of trainers that know nothing but how their held-out part fares."""
+    return {"held_out": check_held_out(trainer)}

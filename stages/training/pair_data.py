@@ -82,6 +82,8 @@ def check_held_out(trainer: Any) -> dict[str, Any] | None:
     from scipy.stats import binomtest
 
     found = trainer.evaluate_held_out()
+    if not found.pairs:
+        return None
     interval = binomtest(round(found.right), found.pairs).proportion_ci(0.95, "wilson")
     return {
         "n": found.pairs,

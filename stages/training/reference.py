@@ -63,6 +63,10 @@ class Reference:
             dataset = dataset.add_column(column, [row[place] for row in values])
         return dataset
 
+    def counts(self) -> dict[str, int]:
+        """How many answers' values were found, and how many computed."""
+        return {"stored": self.stored, "computed": self.computed}
+
     def _keys(self, batch: Any) -> list[str]:
         """A key for every sequence of an example, collated by itself: its tokens, and how many of them are the answer."""
         rows = []

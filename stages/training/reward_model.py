@@ -38,6 +38,7 @@ VERSION = 3
 NEEDS = ("model", "pairs")
 ALSO_TAKES = ("*",)
 CALLS = False
+TRAINS = True
 HEADS = ("score", "classifier", "classification_head")  # what transformers calls the output layer
 
 

@@ -9,11 +9,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stages.generators import TooLong
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact
-from stages.runtime.context import Context
+from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.training.rewards import (
@@ -125,17 +126,21 @@ def _by_reward_model(term: RewardModelTerm, inputs: Mapping[str, Artifact], cont
 
 
 def _by_judge(term: JudgeTerm, inputs: Mapping[str, Artifact], context: Context) -> Callable[[Rollout], Any]:
-    from stages.preferences.rate import expected_rating
+    from stages.preferences.rating import expected_rating, rescaled
 
     generator = context.generator(inputs[term.model].model())
     draw = Draw(term.constitution, term.draw, context.seed)
 
     async def rate(prompt: list[Message], text: str, principles: list[Principle]) -> float | None:
-        found = [
-            await expected_rating(generator, prompt, text, p.text, term.scale, term.template, term.rescale) for p in principles
-        ]
-        weights = [p.weight for p in principles]
-        return sum(r * w for r, w in zip(found, weights, strict=True)) / sum(weights)
+        total, weights = 0.0, 0.0
+        for principle in principles:
+            try:
+                found = await expected_rating(generator, prompt, text, principle.text, term.scale, term.template)
+            except (Drop, TooLong):  # no verdict: the completion is not scored by this term, and so not learnt from by it
+                return None
+            total += principle.weight * (rescaled(found, term.scale) if term.rescale else found)
+            weights += principle.weight
+        return total / weights
 
     async def rate_all(rollout: Rollout) -> list[float | None]:
         rows = zip(rollout.prompts, rollout.completions, rollout.ids, rollout.kinds, strict=True)

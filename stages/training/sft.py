@@ -29,6 +29,7 @@ VERSION = 2
 NEEDS = ("model",)
 ALSO_TAKES = ("*",)
 CALLS = False
+TRAINS = True
 
 
 @dataclass(frozen=True)

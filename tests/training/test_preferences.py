@@ -94,6 +94,21 @@ def test_hard_labels_give_trls_own_losses_and_soft_ones_are_refused_by_them(arti
         dpo_trainer(artifact, context, [0.8] * 4, "ipo", loss_type=["ipo"])
 
 
+def test_every_loss_of_trl_trains(artifact, context):
+    inputs = {"model": artifact("base"), "pairs": artifact("pairs", trained_pairs([1.0] * 4))}
+    examples, _ = read_pairs(inputs["pairs"])
+    losses = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired")
+    losses += ("discopop", "apo_zero", "apo_down", "sft", "sigmoid_norm")
+    for loss in losses:
+        options = {"label_smoothing": 0.1} if loss in ("exo_pair", "robust") else {}
+        config = dpo.Config(args=ARGS | {"loss_type": [loss], **options}, eval_fraction=0)
+        trainer = dpo.build_trainer(config, inputs, examples, context(loss))
+        value = trainer.compute_loss(trainer.model, trainer.data_collator([trainer.train_dataset[0]])).item()
+        assert math.isfinite(value), loss
+        if loss in ("sigmoid", "sigmoid_norm"):
+            assert value == pytest.approx(math.log(2), abs=1e-5)
+
+
 def test_unusable_pairs_are_dropped_with_reasons_and_nothing_left_is_told(artifact):
     rows = [pair(0, "a", "a "), pair(1, "", "b"), pair(2, "a", "b", request="same"), pair(3, "a", "b", request="same")]
     examples, dropped = read_pairs(artifact("pairs", rows))

@@ -10,34 +10,34 @@ from pathlib import Path
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.training import sft
+from stages.training import chain_of_hindsight, kto, rrhf, sft
 from stages.training.checkpoints import last_complete, mark_complete
 from stages.training.trainer import in_session
-from tests.training.conftest import response
+from tests.training.conftest import pair, response
+from tests.training.test_groups import rating
 
 ROOT = Path(__file__).resolve().parents[2]
 ARGS = {"per_device_train_batch_size": 2, "max_steps": 6, "learning_rate": 1e-3, "max_length": 96, "save_steps": 2}
 
 # The child shares nothing with us but the folder: it trains there and dies in the middle of step 5.
 KILLED = """
-import asyncio, os, signal, sys
+import asyncio, importlib, os, signal, sys
 from pathlib import Path
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.store import CallStore
-from stages.training import sft
 from stages.training.progress import Watch
 
-root = Path(sys.argv[1])
+root, stage = Path(sys.argv[1]), importlib.import_module(sys.argv[2])
 def die(self, args, state, control, **_):
     if state.global_step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 
 Watch.on_step_end = die
-inputs = {"model": Artifact("base", root / "base"), "answers": Artifact("answers", root / "answers")}
+inputs = {"model": Artifact("base", root / "base"), sys.argv[3]: Artifact("rows", root / "rows")}
 context = Context("cut", root / "cut", 7, CallStore(root / "other.sqlite"), Engines("none", {}), asyncio.Runner())
-sft.run(sft.Config(args=eval(sys.argv[2])), inputs, context)
+stage.run(stage.Config(**eval(sys.argv[4])), inputs, context)
 """
 
 
@@ -47,15 +47,34 @@ def weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 
 
+KINDS = ("kind ", "the dog ", "a cat ", "safe ")
+CUT = {
+    sft: ("answers", [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)], {}),
+    # draws random numbers in every step, and reads its rows twice
+    chain_of_hindsight: (
+        "pairs",
+        [pair(i, f"{KINDS[i % 4]}{i}", "harm") for i in range(5)],
+        {"forget": 0.3, "eval_fraction": 0.0},
+    ),
+    # batches of groups, gathered over two steps
+    rrhf: ("ratings", [rating(i, j, KINDS[(i + j) % 4], 2.0 - j) for i in range(9) for j in range(3)], {"eval_fraction": 0.0}),
+    # a fixed order, and a reference that must be that of the start
+    kto: ("pairs", [pair(i, f"{KINDS[i % 4]}{i}", f"harm {i}") for i in range(5)], {"eval_fraction": 0.0}),
+}
+
+
 @pytest.mark.slow
-def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, context, tmp_path, capsys):
-    rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
-    inputs = {"model": artifact("base"), "answers": artifact("answers", rows)}
+@pytest.mark.parametrize("stage", CUT, ids=lambda stage: stage.__name__.rpartition(".")[2])
+def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(stage, artifact, context, tmp_path, capsys):
+    name, rows, options = CUT[stage]
+    args = ARGS | ({"gradient_accumulation_steps": 2} if stage is rrhf else {})
+    options = options | {"args": args}
+    inputs = {"model": artifact("base"), name: artifact("rows", rows)}
     whole = context("whole")
-    unbroken = sft.run(sft.Config(args=ARGS), inputs, whole)
+    unbroken = stage.run(stage.Config(**options), inputs, whole)
 
     (tmp_path / "cut").mkdir()
-    command = [sys.executable, "-c", KILLED, str(tmp_path), repr(ARGS)]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), stage.__name__, name, repr(options)]
     child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     checkpoints = tmp_path / "cut" / "checkpoints"
@@ -65,7 +84,7 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half a file")
 
-    resumed = sft.run(sft.Config(args=ARGS), inputs, context("cut"))
+    resumed = stage.run(stage.Config(**options), inputs, context("cut"))
     assert "going on from checkpoint-4" in capsys.readouterr().err
     assert not checkpoints.exists()
     left, right = weights(whole.directory), weights(tmp_path / "cut")

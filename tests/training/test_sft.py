@@ -1,14 +1,17 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from stages.preferences import best_of
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.training import sft
 from stages.training.model_files import load_model
 from stages.training.progress import curve
 from tests.training.conftest import pair, response, revision
+from tests.training.test_groups import rating
 
 ARGS = {"per_device_train_batch_size": 4, "max_steps": 4, "learning_rate": 1e-3, "max_length": 96}
 
@@ -107,3 +110,15 @@ def test_a_long_curve_is_thinned_to_means():
     assert len(points) <= 200
     assert points[0] == {"step": 6, "loss": 2.5}
     assert points[-1]["step"] == 1001
+
+
+def test_raft_with_one_sample_is_sft_on_the_samples(artifact, context):
+    """Best-of-n is RAFT's only step of its own; n = 1 must change nothing, down to what the trainer reads."""
+    answers = [
+        replace(response(i, f"kind answer {i}"), parent=f"p{i}", finish_reason="length" if i == 3 else "stop") for i in range(6)
+    ]
+    rated = [replace(rating(i, 0, row.response, float(-i)), parent=row.id, prompt=row.prompt) for i, row in enumerate(answers)]
+    samples = artifact("answers", answers)
+    best = best_of.run(best_of.Config(), {"ratings": artifact("ratings", rated), "responses": samples}, context())
+    kept = {"model": artifact("base"), "best": artifact("best", best.rows)}
+    assert sft.read_examples(kept, "all") == sft.read_examples({"model": kept["model"], "best": samples}, "all")

@@ -1,0 +1,74 @@
+"""Which tokens of a conversation are learnt: those of the assistant's turns in its completion, and nothing else.
+
+In: a prompt and a completion that may itself hold turns of the user. Out: token ids, and labels that are -100 wherever
+nothing is learnt. An answer begins where the prompt with the template's lead-in ends, as in TRL, and its last token is
+the end of its turn.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Message
+
+IGNORED = -100
+# What TRL would apply while it makes tokens, which is done here instead.
+_UNUSABLE = ("packing", "padding_free", "assistant_only_loss", "chat_template_path", "dataset_kwargs", "completion_only_loss")
+
+
+def refuse_unusable(args: Mapping[str, Any], stage: str) -> None:
+    """Refuse options of SFTConfig that would not do what they say.
+
+    Raises:
+        UserError: naming the option.
+    """
+    for name in _UNUSABLE:
+        if args.get(name):
+            mend = "put a chat_template.jinja into the model's folder" if name == "chat_template_path" else "remove it"
+            what = f"args: {name!r} does not go with this stage, which makes its tokens itself"
+            raise UserError(what, where=f"stage {stage!r}", mend=mend)
+
+
+def learnt(
+    tokenizer: Any, prompt: Sequence[Message], completion: Sequence[Message], variables: Mapping[str, Any] | None = None
+) -> tuple[list[int], list[int]]:
+    """Token ids of the conversation, and labels over the assistant's turns in `completion`.
+
+    Args:
+        variables: of the chat template.
+
+    Raises:
+        UserError: the chat template writes earlier turns differently once later ones follow.
+    """
+
+    def tokens(messages: Sequence[Message], lead_in: bool = False) -> list[int]:
+        return tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=lead_in, return_dict=False, **(variables or {})
+        )
+
+    whole = [*prompt, *completion]
+    ids = tokens(whole)
+    labels = [IGNORED] * len(ids)
+    for place in range(len(prompt), len(whole)):
+        if whole[place]["role"] != "assistant":
+            continue
+        end = len(ids)
+        if place < len(whole) - 1:
+            until = tokens(whole[: place + 1])
+            if until != ids[: len(until)]:
+                raise UserError(
+                    "the model's chat template writes an earlier answer differently once another turn follows",
+                    where="the chat template",
+                    mend="use a template that writes every turn the same way wherever it stands",
+                )
+            end = len(until)
+        start = _common(tokens(whole[:place], lead_in=True), ids)
+        labels[start:end] = ids[start:end]
+    return ids, labels
+
+
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    for place, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return place
+    return min(len(left), len(right))
