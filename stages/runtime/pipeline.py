@@ -33,6 +33,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.launch import Launcher, launch
+from stages.runtime.loops import unrolled
 from stages.runtime.provenance import versions
 from stages.runtime.settings import identity_of, parse_config
 from stages.runtime.store import CallStore
@@ -67,12 +68,13 @@ class Planned:
 def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
     """Check a pipeline and put its steps in an order in which inputs come first.
 
-    A step set to null is left out, and with it every optional input that names it: a variant can remove what it inherits.
+    A step set to null is left out, and with it every optional input that names it; so is an input set to null: a variant
+    can remove what it inherits. Loops are written out first (`loops.py`).
 
     Raises:
         UserError: no mapping, unknown stage, missing or unknown input, a cycle, an unknown or ill-typed option.
     """
-    steps = steps if isinstance(steps, Mapping) else {}
+    steps = unrolled(steps) if isinstance(steps, Mapping) else {}
     wanted = {name: _mapping(step, f"step {name!r}", "a step") for name, step in steps.items() if step is not None}
     if not wanted:
         raise UserError("the pipeline has no steps", where="pipeline.steps", mend="choose one with pipeline=cai")
@@ -116,6 +118,7 @@ def _read_step(name: str, step: dict[str, Any], names: list[str], removed: Set[s
         )
     module = importlib.import_module(stages[stage])
     inputs = _mapping(step.pop("inputs", None) or {}, where, "`inputs`")
+    inputs = {given: source for given, source in inputs.items() if source is not None}
     inputs = {given: source for given, source in inputs.items() if given in module.NEEDS or str(source) not in removed}
     takes = (*module.NEEDS, *module.ALSO_TAKES)
     for needed in module.NEEDS:

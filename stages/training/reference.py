@@ -7,6 +7,7 @@ references that move (`sync_ref_model`), which cannot be remembered.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from stages.runtime.artifacts import canonical
@@ -23,8 +24,8 @@ class Reference:
     `stored` and `computed` count the answers that were found and those that had to be computed.
     """
 
-    def __init__(self, store: CallStore, facts: dict[str, Any]):
-        self.store, self.facts = store, facts
+    def __init__(self, store: CallStore, facts: dict[str, Any], folder: Path):
+        self.store, self.facts, self.folder = store, facts, folder
         self.stored = self.computed = 0
 
     def fill(
@@ -51,7 +52,11 @@ class Reference:
         values: list[list[float | None]] = known[0]
         missing = [index for index, row in enumerate(values) if None in row]
         if missing:
-            found = compute(dataset.select(missing))
+            part = dataset.select(missing)
+            # TRL hands the values from rank to rank in a file, which for such a dataset lies in a folder of each rank's own.
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part._get_cache_file_path = lambda name: str(self.folder / f"{name}.arrow")
+            found = compute(part)
             for place, index in enumerate(missing):
                 values[index] = [float(found[column][place]) for column in columns]
                 if main:
@@ -93,4 +98,4 @@ def reference_of(model: Model, dtype: str, arguments: Any, kwargs: Any, context:
         "ld_alpha": getattr(arguments, "ld_alpha", None),
         "kwargs": canonical(kwargs or {}),
     }
-    return Reference(context.store, facts)
+    return Reference(context.store, facts, Path(arguments.output_dir) / "reference")

@@ -3,8 +3,8 @@
 In: a TRL trainer over a base model. Out: metrics, and `model/` in the artifact's folder.
 
 A training killed at any point goes on from its last whole checkpoint when the same step runs again: same fingerprint,
-same folder, same order of the data. Checkpoints are removed once the model is saved. One process for now; what only
-one of several may do is asked of the trainer, so a launcher can be added later.
+same folder, same order of the data. Checkpoints are removed once the model is saved. Several
+processes may be at it (`runtime/launch.py`): what only one may do is asked of the trainer.
 """
 
 import errno
@@ -98,7 +98,7 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     level, bars = transformers_logging.get_verbosity(), os.environ.get("TQDM_DISABLE")
-    loggers = [logging.getLogger(name) for name in ("trl", "accelerate", "peft")]
+    loggers = [logging.getLogger(name) for name in ("trl", "accelerate", "peft", "vllm")]
     levels = [logger.level for logger in loggers]
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
     transformers_logging.set_verbosity_error()

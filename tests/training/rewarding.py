@@ -21,6 +21,3 @@ def long(prompt, response, row):
 
 def late_letters(prompt, response, row):
     return 1 - early_letters(prompt, response, row)
-
-
-WEIGHTS = "CREDO_TEST_WEIGHTS"  # a folder: each rank then writes the sums of its trained weights there

@@ -8,7 +8,6 @@ from stages.runtime.errors import UserError
 from stages.runtime.launch import Launcher, launch
 from stages.training import dpo, grpo, ppo, reward_model, sft
 from tests.training.conftest import pair, response
-from tests.training.rewarding import WEIGHTS
 from tests.training.test_online import LETTERS, prompts
 
 TWO = Launcher(processes=2)
@@ -39,9 +38,10 @@ def test_two_processes_train_what_one_does(artifact, context, monkeypatch, tmp_p
     inputs = {"model": artifact("base")} | {key: artifact(key, value) for key, value in rows.items()}
     alone = context("alone")
     one = stage.run(config, inputs, alone).metrics
-    monkeypatch.setenv(WEIGHTS, str(tmp_path))
+    monkeypatch.setenv("CREDO_TEST_STAGE", stage.__name__)
+    monkeypatch.setenv("CREDO_TEST_WEIGHTS", str(tmp_path))
     both = context("both")
-    two = launch(stage.__name__, config, inputs, both, TWO).metrics
+    two = launch("tests.training.weighed", config, inputs, both, TWO).metrics
     assert two["steps"] == one["steps"] and two["n"] == one["n"]
     for left, right in zip(one["history"], two["history"], strict=True):
         assert right["loss"] == pytest.approx(left["loss"], abs=2e-3), (left, right)
@@ -51,8 +51,8 @@ def test_two_processes_train_what_one_does(artifact, context, monkeypatch, tmp_p
         assert two["held_out"]["accuracy"] == pytest.approx(one["held_out"]["accuracy"], abs=0.2)
     left, right = (load_file(each.directory / "model" / "model.safetensors") for each in (alone, both))
     assert max((left[key] - right[key]).abs().max().item() for key in left) < 2e-3
-    sums = [json.loads((tmp_path / f"weights-{rank}.json").read_text()) for rank in (0, 1)]
-    assert sums[0] == sums[1] and len(sums[0]) == (1 if not name.startswith("ppo") else 3 if "costs" in name else 2)
+    ranks = [json.loads((tmp_path / f"weights-{rank}.json").read_text()) for rank in (0, 1)]
+    assert ranks[0] == ranks[1] and len(set(ranks[0])) == (1 if not name.startswith("ppo") else 3 if "costs" in name else 2)
 
 
 @pytest.mark.slow
@@ -70,6 +70,6 @@ def test_calls_made_in_the_ranks_come_back_to_the_runs_store(artifact, context):
     pairs = [pair(i, f"kind answer {i}", f"harm the dog {i}", 0.9) for i in range(24)]
     inputs = {"model": artifact("base"), "pairs": artifact("pairs", pairs)}
     here = context("both")
-    launch(dpo.__name__, dpo.Config(args=OFFLINE), inputs, here, TWO)
-    assert len(here.store) > 0  # the reference's log-probabilities
+    found = launch(dpo.__name__, dpo.Config(args=OFFLINE), inputs, here, TWO).metrics
+    assert len(here.store) == 48 and found["reference"] == {"stored": 0, "computed": 48}
     assert not list((here.directory / "launch").glob("calls-*"))
