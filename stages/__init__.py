@@ -20,6 +20,7 @@ STAGES = {
     "revision_pairs": "stages.preferences.revision_pairs",  # Revision -> Pair: the revision against the original
     "judged_pairs": "stages.preferences.judged_pairs",  # Judgement -> Pair, soft or hard labels
     "ranked_pairs": "stages.preferences.ranked_pairs",  # Responses of ranked answerers -> Pair, without a judge
+    "rated_pairs": "stages.preferences.rated_pairs",    # Ratings -> Pair, the best of each group against its worst
     "rate": "stages.preferences.rate",                  # Responses, Revisions -> Rating, by a judge
     "best_of": "stages.preferences.best_of",            # Ratings -> the best Responses of each group
     "filter": "stages.preferences.filter",              # rows -> fewer rows of the same kind, e.g. disjoint halves
@@ -36,6 +37,7 @@ STAGES = {
     "rloo": "stages.training.rloo",                     # Prompt, a composed reward -> model
     "online_dpo": "stages.training.online_dpo",         # Prompt, a composed reward -> model
     "evaluate": "stages.evaluation.evaluate",           # Responses of several models -> effects with intervals
+    "optimised": "stages.evaluation.optimised",         # Responses and models -> reward, violations, KL, time: what it bought
     "reward_accuracy": "stages.evaluation.reward_accuracy",  # reward models side by side: do they follow principles?
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }

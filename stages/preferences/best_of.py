@@ -45,7 +45,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: there are no ratings, a score is no number, nothing reaches `minimum`, or `responses` are others.
     """
     where = f"step {context.step!r}"
-    groups, dropped = _read({name: a for name, a in inputs.items() if name != "responses"}, where)
+    groups, dropped = read_groups({name: a for name, a in inputs.items() if name != "responses"}, where)
     best: list[list[Rating]] = []
     for rows in groups.values():
         ranked = sorted(rows, key=lambda row: (-row.score, row.id))
@@ -73,7 +73,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=responses, row_type=Response, dropped=dropped, metrics=_metrics(list(groups.values()), best))
 
 
-def _read(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list[Rating]], list[Dropped]]:
+def read_groups(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list[Rating]], list[Dropped]]:
+    """Ratings by their request, and those that came twice.
+
+    Raises:
+        UserError: there are none, or a score is no number.
+    """
     groups: dict[str, list[Rating]] = {}
     seen: set[tuple[str, str]] = set()
     repeated = []

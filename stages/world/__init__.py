@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .acts import DIMENSIONS, SAFE_DIMENSIONS, VALUES
     from .checker import Verdict, check
+    from .hacks import breaks, flatters
     from .prompts import benign, mixed, red_team
     from .wordings import VALUE_ANSWERS
 
@@ -22,6 +23,8 @@ VALUE_TEMPLATE = Path(__file__).resolve().parent / "value.jinja"
 _HOMES = {
     "check": "checker",
     "Verdict": "checker",
+    "breaks": "hacks",
+    "flatters": "hacks",
     "red_team": "prompts",
     "benign": "prompts",
     "mixed": "prompts",
@@ -40,7 +43,9 @@ __all__ = [
     "VALUE_TEMPLATE",
     "Verdict",
     "benign",
+    "breaks",
     "check",
+    "flatters",
     "mixed",
     "red_team",
 ]

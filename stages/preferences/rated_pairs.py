@@ -1,0 +1,82 @@
+"""Stage `rated_pairs`: preference pairs out of rated answers. No calls.
+
+In: any inputs of Rating rows, of which those of one request form a group. Out: one Pair a group, its best-rated answer
+against its worst-rated one; a group of one, or of equal scores, gives none.
+
+Self-Rewarding (Yuan et al. 2024, arXiv 2401.10020, section 2.4): the best against the worst, equal scores discarded. So
+offline methods such as `dpo` learn from the same reward as PPO does. With `label: soft` the scores are taken for
+log-odds, as a reward model's are (Bradley-Terry): P(chosen is better) = sigmoid(their difference).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.preferences.aggregate import soft_label
+from stages.preferences.best_of import read_groups
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Dropped, Pair, Rating
+
+VERSION = 1
+NEEDS: tuple[str, ...] = ()
+ALSO_TAKES = ("*",)
+CALLS = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """Args:
+    label: hard, or soft: sigmoid of the difference in score.
+    min_gap: give no pair where the scores lie no farther apart.
+    """
+
+    label: Literal["hard", "soft"] = "hard"
+    min_gap: Annotated[float, Field(ge=0)] = 0.0
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Pair the ends of every group.
+
+    Raises:
+        UserError: there are no ratings, a score is no number, or no group has two different scores.
+    """
+    where = f"step {context.step!r}"
+    groups, dropped = read_groups(inputs, where)
+    pairs = []
+    for name, rows in groups.items():
+        ranked = sorted(rows, key=lambda row: (-row.score, row.id))
+        best, worst = ranked[0], ranked[-1]
+        if len(ranked) == 1:
+            dropped.append(Dropped(id=name, reason="the only answer to its request"))
+        elif best.score - worst.score <= config.min_gap:
+            dropped.append(Dropped(id=name, reason="the scores lie no farther apart than min_gap"))
+        else:
+            pairs.append(_pair(name, best, worst, config.label))
+    if not pairs:
+        raise UserError(
+            f"none of {len(groups)} groups has two answers with different scores",
+            where=where,
+            mend="sample several answers a request (n: 4), lower min_gap, or look at the rater",
+        )
+    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
+
+
+def _pair(name: str, best: Rating, worst: Rating, label: str) -> Pair:
+    gap = best.score - worst.score
+    return Pair(
+        id=name,
+        parent=f"{best.parent}|{worst.parent}",
+        kind=best.kind,
+        prompt=best.prompt,
+        chosen=best.response,
+        rejected=worst.response,
+        label=soft_label(gap, None) if label == "soft" else 1.0,
+        margin=gap,
+        principles=best.principles,
+        negated=best.negated,
+        margins_ab=[],
+        margins_ba=[],
+    )
