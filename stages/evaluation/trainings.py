@@ -29,7 +29,8 @@ TERM = "term "  # before a term's name among the keys of a history
 ALARM = (
     "A tripwire is marked when, from the first tenth of the training to the last, the reward rises by more than its noise "
     f"and answers grow or shrink by more than {100 * LENGTH:g} %, refusals rise by more than {100 * REFUSALS:g} points, "
-    f"repetition by more than {100 * REPETITION:g}, or the KL to the start ends above {KL:g} nats an answer; that too by more than noise."
+    f"repetition by more than {100 * REPETITION:g}, or the KL to the start ends above {KL:g} nats an answer; "
+    "that too by more than noise."
 )
 
 
