@@ -1,7 +1,7 @@
-"""Rows as the entries of the report's browser: prompt -> response -> critique -> revision.
+"""Rows as the entries of the report's browser: prompt -> response -> critique -> revision -> preference.
 
 In: artifacts. Out: one `Section` a step, as plain data for the page's script. Rows that belong together become one
-entry: the rounds of a response, the principles of a pair, the policies' answers to a prompt.
+entry: the rounds of a response, the principles of a pair, the policies' answers to a prompt, the ratings of a group.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, canonical
-from stages.runtime.rows import Judgement, Message, Pair, Revision, Verdict, row_type_of
+from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict, row_type_of
 
 Entry = dict[str, Any]
 
@@ -26,7 +26,7 @@ class Section:
 
 
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """At most `max_rows` entries a step, the first ones; revisions before verdicts, pairs and judgements."""
+    """At most `max_rows` entries a step, the first ones; revisions before verdicts, pairs, judgements and ratings."""
     found = []
     for source in artifacts:
         path = source.directory / "rows.parquet"
@@ -129,19 +129,56 @@ def _verdicts(rows: list[Verdict]) -> Entry:
     }
 
 
+def _under(row: Pair | Rating, scores: Sequence[float] = ()) -> list[list[Any]]:
+    """[principle, whether it was turned to its opposite, its score if each has one]."""
+    negated = row.negated or [False] * len(row.principles)
+    told = [[_number(score)] for score in scores] or [[] for _ in row.principles]
+    return [[p, n, *more] for p, n, more in zip(row.principles, negated, told, strict=True)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\u2212")
+
+
 def _pair(rows: list[Pair]) -> Entry:
     pair = rows[0]
-    flags = {"changed": pair.chosen != pair.rejected}
-    entry = {"chosen": pair.chosen, "rejected": pair.rejected, "label": round(pair.label, 4), "margin": round(pair.margin, 4)}
-    return _head(pair, pair.principles, flags) | entry
+    flags = {
+        "changed": pair.chosen != pair.rejected,
+        "opposite": any(pair.negated),
+        "ruled": bool(pair.override),
+        "noise": pair.noise,
+        "unsafe": False in (pair.chosen_safe, pair.rejected_safe),
+    }
+    return _head(pair, pair.principles, flags) | {
+        "id": pair.id,
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+        "safe": [pair.chosen_safe, pair.rejected_safe],
+        "label": round(pair.label, 4),
+        "margin": round(pair.margin, 4),
+        "under": _under(pair),
+        "deciding": pair.deciding,
+        "override": pair.override,
+        "noise": pair.noise,
+    }
+
+
+def _ratings(rows: list[Rating]) -> Entry:
+    ranked = sorted(rows, key=lambda row: (-row.score, row.id))
+    flags = {"opposite": any(any(row.negated) for row in rows)}
+    head = _head(rows[0], (p for row in ranked for p in row.principles), flags) | {"id": rows[0].group}
+    ratings = [{"score": _number(r.score), "response": r.response, "under": _under(r, r.scores)} for r in ranked]
+    return head | {"ratings": ratings}
 
 
 def _judgements(cells: list[Judgement]) -> Entry:
     flips = any((c.margin_ab > 0) != (c.margin_ba > 0) for c in cells)
+    thoughts = [(c.principle, first, text) for c in cells for first, text in (("A", c.rationale_ab), ("B", c.rationale_ba))]
     return _head(cells[0], (c.principle for c in cells), {"flips": flips}) | {
         "a": cells[0].response_a,
         "b": cells[0].response_b,
         "cells": [[c.principle, round(c.margin_ab, 3), round(c.margin_ba, 3)] for c in cells],
+        "rationales": [[principle, first, text] for principle, first, text in thoughts if text],
     }
 
 
@@ -150,4 +187,5 @@ _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] =
     Verdict: (lambda row: canonical(row.prompt), _verdicts),
     Pair: (lambda row: row.id, _pair),
     Judgement: (lambda row: row.parent, _judgements),
+    Rating: (lambda row: row.group, _ratings),
 }

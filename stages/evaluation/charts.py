@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: the trade-off of two shares, and training curves.
+"""Small charts as inline SVG: the trade-off of two shares, training curves, and the same curve of several trainings.
 
 In: plain numbers. Out: SVG text. Colours are CSS variables of the page (`--policy-0` ...), so one drawing serves light
 and dark; all text is escaped here. The strips of the effect table are plain HTML and live in the template.
@@ -6,10 +6,13 @@ and dark; all text is escaped here. The strips of the effect table are plain HTM
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 PALETTE = 6  # --policy-0 .. --policy-5 in report.css; more policies than that share colours
+SMOOTH_FROM = 30  # points of a curve from which its running mean is drawn, and the points themselves only faintly
+FEW = 3  # lines up to which the points themselves are drawn
 
 
 def colour(index: int) -> str:
@@ -112,6 +115,89 @@ def curve(history: Sequence[dict[str, float]], key: str, label: str) -> str:
     parts.append(f'<polyline class="curve" points="{line}"/>')
     parts.append(f'<circle class="end" cx="{x(points[-1][0]):.1f}" cy="{y(points[-1][1]):.1f}" r="3"/>')
     return _svg(width, height, parts, f"{label}, from {points[0][1]:.3g} to {points[-1][1]:.3g}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One training's curve. `marked` draws an alarm at its end."""
+
+    name: str
+    colour: int
+    points: list[tuple[float, float]]  # (step, value), all finite
+    marked: bool = False
+
+
+def overlay(
+    lines: Sequence[Line], label: str, alarm: str = "", from_zero: bool = False, least: float = 0.0, limit: float = math.inf
+) -> str:
+    """The same number of several trainings in one drawing, on one scale.
+
+    Args:
+        alarm: what stands beside the heading if a line is marked.
+        from_zero: the axis begins at 0. least: what it covers at least, so that specks do not look like a wave.
+        limit: where an alarm goes off, drawn if the curves come near it.
+    """
+    lines = [line for line in lines if line.points]
+    if not lines:
+        return ""
+    values = [value for line in lines for _, value in line.points]
+    low, high = (min(0.0, *values), max(least, *values)) if from_zero else (min(values), max(values))
+    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
+    ys = [tick for tick in ticks(low, high) if low <= tick <= high]
+    told = [f"{tick:g}".replace("-", "\u2212") for tick in ys]
+    left = max(34.0, 9 + 6.8 * max(map(len, told), default=0))
+    width, height, right, top, bottom = 200, 142, 9, 28, 20
+    first, last = min(line.points[0][0] for line in lines), max(line.points[-1][0] for line in lines)
+
+    def x(step: float) -> float:
+        return left + (step - first) / max(last - first, 1) * (width - left - right)
+
+    def y(value: float) -> float:
+        return height - bottom - (value - low) / (high - low) * (height - top - bottom)
+
+    def path(points: Sequence[tuple[float, float]], kind: str, line: Line, inside: str = "") -> str:
+        places = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
+        dashes = ";stroke-dasharray:5 3" if line.colour >= PALETTE and kind == "curve" else ""
+        style = f"stroke:{colour(line.colour)}{dashes}"
+        return f'<polyline class="{kind}" style="{style}" points="{places}">{inside}</polyline>'
+
+    parts = [_text(0, 12, label, "label", "start")]
+    if alarm and any(line.marked for line in lines):
+        parts.append(_text(width, 12, f"\u25b2 {alarm}", "alarm", "end"))
+    for tick, text in zip(ys, told, strict=True):
+        parts.append(_line(left, y(tick), width - right, y(tick), "grid"))
+        parts.append(_text(left - 6, y(tick) + 4, text, "tick", "end"))
+    if limit <= high:
+        parts.append(_line(left, y(limit), width - right, y(limit), "limit"))
+    parts.append(_text(x(first), height - 4, f"{first:g}", "tick", "start"))
+    if last > first:
+        parts.append(_text(x(last), height - 4, f"step {last:g}", "tick", "end"))
+    smooth = {line.name: running_mean(line.points) for line in lines}
+    few = len(lines) <= FEW  # of more the faint lines would hide the strong ones
+    parts += [path(line.points, "raw", line) for line in lines if few and len(line.points) >= SMOOTH_FROM]
+    for line in lines:
+        points = smooth[line.name]
+        ends = f"{line.name}: {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}"
+        parts.append(path(points, "curve", line, f"<title>{escape(ends)}</title>"))
+    for line in lines:
+        step, value = smooth[line.name][-1]
+        if line.marked:
+            corners = " ".join(f"{x(step) + dx:.1f},{y(value) + dy:.1f}" for dx, dy in ((-5, 4), (5, 4), (0, -5)))
+            parts.append(f'<polygon class="tripped" points="{corners}"/>')
+        else:
+            parts.append(f'<circle cx="{x(step):.1f}" cy="{y(value):.1f}" r="2.5" style="fill:{colour(line.colour)}"/>')
+    summary = "; ".join(f"{line.name} from {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}" for line in lines)
+    return _svg(width, height, parts, f"{label}: {summary}")
+
+
+def running_mean(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Each point as the mean of the tenth of the points around it, fewer at the ends; as they are where they are few."""
+    reach = len(points) // 20 if len(points) >= SMOOTH_FROM else 0
+    smooth = []
+    for i, (step, _) in enumerate(points):
+        window = points[max(0, i - reach) : i + reach + 1]
+        smooth.append((step, sum(value for _, value in window) / len(window)))
+    return smooth
 
 
 def _svg(width: int, height: int, parts: list[str], title: str) -> str:

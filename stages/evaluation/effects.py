@@ -121,7 +121,7 @@ def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
         if estimate is None:
             cells.append(None)
             continue
-        cell = _place(estimate) | {"ghost": ghost and 100 * ghost["value"], "change": change(before.get(measure), good)}
+        cell = place(estimate) | {"ghost": ghost and 100 * ghost["value"], "change": change(before.get(measure), good)}
         cells.append(cell | {"beside": _beside(metrics, name, measure)})
     facts = metrics["policies"][name]
     breakable = name.replace("_", "_\u200b")
@@ -140,9 +140,10 @@ def _beside(metrics: dict[str, Any], name: str, measure: str) -> str:
     return ", ".join(parts)
 
 
-def _place(estimate: dict[str, Any]) -> dict[str, Any]:
+def place(estimate: dict[str, Any], digits: int = 1) -> dict[str, Any]:
+    """Where an estimate and its interval lie on a strip from 0 to 100."""
     low, high = 100 * estimate["low"], 100 * estimate["high"]
-    return {"text": percent(estimate["value"]), "at": 100 * estimate["value"], "low": low, "width": high - low,
+    return {"text": percent(estimate["value"], digits), "at": 100 * estimate["value"], "low": low, "width": high - low,
             "title": f"{low:.1f} to {high:.1f} %, {estimate['n']} prompts"}  # fmt: skip
 
 
@@ -158,7 +159,7 @@ def _trade_off(metrics: dict[str, Any]) -> str:
 def _win_rates(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     names = list(metrics["policies"])
     return [
-        {"policy": name, "index": names.index(name), "rival": rival, **_place(rate), "wins": rate["wins"],
+        {"policy": name, "index": names.index(name), "rival": rival, **place(rate), "wins": rate["wins"],
          "losses": rate["losses"], "ties": rate["ties"]}
         for name, rivals in metrics["win_rates"].items()
         for rival, rate in rivals.items()
@@ -188,7 +189,7 @@ def _principles(metrics: dict[str, Any], texts: dict[str, str]) -> list[dict[str
             {
                 "id": principle,
                 "text": texts.get(principle, ""),
-                "cells": [{which: cell[which] and _place(cell[which]) for which in ("truth", "judge")} for cell in cells],
+                "cells": [{which: cell[which] and place(cell[which]) for which in ("truth", "judge")} for cell in cells],
                 "change": change(across, -1),
                 "kappa": (judged.get(principle) or {}).get("kappa"),
             }

@@ -6,7 +6,8 @@
   if (!tools) return;
   const PAGE = 25, MOST_WORDS = 700;
   const SHOW = { "": "everything", faulty: "a critique found a fault", changed: "texts differ", unchanged: "texts are equal",
-    violated: "breaks a principle", evasive: "is evasive", flips: "the judge flips with the order" };
+    violated: "breaks a principle", evasive: "is evasive", flips: "the judge flips with the order", opposite: "under an opposite",
+    ruled: "a rule decided", noise: "label turned round on purpose", unsafe: "a response is unsafe" };
   const [steps, principles, show, search] = ["step", "principle", "show", "search"].map((id) => document.getElementById(id));
   const list = document.getElementById("entries"), count = document.getElementById("count"), more = document.getElementById("more");
 
@@ -17,6 +18,10 @@
     return node;
   };
   const chip = (text, kind = "") => make("span", `chip ${kind}`, text);
+  // [principle, whether it was turned to its opposite, what else is to be said of it]
+  const under = ([principle, opposite, more], kind = "") =>
+    chip(`${opposite ? "not " : ""}${principle}${more === undefined ? "" : ` ${more}`}`, `${opposite ? "opposite" : ""} ${kind}`);
+  const safety = (safe) => safe === null ? [] : ["\n", safe ? chip("safe", "good") : chip("unsafe", "bad")];
   const option = (value, text) => { const node = make("option", "", text); node.value = value; return node; };
 
   // Longest common subsequence over words; what both ends share is cut off first.
@@ -79,19 +84,24 @@
         ...answer.judged.map((p) => chip(`judge: breaks ${p}`)), ...answer.marks.map((m) => chip(m, "bad")));
     }
     if (section.kind === "Pair") {
-      line("chosen", "", ...lit(entry.chosen));
-      line("rejected", "", ...lit(entry.rejected));
-      line("label", "", `P(chosen is better) = ${entry.label}, margin ${entry.margin} `, ...entry.principles.map((p) => chip(p)));
+      line("chosen", "", ...lit(entry.chosen), ...safety(entry.safe[0]));
+      line("rejected", "", ...lit(entry.rejected), ...safety(entry.safe[1]));
+      line("label", "", `P(chosen is better) = ${entry.label}, margin ${entry.margin}`, ...(entry.noise ? [" ", chip("turned round on purpose", "bad")] : []));
+      if (entry.override) line("decided by", "", chip(`rule: ${entry.override}`, "decides"));
+      if (entry.under.length) line("principles", "", ...entry.under.map((p) => p[0] === entry.deciding ? under([p[0], p[1], "decides"], "decides") : under(p)));
     }
+    for (const rating of entry.ratings || [])
+      line(`score ${rating.score}`, "", ...lit(rating.response), ...(rating.under.length ? ["\n", ...rating.under.map((p) => under(p))] : []));
     if (entry.cells) {
       line("A", "", ...lit(entry.a));
       line("B", "", ...lit(entry.b));
       const body = make("table", "", make("tr", "", ...["principle", "A first", "B first", "verdict"].map((t) => make("th", "", t))));
       for (const [principle, ab, ba] of entry.cells) {
         const verdict = ab > 0 !== ba > 0 ? "flips" : ab > 0 ? "A" : "B";
-        body.append(make("tr", "", ...[principle, ab.toFixed(2), ba.toFixed(2), verdict].map((t, i) => make("td", i === 1 || i === 2 ? "number" : "", t))));
+        body.append(make("tr", "", ...[principle, ...[ab, ba].map((margin) => margin.toFixed(2).replace("-", "\u2212")), verdict].map((t, i) => make("td", i === 1 || i === 2 ? "number" : "", t))));
       }
       line("margins", "", body);
+      for (const [principle, first, rationale] of entry.rationales) line(`${first} first`, "critique", chip(principle), ...lit(rationale));
     }
     if (section.kind === "Dropped") { line("row", "", ...lit(entry.id)); line("dropped by", "", entry.step); line("reason", "", ...lit(entry.reason)); }
     return make("article", "card entry", section.kind === "Dropped" ? "" : make("span", "id", entry.id), dl);

@@ -1,9 +1,10 @@
 """Stage `report`: everything a run found, as one HTML page.
 
-In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of a training step the
-curves; rows of Revision, Pair, Judgement and Verdict can be browsed; of every step, and of every step before it whose
-folder is still there, what it made, dropped and sent. What is missing is simply not shown. Out: `report.html` in the
-artifact's folder, self-contained: it loads nothing, its own policy forbids it to, and it works from disk.
+In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of `reward_accuracy` the reward
+models side by side; of a training step the curves, of online ones over each other and with their tripwires; rows of
+Revision, Pair, Judgement, Rating and Verdict can be browsed; of every step, and of every step before it whose folder is
+still there, what it made, dropped and sent. What is missing is simply not shown. Out: `report.html` in the artifact's
+folder, self-contained: it loads nothing, its own policy forbids it to, and it works from disk.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script element, and from there
 by `textContent` only.
@@ -22,21 +23,20 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
+from stages.evaluation import reward_view, trainings
 from stages.evaluation.browse import as_script, dropped, sections
-from stages.evaluation.charts import curve
 from stages.evaluation.effects import view
 from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 
-VERSION = 2
+VERSION = 3
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = False
 
 _HERE = Path(__file__).resolve().parent
 _PARTS = ("report.html.jinja", "report.css", "report.js")
-_CURVES = {"loss": "loss", "accuracy": "accuracy of preferences", "margin": "reward margin"}
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     given = list({source.directory: source for source in inputs.values()}.values())
     steps = lineage(given)
     evaluations = [source for source in given if source.manifest["payload"].get("stage") == "evaluate"]
+    compared = [source for source in given if source.manifest["payload"].get("stage") == "reward_accuracy"]
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     page = _template().render(
         title=config.title,
         evaluations=[view(source.step, source.metrics, _texts(source)) for source in evaluations],
+        rewards=[reward_view.view(source.step, source.metrics, _texts(source)) for source in compared],
+        online=trainings.online(steps, _colours(evaluations, steps)),
+        trainings=trainings.offline(steps),
         steps=_steps(steps),
-        curves=_curves(steps),
         sections=[{"step": s.step, "kind": s.kind, "total": s.total, "shown": len(s.entries)} for s in browsed],
         data=Markup(as_script([asdict(section) for section in browsed])),
         seed=given[0].manifest["payload"].get("seed"),
@@ -120,8 +123,20 @@ def lineage(given: list[Artifact]) -> list[Artifact]:
     return list(found.values())
 
 
-def _texts(evaluation: Artifact) -> dict[str, str]:
-    principles = evaluation.manifest["payload"].get("options", {}).get("constitution", {})
+def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, int]:
+    """By the fingerprint of a training, the colour of its policy in the first evaluation."""
+    known = {source.fingerprint: source for source in steps}
+    found: dict[str, int] = {}
+    for evaluation in evaluations[:1]:
+        answers = evaluation.manifest["payload"].get("inputs", {})
+        for index, policy in enumerate(evaluation.metrics["policies"]):
+            if source := known.get(answers.get(policy, "")):
+                found.setdefault(source.manifest["payload"].get("inputs", {}).get("model", ""), index)
+    return found
+
+
+def _texts(source: Artifact) -> dict[str, str]:
+    principles = source.manifest["payload"].get("options", {}).get("constitution", {})
     return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}
 
 
@@ -145,13 +160,3 @@ def _steps(artifacts: list[Artifact]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _curves(artifacts: list[Artifact]) -> list[dict[str, Any]]:
-    found = []
-    for artifact in artifacts:
-        history = artifact.metrics.get("history") or []
-        drawings = [curve(history, key, label) for key, label in _CURVES.items()]
-        if any(drawings):
-            found.append({"step": artifact.step, "drawings": [Markup(d) for d in drawings if d]})
-    return found

@@ -1,5 +1,6 @@
 """The report page: what it shows, what it survives, and, where there is a browser, that its script runs."""
 
+import dataclasses
 import json
 import os
 import re
@@ -10,20 +11,23 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages.evaluation import evaluate, report
+from stages.evaluation import evaluate, report, trainings
 from stages.evaluation.browse import as_script
-from stages.evaluation.charts import curve, ticks, trade_off
+from stages.evaluation.charts import Line, curve, overlay, running_mean, ticks, trade_off
 from stages.evaluation.effects import change, signed
+from stages.evaluation.statistics import paired_difference, share
 from stages.runtime.artifacts import Result
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Dropped, Judgement, Pair, Revision
+from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.settings import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
 from tests.scripted import ScriptedGenerator
 
+TRUTH = {"ground_truth": "tests.evaluation.fakes:check", "resamples": 100}
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7*7 }} \u2028<!--"
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "/usr/bin/chromium")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 class Page(HTMLParser):
@@ -82,7 +86,7 @@ def revision(i, text, previous, number=1, principle="harm", faulty=True):
 
 @pytest.fixture
 def inputs(tmp_path):
-    """A small whole run: revisions, judgements, pairs, two trainings and an evaluation with a judge."""
+    """A small whole run: revisions, judgements, pairs, ratings, a training and an evaluation with a judge."""
     judge = fakes.model(tmp_path)
     prompt = [{"role": "user", "content": "request 1"}]
     rounds = [revision(1, "tea", "poison"), revision(1, "tea", "tea", 2, "kind", False), revision(2, HOSTILE, "poison")]
@@ -90,14 +94,17 @@ def inputs(tmp_path):
     revisions = fakes.artifact(tmp_path, "revisions", Result(rows=rounds, row_type=Revision, dropped=lost), stage="revise")
     cells = [
         Judgement(id=f"j{p}", parent="1|2", kind="red_team", prompt=prompt, response_a="tea", response_b="poison",
-                  principle=p, margin_ab=2.0, margin_ba=ba, model="m")
+                  principle=p, margin_ab=2.0, margin_ba=ba, model="m", rationale_ba=f"B is worse. {HOSTILE}" if ba < 0 else "")
         for p, ba in (("harm", 1.0), ("kind", -1.0))
     ]  # fmt: skip
     judgements = fakes.artifact(tmp_path, "judgements", Result(rows=cells, row_type=Judgement), stage="judge")
     pair = Pair(id="p", parent="p", kind="red_team", prompt=prompt, chosen="tea", rejected="poison", label=0.9, margin=2.2,
-                principles=["harm"], margins_ab=[2.0], margins_ba=[1.0])  # fmt: skip
+                principles=["harm", "kind"], margins_ab=[2.0, 0.1], margins_ba=[1.0, 0.1], negated=[False, True],
+                deciding="harm", noise=True, chosen_safe=True, rejected_safe=False)  # fmt: skip
+    ruled = dataclasses.replace(pair, id="q", override="disclaimer", deciding="", noise=False, chosen_safe=None,
+                                rejected_safe=None, principles=["harm"], negated=[])  # fmt: skip
     pairs = fakes.artifact(
-        tmp_path, "pairs", Result(rows=[pair], row_type=Pair), stage="judged_pairs", inputs={"judgements": judgements}
+        tmp_path, "pairs", Result(rows=[pair, ruled], row_type=Pair), stage="judged_pairs", inputs={"judgements": judgements}
     )
     history = [{"step": i, "loss": 1 / i, "accuracy": 0.5, "margin": 0.1 * i} for i in range(1, 9)]
     trained = fakes.artifact(tmp_path, "rl", Result(metrics={"history": history}), stage="dpo", inputs={"pairs": pairs})
@@ -113,7 +120,20 @@ def inputs(tmp_path):
     evaluation = fakes.artifact(
         tmp_path, "evaluation", result, stage="evaluate", inputs=sources, options=evaluate.identity(config)
     )
-    return {"evaluation": evaluation, "revisions": revisions, "pairs": pairs, "judgements": judgements, "rl": trained}
+    rated = [
+        Rating(id=f"r{i}", parent=f"r{i}", group="1", kind="red_team", prompt=prompt, response=text, score=score,
+               principles=["harm", "kind"], negated=[False, True], scores=scores, model="m")
+        for i, (text, score, scores) in enumerate([("poison", -1.5, [-2.0, -1.0]), (HOSTILE, 0.25, [])])
+    ]  # fmt: skip
+    ratings = fakes.artifact(tmp_path, "ratings", Result(rows=rated, row_type=Rating), stage="rate")
+    return {
+        "evaluation": evaluation,
+        "revisions": revisions,
+        "pairs": pairs,
+        "judgements": judgements,
+        "ratings": ratings,
+        "rl": trained,
+    }
 
 
 def write(tmp_path, inputs, **options):
@@ -141,13 +161,112 @@ def test_a_whole_run(tmp_path, inputs):
     assert "The response does no harm." in page.text
     assert "base_answers" in page.text  # no input of the report, found as an ancestor
     assert page.tags.count("svg") == 1 + 3
-    assert [s["kind"] for s in page.rows] == ["Revision", "Verdict", "Pair", "Judgement", "Dropped"]
+    assert [s["kind"] for s in page.rows] == ["Revision", "Verdict", "Pair", "Judgement", "Rating", "Dropped"]
     chain = page.rows[0]["entries"][0]
     assert [r["principle"] for r in chain["rounds"]] == ["harm", "kind"]
     assert set(chain["flags"]) == {"faulty", "changed"}
     assert page.rows[3]["entries"][0]["flags"] == ["flips"]
     assert result.tables[0].rows[0][0] == path.name
-    assert result.metrics["entries"] == 2 + 20 + 1 + 1 + 1
+    assert result.metrics["entries"] == 2 + 20 + 2 + 1 + 1 + 1
+
+
+def test_what_a_pair_a_judgement_and_a_rating_are_told_with(tmp_path, inputs):
+    page = Page(write(tmp_path, {name: inputs[name] for name in ("pairs", "judgements", "ratings")})[1])
+    (pair, ruled), (judged,), (rated,) = (section["entries"] for section in page.rows)
+    assert pair["under"] == [["harm", False], ["kind", True]] and pair["deciding"] == "harm" and pair["safe"] == [True, False]
+    assert set(pair["flags"]) == {"changed", "opposite", "noise", "unsafe"}
+    assert set(ruled["flags"]) == {"changed", "ruled"} and ruled["under"] == [["harm", False]]
+    assert judged["rationales"] == [["kind", "B", f"B is worse. {HOSTILE}"]]
+    assert [r["score"] for r in rated["ratings"]] == ["0.250", "\u22121.500"]
+    assert rated["ratings"][1]["under"] == [["harm", False, "\u22122.000"], ["kind", True, "\u22121.000"]]
+    assert rated["principles"] == ["harm", "kind"]
+
+
+def history(points=40, **curves):
+    """Straight lines from one end to the other."""
+    return [{"step": i + 1} | {name: a + (b - a) * i / (points - 1) for name, (a, b) in curves.items()} for i in range(points)]
+
+
+def online_steps(tmp_path, **more):
+    calm = {"length": (20, 24), "refusals": (0.02, 0.05), "repetition": (0.01, 0.02), "kl": (0, 0.1), "term rules": (0, 1)}
+    hacked = calm | {"refusals": (0.02, 0.6), "kl": (0, 3), "term <short>": (0, -1), "value_loss": (1, 0.1)}
+    options = {"rewards": {"rules": {"term": "reward_model", "weight": 1.0}, "<short>": {"term": "length", "weight": -0.1}}}
+    made = {}
+    for name, curves in (("plain", hacked), ("guarded", calm)):
+        metrics = {"history": history(reward=(0, 1), loss=(1, 0), **curves)}
+        made[name] = fakes.artifact(
+            tmp_path, name, Result(metrics=metrics), stage="ppo", options=options | {"name": name}, **more
+        )
+    return made
+
+
+def test_online_trainings_lie_over_each_other_and_what_ran_away_is_told(tmp_path):
+    page = Page(write(tmp_path, online_steps(tmp_path))[1])
+    assert "refusals rose from 4 to 58 % and the KL to the start reached 69 nats an answer while the reward rose" in page.text
+    assert page.text.count("Tripped:") == 1
+    assert "Nothing ran away while the reward rose from 0.04 to 0.96." in page.text
+    assert page.text.count("runs away") == 2  # over the KL and over the refusals
+    assert page.tags.count("svg") == 5 + 2 + 3  # reward and tripwires, terms, loss, value loss and KL a token
+    assert "<short> \u00d7 \u22120.1" in page.text and "rules \u00d7 1" in page.text
+    assert "reward margin" not in page.text
+
+
+def test_an_online_training_of_a_few_steps_without_a_kl(tmp_path):
+    few = fakes.artifact(tmp_path, "few", Result(metrics={"history": history(4, reward=(0, 1), length=(5, 50))}), stage="grpo")
+    assert "Too short to tell" in Page(write(tmp_path, {"few": few})[1]).text
+    flat = fakes.artifact(tmp_path, "flat", Result(metrics={"history": history(reward=(1, 1), length=(5, 50))}), stage="grpo")
+    text = Page(write(tmp_path, {"flat": flat})[1]).text
+    assert "did not measurably rise (1.00 to 1.00), though answers grew from 7 to 48 tokens." in text
+    assert "Not logged: KL, refusals and repetition." in text
+
+
+def test_a_training_has_the_colour_of_its_policy(tmp_path):
+    steps = online_steps(tmp_path)
+    answers = {
+        name: fakes.artifact(tmp_path, f"{name}_answers", Result(rows=[response("1", "tea")], row_type=Response), inputs=given)
+        for name, given in (("base", {}), ("tuned", {"model": steps["guarded"]}))
+    }
+    config = parse_config(evaluate.Config, {"constitution": {"name": fakes.constitution(tmp_path)}} | TRUTH, "test")
+    with fakes.context(tmp_path) as context:
+        result = evaluate.run(config, answers, context)
+    evaluation = fakes.artifact(tmp_path, "evaluation", result, stage="evaluate", inputs=answers)
+    colours = report._colours([evaluation], report.lineage([evaluation]))
+    assert colours[steps["guarded"].fingerprint] == 1
+    shades = trainings._shades(list(steps.values()), colours)
+    assert shades == {steps["guarded"].fingerprint: 1, steps["plain"].fingerprint: 2}
+
+
+def test_a_cost_model_with_two_sources(tmp_path):
+    held = {"n": 400, "accuracy": 0.8625, "interval": [0.8254, 0.8927], "margin": 1.2, "sign_accuracy": 0.9038}
+    mix = {"pairs": {"n": 3120, "share": 0.78}, "human": {"n": 880, "share": 0.22}}
+    metrics = {"history": history(loss=(1, 0)), "held_out": held, "mix": mix, "padding_wasted": 0.083}
+    page = Page(write(tmp_path, {"rm": fakes.artifact(tmp_path, "rm", Result(metrics=metrics), stage="reward_model")})[1])
+    for words in ("86.2 % held-out preferences right", "82.5 to 89.3 %, 400 pairs", "90.4 % signs right", "8.3 % padding"):
+        assert words in page.text
+    assert "pairs 78 % (3,120)" in page.text and "human 22 % (880)" in page.text
+
+
+def test_reward_models_side_by_side(tmp_path):
+    right, guess = ({str(i): float(i % 10 < tenths) for i in range(60)} for tenths in (9, 5))
+    estimates = {name: share(values).plain() for name, values in (("read", right), ("plain", guess))}
+    facts = {"sd": 1.0, "unread": 2, "scores": {}, "order_shift": 0.1, "order_matters": 0.05}
+    models = {
+        name: facts | {"tests": {"flipped": found, "held out": found},
+                       "principles": {"harm": {"plain": found, "negated": found}, "help": {"plain": found, "negated": None}}}
+        for name, found in estimates.items()
+    }  # fmt: skip
+    difference = paired_difference(guess, right)
+    metrics = {"cells": 99, "confidence": 0.95, "held_out": ["harm"], "truth": "judge", "models": models,
+               "differences": {"plain": {"flipped": difference, "held out": difference}}}  # fmt: skip
+    options = {"constitution": {"harm": {"text": "The response does no harm."}, "help": {}}}
+    step = fakes.artifact(tmp_path, "rewards", Result(metrics=fakes.plain(metrics)), stage="reward_accuracy", options=options)
+    page = Page(write(tmp_path, {"rewards": step})[1])
+    assert re.search(r"read is right in 90\.0\s% .*: \+40\.0 points \(.*\) against plain", page.text)
+    assert "read less plain" in page.text and "2 questions did not fit its context" in page.text
+    assert page.text.count("held out of training") == 1 and "The response does no harm." in page.text
+    alone = metrics | {"models": {"read": models["read"]}, "differences": {}}
+    step = fakes.artifact(tmp_path, "alone", Result(metrics=fakes.plain(alone)), stage="reward_accuracy")
+    assert "less" not in re.findall(r"<th>.*?</th>", write(tmp_path, {"alone": step})[1])
 
 
 def test_an_ancestor_with_a_damaged_manifest_is_left_out(tmp_path, inputs):
@@ -227,6 +346,19 @@ def test_charts_are_well_formed():
     ElementTree.fromstring(curve([{"step": 1, "loss": 0.5}], "loss", "loss <&>"))
     assert curve([{"step": 1, "loss": float("nan")}], "loss", "loss") == ""
     assert curve([], "loss", "loss") == ""
+    steep = Line(HOSTILE, 7, [(float(i), -1e-5 * i) for i in range(40)], marked=True)
+    drawing = ElementTree.fromstring(overlay([steep, Line("b", 1, [(1.0, 0.0)]), Line("c", 2, [])], "<&>", "runs away"))
+    texts = [(float(t.get("x")), t.get("text-anchor"), t.text) for t in drawing.iter("text")]
+    assert all(x >= 6.5 * len(text) for x, anchor, text in texts if anchor == "end")  # no label leaves the drawing
+    assert overlay([Line("c", 2, [])], "nothing") == ""
+    ElementTree.fromstring(overlay([Line("flat", 0, [(1.0, 3.0), (2.0, 3.0)])], "flat", limit=2.0))
+
+
+def test_a_running_mean_keeps_a_short_curve_and_the_level_of_a_long_one():
+    short = [(1.0, 3.0), (2.0, 5.0)]
+    assert running_mean(short) == short
+    smooth = running_mean([(float(i), float(i % 2)) for i in range(100)])
+    assert len(smooth) == 100 and all(0.4 < value < 0.6 for _, value in smooth)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.31, 0.34), (-3, 250), (5, 5), (0, 1e-6)])
@@ -237,15 +369,42 @@ def test_ticks_cover_their_range_with_few_round_numbers(low, high):
     assert marks == sorted(set(marks))
 
 
+WALK = """<script>
+// every step, then every principle of it; what was drawn is kept for the test
+const steps = document.getElementById("step"), principle = document.getElementById("principle");
+const kept = document.createElement("div");
+const choose = (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); };
+for (const step of [...steps.options]) {
+  choose(steps, step.value);
+  kept.append(...[...document.getElementById("entries").children].map((entry) => entry.cloneNode(true)));
+  for (const option of [...principle.options].slice(1)) {
+    choose(principle, option.value);
+    kept.append(`[${step.text} ${option.value}: ${document.getElementById("count").textContent}] `);
+  }
+}
+document.body.append(kept);
+</script>"""
+
+
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here: the page's script is not run")
 def test_the_script_runs_and_hostile_texts_do_not(tmp_path, inputs):
-    _, _, path = write(tmp_path, inputs)
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    _, html, path = write(tmp_path, inputs)
+    path.write_text(html.replace("</body>", WALK + "</body>"), encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", path.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)})
     if "<html" not in done.stdout:
         pytest.skip(f"Chromium does not start here: {done.stderr[-200:]}")
-    assert "<title>Credo report</title>" in done.stdout
-    assert re.search(r"<ins[ >]", done.stdout)
-    assert "2 of 2 entries" in done.stdout
-    assert "revisions (2)" in done.stdout
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    drawn = done.stdout
+    assert "<title>Credo report</title>" in drawn
+    assert re.search(r"<ins[ >]", drawn)
+    assert "revisions (2)" in drawn
+    assert "[pairs (2) harm: 2 of 2 entries]" in drawn and "[pairs (2) kind: 1 of 2 entries]" in drawn
+    assert "[ratings (1) kind: 1 of 1 entries]" in drawn
+    for chip in ("harm decides", "not kind", "turned round on purpose", "unsafe", "rule: disclaimer", "not kind \u22121.000"):
+        assert re.search(rf'<span class="chip[^"]*">{chip}</span>', drawn), chip
+    assert "B is worse." in drawn and "score 0.250" in drawn
+    assert "<img" not in drawn
+    assert re.search(r"<td[^>]*>\u22121.00</td>", drawn)
