@@ -27,6 +27,11 @@ TINY = [
     "model.judge_limit=2",
     "model.rounds=4",
     "model.principles_per_pair=2",
+    "model.reward_model.num_train_epochs=1",
+    "model.groups.num_train_epochs=1",
+    "model.candidates=2",
+    *(f"model.{stage}.max_steps=2" for stage in ("ppo", "grpo", "rloo")),
+    *(f"model.{stage}.per_device_train_batch_size=16" for stage in ("ppo", "grpo", "rloo")),
 ]
 
 
