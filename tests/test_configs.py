@@ -1,5 +1,6 @@
 """Every file under conf/ composes, and every pipeline's steps pass the checks that a run makes first."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,12 @@ def composed(*overrides: str) -> dict:
 FILES = ["data.red_team.source=a.jsonl", "data.helpful.source=b.jsonl", "data.held_out.source=c.jsonl"]
 
 
-@pytest.mark.parametrize("model", names("model"))
-@pytest.mark.parametrize("pipeline", names("pipeline"))
-def test_every_model_with_every_pipeline(model, pipeline):
+# The other models are `hub` with another path and settings, so one pipeline is enough for them.
+@pytest.mark.parametrize(
+    "model, pipeline",
+    [*product(("embedded", "hub"), names("pipeline")), *((model, "salmon") for model in names("model"))],
+)
+def test_models_with_pipelines(model, pipeline):
     more = ["model.path=owner/name"] if model == "hub" else []
     steps = read_steps(composed(f"model={model}", f"pipeline={pipeline}", *more)["pipeline"]["steps"], STAGES)
     assert len(steps) > 5
@@ -85,3 +89,17 @@ def test_commands_of_the_readme_compose():
     assert len(commands) > 10
     for arguments in commands:
         read_steps(composed(*arguments)["pipeline"]["steps"], STAGES)
+
+
+@pytest.mark.parametrize("name", names("launcher"))
+def test_every_launcher(name, tmp_path):
+    """accelerate takes the files that are handed to it; it refuses keys that it does not know."""
+    import yaml
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    launcher = composed(f"launcher={name}")["launcher"]
+    assert launcher["processes"] >= 1 and (launcher["accelerate"] is None) == (name in ("one", "torchrun"))
+    if launcher["accelerate"]:
+        (tmp_path / "it.yaml").write_text(yaml.safe_dump(launcher["accelerate"] | {"num_processes": launcher["processes"]}))
+        read = load_config_from_file(str(tmp_path / "it.yaml"))
+        assert str(read.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED") and read.num_processes == 8
