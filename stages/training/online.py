@@ -95,7 +95,7 @@ def run_online(
 
         trainer, too_long = build_online(config, config_class, inputs, prompts, terms, weights, context, make, **defaults)
         n = len(trainer.train_dataset)
-        metrics = {"n": n, **train(trainer, context)}
+        metrics = {"n": n, **train(trainer, context, inputs["model"].model())}
         finish(trainer, context, inputs["model"].model())
         return metrics, too_long
 

@@ -31,7 +31,7 @@ def built(inputs, context, costs=None, **args):  # noqa: F811
     config = ppo.Config(rewards=LETTERS, costs=costs or {}, args=ARGS | {"max_steps": 1} | args)
     kept = {}
 
-    def keep(trainer, context):
+    def keep(trainer, context, base):
         kept["trainer"] = trainer
         raise KeyboardInterrupt
 
@@ -214,7 +214,8 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
     child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     checkpoints = tmp_path / "cut" / "checkpoints"
-    assert last_complete(checkpoints) == checkpoints / "checkpoint-8"
+    mark = (checkpoints / "checkpoint-8" / "complete").read_text()
+    assert last_complete(checkpoints, mark) == checkpoints / "checkpoint-8"
     held = {path.name for path in (checkpoints / "checkpoint-8").iterdir()}
     assert {"value_reward.safetensors", "value_cost.safetensors", "ppo_state.json", "optimizer.pt"} <= held
     resumed = ppo.run(config, inputs, context("cut"))
