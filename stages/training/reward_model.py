@@ -34,7 +34,7 @@ from stages.training.pair_data import Examples, check_held_out, split_held_out
 from stages.training.reward_format import FILE, LAYOUT, RewardFormat, make_format, read_format, write_format
 from stages.training.reward_rows import columns, measured, reward_examples
 
-VERSION = 3
+VERSION = 4
 NEEDS = ("model", "pairs")
 ALSO_TAKES = ("*",)
 CALLS = False
