@@ -226,6 +226,23 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
         assert resumed.metrics["last"].get(key) == pytest.approx(unbroken.metrics["last"].get(key), abs=1e-5)
 
 
+def test_what_a_reward_or_a_cost_cannot_tell_about_is_not_learnt_from(inputs, context):  # noqa: F811
+    """Of four completions the second has no reward, the third no cost, the last neither."""
+    import torch
+
+    nan = float("nan")
+    costs = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
+    trainer, rows = built(inputs, context(), costs, per_device_train_batch_size=4)
+    table = torch.tensor([[1.0, 3.0], [nan, 5.0], [2.0, nan], [nan, nan]])
+    trainer._calculate_rewards = lambda *_, **__: setattr(trainer, "_rewards", table) or table
+    batch = trainer._generate_and_score_completions(rows[:4])
+    learnt = batch["advantages"].abs().sum(1) > 0
+    assert learnt.tolist() == [True, False, False, False]
+    for name in ("reward", "cost"):
+        assert torch.equal(batch[f"{name}_returns"][1:], batch[f"{name}_values"][1:])
+    assert list(trainer.lagrangian.costs) == [3.0] and trainer._metrics["train"]["cost"] == [3.0]
+
+
 def test_terms_of_the_stage_are_in_its_identity():
     one = ppo.identity(ppo.Config(rewards=LETTERS, args=ARGS))
     two = ppo.identity(ppo.Config(rewards={"letters": LETTERS["letters"] | {"weight": 2.0}}, args=ARGS))

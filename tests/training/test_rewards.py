@@ -348,7 +348,7 @@ def test_a_policy_is_trained_under_principles_drawn_anew(artifact, context, tiny
     from stages.training import grpo
     from tests.training.test_online import ARGS, prompts
 
-    path, drawn, inner = reward_model(tiny, tmp_path / "rm").path, [], Scorer.score
+    path, drawn, inner = reward_model(tiny, tmp_path / "saved").path, [], Scorer.score
 
     def score(self, items):
         drawn.append([(prompt[0]["content"], texts) for prompt, _, texts in items])
