@@ -144,6 +144,9 @@ def test_a_table_of_zeros_is_told(tmp_path):
         ({"override_noise": 0.25}, "override_noise"),
         ({"passes": 0}, "passes"),
         ({"noise": 1.5}, "noise"),
+        ({"keep": 0}, "keep"),
+        ({"keep": 2}, "keep"),
+        ({"min_margin": -1}, "min_margin"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(tmp_path, options, told):
