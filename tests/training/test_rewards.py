@@ -103,7 +103,7 @@ SALMON = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.floats(-9, 9), st.integers(1, 1500), st.booleans(), st.sampled_from(["general", "reasoning", "red_team"])),
