@@ -247,5 +247,8 @@ def test_terms_of_the_stage_are_in_its_identity():
     one = ppo.identity(ppo.Config(rewards=LETTERS, args=ARGS))
     two = ppo.identity(ppo.Config(rewards={"letters": LETTERS["letters"] | {"weight": 2.0}}, args=ARGS))
     assert one != two
+    late, letters = {"late": COSTS["late"]}, {"other": LETTERS["letters"]}  # the first cost model starts the value model
+    costs = [ppo.identity(ppo.Config(rewards=LETTERS, costs=order, args=ARGS)) for order in (late | letters, letters | late)]
+    assert costs[0] != costs[1]
     assert read_terms(LETTERS, "ppo")["letters"].weight == 1.0
     assert online.last_tenth([{"step": 1, "a": 1.0}, {"step": 2, "b": 3.0}]) == {"a": 1.0, "b": 3.0}
