@@ -4,7 +4,7 @@ A stage is a module with
     VERSION     int: raise it when the same inputs would give other results
     NEEDS       names of the inputs it cannot do without;  ALSO_TAKES  the optional ones ("*": any)
     CALLS       whether it asks a generator (then the plan can forecast its calls);  TRAINS  whether it can run in several
-                processes (optional)
+                processes (optional);  READS_MODELS  whether inputs of any name are models to it (optional)
     Config      a frozen dataclass of its options; `machine(...)` marks those that do not change the result
     run(config, inputs: dict[str, Artifact], context: Context) -> Result
     identity(config) -> dict    optional: what else identifies it (principle texts, template hashes, file contents)

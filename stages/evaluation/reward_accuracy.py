@@ -34,6 +34,7 @@ VERSION = 1
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES = ("*",)
 CALLS = False
+READS_MODELS = True
 NOT_MODELS = ("judgements", "pairs")
 PAIRS = "the pairs' labels"
 Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt

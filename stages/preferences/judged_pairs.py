@@ -64,8 +64,8 @@ class Config:
     clip: Annotated[float, Field(gt=0)] | None = None
     label: Literal["soft", "hard"] = "soft"
     clamp: tuple[float, float] | None = None
-    min_margin: float = 0.0
-    keep: float = 1.0
+    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     passes: Annotated[int, Field(ge=1)] = 1
     normalise: Literal["variance", "std", "none"] = "variance"
     geometric: Annotated[float, Field(gt=0, le=1)] = 0.2

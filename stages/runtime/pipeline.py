@@ -183,7 +183,8 @@ class Runner:
 
     def _payload(self, step: Step, inputs: Mapping[str, Planned]) -> dict[str, Any]:
         more = step.module.identity(step.config) if hasattr(step.module, "identity") else {}
-        if step.module.CALLS or "model" in inputs:  # what writes to a model, and what trains one, renders its template
+        named = "model" in inputs or getattr(step.module, "READS_MODELS", False)
+        if step.module.CALLS or named:  # what writes to a model, and what trains or reads one, renders its template
             more = more | self.engines.meaning
         return {
             "stage": step.stage,

@@ -95,7 +95,7 @@ def run_online(
 
         trainer, too_long = build_online(config, config_class, inputs, prompts, terms, weights, context, make, **defaults)
         n = len(trainer.train_dataset)
-        metrics = {"n": n, **train(trainer, context)}
+        metrics = {"n": n, **train(trainer, context, inputs["model"].model())}
         finish(trainer, context, inputs["model"].model())
         return metrics, too_long
 
@@ -130,7 +130,7 @@ def build_online(
     ends = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     _enough(kept, arguments, context)
-    functions = build(terms, inputs, context, ends)
+    functions = build(terms, inputs, context, ends, terms.keys() - config.rewards.keys())
     rows = [{"prompt": p.messages, "row_id": p.id, "kind": p.kind} for p in kept]
     with told_as_mistake("the trainer refuses the options", context):
         trainer = make(

@@ -11,7 +11,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.training import online
 
-VERSION = 1
+VERSION = 2
 NEEDS = online.NEEDS
 ALSO_TAKES = online.ALSO_TAKES
 CALLS = False
@@ -38,15 +38,24 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         from trl.experimental.online_dpo import OnlineDPOTrainer
 
         class Logged(OnlineDPOTrainer):  # it logs the sum of the terms only
-            def _calculate_rewards_from_functions(self, *args: Any, **rest: Any) -> Any:
+            def _calculate_rewards_from_functions(
+                self, prompts: Any, completions: Any, completion_ids_list: Any, **rest: Any
+            ) -> Any:
                 def note(name: str, value: float) -> None:
                     self.stats.setdefault(name, []).append(value)
 
-                return super()._calculate_rewards_from_functions(*args, **rest, log_metric=note)
+                ids = [_sampled(each, set(self.eos_token_ids)) for each in completion_ids_list]
+                return super()._calculate_rewards_from_functions(prompts, completions, ids, **rest, log_metric=note)
 
         return Logged(reward_funcs=[_noted(function) for function in reward_funcs], **given)
 
     return online.run_online(config, "OnlineDPOConfig", "online_dpo", inputs, context, make, remove_unused_columns=False)
+
+
+def _sampled(ids: list[int], ends: set[int]) -> list[int]:
+    """A completion's own tokens: this trainer fills each up to the longest of its batch."""
+    last = next((place for place, token in enumerate(ids) if token in ends), len(ids))
+    return ids[: last + 1]
 
 
 def _noted(function: Any) -> Any:

@@ -18,7 +18,7 @@ from stages.runtime.errors import UserError
 from stages.training import online
 from stages.training.rewards import RewardModelTerm, Term, read_terms, terms_identity
 
-VERSION = 1
+VERSION = 2
 NEEDS = online.NEEDS
 ALSO_TAKES = online.ALSO_TAKES
 CALLS = False
@@ -38,7 +38,7 @@ class Config(online.OnlineConfig):
 
 def identity(config: Config) -> dict[str, Any]:
     costs = terms_identity(_costs(config))
-    return online.online_identity(config, "PPOConfig", "ppo") | ({"costs": costs} if costs else {})
+    return online.online_identity(config, "PPOConfig", "ppo") | ({"costs": costs, "cost_terms": list(costs)} if costs else {})
 
 
 def _costs(config: Config) -> dict[str, Term]:

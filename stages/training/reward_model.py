@@ -34,7 +34,7 @@ from stages.training.pair_data import Examples, check_held_out, split_held_out
 from stages.training.reward_format import FILE, LAYOUT, RewardFormat, make_format, read_format, write_format
 from stages.training.reward_rows import columns, measured, reward_examples
 
-VERSION = 3
+VERSION = 4
 NEEDS = ("model", "pairs")
 ALSO_TAKES = ("*",)
 CALLS = False
@@ -162,7 +162,7 @@ def _train(
     examples, too_long = measured(examples, layout, base, config.args, context)
     trainer = build_trainer(config, inputs, examples, context)
     n = len(trainer.train_dataset)
-    curve = train(trainer, context)
+    curve = train(trainer, context, base)
     found = {"n": n, "padding_wasted": trainer.padding(), "held_out": check_held_out(trainer)}
     if found["held_out"] and trainer.signs[1]:
         found["held_out"]["sign_accuracy"] = round(trainer.signs[0] / trainer.signs[1], 4)

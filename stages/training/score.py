@@ -5,7 +5,8 @@ In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a 
 A reward model that reads principles can be aimed anew with every call: the whole constitution, a part of it (`only`,
 `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a prompt are scored under the same
 ones, or their scores would not compare), some of them negated, or `each` by itself, averaged by weight. SALMON (Sun et
-al. 2023, arXiv 2310.05910, section 3.4) does this at the time of RL.
+al. 2023, arXiv 2310.05910, section 3.4) does this at the time of RL. A cost model's costs have their sign turned: a
+higher rating is always the better one, for what ranks by it.
 
 Every score is remembered in the call store, by the model's content and the text it read: a sweep pays once. Left out:
 scores of Pair rows; `reward_accuracy` looks at pairs.
@@ -31,7 +32,7 @@ from stages.training.reward_format import RewardFormat, read_format
 from stages.training.scorer import Item
 from stages.training.stored_scores import stored_scores
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model",)
 ALSO_TAKES = ("*",)
 CALLS = False
@@ -102,7 +103,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if any(score is None for score in scores):
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
             continue
-        known = [score for score in scores if score is not None]
+        known = [-score if layout.objective == "cost" else score for score in scores if score is not None]
         weights = [p.weight for p in chosen] if config.each and chosen else [1.0]
         ratings.append(
             Rating(

@@ -57,3 +57,13 @@ def test_each_trains_and_logs_its_terms_and_tripwires(inputs, context, stage, mo
     expected = last["term letters"] - 0.1 * last["term short"] + 0.5 * last["term ended"]
     assert last["reward"] == pytest.approx(expected, abs=1e-4)
     assert (here.directory / "model" / "model.safetensors").exists()
+
+
+def test_what_fills_a_completion_up_is_none_of_its_tokens():
+    """Online DPO hands its completions over as wide as the longest; their length and end would be lost."""
+    assert [online_dpo._sampled(ids, {2, 3}) for ids in ([5, 6, 2, 0, 0], [3, 2, 2], [5, 6, 7], [])] == [
+        [5, 6, 2],
+        [3],
+        [5, 6, 7],
+        [],
+    ]

@@ -111,6 +111,17 @@ def test_the_multiplier_follows_the_gradient_waits_and_survives():
     assert other.multiplier == found.multiplier and other.costs == found.costs
 
 
+def test_the_multiplier_stays_above_zero_however_low_the_costs_are():
+    found = Lagrangian(5.0, rate=0.1)
+    for _ in range(3):
+        found.update([-1e6])
+        assert 0 < found.multiplier < 1e-300
+    other = Lagrangian(5.0)
+    other.load(found.state())
+    other.update([1.0])
+    assert other.multiplier > 0
+
+
 def test_the_mix_is_the_rewards_advantage_at_zero_and_the_costs_in_the_limit():
     reward, cost = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     torch.testing.assert_close(Lagrangian(1e-300).mix(reward, cost), reward)
