@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.preferences.rating import Scale
+from stages.preferences.rating import YES_NO, Scale
 from stages.principles.select import Selection, select
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.provenance import module_identity
@@ -89,7 +89,7 @@ class JudgeTerm:
     constitution: Selection
     weight: float = 1.0
     draw: int | None = None
-    scale: Scale = field(default_factory=lambda: {str(n): float(n) for n in range(1, 10)})
+    scale: Scale = field(default_factory=lambda: dict(YES_NO))
     rescale: bool = True
     template: str = "preferences/verdict.jinja"
 
