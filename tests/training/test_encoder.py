@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from stages.evaluation import reward_accuracy
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
@@ -67,10 +68,14 @@ def test_an_encoder_learns_is_saved_with_its_template_and_scores(encoder, tmp_pa
     rows = [pair(i, f"a kind answer {i}", f"harm the dog {i}", request=REQUESTS[i % 6] * (1 + 20 * (i % 2))) for i in range(32)]
     args = {"chat_template_path": str(ROOT / CHAT), "max_length": 300, "learning_rate": 3e-3, "num_train_epochs": 3}
     args |= {"train_sampling_strategy": "group_by_length"}
-    config = parse_config(reward_model.Config, {"args": args, "eval_fraction": 0.0}, "step 'rm'")
+    options = {"args": args, "eval_fraction": 0.0, "frozen": ["bert.embeddings.word"]}
+    config = parse_config(reward_model.Config, options, "step 'rm'")
     inputs = {"model": model_artifact(tmp_path, encoder), "pairs": artifact("pairs", rows)}
     made = reward_model.run(config, inputs, context("rm"))
     assert made.metrics["n"] == 32 and not made.dropped and made.metrics["history"][-1]["accuracy"] == 1
+    before, after = (load_file(folder / "model.safetensors") for folder in (encoder, tmp_path / "rm" / "model"))
+    kept = {name for name in before if before[name].equal(after[f"bert.{name}"])}
+    assert "embeddings.word_embeddings.weight" in kept and "encoder.layer.1.output.dense.weight" not in kept
     scorer = Scorer(find_model(str(tmp_path / "rm" / "model")))
     items = [(row.prompt, text, ()) for row in rows for text in (row.chosen, row.rejected)]
     scores = scorer.score(items)
@@ -95,11 +100,14 @@ def test_an_encoder_learns_is_saved_with_its_template_and_scores(encoder, tmp_pa
     }
 
 
-def test_without_a_template_the_message_names_the_shipped_one(encoder, tmp_path, artifact, context):
+def test_what_an_encoder_lacks_is_told(encoder, tmp_path, artifact, context):
     config = parse_config(reward_model.Config, {}, "step 'rm'")
     inputs = {"model": model_artifact(tmp_path, encoder), "pairs": artifact("pairs", [pair(0, "a", "b")])}
     with pytest.raises(UserError, match=CHAT):
         reward_model.run(config, inputs, context("rm"))
+    options = {"args": {"chat_template_path": str(ROOT / CHAT)}, "frozen": ["bert.embedings"]}
+    with pytest.raises(UserError, match="no weight's name begins with 'bert"):
+        reward_model.run(parse_config(reward_model.Config, options, "step 'rm'"), inputs, context("rm"))
 
 
 @pytest.mark.slow
@@ -116,9 +124,8 @@ def test_people_are_predicted_better_than_by_chance(tmp_path):
         f"pipeline.trunk={found}/model",
         f"pipeline.helpful={HH}/helpful_test.jsonl.gz",
         *("pipeline.steps.harmless=null", "pipeline.steps.harmless_test=null"),
-        *("pipeline.steps.reward_model.inputs.pairs=helpful", "~pipeline.steps.reward_model.inputs.helpful"),
         *("pipeline.steps.helpful.share=[0,0.5]", "pipeline.steps.helpful_test.share=[0.5,1]"),
-        *("+pipeline.steps.reward_model.args.max_steps=100", "+pipeline.steps.accuracy.dtype=bfloat16"),
+        *("+pipeline.steps.reward_model.args.max_steps=120", "+pipeline.steps.accuracy.dtype=bfloat16"),
     )
     train, test = (done[name].rows(Pair) for name in ("helpful", "helpful_test"))
     assert not {row.prompt[0]["content"] for row in train} & {row.prompt[0]["content"] for row in test}
