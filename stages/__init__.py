@@ -19,6 +19,7 @@ STAGES = {
     "judge": "stages.preferences.judge",                # pairs of Responses x principles -> Judgement (the judge matrix)
     "revision_pairs": "stages.preferences.revision_pairs",  # Revision -> Pair: the revision against the original
     "judged_pairs": "stages.preferences.judged_pairs",  # Judgement -> Pair, soft or hard labels
+    "human_pairs": "stages.preferences.human_pairs",     # files, datasets -> Pair, as people chose
     "ranked_pairs": "stages.preferences.ranked_pairs",  # Responses of ranked answerers -> Pair, without a judge
     "rated_pairs": "stages.preferences.rated_pairs",    # Ratings -> Pair, the best of each group against its worst
     "rate": "stages.preferences.rate",                  # Responses, Revisions -> Rating, by a judge

@@ -11,7 +11,7 @@ names of public benchmarks.
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _write_card(kind: str, folder: Path, artifact: Artifact, config: Config, eva
     else:
         variables["rows"], variables["dropped"] = artifact.manifest["rows"], artifact.manifest["dropped"]
         row_type = row_type_of(artifact.directory / "rows.parquet")
-        variables["row"], variables["columns"] = row_type.__name__, list(row_type.__dataclass_fields__)
+        variables["row"], variables["columns"] = row_type.__name__, [column.name for column in fields(row_type)]
         variables["meaning"] = (row_type.__doc__ or "").strip()
     (folder / "README.md").write_text(render(CARDS[kind], **variables) + "\n", encoding="utf-8")
 

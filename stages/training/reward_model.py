@@ -25,7 +25,7 @@ from stages.principles.constitution import Constitution
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
 from stages.runtime.templates import template_hash
@@ -54,6 +54,8 @@ class Config:
     eval_fraction: share of the prompts to hold out, in [0, 1).
     args: fields of TRL's RewardConfig.
     lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
+    frozen: how the names of weights begin that are left as they are, such as `bert.embeddings`: cheaper, and steadier
+        where pairs are few.
     dtype: type of the weights in training. The model is saved in the type the base model came in.
     """
 
@@ -64,6 +66,7 @@ class Config:
     eval_fraction: float = 0.1
     args: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
+    frozen: tuple[str, ...] = ()
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
@@ -139,6 +142,7 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
     set_seed(arguments.seed)  # the new output layer is drawn when the model is loaded
     train, held = split_held_out(examples, config.eval_fraction, context)
     model = load_model(base, config.dtype, config.args, scalar=True)
+    _freeze(model, config.frozen, context)
     heads = [name for name in HEADS if hasattr(model, name)]
     tokenizer, lora = load_tokenizer(base, config.args), lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads)
     with told_as_mistake("the trainer refuses the options", context):
@@ -151,6 +155,20 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
             peft_config=lora,
             objective=config.objective,
         )
+
+
+def _freeze(model: Any, prefixes: tuple[str, ...], context: Context) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise UserError(
+                f"frozen: no weight's name begins with {prefix!r}.{did_you_mean(prefix, names)}",
+                where=f"step {context.step!r}",
+                mend="name weights as the model's own files do",
+            )
+    for name, weight in model.named_parameters():
+        if name.startswith(prefixes):
+            weight.requires_grad = False
 
 
 def _train(

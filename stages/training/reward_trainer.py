@@ -75,7 +75,7 @@ class CredoRewardTrainer(SoftRewardTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        for name in UNSAFE:
+        for name in (*UNSAFE, "length"):  # the lengths are for args.train_sampling_strategy: group_by_length
             if name not in self._signature_columns:
                 self._signature_columns.append(name)
 
