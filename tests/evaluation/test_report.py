@@ -16,7 +16,7 @@ from stages.evaluation.browse import as_script
 from stages.evaluation.charts import Line, curve, overlay, running_mean, ticks, trade_off
 from stages.evaluation.effects import change, signed
 from stages.evaluation.statistics import paired_difference, share
-from stages.runtime.artifacts import Result
+from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.settings import parse_config
@@ -313,6 +313,12 @@ def test_missing_parts_are_not_shown(tmp_path, inputs):
         assert "What was done" in page.text
     empty = fakes.artifact(tmp_path, "none", Result(rows=[], row_type=Revision), stage="revise")
     assert Page(write(tmp_path, {"none": empty})[1]).rows == [{"step": "none", "kind": "Revision", "total": 0, "entries": []}]
+
+
+def test_tables_of_other_stages_are_shown(tmp_path):
+    result = Result(metrics={}, tables=[Table("What it cost", ["policy", "seconds"], [["<b>ppo</b>", "361"]])])
+    html = write(tmp_path, {"bought": fakes.artifact(tmp_path, "bought", result, stage="optimised")})[1]
+    assert "What it cost" in Page(html).text and "<b>ppo</b>" in Page(html).text and "<b>ppo</b>" not in html
 
 
 def test_one_policy_without_truth(tmp_path):
