@@ -9,8 +9,9 @@ import pytest
 
 from stages.evaluation.ablation_power import detection_power, minimum_detectable
 from stages.evaluation.ablation_redundancy import findings
-from stages.evaluation.ablation_statistics import Spread, cohens_h, effects, of_cube, prompt_means
+from stages.evaluation.ablation_statistics import cohens_h, effects, of_cube, prompt_means
 from stages.evaluation.ablation_tests import holm, max_t, sign_flip
+from stages.evaluation.ablation_variance import Spread, components
 from stages.evaluation.statistics import bonett_price, mcnemar_exact
 from stages.runtime.errors import UserError
 from tests.evaluation.ablations import ablation, as_runs, truth
@@ -92,6 +93,7 @@ def test_one_seed_of_yes_no_outcomes_is_bonett_and_price_and_mcnemar():
         d = cube[int(found.variant[1:])] - cube[0]
         fell, rose = int((d < 0).sum()), int((d > 0).sum())
         assert (found.low, found.high) == pytest.approx(bonett_price(fell, rose, 150))
+        assert (found.low_all, found.high_all) == pytest.approx(bonett_price(fell, rose, 150, 1 - 0.05 / 3))
         assert found.p == mcnemar_exact(fell, rose)
         assert (found.over, found.test, found.n_seeds, found.n_prompts, found.seed_sd) == ("prompts", "mcnemar", 1, 150, None)
         assert found.value == pytest.approx((rose - fell) / 150)
@@ -117,14 +119,13 @@ def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
-    from stages.evaluation.ablation_statistics import components
-
     cube = rng(7).normal(size=(2, 3, 12)) + rng(8).normal(size=(1, 1, 12)) + 2.5 * rng(9).normal(size=(2, 3, 1))
     cube[1] += rng(10).normal(size=12)
     d = cube[1] - cube[0]
     rows = pd.DataFrame([{"d": d[s, p], "s": s, "p": p} for s in range(3) for p in range(12)])
     squares = anova_lm(ols("d ~ C(s) + C(p)", rows).fit())["mean_sq"]
-    spread, _, moved = components(cube)[0]
+    found = components(cube)[0]
+    spread, moved = found.spread, found.seed_sd
     assert spread.seeds == pytest.approx(squares["C(s)"] / 36)
     assert spread.chance == pytest.approx(squares["Residual"] / 36)
     assert spread.prompts == pytest.approx((squares["C(p)"] - squares["Residual"]) / 36)
@@ -210,6 +211,14 @@ def test_simultaneous_intervals_are_bonferronis():
     cube = ablation(rng(15), 12, 3, 100, 0.3)
     together, one = of_cube(cube, NAMES, "123")[0], of_cube(cube, NAMES, "123", confidence=1 - 0.05 / 12)[0]
     assert (together.low_all, together.high_all) == pytest.approx((one.low, one.high))
+
+
+def test_a_variant_that_seeds_move_more_than_the_others_is_told():
+    cube = ablation(rng(18), 12, 5, 200, 0.3, seed_sd=np.array([0.1] * 12 + [1.5]))
+    found = of_cube(cube, NAMES, "12345")
+    assert found[-1].seeds_p < 0.001
+    assert min(e.seeds_p for e in found[:-1]) > 0.05
+    assert of_cube(cube, NAMES, "12345", pool=False)[0].seeds_p is None
 
 
 # --- what may be concluded
