@@ -3,7 +3,8 @@
     python run.py pipeline=rlaif
     python benchmarks/reward_padding.py --pairs runs/artifacts/pairs-* --repeats 3
 
-Prints CPU seconds (a busy machine does not change them much), padding and the held-out accuracy of both, and the ratio of the times (median and range).
+Prints CPU seconds (a busy machine changes them little), padding and held-out accuracy of both, and the ratio of the times
+(median and range).
 """
 
 import argparse

@@ -19,7 +19,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
-from stages.evaluation.reward_tests import TESTS, Cell, Question, agreeing_lists, ask, count, read_cells, right
+from stages.evaluation.reward_tests import (
+    TESTS,
+    Cell,
+    Lists,
+    Question,
+    agreeing_lists,
+    ask,
+    count,
+    lone_lists,
+    read_cells,
+    right,
+)
 from stages.evaluation.statistics import by_prompt, paired_difference, share
 from stages.principles.constitution import Principle
 from stages.principles.polarity import worded
@@ -32,14 +43,13 @@ from stages.runtime.settings import machine
 from stages.training.reward_format import read_format
 from stages.training.stored_scores import stored_scores
 
-VERSION = 1
+VERSION = 2
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES = ("*",)
 CALLS = False
 READS_MODELS = True
 PAIRS = "the pairs' labels"
 Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt
-Lists = list[tuple[Cell, tuple[str, ...], tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             raise UserError(f"held_out: there is no principle {name!r}.{hint}", where=where, mend="mend the id")
     truth = load_truth(config.ground_truth, where) if config.ground_truth else None
     rows = inputs["judgements"].rows(Judgement) if "judgements" in inputs else []
-    cells = read_cells(rows, principles, truth, config.min_margin)
+    cells, silent = read_cells(rows, principles, truth, config.min_margin)
     given = {name: artifact for name, artifact in inputs.items() if name not in models and name != "judgements"}
     labelled = [(name, *found) for name, artifact in given.items() for found in _pair_questions(artifact.rows(Pair), config)]
     if not cells and not labelled:
@@ -105,27 +115,28 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             where=where,
             mend="give `inputs.judgements` a judge step over held-out responses under this constitution, or an input of pairs",
         )
-    lists = agreeing_lists(cells, config.list_size, context.seed)
+    agreeing = agreeing_lists(cells, config.list_size, context.seed)
+    lone = lone_lists(cells, silent, config.list_size, context.seed)
     context.release_engines()
     values: dict[str, dict[str, dict[str, float]]] = {}
     cases: dict[str, Cases] = {}
     facts: dict[str, Any] = {}
     for name, model in models.items():
         layout = read_format(model)
-        questions = _questions(cells, lists) + [q for _, _, q in labelled]
+        questions = _questions(cells, agreeing + lone) + [q for _, _, q in labelled]
         differences, facts[name] = _answers(questions, name, model, layout.principles, config, context)
         sign = -1.0 if layout.objective == "cost" else 1.0
 
         def answer(question: Question, told: dict[Any, float] = differences, sign: float = sign) -> float:
             return sign * told[_key(question)]
 
-        counted = count(cells, lists, set(config.held_out), answer)
+        counted = count(cells, agreeing, lone, set(config.held_out), answer)
         for source, prompt, question in labelled:
             for test in (PAIRS, f"{PAIRS}: {source}") if len(given) > 1 else (PAIRS,):
                 counted.setdefault(test, []).append((prompt, right(answer(question), question.better)))
         values[name] = {test: by_prompt(found) for test, found in counted.items() if found}
         cases[name] = _by_principle(cells, answer)
-        facts[name] |= _order(lists, answer)
+        facts[name] |= _order(agreeing + lone, answer)
     metrics = _metrics(values, cases, facts, cells, config, context)
     metrics["truth"] = "ground truth" if truth else "judge"
     return Result(metrics=metrics, tables=_tables(metrics))

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.evaluation import reward_accuracy
-from stages.evaluation.reward_tests import TESTS, agreeing_lists, ask, count, read_cells
+from stages.evaluation.reward_tests import TESTS, agreeing_lists, ask, count, lone_lists, read_cells
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -37,7 +38,7 @@ def principles(opposites=True):
 
 
 def matrix(verdicts):
-    """A pair for every dict of principle -> +1, -1."""
+    """A pair for every dict of principle -> +1, -1, or 0 for no verdict."""
     return [
         cell
         for i, given in enumerate(verdicts)
@@ -59,13 +60,13 @@ def obedient(verdicts, forgets=()):
     return difference
 
 
-verdict = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1, 1]), min_size=1)
-tables = st.lists(verdict, min_size=1, max_size=6)
+verdict = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1, 0, 1]), min_size=1)
+tables = st.lists(verdict.filter(lambda given: any(given.values())), min_size=1, max_size=6)
 
 
 def asked(verdicts, answer, held_out=(), size=3):
-    found = read_cells(matrix(verdicts), principles(), None, 0.0)
-    return count(found, agreeing_lists(found, size, 7), set(held_out), answer)
+    found, silent = read_cells(matrix(verdicts), principles(), None, 0.0)
+    return count(found, agreeing_lists(found, size, 7), lone_lists(found, silent, size, 7), set(held_out), answer)
 
 
 @settings(max_examples=60, deadline=None)
@@ -74,10 +75,12 @@ def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
     found = asked(verdicts, obedient(verdicts), NAMES[:2])
     assert found.keys() == set(TESTS)
     assert all(value == 1.0 for values in found.values() for _, value in values)
-    mixed = [given for given in verdicts if len(set(given.values())) == 2]
+    mixed = [given for given in verdicts if {-1, 1} <= set(given.values())]
     assert len(found["flipped"]) == len(found["both right"]) == len(mixed)
-    assert len(found["all"]) == sum(map(len, verdicts)) == len(found["negated"]) == len(found["turned"])
-    assert len(found["held out"]) == 2 * sum(name in given for given in verdicts for name in NAMES[:2])
+    speaking = sum(value != 0 for given in verdicts for value in given.values())
+    assert len(found["all"]) == speaking == len(found["negated"]) == len(found["turned"])
+    assert len(found["held out"]) == 2 * sum(bool(given.get(name)) for given in verdicts for name in NAMES[:2])
+    assert len(found["one of a list, first"]) == sum(0 in given.values() for given in verdicts)
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,6 +97,16 @@ def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verd
     assert all(value == 0.25 for _, value in indifferent["turned"])
 
 
+def test_a_model_that_reads_the_end_of_a_list_only_falls_where_the_principle_stands_first():
+    verdicts = [{"p0": 1, "p1": 0, "p2": 0}, {"p3": -1, "p4": 0}]
+    whole = obedient(verdicts)
+    found = asked(verdicts, lambda question: whole(replace(question, texts=question.texts[-1:])))
+    assert {value for _, value in found["one of a list, last"]} == {1.0}
+    assert {value for _, value in found["one of a list, first"]} == {0.5}
+    long = lone_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
+    assert [len(texts) for _, texts, _ in long] == [3, 2] and all(set(texts) == set(other) for _, texts, other in long)
+
+
 def test_what_a_model_was_not_trained_with_is_counted_by_itself():
     verdicts = [{"p0": 1, "p1": -1}, {"p0": 1, "p1": 1, "p2": -1}, {"p2": 1}]
     found = asked(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
@@ -106,7 +119,7 @@ def test_what_a_model_was_not_trained_with_is_counted_by_itself():
 @given(tables, st.integers(2, 4), st.booleans())
 def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order(verdicts, size, opposites):
     known = principles(opposites)
-    found = read_cells(matrix(verdicts), known, None, 0.0)
+    found, _ = read_cells(matrix(verdicts), known, None, 0.0)
     lists = agreeing_lists(found, size, 7)
     for first, texts, other in lists:
         given = verdicts[int(first.a[1:])]
@@ -115,7 +128,7 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
             verb, name = text.rstrip(".").split()
             assert given[name] * (1 if verb == "Keep" else -1) == first.better
             assert opposites or verb == "Keep"
-    able = [g for g in verdicts if len(g) > 1] if opposites else []
+    able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
     turned = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
     assert {c.pair: (texts, other) for c, texts, other in lists} == {c.pair: (texts, other) for c, texts, other in turned}
@@ -123,26 +136,26 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
 
 def test_a_cell_needs_a_verdict():
     rows = cells("a|b", {"p0": (2.0, 1.0), "p1": (2.0, -1.0), "p2": (-0.2, -0.4), "p3": (0.0, 0.0), "x": (9.0, 9.0)})
-    found = {cell.principle.id: cell.better for cell in read_cells(rows, principles(), None, 0.0)}
+    found = {cell.principle.id: cell.better for cell in read_cells(rows, principles(), None, 0.0)[0]}
     assert found == {"p0": 1, "p2": -1}  # orders disagree, no margin, another constitution's
-    assert {c.principle.id for c in read_cells(rows, principles(), None, 0.5)} == {"p0"}
+    assert {c.principle.id for c in read_cells(rows, principles(), None, 0.5)[0]} == {"p0"}
 
     def truth(request, text):
         return SimpleNamespace(violations={"p0": text == "one", "p1": True, "p2": None if text == "one" else True, "p3": False})
 
-    by_truth = {cell.principle.id: cell.better for cell in read_cells(rows, principles(), truth, 0.0)}
+    by_truth = {cell.principle.id: cell.better for cell in read_cells(rows, principles(), truth, 0.0)[0]}
     assert by_truth == {"p0": -1}  # whatever the judge says; both violate p1, p2 is unknown, none violates p3
 
 
 def test_the_opposite_asks_for_the_other_side():
-    cell = read_cells(cells("a|b", {"p0": (2.0, 1.0)}), principles(), None, 0.0)[0]
+    cell = read_cells(cells("a|b", {"p0": (2.0, 1.0)}), principles(), None, 0.0)[0][0]
     assert (ask(cell).texts, ask(cell).better) == (("Keep p0.",), 1)
     assert (ask(cell, True).texts, ask(cell, True).better) == (("Break p0.",), -1)
 
 
 # -- the stage
 
-VERDICTS = [dict(zip(NAMES[:3], signs, strict=True)) for signs in itertools.product([-1, 1], repeat=3)]
+VERDICTS = [dict(zip(NAMES[:3], signs, strict=True)) | {"p3": 0} for signs in itertools.product([-1, 1], repeat=3)]
 
 
 class Scored:
@@ -186,7 +199,7 @@ def stage(tmp_path, monkeypatch):
             inputs["judgements"] = artifact(tmp_path, "judge", rows, Judgement)
         if pairs is not None:
             inputs["pairs"] = artifact(tmp_path, "held", pairs, Pair)
-        options = {"constitution": constitution(tmp_path / "set.yaml", NAMES[:3]), "resamples": 100} | options
+        options = {"constitution": constitution(tmp_path / "set.yaml", NAMES[:4]), "resamples": 100} | options
         config = parse_config(reward_accuracy.Config, options, "it")
         here = SimpleNamespace(step="it", seed=7, release_engines=lambda: None)
         return reward_accuracy.run(config, inputs, here), fake
