@@ -7,7 +7,9 @@ with `__name__` the term's name. What a term gives is checked: a number that is 
 import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from stages.generators import TooLong
@@ -156,12 +158,17 @@ def _by_reward_model(term: RewardModelTerm, inputs: Mapping[str, Artifact], cont
     draw = Draw(term.constitution, term.draw, context.seed, term.always, term.intervention, term.boost)
 
     def score(rollout: Rollout) -> list[float]:
-        texts = [
-            tuple(p.text for p in draw(name, kind, rollout.round))
-            for name, kind in zip(rollout.ids, rollout.kinds, strict=True)
-        ]
-        found = scorer.score(list(zip(rollout.prompts, rollout.completions, texts, strict=True)))
-        return [(each - term.shift) * term.scale for each in found]
+        items, weights = [], []
+        rows = zip(rollout.prompts, rollout.completions, rollout.ids, rollout.kinds, strict=True)
+        for prompt, completion, name, kind in rows:
+            shown = draw(name, kind, rollout.round)
+            apart = term.each and len(shown) > 1
+            lists = [(p.text,) for p in shown] if apart else [tuple(p.text for p in shown)]
+            items += [(prompt, completion, texts) for texts in lists]
+            weights.append([p.weight if term.draw is None else 1.0 for p in shown] if apart else [1.0])  # a draw has used them
+        found = iter(scorer.score(items))
+        means = [fmean(islice(found, len(each)), each) for each in weights]
+        return [(mean - term.shift) * term.scale for mean in means]
 
     return score
 

@@ -40,6 +40,8 @@ class RewardModelTerm:
         always: ids of those shown in every rollout, before the drawn ones.
         intervention: a further set, shown in every rollout before all others; nothing need be trained for it.
         boost: by kind of prompt, what is added to the weights of the named principles in the draw.
+        each: score under every shown principle by itself, and take the mean: for a model too small to weigh several at once
+            (`reward_accuracy` tells: one of a list, first). The prefix is shared, so it costs little more.
         scale, shift: the score becomes (score - shift) * scale.
     """
 
@@ -50,6 +52,7 @@ class RewardModelTerm:
     always: tuple[str, ...] = ()
     intervention: Selection | None = None
     boost: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = field(default_factory=dict)
+    each: bool = False
     scale: float = 1.0
     shift: float = 0.0
     batch_size: int = machine(32)
@@ -154,8 +157,9 @@ def _check_principles(term: Term, where: str) -> None:
             f"every option of the scale is worth {next(iter(term.scale.values()))}", where=where, mend="give values that differ"
         )
     if not isinstance(term, RewardModelTerm | JudgeTerm) or term.constitution is None:
-        if isinstance(term, RewardModelTerm) and (term.draw or term.always or term.boost):
-            raise UserError("`draw`, `always` and `boost` need a constitution", where=where, mend="add `constitution: ...`")
+        if isinstance(term, RewardModelTerm) and (term.draw or term.always or term.boost or term.each):
+            what = "`draw`, `always`, `boost` and `each` need a constitution"
+            raise UserError(what, where=where, mend="add `constitution: ...`")
         return
     ids = [p.id for p in select(term.constitution).principles]
     named = [*getattr(term, "always", ()), *(p for extra in getattr(term, "boost", {}).values() for p in extra)]

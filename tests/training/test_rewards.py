@@ -196,6 +196,20 @@ def test_interventions_come_first_then_what_is_always_on_then_the_draw(called, p
     assert shown[0][2] == hacks
 
 
+def test_each_principle_can_be_asked_by_itself_and_the_mean_taken(called, principled, tmp_path, monkeypatch):
+    worth = {"The answer is kind.": 4.0, "The answer is short.": 1.0, "The answer is plain.": 0.0}
+    seen = []
+    monkeypatch.setattr(
+        Scorer, "score", lambda self, items: seen.extend(items) or [sum(map(worth.get, t)) for _, _, t in items]
+    )
+    term = {"term": "reward_model", "model": "rm", "constitution": constitution(tmp_path), "each": True}
+    asked = called({"rm": term}, {"rm": principled})(["one", "two"], ["a", "b"])
+    assert asked["rm"] == [pytest.approx((4 + 3 * 1 + 0) / 5)] * 2, "by weight"
+    assert all(len(texts) == 1 for _, _, texts in seen) and len(seen) == 6
+    drawn = called({"rm": term | {"draw": 2}}, {"rm": principled})([f"p{i}" for i in range(9)], ["a"] * 9)
+    assert {2.5, 0.5} <= set(drawn["rm"]) <= {2.5, 2.0, 0.5}, "a draw has used the weights"
+
+
 def test_a_judges_rating_is_expected_rescaled_and_averaged_by_weight(called, tmp_path, tiny):
     from stages.runtime.models import find_model
 
