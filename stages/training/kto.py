@@ -16,7 +16,9 @@ for the desirable one. A training that was killed goes on from its last whole ch
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
@@ -48,7 +50,7 @@ class Config:
     """
 
     threshold: float | None = None
-    eval_fraction: float = 0.1
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     args: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")

@@ -52,7 +52,7 @@ class RewardModelTerm:
     boost: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = field(default_factory=dict)
     scale: float = 1.0
     shift: float = 0.0
-    batch_size: int = machine(32)
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
 
 @dataclass(frozen=True)
