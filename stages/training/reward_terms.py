@@ -155,13 +155,13 @@ def _by_reward_model(term: RewardModelTerm, inputs: Mapping[str, Artifact], cont
     scorer = Scorer(inputs[term.model].model(), batch_size=term.batch_size, template_arguments=arguments)
     draw = Draw(term.constitution, term.draw, context.seed, term.always, term.intervention, term.boost)
 
-    def score(rollout: Rollout) -> list[float]:
+    def score(rollout: Rollout) -> list[float | None]:  # None: longer than the model's context, as from a judge
         texts = [
             tuple(p.text for p in draw(name, kind, rollout.round))
             for name, kind in zip(rollout.ids, rollout.kinds, strict=True)
         ]
-        found = scorer.score(list(zip(rollout.prompts, rollout.completions, texts, strict=True)))
-        return [(each - term.shift) * term.scale for each in found]
+        found = scorer.score_fitting(list(zip(rollout.prompts, rollout.completions, texts, strict=True)))
+        return [None if each is None else (each - term.shift) * term.scale for each in found]
 
     return score
 
@@ -177,7 +177,7 @@ def _by_judge(term: JudgeTerm, inputs: Mapping[str, Artifact], context: Context)
         for principle in principles:
             try:
                 found = await expected_rating(generator, prompt, text, principle.text, term.scale, term.template)
-            except (Drop, TooLong):  # no verdict: the completion is not scored by this term, and so not learnt from by it
+            except (Drop, TooLong):  # no verdict: the term is missing from the sum; where all are, nothing is learnt
                 return None
             total += principle.weight * (rescaled(found, term.scale) if term.rescale else found)
             weights += principle.weight
