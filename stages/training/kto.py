@@ -110,6 +110,12 @@ def read_examples(inputs: dict[str, Artifact], threshold: float | None) -> tuple
                     example = {"id": f"{pair['id']}-{side}", "prompt": pair["prompt"], "completion": pair[side], "label": label}
                     examples.append(example)
                 seen.add(key)
+    if threshold is not None and not ratings.keys() - {"responses"}:
+        raise UserError(
+            f"threshold: {threshold} says nothing where there are only pairs",
+            where="stage 'kto'",
+            mend="leave it out, or add an input with Ratings",
+        )
     if ratings.keys() - {"responses"}:
         rated, left = read_ratings(ratings)
         dropped += left
