@@ -21,7 +21,6 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import git_state
 from stages.runtime.rows import row_type_of
-from stages.runtime.settings import machine
 from stages.runtime.templates import render, template_hash
 
 VERSION = 1
@@ -45,8 +44,8 @@ class Config:
 
     repository: str
     license: str
-    push: bool = machine(False)
-    private: bool = machine(True)
+    push: bool = False  # part of the identity: cards that were looked at are not taken for uploaded ones
+    private: bool = True
     notes: str = ""
 
 

@@ -88,6 +88,7 @@ class Decision:
 
 def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
+    check_config(config, Config, chosen.principles, "stage 'judged_pairs'")  # before a judge is asked for nothing
     told = {"constitution": chosen.identity("weight")}
     if config.aggregate == "salmon" and config.negation:  # which can be negated matters here; in which words, to who reads it
         return told | {"negatable": sorted(p.id for p in chosen.principles if p.opposite)}
@@ -102,8 +103,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             options that exclude each other, or ratings that are no probabilities.
     """
     where = f"step {context.step!r}"
+    identity(config)
     principles = {p.id: p for p in select(config.constitution).principles}
-    check_config(config, Config, list(principles.values()), where)
     cells = read_cells(inputs["judgements"], set(principles), where)
     safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
     matrix = [cell for judged in cells.values() for cell in judged]

@@ -246,11 +246,11 @@ class Runner:
             ) from None
         context = self._context(step, folder)
         started = time.monotonic()
-        alone = self.launcher.processes == 1 or not getattr(step.module, "TRAINS", False)
+        launched = self.launcher.launches and getattr(step.module, "TRAINS", False)
         result = (
-            step.module.run(step.config, inputs, context)
-            if alone
-            else launch(step.module.__name__, step.config, inputs, context, self.launcher)
+            launch(step.module.__name__, step.config, inputs, context, self.launcher)
+            if launched
+            else step.module.run(step.config, inputs, context)
         )
         seconds = time.monotonic() - started
         facts = {"seconds": round(seconds, 2), "calls": vars(context.tally), "versions": versions()}

@@ -5,7 +5,8 @@ the terms of the reward name. Out: a model. Rollouts come from transformers, or 
 `args: {use_vllm: true, vllm_mode: colocate}`.
 
 A training that was killed goes on from its last whole checkpoint and ends in the weights of an undisturbed one:
-checkpoints are only made between two rollouts, and the principles drawn depend on the step's number alone.
+checkpoints are only made between two rollouts, and the principles drawn depend on the step's number alone. That holds for
+rollouts from transformers; vLLM's random state is in no checkpoint.
 """
 
 import math

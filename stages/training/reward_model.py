@@ -19,7 +19,9 @@ A training that was killed goes on from its last whole checkpoint (see `sft.py`)
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.principles.constitution import Constitution
 from stages.principles.select import Selection, select
@@ -63,7 +65,7 @@ class Config:
     template: str | None = None
     objective: Literal["preference", "cost"] = "preference"
     general: str = "The response should be good."
-    eval_fraction: float = 0.1
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     args: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
     frozen: tuple[str, ...] = ()

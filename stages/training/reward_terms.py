@@ -157,7 +157,7 @@ def _by_reward_model(term: RewardModelTerm, inputs: Mapping[str, Artifact], cont
     scorer = Scorer(inputs[term.model].model(), batch_size=term.batch_size, template_arguments=arguments)
     draw = Draw(term.constitution, term.draw, context.seed, term.always, term.intervention, term.boost)
 
-    def score(rollout: Rollout) -> list[float]:
+    def score(rollout: Rollout) -> list[float | None]:  # None: longer than the model's context, as from a judge
         items, weights = [], []
         rows = zip(rollout.prompts, rollout.completions, rollout.ids, rollout.kinds, strict=True)
         for prompt, completion, name, kind in rows:
@@ -166,11 +166,15 @@ def _by_reward_model(term: RewardModelTerm, inputs: Mapping[str, Artifact], cont
             lists = [(p.text,) for p in shown] if apart else [tuple(p.text for p in shown)]
             items += [(prompt, completion, texts) for texts in lists]
             weights.append([p.weight if term.draw is None else 1.0 for p in shown] if apart else [1.0])  # a draw has used them
-        found = iter(scorer.score(items))
-        means = [fmean(islice(found, len(each)), each) for each in weights]
-        return [(mean - term.shift) * term.scale for mean in means]
+        found = iter(scorer.score_fitting(items))
+        return [_mean(list(islice(found, len(each))), each, term) for each in weights]
 
     return score
+
+
+def _mean(scores: list[float | None], weights: list[float], term: RewardModelTerm) -> float | None:
+    known = [score for score in scores if score is not None]
+    return (fmean(known, weights) - term.shift) * term.scale if len(known) == len(scores) else None
 
 
 def _by_judge(term: JudgeTerm, inputs: Mapping[str, Artifact], context: Context) -> Callable[[Rollout], Any]:
@@ -184,7 +188,7 @@ def _by_judge(term: JudgeTerm, inputs: Mapping[str, Artifact], context: Context)
         for principle in principles:
             try:
                 found = await expected_rating(generator, prompt, text, principle.text, term.scale, term.template)
-            except (Drop, TooLong):  # no verdict: the completion is not scored by this term, and so not learnt from by it
+            except (Drop, TooLong):  # no verdict: the term is missing from the sum; where all are, nothing is learnt
                 return None
             total += principle.weight * (rescaled(found, term.scale) if term.rescale else found)
             weights += principle.weight

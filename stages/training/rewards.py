@@ -55,7 +55,7 @@ class RewardModelTerm:
     each: bool = False
     scale: float = 1.0
     shift: float = 0.0
-    batch_size: int = machine(32)
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
 
 @dataclass(frozen=True)

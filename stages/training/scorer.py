@@ -90,6 +90,16 @@ class Scorer:
             )
         return scores
 
+    def score_fitting(self, items: Sequence[Item]) -> list[float | None]:
+        """A score for each item, None for one that does not fit the model's context.
+
+        Raises:
+            UserError: as `score`, but for the length.
+        """
+        fits = [self.limit is None or len(ids) <= self.limit for ids in self.encode(items)]
+        scores = iter(self.score([item for item, fit in zip(items, fits, strict=True) if fit]))
+        return [next(scores) if fit else None for fit in fits]
+
     def encode(self, items: Sequence[Item]) -> list[list[int]]:
         """The tokens that the model reads for each item."""
         tokenizer = self._load_tokenizer()

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from stages.evaluation import evaluate
-from stages.evaluation.effects import view
 from stages.evaluation.agreement import pair_agreement
+from stages.evaluation.effects import view
 from stages.evaluation.measures import score
 from stages.generators import TooLong
 from stages.principles.select import Selection, select

@@ -50,7 +50,7 @@ def test_only_push_uploads_and_a_refusal_is_one_message(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     run_steps(steps(tmp_path / "a"), tmp_path / "a")
     assert not told
-    run_steps(steps(tmp_path / "b", push=True), tmp_path / "b")
+    run_steps(steps(tmp_path / "a", push=True), tmp_path / "a")  # after a look at the cards, which is no upload
     assert told == [("me/kind", "model", True), "me/kind", ("me/kind-judgements", "dataset", True), "me/kind-judgements"]
 
     def refuse(self, name, **options):

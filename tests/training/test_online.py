@@ -1,5 +1,7 @@
 """The online trainers on a tiny random model: they learn, they resume, and they say what is wrong."""
 
+from pathlib import Path
+
 import pytest
 
 from stages.runtime.rows import Prompt
@@ -67,3 +69,18 @@ def test_what_fills_a_completion_up_is_none_of_its_tokens():
         [5, 6, 7],
         [],
     ]
+
+
+def test_online_dpo_learns_nothing_from_a_pair_without_a_reward(inputs, context):
+    """TRL takes a missing reward for 0, which may well be more than the other answer's."""
+    from safetensors.torch import load_file
+
+    silent = {"silent": {"term": "python", "function": "tests.training.rewarding:silent"}}
+    base = {name: value for name, value in ARGS.items() if name != "max_completion_length"}
+    args = base | {"max_new_tokens": 8, "max_length": 64, "max_steps": 2, "weight_decay": 0.0}
+    here = context("silent")
+    online_dpo.run(online_dpo.Config(rewards=silent, args=args), inputs, here)
+    start = load_file(str(Path(inputs["model"].model().path) / "model.safetensors"))
+    end = load_file(str(here.directory / "model" / "model.safetensors"))
+    assert all((start[name] == end[name]).all() for name in end)
+    assert online_dpo._untold([True, False, True, True, True, False]) == [1, 2, 4, 5]

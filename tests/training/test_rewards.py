@@ -400,3 +400,10 @@ def test_a_constant_reward_stops_the_training(artifact, context, stage):
     rewards = {"same": {"term": "python", "function": "tests.training.rewarding:constant"}}
     with pytest.raises(UserError, match=r"(?s)told no answer to a prompt from another.*To mend it"):
         module.run(module.Config(rewards=rewards, args=args), inputs, context())
+
+
+def test_a_completion_longer_than_the_reward_models_context_is_not_scored_and_stops_nothing(called, principled, tmp_path):
+    terms = {"rm": {"term": "reward_model", "model": "rm", "constitution": many(tmp_path)}}
+    call = called(terms, {"rm": principled})
+    short, long = call(["the cat", "the cat"], ["a kind answer", "helps " * 600])["rm"]
+    assert math.isfinite(short) and long is None
