@@ -40,6 +40,7 @@ STAGES = {
     "optimised": "stages.evaluation.optimised",         # Responses and models -> reward, violations, KL, time: what it bought
     "reward_accuracy": "stages.evaluation.reward_accuracy",  # reward models side by side: do they follow principles?
     "benchmark": "stages.evaluation.benchmark",         # Responses to a benchmark's prompts -> rates by category
+    "multiple_choice": "stages.evaluation.multiple_choice",  # questions with options, models -> Answer, by group
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }
 # fmt: on
