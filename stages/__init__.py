@@ -41,6 +41,7 @@ STAGES = {
     "reward_accuracy": "stages.evaluation.reward_accuracy",  # reward models side by side: do they follow principles?
     "benchmark": "stages.evaluation.benchmark",         # Responses to a benchmark's prompts -> rates by category
     "multiple_choice": "stages.evaluation.multiple_choice",  # questions with options, models -> Answer, by group
+    "harness": "stages.evaluation.harness",             # models -> benchmarks of lm-evaluation-harness
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }
 # fmt: on
