@@ -42,6 +42,7 @@ STAGES = {
     "benchmark": "stages.evaluation.benchmark",         # Responses to a benchmark's prompts -> rates by category
     "multiple_choice": "stages.evaluation.multiple_choice",  # questions with options, models -> Answer, by group
     "harness": "stages.evaluation.harness",             # models -> benchmarks of lm-evaluation-harness
+    "judge_quality": "stages.evaluation.judge_quality",  # human Pairs, judges -> agreement, flips, kappa
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }
 # fmt: on

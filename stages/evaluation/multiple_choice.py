@@ -25,14 +25,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.evaluation.asking import ask_each
 from stages.evaluation.choice_files import Columns, Question, check_columns, read_questions
 from stages.evaluation.comparison import compare, comparison_table, grouped
 from stages.evaluation.statistics import kappa
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.context import Context, Drop, Forecast, ForecastDone
+from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Answer, Dropped
+from stages.runtime.rows import Answer
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 from stages.text.prompt_files import content_hash, source_identity
@@ -74,10 +75,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: no model, no question, or what reading the file or choosing raises.
     """
-    where = f"step {context.step!r}"
-    if not inputs:
-        mend = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
-        raise UserError("there is no model to ask", where=where, mend=mend)
     questions, dropped = read_questions(config)
     if config.limit is not None:
         questions.sort(key=lambda q: (derive_seed(context.seed, "asked", q.id), q.id))
@@ -86,24 +83,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         raise UserError(
             "the source gave no question", where=config.source, mend="check the columns: see the dropped rows' reasons"
         )
-    answers: dict[str, list[Answer]] = {}
-    forecasts = []
-    for name, artifact in inputs.items():  # one after the other: memory may hold one engine only
-        model = artifact.model()
-        generator = context.generator(model)
 
-        async def ask(question: Question, name: str = name, content: str = model.content, generator: Any = generator) -> Answer:
-            return await _ask(question, name, content, generator, config, context.seed)
+    async def ask(name: str, content: str, generator: RememberedGenerator, question: Question) -> Answer:
+        return await _ask(question, name, content, generator, config, context.seed)
 
-        try:
-            answers[name], lost = context.map(questions, ask)
-        except ForecastDone as done:
-            forecasts.append(done.forecast)
-            continue
-        dropped += [Dropped(id=f"{name}/{d.id}", reason=d.reason) for d in lost]
-    if forecasts:
-        rows, still_open = sum(f.rows for f in forecasts), sum(f.open_rows for f in forecasts)
-        raise ForecastDone(Forecast(rows, still_open, context.tally.stored))
+    answers, lost = ask_each(inputs, questions, ask, context)
     found = [answer for rows in answers.values() for answer in rows]
     metrics = compare(
         {name: grouped((a.kind, a.parent, a.right) for a in rows) for name, rows in answers.items()},
@@ -113,7 +97,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
     metrics["positions"] = {name: _positions(rows) for name, rows in answers.items()}
     tables = [comparison_table(f"{context.step}: right answers", metrics), _position_table(context.step, metrics["positions"])]
-    return Result(rows=found, row_type=Answer, dropped=dropped, metrics=metrics, tables=tables[not questions[0].gold :])
+    return Result(rows=found, row_type=Answer, dropped=dropped + lost, metrics=metrics, tables=tables[not questions[0].gold :])
 
 
 def orders_of(question: Question, wanted: int | None, seed: int) -> list[list[int]]:
