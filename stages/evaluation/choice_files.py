@@ -18,15 +18,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import Any
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
+from stages.runtime.settings import Names
 from stages.text.prompt_files import content_id, read_messages, read_source, without_folder
-
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.settings import machine
+from stages.runtime.settings import Names, machine
 from stages.training.model_files import refuse_adapter
 
 VERSION = 1
@@ -42,7 +42,7 @@ OURS = ("pretrained", "revision", "dtype", "trust_remote_code", "use_safetensors
 class Config:
     """Args:
     tasks: names of lm_eval's tasks and groups, and paths of task files.
-    data: files that tasks read in place of the Hub's datasets, by task.
+    data: the file, or files, that a task reads in place of the Hub's dataset, by task.
     metrics: which to keep, such as acc and acc_norm; empty: all.
     num_fewshot: examples before each question; null: as the task says.
     limit: the first so many questions of each task.
@@ -57,7 +57,7 @@ class Config:
     """
 
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
-    data: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Names] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None

@@ -1,8 +1,8 @@
 """Tasks of lm-evaluation-harness: found by name or by file, read from a user's own data, known by their content.
 
 A task is one that ships with lm_eval (`crows_pairs_english`, a group such as `mmlu`) or a YAML file. Its data come from the
-Hub, as the task says, or from a file: {task: file}. The file takes the place of the split that is evaluated; few-shot
-examples are then drawn from it, too, never a question for itself.
+Hub, as the task says, or from files: {task: [file, ...]}. They take the place of the split that is evaluated; few-shot
+examples are then drawn from them, too, never a question for itself.
 
 Metrics that lm_eval would fetch as code through the library `evaluate` are refused: a model hub is no place to run code from.
 """
@@ -37,20 +37,23 @@ def harness_version() -> str:
         ) from None
 
 
-def tasks_identity(tasks: Sequence[str], data: Mapping[str, str]) -> dict[str, Any]:
+def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The version stands for the tasks that ship with it; files by their content, and by that of what lies beside them.
 
     Raises:
         UserError: a task, a file of data or lm_eval is missing; so the plan tells it.
     """
-    found: dict[str, Any] = {"lm_eval": harness_version(), "data": {name: content_hash(file) for name, file in data.items()}}
+    found: dict[str, Any] = {
+        "lm_eval": harness_version(),
+        "data": {name: [content_hash(f) for f in files] for name, files in data.items()},
+    }
     names = {_task_name(task) for task in tasks}
-    for name, file in data.items():
+    for name, files in data.items():
         if name not in names:
             hint = did_you_mean(name, sorted(names))
             mend = f"name one of the step's tasks: {', '.join(sorted(names))}"
-            raise UserError(f"data are given for {name!r}, which is no task here.{hint}", where=file, mend=mend)
-        _format(file)
+            raise UserError(f"data are given for {name!r}, which is no task here.{hint}", where=", ".join(files), mend=mend)
+        _format(files)
     for task in tasks:
         if _is_file(task):
             found[f"task {name_of(task)}"] = _file_content(Path(task).expanduser())
@@ -111,15 +114,15 @@ def _named_somewhere(task: str) -> bool:
     return any(word.search(path.read_bytes()) for path in root.rglob("*.yaml"))
 
 
-def _format(file: str) -> str:
-    kind = Path(file.removesuffix(".gz")).suffix
-    if kind not in FORMATS:
-        mend = f"give {', '.join(FORMATS)}, plain or .gz"
-        raise UserError(f"data cannot be read from a {kind or 'suffixless'} file", where=file, mend=mend)
-    return kind
+def _format(files: Sequence[str]) -> str:
+    kinds = [Path(file.removesuffix(".gz")).suffix for file in files]
+    if not kinds or len(set(kinds)) > 1 or kinds[0] not in FORMATS:
+        mend = f"give files of one kind: {', '.join(FORMATS)}, plain or .gz"
+        raise UserError(f"data cannot be read from {' and '.join(kinds) or 'no'} files", where=", ".join(files), mend=mend)
+    return kinds[0]
 
 
-def load_tasks(tasks: Sequence[str], data: Mapping[str, str]) -> tuple[Any, list[Any], dict[str, Any]]:
+def load_tasks(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> tuple[Any, list[Any], dict[str, Any]]:
     """lm_eval's manager, what to ask it for, and the tasks by name with their data loaded.
 
     Raises:
@@ -164,7 +167,7 @@ def no_fetched_metrics() -> Iterator[None]:
             sys.modules["evaluate"] = known
 
 
-def _spec(task: str, data: Mapping[str, str], manager: Any) -> Any:
+def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
     """A name or a path for lm_eval; with data of one's own the task's whole configuration, its data exchanged."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -172,16 +175,18 @@ def _spec(task: str, data: Mapping[str, str], manager: Any) -> Any:
     if path is None and task not in manager.task_index:
         hint = did_you_mean(task, list(manager.all_tasks))
         raise UserError(f"lm_eval has no task {task!r}.{hint}", where="tasks", mend="see `lm_eval ls tasks`")
-    file = data.get(_task_name(task))
-    if file is None:
+    files = data.get(_task_name(task))
+    if files is None:
         return str(path) if path else task
     path = path or manager.task_index[task].yaml_path
     config = load_yaml(path) if path else {}
     if not isinstance(config.get("task"), str) or "class" in config:
         mend = "give data to the tasks of a group one by one"
-        raise UserError(f"{task!r} is no single task, so it has no data of its own", where=file, mend=mend)
-    kind = _format(file)
+        raise UserError(f"{task!r} is no single task, so it has no data of its own", where=", ".join(files), mend=mend)
+    kind = _format(files)
     split = config.get("test_split") or config.get("validation_split") or "test"
-    own = {"data_files": {split: str(Path(file).expanduser().resolve())}} | ({"sep": "\t"} if kind == ".tsv" else {})
+    own = {"data_files": {split: [str(Path(file).expanduser().resolve()) for file in files]}} | (
+        {"sep": "\t"} if kind == ".tsv" else {}
+    )
     splits = {"test_split": split, "validation_split": None, "training_split": None, "fewshot_split": None}
     return config | {"dataset_path": FORMATS[kind], "dataset_name": None, "dataset_kwargs": own} | splits

@@ -11,8 +11,6 @@ from stages.runtime.rows import Rating
 from tests.running import fake_model, run_steps
 from tests.scripted import ScriptedGenerator
 
-XSTEST = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "xstest" / "xstest_prompts.csv"
-
 
 def steps(folder: Path, **options) -> dict:
     """Two models answer three safe and three unsafe prompts."""
@@ -141,15 +139,3 @@ def test_groups_and_values():
     found = compare(values, 200, 0.95, 0)
     assert found["models"]["b"]["y"] is None and found["differences"]["b"]["y"] is None
     assert found["differences"]["b"]["x"]["value"] == 0.5
-
-
-@pytest.mark.slow
-def test_xstest_on_the_embedded_model(tmp_path):
-    if not XSTEST.exists():
-        pytest.skip(f"{XSTEST} is not there: XSTest's prompts, CC BY 4.0")
-    from tests.embedded import run_config
-
-    _, done = run_config(tmp_path, "pipeline=benchmarks", f"benchmarks.xstest={XSTEST.resolve()}", "generator=transformers")
-    found = done["xstest_refusals"].metrics
-    assert found["models"]["base"]["safe"]["n"] + found["models"]["base"]["unsafe"]["n"] > 440
-    assert found["facts"]["base"]["dropped"] == 0

@@ -92,7 +92,7 @@ FAULTS = {
     "no such file": ({"tasks": ["/nowhere/t.yaml"]}, r"/nowhere/t\.yaml: no such task file"),
     "no such data": ({"data": {"colours": "/nowhere.csv"}}, r"/nowhere\.csv: the file cannot be read"),
     "data of no task": ({"data": {"colors": "{file}"}}, r"'colors', which is no task here. Did you mean 'colours'"),
-    "data of no kind": ({"data": {"colours": "{task}"}}, r"data cannot be read from a \.yaml file"),
+    "data of no kind": ({"data": {"colours": "{task}"}}, r"data cannot be read from \.yaml files"),
     "no tasks": ({"tasks": []}, r"option 'tasks'"),
     "remote code": ({"model_args": {"trust_remote_code": True}}, r"model_args may not set trust_remote_code"),
     "no such metric": ({"metrics": ["accuracy"]}, r"the tasks gave none of these metrics"),

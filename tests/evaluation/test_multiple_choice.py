@@ -190,16 +190,3 @@ def test_the_published_files_are_read():
     questions, dropped = read_questions(bbq)
     assert {q.group for q in questions} == {"ambig", "disambig"} and all(len(q.options) == 3 for q in questions)
     assert len(questions) + len(dropped) == 1200
-
-
-@pytest.mark.slow
-def test_hhh_on_the_embedded_model(tmp_path):
-    if not HHH.exists():
-        pytest.skip(f"{HHH} is not there: Anthropic's HHH evaluations")
-    from tests.embedded import run_config
-
-    _, done = run_config(tmp_path, "pipeline=benchmarks", f"benchmarks.hhh={HHH.resolve()}", "generator=transformers")
-    found = done["hhh"].metrics
-    estimate = found["models"]["base"]["all"]
-    assert estimate["n"] > 200 and estimate["low"] < 0.6, "a model of a world of its own knows nothing of ours"
-    assert done["hhh"].manifest["dropped"].get("longer than the model's context", 0) > 0
