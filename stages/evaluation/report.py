@@ -1,10 +1,10 @@
 """Stage `report`: everything a run found, as one HTML page.
 
 In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of `reward_accuracy` the reward
-models side by side; of a training step the curves, of online ones over each other and with their tripwires; rows of
-Revision, Pair, Judgement, Rating and Verdict can be browsed; of every step, and of every step before it whose folder is
-still there, what it made, dropped and sent. What is missing is simply not shown. Out: `report.html` in the artifact's
-folder, self-contained: it loads nothing, its own policy forbids it to, and it works from disk.
+models side by side; of other given steps, such as benchmarks, their tables; of a training step the curves, of online ones over
+each other and with their tripwires; rows of Revision, Pair, Judgement, Rating and Verdict can be browsed; of every step, and of
+every step before it whose folder is still there, what it made, dropped and sent. What is missing is simply not shown. Out:
+`report.html` in the artifact's folder, self-contained: it loads nothing, its own policy forbids it to, and it works from disk.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script element, and from there
 by `textContent` only.
@@ -36,6 +36,7 @@ ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = False
 
 _HERE = Path(__file__).resolve().parent
+VIEWED = ("evaluate", "reward_accuracy", "report")  # what has a section of its own here, or is a page itself
 _PARTS = ("report.html.jinja", "report.css", "report.js")
 
 
@@ -70,11 +71,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     steps = lineage(given)
     evaluations = [source for source in given if source.manifest["payload"].get("stage") == "evaluate"]
     compared = [source for source in given if source.manifest["payload"].get("stage") == "reward_accuracy"]
+    tabled = [source for source in given if source.manifest["payload"].get("stage") not in VIEWED]
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     page = _template().render(
         title=config.title,
         evaluations=[view(source.step, source.metrics, _texts(source)) for source in evaluations],
         rewards=[reward_view.view(source.step, source.metrics, _texts(source)) for source in compared],
+        tables=[table | {"step": source.step} for source in tabled for table in source.manifest.get("tables") or []],
         online=trainings.online(steps, _colours(evaluations, steps)),
         trainings=trainings.offline(steps),
         steps=_steps(steps),

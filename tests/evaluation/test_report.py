@@ -16,7 +16,7 @@ from stages.evaluation.browse import as_script
 from stages.evaluation.charts import Line, curve, overlay, running_mean, ticks, trade_off
 from stages.evaluation.effects import change, signed
 from stages.evaluation.statistics import paired_difference, share
-from stages.runtime.artifacts import Result
+from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.settings import parse_config
@@ -61,6 +61,15 @@ class Page(HTMLParser):
     @property
     def rows(self):
         return json.loads(self.scripts[0])
+
+
+def test_tables_of_steps_without_a_section(tmp_path):
+    table = Table("refusals: <b>", ["category", "base"], [["safe", "3.2 [1.7,6.2]"]])
+    source = fakes.artifact(tmp_path, "refusals", Result(tables=[table]), stage="benchmark")
+    with fakes.context(tmp_path) as context:
+        report.run(report.Config(), {"refusals": source}, context)
+        page = Page((context.directory / "report.html").read_text())
+    assert "refusals: <b>" in page.text and "3.2 [1.7,6.2]" in page.text
 
 
 def revision(i, text, previous, number=1, principle="harm", faulty=True):
