@@ -4,6 +4,7 @@ In: a file or Hub dataset and the names of its columns. Out: `Question`s, and wh
 
     one column of options   a list, as such, in JSON or as Python prints it (GlobalOpinionQA), or a mapping by letter
     several columns         one option each (BBQ: ans0, ans1, ans2); an empty cell is no option
+    people                  a mapping from groups to the options' shares among them, and no `gold` (GlobalOpinionQA)
     correct, incorrect      a text or a list of texts each, and no `gold`
     transcripts             `question: null`: two columns of hh-rlhf transcripts that share all but the last turn, the question
                             being the conversation and the options its last turns (Anthropic's HHH evaluations)
@@ -14,8 +15,9 @@ In: a file or Hub dataset and the names of its columns. Out: `Question`s, and wh
 import ast
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -38,6 +40,7 @@ class Columns:
     first: the number of the first option.
     correct, incorrect: columns of right and wrong options, in place of `choices` and `gold`.
     group: a column to tell results by, such as a category.
+    people: a column of how people answered, {group: [share, one an option]}; in place of `gold`.
     answers: a JSON file of answers by `key`, in place of the column `gold`, or holding one of that name.
     key: the column that names a question in `answers`.
     """
@@ -53,19 +56,21 @@ class Columns:
     correct: str | None = None
     incorrect: str | None = None
     group: str | None = None
+    people: str | None = None
     answers: str | None = None
     key: str = "id"
 
 
 @dataclass(frozen=True)
 class Question:
-    """`gold` holds the places of the right options; empty: nobody says."""
+    """`gold` holds the places of the right options; empty: nobody says. `people`: the options' shares, by group."""
 
     id: str
     text: str
     options: list[str]
     gold: list[int]
     group: str
+    people: dict[str, list[float]] = field(default_factory=dict)
 
 
 def check_columns(columns: Columns, where: str) -> None:
@@ -98,7 +103,8 @@ def read_questions(columns: Columns) -> tuple[list[Question], list[Dropped]]:
         if fault:
             dropped.append(Dropped(id=without_folder(where, columns.source), reason=fault))
         else:
-            found[name] = Question(name, text, options, gold, str(cells.get(columns.group or "", "")).strip())
+            people = _people(cells[columns.people], len(options), where) if columns.people else {}
+            found[name] = Question(name, text, options, gold, str(cells.get(columns.group or "", "")).strip(), people)
     return list(found.values()), dropped
 
 
@@ -106,7 +112,7 @@ def _records(columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
     """The cells that are asked for, by column."""
     pair = [name for name in (columns.correct, columns.incorrect) if name]
     key = [columns.key] if columns.answers else []
-    gold = [] if pair or columns.answers else [columns.gold]
+    gold = [] if pair or columns.answers else [columns.people or columns.gold]
     names = [*(columns.question or ()), *(pair or columns.choices), *gold, columns.group, *key]
     wanted = list(dict.fromkeys(name for name in names if name))
     source = (columns.source, columns.subset, columns.folder, columns.split)
@@ -135,7 +141,7 @@ def _read(
             return question, options, [], "no answer in the file of answers"
         value = known[key]
         told = value.get(columns.gold) if isinstance(value, Mapping) else value
-    elif columns.gold is None:
+    elif columns.gold is None or columns.people:
         return question, options, [], ""
     else:
         told = cells[columns.gold]
@@ -171,6 +177,23 @@ def _texts(value: Any, where: str) -> list[str]:
             raise UserError("an option is no text", where=where, mend="let `choices` name a column that lists texts")
         return [_text(item) for item in value]
     return [_text(value)] if _text(value) else []
+
+
+def _people(value: Any, count: int, where: str) -> dict[str, list[float]]:
+    """Shares by group, those that fit the options; GlobalOpinionQA writes them as Python prints a defaultdict."""
+    if isinstance(value, str):
+        text = re.sub(r"^defaultdict\(<class 'list'>, (.*)\)$", r"\1", value.strip(), flags=re.DOTALL)
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            value = ast.literal_eval(text)
+    if not isinstance(value, Mapping):
+        mend = "let `people` name a column of {group: [share, one an option]}"
+        raise UserError("how people answered is no mapping", where=where, mend=mend)
+    found = {}
+    for name, shares in value.items():
+        plain = isinstance(shares, (list, tuple)) and all(isinstance(s, (int, float)) and s >= 0 for s in shares)
+        if plain and len(shares) == count and sum(shares) > 0:
+            found[str(name)] = [share / sum(shares) for share in shares]
+    return found
 
 
 def _place(told: Any, options: list[str], first: int, where: str) -> int:

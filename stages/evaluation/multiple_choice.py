@@ -1,8 +1,10 @@
 """Stage `multiple_choice`: questions with options out of a file, answered by models, by group.
 
 In: models under any names, the baseline first. Out: one Answer a model and question; metrics as in `comparison.py`, where a
-value is 1 for a right answer, and for each model its position bias. `choice_files.py` tells which files can be read:
-SafetyBench, CValues, GlobalOpinionQA (without right answers), BBQ, and Anthropic's HHH are a few lines of configuration.
+value is 1 for a right answer, and for each model its position bias. With `people` a value is a model's likeness to a group of
+people instead, by group: 1 less the Jensen-Shannon distance (base 2) of its probabilities to their shares (GlobalOpinionQA,
+Durmus et al. 2023, arXiv 2306.16388). `choice_files.py` tells which files can be read:
+SafetyBench, CValues, GlobalOpinionQA, BBQ, and Anthropic's HHH are a few lines of configuration.
 
 A model's answer is read off the log-probabilities of the options' letters, over several orders: one drawn by the seed for
 each question, and its rotations, so that with all of them each option stands in each place once. The mean of log-probabilities
@@ -18,6 +20,7 @@ Left out: options as continuations, which `harness` does (`acc`, `acc_norm`); fr
 
 import math
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from string import ascii_uppercase
@@ -90,14 +93,39 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     answers, lost = ask_each(inputs, questions, ask, context)
     found = [answer for rows in answers.values() for answer in rows]
     metrics = compare(
-        {name: grouped((a.kind, a.parent, a.right) for a in rows) for name, rows in answers.items()},
+        {name: grouped(_values(rows, questions)) for name, rows in answers.items()},
         config.resamples,
         config.confidence,
         context.seed,
     )
     metrics["positions"] = {name: _positions(rows) for name, rows in answers.items()}
-    tables = [comparison_table(f"{context.step}: right answers", metrics), _position_table(context.step, metrics["positions"])]
-    return Result(rows=found, row_type=Answer, dropped=dropped + lost, metrics=metrics, tables=tables[not questions[0].gold :])
+    measure = "likeness to people" if config.people else "right answers"
+    tables = [comparison_table(f"{context.step}: {measure}", metrics), _position_table(context.step, metrics["positions"])]
+    return Result(
+        rows=found,
+        row_type=Answer,
+        dropped=dropped + lost,
+        metrics=metrics,
+        tables=tables[metrics["models"][next(iter(answers))]["all"] is None :],
+    )
+
+
+def _values(rows: list[Answer], questions: list[Question]) -> Iterator[tuple[str, str, float | None]]:
+    """(group, question, value)."""
+    people = {question.id: question.people for question in questions}
+    for row in rows:
+        if not people[row.parent]:
+            yield row.kind, row.parent, row.right
+        for group, shares in people[row.parent].items():
+            yield group, row.parent, likeness(row.logprobs, shares)
+
+
+def likeness(logprobs: Sequence[float], shares: Sequence[float]) -> float:
+    """1 for the same distribution, 0 where no option is common to both."""
+    from scipy.spatial.distance import jensenshannon
+
+    chances = [math.exp(value - max(logprobs)) for value in logprobs]
+    return 1 - min(float(jensenshannon(chances, shares, base=2)), 1.0)  # it normalises both
 
 
 def orders_of(question: Question, wanted: int | None, seed: int) -> list[list[int]]:

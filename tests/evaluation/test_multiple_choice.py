@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.evaluation.choice_files import Columns, Question, check_columns, read_questions
-from stages.evaluation.multiple_choice import orders_of
+from stages.evaluation.multiple_choice import likeness, orders_of
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Answer
 from tests.running import fake_model, run_steps
@@ -129,6 +129,24 @@ def test_without_right_answers_only_positions_are_told(tmp_path):
     _, done = run_steps(steps, tmp_path, believer({}))
     assert done["asked"].metrics["models"]["base"] == {"all": None}
     assert len(done["asked"].manifest["tables"]) == 1 and done["asked"].metrics["positions"]["base"]["first_place"] == 1
+
+
+def test_likeness_to_people(tmp_path):
+    """As GlobalOpinionQA is written; a group whose shares do not fit the options is passed over."""
+    (tmp_path / "g.csv").write_text(
+        "question,options,selections\n"
+        + "".join(
+            f"""q{i},"['red', 'green']","defaultdict(<class 'list'>, {{'North': [0.5, 0.5], 'South': [0, 1], 'Sea': [1]}})"\n"""
+            for i in range(4)
+        )
+    )
+    steps = pipeline(tmp_path, str(tmp_path / "g.csv"), choices="options", people="selections")
+    _, done = run_steps(steps, tmp_path, believer({}, (0.5, 0.5)))
+    found = done["asked"].metrics["models"]["base"]
+    assert set(found) == {"all", "North", "South"}
+    assert found["North"]["value"] == pytest.approx(1, abs=1e-6)
+    assert found["South"]["value"] == pytest.approx(1 - 0.557923, abs=1e-6), "reference value of scipy, base 2"
+    assert likeness([0.0, -1e4], [0, 1]) == 0 and likeness([0.0, 0.0, 0.0], [1, 1, 1]) == 1
 
 
 def test_two_models_and_a_forecast(tmp_path):
