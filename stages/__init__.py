@@ -41,6 +41,10 @@ STAGES = {
     "evaluate": "stages.evaluation.evaluate",           # Responses of several models -> effects with intervals
     "optimised": "stages.evaluation.optimised",         # Responses and models -> reward, violations, KL, time: what it bought
     "reward_accuracy": "stages.evaluation.reward_accuracy",  # reward models side by side: do they follow principles?
+    "benchmark": "stages.evaluation.benchmark",         # Responses to a benchmark's prompts -> rates by category
+    "multiple_choice": "stages.evaluation.multiple_choice",  # questions with options, models -> Answer, by group
+    "harness": "stages.evaluation.harness",             # models -> benchmarks of lm-evaluation-harness
+    "judge_quality": "stages.evaluation.judge_quality",  # human Pairs, judges -> agreement, flips, kappa
     "publish": "stages.evaluation.publish",             # a model and rows -> folders with cards; to the Hub if asked
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }

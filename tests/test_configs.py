@@ -81,6 +81,17 @@ def test_a_variant_says_only_what_differs():
     assert list(steps) == list(composed()["pipeline"]["steps"])
 
 
+@pytest.mark.parametrize("part", ["bias", "harm", "hhh", "xstest"])
+def test_a_benchmark_joins_any_pipeline(part):
+    """From the command line, on the base; another model is one more input."""
+    more = ["+pipeline.steps.hhh.inputs.policy=rl_cai"] if part == "hhh" else []
+    config = composed(f"+pipeline/parts@pipeline={part}", "+pipeline.folder=files", *more)
+    steps = {step.name: step for step in read_steps(config["pipeline"]["steps"], STAGES)}
+    assert {"rl_cai", "evaluation", "report"} < steps.keys() and len(steps) > 18
+    if part == "hhh":
+        assert steps["hhh"].inputs == {"base": "base", "policy": "rl_cai"}
+
+
 def test_commands_of_the_readme_compose():
     """Every `python run.py ...` of the README, with stand-ins for the files that a reader would have."""
     import re

@@ -48,6 +48,15 @@ async def expected_rating(
         UserError, TooLong: as `Generator.choose`.
     """
     text = render(template, request=request_text(prompt), response=response, principle=principle)
+    return await expected_value(judge, text, scale)
+
+
+async def expected_value(judge: RememberedGenerator, text: str, scale: Mapping[str, float]) -> float:
+    """The expected value of the judge's answer to `text`, over the options of `scale`.
+
+    Raises:
+        Drop, UserError, TooLong: as `expected_rating`.
+    """
     logs = await judge.choose([{"role": "user", "content": text}], tuple(scale))
     chances = [math.exp(log) for log in logs]
     total = math.fsum(chances)

@@ -31,12 +31,25 @@ def source_identity(source: str, others: str = "") -> dict[str, Any]:
     """
     path = Path(os.path.expanduser(source))
     if os.path.isfile(path):  # false, too, for what can be no path
-        return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+        return {"source": content_hash(source)}
     if source.count("/") == 1 and not path.suffix and not path.is_absolute():
         return {}
     raise UserError(
         "no such file", where=source, mend=f"give a file ({', '.join(SUFFIXES)}; also .gz), a Hub id owner/name{others}"
     )
+
+
+def content_hash(source: str) -> str:
+    """First 16 hex digits of the SHA-256 of a file's bytes.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        return hashlib.sha256(Path(os.path.expanduser(source)).read_bytes()).hexdigest()[:16]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"the file cannot be read: {reason}", where=source, mend="give the path of a file") from None
 
 
 def read_source(source: str, subset: str | None, folder: str | None, split: str, *columns: str) -> Iterator[Record]:

@@ -35,6 +35,7 @@ class Config:
     """Args:
     source: file, Hub id or function; see above.
     kind: what the prompts are for: `red_team`, `helpful` or a word of yours.
+    kind_column: the field that holds the kind, such as a benchmark's category; `kind` is for those without one.
     column: which field of a record holds the prompt (`chosen` for hh-rlhf).
     turns: which user turns of a conversation become prompts.
     subset, folder, split: of a Hub dataset: a named configuration, or a folder of files (hh-rlhf's `harmless-base`).
@@ -45,6 +46,7 @@ class Config:
 
     source: str
     kind: str = "red_team"
+    kind_column: str | None = None
     column: str = "prompt"
     turns: Literal["last", "first", "each"] = "last"
     subset: str | None = None
@@ -115,9 +117,11 @@ def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
         for made in _call(config):
             yield config.source, made.get("kind", config.kind), made["messages"]
         return
-    for where, value in read_source(config.source, config.subset, config.folder, config.split, config.column):
+    columns = [config.column, *([config.kind_column] if config.kind_column else [])]
+    for where, value, *kinds in read_source(config.source, config.subset, config.folder, config.split, *columns):
+        kind = " ".join(str(kind).strip() for kind in kinds) or config.kind
         for conversation in conversations(value, config.turns, where) or [[]]:
-            yield without_folder(where, config.source), config.kind, conversation
+            yield without_folder(where, config.source), kind, conversation
 
 
 def _call(config: Config) -> list[dict[str, Any]]:

@@ -63,6 +63,15 @@ class Page(HTMLParser):
         return json.loads(self.scripts[0])
 
 
+def test_tables_of_steps_without_a_section(tmp_path):
+    table = Table("refusals: <b>", ["category", "base"], [["safe", "3.2 [1.7,6.2]"]])
+    source = fakes.artifact(tmp_path, "refusals", Result(tables=[table]), stage="benchmark")
+    with fakes.context(tmp_path) as context:
+        report.run(report.Config(), {"refusals": source}, context)
+        page = Page((context.directory / "report.html").read_text())
+    assert "refusals: <b>" in page.text and "3.2 [1.7,6.2]" in page.text
+
+
 def revision(i, text, previous, number=1, principle="harm", faulty=True):
     prompt = [{"role": "user", "content": f"request {i}"}]
     return Revision(
