@@ -121,6 +121,12 @@ def build_online(
     model = load_model(base, config.dtype, config.args)
     tokenizer = load_tokenizer(base, config.args)
     variables = context.engines.meaning.get("template_arguments")
+    if config_class == "OnlineDPOConfig" and variables:
+        raise UserError(
+            f"TRL's online DPO cannot hand variables to the chat template, and this model is given {', '.join(variables)}",
+            where=f"step {context.step!r}, model.template_arguments",
+            mend="use grpo, rloo or ppo, or a model whose template needs none",
+        )
     if config_class != "OnlineDPOConfig":
         defaults = {"chat_template_kwargs": variables} | defaults if variables else defaults
         # The trainer loads the reference anew from the policy's folder.

@@ -48,6 +48,7 @@ def steps(models: dict[str, Path], **options) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_a_task_file_on_two_models(tmp_path):
     task = colours(tmp_path)
     models = {name: build_tiny_model(tmp_path / name, seed=seed) for name, seed in (("base", 0), ("tuned", 3))}

@@ -182,8 +182,8 @@ def test_texts_do_not_identify_the_pairs_but_what_can_be_negated_does(tmp_path):
 
     def identified(opposite, **options):
         path = tmp_path / "set.yaml"
-        other = "  - {id: p1, text: another, opposite: its other}\n"
-        path.write_text(f"name: s\nprinciples:\n  - id: p0\n    text: t{len(opposite)}\n{opposite}{other}")
+        other = "  - {id: p1, text: t, opposite: o}\n"  # without any opposite there is no identity, but a mistake
+        path.write_text(f"name: s\nprinciples:\n{other}  - id: p0\n    text: t{len(opposite)}\n{opposite}")
         return identity(Config(constitution=Selection(name=str(path)), **options))
 
     one, two, none = "    opposite: o1\n", "    opposite: o2\n", ""

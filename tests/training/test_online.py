@@ -1,9 +1,12 @@
 """The online trainers on a tiny random model: they learn, they resume, and they say what is wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stages.runtime.calls import Engines
+from stages.runtime.errors import UserError
 from stages.runtime.rows import Prompt
 from stages.training import grpo, online_dpo, ppo, rloo
 
@@ -84,3 +87,10 @@ def test_online_dpo_learns_nothing_from_a_pair_without_a_reward(inputs, context)
     end = load_file(str(here.directory / "model" / "model.safetensors"))
     assert all((start[name] == end[name]).all() for name in end)
     assert online_dpo._untold([True, False, True, True, True, False]) == [1, 2, 4, 5]
+
+
+def test_online_dpo_says_that_it_cannot_hand_on_the_chat_templates_variables(inputs, context):
+    here = replace(context("variables"), engines=Engines("none", {"template_arguments": {"enable_thinking": False}}))
+    args = {name: value for name, value in ARGS.items() if name != "max_completion_length"}
+    with pytest.raises(UserError, match="given enable_thinking"):
+        online_dpo.run(online_dpo.Config(rewards=LETTERS, args=args), inputs, here)

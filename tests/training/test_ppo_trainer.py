@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.runtime.errors import UserError
 from stages.training import online, ppo
 from stages.training.checkpoints import last_complete
 from stages.training.rewards import read_terms
@@ -251,4 +252,6 @@ def test_terms_of_the_stage_are_in_its_identity():
     costs = [ppo.identity(ppo.Config(rewards=LETTERS, costs=order, args=ARGS)) for order in (late | letters, letters | late)]
     assert costs[0] != costs[1]
     assert read_terms(LETTERS, "ppo")["letters"].weight == 1.0
+    with pytest.raises(UserError, match="'scale_rewards' says nothing in PPO"):
+        ppo.identity(ppo.Config(rewards=LETTERS, args=ARGS | {"scale_rewards": "batch"}))
     assert online.last_tenth([{"step": 1, "a": 1.0}, {"step": 2, "b": 3.0}]) == {"a": 1.0, "b": 3.0}
