@@ -23,6 +23,7 @@ def test_benchmarks_on_the_embedded_model(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "1")
     files = [f"pipeline.files.{name}={path}" for name, path in FILES.items() if name != "bbq"]
     arguments = ["pipeline=benchmarks", "generator=transformers", *files, f"pipeline.files.bbq=[{FILES['bbq']}]"]
+    arguments.append("+pipeline.steps.bias.limit=100")
     _, done = run_config(tmp_path, *arguments, "model.sampling.max_tokens=48")
     refusals, judged = done["xstest_refusals"].metrics, done["xstest_judged"].metrics
     for found in (refusals, judged):
@@ -33,7 +34,7 @@ def test_benchmarks_on_the_embedded_model(tmp_path, monkeypatch):
     assert estimate["low"] < 0.6, "a model of a world of its own knows nothing of ours"
     assert estimate["n"] + sum(hhh.manifest["dropped"].values()) == 438
     bias = done["bias"].metrics["models"]["base"]
-    assert bias["crows_pairs_english: pct_stereotype"]["n"] == 1508 and bias["bbq: acc"]["n"] == 1200
+    assert bias["crows_pairs_english: pct_stereotype"]["n"] == bias["bbq: acc"]["n"] == 100
     assert "xstest_refusals" in (done["report"].directory / "report.html").read_text()
     again, _ = run_config(tmp_path, *arguments, "model.sampling.max_tokens=48")
     assert all(p.artifact for p in again), "a second run is free"
