@@ -8,8 +8,8 @@ interval over prompts (Efron 1987, BCa), and yes/no outcomes McNemar's exact tes
 yes/no outcomes changed the bootstrap has too little to draw from and is too sure: 3 changes of 200, all downwards,
 would exclude 0, where McNemar's p is 0.25. The closed interval of Bonett and Price (2012) then takes its place.
 
-Left out: corrections for many comparisons (Holm, maxT), which belong to an ablation over principles, and the spread
-between training seeds: one run knows only its own prompts, so its intervals understate what another seed would give.
+Left out: corrections for many comparisons (Holm, maxT) and the spread between training seeds, which belong to an ablation
+(`ablation_statistics`): one run knows only its own prompts, so its intervals understate what another seed would give.
 """
 
 import math
@@ -181,3 +181,38 @@ def kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
         warnings.simplefilter("ignore")
         value = float(cohens_kappa(table, return_results=False))
     return None if math.isnan(value) else value
+
+
+def krippendorff(
+    judges: Sequence[Sequence[Hashable | None]], resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Estimate | None:
+    """Krippendorff's alpha of nominal judgements, by evalica; the interval resamples items (percentiles).
+
+    Args:
+        judges: each judge's judgements, items in the same order; None where a judge did not look.
+
+    Returns:
+        None where alpha is undefined: no item with two judgements, or only one label was ever given. `n` counts the items
+        that two or more judged. Near 1 and with few items the interval is too narrow, as any bootstrap of a bound is.
+    """
+    items = [list(item) for item in zip(*judges, strict=True) if sum(label is not None for label in item) > 1]
+    labels = sorted({label for item in items for label in item if label is not None}, key=repr)
+    if len(labels) < 2:
+        return None
+    import evalica
+    import numpy as np
+    import pandas as pd
+
+    place = {label: float(i) for i, label in enumerate(labels)}
+    table = np.array([[math.nan if label is None else place[label] for label in item] for item in items]).T
+
+    def alpha(columns: Any) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a resample with one label alone has no alpha
+            return float(evalica.alpha(pd.DataFrame(table[:, columns])).alpha)
+
+    rng = np.random.default_rng(seed)
+    drawn = np.array([alpha(rng.integers(0, len(items), len(items))) for _ in range(resamples)])
+    tail = 50 * (1 - confidence)
+    low, high = np.nanpercentile(drawn, [tail, 100 - tail])
+    return Estimate(alpha(np.arange(len(items))), float(low), float(high), len(items))

@@ -1,0 +1,216 @@
+"""What each principle does to the labels, which are redundant, and what an ablation may conclude. Arithmetic only.
+
+In: the judge matrix, {pair: {principle: margin}}, both orders combined (`aggregate.combine_orders`), 0 where a principle
+does not speak; or the `Effect`s of leaving principles out. Out: plain data.
+
+"No effect" is a claim that needs evidence of its own: an interval inside a stated margin (two one-sided tests, Schuirmann
+1987). A large p-value is no evidence; what is neither shown to matter nor shown not to matter is `undecided`.
+
+Two that say the same are each redundant *while the other stays*: dropping one is safe, dropping both is another question.
+What a principle decides also depends on how principles are combined: with `mean` a duplicate doubles a weight, and with
+`random` a pair whose principle is gone falls to any other one, so even a duplicate's pairs change.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from stages.evaluation.ablation_statistics import Effect
+from stages.evaluation.ablation_tests import holm
+from stages.evaluation.statistics import Estimate, kappa, share
+from stages.preferences.aggregate import aggregate
+
+Matrix = Mapping[str, Mapping[str, float]]
+Decide = Callable[[str, Mapping[str, float]], tuple[float, list[str]]]  # (pair, its margins) -> (margin, who decided)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`verdict`: "works" (differs from 0 after Holm), "equivalent" (inside the margin, after Holm), or "undecided".
+
+    An effect can be shown to differ from 0 and to be smaller than the margin; it then `differs` and is `inside`, and the
+    verdict is "works". With one seed all this holds for these runs alone (`over`).
+    """
+
+    variant: str
+    verdict: str
+    differs: bool
+    inside: bool
+    margin: float
+    p_holm: float
+    p_equivalence_holm: float
+    over: str
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def findings(effects: Mapping[str, Effect], margin: float, alpha: float = 0.05) -> dict[str, Finding]:
+    """What may be said of each variant. Both claims are corrected for all variants, each family at `alpha`."""
+    names = list(effects)
+    differ = holm([effects[name].p for name in names])
+    within = holm([equivalence_p(effects[name], margin) for name in names])
+    return {
+        name: Finding(
+            variant=name,
+            verdict="works" if p <= alpha else "equivalent" if q <= alpha else "undecided",
+            differs=p <= alpha,
+            inside=q <= alpha,
+            margin=margin,
+            p_holm=p,
+            p_equivalence_holm=q,
+            over=effects[name].over,
+        )
+        for name, p, q in zip(names, differ, within, strict=True)
+    }
+
+
+def equivalence_p(effect: Effect, margin: float) -> float:
+    """The larger p of the two one-sided tests that the effect lies within +-margin; 1 where it is estimated outside."""
+    room = margin - abs(effect.value)
+    return effect.spread.p(room) / 2 if room > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two principles say the same, over the pairs where both speak (`both`).
+
+    `agree` is the share with the same sign; `kappa` and `phi` are None where one of them always says the same. `covered`
+    is the share of the pairs where either speaks in which both do.
+    """
+
+    first: str
+    second: str
+    both: int
+    agree: Estimate | None
+    covered: Estimate | None
+    kappa: float | None
+    phi: float | None
+
+
+def agreements(matrix: Matrix, confidence: float = 0.95) -> list[Agreement]:
+    """Every two principles, in the order in which the matrix names them."""
+    names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
+    signs = {name: np.sign([cells.get(name, 0.0) for cells in matrix.values()]).astype(int) for name in names}
+    return [_agreement(one, other, signs[one], signs[other], confidence) for one, other in combinations(names, 2)]
+
+
+def _agreement(first: str, second: str, one: Any, other: Any, confidence: float) -> Agreement:
+    both, either = (one != 0) & (other != 0), (one != 0) | (other != 0)
+    a, b = one[both], other[both]
+    varied = len(a) > 0 and abs(a.sum()) < len(a) and abs(b.sum()) < len(b)
+    return Agreement(
+        first=first,
+        second=second,
+        both=len(a),
+        agree=_share(a == b, confidence),
+        covered=_share(both[either], confidence),
+        kappa=kappa(list(zip(a.tolist(), b.tolist(), strict=True))) if varied else None,
+        phi=float(np.corrcoef(a, b)[0, 1]) if varied else None,
+    )
+
+
+def _share(values: Any, confidence: float) -> Estimate | None:
+    return share({str(i): float(value) for i, value in enumerate(values)}, confidence)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What one principle does to the labels of all pairs.
+
+    Args:
+        speaks: share of pairs where it has a preference.
+        decides: share of pairs that it decides; several deciders share a pair evenly.
+        flips, loses, gains: share of pairs whose label turns round, vanishes or appears when it alone is left out.
+        pivotal: the three together, with Wilson's interval.
+    """
+
+    principle: str
+    speaks: float
+    decides: float
+    flips: float
+    loses: float
+    gains: float
+    pivotal: Estimate
+
+
+def attributions(matrix: Matrix, decide: Decide, confidence: float = 0.95) -> dict[str, Attribution]:
+    """Every principle, by labelling all pairs with it and without it."""
+    names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
+    labels = {pair: decide(pair, cells) for pair, cells in matrix.items()}
+    found = {}
+    for name in names:
+        before, after = [], []
+        for pair, cells in matrix.items():
+            kept = {other: margin for other, margin in cells.items() if other != name}
+            before.append(np.sign(labels[pair][0]))
+            after.append((np.sign(decide(pair, kept)[0]) if kept else 0.0) if name in cells else before[-1])
+        was, now = np.array(before), np.array(after)
+        pivotal = _share(was != now, confidence)
+        assert pivotal is not None
+        found[name] = Attribution(
+            principle=name,
+            speaks=float(np.mean([cells.get(name, 0.0) != 0 for cells in matrix.values()])),
+            decides=float(np.mean([(name in who) / len(who) if margin and who else 0.0 for margin, who in labels.values()])),
+            flips=float(np.mean(was * now < 0)),
+            loses=float(np.mean((was != 0) & (now == 0))),
+            gains=float(np.mean((was == 0) & (now != 0))),
+            pivotal=pivotal,
+        )
+    return found
+
+
+def by_aggregate(how: str, weights: Mapping[str, float] | None = None) -> Decide:
+    """The arithmetic of stage `judged_pairs` for `mean`, `sum`, `vote` and `max_abs`; a draw needs a `Decide` of its own."""
+
+    def decide(pair: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
+        names = list(margins)
+        margin, places = aggregate(list(margins.values()), [(weights or {}).get(name, 1.0) for name in names], how)
+        return margin, [names[place] for place in places]
+
+    return decide
+
+
+@dataclass(frozen=True)
+class Redundancy:
+    """Whether `principle` can go while `beside` stays: "redundant", "distinct" or "undecided"."""
+
+    principle: str
+    beside: str
+    verdict: str
+    agree: float
+    covered: float
+    pivotal: float
+
+
+def redundancies(
+    matrix: Matrix,
+    decide: Decide,
+    least: float = 0.9,
+    tolerance: float = 0.05,
+    confidence: float = 0.95,
+    outcomes: Mapping[str, Finding] | None = None,
+) -> list[Redundancy]:
+    """Each principle beside each other one, both ways round; two that never both speak are left out.
+
+    Redundant: the intervals of `agree` and `covered` lie above `least`, that of `pivotal` below `tolerance`, and, if
+    `outcomes` has what leaving it out did to the models, that is "equivalent". All of it must be shown, so the chance of a
+    wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger 1982). Distinct: one of the
+    intervals lies on the other side, or leaving it out "works".
+    """
+    pivotal = {name: found.pivotal for name, found in attributions(matrix, decide, confidence).items()}
+    result = []
+    for pair in agreements(matrix, confidence):
+        for name, beside in ((pair.first, pair.second), (pair.second, pair.first)):
+            if pair.agree is None or pair.covered is None:
+                continue
+            outcome = outcomes[name].verdict if outcomes and name in outcomes else None
+            same = min(pair.agree.low, pair.covered.low) >= least and pivotal[name].high <= tolerance
+            other = min(pair.agree.high, pair.covered.high) < least or pivotal[name].low > tolerance or outcome == "works"
+            verdict = "distinct" if other else "redundant" if same and outcome in (None, "equivalent") else "undecided"
+            values = pair.agree.value, pair.covered.value, pivotal[name].value
+            result.append(Redundancy(name, beside, verdict, *values))
+    return result
