@@ -1,9 +1,9 @@
 """What a variant changes in a pipeline, and where a run at its level ends.
 
-    labels   the variant decides which columns of the judge matrix count (the steps of stage `judged_pairs`); everything
-             before them stays as it is, and nothing follows: no new call, no training. Only a rewording must be judged.
-    reward   the same, then the reward models are trained and tested on those pairs (stage `reward_accuracy`)
-    policy   the whole constitution is replaced, and everything runs whose identity that changes
+labels   the variant decides which columns of the judge matrix count (the steps of stage `judged_pairs`); everything
+         before them stays as it is, and nothing follows: no new call, no training. Only a rewording must be judged.
+reward   the same, then the reward models are trained and tested on those pairs (stage `reward_accuracy`)
+policy   the whole constitution is replaced, and everything runs whose identity that changes
 """
 
 import copy
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from stages import STAGES
 from stages.principles.constitution import locate
 from stages.principles.select import Selection
-from stages.principles.variants import FULL, Change, apply, change_of
+from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
 from stages.runtime.config import Settings, read_settings
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline import Step, read_steps
@@ -40,6 +40,15 @@ def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     return settings, plain, up_to(steps, settings.targets or ends(steps, settings.ablate.level))
 
 
+def register() -> None:
+    """Make `${variants:${constitution},${ablate.kinds}}` known to Hydra: a sweep over all variants of these kinds."""
+
+    def variants(constitution: Any, kinds: Any) -> str:
+        return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
+
+    OmegaConf.register_new_resolver("variants", variants, replace=True)
+
+
 def ends(steps: Sequence[Step], level: str) -> list[str] | None:
     """The steps at which a level stops; None: it does not.
 
@@ -52,7 +61,9 @@ def ends(steps: Sequence[Step], level: str) -> list[str] | None:
     if not found:
         able = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}[level]
         what = f"level {level!r} ends in steps of the stage {ENDS[level]!r}, and this pipeline has none"
-        raise UserError(what, where="ablate.level", mend=f"take a pipeline that has one, such as {able}, or ablate.level=policy")
+        raise UserError(
+            what, where="ablate.level", mend=f"take a pipeline that has one, such as {able}, or ablate.level=policy"
+        )
     return found
 
 

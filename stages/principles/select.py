@@ -73,9 +73,7 @@ def select(selection: Selection) -> Constitution:
         return chosen and tagged and principle_id not in selection.drop and weights.get(principle_id, 1) > 0
 
     principles = tuple(
-        _said(principle, selection, file).model_copy(
-            update={"weight": float(weights.get(principle.id, principle.weight))}
-        )
+        _said(principle, selection, file).model_copy(update={"weight": float(weights.get(principle.id, principle.weight))})
         for principle in constitution.principles
         if kept(principle.id, principle.tags)
     )

@@ -65,7 +65,9 @@ def enumerate_variants(selection: Selection, kinds: Sequence[str]) -> list[str]:
     for kind in kinds:
         if kind not in KINDS:
             mend = f"choose from: {', '.join(KINDS)}"
-            raise UserError(f"there is no kind {kind!r}.{did_you_mean(str(kind), list(KINDS))}", where="ablate.kinds", mend=mend)
+            raise UserError(
+                f"there is no kind {kind!r}.{did_you_mean(str(kind), list(KINDS))}", where="ablate.kinds", mend=mend
+            )
         found = _of_kind(kind, principles)
         if not found:
             what = f"{selection.name!r} has no variant of the kind {kind!r}: {LACKING[kind]}"

@@ -1,0 +1,111 @@
+"""The jobs of a sweep: what they will be, and what they left behind.
+
+A finished job leaves `run.json` in its folder, a failed one `failed.json`. Neither holds results, only where they are.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import InterpolationResolutionError
+
+from stages.principles.variants import FULL, kind_and_target
+from stages.runtime.artifacts import Artifact
+from stages.runtime.errors import UserError
+
+DONE, FAILED = "run.json", "failed.json"
+SWEPT = ("variant", "seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Args:
+    label: the variant; in a sweep over more than variants and seeds also what else differs.
+    group: what else was swept; runs are compared with the full set of their own group.
+    steps: where each step's artifact lies; empty for a job that failed.
+    error: what stopped it.
+    """
+
+    number: int
+    variant: str
+    seed: int
+    group: str = ""
+    steps: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.variant} {self.group}".strip()
+
+    @property
+    def kind(self) -> str:
+        return kind_and_target(self.variant)[0]
+
+    @property
+    def target(self) -> str:
+        return kind_and_target(self.variant)[1]
+
+    def artifacts(self) -> list[Artifact]:
+        return [Artifact(name, Path(folder)) for name, folder in self.steps.items()]
+
+    def of_stage(self, stage: str) -> list[Artifact]:
+        return [made for made in self.artifacts() if made.manifest["payload"].get("stage") == stage]
+
+
+def overrides_of(config: DictConfig) -> list[list[str]]:
+    """What each job of the sweep overrides, as Hydra's own sweeper takes it apart.
+
+    Raises:
+        UserError: the variants cannot be enumerated, or another sweeper chooses its jobs while it runs.
+    """
+    sweeper = config.hydra.sweeper
+    if not str(sweeper._target_).endswith(".BasicSweeper"):
+        what = f"an ablation is swept by Hydra's basic sweeper, not by {sweeper._target_}"
+        raise UserError(what, where="hydra/sweeper", mend="leave hydra/sweeper as it is; any hydra/launcher will do")
+    try:
+        params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    except InterpolationResolutionError as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
+        [*params, *config.hydra.overrides.task]
+    )
+    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def job_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """One job's config, without Hydra's own part."""
+    made = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+    with open_dict(made):
+        hydra = made.pop("hydra")
+    assert hydra is not None
+    return made
+
+
+def groups(jobs: Sequence[Sequence[str]]) -> list[str]:
+    """For each job the overrides in which it differs from others, besides variant and seed."""
+    split = [dict(override.partition("=")[::2] for override in job) for job in jobs]
+    keys = [key for key in (split[0] if split else {}) if key not in SWEPT]
+    differ = [key for key in keys if len({job.get(key) for job in split}) > 1]
+    return [" ".join(f"{key}={job[key]}" for key in differ if key in job) for job in split]
+
+
+def left_behind(folder: Path, overrides: Sequence[Sequence[str]]) -> list[Job]:
+    """The sweep's jobs as their folders tell, in order; one that left nothing counts as failed."""
+    found = []
+    for number, (given, group) in enumerate(zip(overrides, groups(overrides), strict=True)):
+        told = dict(override.partition("=")[::2] for override in given)
+        facts: dict[str, Any] = {"variant": told.get("variant", FULL), "seed": int(told.get("seed", 0)), "error": "not run"}
+        for name in (FAILED, DONE):  # a job that was mended has both
+            if (path := folder / str(number) / name).exists():
+                facts |= {"error": ""} | json.loads(path.read_text(encoding="utf-8"))
+        steps = {name: step["artifact"] for name, step in facts.get("steps", {}).items()} if not facts["error"] else {}
+        found.append(Job(number, facts["variant"], facts["seed"], group, steps, facts["error"]))
+    return found
