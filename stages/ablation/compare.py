@@ -97,9 +97,8 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
     for outcome in known:
         for reference in dict.fromkeys(run.reference for run in runs.values()):
             base = of_outcome(runs[reference], outcome)
-            others = {
-                r.label: of_outcome(r, outcome) for r in runs.values() if r.reference == reference and r.label != reference
-            }
+            varied = [run for run in runs.values() if run.reference == reference and run.label != reference]
+            others = {run.label: of_outcome(run, outcome) for run in varied}
             whole = {label: one for label, one in others.items() if base.keys() <= one.keys()}
             lacking |= {label for label in others if label not in whole and set(runs[label].seeds) < set(runs[reference].seeds)}
             family = {label: one for label, one in whole.items() if runs[label].kind != NONE}
@@ -131,11 +130,12 @@ def shown(comparison: Comparison) -> Table:
         table.add_column(column, justify="left" if index in (0, 3) else "right", overflow="fold")
     for label, run in comparison.runs.items():
         effect = found.get(first, {}).get(label)
-        if run.reference == label or effect is None:
-            mean = mean_of(of_outcome(run, first)) if run.reference == label else None
-            table.add_row(
-                label, "-" if mean is None else f"{100 * mean:.1f} (its own)", "", "reference" if mean is not None else ""
-            )
+        if run.reference == label:
+            mean = mean_of(of_outcome(run, first))
+            table.add_row(label, "-" if mean is None else f"{100 * mean:.1f} (its own)", "", "reference")
+            continue
+        if effect is None:
+            table.add_row(label, "-")
             continue
         verdict = comparison.findings.get(first, {}).get(label)
         rest = [_points(found[o].get(label), o == "margin") for o in others]

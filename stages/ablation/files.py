@@ -1,7 +1,7 @@
 """What a sweep leaves in its folder, for reports and for others' tools.
 
-`results.json` holds all that a report needs, `effects.csv` a line for each variant and outcome, `rows.csv` one for each variant,
-seed, prompt and outcome; `prompts.csv` says which prompt is which.
+`results.json` holds all that a report needs, `effects.csv` a line for each variant and outcome, `rows.csv` one for each
+variant, seed, prompt and outcome; `prompts.csv` says which prompt is which.
 """
 
 import csv

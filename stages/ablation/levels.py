@@ -69,7 +69,8 @@ def ends(steps: Sequence[Step], level: str) -> list[str] | None:
 
 def selection_of(constitution: Any) -> Selection:
     """The selection that a config's `constitution` says."""
-    selection: Selection = parse_config(Selection, OmegaConf.to_container(constitution, resolve=True), "constitution")
+    plain: Any = OmegaConf.to_container(constitution, resolve=True)
+    selection: Selection = parse_config(Selection, plain, "constitution")
     return selection
 
 

@@ -76,8 +76,7 @@ class Ablation(Callback):
 
 def _own(config: DictConfig) -> DictConfig:
     """The config without Hydra's own part."""
-    made = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-    return made
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 @contextmanager
