@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from stages.ablation.jobs import left_behind
 from stages.ablation.levels import prepared, register
 from stages.ablation.outcomes import values
 from stages.preferences.aggregate import combine_orders
@@ -183,15 +184,23 @@ def test_without_m_one_variant_is_run(judged, monkeypatch, capfd):
     assert code == 0 and "Without -m only the variant 'without:p3' is run" in capfd.readouterr().err
 
 
-def test_values_are_shares(judged):
-    from stages.ablation.jobs import left_behind
+def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, capfd):
+    chosen = "constitution.only=[p0,p1,p2,p3,p4]"
+    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen, "pipeline=stable_alignment", "plan=true")
+    assert code == 2 and "'judged_pairs', and this pipeline has none" in capfd.readouterr().err
+    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen)
+    assert code == 0 and generator.calls == 0
+    assert [v["variant"] for v in results(last_sweep(judged))["variants"]] == ["full", *(f"without:p{i}" for i in range(5))]
+    plan = plan_of(judged, "ablate.level=labels", chosen, "pipeline=cai", "ablate.before=selected")
+    assert set(plan["revisions"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
+    plan = plan_of(judged, "ablate.level=labels", chosen, "pipeline=cai")
+    assert len(plan["revisions"].payload["options"]["constitution"]) == 12
+    assert set(plan["pairs"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
 
-    overrides = [["variant=full", "seed=0"], ["variant=without:p1", "seed=0"]]
-    sweeps = [s for s in (judged / "runs" / "sweeps").iterdir() if (s / "ablation" / "results.json").exists()]
-    sweep = next(
-        s for s in sweeps if [v["variant"] for v in results(s)["variants"]][:3] == ["full", "without:p0", "without:p1"]
-    )
-    full, other = left_behind(sweep, [overrides[0], ["variant=without:p0", "seed=0"]])
+
+def test_values_are_shares(judged, monkeypatch):
+    assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
+    full, other = left_behind(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
     assert set(values("labels", full, full)["changed"].values()) == {0.0}
     found = values("labels", other, full)
     assert all(found["changed"][p] == found["flipped"][p] + found["lost"][p] + found["gained"][p] for p in found["changed"])
