@@ -111,7 +111,5 @@ def test_kinds_that_are_not_there():
         enumerate_variants(WORLD, ["leave_one"])
     with pytest.raises(UserError, match="no variant of the kind 'leave_one_out': it has one principle"):
         enumerate_variants(Selection("world", only=("harm-1",)), ["leave_one_out"])
-    with pytest.raises(UserError, match="no principle has an `opposite`"):
-        enumerate_variants(
-            Selection("hhh", drop=tuple(p.id for p in select(Selection("hhh")).principles if p.opposite)), ["opposite"]
-        )
+    with pytest.raises(UserError, match="no principle has `rewordings`"):
+        enumerate_variants(Selection("hhh"), ["reworded"])
