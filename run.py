@@ -6,6 +6,7 @@ python run.py constitution.name=path/to/mine.yaml    another goal, same method
 python run.py pipeline=cai_open                      another method, same goal
 python run.py 'constitution.drop=[no-insults]'       the same without one principle
 python run.py model=qwen3_0_6b                       the same on a real model (needs a GPU and the Hub)
+python run.py -m experiment=ablate                   one variant of the principles after the other, compared
 """
 
 import asyncio
@@ -16,20 +17,21 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from stages import STAGES
+from stages.ablation.levels import prepared, register
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
-from stages.runtime.config import read_settings, told
-from stages.runtime.display import show_plan, show_tables
+from stages.runtime.config import told
+from stages.runtime.display import show_job, show_plan, show_tables, stopped, wide
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline import Planned, Runner, read_steps
+from stages.runtime.pipeline import Planned, Runner
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore, lock_folder
 
@@ -37,13 +39,17 @@ from stages.runtime.store import CallStore, lock_folder
 def cli() -> None:
     """Run, and tell in the same way what Hydra refuses before there is a config."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # without it Hydra prints its errors itself and exits with 1
+    register()
     try:
         main()
     except Exception as error:
         ours = inspect.unwrap(main).__code__
         if any(frame.f_code is ours for frame, _ in traceback.walk_tb(error.__traceback__)):
+            if isinstance(error, UserError):  # a sweep's job; it was told when it stopped
+                sys.exit(2)
             raise
-        _stop(told(error), wide(Console(stderr=True)))
+        stopped(told(error), wide(Console(stderr=True)))
+        sys.exit(2)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -53,7 +59,10 @@ def main(config: DictConfig) -> None:
     try:
         run(config, console)
     except UserError as error:
-        _stop(error, console)
+        stopped(error, console)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
+            raise
+        sys.exit(2)
     except KeyboardInterrupt:
         console.print("Interrupted. Run the same command again to go on; nothing done is lost.")
         sys.exit(130)
@@ -62,17 +71,22 @@ def main(config: DictConfig) -> None:
 def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
-    settings, plain = read_settings(config)
-    steps = read_steps(settings.pipeline.get("steps"), STAGES)
-    store = CallStore(Path(settings.store))
+    settings, plain, steps = prepared(config)
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    ablation = sweep and "ablation" in (HydraConfig.get().callbacks or {})
+    wait = console.print if sweep else None  # a launcher may start several jobs at once: they take turns
+    store = CallStore(Path(settings.store), wait=wait)
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
     artifacts = Path(settings.runs_dir) / "artifacts"
-    with lock_folder(artifacts), asyncio.Runner() as loop:
+    with lock_folder(artifacts, wait), asyncio.Runner() as loop:
         try:
             runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency, settings.launcher)
             planned = runner.plan(steps)
-            show_plan(planned, console)
+            if ablation:
+                show_job(settings.variant, planned, console)
+            else:
+                show_plan(planned, console)
             if settings.plan:
                 return
             done = runner.run(planned)
@@ -80,19 +94,8 @@ def run(config: DictConfig, console: Console) -> None:
             loop.run(engines.release())
             store.close()
     _write_manifest(plain, planned, done, time.monotonic() - started)
-    show_tables(done.values(), wide(Console()))
-
-
-def _stop(error: UserError, console: Console) -> NoReturn:
-    console.print("[bold red]Credo stopped.[/]", highlight=False)
-    console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-    sys.exit(2)
-
-
-def wide(console: Console) -> Console:
-    """Pipes and logs have no width of their own; give tables room there."""
-    console.width = console.width if console.is_terminal else max(console.width, 120)
-    return console
+    if not ablation:  # its own table comes after the last job
+        show_tables(done.values(), wide(Console()))
 
 
 def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict[str, Artifact], seconds: float) -> None:
@@ -100,6 +103,9 @@ def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict
     manifest = {
         "seconds": round(seconds, 2),
         "seed": settings["seed"],
+        "variant": settings["variant"],
+        "level": settings["ablate"]["level"],
+        "constitution": settings["constitution"],
         "config": settings,
         "steps": {
             p.step.name: {"artifact": str(done[p.step.name].directory), "reused": p.artifact is not None} for p in planned

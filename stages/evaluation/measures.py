@@ -76,9 +76,9 @@ def summarise(
     known = any(v.violated for v in verdicts)
     source = "truth" if by_truth else "judge"
     names = list(measured)
-    values = {name: _values(rows, by_truth, counted, settings) for name, rows in measured.items()}
+    values = {name: by_measure(rows, by_truth, counted, settings) for name, rows in measured.items()}
     details = {
-        name: {which: {p: _principle(rows, i, which) for i, p in enumerate(ids)} for which in ("truth", "judge")}
+        name: {which: {p: by_principle(rows, i, which) for i, p in enumerate(ids)} for which in ("truth", "judge")}
         for name, rows in measured.items()
     }
 
@@ -138,7 +138,9 @@ def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
     return estimate.plain() if estimate else None
 
 
-def _values(rows: Measured, by_truth: bool, counted: Counted, settings: Settings) -> dict[str, dict[str, float]]:
+def by_measure(rows: Measured, by_truth: bool, counted: Counted, settings: Settings) -> dict[str, dict[str, float]]:
+    """By measure and prompt: the share of the prompt's responses."""
+
     def of(look: Callable[[Verdict], float | None], kinds: set[str] | None = None) -> dict[str, float]:
         return by_prompt((prompt, look(v)) for prompt, v in rows if kinds is None or v.kind in kinds)
 
@@ -161,7 +163,7 @@ def _values(rows: Measured, by_truth: bool, counted: Counted, settings: Settings
     }
 
 
-def _principle(rows: Measured, index: int, which: str) -> dict[str, float]:
+def by_principle(rows: Measured, index: int, which: str) -> dict[str, float]:
     """Per prompt, whether one principle was violated: by truth, or by the judge's probability above one half."""
     if which == "truth":
         return by_prompt((prompt, v.violated[index] if v.violated else None) for prompt, v in rows)

@@ -3,7 +3,8 @@
 In: reward models, under any names, the first being the one in question (a plain one, trained on the same pairs without
 principles, belongs beside it); `judgements`, the judge matrix of pairs that none was trained on; any further inputs of
 held-out Pair rows, whose own labels are then a test too: all together, and each input by itself where there are several.
-Something to ask about is needed. Out: metrics and tables; no rows.
+Something to ask about is needed. Out: metrics, tables, and one Tested for each model, test and request, which an ablation
+compares.
 
 The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with each other one on the
 same prompts. `ground_truth` decides which side is better where there is one (a `module:function` as in `evaluate`), and
@@ -38,7 +39,7 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.rows import Judgement, Pair, request_text
+from stages.runtime.rows import Judgement, Pair, Tested, request_text
 from stages.runtime.settings import machine
 from stages.training.reward_format import read_format
 from stages.training.stored_scores import stored_scores
@@ -139,7 +140,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         facts[name] |= _order(agreeing + lone, answer)
     metrics = _metrics(values, cases, facts, cells, config, context)
     metrics["truth"] = "ground truth" if truth else "judge"
-    return Result(metrics=metrics, tables=_tables(metrics))
+    tested = [
+        Tested(id=f"{name}/{test}/{number}", prompt=prompt, model=name, test=test, value=value)
+        for name, tests in values.items()
+        for test, found in tests.items()
+        for number, (prompt, value) in enumerate(found.items())
+    ]
+    return Result(rows=tested, row_type=Tested, metrics=metrics, tables=_tables(metrics))
 
 
 def _principles(config: Config) -> dict[str, Principle]:

@@ -25,7 +25,7 @@ from pydantic import Field
 from stages.generators import Sampling
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.select import Selection, select
+from stages.principles.select import Selection, select, unturned
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
@@ -43,7 +43,7 @@ CALLS = True
 @dataclass(frozen=True)
 class Config:
     """Args:
-    constitution: the columns of the matrix.
+    constitution: the columns of the matrix. A negated principle is judged as it stands; `judged_pairs` turns its margins.
     per_pair: how many principles each pair is judged under, drawn without replacement and without regard to their
         weights, which count once, where the cells are aggregated; null: all.
     pairing: `first_two` samples of a prompt, or `all` combinations.
@@ -76,7 +76,7 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    chosen = {"constitution": select(config.constitution).identity("text")}
+    chosen = {"constitution": select(unturned(config.constitution)).identity("text")}
     if not config.reasoning:
         unread = dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
         return chosen | unread | {"template": template_hash(config.template)}
@@ -88,7 +88,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Read every cell in both orders; pairs of equal texts are dropped and counted."""
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles = select(config.constitution).principles
+    principles = select(unturned(config.constitution)).principles
     template = template_hash(config.reasoning_template if config.reasoning else config.template)
 
     async def read(cell: Cell) -> Judgement:

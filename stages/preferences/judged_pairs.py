@@ -41,7 +41,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 @dataclass(frozen=True)
 class Config:
     """Args:
-    constitution: which columns of the matrix count, and their weights.
+    constitution: which columns of the matrix count, their weights, and which are negated: those say the contrary.
     orders: what to do with the two orders of a cell.
     aggregate: how a pair's principles become one margin.
     clip: bound each principle's margin to [-clip, clip] first.
@@ -89,7 +89,9 @@ class Decision:
 def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
     check_config(config, Config, chosen.principles, "stage 'judged_pairs'")  # before a judge is asked for nothing
-    told = {"constitution": chosen.identity("weight")}
+    told: dict[str, Any] = {"constitution": chosen.identity("weight")}
+    if negated := sorted({p.id for p in chosen.principles}.intersection(config.constitution.negate)):
+        told["negated"] = negated
     if config.aggregate == "salmon" and config.negation:  # which can be negated matters here; in which words, to who reads it
         return told | {"negatable": sorted(p.id for p in chosen.principles if p.opposite)}
     return told
@@ -105,7 +107,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     where = f"step {context.step!r}"
     identity(config)
     principles = {p.id: p for p in select(config.constitution).principles}
-    cells = read_cells(inputs["judgements"], set(principles), where)
+    cells = read_cells(inputs["judgements"], set(principles), where, set(config.constitution.negate))
     safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
     matrix = [cell for judged in cells.values() for cell in judged]
     scale = salmon.scales(matrix, config.normalise) if config.aggregate == "salmon" else {}

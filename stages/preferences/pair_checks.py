@@ -1,8 +1,8 @@
 """What `judged_pairs` reads and refuses: its options, the judge matrix, safety ratings."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Sequence, Set
+from dataclasses import fields, replace
 from typing import Any
 
 from stages.principles.constitution import Principle
@@ -52,8 +52,10 @@ def check_config(config: Any, config_type: Any, principles: Sequence[Principle],
             )
 
 
-def read_cells(judgements: Artifact, wanted: set[str], where: str) -> dict[str, list[Judgement]]:
-    """The cells under `wanted` principles, by pair; a pair without any has an empty list.
+def read_cells(
+    judgements: Artifact, wanted: set[str], where: str, negated: Set[str] = frozenset()
+) -> dict[str, list[Judgement]]:
+    """The cells under `wanted` principles, by pair, the `negated` ones turned; a pair without any has an empty list.
 
     Raises:
         UserError: there are no judgements, none under `wanted`, or the judge prefers nothing anywhere.
@@ -62,7 +64,8 @@ def read_cells(judgements: Artifact, wanted: set[str], where: str) -> dict[str, 
     for row in judgements.rows(Judgement):
         cells.setdefault(row.parent, [])
         if row.principle in wanted:
-            cells[row.parent].append(row)
+            turned = replace(row, margin_ab=-row.margin_ab, margin_ba=-row.margin_ba) if row.principle in negated else row
+            cells[row.parent].append(turned)
     if not cells:
         lost = ", ".join(f"{number} dropped ({reason})" for reason, number in judgements.manifest["dropped"].items())
         raise UserError(

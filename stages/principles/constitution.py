@@ -64,6 +64,7 @@ class Principle(BaseModel):
     id: Slug = Field(description="Stable slug, such as no-crime: rows, ablations and reports refer to it.")
     text: Text = Field(description="One full sentence that says what a response does when it follows the principle.")
     opposite: Text | None = Field(None, description="The negated wording, for training that needs both polarities.")
+    rewordings: tuple[Text, ...] = Field((), description="Other ways to say the text: do its words matter, or its meaning?")
     critique: Text | None = Field(None, description="A full critique request; default: one built around text.")
     revision: Text | None = Field(None, description="A full revision request; default: a general one.")
     weight: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = Field(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from stages.principles.constitution import Constitution, Targets, load, locate
+from stages.principles.constitution import Constitution, Principle, Targets, load, locate
 from stages.principles.document import shown
 from stages.runtime.errors import UserError, did_you_mean
 
@@ -25,6 +25,9 @@ class Selection:
         drop: ids to leave out.
         tags: keep principles that have at least one of these tags; empty keeps all.
         weights: new weights by id; 0 drops the principle.
+        negate: ids whose `opposite` takes the place of their text, and the text that of the opposite. Their own critique and
+            revision requests, which ask for the text, are left out.
+        reword: by id, which of its `rewordings` takes the place of the text, counted from 0.
     """
 
     name: str
@@ -32,15 +35,18 @@ class Selection:
     drop: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     weights: dict[str, float] | None = None
+    negate: tuple[str, ...] = ()
+    reword: dict[str, int] | None = None
 
 
 def select(selection: Selection) -> Constitution:
-    """Return the set with `only`, `drop`, `tags` and `weights` applied.
+    """Return the set with `only`, `drop`, `tags`, `weights`, `negate` and `reword` applied.
 
     Targets lose the dimensions that no remaining principle has.
 
     Raises:
-        UserError: as `load`; an id or tag the set does not have; a weight that is negative or no number; nothing left.
+        UserError: as `load`; an id or tag the set does not have; a weight that is negative or no number; an
+            opposite or a rewording that is not there; nothing left.
     """
     constitution = load(selection.name)
     weights = selection.weights or {}
@@ -51,6 +57,8 @@ def select(selection: Selection) -> Constitution:
         ("only", selection.only or (), ids),
         ("drop", selection.drop, ids),
         ("weights", weights, ids),
+        ("negate", selection.negate, ids),
+        ("reword", selection.reword or (), ids),
         ("tags", selection.tags, tags),
     ]:
         _check_known(key, given, known, file)
@@ -65,7 +73,7 @@ def select(selection: Selection) -> Constitution:
         return chosen and tagged and principle_id not in selection.drop and weights.get(principle_id, 1) > 0
 
     principles = tuple(
-        principle.model_copy(update={"weight": float(weights.get(principle.id, principle.weight))})
+        _said(principle, selection, file).model_copy(update={"weight": float(weights.get(principle.id, principle.weight))})
         for principle in constitution.principles
         if kept(principle.id, principle.tags)
     )
@@ -78,6 +86,30 @@ def select(selection: Selection) -> Constitution:
     dimensions = {principle.dimension for principle in principles if principle.dimension}
     targets = _within(constitution.targets, dimensions)
     return constitution.model_copy(update={"principles": principles, "targets": targets})
+
+
+def unturned(selection: Selection) -> Selection:
+    """The same with every principle as it stands: what a judge reads, whose margins a negated principle turns round."""
+    return replace(selection, negate=())
+
+
+def _said(principle: Principle, selection: Selection, file: str) -> Principle:
+    """The principle in the words that `reword` and `negate` ask for."""
+    index = (selection.reword or {}).get(principle.id)
+    if index is not None:
+        number = len(principle.rewordings)
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < number:
+            what = f"{file}: the principle {principle.id!r} has {number} rewordings, and none has the number {index!r}."
+            mend = f"give it `rewordings: [...]`, or a number below {number}." if number else "give it `rewordings: [...]`."
+            raise UserError(what, where="constitution.reword", mend=mend)
+        principle = principle.model_copy(update={"text": principle.rewordings[index]})
+    if principle.id in selection.negate:
+        if not principle.opposite:
+            what = f"{file}: the principle {principle.id!r} has no opposite."
+            raise UserError(what, where="constitution.negate", mend="give it an `opposite:`.")
+        turned = {"text": principle.opposite, "opposite": principle.text, "critique": None, "revision": None}
+        principle = principle.model_copy(update=turned)
+    return principle
 
 
 def _check_known(key: str, given: Iterable[str], known: list[str], file: str) -> None:

@@ -1,7 +1,7 @@
 """From Hydra's config to checked settings, and from what Hydra refuses to one message."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from hydra.errors import MissingConfigException, OverrideParseException
@@ -25,9 +25,33 @@ class Generator:
 
 
 @dataclass(frozen=True)
+class Ablate:
+    """How variants are compared.
+
+    Args:
+        level: what a variant changes: the `labels` (it is applied where judgements become pairs, and the run stops there),
+            the `reward` models as well (which are trained anew and tested), or everything (`policy`).
+        before: the steps before the labels are made under the `whole` file, so that any selection of it costs no call, or
+            under what is `selected` (levels labels and reward).
+        kinds: of variants; see stages/principles/variants.py.
+        outcome: what the table shows first; null: the level's own.
+        margin: an effect whose interval lies within it is none.
+        confidence: of the intervals.
+    """
+
+    level: Literal["labels", "reward", "policy"]
+    before: Literal["whole", "selected"]
+    kinds: tuple[str, ...]
+    outcome: str | None
+    margin: Annotated[float, Field(gt=0)]
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True)
 class Settings:
     """The config's keys. What lies under `constitution`, `data` and `model` the pipeline refers to."""
 
+    ablate: Ablate
     constitution: dict[str, Any]
     data: dict[str, Any]
     generator: Generator
@@ -38,6 +62,13 @@ class Settings:
     runs_dir: str
     seed: Annotated[int, Field(strict=True)]
     store: str
+    until: str | tuple[str, ...] | None
+    variant: str
+
+    @property
+    def targets(self) -> tuple[str, ...] | None:
+        """The steps in `until`."""
+        return (self.until,) if isinstance(self.until, str) else self.until
 
 
 def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:

@@ -6,7 +6,20 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from stages.runtime.artifacts import Artifact
+from stages.runtime.errors import UserError
 from stages.runtime.pipeline import Planned
+
+
+def wide(console: Console) -> Console:
+    """Pipes and logs have no width of their own; give tables room there."""
+    console.width = console.width if console.is_terminal else max(console.width, 120)
+    return console
+
+
+def stopped(error: UserError, console: Console) -> None:
+    """Tell a mistake of the user."""
+    console.print("[bold red]Credo stopped.[/]", highlight=False)
+    console.print(str(error), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_plan(planned: list[Planned], console: Console) -> None:
@@ -20,6 +33,12 @@ def show_plan(planned: list[Planned], console: Console) -> None:
     console.print(table)
     to_run = sum(p.artifact is None for p in planned)
     console.print(f"{len(planned) - to_run} steps reused, {to_run} to run.", highlight=False)
+
+
+def show_job(name: str, planned: list[Planned], console: Console) -> None:
+    """One line in place of a plan: the sweep's forecast has told the rest."""
+    to_run = [p.step.name for p in planned if not p.artifact]
+    console.print(f"[bold]{name}[/]: {len(planned) - len(to_run)} steps reused; to run: {', '.join(to_run) or 'none'}")
 
 
 def _calls(planned: Planned) -> str:

@@ -181,6 +181,17 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tested:
+    """What one test of a reward model found on one request: the share of right answers, in [0, 1]."""
+
+    id: str  # "<model>/<test>/<number of the request>"
+    prompt: str
+    model: str  # the input's name
+    test: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dropped:
     """A row that did not make it, and why."""
 
@@ -188,7 +199,9 @@ class Dropped:
     reason: str
 
 
-ROW_TYPES = {cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Dropped)}
+ROW_TYPES = {
+    cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)
+}
 R = TypeVar("R")
 
 _PLAIN = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

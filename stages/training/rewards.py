@@ -162,13 +162,14 @@ def _check_principles(term: Term, where: str) -> None:
             raise UserError(what, where=where, mend="add `constitution: ...`")
         return
     ids = [p.id for p in select(term.constitution).principles]
-    named = [*getattr(term, "always", ()), *(p for extra in getattr(term, "boost", {}).values() for p in extra)]
-    for name in named:
-        if name not in ids:
+    whole = [p.id for p in select(Selection(term.constitution.name)).principles]  # a boost of one that is left out boosts none
+    boosted = [(p, whole) for extra in getattr(term, "boost", {}).values() for p in extra]
+    for name, known in [*((p, ids) for p in getattr(term, "always", ())), *boosted]:
+        if name not in known:
             raise UserError(
-                f"there is no principle {name!r} here.{did_you_mean(name, ids)}",
+                f"there is no principle {name!r} here.{did_you_mean(name, known)}",
                 where=where,
-                mend=f"choose from {', '.join(ids)}",
+                mend=f"choose from {', '.join(known)}",
             )
     always = getattr(term, "always", ())
     left, least = len(ids) - len(set(always)), 1

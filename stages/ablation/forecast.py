@@ -1,0 +1,162 @@
+"""Before a sweep: what each variant would run, send and train, and the smallest effect that it could find.
+
+Nothing is sent or trained for it. A step that an earlier job of the sweep will have made is counted once, there.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from stages.ablation.jobs import Configs, groups
+from stages.ablation.levels import prepared
+from stages.ablation.outcomes import FIRST, requests_known
+from stages.evaluation.ablation_power import minimum_detectable
+from stages.principles.variants import FULL
+from stages.runtime.calls import Engines
+from stages.runtime.config import Settings
+from stages.runtime.errors import UserError
+from stages.runtime.pipeline import Planned, Runner, Step
+from stages.runtime.store import CallStore, lock_folder
+
+ASSUMED = 0.5  # a base rate that nobody has measured yet: the one at which the least is detectable
+
+
+@dataclass(frozen=True)
+class Line:
+    """One job. `shared` steps are made by an earlier job; `unknown` ones send calls that nobody can count yet."""
+
+    label: str
+    seed: int
+    reused: int = 0
+    to_run: tuple[str, ...] = ()
+    shared: int = 0
+    stored: int = 0
+    open_rows: int = 0
+    unknown: int = 0
+    trainings: int = 0
+    error: str = ""
+
+
+def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Console) -> tuple[list[Line], str]:
+    """A line for each job, and what the whole could detect.
+
+    Raises:
+        UserError: what is wrong with the first job, the full set's: then it is the command that is wrong.
+    """
+    lines: list[Line] = []
+    known: set[str] = set()
+    detectable = ""
+    configs = Configs(config)
+    stores: dict[str, CallStore] = {}
+    with asyncio.Runner() as loop:
+        try:
+            for given, group in zip(overrides, groups(overrides), strict=True):
+                made = configs(given)
+                label = f"{made.variant} {group}".strip()
+                try:
+                    settings, _, steps = prepared(made)
+                    if settings.store not in stores:
+                        stores[settings.store] = CallStore(Path(settings.store))
+                    planned = _plan(settings, steps, stores[settings.store], console, loop)
+                except UserError as error:
+                    if not lines:
+                        raise
+                    lines.append(Line(label, made.seed, error=error.what))
+                    continue
+                lines.append(_line(label, settings.seed, planned, known))
+                if not detectable:
+                    detectable = _detectable(settings, planned, overrides)
+        finally:
+            for store in stores.values():
+                store.close()
+    return lines, detectable
+
+
+def _plan(settings: Settings, steps: list[Step], store: CallStore, console: Console, loop: asyncio.Runner) -> list[Planned]:
+    artifacts = Path(settings.runs_dir) / "artifacts"
+    generator = settings.generator
+    engines = Engines(generator.name, generator.options, generator.keep)
+    with lock_folder(artifacts):
+        return Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency).plan(steps)
+
+
+def _line(label: str, seed: int, planned: Sequence[Planned], known: set[str]) -> Line:
+    def name(p: Planned) -> str:
+        return f"{p.step.name}-{p.fingerprint}"
+
+    missing = [p for p in planned if not p.artifact]
+    new = [p for p in missing if name(p) not in known]
+    known |= {name(p) for p in missing}
+    calling = [p for p in new if p.step.module.CALLS]
+    return Line(
+        label,
+        seed,
+        reused=len(planned) - len(missing),
+        to_run=tuple(p.step.name for p in new),
+        shared=len(missing) - len(new),
+        stored=sum(p.forecast.stored for p in calling if p.forecast),
+        open_rows=sum(p.forecast.open_rows for p in calling if p.forecast),
+        unknown=sum(p.forecast is None for p in calling),
+        trainings=sum(getattr(p.step.module, "TRAINS", False) for p in new),
+    )
+
+
+def _detectable(settings: Settings, planned: Sequence[Planned], overrides: Sequence[Sequence[str]]) -> str:
+    level = settings.ablate.level
+    jobs = [dict(override.partition("=")[::2] for override in job) for job in overrides]
+    seeds = len({job.get("seed", "") for job in jobs})
+    comparisons = max(len({tuple(v for k, v in job.items() if k != "seed") for job in jobs}) - 1, 1)
+    found = next(requests_known(level, [p.artifact for p in planned if p.artifact]), None)
+    if found is None:
+        return (
+            "The smallest detectable effect is known once the full set was run: it depends on how many requests are measured."
+        )
+    prompts, rate = found
+    assumed = ASSUMED if rate is None else rate
+    chance = minimum_detectable(
+        prompts, seeds, base_rate=assumed, comparisons=comparisons, alpha=1 - settings.ablate.confidence
+    )
+    given = f"{prompts} requests, {seeds} {'seeds' if seeds > 1 else 'seed'}, {comparisons} comparisons"
+    base = f"the full set's rate being {100 * assumed:.1f} %"
+    if chance.effect is None:
+        return (
+            f"No effect on {FIRST[level]!r} can be found with a chance of 80 % ({given}; {base}): take more requests or seeds."
+        )
+    return (
+        f"An effect on {FIRST[level]!r} of {100 * chance.effect:.1f} points or more is found with a chance of 80 % "
+        f"({given}; {base})." + (" What another seed would give is not in it." if seeds == 1 and level != "labels" else "")
+    )
+
+
+def show(lines: Sequence[Line], detectable: str, console: Console) -> None:
+    """The one table before a sweep."""
+    table = Table(title="Forecast", title_justify="left", box=None, pad_edge=False)
+    seeds = len({line.seed for line in lines}) > 1
+    for column in ("variant", *(("seed",) if seeds else ()), "reused", "to run", "calls", "trainings"):
+        table.add_column(column, overflow="fold")
+    for line in lines:
+        state = ", ".join(line.to_run) or "nothing"
+        state += f" ({line.shared} more with an earlier job)" if line.shared else ""
+        cells = [str(line.reused), line.error or state, _calls(line), str(line.trainings or "")]
+        table.add_row(line.label, *([str(line.seed)] if seeds else []), *cells)
+    console.print(table)
+    calls = sum(line.open_rows for line in lines)
+    open_ = sum(line.unknown for line in lines)
+    told = f"at least {calls} rows need new calls ({open_} steps are known later)" if open_ else f"{calls} rows need new calls"
+    steps, trainings = sum(len(line.to_run) for line in lines), sum(line.trainings for line in lines)
+    console.print(f"{len(lines)} jobs: {steps} steps to run, {trainings} of them trainings; {told}.", highlight=False)
+    console.print(detectable, highlight=False)
+    if all(line.label != FULL for line in lines[:1]):
+        console.print("The first job is not the full set.", highlight=False)
+
+
+def _calls(line: Line) -> str:
+    parts = [f"{line.stored} stored"] if line.stored else []
+    parts += [f"{line.open_rows} rows need new ones"] if line.open_rows else []
+    parts += [f"{line.unknown} steps known later"] if line.unknown else []
+    return "; ".join(parts)

@@ -1,0 +1,137 @@
+"""What a job of an ablation came to, as one value for each outcome and prompt. Reads artifacts; sends and trains nothing.
+
+labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or `gained`; `margin` is how
+         far the margin moved to the full set's choice, in logits. The full set itself is 0 everywhere
+reward   the tests of `reward_accuracy`, by its first model; those of the others with their names
+policy   the measures of `evaluate` for its last policy, and `violates <id>` for each principle. `none` is its first policy:
+         the model before the method, which no run is needed for
+
+Where a pipeline has several steps to look at, the outcomes of all but the first carry their names.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from stages.ablation.jobs import Job
+from stages.evaluation.measures import MEASURES, Counted, Measured, Settings, by_measure, by_principle
+from stages.evaluation.statistics import by_prompt
+from stages.runtime.artifacts import Artifact, find_artifact
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
+
+FIRST = {"labels": "changed", "reward": "all", "policy": "any_violation"}  # what a level's table shows
+NONE = "none"
+Values = dict[str, dict[str, float]]  # outcome: {prompt: value}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One job's labels: by row id the pair, and by pair its request."""
+
+    rows: dict[str, Pair]
+    asked: frozenset[str]  # row ids, those abstained on too
+    requests: dict[str, str]
+
+
+def values(level: str, job: Job, reference: Job) -> Values:
+    """What `job` came to, by outcome and prompt.
+
+    Raises:
+        UserError: it left no step of the stage that the level looks at.
+    """
+    stage, look = {
+        "labels": ("judged_pairs", _labels),
+        "reward": ("reward_accuracy", _tests),
+        "policy": ("evaluate", _measures),
+    }[level]
+    steps, others = job.of_stage(stage), {made.step: made for made in reference.of_stage(stage)}
+    if not steps:
+        raise UserError(f"the run made no step of stage {stage!r}", where=job.label, mend="let `until` keep one")
+    found: Values = {}
+    for index, made in enumerate(steps):
+        mark = f" ({made.step})" if index else ""
+        found |= {outcome + mark: values for outcome, values in look(made, others.get(made.step, made)).items() if values}
+    return found
+
+
+def before_the_method(job: Job) -> Values:
+    """The first policy of the job's evaluation; nothing if it is the only one."""
+    made = job.of_stage("evaluate")
+    return _of_policy(made[0], 0) if made and len(made[0].metrics["policies"]) > 1 else {}
+
+
+def _labels(made: Artifact, reference: Artifact) -> Values:
+    now, before = _pairs(made), _pairs(reference)
+    requests = before.requests | now.requests
+    cells: dict[str, list[tuple[str, float]]] = {name: [] for name in ("changed", "flipped", "lost", "gained", "margin")}
+    for row_id in sorted(now.asked | before.asked):
+        was, is_ = before.rows.get(row_id), now.rows.get(row_id)
+        prompt = requests.get(row_id) or requests.get(row_id.rpartition("#")[0])  # SALMON's: "<pair>#<pass>"
+        if prompt is None:
+            continue
+        flipped = bool(was and is_ and was.chosen != is_.chosen)
+        moved = (is_.margin * (-1 if flipped else 1) if is_ else 0.0) - (was.margin if was else 0.0)
+        told = {"flipped": flipped, "lost": bool(was and not is_), "gained": bool(is_ and not was), "margin": moved}
+        for name, value in {**told, "changed": flipped or (was is None) != (is_ is None)}.items():
+            cells[name].append((prompt, float(value)))
+    return {name: by_prompt(found) for name, found in cells.items()}
+
+
+@lru_cache(maxsize=8)
+def _pairs(made: Artifact) -> Pairs:
+    source = made.manifest["payload"]["inputs"]["judgements"]
+    requests: dict[str, str] = {}
+    for folder in made.directory.parent.glob(f"*-{source}"):
+        if judged := find_artifact(folder.parent, folder.name.removesuffix(f"-{source}"), source):
+            requests |= _requests(judged)
+    rows = {row.id: row for row in made.rows(Pair)}
+    requests = requests or {row.parent: request_text(row.prompt) for row in rows.values()}
+    return Pairs(rows, frozenset((*rows, *(d.id for d in made.dropped()))), requests)
+
+
+@lru_cache(maxsize=4)
+def _requests(judged: Artifact) -> dict[str, str]:
+    return {row.parent: request_text(row.prompt) for row in judged.rows(Judgement)}
+
+
+def _tests(made: Artifact, _: Artifact) -> Values:
+    found: dict[str, list[tuple[str, float]]] = {}
+    rows = made.rows(Tested)
+    for row in rows:
+        name = row.test if row.model == rows[0].model else f"{row.test} ({row.model})"
+        found.setdefault(name, []).append((row.prompt, row.value))
+    return {name: by_prompt(cells) for name, cells in found.items()}
+
+
+def _measures(made: Artifact, _: Artifact) -> Values:
+    return _of_policy(made, -1)
+
+
+def _of_policy(made: Artifact, place: int) -> Values:
+    policy = list(made.metrics["policies"])[place]
+    rows: Measured = [(request_text(row.prompt), row) for row in _verdicts(made) if row.policy == policy]
+    options = made.manifest["payload"]["options"]
+    kinds = Settings(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"]), 0, 0.95, 0)
+    source = made.metrics["measured_by"]
+    counted = Counted(options["counted"], set(options["not_counted"]))
+    found = by_measure(rows, source == "truth", counted, kinds)
+    names = rows[0][1].principles if rows else []
+    return {m: found[m] for m in MEASURES} | {f"violates {p}": by_principle(rows, i, source) for i, p in enumerate(names)}
+
+
+@lru_cache(maxsize=2)
+def _verdicts(made: Artifact) -> list[Verdict]:
+    return made.rows(Verdict)
+
+
+def requests_known(level: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[int, float | None]]:
+    """(prompts, base rate of the level's outcome) as far as steps that are already there tell them."""
+    for made in artifacts:
+        stage = made.manifest["payload"].get("stage")
+        if level == "labels" and stage == "judge":
+            yield len(set(_requests(made).values())), 0.0
+        elif (level, stage) in (("reward", "reward_accuracy"), ("policy", "evaluate")):
+            known = (_tests(made, made) if level == "reward" else _measures(made, made)).get(FIRST[level])
+            if known:
+                yield len(known), sum(known.values()) / len(known)
