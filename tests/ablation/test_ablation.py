@@ -131,6 +131,7 @@ MISTAKES = {
     "level": (["ablate.level=reward"], "ends in steps of the stage 'reward_accuracy'"),
     "set": (["constitution.name=hhhh"], "there is no constitution 'hhhh'"),
     "outcome": (["variant=full,without:p1", "ablate.outcome=changes"], "no outcome 'changes'. Did you mean 'changed'"),
+    "no full set": (["variant=without:p1,without:p2"], "does not hold the full set"),
     "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
 }
 
