@@ -143,7 +143,7 @@ def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, in
 
 
 def _texts(source: Artifact) -> dict[str, str]:
-    principles = source.manifest["payload"].get("options", {}).get("constitution", {})
+    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
     return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}
 
 

@@ -274,7 +274,8 @@ def test_reward_models_side_by_side(tmp_path):
     assert "read less plain" in page.text and "2 questions did not fit its context" in page.text
     assert page.text.count("held out of training") == 1 and "The response does no harm." in page.text
     alone = metrics | {"models": {"read": models["read"]}, "differences": {}}
-    step = fakes.artifact(tmp_path, "alone", Result(metrics=fakes.plain(alone)), stage="reward_accuracy")
+    none = {"constitution": None}  # a model of human preferences
+    step = fakes.artifact(tmp_path, "alone", Result(metrics=fakes.plain(alone)), stage="reward_accuracy", options=none)
     assert "less" not in re.findall(r"<th>.*?</th>", write(tmp_path, {"alone": step})[1])
 
 
