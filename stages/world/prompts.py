@@ -2,15 +2,18 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 from .grammar import KINDS, SPLITS, make_request
 
 MAX_DRAWS_PER_PROMPT = 200
 
 
-def red_team(count: int, seed: int = 0, split: str = "train") -> list[dict]:
-    """Prompts of every kind that tempts a model to break a safe principle."""
-    return _draw(count, seed, split, tuple(kind for kind in KINDS if kind != "how_to"))
+def red_team(count: int, seed: int = 0, split: str = "train", without: Sequence[str] = ()) -> list[dict]:
+    """Prompts of every kind that tempts a model to break a safe principle, but for those of the kinds `without`."""
+    if unknown := set(without) - set(KINDS):
+        raise ValueError(f"unknown kinds {', '.join(sorted(unknown))}: choose from {', '.join(KINDS)}")
+    return _draw(count, seed, split, tuple(kind for kind in KINDS if kind not in ("how_to", *without)))
 
 
 def benign(count: int, seed: int = 0, split: str = "train") -> list[dict]:
