@@ -72,12 +72,14 @@ def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
     settings, plain, steps = prepared(config)
-    ablation = "ablation" in (HydraConfig.get().callbacks or {}) and HydraConfig.get().mode == RunMode.MULTIRUN
-    store = CallStore(Path(settings.store))
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    ablation = sweep and "ablation" in (HydraConfig.get().callbacks or {})
+    wait = console.print if sweep else None  # a launcher may start several jobs at once: they take turns
+    store = CallStore(Path(settings.store), wait=wait)
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
     artifacts = Path(settings.runs_dir) / "artifacts"
-    with lock_folder(artifacts), asyncio.Runner() as loop:
+    with lock_folder(artifacts, wait), asyncio.Runner() as loop:
         try:
             runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency, settings.launcher)
             planned = runner.plan(steps)

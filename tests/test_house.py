@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOORS = ["evaluation", "training", "preferences", "text", "principles", "generators", "runtime"]  # top to bottom
+FLOORS = ["ablation", "evaluation", "training", "preferences", "text", "principles", "generators", "runtime"]  # top to bottom
 MODULES = sorted((ROOT / "stages").glob("*/*.py"))
 
 

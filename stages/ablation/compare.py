@@ -140,7 +140,8 @@ def shown(comparison: Comparison) -> Table:
         verdict = comparison.findings.get(first, {}).get(label)
         rest = [_points(found[o].get(label), o == "margin") for o in others]
         points = f"{100 * effect.value:+.1f} [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
-        table.add_row(label, points, f"{effect.p_holm:.3f}", verdict.verdict if verdict else "", *rest)
+        p = f"{effect.p_holm:.3f}" if effect.p_holm >= 0.001 else "<0.001"
+        table.add_row(label, points, p, _said(verdict), *rest)
     for lost in comparison.missing:
         seed = "" if lost["seed"] is None else f" seed {lost['seed']}"
         table.add_row(f"{lost['variant']}{seed}", "missing", "", lost["error"].splitlines()[0])
@@ -150,6 +151,13 @@ def shown(comparison: Comparison) -> Table:
 def mean_of(by_seed: Mapping[str, Mapping[str, float]]) -> float | None:
     cells = [value for found in by_seed.values() for value in found.values()]
     return sum(cells) / len(cells) if cells else None
+
+
+def _said(found: Finding | None) -> str:
+    """The verdict; an effect that is there can still be shown to lie within the margin."""
+    if found is None:
+        return ""
+    return f"{found.verdict}, within {100 * found.margin:g}" if found.differs and found.inside else found.verdict
 
 
 def _points(effect: Effect | None, logits: bool) -> str:

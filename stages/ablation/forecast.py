@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from stages.ablation.jobs import groups, job_config
+from stages.ablation.jobs import Configs, groups
 from stages.ablation.levels import prepared
 from stages.ablation.outcomes import FIRST, requests_known
 from stages.evaluation.ablation_power import minimum_detectable
@@ -51,12 +51,12 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
     lines: list[Line] = []
     known: set[str] = set()
     detectable = ""
-    labels = groups(overrides)
+    configs = Configs(config)
     stores: dict[str, CallStore] = {}
     with asyncio.Runner() as loop:
         try:
-            for given, group in zip(overrides, labels, strict=True):
-                made = job_config(config, given)
+            for given, group in zip(overrides, groups(overrides), strict=True):
+                made = configs(given)
                 label = f"{made.variant} {group}".strip()
                 try:
                     settings, _, steps = prepared(made)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -71,27 +72,51 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
     try:
         params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     except InterpolationResolutionError as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):  # OmegaConf wraps it, once or twice
+            cause = cause.__cause__ or cause.__context__
+        raise (cause or error) from None
     parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
         [*params, *config.hydra.overrides.task]
     )
-    return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    jobs = [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    sets = {tuple(each for each in job if each.startswith("constitution")) for job in jobs}
+    if len(sets) > 1 and any(_told(job).get("variant", FULL) != FULL for job in jobs):
+        what = "the variants of one set are no variants of another"
+        mend = "sweep over sets with 'ablate.kinds=[full]', or ablate one set after the other"
+        raise UserError(what, where="constitution", mend=mend)
+    return jobs
 
 
-def job_config(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """One job's config, without Hydra's own part."""
-    made = GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
-    with open_dict(made):
-        hydra = made.pop("hydra")
-    assert hydra is not None
-    return made
+class Configs:
+    """The jobs' configs, without Hydra's own part. What only variant and seed tell apart is composed once."""
+
+    def __init__(self, config: DictConfig):
+        self._sweep = config
+        self._made: dict[tuple[str, ...], DictConfig] = {}
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """One job's config; it is the next call's, too."""
+        others = tuple(each for each in overrides if each.partition("=")[0] not in SWEPT)
+        if others not in self._made:
+            made = GlobalHydra.instance().config_loader().load_sweep_config(self._sweep, list(overrides))
+            with open_dict(made):
+                made.pop("hydra")
+            self._made[others] = made
+        told = _told(overrides)
+        for key in SWEPT:
+            if key in told:
+                self._made[others][key] = told[key] if key == "variant" else yaml.safe_load(told[key])
+        return self._made[others]
+
+
+def _told(overrides: Sequence[str]) -> dict[str, str]:
+    return {key: value.replace("\\:", ":") for key, _, value in (each.partition("=") for each in overrides)}
 
 
 def groups(jobs: Sequence[Sequence[str]]) -> list[str]:
     """For each job the overrides in which it differs from others, besides variant and seed."""
-    split = [dict(override.partition("=")[::2] for override in job) for job in jobs]
+    split = [_told(job) for job in jobs]
     keys = [key for key in (split[0] if split else {}) if key not in SWEPT]
     differ = [key for key in keys if len({job.get(key) for job in split}) > 1]
     return [" ".join(f"{key}={job[key]}" for key in differ if key in job) for job in split]
@@ -101,7 +126,7 @@ def left_behind(folder: Path, overrides: Sequence[Sequence[str]]) -> list[Job]:
     """The sweep's jobs as their folders tell, in order; one that left nothing counts as failed."""
     found = []
     for number, (given, group) in enumerate(zip(overrides, groups(overrides), strict=True)):
-        told = dict(override.partition("=")[::2] for override in given)
+        told = _told(given)
         facts: dict[str, Any] = {"variant": told.get("variant", FULL), "seed": int(told.get("seed", 0)), "error": "not run"}
         for name in (FAILED, DONE):  # a job that was mended has both
             if (path := folder / str(number) / name).exists():

@@ -34,10 +34,28 @@ def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
         UserError: whatever is wrong with the config, the variant or the pipeline.
     """
     settings, plain = read_settings(config)
+    level = settings.ablate.level
+    whole: Selection = parse_config(Selection, settings.constitution, "constitution")
     if settings.variant != FULL:
-        settings, plain = read_settings(_varied(config, settings, plain))
-    steps = read_steps(settings.pipeline.get("steps"), STAGES)
-    return settings, plain, up_to(steps, settings.targets or ends(steps, settings.ablate.level))
+        change = change_of(settings.variant, whole)
+        if level == "policy":
+            settings, plain = read_settings(_with(config, apply(change, whole)))
+        else:
+            _vary(plain["pipeline"], level, change, whole)
+    steps = read_steps(plain["pipeline"].get("steps"), STAGES)
+    if level in ENDS and settings.ablate.before == "whole" and whole != Selection(whole.name):
+        steps = _before_whole(steps, config, Selection(whole.name, reword=whole.reword))
+    return settings, plain, up_to(steps, settings.targets or ends(steps, level))
+
+
+def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> list[Step]:
+    """The same with every step before the labels as it is under the whole set."""
+    labelled = [step.name for step in steps if step.stage == "judged_pairs"]
+    before = {step.name for step in up_to(steps, labelled)} - set(labelled) if labelled else set()
+    _, plain = read_settings(_with(config, whole))
+    unselected = {step.name: step for step in read_steps(plain["pipeline"].get("steps"), STAGES)}
+    judged = {name for name in before if unselected[name].stage == "judge"}  # a rewording is on them already
+    return [unselected[step.name] if step.name in before - judged else step for step in steps]
 
 
 def register() -> None:
@@ -74,33 +92,34 @@ def selection_of(constitution: Any) -> Selection:
     return selection
 
 
-def _varied(config: DictConfig, settings: Settings, plain: dict[str, Any]) -> DictConfig:
-    whole: Selection = parse_config(Selection, settings.constitution, "constitution")
-    change = change_of(settings.variant, whole)
+def _with(config: DictConfig, selection: Selection) -> DictConfig:
+    """The same with another `constitution`, before anything that refers to it is resolved."""
     changed = copy.deepcopy(config)
     with read_write(changed), open_dict(changed):
-        if settings.ablate.level == "policy":
-            changed.constitution = _plain(apply(change, whole))
-            return changed
-        for path, step in _steps(plain["pipeline"].get("steps"), "pipeline.steps"):
-            stage, given = step.get("stage"), step.get("constitution")
-            part = change if stage in VARIED[settings.ablate.level] else Change(reword=change.reword)
-            if given is None or part == Change() or stage not in (*VARIED[settings.ablate.level], "judge"):
-                continue
-            selection = parse_config(Selection, given, f"step {path.rpartition('.')[2]!r}")
-            if locate(selection.name) == locate(whole.name):
-                OmegaConf.update(changed, f"{path}.constitution", _plain(apply(part, selection)), merge=False)
+        changed.constitution = _plain(selection)
     return changed
+
+
+def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection) -> None:
+    """Put the change on the steps that follow a variant at this level, and a rewording on what judges."""
+    for name, step in _steps(pipeline.get("steps")):
+        stage, given = step.get("stage"), step.get("constitution")
+        part = change if stage in VARIED[level] else Change(reword=change.reword if stage == "judge" else ())
+        if given is None or part == Change():
+            continue
+        selection: Selection = parse_config(Selection, given, f"step {name!r}")
+        if locate(selection.name) == locate(whole.name):
+            step["constitution"] = _plain(apply(part, selection))
 
 
 def _plain(selection: Selection) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(selection).items()}
 
 
-def _steps(steps: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every step with its place in the config, those inside loops too."""
+def _steps(steps: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every step, those inside loops too."""
     for name, step in (steps if isinstance(steps, dict) else {}).items():
         if isinstance(step, dict) and "repeat" in step:
-            yield from _steps(step.get("steps"), f"{path}.{name}.steps")
+            yield from _steps(step.get("steps"))
         elif isinstance(step, dict):
-            yield f"{path}.{name}", step
+            yield str(name), step

@@ -4,6 +4,7 @@ Hydra turns an exception of a callback into a warning, so what must stop the swe
 is told at once, noted in its folder and does not stop the others, whatever the launcher.
 """
 
+import gc
 import json
 import sys
 import traceback
@@ -63,6 +64,7 @@ class Ablation(Callback):
         console = wide(Console(stderr=True))
         with _told(console):
             folder = Path(config.hydra.sweep.dir)
+            gc.freeze()  # statsmodels collects garbage at each of its corrections; there is little, among many objects
             jobs = left_behind(folder, overrides_of(config))
             settings, plain = read_settings(_own(config))
             comparison = compare(settings.ablate, jobs)

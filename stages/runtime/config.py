@@ -31,6 +31,8 @@ class Ablate:
     Args:
         level: what a variant changes: the `labels` (it is applied where judgements become pairs, and the run stops there),
             the `reward` models as well (which are trained anew and tested), or everything (`policy`).
+        before: the steps before the labels are made under the `whole` file, so that any selection of it costs no call, or
+            under what is `selected` (levels labels and reward).
         kinds: of variants; see stages/principles/variants.py.
         outcome: what the table shows first; null: the level's own.
         margin: an effect whose interval lies within it is none.
@@ -38,6 +40,7 @@ class Ablate:
     """
 
     level: Literal["labels", "reward", "policy"]
+    before: Literal["whole", "selected"]
     kinds: tuple[str, ...]
     outcome: str | None
     margin: Annotated[float, Field(gt=0)]

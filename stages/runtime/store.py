@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from stages.runtime.errors import UserError
 
 STORE_VERSION = 1
+Wait = Callable[[str], object]
 
 
 def call_key(**parts: Any) -> str:
@@ -29,20 +31,29 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
-def lock_folder(folder: Path) -> IO[str]:
+def lock_folder(folder: Path, wait: Wait | None = None) -> IO[str]:
     """Keep other runs out of a folder until the returned file is closed, or the process dies.
+
+    Args:
+        wait: told once what is waited for, if another run holds it; None: do not wait.
 
     Raises:
         UserError: another run holds it, or it cannot be made.
     """
-    return _lock(folder / ".lock", folder, "folder", "runs_dir")
+    return _lock(folder / ".lock", folder, "folder", "runs_dir", wait)
 
 
-def _lock(file: Path, locked: Path, kind: str, option: str) -> IO[str]:
+def _lock(file: Path, locked: Path, kind: str, option: str, wait: Wait | None) -> IO[str]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.open("a+", encoding="utf-8", errors="replace")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go when the process dies, however it dies
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go when the process dies, however it dies
+        except BlockingIOError:
+            if wait is None:
+                raise
+            wait(f"Waiting for another run that is using the {kind} {locked}.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
     except BlockingIOError:
         lock.seek(0)
         owner = lock.read(20).strip()
@@ -72,17 +83,18 @@ class CallStore:
 
     Args:
         behind: another store, only read, for what is not in this one.
+        wait: as in `lock_folder`.
 
     Raises:
         UserError: another run holds the store, a newer Credo wrote it, it is no store, or the disk is full.
     """
 
-    def __init__(self, path: Path, behind: Path | None = None):
+    def __init__(self, path: Path, behind: Path | None = None, wait: Wait | None = None):
         self.path = path
         self._behind = sqlite3.connect(f"{behind.resolve().as_uri()}?mode=ro", uri=True) if behind else None
         if not path.name:
             raise UserError("names no file", where="store", mend="give a file with store=PATH, such as runs/calls.sqlite")
-        self._lock = _lock(path.with_suffix(".lock"), path, "store", "store")
+        self._lock = _lock(path.with_suffix(".lock"), path, "store", "store", wait)
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]

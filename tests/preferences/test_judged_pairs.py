@@ -204,3 +204,22 @@ def test_safe_is_no_principle_violated(tmp_path):
 def test_ratings_that_are_no_probabilities_are_refused(tmp_path, scores):
     with pytest.raises(UserError, match="no P"):
         with_ratings(tmp_path, [rating("one", *scores)])
+
+
+def test_a_negated_principle_says_the_contrary(tmp_path):
+    """Negation is arithmetic on the matrix, as SALMON's: the judge read the principle as it stands."""
+    plain = pairs(judged_pairs(tmp_path, MATRIX, aggregate="max_abs"))["a|b"]
+    turned = pairs(judged_pairs(tmp_path / "2", MATRIX, aggregate="max_abs", constitution={"negate": ["p1"]}))["a|b"]
+    assert (plain.chosen, turned.chosen, turned.margin) == ("other", "one", plain.margin)
+    assert (turned.deciding, turned.margins_ab) == ("p1", [4.0])
+
+
+def test_the_judge_reads_a_negated_principle_as_it_stands(tmp_path):
+    from stages.preferences import judge, judged_pairs
+    from stages.principles.select import Selection
+    from tests.preferences.matrices import constitution
+
+    name = constitution(tmp_path / "set.yaml", ["p0", "p1"])["name"]
+    plain, negated = Selection(name), Selection(name, negate=("p1",))
+    assert judge.identity(judge.Config(plain)) == judge.identity(judge.Config(negated))
+    assert judged_pairs.identity(judged_pairs.Config(plain)) != judged_pairs.identity(judged_pairs.Config(negated))

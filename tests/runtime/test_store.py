@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,27 @@ def test_a_folder_is_for_one_run_at_a_time(tmp_path):
         lock_folder(tmp_path / "artifacts")
     held.close()
     lock_folder(tmp_path / "artifacts").close()
+
+
+def test_jobs_of_a_sweep_take_turns(tmp_path):
+    told: list[str] = []
+    held, store = lock_folder(tmp_path / "artifacts"), CallStore(tmp_path / "calls.sqlite")
+
+    def other():
+        CallStore(tmp_path / "calls.sqlite", wait=told.append).close()
+        lock_folder(tmp_path / "artifacts", wait=told.append).close()
+
+    waiting = threading.Thread(target=other)
+    waiting.start()
+    while not told:
+        time.sleep(0.01)
+    assert waiting.is_alive() and "another run that is using the store" in told[0]
+    store.close()
+    while len(told) < 2:
+        time.sleep(0.01)
+    held.close()
+    waiting.join(10)
+    assert not waiting.is_alive() and len(told) == 2
 
 
 def _try_to_open(path, answers):

@@ -1,0 +1,206 @@
+"""Ablation as one command, on a scripted judge: nothing is asked that was asked before, nothing done is lost."""
+
+import csv
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from stages.ablation.jobs import left_behind
+from stages.ablation.levels import prepared, register
+from stages.ablation.outcomes import values
+from stages.preferences.aggregate import combine_orders
+from stages.runtime.rows import Judgement
+from stages.runtime.store import CallStore
+from tests.ablation.sweeping import ROOT, arguments, credo, last_sweep, results, write_set
+
+ABLATE = ("-m", "experiment=ablate")
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A folder in which the whole set was judged, as any run of the pipeline leaves it."""
+    folder = tmp_path_factory.mktemp("ablation")
+    with pytest.MonkeyPatch.context() as patch:
+        code, generator = credo(patch, *arguments(folder), "until=pairs")
+    assert code == 0 and generator.calls > 0
+    return folder
+
+
+def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, capfd):
+    started = time.process_time()
+    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE)
+    assert code == 0 and time.process_time() - started < 20
+    assert generator.calls == 0
+    told = capfd.readouterr()
+    assert (
+        told.err.count("Forecast") == 1 and "13 jobs: 12 steps to run, 0 of them trainings; 0 rows need new calls." in told.err
+    )
+    assert "is found with a chance of 80 %" in told.err
+    assert "Ablation at level labels" in told.out
+    sweep = last_sweep(judged)
+    found = results(sweep)
+    assert [v["variant"] for v in found["variants"]] == ["full", *(f"without:p{i}" for i in range(12))]
+    assert found["missing"] == [] and found["variants"][3]["target"] == "p2" and found["variants"][3]["kind"] == "leave_one_out"
+    changed = [v["outcomes"]["changed"]["effect"]["value"] for v in found["variants"][1:]]
+    assert changed == pytest.approx(expected(judged)) and max(changed) > 0
+    with (sweep / "ablation" / "rows.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["outcome"] == "changed" and row["variant"] == "without:p2"]
+    assert len(rows) == 20 and sum(float(r["value"]) for r in rows) / 20 == pytest.approx(changed[2])
+    assert (sweep / "ablation" / "effects.csv").read_text().count("leave_one_out") == 12 * 5
+    ran = json.loads((sweep / "3" / "run.json").read_text())
+    assert ran["variant"] == "without:p2" and ran["seed"] == 0 and ran["constitution"]["name"].endswith("set.yaml")
+    assert {name for name, step in ran["steps"].items() if not step["reused"]} == {"base", "pairs"} - {"base"}
+
+
+def expected(folder: Path) -> list[float]:
+    """The share of labels that change, straight from the matrix: `rlaif` takes the mean over principles."""
+    cells: dict[str, dict[str, float]] = {}
+    (made,) = (folder / "runs" / "artifacts").glob("judgements-*/rows.parquet")
+    from stages.runtime.rows import read_rows
+
+    for row in read_rows(made, Judgement):
+        clipped = max(-4.0, min(4.0, combine_orders(row.margin_ab, row.margin_ba, "swap_average")))
+        cells.setdefault(row.parent, {})[row.principle] = clipped
+    signs = [{i: sum(v for p, v in pair.items() if p != f"p{i}") > 0 for i in range(-1, 12)} for pair in cells.values()]
+    return [sum(pair[i] != pair[-1] for pair in signs) / len(signs) for i in range(12)]
+
+
+def test_the_same_command_again_makes_nothing_anew(judged, monkeypatch):
+    for _ in range(2):
+        assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,only-tag:one")[0] == 0
+    ran = json.loads((last_sweep(judged) / "1" / "run.json").read_text())
+    assert all(step["reused"] for name, step in ran["steps"].items() if name != "base")
+
+
+def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
+    before = len(list((judged / "runs" / "artifacts").iterdir()))
+    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, "plan=true", "ablate.kinds=[weights]")
+    assert code == 0 and generator.calls == 0
+    assert "25 jobs: 24 steps to run" in capfd.readouterr().err
+    assert len(list((judged / "runs" / "artifacts").iterdir())) == before
+
+
+def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, capfd):
+    given = "variant=full,reworded:p1:0,without:p1"
+    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, given)
+    told = capfd.readouterr()
+    assert code == 2 and "the principle 'p1' has 0 rewordings" in told.err and "reworded:p1:0 seed 0" in told.out
+    found = results(last_sweep(judged))
+    assert [v["variant"] for v in found["variants"]] == ["full", "without:p1"]
+    assert [m["variant"] for m in found["missing"]] == ["reworded:p1:0"]
+
+
+def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path, capfd):
+    more = {"p1": "    rewordings: [Keep to the rule that has the number 1.]"}
+    write_set(judged / "reworded.yaml", 12, **more)
+    given = [f"constitution.name={judged / 'reworded.yaml'}", "ablate.kinds=[reworded,opposite]"]
+    code, generator = credo(monkeypatch, *arguments(judged), *given, *ABLATE)
+    assert code == 0
+    assert len(generator.chosen) == 20 * 2, "both orders of every pair, under one principle"
+    assert all("the number 1." in messages[-1]["content"] for messages, _ in generator.chosen) and not generator.completed
+    assert "rows need new" in capfd.readouterr().err
+    kinds = [v["kind"] for v in results(last_sweep(judged))["variants"]]
+    assert kinds.count("opposite") == 12 and kinds.count("reworded") == 1
+
+
+def test_seeds_multiply(judged, monkeypatch, capfd):
+    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, "seed=0,1", "ablate.kinds=[without_tag]")
+    assert code == 0 and "intervals over prompts and seeds" in capfd.readouterr().out
+    (one, *_) = [v for v in results(last_sweep(judged))["variants"] if v["variant"] == "without-tag:one"]
+    assert one["seeds"] == ["0", "1"] and one["outcomes"]["changed"]["effect"]["n_seeds"] == 2
+
+
+def test_set_against_set(judged, monkeypatch, capfd):
+    write_set(judged / "short.yaml", 5)
+    both = f"constitution.name={judged / 'set.yaml'},{judged / 'short.yaml'}"
+    given = [one for one in arguments(judged) if not one.startswith("constitution.name")]
+    code, _ = credo(monkeypatch, *given, both, *ABLATE)
+    assert code == 2 and "the variants of one set are no variants of another" in capfd.readouterr().err
+    code, _ = credo(monkeypatch, *given, both, *ABLATE, "ablate.kinds=[full]")
+    assert code == 0
+    first, second = results(last_sweep(judged))["variants"]
+    assert second["reference"] == first["variant"] != second["variant"] and "short.yaml" in second["variant"]
+
+
+MISTAKES = {
+    "kind": (["ablate.kinds=[leave_one_ot]"], "no kind 'leave_one_ot'. Did you mean 'leave_one_out'"),
+    "nothing of the kind": (["ablate.kinds=[reworded]"], "no principle has `rewordings`"),
+    "level": (["ablate.level=reward"], "ends in steps of the stage 'reward_accuracy'"),
+    "set": (["constitution.name=hhhh"], "there is no constitution 'hhhh'"),
+    "outcome": (["variant=full,without:p1", "ablate.outcome=changes"], "no outcome 'changes'. Did you mean 'changed'"),
+    "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_get_one_message(judged, monkeypatch, capfd, name):
+    given, message = MISTAKES[name]
+    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, *given)
+    told = " ".join(capfd.readouterr().err.split())
+    assert code == 2 and message in told and "Traceback" not in told, told
+
+
+def plan_of(folder: Path, *overrides: str):
+    """Which steps a run would reuse, and the calls that the others would send."""
+    import asyncio
+    import io
+
+    from rich.console import Console
+
+    from stages.runtime.calls import Engines
+    from stages.runtime.pipeline import Runner
+
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        settings, _, steps = prepared(compose("config", [*arguments(folder), *overrides]))
+    store = CallStore(Path(settings.store))
+    try:
+        with asyncio.Runner() as loop:
+            engines = Engines("transformers", settings.generator.options)
+            runner = Runner(Path(settings.runs_dir) / "artifacts", 0, store, engines, Console(file=io.StringIO()), loop)
+            return {p.step.name: p for p in runner.plan(steps)}
+    finally:
+        store.close()
+
+
+def test_at_level_policy_only_what_differs_is_made_anew(tmp_path, monkeypatch):
+    method = ["pipeline=stable_alignment", "until=ratings"]
+    assert credo(monkeypatch, *arguments(tmp_path), *method)[0] == 0
+    assert all(p.artifact for p in plan_of(tmp_path, *method).values())
+    plan = plan_of(tmp_path, *method, "variant=without:p1")
+    assert {name for name, p in plan.items() if not p.artifact} == {"revisions", "ratings"}
+    assert plan["revisions"].why.startswith("constitution.p1 is gone")
+    forecast = plan["revisions"].forecast
+    assert forecast and 0 < forecast.open_rows < forecast.rows / 2, "rows that never drew p1 are all in the store"
+    weighted = plan_of(tmp_path, *method, "variant=weight:p1:1")
+    assert all(p.artifact for p in weighted.values()), "a variant that changes nothing makes nothing anew"
+
+
+def test_without_m_one_variant_is_run(judged, monkeypatch, capfd):
+    code, _ = credo(monkeypatch, *arguments(judged), "experiment=ablate", "variant=without:p3")
+    assert code == 0 and "Without -m only the variant 'without:p3' is run" in capfd.readouterr().err
+
+
+def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, capfd):
+    chosen = "constitution.only=[p0,p1,p2,p3,p4]"
+    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen, "pipeline=stable_alignment", "plan=true")
+    assert code == 2 and "'judged_pairs', and this pipeline has none" in capfd.readouterr().err
+    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen)
+    assert code == 0 and generator.calls == 0
+    assert [v["variant"] for v in results(last_sweep(judged))["variants"]] == ["full", *(f"without:p{i}" for i in range(5))]
+    plan = plan_of(judged, "ablate.level=labels", chosen, "pipeline=cai", "ablate.before=selected")
+    assert set(plan["revisions"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
+    plan = plan_of(judged, "ablate.level=labels", chosen, "pipeline=cai")
+    assert len(plan["revisions"].payload["options"]["constitution"]) == 12
+    assert set(plan["pairs"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
+
+
+def test_values_are_shares(judged, monkeypatch):
+    assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
+    full, other = left_behind(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
+    assert set(values("labels", full, full)["changed"].values()) == {0.0}
+    found = values("labels", other, full)
+    assert all(found["changed"][p] == found["flipped"][p] + found["lost"][p] + found["gained"][p] for p in found["changed"])

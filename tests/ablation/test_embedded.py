@@ -1,0 +1,65 @@
+"""Ablation with training, on the embedded model: reward models, then policies; what a variant does not change is reused."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from tests.ablation.sweeping import last_sweep, results
+from tests.embedded import ROOT, TINY
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+]
+
+
+def ablate(folder, *given):
+    command = [
+        sys.executable,
+        "run.py",
+        "-m",
+        "experiment=ablate",
+        f"runs_dir={folder / 'runs'}",
+        "generator=transformers",
+        *TINY,
+    ]
+    shown = subprocess.run([*command, "variant=full,without:harm-1", *given], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    return results(last_sweep(folder)), shown
+
+
+def steps_made(folder, job):
+    ran = json.loads((last_sweep(folder) / str(job) / "run.json").read_text())["steps"]
+    return {name for name, step in ran.items() if not step["reused"] and name != "base"}
+
+
+def calls(folder):
+    with sqlite3.connect(folder / "runs" / "calls.sqlite") as store:
+        return store.execute("SELECT COUNT(*) FROM calls WHERE value NOT LIKE '%score%'").fetchone()[0]
+
+
+def test_rewards(tmp_path):
+    found, shown = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
+    assert steps_made(tmp_path, 1) == {"pairs", "principled", "plain", "followed"}
+    assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1:") :], "no call for the second variant"
+    full, without = found["variants"]
+    assert 0 <= full["means"]["all"] <= 1 and without["outcomes"]["all"]["effect"]["n_prompts"] > 1
+    assert {"all", "negated", "all (plain)"} <= without["outcomes"].keys()
+    before = calls(tmp_path)
+    ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
+    assert calls(tmp_path) == before and steps_made(tmp_path, 0) == steps_made(tmp_path, 1) == set()
+
+
+def test_policies(tmp_path):
+    found, shown = ablate(tmp_path, "ablate.level=policy")
+    made = steps_made(tmp_path, 1)
+    assert {"revisions", "sl_cai", "rl_cai", "evaluation"} <= made
+    assert not made & {"red_team", "helpful", "answers", "helpful_answers", "base_held_out"}
+    names = [variant["variant"] for variant in found["variants"]]
+    assert sorted(names) == ["full", "none", "without:harm-1"]
+    without = next(v for v in found["variants"] if v["variant"] == "without:harm-1")
+    assert {"any_violation", "evasive", "well_formed", "helpful_benign", "violates harm-1"} <= without["outcomes"].keys()
+    assert "Ablation at level policy" in shown.stdout
