@@ -12,18 +12,15 @@ by `textContent` only.
 Left out: a comparison of several runs, which needs several runs' evaluations and is a report of its own.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import Field
 
-from stages.evaluation import reward_view, trainings
+from stages.evaluation import page, reward_view, trainings
 from stages.evaluation.browse import as_script, dropped, sections
 from stages.evaluation.effects import view
 from stages.evaluation.packed import pack
@@ -36,8 +33,7 @@ NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = False
 
-_HERE = Path(__file__).resolve().parent
-_PARTS = ("report.html.jinja", "report.css", "report.js")
+_TEMPLATE, _SCRIPT = (Path(__file__).resolve().with_name(name) for name in ("report.html.jinja", "report.js"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"page": {name: hashlib.sha256((_HERE / name).read_bytes()).hexdigest()[:16] for name in _PARTS}}
+    return {"page": page.identity(_TEMPLATE, _SCRIPT)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -74,7 +70,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     compared = [source for source in given if source.manifest["payload"].get("stage") == "reward_accuracy"]
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     rows = [pack(section) for section in browsed]
-    page = _template().render(
+    html = page.render(
+        _TEMPLATE,
+        [_SCRIPT],
         title=config.title,
         evaluations=[view(source.step, source.metrics, _texts(source)) for source in evaluations],
         rewards=[reward_view.view(source.step, source.metrics, _texts(source)) for source in compared],
@@ -86,12 +84,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         seed=given[0].manifest["payload"].get("seed"),
         versions=given[0].manifest.get("versions") or {},
         finished=max(str(source.manifest.get("finished", "")) for source in given),
-        css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        js=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
     )
     path = context.directory / "report.html"
     try:
-        write_atomically(path, page)
+        write_atomically(path, html)
     except OSError as error:
         raise UserError(
             f"the report cannot be written: {error.strerror}", where=str(path), mend="free some disk space"
@@ -99,13 +95,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     shown = sum(len(section.entries) for section in browsed)
     table = Table("Report", ["page", "entries to browse"], [[path.name, f"{shown} of {sum(s.total for s in browsed)}"]])
     return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
-
-
-@lru_cache(maxsize=1)
-def _template() -> Any:
-    """Not `templates.render`: that one is for prompts and does not escape."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    return environment.from_string((_HERE / _PARTS[0]).read_text(encoding="utf-8"))
 
 
 def lineage(given: list[Artifact]) -> list[Artifact]:
