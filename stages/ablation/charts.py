@@ -4,14 +4,15 @@ In: plain numbers. Out: SVG text, styles. Colours are CSS variables of the page;
 its word and in its shape: a filled diamond works, a ring is equivalent, an open square is undecided.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from stages.evaluation.charts import ticks
 from stages.evaluation.effects import signed
 
-LEFT, RIGHT, WIDTH, TOP, ROW = 226, 300, 1040, 50, 27
+LEFT, RIGHT, WIDTH, TOP, ROW = 226, 352, 1040, 50, 27
+P, WORD = WIDTH - 186, WIDTH - 118  # where the columns beside the plot begin
 WORDS = {"works": "works", "equivalent": "equivalent", "undecided": "undecided", "": "no verdict"}
 LONGEST = 30  # letters of a name that fit beside the plot
 
@@ -33,7 +34,12 @@ class Bar:
 
 
 def forest(
-    bars: Sequence[Bar], margin: float | None, detectable: float | None, ends: tuple[str, str], scale: float, kinds: dict[str, str]
+    bars: Sequence[Bar],
+    margin: float | None,
+    detectable: float | None,
+    ends: tuple[str, str],
+    scale: float,
+    kinds: dict[str, str],
 ) -> str:
     """Each variant's effect with its interval, in groups by kind; the zone of equivalence is shaded, what is detectable dashed.
 
@@ -63,7 +69,9 @@ def forest(
         parts.append(f'<rect class="zone" x="{at:.1f}" y="{TOP - 6}" width="{wide:.1f}" height="{height - TOP}"/>')
     for mark in marks:
         at = x(mark / scale)
-        parts.append(f'<line class="{"zero" if mark == 0 else "grid"}" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 6}" y2="{height - 6}"/>')
+        parts.append(
+            f'<line class="{"zero" if mark == 0 else "grid"}" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 6}" y2="{height - 6}"/>'
+        )
         parts.append(_text(at, TOP - 12, _plain(mark), "tick", "middle"))
     for limit in (-detectable, detectable) if detectable is not None else ():
         parts.append(f'<line class="detectable" x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{TOP - 6}" y2="{height - 6}"/>')
@@ -72,7 +80,7 @@ def forest(
         parts.append(_text(x(0) - 8, 14, f"\u2190 {left}", "axis", "end"))
     if last > 0:
         parts.append(_text(x(0) + 8, 14, f"{right} \u2192", "axis", "start"))
-    columns = ((WIDTH - RIGHT + 14, "effect"), (WIDTH - 176, "p (Holm)"), (WIDTH - 112, "verdict"))
+    columns = ((WIDTH - RIGHT + 20, "effect"), (P, "p (Holm)"), (WORD, "verdict"))
     parts += [_text(at, TOP - 12, text, "tick", "start") for at, text in columns]
     for number, line in enumerate(lines):
         y = TOP + ROW * number
@@ -85,8 +93,7 @@ def forest(
     return f'<svg class="forest" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(told)}">{"".join(parts)}</svg>'
 
 
-def _bar(bar: Bar, y: float, x: object, scale: float) -> str:
-    assert callable(x)
+def _bar(bar: Bar, y: float, x: Callable[[float], float], scale: float) -> str:
     middle, at = ROW / 2, x(bar.value)
     name = bar.name if len(bar.name) <= LONGEST else bar.name[: LONGEST - 1] + "\u2026"
     number = _number(bar.value, scale)
@@ -99,10 +106,11 @@ def _bar(bar: Bar, y: float, x: object, scale: float) -> str:
         _text(0, middle + 4, name, "label", "start"),
         f'<line class="whisker" x1="{x(bar.low):.1f}" x2="{x(bar.high):.1f}" y1="{middle}" y2="{middle}"/>',
         shape(at, middle, bar.verdict),
-        f'<text class="number" x="{WIDTH - RIGHT + 14}" y="{middle + 4}">{number} <tspan class="tick">{interval}</tspan></text>',
-        _text(WIDTH - 176, middle + 4, p, "tick", "start"),
-        shape(WIDTH - 105, middle, bar.verdict),
-        _text(WIDTH - 93, middle + 4, word, "word", "start"),
+        f'<text class="number" x="{WIDTH - RIGHT + 20}" y="{middle + 4}">{number} ',
+        f'<tspan class="tick">{interval}</tspan></text>',
+        _text(P, middle + 4, p, "tick", "start"),
+        shape(WORD + 7, middle, bar.verdict),
+        _text(WORD + 19, middle + 4, word, "word", "start"),
     ]
     place = f'transform="translate(0 {y})" data-variant="{escape(bar.name)}" data-kind="{escape(bar.kind)}"'
     return f'<g class="row {bar.verdict} {bar.mood}" data-verdict="{bar.verdict}" {place}>{"".join(inner)}</g>'
@@ -137,7 +145,7 @@ def ladder(rungs: Sequence[Rung]) -> str:
     """Ratings in Elo points with intervals, the strongest first; 1000 is the anchor."""
     if not rungs:
         return ""
-    left, right, width, top, row = 226, 190, 1040, 34, 25
+    left, right, width, top, row = 226, 330, 1040, 34, 25
     marks = ticks(min(1000.0, *(r.low for r in rungs)), max(1000.0, *(r.high for r in rungs)), 6)
     height = top + row * len(rungs) + 8
 

@@ -13,6 +13,7 @@ from typing import Any
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE
 from stages.evaluation.ablation_redundancy import (
+    Attribution,
     Decide,
     Finding,
     Matrix,
@@ -62,20 +63,17 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
                 cells.append(None)
                 continue
             share = found.agree.value
-            strength = abs(2 * share - 1)
+            colour, strength = "other" if share >= 0.5 else "worse", 0.62 * abs(2 * share - 1) ** 1.5
             kappa = "" if found.kappa is None else f", kappa {found.kappa:.2f}"
             cells.append(
                 {
                     "text": percent(share, 0),
-                    "style": f"background:rgba(var(--tint-{'other' if share >= 0.5 else 'worse'}), {0.62 * strength**1.5:.2f})",
+                    "style": f"background:rgba(var(--tint-{colour}), {strength:.2f})",
                     "redundant": any(v.verdict == "redundant" and (v.principle, v.beside) == (one, other) for v in verdicts),
-                    "title": f"{one} and {other} prefer the same in {percent(share)} % of {found.both:,} pairs where both speak{kappa}",
+                    "title": f"{one} and {other} prefer the same in {percent(share)} % of {found.both:,} pairs{kappa}",
                 }
             )
-        who = alone.get(one)
-        rows.append({"id": one, "cells": cells, "speaks": who and percent(who.speaks, 0), "decides": who and percent(who.decides),
-                     "pivotal": who and percent(who.pivotal.value), "interval": who and
-                     f"{percent(who.pivotal.low)} to {percent(who.pivotal.high)} %"})  # fmt: skip
+        rows.append({"id": one, "cells": cells, **(_alone(alone[one]) if alone else {})})
     return {
         "names": names,
         "rows": rows,
@@ -89,6 +87,15 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
         "distinct": sum(v.verdict == "distinct" for v in verdicts),
         "decided": bool(decide),
     }  # fmt: skip
+
+
+def _alone(found: Attribution) -> dict[str, str]:
+    return {
+        "speaks": percent(found.speaks, 0),
+        "decides": percent(found.decides),
+        "pivotal": percent(found.pivotal.value),
+        "interval": f"{percent(found.pivotal.low)} to {percent(found.pivotal.high)} %",
+    }
 
 
 def _judged(made: Artifact) -> Artifact | None:
@@ -116,7 +123,9 @@ def _decide(options: Mapping[str, Any], seed: int) -> Decide | None:
         return None
     if options["aggregate"] != "random":
         return by_aggregate(options["aggregate"], weights)
-    principles = {name: Principle(id=name, text=name, weight=weight) for name, weight in weights.items()}
+    principles = {
+        name: Principle.model_validate({"id": name, "text": name, "weight": weight}) for name, weight in weights.items()
+    }
 
     def drawn(pair: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
         name = assign([principles[each] for each in margins], pair, seed).id

@@ -5,6 +5,7 @@ In: the `Comparison`, the jobs. Out: plain data and SVG for the template. Shares
 change are neither.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from stages.ablation.charts import Bar, forest, tint
-from stages.ablation.compare import Comparison, Run, mean_of, of_outcome
+from stages.ablation.compare import Comparison
 from stages.ablation.jobs import DONE, FAILED, Job
 from stages.ablation.outcomes import NONE
 from stages.evaluation.ablation_power import minimum_detectable
@@ -24,6 +25,7 @@ from stages.evaluation.ablation_statistics import Effect
 from stages.evaluation.effects import percent, signed
 
 LOGITS = "margin"  # the one outcome that is no share
+FAINT = 0.05  # an effect below it never has the full colour
 GOOD = {
     "any_violation": -1, "any_violation_judge": -1, "evasive": -1, "evasive_red_team": -1, "evasive_benign": -1,
     "helpful_benign": 1, "well_formed": 1, "on_topic": 1,
@@ -45,10 +47,21 @@ SPOKEN = {
     "only_tag": "Keeping the family {} alone", "sizes": "A set of {}", "opposite": "Turning {} to its opposite",
     "reworded": "Rewording {}", "weights": "Another weight of {}",
 }  # fmt: skip
-TELLING = ("leave_one_out", "without_tag", "opposite", "only_tag", "only_one", "sizes", "weights", "reworded")  # what is told first
+TELLING = (
+    "leave_one_out",
+    "without_tag",
+    "opposite",
+    "only_tag",
+    "only_one",
+    "sizes",
+    "weights",
+    "reworded",
+)  # what is told first
 
 
-def view(comparison: Comparison, jobs: Sequence[Job], margin: float, confidence: float, texts: Mapping[str, str]) -> dict[str, Any]:
+def view(
+    comparison: Comparison, jobs: Sequence[Job], margin: float, confidence: float, texts: Mapping[str, str]
+) -> dict[str, Any]:
     """Everything but redundancy and ratings, which need artifacts. `texts`: the principles', by id."""
     first = comparison.outcome
     family = {label: e for label, e in comparison.effects.get(first, {}).items() if comparison.runs[label].kind != NONE}
@@ -115,8 +128,9 @@ def headline(
     works = [label for label in family if _verdict(comparison, first, label) == "works"]
     what = NAMES.get(first, first)
     if not works:
-        so = f"Nothing measurably changed {what}" if comparison.level != "labels" else "No variant measurably changed the labels"
-        return {"sentence": so, "mood": "same", "limit": limit and f"{100 * limit:.1f}", "change": None}
+        so = "the labels" if comparison.level == "labels" else what
+        told = f"No variant measurably changed {so}"
+        return {"sentence": told, "mood": "same", "limit": limit and f"{100 * limit:.1f}", "change": None}
     kind = min((comparison.runs[label].kind for label in works), key=TELLING.index)
     label = max((w for w in works if comparison.runs[w].kind == kind), key=lambda w: abs(family[w].value))
     run, effect = comparison.runs[label], family[label]
@@ -127,7 +141,8 @@ def headline(
     elif comparison.level == "reward":
         so = f"{doing} costs {size} points of right preferences" if effect.value < 0 else f"{doing} wins {size} points"
     else:
-        so = f"{doing} {'raises' if effect.value > 0 else 'lowers'} {what} from {percent(effect.reference)} to {percent(effect.mean)} %"
+        verb = "raises" if effect.value > 0 else "lowers"
+        so = f"{doing} {verb} {what} from {percent(effect.reference)} to {percent(effect.mean)} %"
     return {
         "sentence": so,
         "mood": mood(effect, good(first, comparison.level)),
@@ -188,7 +203,7 @@ def _forest(
 def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[str, str]) -> dict[str, Any]:
     """A row a variant, a column an outcome; a cell without a number's colour holds 0 in its interval.
 
-    Each column has its own full colour: the largest effect in it that leaves 0 out. Outcomes of further steps are left out.
+    Each column has its own full colour: the largest effect in it that leaves 0 out, though no less than `FAINT`. Outcomes of further steps are left out.
     """
     columns = [o for o in outcomes if " (" not in o and o in comparison.effects]
     runs = [run for run in comparison.runs.values() if run.kind != NONE and run.reference != run.label]
@@ -197,10 +212,10 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
     full: dict[str, float] = {}
     for outcome in columns:
         sure = [abs(e.value) for e in comparison.effects[outcome].values() if e.low > 0 or e.high < 0]
-        full[of[outcome]] = max([full.get(of[outcome], 0.0), *sure])
+        full[of[outcome]] = max([full.get(of[outcome], FAINT), *sure])
     rows = []
     for run in runs:
-        cells = []
+        cells: list[dict[str, Any] | None] = []
         for outcome in columns:
             effect = comparison.effects[outcome].get(run.label)
             if effect is None:
@@ -231,11 +246,19 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
 
 def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
     """What each job ran, reused and sent; links are relative to `page`, so that the folder can be moved as a whole."""
-    lines, seen = [], set()
+    lines: list[dict[str, Any]] = []
+    seen: set[Path] = set()
     total: Counter[str] = Counter()
     for job in jobs:
         folder = sweep / str(job.number)
-        line: dict[str, Any] = {"variant": job.label, "seed": job.seed, "error": job.error, "links": [], "made": [], "reused": 0}
+        line: dict[str, Any] = {
+            "variant": job.label,
+            "seed": job.seed,
+            "error": job.error,
+            "links": [],
+            "made": [],
+            "reused": 0,
+        }
         line |= {"seconds": "", "sent": "", "stored": "", "trainings": 0}
         if not job.error:
             steps, made = ran(folder), []
@@ -248,8 +271,8 @@ def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
             sent, stored = (sum(c.get(key, 0) for c in calls) for key in ("sent", "stored"))
             seconds = sum(a.manifest.get("seconds") or 0 for a in made)
             trained = sum(bool(a.metrics.get("history")) for a in made)
-            total += Counter(steps=len(made), reused=len(steps) - len(made), sent=sent, stored=stored, trainings=trained)
-            total["seconds"] += seconds
+            total.update(steps=len(made), reused=len(steps) - len(made), sent=sent, stored=stored, trainings=trained)
+            total.update(seconds=round(seconds))
             line |= {"made": [a.step for a in made], "reused": len(steps) - len(made), "trainings": trained}
             line |= {"sent": f"{sent:,}", "stored": f"{stored:,}", "seconds": f"{seconds:.1f}", "share": seconds}
             pages = [a.directory / "report.html" for a in job.of_stage("report")]
@@ -260,14 +283,12 @@ def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
     longest = max([line.get("share", 0) for line in lines] + [1e-9])
     for line in lines:
         line["share"] = 100 * line.get("share", 0) / longest
-    plain = {name: f"{number:,.0f}" for name, number in total.items()}
-    return {"lines": lines, "total": {key: plain.get(key, "0") for key in ("steps", "reused", "sent", "stored", "trainings", "seconds")}}
+    shown = ("steps", "reused", "sent", "stored", "trainings", "seconds")
+    return {"lines": lines, "total": {name: f"{total[name]:,.0f}" for name in shown}}
 
 
 def ran(folder: Path) -> dict[str, bool]:
     """By step, whether the job reused it."""
-    import json
-
     try:
         facts = json.loads((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -277,7 +298,3 @@ def ran(folder: Path) -> dict[str, bool]:
 
 def link(page: Path, target: Path) -> str:
     return quote(Path(os.path.relpath(target, page.parent)).as_posix())
-
-
-def mean(run: Run, outcome: str) -> float | None:
-    return mean_of(of_outcome(run, outcome))
