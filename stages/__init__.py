@@ -39,6 +39,7 @@ STAGES = {
     "evaluate": "stages.evaluation.evaluate",           # Responses of several models -> effects with intervals
     "optimised": "stages.evaluation.optimised",         # Responses and models -> reward, violations, KL, time: what it bought
     "reward_accuracy": "stages.evaluation.reward_accuracy",  # reward models side by side: do they follow principles?
+    "export": "stages.evaluation.export",               # Pairs, Judgements, evaluations -> the files of icai and inspect
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }
 # fmt: on

@@ -11,7 +11,7 @@ from html import escape
 from stages.evaluation.charts import ticks
 from stages.evaluation.effects import signed
 
-LEFT, RIGHT, WIDTH, TOP, ROW = 226, 352, 1040, 50, 27
+LEFT, RIGHT, WIDTH, TOP, ROW = 226, 366, 1040, 50, 27
 P, WORD = WIDTH - 186, WIDTH - 118  # where the columns beside the plot begin
 WORDS = {"works": "works", "equivalent": "equivalent", "undecided": "undecided", "": "no verdict"}
 LONGEST = 30  # letters of a name that fit beside the plot
@@ -80,7 +80,7 @@ def forest(
         parts.append(_text(x(0) - 8, 14, f"\u2190 {left}", "axis", "end"))
     if last > 0:
         parts.append(_text(x(0) + 8, 14, f"{right} \u2192", "axis", "start"))
-    columns = ((WIDTH - RIGHT + 20, "effect"), (P, "p (Holm)"), (WORD, "verdict"))
+    columns = ((WIDTH - RIGHT + 34, "effect"), (P, "p (Holm)"), (WORD, "verdict"))
     parts += [_text(at, TOP - 12, text, "tick", "start") for at, text in columns]
     for number, line in enumerate(lines):
         y = TOP + ROW * number
@@ -106,7 +106,7 @@ def _bar(bar: Bar, y: float, x: Callable[[float], float], scale: float) -> str:
         _text(0, middle + 4, name, "label", "start"),
         f'<line class="whisker" x1="{x(bar.low):.1f}" x2="{x(bar.high):.1f}" y1="{middle}" y2="{middle}"/>',
         shape(at, middle, bar.verdict),
-        f'<text class="number" x="{WIDTH - RIGHT + 20}" y="{middle + 4}">{number} ',
+        f'<text class="number" x="{WIDTH - RIGHT + 34}" y="{middle + 4}">{number} ',
         f'<tspan class="tick">{interval}</tspan></text>',
         _text(P, middle + 4, p, "tick", "start"),
         shape(WORD + 7, middle, bar.verdict),

@@ -69,7 +69,7 @@ def view(
     outcomes = [first, *(o for o in comparison.effects if o != first)]
     return {
         "level": comparison.level,
-        "outcome": NAMES.get(first, first),
+        "outcome": "the labels" if comparison.level == "labels" else NAMES.get(first, first),
         "confidence": f"{100 * confidence:g} %",
         "margin": f"{100 * margin:g}",
         "detectable": None if limit is None else f"{100 * limit:.1f}",
@@ -203,7 +203,8 @@ def _forest(
 def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[str, str]) -> dict[str, Any]:
     """A row a variant, a column an outcome; a cell without a number's colour holds 0 in its interval.
 
-    Each column has its own full colour: the largest effect in it that leaves 0 out, though no less than `FAINT`. Outcomes of further steps are left out.
+    Each column has its own full colour: the largest effect in it that leaves 0 out, though no less than `FAINT`. Outcomes
+    of further steps are left out.
     """
     columns = [o for o in outcomes if " (" not in o and o in comparison.effects]
     runs = [run for run in comparison.runs.values() if run.kind != NONE and run.reference != run.label]

@@ -185,7 +185,7 @@ def test_a_forest_tells_verdicts_by_shape_and_word():
     assert [e.get("class") for e in drawing.iter("line")].count("detectable") == 2
     for row in rows.values():  # every interval lies within the plot
         (whisker,) = [e for e in row if e.get("class") == "whisker"]
-        assert 226 <= float(whisker.get("x1")) <= float(whisker.get("x2")) <= 1040 - 352
+        assert 226 <= float(whisker.get("x1")) <= float(whisker.get("x2")) <= 1040 - 366
     assert "works" in "".join(rows[HOSTILE].itertext()) and "undecided" in "".join(rows["c"].itertext())
 
 
