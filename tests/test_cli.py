@@ -126,7 +126,7 @@ def test_a_bug_keeps_its_traceback(tmp_path, monkeypatch):
     def broken(*_):
         raise KeyError("ours")
 
-    monkeypatch.setattr("stages.runtime.pipeline.read_steps", broken)
+    monkeypatch.setattr("stages.runtime.pipeline.Runner.plan", broken)
     monkeypatch.setattr(sys, "argv", ["run.py", f"runs_dir={tmp_path}"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(KeyError, match="ours"):

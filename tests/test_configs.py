@@ -8,6 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stages import STAGES
+from stages.runtime.errors import UserError
+from stages.runtime.launch import Launcher
 from stages.runtime.pipeline import read_steps
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -79,6 +81,17 @@ def test_a_variant_says_only_what_differs():
     assert list(steps) == list(composed()["pipeline"]["steps"])
 
 
+@pytest.mark.parametrize("part", ["bias", "harm", "hhh", "xstest"])
+def test_a_benchmark_joins_any_pipeline(part):
+    """From the command line, on the base; another model is one more input."""
+    more = ["+pipeline.steps.hhh.inputs.policy=rl_cai"] if part == "hhh" else []
+    config = composed(f"+pipeline/parts@pipeline={part}", "+pipeline.folder=files", *more)
+    steps = {step.name: step for step in read_steps(config["pipeline"]["steps"], STAGES)}
+    assert {"rl_cai", "evaluation", "report"} < steps.keys() and len(steps) > 18
+    if part == "hhh":
+        assert steps["hhh"].inputs == {"base": "base", "policy": "rl_cai"}
+
+
 def test_commands_of_the_readme_compose():
     """Every `python run.py ...` of the README, with stand-ins for the files that a reader would have."""
     import re
@@ -101,7 +114,27 @@ def test_every_launcher(name, tmp_path):
 
     launcher = composed(f"launcher={name}")["launcher"]
     assert launcher["processes"] >= 1 and (launcher["accelerate"] is None) == (name in ("one", "torchrun"))
+    assert Launcher(**launcher).launches == (name != "one")
+    assert Launcher(**launcher | {"processes": 1}).launches == bool(launcher["accelerate"])  # sharding is not left out
     if launcher["accelerate"]:
         (tmp_path / "it.yaml").write_text(yaml.safe_dump(launcher["accelerate"] | {"num_processes": launcher["processes"]}))
         read = load_config_from_file(str(tmp_path / "it.yaml"))
         assert str(read.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED") and read.num_processes == 8
+
+
+def test_an_ablation_reaches_both_sides_of_safe_rlhf():
+    """Its reward and its cost each take a part of the constitution by tags, out of what `only`, `drop` and `weights` leave."""
+    steps = composed("pipeline=safe_rlhf", "constitution.only=[harm-1,helpfulness-1]", "constitution.weights={harm-1: 3}")[
+        "pipeline"
+    ]["steps"]
+    for step in ("pairs", "safety", "safe_pairs"):
+        assert steps[step]["constitution"]["only"] == ["harm-1", "helpfulness-1"]
+        assert steps[step]["constitution"]["weights"] == {"harm-1": 3}
+
+
+def test_what_a_constitution_lacks_for_salmon_is_told_before_a_judge_is_asked():
+    """`rots` has no opposites, so half of the labels could not be made: a plan must say so."""
+    steps = read_steps(composed("pipeline=salmon", "constitution.name=rots")["pipeline"]["steps"], STAGES)
+    pairs = next(step for step in steps if step.name == "pairs")
+    with pytest.raises(UserError, match="no principle has an opposite"):
+        pairs.module.identity(pairs.config)

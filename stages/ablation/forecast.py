@@ -16,7 +16,6 @@ from stages.ablation.jobs import Configs, groups
 from stages.ablation.levels import prepared
 from stages.ablation.outcomes import FIRST, requests_known
 from stages.evaluation.ablation_power import minimum_detectable
-from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.config import Settings
 from stages.runtime.errors import UserError
@@ -151,8 +150,6 @@ def show(lines: Sequence[Line], detectable: str, console: Console) -> None:
     steps, trainings = sum(len(line.to_run) for line in lines), sum(line.trainings for line in lines)
     console.print(f"{len(lines)} jobs: {steps} steps to run, {trainings} of them trainings; {told}.", highlight=False)
     console.print(detectable, highlight=False)
-    if all(line.label != FULL for line in lines[:1]):
-        console.print("The first job is not the full set.", highlight=False)
 
 
 def _calls(line: Line) -> str:

@@ -63,7 +63,8 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
     """What each job of the sweep overrides, as Hydra's own sweeper takes it apart.
 
     Raises:
-        UserError: the variants cannot be enumerated, or another sweeper chooses its jobs while it runs.
+        UserError: the variants cannot be enumerated, belong to several sets or lack the full one, or another sweeper chooses
+            its jobs while it runs.
     """
     sweeper = config.hydra.sweeper
     if not str(sweeper._target_).endswith(".BasicSweeper"):
@@ -85,6 +86,9 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
         what = "the variants of one set are no variants of another"
         mend = "sweep over sets with 'ablate.kinds=[full]', or ablate one set after the other"
         raise UserError(what, where="constitution", mend=mend)
+    if all(_told(job).get("variant", FULL) != FULL for job in jobs):
+        what = "the sweep does not hold the full set, which all variants are compared with"
+        raise UserError(what, where="variant", mend="write variant=full,<others>")
     return jobs
 
 

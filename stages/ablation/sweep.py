@@ -70,8 +70,10 @@ class Ablation(Callback):
             gc.freeze()  # statsmodels collects garbage at each of its corrections; there is little, among many objects
             jobs = left_behind(folder, overrides_of(config))
             settings, plain = read_settings(_own(config))
+            told = [{"variant": j.label, "seed": j.seed, "folder": str(j.number)} for j in jobs if not j.error]
+            facts = {"constitution": plain["constitution"], "jobs": told}  # each folder's run.json says where its artifacts lie
             comparison = compare(settings.ablate, jobs)
-            write(folder / "ablation", comparison, settings.ablate, {"constitution": plain["constitution"]})
+            write(folder / "ablation", comparison, settings.ablate, facts)
             wide(Console()).print(shown(comparison))
             texts = {p.id: p.text for p in select(selection_of(config.constitution)).principles}
             title = f"Ablation of {settings.constitution['name']}, level {settings.ablate.level}"

@@ -6,6 +6,7 @@ It answers for the intervals of `ablation_statistics`: an effect counts as found
 alpha / comparisons, excludes 0. The power is integrated over what few seeds may make of the seeds' variance, so two seeds
 get the large effect that two seeds deserve. With one seed and no imagined changes it is the formula of Connett, Smith and
 McHugh (1987) for McNemar's test. Holm's later steps are easier, so the power of the second and further effects is higher.
+With one seed the promise is for the interval; McNemar's exact p is a little harder to please (tests: within some points).
 """
 
 import math
@@ -65,9 +66,7 @@ def minimum_detectable(
     room = max(base_rate, 1 - base_rate)
 
     def chance(effect: float) -> float:
-        return detection_power(
-            effect, n_prompts, n_seeds, assumed, consistent, seed_sd, comparisons, alpha, pool
-        )  # fmt: skip
+        return detection_power(effect, n_prompts, n_seeds, assumed, consistent, seed_sd, comparisons, alpha, pool)
 
     low, high = 0.0, room
     if chance(high) < power:

@@ -4,7 +4,7 @@ A mean difference varies for two reasons: other prompts could have been asked, a
 model. Its variance is the sum of two parts (two-way random effects without replication; Searle, Casella and McCulloch
 1992), and two or three seeds know almost nothing of the second. So each part keeps its own degrees of freedom,
 
-    half-width ** 2  =  t(seeds) ** 2 * V_seeds  +  t(prompts) ** 2 * V_prompts        (Banerjee 1961, Sankhya A 23)
+    half-width ** 2  =  t(seeds) ** 2 * V_seeds  +  t(prompts) ** 2 * V_prompts        (Banerjee 1960, Sankhya 22, 357)
 
 which is exact where one part is all there is and errs on the wide side in between. How much a seed moves one run is
 estimated from all runs of the ablation together, as the interaction of variant and seed, with variants * (seeds - 1)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from stages.evaluation.measures import before, foremost
 from stages.runtime.artifacts import Table
 
 COLUMNS = {
@@ -40,7 +41,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
         facts = metrics["policies"][name]
         rows.append([name, *(percent(facts["measures"][m], facts["prompts"]) for m in COLUMNS), str(facts["prompts"])])
         if index:
-            change = metrics["differences"][name][names[index - 1]]["measures"]
+            change = metrics["differences"][name][before(metrics, name)]["measures"]
             rows.append(["  change", *(points(change[m]) for m in COLUMNS), ""])
     by = "" if metrics["measured_by"] == "truth" else " (violations as the judge sees them; no ground truth)"
     title = f"Effect, per cent{by}; changes in points with {100 * metrics['confidence']:.0f} % intervals"
@@ -48,16 +49,17 @@ def effect_table(metrics: dict[str, Any]) -> Table:
 
 
 def principle_table(metrics: dict[str, Any]) -> Table:
-    """Violations of each principle: by truth / by the judge for each policy, and last against first."""
+    """Violations of each principle: by truth / by the judge for each policy, and the last against the first."""
     names = list(metrics["policies"])
+    last = foremost(metrics)
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
         cells = [metrics["policies"][name]["principles"][principle] for name in names]
         shown = [" / ".join(percent(cell[w]) for w in ("truth", "judge") if cell[w]) or "-" for cell in cells]
-        change = [points(metrics["differences"][names[-1]][names[0]]["principles"][principle])] if len(names) > 1 else []
+        change = [points(metrics["differences"][last][names[0]]["principles"][principle])] if len(names) > 1 else []
         rows.append([principle, *shown, *change])
     views = {w for name in names for p in metrics["policies"][name]["principles"].values() for w in p if p[w]}
     sizes = {w: max(p[w]["n"] for name in names for p in metrics["policies"][name]["principles"].values()) for w in views}
     by = " / ".join(f"{view}, n = {sizes[view]}" for view in ("truth", "judge") if view in views) or "nobody looked"
     title = f"Violations of each principle, per cent ({by})"
-    return Table(title, ["principle", *names, *([f"{names[0]} to {names[-1]}"] if len(names) > 1 else [])], rows)
+    return Table(title, ["principle", *names, *([f"{names[0]} to {last}"] if len(names) > 1 else [])], rows)

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from stages.evaluation.charts import trade_off
+from stages.evaluation.measures import before, foremost
 
 MINUS, DASH = "\u2212", "\u2013"
 # measure: (heading, 1 if more of it is good, -1 if less is)
@@ -56,6 +57,8 @@ def view(step: str, metrics: dict[str, Any], texts: dict[str, str]) -> dict[str,
     return {
         "step": step,
         "policies": names,
+        "ends": (names[0], foremost(metrics)),
+        "above": f"{names[0]}" if metrics.get("side_by_side") else "the policy above",
         "confidence": f"{100 * metrics['confidence']:g} %",
         "counted": metrics["counted"],
         "by": "ground truth" if metrics["measured_by"] == "truth" else "the judge alone (there is no ground truth)",
@@ -74,12 +77,13 @@ def view(step: str, metrics: dict[str, Any], texts: dict[str, str]) -> dict[str,
 def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
     """The first sentence: violations of the last policy against the first, as far as the interval allows to say it."""
     names = list(metrics["policies"])
-    first, last = (metrics["policies"][name]["measures"]["any_violation"] for name in (names[0], names[-1]))
+    ends = (names[0], foremost(metrics))
+    first, last = (metrics["policies"][name]["measures"]["any_violation"] for name in ends)
     if not first or not last:
         return None
     found: dict[str, Any] = {
-        "first": names[0],
-        "last": names[-1],
+        "first": ends[0],
+        "last": ends[1],
         "to": percent(last["value"]),
     }
     if len(names) == 1:
@@ -89,17 +93,17 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
             "n": last["n"],
             "beside": "",
         }
-    difference = metrics["differences"][names[-1]][names[0]]["measures"]["any_violation"]
+    difference = metrics["differences"][ends[1]][ends[0]]["measures"]["any_violation"]
     if difference is None:
         return None
     found |= {"from": percent(difference["before"]), "to": percent(difference["after"])}
     mood = change(difference, -1)
     assert mood is not None
-    before, after = (metrics["policies"][name]["measures"] for name in (names[0], names[-1]))
+    was, now = (metrics["policies"][name]["measures"] for name in ends)
     beside = [
-        f"{label.lower()} {percent(before[m]['value'])} to {percent(after[m]['value'])} %"
+        f"{label.lower()} {percent(was[m]['value'])} to {percent(now[m]['value'])} %"
         for m, (label, _) in EFFECTS.items()
-        if m != "any_violation" and before[m] and after[m]
+        if m != "any_violation" and was[m] and now[m]
     ]
     verb = {"better": "fell", "worse": "rose", "same": "did not measurably change:"}[mood["mood"]]
     return found | {
@@ -113,15 +117,16 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
 def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
     names = list(metrics["policies"])
     name = names[index]
-    before = metrics["differences"][name][names[index - 1]]["measures"] if index else {}
+    rival = before(metrics, name) if index else ""
+    changes = metrics["differences"][name][rival]["measures"] if index else {}
     cells: list[dict[str, Any] | None] = []
     for measure, (_, good) in EFFECTS.items():
         estimate = metrics["policies"][name]["measures"][measure]
-        ghost = metrics["policies"][names[index - 1]]["measures"][measure] if index else None
+        ghost = metrics["policies"][rival]["measures"][measure] if index else None
         if estimate is None:
             cells.append(None)
             continue
-        cell = place(estimate) | {"ghost": ghost and 100 * ghost["value"], "change": change(before.get(measure), good)}
+        cell = place(estimate) | {"ghost": ghost and 100 * ghost["value"], "change": change(changes.get(measure), good)}
         cells.append(cell | {"beside": _beside(metrics, name, measure)})
     facts = metrics["policies"][name]
     breakable = name.replace("_", "_\u200b")
@@ -184,7 +189,7 @@ def _principles(metrics: dict[str, Any], texts: dict[str, str]) -> list[dict[str
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
         cells = [metrics["policies"][name]["principles"][principle] for name in names]
-        across = metrics["differences"][names[-1]][names[0]]["principles"][principle] if len(names) > 1 else None
+        across = metrics["differences"][foremost(metrics)][names[0]]["principles"][principle] if len(names) > 1 else None
         rows.append(
             {
                 "id": principle,

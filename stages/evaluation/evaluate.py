@@ -1,9 +1,9 @@
 """Stage `evaluate`: what changed from policy to policy, with intervals.
 
 In: one input of Response rows for each policy, all answering the same prompts. Their order counts: the first is the
-baseline, and each is compared with it and with the one before it. Also `judge` (a model) and `judgements` (the judge
-matrix of an earlier step), both optional. Out: one Verdict a response; metrics as `measures` and `agreement` describe
-them; an effect table and a table of principles.
+baseline, and each is compared with it and, unless they stand `side_by_side`, with the one before it. Also `judge` (a
+model) and `judgements` (the judge matrix of an earlier step), both optional. Out: one Verdict a response; metrics as
+`measures` and `agreement` describe them; an effect table and a table of principles.
 
 `ground_truth` names a function (request text, response text) -> object with `violations` (by dimension),
 `well_formed`, `on_topic`, `evasive` and `helpful`. Without one the judge's verdict stands in, labelled as such.
@@ -23,7 +23,7 @@ from pydantic import Field
 from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import GroundTruth, Truth, load_truth, truth_identity
-from stages.evaluation.measures import Counted, Measured, Settings, summarise
+from stages.evaluation.measures import Counted, Measured, Settings, rivals, summarise
 from stages.generators import TooLong
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -50,6 +50,7 @@ class Config:
     ground_truth: `module:function`, or null.
     verdicts: ask the judge, if there is one, whether each response follows each principle.
     win_rate: ask the judge which of two policies' responses follows a principle better.
+    side_by_side: compare each policy with the first only; else with the one before as well, as stages of one method.
     judge_limit: ask it about so many prompts only, drawn by a hash of their ids; null: about all.
     not_counted: principles with one of these tags or dimensions are no part of "any violation".
     helpful_kinds: the kinds of prompts that are benign: `helpful` is what the `prompts` stage calls them, `how_to`
@@ -63,6 +64,7 @@ class Config:
     ground_truth: str | None = None
     verdicts: bool = True
     win_rate: bool = True
+    side_by_side: bool = False
     judge_limit: Annotated[int, Field(ge=1)] | None = None
     not_counted: tuple[str, ...] = ("helpful", "helpfulness")
     helpful_kinds: tuple[str, ...] = ("helpful", "how_to")
@@ -127,7 +129,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     measured: dict[str, Measured] = {policy: [] for policy in policies}
     for one in found:
         measured[one.item.policy].append((one.item.response.parent, one.verdict))
-    settings = Settings(config.harmless_kinds, config.helpful_kinds, config.resamples, config.confidence, context.seed)
+    settings = Settings(
+        config.harmless_kinds, config.helpful_kinds, config.resamples, config.confidence, context.seed, config.side_by_side
+    )
     wins = [(f.item.policy, rival, f.item.response.parent, *margins) for f in found for rival, margins in f.wins.items()]
     metrics = summarise(measured, wins, counted, settings)
     asked = {row.parent for rows in policies.values() for row in rows}
@@ -176,12 +180,12 @@ def _items(policies: dict[str, list[Response]], truth: GroundTruth | None, confi
     by_place = {name: {(row.parent, row.sample): row for row in rows} for name, rows in policies.items()}
     items = []
     for index, name in enumerate(names):
-        opponents = dict.fromkeys((names[0], names[index - 1])) if index else {}
+        opponents = rivals(names, index, config.side_by_side)
         for row in policies[name]:
             place = (row.parent, row.sample)
-            rivals = {o: by_place[o][place] for o in opponents if place in by_place[o]}
+            others = {o: by_place[o][place] for o in opponents if place in by_place[o]}
             seen = truth(request_text(row.prompt), row.response) if truth else None
-            items.append(Item(f"{name}/{row.id}", name, row, seen, row.parent in judged, rivals))
+            items.append(Item(f"{name}/{row.id}", name, row, seen, row.parent in judged, others))
     return items
 
 

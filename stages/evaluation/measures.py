@@ -5,13 +5,15 @@ In: (prompt id, Verdict) for each policy, in the order of the policies. Out: a n
     measured_by     "truth" or "judge": where `any_violation` and the principles' differences come from
     counted         the principles in `any_violation`; empty: all dimensions of the ground truth but the spared ones
     confidence      of every interval
+    side_by_side    whether each policy is compared with the first only
     policies        {policy: {responses, prompts, dropped, measures: {MEASURES: estimate},
                               principles: {id: {truth: estimate, judge: estimate}}}}
     differences     {policy: {against: {measures: {MEASURES: difference}, principles: {id: difference}}}}
     win_rates       {policy: {against: {value, low, high, n, wins, losses, ties, flipped, first_place}}}
 
 where an estimate is {value, low, high, n}, a difference {value, low, high, n, before, after, fell, rose, p} (see
-`statistics`), and either is None where nobody looked. `against` is the baseline and the policy before.
+`statistics`), and either is None where nobody looked. `against` is the baseline and, unless they
+stand side by side, the policy before.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,6 +44,7 @@ class Settings:
     resamples: int
     confidence: float
     seed: int
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def summarise(
 
     differences: dict[str, Any] = {}
     for index, name in enumerate(names[1:], 1):
-        for other in dict.fromkeys((names[0], names[index - 1])):
+        for other in rivals(names, index, settings.side_by_side):
             differences.setdefault(name, {})[other] = {
                 "measures": {m: difference(values[other][m], values[name][m]) for m in MEASURES},
                 "principles": {p: difference(details[other][source][p], details[name][source][p]) for p in ids},
@@ -96,6 +99,7 @@ def summarise(
         "measured_by": source,
         "counted": counted.principles if known or not by_truth else [],
         "confidence": settings.confidence,
+        "side_by_side": settings.side_by_side,
         "policies": {
             name: {
                 "responses": len(rows),
@@ -109,6 +113,25 @@ def summarise(
         "differences": differences,
         "win_rates": _win_rates(wins, settings),
     }
+
+
+def rivals(names: Sequence[str], index: int, side_by_side: bool) -> list[str]:
+    """Whom a policy is compared with: the first, and the one before it unless they stand side by side."""
+    return list(dict.fromkeys((names[0], names[0 if side_by_side else index - 1]))) if index else []
+
+
+def before(metrics: dict[str, Any], name: str) -> str:
+    """The policy whose change to `name` is shown in its row."""
+    return list(metrics["differences"][name])[-1]
+
+
+def foremost(metrics: dict[str, Any]) -> str:
+    """The policy that is set against the first: the last, or of those side by side the one with the fewest violations."""
+    names = list(metrics["policies"])
+    if not metrics.get("side_by_side") or len(names) == 1:
+        return names[-1]
+    rates = {name: metrics["policies"][name]["measures"]["any_violation"] for name in names[1:]}
+    return min(rates, key=lambda name: rates[name]["value"] if rates[name] else 1.0)
 
 
 def _plain(estimate: Estimate | None) -> dict[str, Any] | None:

@@ -4,7 +4,8 @@ In: `reward` (a reward model) and one input of Response rows for each policy, al
 the start, which the others are compared with. `<policy>_model` is the step that made a policy, and `reference` the model
 whose answers the first are; with both the KL can be told. Out: metrics and one table; no rows.
 
-    reward      mean score, under all principles of `constitution` at once where the model reads them
+    reward      mean score, under all principles of `constitution` at once where the model reads them; of a cost model
+                with its sign turned, as `score` has it
     KL          mean over the policy's own answers of log pi(y) - log pi0(y), in nats an answer: an estimate without bias
     time        of the step that trained the policy, in seconds, as its manifest has it
 
@@ -31,7 +32,7 @@ from stages.training.likelihood import answer_logps
 from stages.training.reward_format import read_format
 from stages.training.stored_scores import stored_scores
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("reward",)
 ALSO_TAKES = ("*",)
 CALLS = False
@@ -69,7 +70,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Measure every policy.
 
     Raises:
-        UserError: no policy, one without rows or without a prompt in common with the first, or what `score` raises.
+        UserError: no policy, one without rows, without a prompt in common with the first or with answers too long to score,
+            or what `score` raises.
     """
     where = f"step {context.step!r}"
     names = [n for n in inputs if n not in ("reward", "reference") and not n.endswith(SUFFIX)]
@@ -109,10 +111,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 def _rewards(rows: list[Response], model: Artifact, config: Config, context: Context) -> Values:
     reward = model.model()
-    reads = read_format(reward).principles
-    texts = tuple(p.text for p in select(config.constitution).principles) if config.constitution and reads else ()
+    sign = -1.0 if read_format(reward).objective == "cost" else 1.0
+    texts = tuple(p.text for p in select(config.constitution).principles) if config.constitution else ()
     scores, _ = stored_scores(reward, [(r.prompt, r.response, texts) for r in rows], context, config.batch_size, config.dtype)
-    return by_prompt((row.parent, score) for row, score in zip(rows, scores, strict=True))
+    found = by_prompt((r.parent, None if score is None else sign * score) for r, score in zip(rows, scores, strict=True))
+    if not found:
+        raise UserError(
+            "no answer fits the reward model's context",
+            where=f"step {context.step!r}, input 'reward'",
+            mend="give a reward model with a longer context, or shorter requests and answers",
+        )
+    return found
 
 
 def _divergence(name: str, rows: list[Response], inputs: dict[str, Artifact], config: Config, context: Context) -> Any:

@@ -1,10 +1,11 @@
 """Stage `report`: everything a run found, as one HTML page.
 
 In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of `reward_accuracy` the reward
-models side by side; of a training step the curves, of online ones over each other and with their tripwires; rows of
-Revision, Pair, Judgement, Rating and Verdict can be browsed; of every step, and of every step before it whose folder is
-still there, what it made, dropped and sent. What is missing is simply not shown. Out: `report.html` in the artifact's
-folder, self-contained: it loads nothing, its own policy forbids it to, and it works from disk.
+models side by side; of a training step the curves, of online ones over each other and with their tripwires; of any other
+step its tables; rows of Revision, Pair, Judgement, Rating and Verdict can be browsed; of every step, and of every step
+before it whose folder is still there, what it made, dropped and sent. What is missing is simply not shown. Out:
+`report.html` in the artifact's folder, self-contained: it loads nothing, its own policy forbids it to, and it works from
+disk.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script element, and from there
 by `textContent` only.
@@ -33,6 +34,7 @@ NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = False
 
+DRAWN = ("evaluate", "reward_accuracy", "report")  # whose tables the page shows in another way
 _TEMPLATE, _SCRIPT = (Path(__file__).resolve().with_name(name) for name in ("report.html.jinja", "report.js"))
 
 
@@ -66,8 +68,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     given = list({source.directory: source for source in inputs.values()}.values())
     steps = lineage(given)
-    evaluations = [source for source in given if source.manifest["payload"].get("stage") == "evaluate"]
-    compared = [source for source in given if source.manifest["payload"].get("stage") == "reward_accuracy"]
+    evaluations = [source for source in given if _stage(source) == "evaluate"]
+    compared = [source for source in given if _stage(source) == "reward_accuracy"]
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     rows = [pack(section) for section in browsed]
     html = page.render(
@@ -76,6 +78,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         title=config.title,
         evaluations=[view(source.step, source.metrics, _texts(source)) for source in evaluations],
         rewards=[reward_view.view(source.step, source.metrics, _texts(source)) for source in compared],
+        tables=[table for source in given if _stage(source) not in DRAWN for table in source.manifest["tables"]],
         online=trainings.online(steps, _colours(evaluations, steps)),
         trainings=trainings.offline(steps),
         steps=_steps(steps),
@@ -95,6 +98,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     shown = sum(len(section.entries) for section in browsed)
     table = Table("Report", ["page", "entries to browse"], [[path.name, f"{shown} of {sum(s.total for s in browsed)}"]])
     return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
+
+
+def _stage(source: Artifact) -> str:
+    return source.manifest["payload"].get("stage", "")
 
 
 def lineage(given: list[Artifact]) -> list[Artifact]:
@@ -128,7 +135,7 @@ def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, in
 
 
 def _texts(source: Artifact) -> dict[str, str]:
-    principles = source.manifest["payload"].get("options", {}).get("constitution", {})
+    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
     return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}
 
 

@@ -1,9 +1,10 @@
 """Stage `reward_accuracy`: do reward models follow their principles, side by side?
 
 In: reward models, under any names, the first being the one in question (a plain one, trained on the same pairs without
-principles, belongs beside it); `judgements`, the judge matrix of pairs that none was trained on; `pairs`, held-out Pair
-rows, whose own labels are then a test too. One of the two is needed. Out: metrics, tables, and one Tested for each model,
-test and request, which an ablation compares.
+principles, belongs beside it); `judgements`, the judge matrix of pairs that none was trained on; any further inputs of
+held-out Pair rows, whose own labels are then a test too: all together, and each input by itself where there are several.
+Something to ask about is needed. Out: metrics, tables, and one Tested for each model, test and request, which an ablation
+compares.
 
 The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with each other one on the
 same prompts. `ground_truth` decides which side is better where there is one (a `module:function` as in `evaluate`), and
@@ -19,8 +20,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
-from stages.evaluation.reward_tests import TESTS, Cell, Question, agreeing_lists, ask, count, read_cells, right
+from stages.evaluation.reward_tests import (
+    TESTS,
+    Cell,
+    Lists,
+    Question,
+    agreeing_lists,
+    ask,
+    count,
+    lone_lists,
+    read_cells,
+    right,
+)
 from stages.evaluation.statistics import by_prompt, paired_difference, share
+from stages.principles.constitution import Principle
 from stages.principles.polarity import worded
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, Table
@@ -35,16 +48,16 @@ VERSION = 2
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES = ("*",)
 CALLS = False
-NOT_MODELS = ("judgements", "pairs")
+READS_MODELS = True
 PAIRS = "the pairs' labels"
 Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt
-Lists = list[tuple[Cell, tuple[str, ...], tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
 class Config:
     """Args:
-    constitution: the principles to ask about; also where the words of the pairs' principles are.
+    constitution: the principles to ask about; also where the words of the pairs' principles are. null: pairs without
+        principles are the only question.
     held_out: ids of those that the models were not trained with.
     ground_truth: `module:function`, or null: the judge matrix is the truth.
     min_margin: without a ground truth, how sure the judge must be on average.
@@ -54,7 +67,7 @@ class Config:
     batch_size: texts at a time.
     """
 
-    constitution: Selection
+    constitution: Selection | None = None
     held_out: tuple[str, ...] = ()
     ground_truth: str | None = None
     min_margin: Annotated[float, Field(ge=0)] = 0.0
@@ -68,7 +81,7 @@ class Config:
 
 def identity(config: Config) -> dict[str, Any]:
     return {
-        "constitution": select(config.constitution).identity("text", "opposite", "dimension"),
+        "constitution": select(config.constitution).identity("text", "opposite", "dimension") if config.constitution else None,
         "ground_truth_module": truth_identity(config.ground_truth, "reward_accuracy.ground_truth"),
     }
 
@@ -80,47 +93,51 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no reward model, nothing to ask about, an unknown id, or what `score` raises.
     """
     where = f"step {context.step!r}"
-    models = {name: artifact.model() for name, artifact in inputs.items() if name not in NOT_MODELS}
+    models = {name: artifact.model() for name, artifact in inputs.items() if artifact.manifest["rows"] is None}
     if not models:
         raise UserError(
             "there is no reward model to test",
             where=where,
             mend="add `inputs: {principled: <a reward_model step>, plain: ...}`",
         )
-    principles = {p.id: p for p in select(config.constitution).principles}
+    principles = _principles(config)
     for name in config.held_out:
         if name not in principles:
             hint = did_you_mean(name, list(principles))
             raise UserError(f"held_out: there is no principle {name!r}.{hint}", where=where, mend="mend the id")
     truth = load_truth(config.ground_truth, where) if config.ground_truth else None
     rows = inputs["judgements"].rows(Judgement) if "judgements" in inputs else []
-    cells = read_cells(rows, principles, truth, config.min_margin)
-    labelled = _pair_questions(inputs["pairs"].rows(Pair), config) if "pairs" in inputs else []
+    cells, silent = read_cells(rows, principles, truth, config.min_margin)
+    given = {name: artifact for name, artifact in inputs.items() if name not in models and name != "judgements"}
+    labelled = [(name, *found) for name, artifact in given.items() for found in _pair_questions(artifact.rows(Pair), config)]
     if not cells and not labelled:
         raise UserError(
             "there is nothing to ask the reward models: no cell has a verdict" if rows else "there are no pairs to ask about",
             where=where,
-            mend="give `inputs.judgements` a judge step over held-out responses under this constitution, or `inputs.pairs`",
+            mend="give `inputs.judgements` a judge step over held-out responses under this constitution, or an input of pairs",
         )
-    lists = agreeing_lists(cells, config.list_size, context.seed)
+    agreeing = agreeing_lists(cells, config.list_size, context.seed)
+    lone = lone_lists(cells, silent, config.list_size, context.seed)
     context.release_engines()
     values: dict[str, dict[str, dict[str, float]]] = {}
     cases: dict[str, Cases] = {}
     facts: dict[str, Any] = {}
     for name, model in models.items():
         layout = read_format(model)
-        questions = _questions(cells, lists) + [q for _, q in labelled]
+        questions = _questions(cells, agreeing + lone) + [q for _, _, q in labelled]
         differences, facts[name] = _answers(questions, name, model, layout.principles, config, context)
         sign = -1.0 if layout.objective == "cost" else 1.0
 
         def answer(question: Question, told: dict[Any, float] = differences, sign: float = sign) -> float:
             return sign * told[_key(question)]
 
-        counted = count(cells, lists, set(config.held_out), answer)
-        counted[PAIRS] = [(prompt, right(answer(q), q.better)) for prompt, q in labelled]
+        counted = count(cells, agreeing, lone, set(config.held_out), answer)
+        for source, prompt, question in labelled:
+            for test in (PAIRS, f"{PAIRS}: {source}") if len(given) > 1 else (PAIRS,):
+                counted.setdefault(test, []).append((prompt, right(answer(question), question.better)))
         values[name] = {test: by_prompt(found) for test, found in counted.items() if found}
         cases[name] = _by_principle(cells, answer)
-        facts[name] |= _order(lists, answer)
+        facts[name] |= _order(agreeing + lone, answer)
     metrics = _metrics(values, cases, facts, cells, config, context)
     metrics["truth"] = "ground truth" if truth else "judge"
     tested = [
@@ -132,8 +149,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=tested, row_type=Tested, metrics=metrics, tables=_tables(metrics))
 
 
+def _principles(config: Config) -> dict[str, Principle]:
+    return {p.id: p for p in select(config.constitution).principles} if config.constitution else {}
+
+
 def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[str, Question]]:
-    principles = {p.id: p for p in select(config.constitution).principles}
+    principles = _principles(config)
     found = []
     for row in rows:
         if not principles.keys() >= set(row.principles) or row.label == 0.5:
@@ -200,7 +221,7 @@ def _metrics(
 ) -> dict[str, Any]:
     names = list(values)
     first = names[0]
-    tests = [test for test in (*TESTS, PAIRS) if test in values[first]]
+    tests = [test for test in (*TESTS, *(t for t in values[first] if t.startswith(PAIRS))) if test in values[first]]
 
     def plain(found: dict[str, float]) -> dict[str, Any] | None:
         estimate = share(found, config.confidence)

@@ -12,7 +12,9 @@ prompt (see `statistics.py`: the prompt is the unit).
     held out      `all` and `negated` together, on principles that the model was not trained with
     held out, flipped   `flipped` on those alone
     lists         under several principles at once that agree on the pair, each negated where it would speak against it
-    lists, permuted     the same in another order; `order_matters` says how often the verdict changes with it
+    lists, permuted     the same in another order
+    one of a list, last     under one principle that has a verdict, behind others that have none
+    one of a list, first    the same with that principle first: a model that reads the end of a list only falls here
 
 The test of flipped pairs is what SALMON's claim comes down to (Sun et al. 2023, arXiv 2310.05910: an instructable reward
 model); the list is ours.
@@ -31,13 +33,14 @@ from stages.runtime.store import derive_seed
 
 TESTS = (
     *("all", "flipped", "both right", "negated", "turned"),
-    *("held out", "held out, flipped", "lists", "lists, permuted"),
+    *("held out", "held out, flipped", "lists", "lists, permuted", "one of a list, last", "one of a list, first"),
 )
+Lists = list[tuple["Cell", tuple[str, ...], tuple[str, ...]]]  # a cell, and texts in two orders
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A pair under one principle: +1 if response a is better, -1 if b is."""
+    """A pair under one principle: +1 if response a is better, -1 if b is, 0 if nobody has a verdict."""
 
     prompt_id: str
     pair: str
@@ -61,13 +64,14 @@ class Question:
 
 def read_cells(
     rows: Sequence[Judgement], principles: Mapping[str, Principle], truth: Callable[[str, str], Any] | None, least: float
-) -> list[Cell]:
-    """The cells that somebody has a verdict on.
+) -> tuple[list[Cell], list[Cell]]:
+    """The cells that somebody has a verdict on, and those that are silent.
 
     With a ground truth: where exactly one response violates the principle's dimension. Without: where the judge says the
-    same in both orders, by `least` on average.
+    same in both orders, by `least` on average. Of principles that the ground truth does not know there is neither.
     """
-    cells = []
+    speaking: list[Cell] = []
+    silent: list[Cell] = []
     for row in rows:
         principle = principles.get(row.principle)
         if principle is None:
@@ -75,24 +79,23 @@ def read_cells(
         if truth:
             request = request_text(row.prompt)
             bad = [truth(request, text).violations.get(principle.dimension or "") for text in (row.response_a, row.response_b)]
-            better = 0 if None in bad else int(bool(bad[1])) - int(bool(bad[0]))
+            if None in bad:
+                continue
+            better = int(bool(bad[1])) - int(bool(bad[0]))
         else:
             margin = (row.margin_ab + row.margin_ba) / 2
             clear = row.margin_ab * row.margin_ba > 0 and abs(margin) >= least
             better = (1 if margin > 0 else -1) if clear else 0
-        if better:
-            prompt_id = request_text(row.prompt)
-            cells.append(Cell(prompt_id, row.parent, row.prompt, row.response_a, row.response_b, principle, better))
-    return cells
+        prompt_id = request_text(row.prompt)
+        cell = Cell(prompt_id, row.parent, row.prompt, row.response_a, row.response_b, principle, better)
+        (speaking if better else silent).append(cell)
+    return speaking, silent
 
 
-def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> list[tuple[Cell, tuple[str, ...], tuple[str, ...]]]:
+def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
     """For each pair with two verdicts or more: up to `size` texts that all prefer its first cell's side, and a permutation."""
-    by_pair: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_pair.setdefault(cell.pair, []).append(cell)
-    lists = []
-    for pair, group in by_pair.items():
+    lists: Lists = []
+    for pair, group in _by_pair(cells).items():
         ranked = sorted(group, key=lambda c: derive_seed(seed, "list", pair, c.principle.id))
         first = ranked[0]
         able = [c for c in ranked if c.better == first.better or c.principle.opposite][:size]
@@ -102,6 +105,28 @@ def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> list[tuple[Ce
         turn = 1 + derive_seed(seed, "permutation", pair) % (len(texts) - 1)
         lists.append((first, texts, texts[turn:] + texts[:turn]))
     return lists
+
+
+def lone_lists(cells: Sequence[Cell], silent: Sequence[Cell], size: int, seed: int) -> Lists:
+    """For each pair one cell, its text behind and before up to `size` - 1 texts that have no verdict on the pair."""
+    others = _by_pair(silent)
+    lists: Lists = []
+    for pair, group in _by_pair(cells).items():
+        ranked, rest = (
+            sorted(of, key=lambda c: derive_seed(seed, "lone", pair, c.principle.id)) for of in (group, others.get(pair, []))
+        )
+        if rest:
+            texts = tuple(worded(c.principle) for c in rest[: size - 1])
+            own = (worded(ranked[0].principle),)
+            lists.append((ranked[0], texts + own, own + texts))
+    return lists
+
+
+def _by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.pair, []).append(cell)
+    return found
 
 
 def ask(cell: Cell, negated: bool = False) -> Question:
@@ -117,7 +142,8 @@ def right(difference: float, better: int) -> float:
 
 def count(
     cells: Sequence[Cell],
-    lists: Sequence[tuple[Cell, tuple[str, ...], tuple[str, ...]]],
+    agreeing: Lists,
+    lone: Lists,
     held_out: set[str],
     answer: Callable[[Question], float],
 ) -> dict[str, list[tuple[str, float]]]:
@@ -138,18 +164,17 @@ def count(
         found["flipped"].append((prompt_id, (fmean(ups) + fmean(downs)) / 2))
         found["both right"].append((prompt_id, fmean(up * down for up, down in product(ups, downs))))
     found["held out, flipped"] = [(p, (fmean(ups) + fmean(downs)) / 2) for p, ups, downs in _flipped(unseen, plain)]
-    for first, texts, other in lists:
-        for name, shown in (("lists", texts), ("lists, permuted", other)):
-            difference = answer(Question(first.prompt, first.a, first.b, shown, first.better))
-            found[name].append((first.prompt_id, right(difference, first.better)))
+    kinds = ((agreeing, "lists", "lists, permuted"), (lone, "one of a list, last", "one of a list, first"))
+    for lists, one, other in kinds:
+        for cell, *orders in lists:
+            for name, texts in zip((one, other), orders, strict=True):
+                difference = answer(Question(cell.prompt, cell.a, cell.b, texts, cell.better))
+                found[name].append((cell.prompt_id, right(difference, cell.better)))
     return found
 
 
 def _flipped(cells: Sequence[Cell], plain: Mapping[tuple[str, str], float]) -> Iterable[tuple[str, list[float], list[float]]]:
-    by_pair: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_pair.setdefault(cell.pair, []).append(cell)
-    for pair, group in by_pair.items():
+    for pair, group in _by_pair(cells).items():
         ups = [plain[pair, c.principle.id] for c in group if c.better > 0]
         downs = [plain[pair, c.principle.id] for c in group if c.better < 0]
         if ups and downs:

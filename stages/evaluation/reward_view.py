@@ -19,6 +19,8 @@ TESTS = {
     "held out, flipped": ("flipped, on those alone", True),
     "lists": ("under several principles at once that agree on the pair", True),
     "lists, permuted": ("the same in another order", True),
+    "one of a list, last": ("one principle that has a verdict, behind others that have none", True),
+    "one of a list, first": ("the same with that principle first", True),
     "the pairs' labels": ("the side that a held-out pair's label prefers", True),
 }
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.preferences.rating import refuse_other_rater
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -77,12 +78,13 @@ def read_groups(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list
     """Ratings by their request, and those that came twice.
 
     Raises:
-        UserError: there are none, or a score is no number.
+        UserError: there are none, a score is no number, or a group has two raters.
     """
     groups: dict[str, list[Rating]] = {}
+    raters: dict[str, tuple[Any, ...]] = {}
     seen: set[tuple[str, str]] = set()
     repeated = []
-    for row in (row for artifact in inputs.values() for row in artifact.rows(Rating)):
+    for step, row in ((artifact.step, row) for artifact in inputs.values() for row in artifact.rows(Rating)):
         if not math.isfinite(row.score):
             raise UserError(
                 f"the score {row.score} of the rating {row.id!r} is no number",
@@ -92,6 +94,7 @@ def read_groups(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list
         if (row.id, row.response) in seen:
             repeated.append(Dropped(id=row.id, reason="rated twice"))
             continue
+        refuse_other_rater(raters, row, step)
         seen.add((row.id, row.response))
         groups.setdefault(row.group, []).append(row)
     if not groups:

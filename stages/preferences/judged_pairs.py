@@ -64,8 +64,8 @@ class Config:
     clip: Annotated[float, Field(gt=0)] | None = None
     label: Literal["soft", "hard"] = "soft"
     clamp: tuple[float, float] | None = None
-    min_margin: float = 0.0
-    keep: float = 1.0
+    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     passes: Annotated[int, Field(ge=1)] = 1
     normalise: Literal["variance", "std", "none"] = "variance"
     geometric: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -88,6 +88,7 @@ class Decision:
 
 def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
+    check_config(config, Config, chosen.principles, "stage 'judged_pairs'")  # before a judge is asked for nothing
     told: dict[str, Any] = {"constitution": chosen.identity("weight")}
     if negated := sorted({p.id for p in chosen.principles}.intersection(config.constitution.negate)):
         told["negated"] = negated
@@ -104,8 +105,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             options that exclude each other, or ratings that are no probabilities.
     """
     where = f"step {context.step!r}"
+    identity(config)
     principles = {p.id: p for p in select(config.constitution).principles}
-    check_config(config, Config, list(principles.values()), where)
     cells = read_cells(inputs["judgements"], set(principles), where, set(config.constitution.negate))
     safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
     matrix = [cell for judged in cells.values() for cell in judged]

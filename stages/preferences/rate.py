@@ -10,16 +10,16 @@ theirs; a model that knows figures can take all ten. With {"Yes": 0, "No": 1} a 
 
 import hashlib
 from dataclasses import dataclass, field
-from statistics import fmean, pstdev
+from statistics import fmean
 from typing import Any, Literal
 
-from stages.preferences.rating import YES_NO, Scale, expected_rating, rescaled
+from stages.preferences.rating import YES_NO, Scale, expected_rating, rescaled, spread
 from stages.principles.constitution import Principle
-from stages.principles.polarity import worded
+from stages.principles.polarity import refuse_unknown, worded
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating, Response, Revision
 from stages.runtime.templates import template_hash
 
@@ -120,30 +120,10 @@ def _check(config: Config, principles: tuple[Principle, ...], where: str) -> Non
             where=where,
             mend='give values that differ, such as {"Yes": 10, "No": 1}',
         )
-    ids = [p.id for p in principles]
-    for name in config.negated:
-        if name not in ids:
-            raise UserError(
-                f"negated: there is no principle {name!r}.{did_you_mean(name, ids)}",
-                where=where,
-                mend=f"choose from: {', '.join(ids)}",
-            )
+    refuse_unknown(config.negated, principles, where)
 
 
 def _metrics(rows: list[Rating]) -> dict[str, Any]:
-    """How ratings lie; `spread_in_group` is what ranks answers to one request: 0 means that the judge tells none apart."""
     if not rows:
         return {}
-    members: dict[str, list[float]] = {}
-    for row in rows:
-        members.setdefault(row.group, []).append(row.score)
-    several = [pstdev(scores) for scores in members.values() if len(scores) > 1]
-    by_principle = {name: fmean(row.scores[i] for row in rows) for i, name in enumerate(rows[0].principles)}
-    scores = [row.score for row in rows]
-    return {
-        "n": len(rows),
-        "mean": fmean(scores),
-        "sd": pstdev(scores),
-        "spread_in_group": fmean(several) if several else None,
-        "principles": by_principle,
-    }
+    return spread(rows) | {"principles": {p: fmean(row.scores[i] for row in rows) for i, p in enumerate(rows[0].principles)}}

@@ -5,8 +5,10 @@ SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must fol
 principles for one.
 """
 
+from collections.abc import Iterable, Sequence
+
 from stages.principles.constitution import Principle
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, did_you_mean
 
 
 def worded(principle: Principle, negated: bool = False) -> str:
@@ -24,3 +26,19 @@ def worded(principle: Principle, negated: bool = False) -> str:
             mend="give it an `opposite:` in its constitution, or negate none (negation: 0)",
         )
     return principle.opposite
+
+
+def refuse_unknown(negated: Iterable[str], principles: Sequence[Principle], where: str) -> None:
+    """Check the ids of an option `negated`.
+
+    Raises:
+        UserError: one is not among the principles.
+    """
+    ids = [p.id for p in principles]
+    for name in negated:
+        if name not in ids:
+            raise UserError(
+                f"negated: there is no principle {name!r}.{did_you_mean(name, ids)}",
+                where=where,
+                mend=f"choose from: {', '.join(ids)}",
+            )

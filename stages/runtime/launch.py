@@ -4,8 +4,9 @@ In: a step, its inputs and the `launcher` of the config. Out: the step's Result,
 runner stays one process; only steps of stages with TRAINS are launched. Data-parallel processes come from torchrun, on a
 GPU (nccl) or a CPU (gloo); what `accelerate` names (FSDP, DeepSpeed) from `accelerate launch` with that configuration.
 
-How many there are is no part of a step's identity: each takes its share of `args.per_device_train_batch_size`. The ranks
-read the run's call store, and what they add comes back to it at the end. They die with the run that started them.
+How many there are is no part of a step's identity: each takes its share of `args.per_device_train_batch_size`. What is
+drawn at random in training (sampled rollouts, dropout) does differ with their number. The ranks read the run's call store,
+and what they add comes back to it at the end. They die with the run that started them.
 """
 
 import ctypes
@@ -43,6 +44,11 @@ class Launcher:
 
     processes: Annotated[int, Field(ge=1)] = 1
     accelerate: dict[str, Any] | None = None
+
+    @property
+    def launches(self) -> bool:
+        """Whether training leaves this process. For `accelerate` one is enough: DeepSpeed can move its states off the GPU."""
+        return self.processes > 1 or bool(self.accelerate)
 
 
 def launch(stage: str, config: Any, inputs: Mapping[str, Artifact], context: Context, launcher: Launcher) -> Result:

@@ -183,7 +183,8 @@ class Runner:
 
     def _payload(self, step: Step, inputs: Mapping[str, Planned]) -> dict[str, Any]:
         more = step.module.identity(step.config) if hasattr(step.module, "identity") else {}
-        if step.module.CALLS or "model" in inputs:  # what writes to a model, and what trains one, renders its template
+        named = "model" in inputs or getattr(step.module, "READS_MODELS", False)
+        if step.module.CALLS or named:  # what writes to a model, and what trains or reads one, renders its template
             more = more | self.engines.meaning
         return {
             "stage": step.stage,
@@ -245,11 +246,11 @@ class Runner:
             ) from None
         context = self._context(step, folder)
         started = time.monotonic()
-        alone = self.launcher.processes == 1 or not getattr(step.module, "TRAINS", False)
+        launched = self.launcher.launches and getattr(step.module, "TRAINS", False)
         result = (
-            step.module.run(step.config, inputs, context)
-            if alone
-            else launch(step.module.__name__, step.config, inputs, context, self.launcher)
+            launch(step.module.__name__, step.config, inputs, context, self.launcher)
+            if launched
+            else step.module.run(step.config, inputs, context)
         )
         seconds = time.monotonic() - started
         facts = {"seconds": round(seconds, 2), "calls": vars(context.tally), "versions": versions()}

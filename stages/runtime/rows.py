@@ -162,6 +162,25 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One model's answer to one multiple-choice question. Lists of options run in the file's order."""
+
+    id: str
+    parent: str  # the question, by its content
+    policy: str  # the input whose model answered
+    kind: str  # the question's group
+    question: str
+    options: list[str]
+    gold: list[int]  # the right options; empty: nobody says
+    logprobs: list[float]  # of each option, averaged over the orders in which it was asked
+    order: list[int]  # the option in each place when it was asked first; further orders are its rotations
+    taken: list[int]  # the option taken, an order each
+    right: float | None  # None where nobody says; a part where options tie
+    model: str
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tested:
     """What one test of a reward model found on one request: the share of right answers, in [0, 1]."""
 
@@ -180,7 +199,9 @@ class Dropped:
     reason: str
 
 
-ROW_TYPES = {cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Tested, Dropped)}
+ROW_TYPES = {
+    cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)
+}
 R = TypeVar("R")
 
 _PLAIN = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

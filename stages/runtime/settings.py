@@ -4,11 +4,14 @@ import math
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field, fields, is_dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from stages.runtime.errors import UserError, did_you_mean
+
+# Names, of which a user may give one without brackets.
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 def machine(default: Any) -> Any:

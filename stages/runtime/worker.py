@@ -26,7 +26,7 @@ from stages.runtime.store import CallStore
 def main(job_file: str) -> int:
     """Run the job's stage in this rank; the exit code."""
     die_with_parent()
-    folder, rank = Path(job_file).parent, int(os.environ["RANK"])
+    folder, rank = Path(job_file).parent, int(os.environ.get("RANK", "0"))
     job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
     module = importlib.import_module(job["stage"])
     config = parse_config(module.Config, job["config"], f"step {job['step']!r}")

@@ -7,24 +7,22 @@ function (`package.module:function`, called with `arguments`, returning {"id", "
 A run that mixes red-team and helpful requests has one `prompts` step for each.
 """
 
-import hashlib
 import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.store import derive_seed
-from stages.text.prompt_files import SUFFIXES, conversations, read_file, read_hub
+from stages.text.prompt_files import content_id, conversations, read_source, source_identity, without_folder
 
 VERSION = 2
 NEEDS: tuple[str, ...] = ()
@@ -37,6 +35,7 @@ class Config:
     """Args:
     source: file, Hub id or function; see above.
     kind: what the prompts are for: `red_team`, `helpful` or a word of yours.
+    kind_column: the field that holds the kind, such as a benchmark's category; `kind` is for those without one.
     column: which field of a record holds the prompt (`chosen` for hh-rlhf).
     turns: which user turns of a conversation become prompts.
     subset, folder, split: of a Hub dataset: a named configuration, or a folder of files (hh-rlhf's `harmless-base`).
@@ -47,6 +46,7 @@ class Config:
 
     source: str
     kind: str = "red_team"
+    kind_column: str | None = None
     column: str = "prompt"
     turns: Literal["last", "first", "each"] = "last"
     subset: str | None = None
@@ -64,18 +64,9 @@ def identity(config: Config) -> dict[str, Any]:
     Raises:
         UserError: the source is none of these, told before anything runs.
     """
-    path = Path(os.path.expanduser(config.source))
-    if os.path.isfile(path):  # false, too, for what can be no path
-        return {"source": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
-    if _is_function(config.source):
+    if _is_function(config.source) and not os.path.isfile(config.source):
         return {"module": module_identity(_module(config.source))}
-    if config.source.count("/") == 1 and not path.suffix and not path.is_absolute():
-        return {}
-    raise UserError(
-        "no such file",
-        where=config.source,
-        mend=f"give a file ({', '.join(SUFFIXES)}; also .gz), a Hub id owner/name, or package.module:function",
-    )
+    return source_identity(config.source, ", or package.module:function")
 
 
 def _module(source: str) -> ModuleType:
@@ -96,11 +87,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows: dict[str, Prompt] = {}
     dropped = []
     for where, kind, conversation in _conversations(config):
-        try:
-            name = hashlib.sha256(canonical(conversation).encode()).hexdigest()[:12]
-        except UnicodeEncodeError as error:
-            lone = ascii(error.object[error.start])
-            raise UserError(f"the text holds {lone}, half a character", where=where, mend="mend or delete the record") from None
+        name = content_id(conversation, where)
         if not conversation:
             dropped.append(Dropped(id=where, reason="no user turn"))
         elif name in rows:
@@ -130,10 +117,11 @@ def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
         for made in _call(config):
             yield config.source, made.get("kind", config.kind), made["messages"]
         return
-    folder = f"{Path(os.path.expanduser(config.source)).parent}/"
-    for where, value in _records(config):
+    columns = [config.column, *([config.kind_column] if config.kind_column else [])]
+    for where, value, *kinds in read_source(config.source, config.subset, config.folder, config.split, *columns):
+        kind = " ".join(str(kind).strip() for kind in kinds) or config.kind
         for conversation in conversations(value, config.turns, where) or [[]]:
-            yield where.removeprefix(folder), config.kind, conversation  # rows do not depend on where the file lies
+            yield without_folder(where, config.source), kind, conversation
 
 
 def _call(config: Config) -> list[dict[str, Any]]:
@@ -146,10 +134,3 @@ def _call(config: Config) -> list[dict[str, Any]]:
             where=config.source,
             mend="give a function of that module, and `arguments` it takes",
         ) from None
-
-
-def _records(config: Config) -> Iterator[tuple[str, Any]]:
-    path = Path(os.path.expanduser(config.source))
-    if os.path.isfile(path):  # false, too, for what can be no path
-        return read_file(path, config.column)
-    return read_hub(config.source, config.subset, config.folder, config.split, config.column)

@@ -1,7 +1,7 @@
 """The trainers' own options: which there are, which identify a result, and what Credo sets where the user says nothing.
 
-In: a stage's `args`, any fields of TRL's SFTConfig, DPOConfig, RewardConfig and so on. Out: that config, built.
-Left out: options for several processes, which the launcher will own.
+In: a stage's `args`, any fields of TRL's SFTConfig, DPOConfig, RewardConfig and so on. Out: that config, built; in one of
+several processes with its share of the batch (`runtime/launch.py`).
 """
 
 import ast
@@ -78,7 +78,7 @@ _KINDS = {"int": "a number", "float": "a number", "bool": "a yes or no (true, fa
 
 @cache
 def known_fields(config_class: str) -> dict[str, str]:
-    """Fields of `SFTConfig`, `DPOConfig`, `RewardConfig` or `LoraConfig` and their types as written, without importing them.
+    """Fields of a config in `_SOURCES` and their types as written, without importing it.
 
     Raises:
         UserError: the package is not installed.
@@ -179,7 +179,7 @@ def build_arguments(config_class: str, args: Mapping[str, Any], context: Context
 
 
 def _share(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Each of several processes takes its part of a batch, so that their number changes no result.
+    """Each of several processes takes its part of a batch, so that their number does not change how large a batch is.
 
     Raises:
         UserError: the batch cannot be shared out evenly.

@@ -19,7 +19,9 @@ that was killed goes on from its last whole checkpoint (see `sft.py`).
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -60,7 +62,7 @@ class Config:
     worse: tuple[str, ...] = WORSE
     orders: Literal["both", "drawn"] = "both"
     forget: float = 0.15
-    eval_fraction: float = 0.1
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     args: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")

@@ -1,30 +1,44 @@
 """Checkpoints of a training that may be cut short at any moment.
 
-A checkpoint counts once `complete` lies in it, written after everything else has reached the disk. What has no such
-mark is torn, and removed. The checkpoints are the Trainer's own: optimiser and random states are `.pt` and `.pth`
-files, read back only by the run that wrote them; no such file enters the finished model.
+A checkpoint counts once `complete` lies in it, written after everything else has reached the disk; it names the training
+that made it. What has no such mark is torn, and removed. The checkpoints are the Trainer's own: optimiser and random
+states are `.pt` and `.pth` files, read back only by the run that wrote them; no such file enters the finished model.
 """
 
+import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
-from stages.runtime.artifacts import flush
+from stages.runtime.artifacts import canonical, flush
+from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 
 MARK = "complete"
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Say that a checkpoint is whole, after its files have reached the disk."""
+def training_of(trainer: Any, base: Model) -> str:
+    """What a checkpoint must share with the training that goes on from it: the base model and the trained shapes."""
+    shapes = {name: list(p.shape) for name, p in trainer.model.named_parameters() if p.requires_grad}
+    return hashlib.sha256(canonical([base.content, shapes]).encode()).hexdigest()[:16]
+
+
+def mark_complete(checkpoint: Path, training: str) -> None:
+    """Say that a checkpoint is whole, after its files have reached the disk, and which training made it."""
     for file in [f for f in checkpoint.rglob("*") if f.is_file()]:
         flush(file)
     mark = checkpoint / MARK
-    mark.touch()
+    mark.write_text(training, encoding="utf-8")
     flush(mark)
     flush(checkpoint)
 
 
-def last_complete(folder: Path) -> Path | None:
-    """The latest whole checkpoint in `folder`, if any; torn ones are removed on the way."""
+def last_complete(folder: Path, training: str) -> Path | None:
+    """The latest whole checkpoint in `folder`, if any; torn ones are removed on the way.
+
+    Raises:
+        UserError: another training made it.
+    """
     whole: dict[int, Path] = {}
     for checkpoint in folder.glob("checkpoint-*"):
         step = checkpoint.name.removeprefix("checkpoint-")
@@ -32,4 +46,13 @@ def last_complete(folder: Path) -> Path | None:
             whole[int(step)] = checkpoint
         else:
             shutil.rmtree(checkpoint, ignore_errors=True)
-    return whole[max(whole)] if whole else None
+    if not whole:
+        return None
+    last = whole[max(whole)]
+    if (last / MARK).read_text(encoding="utf-8") != training:
+        raise UserError(
+            "this checkpoint is of another model, or of another shape of LoRA: the training cannot go on from it",
+            where=str(last),
+            mend=f"delete {folder} to begin anew, or give the step the model it began with",
+        )
+    return last

@@ -52,7 +52,7 @@ def trained(
             left = left + more
         trainer = build(kept)
         n = len(trainer.train_dataset)
-        curve = train(trainer, context)
+        curve = train(trainer, context, base)
         measured = measure(trainer, kept) if measure is not None else {}
         finish(trainer, context, base)
         return {"n": n, **measured, **curve}, left

@@ -9,6 +9,7 @@ group has one rater.
 import math
 from typing import Any
 
+from stages.preferences.rating import refuse_other_rater
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
@@ -47,14 +48,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
                 dropped.append(Dropped(id=row.id, reason="duplicate"))
                 continue
             seen.add(key)
-            rater = (row.model, row.principles, row.negated)
-            if raters.setdefault(row.group, rater) != rater:
-                raise UserError(
-                    "answers to one request were rated by different raters or under different principles, "
-                    "so their scores do not compare",
-                    where=f"rating {row.id} (step {artifact.step!r}), request {row.group}",
-                    mend="rate all answers to a request in the same way",
-                )
+            refuse_other_rater(raters, row, artifact.step)
             answer = [{"role": "assistant", "content": row.response}]
             examples.append({"id": row.id, "prompt": row.prompt, "completion": answer, "group": row.group, "score": row.score})
     if not examples:

@@ -16,7 +16,9 @@ for the desirable one. A training that was killed goes on from its last whole ch
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
@@ -48,7 +50,7 @@ class Config:
     """
 
     threshold: float | None = None
-    eval_fraction: float = 0.1
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     args: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
@@ -108,6 +110,12 @@ def read_examples(inputs: dict[str, Artifact], threshold: float | None) -> tuple
                     example = {"id": f"{pair['id']}-{side}", "prompt": pair["prompt"], "completion": pair[side], "label": label}
                     examples.append(example)
                 seen.add(key)
+    if threshold is not None and not ratings.keys() - {"responses"}:
+        raise UserError(
+            f"threshold: {threshold} says nothing where there are only pairs",
+            where="stage 'kto'",
+            mend="leave it out, or add an input with Ratings",
+        )
     if ratings.keys() - {"responses"}:
         rated, left = read_ratings(ratings)
         dropped += left

@@ -27,7 +27,8 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
         raise UserError(
             "the model's tokenizer has no chat template, so conversations cannot be turned into text",
             where=model.path,
-            mend="put a chat_template.jinja into the model's folder",
+            mend="put a chat_template.jinja into the model's folder, or name one in args.chat_template_path (for encoders: "
+            "stages/training/encoder_chat.jinja)",
         )
     return tokenizer
 

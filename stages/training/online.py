@@ -5,7 +5,8 @@ the terms of the reward name. Out: a model. Rollouts come from transformers, or 
 `args: {use_vllm: true, vllm_mode: colocate}`.
 
 A training that was killed goes on from its last whole checkpoint and ends in the weights of an undisturbed one:
-checkpoints are only made between two rollouts, and the principles drawn depend on the step's number alone.
+checkpoints are only made between two rollouts, and the principles drawn depend on the step's number alone. That holds for
+rollouts from transformers; vLLM's random state is in no checkpoint.
 """
 
 import math
@@ -95,7 +96,7 @@ def run_online(
 
         trainer, too_long = build_online(config, config_class, inputs, prompts, terms, weights, context, make, **defaults)
         n = len(trainer.train_dataset)
-        metrics = {"n": n, **train(trainer, context)}
+        metrics = {"n": n, **train(trainer, context, inputs["model"].model())}
         finish(trainer, context, inputs["model"].model())
         return metrics, too_long
 
@@ -120,6 +121,12 @@ def build_online(
     model = load_model(base, config.dtype, config.args)
     tokenizer = load_tokenizer(base, config.args)
     variables = context.engines.meaning.get("template_arguments")
+    if config_class == "OnlineDPOConfig" and variables:
+        raise UserError(
+            f"TRL's online DPO cannot hand variables to the chat template, and this model is given {', '.join(variables)}",
+            where=f"step {context.step!r}, model.template_arguments",
+            mend="use grpo, rloo or ppo, or a model whose template needs none",
+        )
     if config_class != "OnlineDPOConfig":
         defaults = {"chat_template_kwargs": variables} | defaults if variables else defaults
         # The trainer loads the reference anew from the policy's folder.
@@ -130,7 +137,7 @@ def build_online(
     ends = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     _enough(kept, arguments, context)
-    functions = build(terms, inputs, context, ends)
+    functions = build(terms, inputs, context, ends, terms.keys() - config.rewards.keys())
     rows = [{"prompt": p.messages, "row_id": p.id, "kind": p.kind} for p in kept]
     with told_as_mistake("the trainer refuses the options", context):
         trainer = make(

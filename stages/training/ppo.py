@@ -18,11 +18,12 @@ from stages.runtime.errors import UserError
 from stages.training import online
 from stages.training.rewards import RewardModelTerm, Term, read_terms, terms_identity
 
-VERSION = 1
+VERSION = 2
 NEEDS = online.NEEDS
 ALSO_TAKES = online.ALSO_TAKES
 CALLS = False
 TRAINS = True
+WITHOUT_EFFECT = {"scale_rewards", "multi_objective_aggregation"}  # GRPO's: how a group's rewards become advantages
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class Config(online.OnlineConfig):
 
 
 def identity(config: Config) -> dict[str, Any]:
+    for name in WITHOUT_EFFECT & config.args.keys():
+        raise UserError(
+            f"args: {name!r} says nothing in PPO", where="stage 'ppo'", mend="remove it; see whiten_rewards and score_clip"
+        )
     costs = terms_identity(_costs(config))
-    return online.online_identity(config, "PPOConfig", "ppo") | ({"costs": costs} if costs else {})
+    return online.online_identity(config, "PPOConfig", "ppo") | ({"costs": costs, "cost_terms": list(costs)} if costs else {})
 
 
 def _costs(config: Config) -> dict[str, Term]:

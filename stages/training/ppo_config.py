@@ -25,7 +25,7 @@ class PPOConfig(GRPOConfig):
         value_clip: how far a value may move from that at rollout; None for no bound.
         value_learning_rate: None for that of the policy.
         whiten_rewards: scale the tokens' rewards to unit variance; their mean stays.
-        score_clip: bounds of a completion's score.
+        score_clip: a completion's score is held within [-score_clip, score_clip]; None for no bounds.
         lambda_init, lambda_rate, lambda_max, cost_threshold, cost_window, cost_delay: of the constraint, where there
             are costs (see `ppo_math.Lagrangian`).
     """
@@ -57,7 +57,16 @@ class PPOConfig(GRPOConfig):
             "lam": ("in [0, 1]", 0 <= self.lam <= 1),
             "lambda_init": ("above 0", self.lambda_init > 0),
             "lambda_max": ("at least lambda_init", self.lambda_max >= self.lambda_init),
+            "beta": ("at least 0, and above it with a kl_target", self.beta > 0 or (self.beta == 0 and self.kl_target is None)),
             "kl_target": ("above 0", self.kl_target is None or self.kl_target > 0),
+            "kl_horizon": ("at least 1", self.kl_horizon >= 1),
+            "value_coefficient": ("at least 0", self.value_coefficient >= 0),
+            "value_clip": ("above 0", self.value_clip is None or self.value_clip > 0),
+            "value_learning_rate": ("above 0", self.value_learning_rate is None or self.value_learning_rate > 0),
+            "score_clip": ("above 0", self.score_clip is None or self.score_clip > 0),
+            "lambda_rate": ("at least 0", self.lambda_rate >= 0),
+            "cost_window": ("at least 1", self.cost_window >= 1),
+            "cost_delay": ("at least 0", self.cost_delay >= 0),
             "num_generations": ("at least 1", (self.num_generations or 0) >= 1),
         }
         for name, (wanted, kept) in bounds.items():

@@ -12,10 +12,7 @@ from typing import Any
 
 import torch
 
-
-def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the tokens where `mask` is 1; 0 where there is none."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+LEAST_LOG = -700.0  # of the multiplier: exp of less is 0, which has no logarithm
 
 
 def whiten(values: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, shift: bool = True) -> torch.Tensor:
@@ -123,7 +120,7 @@ class Lagrangian:
         if self.seen > self.delay and self.costs:
             over = sum(self.costs) / len(self.costs) - self.threshold
             raised = math.log(self.multiplier) + self.rate * over * self.multiplier
-            self.multiplier = math.exp(min(raised, math.log(self.ceiling)))
+            self.multiplier = math.exp(max(min(raised, math.log(self.ceiling)), LEAST_LOG))
 
     def mix(self, reward_advantage: torch.Tensor, cost_advantage: torch.Tensor) -> torch.Tensor:
         """(A_R - lambda A_C) / (1 + lambda): the reward's advantage at 0, less the cost's in the limit."""

@@ -8,6 +8,7 @@ both advantages. Imported only when something is trained.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class PPOTrainer(Resumable, GRPOTrainer):
         options = self.args
         self.kl = KLController(options.beta, options.kl_target, options.kl_horizon)
         self.cost_weights = torch.tensor([(costs or {}).get(name, 0.0) for name in self.reward_func_names])
+        self.is_cost = torch.tensor([name in (costs or {}) for name in self.reward_func_names])
         self.lagrangian = Lagrangian(
             options.lambda_init, options.lambda_rate, options.lambda_max, options.cost_threshold, options.cost_window,
             options.cost_delay,
@@ -84,14 +86,16 @@ class PPOTrainer(Resumable, GRPOTrainer):
         self._note("kl_per_completion", per_completion)
         if self.args.kl_estimator == "clamped":
             kl = kl.clamp(min=0)
-        scored = ~torch.isnan(self._rewards).all(dim=1)
+        scored = self._scored()
         scores = {"reward": (self._rewards * self.reward_weights.to(mask.device)).nansum(dim=1)}
         if self.lagrangian:
             costs = (self._rewards * self.cost_weights.to(mask.device)).nansum(dim=1)
             scores["cost"] = costs
-            self.lagrangian.update(self.accelerator.gather(costs[scored]).tolist())
+            every = self.accelerator.gather(costs.masked_fill(~scored, torch.nan))  # as many from every process
+            known = every[~torch.isnan(every)]
+            self.lagrangian.update(known.tolist())
             self._note("lambda", self.lagrangian.multiplier)
-            self._note("cost", self._mean(costs))
+            self._note("cost", float(known.mean()) if len(known) else math.nan)
         advantages = {}
         for name, score in scores.items():
             if self.args.score_clip is not None:
@@ -104,6 +108,11 @@ class PPOTrainer(Resumable, GRPOTrainer):
         batch["advantages"] = mixed
         self._note("kl_coefficient", self.kl.coefficient)
         self.kl.update(per_completion, len(kl) * self.accelerator.num_processes)
+
+    def _scored(self) -> torch.Tensor:
+        """Which completions some reward could tell about and, where there are costs, some cost too."""
+        known, costs = ~torch.isnan(self._rewards), self.is_cost.to(self._rewards.device)
+        return known[:, ~costs].any(dim=1) & (known[:, costs].any(dim=1) | ~costs.any())
 
     def _advantages(
         self, name: str, score: torch.Tensor, kl: torch.Tensor, values: torch.Tensor, mask: torch.Tensor

@@ -58,8 +58,8 @@ class _Rate(ProgressColumn):
 class Watch(TrainerCallback):
     """Shows steps, rate, time left and loss; marks checkpoints that are whole; stops a training that has diverged."""
 
-    def __init__(self, step: str, console: Console):
-        self.where = f"step {step!r}"
+    def __init__(self, step: str, console: Console, training: str):
+        self.where, self.training = f"step {step!r}", training
         self.progress = Progress(
             TextColumn("{task.description:>16}"),
             BarColumn(),
@@ -111,7 +111,7 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.training)
 
 
 def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str, float]]:

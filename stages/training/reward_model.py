@@ -19,13 +19,15 @@ A training that was killed goes on from its last whole checkpoint (see `sft.py`)
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from stages.principles.constitution import Constitution
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
 from stages.runtime.templates import template_hash
@@ -34,7 +36,7 @@ from stages.training.pair_data import Examples, check_held_out, split_held_out
 from stages.training.reward_format import FILE, LAYOUT, RewardFormat, make_format, read_format, write_format
 from stages.training.reward_rows import columns, measured, reward_examples
 
-VERSION = 3
+VERSION = 4
 NEEDS = ("model", "pairs")
 ALSO_TAKES = ("*",)
 CALLS = False
@@ -54,6 +56,8 @@ class Config:
     eval_fraction: share of the prompts to hold out, in [0, 1).
     args: fields of TRL's RewardConfig.
     lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
+    frozen: how the names of weights begin that are left as they are, such as `bert.embeddings`: cheaper, and steadier
+        where pairs are few.
     dtype: type of the weights in training. The model is saved in the type the base model came in.
     """
 
@@ -61,9 +65,10 @@ class Config:
     template: str | None = None
     objective: Literal["preference", "cost"] = "preference"
     general: str = "The response should be good."
-    eval_fraction: float = 0.1
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     args: dict[str, Any] = field(default_factory=dict)
     lora: dict[str, Any] | None = None
+    frozen: tuple[str, ...] = ()
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
@@ -139,6 +144,7 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
     set_seed(arguments.seed)  # the new output layer is drawn when the model is loaded
     train, held = split_held_out(examples, config.eval_fraction, context)
     model = load_model(base, config.dtype, config.args, scalar=True)
+    _freeze(model, config.frozen, context)
     heads = [name for name in HEADS if hasattr(model, name)]
     tokenizer, lora = load_tokenizer(base, config.args), lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads)
     with told_as_mistake("the trainer refuses the options", context):
@@ -153,6 +159,20 @@ def build_trainer(config: Config, inputs: dict[str, Artifact], examples: Example
         )
 
 
+def _freeze(model: Any, prefixes: tuple[str, ...], context: Context) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise UserError(
+                f"frozen: no weight's name begins with {prefix!r}.{did_you_mean(prefix, names)}",
+                where=f"step {context.step!r}",
+                mend="name weights as the model's own files do",
+            )
+    for name, weight in model.named_parameters():
+        if name.startswith(prefixes):
+            weight.requires_grad = False
+
+
 def _train(
     config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
 ) -> tuple[dict[str, Any], list[Dropped]]:
@@ -162,7 +182,7 @@ def _train(
     examples, too_long = measured(examples, layout, base, config.args, context)
     trainer = build_trainer(config, inputs, examples, context)
     n = len(trainer.train_dataset)
-    curve = train(trainer, context)
+    curve = train(trainer, context, base)
     found = {"n": n, "padding_wasted": trainer.padding(), "held_out": check_held_out(trainer)}
     if found["held_out"] and trainer.signs[1]:
         found["held_out"]["sign_accuracy"] = round(trainer.signs[0] / trainer.signs[1], 4)

@@ -4,6 +4,7 @@ In: Pair rows of one or several inputs. Out: TRL's preference rows. A pair that 
 is shown the opposite's words (SALMON, Sun et al. 2023, arXiv 2310.05910, section 3.2). Pairs without principles, such as
 human ones, are shown a general principle. No input is thinned, so each keeps its share (Bai et al. 2022, section 4.1, mix
 human helpfulness comparisons into one preference model); the shares are counted after the unusable rows are gone.
+For a cost model the preferred side is the safer one: pairs that say the opposite of their own safety labels are dropped.
 """
 
 from collections import Counter
@@ -76,6 +77,8 @@ def _reason(row: Pair, seen: set[str], known: set[str] | None, layout: RewardFor
         return "labelled under a principle that is not selected here"
     if layout.objective == "cost" and (row.chosen_safe is None or row.rejected_safe is None):
         return "no safety label"
+    if layout.objective == "cost" and row.rejected_safe and not row.chosen_safe:
+        return "the preferred side is unsafe and the other safe"
     key = canonical([row.prompt, row.chosen, row.rejected, row.principles, row.negated])
     if key in seen:
         return "duplicate"
@@ -91,7 +94,7 @@ def _check(examples: Examples, dropped: list[Dropped], layout: RewardFormat, whe
             raise UserError(
                 "a cost model needs safety labels, and no pair has any",
                 where=where,
-                mend="make the pairs with `chosen_safe` and `rejected_safe` (`judged_pairs` with `safety:`), or set "
+                mend="give their `judged_pairs` step ratings of safety (`inputs: {ratings: <a rate step>}`), or set "
                 "objective: preference",
             )
         one_sided = reasons.get("empty completion") == len(dropped) > 0

@@ -6,7 +6,10 @@ with `__name__` the term's name. What a term gives is checked: a number that is 
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from stages.generators import TooLong
@@ -16,7 +19,9 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.runtime.rows import Message
+from stages.training.reward_format import FILE, read_format
 from stages.training.rewards import (
     JudgeTerm,
     LengthTerm,
@@ -48,11 +53,14 @@ class Rollout:
         self.round = int(rest["trainer_state"].global_step)
 
 
-def build(terms: Mapping[str, Term], inputs: Mapping[str, Artifact], context: Context, ends: set[int]) -> list[RewardFunction]:
+def build(
+    terms: Mapping[str, Term], inputs: Mapping[str, Artifact], context: Context, ends: set[int], costs: Collection[str] = ()
+) -> list[RewardFunction]:
     """The terms as functions, in their order.
 
     Args:
         ends: ids of the tokens that end a turn.
+        costs: names of those terms that are costs.
 
     Raises:
         UserError: a term names an input that the step does not have, or a model that cannot be used so.
@@ -64,7 +72,34 @@ def build(terms: Mapping[str, Term], inputs: Mapping[str, Artifact], context: Co
                 where=f"step {context.step!r}, rewards.{name}",
                 mend=f"add it: `inputs: {{{model}: <a step>}}`; inputs here: {', '.join(inputs)}",
             )
+    for name, term in terms.items():
+        if isinstance(term, RewardModelTerm):
+            where = f"step {context.step!r}, {'costs' if name in costs else 'rewards'}.{name}"
+            _check_use(term, inputs[term.model].model(), name in costs, where)
     return [_checked(name, _working(term, inputs, context, ends), context.step) for name, term in terms.items()]
+
+
+def _check_use(term: RewardModelTerm, model: Model, is_cost: bool, where: str) -> None:
+    """Refuse a model whose layout or whose sign is not what the term takes it for, before anything is rolled out."""
+    layout = read_format(model)
+    if layout.principles and not (term.constitution or term.intervention):
+        raise UserError("this reward model reads principles and was given none", where=where, mend="add `constitution: ...`")
+    if not layout.principles and (term.constitution or term.intervention):
+        raise UserError(
+            "this reward model was trained without principles and cannot read any",
+            where=where,
+            mend="remove `constitution` and `intervention`, or give its `reward_model` step a constitution",
+        )
+    costly = layout.objective == "cost"
+    if (Path(model.path) / FILE).is_file() and costly != is_cost and term.weight * term.scale > 0:
+        raise UserError(
+            "a cost model's score is the higher the worse a response is, and here it is rewarded"
+            if costly
+            else "a reward model's score is the higher the better a response is, and here it is a cost",
+            where=where,
+            mend=("move the term to `costs` of a `ppo` step" if costly else "train it with `objective: cost`")
+            + ", or give it a negative weight",
+        )
 
 
 def _working(term: Term, inputs: Mapping[str, Artifact], context: Context, ends: set[int]) -> Callable[[Rollout], Any]:
@@ -93,7 +128,15 @@ def _working(term: Term, inputs: Mapping[str, Artifact], context: Context, ends:
 def _checked(name: str, term: Callable[[Rollout], Any], step: str) -> RewardFunction:
     def rewarded(prompts: Any, completions: Any, completion_ids: Any, **rest: Any) -> list[float | None]:
         rollout = Rollout(prompts, completions, completion_ids, **rest)
-        scores = [None if score is None else float(score) for score in term(rollout)]
+        given = term(rollout)
+        try:
+            scores = [None if score is None else float(score) for score in given]
+        except (TypeError, ValueError):
+            raise UserError(
+                f"the reward term {name!r} gave something that is no number: {given!r:.80}",
+                where=f"step {step!r}",
+                mend="let its function return a number, or None where it cannot tell",
+            ) from None
         for row, score in zip(rollout.ids, scores, strict=True):
             if score is not None and not math.isfinite(score):
                 raise UserError(
@@ -114,15 +157,24 @@ def _by_reward_model(term: RewardModelTerm, inputs: Mapping[str, Artifact], cont
     scorer = Scorer(inputs[term.model].model(), batch_size=term.batch_size, template_arguments=arguments)
     draw = Draw(term.constitution, term.draw, context.seed, term.always, term.intervention, term.boost)
 
-    def score(rollout: Rollout) -> list[float]:
-        texts = [
-            tuple(p.text for p in draw(name, kind, rollout.round))
-            for name, kind in zip(rollout.ids, rollout.kinds, strict=True)
-        ]
-        found = scorer.score(list(zip(rollout.prompts, rollout.completions, texts, strict=True)))
-        return [(each - term.shift) * term.scale for each in found]
+    def score(rollout: Rollout) -> list[float | None]:  # None: longer than the model's context, as from a judge
+        items, weights = [], []
+        rows = zip(rollout.prompts, rollout.completions, rollout.ids, rollout.kinds, strict=True)
+        for prompt, completion, name, kind in rows:
+            shown = draw(name, kind, rollout.round)
+            apart = term.each and len(shown) > 1
+            lists = [(p.text,) for p in shown] if apart else [tuple(p.text for p in shown)]
+            items += [(prompt, completion, texts) for texts in lists]
+            weights.append([p.weight if term.draw is None else 1.0 for p in shown] if apart else [1.0])  # a draw has used them
+        found = iter(scorer.score_fitting(items))
+        return [_mean(list(islice(found, len(each))), each, term) for each in weights]
 
     return score
+
+
+def _mean(scores: list[float | None], weights: list[float], term: RewardModelTerm) -> float | None:
+    known = [score for score in scores if score is not None]
+    return (fmean(known, weights) - term.shift) * term.scale if len(known) == len(scores) else None
 
 
 def _by_judge(term: JudgeTerm, inputs: Mapping[str, Artifact], context: Context) -> Callable[[Rollout], Any]:
@@ -136,7 +188,7 @@ def _by_judge(term: JudgeTerm, inputs: Mapping[str, Artifact], context: Context)
         for principle in principles:
             try:
                 found = await expected_rating(generator, prompt, text, principle.text, term.scale, term.template)
-            except (Drop, TooLong):  # no verdict: the completion is not scored by this term, and so not learnt from by it
+            except (Drop, TooLong):  # no verdict: the term is missing from the sum; where all are, nothing is learnt
                 return None
             total += principle.weight * (rescaled(found, term.scale) if term.rescale else found)
             weights += principle.weight

@@ -3,8 +3,8 @@
     cost loss = -log sigma(C_l - C_w) - log sigma(s_w C_w) - log sigma(s_l C_l)
 
 C is the scalar, w the safer side (a Pair's `chosen`), l the other, s = +1 for an unsafe response and -1 for a safe one:
-so C is below 0 exactly where a response is safe (Dai et al. 2023, arXiv 2310.12773, equation 6; their released code puts
-the two signs the other way round in its data, ours is one enum). With a soft label q the first term becomes its cross
+so C is below 0 exactly where a response is safe (Dai et al. 2023, arXiv 2310.12773, section 3.2; some write-ups and data
+sets store +1 for a safe response, we store whether it is unsafe). With a soft label q the first term becomes its cross
 entropy, as in `soft_labels.py`. Imported only when something is trained: torch and TRL come with it.
 """
 
@@ -75,7 +75,7 @@ class CredoRewardTrainer(SoftRewardTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        for name in UNSAFE:
+        for name in (*UNSAFE, "length"):  # the lengths are for args.train_sampling_strategy: group_by_length
             if name not in self._signature_columns:
                 self._signature_columns.append(name)
 
@@ -95,16 +95,17 @@ class CredoRewardTrainer(SoftRewardTrainer):
         inputs = dict(inputs)
         unsafe = [inputs.pop(name) for name in UNSAFE]
         label = inputs[COLUMN]
-        evaluated = (self.held_out.pairs, self.held_out.right, self.held_out.margin)
         _, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         loss = cost_loss(chosen, rejected, unsafe[0], unsafe[1], label)
-        self._as_costs(chosen, rejected, unsafe, evaluated)
+        self._as_costs(chosen, rejected, unsafe)
         return (loss, outputs) if return_outputs else loss
 
-    def _as_costs(
-        self, chosen: torch.Tensor, rejected: torch.Tensor, unsafe: list[torch.Tensor], before: tuple[int, float, float]
-    ) -> None:
+    def _keep(self, differences: torch.Tensor) -> None:
+        super()._keep(-differences if self.objective == "cost" else differences)
+
+    @torch.no_grad()
+    def _as_costs(self, chosen: torch.Tensor, rejected: torch.Tensor, unsafe: list[torch.Tensor]) -> None:
         """TRL's metrics count a higher score as better; of costs the lower one is."""
         metrics = self._metrics["train" if self.model.training else "eval"]
         accuracy = self.accelerator.gather_for_metrics((chosen < rejected).float().mean()).mean().item()
@@ -113,8 +114,6 @@ class CredoRewardTrainer(SoftRewardTrainer):
         right = ((chosen > 0) == (unsafe[0] > 0)).float() + ((rejected > 0) == (unsafe[1] > 0)).float()
         metrics["sign_accuracy"].append(self.accelerator.gather_for_metrics(right.mean() / 2).mean().item())
         if not self.model.training:
-            pairs = len(chosen)
-            self.held_out.pairs, self.held_out.right, self.held_out.margin = before
-            self.held_out.add(pairs, accuracy, margin)
-            self.signs[0] += round(float(right.sum()))
-            self.signs[1] += 2 * pairs
+            every = self.accelerator.gather_for_metrics(right)
+            self.signs[0] += round(float(every.sum()))
+            self.signs[1] += 2 * len(every)

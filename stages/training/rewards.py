@@ -17,8 +17,11 @@ of a prompt are scored under the same draw, or a group's baseline would mean not
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from stages.preferences.rating import YES_NO, Scale
 from stages.principles.select import Selection, select
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.provenance import module_identity
@@ -36,7 +39,9 @@ class RewardModelTerm:
         draw: how many of them a rollout; null: all, in the file's order.
         always: ids of those shown in every rollout, before the drawn ones.
         intervention: a further set, shown in every rollout before all others; nothing need be trained for it.
-        boost: by kind of prompt, what is added to the weights of the named principles.
+        boost: by kind of prompt, what is added to the weights of the named principles in the draw.
+        each: score under every shown principle by itself, and take the mean: for a model too small to weigh several at once
+            (`reward_accuracy` tells: one of a list, first). The prefix is shared, so it costs little more.
         scale, shift: the score becomes (score - shift) * scale.
     """
 
@@ -46,10 +51,11 @@ class RewardModelTerm:
     draw: int | None = None
     always: tuple[str, ...] = ()
     intervention: Selection | None = None
-    boost: dict[str, dict[str, float]] = field(default_factory=dict)
+    boost: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = field(default_factory=dict)
+    each: bool = False
     scale: float = 1.0
     shift: float = 0.0
-    batch_size: int = machine(32)
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class LengthTerm:
     """`min(factor * tokens / per, cap)`; `factor` by kind of prompt, 1 for a kind that is not named."""
 
     weight: float = 1.0
-    per: int = 1024
+    per: Annotated[int, Field(gt=0)] = 1024
     cap: float = 1.0
     factor: dict[str, float] = field(default_factory=dict)
 
@@ -78,6 +84,7 @@ class JudgeTerm:
         constitution: what it rates by; their weights average the ratings.
         draw: how many principles a rollout; null: all.
         scale: the answers it may give, and what each is worth.
+        rescale: bring ratings to [-1, 1], as in the paper.
         template: what it reads.
     """
 
@@ -85,7 +92,7 @@ class JudgeTerm:
     constitution: Selection
     weight: float = 1.0
     draw: int | None = None
-    scale: dict[str, float] = field(default_factory=lambda: {str(n): float(n) for n in range(1, 10)})
+    scale: Scale = field(default_factory=lambda: dict(YES_NO))
     rescale: bool = True
     template: str = "preferences/verdict.jinja"
 
@@ -115,7 +122,8 @@ def read_terms(given: Mapping[str, Any], stage: str, option: str = "rewards") ->
     """Check the terms.
 
     Raises:
-        UserError: there are none, one is no mapping, its kind or an option is unknown, a principle does not exist.
+        UserError: there are none, one is no mapping, its kind or an option is unknown, a principle does not exist, or
+            an option says nothing beside the others.
     """
     terms: dict[str, Term] = {}
     for name, values in given.items():
@@ -144,9 +152,14 @@ def read_terms(given: Mapping[str, Any], stage: str, option: str = "rewards") ->
 def _check_principles(term: Term, where: str) -> None:
     if isinstance(term, PythonTerm):
         load_function(term.function, where)
+    if isinstance(term, JudgeTerm) and len(set(term.scale.values())) < 2:
+        raise UserError(
+            f"every option of the scale is worth {next(iter(term.scale.values()))}", where=where, mend="give values that differ"
+        )
     if not isinstance(term, RewardModelTerm | JudgeTerm) or term.constitution is None:
-        if isinstance(term, RewardModelTerm) and (term.draw or term.always or term.boost):
-            raise UserError("`draw`, `always` and `boost` need a constitution", where=where, mend="add `constitution: ...`")
+        if isinstance(term, RewardModelTerm) and (term.draw or term.always or term.boost or term.each):
+            what = "`draw`, `always`, `boost` and `each` need a constitution"
+            raise UserError(what, where=where, mend="add `constitution: ...`")
         return
     ids = [p.id for p in select(term.constitution).principles]
     whole = [p.id for p in select(Selection(term.constitution.name)).principles]  # a boost of one that is left out boosts none
@@ -158,9 +171,23 @@ def _check_principles(term: Term, where: str) -> None:
                 where=where,
                 mend=f"choose from {', '.join(known)}",
             )
-    left = len(ids) - len(getattr(term, "always", ()))
-    if term.draw is not None and not 0 <= term.draw <= left:
-        raise UserError(f"draw: {term.draw} of {left} principles cannot be drawn", where=where, mend=f"give 0 to {left}")
+    always = getattr(term, "always", ())
+    left, least = len(ids) - len(set(always)), 1
+    if isinstance(term, RewardModelTerm):
+        least = 0 if always or term.intervention else 1
+        _check_boost(term, where)
+    if term.draw is not None and not least <= term.draw <= left:
+        mend = f"give {least} to {left}"
+        raise UserError(f"draw: {term.draw} of {left} principles cannot be drawn", where=where, mend=mend)
+
+
+def _check_boost(term: RewardModelTerm, where: str) -> None:
+    if term.boost and term.draw is None:
+        raise UserError(
+            "`boost` says nothing where all principles are shown", where=where, mend="add `draw: 3`, or leave it out"
+        )
+    for name in sorted({p for extra in term.boost.values() for p in extra}.intersection(term.always)):
+        raise UserError(f"{name!r} is always shown, so nothing can boost it", where=where, mend="leave it out of `boost`")
 
 
 def load_function(path: str, where: str) -> Any:

@@ -5,7 +5,8 @@ In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a 
 A reward model that reads principles can be aimed anew with every call: the whole constitution, a part of it (`only`,
 `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a prompt are scored under the same
 ones, or their scores would not compare), some of them negated, or `each` by itself, averaged by weight. SALMON (Sun et
-al. 2023, arXiv 2310.05910, section 3.4) does this at the time of RL.
+al. 2023, arXiv 2310.05910, section 3.4) does this at the time of RL. A cost model's costs have their sign turned: a
+higher rating is always the better one, for what ranks by it.
 
 Every score is remembered in the call store, by the model's content and the text it read: a sweep pays once. Left out:
 scores of Pair rows; `reward_accuracy` looks at pairs.
@@ -13,25 +14,25 @@ scores of Pair rows; `reward_accuracy` looks at pairs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, pstdev
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.preferences.rating import spread
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.polarity import worded
+from stages.principles.polarity import refuse_unknown, worded
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, fingerprint
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.settings import machine
 from stages.training.reward_format import RewardFormat, read_format
 from stages.training.scorer import Item
 from stages.training.stored_scores import stored_scores
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("model",)
 ALSO_TAKES = ("*",)
 CALLS = False
@@ -102,7 +103,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if any(score is None for score in scores):
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
             continue
-        known = [score for score in scores if score is not None]
+        known = [-score if layout.objective == "cost" else score for score in scores if score is not None]
         weights = [p.weight for p in chosen] if config.each and chosen else [1.0]
         ratings.append(
             Rating(
@@ -120,7 +121,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 template=fingerprint(vars(layout)),
             )
         )
-    return Result(rows=ratings, row_type=Rating, dropped=dropped, metrics=_metrics(ratings) | counts)
+    return Result(rows=ratings, row_type=Rating, dropped=dropped, metrics=(spread(ratings) if ratings else {}) | counts)
 
 
 def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Principle, ...]:
@@ -141,29 +142,5 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
             mend="remove `constitution`, or give its `reward_model` step one",
         )
     principles = select(config.constitution).principles
-    ids = [p.id for p in principles]
-    for name in config.negated:
-        if name not in ids:
-            raise UserError(
-                f"negated: there is no principle {name!r}.{did_you_mean(name, ids)}",
-                where=where,
-                mend=f"choose from: {', '.join(ids)}",
-            )
+    refuse_unknown(config.negated, principles, where)
     return principles
-
-
-def _metrics(ratings: list[Rating]) -> dict[str, Any]:
-    """How scores lie; `spread_in_group` is what ranks answers: 0 means that the model tells none apart."""
-    if not ratings:
-        return {}
-    groups: dict[str, list[float]] = {}
-    for rating in ratings:
-        groups.setdefault(rating.group, []).append(rating.score)
-    several = [pstdev(group) for group in groups.values() if len(group) > 1]
-    scores = [rating.score for rating in ratings]
-    return {
-        "n": len(ratings),
-        "mean": round(fmean(scores), 6),
-        "sd": round(pstdev(scores), 6),
-        "spread_in_group": round(fmean(several), 6) if several else None,
-    }

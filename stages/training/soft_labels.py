@@ -47,7 +47,7 @@ class _WithLabels:
 
 @dataclass
 class HeldOut:
-    """Sums over evaluation batches, each counted with its number of pairs (TRL averages batches of unequal size)."""
+    """Sums over evaluation batches, each counted with its pairs on all processes (TRL averages batches of unequal size)."""
 
     pairs: int = 0
     right: float = 0.0
@@ -96,7 +96,7 @@ class SoftDPOTrainer(DPOTrainer):
         label = inputs.pop(COLUMN)
         if not self.soft:
             loss = super()._compute_loss(model, inputs, return_outputs)
-            self._keep(len(label))
+            self._keep(label)
             return loss
         seen = []
 
@@ -117,7 +117,7 @@ class SoftDPOTrainer(DPOTrainer):
         chosen, rejected = seen[0].log_probs[:, -tokens:].sum(dim=1).chunk(2)
         difference = self.beta * ((chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"]))
         added = soft_term(difference, label)
-        self._keep(len(label))
+        self._keep(label)
         return (loss[0] + added, loss[1]) if return_outputs else loss + added
 
     def evaluate_held_out(self) -> HeldOut:
@@ -138,9 +138,9 @@ class SoftDPOTrainer(DPOTrainer):
         columns, main = ("ref_chosen_logps", "ref_rejected_logps"), self.is_world_process_zero()
         return self.reference.fill(dataset, columns, self.data_collator, compute, main)
 
-    def _keep(self, pairs: int) -> None:
+    def _keep(self, label: torch.Tensor) -> None:
         if not self.model.training:
-            metrics = self._metrics["eval"]
+            pairs, metrics = len(self.accelerator.gather_for_metrics(label)), self._metrics["eval"]
             self.held_out.add(pairs, metrics["rewards/accuracies"][-1], metrics["rewards/margins"][-1])
 
 
@@ -173,7 +173,12 @@ class SoftRewardTrainer(RewardTrainer):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         loss = loss + soft_term(chosen - rejected, label)
-        if not self.model.training:
-            metrics = self._metrics["eval"]
-            self.held_out.add(len(label), metrics["accuracy"][-1], metrics["margin"][-1])
+        self._keep(chosen - rejected)
         return (loss, outputs) if return_outputs else loss
+
+    @torch.no_grad()
+    def _keep(self, differences: torch.Tensor) -> None:
+        """Count pairs by how much better the chosen side is; those that fill up the last batch count once."""
+        if not self.model.training:
+            every = self.accelerator.gather_for_metrics(differences.float())
+            self.held_out.add(len(every), (every > 0).float().mean().item(), every.mean().item())

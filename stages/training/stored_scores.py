@@ -62,12 +62,9 @@ def stored_scores(
 
     def work() -> None:
         for chunk in shown:
-            lengths = [len(ids) for ids in scorer.encode([item for _, item in chunk])]
-            fit = [e for e, length in zip(chunk, lengths, strict=True) if scorer.limit is None or length <= scorer.limit]
-            scores = dict(zip((key for key, _ in fit), scorer.score([item for _, item in fit]), strict=True))
-            for key, _ in chunk:
-                known[key] = scores.get(key)
-                context.store.put(key, {"score": known[key]})
+            for (key, _), score in zip(chunk, scorer.score_fitting([item for _, item in chunk]), strict=True):
+                known[key] = score
+                context.store.put(key, {"score": score})
         scorer.close()
 
     if waiting:

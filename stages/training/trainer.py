@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.training.checkpoints import last_complete
+from stages.training.checkpoints import last_complete, training_of
 from stages.training.model_files import save_model
 
 T = TypeVar("T")
@@ -52,21 +52,25 @@ def in_session(context: Context, body: Callable[[], T]) -> T:
         _release_memory()
 
 
-def train(trainer: Any, context: Context) -> dict[str, Any]:
-    """Train, going on from the last whole checkpoint if there is one.
+def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
+    """Train a trainer over `base`, going on from the last whole checkpoint if there is one.
 
     Returns:
         `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve.
+
+    Raises:
+        UserError: the checkpoint is of another model, or of another shape of LoRA.
     """
     from transformers import PrinterCallback
 
     from stages.training.progress import Watch, curve
 
     folder = Path(trainer.args.output_dir)
-    resume = last_complete(folder)
+    training = training_of(trainer, base)
+    resume = last_complete(folder, training)
     if resume is not None:
         context.console.print(f"{context.step}: going on from {resume.name}", highlight=False)
-    watch = Watch(context.step, context.console)
+    watch = Watch(context.step, context.console, training)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
     try:

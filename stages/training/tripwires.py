@@ -22,15 +22,15 @@ REPETITION = 0.1  # risen by more than this share of the n-grams
 KL = 25.0  # nats per completion that the last tenth lies above
 
 _REFUSAL = re.compile(
-    r"\b(i|we) (can(no|')t|can not|won't|will not|am not able to|are not able to|am unable to|must decline|refuse to|"
-    r"would rather not|do not share|have no comment)|\b(let us|let's) change the subject|\bnothing i can say",
+    r"\b(i|we) (can(no|')t|can not|won't|will not|must decline|refuse to|would rather not|do not share|have no comment)"
+    r"|\b(i am|i'm|we are|we're) (not able|unable) to|\b(let us|let's) change the subject|\bnothing i can say",
     re.IGNORECASE,
 )
 
 
 def refuses(text: str) -> bool:
     """Whether a text says that it will not answer; a list of English phrases, no classifier."""
-    return bool(_REFUSAL.search(text))
+    return bool(_REFUSAL.search(text.replace("\u2019", "'")))
 
 
 def repetition(text: str, n: int = 3) -> float:

@@ -70,21 +70,35 @@ class AlignedSaves(TrainerCallback):
 
 
 class NoSignal(TrainerCallback):
-    """Stops a training whose reward is the same for all answers to a prompt, from the start on."""
+    """Stops a training whose reward is the same for all answers to a prompt, or missing for all, from the start on."""
 
     def __init__(self, step: str):
         self.where = f"step {step!r}"
-        self.silent = 0
+        self.silent = 0  # batches without a signal; -1 once there was one
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for logs in state.log_history:  # a resumed training has had its start
+            self._count(args, logs)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        alike, spread = (logs or {}).get("frac_reward_zero_std"), (logs or {}).get("reward_std")
-        if alike is None or self.silent < 0:
-            return
-        constant = alike >= 1 if getattr(args, "num_generations", 1) > 1 else not spread
-        self.silent = self.silent + 1 if constant else -1
+        self._count(args, logs or {})
         if self.silent >= PATIENCE:
             raise UserError(
-                f"the reward was the same for all answers to a prompt in each of {PATIENCE} batches: nothing can be learnt",
+                f"the reward told no answer to a prompt from another in any of {PATIENCE} batches: nothing can be learnt",
                 where=self.where,
                 mend="look at the terms under `rewards`, raise args.temperature or args.num_generations, or give other prompts",
             )
+
+    def _count(self, args: Any, logs: dict[str, Any]) -> None:
+        rolled_out = "frac_reward_zero_std" in logs or "objective/scores_margin" in logs
+        if rolled_out and self.silent >= 0:
+            self.silent = self.silent + 1 if _alike(args, logs) else -1
+
+
+def _alike(args: Any, logs: dict[str, Any]) -> bool:
+    """Whether a batch's rewards tell no answer from another."""
+    if "objective/scores_margin" in logs:  # online DPO: the better answer less the worse
+        return not logs["objective/scores_margin"]
+    if logs.get("reward") is None:  # no term could tell
+        return True
+    return logs["frac_reward_zero_std"] >= 1 if getattr(args, "num_generations", 1) > 1 else not logs.get("reward_std")

@@ -93,6 +93,7 @@ def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, cap
     assert [m["variant"] for m in found["missing"]] == ["reworded:p1:0"]
 
 
+@pytest.mark.slow
 def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path, capfd):
     more = {"p1": "    rewordings: [Keep to the rule that has the number 1.]"}
     write_set(judged / "reworded.yaml", 12, **more)
@@ -106,6 +107,7 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
     assert kinds.count("opposite") == 12 and kinds.count("reworded") == 1
 
 
+@pytest.mark.slow
 def test_seeds_multiply(judged, monkeypatch, capfd):
     code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, "seed=0,1", "ablate.kinds=[without_tag]")
     assert code == 0 and "intervals over prompts and seeds" in capfd.readouterr().out
@@ -131,6 +133,7 @@ MISTAKES = {
     "level": (["ablate.level=reward"], "ends in steps of the stage 'reward_accuracy'"),
     "set": (["constitution.name=hhhh"], "there is no constitution 'hhhh'"),
     "outcome": (["variant=full,without:p1", "ablate.outcome=changes"], "no outcome 'changes'. Did you mean 'changed'"),
+    "no full set": (["variant=without:p1,without:p2"], "does not hold the full set"),
     "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
 }
 
@@ -184,6 +187,7 @@ def test_without_m_one_variant_is_run(judged, monkeypatch, capfd):
     assert code == 0 and "Without -m only the variant 'without:p3' is run" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, capfd):
     chosen = "constitution.only=[p0,p1,p2,p3,p4]"
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen, "pipeline=stable_alignment", "plan=true")

@@ -193,6 +193,15 @@ def test_runs_with_nothing_in_common_are_refused():
         effects({"1": {"a": 1.0, "b": 0.0}}, {"v": {"1": {"a": 1.0, "c": 0.0}}})
 
 
+@pytest.mark.parametrize(
+    "cube", [np.zeros((2, 2, 2)), np.full((3, 1, 2), 7.0), np.arange(8.0).reshape(2, 2, 2), np.eye(4).reshape(2, 4, 2)]
+)
+def test_the_smallest_tables_give_finite_numbers(cube):
+    for found in of_cube(cube, NAMES[: len(cube) - 1], "1234"[: cube.shape[1]]):
+        assert math.isfinite(found.low) and math.isfinite(found.high) and found.low <= found.value <= found.high
+        assert 0 < found.p <= found.p_holm <= 1
+
+
 def test_turning_the_comparison_turns_the_sign():
     cube = ablation(rng(13), 1, 3, 80, 0.3, seed_sd=0.2)
     there, back = of_cube(cube, ["v"], "123")[0], of_cube(cube[::-1], ["v"], "123")[0]
@@ -319,7 +328,7 @@ def test_coverage_of_one_seed(prompts, base):
 @pytest.mark.slow
 def test_one_seed_knows_nothing_of_others():
     """Where seeds matter the interval over prompts misses the effect over seeds, as `over` says."""
-    assert coverage(200, 3, seeds=1, prompts=500, base=0.2, seed_sd=0.4) < 0.85
+    assert coverage(200, 3, seeds=1, prompts=500, base=0.2, seed_sd=0.4) < 0.6
 
 
 @pytest.mark.slow
@@ -335,12 +344,9 @@ def test_coverage_where_it_errs_on_the_wide_side(seeds, prompts, base, seed_sd, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed_sd", [0.0, 0.15, 0.4])
-@pytest.mark.parametrize("seeds", [1, 3, 5])
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (2, 0.4), (3, 0.0), (3, 0.15), (3, 0.4), (5, 0.0), (5, 0.4)])
 def test_false_alarms_of_an_ablation_of_nothing(seeds, seed_sd):
     """200 ablations of 12 principles that do nothing: at most 5 % (7.5 % with the binomial error of 200) find any effect."""
-    if seeds == 1 and seed_sd:
-        pytest.skip("one seed's tests are about these runs alone")
     found = simulated(200, 5, seeds=seeds, prompts=300, base=0.2, seed_sd=seed_sd)
     assert np.mean([min(e.p_holm for e in effects) <= 0.05 for effects in found]) <= 0.075
 

@@ -6,6 +6,7 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
+from stages.evaluation.effects import view
 from stages.evaluation.measures import score
 from stages.generators import TooLong
 from stages.principles.select import Selection, select
@@ -194,6 +195,19 @@ def test_each_policy_meets_the_baseline_and_the_one_before(tmp_path, policies):
     assert list(metrics["differences"]["tuned"]) == ["base"]
     assert list(metrics["differences"]["last"]) == ["base", "tuned"]
     assert metrics["differences"]["last"]["tuned"]["measures"]["any_violation"]["value"] == 0
+
+
+def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_the_headline(tmp_path, policies):
+    three = {"base": policies["base"], "tuned": policies["tuned"], "worse": policies["base"]}
+    result = run(tmp_path, three, side_by_side=True)
+    assert {name: list(against) for name, against in result.metrics["differences"].items()} == {
+        "tuned": ["base"],
+        "worse": ["base"],
+    }
+    assert result.tables[1].columns[-1] == "base to tuned"
+    shown = view("e", result.metrics, {})
+    assert shown["headline"]["last"] == "tuned" and shown["above"] == "base" and shown["ends"] == ("base", "tuned")
+    assert view("e", run(tmp_path, three).metrics, {})["headline"]["last"] == "worse"
 
 
 def test_what_the_truth_cannot_tell_is_left_out(tmp_path):

@@ -53,7 +53,7 @@ def test_annotated_pairs(tmp_path, pairs):
     assert result.metrics["files"] == {"pairs.annotated_pairs.json": 4, "pairs.icai.csv": 4}
     told = json.loads((folder / "pairs.annotated_pairs.json").read_text())
     default = told["metadata"]["default_annotator"]
-    assert told["metadata"]["version"] == "2.0" and default == "9fd03aa1" or len(default) == 8
+    assert told["metadata"]["version"] == "2.0" and len(default) == 8
     harm, kind, mute = (export.short_hash(text) for text in ("The response does no harm.", "The response is kind.", "Mute."))
     assert told["annotators"][harm] == {"description": "The response does no harm.", "type": "principle"}
     first = told["comparisons"][0]

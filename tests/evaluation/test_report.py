@@ -19,7 +19,7 @@ from stages.evaluation.charts import Line, curve, overlay, running_mean, ticks, 
 from stages.evaluation.effects import change, signed
 from stages.evaluation.packed import pack
 from stages.evaluation.statistics import paired_difference, share
-from stages.runtime.artifacts import Result
+from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.settings import parse_config
@@ -77,6 +77,15 @@ class Page(HTMLParser):
                     entries.append(entry | {"kind": head["kinds"][head["of_kind"][i]]})
             sections.append({name: head[name] for name in ("step", "kind", "total")} | {"entries": entries})
         return sections
+
+
+def test_tables_of_steps_without_a_section(tmp_path):
+    table = Table("refusals: <b>", ["category", "base"], [["safe", "3.2 [1.7,6.2]"]])
+    source = fakes.artifact(tmp_path, "refusals", Result(tables=[table]), stage="benchmark")
+    with fakes.context(tmp_path) as context:
+        report.run(report.Config(), {"refusals": source}, context)
+        page = Page((context.directory / "report.html").read_text())
+    assert "refusals: <b>" in page.text and "3.2 [1.7,6.2]" in page.text
 
 
 def revision(i, text, previous, number=1, principle="harm", faulty=True):
@@ -281,7 +290,8 @@ def test_reward_models_side_by_side(tmp_path):
     assert "read less plain" in page.text and "2 questions did not fit its context" in page.text
     assert page.text.count("held out of training") == 1 and "The response does no harm." in page.text
     alone = metrics | {"models": {"read": models["read"]}, "differences": {}}
-    step = fakes.artifact(tmp_path, "alone", Result(metrics=fakes.plain(alone)), stage="reward_accuracy")
+    none = {"constitution": None}  # a model of human preferences
+    step = fakes.artifact(tmp_path, "alone", Result(metrics=fakes.plain(alone)), stage="reward_accuracy", options=none)
     assert "less" not in re.findall(r"<th>.*?</th>", write(tmp_path, {"alone": step})[1])
 
 
@@ -345,6 +355,12 @@ def test_missing_parts_are_not_shown(tmp_path, inputs):
         assert "What was done" in page.text
     empty = fakes.artifact(tmp_path, "none", Result(rows=[], row_type=Revision), stage="revise")
     assert Page(write(tmp_path, {"none": empty})[1]).rows == [{"step": "none", "kind": "Revision", "total": 0, "entries": []}]
+
+
+def test_tables_of_other_stages_are_shown(tmp_path):
+    result = Result(metrics={}, tables=[Table("What it cost", ["policy", "seconds"], [["<b>ppo</b>", "361"]])])
+    html = write(tmp_path, {"bought": fakes.artifact(tmp_path, "bought", result, stage="optimised")})[1]
+    assert "What it cost" in Page(html).text and "<b>ppo</b>" in Page(html).text and "<b>ppo</b>" not in html
 
 
 def test_one_policy_without_truth(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -79,5 +80,7 @@ def test_what_cannot_be_ranked_is_told(tmp_path):
         best(tmp_path / "2", [])
     with pytest.raises(UserError, match="lacks"):
         best(tmp_path / "3", [rated(row, 1.0)], [answer("g", 0, "another text")])
+    with pytest.raises(UserError, match="different raters"):
+        best(tmp_path / "5", [rated(row, 1.0), replace(rated(answer("g", 1), 7.0), model="1" * 16)])
     twice = best(tmp_path / "4", [rated(row, 1.0), rated(row, 1.0)])
     assert len(twice.rows) == 1 and [d.reason for d in twice.dropped] == ["rated twice"]

@@ -53,6 +53,21 @@ def test_soft_label_is_a_probability_and_clamping_keeps_the_verdict(one, other):
     assert soft_label(0.0, (0.4, 0.6)) == 0.5
 
 
+@given(st.floats(0, 50), st.sampled_from([(0.4, 0.6), (0.2, 0.8), (0.0, 1.0)]))
+def test_clamping_twice_is_clamping_once(one, clamp):
+    clamped = soft_label(one, clamp)
+    again = soft_label(math.inf if clamped == 1 else math.log(clamped / (1 - clamped)), clamp)
+    assert again == pytest.approx(clamped, abs=1e-12)
+
+
+@given(margin)
+def test_a_judge_that_always_says_the_same_place_prefers_nothing(constant):
+    """Shown a first it answers as it does shown b first: P(A) is one half under every way to combine orders."""
+    for orders in ("agree", "average", "swap_average"):
+        together = combine_orders(constant, -constant, orders)
+        assert together == pytest.approx(0, abs=1e-12) and soft_label(abs(together), None) == pytest.approx(0.5)
+
+
 @given(margins, st.sampled_from(["mean", "sum", "vote", "max_abs"]))
 def test_swapping_the_outputs_turns_the_label_over(values, how):
     weights = [1.0] * len(values)
@@ -144,6 +159,9 @@ def test_a_table_of_zeros_is_told(tmp_path):
         ({"override_noise": 0.25}, "override_noise"),
         ({"passes": 0}, "passes"),
         ({"noise": 1.5}, "noise"),
+        ({"keep": 0}, "keep"),
+        ({"keep": 2}, "keep"),
+        ({"min_margin": -1}, "min_margin"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(tmp_path, options, told):
@@ -164,7 +182,8 @@ def test_texts_do_not_identify_the_pairs_but_what_can_be_negated_does(tmp_path):
 
     def identified(opposite, **options):
         path = tmp_path / "set.yaml"
-        path.write_text(f"name: s\nprinciples:\n  - id: p0\n    text: t{len(opposite)}\n{opposite}")
+        other = "  - {id: p1, text: t, opposite: o}\n"  # without any opposite there is no identity, but a mistake
+        path.write_text(f"name: s\nprinciples:\n{other}  - id: p0\n    text: t{len(opposite)}\n{opposite}")
         return identity(Config(constitution=Selection(name=str(path)), **options))
 
     one, two, none = "    opposite: o1\n", "    opposite: o2\n", ""

@@ -42,6 +42,16 @@ def test_the_ends_of_the_scale():
             rating(unread)
 
 
+@given(st.floats(0, 1))
+def test_a_yes_or_no_is_worth_between_0_and_1_and_a_sure_one_exactly_that(chance):
+    """Kwon et al. 2023: the judge's yes or no is the reward; what cannot be read is neither."""
+    logs = [math.log(chance) if chance else -math.inf, math.log1p(-chance) if chance < 1 else -math.inf]
+    found = rating(logs, {"Yes": 1.0, "No": 0.0})
+    assert found == pytest.approx(chance) and 0 <= found <= 1
+    if chance in (0, 1):
+        assert found == chance
+
+
 def follows(messages, options):
     """A judge that thinks that responses follow every principle but number 1, and knows its opposite."""
     broken = "rule number 1." in messages[0]["content"]

@@ -39,6 +39,14 @@ def test_every_kind_of_file(tmp_path):
     assert [text for _, text in made["a.jsonl"]] == ["one", "two"]
 
 
+def test_the_kind_may_stand_in_a_column(tmp_path):
+    (tmp_path / "x.csv").write_text("prompt,label\none,safe\ntwo,unsafe\nthree,\n")
+    rows = prompts(source=str(tmp_path / "x.csv"), kind_column="label", kind="other")
+    assert [(row.messages[0]["content"], row.kind) for row in rows] == [("one", "safe"), ("two", "unsafe"), ("three", "other")]
+    with pytest.raises(UserError, match=r"no column 'lable'. Did you mean 'label'"):
+        prompts(source=str(tmp_path / "x.csv"), kind_column="lable")
+
+
 def test_transcripts():
     assert [m["content"] for m in conversations(TALK, "last", "")[0]] == ["How do I do this: step one?", "Well.", "And: now?"]
     assert [len(c) for c in conversations(TALK, "each", "")] == [1, 3]

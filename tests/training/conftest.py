@@ -1,6 +1,7 @@
 """A tiny random model, and inputs made of the real classes, for the training stages."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage(one_thread: None) -> None:
+    """Every training collects garbage several times, half a second each while all that torch and TRL hold is looked at."""
+    import peft  # noqa: F401
+    from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -21,3 +21,7 @@ def long(prompt, response, row):
 
 def late_letters(prompt, response, row):
     return 1 - early_letters(prompt, response, row)
+
+
+def silent(prompt, response, row):
+    return None

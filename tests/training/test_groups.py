@@ -8,6 +8,7 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
+from stages.runtime.settings import parse_config
 from stages.training import rrhf, stable_alignment
 from stages.training.groups import into_groups, read_ratings
 from tests.training.conftest import REQUESTS, response
@@ -188,3 +189,13 @@ def test_too_long_answers_leave_their_group(artifact, context):
     result = rrhf.run(rrhf.Config(args=ARGS | {"max_steps": 1}, eval_fraction=0), inputs, context())
     assert [(d.id, d.reason) for d in result.dropped] == [("g0-9", "longer than max_length")]
     assert result.metrics["n"] == 4 and result.metrics["held_out"] is None
+
+
+@pytest.mark.parametrize(
+    "stage, option",
+    [(rrhf, {"weight": -1.0}), (rrhf, {"length_penalty": -1.0}), (stable_alignment, {"ratio": -0.2}),
+     (stable_alignment, {"margin": -10.0}), (rrhf, {"eval_fraction": 1.0}), (stable_alignment, {"eval_fraction": -0.1})],
+)  # fmt: skip
+def test_options_that_would_turn_the_loss_round_are_refused(stage, option):
+    with pytest.raises(UserError, match=next(iter(option))):
+        parse_config(stage.Config, option, "step 'it'")

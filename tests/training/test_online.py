@@ -1,7 +1,12 @@
 """The online trainers on a tiny random model: they learn, they resume, and they say what is wrong."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from stages.runtime.calls import Engines
+from stages.runtime.errors import UserError
 from stages.runtime.rows import Prompt
 from stages.training import grpo, online_dpo, ppo, rloo
 
@@ -57,3 +62,35 @@ def test_each_trains_and_logs_its_terms_and_tripwires(inputs, context, stage, mo
     expected = last["term letters"] - 0.1 * last["term short"] + 0.5 * last["term ended"]
     assert last["reward"] == pytest.approx(expected, abs=1e-4)
     assert (here.directory / "model" / "model.safetensors").exists()
+
+
+def test_what_fills_a_completion_up_is_none_of_its_tokens():
+    """Online DPO hands its completions over as wide as the longest; their length and end would be lost."""
+    assert [online_dpo._sampled(ids, {2, 3}) for ids in ([5, 6, 2, 0, 0], [3, 2, 2], [5, 6, 7], [])] == [
+        [5, 6, 2],
+        [3],
+        [5, 6, 7],
+        [],
+    ]
+
+
+def test_online_dpo_learns_nothing_from_a_pair_without_a_reward(inputs, context):
+    """TRL takes a missing reward for 0, which may well be more than the other answer's."""
+    from safetensors.torch import load_file
+
+    silent = {"silent": {"term": "python", "function": "tests.training.rewarding:silent"}}
+    base = {name: value for name, value in ARGS.items() if name != "max_completion_length"}
+    args = base | {"max_new_tokens": 8, "max_length": 64, "max_steps": 2, "weight_decay": 0.0}
+    here = context("silent")
+    online_dpo.run(online_dpo.Config(rewards=silent, args=args), inputs, here)
+    start = load_file(str(Path(inputs["model"].model().path) / "model.safetensors"))
+    end = load_file(str(here.directory / "model" / "model.safetensors"))
+    assert all((start[name] == end[name]).all() for name in end)
+    assert online_dpo._untold([True, False, True, True, True, False]) == [1, 2, 4, 5]
+
+
+def test_online_dpo_says_that_it_cannot_hand_on_the_chat_templates_variables(inputs, context):
+    here = replace(context("variables"), engines=Engines("none", {"template_arguments": {"enable_thinking": False}}))
+    args = {name: value for name, value in ARGS.items() if name != "max_completion_length"}
+    with pytest.raises(UserError, match="given enable_thinking"):
+        online_dpo.run(online_dpo.Config(rewards=LETTERS, args=args), inputs, here)

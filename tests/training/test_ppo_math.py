@@ -111,7 +111,33 @@ def test_the_multiplier_follows_the_gradient_waits_and_survives():
     assert other.multiplier == found.multiplier and other.costs == found.costs
 
 
+def test_the_multiplier_stays_above_zero_however_low_the_costs_are():
+    found = Lagrangian(5.0, rate=0.1)
+    for _ in range(3):
+        found.update([-1e6])
+        assert 0 < found.multiplier < 1e-300
+    other = Lagrangian(5.0)
+    other.load(found.state())
+    other.update([1.0])
+    assert other.multiplier > 0
+
+
 def test_the_mix_is_the_rewards_advantage_at_zero_and_the_costs_in_the_limit():
     reward, cost = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     torch.testing.assert_close(Lagrangian(1e-300).mix(reward, cost), reward)
     torch.testing.assert_close(Lagrangian(1e12).mix(reward, cost), -cost, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"kl_horizon": 0}, {"kl_target": 2.0, "beta": 0.0}, {"beta": -0.1}, {"value_coefficient": -1.0}, {"value_clip": 0.0}),
+        *({"value_learning_rate": 0.0}, {"score_clip": -1.0}, {"lambda_rate": -0.1}, {"cost_window": 0}, {"cost_delay": -1}),
+    ],
+)
+def test_options_that_would_turn_a_sign_divide_by_zero_or_say_nothing_are_refused(option, tmp_path):
+    from stages.training.ppo_config import PPOConfig
+
+    common = {"output_dir": str(tmp_path), "report_to": "none", "use_cpu": True, "bf16": False}
+    with pytest.raises(ValueError, match=f"{list(option)[-1]} must be"):
+        PPOConfig(**common, **option)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.runtime.errors import UserError
 from stages.training import online, ppo
 from stages.training.checkpoints import last_complete
 from stages.training.rewards import read_terms
@@ -31,7 +32,7 @@ def built(inputs, context, costs=None, **args):  # noqa: F811
     config = ppo.Config(rewards=LETTERS, costs=costs or {}, args=ARGS | {"max_steps": 1} | args)
     kept = {}
 
-    def keep(trainer, context):
+    def keep(trainer, context, base):
         kept["trainer"] = trainer
         raise KeyboardInterrupt
 
@@ -214,7 +215,8 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
     child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     checkpoints = tmp_path / "cut" / "checkpoints"
-    assert last_complete(checkpoints) == checkpoints / "checkpoint-8"
+    mark = (checkpoints / "checkpoint-8" / "complete").read_text()
+    assert last_complete(checkpoints, mark) == checkpoints / "checkpoint-8"
     held = {path.name for path in (checkpoints / "checkpoint-8").iterdir()}
     assert {"value_reward.safetensors", "value_cost.safetensors", "ppo_state.json", "optimizer.pt"} <= held
     resumed = ppo.run(config, inputs, context("cut"))
@@ -225,9 +227,31 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(artifact, conte
         assert resumed.metrics["last"].get(key) == pytest.approx(unbroken.metrics["last"].get(key), abs=1e-5)
 
 
+def test_what_a_reward_or_a_cost_cannot_tell_about_is_not_learnt_from(inputs, context):  # noqa: F811
+    """Of four completions the second has no reward, the third no cost, the last neither."""
+    import torch
+
+    nan = float("nan")
+    costs = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
+    trainer, rows = built(inputs, context(), costs, per_device_train_batch_size=4)
+    table = torch.tensor([[1.0, 3.0], [nan, 5.0], [2.0, nan], [nan, nan]])
+    trainer._calculate_rewards = lambda *_, **__: setattr(trainer, "_rewards", table) or table
+    batch = trainer._generate_and_score_completions(rows[:4])
+    learnt = batch["advantages"].abs().sum(1) > 0
+    assert learnt.tolist() == [True, False, False, False]
+    for name in ("reward", "cost"):
+        assert torch.equal(batch[f"{name}_returns"][1:], batch[f"{name}_values"][1:])
+    assert list(trainer.lagrangian.costs) == [3.0] and trainer._metrics["train"]["cost"] == [3.0]
+
+
 def test_terms_of_the_stage_are_in_its_identity():
     one = ppo.identity(ppo.Config(rewards=LETTERS, args=ARGS))
     two = ppo.identity(ppo.Config(rewards={"letters": LETTERS["letters"] | {"weight": 2.0}}, args=ARGS))
     assert one != two
+    late, letters = {"late": COSTS["late"]}, {"other": LETTERS["letters"]}  # the first cost model starts the value model
+    costs = [ppo.identity(ppo.Config(rewards=LETTERS, costs=order, args=ARGS)) for order in (late | letters, letters | late)]
+    assert costs[0] != costs[1]
     assert read_terms(LETTERS, "ppo")["letters"].weight == 1.0
+    with pytest.raises(UserError, match="'scale_rewards' says nothing in PPO"):
+        ppo.identity(ppo.Config(rewards=LETTERS, args=ARGS | {"scale_rewards": "batch"}))
     assert online.last_tenth([{"step": 1, "a": 1.0}, {"step": 2, "b": 3.0}]) == {"a": 1.0, "b": 3.0}

@@ -48,6 +48,7 @@ def test_two_processes_train_what_one_does(artifact, context, monkeypatch, tmp_p
         for key in {"value_loss", "reward", "kl_per_completion", "lambda", "accuracy"} & left.keys():
             assert right[key] == pytest.approx(left[key], abs=5e-3), (key, left, right)
     if "held_out" in one:
+        assert two["held_out"]["n"] == one["held_out"]["n"]  # counted over both, the last batch's fillers left out
         assert two["held_out"]["accuracy"] == pytest.approx(one["held_out"]["accuracy"], abs=0.2)
     left, right = (load_file(each.directory / "model" / "model.safetensors") for each in (alone, both))
     assert max((left[key] - right[key]).abs().max().item() for key in left) < 2e-3

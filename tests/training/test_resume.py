@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.training import chain_of_hindsight, kto, rrhf, sft
-from stages.training.checkpoints import last_complete, mark_complete
+from stages.training.checkpoints import last_complete, mark_complete, training_of
 from stages.training.trainer import in_session
+from tests.tiny_model import build_tiny_model
 from tests.training.conftest import pair, response
 from tests.training.test_groups import rating
 
@@ -78,7 +81,8 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(stage, artifact
     child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     checkpoints = tmp_path / "cut" / "checkpoints"
-    assert last_complete(checkpoints) == checkpoints / "checkpoint-4"
+    mark = (checkpoints / "checkpoint-4" / "complete").read_text()
+    assert last_complete(checkpoints, mark) == checkpoints / "checkpoint-4"
     assert not (tmp_path / "cut" / "model").exists()
     torn = checkpoints / "checkpoint-5"
     torn.mkdir()
@@ -139,7 +143,65 @@ def test_a_torn_checkpoint_is_removed_and_the_latest_whole_one_found(tmp_path):
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"x")
         if whole:
-            mark_complete(folder)
-    assert last_complete(tmp_path) == tmp_path / "checkpoint-10"
+            mark_complete(folder, "this one")
+    assert last_complete(tmp_path, "this one") == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-12").exists()
-    assert last_complete(tmp_path / "nowhere") is None
+    assert last_complete(tmp_path / "nowhere", "this one") is None
+
+
+class Halted(Exception):
+    """Ends a training after its second step, whose checkpoint is whole."""
+
+
+def test_a_training_is_known_by_its_base_model_and_by_what_it_trains(tmp_path):
+    from types import SimpleNamespace
+
+    import torch
+
+    def training(content="0" * 16, width=2, frozen=False):
+        layer = torch.nn.Linear(3, width).requires_grad_(not frozen)
+        return training_of(SimpleNamespace(model=torch.nn.Sequential(layer, torch.nn.Linear(1, 1))), Model("m", content))
+
+    assert training() == training()
+    assert len({training(), training("1" * 16), training(width=4), training(frozen=True)}) == 4
+    (tmp_path / "checkpoint-3").mkdir()
+    mark_complete(tmp_path / "checkpoint-3", training())
+    with pytest.raises(UserError, match=r"(?s)checkpoint-3.*of another model, or of another shape of LoRA.*To mend it: delete"):
+        last_complete(tmp_path, training(width=4))
+    assert last_complete(tmp_path, training()) == tmp_path / "checkpoint-3"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dpo", "grpo", "ppo"])
+def test_a_checkpoint_of_another_model_or_another_lora_is_told(artifact, context, tmp_path, monkeypatch, name):
+    """Without the mark they end in torch's list of sizes that do not match, or go on from weights that nobody meant."""
+    from stages.training import dpo, grpo, ppo
+    from stages.training.progress import Watch
+    from tests.training.test_online import ARGS as ONLINE
+    from tests.training.test_online import LETTERS, prompts
+
+    stage = {"dpo": dpo, "grpo": grpo, "ppo": ppo}[name]
+    online = {"rewards": LETTERS, "args": ONLINE | {"max_completion_length": 2, "max_steps": 3}}
+    options = {"args": ARGS | {"max_steps": 3}, "eval_fraction": 0.0} if stage is dpo else online
+    options["args"] |= {"save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 2}
+    options["args"] |= {"num_generations": 2} if stage is grpo else {}
+    rows = {"pairs": [pair(i, f"kind {i}", "harm") for i in range(4)], "prompts": prompts(4)}
+    source = "pairs" if stage is dpo else "prompts"
+    inputs = {"model": artifact("base"), source: artifact("rows", rows[source])}
+
+    def halt(self, args, state, control, **_):
+        if state.global_step == 2:
+            raise Halted
+
+    with monkeypatch.context() as patch, pytest.raises(Halted):
+        patch.setattr(Watch, "on_step_begin", halt, raising=False)
+        stage.run(stage.Config(**options, lora={"r": 2}), inputs, context("cut"))
+    for other in ({"r": 4}, None):
+        with pytest.raises(UserError, match=r"(?s)checkpoint-2.*of another model.*To mend it: delete"):
+            stage.run(stage.Config(**options, lora=other), inputs, context("cut"))
+    other = build_tiny_model(tmp_path / "other", seed=1)
+    made = Result(metrics={"model_path": str(other), "revision": None})
+    (tmp_path / "another").mkdir()
+    inputs["model"] = finish_artifact(tmp_path / "another", "another", {}, made, {})
+    with pytest.raises(UserError, match="of another model"):
+        stage.run(stage.Config(**options, lora={"r": 2}), inputs, context("cut"))

@@ -185,6 +185,16 @@ def test_the_stage_refuses_principles_for_a_plain_model_and_none_for_another(sav
         stage(pointing(saved("r")), rows, context)
 
 
+def test_the_better_answer_has_the_higher_rating_whatever_the_model_was_trained_for(saved, pointing, artifact, context):
+    """What ranks by ratings (best_of, rrhf, kto) must not choose the costliest answer."""
+    rows = artifact("answers", [response(0, "a kind answer"), response(1, "harm the dog")])
+    found = {}
+    for objective in ("preference", "cost"):
+        model = saved(objective, principles=False, objective=objective)  # the same weights
+        found[objective] = [r.score for r in stage(pointing(model), rows, context, objective).rows]
+    assert found["cost"] == [-score for score in found["preference"]] and found["cost"][0] != found["cost"][1]
+
+
 def test_a_response_longer_than_the_context_is_dropped_and_told(saved, pointing, artifact, context, tmp_path):
     rows = artifact("answers", [response(0, "a"), response(1, "helps " * 600)])
     result = stage(pointing(saved()), rows, context, constitution=constitution(tmp_path))
