@@ -45,6 +45,7 @@ STAGES = {
     "multiple_choice": "stages.evaluation.multiple_choice",  # questions with options, models -> Answer, by group
     "harness": "stages.evaluation.harness",             # models -> benchmarks of lm-evaluation-harness
     "judge_quality": "stages.evaluation.judge_quality",  # human Pairs, judges -> agreement, flips, kappa
+    "export": "stages.evaluation.export",               # Pairs, Judgements, evaluations -> the files of icai and inspect
     "publish": "stages.evaluation.publish",             # a model and rows -> folders with cards; to the Hub if asked
     "report": "stages.evaluation.report",               # everything -> one HTML page
 }

@@ -22,6 +22,9 @@ from stages.ablation.compare import compare, shown
 from stages.ablation.files import write
 from stages.ablation.forecast import forecast, show
 from stages.ablation.jobs import DONE, FAILED, left_behind, overrides_of
+from stages.ablation.levels import selection_of
+from stages.ablation.report import write_report
+from stages.principles.select import select
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.config import read_settings
 from stages.runtime.display import stopped, wide
@@ -72,7 +75,10 @@ class Ablation(Callback):
             comparison = compare(settings.ablate, jobs)
             write(folder / "ablation", comparison, settings.ablate, facts)
             wide(Console()).print(shown(comparison))
-            console.print(f"Written to {folder / 'ablation'}.", highlight=False)
+            texts = {p.id: p.text for p in select(selection_of(config.constitution)).principles}
+            title = f"Ablation of {settings.constitution['name']}, level {settings.ablate.level}"
+            page = write_report(folder / "ablation", comparison, settings.ablate, jobs, texts, title)
+            console.print(f"Written to {folder / 'ablation'}; look at {page}", highlight=False)
             if comparison.missing:
                 console.print("Some jobs failed; the same command again makes up for them.", highlight=False)
                 sys.exit(2)

@@ -42,7 +42,7 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
 def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     """The rows that did not make it, of every step."""
     lost = [
-        {"id": row.id, "step": source.step, "reason": row.reason, "principles": [], "flags": ["dropped"]}
+        {"id": row.id, "step": source.step, "reason": row.reason, "principles": [], "flags": [], "kind": source.step}
         for source in artifacts
         for row in source.dropped()
     ]
@@ -68,6 +68,7 @@ def _head(row: Any, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
     prompt: list[Message] = row.prompt
     return {
         "id": row.parent,
+        "kind": row.kind,
         "prompt": [[message["role"], message["content"]] for message in prompt],
         "principles": list(dict.fromkeys(principles)),
         "flags": [name for name, is_set in flags.items() if is_set],
@@ -144,6 +145,7 @@ def _pair(rows: list[Pair]) -> Entry:
     pair = rows[0]
     flags = {
         "changed": pair.chosen != pair.rejected,
+        "flips": any((ab > 0) != (ba > 0) for ab, ba in zip(pair.margins_ab, pair.margins_ba, strict=True)),
         "opposite": any(pair.negated),
         "ruled": bool(pair.override),
         "noise": pair.noise,

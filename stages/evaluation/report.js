@@ -1,15 +1,48 @@
 "use strict";
 // The browser of rows. Texts of models and users reach the page by textContent alone, never as markup.
 (() => {
-  const sections = JSON.parse(document.getElementById("rows").textContent);
-  const tools = document.getElementById("tools");
-  if (!tools) return;
-  const PAGE = 25, MOST_WORDS = 700;
-  const SHOW = { "": "everything", faulty: "a critique found a fault", changed: "texts differ", unchanged: "texts are equal",
+  const data = document.getElementById("rows");
+  if (!data) return;
+  const sections = JSON.parse(data.textContent), blocks = document.getElementsByClassName("block");
+  const PAGE = 25, MOST_WORDS = 700, KEPT = 8, SLICE = 12;  // opened blocks that are kept; milliseconds of work at a time
+  const SHOW = { faulty: "a critique found a fault", changed: "texts differ", unchanged: "texts are equal",
     violated: "breaks a principle", evasive: "is evasive", flips: "the judge flips with the order", opposite: "under an opposite",
     ruled: "a rule decided", noise: "label turned round on purpose", unsafe: "a response is unsafe" };
-  const [steps, principles, show, search] = ["step", "principle", "show", "search"].map((id) => document.getElementById(id));
-  const list = document.getElementById("entries"), count = document.getElementById("count"), more = document.getElementById("more");
+  const [steps, principles, show, kinds, search, list, count, pages, page, last, back, next] = ["step", "principle", "show", "kind",
+    "search", "entries", "count", "pages", "page", "last", "back", "next"].map((id) => document.getElementById(id));
+  let first = 0;  // where each section's blocks begin
+  for (const section of sections) { section.first = first; section.lower = []; first += Math.ceil(section.shown / section.block); }
+
+  // A block's lines, each the JSON of one entry. Few are kept open; what a search needs, in lower case, is kept of all.
+  const opened = new Map();
+  function lines(section, number) {
+    const at = section.first + number;
+    if (!opened.has(at)) {
+      const coded = atob(blocks[at].textContent), bytes = new Uint8Array(coded.length);
+      for (let i = 0; i < coded.length; i++) bytes[i] = coded.charCodeAt(i);
+      opened.set(at, new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text());
+      if (opened.size > KEPT) opened.delete(opened.keys().next().value);
+    }
+    return opened.get(at);
+  }
+  async function lowered(section, number) {
+    if (!section.lower[number]) {
+      const text = (await lines(section, number)).toLowerCase(), ends = new Uint32Array(section.block);
+      let entry = 0;
+      for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) ends[entry++] = at;
+      ends[entry] = text.length;
+      section.lower[number] = { text, ends };
+    }
+    return section.lower[number];
+  }
+  async function entryOf(section, index) {
+    const number = Math.floor(index / section.block);
+    const line = (await lines(section, number)).split("\n", index % section.block + 1).at(-1);
+    const entry = Object.fromEntries(JSON.parse(line).map((value, i) => [section.fields[i], value]));
+    for (const [field, keys] of Object.entries(section.nested))
+      entry[field] = entry[field].map((values) => Object.fromEntries(values.map((value, i) => [keys[i], value])));
+    return entry;
+  }
 
   const make = (tag, kind, ...children) => {
     const node = document.createElement(tag);
@@ -65,6 +98,13 @@
     return [...pieces, text.slice(from)];
   }
   const changed = (before, after) => diff(before, after).flatMap(([tag, text]) => tag ? [make(tag, "", ...lit(text))] : lit(text));
+  // A long revision takes a while to compare: its text is there at once, the marks come between two frames.
+  let later = [];
+  function work() {
+    const until = performance.now() + SLICE;
+    while (later.length && performance.now() < until) later.shift()();
+    if (later.length) setTimeout(work);
+  }
 
   function draw(entry, section) {
     const dl = make("dl");
@@ -76,7 +116,10 @@
         const kept = round.response === round.previous;
         line(`critique ${i + 1}`, "critique", chip(round.principle), ...(round.faulty ? [] : [chip("no fault found", "good")]),
           ...(kept ? [chip("text kept")] : []), ...lit(round.critique));
-        if (!kept) line(`revision ${i + 1}`, "", ...changed(round.previous, round.response));
+        if (kept) return;
+        line(`revision ${i + 1}`, "", ...lit(round.response));
+        const place = dl.lastChild;
+        later.push(() => place.replaceChildren(...changed(round.previous, round.response)));
       });
     }
     for (const answer of entry.answers || []) {
@@ -107,39 +150,87 @@
     return make("article", "card entry", section.kind === "Dropped" ? "" : make("span", "id", entry.id), dl);
   }
 
-  let found = [], drawn = 0;
-  function drawMore() {
-    const section = sections[steps.value];
-    list.append(...found.slice(drawn, drawn + PAGE).map((entry) => draw(entry, section)));
-    drawn = Math.min(drawn + PAGE, found.length);
-    more.hidden = drawn >= found.length;
+  let found = [], asked = 0, turned = 0;  // `asked` tells a search, `turned` a page that a newer one is wanted
+  async function turn() {
+    const section = sections[steps.value], mine = ++turned;
+    const pages_ = Math.max(1, Math.ceil(found.length / PAGE)), number = Math.min(Math.max(1, Math.floor(page.value) || 1), pages_);
+    const entries = await Promise.all(found.slice((number - 1) * PAGE, number * PAGE).map((index) => entryOf(section, index)));
+    if (mine !== turned) return;
+    later = [];
+    list.replaceChildren(...entries.map((entry) => draw(entry, section)));
+    page.value = number;
+    [page.max, last.textContent, pages.hidden] = [pages_, pages_.toLocaleString("en"), pages_ < 2];
+    [back.disabled, next.disabled] = [number < 2, number >= pages_];
+    setTimeout(work);
   }
-  function refresh() {
-    const section = sections[steps.value], wanted = search.value.trim().toLowerCase();
-    found = section.entries.filter((entry) =>
-      (!principles.value || entry.principles.includes(principles.value)) &&
-      (!show.value || entry.flags.includes(show.value)) &&
-      (!wanted || (entry.text ??= JSON.stringify(Object.values({ ...entry, flags: 0 })).toLowerCase()).includes(JSON.stringify(wanted).slice(1, -1))));
-    const capped = section.entries.length < section.total ? `; the page holds the first ${section.entries.length} of ${section.total}` : "";
-    count.textContent = `${found.length} of ${section.entries.length} entries${capped}`;
-    list.replaceChildren();
-    drawn = 0;
-    drawMore();
+  function go(number) { page.value = number; return turn(); }
+  function tell(section, more = "") {
+    const capped = section.shown < section.total ? `; the page holds the first ${section.shown} of ${section.total}` : "";
+    count.textContent = `${found.length} of ${section.shown} entries${capped}${more}`;
+  }
+  async function refresh() {
+    const section = sections[steps.value], mine = ++asked, wanted = JSON.stringify(search.value.trim().toLowerCase()).slice(1, -1);
+    const sets = section.sets.map((names) => !principles.value || names.includes(principles.value));
+    const flag = section.flags[show.value] || 0, kind = kinds.value === "" ? -1 : +kinds.value;
+    const fits = (i) => sets[section.of_set[i]] && (section.of_flags[i] & flag) === flag && (kind < 0 || section.of_kind[i] === kind);
+    const matching = [];
+    let rested = performance.now(), early = false;
+    for (let start = 0, number = 0; start < section.shown; start += section.block, number++) {
+      const within = [];
+      for (let i = 0, size = Math.min(section.block, section.shown - start); i < size; i++) if (fits(start + i)) within.push(i);
+      if (!wanted || !within.length) {
+        for (const i of within) matching.push(start + i);
+        continue;
+      }
+      const { text, ends } = section.lower[number] || await lowered(section, number);
+      if (mine !== asked) return;
+      if (within.length < section.block / 4) {
+        for (const i of within) if (text.slice(i ? ends[i - 1] : 0, ends[i]).includes(wanted)) matching.push(start + i);
+      } else {
+        const fitting = new Set(within);
+        for (let i = 0, at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, ends[i++])) {
+          while (ends[i] < at) i++;
+          if (fitting.has(i)) matching.push(start + i);
+        }
+      }
+      if (performance.now() - rested < 60) continue;
+      found = matching;  // a first search opens every block: what is there already is shown
+      tell(section, ", still searching");
+      if (!early && (early = matching.length >= PAGE)) go(1);
+      await new Promise((resume) => setTimeout(resume));
+      if (mine !== asked) return;
+      rested = performance.now();
+    }
+    found = matching;
+    tell(section);
+    await (early ? turn() : go(1));
+  }
+  async function warm(section) {  // blocks are opened while nobody asks for anything, so that the first search is quick too
+    for (let number = 0; number * section.block < section.shown && section === sections[steps.value]; number++)
+      if (!section.lower[number]) {
+        await lowered(section, number);
+        await new Promise((resume) => (window.requestIdleCallback || setTimeout)(resume));
+      }
   }
   function choose() {  // another step has other principles and other marks
-    const section = sections[steps.value];
-    const names = [...new Set(section.entries.flatMap((entry) => entry.principles))].sort();
-    const flags = new Set(section.entries.flatMap((entry) => entry.flags));
+    const section = sections[steps.value], names = [...new Set(section.sets.flat())].sort();
+    const tally = (values, fits) => { let n = 0; for (const value of values) if (fits(value)) n++; return n; };
+    const marks = Object.entries(SHOW).filter(([flag]) => section.flags[flag]);
     principles.replaceChildren(option("", "any principle"), ...names.map((name) => option(name, name)));
-    show.replaceChildren(...Object.entries(SHOW).filter(([flag]) => !flag || flags.has(flag)).map(([flag, text]) => option(flag, text)));
-    principles.hidden = !names.length;
-    show.hidden = show.options.length < 2;
-    refresh();
+    show.replaceChildren(option("", "everything"), ...marks.map(([flag, text]) =>
+      option(flag, `${text} (${tally(section.of_flags, (bits) => bits & section.flags[flag])})`)));
+    kinds.replaceChildren(option("", section.kind === "Dropped" ? "any step" : "any kind"), ...section.kinds.map((name, i) => option(i, name)));
+    [principles.hidden, show.hidden, kinds.hidden] = [!names.length, !marks.length, section.kinds.length < 2];
+    const done = refresh();
+    done.then(() => warm(section));
+    return done;
   }
   sections.forEach((section, i) => steps.append(option(i, `${section.step} (${section.total})`)));
   steps.addEventListener("change", choose);
-  for (const control of [principles, show]) control.addEventListener("change", refresh);
+  for (const control of [principles, show, kinds]) control.addEventListener("change", refresh);
   search.addEventListener("input", refresh);
-  more.addEventListener("click", drawMore);
-  choose();
+  page.addEventListener("change", turn);
+  back.addEventListener("click", () => go(+page.value - 1));
+  next.addEventListener("click", () => go(+page.value + 1));
+  if (window.DecompressionStream) choose(); else count.textContent = "This browser is too old to unpack the rows; they are also in the run's parquet files.";
 })();

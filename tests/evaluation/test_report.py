@@ -1,20 +1,23 @@
 """The report page: what it shows, what it survives, and, where there is a browser, that its script runs."""
 
+import base64
 import dataclasses
 import json
 import os
 import re
 import shutil
 import subprocess
+import zlib
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
 from stages.evaluation import evaluate, report, trainings
-from stages.evaluation.browse import as_script
+from stages.evaluation.browse import Section, as_script
 from stages.evaluation.charts import Line, curve, overlay, running_mean, ticks, trade_off
 from stages.evaluation.effects import change, signed
+from stages.evaluation.packed import pack
 from stages.evaluation.statistics import paired_difference, share
 from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
@@ -60,7 +63,20 @@ class Page(HTMLParser):
 
     @property
     def rows(self):
-        return json.loads(self.scripts[0])
+        """What report.js makes of the packed rows."""
+        blocks, sections = iter(self.scripts[1:-1]), []
+        for head in json.loads(self.scripts[0]):
+            entries = []
+            for at in range(0, head["shown"], head["block"]):
+                for i, line in enumerate(zlib.decompress(base64.b64decode(next(blocks))).decode().split("\n"), at):
+                    entry = dict(zip(head["fields"], json.loads(line), strict=True))
+                    for field, keys in head["nested"].items():
+                        entry[field] = [dict(zip(keys, values, strict=True)) for values in entry[field]]
+                    entry["flags"] = [name for name, bit in head["flags"].items() if head["of_flags"][i] & bit]
+                    entry["principles"] = list(head["sets"][head["of_set"][i]])
+                    entries.append(entry | {"kind": head["kinds"][head["of_kind"][i]]})
+            sections.append({name: head[name] for name in ("step", "kind", "total")} | {"entries": entries})
+        return sections
 
 
 def test_tables_of_steps_without_a_section(tmp_path):
@@ -183,7 +199,7 @@ def test_what_a_pair_a_judgement_and_a_rating_are_told_with(tmp_path, inputs):
     page = Page(write(tmp_path, {name: inputs[name] for name in ("pairs", "judgements", "ratings")})[1])
     (pair, ruled), (judged,), (rated,) = (section["entries"] for section in page.rows)
     assert pair["under"] == [["harm", False], ["kind", True]] and pair["deciding"] == "harm" and pair["safe"] == [True, False]
-    assert set(pair["flags"]) == {"changed", "opposite", "noise", "unsafe"}
+    assert set(pair["flags"]) == {"changed", "opposite", "noise", "unsafe"} and pair["kind"] == "red_team"
     assert set(ruled["flags"]) == {"changed", "ruled"} and ruled["under"] == [["harm", False]]
     assert judged["rationales"] == [["kind", "B", f"B is worse. {HOSTILE}"]]
     assert [r["score"] for r in rated["ratings"]] == ["0.250", "\u22121.500"]
@@ -296,9 +312,9 @@ def test_nothing_is_loaded(tmp_path, inputs):
 def test_hostile_texts_stay_texts(tmp_path, inputs):
     _, html, _ = write(tmp_path, inputs, title=HOSTILE)
     page = Page(html)
-    assert page.tags.count("script") == 2  # the data and ours
+    assert page.tags.count("script") == 2 + len(page.rows)  # the data, a block for each section, and ours
     assert "img" not in page.tags
-    assert "\u2028" not in page.scripts[0]
+    assert not any("\u2028" in script for script in page.scripts)
     assert page.rows[0]["entries"][1]["rounds"][0]["response"] == HOSTILE
     assert "{{ 7*7 }}" in page.text
 
@@ -314,6 +330,22 @@ def test_rows_are_capped_and_the_number_is_told(tmp_path, inputs):
     _, html, _ = write(tmp_path, inputs, max_rows=3)
     verdicts = next(s for s in Page(html).rows if s["kind"] == "Verdict")
     assert (len(verdicts["entries"]), verdicts["total"]) == (3, 20)
+
+
+@pytest.mark.parametrize("number", [1, 499, 500, 501, 1200])
+def test_packed_rows_come_out_as_they_went_in(number):
+    flags = [["changed"], [], ["flips", "changed"]]
+    entries = [
+        {"id": str(i), "kind": "ab"[i % 2], "text": f"{i}\n{HOSTILE}", "principles": ["x", "y"][: i % 3], "flags": flags[i % 3],
+         "rounds": [{"a": i, "b": None}] * (i % 2), "under": [["x", False]]}
+        for i in range(number)
+    ]  # fmt: skip
+    packed = pack(Section("s", "Pair", number, entries))
+    assert len(packed.blocks) == -(-number // 500)
+    html = "".join(f"<script>{text}</script>" for text in (as_script([packed.head]), *packed.blocks, ""))
+    assert Page(html).rows[0]["entries"] == [
+        e | {"flags": sorted(e["flags"], key=list(packed.head["flags"]).index)} for e in entries
+    ]
 
 
 def test_missing_parts_are_not_shown(tmp_path, inputs):
@@ -386,39 +418,51 @@ def test_ticks_cover_their_range_with_few_round_numbers(low, high):
 
 
 WALK = """<script>
-// every step, then every principle of it; what was drawn is kept for the test
-const steps = document.getElementById("step"), principle = document.getElementById("principle");
-const kept = document.createElement("div");
-const choose = (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); };
-for (const step of [...steps.options]) {
-  choose(steps, step.value);
-  kept.append(...[...document.getElementById("entries").children].map((entry) => entry.cloneNode(true)));
-  for (const option of [...principle.options].slice(1)) {
-    choose(principle, option.value);
-    kept.append(`[${step.text} ${option.value}: ${document.getElementById("count").textContent}] `);
+// every step, then every principle of it, then a search; what was drawn is kept for the test
+const [steps, principle, search] = ["step", "principle", "search"].map((id) => document.getElementById(id));
+const kept = document.createElement("div"), rest = () => new Promise((resume) => setTimeout(resume, 60));
+const set = async (control, value, event) => { control.value = value; control.dispatchEvent(new Event(event)); await rest(); };
+const count = () => document.getElementById("count").textContent;
+(async () => {
+  for (const step of [...steps.options]) {
+    await set(steps, step.value, "change");
+    kept.append(...[...document.getElementById("entries").children].map((entry) => entry.cloneNode(true)));
+    for (const option of [...principle.options].slice(1)) {
+      await set(principle, option.value, "change");
+      kept.append(`[${step.text} ${option.value}: ${count()}] `);
+    }
+    await set(principle, "", "change");
+    await set(search, "POISON", "input");
+    kept.append(`[${step.text} searched: ${count()}] `);
+    await set(search, "", "input");
   }
-}
-document.body.append(kept);
+  document.body.append(kept);
+})();
 </script>"""
+
+
+def browse(path, walk, tmp_path):
+    """The page's DOM after `walk`, and what its console said."""
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", walk + "</body>"), encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)})
+    if "<html" not in done.stdout:
+        pytest.skip(f"Chromium does not start here: {done.stderr[-200:]}")
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here: the page's script is not run")
 def test_the_script_runs_and_hostile_texts_do_not(tmp_path, inputs):
-    _, html, path = write(tmp_path, inputs)
-    path.write_text(html.replace("</body>", WALK + "</body>"), encoding="utf-8")
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    command += ["--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)})
-    if "<html" not in done.stdout:
-        pytest.skip(f"Chromium does not start here: {done.stderr[-200:]}")
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    drawn = done.stdout
+    drawn, said = browse(write(tmp_path, inputs)[2], WALK, tmp_path)
+    assert not said
     assert "<title>Credo report</title>" in drawn
     assert re.search(r"<ins[ >]", drawn)
     assert "revisions (2)" in drawn
     assert "[pairs (2) harm: 2 of 2 entries]" in drawn and "[pairs (2) kind: 1 of 2 entries]" in drawn
     assert "[ratings (1) kind: 1 of 1 entries]" in drawn
+    assert "[revisions (2) searched: 2 of 2 entries]" in drawn and "[dropped rows (1) searched: 0 of 1 entries]" in drawn
     for chip in ("harm decides", "not kind", "turned round on purpose", "unsafe", "rule: disclaimer", "not kind \u22121.000"):
         assert re.search(rf'<span class="chip[^"]*">{chip}</span>', drawn), chip
     assert "B is worse." in drawn and "score 0.250" in drawn

@@ -1,0 +1,70 @@
+"""The report of a sweep: one HTML page beside `results.json`, with the looks of a run's report.
+
+It shows the largest effect, a forest of all variants by outcome, what each principle did to each outcome, which principles
+are redundant, ratings where policies were compared in pairs, and what each job ran, with links to its own report. What is
+missing is not shown. Like every page of Credo's it loads nothing and works from disk.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from stages.ablation.charts import Rung, ladder, sign
+from stages.ablation.compare import Comparison
+from stages.ablation.jobs import Job
+from stages.ablation.matrix import rated, redundancy
+from stages.ablation.outcomes import NONE
+from stages.ablation.view import done, view
+from stages.evaluation import page
+from stages.runtime.artifacts import write_atomically
+from stages.runtime.config import Ablate
+from stages.runtime.errors import UserError
+
+NAME = "report.html"
+_HERE = Path(__file__).resolve().parent
+
+
+def write_report(
+    folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job], texts: Mapping[str, str], title: str
+) -> Path:
+    """The page `folder`/report.html of the sweep that ran in the folder above.
+
+    Args:
+        texts: the principles', by id.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = folder / NAME
+    found = comparison.findings.get(comparison.outcome, {}) if comparison.level != "labels" else {}
+    left_out = [run for run in comparison.runs.values() if run.kind == "leave_one_out" and run.label in found]
+    alone = {run.target: found[run.label] for run in left_out}
+    duels = rated(jobs, settings.confidence)
+    rungs = [
+        Rung(
+            "before the method" if r["model"] == NONE else r["model"],
+            r["elo"],
+            r["low"],
+            r["high"],
+            f"{r['wins']} won, {r['ties']} tied, {r['losses']} lost",
+        )
+        for r in duels
+    ]
+    html = page.render(
+        _HERE / "report.html.jinja",
+        [_HERE / "report.js"],
+        [_HERE / "report.css"],
+        title=title,
+        v=view(comparison, jobs, settings.margin, settings.confidence, texts),
+        redundancy=redundancy(jobs, alone, settings.confidence),
+        ladder=Markup(ladder(rungs)),
+        signs={verdict: Markup(sign(verdict)) for verdict in ("works", "equivalent", "undecided")},
+        done=done(jobs, folder.parent, path),
+    )
+    try:
+        write_atomically(path, html)
+    except OSError as error:
+        mend = "free some disk space and give the same command again"
+        raise UserError(f"the report cannot be written: {error.strerror}", where=str(path), mend=mend) from None
+    return path
