@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from stages.ablation.jobs import Job
+from stages.ablation.matrix import rated, redundancy
 from stages.ablation.outcomes import FIRST, NONE, Values, before_the_method, values
 from stages.evaluation.ablation_redundancy import Finding, findings
 from stages.evaluation.ablation_statistics import Effect, effects
@@ -35,6 +36,7 @@ class Comparison:
     """Args:
     runs: by label, the references too.
     effects, findings: by outcome and label.
+    redundancy, ratings: plain data, as `matrix` describes them.
     missing: the jobs that failed, with what stopped them; variants left out for it.
     """
 
@@ -44,6 +46,8 @@ class Comparison:
     effects: dict[str, dict[str, Effect]]
     findings: dict[str, dict[str, Finding]]
     missing: list[dict[str, Any]]
+    redundancy: dict[str, Any] | None = None
+    ratings: list[dict[str, Any]] = field(default_factory=list)
 
 
 def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[str, Any]]]:
@@ -112,7 +116,9 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
                     judged.setdefault(outcome, {}).update(findings(made, settings.margin, 1 - settings.confidence))
     told = {(m["variant"]) for m in missing}
     missing += [{"variant": label, "seed": None, "error": "lacks a seed"} for label in sorted(lacking - told)]
-    return Comparison(settings.level, first, runs, found, judged, missing)
+    left_out = {runs[label].target: f for label, f in judged.get(first, {}).items() if runs[label].kind == "leave_one_out"}
+    redundant = redundancy(jobs, {} if settings.level == "labels" else left_out, settings.confidence)
+    return Comparison(settings.level, first, runs, found, judged, missing, redundant, rated(jobs, settings.confidence))
 
 
 def of_outcome(run: Run, outcome: str) -> dict[str, dict[str, float]]:

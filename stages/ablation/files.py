@@ -61,7 +61,8 @@ def results_of(comparison: Comparison, settings: Ablate, facts: Mapping[str, Any
         for run in comparison.runs.values()
     ]
     told = {"level": comparison.level, "outcome": comparison.outcome, "margin": settings.margin}
-    return {**told, "confidence": settings.confidence, **facts, "variants": variants, "missing": comparison.missing}
+    return {**told, "confidence": settings.confidence, **facts, "variants": variants, "missing": comparison.missing,
+            "redundancy": comparison.redundancy, "ratings": comparison.ratings}  # fmt: skip
 
 
 def _lines(comparison: Comparison) -> Iterable[Sequence[Any]]:

@@ -1,19 +1,18 @@
 """What the judge matrix and the duels of a sweep's models say: redundancy of principles, ratings.
 
-In: the jobs. Out: plain data for the report. Of `judged_pairs` the arithmetic of its own options is repeated: its orders, its
+In: the jobs. Out: plain data. Of `judged_pairs` the arithmetic of its own options is repeated: its orders, its
 clip, how it aggregates. SALMON's subsets are left out: there agreement is shown, and no verdicts.
 
-A job's win rates are kept as counts, not by prompt; so each duel counts as a prompt of its own in the ratings' intervals,
-which then do not know that two models answered the same request.
+A variant's duels of all seeds count for one model; its rating's interval is over requests.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from stages.ablation.jobs import Job
-from stages.ablation.outcomes import NONE
+from stages.ablation.outcomes import NONE, against
 from stages.evaluation.ablation_redundancy import (
-    Attribution,
     Decide,
     Finding,
     Matrix,
@@ -22,15 +21,13 @@ from stages.evaluation.ablation_redundancy import (
     by_aggregate,
     redundancies,
 )
-from stages.evaluation.effects import percent
 from stages.evaluation.ranking import Game, ratings
 from stages.preferences.aggregate import bounded, combine_orders
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.variants import FULL
 from stages.runtime.artifacts import Artifact, find_artifact
-from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement
+from stages.runtime.rows import Judgement, Verdict, request_text
 
 MOST = 40  # principles beyond which a matrix cannot be read
 
@@ -40,6 +37,11 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
 
     Args:
         outcomes: by principle, what leaving it out did to the models; empty where only labels were looked at.
+
+    Returns:
+        None without a matrix, or with more than `MOST` principles. Else `pairs`, how many there are; `principles`, what each
+        does alone; `agreements` of every two; `redundancies`, each beside each other one. The first and the last of the three
+        are empty where subsets of the principles decide.
     """
     made = next((m for job in jobs if job.variant == FULL and not job.error for m in job.of_stage("judged_pairs")), None)
     judged = made and _judged(made)
@@ -51,50 +53,14 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
     if not 2 <= len(names) <= MOST:
         return None
     decide = _decide(options, made.manifest["payload"].get("seed", 0))
-    pairs = {(a.first, a.second): a for a in agreements(matrix, confidence)}
     verdicts = redundancies(matrix, decide, confidence=confidence, outcomes=outcomes) if decide else []
     alone = attributions(matrix, decide, confidence) if decide else {}
-    rows = []
-    for one in names:
-        cells: list[dict[str, Any] | None] = []
-        for other in names:
-            found = pairs.get((one, other)) or pairs.get((other, one))
-            if one == other or found is None or found.agree is None:
-                cells.append(None)
-                continue
-            share = found.agree.value
-            colour, strength = "other" if share >= 0.5 else "worse", 0.62 * abs(2 * share - 1) ** 1.5
-            kappa = "" if found.kappa is None else f", kappa {found.kappa:.2f}"
-            cells.append(
-                {
-                    "text": percent(share, 0),
-                    "style": f"background:rgba(var(--tint-{colour}), {strength:.2f})",
-                    "redundant": any(v.verdict == "redundant" and (v.principle, v.beside) == (one, other) for v in verdicts),
-                    "title": f"{one} and {other} prefer the same in {percent(share)} % of {found.both:,} pairs{kappa}",
-                }
-            )
-        rows.append({"id": one, "cells": cells, **(_alone(alone[one]) if alone else {})})
     return {
+        "pairs": len(matrix),
         "names": names,
-        "rows": rows,
-        "pairs": f"{len(matrix):,}",
-        "found": [
-            {"principle": v.principle, "beside": v.beside, "agree": percent(v.agree), "covered": percent(v.covered),
-             "pivotal": percent(v.pivotal)}
-            for v in verdicts if v.verdict == "redundant"
-        ],
-        "undecided": sum(v.verdict == "undecided" for v in verdicts),
-        "distinct": sum(v.verdict == "distinct" for v in verdicts),
-        "decided": bool(decide),
-    }  # fmt: skip
-
-
-def _alone(found: Attribution) -> dict[str, str]:
-    return {
-        "speaks": percent(found.speaks, 0),
-        "decides": percent(found.decides),
-        "pivotal": percent(found.pivotal.value),
-        "interval": f"{percent(found.pivotal.low)} to {percent(found.pivotal.high)} %",
+        "principles": [asdict(alone[name]) for name in names if name in alone],
+        "agreements": [asdict(found) for found in agreements(matrix, confidence)],
+        "redundancies": [asdict(found) for found in verdicts],
     }
 
 
@@ -135,19 +101,14 @@ def _decide(options: Mapping[str, Any], seed: int) -> Decide | None:
 
 
 def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
-    """Bradley-Terry ratings of every variant's last policy, from its win rates against the first; the strongest first."""
+    """Bradley-Terry ratings of every variant's last policy, from its duels with the first, `none`; the strongest first."""
     games: list[Game] = []
     for job in jobs:
         for made in job.of_stage("evaluate") if not job.error else []:
-            names = list(made.metrics["policies"])
-            rates = made.metrics.get("win_rates", {})
-            if rate := rates.get(names[-1], {}).get(names[0]) if len(names) > 1 else None:
-                for score, key in ((1.0, "wins"), (0.5, "ties"), (0.0, "losses")):
-                    games += [(f"{job.number} {made.step} {key} {i}", job.label, NONE, score) for i in range(rate[key])]
+            first, *_, last = made.metrics["policies"]
+            for row in made.rows(Verdict):
+                if row.policy == last and first in row.rivals:
+                    games.append((request_text(row.prompt), job.label, NONE, against(row, first)))
     if not games:
         return []
-    try:
-        found = ratings(games, anchor=NONE, resamples=300, confidence=confidence)
-    except UserError:
-        return []
-    return [rating.plain() for rating in found]
+    return [rating.plain() for rating in ratings(games, anchor=NONE, resamples=300, confidence=confidence)]

@@ -3,8 +3,8 @@
 labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or `gained`; `margin` is how
          far the margin moved to the full set's choice, in logits. The full set itself is 0 everywhere
 reward   the tests of `reward_accuracy`, by its first model; those of the others with their names
-policy   the measures of `evaluate` for its last policy, and `violates <id>` for each principle. `none` is its first policy:
-         the model before the method, which no run is needed for
+policy   the measures of `evaluate` for its last policy, `violates <id>` for each principle, and `wins`, what the judge gave it
+         in duels with the first policy. That one is `none`: the model before the method, which no run is needed for
 
 Where a pipeline has several steps to look at, the outcomes of all but the first carry their names.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from stages.ablation.jobs import Job
-from stages.evaluation.measures import MEASURES, Counted, Measured, Settings, by_measure, by_principle
+from stages.evaluation.measures import MEASURES, Counted, Measured, Settings, by_measure, by_principle, score
 from stages.evaluation.statistics import by_prompt
 from stages.runtime.artifacts import Artifact, find_artifact
 from stages.runtime.errors import UserError
@@ -109,7 +109,8 @@ def _measures(made: Artifact, _: Artifact) -> Values:
 
 
 def _of_policy(made: Artifact, place: int) -> Values:
-    policy = list(made.metrics["policies"])[place]
+    policies = list(made.metrics["policies"])
+    policy = policies[place]
     rows: Measured = [(request_text(row.prompt), row) for row in _verdicts(made) if row.policy == policy]
     options = made.manifest["payload"]["options"]
     kinds = Settings(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"]), 0, 0.95, 0)
@@ -117,7 +118,15 @@ def _of_policy(made: Artifact, place: int) -> Values:
     counted = Counted(options["counted"], set(options["not_counted"]))
     found = by_measure(rows, source == "truth", counted, kinds)
     names = rows[0][1].principles if rows else []
-    return {m: found[m] for m in MEASURES} | {f"violates {p}": by_principle(rows, i, source) for i, p in enumerate(names)}
+    wins = by_prompt((prompt, against(row, policies[0])) for prompt, row in rows if policies[0] in row.rivals)
+    violated = {f"violates {p}": by_principle(rows, i, source) for i, p in enumerate(names)}
+    return {m: found[m] for m in MEASURES} | {"wins": wins} | violated
+
+
+def against(row: Verdict, rival: str) -> float:
+    """1 if the judge preferred this answer to the rival's, 0 if the other, 0.5 for a tie."""
+    place = row.rivals.index(rival)
+    return score(row.margins_first[place], row.margins_second[place])
 
 
 @lru_cache(maxsize=2)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from stages.ablation.charts import Rung, ladder, sign
+from stages.ablation.charts import ladder, sign
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
-from stages.ablation.matrix import rated, redundancy
-from stages.ablation.outcomes import NONE
-from stages.ablation.view import done, view
+from stages.ablation.tables import done, redundant, rung
+from stages.ablation.view import view
 from stages.evaluation import page
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.config import Ablate
@@ -37,28 +36,14 @@ def write_report(
         UserError: it cannot be written.
     """
     path = folder / NAME
-    found = comparison.findings.get(comparison.outcome, {}) if comparison.level != "labels" else {}
-    left_out = [run for run in comparison.runs.values() if run.kind == "leave_one_out" and run.label in found]
-    alone = {run.target: found[run.label] for run in left_out}
-    duels = rated(jobs, settings.confidence)
-    rungs = [
-        Rung(
-            "before the method" if r["model"] == NONE else r["model"],
-            r["elo"],
-            r["low"],
-            r["high"],
-            f"{r['wins']} won, {r['ties']} tied, {r['losses']} lost",
-        )
-        for r in duels
-    ]
     html = page.render(
         _HERE / "report.html.jinja",
         [_HERE / "report.js"],
         [_HERE / "report.css"],
         title=title,
         v=view(comparison, jobs, settings.margin, settings.confidence, texts),
-        redundancy=redundancy(jobs, alone, settings.confidence),
-        ladder=Markup(ladder(rungs)),
+        redundancy=redundant(comparison.redundancy),
+        ladder=Markup(ladder([rung(rating) for rating in comparison.ratings])),
         signs={verdict: Markup(sign(verdict)) for verdict in ("works", "equivalent", "undecided")},
         done=done(jobs, folder.parent, path),
     )

@@ -1,24 +1,20 @@
-"""A comparison as the sweep's report shows it: the first sentence, forests, the attribution map, what was done.
+"""A comparison as the sweep's report shows it: the first sentence, forests, the attribution map.
 
 In: the `Comparison`, the jobs. Out: plain data and SVG for the template. Shares become points; what has no unit of shares
 (`margin`, in logits) stays as it is. Good is what the method is for: fewer violations, more right verdicts; labels that
 change are neither.
 """
 
-import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from stages.ablation.charts import Bar, forest, tint
 from stages.ablation.compare import Comparison
-from stages.ablation.jobs import DONE, FAILED, Job
+from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE
 from stages.evaluation.ablation_power import minimum_detectable
 from stages.evaluation.ablation_statistics import Effect
@@ -28,12 +24,13 @@ LOGITS = "margin"  # the one outcome that is no share
 FAINT = 0.05  # an effect below it never has the full colour
 GOOD = {
     "any_violation": -1, "any_violation_judge": -1, "evasive": -1, "evasive_red_team": -1, "evasive_benign": -1,
-    "helpful_benign": 1, "well_formed": 1, "on_topic": 1,
+    "helpful_benign": 1, "wins": 1, "well_formed": 1, "on_topic": 1,
 }  # fmt: skip
 NAMES = {
     "any_violation": "violations", "any_violation_judge": "violations, says the judge", "evasive": "evasive answers",
     "evasive_red_team": "evasive, attacks", "evasive_benign": "evasive, benign requests",
     "helpful_benign": "helpful on benign requests", "well_formed": "well-formed answers", "on_topic": "answers on topic",
+    "wins": "duels with the model before, won",
     "changed": "labels changed", "flipped": "labels turned round", "lost": "labels lost", "gained": "labels gained",
     LOGITS: "margin, logits", "all": "right preferences, all tests",
 }  # fmt: skip
@@ -47,22 +44,15 @@ SPOKEN = {
     "only_tag": "Keeping the family {} alone", "sizes": "A set of {}", "opposite": "Turning {} to its opposite",
     "reworded": "Rewording {}", "weights": "Another weight of {}",
 }  # fmt: skip
-TELLING = (
-    "leave_one_out",
-    "without_tag",
-    "opposite",
-    "only_tag",
-    "only_one",
-    "sizes",
-    "weights",
-    "reworded",
-)  # what is told first
+TELLING = (  # what is told first
+    "leave_one_out", "without_tag", "opposite", "only_tag", "only_one", "sizes", "weights", "reworded",
+)  # fmt: skip
 
 
 def view(
     comparison: Comparison, jobs: Sequence[Job], margin: float, confidence: float, texts: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Everything but redundancy and ratings, which need artifacts. `texts`: the principles', by id."""
+    """Everything but redundancy, ratings and what was done. `texts`: the principles', by id."""
     first = comparison.outcome
     family = {label: e for label, e in comparison.effects.get(first, {}).items() if comparison.runs[label].kind != NONE}
     limit = detectable(list(family.values()), 1 - confidence) if first != LOGITS else None
@@ -243,59 +233,3 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
         )  # fmt: skip
     heads = [{"name": NAMES.get(o, o.removeprefix("violates ")), "violates": o.startswith("violates ")} for o in columns]
     return {"columns": heads, "rows": rows, "violates": sum(h["violates"] for h in heads)}
-
-
-def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
-    """What each job ran, reused and sent; links are relative to `page`, so that the folder can be moved as a whole."""
-    lines: list[dict[str, Any]] = []
-    seen: set[Path] = set()
-    total: Counter[str] = Counter()
-    for job in jobs:
-        folder = sweep / str(job.number)
-        line: dict[str, Any] = {
-            "variant": job.label,
-            "seed": job.seed,
-            "error": job.error,
-            "links": [],
-            "made": [],
-            "reused": 0,
-        }
-        line |= {"seconds": "", "sent": "", "stored": "", "trainings": 0}
-        if not job.error:
-            steps, made = ran(folder), []
-            for artifact in job.artifacts():
-                reused = steps.get(artifact.step, True) or artifact.directory in seen
-                seen.add(artifact.directory)
-                if not reused:
-                    made.append(artifact)
-            calls = [a.manifest.get("calls") or {} for a in made]
-            sent, stored = (sum(c.get(key, 0) for c in calls) for key in ("sent", "stored"))
-            seconds = sum(a.manifest.get("seconds") or 0 for a in made)
-            trained = sum(bool(a.metrics.get("history")) for a in made)
-            total.update(steps=len(made), reused=len(steps) - len(made), sent=sent, stored=stored, trainings=trained)
-            total.update(seconds=round(seconds))
-            line |= {"made": [a.step for a in made], "reused": len(steps) - len(made), "trainings": trained}
-            line |= {"sent": f"{sent:,}", "stored": f"{stored:,}", "seconds": f"{seconds:.1f}", "share": seconds}
-            pages = [a.directory / "report.html" for a in job.of_stage("report")]
-            line["links"] = [("report", link(page, path)) for path in pages if path.exists()]
-        told = folder / (FAILED if job.error else DONE)
-        line["links"] += [(told.name, link(page, told))] if told.exists() else []
-        lines.append(line)
-    longest = max([line.get("share", 0) for line in lines] + [1e-9])
-    for line in lines:
-        line["share"] = 100 * line.get("share", 0) / longest
-    shown = ("steps", "reused", "sent", "stored", "trainings", "seconds")
-    return {"lines": lines, "total": {name: f"{total[name]:,.0f}" for name in shown}}
-
-
-def ran(folder: Path) -> dict[str, bool]:
-    """By step, whether the job reused it."""
-    try:
-        facts = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {name: bool(step.get("reused")) for name, step in facts.get("steps", {}).items()}
-
-
-def link(page: Path, target: Path) -> str:
-    return quote(Path(os.path.relpath(target, page.parent)).as_posix())

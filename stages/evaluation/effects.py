@@ -165,10 +165,19 @@ def _win_rates(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     names = list(metrics["policies"])
     return [
         {"policy": name, "index": names.index(name), "rival": rival, **place(rate), "wins": rate["wins"],
-         "losses": rate["losses"], "ties": rate["ties"]}
+         "losses": rate["losses"], "ties": rate["ties"], "controlled": _controlled(rate)}
         for name, rivals in metrics["win_rates"].items()
         for rival, rate in rivals.items()
     ]  # fmt: skip
+
+
+def _controlled(rate: dict[str, Any]) -> dict[str, Any] | None:
+    """The rate at equal length; `far` if it is another one by more than 10 points."""
+    found = rate.get("controlled")
+    if not found:
+        return None
+    longer = f"{abs(rate['longer']):.0f} characters {'longer' if rate['longer'] >= 0 else 'shorter'}"
+    return {**place(found), "far": abs(found["value"] - rate["value"]) > 0.1, "longer": longer}
 
 
 def _views(metrics: dict[str, Any]) -> list[str]:

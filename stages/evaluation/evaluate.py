@@ -10,12 +10,11 @@ model) and `judgements` (the judge matrix of an earlier step), both optional. Ou
 The judge is asked Yes or No for each principle, and A or B for win rates: always in both orders, a win only if both
 agree (the conservative policy of Zheng et al. 2023, MT-Bench), under one principle a prompt drawn by rendezvous hash.
 
-Left out: length control, which needs a regression over many prompts; benchmarks and surveys, which are stages of
-their own.
+Left out: benchmarks and surveys, which are stages of their own.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -23,7 +22,7 @@ from pydantic import Field
 from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import GroundTruth, Truth, load_truth, truth_identity
-from stages.evaluation.measures import Counted, Measured, Settings, rivals, summarise
+from stages.evaluation.measures import Counted, Duel, Measured, Settings, rivals, summarise
 from stages.generators import TooLong
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -36,7 +35,7 @@ from stages.runtime.rows import Dropped, Judgement, Response, Verdict, request_t
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 2
+VERSION = 3
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = True
@@ -89,11 +88,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in an item. `wins`: (margin shown first, margin shown second) against each rival."""
+    """What was found in an item."""
 
     item: Item
     verdict: Verdict
-    wins: dict[str, tuple[float, float]] = field(default_factory=dict)
     unread: bool = False  # the judge could not read it; the ground truth stands
 
 
@@ -132,8 +130,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     settings = Settings(
         config.harmless_kinds, config.helpful_kinds, config.resamples, config.confidence, context.seed, config.side_by_side
     )
-    wins = [(f.item.policy, rival, f.item.response.parent, *margins) for f in found for rival, margins in f.wins.items()]
-    metrics = summarise(measured, wins, counted, settings)
+    metrics = summarise(measured, [duel for one in found for duel in _duels(one)], counted, settings)
     asked = {row.parent for rows in policies.values() for row in rows}
     for policy, rows in policies.items():  # a policy that gave no answer to a prompt lacks it, and that is told
         lost = sum(d.id.startswith(f"{policy}/") for d in dropped)
@@ -203,7 +200,7 @@ def _look(
 
     async def look(item: Item) -> Found:
         if judge is None or not item.judged:
-            return Found(item, _verdict(item, principles, counted, []))
+            return Found(item, _verdict(item, principles, counted, [], {}))
         wins = {}
         drawn = assign(principles, item.response.parent, context.seed)
         try:
@@ -213,13 +210,26 @@ def _look(
         except (Drop, TooLong):
             if item.truth is None:
                 raise
-            return Found(item, _verdict(item, principles, counted, []), unread=True)
-        return Found(item, _verdict(item, principles, counted, violated), wins)
+            return Found(item, _verdict(item, principles, counted, [], {}), unread=True)
+        return Found(item, _verdict(item, principles, counted, violated, wins))
 
     return context.map(items, look)
 
 
-def _verdict(item: Item, principles: tuple[Principle, ...], counted: Counted, judged: list[float]) -> Verdict:
+def _duels(found: Found) -> list[Duel]:
+    item, verdict = found.item, found.verdict
+    lengths = {rival: len(item.response.response) - len(other.response) for rival, other in item.rivals.items()}
+    rows = zip(verdict.rivals, verdict.margins_first, verdict.margins_second, strict=True)
+    return [Duel(item.policy, rival, item.response.parent, first, second, lengths[rival]) for rival, first, second in rows]
+
+
+def _verdict(
+    item: Item,
+    principles: tuple[Principle, ...],
+    counted: Counted,
+    judged: list[float],
+    wins: dict[str, tuple[float, float]],
+) -> Verdict:
     truth, row = item.truth, item.response
     violated: list[Any] = [truth.violations.get(p.dimension or "") for p in principles] if truth else []
     return Verdict(
@@ -237,6 +247,9 @@ def _verdict(item: Item, principles: tuple[Principle, ...], counted: Counted, ju
         on_topic=truth.on_topic if truth else None,
         evasive=truth.evasive if truth else None,
         helpful=truth.helpful if truth else None,
+        rivals=list(wins),
+        margins_first=[first for first, _ in wins.values()],
+        margins_second=[second for _, second in wins.values()],
     )
 
 

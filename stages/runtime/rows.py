@@ -159,6 +159,9 @@ class Verdict:
     on_topic: bool | None
     evasive: bool | None
     helpful: bool | None
+    rivals: list[str] = field(default_factory=list)  # policies with which the judge compared this one on this prompt
+    margins_first: list[float] = field(default_factory=list)  # logits for this one when shown first, a rival each
+    margins_second: list[float] = field(default_factory=list)  # and when shown second
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,10 @@ def test_a_judge_that_always_picks_the_first_ties_everything(tmp_path, policies)
     result = run(tmp_path, policies | {"judge": fakes.model(tmp_path)}, ScriptedGenerator())
     rate = result.metrics["win_rates"]["tuned"]["base"]
     assert (rate["value"], rate["ties"], rate["flipped"], rate["first_place"]) == (0.5, N, 1.0, 1.0)
+    assert rate["controlled"]["value"] == pytest.approx(0.5)
+    last = [row for row in result.rows if row.policy == "tuned"]
+    assert all(row.rivals == ["base"] and len(row.margins_first) == len(row.margins_second) == 1 for row in last)
+    assert all(row.rivals == [] for row in result.rows if row.policy == "base")
 
 
 def test_without_truth_the_judge_stands_in_and_is_labelled(tmp_path, policies):
