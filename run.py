@@ -33,7 +33,7 @@ from stages.runtime.display import show_job, show_plan, show_tables, stopped, wi
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline import Planned, Runner
 from stages.runtime.provenance import git_state, machine_facts, versions
-from stages.runtime.store import CallStore, lock_folder
+from stages.runtime.store import CallStore
 
 
 def cli() -> None:
@@ -72,14 +72,12 @@ def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
     settings, plain, steps = prepared(config)
-    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    ablation = sweep and "ablation" in (HydraConfig.get().callbacks or {})
-    wait = console.print if sweep else None  # a launcher may start several jobs at once: they take turns
-    store = CallStore(Path(settings.store), wait=wait)
+    ablation = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in (HydraConfig.get().callbacks or {})
+    store = CallStore(Path(settings.store))
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
     artifacts = Path(settings.runs_dir) / "artifacts"
-    with lock_folder(artifacts, wait), asyncio.Runner() as loop:
+    with asyncio.Runner() as loop:
         try:
             runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency, settings.launcher)
             planned = runner.plan(steps)

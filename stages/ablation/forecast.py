@@ -20,7 +20,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.config import Settings
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline import Planned, Runner, Step
-from stages.runtime.store import CallStore, lock_folder
+from stages.runtime.store import CallStore
 
 ASSUMED = 0.5  # a base rate that nobody has measured yet: the one at which the least is detectable
 
@@ -80,8 +80,7 @@ def _plan(settings: Settings, steps: list[Step], store: CallStore, console: Cons
     artifacts = Path(settings.runs_dir) / "artifacts"
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
-    with lock_folder(artifacts):
-        return Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency).plan(steps)
+    return Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency).plan(steps)
 
 
 def _line(label: str, seed: int, planned: Sequence[Planned], known: set[str]) -> Line:

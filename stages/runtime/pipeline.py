@@ -36,7 +36,7 @@ from stages.runtime.launch import Launcher, launch
 from stages.runtime.loops import unrolled
 from stages.runtime.provenance import versions
 from stages.runtime.settings import identity_of, parse_config
-from stages.runtime.store import CallStore
+from stages.runtime.store import CallStore, locked
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,18 @@ class Runner:
         return done
 
     def _run_step(self, planned: Planned, inputs: dict[str, Artifact]) -> Artifact:
+        """Make an artifact, unless another run is making it: then wait for that one."""
         step, folder = planned.step, folder_of(self.root, planned.step.name, planned.fingerprint)
+
+        def wait(owner: str) -> None:
+            self.console.print(f"{step.name}: waiting for another run (process {owner}) that is making it", highlight=False)
+
+        with locked(self.root / ".locks" / folder.name, wait):
+            made = find_artifact(self.root, step.name, planned.fingerprint) if getattr(step.module, "REUSE", True) else None
+            return made or self._make(planned, folder, inputs)
+
+    def _make(self, planned: Planned, folder: Path, inputs: dict[str, Artifact]) -> Artifact:
+        step = planned.step
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

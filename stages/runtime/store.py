@@ -18,6 +18,7 @@ from stages.runtime.errors import UserError
 
 STORE_VERSION = 1
 Wait = Callable[[str], object]
+PATIENCE = 60.0  # seconds that a write waits for the writes of other runs
 
 
 def call_key(**parts: Any) -> str:
@@ -31,44 +32,29 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
-def lock_folder(folder: Path, wait: Wait | None = None) -> IO[str]:
-    """Keep other runs out of a folder until the returned file is closed, or the process dies.
+def locked(file: Path, wait: Wait = lambda owner: None, kind: str = "folder", option: str = "runs_dir") -> IO[str]:
+    """Wait for our turn, and keep other runs out until the returned file is closed or the process dies.
 
     Args:
-        wait: told once what is waited for, if another run holds it; None: do not wait.
+        file: the lock; its folder is made.
+        wait: told once, if another run holds it, by what process.
+        kind, option: what it is for, and what to change if it cannot be made.
 
     Raises:
-        UserError: another run holds it, or it cannot be made.
+        UserError: it cannot be made.
     """
-    return _lock(folder / ".lock", folder, "folder", "runs_dir", wait)
-
-
-def _lock(file: Path, locked: Path, kind: str, option: str, wait: Wait | None) -> IO[str]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.open("a+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go when the process dies, however it dies
         except BlockingIOError:
-            if wait is None:
-                raise
-            wait(f"Waiting for another run that is using the {kind} {locked}.")
+            lock.seek(0)
+            wait(lock.read(20).strip() or "unknown")
             fcntl.flock(lock, fcntl.LOCK_EX)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read(20).strip()
-        lock.close()
-        raise UserError(
-            f"another run (process {owner or 'unknown'}) is using this {kind}",
-            where=str(locked),
-            mend="wait until it ends, or give this run a folder of its own with runs_dir=PATH",
-        ) from None
     except OSError as error:
-        raise UserError(
-            f"the {kind} cannot be used: {error.strerror}",
-            where=str(locked),
-            mend=f"set {option} to a place where you may write",
-        ) from None
+        mend = f"set {option} to a place where you may write"
+        raise UserError(f"the {kind} cannot be used: {error.strerror}", where=str(file), mend=mend) from None
     with contextlib.suppress(OSError):  # a courtesy to who finds the lock taken; a full disk is told by what needs the room
         lock.truncate(0)
         os.write(lock.fileno(), str(os.getpid()).encode())
@@ -76,27 +62,26 @@ def _lock(file: Path, locked: Path, kind: str, option: str, wait: Wait | None) -
 
 
 class CallStore:
-    """Append-only map from call key to answer, for one run at a time.
+    """Append-only map from call key to answer. Several runs of one machine may use it at once.
 
     Each answer is committed when it arrives (WAL, synchronous=NORMAL): killing the process loses only calls in
     flight; a power cut can also lose the last moments' commits, never the file.
 
     Args:
         behind: another store, only read, for what is not in this one.
-        wait: as in `lock_folder`.
 
     Raises:
-        UserError: another run holds the store, a newer Credo wrote it, it is no store, or the disk is full.
+        UserError: a newer Credo wrote the store, it is no store, or the disk is full.
     """
 
-    def __init__(self, path: Path, behind: Path | None = None, wait: Wait | None = None):
+    def __init__(self, path: Path, behind: Path | None = None):
         self.path = path
         self._behind = sqlite3.connect(f"{behind.resolve().as_uri()}?mode=ro", uri=True) if behind else None
         if not path.name:
             raise UserError("names no file", where="store", mend="give a file with store=PATH, such as runs/calls.sqlite")
-        self._lock = _lock(path.with_suffix(".lock"), path, "store", "store", wait)
+        opening = locked(path.with_suffix(".lock"), kind="store", option="store")  # another run may be making the file
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > STORE_VERSION:
                 raise UserError(
@@ -115,6 +100,8 @@ class CallStore:
                 self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise self._trouble(error) from None
+        finally:
+            opening.close()
 
     def _trouble(self, error: Exception | str) -> UserError:
         if "full" in str(error) or "disk I/O" in str(error):
@@ -160,7 +147,5 @@ class CallStore:
         return self._db.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
 
     def close(self) -> None:
-        """Close the file and let the next run in."""
         for store in filter(None, (self._db, self._behind)):
             store.close()
-        self._lock.close()

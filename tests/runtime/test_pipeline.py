@@ -1,6 +1,9 @@
 """The runner: wiring mistakes, reuse, forecasts, ablations."""
 
+import copy
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,6 +25,21 @@ def test_second_run_sends_nothing(tmp_path):
     assert again.calls == 0
     assert all(p.artifact for p in planned)
     assert {n: a.directory for n, a in done.items()} == {n: a.directory for n, a in reused.items()}
+
+
+def test_runs_side_by_side_share_the_work(tmp_path):
+    """Whoever comes first to a step makes it; the others wait for it and read it."""
+    steps = text_pipeline(tmp_path)
+    both, start = [Seeded(), Seeded()], threading.Barrier(2)
+
+    def run(generator):
+        start.wait(10)
+        return run_steps(copy.deepcopy(steps), tmp_path, generator)[1]
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(run, both)
+    assert {name: a.directory for name, a in one.items()} == {name: a.directory for name, a in other.items()}
+    assert sum(generator.calls for generator in both) == 80 + 80 * 4 + 40 * 16 * 2, "no call is sent twice"
 
 
 def test_every_row_can_be_traced_to_its_prompt(tmp_path):

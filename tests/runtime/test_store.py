@@ -11,7 +11,7 @@ import pytest
 
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, lock_folder
+from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, locked
 
 
 def test_remembers_across_openings(tmp_path):
@@ -98,53 +98,45 @@ def test_a_place_where_no_store_can_be(tmp_path, monkeypatch, place):
         CallStore(Path(place))
 
 
-def test_a_folder_is_for_one_run_at_a_time(tmp_path):
-    held = lock_folder(tmp_path / "artifacts")
-    with pytest.raises(UserError, match=rf"(?s)another run \(process {os.getpid()}\).*this folder.*runs_dir=PATH"):
-        lock_folder(tmp_path / "artifacts")
-    held.close()
-    lock_folder(tmp_path / "artifacts").close()
-
-
-def test_jobs_of_a_sweep_take_turns(tmp_path):
+def test_a_lock_is_waited_for(tmp_path):
     told: list[str] = []
-    held, store = lock_folder(tmp_path / "artifacts"), CallStore(tmp_path / "calls.sqlite")
-
-    def other():
-        CallStore(tmp_path / "calls.sqlite", wait=told.append).close()
-        lock_folder(tmp_path / "artifacts", wait=told.append).close()
-
-    waiting = threading.Thread(target=other)
+    held = locked(tmp_path / "locks" / "step")
+    waiting = threading.Thread(target=lambda: locked(tmp_path / "locks" / "step", told.append).close())
     waiting.start()
     while not told:
         time.sleep(0.01)
-    assert waiting.is_alive() and "another run that is using the store" in told[0]
-    store.close()
-    while len(told) < 2:
-        time.sleep(0.01)
+    assert waiting.is_alive() and told == [str(os.getpid())]
     held.close()
     waiting.join(10)
-    assert not waiting.is_alive() and len(told) == 2
+    assert not waiting.is_alive()
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(UserError, match="runs_dir"):
+        locked(tmp_path / "a-file" / "step")
 
 
-def _try_to_open(path, answers):
-    try:
-        CallStore(path)
-        answers.put("opened")
-    except UserError as error:
-        answers.put(str(error))
-
-
-def test_two_runs_on_one_store(tmp_path):
-    store = CallStore(tmp_path / "calls.sqlite")
-    answers = multiprocessing.get_context("spawn").Queue()
-    other = multiprocessing.get_context("spawn").Process(target=_try_to_open, args=(store.path, answers))
-    other.start()
-    told = answers.get(timeout=30)
-    assert "another run (process" in told and "runs_dir=PATH" in told
-    other.join()
+def _fill(path, start, mark):
+    start.wait(30)
+    store = CallStore(path)
+    for i in range(300):
+        store.put(f"{i}" if i % 2 else f"{mark}-{i}", mark)
     store.close()
-    CallStore(tmp_path / "calls.sqlite").close()
+
+
+def test_several_runs_on_one_store(tmp_path):
+    """They open a file that is not there yet at the same moment, write what differs and what does not, and lose nothing."""
+    context = multiprocessing.get_context("spawn")
+    start = context.Event()
+    runs = [context.Process(target=_fill, args=(tmp_path / "calls.sqlite", start, mark)) for mark in "abc"]
+    for run in runs:
+        run.start()
+    start.set()
+    for run in runs:
+        run.join(60)
+        assert run.exitcode == 0
+    store = CallStore(tmp_path / "calls.sqlite")
+    assert len(store) == 150 + 3 * 150
+    assert len({store.get(str(i)) for i in range(1, 300, 2)} - set("abc")) == 0
+    store.close()
 
 
 def test_full_disk_keeps_what_is_answered(tmp_path):
