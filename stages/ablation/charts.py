@@ -40,6 +40,7 @@ def forest(
     ends: tuple[str, str],
     scale: float,
     kinds: dict[str, str],
+    correction: str = "Holm",
 ) -> str:
     """Each variant's effect with its interval, in groups by kind; the zone of equivalence is shaded, what is detectable dashed.
 
@@ -80,7 +81,7 @@ def forest(
         parts.append(_text(x(0) - 8, 14, f"\u2190 {left}", "axis", "end"))
     if last > 0:
         parts.append(_text(x(0) + 8, 14, f"{right} \u2192", "axis", "start"))
-    columns = ((WIDTH - RIGHT + 34, "effect"), (P, "p (Holm)"), (WORD, "verdict"))
+    columns = ((WIDTH - RIGHT + 34, "effect"), (P, f"p ({correction})"), (WORD, "verdict"))
     parts += [_text(at, TOP - 12, text, "tick", "start") for at, text in columns]
     for number, line in enumerate(lines):
         y = TOP + ROW * number

@@ -1,4 +1,4 @@
-"""From the outcomes of a sweep's jobs to what each variant changed: effects with intervals, Holm's p, verdicts; a table.
+"""From the outcomes of a sweep's jobs to what each variant changed: effects with intervals, adjusted p, verdicts; a table.
 
 Every variant is compared with the full set of its own group, on the same prompts and seeds (`evaluation/ablation_statistics`).
 A variant that lacks a seed, because its job failed, is named and left out.
@@ -19,6 +19,8 @@ from stages.principles.variants import FULL
 from stages.runtime.config import Ablate
 from stages.runtime.errors import UserError, did_you_mean
 
+CORRECTIONS = {"holm": "Holm", "max_t": "max-T"}
+
 
 @dataclass
 class Run:
@@ -38,6 +40,7 @@ class Comparison:
     effects, findings: by outcome and label.
     redundancy, ratings: plain data, as `matrix` describes them.
     missing: the jobs that failed, with what stopped them; variants left out for it.
+    correction: of p for many variants.
     """
 
     level: str
@@ -46,6 +49,7 @@ class Comparison:
     effects: dict[str, dict[str, Effect]]
     findings: dict[str, dict[str, Finding]]
     missing: list[dict[str, Any]]
+    correction: str = "holm"
     redundancy: dict[str, Any] | None = None
     ratings: list[dict[str, Any]] = field(default_factory=list)
 
@@ -108,7 +112,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
             family = {label: one for label, one in whole.items() if runs[label].kind != NONE}
             for part in (family, {label: one for label, one in whole.items() if label not in family}):
                 try:
-                    made = effects(base, part, settings.confidence) if base else {}
+                    made = effects(base, part, settings.confidence, correction=settings.correction) if base else {}
                 except UserError:  # fewer than two prompts in common: nobody looked
                     continue
                 found.setdefault(outcome, {}).update(made)
@@ -118,7 +122,8 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
     missing += [{"variant": label, "seed": None, "error": "lacks a seed"} for label in sorted(lacking - told)]
     left_out = {runs[label].target: f for label, f in judged.get(first, {}).items() if runs[label].kind == "leave_one_out"}
     redundant = redundancy(jobs, {} if settings.level == "labels" else left_out, settings.confidence)
-    return Comparison(settings.level, first, runs, found, judged, missing, redundant, rated(jobs, settings.confidence))
+    ratings = rated(jobs, settings.confidence)
+    return Comparison(settings.level, first, runs, found, judged, missing, settings.correction, redundant, ratings)
 
 
 def of_outcome(run: Run, outcome: str) -> dict[str, dict[str, float]]:
@@ -132,7 +137,7 @@ def shown(comparison: Comparison) -> Table:
     over = next((e.over for e in found.get(first, {}).values()), "prompts")
     title = f"Ablation at level {comparison.level}: {first}, against the full set, in points; intervals over {over}"
     table = Table(title=title, title_justify="left")
-    for index, column in enumerate(("variant", first, "p (Holm)", "verdict", *others)):
+    for index, column in enumerate(("variant", first, f"p ({CORRECTIONS[comparison.correction]})", "verdict", *others)):
         table.add_column(column, justify="left" if index in (0, 3) else "right", overflow="fold")
     for label, run in comparison.runs.items():
         effect = found.get(first, {}).get(label)
@@ -146,7 +151,7 @@ def shown(comparison: Comparison) -> Table:
         verdict = comparison.findings.get(first, {}).get(label)
         rest = [_points(found[o].get(label), o == "margin") for o in others]
         points = f"{100 * effect.value:+.1f} [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
-        p = f"{effect.p_holm:.3f}" if effect.p_holm >= 0.001 else "<0.001"
+        p = f"{effect.p_adjusted:.3f}" if effect.p_adjusted >= 0.001 else "<0.001"
         table.add_row(label, points, p, _said(verdict), *rest)
     for lost in comparison.missing:
         seed = "" if lost["seed"] is None else f" seed {lost['seed']}"

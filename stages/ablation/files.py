@@ -16,7 +16,7 @@ from stages.runtime.artifacts import write_atomically
 from stages.runtime.config import Ablate
 from stages.runtime.errors import UserError
 
-EFFECT = ("value", "low", "high", "p", "p_holm", "low_all", "high_all", "reference", "mean", "n_prompts", "n_seeds", "over")
+EFFECT = ("value", "low", "high", "p", "p_adjusted", "low_all", "high_all", "reference", "mean", "n_prompts", "n_seeds", "over")
 ROW = ("variant", "kind", "target", "seed", "prompt", "outcome", "value")
 
 
@@ -60,8 +60,9 @@ def results_of(comparison: Comparison, settings: Ablate, facts: Mapping[str, Any
         }
         for run in comparison.runs.values()
     ]
-    told = {"level": comparison.level, "outcome": comparison.outcome, "margin": settings.margin}
-    return {**told, "confidence": settings.confidence, **facts, "variants": variants, "missing": comparison.missing,
+    told = {"level": comparison.level, "outcome": comparison.outcome, "margin": settings.margin,
+            "confidence": settings.confidence, "correction": settings.correction}  # fmt: skip
+    return {**told, **facts, "variants": variants, "missing": comparison.missing,
             "redundancy": comparison.redundancy, "ratings": comparison.ratings}  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stages.ablation.charts import Bar, forest, tint
-from stages.ablation.compare import Comparison
+from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE
 from stages.evaluation.ablation_power import minimum_detectable
@@ -73,6 +73,7 @@ def view(
         "seeds": next((e.n_seeds for e in family.values()), len({job.seed for job in jobs})),
         "over": next((e.over for e in family.values()), "prompts"),
         "missing": comparison.missing,
+        "correction": CORRECTIONS[comparison.correction],
     }
 
 
@@ -111,7 +112,7 @@ def detectable(family: Sequence[Effect], alpha: float) -> float | None:
 def headline(
     comparison: Comparison, family: Mapping[str, Effect], limit: float | None, confidence: float
 ) -> dict[str, Any] | None:
-    """The largest effect that Holm lets stand, of the most telling kind; or that there is none."""
+    """The largest effect that the correction lets stand, of the most telling kind; or that there is none."""
     if not family:
         return None
     first = comparison.outcome
@@ -138,7 +139,7 @@ def headline(
         "mood": mood(effect, good(first, comparison.level)),
         "change": signed(effect.value),
         "interval": f"{signed(effect.low)} to {signed(effect.high)}",
-        "p": "below 0.001" if effect.p_holm < 0.001 else f"{effect.p_holm:.3f}",
+        "p": "below 0.001" if effect.p_adjusted < 0.001 else f"{effect.p_adjusted:.3f}",
         "limit": limit and f"{100 * limit:.1f}",
     }
 
@@ -169,7 +170,7 @@ def _forest(
             continue
         family.append(effect)
         bars.append(
-            Bar(label, run.kind, effect.value, effect.low, effect.high, effect.p_holm, found.verdict if found else "",
+            Bar(label, run.kind, effect.value, effect.low, effect.high, effect.p_adjusted, found.verdict if found else "",
                 bool(found and found.inside), mood(effect, direction), texts.get(run.target, ""))
         )  # fmt: skip
     if not bars:
@@ -185,7 +186,11 @@ def _forest(
         "outcome": outcome,
         "name": NAMES.get(outcome, outcome),
         "unit": "logits" if logits else "points",
-        "drawing": Markup(forest(bars, None if logits else margin, limit, ends, 1 if logits else 100, KINDS)),
+        "drawing": Markup(
+            forest(
+                bars, None if logits else margin, limit, ends, 1 if logits else 100, KINDS, CORRECTIONS[comparison.correction]
+            )
+        ),
         "detectable": None if limit is None else f"{100 * limit:.1f}",
     }
 

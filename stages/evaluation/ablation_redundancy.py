@@ -29,7 +29,7 @@ Decide = Callable[[str, Mapping[str, float]], tuple[float, list[str]]]  # (pair,
 
 @dataclass(frozen=True)
 class Finding:
-    """`verdict`: "works" (differs from 0 after Holm), "equivalent" (inside the margin, after Holm), or "undecided".
+    """`verdict`: "works" (differs from 0 after correction), "equivalent" (inside the margin, after Holm), or "undecided".
 
     An effect can be shown to differ from 0 and to be smaller than the margin; it then `differs` and is `inside`, and the
     verdict is "works". With one seed all this holds for these runs alone (`over`).
@@ -40,7 +40,7 @@ class Finding:
     differs: bool
     inside: bool
     margin: float
-    p_holm: float
+    p_adjusted: float
     p_equivalence_holm: float
     over: str
 
@@ -49,9 +49,10 @@ class Finding:
 
 
 def findings(effects: Mapping[str, Effect], margin: float, alpha: float = 0.05) -> dict[str, Finding]:
-    """What may be said of each variant. Both claims are corrected for all variants, each family at `alpha`."""
+    """What may be said of each variant. Both claims are corrected for all variants, each family at `alpha`: that an effect
+    differs as the effects were, that it is small by Holm."""
     names = list(effects)
-    differ = holm([effects[name].p for name in names])
+    differ = [effects[name].p_adjusted for name in names]
     within = holm([equivalence_p(effects[name], margin) for name in names])
     return {
         name: Finding(
@@ -60,7 +61,7 @@ def findings(effects: Mapping[str, Effect], margin: float, alpha: float = 0.05) 
             differs=p <= alpha,
             inside=q <= alpha,
             margin=margin,
-            p_holm=p,
+            p_adjusted=p,
             p_equivalence_holm=q,
             over=effects[name].over,
         )

@@ -26,12 +26,12 @@ Left out: Bayesian hierarchical models; prompts in groups (several variants of o
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from stages.evaluation.ablation_tests import holm
+from stages.evaluation.ablation_tests import holm, max_t, sign_flip
 from stages.evaluation.ablation_variance import Array, Parts, Spread, components
 from stages.evaluation.statistics import bonett_price, mcnemar_exact
 from stages.runtime.errors import UserError
@@ -46,9 +46,9 @@ class Effect:
 
     Args:
         over: what the interval speaks for: "prompts" (one seed: these runs only) or "prompts and seeds".
-        p: two-sided; `test` says of which test: "mcnemar" (exact; one seed, yes/no outcomes) or "t" (inverts the interval).
-            McNemar's test and its interval may disagree at the edge; verdicts go by p.
-        p_holm: adjusted for all variants given together (Holm 1979).
+        p: two-sided; `test` says of which test: "mcnemar" (exact; one seed, yes/no outcomes), "sign_flip" (one seed, other
+            values) or "t" (inverts the interval). The first two may disagree with the interval at the edge; verdicts go by p.
+        p_adjusted: adjusted for all variants given together, by `correction`: "holm" (1979), "max_t" (Westfall and Young).
         low_all, high_all: hold for all variants at once (Bonferroni).
         discordance: share of (seed, prompt) cells whose value differs.
         seed_sd: how much the seed moves the difference, as a standard deviation; None with one seed.
@@ -74,7 +74,8 @@ class Effect:
     seeds_p: float | None
     p: float
     test: str
-    p_holm: float
+    p_adjusted: float
+    correction: str
     low_all: float
     high_all: float
     centre: float
@@ -84,24 +85,32 @@ class Effect:
         return asdict(self)
 
 
-def effects(reference: Runs, variants: Mapping[str, Runs], confidence: float = 0.95, pool: bool = True) -> dict[str, Effect]:
+def effects(
+    reference: Runs, variants: Mapping[str, Runs], confidence: float = 0.95, pool: bool = True, correction: str = "holm"
+) -> dict[str, Effect]:
     """Every variant against the reference, over the seeds and prompts that all of them have.
 
     Args:
         pool: estimate what a seed moves from all runs together; False: from each variant and the reference alone.
+        correction: of the p-values for many variants, "holm" or, with one seed, "max_t".
 
     Raises:
-        UserError: no seed, or fewer than two prompts, is common to all.
+        UserError: no seed, or fewer than two prompts, is common to all; max-T with several seeds, of which it knows nothing.
     """
     if not variants:
         return {}
     seeds, prompts = common([reference, *variants.values()])
     cube = np.array([[[runs[s][p] for p in prompts] for s in seeds] for runs in (reference, *variants.values())], dtype=float)
-    return {effect.variant: effect for effect in of_cube(cube, list(variants), seeds, confidence, pool)}
+    return {effect.variant: effect for effect in of_cube(cube, list(variants), seeds, confidence, pool, correction)}
 
 
 def of_cube(
-    cube: Array, names: Sequence[str], seeds: Sequence[str], confidence: float = 0.95, pool: bool = True
+    cube: Array,
+    names: Sequence[str],
+    seeds: Sequence[str],
+    confidence: float = 0.95,
+    pool: bool = True,
+    correction: str = "holm",
 ) -> list[Effect]:
     """The same of a (run, seed, prompt) array, whose run 0 is the reference."""
     shares = bool(cube.min() >= 0 and cube.max() <= 1)
@@ -111,11 +120,18 @@ def of_cube(
         _effect(name, cube[0], run, part, seeds, 1 - confidence, shares, binary)
         for name, run, part in zip(names, cube[1:], parts, strict=True)
     ]
-    adjusted = holm([e.p for e in found])
+    if correction == "max_t":
+        if len(seeds) > 1:
+            mend = "take correction=holm, or compare the runs of one seed"
+            raise UserError("max-T knows only what the choice of prompts does, and here are several seeds", mend=mend)
+        shared = max_t(dict(zip(names, cube[1:, 0] - cube[0, 0], strict=True)))
+        adjusted = [max(shared[e.variant], e.p) for e in found]  # a drawn p may fall a little below the exact one
+    else:
+        adjusted = holm([e.p for e in found])
     done = []
-    for effect, p_holm in zip(found, adjusted, strict=True):
+    for effect, p_adjusted in zip(found, adjusted, strict=True):
         low, high = _interval(effect.centre, effect.spread, (1 - confidence) / len(found), shares)
-        done.append(replace(effect, p_holm=p_holm, low_all=low, high_all=high))
+        done.append(replace(effect, p_adjusted=p_adjusted, correction=correction, low_all=low, high_all=high))
     return done
 
 
@@ -162,6 +178,8 @@ def _effect(
         low, high = bonett_price(fell, rose, n_prompts, confidence=ONE_SD)
         centre, spread = (low + high) / 2, Spread(0.0, 0.0, ((high - low) / 2) ** 2, 1.0, math.inf)
         p, test = mcnemar_exact(fell, rose), "mcnemar"
+    elif n_seeds == 1:
+        p, test = sign_flip(d[0]), "sign_flip"
     else:
         p, test = spread.p(centre), "t"
     low, high = _interval(centre, spread, alpha, shares)
@@ -183,7 +201,8 @@ def _effect(
         seeds_p=parts.seeds_p,
         p=p,
         test=test,
-        p_holm=p,
+        p_adjusted=p,
+        correction="",
         low_all=low,
         high_all=high,
         centre=centre,
@@ -202,9 +221,3 @@ def cohens_h(one: float, other: float) -> float:
     from statsmodels.stats.proportion import proportion_effectsize
 
     return float(proportion_effectsize(min(max(one, 0.0), 1.0), min(max(other, 0.0), 1.0)))
-
-
-def prompt_means(reference: Runs, variant: Runs) -> list[float]:
-    """A prompt's difference, averaged over the seeds: what the sign flips take."""
-    seeds, prompts = common([reference, variant])
-    return [fmean(variant[s][p] - reference[s][p] for s in seeds) for p in prompts]

@@ -37,6 +37,7 @@ class Ablate:
         outcome: what the table shows first; null: the level's own.
         margin: an effect whose interval lies within it is none.
         confidence: of the intervals.
+        correction: of the p-values for many variants: `holm`, or `max_t`, which has more power with one seed.
     """
 
     level: Literal["labels", "reward", "policy"]
@@ -45,6 +46,7 @@ class Ablate:
     outcome: str | None
     margin: Annotated[float, Field(gt=0)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
+    correction: Literal["holm", "max_t"]
 
 
 @dataclass(frozen=True)

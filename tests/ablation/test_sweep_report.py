@@ -20,7 +20,9 @@ from stages.runtime.rows import Judgement, Pair, Verdict
 from tests.evaluation import fakes
 from tests.evaluation.test_report import BROWSER, HOSTILE, Page, browse
 
-SETTINGS = Ablate(level="policy", before="whole", kinds=("leave_one_out",), outcome=None, margin=0.03, confidence=0.95)
+SETTINGS = Ablate(
+    level="policy", before="whole", kinds=("leave_one_out",), outcome=None, margin=0.03, confidence=0.95, correction="holm"
+)
 RATES = {"full": 0.1, "without:a": 0.4, "without:b": 0.1, "opposite:a": 0.1, "none": 0.6}
 
 

@@ -1,0 +1,58 @@
+"""An ablation whose answers are known: real trainings under a set with a planted copy and an idle rule."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.ablation.sweeping import last_sweep, results
+from tests.embedded import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+]
+SMALLER = [
+    "data.red_team.arguments.count=300",
+    "data.helpful.arguments.count=100",
+    "pipeline.steps.policy.args.max_steps=80",
+    "pipeline.steps.evaluation.judge_limit=20",
+]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """One seed; six of the sweep's ten variants are left out for the sake of time."""
+    folder = tmp_path_factory.mktemp("planted")
+    variants = "variant=full,without:helpfulness,without:harm,without:privacy"
+    command = [sys.executable, "run.py", "-m", "experiment=planted", variants, "seed=5", "generator=transformers", *SMALLER]
+    shown = subprocess.run([*command, f"runs_dir={folder / 'runs'}"], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    return results(last_sweep(folder))
+
+
+def outcome(planted, variant, name):
+    (found,) = [v["outcomes"][name] for v in planted["variants"] if v["variant"] == variant]
+    return found["effect"], found["finding"]
+
+
+def test_who_alone_speaks_for_a_matter_is_found(planted):
+    effect, finding = outcome(planted, "without:helpfulness", "violates helpfulness")
+    assert effect["low"] > 0 and finding["p_adjusted"] < 0.05 and finding["verdict"] == "works"
+    effect, _ = outcome(planted, "without:helpfulness", "helpful_benign")
+    assert effect["high"] < 0
+
+
+def test_a_copy_is_redundant(planted):
+    verdicts = {(v["principle"], v["beside"]) for v in planted["redundancy"]["redundancies"] if v["verdict"] == "redundant"}
+    assert verdicts >= {("harm", "harm-copy")} and verdicts <= {("harm", "harm-copy"), ("harm-copy", "harm")}
+    effect, finding = outcome(planted, "without:harm", "any_violation")
+    assert effect["value"] == 0 and finding["verdict"] == "equivalent"
+
+
+def test_an_idle_principle_does_nothing(planted):
+    for name in ("any_violation", "violates privacy"):
+        effect, finding = outcome(planted, "without:privacy", name)
+        assert effect["low"] <= 0 <= effect["high"] and finding["verdict"] != "works"
+    json.dumps(planted, allow_nan=False)
