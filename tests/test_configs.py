@@ -81,10 +81,11 @@ def test_a_variant_says_only_what_differs():
     assert list(steps) == list(composed()["pipeline"]["steps"])
 
 
-@pytest.mark.parametrize("part", ["bias", "harm", "hhh", "xstest"])
+@pytest.mark.parametrize("part", ["bias", "harm", "hhh", "reward_bench", "xstest"])
 def test_a_benchmark_joins_any_pipeline(part):
     """From the command line, on the base; another model is one more input."""
-    more = ["+pipeline.steps.hhh.inputs.policy=rl_cai"] if part == "hhh" else []
+    more = {"hhh": ["+pipeline.steps.hhh.inputs.policy=rl_cai"], "reward_bench": ["pipeline=cai_ppo"]}.get(part, [])
+    more += ["pipeline.steps.reward_bench.inputs.reward=preferences"] * (part == "reward_bench")
     config = composed(f"+pipeline/parts@pipeline={part}", "+pipeline.folder=files", *more)
     steps = {step.name: step for step in read_steps(config["pipeline"]["steps"], STAGES)}
     assert {"rl_cai", "evaluation", "report"} < steps.keys() and len(steps) > 18

@@ -2,8 +2,9 @@
 
 In: reward models, under any names, the first being the one in question (a plain one, trained on the same pairs without
 principles, belongs beside it); `judgements`, the judge matrix of pairs that none was trained on; any further inputs of
-held-out Pair rows, whose own labels are then a test too: all together, and each input by itself where there are several.
-Something to ask about is needed. Out: metrics, tables, and one Tested for each model, test and request, which an ablation
+held-out Pair rows, whose own labels are then a test too: all together, and each input, each kind of pairs and each of the
+`sections` by itself where there are several. RewardBench's score (Lambert et al. 2024, arXiv 2403.13787) is their
+mean. Something to ask about is needed. Out: metrics, tables, and one Tested for each model, test and request, which an ablation
 compares.
 
 The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with each other one on the
@@ -12,7 +13,7 @@ the judge itself otherwise, where both its orders agree. A cost model's lower sc
 remembered in the call store. Left out: calibration; which principle of a list a score owes itself to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Annotated, Any, Literal
@@ -44,12 +45,13 @@ from stages.runtime.settings import machine
 from stages.training.reward_format import read_format
 from stages.training.stored_scores import stored_scores
 
-VERSION = 2
+VERSION = 3
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES = ("*",)
 CALLS = False
 READS_MODELS = True
 PAIRS = "the pairs' labels"
+SECTION = "section: "
 Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt
 
 
@@ -61,6 +63,7 @@ class Config:
     held_out: ids of those that the models were not trained with.
     ground_truth: `module:function`, or null: the judge matrix is the truth.
     min_margin: without a ground truth, how sure the judge must be on average.
+    sections: {section: kinds of pairs}, whose pairs are counted together, as RewardBench does with its subsets.
     list_size: principles at a time in the tests of lists.
     general: what pairs without principles are shown, as in `reward_model`.
     resamples, confidence: of the intervals.
@@ -71,6 +74,7 @@ class Config:
     held_out: tuple[str, ...] = ()
     ground_truth: str | None = None
     min_margin: Annotated[float, Field(ge=0)] = 0.0
+    sections: dict[str, tuple[str, ...]] | None = None
     list_size: Annotated[int, Field(ge=2)] = 3
     general: str = "The response should be good."
     resamples: Annotated[int, Field(ge=100)] = 2000
@@ -109,7 +113,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows = inputs["judgements"].rows(Judgement) if "judgements" in inputs else []
     cells, silent = read_cells(rows, principles, truth, config.min_margin)
     given = {name: artifact for name, artifact in inputs.items() if name not in models and name != "judgements"}
-    labelled = [(name, *found) for name, artifact in given.items() for found in _pair_questions(artifact.rows(Pair), config)]
+    labelled = [
+        (_tests_of(name, row, given, config), row, question)
+        for name, artifact in given.items()
+        for row, question in _pair_questions(artifact.rows(Pair), config)
+    ]
+    _check_sections(config, {row.kind for artifact in given.values() for row in artifact.rows(Pair)}, where)
     if not cells and not labelled:
         raise UserError(
             "there is nothing to ask the reward models: no cell has a verdict" if rows else "there are no pairs to ask about",
@@ -132,8 +141,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             return sign * told[_key(question)]
 
         counted = count(cells, agreeing, lone, set(config.held_out), answer)
-        for source, prompt, question in labelled:
-            for test in (PAIRS, f"{PAIRS}: {source}") if len(given) > 1 else (PAIRS,):
+        for tests, row, question in labelled:
+            for test in tests:  # a section counts a request once for each kind of pairs that has it
+                prompt = f"{row.kind}: " * test.startswith(SECTION) + request_text(row.prompt)
                 counted.setdefault(test, []).append((prompt, right(answer(question), question.better)))
         values[name] = {test: by_prompt(found) for test, found in counted.items() if found}
         cases[name] = _by_principle(cells, answer)
@@ -153,7 +163,21 @@ def _principles(config: Config) -> dict[str, Principle]:
     return {p.id: p for p in select(config.constitution).principles} if config.constitution else {}
 
 
-def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[str, Question]]:
+def _tests_of(source: str, row: Pair, given: Mapping[str, Artifact], config: Config) -> list[str]:
+    """The tests that a pair is part of."""
+    sections = [f"{SECTION}{name}" for name, kinds in (config.sections or {}).items() if row.kind in kinds]
+    by_source = [f"{PAIRS}: {source}"] if len(given) > 1 else []
+    return [PAIRS, *by_source, *sections, *([f"{PAIRS}: {row.kind}"] if config.sections else [])]
+
+
+def _check_sections(config: Config, kinds: Set[str], where: str) -> None:
+    for name, wanted in (config.sections or {}).items():
+        if not kinds & set(wanted):
+            told = f"the section {name!r} holds none of the pairs' kinds"
+            raise UserError(told, where=where, mend=f"name some of {', '.join(sorted(kinds)) or 'nothing'}; see `kind_column`")
+
+
+def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[Pair, Question]]:
     principles = _principles(config)
     found = []
     for row in rows:
@@ -162,7 +186,7 @@ def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[str, Que
         negated = row.negated or [False] * len(row.principles)
         texts = tuple(worded(principles[p], n) for p, n in zip(row.principles, negated, strict=True)) or (config.general,)
         better = 1 if row.label > 0.5 else -1
-        found.append((request_text(row.prompt), Question(row.prompt, row.chosen, row.rejected, texts, better)))
+        found.append((row, Question(row.prompt, row.chosen, row.rejected, texts, better)))
     return found
 
 
@@ -221,7 +245,9 @@ def _metrics(
 ) -> dict[str, Any]:
     names = list(values)
     first = names[0]
-    tests = [test for test in (*TESTS, *(t for t in values[first] if t.startswith(PAIRS))) if test in values[first]]
+    own = [test for test in values[first] if test.startswith((PAIRS, SECTION))]
+    tests = [test for test in (*TESTS, *sorted(own, key=lambda test: test.startswith(f"{PAIRS}: "))) if test in values[first]]
+    sections = [test for test in own if test.startswith(SECTION)]
 
     def plain(found: dict[str, float]) -> dict[str, Any] | None:
         estimate = share(found, config.confidence)
@@ -239,6 +265,7 @@ def _metrics(
             | {
                 "tests": {test: plain(values[name][test]) for test in tests},
                 "principles": {p: {kind: plain(f) for kind, f in found.items()} for p, found in cases[name].items()},
+                "mean_of_sections": fmean(fmean(values[name][s].values()) for s in sections) if sections else None,
             }
             for name in names
         },
@@ -254,6 +281,9 @@ def _tables(metrics: dict[str, Any]) -> list[Table]:
         shown = [_percent(metrics["models"][name]["tests"][test]) for name in names]
         changes = [_points(metrics["differences"][other][test]) for other in names[1:]]
         rows.append([test, *shown, *changes, str(estimate["n"])])
+    means = [metrics["models"][name]["mean_of_sections"] for name in names]
+    if means[0] is not None:
+        rows.append(["mean of the sections", *(f"{100 * m:.1f}" for m in means), *("" for _ in names[1:]), ""])
     versus = [f"{first} less {other}" for other in names[1:]]
     told = f"by {metrics['truth']}; {100 * metrics['confidence']:.0f} % intervals"
     tables = [

@@ -38,6 +38,7 @@ class Config:
     """Args:
     source: a file (jsonl, json, csv, tsv, parquet; also .gz) or a Hub dataset `owner/name`.
     kind: a word for what the pairs are about: `helpful`, `red_team` or one of yours.
+    kind_column: the column with each pair's own kind, such as RewardBench's `subset`; null: all are of one kind.
     chosen, rejected: the columns with the two sides.
     prompt: the column with the request; null: the sides are whole conversations.
     better: a column that says which side is preferred, 0 for `chosen` and 1 for `rejected`; null: `chosen` is.
@@ -51,6 +52,7 @@ class Config:
 
     source: str
     kind: str = "helpful"
+    kind_column: str | None = None
     chosen: str = "chosen"
     rejected: str = "rejected"
     prompt: str | None = None
@@ -126,7 +128,8 @@ def longer_chosen(pairs: Sequence[Pair]) -> float:
 
 def _pairs(config: Config) -> Iterator[tuple[str, Pair | None, str]]:
     """Where each record stands, its pair if it makes one, and the reason not to keep it."""
-    named = {name: getattr(config, name) for name in ("chosen", "rejected", "prompt", "better", "chosen_safe", "rejected_safe")}
+    columns = ("chosen", "rejected", "prompt", "better", "chosen_safe", "rejected_safe", "kind_column")
+    named = {name: getattr(config, name) for name in columns}
     named = {name: column for name, column in named.items() if column is not None}
     for where, *values in read_source(config.source, config.subset, config.folder, config.split, *named.values()):
         record = dict(zip(named, values, strict=True))
@@ -136,7 +139,8 @@ def _pairs(config: Config) -> Iterator[tuple[str, Pair | None, str]]:
         if "better" in record and _yes(record["better"], where, "better"):
             sides, safe = sides[::-1], safe[::-1]
         reason = _reason(sides[0], sides[1])
-        pair = None if reason else _pair(sides[0], sides[1], safe, config.kind, where)
+        kind = str(record.get("kind_column", config.kind))
+        pair = None if reason else _pair(sides[0], sides[1], safe, kind, where)
         if pair is not None and not config.share[0] <= _place(pair.prompt) < config.share[1]:
             reason = "in another share"
         yield where, pair, reason

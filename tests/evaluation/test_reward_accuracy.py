@@ -244,6 +244,23 @@ def test_held_out_pairs_bring_their_own_labels_and_wordings(stage):
     assert len(result.tables) == 1
 
 
+def test_sections_are_counted_as_rewardbench_does(stage):
+    """By pairs within a section, and every section alike; one request may stand in two kinds."""
+    rows = [pair(i, *("yes", "no") if i < 6 else ("no", "yes")) for i in range(10)]  # the first six are right
+    kinds = ["easy"] * 4 + ["hard"] * 4 + ["safe"] * 2
+    more = [{"kind": kind, "prompt": rows[i % 4].prompt, "principles": []} for i, kind in enumerate(kinds)]
+    rows = [replace(row, **facts) for row, facts in zip(rows, more, strict=True)]
+    sections = {"chat": ["easy", "hard"], "safety": ["safe"]}
+    result, _ = stage(["principled"], pairs=rows, sections=sections)
+    tests = {test: found["value"] for test, found in result.metrics["models"]["principled"]["tests"].items()}
+    assert (tests["section: chat"], tests["section: safety"]) == (6 / 8, 0.0)
+    assert (tests["the pairs' labels: easy"], tests["the pairs' labels: hard"]) == (1.0, 0.5)
+    assert result.metrics["models"]["principled"]["mean_of_sections"] == 3 / 8
+    assert result.tables[0].rows[-1][:2] == ["mean of the sections", "37.5"]
+    with pytest.raises(UserError, match="'maths' holds none of the pairs' kinds"):
+        stage(["principled"], pairs=rows, sections={"maths": ["hep-rust"]})
+
+
 def test_a_text_that_does_not_fit_is_a_tie_and_told(stage):
     result, _ = stage(["short"], matrix(VERDICTS))
     model = result.metrics["models"]["short"]

@@ -49,6 +49,12 @@ def test_a_transcript_becomes_a_pair_with_the_id_that_prompts_gives(tmp_path):
     assert read_rows(tmp_path / "rows.parquet", Pair) == [pair]
 
 
+def test_a_column_may_say_the_kind(tmp_path):
+    records = [{"prompt": f"Q{i}?", "chosen": "Yes.", "rejected": "No.", "subset": f"hep-{i % 2}"} for i in range(4)]
+    rows = made(write(tmp_path / "a.jsonl", records), prompt="prompt", kind_column="subset").rows
+    assert [row.kind for row in rows] == ["hep-0", "hep-1", "hep-0", "hep-1"]
+
+
 def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
     records = [
         hh("Yes.", "No."),
