@@ -93,14 +93,15 @@ def test_a_benchmark_joins_any_pipeline(part):
         assert steps["hhh"].inputs == {"base": "base", "policy": "rl_cai"}
 
 
-def test_commands_of_the_readme_compose():
-    """Every `python run.py ...` of the README, with stand-ins for the files that a reader would have."""
+@pytest.mark.parametrize("page, least", [("README.md", 10), ("docs/ablation.md", 4), ("docs/benchmarks.md", 1)])
+def test_commands_of_the_documents_compose(page, least):
+    """Every `python run.py ...` in a block of code."""
     import re
     import shlex
 
-    readme = (CONF.parent / "README.md").read_text()
-    commands = [shlex.split(line, comments=True)[2:] for line in re.findall(r"^python run\.py.*$", readme, re.MULTILINE)]
-    assert len(commands) > 10
+    text = (CONF.parent / page).read_text()
+    commands = [shlex.split(line, comments=True)[2:] for line in re.findall(r"^python run\.py.*$", text, re.MULTILINE)]
+    assert len(commands) >= least
     for arguments in commands:
         swept = {a for a in arguments if "-m" in arguments and "," in a and "[" not in a}
         single = [a.partition(",")[0] if a in swept else a for a in arguments if a != "-m"]

@@ -27,12 +27,11 @@ GOOD = {
     "helpful_benign": 1, "wins": 1, "well_formed": 1, "on_topic": 1,
 }  # fmt: skip
 NAMES = {
-    "any_violation": "violations", "any_violation_judge": "violations, says the judge", "evasive": "evasive answers",
-    "evasive_red_team": "evasive, attacks", "evasive_benign": "evasive, benign requests",
-    "helpful_benign": "helpful on benign requests", "well_formed": "well-formed answers", "on_topic": "answers on topic",
-    "wins": "duels with the model before, won",
+    "any_violation": "violations", "any_violation_judge": "violations (judge)", "evasive": "evasive answers",
+    "evasive_red_team": "evasive, attacks", "evasive_benign": "evasive, benign", "helpful_benign": "helpful, benign",
+    "well_formed": "well-formed", "on_topic": "on topic", "wins": "duels won",
     "changed": "labels changed", "flipped": "labels turned round", "lost": "labels lost", "gained": "labels gained",
-    LOGITS: "margin, logits", "all": "right preferences, all tests",
+    LOGITS: "margin, logits", "all": "right preferences",
 }  # fmt: skip
 KINDS = {
     "leave_one_out": "one principle left out", "only_one": "one principle alone", "without_tag": "a family left out",
