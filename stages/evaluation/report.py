@@ -3,9 +3,10 @@
 In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of `reward_accuracy` the reward
 models side by side; of a training step the curves, of online ones over each other and with their tripwires; of any other
 step its tables; rows of Revision, Pair, Judgement, Rating and Verdict can be browsed; of every step, and of every step
-before it whose folder is still there, what it made, dropped and sent. What is missing is simply not shown. Out:
-`report.html` in the artifact's folder, self-contained: it loads nothing, its own policy forbids it to, and it works from
-disk.
+before it whose folder is still there, what it made, dropped and sent, and whether the run that writes the page made or
+reused it: as a drawing and as a table. What is missing is simply not shown. Out: `report.html` in the artifact's folder,
+self-contained: it loads nothing, its own policy forbids it to, and it works from disk. A page that is itself reused goes
+on telling what was new when it was written.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script element, and from there
 by `textContent` only.
@@ -13,7 +14,7 @@ by `textContent` only.
 Left out: a comparison of several runs, which needs several runs' evaluations and is a report of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,13 +24,15 @@ from pydantic import Field
 
 from stages.evaluation import page, reward_view, trainings
 from stages.evaluation.browse import as_script, dropped, sections
+from stages.evaluation.drawing import draw
 from stages.evaluation.effects import view
 from stages.evaluation.packed import pack
+from stages.evaluation.steps import origin, steps_of, told
 from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 
-VERSION = 4
+VERSION = 5
 NEEDS: tuple[str, ...] = ()
 ALSO_TAKES: tuple[str, ...] = ("*",)
 CALLS = False
@@ -70,6 +73,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     steps = lineage(given)
     evaluations = [source for source in given if _stage(source) == "evaluate"]
     compared = [source for source in given if _stage(source) == "reward_accuracy"]
+    drawn = steps_of(steps, context.made)
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     rows = [pack(section) for section in browsed]
     html = page.render(
@@ -81,7 +85,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         tables=[table for source in given if _stage(source) not in DRAWN for table in source.manifest["tables"]],
         online=trainings.online(steps, _colours(evaluations, steps)),
         trainings=trainings.offline(steps),
-        steps=_steps(steps),
+        flow=Markup(draw(drawn)),
+        told=told(drawn),
+        origins={step.origin for step in drawn},
+        kinds={step.kind for step in drawn},
+        steps=_steps(steps, context.made),
         data=Markup(as_script([packed.head for packed in rows])) if rows else "",
         blocks=[Markup(block) for packed in rows for block in packed.blocks],  # base64: nothing to escape
         seed=given[0].manifest["payload"].get("seed"),
@@ -139,7 +147,7 @@ def _texts(source: Artifact) -> dict[str, str]:
     return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}
 
 
-def _steps(artifacts: list[Artifact]) -> list[dict[str, Any]]:
+def _steps(artifacts: list[Artifact], made: Collection[str]) -> list[dict[str, Any]]:
     longest = max([a.manifest.get("seconds") or 0 for a in artifacts] + [1e-9])
     rows = []
     for artifact in artifacts:
@@ -149,6 +157,7 @@ def _steps(artifacts: list[Artifact]) -> list[dict[str, Any]]:
             {
                 "name": artifact.step,
                 "stage": facts["payload"].get("stage", ""),
+                "origin": origin(artifact, made),
                 "seconds": f"{seconds:.1f}",
                 "share": 100 * seconds / longest,
                 "rows": "" if facts.get("rows") is None else f"{facts['rows']:,}",

@@ -61,6 +61,8 @@ class Context:
     loop: runs coroutines; one for the whole run, so that engines survive from step to step.
     forecast: only count which calls are missing.
     concurrency: rows in flight.
+    made: names of the steps that this run made before this one; the others were reused. It is no part of what a step is,
+        and in the processes of a launched training step it is empty.
 
     Raises:
         UserError: `concurrency` is no number of rows.
@@ -76,6 +78,7 @@ class Context:
     forecast: bool = False
     concurrency: int = 1024
     tally: Tally = field(default_factory=Tally)
+    made: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if type(self.concurrency) is not int or self.concurrency < 1:  # no workers would give an artifact without rows

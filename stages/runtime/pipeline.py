@@ -175,7 +175,7 @@ class Runner:
             ready = all(p.artifact for p in inputs.values())
             calls = self._forecast(step, inputs, payload) if forecast and not artifact and ready and step.module.CALLS else None
             if not getattr(step.module, "REUSE", True):  # a mere pointer without inputs: made anew each time
-                artifact = self._run_step(Planned(step, payload, None, ""), {})
+                artifact, _ = self._run_step(Planned(step, payload, None, ""), {}, frozenset())
                 planned[step.name] = Planned(step, payload, artifact, "")
                 continue
             planned[step.name] = Planned(step, payload, artifact, "" if artifact else self._why(step, payload), calls)
@@ -213,7 +213,7 @@ class Runner:
             return done.forecast
         return None
 
-    def _context(self, step: Step, folder: Path, forecast: bool = False) -> Context:
+    def _context(self, step: Step, folder: Path, forecast: bool = False, made: frozenset[str] = frozenset()) -> Context:
         return Context(
             step=step.name,
             directory=folder,
@@ -224,28 +224,32 @@ class Runner:
             console=self.console,
             forecast=forecast,
             concurrency=self.concurrency,
+            made=made,
         )
 
     def run(self, planned: list[Planned]) -> dict[str, Artifact]:
         """Run what is not there yet, in order. A failure leaves every finished step and every answered call in place."""
         done: dict[str, Artifact] = {}
+        made: frozenset[str] = frozenset()
         for p in planned:
-            done[p.step.name] = p.artifact or self._run_step(p, {given: done[s] for given, s in p.step.inputs.items()})
+            name, inputs = p.step.name, {given: done[source] for given, source in p.step.inputs.items()}
+            done[name], new = (p.artifact, False) if p.artifact else self._run_step(p, inputs, made)
+            made |= {name} if new else set()
         self.loop.run(self.engines.release())
         return done
 
-    def _run_step(self, planned: Planned, inputs: dict[str, Artifact]) -> Artifact:
-        """Make an artifact, unless another run is making it: then wait for that one."""
+    def _run_step(self, planned: Planned, inputs: dict[str, Artifact], made: frozenset[str]) -> tuple[Artifact, bool]:
+        """Make an artifact, unless another run is making it: then wait for that one. Also whether it was made here."""
         step, folder = planned.step, folder_of(self.root, planned.step.name, planned.fingerprint)
 
         def wait(owner: str) -> None:
             self.console.print(f"{step.name}: waiting for another run (process {owner}) that is making it", highlight=False)
 
         with locked(self.root / ".locks" / folder.name, wait):
-            made = find_artifact(self.root, step.name, planned.fingerprint) if getattr(step.module, "REUSE", True) else None
-            return made or self._make(planned, folder, inputs)
+            known = find_artifact(self.root, step.name, planned.fingerprint) if getattr(step.module, "REUSE", True) else None
+            return (known, False) if known else (self._make(planned, folder, inputs, made), True)
 
-    def _make(self, planned: Planned, folder: Path, inputs: dict[str, Artifact]) -> Artifact:
+    def _make(self, planned: Planned, folder: Path, inputs: dict[str, Artifact], made: frozenset[str]) -> Artifact:
         step = planned.step
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -255,7 +259,7 @@ class Runner:
                 where=str(folder),
                 mend="set runs_dir to a folder you may write to",
             ) from None
-        context = self._context(step, folder)
+        context = self._context(step, folder, made=made)
         started = time.monotonic()
         launched = self.launcher.launches and getattr(step.module, "TRAINS", False)
         result = (

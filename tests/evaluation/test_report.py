@@ -161,10 +161,11 @@ def inputs(tmp_path):
     }
 
 
-def write(tmp_path, inputs, **options):
+def write(tmp_path, inputs, made=(), **options):
     config = parse_config(report.Config, options, "test")
     report.identity(config)
     with fakes.context(tmp_path) as context:
+        context.made = frozenset(made)
         result = report.run(config, inputs, context)
         path = context.directory / "report.html"
     return result, path.read_text(encoding="utf-8"), path
@@ -185,7 +186,7 @@ def test_a_whole_run(tmp_path, inputs):
         assert words in page.text
     assert "The response does no harm." in page.text
     assert "base_answers" in page.text  # no input of the report, found as an ancestor
-    assert page.tags.count("svg") == 1 + 3
+    assert page.tags.count("svg") == 1 + 3 + 1  # the trade-off, the training's curves, the pipeline
     assert [s["kind"] for s in page.rows] == ["Revision", "Verdict", "Pair", "Judgement", "Rating", "Dropped"]
     chain = page.rows[0]["entries"][0]
     assert [r["principle"] for r in chain["rounds"]] == ["harm", "kind"]
@@ -231,7 +232,7 @@ def test_online_trainings_lie_over_each_other_and_what_ran_away_is_told(tmp_path
     assert page.text.count("Tripped:") == 1
     assert "Nothing ran away while the reward rose from 0.04 to 0.96." in page.text
     assert page.text.count("runs away") == 2  # over the KL and over the refusals
-    assert page.tags.count("svg") == 5 + 2 + 3  # reward and tripwires, terms, loss, value loss and KL a token
+    assert page.tags.count("svg") == 5 + 2 + 3 + 1  # reward and tripwires, terms, inside the trainer, the pipeline
     assert "<short> \u00d7 \u22120.1" in page.text and "rules \u00d7 1" in page.text
     assert "reward margin" not in page.text
 
@@ -293,6 +294,23 @@ def test_reward_models_side_by_side(tmp_path):
     none = {"constitution": None}  # a model of human preferences
     step = fakes.artifact(tmp_path, "alone", Result(metrics=fakes.plain(alone)), stage="reward_accuracy", options=none)
     assert "less" not in re.findall(r"<th>.*?</th>", write(tmp_path, {"alone": step})[1])
+
+
+def test_what_the_run_made_and_what_it_reused(tmp_path, inputs):
+    _, html, path = write(tmp_path, inputs, made={"pairs", "rl", "judge"})
+    page = Page(html)
+    assert "The run that wrote this page made 2 of 8 steps: 3.0 s and 20 calls." in page.text
+    assert "It reused 6, which took 9.0 s and 60 calls when they were made." in page.text
+    groups = re.findall(r'<g class="step (\w+)">.*?<text class="label"[^>]*>(.*?)</text>', html)
+    assert {name for origin, name in groups if origin == "made"} == {"pairs", "rl"}
+    assert [name for origin, name in groups if origin == "given"] == ["judge"], "a pointer to a model is neither"
+    assert len(groups) == 9
+    assert "<td><b>rl</b></td><td>dpo</td><td>made</td>" in html
+    assert "<td><b>revisions</b></td><td>revise</td><td>reused</td>" in html
+    assert "pairs \u2192 rl" in page.text and "base_answers \u2192 evaluation (base)" in page.text
+    if BROWSER:
+        drawn, said = browse(path, "", tmp_path)
+        assert not said and 'class="flow"' in drawn
 
 
 def test_an_ancestor_with_a_damaged_manifest_is_left_out(tmp_path, inputs):

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stages import STAGES
+from stages.evaluation import report
+from stages.runtime.artifacts import Result
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
-from stages.runtime.pipeline import read_steps
+from stages.runtime.pipeline import Runner, read_steps
 from stages.runtime.rows import Revision
 from tests.running import Seeded, fake_model, run_steps, text_pipeline, write_constitution
 
@@ -40,6 +42,32 @@ def test_runs_side_by_side_share_the_work(tmp_path):
         one, other = pool.map(run, both)
     assert {name: a.directory for name, a in one.items()} == {name: a.directory for name, a in other.items()}
     assert sum(generator.calls for generator in both) == 80 + 80 * 4 + 40 * 16 * 2, "no call is sent twice"
+
+
+def test_a_step_knows_which_steps_the_run_made(tmp_path, monkeypatch):
+    """Not those that were there, nor what another run made while this one waited, nor a pointer to a model."""
+    told, text = [], text_pipeline(tmp_path, prompts=3)
+    monkeypatch.setattr(report, "run", lambda config, inputs, context: told.append(context.made) or Result())
+    whole = copy.deepcopy(text)
+    steps = text | {"report": {"stage": "report", "inputs": {"pairs": "pairs"}}}
+    run_steps(copy.deepcopy(steps), tmp_path)
+    assert told == [{"requests", "answers", "revisions", "judgements", "pairs"}]
+    assert run_steps(copy.deepcopy(steps), tmp_path)[0][-1].artifact, "what was made is no part of an identity"
+    steps["pairs"]["keep"] = 0.5
+    run_steps(copy.deepcopy(steps), tmp_path)
+    assert told[1:] == [{"pairs"}]
+
+    plan = Runner.plan
+
+    def plan_and_be_overtaken(self, given):
+        planned = plan(self, given)
+        monkeypatch.setattr(Runner, "plan", plan)
+        run_steps(copy.deepcopy(whole), tmp_path, seed=5)
+        return planned
+
+    monkeypatch.setattr(Runner, "plan", plan_and_be_overtaken)
+    run_steps(copy.deepcopy(steps), tmp_path, seed=5)
+    assert told[2:] == [{"pairs"}], "only this run keeps half of the pairs"
 
 
 def test_every_row_can_be_traced_to_its_prompt(tmp_path):
