@@ -1,24 +1,25 @@
-"""From the outcomes of a sweep's jobs to what each variant changed: effects with intervals, adjusted p, verdicts; a table.
+"""From the outcomes of a sweep's jobs to what each variant changed: effects with intervals, adjusted p, verdicts.
 
 Every variant is compared with the full set of its own group, on the same prompts and seeds (`evaluation/ablation_statistics`).
 A variant that lacks a seed, because its job failed, is named and left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from stages.ablation.jobs import Job
 from stages.ablation.matrix import rated, redundancy
-from stages.ablation.outcomes import FIRST, NONE, Values, before_the_method, values
+from stages.ablation.outcomes import FIRST, NONE, Values, before_the_method, is_logits, values
 from stages.evaluation.ablation_redundancy import Finding, findings
+from stages.evaluation.ablation_shares import changes
 from stages.evaluation.ablation_statistics import Effect, effects
+from stages.evaluation.ablation_tests import holm
 from stages.principles.variants import FULL
 from stages.runtime.config import Ablate
 from stages.runtime.errors import UserError, did_you_mean
 
+FAR = ("full", "only_one", "only_tag", "sizes")  # kinds far from the reference; seeds may move them more than the near ones
 CORRECTIONS = {"holm": "Holm", "max_t": "max-T"}
 
 
@@ -40,6 +41,7 @@ class Comparison:
     effects, findings: by outcome and label.
     redundancy, ratings: plain data, as `matrix` describes them.
     missing: the jobs that failed, with what stopped them; variants left out for it.
+    notes: what a reader of the numbers has to know besides.
     correction: of p for many variants.
     """
 
@@ -49,6 +51,7 @@ class Comparison:
     effects: dict[str, dict[str, Effect]]
     findings: dict[str, dict[str, Finding]]
     missing: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
     correction: str = "holm"
     redundancy: dict[str, Any] | None = None
     ratings: list[dict[str, Any]] = field(default_factory=list)
@@ -70,21 +73,25 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
             mend="mend what stopped it and give the same command again: what is done is kept",
         )
     runs: dict[str, Run] = {}
-    for job in jobs:
-        if job.error:
-            continue
-        varied = any(other.group == job.group and other.variant != FULL for other in jobs)
-        own = [other for other in whole if other.group == job.group] if varied else whole
-        reference = next((other for other in own if other.seed == job.seed), None)
+    for job in (job for job in jobs if not job.error):
+        label = _reference_of(job, jobs, whole)
+        reference = next((other for other in whole if other.label == label and other.seed == job.seed), None)
         if reference is None:
-            missing.append({"variant": job.label, "seed": job.seed, "error": "the full set has no such seed"})
+            missing.append({"variant": job.label, "seed": job.seed, "error": f"{label!r} has no such seed"})
             continue
-        run = runs.setdefault(job.label, Run(job.label, job.kind, job.target, reference.label))
+        run = runs.setdefault(job.label, Run(job.label, job.kind, job.target, label))
         run.seeds[str(job.seed)] = values(level, job, reference)
         if level == "policy" and job is reference and (before := before_the_method(job)):
             name = f"{NONE} {job.group}".strip()
             runs.setdefault(name, Run(name, NONE, "", job.label)).seeds[str(job.seed)] = before
     return runs, missing
+
+
+def _reference_of(job: Job, jobs: Sequence[Job], whole: Sequence[Job]) -> str:
+    """Its own group's full set; where groups hold nothing else, sets are compared, all with the sweep's first."""
+    varied = any(other.group == job.group and other.variant != FULL for other in jobs)
+    own = f"{FULL} {job.group}".strip()
+    return own if varied else whole[0].label
 
 
 def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
@@ -99,77 +106,73 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
     if first not in known:
         what = f"there is no outcome {first!r}.{did_you_mean(first, known)}"
         raise UserError(what, where="ablate.outcome", mend=f"choose from: {', '.join(known) or 'nothing'}")
-    found: dict[str, dict[str, Effect]] = {}
+    made: dict[str, dict[str, Effect]] = {}
     judged: dict[str, dict[str, Finding]] = {}
-    lacking: set[str] = set()
+    notes: list[str] = []
     for outcome in known:
         for reference in dict.fromkeys(run.reference for run in runs.values()):
-            base = of_outcome(runs[reference], outcome)
-            varied = [run for run in runs.values() if run.reference == reference and run.label != reference]
-            others = {run.label: of_outcome(run, outcome) for run in varied}
-            whole = {label: one for label, one in others.items() if base.keys() <= one.keys()}
-            lacking |= {label for label in others if label not in whole and set(runs[label].seeds) < set(runs[reference].seeds)}
-            family = {label: one for label, one in whole.items() if runs[label].kind != NONE}
-            for part in (family, {label: one for label, one in whole.items() if label not in family}):
-                try:
-                    made = effects(base, part, settings.confidence, correction=settings.correction) if base else {}
-                except UserError:  # fewer than two prompts in common: nobody looked
-                    continue
-                found.setdefault(outcome, {}).update(made)
-                if outcome != "margin":  # logits have no margin of equivalence
-                    judged.setdefault(outcome, {}).update(findings(made, settings.margin, 1 - settings.confidence))
-    told = {(m["variant"]) for m in missing}
-    missing += [{"variant": label, "seed": None, "error": "lacks a seed"} for label in sorted(lacking - told)]
+            if reference not in runs:
+                continue
+            try:
+                found, told = _against(runs, reference, outcome, settings)
+            except UserError as error:  # fewer than two prompts in common, or max-T with several seeds
+                if settings.correction != "holm":
+                    raise
+                notes.append(f"{outcome}: {error.what}, so nothing is said of it")
+                continue
+            made.setdefault(outcome, {}).update(found)
+            judged.setdefault(outcome, {}).update(told)
+            if outcome == first:
+                notes += _warnings(runs, found, outcome, reference)
+    told_of = {m["variant"] for m in missing}
+    lacking = [r for r in runs.values() if r.reference in runs and set(r.seeds) < set(runs[r.reference].seeds)]
+    missing += [{"variant": r.label, "seed": None, "error": "lacks a seed"} for r in lacking if r.label not in told_of]
     left_out = {runs[label].target: f for label, f in judged.get(first, {}).items() if runs[label].kind == "leave_one_out"}
-    redundant = redundancy(jobs, {} if settings.level == "labels" else left_out, settings.confidence)
-    ratings = rated(jobs, settings.confidence)
-    return Comparison(settings.level, first, runs, found, judged, missing, settings.correction, redundant, ratings)
+    return Comparison(
+        settings.level, first, runs, made, judged, missing, notes, settings.correction,
+        redundancy(jobs, {} if settings.level == "labels" else left_out, settings.confidence), rated(jobs, settings.confidence),
+    )  # fmt: skip
+
+
+def _against(
+    runs: Mapping[str, Run], reference: str, outcome: str, settings: Ablate
+) -> tuple[dict[str, Effect], dict[str, Finding]]:
+    """All that are compared with one reference; the model before the method is no part of the family that Holm knows."""
+    base = of_outcome(runs[reference], outcome)
+    varied = [run for run in runs.values() if run.reference == reference and run.label != reference]
+    others = {run.label: cells for run in varied if base.keys() <= (cells := of_outcome(run, outcome)).keys()}
+    family = {label: cells for label, cells in others.items() if runs[label].kind != NONE}
+    if not base:
+        return {}, {}
+    logits = is_logits(outcome)
+    if settings.level == "labels" and not logits:
+        return changes(family, settings.margin, settings.confidence)
+    made: dict[str, Effect] = {}
+    told: dict[str, Finding] = {}
+    for part in (family, {label: cells for label, cells in others.items() if label not in family}):
+        pools = {label: runs[label].kind in FAR for label in part}
+        found = effects(base, part, settings.confidence, {k: str(v) for k, v in pools.items()}, settings.correction)
+        made |= found
+        told |= findings(found, None if logits else settings.margin, 1 - settings.confidence)  # logits have no margin
+    return made, told
+
+
+def _warnings(runs: Mapping[str, Run], found: Mapping[str, Effect], outcome: str, reference: str) -> Iterator[str]:
+    """Where the numbers rest on less than it seems, or a variant moves more from seed to seed than its interval knows."""
+    there = {prompt for cells in of_outcome(runs[reference], outcome).values() for prompt in cells}
+    least = min((effect.n_prompts for effect in found.values()), default=len(there))
+    if least < len(there):
+        yield f"{least} of {len(there)} requests are common to all seeds and variants; the others are left out"
+    names = [label for label, effect in found.items() if effect.seeds_p is not None]
+    for label, p in zip(names, holm([found[label].seeds_p or 0.0 for label in names]), strict=True):
+        if p < 0.05:
+            yield f"seeds move {label} more than the others: its interval is too narrow"
 
 
 def of_outcome(run: Run, outcome: str) -> dict[str, dict[str, float]]:
     return {seed: found[outcome] for seed, found in run.seeds.items() if found.get(outcome)}
 
 
-def shown(comparison: Comparison) -> Table:
-    """One line a variant: the level's outcome with its interval and verdict, and what else changed."""
-    found, first = comparison.effects, comparison.outcome
-    others = [o for o in found if o != first and not o.startswith("violates ") and "(" not in o][:4]
-    over = next((e.over for e in found.get(first, {}).values()), "prompts")
-    title = f"Ablation at level {comparison.level}: {first}, against the full set, in points; intervals over {over}"
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(("variant", first, f"p ({CORRECTIONS[comparison.correction]})", "verdict", *others)):
-        table.add_column(column, justify="left" if index in (0, 3) else "right", overflow="fold")
-    for label, run in comparison.runs.items():
-        effect = found.get(first, {}).get(label)
-        if run.reference == label:
-            mean = mean_of(of_outcome(run, first))
-            table.add_row(label, "-" if mean is None else f"{100 * mean:.1f} (its own)", "", "reference")
-            continue
-        if effect is None:
-            table.add_row(label, "-")
-            continue
-        verdict = comparison.findings.get(first, {}).get(label)
-        rest = [_points(found[o].get(label), o == "margin") for o in others]
-        points = f"{100 * effect.value:+.1f} [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
-        p = f"{effect.p_adjusted:.3f}" if effect.p_adjusted >= 0.001 else "<0.001"
-        table.add_row(label, points, p, _said(verdict), *rest)
-    for lost in comparison.missing:
-        seed = "" if lost["seed"] is None else f" seed {lost['seed']}"
-        table.add_row(f"{lost['variant']}{seed}", "missing", "", lost["error"].splitlines()[0])
-    return table
-
-
 def mean_of(by_seed: Mapping[str, Mapping[str, float]]) -> float | None:
     cells = [value for found in by_seed.values() for value in found.values()]
     return sum(cells) / len(cells) if cells else None
-
-
-def _said(found: Finding | None) -> str:
-    """The verdict; an effect that is there can still be shown to lie within the margin."""
-    if found is None:
-        return ""
-    return f"{found.verdict}, within {100 * found.margin:g}" if found.differs and found.inside else found.verdict
-
-
-def _points(effect: Effect | None, logits: bool) -> str:
-    return "-" if effect is None else f"{effect.value:+.2f}" if logits else f"{100 * effect.value:+.1f}"

@@ -62,7 +62,7 @@ def results_of(comparison: Comparison, settings: Ablate, facts: Mapping[str, Any
     ]
     told = {"level": comparison.level, "outcome": comparison.outcome, "margin": settings.margin,
             "confidence": settings.confidence, "correction": settings.correction}  # fmt: skip
-    return {**told, **facts, "variants": variants, "missing": comparison.missing,
+    return {**told, **facts, "variants": variants, "missing": comparison.missing, "notes": comparison.notes,
             "redundancy": comparison.redundancy, "ratings": comparison.ratings}  # fmt: skip
 
 

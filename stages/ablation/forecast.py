@@ -10,12 +10,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from stages.ablation.jobs import Configs, groups
-from stages.ablation.levels import prepared
+from stages.ablation.levels import check_followed, prepared
 from stages.ablation.outcomes import FIRST, requests_known
 from stages.evaluation.ablation_power import minimum_detectable
+from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.config import Settings
 from stages.runtime.errors import UserError
@@ -45,11 +47,12 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
     """A line for each job, and what the whole could detect.
 
     Raises:
-        UserError: what is wrong with the first job, the full set's: then it is the command that is wrong.
+        UserError: what is wrong with the first job, the full set's, or with all variants: then it is the command that is wrong.
     """
     lines: list[Line] = []
     known: set[str] = set()
     detectable = ""
+    refused: list[UserError] = []
     configs = Configs(config)
     stores: dict[str, CallStore] = {}
     with asyncio.Runner() as loop:
@@ -59,6 +62,7 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
                 label = f"{made.variant} {group}".strip()
                 try:
                     settings, _, steps = prepared(made)
+                    check_followed(made, steps)
                     if settings.store not in stores:
                         stores[settings.store] = CallStore(Path(settings.store))
                     planned = _plan(settings, steps, stores[settings.store], console, loop)
@@ -66,6 +70,7 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
                     if not lines:
                         raise
                     lines.append(Line(label, made.seed, error=error.what))
+                    refused.append(error)
                     continue
                 lines.append(_line(label, settings.seed, planned, known))
                 if not detectable:
@@ -73,6 +78,8 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
         finally:
             for store in stores.values():
                 store.close()
+    if len(refused) == len([line for line in lines if not line.label.startswith(FULL)]) > 0:  # none would run
+        raise refused[0]
     return lines, detectable
 
 
@@ -106,6 +113,8 @@ def _line(label: str, seed: int, planned: Sequence[Planned], known: set[str]) ->
 
 def _detectable(settings: Settings, planned: Sequence[Planned], overrides: Sequence[Sequence[str]]) -> str:
     level = settings.ablate.level
+    if level == "labels":
+        return "Shares of changed labels come with intervals; nothing is trained, and nothing but the requests is drawn."
     jobs = [dict(override.partition("=")[::2] for override in job) for job in overrides]
     seeds = len({job.get("seed", "") for job in jobs})
     comparisons = max(len({tuple(v for k, v in job.items() if k != "seed") for job in jobs}) - 1, 1)
@@ -127,7 +136,12 @@ def _detectable(settings: Settings, planned: Sequence[Planned], overrides: Seque
         )
     return (
         f"An effect on {FIRST[level]!r} of {100 * chance.effect:.1f} points or more is found with a chance of 80 % "
-        f"({given}; {base})." + (" What another seed would give is not in it." if seeds == 1 and level != "labels" else "")
+        f"({given}; {base})."
+        + (
+            " What another seed would give is not in it."
+            if seeds == 1
+            else " At best: more, if seeds differ in what they change."
+        )
     )
 
 
@@ -140,8 +154,8 @@ def show(lines: Sequence[Line], detectable: str, console: Console) -> None:
     for line in lines:
         state = ", ".join(line.to_run) or "nothing"
         state += f" ({line.shared} more with an earlier job)" if line.shared else ""
-        cells = [str(line.reused), line.error or state, _calls(line), str(line.trainings or "")]
-        table.add_row(line.label, *([str(line.seed)] if seeds else []), *cells)
+        cells = [str(line.reused), escape(line.error or state), _calls(line), str(line.trainings or "")]
+        table.add_row(escape(line.label), *([str(line.seed)] if seeds else []), *cells)
     console.print(table)
     calls = sum(line.open_rows for line in lines)
     open_ = sum(line.unknown for line in lines)

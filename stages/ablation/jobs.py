@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationResolutionError
 
 from stages.principles.variants import FULL, kind_and_target
@@ -22,6 +23,7 @@ from stages.runtime.errors import UserError
 
 DONE, FAILED = "run.json", "failed.json"
 SWEPT = ("variant", "seed")
+SUBDIR = "${hydra:job.num}"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Job:
     label: the variant; in a sweep over more than variants and seeds also what else differs.
     group: what else was swept; runs are compared with the full set of their own group.
     steps: where each step's artifact lies; empty for a job that failed.
+    constitution: the selection in force, before the variant.
     error: what stopped it.
     """
 
@@ -39,6 +42,7 @@ class Job:
     group: str = ""
     steps: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    constitution: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -67,6 +71,10 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
             its jobs while it runs.
     """
     sweeper = config.hydra.sweeper
+    raw: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    if raw["subdir"] != SUBDIR:
+        what = "an ablation finds its jobs by their number, so their folders cannot be named otherwise"
+        raise UserError(what, where="hydra.sweep.subdir", mend="leave it as it is; each job's run.json says what it was")
     if not str(sweeper._target_).endswith(".BasicSweeper"):
         what = f"an ablation is swept by Hydra's basic sweeper, not by {sweeper._target_}"
         raise UserError(what, where="hydra/sweeper", mend="leave hydra/sweeper as it is; any hydra/launcher will do")
@@ -77,15 +85,19 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
         while cause is not None and not isinstance(cause, UserError):  # OmegaConf wraps it, once or twice
             cause = cause.__cause__ or cause.__context__
         raise (cause or error) from None
-    parsed = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(
-        [*params, *config.hydra.overrides.task]
-    )
+    task = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # a job resolves what it is given
+    assert isinstance(task, list)
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    parsed = parser.parse_overrides([*params, *(str(each) for each in task)])
     jobs = [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     sets = {tuple(each for each in job if each.startswith("constitution")) for job in jobs}
     if len(sets) > 1 and any(_told(job).get("variant", FULL) != FULL for job in jobs):
         what = "the variants of one set are no variants of another"
         mend = "sweep over sets with 'ablate.kinds=[full]', or ablate one set after the other"
         raise UserError(what, where="constitution", mend=mend)
+    if swept := [key for key in _told(jobs[0]) if key.startswith("ablate.") and len({_told(job).get(key) for job in jobs}) > 1]:
+        what = f"{', '.join(swept)} cannot be swept over: all jobs are compared in one way"
+        raise UserError(what, where=swept[0], mend="give the command once for each value; what is done is kept")
     if all(_told(job).get("variant", FULL) != FULL for job in jobs):
         what = "the sweep does not hold the full set, which all variants are compared with"
         raise UserError(what, where="variant", mend="write variant=full,<others>")
@@ -104,6 +116,7 @@ class Configs:
         others = tuple(each for each in overrides if each.partition("=")[0] not in SWEPT)
         if others not in self._made:
             made = GlobalHydra.instance().config_loader().load_sweep_config(self._sweep, list(overrides))
+            settle(made)
             with open_dict(made):
                 made.pop("hydra")
             self._made[others] = made
@@ -114,8 +127,18 @@ class Configs:
         return self._made[others]
 
 
+def settle(config: DictConfig) -> None:
+    """Resolve a store that lies in a job's own folder, as if this were job 0: outside of a job `${hydra:...}` means nothing."""
+    with open_dict(config), read_write(config):
+        if "hydra:" in str(OmegaConf.to_container(config, resolve=False)["store"]):  # type: ignore[call-overload, index]
+            config.hydra.runtime.output_dir = str(Path(config.hydra.sweep.dir) / "0")
+            HydraConfig.instance().set_config(config)
+            config.store = str(config.store)
+
+
 def _told(overrides: Sequence[str]) -> dict[str, str]:
-    return {key: value.replace("\\:", ":") for key, _, value in (each.partition("=") for each in overrides)}
+    split = [each.partition("=") for each in overrides]
+    return {key: value.strip("'\"").replace("\\:", ":") for key, _, value in split}
 
 
 def groups(jobs: Sequence[Sequence[str]]) -> list[str]:
@@ -136,5 +159,6 @@ def left_behind(folder: Path, overrides: Sequence[Sequence[str]]) -> list[Job]:
             if (path := folder / str(number) / name).exists():
                 facts |= {"error": ""} | json.loads(path.read_text(encoding="utf-8"))
         steps = {name: step["artifact"] for name, step in facts.get("steps", {}).items()} if not facts["error"] else {}
-        found.append(Job(number, facts["variant"], facts["seed"], group, steps, facts["error"]))
+        constitution = facts.get("constitution", {})
+        found.append(Job(number, facts["variant"], facts["seed"], group, steps, facts["error"], constitution))
     return found

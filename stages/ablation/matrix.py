@@ -48,18 +48,19 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
     if not made or not judged:
         return None
     options = made.manifest["payload"]["options"]
-    matrix = _matrix(judged.rows(Judgement), options)
+    cells = judged.rows(Judgement)
+    matrix, prompts = _matrix(cells, options), {cell.parent: request_text(cell.prompt) for cell in cells}
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
     if not 2 <= len(names) <= MOST:
         return None
     decide = _decide(options, made.manifest["payload"].get("seed", 0))
-    verdicts = redundancies(matrix, decide, confidence=confidence, outcomes=outcomes) if decide else []
-    alone = attributions(matrix, decide, confidence) if decide else {}
+    verdicts = redundancies(matrix, decide, confidence=confidence, outcomes=outcomes, prompts=prompts) if decide else []
+    alone = attributions(matrix, decide, confidence, prompts) if decide else {}
     return {
         "pairs": len(matrix),
         "names": names,
         "principles": [asdict(alone[name]) for name in names if name in alone],
-        "agreements": [asdict(found) for found in agreements(matrix, confidence)],
+        "agreements": [asdict(found) for found in agreements(matrix, confidence, prompts)],
         "redundancies": [asdict(found) for found in verdicts],
     }
 
@@ -101,14 +102,21 @@ def _decide(options: Mapping[str, Any], seed: int) -> Decide | None:
 
 
 def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
-    """Bradley-Terry ratings of every variant's last policy, from its duels with the first, `none`; the strongest first."""
-    games: list[Game] = []
+    """Bradley-Terry ratings of every variant's last policy, from its duels with the first, `none`; the strongest first.
+
+    Of several `evaluate` steps the first is looked at. Groups that sweep over more have an anchor each.
+    """
+    games: dict[str, list[Game]] = {}
     for job in jobs:
-        for made in job.of_stage("evaluate") if not job.error else []:
-            first, *_, last = made.metrics["policies"]
+        for made in job.of_stage("evaluate")[:1]:
+            policies = list(made.metrics["policies"])
+            first, last = policies[0], policies[-1]
+            anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
             for row in made.rows(Verdict):
                 if row.policy == last and first in row.rivals:
-                    games.append((request_text(row.prompt), job.label, NONE, against(row, first)))
-    if not games:
-        return []
-    return [rating.plain() for rating in ratings(games, anchor=NONE, resamples=300, confidence=confidence)]
+                    game = request_text(row.prompt), job.label, anchor, against(row, first)
+                    games.setdefault(anchor, []).append(game)
+    found = [
+        rating for anchor, own in games.items() for rating in ratings(own, anchor=anchor, resamples=300, confidence=confidence)
+    ]
+    return [rating.plain() for rating in sorted(found, key=lambda rating: -rating.elo)]

@@ -15,11 +15,15 @@ from functools import lru_cache
 
 from stages.ablation.jobs import Job
 from stages.evaluation.measures import MEASURES, Counted, Measured, Settings, by_measure, by_principle, score
+from stages.evaluation.reward_accuracy import PAIRS, SECTION
+from stages.evaluation.reward_tests import TESTS
 from stages.evaluation.statistics import by_prompt
 from stages.runtime.artifacts import Artifact, find_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
 
+LABELS = ("changed", "flipped", "lost", "gained", "margin")
+OWN_TESTS = (PAIRS, SECTION)
 FIRST = {"labels": "changed", "reward": "all", "policy": "any_violation"}  # what a level's table shows
 NONE = "none"
 Values = dict[str, dict[str, float]]  # outcome: {prompt: value}
@@ -55,6 +59,17 @@ def values(level: str, job: Job, reference: Job) -> Values:
     return found
 
 
+def outcomes_of(level: str, principles: Sequence[str]) -> list[str]:
+    """The names of all outcomes that a level may have, but for a reward test's own pairs (`OWN_TESTS`)."""
+    policy = [*MEASURES, "wins", *(f"violates {name}" for name in principles)]
+    return {"labels": list(LABELS), "reward": list(TESTS), "policy": policy}[level]
+
+
+def is_logits(outcome: str) -> bool:
+    """Whether an outcome is no share."""
+    return outcome.partition(" (")[0] == "margin"
+
+
 def before_the_method(job: Job) -> Values:
     """The first policy of the job's evaluation; nothing if it is the only one."""
     made = job.of_stage("evaluate")
@@ -64,7 +79,7 @@ def before_the_method(job: Job) -> Values:
 def _labels(made: Artifact, reference: Artifact) -> Values:
     now, before = _pairs(made), _pairs(reference)
     requests = before.requests | now.requests
-    cells: dict[str, list[tuple[str, float]]] = {name: [] for name in ("changed", "flipped", "lost", "gained", "margin")}
+    cells: dict[str, list[tuple[str, float]]] = {name: [] for name in LABELS}
     for row_id in sorted(now.asked | before.asked):
         was, is_ = before.rows.get(row_id), now.rows.get(row_id)
         prompt = requests.get(row_id) or requests.get(row_id.rpartition("#")[0])  # SALMON's: "<pair>#<pass>"
@@ -138,9 +153,7 @@ def requests_known(level: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[
     """(prompts, base rate of the level's outcome) as far as steps that are already there tell them."""
     for made in artifacts:
         stage = made.manifest["payload"].get("stage")
-        if level == "labels" and stage == "judge":
-            yield len(set(_requests(made).values())), 0.0
-        elif (level, stage) in (("reward", "reward_accuracy"), ("policy", "evaluate")):
+        if (level, stage) in (("reward", "reward_accuracy"), ("policy", "evaluate")):
             known = (_tests(made, made) if level == "reward" else _measures(made, made)).get(FIRST[level])
             if known:
                 yield len(known), sum(known.values()) / len(known)

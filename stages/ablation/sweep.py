@@ -14,34 +14,40 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from stages.ablation.compare import compare, shown
+from stages.ablation.compare import compare
 from stages.ablation.files import write
 from stages.ablation.forecast import forecast, show
-from stages.ablation.jobs import DONE, FAILED, left_behind, overrides_of
+from stages.ablation.jobs import DONE, FAILED, left_behind, overrides_of, settle
 from stages.ablation.levels import selection_of
+from stages.ablation.outcomes import OWN_TESTS, outcomes_of
 from stages.ablation.report import write_report
+from stages.ablation.summary import notes, shown
+from stages.principles.constitution import load
 from stages.principles.select import select
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.config import read_settings
+from stages.runtime.config import read_settings, told
 from stages.runtime.display import stopped, wide
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, did_you_mean
 
 
 class Ablation(Callback):
     """In conf/experiment/ablate.yaml: `hydra.callbacks.ablation`."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        told = f"Without -m only the variant {config.variant!r} is run; `python run.py -m experiment=ablate` runs them all."
-        wide(Console(stderr=True)).print(told, highlight=False)
+        line = f"Without -m only the variant {config.variant!r} is run; `python run.py -m experiment=ablate` runs them all."
+        wide(Console(stderr=True)).print(line, highlight=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         console = wide(Console(stderr=True))
         with _told(console):
             overrides = overrides_of(config)
+            check(config)
             lines, detectable = forecast(config, overrides, console)
             show(lines, detectable, console)
             if config.plan:
@@ -57,10 +63,10 @@ class Ablation(Callback):
         error = job_return._return_value
         if not isinstance(error, UserError):  # a bug of ours, told with its traceback
             traceback.print_exception(error)
-        told = {"variant": str(config.variant), "seed": config.seed, "error": str(error) or type(error).__name__}
+        facts = {"variant": str(config.variant), "seed": config.seed, "error": str(error) or type(error).__name__}
         with suppress(OSError):
             (folder / DONE).unlink(missing_ok=True)
-            write_atomically(folder / FAILED, json.dumps(told, indent=2, ensure_ascii=False))
+            write_atomically(folder / FAILED, json.dumps(facts, indent=2, ensure_ascii=False))
         job_return._return_value, job_return.status = None, JobStatus.COMPLETED
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -68,20 +74,41 @@ class Ablation(Callback):
         with _told(console):
             folder = Path(config.hydra.sweep.dir)
             gc.freeze()  # statsmodels collects garbage at each of its corrections; there is little, among many objects
+            settle(config)
             jobs = left_behind(folder, overrides_of(config))
-            settings, plain = read_settings(_own(config))
-            told = [{"variant": j.label, "seed": j.seed, "folder": str(j.number)} for j in jobs if not j.error]
-            facts = {"constitution": plain["constitution"], "jobs": told}  # each folder's run.json says where its artifacts lie
+            settings, _ = read_settings(_own(config))
+            ran = [job for job in jobs if not job.error]
+            # each folder's run.json says where its artifacts lie
+            lines = [{"variant": j.label, "seed": j.seed, "folder": str(j.number), "constitution": j.constitution} for j in ran]
+            facts = {"jobs": lines}
             comparison = compare(settings.ablate, jobs)
             write(folder / "ablation", comparison, settings.ablate, facts)
             wide(Console()).print(shown(comparison))
-            texts = {p.id: p.text for p in select(selection_of(config.constitution)).principles}
-            title = f"Ablation of {settings.constitution['name']}, level {settings.ablate.level}"
+            for note in notes(comparison):
+                console.print(f"Note: {note}", highlight=False, markup=False)
+            sets = list(dict.fromkeys(job.constitution["name"] for job in ran))
+            texts = {p.id: p.text for name in sets for p in load(name).principles}
+            title = f"Ablation of {' and '.join(sets)}, level {settings.ablate.level}"
             page = write_report(folder / "ablation", comparison, settings.ablate, jobs, texts, title)
             console.print(f"Written to {folder / 'ablation'}; look at {page}", highlight=False)
             if comparison.missing:
                 console.print("Some jobs failed; the same command again makes up for them.", highlight=False)
                 sys.exit(2)
+
+
+def check(config: DictConfig) -> None:
+    """What can be told before anything runs.
+
+    Raises:
+        UserError: there will be no such outcome.
+    """
+    settings = config.ablate
+    if settings.outcome is None:
+        return
+    known = outcomes_of(settings.level, [p.id for p in select(selection_of(config.constitution)).principles])
+    if str(settings.outcome).partition(" (")[0] not in known and not str(settings.outcome).startswith(OWN_TESTS):
+        what = f"there is no outcome {settings.outcome!r}.{did_you_mean(str(settings.outcome), known)}"
+        raise UserError(what, where="ablate.outcome", mend=f"choose from: {', '.join(known)}")
 
 
 def _own(config: DictConfig) -> DictConfig:
@@ -95,6 +122,9 @@ def _told(console: Console) -> Iterator[None]:
         yield
     except UserError as error:
         stopped(error, console)
+        sys.exit(2)
+    except (HydraException, OmegaConfBaseException) as error:  # a swept override that does not compose
+        stopped(told(error), console)
         sys.exit(2)
     except Exception:
         traceback.print_exc()

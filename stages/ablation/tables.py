@@ -68,7 +68,8 @@ def redundant(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def rung(rating: Mapping[str, Any]) -> Rung:
-    name = "before the method" if rating["model"] == NONE else rating["model"]
+    before = rating["model"].partition(" ")[0] == NONE
+    name = f"before the method{rating['model'].removeprefix(NONE)}" if before else rating["model"]
     told = f"{rating['wins']} won, {rating['ties']} tied, {rating['losses']} lost"
     return Rung(name, rating["elo"], rating["low"], rating["high"], told)
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from stages.ablation.charts import Bar, forest, tint
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
-from stages.ablation.outcomes import NONE
+from stages.ablation.outcomes import NONE, is_logits
 from stages.evaluation.ablation_power import minimum_detectable
 from stages.evaluation.ablation_statistics import Effect
 from stages.evaluation.effects import percent, signed
@@ -36,14 +36,15 @@ NAMES = {
 KINDS = {
     "leave_one_out": "one principle left out", "only_one": "one principle alone", "without_tag": "a family left out",
     "only_tag": "a family alone", "sizes": "smaller sets", "opposite": "one principle turned to its opposite",
-    "reworded": "one principle in other words", "weights": "one principle's weight changed",
+    "reworded": "one principle in other words", "weights": "one principle's weight changed", "full": "another set",
 }  # fmt: skip
 SPOKEN = {
     "leave_one_out": "Leaving out {}", "only_one": "Keeping {} alone", "without_tag": "Leaving out the family {}",
     "only_tag": "Keeping the family {} alone", "sizes": "A set of {}", "opposite": "Turning {} to its opposite",
-    "reworded": "Rewording {}", "weights": "Another weight of {}",
+    "reworded": "Rewording {}", "weights": "Another weight of {}", "full": "Taking {}",
 }  # fmt: skip
 TELLING = (  # what is told first
+    "full",
     "leave_one_out", "without_tag", "opposite", "only_tag", "only_one", "sizes", "weights", "reworded",
 )  # fmt: skip
 
@@ -54,11 +55,12 @@ def view(
     """Everything but redundancy, ratings and what was done. `texts`: the principles', by id."""
     first = comparison.outcome
     family = {label: e for label, e in comparison.effects.get(first, {}).items() if comparison.runs[label].kind != NONE}
-    limit = detectable(list(family.values()), 1 - confidence) if first != LOGITS else None
+    shares = comparison.level == "labels" or is_logits(first)  # no difference of two runs, or no share
+    limit = None if shares else detectable(list(family.values()), 1 - confidence)
     outcomes = [first, *(o for o in comparison.effects if o != first)]
     return {
         "level": comparison.level,
-        "outcome": "the labels" if comparison.level == "labels" else NAMES.get(first, first),
+        "outcome": "the labels" if comparison.level == "labels" and not is_logits(first) else NAMES.get(first, first),
         "confidence": f"{100 * confidence:g} %",
         "margin": f"{100 * margin:g}",
         "detectable": None if limit is None else f"{100 * limit:.1f}",
@@ -72,6 +74,7 @@ def view(
         "seeds": next((e.n_seeds for e in family.values()), len({job.seed for job in jobs})),
         "over": next((e.over for e in family.values()), "prompts"),
         "missing": comparison.missing,
+        "notes": comparison.notes,
         "correction": CORRECTIONS[comparison.correction],
     }
 
@@ -118,14 +121,21 @@ def headline(
     works = [label for label in family if _verdict(comparison, first, label) == "works"]
     what = NAMES.get(first, first)
     if not works:
-        so = "the labels" if comparison.level == "labels" else what
-        told = f"No variant measurably changed {so}"
+        told = f"No variant measurably changed {what}"
+        if comparison.level == "labels" and not is_logits(first):
+            told = "No variant is shown to change more of the labels than the margin"
         return {"sentence": told, "mood": "same", "limit": limit and f"{100 * limit:.1f}", "change": None}
     kind = min((comparison.runs[label].kind for label in works), key=TELLING.index)
     label = max((w for w in works if comparison.runs[w].kind == kind), key=lambda w: abs(family[w].value))
     run, effect = comparison.runs[label], family[label]
-    doing = SPOKEN[run.kind].format(run.target) + (" principles" if kind == "sizes" and run.target != "1" else "")
+    doing = SPOKEN[run.kind].format(run.target or label.removeprefix("full ")) + (
+        " principles" if kind == "sizes" and run.target != "1" else ""
+    )
     size = percent(abs(effect.value))
+    if is_logits(first):
+        so = f"{doing} moves the labels' margin by {abs(effect.value):.2f} logits"
+        interval = f"{effect.low:+.2f} to {effect.high:+.2f} logits"
+        return {"sentence": so, "mood": "other", "change": None, "interval": interval, "p": "", "limit": None}
     if comparison.level == "labels":
         so = f"{doing} changes {size} % of the labels"
     elif comparison.level == "reward":
@@ -174,8 +184,8 @@ def _forest(
         )  # fmt: skip
     if not bars:
         return None
-    logits = outcome.partition(" (")[0] == LOGITS
-    limit = None if logits else detectable(family, 1 - confidence)
+    logits = is_logits(outcome)
+    limit = None if logits or level == "labels" else detectable(family, 1 - confidence)
     ends = {0: ("less", "more"), 1: ("worse", "better"), -1: ("better", "worse")}[direction]
     if level == "labels" and not logits:
         ends = ("fewer", "more")

@@ -60,7 +60,7 @@ def minimum_detectable(
         consistent: share of the change that is the same in every seed: 0, each seed changes prompts of its own; 1, all the
             same ones (then more seeds do not replace prompts).
         seed_sd: how much a seed moves the difference, as a standard deviation (`Effect.seed_sd`); unseen with one seed.
-        comparisons: variants tested together; with `pool` they also share their estimate of what a seed does.
+        comparisons: variants tested together; pooled, they also share their estimate of what a seed does.
     """
     assumed = 2 * base_rate * (1 - base_rate) if discordance is None else discordance
     room = max(base_rate, 1 - base_rate)

@@ -1,7 +1,7 @@
 """What each principle does to the labels, which are redundant, and what an ablation may conclude. Arithmetic only.
 
 In: the judge matrix, {pair: {principle: margin}}, both orders combined (`aggregate.combine_orders`), 0 where a principle
-does not speak; or the `Effect`s of leaving principles out. Out: plain data.
+does not speak, and no cell where the judge was not asked; or the `Effect`s of leaving principles out. Out: plain data.
 
 "No effect" is a claim that needs evidence of its own: an interval inside a stated margin (two one-sided tests, Schuirmann
 1987). A large p-value is no evidence; what is neither shown to matter nor shown not to matter is `undecided`.
@@ -20,7 +20,7 @@ import numpy as np
 
 from stages.evaluation.ablation_statistics import Effect
 from stages.evaluation.ablation_tests import holm
-from stages.evaluation.statistics import Estimate, kappa, share
+from stages.evaluation.statistics import Estimate, by_prompt, kappa, share
 from stages.preferences.aggregate import aggregate
 
 Matrix = Mapping[str, Mapping[str, float]]
@@ -39,7 +39,7 @@ class Finding:
     verdict: str
     differs: bool
     inside: bool
-    margin: float
+    margin: float | None
     p_adjusted: float
     p_equivalence_holm: float
     over: str
@@ -48,12 +48,12 @@ class Finding:
         return asdict(self)
 
 
-def findings(effects: Mapping[str, Effect], margin: float, alpha: float = 0.05) -> dict[str, Finding]:
+def findings(effects: Mapping[str, Effect], margin: float | None, alpha: float = 0.05) -> dict[str, Finding]:
     """What may be said of each variant. Both claims are corrected for all variants, each family at `alpha`: that an effect
-    differs as the effects were, that it is small by Holm."""
+    differs as the effects were, that it is small by Holm. Without a margin nothing is small."""
     names = list(effects)
     differ = [effects[name].p_adjusted for name in names]
-    within = holm([equivalence_p(effects[name], margin) for name in names])
+    within = holm([1.0 if margin is None else equivalence_p(effects[name], margin) for name in names])
     return {
         name: Finding(
             variant=name,
@@ -92,30 +92,40 @@ class Agreement:
     phi: float | None
 
 
-def agreements(matrix: Matrix, confidence: float = 0.95) -> list[Agreement]:
-    """Every two principles, in the order in which the matrix names them."""
+def agreements(matrix: Matrix, confidence: float = 0.95, prompts: Mapping[str, str] | None = None) -> list[Agreement]:
+    """Every two principles, in the order in which the matrix names them, on the pairs for which both were asked.
+
+    Args:
+        prompts: by pair its prompt; pairs of one are averaged, for they are not independent. None: each has its own.
+    """
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
-    signs = {name: np.sign([cells.get(name, 0.0) for cells in matrix.values()]).astype(int) for name in names}
-    return [_agreement(one, other, signs[one], signs[other], confidence) for one, other in combinations(names, 2)]
+    return [_agreement(one, other, matrix, confidence, prompts or {}) for one, other in combinations(names, 2)]
 
 
-def _agreement(first: str, second: str, one: Any, other: Any, confidence: float) -> Agreement:
+def _agreement(first: str, second: str, matrix: Matrix, confidence: float, prompts: Mapping[str, str]) -> Agreement:
+    pairs = [pair for pair, cells in matrix.items() if first in cells and second in cells]
+    one, other = (np.sign([matrix[pair][name] for pair in pairs]).astype(int) for name in (first, second))
     both, either = (one != 0) & (other != 0), (one != 0) | (other != 0)
     a, b = one[both], other[both]
     varied = len(a) > 0 and abs(a.sum()) < len(a) and abs(b.sum()) < len(b)
+
+    def among(chosen: Any, values: Any) -> Estimate | None:
+        where = [pair for pair, yes in zip(pairs, chosen, strict=True) if yes]
+        return _share(dict(zip(where, values[chosen], strict=True)), prompts, confidence)
+
     return Agreement(
         first=first,
         second=second,
         both=len(a),
-        agree=_share(a == b, confidence),
-        covered=_share(both[either], confidence),
+        agree=among(both, one == other),
+        covered=among(either, both),
         kappa=kappa(list(zip(a.tolist(), b.tolist(), strict=True))) if varied else None,
         phi=float(np.corrcoef(a, b)[0, 1]) if varied else None,
     )
 
 
-def _share(values: Any, confidence: float) -> Estimate | None:
-    return share({str(i): float(value) for i, value in enumerate(values)}, confidence)
+def _share(values: Mapping[str, Any], prompts: Mapping[str, str], confidence: float) -> Estimate | None:
+    return share(by_prompt((prompts.get(pair, pair), float(value)) for pair, value in values.items()), confidence)
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class Attribution:
     """What one principle does to the labels of all pairs.
 
     Args:
-        speaks: share of pairs where it has a preference.
+        speaks: share of the pairs for which it was asked where it has a preference.
         decides: share of pairs that it decides; several deciders share a pair evenly.
         flips, loses, gains: share of pairs whose label turns round, vanishes or appears when it alone is left out.
         pivotal: the three together, with Wilson's interval.
@@ -138,8 +148,10 @@ class Attribution:
     pivotal: Estimate
 
 
-def attributions(matrix: Matrix, decide: Decide, confidence: float = 0.95) -> dict[str, Attribution]:
-    """Every principle, by labelling all pairs with it and without it."""
+def attributions(
+    matrix: Matrix, decide: Decide, confidence: float = 0.95, prompts: Mapping[str, str] | None = None
+) -> dict[str, Attribution]:
+    """Every principle, by labelling all pairs with it and without it; `prompts` as in `agreements`."""
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
     labels = {pair: decide(pair, cells) for pair, cells in matrix.items()}
     found = {}
@@ -150,11 +162,11 @@ def attributions(matrix: Matrix, decide: Decide, confidence: float = 0.95) -> di
             before.append(np.sign(labels[pair][0]))
             after.append((np.sign(decide(pair, kept)[0]) if kept else 0.0) if name in cells else before[-1])
         was, now = np.array(before), np.array(after)
-        pivotal = _share(was != now, confidence)
+        pivotal = _share(dict(zip(matrix, was != now, strict=True)), prompts or {}, confidence)
         assert pivotal is not None
         found[name] = Attribution(
             principle=name,
-            speaks=float(np.mean([cells.get(name, 0.0) != 0 for cells in matrix.values()])),
+            speaks=float(np.mean([cells[name] != 0 for cells in matrix.values() if name in cells])),
             decides=float(np.mean([(name in who) / len(who) if margin and who else 0.0 for margin, who in labels.values()])),
             flips=float(np.mean(was * now < 0)),
             loses=float(np.mean((was != 0) & (now == 0))),
@@ -194,6 +206,7 @@ def redundancies(
     tolerance: float = 0.05,
     confidence: float = 0.95,
     outcomes: Mapping[str, Finding] | None = None,
+    prompts: Mapping[str, str] | None = None,
 ) -> list[Redundancy]:
     """Each principle beside each other one, both ways round; two that never both speak are left out.
 
@@ -202,9 +215,9 @@ def redundancies(
     wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger 1982). Distinct: one of the
     intervals lies on the other side, or leaving it out "works".
     """
-    pivotal = {name: found.pivotal for name, found in attributions(matrix, decide, confidence).items()}
+    pivotal = {name: found.pivotal for name, found in attributions(matrix, decide, confidence, prompts).items()}
     result = []
-    for pair in agreements(matrix, confidence):
+    for pair in agreements(matrix, confidence, prompts):
         for name, beside in ((pair.first, pair.second), (pair.second, pair.first)):
             if pair.agree is None or pair.covered is None:
                 continue

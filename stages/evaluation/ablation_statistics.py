@@ -12,9 +12,8 @@ Simulated coverage of 95 % intervals (binary, base rates 5 to 50 %, 100 to 500 p
 prompts covers 89 %, one Satterthwaite quantile for the sum 93 %; of two, 84 and 88 %. Where it is worse:
 
 - A variant that a seed moves three times as much as the others is covered in 76 to 84 %. `seeds_p` warns of half of such
-  cases with five seeds and of a quarter with two. Give together what is alike (leave-one-out here, only-one there), or set
-  `pool=False`.
-- `pool=False`, or a single variant: 94 to 100 %, wide: t of 2 degrees of freedom is 4.3, of 1 it is 12.7.
+  cases with five seeds and of a quarter with two. Give `pools`: what is alike together (leave-one-out here, only-one there).
+- A pool of one variant: 94 to 100 %, wide: t of 2 degrees of freedom is 4.3, of 1 it is 12.7.
 - One seed: `over` says "prompts". Where a seed moves a run by 5 points, the interval over 500 prompts of one seed holds the
   effect over seeds in 47 %, and nothing in one seed's data tells.
 - Below 10 prompts or 5 changes trust only the exact tests.
@@ -86,12 +85,16 @@ class Effect:
 
 
 def effects(
-    reference: Runs, variants: Mapping[str, Runs], confidence: float = 0.95, pool: bool = True, correction: str = "holm"
+    reference: Runs,
+    variants: Mapping[str, Runs],
+    confidence: float = 0.95,
+    pools: Mapping[str, str] | None = None,
+    correction: str = "holm",
 ) -> dict[str, Effect]:
     """Every variant against the reference, over the seeds and prompts that all of them have.
 
     Args:
-        pool: estimate what a seed moves from all runs together; False: from each variant and the reference alone.
+        pools: by variant a name; what a seed moves is estimated from the reference and all variants of a name. None: all.
         correction: of the p-values for many variants, "holm" or, with one seed, "max_t".
 
     Raises:
@@ -101,7 +104,8 @@ def effects(
         return {}
     seeds, prompts = common([reference, *variants.values()])
     cube = np.array([[[runs[s][p] for p in prompts] for s in seeds] for runs in (reference, *variants.values())], dtype=float)
-    return {effect.variant: effect for effect in of_cube(cube, list(variants), seeds, confidence, pool, correction)}
+    named = [pools[name] for name in variants] if pools else None
+    return {effect.variant: effect for effect in of_cube(cube, list(variants), seeds, confidence, named, correction)}
 
 
 def of_cube(
@@ -109,13 +113,13 @@ def of_cube(
     names: Sequence[str],
     seeds: Sequence[str],
     confidence: float = 0.95,
-    pool: bool = True,
+    pools: Sequence[str] | None = None,
     correction: str = "holm",
 ) -> list[Effect]:
     """The same of a (run, seed, prompt) array, whose run 0 is the reference."""
     shares = bool(cube.min() >= 0 and cube.max() <= 1)
     binary = bool(np.isin(cube, (0.0, 1.0)).all())
-    parts = components(cube, pool)
+    parts = _pooled(cube, pools or ["all"] * len(names))
     found = [
         _effect(name, cube[0], run, part, seeds, 1 - confidence, shares, binary)
         for name, run, part in zip(names, cube[1:], parts, strict=True)
@@ -133,6 +137,14 @@ def of_cube(
         low, high = _interval(effect.centre, effect.spread, (1 - confidence) / len(found), shares)
         done.append(replace(effect, p_adjusted=p_adjusted, correction=correction, low_all=low, high_all=high))
     return done
+
+
+def _pooled(cube: Array, pools: Sequence[str]) -> list[Parts]:
+    found: dict[int, Parts] = {}
+    for pool in dict.fromkeys(pools):
+        places = [i for i, name in enumerate(pools, 1) if name == pool]
+        found |= zip(places, components(cube[[0, *places]]), strict=True)
+    return [found[i] for i in sorted(found)]
 
 
 def common(all_runs: Sequence[Runs]) -> tuple[list[str], list[str]]:

@@ -66,7 +66,7 @@ class Parts:
     seeds_p: float | None = None
 
 
-def components(cube: Array, pool: bool = True) -> list[Parts]:
+def components(cube: Array) -> list[Parts]:
     """Of a (run, seed, prompt) cube: what makes each run but the first vary, compared with that.
 
     `trials` is how many independent prompts a table of one seed would need for the same variance: the prompts, if every
@@ -80,15 +80,15 @@ def components(cube: Array, pool: bool = True) -> list[Parts]:
     cells = n_seeds * n_prompts
     by_prompt = d.mean(axis=1).var(axis=1, ddof=1) * n_seeds  # mean squares
     chance = _leftover(d) / ((n_seeds - 1) * many)
-    own = np.array([float(_seed_variance(cube[[0, i]])) for i in range(1, runs)])
-    by_seed = np.full(runs - 1, float(_seed_variance(cube))) if pool else own
+    own = np.array([_seed_variance(cube[[0, i]]) for i in range(1, runs)])
+    by_seed = np.full(runs - 1, _seed_variance(cube))
     seeds = np.maximum(chance / cells + by_seed / n_seeds, 0.0)
     prompts = np.maximum(by_prompt - chance, 0.0) / cells
     total = np.maximum(seeds, chance / cells) + prompts
     worth = np.divide(d.var(axis=(1, 2)), total * cells, out=np.zeros(runs - 1), where=total > 0)
     trials = np.clip(worth, 1 / n_seeds, 1.0) * cells
-    df = float((runs - 1 if pool else 1) * (n_seeds - 1))
-    alike = _alike(cube, own, chance / n_prompts) if pool and runs > 2 else [None] * (runs - 1)
+    df = float((runs - 1) * (n_seeds - 1))
+    alike = _alike(cube, own, chance / n_prompts) if runs > 2 else [None] * (runs - 1)
     return [
         Parts(
             Spread(float(seeds[i]), float(chance[i]) / cells, float(prompts[i]), df, many),
@@ -104,25 +104,38 @@ def _alike(cube: Array, own: Array, chance: Array) -> list[float]:
     """For each run but the first the p of the F test that a seed moves it no more than it moves the others."""
     from scipy.special import fdtrc
 
-    runs, n_seeds, _ = cube.shape
-    others = np.array([float(_seed_variance(np.delete(cube, i, axis=0))) for i in range(1, runs)])
+    runs, n_seeds, n_prompts = cube.shape
+    inner, outer = _interaction(cube)
+    # the sum of squares around a mean without run i: what is left takes its own mean, hence the factor
+    others = [_added(runs - 1, n_seeds, n_prompts, *(x.sum() - x[i] * runs / (runs - 1) for x in (inner, outer)))
+              for i in range(1, runs)]  # fmt: skip
     base = chance + np.maximum(others, 0.0)
     ratio = np.divide(np.maximum(chance + own, 0.0), base, out=np.ones(runs - 1), where=base > 0)
     return [float(p) for p in fdtrc(n_seeds - 1, (runs - 2) * (n_seeds - 1), ratio)]
 
 
-def _seed_variance(cube: Array) -> Any:
+def _seed_variance(cube: Array) -> float:
     """What a seed adds to the variance of a difference of two runs, beyond the chance of single answers.
 
     Without bias, so below 0 now and then. From the interaction of run and seed, so what a seed does to all runs alike
     drops out.
     """
-    runs, n_seeds, n_prompts = cube.shape
-    df = (runs - 1) * (n_seeds - 1)
+    inner, outer = _interaction(cube)
+    return _added(len(cube), cube.shape[1], cube.shape[2], inner.sum(), outer.sum())
+
+
+def _interaction(cube: Array) -> tuple[Array, Array]:
+    """Sums of squares of each run: of single answers, and of its seeds' means, without what runs and seeds do alone."""
     inner = cube - cube.mean(axis=2, keepdims=True)  # run and seed gone; what remains is of the prompt
     inner = inner - inner.mean(axis=0) - inner.mean(axis=1, keepdims=True) + inner.mean(axis=(0, 1))
-    chance = float((inner**2).sum()) / (df * (n_prompts - 1))
-    return 2 * (float(_leftover(cube.mean(axis=2))) / df - chance / n_prompts)
+    table = cube.mean(axis=2)
+    outer = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    return (inner**2).sum(axis=(1, 2)), (outer**2).sum(axis=1)
+
+
+def _added(runs: int, n_seeds: int, n_prompts: int, inner: float, outer: float) -> float:
+    df = (runs - 1) * (n_seeds - 1)
+    return 2 * (float(outer) / df - float(inner) / (df * (n_prompts - 1)) / n_prompts)
 
 
 def _leftover(tables: Array) -> Any:

@@ -170,7 +170,7 @@ def _write_csv(path: Path, compared: Sequence[Mapping[str, Any]]) -> None:
 def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
     """One policy's answers and what was found in them, as inspect_ai's JSON log: a sample an answer, a score a measure."""
     policy = rows[0].policy
-    samples = [_sample(row) for row in rows]
+    samples = [_sample(row, source.metrics.get("counted") or row.principles) for row in rows]
     names = list(dict.fromkeys(name for sample in samples for name in sample["scores"]))
     facts = source.metrics["policies"].get(policy, {}).get("measures", {})
     finished = _time(str(source.manifest.get("finished", "")))
@@ -204,11 +204,14 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
     }
 
 
-def _sample(row: Verdict) -> dict[str, Any]:
+def _sample(row: Verdict, counted: Sequence[str]) -> dict[str, Any]:
     scores = {name: float(value) for name in SHARES if (value := getattr(row, name)) is not None}
+    by_judge = not row.violated
     for name, found in zip(row.principles, row.violated or row.judged, strict=False):
         if found is not None:
-            scores[f"violates {name}"] = float(found)
+            scores[f"violates {name}"] = float(found > 0.5 if by_judge else found)
+    if by_judge and row.judged:
+        scores["any_violation"] = float(any(scores.get(f"violates {name}") for name in counted))
     answer = {"role": "assistant", "content": row.response, "source": "generate", "model": row.policy}
     return {
         "id": row.parent,
@@ -218,7 +221,7 @@ def _sample(row: Verdict) -> dict[str, Any]:
         "messages": [*row.prompt, answer],
         "output": {"model": row.policy, "choices": [{"message": answer, "stop_reason": "stop"}], "completion": row.response},
         "scores": {name: {"value": value, "answer": row.response} for name, value in scores.items()},
-        "metadata": {"kind": row.kind},
+        "metadata": {"kind": row.kind, "judge_probabilities": dict(zip(row.principles, row.judged, strict=False))},
     }
 
 

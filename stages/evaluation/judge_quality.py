@@ -8,6 +8,7 @@ with. Out: one Judgement a judge, pair and principle, its `response_a` being wha
                          of the response shown first; then the accuracy of each kind of pair and under each principle
     differences          of each later judge, on the same prompts
     kappa.<judge>        Cohen's, chance being an even coin for the place in which the chosen one stands; bootstrap interval
+    krippendorff         alpha of all judges' choices, and with people's as one more; null with one judge
 
 Each pair is judged in both orders under a general principle, or under principles of a constitution, whose margins are then
 averaged by weight. The prompt is the unit of all intervals but kappa's, which is over pairs. A judge of 0.5 knows nothing; how
@@ -25,7 +26,7 @@ from pydantic import Field
 from stages.evaluation.asking import ask_each
 from stages.evaluation.comparison import compare, comparison_table
 from stages.evaluation.measures import score
-from stages.evaluation.statistics import by_prompt, kappa
+from stages.evaluation.statistics import by_prompt, kappa, krippendorff
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -36,7 +37,7 @@ from stages.runtime.rows import Dropped, Judgement, Pair, request_text
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
+VERSION = 2
 NEEDS = ("pairs",)
 ALSO_TAKES = ("*",)
 CALLS = True
@@ -99,9 +100,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         context.seed,
     )
     metrics["kappa"] = {name: _kappa(_margins(cells, weights), config, context.seed) for name, cells in found.items()}
+    metrics["krippendorff"] = _alphas({name: _margins(cells, weights) for name, cells in found.items()}, config, context.seed)
     table = comparison_table(f"{context.step}: the judge against people, n prompts", metrics, "measure")
     for name, told in metrics["kappa"].items():
         table.rows.append([f"kappa, {name}", _shown(told), *[""] * (len(table.columns) - 3), str(told["n"])])
+    for who, told in (metrics["krippendorff"] or {}).items():
+        row = f"Krippendorff's alpha, {who.replace('_', ' ')}"
+        table.rows.append([row, _shown(told), *[""] * (len(table.columns) - 3), str(told["n"])])
     return Result(
         rows=[cell for cells in found.values() for cell in cells],
         row_type=Judgement,
@@ -211,6 +216,25 @@ def _kappa(margins: dict[str, tuple[float, float]], config: Config, seed: int) -
     tail = (1 - config.confidence) / 2
     low, high = (float(np.quantile(drawn, q)) for q in (tail, 1 - tail))
     return {"value": value, "low": low, "high": high, "n": len(pairs)}
+
+
+def _alphas(judges: dict[str, dict[str, tuple[float, float]]], config: Config, seed: int) -> dict[str, dict[str, Any]] | None:
+    """Krippendorff's alpha (1970) over pairs, the places dealt by the same coin as for kappa; ties are no judgement."""
+    pairs = list(dict.fromkeys(pair for found in judges.values() for pair in found))
+    people = [derive_seed(seed, "place", pair) % 2 for pair in pairs]
+
+    def choices(found: dict[str, tuple[float, float]]) -> list[int | None]:
+        sums = [sum(found[pair]) if pair in found else 0.0 for pair in pairs]
+        return [None if s == 0 else place if s > 0 else 1 - place for s, place in zip(sums, people, strict=True)]
+
+    told = [choices(found) for found in judges.values()]
+    raters: dict[str, list[Any]] = {"judges": told, "judges_and_people": [*told, people]}
+    estimates = {
+        who: krippendorff(labels, min(config.resamples, 500), config.confidence, seed)
+        for who, labels in raters.items()
+        if len(judges) > 1
+    }
+    return {who: found.plain() for who, found in estimates.items() if found} or None
 
 
 def _shown(told: dict[str, Any]) -> str:

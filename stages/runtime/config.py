@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import yaml
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
@@ -35,7 +35,7 @@ class Ablate:
             under what is `selected` (levels labels and reward).
         kinds: of variants; see stages/principles/variants.py.
         outcome: what the table shows first; null: the level's own.
-        margin: an effect whose interval lies within it is none.
+        margin: an effect that two one-sided tests show to lie within it counts as none; of labels, a smaller share does.
         confidence: of the intervals.
         correction: of the p-values for many variants: `holm`, or `max_t`, which has more power with one seed.
     """
@@ -123,5 +123,8 @@ def told(error: Exception) -> UserError:
     if isinstance(error, OverrideParseException):
         mend = "write key=value, and quotes around what holds brackets, commas or equals signs: 'key=\"a, b\"'"
         return UserError(what, where=error.override, mend=mend)
+    if not isinstance(error, HydraException | OmegaConfBaseException):  # a launcher of other people's
+        mend = "what is done is kept, and the same command goes on from there; with fewer jobs at once they have more memory"
+        return UserError(f"the jobs' launcher stopped: {what}", where="hydra/launcher", mend=mend)
     mend = "key=value changes what is there (see `python run.py --cfg job`), +key=value gives a step an option, ~key removes"
     return UserError(what, where="the command line", mend=mend)

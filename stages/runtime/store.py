@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from stages.runtime.errors import UserError
 
@@ -32,8 +32,9 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
-def locked(file: Path, wait: Wait = lambda owner: None, kind: str = "folder", option: str = "runs_dir") -> IO[str]:
-    """Wait for our turn, and keep other runs out until the returned file is closed or the process dies.
+@contextlib.contextmanager
+def locked(file: Path, wait: Wait = lambda owner: None, kind: str = "folder", option: str = "runs_dir") -> Iterator[None]:
+    """Wait for our turn, and keep other runs out for the length of a `with`, or until the process dies.
 
     Args:
         file: the lock; its folder is made.
@@ -55,10 +56,16 @@ def locked(file: Path, wait: Wait = lambda owner: None, kind: str = "folder", op
     except OSError as error:
         mend = f"set {option} to a place where you may write"
         raise UserError(f"the {kind} cannot be used: {error.strerror}", where=str(file), mend=mend) from None
+    pid = os.getpid()
     with contextlib.suppress(OSError):  # a courtesy to who finds the lock taken; a full disk is told by what needs the room
         lock.truncate(0)
-        os.write(lock.fileno(), str(os.getpid()).encode())
-    return lock
+        os.write(lock.fileno(), str(pid).encode())
+    try:
+        yield
+    finally:
+        if os.getpid() == pid:  # a forked child has the same lock; closing our end alone would leave it held for its lifetime
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        lock.close()
 
 
 class CallStore:
@@ -79,14 +86,17 @@ class CallStore:
         self._behind = sqlite3.connect(f"{behind.resolve().as_uri()}?mode=ro", uri=True) if behind else None
         if not path.name:
             raise UserError("names no file", where="store", mend="give a file with store=PATH, such as runs/calls.sqlite")
-        opening = locked(path.with_suffix(".lock"), kind="store", option="store")  # another run may be making the file
+        with locked(path.with_suffix(".lock"), kind="store", option="store"):  # another run may be making the file
+            self._open()
+
+    def _open(self) -> None:
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
+            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > STORE_VERSION:
                 raise UserError(
                     f"the store was written by a newer Credo (format {version}, this one reads {STORE_VERSION})",
-                    where=str(path),
+                    where=str(self.path),
                     mend="update Credo, or give another file with store=PATH",
                 )
             if version == 0 and self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
@@ -100,8 +110,6 @@ class CallStore:
                 self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise self._trouble(error) from None
-        finally:
-            opening.close()
 
     def _trouble(self, error: Exception | str) -> UserError:
         if "full" in str(error) or "disk I/O" in str(error):

@@ -9,9 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from stages.ablation.jobs import left_behind
-from stages.ablation.levels import prepared, register
+from stages.ablation.levels import check_followed, prepared, register
 from stages.ablation.outcomes import values
 from stages.preferences.aggregate import combine_orders
+from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement
 from stages.runtime.store import CallStore
 from tests.ablation.sweeping import ROOT, arguments, credo, last_sweep, results, write_set
@@ -38,7 +39,7 @@ def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, 
     assert (
         told.err.count("Forecast") == 1 and "13 jobs: 12 steps to run, 0 of them trainings; 0 rows need new calls." in told.err
     )
-    assert "is found with a chance of 80 %" in told.err
+    assert "p is of the claim that more labels change than the margin" in told.err
     assert "Ablation at level labels" in told.out
     sweep = last_sweep(judged)
     found = results(sweep)
@@ -127,6 +128,49 @@ def test_set_against_set(judged, monkeypatch, capfd):
     assert second["reference"] == first["variant"] != second["variant"] and "short.yaml" in second["variant"]
 
 
+def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd):
+    """No two principles in common, so half of the labels differ; `margin` is told in logits."""
+    given = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
+    whole = f"constitution.name={tmp_path / 'set.yaml'}"
+    code, _ = credo(
+        monkeypatch, *given, whole, *ABLATE, "ablate.kinds=[full]", "constitution.drop=[p0,p1,p2,p3,p4],[p5,p6,p7,p8]"
+    )
+    told = capfd.readouterr()
+    assert code == 0, told.err
+    second = results(last_sweep(tmp_path))["variants"][1]
+    assert second["outcomes"]["changed"]["finding"]["verdict"] == "works" and "p5,p6" in "".join(told.out.split())
+    page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
+    assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] changes' in page
+    code, _ = credo(monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=margin")
+    told = capfd.readouterr()
+    assert code == 0 and "in logits" in told.out
+    page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
+    assert "moves the labels&#39; margin by" in page or "No variant measurably changed margin, logits" in page
+
+
+def test_jobs_that_keep_their_calls_to_themselves(judged, monkeypatch, capfd):
+    """What docs/ablation.md advises for several machines: a store in each job's folder."""
+    own = [one for one in arguments(judged) if not one.startswith("store=")]
+    code, _ = credo(monkeypatch, *own, *ABLATE, "variant='full','without:p1'", "store=${hydra:runtime.output_dir}/calls.sqlite")
+    assert code == 0, capfd.readouterr().err
+    assert {path.parent.name for path in last_sweep(judged).glob("*/calls.sqlite")} == {"0", "1"}
+
+
+def test_requests_that_seeds_do_not_share_are_told(tmp_path, monkeypatch, capfd):
+    few = ["+data.red_team.shuffle=true", "data.red_team.limit=20", "+data.helpful.shuffle=true", "data.helpful.limit=20"]
+    code, _ = credo(monkeypatch, *arguments(tmp_path, 60), *few, *ABLATE, "variant=full,without:p1", "seed=0,1")
+    told = capfd.readouterr()
+    assert code == 0 and results(last_sweep(tmp_path))["variants"][1]["seeds"] == ["0", "1"], told.err
+
+
+def test_a_pipeline_that_no_variant_reaches_is_told():
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", ["pipeline=human_reward_model", "variant=without:harm-1", "ablate.level=reward"])
+    with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
+        check_followed(config, prepared(config)[2])
+
+
 MISTAKES = {
     "kind": (["ablate.kinds=[leave_one_ot]"], "no kind 'leave_one_ot'. Did you mean 'leave_one_out'"),
     "nothing of the kind": (["ablate.kinds=[reworded]"], "no principle has `rewordings`"),
@@ -135,6 +179,11 @@ MISTAKES = {
     "outcome": (["variant=full,without:p1", "ablate.outcome=changes"], "no outcome 'changes'. Did you mean 'changed'"),
     "no full set": (["variant=without:p1,without:p2"], "does not hold the full set"),
     "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
+    "levels at once": (["ablate.level=labels,policy"], "ablate.level cannot be swept over"),
+    "folders": (["hydra.sweep.subdir=job_${hydra:job.num}"], "their folders cannot be named otherwise"),
+    "a swept name": (["pipeline=rlaif,nope"], "there is no 'pipeline/nope'"),
+    "a swept key": (["data.red_team.limt=1,2"], "limt"),
+    "no evaluation": (["variant=full,without:p1", "ablate.level=policy", "until=pairs"], "no such step is run"),
 }
 
 

@@ -49,7 +49,7 @@ def comparison():
 
 
 def cell(pair, principle, margin):
-    prompt = [{"role": "user", "content": "?"}]
+    prompt = [{"role": "user", "content": f"request {pair}"}]
     return Judgement(id=f"{pair}{principle}", parent=str(pair), kind="k", prompt=prompt, response_a="x", response_b="y",
                      principle=principle, margin_ab=margin, margin_ba=margin, model="m")  # fmt: skip
 

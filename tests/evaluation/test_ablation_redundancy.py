@@ -37,7 +37,7 @@ def test_attribution_by_hand():
     rows = {"1": {"a": 3.0, "b": 1.0}, "2": {"b": 2.0}, "3": {"a": 2.0, "c": -1.0}, "4": {"a": 0.0, "c": 0.0}}
     found = attributions(rows, by_aggregate("max_abs"))
     assert [found[name].decides for name in "abc"] == [0.5, 0.25, 0.0]
-    assert [found[name].speaks for name in "abc"] == [0.5, 0.5, 0.25]
+    assert [found[name].speaks for name in "abc"] == [2 / 3, 1.0, 0.5]  # of the pairs for which it was asked
     assert (found["a"].flips, found["a"].loses, found["a"].gains) == (0.25, 0.0, 0.0)
     assert (found["b"].flips, found["b"].loses) == (0.0, 0.25)
     assert found["c"].pivotal.value == 0.0

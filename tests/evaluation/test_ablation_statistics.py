@@ -147,13 +147,13 @@ def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
 
 def test_several_variants_share_what_they_know_of_seeds():
     cube = ablation(rng(11), 12, 3, 100, 0.3, seed_sd=0.3)
-    pooled, alone = of_cube(cube, NAMES, "123"), of_cube(cube, NAMES, "123", pool=False)
+    pooled, alone = of_cube(cube, NAMES, "123"), of_cube(cube, NAMES, "123", pools=NAMES)
     assert {e.spread.df_seeds for e in pooled} == {24}
     assert {e.spread.df_seeds for e in alone} == {2}
     assert len({e.seed_sd for e in pooled}) == 1
     assert pooled[0].over == "prompts and seeds"
     assert sum(e.high - e.low for e in pooled) < sum(e.high - e.low for e in alone)
-    assert of_cube(cube[:2], ["v1"], "123")[0] == of_cube(cube[:2], ["v1"], "123", pool=False)[0]
+    assert of_cube(cube[:2], ["v1"], "123")[0] == of_cube(cube[:2], ["v1"], "123", pools=["v1"])[0]
 
 
 def test_where_prompts_do_not_matter_the_interval_is_students_over_seeds():
@@ -238,7 +238,7 @@ def test_a_variant_that_seeds_move_more_than_the_others_is_told():
     found = of_cube(cube, NAMES, "12345")
     assert found[-1].seeds_p < 0.001
     assert min(e.seeds_p for e in found[:-1]) > 0.05
-    assert of_cube(cube, NAMES, "12345", pool=False)[0].seeds_p is None
+    assert of_cube(cube, NAMES, "12345", pools=NAMES)[0].seeds_p is None
 
 
 # --- what may be concluded
@@ -307,7 +307,8 @@ def simulated(trials, seed, *, seeds, prompts, base, seed_sd=0.0, shifts=(), poo
     draws = rng(seed)
     for _ in range(trials):
         cube = ablation(draws, variants, seeds, prompts, base, seed_sd, shifts)
-        yield of_cube(cube, [f"v{i}" for i in range(1, variants + 1)], [str(s) for s in range(seeds)], pool=pool)
+        names = [f"v{i}" for i in range(1, variants + 1)]
+        yield of_cube(cube, names, [str(s) for s in range(seeds)], pools=None if pool else names)
 
 
 def coverage(trials, seed, **setting):

@@ -81,6 +81,8 @@ def test_principles_are_averaged_and_told(tmp_path):
 def test_two_judges_on_the_same_pairs(tmp_path):
     metrics = asked(tmp_path, judge(0.0), pairs(), names=("base", "tuned")).metrics
     assert metrics["differences"]["tuned"]["accuracy"]["value"] == 0
+    assert metrics["krippendorff"]["judges"]["value"] == 1.0  # the same judge twice
+    assert metrics["krippendorff"]["judges_and_people"]["n"] == metrics["krippendorff"]["judges"]["n"]
 
 
 def test_pairs_without_a_preference(tmp_path):

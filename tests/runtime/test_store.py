@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sqlite3
 import threading
 import time
@@ -100,18 +101,38 @@ def test_a_place_where_no_store_can_be(tmp_path, monkeypatch, place):
 
 def test_a_lock_is_waited_for(tmp_path):
     told: list[str] = []
-    held = locked(tmp_path / "locks" / "step")
-    waiting = threading.Thread(target=lambda: locked(tmp_path / "locks" / "step", told.append).close())
-    waiting.start()
-    while not told:
-        time.sleep(0.01)
-    assert waiting.is_alive() and told == [str(os.getpid())]
-    held.close()
+
+    def other():
+        with locked(tmp_path / "locks" / "step", told.append):
+            told.append("ours")
+
+    with locked(tmp_path / "locks" / "step"):
+        waiting = threading.Thread(target=other)
+        waiting.start()
+        while not told:
+            time.sleep(0.01)
+        assert waiting.is_alive() and told == [str(os.getpid())]
     waiting.join(10)
-    assert not waiting.is_alive()
+    assert told[1:] == ["ours"]
     (tmp_path / "a-file").write_text("")
-    with pytest.raises(UserError, match="runs_dir"):
-        locked(tmp_path / "a-file" / "step")
+    with pytest.raises(UserError, match="runs_dir"), locked(tmp_path / "a-file" / "step"):
+        pass
+
+
+def test_a_child_does_not_keep_the_lock(tmp_path):
+    """vLLM forks its engine, which then holds all that was open."""
+    told: list[str] = []
+    with locked(tmp_path / "step"):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+    try:
+        with locked(tmp_path / "step", told.append):
+            assert not told
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _fill(path, start, mark):
