@@ -5,12 +5,12 @@ A variant that lacks a seed, because its job failed, is named and left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.matrix import rated, redundancy
-from stages.ablation.outcomes import FIRST, NONE, Values, before_the_method, is_logits, values
+from stages.ablation.outcomes import FIRST, NONE, Values, before_the_method, is_logits, same_lessons, values
 from stages.evaluation.ablation_redundancy import Finding, findings
 from stages.evaluation.ablation_shares import changes
 from stages.evaluation.ablation_statistics import Effect, effects
@@ -32,6 +32,7 @@ class Run:
     target: str
     reference: str
     seeds: dict[str, Values] = field(default_factory=dict)
+    same: bool = True  # it learnt from the very same data as the reference, under every seed
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,10 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
             continue
         run = runs.setdefault(job.label, Run(job.label, job.kind, job.target, label))
         run.seeds[str(job.seed)] = values(level, job, reference)
+        run.same = run.same and level != "labels" and same_lessons(job, reference)
         if level == "policy" and job is reference and (before := before_the_method(job)):
             name = f"{NONE} {job.group}".strip()
-            runs.setdefault(name, Run(name, NONE, "", job.label)).seeds[str(job.seed)] = before
+            runs.setdefault(name, Run(name, NONE, "", job.label, same=False)).seeds[str(job.seed)] = before
     return runs, missing
 
 
@@ -121,7 +123,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
                 notes.append(f"{outcome}: {error.what}, so nothing is said of it")
                 continue
             made.setdefault(outcome, {}).update(found)
-            judged.setdefault(outcome, {}).update(told)
+            judged.setdefault(outcome, {}).update({label: _known(runs[label], f) for label, f in told.items()})
             if outcome == first:
                 notes += _warnings(runs, found, outcome, reference)
     told_of = {m["variant"] for m in missing}
@@ -157,12 +159,19 @@ def _against(
     return made, told
 
 
+def _known(run: Run, found: Finding) -> Finding:
+    """What is equal by construction needs no statistics."""
+    return replace(found, verdict="equivalent", differs=False, inside=True, p_equivalence_holm=0.0) if run.same else found
+
+
 def _warnings(runs: Mapping[str, Run], found: Mapping[str, Effect], outcome: str, reference: str) -> Iterator[str]:
     """Where the numbers rest on less than it seems, or a variant moves more from seed to seed than its interval knows."""
     there = {prompt for cells in of_outcome(runs[reference], outcome).values() for prompt in cells}
     least = min((effect.n_prompts for effect in found.values()), default=len(there))
     if least < len(there):
         yield f"{least} of {len(there)} requests are common to all seeds and variants; the others are left out"
+    for label in (label for label in found if runs[label].same):
+        yield f"{label} learns from the very same data as {reference}: equivalent; what it shows is the chance of a training"
     names = [label for label, effect in found.items() if effect.seeds_p is not None]
     for label, p in zip(names, holm([found[label].seeds_p or 0.0 for label in names]), strict=True):
         if p < 0.05:

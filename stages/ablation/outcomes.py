@@ -22,6 +22,7 @@ from stages.runtime.artifacts import Artifact, find_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
 
+SAME_LABEL = 1e-4
 LABELS = ("changed", "flipped", "lost", "gained", "margin")
 OWN_TESTS = (PAIRS, SECTION)
 FIRST = {"labels": "changed", "reward": "all", "policy": "any_violation"}  # what a level's table shows
@@ -68,6 +69,32 @@ def outcomes_of(level: str, principles: Sequence[str]) -> list[str]:
 def is_logits(outcome: str) -> bool:
     """Whether an outcome is no share."""
     return outcome.partition(" (")[0] == "margin"
+
+
+def same_lessons(job: Job, reference: Job) -> bool:
+    """Whether all that `job` learnt from is the very same as what the reference learnt from, so that only chance parts them.
+
+    So it is where the steps differ in nothing but which principles label pairs, and the labelled pairs are equal.
+    """
+    others = {made.step: made for made in reference.artifacts()}
+    for made in job.artifacts():
+        other = others.get(made.step)
+        if other is None or made.manifest["payload"]["stage"] != other.manifest["payload"]["stage"]:
+            return False
+        if made.manifest["payload"]["stage"] == "judged_pairs":
+            if not _alike(made.rows(Pair), other.rows(Pair)):
+                return False
+        elif made.manifest["payload"]["options"] != other.manifest["payload"]["options"]:
+            return False
+    return True
+
+
+def _alike(rows: Sequence[Pair], others: Sequence[Pair]) -> bool:
+    """Equal pairs in equal order; labels may differ by what the batch in which a judge was asked does to its arithmetic."""
+    return len(rows) == len(others) and all(
+        (a.id, a.chosen, a.rejected) == (b.id, b.chosen, b.rejected) and abs(a.label - b.label) < SAME_LABEL
+        for a, b in zip(rows, others, strict=True)
+    )
 
 
 def before_the_method(job: Job) -> Values:
