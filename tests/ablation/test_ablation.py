@@ -69,6 +69,7 @@ def expected(folder: Path) -> list[float]:
     return [sum(pair[i] != pair[-1] for pair in signs) / len(signs) for i in range(12)]
 
 
+@pytest.mark.slow
 def test_the_same_command_again_makes_nothing_anew(judged, monkeypatch):
     for _ in range(2):
         assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,only-tag:one")[0] == 0
@@ -84,6 +85,7 @@ def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
     assert len(list((judged / "runs" / "artifacts").iterdir())) == before
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, capfd):
     given = "variant=full,reworded:p1:0,without:p1"
     code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, given)
@@ -116,6 +118,7 @@ def test_seeds_multiply(judged, monkeypatch, capfd):
     assert one["seeds"] == ["0", "1"] and one["outcomes"]["changed"]["effect"]["n_seeds"] == 2
 
 
+@pytest.mark.slow
 def test_set_against_set(judged, monkeypatch, capfd):
     write_set(judged / "short.yaml", 5)
     both = f"constitution.name={judged / 'set.yaml'},{judged / 'short.yaml'}"
@@ -128,6 +131,7 @@ def test_set_against_set(judged, monkeypatch, capfd):
     assert second["reference"] == first["variant"] != second["variant"] and "short.yaml" in second["variant"]
 
 
+@pytest.mark.slow
 def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd):
     """No two principles in common, so half of the labels differ; `margin` is told in logits."""
     given = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
@@ -156,6 +160,7 @@ def test_jobs_that_keep_their_calls_to_themselves(judged, monkeypatch, capfd):
     assert {path.parent.name for path in last_sweep(judged).glob("*/calls.sqlite")} == {"0", "1"}
 
 
+@pytest.mark.slow
 def test_requests_that_seeds_do_not_share_are_told(tmp_path, monkeypatch, capfd):
     few = ["+data.red_team.shuffle=true", "data.red_team.limit=20", "+data.helpful.shuffle=true", "data.helpful.limit=20"]
     code, _ = credo(monkeypatch, *arguments(tmp_path, 60), *few, *ABLATE, "variant=full,without:p1", "seed=0,1")

@@ -63,3 +63,15 @@ def test_policies(tmp_path):
     without = next(v for v in found["variants"] if v["variant"] == "without:harm-1")
     assert {"any_violation", "evasive", "well_formed", "helpful_benign", "violates harm-1"} <= without["outcomes"].keys()
     assert "Ablation at level policy" in shown.stdout
+
+
+def test_jobs_side_by_side(tmp_path):
+    """Two processes, one store, one folder of artifacts: the same results, and each step is made once."""
+    given = ["pipeline=dpo", "ablate.level=labels"]
+    together = ablate(tmp_path / "two", *given, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    alone = ablate(tmp_path / "one", *given)
+    assert together[0]["variants"] == alone[0]["variants"]
+    assert all((last_sweep(tmp_path / "two") / str(job) / "run.json").exists() for job in (0, 1))
+    artifacts = tmp_path / "two" / "runs" / "artifacts"
+    assert sorted(path.name.rpartition("-")[0] for path in artifacts.glob("*-*/manifest.json")).count("judgements") == 1
+    assert calls(tmp_path / "two") == calls(tmp_path / "one")
