@@ -152,6 +152,7 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
     assert "moves the labels&#39; margin by" in page or "No variant measurably changed margin, logits" in page
 
 
+@pytest.mark.slow
 def test_jobs_that_keep_their_calls_to_themselves(judged, monkeypatch, capfd):
     """What docs/ablation.md advises for several machines: a store in each job's folder."""
     own = [one for one in arguments(judged) if not one.startswith("store=")]
@@ -256,6 +257,7 @@ def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, 
     assert set(plan["pairs"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
 
 
+@pytest.mark.slow
 def test_values_are_shares(judged, monkeypatch):
     assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
     full, other = left_behind(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
