@@ -93,6 +93,7 @@ def test_a_benchmark_joins_any_pipeline(part):
         assert steps["hhh"].inputs == {"base": "base", "policy": "rl_cai"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page, least", [("README.md", 10), ("docs/ablation.md", 4), ("docs/benchmarks.md", 1)])
 def test_commands_of_the_documents_compose(page, least):
     """Every `python run.py ...` in a block of code."""

@@ -77,6 +77,7 @@ def test_the_same_command_again_makes_nothing_anew(judged, monkeypatch):
     assert all(step["reused"] for name, step in ran["steps"].items() if name != "base")
 
 
+@pytest.mark.slow
 def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
     before = len(list((judged / "runs" / "artifacts").iterdir()))
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, "plan=true", "ablate.kinds=[weights]")

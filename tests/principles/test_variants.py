@@ -28,6 +28,7 @@ def test_leave_one_out_and_only_one_cover_the_set():
         assert ids(f"only:{principle}") == [principle]
 
 
+@pytest.mark.slow
 def test_every_variant_that_is_enumerated_can_be_applied():
     names = enumerate_variants(WORLD, [kind for kind in KINDS if kind != "reworded"])
     assert {kind_and_target(name)[0] for name in names} == {*KINDS} - {"reworded"}
