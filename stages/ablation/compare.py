@@ -1,6 +1,6 @@
 """From the outcomes of a sweep's jobs to what each variant changed: effects with intervals, adjusted p, verdicts.
 
-Every variant is compared with the full set of its own group, on the same prompts and seeds (`evaluation/ablation_statistics`).
+Every variant is compared with the full set of its own group, on the same prompts and seeds (`ablation/differences`).
 A variant that lacks a seed, because its job failed, is named and left out.
 """
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stages.ablation.corrections import holm
+from stages.ablation.differences import Effect, effects
 from stages.ablation.jobs import Job
 from stages.ablation.matrix import rated, redundancy
 from stages.ablation.outcomes import FIRST, NONE, Values, before_the_method, is_logits, same_lessons, values
-from stages.evaluation.ablation_redundancy import Finding, findings
-from stages.evaluation.ablation_shares import changes
-from stages.evaluation.ablation_statistics import Effect, effects
-from stages.evaluation.ablation_tests import holm
+from stages.ablation.redundancy import Finding, findings
+from stages.ablation.shares import changes
 from stages.principles.variants import FULL
 from stages.runtime.config import Ablate
 from stages.runtime.errors import UserError, did_you_mean

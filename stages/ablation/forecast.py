@@ -16,7 +16,7 @@ from rich.table import Table
 from stages.ablation.jobs import Configs, groups
 from stages.ablation.levels import check_followed, prepared
 from stages.ablation.outcomes import FIRST, requests_known
-from stages.evaluation.ablation_power import minimum_detectable
+from stages.ablation.power import minimum_detectable
 from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.config import Settings

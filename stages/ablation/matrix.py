@@ -12,7 +12,7 @@ from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, against
-from stages.evaluation.ablation_redundancy import (
+from stages.ablation.redundancy import (
     Decide,
     Finding,
     Matrix,

@@ -6,9 +6,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from stages.ablation.compare import CORRECTIONS, Comparison, mean_of, of_outcome
+from stages.ablation.differences import Effect
 from stages.ablation.outcomes import is_logits
-from stages.evaluation.ablation_redundancy import Finding
-from stages.evaluation.ablation_statistics import Effect
+from stages.ablation.redundancy import Finding
 
 
 def shown(comparison: Comparison) -> Table:

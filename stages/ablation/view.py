@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from stages.ablation.charts import Bar, forest, tint
 from stages.ablation.compare import CORRECTIONS, Comparison
+from stages.ablation.differences import Effect
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, is_logits
-from stages.evaluation.ablation_power import minimum_detectable
-from stages.evaluation.ablation_statistics import Effect
+from stages.ablation.power import minimum_detectable
 from stages.evaluation.effects import percent, signed
 
 LOGITS = "margin"  # the one outcome that is no share

@@ -9,7 +9,7 @@ yes/no outcomes changed the bootstrap has too little to draw from and is too sur
 would exclude 0, where McNemar's p is 0.25. The closed interval of Bonett and Price (2012) then takes its place.
 
 Left out: corrections for many comparisons (Holm, maxT) and the spread between training seeds, which belong to an ablation
-(`ablation_statistics`): one run knows only its own prompts, so its intervals understate what another seed would give.
+(`differences`): one run knows only its own prompts, so its intervals understate what another seed would give.
 """
 
 import math

@@ -10,10 +10,10 @@ import pytest
 from stages.ablation import matrix, tables, view
 from stages.ablation.charts import Bar, Rung, forest, ladder, sign, tint
 from stages.ablation.compare import Comparison, Run
+from stages.ablation.differences import effects
 from stages.ablation.jobs import Job
+from stages.ablation.redundancy import findings
 from stages.ablation.report import write_report
-from stages.evaluation.ablation_redundancy import findings
-from stages.evaluation.ablation_statistics import effects
 from stages.runtime.artifacts import Result
 from stages.runtime.config import Ablate
 from stages.runtime.rows import Judgement, Pair, Verdict

@@ -3,7 +3,7 @@
 In: one value for each (seed, prompt) of each run, as `statistics.by_prompt` gives them, all runs over the same seeds and
 prompts. Out: `Effect`s, as plain data.
 
-The intervals are those of `ablation_variance`: prompts and seeds each with their own degrees of freedom, and what a seed
+The intervals are those of `variance`: prompts and seeds each with their own degrees of freedom, and what a seed
 moves estimated from all runs together. Yes/no outcomes get an imagined change each way, as in Bonett and Price (2012), in
 as many trials as prompts and seeds are worth; with one seed it is their interval.
 
@@ -30,8 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.evaluation.ablation_tests import holm, max_t, sign_flip
-from stages.evaluation.ablation_variance import Array, Parts, Spread, components
+from stages.ablation.corrections import holm, max_t, sign_flip
+from stages.ablation.variance import Array, Parts, Spread, components
 from stages.evaluation.statistics import bonett_price, mcnemar_exact
 from stages.runtime.errors import UserError
 

@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping
 from typing import cast
 
-from stages.evaluation.ablation_redundancy import Finding
-from stages.evaluation.ablation_statistics import Effect, Runs
-from stages.evaluation.ablation_tests import holm
-from stages.evaluation.ablation_variance import Spread
+from stages.ablation.corrections import holm
+from stages.ablation.differences import Effect, Runs
+from stages.ablation.redundancy import Finding
+from stages.ablation.variance import Spread
 from stages.evaluation.statistics import Estimate, by_prompt, share
 
 

@@ -2,7 +2,7 @@
 
 In: how many prompts and seeds, and assumptions. Out: a `Detectable`, as plain data, which repeats the assumptions.
 
-It answers for the intervals of `ablation_statistics`: an effect counts as found when its interval at Holm's first step,
+It answers for the intervals of `differences`: an effect counts as found when its interval at Holm's first step,
 alpha / comparisons, excludes 0. The power is integrated over what few seeds may make of the seeds' variance, so two seeds
 get the large effect that two seeds deserve. With one seed and no imagined changes it is the formula of Connett, Smith and
 McHugh (1987) for McNemar's test. Holm's later steps are easier, so the power of the second and further effects is higher.

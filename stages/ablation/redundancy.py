@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.evaluation.ablation_statistics import Effect
-from stages.evaluation.ablation_tests import holm
+from stages.ablation.corrections import holm
+from stages.ablation.differences import Effect
 from stages.evaluation.statistics import Estimate, by_prompt, kappa, share
 from stages.preferences.aggregate import aggregate
 

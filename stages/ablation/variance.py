@@ -11,7 +11,7 @@ estimated from all runs of the ablation together, as the interaction of variant 
 degrees of freedom: 12 variants and 3 seeds have 24, one variant has 2. V_seeds is never taken for less than the chance of
 single answers explains.
 
-How well the intervals cover is told in `ablation_statistics`.
+How well the intervals cover is told in `differences`.
 """
 
 import math

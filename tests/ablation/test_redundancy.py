@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.ablation_redundancy import Finding, agreements, attributions, by_aggregate, redundancies
+from stages.ablation.redundancy import Finding, agreements, attributions, by_aggregate, redundancies
 
 
 def matrix(pairs, columns):

@@ -7,14 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stages.evaluation.ablation_power import detection_power, minimum_detectable
-from stages.evaluation.ablation_redundancy import findings
-from stages.evaluation.ablation_statistics import cohens_h, effects, of_cube
-from stages.evaluation.ablation_tests import holm, max_t, sign_flip
-from stages.evaluation.ablation_variance import Spread, components
+from stages.ablation.corrections import holm, max_t, sign_flip
+from stages.ablation.differences import cohens_h, effects, of_cube
+from stages.ablation.power import detection_power, minimum_detectable
+from stages.ablation.redundancy import findings
+from stages.ablation.variance import Spread, components
 from stages.evaluation.statistics import bonett_price, mcnemar_exact
 from stages.runtime.errors import UserError
-from tests.evaluation.ablations import ablation, as_runs, truth
+from tests.ablation.simulated import ablation, as_runs, truth
 
 NAMES = [f"v{i}" for i in range(1, 13)]
 
@@ -258,7 +258,7 @@ def test_no_effect_is_claimed_only_with_evidence():
 def test_two_one_sided_tests_against_statsmodels():
     from statsmodels.stats.weightstats import DescrStatsW
 
-    from stages.evaluation.ablation_redundancy import equivalence_p
+    from stages.ablation.redundancy import equivalence_p
 
     cube = rng(17).normal(size=(2, 1, 400))
     found = of_cube(cube, ["v"], "1")[0]
