@@ -28,7 +28,7 @@ def sign_flip(differences: Sequence[float], resamples: int = 9999, seed: int = 0
     from scipy.stats import permutation_test
 
     changed = np.array([d for d in differences if d != 0])  # the others stay 0 under every flip
-    if not len(changed):
+    if len(changed) < 2:  # with one, either sign is as far from 0
         return 1.0
     rng = np.random.default_rng(seed)
     how = {"permutation_type": "samples", "vectorized": True, "batch": 500, "n_resamples": resamples, "rng": rng}

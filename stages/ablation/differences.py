@@ -81,7 +81,9 @@ class Effect:
     spread: Spread
 
     def plain(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON has it, which knows no infinity: null for a variance that is known."""
+        spread = {name: value if math.isfinite(value) else None for name, value in asdict(self.spread).items()}
+        return asdict(self) | {"spread": spread}
 
 
 def effects(

@@ -28,7 +28,7 @@ def write(folder: Path, comparison: Comparison, settings: Ablate, facts: Mapping
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        results = json.dumps(results_of(comparison, settings, facts), indent=2, ensure_ascii=False)
+        results = json.dumps(results_of(comparison, settings, facts), indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / "results.json", results)
         _write_csv(folder / "effects.csv", ("variant", "kind", "target", "outcome", *EFFECT, "verdict"), _lines(comparison))
         prompts: dict[str, str] = {}

@@ -114,7 +114,7 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
 @pytest.mark.slow
 def test_seeds_multiply(judged, monkeypatch, capfd):
     code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, "seed=0,1", "ablate.kinds=[without_tag]")
-    assert code == 0 and "intervals over prompts and seeds" in capfd.readouterr().out
+    assert code == 0 and "intervals over 20" in capfd.readouterr().out  # a request's seeds are one observation
     (one, *_) = [v for v in results(last_sweep(judged))["variants"] if v["variant"] == "without-tag:one"]
     assert one["seeds"] == ["0", "1"] and one["outcomes"]["changed"]["effect"]["n_seeds"] == 2
 

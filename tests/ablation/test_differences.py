@@ -42,6 +42,11 @@ def test_sign_flips_of_yes_no_differences_are_mcnemars_exact_test(fell, rose):
     assert sign_flip([-1.0] * fell + [1.0] * rose + [0.0] * 40) == pytest.approx(mcnemar_exact(fell, rose))
 
 
+def test_sign_flips_of_next_to_nothing():
+    assert sign_flip([0.0] * 5) == sign_flip([0.0, 0.3, 0.0]) == 1.0
+    assert sign_flip([0.2, 0.3]) == 0.5
+
+
 def test_sign_flips_of_darwins_maize():
     """Fisher (1935, The Design of Experiments, section 21): 1,726 of 32,768 flips reach the sum of Darwin's 15 pairs."""
     darwin = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]

@@ -73,5 +73,5 @@ def test_jobs_side_by_side(tmp_path):
     assert together[0]["variants"] == alone[0]["variants"]
     assert all((last_sweep(tmp_path / "two") / str(job) / "run.json").exists() for job in (0, 1))
     artifacts = tmp_path / "two" / "runs" / "artifacts"
-    assert sorted(path.name.rpartition("-")[0] for path in artifacts.glob("*-*/manifest.json")).count("judgements") == 1
+    assert sorted(path.parent.name.rpartition("-")[0] for path in artifacts.glob("*-*/manifest.json")).count("judgements") == 1
     assert calls(tmp_path / "two") == calls(tmp_path / "one")

