@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -42,6 +42,8 @@ def cli() -> None:
     register()
     try:
         main()
+    except KeyboardInterrupt:  # while a launcher of other people's waits for its jobs
+        interrupted(Console(stderr=True))
     except Exception as error:
         ours = inspect.unwrap(main).__code__
         if any(frame.f_code is ours for frame, _ in traceback.walk_tb(error.__traceback__)):
@@ -64,8 +66,12 @@ def main(config: DictConfig) -> None:
             raise
         sys.exit(2)
     except KeyboardInterrupt:
-        console.print("Interrupted. Run the same command again to go on; nothing done is lost.")
-        sys.exit(130)
+        interrupted(console)
+
+
+def interrupted(console: Console) -> NoReturn:
+    console.print("Interrupted. Run the same command again to go on; nothing done is lost.")
+    sys.exit(130)
 
 
 def run(config: DictConfig, console: Console) -> None:
@@ -82,7 +88,7 @@ def run(config: DictConfig, console: Console) -> None:
             runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency, settings.launcher)
             planned = runner.plan(steps)
             if ablation:
-                show_job(settings.variant, planned, console)
+                show_job(settings.variant, settings.seed, planned, console)
             else:
                 show_plan(planned, console)
             if settings.plan:

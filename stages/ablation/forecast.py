@@ -114,7 +114,7 @@ def _line(label: str, seed: int, planned: Sequence[Planned], known: set[str]) ->
 def _detectable(settings: Settings, planned: Sequence[Planned], overrides: Sequence[Sequence[str]]) -> str:
     level = settings.ablate.level
     if level == "labels":
-        return "Shares of changed labels come with intervals; nothing is trained, and nothing but the requests is drawn."
+        return "Nothing is trained, so the intervals are over requests only."
     jobs = [dict(override.partition("=")[::2] for override in job) for job in overrides]
     seeds = len({job.get("seed", "") for job in jobs})
     comparisons = max(len({tuple(v for k, v in job.items() if k != "seed") for job in jobs}) - 1, 1)
@@ -128,20 +128,17 @@ def _detectable(settings: Settings, planned: Sequence[Planned], overrides: Seque
     chance = minimum_detectable(
         prompts, seeds, base_rate=assumed, comparisons=comparisons, alpha=1 - settings.ablate.confidence
     )
-    given = f"{prompts} requests, {seeds} {'seeds' if seeds > 1 else 'seed'}, {comparisons} comparisons"
+    several = "comparisons" if comparisons > 1 else "comparison"
+    given = f"{prompts} requests, {seeds} {'seeds' if seeds > 1 else 'seed'}, {comparisons} {several}"
     base = f"the full set's rate being {100 * assumed:.1f} %"
     if chance.effect is None:
-        return (
-            f"No effect on {FIRST[level]!r} can be found with a chance of 80 % ({given}; {base}): take more requests or seeds."
-        )
+        what = f"No effect on {FIRST[level]!r} would be found in four of five cases"
+        return f"{what} ({given}; {base}): take more requests or seeds."
+    other = "What another seed would give is not in it." if seeds == 1 else "Seeds that differ in what they do ask for more."
+    sure = f"An effect on {FIRST[level]!r} of about {100 * chance.effect:.1f} points is found with a chance of 80 %"
     return (
-        f"An effect on {FIRST[level]!r} of {100 * chance.effect:.1f} points or more is found with a chance of 80 % "
-        f"({given}; {base})."
-        + (
-            " What another seed would give is not in it."
-            if seeds == 1
-            else " At best: more, if seeds differ in what they change."
-        )
+        f"{sure} ({given}; {base}) "
+        f"if answers change as between two independent draws; the fewer change, the smaller it may be. {other}"
     )
 
 
@@ -153,13 +150,14 @@ def show(lines: Sequence[Line], detectable: str, console: Console) -> None:
         table.add_column(column, overflow="fold")
     for line in lines:
         state = ", ".join(line.to_run) or "nothing"
-        state += f" ({line.shared} more with an earlier job)" if line.shared else ""
+        state += f" (shared with an earlier job: {line.shared})" if line.shared else ""
         cells = [str(line.reused), escape(line.error or state), _calls(line), str(line.trainings or "")]
         table.add_row(escape(line.label), *([str(line.seed)] if seeds else []), *cells)
     console.print(table)
     calls = sum(line.open_rows for line in lines)
     open_ = sum(line.unknown for line in lines)
-    told = f"at least {calls} rows need new calls ({open_} steps are known later)" if open_ else f"{calls} rows need new calls"
+    told = f"{calls} rows need new calls"
+    told += f", and those of {open_} steps are known once their inputs are there" if open_ else ""
     steps, trainings = sum(len(line.to_run) for line in lines), sum(line.trainings for line in lines)
     console.print(f"{len(lines)} jobs: {steps} steps to run, {trainings} of them trainings; {told}.", highlight=False)
     console.print(detectable, highlight=False)

@@ -81,6 +81,8 @@ def register() -> None:
     """Make `${variants:${constitution},${ablate.kinds}}` known to Hydra: a sweep over all variants of these kinds."""
 
     def variants(constitution: Any, kinds: Any) -> str:
+        if isinstance(kinds, str):
+            raise UserError(f"{kinds!r} is no list of kinds", where="ablate.kinds", mend=f"write 'ablate.kinds=[{kinds}]'")
         return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
 
     OmegaConf.register_new_resolver("variants", variants, replace=True)

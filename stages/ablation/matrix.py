@@ -33,7 +33,7 @@ MOST = 40  # principles beyond which a matrix cannot be read
 
 
 def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence: float) -> dict[str, Any] | None:
-    """The first full set's matrix: how far every two principles agree, and which can go while another stays.
+    """The first full set's matrix, of all seeds: how far every two principles agree, and which can go while another stays.
 
     Args:
         outcomes: by principle, what leaving it out did to the models; empty where only labels were looked at.
@@ -43,17 +43,19 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
         does alone; `agreements` of every two; `redundancies`, each beside each other one. The first and the last of the three
         are empty where subsets of the principles decide.
     """
-    made = next((m for job in jobs if job.variant == FULL and not job.error for m in job.of_stage("judged_pairs")), None)
-    judged = made and _judged(made)
-    if not made or not judged:
-        return None
-    options = made.manifest["payload"]["options"]
-    cells = judged.rows(Judgement)
-    matrix, prompts = _matrix(cells, options), {cell.parent: request_text(cell.prompt) for cell in cells}
+    full = [job for job in jobs if job.variant == FULL and not job.error]
+    made = {job.seed: m for job in full if job.label == full[0].label for m in job.of_stage("judged_pairs")[:1]}
+    matrix: dict[str, Mapping[str, float]] = {}
+    prompts: dict[str, str] = {}
+    for seed, one in made.items():
+        if judged := _judged(one):
+            cells = judged.rows(Judgement)
+            matrix |= {f"{seed} {pair}": found for pair, found in _matrix(cells, one.manifest["payload"]["options"]).items()}
+            prompts |= {f"{seed} {cell.parent}": request_text(cell.prompt) for cell in cells}
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
     if not 2 <= len(names) <= MOST:
         return None
-    decide = _decide(options, made.manifest["payload"].get("seed", 0))
+    decide = _decide(next(iter(made.values())).manifest["payload"]["options"])
     verdicts = redundancies(matrix, decide, confidence=confidence, outcomes=outcomes, prompts=prompts) if decide else []
     alone = attributions(matrix, decide, confidence, prompts) if decide else {}
     return {
@@ -84,7 +86,8 @@ def _matrix(cells: Sequence[Judgement], options: Mapping[str, Any]) -> Matrix:
     return found
 
 
-def _decide(options: Mapping[str, Any], seed: int) -> Decide | None:
+def _decide(options: Mapping[str, Any]) -> Decide | None:
+    """The arithmetic of the pairs' own options, for pairs named as in `redundancy`: "<seed> <pair>"."""
     weights = {name: facts.get("weight", 1.0) for name, facts in options["constitution"].items()}
     if options["aggregate"] == "salmon":
         return None
@@ -94,8 +97,9 @@ def _decide(options: Mapping[str, Any], seed: int) -> Decide | None:
         name: Principle.model_validate({"id": name, "text": name, "weight": weight}) for name, weight in weights.items()
     }
 
-    def drawn(pair: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
-        name = assign([principles[each] for each in margins], pair, seed).id
+    def drawn(named: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
+        seed, _, pair = named.partition(" ")
+        name = assign([principles[each] for each in margins], pair, int(seed)).id
         return margins[name], [name]
 
     return drawn

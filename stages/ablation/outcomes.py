@@ -1,7 +1,7 @@
 """What a job of an ablation came to, as one value for each outcome and prompt. Reads artifacts; sends and trains nothing.
 
-labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or `gained`; `margin` is how
-         far the margin moved to the full set's choice, in logits. The full set itself is 0 everywhere
+labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or `gained`; `support` is how
+         far the judge's margin moved to the full set's choice, in logits. The full set itself is 0 everywhere
 reward   the tests of `reward_accuracy`, by its first model; those of the others with their names
 policy   the measures of `evaluate` for its last policy, `violates <id>` for each principle, and `wins`, what the judge gave it
          in duels with the first policy. That one is `none`: the model before the method, which no run is needed for
@@ -23,7 +23,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
 
 SAME_LABEL = 1e-4
-LABELS = ("changed", "flipped", "lost", "gained", "margin")
+LABELS = ("changed", "flipped", "lost", "gained", "support")
 OWN_TESTS = (PAIRS, SECTION)
 FIRST = {"labels": "changed", "reward": "all", "policy": "any_violation"}  # what a level's table shows
 NONE = "none"
@@ -68,7 +68,7 @@ def outcomes_of(level: str, principles: Sequence[str]) -> list[str]:
 
 def is_logits(outcome: str) -> bool:
     """Whether an outcome is no share."""
-    return outcome.partition(" (")[0] == "margin"
+    return outcome.partition(" (")[0] == "support"
 
 
 def same_lessons(job: Job, reference: Job) -> bool:
@@ -114,7 +114,7 @@ def _labels(made: Artifact, reference: Artifact) -> Values:
             continue
         flipped = bool(was and is_ and was.chosen != is_.chosen)
         moved = (is_.margin * (-1 if flipped else 1) if is_ else 0.0) - (was.margin if was else 0.0)
-        told = {"flipped": flipped, "lost": bool(was and not is_), "gained": bool(is_ and not was), "margin": moved}
+        told = {"flipped": flipped, "lost": bool(was and not is_), "gained": bool(is_ and not was), "support": moved}
         for name, value in {**told, "changed": flipped or (was is None) != (is_ is None)}.items():
             cells[name].append((prompt, float(value)))
     return {name: by_prompt(found) for name, found in cells.items()}

@@ -108,7 +108,8 @@ def check(config: DictConfig) -> None:
     known = outcomes_of(settings.level, [p.id for p in select(selection_of(config.constitution)).principles])
     if str(settings.outcome).partition(" (")[0] not in known and not str(settings.outcome).startswith(OWN_TESTS):
         what = f"there is no outcome {settings.outcome!r}.{did_you_mean(str(settings.outcome), known)}"
-        raise UserError(what, where="ablate.outcome", mend=f"choose from: {', '.join(known)}")
+        mend = f"choose from: {', '.join(known)}; other levels have other outcomes (docs/ablation.md)"
+        raise UserError(what, where="ablate.outcome", mend=mend)
 
 
 def _own(config: DictConfig) -> DictConfig:

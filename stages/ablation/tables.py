@@ -5,7 +5,6 @@ In: plain data of `matrix`, the jobs. Out: plain data for the template.
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,8 @@ def redundant(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
                     "text": percent(share, 0),
                     "style": f"background:rgba(var(--tint-{colour}), {strength:.2f})",
                     "redundant": (one, other) in can_go,
-                    "title": f"{one} and {other} prefer the same in {percent(share)} % of {both['both']:,} pairs{kappa}",
+                    "title": f"{one} and {other} prefer the same in {percent(share)} % of {both['both']:,} pairs; "
+                    f"where either speaks, both do in {percent(both['covered']['value'])} %{kappa}",
                 }
             )
         own = alone.get(one)
@@ -78,7 +78,7 @@ def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
     """What each job ran, reused and sent; links are relative to `page`, so that the folder can be moved as a whole."""
     lines: list[dict[str, Any]] = []
     seen: set[Path] = set()
-    total: Counter[str] = Counter()
+    total: dict[str, float] = dict.fromkeys(("steps", "reused", "sent", "stored", "trainings", "seconds"), 0.0)
     for job in jobs:
         folder = sweep / str(job.number)
         line: dict[str, Any] = {
@@ -101,8 +101,10 @@ def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
             sent, stored = (sum(c.get(key, 0) for c in calls) for key in ("sent", "stored"))
             seconds = sum(a.manifest.get("seconds") or 0 for a in made)
             trained = sum(bool(a.metrics.get("history")) for a in made)
-            total.update(steps=len(made), reused=len(steps) - len(made), sent=sent, stored=stored, trainings=trained)
-            total.update(seconds=round(seconds))
+            for name, more in (("steps", len(made)), ("reused", len(steps) - len(made)), ("sent", sent), ("stored", stored)):
+                total[name] += more
+            total["trainings"] += trained
+            total["seconds"] += seconds
             line |= {"made": [a.step for a in made], "reused": len(steps) - len(made), "trainings": trained}
             line |= {"sent": f"{sent:,}", "stored": f"{stored:,}", "seconds": f"{seconds:.1f}", "share": seconds}
             pages = [a.directory / "report.html" for a in job.of_stage("report")]
@@ -113,8 +115,7 @@ def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
     longest = max([line.get("share", 0) for line in lines] + [1e-9])
     for line in lines:
         line["share"] = 100 * line.get("share", 0) / longest
-    shown = ("steps", "reused", "sent", "stored", "trainings", "seconds")
-    return {"lines": lines, "total": {name: f"{total[name]:,.0f}" for name in shown}}
+    return {"lines": lines, "total": {name: f"{value:,.0f}" for name, value in total.items()}}
 
 
 def ran(folder: Path) -> dict[str, bool]:

@@ -20,7 +20,7 @@ from stages.ablation.outcomes import NONE, is_logits
 from stages.ablation.power import minimum_detectable
 from stages.evaluation.effects import percent, signed
 
-LOGITS = "margin"  # the one outcome that is no share
+LOGITS = "support"  # the one outcome that is no share
 FAINT = 0.05  # an effect below it never has the full colour
 GOOD = {
     "any_violation": -1, "any_violation_judge": -1, "evasive": -1, "evasive_red_team": -1, "evasive_benign": -1,
@@ -31,7 +31,7 @@ NAMES = {
     "evasive_red_team": "evasive, attacks", "evasive_benign": "evasive, benign", "helpful_benign": "helpful, benign",
     "well_formed": "well-formed", "on_topic": "on topic", "wins": "duels won",
     "changed": "labels changed", "flipped": "labels turned round", "lost": "labels lost", "gained": "labels gained",
-    LOGITS: "margin, logits", "all": "right preferences",
+    LOGITS: "support, logits", "all": "right preferences",
 }  # fmt: skip
 KINDS = {
     "leave_one_out": "one principle left out", "only_one": "one principle alone", "without_tag": "a family left out",
@@ -63,6 +63,7 @@ def view(
         "outcome": "the labels" if comparison.level == "labels" and not is_logits(first) else NAMES.get(first, first),
         "confidence": f"{100 * confidence:g} %",
         "margin": f"{100 * margin:g}",
+        "shares": comparison.level == "labels" and not is_logits(first),
         "detectable": None if limit is None else f"{100 * limit:.1f}",
         "headline": headline(comparison, family, limit, confidence),
         "verdicts": Counter(_verdict(comparison, first, label) for label in family),
@@ -133,7 +134,7 @@ def headline(
     )
     size = percent(abs(effect.value))
     if is_logits(first):
-        so = f"{doing} moves the labels' margin by {abs(effect.value):.2f} logits"
+        so = f"{doing} moves the judge's support by {abs(effect.value):.2f} logits"
         interval = f"{effect.low:+.2f} to {effect.high:+.2f} logits"
         return {"sentence": so, "mood": "other", "change": None, "interval": interval, "p": "", "limit": None}
     if comparison.level == "labels":

@@ -56,6 +56,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     given = {name: (_type(source), source) for name, source in inputs.items()}
     texts = {p: text for source in inputs.values() for p, text in _texts(source).items()}
+    for source in (source for row_type, source in given.values() if row_type is Pair):
+        texts = {name: name for pair in source.rows(Pair) for name in pair.principles} | texts
     matrix: dict[str, list[Judgement]] = {}
     for _, source in (each for each in given.values() if each[0] is Judgement):
         for cell in source.rows(Judgement):

@@ -35,7 +35,8 @@ class Ablate:
             under what is `selected` (levels labels and reward).
         kinds: of variants; see stages/principles/variants.py.
         outcome: what the table shows first; null: the level's own.
-        margin: an effect that two one-sided tests show to lie within it counts as none; of labels, a smaller share does.
+        margin: a share, 0.05 being 5 points; an effect that two one-sided tests show to lie within it counts as none, and so
+            does a smaller share of labels.
         confidence: of the intervals.
         correction: of the p-values for many variants: `holm`, or `max_t`, which has more power with one seed.
     """
@@ -44,7 +45,7 @@ class Ablate:
     before: Literal["whole", "selected"]
     kinds: tuple[str, ...]
     outcome: str | None
-    margin: Annotated[float, Field(gt=0)]
+    margin: Annotated[float, Field(gt=0, lt=1)]
     confidence: Annotated[float, Field(gt=0, lt=1)]
     correction: Literal["holm", "max_t"]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from stages.runtime.artifacts import Artifact
@@ -35,10 +36,12 @@ def show_plan(planned: list[Planned], console: Console) -> None:
     console.print(f"{len(planned) - to_run} steps reused, {to_run} to run.", highlight=False)
 
 
-def show_job(name: str, planned: list[Planned], console: Console) -> None:
+def show_job(name: str, seed: int, planned: list[Planned], console: Console) -> None:
     """One line in place of a plan: the sweep's forecast has told the rest."""
     to_run = [p.step.name for p in planned if not p.artifact]
-    console.print(f"[bold]{name}[/]: {len(planned) - len(to_run)} steps reused; to run: {', '.join(to_run) or 'none'}")
+    console.print(
+        f"[bold]{escape(name)}[/] seed {seed}: {len(planned) - len(to_run)} steps reused; to run: {', '.join(to_run) or 'none'}"
+    )
 
 
 def _calls(planned: Planned) -> str:

@@ -146,11 +146,11 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
     assert second["outcomes"]["changed"]["finding"]["verdict"] == "works" and "p5,p6" in "".join(told.out.split())
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
     assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] changes' in page
-    code, _ = credo(monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=margin")
+    code, _ = credo(monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support")
     told = capfd.readouterr()
     assert code == 0 and "in logits" in told.out
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
-    assert "moves the labels&#39; margin by" in page or "No variant measurably changed margin, logits" in page
+    assert "moves the judge&#39;s support by" in page or "No variant measurably changed support, logits" in page
 
 
 @pytest.mark.slow
@@ -186,6 +186,8 @@ MISTAKES = {
     "outcome": (["variant=full,without:p1", "ablate.outcome=changes"], "no outcome 'changes'. Did you mean 'changed'"),
     "no full set": (["variant=without:p1,without:p2"], "does not hold the full set"),
     "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
+    "a margin in points": (["ablate.margin=5"], "less than 1"),
+    "no list": (["ablate.kinds=only_one"], "write 'ablate.kinds=[only_one]'"),
     "levels at once": (["ablate.level=labels,policy"], "ablate.level cannot be swept over"),
     "folders": (["hydra.sweep.subdir=job_${hydra:job.num}"], "their folders cannot be named otherwise"),
     "a swept name": (["pipeline=rlaif,nope"], "there is no 'pipeline/nope'"),

@@ -44,7 +44,7 @@ def calls(folder):
 def test_rewards(tmp_path):
     found, shown = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
     assert steps_made(tmp_path, 1) == {"pairs", "principled", "plain", "followed"}
-    assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1:") :], "no call for the second variant"
+    assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1 seed 0:") :], "no call for the second variant"
     full, without = found["variants"]
     assert 0 <= full["means"]["all"] <= 1 and without["outcomes"]["all"]["effect"]["n_prompts"] > 1
     assert {"all", "negated", "all (plain)"} <= without["outcomes"].keys()

@@ -169,11 +169,11 @@ def test_redundancy_and_ratings(jobs):
 @pytest.mark.parametrize("aggregate", ["mean", "vote", "random", "salmon"])
 def test_every_aggregate_has_its_arithmetic(aggregate):
     options = {"constitution": {"a": {"weight": 3.0}, "b": {}}, "aggregate": aggregate}
-    decide = matrix._decide(options, 0)
+    decide = matrix._decide(options)
     if aggregate == "salmon":
         assert decide is None
         return
-    margin, who = decide("1|2", {"a": 1.0, "b": -1.0})
+    margin, who = decide("0 1|2", {"a": 1.0, "b": -1.0})
     assert margin != 0 and set(who) <= {"a", "b"}
 
 
