@@ -26,7 +26,7 @@ from stages.preferences.aggregate import bounded, combine_orders
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.variants import FULL
-from stages.runtime.artifacts import Artifact, find_artifact
+from stages.runtime.artifacts import inputs_of
 from stages.runtime.rows import Judgement, Verdict, request_text
 
 MOST = 40  # principles beyond which a matrix cannot be read
@@ -48,7 +48,7 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
     matrix: dict[str, Mapping[str, float]] = {}
     prompts: dict[str, str] = {}
     for seed, one in made.items():
-        if judged := _judged(one):
+        for judged in inputs_of(one, "judgements")[:1]:
             cells = judged.rows(Judgement)
             matrix |= {f"{seed} {pair}": found for pair, found in _matrix(cells, one.manifest["payload"]["options"]).items()}
             prompts |= {f"{seed} {cell.parent}": request_text(cell.prompt) for cell in cells}
@@ -56,23 +56,15 @@ def redundancy(jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence:
     if not 2 <= len(names) <= MOST:
         return None
     decide = _decide(next(iter(made.values())).manifest["payload"]["options"])
-    verdicts = redundancies(matrix, decide, confidence=confidence, outcomes=outcomes, prompts=prompts) if decide else []
+    agreed = agreements(matrix, confidence, prompts)
     alone = attributions(matrix, decide, confidence, prompts) if decide else {}
     return {
         "pairs": len(matrix),
         "names": names,
         "principles": [asdict(alone[name]) for name in names if name in alone],
-        "agreements": [asdict(found) for found in agreements(matrix, confidence, prompts)],
-        "redundancies": [asdict(found) for found in verdicts],
+        "agreements": [asdict(found) for found in agreed],
+        "redundancies": [asdict(found) for found in redundancies(agreed, alone, outcomes=outcomes)] if alone else [],
     }
-
-
-def _judged(made: Artifact) -> Artifact | None:
-    source = made.manifest["payload"].get("inputs", {}).get("judgements", "")
-    for folder in made.directory.parent.glob(f"*-{source}"):
-        if found := find_artifact(folder.parent, folder.name.removesuffix(f"-{source}"), source):
-            return found
-    return None
 
 
 def _matrix(cells: Sequence[Judgement], options: Mapping[str, Any]) -> Matrix:

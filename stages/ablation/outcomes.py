@@ -18,12 +18,13 @@ from stages.evaluation.measures import MEASURES, Counted, Measured, Settings, by
 from stages.evaluation.reward_accuracy import PAIRS, SECTION
 from stages.evaluation.reward_tests import TESTS
 from stages.evaluation.statistics import by_prompt
-from stages.runtime.artifacts import Artifact, find_artifact
+from stages.runtime.artifacts import Artifact, inputs_of
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
 
 SAME_LABEL = 1e-4
-LABELS = ("changed", "flipped", "lost", "gained", "support")
+LOGITS = "support"  # the one outcome that is no share
+LABELS = ("changed", "flipped", "lost", "gained", LOGITS)
 OWN_TESTS = (PAIRS, SECTION)
 FIRST = {"labels": "changed", "reward": "all", "policy": "any_violation"}  # what a level's table shows
 NONE = "none"
@@ -68,7 +69,7 @@ def outcomes_of(level: str, principles: Sequence[str]) -> list[str]:
 
 def is_logits(outcome: str) -> bool:
     """Whether an outcome is no share."""
-    return outcome.partition(" (")[0] == "support"
+    return outcome.partition(" (")[0] == LOGITS
 
 
 def same_lessons(job: Job, reference: Job) -> bool:
@@ -114,7 +115,7 @@ def _labels(made: Artifact, reference: Artifact) -> Values:
             continue
         flipped = bool(was and is_ and was.chosen != is_.chosen)
         moved = (is_.margin * (-1 if flipped else 1) if is_ else 0.0) - (was.margin if was else 0.0)
-        told = {"flipped": flipped, "lost": bool(was and not is_), "gained": bool(is_ and not was), "support": moved}
+        told = {"flipped": flipped, "lost": bool(was and not is_), "gained": bool(is_ and not was), LOGITS: moved}
         for name, value in {**told, "changed": flipped or (was is None) != (is_ is None)}.items():
             cells[name].append((prompt, float(value)))
     return {name: by_prompt(found) for name, found in cells.items()}
@@ -122,11 +123,9 @@ def _labels(made: Artifact, reference: Artifact) -> Values:
 
 @lru_cache(maxsize=8)
 def _pairs(made: Artifact) -> Pairs:
-    source = made.manifest["payload"]["inputs"]["judgements"]
     requests: dict[str, str] = {}
-    for folder in made.directory.parent.glob(f"*-{source}"):
-        if judged := find_artifact(folder.parent, folder.name.removesuffix(f"-{source}"), source):
-            requests |= _requests(judged)
+    for judged in inputs_of(made, "judgements"):
+        requests |= _requests(judged)
     rows = {row.id: row for row in made.rows(Pair)}
     requests = requests or {row.parent: request_text(row.prompt) for row in rows.values()}
     return Pairs(rows, frozenset((*rows, *(d.id for d in made.dropped()))), requests)

@@ -11,7 +11,7 @@ What a principle decides also depends on how principles are combined: with `mean
 `random` a pair whose principle is gone falls to any other one, so even a duplicate's pairs change.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -154,14 +154,16 @@ def attributions(
     """Every principle, by labelling all pairs with it and without it; `prompts` as in `agreements`."""
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
     labels = {pair: decide(pair, cells) for pair, cells in matrix.items()}
+    was = np.sign([margin for margin, _ in labels.values()])
+
+    def without(name: str, pair: str) -> float:
+        cells = matrix[pair]
+        kept = {other: margin for other, margin in cells.items() if other != name}
+        return labels[pair][0] if name not in cells else decide(pair, kept)[0] if kept else 0.0
+
     found = {}
     for name in names:
-        before, after = [], []
-        for pair, cells in matrix.items():
-            kept = {other: margin for other, margin in cells.items() if other != name}
-            before.append(np.sign(labels[pair][0]))
-            after.append((np.sign(decide(pair, kept)[0]) if kept else 0.0) if name in cells else before[-1])
-        was, now = np.array(before), np.array(after)
+        now = np.sign([without(name, pair) for pair in matrix])
         pivotal = _share(dict(zip(matrix, was != now, strict=True)), prompts or {}, confidence)
         assert pivotal is not None
         found[name] = Attribution(
@@ -200,31 +202,29 @@ class Redundancy:
 
 
 def redundancies(
-    matrix: Matrix,
-    decide: Decide,
+    agreed: Sequence[Agreement],
+    alone: Mapping[str, Attribution],
     least: float = 0.9,
     tolerance: float = 0.05,
-    confidence: float = 0.95,
     outcomes: Mapping[str, Finding] | None = None,
-    prompts: Mapping[str, str] | None = None,
 ) -> list[Redundancy]:
-    """Each principle beside each other one, both ways round; two that never both speak are left out.
+    """Each principle beside each other one, both ways round, out of `agreements` and `attributions`; two that never both
+    speak are left out.
 
     Redundant: the intervals of `agree` and `covered` lie above `least`, that of `pivotal` below `tolerance`, and, if
     `outcomes` has what leaving it out did to the models, that is "equivalent". All of it must be shown, so the chance of a
     wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger 1982). Distinct: one of the
     intervals lies on the other side, or leaving it out "works".
     """
-    pivotal = {name: found.pivotal for name, found in attributions(matrix, decide, confidence, prompts).items()}
     result = []
-    for pair in agreements(matrix, confidence, prompts):
+    for pair in agreed:
         for name, beside in ((pair.first, pair.second), (pair.second, pair.first)):
             if pair.agree is None or pair.covered is None:
                 continue
             outcome = outcomes[name].verdict if outcomes and name in outcomes else None
-            same = min(pair.agree.low, pair.covered.low) >= least and pivotal[name].high <= tolerance
-            other = min(pair.agree.high, pair.covered.high) < least or pivotal[name].low > tolerance or outcome == "works"
+            same = min(pair.agree.low, pair.covered.low) >= least and alone[name].pivotal.high <= tolerance
+            other = min(pair.agree.high, pair.covered.high) < least or alone[name].pivotal.low > tolerance or outcome == "works"
             verdict = "distinct" if other else "redundant" if same and outcome in (None, "equivalent") else "undecided"
-            values = pair.agree.value, pair.covered.value, pivotal[name].value
+            values = pair.agree.value, pair.covered.value, alone[name].pivotal.value
             result.append(Redundancy(name, beside, verdict, *values))
     return result

@@ -5,12 +5,12 @@ entry: the rounds of a response, the principles of a pair, the policies' answers
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, canonical
-from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict, row_type_of
+from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict
 
 Entry = dict[str, Any]
 
@@ -29,8 +29,7 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     """At most `max_rows` entries a step, the first ones; revisions before verdicts, pairs, judgements and ratings."""
     found = []
     for source in artifacts:
-        path = source.directory / "rows.parquet"
-        row_type = row_type_of(path) if path.exists() else None
+        row_type = source.row_type
         if row_type and row_type in _ENTRIES:
             key, entry = _ENTRIES[row_type]
             groups = _grouped(source.rows(), key)
@@ -191,3 +190,9 @@ _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] =
     Judgement: (lambda row: row.parent, _judgements),
     Rating: (lambda row: row.group, _ratings),
 }
+
+
+def principle_texts(source: Artifact) -> dict[str, str]:
+    """The texts of a step's principles, by id."""
+    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
+    return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}

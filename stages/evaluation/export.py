@@ -24,10 +24,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from stages.evaluation.browse import principle_texts
 from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement, Pair, Verdict, request_text, row_type_of
+from stages.runtime.rows import Judgement, Pair, Verdict, request_text
 
 VERSION = 1
 NEEDS: tuple[str, ...] = ()
@@ -54,8 +55,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: no input has rows that these formats can hold, or a file cannot be written.
     """
-    given = {name: (_type(source), source) for name, source in inputs.items()}
-    texts = {p: text for source in inputs.values() for p, text in _texts(source).items()}
+    given = {name: (source.row_type, source) for name, source in inputs.items()}
+    texts = {p: text for source in inputs.values() for p, text in principle_texts(source).items()}
     for source in (source for row_type, source in given.values() if row_type is Pair):
         texts = {name: name for pair in source.rows(Pair) for name in pair.principles} | texts
     matrix: dict[str, list[Judgement]] = {}
@@ -239,13 +240,3 @@ def _score(name: str, values: Sequence[float], facts: Mapping[str, Any]) -> dict
 def _time(text: str) -> str:
     """`+0000` as `+00:00`, which all readers of ISO times take."""
     return f"{text[:-2]}:{text[-2:]}" if len(text) == 24 else text or "1970-01-01T00:00:00+00:00"
-
-
-def _type(source: Artifact) -> type | None:
-    path = source.directory / "rows.parquet"
-    return row_type_of(path) if path.exists() else None
-
-
-def _texts(source: Artifact) -> dict[str, str]:
-    principles = source.manifest["payload"].get("options", {}).get("constitution", {})
-    return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}

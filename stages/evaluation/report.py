@@ -14,7 +14,7 @@ by `textContent` only.
 Left out: a comparison of several runs, which needs several runs' evaluations and is a report of its own.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,12 +23,12 @@ from markupsafe import Markup
 from pydantic import Field
 
 from stages.evaluation import page, reward_view, trainings
-from stages.evaluation.browse import as_script, dropped, sections
+from stages.evaluation.browse import as_script, dropped, principle_texts, sections
 from stages.evaluation.drawing import draw
 from stages.evaluation.effects import view
 from stages.evaluation.packed import pack
 from stages.evaluation.steps import origin, steps_of, told
-from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, write_atomically
+from stages.runtime.artifacts import Artifact, Result, Table, inputs_of, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 
@@ -80,8 +80,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         _TEMPLATE,
         [_SCRIPT],
         title=config.title,
-        evaluations=[view(source.step, source.metrics, _texts(source)) for source in evaluations],
-        rewards=[reward_view.view(source.step, source.metrics, _texts(source)) for source in compared],
+        evaluations=[view(source.step, source.metrics, principle_texts(source)) for source in evaluations],
+        rewards=[reward_view.view(source.step, source.metrics, principle_texts(source)) for source in compared],
         tables=[table for source in given if _stage(source) not in DRAWN for table in source.manifest["tables"]],
         online=trainings.online(steps, _colours(evaluations, steps)),
         trainings=trainings.offline(steps),
@@ -119,10 +119,8 @@ def lineage(given: list[Artifact]) -> list[Artifact]:
     def visit(source: Artifact) -> None:
         if source.fingerprint in found:
             return
-        for print_ in source.manifest["payload"].get("inputs", {}).values():
-            for folder in sorted(source.directory.parent.glob(f"*-{print_}")):
-                if before := find_artifact(folder.parent, folder.name.removesuffix(f"-{print_}"), print_):
-                    visit(before)
+        for before in inputs_of(source):
+            visit(before)
         found[source.fingerprint] = source
 
     for source in given:
@@ -140,11 +138,6 @@ def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, in
             if source := known.get(answers.get(policy, "")):
                 found.setdefault(source.manifest["payload"].get("inputs", {}).get("model", ""), index)
     return found
-
-
-def _texts(source: Artifact) -> dict[str, str]:
-    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
-    return {name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p}
 
 
 def _steps(artifacts: list[Artifact], made: Collection[str]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model, find_model
-from stages.runtime.rows import Dropped, read_rows, write_rows
+from stages.runtime.rows import Dropped, read_rows, row_type_of, write_rows
 
 R = TypeVar("R")
 _MANIFEST = {"step", "fingerprint", "payload", "rows", "dropped", "metrics", "tables"}  # what every manifest holds
@@ -86,6 +86,12 @@ class Artifact:
     def metrics(self) -> dict[str, Any]:
         return self.manifest["metrics"]
 
+    @property
+    def row_type(self) -> type | None:
+        """Of what type its rows are; None if it holds none."""
+        path = self.directory / "rows.parquet"
+        return row_type_of(path) if path.exists() else None
+
     def rows(self, *wanted: type[R]) -> list[R]:
         """The rows, checked to be of one of the `wanted` types (any, if none is given)."""
         path = self.directory / "rows.parquet"
@@ -117,6 +123,15 @@ def folder_of(root: Path, step: str, print_: str) -> Path:
 def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
     """The finished artifact of this identity, if there is one."""
     return _finished(Artifact(step, folder_of(root, step, print_)))
+
+
+def inputs_of(made: Artifact, name: str | None = None) -> list[Artifact]:
+    """What an artifact was made of, its input `name` or all of them, as far as their folders are still beside it."""
+    given = made.manifest["payload"].get("inputs", {})
+    prints = given.values() if name is None else [given[name]] if name in given else []
+    folders = [(folder, print_) for print_ in prints for folder in sorted(made.directory.parent.glob(f"*-{print_}"))]
+    found = (find_artifact(folder.parent, folder.name.removesuffix(f"-{print_}"), print_) for folder, print_ in folders)
+    return [artifact for artifact in found if artifact]
 
 
 def finished_artifacts(root: Path, step: str) -> list[Artifact]:

@@ -54,6 +54,10 @@ def test_several_deciders_share_a_pair():
     assert weighted["b"].flips == pytest.approx(1 / 3)  # a - 2 b prefers the other side
 
 
+def verdicts(table, **more):
+    return redundancies(agreements(table), attributions(table, by_aggregate("max_abs")), **more)
+
+
 def principles(rng, pairs=600):
     """Five that decide their own pairs, a near copy of the first, and one that never speaks."""
     own = rng.normal(0, 3, (5, pairs)) * (rng.random((5, pairs)) < 0.4)
@@ -64,7 +68,7 @@ def principles(rng, pairs=600):
 
 
 def test_a_copy_is_redundant_and_the_others_are_not():
-    found = {(r.principle, r.beside): r for r in redundancies(principles(np.random.default_rng(0)), by_aggregate("max_abs"))}
+    found = {(r.principle, r.beside): r for r in verdicts(principles(np.random.default_rng(0)))}
     assert found["copy", "own0"].verdict == found["own0", "copy"].verdict == "redundant"
     assert found["own1", "own2"].verdict == "distinct"
     assert not any("silent" in key for key in found)  # it agrees with nobody: it says nothing
@@ -73,7 +77,7 @@ def test_a_copy_is_redundant_and_the_others_are_not():
 
 
 def test_too_few_pairs_leave_it_undecided():
-    found = redundancies(principles(np.random.default_rng(1), 25), by_aggregate("max_abs"))
+    found = verdicts(principles(np.random.default_rng(1), 25))
     assert {r.verdict for r in found if {r.principle, r.beside} == {"copy", "own0"}} == {"undecided"}
 
 
@@ -83,7 +87,7 @@ def test_what_the_models_show_is_heard():
 
     table = principles(np.random.default_rng(2))
     for verdict, expected in (("equivalent", "redundant"), ("works", "distinct"), ("undecided", "undecided")):
-        found = redundancies(table, by_aggregate("max_abs"), outcomes=outcome(verdict))
+        found = verdicts(table, outcomes=outcome(verdict))
         assert {r.verdict for r in found if (r.principle, r.beside) == ("copy", "own0")} == {expected}
 
 
@@ -91,7 +95,7 @@ def test_what_the_models_show_is_heard():
 def test_a_planted_copy_is_called_redundant_nearly_always():
     right = wrong = 0
     for seed in range(30):
-        for r in redundancies(principles(np.random.default_rng(seed), 400), by_aggregate("max_abs")):
+        for r in verdicts(principles(np.random.default_rng(seed), 400)):
             planted = {r.principle, r.beside} == {"copy", "own0"}
             right += planted and r.verdict == "redundant"
             wrong += not planted and r.verdict == "redundant"
