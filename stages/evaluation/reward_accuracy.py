@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
+from stages.evaluation.reward_tables import reward_tables
 from stages.evaluation.reward_tests import (
     TESTS,
     Cell,
@@ -37,7 +38,7 @@ from stages.evaluation.statistics import by_prompt, paired_difference, share
 from stages.principles.constitution import Principle
 from stages.principles.polarity import worded
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Judgement, Pair, Tested, request_text
@@ -156,7 +157,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for test, found in tests.items()
         for number, (prompt, value) in enumerate(found.items())
     ]
-    return Result(rows=tested, row_type=Tested, metrics=metrics, tables=_tables(metrics))
+    return Result(rows=tested, row_type=Tested, metrics=metrics, tables=reward_tables(metrics))
 
 
 def _principles(config: Config) -> dict[str, Principle]:
@@ -271,52 +272,3 @@ def _metrics(
         },
         "differences": {other: {test: compare(other, test) for test in tests} for other in names[1:]},
     }
-
-
-def _tables(metrics: dict[str, Any]) -> list[Table]:
-    names = list(metrics["models"])
-    first = names[0]
-    rows = []
-    for test, estimate in metrics["models"][first]["tests"].items():
-        shown = [_percent(metrics["models"][name]["tests"][test]) for name in names]
-        changes = [_points(metrics["differences"][other][test]) for other in names[1:]]
-        rows.append([test, *shown, *changes, str(estimate["n"])])
-    means = [metrics["models"][name]["mean_of_sections"] for name in names]
-    if means[0] is not None:
-        rows.append(["mean of the sections", *(f"{100 * m:.1f}" for m in means), *("" for _ in names[1:]), ""])
-    versus = [f"{first} less {other}" for other in names[1:]]
-    told = f"by {metrics['truth']}; {100 * metrics['confidence']:.0f} % intervals"
-    tables = [
-        Table(f"Reward models: share of right preferences, per cent ({told})", ["test", *names, *versus, "prompts"], rows)
-    ]
-    principles = metrics["models"][first]["principles"]
-    if principles:
-        by_principle = []
-        for principle, found in principles.items():
-            mark = " (held out)" if principle in metrics["held_out"] else ""
-            shown = [
-                f"{_short(metrics['models'][name]['principles'][principle]['plain'])} / "
-                f"{_short(metrics['models'][name]['principles'][principle]['negated'])}"
-                for name in names
-            ]
-            by_principle.append([principle + mark, *shown, str(found["plain"]["n"])])
-        tables.append(
-            Table("Under each principle / under its opposite, per cent", ["principle", *names, "prompts"], by_principle)
-        )
-    return tables
-
-
-def _short(estimate: dict[str, Any] | None) -> str:
-    return "-" if estimate is None else f"{100 * estimate['value']:.0f}"
-
-
-def _percent(estimate: dict[str, Any] | None) -> str:
-    if estimate is None:
-        return "-"
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.0f},{100 * estimate['high']:.0f}]"
-
-
-def _points(difference: dict[str, Any] | None) -> str:
-    if difference is None:
-        return "-"
-    return f"{100 * difference['value']:+.1f} [{100 * difference['low']:+.0f},{100 * difference['high']:+.0f}]"
