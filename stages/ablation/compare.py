@@ -152,8 +152,8 @@ def _against(
     made: dict[str, Effect] = {}
     told: dict[str, Finding] = {}
     for part in (family, {label: cells for label, cells in others.items() if label not in family}):
-        pools = {label: runs[label].kind in FAR for label in part}
-        found = effects(base, part, settings.confidence, {k: str(v) for k, v in pools.items()}, settings.correction)
+        pools = {label: "far" if runs[label].kind in FAR else "near" for label in part}
+        found = effects(base, part, settings.confidence, pools, settings.correction)
         made |= found
         told |= findings(found, None if logits else settings.margin, 1 - settings.confidence)  # logits have no margin
     return made, told

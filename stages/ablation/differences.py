@@ -18,7 +18,7 @@ prompts covers 89 %, one Satterthwaite quantile for the sum 93 %; of two, 84 and
   effect over seeds in 47 %, and nothing in one seed's data tells.
 - Below 10 prompts or 5 changes trust only the exact tests.
 
-A share of changed labels is no paired difference (the reference never changes): take `statistics.share` for that.
+A share of changed labels is no paired difference (the reference never changes): that is `shares.changes`.
 Left out: Bayesian hierarchical models; prompts in groups (several variants of one request count as independent).
 """
 

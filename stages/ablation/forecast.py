@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stages.ablation.jobs import Configs, groups
-from stages.ablation.levels import check_followed, prepared
+from stages.ablation.levels import check_followed, prepared, unvaried
 from stages.ablation.outcomes import FIRST, requests_known
 from stages.ablation.power import minimum_detectable
 from stages.principles.variants import FULL
@@ -53,6 +53,7 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
     known: set[str] = set()
     detectable = ""
     refused: list[UserError] = []
+    whole: dict[str, list[Step]] = {}
     configs = Configs(config)
     stores: dict[str, CallStore] = {}
     with asyncio.Runner() as loop:
@@ -62,7 +63,9 @@ def forecast(config: DictConfig, overrides: Sequence[Sequence[str]], console: Co
                 label = f"{made.variant} {group}".strip()
                 try:
                     settings, _, steps = prepared(made)
-                    check_followed(made, steps)
+                    if group not in whole:
+                        whole[group] = unvaried(made)
+                    check_followed(settings, steps, whole[group])
                     if settings.store not in stores:
                         stores[settings.store] = CallStore(Path(settings.store))
                     planned = _plan(settings, steps, stores[settings.store], console, loop)

@@ -48,20 +48,26 @@ def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     return settings, plain, up_to(steps, settings.targets or ends(steps, level))
 
 
-def check_followed(config: DictConfig, steps: Sequence[Step]) -> None:
+def unvaried(config: DictConfig) -> list[Step]:
+    """The steps of the same job under the full set."""
+    whole = copy.deepcopy(config)
+    whole.variant = FULL
+    return prepared(whole)[2]
+
+
+def check_followed(settings: Settings, steps: Sequence[Step], whole: Sequence[Step]) -> None:
     """A sweep would compare equals, or nothing.
 
+    Args:
+        whole: the steps of the same job under the full set.
+
     Raises:
-        UserError: no step of `steps`, which are `prepared`, follows the config's variant, or none measures policies.
+        UserError: no step of `steps` follows the variant, or none measures policies.
     """
-    level = config.ablate.level
-    if config.variant != FULL:
-        whole = copy.deepcopy(config)
-        whole.variant = FULL
-        unvaried = prepared(whole)[2]
-        if all(step in unvaried for step in steps):
-            what = f"the variant {config.variant!r} changes no step of this pipeline at level {level!r}"
-            raise UserError(what, where="variant", mend="take a pipeline whose steps have a `constitution`, or another level")
+    level = settings.ablate.level
+    if settings.variant != FULL and all(step in whole for step in steps):
+        what = f"the variant {settings.variant!r} changes no step of this pipeline at level {level!r}"
+        raise UserError(what, where="variant", mend="take a pipeline whose steps have a `constitution`, or another level")
     if level == "policy" and not any(step.stage == "evaluate" for step in steps):
         what = "level 'policy' compares what `evaluate` finds, and no such step is run"
         raise UserError(what, where="pipeline.steps", mend="add one, let `until` keep it, or take ablate.level=labels")

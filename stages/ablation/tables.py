@@ -101,12 +101,10 @@ def done(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
             sent, stored = (sum(c.get(key, 0) for c in calls) for key in ("sent", "stored"))
             seconds = sum(a.manifest.get("seconds") or 0 for a in made)
             trained = sum(bool(a.metrics.get("history")) for a in made)
-            for name, more in (("steps", len(made)), ("reused", len(steps) - len(made)), ("sent", sent), ("stored", stored)):
-                total[name] += more
-            total["trainings"] += trained
-            total["seconds"] += seconds
-            line |= {"made": [a.step for a in made], "reused": len(steps) - len(made), "trainings": trained}
-            line |= {"sent": f"{sent:,}", "stored": f"{stored:,}", "seconds": f"{seconds:.1f}", "share": seconds}
+            own = {"steps": len(made), "reused": len(steps) - len(made), "sent": sent, "stored": stored, "trainings": trained}
+            total = {name: before + (own | {"seconds": seconds})[name] for name, before in total.items()}
+            line |= own | {"made": [a.step for a in made], "sent": f"{sent:,}", "stored": f"{stored:,}"}
+            line |= {"seconds": f"{seconds:.1f}", "share": seconds}
             pages = [a.directory / "report.html" for a in job.of_stage("report")]
             line["links"] = [("report", link(page, path)) for path in pages if path.exists()]
         told = folder / (FAILED if job.error else DONE)

@@ -1,7 +1,7 @@
 """A comparison as the sweep's report shows it: the first sentence, forests, the attribution map.
 
 In: the `Comparison`, the jobs. Out: plain data and SVG for the template. Shares become points; what has no unit of shares
-(`margin`, in logits) stays as it is. Good is what the method is for: fewer violations, more right verdicts; labels that
+(`support`, in logits) stays as it is. Good is what the method is for: fewer violations, more right verdicts; labels that
 change are neither.
 """
 
@@ -16,11 +16,10 @@ from stages.ablation.charts import Bar, forest, tint
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.differences import Effect
 from stages.ablation.jobs import Job
-from stages.ablation.outcomes import NONE, is_logits
+from stages.ablation.outcomes import LOGITS, NONE, is_logits
 from stages.ablation.power import minimum_detectable
 from stages.evaluation.effects import percent, signed
 
-LOGITS = "support"  # the one outcome that is no share
 FAINT = 0.05  # an effect below it never has the full colour
 GOOD = {
     "any_violation": -1, "any_violation_judge": -1, "evasive": -1, "evasive_red_team": -1, "evasive_benign": -1,
@@ -55,17 +54,17 @@ def view(
     """Everything but redundancy, ratings and what was done. `texts`: the principles', by id."""
     first = comparison.outcome
     family = {label: e for label, e in comparison.effects.get(first, {}).items() if comparison.runs[label].kind != NONE}
-    shares = comparison.level == "labels" or is_logits(first)  # no difference of two runs, or no share
-    limit = None if shares else detectable(list(family.values()), 1 - confidence)
+    counted = _counts_labels(comparison.level, first)
+    limit = None if counted or is_logits(first) else detectable(list(family.values()), 1 - confidence)
     outcomes = [first, *(o for o in comparison.effects if o != first)]
     return {
         "level": comparison.level,
-        "outcome": "the labels" if comparison.level == "labels" and not is_logits(first) else NAMES.get(first, first),
+        "outcome": NAMES.get(first, first),
         "confidence": f"{100 * confidence:g} %",
         "margin": f"{100 * margin:g}",
-        "shares": comparison.level == "labels" and not is_logits(first),
+        "shares": counted,
         "detectable": None if limit is None else f"{100 * limit:.1f}",
-        "headline": headline(comparison, family, limit, confidence),
+        "headline": headline(comparison, family, limit),
         "verdicts": Counter(_verdict(comparison, first, label) for label in family),
         "before": before(comparison),
         "forests": [f for outcome in outcomes if (f := _forest(comparison, outcome, margin, confidence, texts))],
@@ -112,9 +111,12 @@ def detectable(family: Sequence[Effect], alpha: float) -> float | None:
     return found.effect
 
 
-def headline(
-    comparison: Comparison, family: Mapping[str, Effect], limit: float | None, confidence: float
-) -> dict[str, Any] | None:
+def _counts_labels(level: str, outcome: str) -> bool:
+    """A share of labels is no difference of two runs, and is set against the margin."""
+    return level == "labels" and not is_logits(outcome)
+
+
+def headline(comparison: Comparison, family: Mapping[str, Effect], limit: float | None) -> dict[str, Any] | None:
     """The largest effect that the correction lets stand, of the most telling kind; or that there is none."""
     if not family:
         return None
@@ -123,7 +125,7 @@ def headline(
     what = NAMES.get(first, first)
     if not works:
         told = f"No variant measurably changed {what}"
-        if comparison.level == "labels" and not is_logits(first):
+        if _counts_labels(comparison.level, first):
             told = "No variant is shown to change more of the labels than the margin"
         return {"sentence": told, "mood": "same", "limit": limit and f"{100 * limit:.1f}", "change": None}
     kind = min((comparison.runs[label].kind for label in works), key=TELLING.index)
@@ -188,7 +190,7 @@ def _forest(
     logits = is_logits(outcome)
     limit = None if logits or level == "labels" else detectable(family, 1 - confidence)
     ends = {0: ("less", "more"), 1: ("worse", "better"), -1: ("better", "worse")}[direction]
-    if level == "labels" and not logits:
+    if _counts_labels(level, outcome):
         ends = ("fewer", "more")
     kinds = list(KINDS)
     bars.sort(key=lambda bar: (kinds.index(bar.kind) if bar.kind in kinds else len(kinds), -abs(bar.value)))
@@ -228,8 +230,8 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
                 cells.append(None)
                 continue
             told = mood(effect, good(outcome, comparison.level))
-            number = f"{effect.value:+.2f}".replace("-", "\u2212") if outcome == LOGITS else signed(effect.value)
-            low, high = (f"{v:+.2f}" if outcome == LOGITS else signed(v) for v in (effect.low, effect.high))
+            number = f"{effect.value:+.2f}".replace("-", "\u2212") if is_logits(outcome) else signed(effect.value)
+            low, high = (f"{v:+.2f}" if is_logits(outcome) else signed(v) for v in (effect.low, effect.high))
             cells.append(
                 {
                     "text": number,

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from stages.ablation.jobs import left_behind
-from stages.ablation.levels import check_followed, prepared, register
+from stages.ablation.levels import check_followed, prepared, register, unvaried
 from stages.ablation.outcomes import values
 from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
@@ -175,7 +175,8 @@ def test_a_pipeline_that_no_variant_reaches_is_told():
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", ["pipeline=human_reward_model", "variant=without:harm-1", "ablate.level=reward"])
     with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
-        check_followed(config, prepared(config)[2])
+        settings, _, steps = prepared(config)
+        check_followed(settings, steps, unvaried(config))
 
 
 MISTAKES = {

@@ -138,9 +138,9 @@ def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):
 
 def test_nothing_found_is_said_so(comparison):
     quiet = {name: e for name, e in comparison.effects["any_violation"].items() if name in ("without:b", "opposite:a")}
-    told = view.headline(comparison, quiet, 0.04, 0.95)
+    told = view.headline(comparison, quiet, 0.04)
     assert told["sentence"] == "No variant measurably changed violations" and told["limit"] == "4.0"
-    assert view.headline(comparison, {}, None, 0.95) is None
+    assert view.headline(comparison, {}, None) is None
 
 
 def test_the_map_leaves_uncertain_cells_without_colour(comparison):
