@@ -1,12 +1,13 @@
 """The door to Credo: a Hydra config becomes a plan, the plan becomes artifacts.
 
-python run.py                                        the demo: Constitutional AI on the embedded world
-python run.py plan=true                              show what would run, what is reused and what it would send; stop there
-python run.py constitution.name=path/to/mine.yaml    another goal, same method
-python run.py pipeline=cai_open                      another method, same goal
+python run.py                                        the demo: Constitutional AI on the embedded
+world python run.py plan=true                              show what would run, what is reused and
+what it would send; stop there python run.py constitution.name=path/to/mine.yaml    another goal,
+same method python run.py pipeline=cai_open                      another method, same goal
 python run.py 'constitution.drop=[no-insults]'       the same without one principle
-python run.py model=qwen3_0_6b                       the same on a real model (needs a GPU and the Hub)
-python run.py -m experiment=ablate                   one variant of the principles after the other, compared
+python run.py model=qwen3_0_6b                       the same on a real model (needs a GPU and the
+Hub) python run.py -m experiment=ablate                   one variant of the principles after the
+other, compared
 """
 
 import asyncio
@@ -28,17 +29,19 @@ from rich.console import Console
 from stages.ablation.levels import prepared, register
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
-from stages.runtime.config import told
-from stages.runtime.display import show_job, show_plan, show_tables, stopped, wide
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline import Planned, Runner
+from stages.runtime.pipeline.config import told
+from stages.runtime.pipeline.display import show_job, show_plan, show_tables, stopped, wide
+from stages.runtime.pipeline.runner import Planned, Runner
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
 
 
 def cli() -> None:
     """Run, and tell in the same way what Hydra refuses before there is a config."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # without it Hydra prints its errors itself and exits with 1
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # without it Hydra prints its errors itself and exits with 1
+    )
     register()
     try:
         main()
@@ -78,14 +81,25 @@ def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
     settings, plain, steps = prepared(config)
-    ablation = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in (HydraConfig.get().callbacks or {})
+    ablation = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in (
+        HydraConfig.get().callbacks or {}
+    )
     store = CallStore(Path(settings.store))
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
     artifacts = Path(settings.runs_dir) / "artifacts"
     with asyncio.Runner() as loop:
         try:
-            runner = Runner(artifacts, settings.seed, store, engines, console, loop, generator.concurrency, settings.launcher)
+            runner = Runner(
+                artifacts,
+                settings.seed,
+                store,
+                engines,
+                console,
+                loop,
+                generator.concurrency,
+                settings.launcher,
+            )
             planned = runner.plan(steps)
             if ablation:
                 show_job(settings.variant, settings.seed, planned, console)
@@ -102,7 +116,9 @@ def run(config: DictConfig, console: Console) -> None:
         show_tables(done.values(), wide(Console()))
 
 
-def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict[str, Artifact], seconds: float) -> None:
+def _write_manifest(
+    settings: dict[str, Any], planned: list[Planned], done: dict[str, Artifact], seconds: float
+) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     manifest = {
         "seconds": round(seconds, 2),
@@ -112,7 +128,11 @@ def _write_manifest(settings: dict[str, Any], planned: list[Planned], done: dict
         "constitution": settings["constitution"],
         "config": settings,
         "steps": {
-            p.step.name: {"artifact": str(done[p.step.name].directory), "reused": p.artifact is not None} for p in planned
+            p.step.name: {
+                "artifact": str(done[p.step.name].directory),
+                "reused": p.artifact is not None,
+            }
+            for p in planned
         },
         "versions": versions(),
         "git": git_state(),

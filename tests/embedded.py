@@ -13,7 +13,7 @@ from rich.console import Console
 from stages import STAGES
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline import Planned, Runner, read_steps
+from stages.runtime.pipeline.runner import Planned, Runner, read_steps
 from stages.runtime.store import CallStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,14 @@ def run_config(root: Path, *overrides: str) -> tuple[list[Planned], dict[str, Ar
     engines = Engines(generator["name"], generator["options"], generator["keep"])
     try:
         with asyncio.Runner() as loop:
-            runner = Runner(root / "artifacts", config["seed"], store, engines, Console(file=io.StringIO()), loop)
+            runner = Runner(
+                root / "artifacts",
+                config["seed"],
+                store,
+                engines,
+                Console(file=io.StringIO()),
+                loop,
+            )
             planned = runner.plan(read_steps(config["pipeline"]["steps"], STAGES))
             return planned, runner.run(planned)
     finally:

@@ -14,7 +14,7 @@ from stages import STAGES
 from stages.generators import Completion, Message, Sampling
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline import Planned, Runner, read_steps
+from stages.runtime.pipeline.runner import Planned, Runner, read_steps
 from stages.runtime.store import CallStore
 from tests.scripted import ScriptedGenerator
 
@@ -23,10 +23,14 @@ from tests.scripted import ScriptedGenerator
 class Seeded(ScriptedGenerator):
     """Answers depend on the messages and the seed, as a sampled text does, and on nothing else."""
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
         made = await super().complete(messages, sampling, seed)
         mark = hashlib.sha256(f"{seed}{messages}".encode()).hexdigest()[:6]
-        return Completion(f"{made.text} <{mark}>", made.finish_reason, made.prompt_tokens, made.completion_tokens)
+        return Completion(
+            f"{made.text} <{mark}>", made.finish_reason, made.prompt_tokens, made.completion_tokens
+        )
 
 
 def run_steps(
@@ -43,7 +47,15 @@ def run_steps(
     try:
         with asyncio.Runner() as loop:
             engines = Engines("scripted", {}, opener=opener or open_scripted)
-            runner = Runner(root / "artifacts", seed, store, engines, Console(file=io.StringIO()), loop, concurrency)
+            runner = Runner(
+                root / "artifacts",
+                seed,
+                store,
+                engines,
+                Console(file=io.StringIO()),
+                loop,
+                concurrency,
+            )
             planned = runner.plan(read_steps(steps, STAGES))
             return planned, {} if only_plan else runner.run(planned)
     finally:
@@ -62,15 +74,22 @@ def write_constitution(path: Path, count: int = 16, **edits: str) -> Path:
     """A constitution of `count` principles p0, p1, ...; `edits` gives other texts by id."""
     lines = ["name: test-set", "principles:"]
     for i in range(count):
-        lines += [f"  - id: p{i}", f"    text: {edits.get(f'p{i}', f'The response keeps rule number {i}.')!r}"]
+        lines += [
+            f"  - id: p{i}",
+            f"    text: {edits.get(f'p{i}', f'The response keeps rule number {i}.')!r}",
+        ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def text_pipeline(folder: Path, prompts: int = 40, rounds: int = 2, **revise: Any) -> dict[str, Any]:
+def text_pipeline(
+    folder: Path, prompts: int = 40, rounds: int = 2, **revise: Any
+) -> dict[str, Any]:
     """The text half of Constitutional AI over `prompts` made-up requests; files lie in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "prompts.csv").write_text("prompt\n" + "".join(f"request number {i}\n" for i in range(prompts)))
+    (folder / "prompts.csv").write_text(
+        "prompt\n" + "".join(f"request number {i}\n" for i in range(prompts))
+    )
     constitution = {"name": str(folder / "set.yaml")}
     if not (folder / "set.yaml").exists():
         write_constitution(folder / "set.yaml")

@@ -13,12 +13,15 @@ class ScriptedGenerator:
 
     Attributes:
         text: messages -> the assistant's text.
-        scores: (messages, options) -> natural-log probability of each option; the first option wins by default.
+        scores: (messages, options) -> natural-log probability of each option; the first option wins
+            by default.
         delay: seconds each call takes.
         failure: called with the messages before an answer; raises whatever the test wants.
     """
 
-    text: Callable[[Sequence[Message]], str] = lambda messages: f"answer to: {messages[-1]['content']}"
+    text: Callable[[Sequence[Message]], str] = lambda messages: (
+        f"answer to: {messages[-1]['content']}"
+    )
     scores: Callable[[Sequence[Message], Sequence[str]], list[float]] | None = None
     delay: float = 0.0
     failure: Callable[[Sequence[Message]], None] | None = None
@@ -33,12 +36,16 @@ class ScriptedGenerator:
         """How many calls were answered or failed."""
         return len(self.completed) + len(self.chosen)
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
         """See `Generator.complete`. Tokens are counted as words."""
         self.completed.append((list(messages), sampling, seed))
         await self._pretend(messages)
         words = self.text(messages)
-        return Completion(words, "stop", sum(len(m["content"].split()) for m in messages), len(words.split()))
+        return Completion(
+            words, "stop", sum(len(m["content"].split()) for m in messages), len(words.split())
+        )
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
         """See `Generator.choose`."""

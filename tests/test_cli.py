@@ -1,4 +1,6 @@
-"""`python run.py` as a user types it: one clear message, exit code 2, no traceback; plans that send nothing."""
+"""`python run.py` as a user types it: one clear message, exit code 2, no traceback; plans that send
+nothing.
+"""
 
 import re
 import runpy
@@ -14,8 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def credo(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    base = [f"runs_dir={folder / 'runs'}", f"model.path={fake_model(folder / 'model')}", "plan=true"]
-    return subprocess.run([sys.executable, "run.py", *base, *arguments], cwd=ROOT, capture_output=True, text=True)
+    base = [
+        f"runs_dir={folder / 'runs'}",
+        f"model.path={fake_model(folder / 'model')}",
+        "plan=true",
+    ]
+    return subprocess.run(
+        [sys.executable, "run.py", *base, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 def test_the_plan_of_the_demo(tmp_path):
@@ -31,15 +39,24 @@ BAD = {
         ["+pipeline.steps.revisions.round=3"],
         r"step 'revisions': unknown option 'round'.*Did you mean 'rounds'",
     ),
-    "missing input": (["pipeline.steps.pairs.inputs.judgements=judgement"], r"step 'pairs'.*'judgement' that does not exist"),
+    "missing input": (
+        ["pipeline.steps.pairs.inputs.judgements=judgement"],
+        r"step 'pairs'.*'judgement' that does not exist",
+    ),
     "no such model": (["model.path=/nowhere/at/all"], r"/nowhere/at/all: no such model folder"),
     "no such constitution": (["constitution.name=hhhh"], r"hhh"),
-    "unfilled": (["data=files"], r"no value is given for data\.red_team\.source.*data\.held_out\.source=<value>"),
+    "unfilled": (
+        ["data=files"],
+        r"no value is given for data\.red_team\.source.*data\.held_out\.source=<value>",
+    ),
 }
 
 # What stops before anything is planned: no process of its own for each.
 EARLY = {
-    "no such pipeline": (["pipeline=cia"], r"pipeline: there is no 'pipeline/cia'. Did you mean 'cai'"),
+    "no such pipeline": (
+        ["pipeline=cia"],
+        r"pipeline: there is no 'pipeline/cia'. Did you mean 'cai'",
+    ),
     "unknown key": (["foo=1"], r"Could not override 'foo'"),
     "unknown key, added": (["+pipelin={}"], r"unknown option 'pipelin'. Did you mean 'pipeline'"),
     "a key that is there, added": (["+seed=1"], r"An item is already at 'seed'"),
@@ -50,7 +67,10 @@ EARLY = {
     "a key is gone": (["~store"], r"the option 'store' is missing"),
     "no steps": (["~pipeline.steps"], r"the pipeline has no steps"),
     "a step that is none": (["+pipeline.steps.foo=abc"], r"step 'foo': a step is a mapping"),
-    "a seed of letters": (["seed=abc"], r"option 'seed': Input should be a valid integer \(given: 'abc'\)"),
+    "a seed of letters": (
+        ["seed=abc"],
+        r"option 'seed': Input should be a valid integer \(given: 'abc'\)",
+    ),
     "no seed": (["seed=null"], r"option 'seed': Input should be a valid integer \(given: None\)"),
     "half a seed": (["seed=1.5"], r"option 'seed': Input should be a valid integer \(given: 1.5\)"),
     "no pipeline": (["pipeline=null"], r"must be a string or a list. Got NoneType"),
@@ -58,7 +78,10 @@ EARLY = {
     "a folder that is none": (["runs_dir=/dev/null"], r"runs_dir: the run's folder cannot be made"),
     "half a generator": (["~generator.name"], r"the option 'generator.name' is missing"),
     "a file without effect": (["local=idle"], r"conf/local: .*@package _global_"),
-    "a seed of truth": (["seed=true"], r"option 'seed': Input should be a valid integer \(given: True\)"),
+    "a seed of truth": (
+        ["seed=true"],
+        r"option 'seed': Input should be a valid integer \(given: True\)",
+    ),
 }
 
 
@@ -69,13 +92,17 @@ def test_what_hydra_and_the_config_refuse(tmp_path, monkeypatch, capsys, name):
     (tmp_path / "conf" / "local").mkdir(parents=True)
     (tmp_path / "conf" / "local" / "broken.yaml").write_text("a: [1\n")
     (tmp_path / "conf" / "local" / "idle.yaml").write_text("seed: 1\n")
-    monkeypatch.setattr(sys, "argv", ["run.py", "--config-dir", str(tmp_path / "conf"), f"runs_dir={tmp_path}", *arguments])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["run.py", "--config-dir", str(tmp_path / "conf"), f"runs_dir={tmp_path}", *arguments],
+    )
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
     shown = " ".join(capsys.readouterr().err.split())
     assert stopped.value.code == 2 and re.search(message, shown), shown
-    assert "To mend it" in shown and "HYDRA_FULL_ERROR" not in shown
+    assert "Fix:" in shown and "HYDRA_FULL_ERROR" not in shown
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -85,18 +112,22 @@ def test_mistakes_get_one_message(tmp_path, name):
     assert shown.returncode == 2, shown.stderr
     assert re.search(message, shown.stderr.replace("\n", " ")), shown.stderr
     assert "Traceback" not in shown.stderr
-    assert "To mend it" in shown.stderr
+    assert "Fix:" in shown.stderr
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("name: x\nprinciples:\n  - id: a\n    text: 'T.'\n  - id: a\n    text: 'U.'\n", r"bad\.yaml:5.*'a' appears twice"),
+        (
+            "name: x\nprinciples:\n  - id: a\n    text: 'T.'\n  - id: a\n    text: 'U.'\n",
+            r"bad\.yaml:5.*'a' appears twice",
+        ),
         ("name: x\nprinciples:\n  - id: a\n    text: [\n", r"bad\.yaml:\d+"),
         ("name: x\nprinciples:\n  - {id: a, txt: 'T.'}\n", r"bad\.yaml:3.*txt.*text"),
         (BOMB, "alias"),
@@ -117,7 +148,9 @@ def test_a_users_own_files(tmp_path):
     """Everything a new user brings: a constitution, prompts, a pipeline variant of a few lines."""
     write_constitution(tmp_path / "mine.yaml", 3)
     (tmp_path / "p.csv").write_text("prompt\nhello\n")
-    files = [f"data.{which}.source={tmp_path / 'p.csv'}" for which in ("red_team", "helpful", "held_out")]
+    files = [
+        f"data.{which}.source={tmp_path / 'p.csv'}" for which in ("red_team", "helpful", "held_out")
+    ]
     shown = credo(tmp_path, f"constitution.name={tmp_path / 'mine.yaml'}", "data=files", *files)
     assert shown.returncode == 0, shown.stderr
 
@@ -126,7 +159,7 @@ def test_a_bug_keeps_its_traceback(tmp_path, monkeypatch):
     def broken(*_):
         raise KeyError("ours")
 
-    monkeypatch.setattr("stages.runtime.pipeline.Runner.plan", broken)
+    monkeypatch.setattr("stages.runtime.pipeline.runner.Runner.plan", broken)
     monkeypatch.setattr(sys, "argv", ["run.py", f"runs_dir={tmp_path}"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(KeyError, match="ours"):

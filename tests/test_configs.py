@@ -1,4 +1,6 @@
-"""Every file under conf/ composes, and every pipeline's steps pass the checks that a run makes first."""
+"""Every file under conf/ composes, and every pipeline's steps pass the checks that a run makes
+first.
+"""
 
 from itertools import product
 from pathlib import Path
@@ -9,8 +11,8 @@ from omegaconf import OmegaConf
 
 from stages import STAGES
 from stages.runtime.errors import UserError
-from stages.runtime.launch import Launcher
-from stages.runtime.pipeline import read_steps
+from stages.runtime.pipeline.launch import Launcher
+from stages.runtime.pipeline.runner import read_steps
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -27,17 +29,26 @@ def composed(*overrides: str) -> dict:
     return OmegaConf.to_container(config, resolve=True)
 
 
-FILES = ["data.red_team.source=a.jsonl", "data.helpful.source=b.jsonl", "data.held_out.source=c.jsonl"]
+FILES = [
+    "data.red_team.source=a.jsonl",
+    "data.helpful.source=b.jsonl",
+    "data.held_out.source=c.jsonl",
+]
 
 
 # The other models are `hub` with another path and settings, so one pipeline is enough for them.
 @pytest.mark.parametrize(
     "model, pipeline",
-    [*product(("embedded", "hub"), names("pipeline")), *((model, "salmon") for model in names("model"))],
+    [
+        *product(("embedded", "hub"), names("pipeline")),
+        *((model, "salmon") for model in names("model")),
+    ],
 )
 def test_models_with_pipelines(model, pipeline):
     more = ["model.path=owner/name"] if model == "hub" else []
-    steps = read_steps(composed(f"model={model}", f"pipeline={pipeline}", *more)["pipeline"]["steps"], STAGES)
+    steps = read_steps(
+        composed(f"model={model}", f"pipeline={pipeline}", *more)["pipeline"]["steps"], STAGES
+    )
     assert len(steps) > 5
     assert steps[-1].stage == "report"
 
@@ -50,22 +61,31 @@ def test_every_source_with_every_generator(data, generator):
     assert config["generator"]["name"] == generator
 
 
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+)
 def test_every_experiment(experiment):
     config = composed(f"experiment={experiment}")
-    assert "experiment" not in config, "its `# @package _global_` must be the first line, or nothing is changed"
+    assert "experiment" not in config, (
+        "its `# @package _global_` must be the first line, or nothing is changed"
+    )
     assert config != composed()
     read_steps(config["pipeline"]["steps"], STAGES)
 
 
 def test_a_hub_model_brings_its_data_and_the_command_line_wins():
     assert composed("model=qwen3_0_6b")["data"]["red_team"]["source"] == "Anthropic/hh-rlhf"
-    assert composed("model=qwen3_0_6b", "data=world")["data"]["red_team"]["source"] == "stages.world:red_team"
+    assert (
+        composed("model=qwen3_0_6b", "data=world")["data"]["red_team"]["source"]
+        == "stages.world:red_team"
+    )
     assert composed()["constitution"]["name"] == "world"
 
 
 def test_the_table_of_stages_is_whole():
-    """Each stage is listed once, imports without its heavy libraries, and offers what the runner asks for."""
+    """Each stage is listed once, imports without its heavy libraries, and offers what the runner
+    asks for.
+    """
     import importlib
 
     assert len(set(STAGES.values())) == len(STAGES)
@@ -84,7 +104,10 @@ def test_a_variant_says_only_what_differs():
 @pytest.mark.parametrize("part", ["bias", "harm", "hhh", "reward_bench", "xstest"])
 def test_a_benchmark_joins_any_pipeline(part):
     """From the command line, on the base; another model is one more input."""
-    more = {"hhh": ["+pipeline.steps.hhh.inputs.policy=rl_cai"], "reward_bench": ["pipeline=cai_ppo"]}.get(part, [])
+    more = {
+        "hhh": ["+pipeline.steps.hhh.inputs.policy=rl_cai"],
+        "reward_bench": ["pipeline=cai_ppo"],
+    }.get(part, [])
     more += ["pipeline.steps.reward_bench.inputs.reward=preferences"] * (part == "reward_bench")
     config = composed(f"+pipeline/parts@pipeline={part}", "+pipeline.folder=files", *more)
     steps = {step.name: step for step in read_steps(config["pipeline"]["steps"], STAGES)}
@@ -94,14 +117,19 @@ def test_a_benchmark_joins_any_pipeline(part):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page, least", [("README.md", 10), ("docs/ablation.md", 4), ("docs/benchmarks.md", 1)])
+@pytest.mark.parametrize(
+    "page, least", [("README.md", 10), ("docs/ablation.md", 4), ("docs/benchmarks.md", 1)]
+)
 def test_commands_of_the_documents_compose(page, least):
     """Every `python run.py ...` in a block of code."""
     import re
     import shlex
 
     text = (CONF.parent / page).read_text()
-    commands = [shlex.split(line, comments=True)[2:] for line in re.findall(r"^python run\.py.*$", text, re.MULTILINE)]
+    commands = [
+        shlex.split(line, comments=True)[2:]
+        for line in re.findall(r"^python run\.py.*$", text, re.MULTILINE)
+    ]
     assert len(commands) >= least
     for arguments in commands:
         swept = {a for a in arguments if "-m" in arguments and "," in a and "[" not in a}
@@ -116,20 +144,33 @@ def test_every_launcher(name, tmp_path):
     from accelerate.commands.config.config_args import load_config_from_file
 
     launcher = composed(f"launcher={name}")["launcher"]
-    assert launcher["processes"] >= 1 and (launcher["accelerate"] is None) == (name in ("one", "torchrun"))
+    assert launcher["processes"] >= 1 and (launcher["accelerate"] is None) == (
+        name in ("one", "torchrun")
+    )
     assert Launcher(**launcher).launches == (name != "one")
-    assert Launcher(**launcher | {"processes": 1}).launches == bool(launcher["accelerate"])  # sharding is not left out
+    assert Launcher(**launcher | {"processes": 1}).launches == bool(
+        launcher["accelerate"]
+    )  # sharding is not left out
     if launcher["accelerate"]:
-        (tmp_path / "it.yaml").write_text(yaml.safe_dump(launcher["accelerate"] | {"num_processes": launcher["processes"]}))
+        (tmp_path / "it.yaml").write_text(
+            yaml.safe_dump(launcher["accelerate"] | {"num_processes": launcher["processes"]})
+        )
         read = load_config_from_file(str(tmp_path / "it.yaml"))
-        assert str(read.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED") and read.num_processes == 8
+        assert (
+            str(read.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED")
+            and read.num_processes == 8
+        )
 
 
 def test_an_ablation_reaches_both_sides_of_safe_rlhf():
-    """Its reward and its cost each take a part of the constitution by tags, out of what `only`, `drop` and `weights` leave."""
-    steps = composed("pipeline=safe_rlhf", "constitution.only=[harm-1,helpfulness-1]", "constitution.weights={harm-1: 3}")[
-        "pipeline"
-    ]["steps"]
+    """Its reward and its cost each take a part of the constitution by tags, out of what `only`,
+    `drop` and `weights` leave.
+    """
+    steps = composed(
+        "pipeline=safe_rlhf",
+        "constitution.only=[harm-1,helpfulness-1]",
+        "constitution.weights={harm-1: 3}",
+    )["pipeline"]["steps"]
     for step in ("pairs", "safety", "safe_pairs"):
         assert steps[step]["constitution"]["only"] == ["harm-1", "helpfulness-1"]
         assert steps[step]["constitution"]["weights"] == {"harm-1": 3}
@@ -137,7 +178,9 @@ def test_an_ablation_reaches_both_sides_of_safe_rlhf():
 
 def test_what_a_constitution_lacks_for_salmon_is_told_before_a_judge_is_asked():
     """`rots` has no opposites, so half of the labels could not be made: a plan must say so."""
-    steps = read_steps(composed("pipeline=salmon", "constitution.name=rots")["pipeline"]["steps"], STAGES)
+    steps = read_steps(
+        composed("pipeline=salmon", "constitution.name=rots")["pipeline"]["steps"], STAGES
+    )
     pairs = next(step for step in steps if step.name == "pairs")
     with pytest.raises(UserError, match="no principle has an opposite"):
         pairs.module.identity(pairs.config)

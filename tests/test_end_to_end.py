@@ -12,13 +12,18 @@ from tests.embedded import ROOT, TINY, calls_in, run_config
 SHARED = ROOT.parent / "shared" / "data"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+    pytest.mark.skipif(
+        not (ROOT / "stages/world/checkpoint/model.safetensors").exists(),
+        reason="no embedded model",
+    ),
 ]
 
 
 def test_the_demo_in_small_with_the_real_vllm_killed_while_it_writes(tmp_path):
     command = [sys.executable, "run.py", f"runs_dir={tmp_path}", *TINY]
-    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     while calls_in(tmp_path / "calls.sqlite") < 40:  # among the revisions
         assert run.poll() is None, run.stderr.read()
         time.sleep(0.02)
@@ -26,13 +31,19 @@ def test_the_demo_in_small_with_the_real_vllm_killed_while_it_writes(tmp_path):
     run.wait()
     _, done = run_config(tmp_path, *TINY)
     whole("answers", [f"{prompt.id}-0" for prompt in done["red_team"].rows()], done)
-    whole("revisions", [f"{row.id}-r{n}" for row in done["answers"].rows() for n in (1, 2, 3, 4)], done)
+    whole(
+        "revisions",
+        [f"{row.id}-r{n}" for row in done["answers"].rows() for n in (1, 2, 3, 4)],
+        done,
+    )
     policies = done["evaluation"].metrics["policies"]
     assert list(policies) == ["base", "sl_cai", "rl_cai"]
     assert all(policies[name]["responses"] + policies[name]["dropped"] >= 16 for name in policies)
     assert (done["report"].directory / "report.html").read_text().startswith("<!doctype html>")
     assert done["rl_cai"].model().content != done["sl_cai"].model().content
-    assert not list(done["sl_cai"].directory.rglob("*.pt")) and not list(done["sl_cai"].directory.rglob("*.bin"))
+    assert not list(done["sl_cai"].directory.rglob("*.pt")) and not list(
+        done["sl_cai"].directory.rglob("*.bin")
+    )
     started = time.monotonic()
     planned, _ = run_config(tmp_path, *TINY)
     assert all(p.artifact for p in planned)
@@ -43,12 +54,17 @@ def whole(step, expected, done):
     """Every expected row is there once and in order, or was dropped with a reason."""
     made = [row.id for row in done[step].rows()]
     lost = sum(done[step].manifest["dropped"].values())
-    assert made == [name for name in expected if name in set(made)] and len(made) >= len(expected) - 4 * lost
+    assert (
+        made == [name for name in expected if name in set(made)]
+        and len(made) >= len(expected) - 4 * lost
+    )
 
 
 @pytest.mark.parametrize("name", ["hhh", "cai", "self_align", "rots", "schwartz"])
 def test_every_shipped_set_runs_through_cai(tmp_path_factory, name):
-    root = tmp_path_factory.getbasetemp() / "sets"  # one store: the answers to the requests are shared
+    root = (
+        tmp_path_factory.getbasetemp() / "sets"
+    )  # one store: the answers to the requests are shared
     root.mkdir(exist_ok=True)
     _, done = run_config(root, "generator=transformers", f"constitution.name={name}", *TINY)
     drawn = {row.principle for row in done["revisions"].rows()}
@@ -66,7 +82,9 @@ def test_the_open_recipe(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
 def test_real_requests_go_through_to_the_end(tmp_path):
-    """64 red-team dialogues of hh-rlhf and 64 XSTest prompts: every row of every step is accounted for."""
+    """64 red-team dialogues of hh-rlhf and 64 XSTest prompts: every row of every step is accounted
+    for.
+    """
     files = [
         "data=files",
         f"data.red_team.source={SHARED / 'hh_rlhf/harmless_base_test.jsonl.gz'}",
@@ -78,7 +96,9 @@ def test_real_requests_go_through_to_the_end(tmp_path):
         f"data.held_out.source={SHARED / 'xstest/xstest_prompts.csv'}",
         "data.held_out.limit=64",
     ]
-    _, done = run_config(tmp_path, "generator=transformers", *(o for o in TINY if not o.startswith("data.")), *files)
+    _, done = run_config(
+        tmp_path, "generator=transformers", *(o for o in TINY if not o.startswith("data.")), *files
+    )
 
     def accounted(step: str, source: str, each: int = 1) -> None:
         made = done[step].rows()
@@ -96,7 +116,13 @@ def test_real_requests_go_through_to_the_end(tmp_path):
 
 def test_killed_while_training(tmp_path):
     """kill -9 in SFT and in DPO: the same command goes on and ends complete."""
-    command = [sys.executable, "run.py", f"runs_dir={tmp_path / 'runs'}", "generator=transformers", *TINY]
+    command = [
+        sys.executable,
+        "run.py",
+        f"runs_dir={tmp_path / 'runs'}",
+        "generator=transformers",
+        *TINY,
+    ]
     command += [
         "model.dpo.max_steps=12",
         "model.sft.num_train_epochs=3",
@@ -104,9 +130,13 @@ def test_killed_while_training(tmp_path):
         "++model.dpo.save_steps=1",
     ]
     for step in ("sl_cai", "rl_cai"):
-        run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         deadline = time.monotonic() + 240
-        while run.poll() is None and not list(tmp_path.glob(f"runs/artifacts/{step}-*/checkpoints/checkpoint-*/complete")):
+        while run.poll() is None and not list(
+            tmp_path.glob(f"runs/artifacts/{step}-*/checkpoints/checkpoint-*/complete")
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert run.poll() is None, run.stderr.read()
@@ -114,6 +144,9 @@ def test_killed_while_training(tmp_path):
         run.wait()
     last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert last.returncode == 0, last.stderr
-    folders = {path.parent.name.rpartition("-")[0]: path.parent for path in tmp_path.glob("runs/artifacts/*/manifest.json")}
+    folders = {
+        path.parent.name.rpartition("-")[0]: path.parent
+        for path in tmp_path.glob("runs/artifacts/*/manifest.json")
+    }
     assert {"sl_cai", "rl_cai", "evaluation", "report"} <= set(folders)
     assert not (folders["rl_cai"] / "checkpoints").exists()

@@ -1,4 +1,6 @@
-"""Every method's pipeline on the embedded model, in small: it runs to its end, and what comes out is what the method makes."""
+"""Every method's pipeline on the embedded model, in small: it runs to its end, and what comes out
+is what the method makes.
+"""
 
 from collections import Counter
 from functools import partial
@@ -6,12 +8,15 @@ from functools import partial
 import pytest
 
 from stages.runtime.rows import Pair
-from stages.training.reward_format import read_format
+from stages.training.reward_models.format import read_format
 from tests.embedded import ROOT, TINY, run_config
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+    pytest.mark.skipif(
+        not (ROOT / "stages/world/checkpoint/model.safetensors").exists(),
+        reason="no embedded model",
+    ),
 ]
 
 
@@ -22,27 +27,45 @@ def done(tmp_path_factory):
 
 
 def finished(root, name, *more):
-    _, done = run_config(root, name if "=" in name else f"pipeline={name}", "generator=transformers", *TINY, *more)
+    _, done = run_config(
+        root, name if "=" in name else f"pipeline={name}", "generator=transformers", *TINY, *more
+    )
     assert (done["report"].directory / "report.html").read_text().startswith("<!doctype html>")
     policies = done["evaluation"].metrics["policies"]
-    assert all(policies[policy]["responses"] + policies[policy]["dropped"] >= 16 for policy in policies)
+    assert all(
+        policies[policy]["responses"] + policies[policy]["dropped"] >= 16 for policy in policies
+    )
     return done
 
 
 def test_salmon(done):
     made = done("salmon", "constitution.drop=[harm-2]")
     pairs = made["pairs"].rows(Pair)
-    assert all(pair.deciding in pair.principles and "harm-2" not in pair.principles for pair in pairs)
+    assert all(
+        pair.deciding in pair.principles and "harm-2" not in pair.principles for pair in pairs
+    )
     assert any(any(pair.negated) for pair in pairs) and {pair.label for pair in pairs} == {1.0}
-    assert read_format(made["principled"].model()).principles and not read_format(made["plain"].model()).principles
-    assert made["followed"].metrics["held_out"] == ["harm-2"] and list(made["followed"].metrics["models"])[1] == "plain"
-    assert {"term principles", "term length", "term finished"} <= made["policy"].metrics["last"].keys()
+    assert (
+        read_format(made["principled"].model()).principles
+        and not read_format(made["plain"].model()).principles
+    )
+    assert (
+        made["followed"].metrics["held_out"] == ["harm-2"]
+        and list(made["followed"].metrics["models"])[1] == "plain"
+    )
+    assert {"term principles", "term length", "term finished"} <= made["policy"].metrics[
+        "last"
+    ].keys()
 
 
 def test_cai_ppo(done):
     made = done("cai_ppo")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sl_cai", "rl_cai"]
-    assert made["rl_cai"].metrics["last"].keys() >= {"term preferences", "kl_per_completion", "value_loss"}
+    assert made["rl_cai"].metrics["last"].keys() >= {
+        "term preferences",
+        "kl_per_completion",
+        "value_loss",
+    }
 
 
 def test_rlaif(done):
@@ -51,14 +74,20 @@ def test_rlaif(done):
 
 def test_d_rlaif(done):
     made = done("d_rlaif")
-    assert -1 <= made["policy"].metrics["last"]["term rating"] <= 1 and made["policy"].manifest["calls"]["sent"] > 0
+    assert (
+        -1 <= made["policy"].metrics["last"]["term rating"] <= 1
+        and made["policy"].manifest["calls"]["sent"] > 0
+    )
 
 
 def test_safe_rlhf(done):
     made = done("safe_rlhf")
     assert read_format(made["cost"].model()).objective == "cost"
     assert {pair.chosen_safe for pair in made["safe_pairs"].rows(Pair)} <= {True, False}
-    assert made["policy"].metrics["last"]["lambda"] > 0 and "term harm" in made["policy"].metrics["last"]
+    assert (
+        made["policy"].metrics["last"]["lambda"] > 0
+        and "term harm" in made["policy"].metrics["last"]
+    )
 
 
 def test_raft(done):
@@ -67,7 +96,9 @@ def test_raft(done):
         best = Counter(row.parent for row in made[f"best_{number}"].rows())
         assert set(best.values()) == {1} and len(made[f"candidates_{number}"].rows()) > len(best)
     again = done("raft", "model.iterations=1")
-    assert again["tuned_1"].directory == made["tuned_1"].directory, "a shorter loop finds its rounds"
+    assert again["tuned_1"].directory == made["tuned_1"].directory, (
+        "a shorter loop finds its rounds"
+    )
 
 
 @pytest.mark.parametrize("name", ["rrhf", "stable_alignment"])
@@ -90,7 +121,9 @@ def test_four_optimisers_of_one_reward(done):
     policies = done("optimisers")["bought"].metrics["policies"]
     assert list(policies) == ["base", "ppo", "grpo", "rloo", "dpo"]
     for name, found in policies.items():
-        assert found["violations"] and (name == "base") == (found["kl"] is None) == (found["seconds"] is None)
+        assert found["violations"] and (name == "base") == (found["kl"] is None) == (
+            found["seconds"] is None
+        )
 
 
 def test_an_intervention_shows_its_principles_first(done):

@@ -1,4 +1,6 @@
-"""A random Llama of some 50,000 parameters with a byte-level tokenizer, built in a second: no download, no skill."""
+"""A random Llama of some 50,000 parameters with a byte-level tokenizer, built in a second: no
+download, no skill.
+"""
 
 import random
 from pathlib import Path
@@ -48,11 +50,19 @@ TEMPLATE = (
 
 
 def build_tiny_model(
-    path: str | Path, *, seed: int = 0, context: int = 512, template: bool = True, width: int = 64, layers: int = 2
+    path: str | Path,
+    *,
+    seed: int = 0,
+    context: int = 512,
+    template: bool = True,
+    width: int = 64,
+    layers: int = 2,
 ) -> Path:
-    """Save a model and its tokenizer under `path` and return it; the same arguments give the same weights.
+    """Save a model and its tokenizer under `path` and return it; the same arguments give the same
+    weights.
 
-    `context` is in tokens, `width` a multiple of 32. `template=False` leaves the chat template out, as a base model does.
+    `context` is in tokens, `width` a multiple of 32. `template=False` leaves the chat template out,
+    as a base model does.
     """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -71,7 +81,9 @@ def build_tiny_model(
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         ),
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<|im_end|>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="<|im_end|>"
+    )
     tokenizer.chat_template = TEMPLATE if template else None
     tokenizer.save_pretrained(path)
     with torch.random.fork_rng(devices=[]):

@@ -1,9 +1,12 @@
 """What a variant changes in a pipeline, and where a run at its level ends.
 
-labels   the variant decides which columns of the judge matrix count (the steps of stage `judged_pairs`); everything
-         before them stays as it is, and nothing follows: no new call, no training. Only a rewording must be judged.
-reward   the same, then the reward models are trained and tested on those pairs (stage `reward_accuracy`)
-policy   the whole constitution is replaced, and everything runs whose identity that changes
+labels   the variant decides which columns of the judge matrix count (the steps of stage
+`judged_pairs`); everything
+         before them stays as it is, and nothing follows: no new call, no training. Only a rewording
+         must be judged.
+reward   the same, then the reward models are trained and tested on those pairs (stage
+`reward_accuracy`) policy   the whole constitution is replaced, and everything runs whose identity
+that changes
 """
 
 import copy
@@ -17,18 +20,22 @@ from stages import STAGES
 from stages.principles.constitution import locate
 from stages.principles.select import Selection
 from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
-from stages.runtime.config import Settings, read_settings
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline import Step, read_steps
+from stages.runtime.pipeline.config import Settings, read_settings
+from stages.runtime.pipeline.runner import Step, read_steps
+from stages.runtime.pipeline.until import up_to
 from stages.runtime.settings import parse_config
-from stages.runtime.targets import up_to
 
-VARIED = {"labels": ("judged_pairs",), "reward": ("judged_pairs", "reward_model")}  # stages that follow the variant
+VARIED = {
+    "labels": ("judged_pairs",),
+    "reward": ("judged_pairs", "reward_model"),
+}  # stages that follow the variant
 ENDS = {"labels": "judged_pairs", "reward": "reward_accuracy"}
 
 
 def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
-    """The settings, the same as plain values, and the steps to run, all under the config's `variant`.
+    """The settings, the same as plain values, and the steps to run, all under the config's
+    `variant`.
 
     Raises:
         UserError: whatever is wrong with the config, the variant or the pipeline.
@@ -66,11 +73,21 @@ def check_followed(settings: Settings, steps: Sequence[Step], whole: Sequence[St
     """
     level = settings.ablate.level
     if settings.variant != FULL and all(step in whole for step in steps):
-        what = f"the variant {settings.variant!r} changes no step of this pipeline at level {level!r}"
-        raise UserError(what, where="variant", mend="take a pipeline whose steps have a `constitution`, or another level")
+        what = (
+            f"the variant {settings.variant!r} changes no step of this pipeline at level {level!r}"
+        )
+        raise UserError(
+            what,
+            where="variant",
+            fix="take a pipeline whose steps have a `constitution`, or another level",
+        )
     if level == "policy" and not any(step.stage == "evaluate" for step in steps):
         what = "level 'policy' compares what `evaluate` finds, and no such step is run"
-        raise UserError(what, where="pipeline.steps", mend="add one, let `until` keep it, or take ablate.level=labels")
+        raise UserError(
+            what,
+            where="pipeline.steps",
+            fix="add one, let `until` keep it, or take ablate.level=labels",
+        )
 
 
 def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> list[Step]:
@@ -79,16 +96,24 @@ def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> li
     before = {step.name for step in up_to(steps, labelled)} - set(labelled) if labelled else set()
     _, plain = read_settings(_with(config, whole))
     unselected = {step.name: step for step in read_steps(plain["pipeline"].get("steps"), STAGES)}
-    judged = {name for name in before if unselected[name].stage == "judge"}  # a rewording is on them already
+    judged = {
+        name for name in before if unselected[name].stage == "judge"
+    }  # a rewording is on them already
     return [unselected[step.name] if step.name in before - judged else step for step in steps]
 
 
 def register() -> None:
-    """Make `${variants:${constitution},${ablate.kinds}}` known to Hydra: a sweep over all variants of these kinds."""
+    """Make `${variants:${constitution},${ablate.kinds}}` known to Hydra: a sweep over all variants
+    of these kinds.
+    """
 
     def variants(constitution: Any, kinds: Any) -> str:
         if isinstance(kinds, str):
-            raise UserError(f"{kinds!r} is no list of kinds", where="ablate.kinds", mend=f"write 'ablate.kinds=[{kinds}]'")
+            raise UserError(
+                f"{kinds!r} is no list of kinds",
+                where="ablate.kinds",
+                fix=f"write 'ablate.kinds=[{kinds}]'",
+            )
         return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
 
     OmegaConf.register_new_resolver("variants", variants, replace=True)
@@ -107,7 +132,9 @@ def ends(steps: Sequence[Step], level: str) -> list[str] | None:
         able = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}[level]
         what = f"level {level!r} ends in steps of the stage {ENDS[level]!r}, and this pipeline has none"
         raise UserError(
-            what, where="ablate.level", mend=f"take a pipeline that has one, such as {able}, or ablate.level=policy"
+            what,
+            where="ablate.level",
+            fix=f"take a pipeline that has one, such as {able}, or ablate.level=policy",
         )
     return found
 
@@ -128,10 +155,16 @@ def _with(config: DictConfig, selection: Selection) -> DictConfig:
 
 
 def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection) -> None:
-    """Put the change on the steps that follow a variant at this level, and a rewording on what judges."""
+    """Put the change on the steps that follow a variant at this level, and a rewording on what
+    judges.
+    """
     for name, step in _steps(pipeline.get("steps")):
         stage, given = step.get("stage"), step.get("constitution")
-        part = change if stage in VARIED[level] else Change(reword=change.reword if stage == "judge" else ())
+        part = (
+            change
+            if stage in VARIED[level]
+            else Change(reword=change.reword if stage == "judge" else ())
+        )
         if given is None or part == Change():
             continue
         selection: Selection = parse_config(Selection, given, f"step {name!r}")
@@ -140,7 +173,10 @@ def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection
 
 
 def _plain(selection: Selection) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(selection).items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(selection).items()
+    }
 
 
 def _steps(steps: Any) -> Iterator[tuple[str, dict[str, Any]]]:

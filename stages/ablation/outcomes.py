@@ -1,10 +1,15 @@
-"""What a job of an ablation came to, as one value for each outcome and prompt. Reads artifacts; sends and trains nothing.
+"""What a job of an ablation came to, as one value for each outcome and prompt. Reads artifacts;
+sends and trains nothing.
 
-labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or `gained`; `support` is how
-         far the judge's margin moved to the full set's choice, in logits. The full set itself is 0 everywhere
+labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or
+`gained`; `support` is how
+         far the judge's margin moved to the full set's choice, in logits. The full set itself is 0
+         everywhere
 reward   the tests of `reward_accuracy`, by its first model; those of the others with their names
-policy   the measures of `evaluate` for its last policy, `violates <id>` for each principle, and `wins`, what the judge gave it
-         in duels with the first policy. That one is `none`: the model before the method, which no run is needed for
+policy   the measures of `evaluate` for its last policy, `violates <id>` for each principle, and
+`wins`, what the judge gave it
+         in duels with the first policy. That one is `none`: the model before the method, which no
+         run is needed for
 
 Where a pipeline has several steps to look at, the outcomes of all but the first carry their names.
 """
@@ -14,19 +19,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from stages.ablation.jobs import Job
-from stages.evaluation.measures import MEASURES, Counted, Measured, Settings, by_measure, by_principle, score
+from stages.evaluation.measures import (
+    MEASURES,
+    Counted,
+    Measured,
+    Settings,
+    by_measure,
+    by_principle,
+    score,
+)
 from stages.evaluation.reward_accuracy import PAIRS, SECTION
 from stages.evaluation.reward_tests import TESTS
-from stages.evaluation.statistics import by_prompt
 from stages.runtime.artifacts import Artifact, inputs_of
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
+from stages.statistics.paired import by_prompt
 
 SAME_LABEL = 1e-4
 LOGITS = "support"  # the one outcome that is no share
 LABELS = ("changed", "flipped", "lost", "gained", LOGITS)
 OWN_TESTS = (PAIRS, SECTION)
-FIRST = {"labels": "changed", "reward": "all", "policy": "any_violation"}  # what a level's table shows
+FIRST = {
+    "labels": "changed",
+    "reward": "all",
+    "policy": "any_violation",
+}  # what a level's table shows
 NONE = "none"
 Values = dict[str, dict[str, float]]  # outcome: {prompt: value}
 
@@ -53,16 +70,24 @@ def values(level: str, job: Job, reference: Job) -> Values:
     }[level]
     steps, others = job.of_stage(stage), {made.step: made for made in reference.of_stage(stage)}
     if not steps:
-        raise UserError(f"the run made no step of stage {stage!r}", where=job.label, mend="let `until` keep one")
+        raise UserError(
+            f"the run made no step of stage {stage!r}", where=job.label, fix="let `until` keep one"
+        )
     found: Values = {}
     for index, made in enumerate(steps):
         mark = f" ({made.step})" if index else ""
-        found |= {outcome + mark: values for outcome, values in look(made, others.get(made.step, made)).items() if values}
+        found |= {
+            outcome + mark: values
+            for outcome, values in look(made, others.get(made.step, made)).items()
+            if values
+        }
     return found
 
 
 def outcomes_of(level: str, principles: Sequence[str]) -> list[str]:
-    """The names of all outcomes that a level may have, but for a reward test's own pairs (`OWN_TESTS`)."""
+    """The names of all outcomes that a level may have, but for a reward test's own pairs
+    (`OWN_TESTS`).
+    """
     policy = [*MEASURES, "wins", *(f"violates {name}" for name in principles)]
     return {"labels": list(LABELS), "reward": list(TESTS), "policy": policy}[level]
 
@@ -73,9 +98,11 @@ def is_logits(outcome: str) -> bool:
 
 
 def same_lessons(job: Job, reference: Job) -> bool:
-    """Whether all that `job` learnt from is the very same as what the reference learnt from, so that only chance parts them.
+    """Whether all that `job` learnt from is the very same as what the reference learnt from, so
+    that only chance parts them.
 
-    So it is where the steps differ in nothing but which principles label pairs, and the labelled pairs are equal.
+    So it is where the steps differ in nothing but which principles label pairs, and the labelled
+    pairs are equal.
     """
     others = {made.step: made for made in reference.artifacts()}
     for made in job.artifacts():
@@ -91,9 +118,12 @@ def same_lessons(job: Job, reference: Job) -> bool:
 
 
 def _alike(rows: Sequence[Pair], others: Sequence[Pair]) -> bool:
-    """Equal pairs in equal order; labels may differ by what the batch in which a judge was asked does to its arithmetic."""
+    """Equal pairs in equal order; labels may differ by what the batch in which a judge was asked
+    does to its arithmetic.
+    """
     return len(rows) == len(others) and all(
-        (a.id, a.chosen, a.rejected) == (b.id, b.chosen, b.rejected) and abs(a.label - b.label) < SAME_LABEL
+        (a.id, a.chosen, a.rejected) == (b.id, b.chosen, b.rejected)
+        and abs(a.label - b.label) < SAME_LABEL
         for a, b in zip(rows, others, strict=True)
     )
 
@@ -110,12 +140,19 @@ def _labels(made: Artifact, reference: Artifact) -> Values:
     cells: dict[str, list[tuple[str, float]]] = {name: [] for name in LABELS}
     for row_id in sorted(now.asked | before.asked):
         was, is_ = before.rows.get(row_id), now.rows.get(row_id)
-        prompt = requests.get(row_id) or requests.get(row_id.rpartition("#")[0])  # SALMON's: "<pair>#<pass>"
+        prompt = requests.get(row_id) or requests.get(
+            row_id.rpartition("#")[0]
+        )  # SALMON's: "<pair>#<pass>"
         if prompt is None:
             continue
         flipped = bool(was and is_ and was.chosen != is_.chosen)
         moved = (is_.margin * (-1 if flipped else 1) if is_ else 0.0) - (was.margin if was else 0.0)
-        told = {"flipped": flipped, "lost": bool(was and not is_), "gained": bool(is_ and not was), LOGITS: moved}
+        told = {
+            "flipped": flipped,
+            "lost": bool(was and not is_),
+            "gained": bool(is_ and not was),
+            LOGITS: moved,
+        }
         for name, value in {**told, "changed": flipped or (was is None) != (is_ is None)}.items():
             cells[name].append((prompt, float(value)))
     return {name: by_prompt(found) for name, found in cells.items()}
@@ -152,14 +189,18 @@ def _measures(made: Artifact, _: Artifact) -> Values:
 def _of_policy(made: Artifact, place: int) -> Values:
     policies = list(made.metrics["policies"])
     policy = policies[place]
-    rows: Measured = [(request_text(row.prompt), row) for row in _verdicts(made) if row.policy == policy]
+    rows: Measured = [
+        (request_text(row.prompt), row) for row in _verdicts(made) if row.policy == policy
+    ]
     options = made.manifest["payload"]["options"]
     kinds = Settings(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"]), 0, 0.95, 0)
     source = made.metrics["measured_by"]
     counted = Counted(options["counted"], set(options["not_counted"]))
     found = by_measure(rows, source == "truth", counted, kinds)
     names = rows[0][1].principles if rows else []
-    wins = by_prompt((prompt, against(row, policies[0])) for prompt, row in rows if policies[0] in row.rivals)
+    wins = by_prompt(
+        (prompt, against(row, policies[0])) for prompt, row in rows if policies[0] in row.rivals
+    )
     violated = {f"violates {p}": by_principle(rows, i, source) for i, p in enumerate(names)}
     return {m: found[m] for m in MEASURES} | {"wins": wins} | violated
 
@@ -180,6 +221,8 @@ def requests_known(level: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[
     for made in artifacts:
         stage = made.manifest["payload"].get("stage")
         if (level, stage) in (("reward", "reward_accuracy"), ("policy", "evaluate")):
-            known = (_tests(made, made) if level == "reward" else _measures(made, made)).get(FIRST[level])
+            known = (_tests(made, made) if level == "reward" else _measures(made, made)).get(
+                FIRST[level]
+            )
             if known:
                 yield len(known), sum(known.values()) / len(known)

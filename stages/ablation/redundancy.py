@@ -1,14 +1,18 @@
-"""What each principle does to the labels, which are redundant, and what an ablation may conclude. Arithmetic only.
+"""What each principle does to the labels, which are redundant, and what an ablation may conclude.
+Arithmetic only.
 
-In: the judge matrix, {pair: {principle: margin}}, both orders combined (`aggregate.combine_orders`), 0 where a principle
-does not speak, and no cell where the judge was not asked; or the `Effect`s of leaving principles out. Out: plain data.
+In: the judge matrix, {pair: {principle: margin}}, both orders combined
+(`aggregate.combine_orders`), 0 where a principle does not speak, and no cell where the judge was
+not asked; or the `Effect`s of leaving principles out. Out: plain data.
 
-"No effect" is a claim that needs evidence of its own: an interval inside a stated margin (two one-sided tests, Schuirmann
-1987). A large p-value is no evidence; what is neither shown to matter nor shown not to matter is `undecided`.
+"No effect" is a claim that needs evidence of its own: an interval inside a stated margin (two
+one-sided tests, Schuirmann 1987). A large p-value is no evidence; what is neither shown to matter
+nor shown not to matter is `undecided`.
 
-Two that say the same are each redundant *while the other stays*: dropping one is safe, dropping both is another question.
-What a principle decides also depends on how principles are combined: with `mean` a duplicate doubles a weight, and with
-`random` a pair whose principle is gone falls to any other one, so even a duplicate's pairs change.
+Two that say the same are each redundant *while the other stays*: dropping one is safe, dropping
+both is another question. What a principle decides also depends on how principles are combined: with
+`mean` a duplicate doubles a weight, and with `random` a pair whose principle is gone falls to any
+other one, so even a duplicate's pairs change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,21 +22,25 @@ from typing import Any
 
 import numpy as np
 
-from stages.ablation.corrections import holm
-from stages.ablation.differences import Effect
-from stages.evaluation.statistics import Estimate, by_prompt, kappa, share
 from stages.preferences.aggregate import aggregate
+from stages.statistics.corrections import holm
+from stages.statistics.differences import Effect
+from stages.statistics.paired import Estimate, by_prompt, kappa, share
 
 Matrix = Mapping[str, Mapping[str, float]]
-Decide = Callable[[str, Mapping[str, float]], tuple[float, list[str]]]  # (pair, its margins) -> (margin, who decided)
+Decide = Callable[
+    [str, Mapping[str, float]], tuple[float, list[str]]
+]  # (pair, its margins) -> (margin, who decided)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`verdict`: "works" (differs from 0 after correction), "equivalent" (inside the margin, after Holm), or "undecided".
+    """`verdict`: "works" (differs from 0 after correction), "equivalent" (inside the margin, after
+    Holm), or "undecided".
 
-    An effect can be shown to differ from 0 and to be smaller than the margin; it then `differs` and is `inside`, and the
-    verdict is "works". With one seed all this holds for these runs alone (`over`).
+    An effect can be shown to differ from 0 and to be smaller than the margin; it then `differs` and
+    is `inside`, and the verdict is "works". With one seed all this holds for these runs alone
+    (`over`).
     """
 
     variant: str
@@ -48,12 +56,18 @@ class Finding:
         return asdict(self)
 
 
-def findings(effects: Mapping[str, Effect], margin: float | None, alpha: float = 0.05) -> dict[str, Finding]:
-    """What may be said of each variant. Both claims are corrected for all variants, each family at `alpha`: that an effect
-    differs as the effects were, that it is small by Holm. Without a margin nothing is small."""
+def findings(
+    effects: Mapping[str, Effect], margin: float | None, alpha: float = 0.05
+) -> dict[str, Finding]:
+    """What may be said of each variant. Both claims are corrected for all variants, each family at
+    `alpha`: that an effect differs as the effects were, that it is small by Holm. Without a margin
+        nothing is small.
+    """
     names = list(effects)
     differ = [effects[name].p_adjusted for name in names]
-    within = holm([1.0 if margin is None else equivalence_p(effects[name], margin) for name in names])
+    within = holm(
+        [1.0 if margin is None else equivalence_p(effects[name], margin) for name in names]
+    )
     return {
         name: Finding(
             variant=name,
@@ -70,7 +84,9 @@ def findings(effects: Mapping[str, Effect], margin: float | None, alpha: float =
 
 
 def equivalence_p(effect: Effect, margin: float) -> float:
-    """The larger p of the two one-sided tests that the effect lies within +-margin; 1 where it is estimated outside."""
+    """The larger p of the two one-sided tests that the effect lies within +-margin; 1 where it is
+    estimated outside.
+    """
     room = margin - abs(effect.value)
     return effect.spread.p(room) / 2 if room > 0 else 1.0
 
@@ -79,8 +95,8 @@ def equivalence_p(effect: Effect, margin: float) -> float:
 class Agreement:
     """How far two principles say the same, over the pairs where both speak (`both`).
 
-    `agree` is the share with the same sign; `kappa` and `phi` are None where one of them always says the same. `covered`
-    is the share of the pairs where either speaks in which both do.
+    `agree` is the share with the same sign; `kappa` and `phi` are None where one of them always
+    says the same. `covered` is the share of the pairs where either speaks in which both do.
     """
 
     first: str
@@ -92,19 +108,30 @@ class Agreement:
     phi: float | None
 
 
-def agreements(matrix: Matrix, confidence: float = 0.95, prompts: Mapping[str, str] | None = None) -> list[Agreement]:
-    """Every two principles, in the order in which the matrix names them, on the pairs for which both were asked.
+def agreements(
+    matrix: Matrix, confidence: float = 0.95, prompts: Mapping[str, str] | None = None
+) -> list[Agreement]:
+    """Every two principles, in the order in which the matrix names them, on the pairs for which
+    both were asked.
 
     Args:
-        prompts: by pair its prompt; pairs of one are averaged, for they are not independent. None: each has its own.
+        prompts: by pair its prompt; pairs of one are averaged, for they are not independent. None:
+            each has its own.
     """
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
-    return [_agreement(one, other, matrix, confidence, prompts or {}) for one, other in combinations(names, 2)]
+    return [
+        _agreement(one, other, matrix, confidence, prompts or {})
+        for one, other in combinations(names, 2)
+    ]
 
 
-def _agreement(first: str, second: str, matrix: Matrix, confidence: float, prompts: Mapping[str, str]) -> Agreement:
+def _agreement(
+    first: str, second: str, matrix: Matrix, confidence: float, prompts: Mapping[str, str]
+) -> Agreement:
     pairs = [pair for pair, cells in matrix.items() if first in cells and second in cells]
-    one, other = (np.sign([matrix[pair][name] for pair in pairs]).astype(int) for name in (first, second))
+    one, other = (
+        np.sign([matrix[pair][name] for pair in pairs]).astype(int) for name in (first, second)
+    )
     both, either = (one != 0) & (other != 0), (one != 0) | (other != 0)
     a, b = one[both], other[both]
     varied = len(a) > 0 and abs(a.sum()) < len(a) and abs(b.sum()) < len(b)
@@ -124,8 +151,13 @@ def _agreement(first: str, second: str, matrix: Matrix, confidence: float, promp
     )
 
 
-def _share(values: Mapping[str, Any], prompts: Mapping[str, str], confidence: float) -> Estimate | None:
-    return share(by_prompt((prompts.get(pair, pair), float(value)) for pair, value in values.items()), confidence)
+def _share(
+    values: Mapping[str, Any], prompts: Mapping[str, str], confidence: float
+) -> Estimate | None:
+    return share(
+        by_prompt((prompts.get(pair, pair), float(value)) for pair, value in values.items()),
+        confidence,
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +167,8 @@ class Attribution:
     Args:
         speaks: share of the pairs for which it was asked where it has a preference.
         decides: share of pairs that it decides; several deciders share a pair evenly.
-        flips, loses, gains: share of pairs whose label turns round, vanishes or appears when it alone is left out.
+        flips, loses, gains: share of pairs whose label turns round, vanishes or appears when it
+            alone is left out.
         pivotal: the three together, with Wilson's interval.
     """
 
@@ -149,7 +182,10 @@ class Attribution:
 
 
 def attributions(
-    matrix: Matrix, decide: Decide, confidence: float = 0.95, prompts: Mapping[str, str] | None = None
+    matrix: Matrix,
+    decide: Decide,
+    confidence: float = 0.95,
+    prompts: Mapping[str, str] | None = None,
 ) -> dict[str, Attribution]:
     """Every principle, by labelling all pairs with it and without it; `prompts` as in `agreements`."""
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
@@ -169,7 +205,14 @@ def attributions(
         found[name] = Attribution(
             principle=name,
             speaks=float(np.mean([cells[name] != 0 for cells in matrix.values() if name in cells])),
-            decides=float(np.mean([(name in who) / len(who) if margin and who else 0.0 for margin, who in labels.values()])),
+            decides=float(
+                np.mean(
+                    [
+                        (name in who) / len(who) if margin and who else 0.0
+                        for margin, who in labels.values()
+                    ]
+                )
+            ),
             flips=float(np.mean(was * now < 0)),
             loses=float(np.mean((was != 0) & (now == 0))),
             gains=float(np.mean((was == 0) & (now != 0))),
@@ -179,11 +222,15 @@ def attributions(
 
 
 def by_aggregate(how: str, weights: Mapping[str, float] | None = None) -> Decide:
-    """The arithmetic of stage `judged_pairs` for `mean`, `sum`, `vote` and `max_abs`; a draw needs a `Decide` of its own."""
+    """The arithmetic of stage `judged_pairs` for `mean`, `sum`, `vote` and `max_abs`; a draw needs
+    a `Decide` of its own.
+    """
 
     def decide(pair: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
         names = list(margins)
-        margin, places = aggregate(list(margins.values()), [(weights or {}).get(name, 1.0) for name in names], how)
+        margin, places = aggregate(
+            list(margins.values()), [(weights or {}).get(name, 1.0) for name in names], how
+        )
         return margin, [names[place] for place in places]
 
     return decide
@@ -208,13 +255,14 @@ def redundancies(
     tolerance: float = 0.05,
     outcomes: Mapping[str, Finding] | None = None,
 ) -> list[Redundancy]:
-    """Each principle beside each other one, both ways round, out of `agreements` and `attributions`; two that never both
-    speak are left out.
+    """Each principle beside each other one, both ways round, out of `agreements` and
+    `attributions`; two that never both speak are left out.
 
-    Redundant: the intervals of `agree` and `covered` lie above `least`, that of `pivotal` below `tolerance`, and, if
-    `outcomes` has what leaving it out did to the models, that is "equivalent". All of it must be shown, so the chance of a
-    wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger 1982). Distinct: one of the
-    intervals lies on the other side, or leaving it out "works".
+    Redundant: the intervals of `agree` and `covered` lie above `least`, that of `pivotal` below
+    `tolerance`, and, if `outcomes` has what leaving it out did to the models, that is "equivalent".
+    All of it must be shown, so the chance of a wrong "redundant" is below 1 - confidence for each
+    (intersection-union test, Berger 1982). Distinct: one of the intervals lies on the other side,
+    or leaving it out "works".
     """
     result = []
     for pair in agreed:
@@ -222,9 +270,22 @@ def redundancies(
             if pair.agree is None or pair.covered is None:
                 continue
             outcome = outcomes[name].verdict if outcomes and name in outcomes else None
-            same = min(pair.agree.low, pair.covered.low) >= least and alone[name].pivotal.high <= tolerance
-            other = min(pair.agree.high, pair.covered.high) < least or alone[name].pivotal.low > tolerance or outcome == "works"
-            verdict = "distinct" if other else "redundant" if same and outcome in (None, "equivalent") else "undecided"
+            same = (
+                min(pair.agree.low, pair.covered.low) >= least
+                and alone[name].pivotal.high <= tolerance
+            )
+            other = (
+                min(pair.agree.high, pair.covered.high) < least
+                or alone[name].pivotal.low > tolerance
+                or outcome == "works"
+            )
+            verdict = (
+                "distinct"
+                if other
+                else "redundant"
+                if same and outcome in (None, "equivalent")
+                else "undecided"
+            )
             values = pair.agree.value, pair.covered.value, alone[name].pivotal.value
             result.append(Redundancy(name, beside, verdict, *values))
     return result

@@ -9,7 +9,9 @@ from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped
 
-Ask = Callable[[str, str, RememberedGenerator, Any], Awaitable[Any]]  # (input's name, model's content, model, item) -> row
+Ask = Callable[
+    [str, str, RememberedGenerator, Any], Awaitable[Any]
+]  # (input's name, model's content, model, item) -> row
 
 
 def ask_each(
@@ -22,8 +24,8 @@ def ask_each(
         ForecastDone: in a forecast, over all models.
     """
     if not models:
-        mend = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
-        raise UserError("there is no model to ask", where=f"step {context.step!r}", mend=mend)
+        fix = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
+        raise UserError("there is no model to ask", where=f"step {context.step!r}", fix=fix)
     found: dict[str, list[Any]] = {}
     dropped: list[Dropped] = []
     forecasts = []
@@ -31,7 +33,9 @@ def ask_each(
         model = artifact.model()
         generator = context.generator(model)
 
-        async def one(item: Any, name: str = name, content: str = model.content, generator: Any = generator) -> Any:
+        async def one(
+            item: Any, name: str = name, content: str = model.content, generator: Any = generator
+        ) -> Any:
             return await ask(name, content, generator, item)
 
         try:

@@ -1,14 +1,16 @@
 """Stage `evaluate`: what changed from policy to policy, with intervals.
 
-In: one input of Response rows for each policy, all answering the same prompts. Their order counts: the first is the
-baseline, and each is compared with it and, unless they stand `side_by_side`, with the one before it. Also `judge` (a
-model) and `judgements` (the judge matrix of an earlier step), both optional. Out: one Verdict a response; metrics as
-`measures` and `agreement` describe them; an effect table and a table of principles.
+In: one input of Response rows for each policy, all answering the same prompts. Their order counts:
+the first is the baseline, and each is compared with it and, unless they stand `side_by_side`, with
+the one before it. Also `judge` (a model) and `judgements` (the judge matrix of an earlier step),
+both optional. Out: one Verdict a response; metrics as `measures` and `agreement` describe them; an
+effect table and a table of principles.
 
-`ground_truth` names a function (request text, response text) -> object with `violations` (by dimension),
-`well_formed`, `on_topic`, `evasive` and `helpful`. Without one the judge's verdict stands in, labelled as such.
-The judge is asked Yes or No for each principle, and A or B for win rates: always in both orders, a win only if both
-agree (the conservative policy of Zheng et al. 2023, MT-Bench), under one principle a prompt drawn by rendezvous hash.
+`ground_truth` names a function (request text, response text) -> object with `violations` (by
+dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Without one the judge's verdict
+stands in, labelled as such. The judge is asked Yes or No for each principle, and A or B for win
+rates: always in both orders, a win only if both agree (the conservative policy of Zheng et al.
+    2023, MT-Bench), under one principle a prompt drawn by rendezvous hash.
 
 Left out: benchmarks and surveys, which are stages of their own.
 """
@@ -49,11 +51,12 @@ class Config:
     ground_truth: `module:function`, or null.
     verdicts: ask the judge, if there is one, whether each response follows each principle.
     win_rate: ask the judge which of two policies' responses follows a principle better.
-    side_by_side: compare each policy with the first only; else with the one before as well, as stages of one method.
+    side_by_side: compare each policy with the first only; else with the one before as well, as
+        stages of one method.
     judge_limit: ask it about so many prompts only, drawn by a hash of their ids; null: about all.
     not_counted: principles with one of these tags or dimensions are no part of "any violation".
-    helpful_kinds: the kinds of prompts that are benign: `helpful` is what the `prompts` stage calls them, `how_to`
-        what the embedded world does.
+    helpful_kinds: the kinds of prompts that are benign: `helpful` is what the `prompts` stage calls
+        them, `how_to` what the embedded world does.
     harmless_kinds: the kinds of prompts that are attacks; empty: all that are not benign.
     resamples: of the bootstrap.
     confidence: of every interval.
@@ -70,8 +73,8 @@ class Config:
     harmless_kinds: tuple[str, ...] = ()
     resamples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    verdict_template: str = "preferences/verdict.jinja"
-    judge_template: str = "preferences/judge.jinja"
+    verdict_template: str = "preferences/judging/verdict.jinja"
+    judge_template: str = "preferences/judging/judge.jinja"
 
 
 @dataclass(frozen=True)
@@ -109,58 +112,91 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Look at every response, then compare the policies.
 
     Raises:
-        UserError: no policy, a policy without rows, policies without a common prompt, or nobody to ask.
+        UserError: no policy, a policy without rows, policies without a common prompt, or nobody to
+        ask.
     """
     where = f"step {context.step!r}"
     policies = _policies(inputs, where)
     truth = load_truth(config.ground_truth, where) if config.ground_truth else None
-    judge = context.generator(inputs["judge"].model()) if "judge" in inputs and (config.verdicts or config.win_rate) else None
+    judge = (
+        context.generator(inputs["judge"].model())
+        if "judge" in inputs and (config.verdicts or config.win_rate)
+        else None
+    )
     if truth is None and not (judge and config.verdicts):
         raise UserError(
             "nobody can tell what a violation is",
             where=where,
-            mend="set `ground_truth` to module:function, or give `inputs.judge` a model and leave `verdicts` on",
+            fix="set `ground_truth` to module:function, or give `inputs.judge` a model and leave `verdicts` on",
         )
     principles = select(config.constitution).principles
     counted = _counted(principles, config)
-    found, dropped = _look(_items(policies, truth, config, context.seed), principles, counted, judge, config, context)
+    found, dropped = _look(
+        _items(policies, truth, config, context.seed), principles, counted, judge, config, context
+    )
     measured: dict[str, Measured] = {policy: [] for policy in policies}
     for one in found:
         measured[one.item.policy].append((one.item.response.parent, one.verdict))
     settings = Settings(
-        config.harmless_kinds, config.helpful_kinds, config.resamples, config.confidence, context.seed, config.side_by_side
+        config.harmless_kinds,
+        config.helpful_kinds,
+        config.resamples,
+        config.confidence,
+        context.seed,
+        config.side_by_side,
     )
-    metrics = summarise(measured, [duel for one in found for duel in _duels(one)], counted, settings)
+    metrics = summarise(
+        measured, [duel for one in found for duel in _duels(one)], counted, settings
+    )
     asked = {row.parent for rows in policies.values() for row in rows}
-    for policy, rows in policies.items():  # a policy that gave no answer to a prompt lacks it, and that is told
+    for (
+        policy,
+        rows,
+    ) in policies.items():  # a policy that gave no answer to a prompt lacks it, and that is told
         lost = sum(d.id.startswith(f"{policy}/") for d in dropped)
         metrics["policies"][policy]["dropped"] = lost + len(asked - {row.parent for row in rows})
     metrics["judge"] = {"unread": sum(one.unread for one in found)} if judge else {}
     if truth and judge and config.verdicts:
         metrics["judge"]["verdicts"] = verdict_agreement([one.verdict for one in found])
     if "judgements" in inputs:
-        metrics["judge"]["pairs"] = pair_agreement(inputs["judgements"].rows(Judgement), principles, truth)
+        metrics["judge"]["pairs"] = pair_agreement(
+            inputs["judgements"].rows(Judgement), principles, truth
+        )
     tables = [effect_table(metrics), principle_table(metrics)]
-    return Result(rows=[one.verdict for one in found], row_type=Verdict, dropped=dropped, metrics=metrics, tables=tables)
+    return Result(
+        rows=[one.verdict for one in found],
+        row_type=Verdict,
+        dropped=dropped,
+        metrics=metrics,
+        tables=tables,
+    )
 
 
 def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Response]]:
-    policies = {name: artifact.rows(Response) for name, artifact in inputs.items() if name not in NOT_POLICIES}
+    policies = {
+        name: artifact.rows(Response)
+        for name, artifact in inputs.items()
+        if name not in NOT_POLICIES
+    }
     if not policies:
         raise UserError(
             "there are no responses to evaluate",
             where=where,
-            mend="add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first",
+            fix="add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first",
         )
     for name, rows in policies.items():
         if not rows:
-            raise UserError(f"the input {name!r} holds no responses", where=where, mend="see why its step dropped them all")
+            raise UserError(
+                f"the input {name!r} holds no responses",
+                where=where,
+                fix="see why its step dropped them all",
+            )
     common = set.intersection(*({row.parent for row in rows} for rows in policies.values()))
     if not common:
         raise UserError(
             f"the policies {', '.join(policies)} have no prompt in common",
             where=where,
-            mend="let their `respond` steps read the same prompts",
+            fix="let their `respond` steps read the same prompts",
         )
     return policies
 
@@ -170,11 +206,19 @@ def _counted(principles: tuple[Principle, ...], config: Config) -> Counted:
     return Counted([p.id for p in principles if p.id not in spared], set(config.not_counted))
 
 
-def _items(policies: dict[str, list[Response]], truth: GroundTruth | None, config: Config, seed: int) -> list[Item]:
+def _items(
+    policies: dict[str, list[Response]], truth: GroundTruth | None, config: Config, seed: int
+) -> list[Item]:
     names = list(policies)
     prompts = {row.parent for row in policies[names[0]]}
-    judged = set(sorted(prompts, key=lambda prompt: (derive_seed(seed, "judged", prompt), prompt))[: config.judge_limit])
-    by_place = {name: {(row.parent, row.sample): row for row in rows} for name, rows in policies.items()}
+    judged = set(
+        sorted(prompts, key=lambda prompt: (derive_seed(seed, "judged", prompt), prompt))[
+            : config.judge_limit
+        ]
+    )
+    by_place = {
+        name: {(row.parent, row.sample): row for row in rows} for name, rows in policies.items()
+    }
     items = []
     for index, name in enumerate(names):
         opponents = rivals(names, index, config.side_by_side)
@@ -204,7 +248,11 @@ def _look(
         wins = {}
         drawn = assign(principles, item.response.parent, context.seed)
         try:
-            violated = [await _violated(judge, item, p, config) for p in principles] if config.verdicts else []
+            violated = (
+                [await _violated(judge, item, p, config) for p in principles]
+                if config.verdicts
+                else []
+            )
             for rival, other in item.rivals.items() if config.win_rate else ():
                 wins[rival] = await _duel(judge, item.response, other, drawn, config)
         except (Drop, TooLong):
@@ -218,9 +266,15 @@ def _look(
 
 def _duels(found: Found) -> list[Duel]:
     item, verdict = found.item, found.verdict
-    lengths = {rival: len(item.response.response) - len(other.response) for rival, other in item.rivals.items()}
+    lengths = {
+        rival: len(item.response.response) - len(other.response)
+        for rival, other in item.rivals.items()
+    }
     rows = zip(verdict.rivals, verdict.margins_first, verdict.margins_second, strict=True)
-    return [Duel(item.policy, rival, item.response.parent, first, second, lengths[rival]) for rival, first, second in rows]
+    return [
+        Duel(item.policy, rival, item.response.parent, first, second, lengths[rival])
+        for rival, first, second in rows
+    ]
 
 
 def _verdict(
@@ -231,7 +285,9 @@ def _verdict(
     wins: dict[str, tuple[float, float]],
 ) -> Verdict:
     truth, row = item.truth, item.response
-    violated: list[Any] = [truth.violations.get(p.dimension or "") for p in principles] if truth else []
+    violated: list[Any] = (
+        [truth.violations.get(p.dimension or "") for p in principles] if truth else []
+    )
     return Verdict(
         id=item.id,
         parent=row.id,
@@ -253,9 +309,16 @@ def _verdict(
     )
 
 
-async def _violated(judge: RememberedGenerator, item: Item, principle: Principle, config: Config) -> float:
+async def _violated(
+    judge: RememberedGenerator, item: Item, principle: Principle, config: Config
+) -> float:
     row = item.response
-    text = render(config.verdict_template, request=request_text(row.prompt), response=row.response, principle=principle.text)
+    text = render(
+        config.verdict_template,
+        request=request_text(row.prompt),
+        response=row.response,
+        principle=principle.text,
+    )
     _, log_no = await judge.choose([{"role": "user", "content": text}], ("Yes", "No"))
     if math.isnan(log_no):
         raise Drop("the judge gave no verdict")
@@ -263,18 +326,32 @@ async def _violated(judge: RememberedGenerator, item: Item, principle: Principle
 
 
 async def _duel(
-    judge: RememberedGenerator, ours: Response, theirs: Response, principle: Principle, config: Config
+    judge: RememberedGenerator,
+    ours: Response,
+    theirs: Response,
+    principle: Principle,
+    config: Config,
 ) -> tuple[float, float]:
-    """Margins from our side, shown first and shown second. Equal texts are a tie that needs no asking."""
+    """Margins from our side, shown first and shown second. Equal texts are a tie that needs no
+    asking.
+    """
     if ours.response == theirs.response:
         return 0.0, 0.0
 
     async def margin(first: str, second: str) -> float:
         request = request_text(ours.prompt)
-        text = render(config.judge_template, request=request, response_a=first, response_b=second, principle=principle.text)
+        text = render(
+            config.judge_template,
+            request=request,
+            response_a=first,
+            response_b=second,
+            principle=principle.text,
+        )
         log_a, log_b = await judge.choose([{"role": "user", "content": text}], ("A", "B"))
         if math.isnan(log_a - log_b):
             raise Drop("the judge gave no verdict")
         return log_a - log_b
 
-    return await margin(ours.response, theirs.response), -await margin(theirs.response, ours.response)
+    return await margin(ours.response, theirs.response), -await margin(
+        theirs.response, ours.response
+    )

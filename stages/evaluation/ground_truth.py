@@ -1,4 +1,6 @@
-"""The ground truth that a user names as `module:function`: (request text, response text) -> what is in the response."""
+"""The ground truth that a user names as `module:function`: (request text, response text) -> what is
+in the response.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -22,7 +24,9 @@ class Truth(Protocol):
 GroundTruth = Callable[[str, str], Truth]
 
 
-_MEND = "give the import path of a function (request, response) -> verdict, such as stages.world:check"
+_MEND = (
+    "give the import path of a function (request, response) -> verdict, such as stages.world:check"
+)
 
 
 def truth_identity(path: str | None, where: str) -> dict[str, Any] | None:
@@ -42,15 +46,21 @@ def load_truth(path: str, where: str) -> GroundTruth:
     """
     function = getattr(_module(path, where), path.partition(":")[2], None)
     if not callable(function):
-        raise UserError(f"the ground truth {path!r} names no function of its module", where=where, mend=_MEND)
+        raise UserError(
+            f"the ground truth {path!r} names no function of its module", where=where, fix=_MEND
+        )
     return function
 
 
 def _module(path: str, where: str) -> ModuleType:
     module, _, name = path.partition(":")
     if not module or not name:
-        raise UserError(f"the ground truth {path!r} is not of the form module:function", where=where, mend=_MEND)
+        raise UserError(
+            f"the ground truth {path!r} is not of the form module:function", where=where, fix=_MEND
+        )
     try:
         return importlib.import_module(module)
     except (ImportError, ValueError) as error:
-        raise UserError(f"the ground truth {path!r} cannot be imported: {error}", where=where, mend=_MEND) from None
+        raise UserError(
+            f"the ground truth {path!r} cannot be imported: {error}", where=where, fix=_MEND
+        ) from None

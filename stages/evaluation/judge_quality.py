@@ -1,20 +1,27 @@
 """Stage `judge_quality`: how often a judge prefers what people preferred.
 
-In: `pairs`, Pair rows whose labels people gave, and judges under any names, the first being what the others are compared
-with. Out: one Judgement a judge, pair and principle, its `response_a` being what people chose; metrics and a table:
+In: `pairs`, Pair rows whose labels people gave, and judges under any names, the first being what
+the others are compared
+with. Out: one Judgement a judge, pair and principle, its `response_a` being what people chose;
+metrics and a table:
 
-    models.<judge>       accuracy: both orders' margins averaged, a tie counting half; chosen_first and chosen_second: of one
-                         order; consistent: accuracy where both orders agree; flips: pairs where they do not; first_place: picks
-                         of the response shown first; then the accuracy of each kind of pair and under each principle
+    models.<judge>       accuracy: both orders' margins averaged, a tie counting half; chosen_first
+    and chosen_second: of one
+                         order; consistent: accuracy where both orders agree; flips: pairs where
+                         they do not; first_place: picks of the response shown first; then the
+                         accuracy of each kind of pair and under each principle
     differences          of each later judge, on the same prompts
-    kappa.<judge>        Cohen's, chance being an even coin for the place in which the chosen one stands; bootstrap interval
-    krippendorff         alpha of all judges' choices, and with people's as one more; null with one judge
+    kappa.<judge>        Cohen's, chance being an even coin for the place in which the chosen one
+    stands; bootstrap interval krippendorff         alpha of all judges' choices, and with people's
+    as one more; null with one judge
 
-Each pair is judged in both orders under a general principle, or under principles of a constitution, whose margins are then
-averaged by weight. The prompt is the unit of all intervals but kappa's, which is over pairs. A judge of 0.5 knows nothing; how
-far people agree with each other (63 to 73 % in Bai et al. 2022, arXiv 2204.05862, and others) is the ceiling.
+Each pair is judged in both orders under a general principle, or under principles of a constitution,
+whose margins are then averaged by weight. The prompt is the unit of all intervals but kappa's,
+which is over pairs. A judge of 0.5 knows nothing; how far people agree with each other (63 to 73 %
+in Bai et al. 2022, arXiv 2204.05862, and others) is the ceiling.
 
-Sources: Zheng et al. 2023 (MT-Bench) and Shi et al. 2024 (arXiv 2406.07791) for agreement, consistency and first place.
+Sources: Zheng et al. 2023 (MT-Bench) and Shi et al. 2024 (arXiv 2406.07791) for agreement,
+consistency and first place.
 """
 
 import math
@@ -26,7 +33,6 @@ from pydantic import Field
 from stages.evaluation.asking import ask_each
 from stages.evaluation.comparison import compare, comparison_table
 from stages.evaluation.measures import score
-from stages.evaluation.statistics import by_prompt, kappa, krippendorff
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -36,6 +42,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, request_text
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
+from stages.statistics.paired import by_prompt, kappa, krippendorff
 
 VERSION = 2
 NEEDS = ("pairs",)
@@ -57,7 +64,7 @@ class Config:
     constitution: Selection | None = None
     general: str = "The response is helpful, honest and harmless."
     limit: Annotated[int, Field(ge=1)] | None = None
-    template: str = "preferences/judge.jinja"
+    template: str = "preferences/judging/judge.jinja"
     resamples: Annotated[int, Field(ge=100)] = 2000
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
@@ -83,11 +90,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         pairs.sort(key=lambda row: (derive_seed(context.seed, "judged", row.id), row.id))
         pairs = pairs[: config.limit]
     if not pairs:
-        mend = "wire `inputs.pairs` to pairs that people labelled"
-        raise UserError("there is no pair with a preference", where=f"step {context.step!r}", mend=mend)
+        fix = "wire `inputs.pairs` to pairs that people labelled"
+        raise UserError(
+            "there is no pair with a preference", where=f"step {context.step!r}", fix=fix
+        )
 
-    async def ask(name: str, content: str, judge: RememberedGenerator, pair: Pair) -> list[Judgement]:
-        return [await _judge(name, content, judge, pair, principle, config) for principle in principles]
+    async def ask(
+        name: str, content: str, judge: RememberedGenerator, pair: Pair
+    ) -> list[Judgement]:
+        return [
+            await _judge(name, content, judge, pair, principle, config) for principle in principles
+        ]
 
     judges = {name: artifact for name, artifact in inputs.items() if name != "pairs"}
     found, lost = ask_each(judges, pairs, ask, context)
@@ -99,11 +112,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         config.confidence,
         context.seed,
     )
-    metrics["kappa"] = {name: _kappa(_margins(cells, weights), config, context.seed) for name, cells in found.items()}
-    metrics["krippendorff"] = _alphas({name: _margins(cells, weights) for name, cells in found.items()}, config, context.seed)
-    table = comparison_table(f"{context.step}: the judge against people, n prompts", metrics, "measure")
+    metrics["kappa"] = {
+        name: _kappa(_margins(cells, weights), config, context.seed)
+        for name, cells in found.items()
+    }
+    metrics["krippendorff"] = _alphas(
+        {name: _margins(cells, weights) for name, cells in found.items()}, config, context.seed
+    )
+    table = comparison_table(
+        f"{context.step}: the judge against people, n prompts", metrics, "measure"
+    )
     for name, told in metrics["kappa"].items():
-        table.rows.append([f"kappa, {name}", _shown(told), *[""] * (len(table.columns) - 3), str(told["n"])])
+        table.rows.append(
+            [f"kappa, {name}", _shown(told), *[""] * (len(table.columns) - 3), str(told["n"])]
+        )
     for who, told in (metrics["krippendorff"] or {}).items():
         row = f"Krippendorff's alpha, {who.replace('_', ' ')}"
         table.rows.append([row, _shown(told), *[""] * (len(table.columns) - 3), str(told["n"])])
@@ -117,7 +139,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 async def _judge(
-    name: str, content: str, judge: RememberedGenerator, pair: Pair, principle: Principle, config: Config
+    name: str,
+    content: str,
+    judge: RememberedGenerator,
+    pair: Pair,
+    principle: Principle,
+    config: Config,
 ) -> Judgement:
     async def margin(first: str, second: str) -> float:
         text = render(
@@ -162,7 +189,9 @@ def _margins(cells: list[Judgement], weights: dict[str, float]) -> dict[str, tup
     return found
 
 
-def _measure(cells: list[Judgement], weights: dict[str, float], parents: dict[str, str]) -> dict[str, dict[str, float]]:
+def _measure(
+    cells: list[Judgement], weights: dict[str, float], parents: dict[str, str]
+) -> dict[str, dict[str, float]]:
     """By measure and prompt."""
     margins = _margins(cells, weights)
     kinds = {cell.parent: cell.kind for cell in cells}
@@ -196,10 +225,14 @@ def _right(margin: float) -> float:
 
 
 def _kappa(margins: dict[str, tuple[float, float]], config: Config, seed: int) -> dict[str, Any]:
-    """{value, low, high, n}: the chosen response is put in a place by a coin, so that a judge of one place is at 0."""
+    """{value, low, high, n}: the chosen response is put in a place by a coin, so that a judge of
+    one place is at 0.
+    """
     import numpy as np
 
-    decided = {pair: first + second for pair, (first, second) in margins.items() if first + second != 0}
+    decided = {
+        pair: first + second for pair, (first, second) in margins.items() if first + second != 0
+    }
     pairs = []
     for pair, margin in decided.items():
         place = derive_seed(seed, "place", pair) % 2
@@ -218,14 +251,21 @@ def _kappa(margins: dict[str, tuple[float, float]], config: Config, seed: int) -
     return {"value": value, "low": low, "high": high, "n": len(pairs)}
 
 
-def _alphas(judges: dict[str, dict[str, tuple[float, float]]], config: Config, seed: int) -> dict[str, dict[str, Any]] | None:
-    """Krippendorff's alpha (1970) over pairs, the places dealt by the same coin as for kappa; ties are no judgement."""
+def _alphas(
+    judges: dict[str, dict[str, tuple[float, float]]], config: Config, seed: int
+) -> dict[str, dict[str, Any]] | None:
+    """Krippendorff's alpha (1970) over pairs, the places dealt by the same coin as for kappa; ties
+    are no judgement.
+    """
     pairs = list(dict.fromkeys(pair for found in judges.values() for pair in found))
     people = [derive_seed(seed, "place", pair) % 2 for pair in pairs]
 
     def choices(found: dict[str, tuple[float, float]]) -> list[int | None]:
         sums = [sum(found[pair]) if pair in found else 0.0 for pair in pairs]
-        return [None if s == 0 else place if s > 0 else 1 - place for s, place in zip(sums, people, strict=True)]
+        return [
+            None if s == 0 else place if s > 0 else 1 - place
+            for s, place in zip(sums, people, strict=True)
+        ]
 
     told = [choices(found) for found in judges.values()]
     raters: dict[str, list[Any]] = {"judges": told, "judges_and_people": [*told, people]}
@@ -238,4 +278,8 @@ def _alphas(judges: dict[str, dict[str, tuple[float, float]]], config: Config, s
 
 
 def _shown(told: dict[str, Any]) -> str:
-    return "-" if told["value"] is None else f"{told['value']:.2f} [{told['low']:.2f},{told['high']:.2f}]"
+    return (
+        "-"
+        if told["value"] is None
+        else f"{told['value']:.2f} [{told['low']:.2f},{told['high']:.2f}]"
+    )

@@ -1,4 +1,5 @@
-"""The tables of `reward_accuracy`: every test, and every principle under itself and under its opposite.
+"""The tables of `reward_accuracy`: every test, and every principle under itself and under its
+opposite.
 
 In: its metrics. Out: tables of per cents and points.
 """
@@ -19,11 +20,22 @@ def reward_tables(metrics: dict[str, Any]) -> list[Table]:
         rows.append([test, *shown, *changes, str(estimate["n"])])
     means = [metrics["models"][name]["mean_of_sections"] for name in names]
     if means[0] is not None:
-        rows.append(["mean of the sections", *(f"{100 * m:.1f}" for m in means), *("" for _ in names[1:]), ""])
+        rows.append(
+            [
+                "mean of the sections",
+                *(f"{100 * m:.1f}" for m in means),
+                *("" for _ in names[1:]),
+                "",
+            ]
+        )
     versus = [f"{first} less {other}" for other in names[1:]]
     told = f"by {metrics['truth']}; {100 * metrics['confidence']:.0f} % intervals"
     tables = [
-        Table(f"Reward models: share of right preferences, per cent ({told})", ["test", *names, *versus, "prompts"], rows)
+        Table(
+            f"Reward models: share of right preferences, per cent ({told})",
+            ["test", *names, *versus, "prompts"],
+            rows,
+        )
     ]
     principles = metrics["models"][first]["principles"]
     if principles:
@@ -37,7 +49,11 @@ def reward_tables(metrics: dict[str, Any]) -> list[Table]:
             ]
             by_principle.append([principle + mark, *shown, str(found["plain"]["n"])])
         tables.append(
-            Table("Under each principle / under its opposite, per cent", ["principle", *names, "prompts"], by_principle)
+            Table(
+                "Under each principle / under its opposite, per cent",
+                ["principle", *names, "prompts"],
+                by_principle,
+            )
         )
     return tables
 
@@ -49,7 +65,9 @@ def _short(estimate: dict[str, Any] | None) -> str:
 def _percent(estimate: dict[str, Any] | None) -> str:
     if estimate is None:
         return "-"
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.0f},{100 * estimate['high']:.0f}]"
+    return (
+        f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.0f},{100 * estimate['high']:.0f}]"
+    )
 
 
 def _points(difference: dict[str, Any] | None) -> str:

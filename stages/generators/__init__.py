@@ -1,13 +1,15 @@
 """Three ways to sample, one protocol.
 
-`complete` writes a text; `choose` gives one log-probability per option. One row is one coroutine that awaits as
-many calls as its stage needs; the generator bounds how many are in flight and batches as it likes.
+`complete` writes a text; `choose` gives one log-probability per option. One row is one coroutine
+that awaits as many calls as its stage needs; the generator bounds how many are in flight and
+batches as it likes.
 
-| name         | what answers                                         | when                                        |
-|--------------|------------------------------------------------------|---------------------------------------------|
-| vllm         | vLLM's async engine in this process                  | wherever vLLM is installed; the default     |
-| server       | OpenAI-compatible endpoints, several at once         | a cluster: N `vllm serve` replicas          |
-| transformers | `model.generate`, batched                            | no vLLM, or a few hundred short texts       |
+| name         | what answers                                         | when
+               | |--------------|------------------------------------------------------|---------------------------------------------|
+| vllm         | vLLM's async engine in this process                  | wherever vLLM is installed;
+the default     | | server       | OpenAI-compatible endpoints, several at once         | a cluster:
+N `vllm serve` replicas          | | transformers | `model.generate`, batched
+    | no vLLM, or a few hundred short texts       |
 """
 
 import importlib
@@ -41,7 +43,9 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back. `finish_reason` is "stop" or "length"; token counts are what the engine reports."""
+    """What came back. `finish_reason` is "stop" or "length"; token counts are what the engine
+    reports.
+    """
 
     text: str
     finish_reason: str
@@ -50,9 +54,11 @@ class Completion:
 
 
 class TooLong(Exception):
-    """The prompt leaves no room for an answer: a row to drop and to count with this reason, not a reason to stop.
+    """The prompt leaves no room for an answer: a row to drop and to count with this reason, not a
+    reason to stop.
 
-    `prompt_tokens` and `limit` are in tokens; `prompt_tokens` is None where an endpoint does not tell.
+    `prompt_tokens` and `limit` are in tokens; `prompt_tokens` is None where an endpoint does not
+    tell.
     """
 
     def __init__(self, prompt_tokens: int | None, limit: int | None):
@@ -65,8 +71,11 @@ class TooLong(Exception):
 class Generator(Protocol):
     """What every module of GENERATORS offers as `open_generator(model, options) -> Generator`."""
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
-        """Write the next assistant turn. The same seed draws the same text, as far as the engine's numerics allow.
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
+        """Write the next assistant turn. The same seed draws the same text, as far as the engine's
+        numerics allow.
 
         An answer cut short by the end of the context has `finish_reason` "length".
 
@@ -76,10 +85,12 @@ class Generator(Protocol):
         ...
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
-        """Natural-log probability of each option as the assistant's first token, normalised over the options.
+        """Natural-log probability of each option as the assistant's first token, normalised over
+        the options.
 
         Raises:
-            UserError: an option is not one token of this model's vocabulary, or two options share a first token.
+            UserError: an option is not one token of this model's vocabulary, or two options share a
+            first token.
             TooLong: the prompt leaves no room for a single token.
         """
         ...
@@ -90,11 +101,13 @@ class Generator(Protocol):
 
 
 async def open_generator(name: str, model: Model, options: Mapping[str, Any]) -> Generator:
-    """Load `model` behind the generator called `name`; `options` are that module's `Options` fields."""
+    """Load `model` behind the generator called `name`; `options` are that module's `Options`
+    fields.
+    """
     if name not in GENERATORS:
         raise UserError(
             f"no generator is called {name!r}.{did_you_mean(name, list(GENERATORS))}",
             where="generator.name",
-            mend=f"choose one of {', '.join(GENERATORS)}",
+            fix=f"choose one of {', '.join(GENERATORS)}",
         )
     return await importlib.import_module(GENERATORS[name]).open_generator(model, options)

@@ -16,8 +16,8 @@ LONGEST_PAUSE = 30.0
 class Failed(Exception):
     """An attempt that another one may heal.
 
-    `pause` is what the server wishes, in seconds. `blameless`: the request never got to work, so it may be sent again
-    without end (a full or an unreachable server).
+    `pause` is what the server wishes, in seconds. `blameless`: the request never got to work, so it
+    may be sent again without end (a full or an unreachable server).
     """
 
     def __init__(self, reason: str, pause: float = 0.0, blameless: bool = False):
@@ -27,7 +27,8 @@ class Failed(Exception):
 
 @dataclass
 class Endpoint:
-    """`failures` are those in a row; while there are any, one request at a time tries the endpoint, after `until`.
+    """`failures` are those in a row; while there are any, one request at a time tries the endpoint,
+    after `until`.
 
     An answer ends that at once, but not the pause that the server itself has `wished` for.
     """
@@ -47,12 +48,20 @@ class Pool:
     Args:
         endpoints: at least one.
         concurrency: requests in flight at each.
-        max_retries: further attempts for a request; also the failures in a row after which an endpoint is dead.
+        max_retries: further attempts for a request; also the failures in a row after which an
+            endpoint is dead.
         backoff: first pause in seconds.
     """
 
-    def __init__(self, endpoints: list[Endpoint], concurrency: int, max_retries: int, backoff: float):
-        self.endpoints, self.concurrency, self.max_retries, self.backoff = endpoints, concurrency, max_retries, backoff
+    def __init__(
+        self, endpoints: list[Endpoint], concurrency: int, max_retries: int, backoff: float
+    ):
+        self.endpoints, self.concurrency, self.max_retries, self.backoff = (
+            endpoints,
+            concurrency,
+            max_retries,
+            backoff,
+        )
         self._slots = asyncio.Semaphore(concurrency * len(endpoints))
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -64,7 +73,8 @@ class Pool:
         """Try until one endpoint answers.
 
         Raises:
-            UserError: the servers failed this request `max_retries` + 1 times, or every endpoint is dead.
+            UserError: the servers failed this request `max_retries` + 1 times, or every endpoint is
+            dead.
         """
         failed = 0
         async with self._slots:
@@ -80,7 +90,7 @@ class Pool:
                         raise UserError(
                             f"a request failed {failed} times, last with: {error}",
                             where=endpoint.base,
-                            mend="look at that server's log; what was answered is kept, so run again once it is well",
+                            fix="look at that server's log; what was answered is kept, so run again once it is well",
                         ) from error
                 else:
                     endpoint.failures, endpoint.until = 0, endpoint.wished
@@ -93,26 +103,34 @@ class Pool:
                     self._waiters.clear()
 
     async def _take(self) -> Endpoint:
-        """The endpoint with the fewest requests in flight, of those that are well or due for a trial."""
+        """The endpoint with the fewest requests in flight, of those that are well or due for a
+        trial.
+        """
         while True:
             if all(endpoint.failures > self.max_retries for endpoint in self.endpoints):
-                errors = "; ".join(f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints)
+                errors = "; ".join(
+                    f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints
+                )
                 raise UserError(
                     f"no endpoint answers ({errors})",
                     where="generator.options.endpoints",
-                    mend="start the servers, or correct the addresses, and run again: what was answered is kept",
+                    fix="start the servers, or correct the addresses, and run again: what was answered is kept",
                 )
             now = time.monotonic()
             free = [
                 endpoint
                 for endpoint in self.endpoints
-                if now >= endpoint.until and endpoint.in_flight < (1 if endpoint.failures else self.concurrency)
+                if now >= endpoint.until
+                and endpoint.in_flight < (1 if endpoint.failures else self.concurrency)
             ]
             if free:
                 best = min(free, key=lambda endpoint: (endpoint.in_flight, endpoint.failures))
                 best.in_flight += 1
                 return best
-            due = min((endpoint.until - now for endpoint in self.endpoints if endpoint.until > now), default=1.0)
+            due = min(
+                (endpoint.until - now for endpoint in self.endpoints if endpoint.until > now),
+                default=1.0,
+            )
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await asyncio.wait([waiter], timeout=due)
@@ -123,7 +141,9 @@ class Pool:
         if started < endpoint.failed_at:
             return
         endpoint.failures += 1
-        pause = min(LONGEST_PAUSE, self.backoff * 2 ** (endpoint.failures - 1)) * random.uniform(0.75, 1.25)
+        pause = min(LONGEST_PAUSE, self.backoff * 2 ** (endpoint.failures - 1)) * random.uniform(
+            0.75, 1.25
+        )
         endpoint.failed_at = time.monotonic()
         endpoint.wished = endpoint.failed_at + error.pause
         endpoint.until = endpoint.failed_at + max(pause, error.pause)

@@ -18,17 +18,32 @@ def score(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list[
 
     with torch.inference_mode():
         ids, mask = pad([request.prompt for request in batch], network.device)
-        output = network(input_ids=ids, attention_mask=mask, position_ids=positions(mask), logits_to_keep=1, use_cache=False)
+        output = network(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            logits_to_keep=1,
+            use_cache=False,
+        )
         logits = output.logits[:, -1].double().cpu()
-        return [torch.log_softmax(row[request.options], -1).tolist() for row, request in zip(logits, batch, strict=True)]
+        return [
+            torch.log_softmax(row[request.options], -1).tolist()
+            for row, request in zip(logits, batch, strict=True)
+        ]
 
 
 def sample(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list[Completion]:
     """Write every request's text. Rows that have ended leave the batch once they are half of it."""
     import torch
 
-    device, tokenizer, stops = network.device, renderer.tokenizer, end_tokens(network, renderer.tokenizer)
-    room = [min(request.sampling.max_tokens, renderer.limit - len(request.prompt)) for request in batch]
+    device, tokenizer, stops = (
+        network.device,
+        renderer.tokenizer,
+        end_tokens(network, renderer.tokenizer),
+    )
+    room = [
+        min(request.sampling.max_tokens, renderer.limit - len(request.prompt)) for request in batch
+    ]
     numbers = torch.ones(len(batch), max(room), dtype=torch.float64)
     for row, request in enumerate(batch):
         own = torch.Generator().manual_seed(request.seed % 2**63)
@@ -45,11 +60,18 @@ def sample(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list
         place, cache = positions(mask), None
         for step in range(max(room)):
             output = network(
-                input_ids=ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=place,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
             )
             cache = output.past_key_values
             index = torch.tensor(rows, device=device)
-            drawn = draw(output.logits[:, -1].float(), heat[index], nucleus[index], numbers[index, step])
+            drawn = draw(
+                output.logits[:, -1].float(), heat[index], nucleus[index], numbers[index, step]
+            )
             for row, token in zip(rows, drawn.tolist(), strict=True):
                 if row not in alive:
                     continue
@@ -64,17 +86,33 @@ def sample(network: Any, renderer: Renderer, batch: Sequence["Request"]) -> list
             ids, place = drawn[:, None], place[:, -1:] + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             if 2 * len(alive) <= len(rows):
-                keep = torch.tensor([at for at, row in enumerate(rows) if row in alive], device=device)
+                keep = torch.tensor(
+                    [at for at, row in enumerate(rows) if row in alive], device=device
+                )
                 cache.batch_select_indices(keep)
-                ids, place, mask, rows = ids[keep], place[keep], mask[keep], [row for row in rows if row in alive]
+                ids, place, mask, rows = (
+                    ids[keep],
+                    place[keep],
+                    mask[keep],
+                    [row for row in rows if row in alive],
+                )
     return [
-        Completion(cut(renderer.text(tokens), request.sampling.stop), reason, len(request.prompt), len(tokens))
+        Completion(
+            cut(renderer.text(tokens), request.sampling.stop),
+            reason,
+            len(request.prompt),
+            len(tokens),
+        )
         for tokens, reason, request in zip(written, reasons, batch, strict=True)
     ]
 
 
-def draw(logits: "torch.Tensor", heat: "torch.Tensor", nucleus: "torch.Tensor", numbers: "torch.Tensor") -> "torch.Tensor":
-    """One token a row: where the cumulative probability passes the row's number; the likeliest at temperature 0."""
+def draw(
+    logits: "torch.Tensor", heat: "torch.Tensor", nucleus: "torch.Tensor", numbers: "torch.Tensor"
+) -> "torch.Tensor":
+    """One token a row: where the cumulative probability passes the row's number; the likeliest at
+    temperature 0.
+    """
     import torch
 
     best = logits.argmax(-1)
@@ -87,7 +125,9 @@ def draw(logits: "torch.Tensor", heat: "torch.Tensor", nucleus: "torch.Tensor", 
         ordered = ordered.masked_fill((before >= nucleus[:, None]) & (nucleus[:, None] < 1), 0.0)
         chances = torch.zeros_like(chances).scatter(-1, order, ordered)
     total = chances.cumsum(-1)
-    found = torch.searchsorted(total, (numbers * total[:, -1])[:, None], right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+    found = torch.searchsorted(total, (numbers * total[:, -1])[:, None], right=True)[
+        :, 0
+    ].clamp_max(logits.shape[-1] - 1)
     return torch.where(heat == 0, best, found)
 
 
@@ -97,7 +137,9 @@ def pad(prompts: Sequence[list[int]], device: Any) -> tuple["torch.Tensor", "tor
 
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    mask = torch.tensor(
+        [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device
+    )
     return ids, mask
 
 
@@ -123,4 +165,6 @@ def ends(tokens: list[int], stop: tuple[str, ...], tokenizer: Any) -> bool:
 
 def cut(text: str, stop: tuple[str, ...]) -> str:
     """The text before the first stop string."""
-    return text[: min((at for at in (text.find(words) for words in stop) if at >= 0), default=len(text))]
+    return text[
+        : min((at for at in (text.find(words) for words in stop) if at >= 0), default=len(text))
+    ]

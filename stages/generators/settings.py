@@ -24,13 +24,17 @@ def read_options(kind: type[T], given: Mapping[str, Any] | T, name: str) -> T:
         return given
     if not isinstance(given, Mapping):
         raise UserError(
-            f"{given!r} is no mapping of options", where="generator.options", mend="write {option: value}, or {} for none"
+            f"{given!r} is no mapping of options",
+            where="generator.options",
+            fix="write {option: value}, or {} for none",
         )
     return parse_config(kind, given, f"generator.options of {name}")  # type: ignore[no-any-return]
 
 
 def check_options(name: str, given: Any) -> None:
-    """Refuse what `open_generator(name, ...)` would refuse in `given`, before hours of work lead up to it."""
+    """Refuse what `open_generator(name, ...)` would refuse in `given`, before hours of work lead up
+    to it.
+    """
     if name in GENERATORS:
         options = read_options(importlib.import_module(GENERATORS[name]).Options, given, name)
         if local := getattr(options, "local", None):

@@ -1,8 +1,9 @@
-"""A transformers model in this process: waiting requests are gathered into padded batches. No vLLM needed.
+"""A transformers model in this process: waiting requests are gathered into padded batches. No vLLM
+needed.
 
-Each request draws its random numbers beforehand from its own seed, one for each token, and a token is the point where
-the cumulative probability passes its number. So a text does not depend on its neighbours in the batch, save where
-padding changes the last bits of a logit.
+Each request draws its random numbers beforehand from its own seed, one for each token, and a token
+is the point where the cumulative probability passes its number. So a text does not depend on its
+neighbours in the batch, save where padding changes the last bits of a logit.
 """
 
 import asyncio
@@ -46,7 +47,9 @@ class Options:
 
 @dataclass
 class Request:
-    """One call in the queue: `prompt` and `options` are token ids; with `options` it is a choice, without a text."""
+    """One call in the queue: `prompt` and `options` are token ids; with `options` it is a choice,
+    without a text.
+    """
 
     prompt: list[int]
     sampling: Sampling
@@ -67,9 +70,13 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     limit = settings.max_model_len or known
     if not limit:
         raise UserError(
-            "the model's config does not tell its context", where=model.path, mend="set generator.options.max_model_len"
+            "the model's config does not tell its context",
+            where=model.path,
+            fix="set generator.options.max_model_len",
         )
-    return TransformersGenerator(network, Renderer(tokenizer, limit, settings.template_arguments), settings)
+    return TransformersGenerator(
+        network, Renderer(tokenizer, limit, settings.template_arguments), settings
+    )
 
 
 def load(model: Model, options: Options) -> tuple[Any, Any]:
@@ -79,21 +86,37 @@ def load(model: Model, options: Options) -> tuple[Any, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # there is one of ours
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = (
+        options.device
+        if options.device != "auto"
+        else "cuda"
+        if torch.cuda.is_available()
+        else "cpu"
+    )
     dtype = options.dtype if options.dtype != "auto" or device != "cpu" else "float32"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.path, revision=model.revision, trust_remote_code=False
+        )
         network = AutoModelForCausalLM.from_pretrained(
             model.path,
-            **{"revision": model.revision, "dtype": dtype, "use_safetensors": True, "trust_remote_code": False} | options.load,
+            **{
+                "revision": model.revision,
+                "dtype": dtype,
+                "use_safetensors": True,
+                "trust_remote_code": False,
+            }
+            | options.load,
         )
         network.to(torch.device(device))  # type: ignore[arg-type]  # torch's annotation
-    except Exception as error:  # loading raises whatever its layers raise; the user needs one line of it
+    except (
+        Exception
+    ) as error:  # loading raises whatever its layers raise; the user needs one line of it
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
             f"transformers cannot load this model: {reason}",
             where=model.path,
-            mend="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options",
+            fix="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options",
         ) from error
     return network.eval(), tokenizer
 
@@ -107,13 +130,20 @@ class TransformersGenerator:
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="credo-transformers")
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
         """See `Generator.complete`."""
         return await self._ask(self.renderer.prompt(messages), sampling, seed, [])
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
         """See `Generator.choose`."""
-        return await self._ask(self.renderer.prompt(messages), Sampling(max_tokens=1), 0, self.renderer.option_ids(options))
+        return await self._ask(
+            self.renderer.prompt(messages),
+            Sampling(max_tokens=1),
+            0,
+            self.renderer.option_ids(options),
+        )
 
     async def close(self) -> None:
         """Wait for the batch in the works, then drop the weights."""
@@ -127,8 +157,12 @@ class TransformersGenerator:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    async def _ask(self, prompt: list[int], sampling: Sampling, seed: int, options: list[int]) -> Any:
-        request = Request(prompt, sampling, seed, options, asyncio.get_running_loop().create_future())
+    async def _ask(
+        self, prompt: list[int], sampling: Sampling, seed: int, options: list[int]
+    ) -> Any:
+        request = Request(
+            prompt, sampling, seed, options, asyncio.get_running_loop().create_future()
+        )
         self._waiting.append(request)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
@@ -137,12 +171,19 @@ class TransformersGenerator:
     async def _work(self) -> None:
         """Take everybody who waits, serve them in batches of like length, and look again."""
         while True:
-            await asyncio.sleep(LINGER_SECONDS)  # neighbours that are started in the same breath join the first batch
+            await asyncio.sleep(
+                LINGER_SECONDS
+            )  # neighbours that are started in the same breath join the first batch
             waiting, self._waiting = [r for r in self._waiting if not r.answer.done()], []
             if not waiting:
                 return
             try:
-                for batch in batches(waiting, self.renderer.limit, self.options.max_batch, self.options.max_batch_tokens):
+                for batch in batches(
+                    waiting,
+                    self.renderer.limit,
+                    self.options.max_batch,
+                    self.options.max_batch_tokens,
+                ):
                     await self._serve(batch)
             except BaseException as error:
                 fail(waiting, error)
@@ -154,7 +195,9 @@ class TransformersGenerator:
 
         answer: Callable[..., list[Any]] = score if batch[0].options else sample
         try:
-            results = await asyncio.get_running_loop().run_in_executor(self._thread, answer, self.network, self.renderer, batch)
+            results = await asyncio.get_running_loop().run_in_executor(
+                self._thread, answer, self.network, self.renderer, batch
+            )
         except Exception as error:  # the other batches may still do
             fail(batch, error)
             return
@@ -167,17 +210,23 @@ def fail(requests: Sequence[Request], error: BaseException) -> None:
     """Tell all who still wait."""
     for request in requests:
         if not request.answer.done():
-            request.answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+            request.answer.set_exception(
+                error if isinstance(error, Exception) else asyncio.CancelledError()
+            )
 
 
-def batches(requests: Sequence[Request], limit: int, max_batch: int, max_tokens: int) -> list[list[Request]]:
+def batches(
+    requests: Sequence[Request], limit: int, max_batch: int, max_tokens: int
+) -> list[list[Request]]:
     """Split by kind and length, longest first, so that running out of memory shows at once."""
 
     def length(request: Request) -> int:
         return min(len(request.prompt) + request.sampling.max_tokens, limit)
 
     found: list[list[Request]] = []
-    for request in sorted(requests, key=lambda r: (bool(r.options), length(r), len(r.prompt)), reverse=True):
+    for request in sorted(
+        requests, key=lambda r: (bool(r.options), length(r), len(r.prompt)), reverse=True
+    ):
         last = found[-1] if found else []
         fits = last and len(last) < max_batch and (len(last) + 1) * length(last[0]) <= max_tokens
         if fits and bool(last[0].options) == bool(request.options):

@@ -1,9 +1,10 @@
 """vLLM's async engine inside this process: one coroutine a request, continuous batching by vLLM.
 
 Options bear on speed and memory only, save `dtype`, whose rounding can move a drawn text.
-On a CPU three things differ from vLLM's defaults, each measured: blocks of 32 tokens (a judge's shared prefix is
-cached in whole blocks), no chunked prefill (together with a per-request seed it kills the engine), and float32
-where the processor has no bfloat16 arithmetic (AVX2: about three times as fast as bfloat16 in software).
+On a CPU three things differ from vLLM's defaults, each measured: blocks of 32 tokens (a judge's
+shared prefix is cached in whole blocks), no chunked prefill (together with a per-request seed it
+kills the engine), and float32 where the processor has no bfloat16 arithmetic (AVX2: about three
+times as fast as bfloat16 in software).
 """
 
 import asyncio
@@ -45,15 +46,18 @@ class Options:
     """Engine settings.
 
     Attributes:
-        dtype: vLLM's name, or "auto": the checkpoint's, but float32 on a CPU without bfloat16 arithmetic.
+        dtype: vLLM's name, or "auto": the checkpoint's, but float32 on a CPU without bfloat16
+            arithmetic.
         max_model_len: context in tokens; None takes the model's own.
         max_num_seqs: sequences decoded at once.
         gpu_memory_utilization: share of a GPU's memory, 0 to 1; None leaves vLLM's default.
-        kv_cache_gib: memory for keys and values in GiB; None means 1 on a CPU and what is left on a GPU.
+        kv_cache_gib: memory for keys and values in GiB; None means 1 on a CPU and what is left on a
+            GPU.
         block_size: tokens a cache block; None means 32 on a CPU and vLLM's default on a GPU.
         enforce_eager: True skips compilation; None means True on a CPU.
         tensor_parallel_size: GPUs one model is spread over.
-        concurrency: requests in flight; None means twice max_num_seqs, which keeps the engine's queue filled.
+        concurrency: requests in flight; None means twice max_num_seqs, which keeps the engine's
+            queue filled.
         log: a file for the engine's warnings; empty keeps them until `close` and drops them.
         template_arguments: variables for the chat template, such as `enable_thinking: false`.
         engine: any further field of vLLM's AsyncEngineArgs; wins over the above.
@@ -77,20 +81,25 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     """Start an engine and wait until it is ready (about half a minute on two cores).
 
     Raises:
-        UserError: vLLM is not installed, an option is unknown, or the engine does not start; tells vLLM's reason.
+        UserError: vLLM is not installed, an option is unknown, or the engine does not start; tells
+        vLLM's reason.
     """
     settings = read_options(Options, options, "vllm")
     if Path(model.path).is_dir() and not (Path(model.path) / "config.json").exists():
         raise UserError(
             "this folder holds an adapter only",
             where=model.path,
-            mend="merge it into its base model first (peft: merge_and_unload, then save_pretrained)",
+            fix="merge it into its base model first (peft: merge_and_unload, then save_pretrained)",
         )
     log = Path(settings.log or temporary_file(".log"))
     try:
         plan = quieten(log)
     except OSError as error:
-        raise UserError(f"{error}", where="generator.options.log", mend="name a file that can be written, or none") from None
+        raise UserError(
+            f"{error}",
+            where="generator.options.log",
+            fix="name a file that can be written, or none",
+        ) from None
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -99,22 +108,26 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         raise UserError(
             f"vLLM cannot be imported: {error}",
             where="generator=vllm",
-            mend="install requirements/cpu.txt or requirements/gpu.txt, or set generator=transformers",
+            fix="install requirements/cpu.txt or requirements/gpu.txt, or set generator=transformers",
         ) from error
     engine, reason, mark = None, "", log.stat().st_size
     try:
         with children_write_to(log):
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, settings)))
-    except Exception as error:  # vLLM raises whatever its layers raise; the user needs one line of it
+    except (
+        Exception
+    ) as error:  # vLLM raises whatever its layers raise; the user needs one line of it
         reason = essential_line(error, log, mark)
     finally:
         forget(plan)
-    if engine is None:  # outside of `except`: the exception's frames would keep the half-made engine alive
+    if (
+        engine is None
+    ):  # outside of `except`: the exception's frames would keep the half-made engine alive
         gc.collect()
         raise UserError(
             f"vLLM cannot serve this model: {reason}",
             where=model.path,
-            mend=f"look at generator.options (dtype, max_model_len, kv_cache_gib); vLLM's own words are in {log}",
+            fix=f"look at generator.options (dtype, max_model_len, kv_cache_gib); vLLM's own words are in {log}",
         )
     return VllmGenerator(engine, settings, log)
 
@@ -124,18 +137,25 @@ class VllmGenerator:
 
     def __init__(self, engine: Any, options: Options, log: Path):
         self.engine, self.options, self.log = engine, options, log
-        self.renderer = Renderer(engine.get_tokenizer(), engine.model_config.max_model_len, options.template_arguments)
-        self.cached_tokens = self.prompt_tokens = 0  # so that a benchmark can tell the share of prompts found in cache
+        self.renderer = Renderer(
+            engine.get_tokenizer(), engine.model_config.max_model_len, options.template_arguments
+        )
+        self.cached_tokens = self.prompt_tokens = (
+            0  # so that a benchmark can tell the share of prompts found in cache
+        )
         self._slots = asyncio.Semaphore(options.concurrency or 2 * options.max_num_seqs)
         self._numbers = itertools.count()
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
         """See `Generator.complete`."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         prompt = self.renderer.prompt(messages)
-        # Without stop strings nobody reads the text before its end: decoding it once beats decoding it token by token.
+        # Without stop strings nobody reads the text before its end: decoding it once beats decoding
+        # it token by token.
         incremental = bool(sampling.stop)
         output = await self._run(
             prompt,
@@ -159,8 +179,8 @@ class VllmGenerator:
         from vllm.sampling_params import RequestOutputKind
 
         prompt, ids = self.renderer.prompt(messages), self.renderer.option_ids(options)
-        # vLLM's log-probabilities are taken before `allowed_token_ids` and cut to the top k: naming the tokens is
-        # what makes every option present whatever the model would rather say.
+        # vLLM's log-probabilities are taken before `allowed_token_ids` and cut to the top k: naming
+        # the tokens is what makes every option present whatever the model would rather say.
         output = await self._run(
             prompt,
             SamplingParams(
@@ -184,7 +204,9 @@ class VllmGenerator:
             return
         engine, self.engine = self.engine, None
         engine.shutdown(timeout=SHUTDOWN_SECONDS)
-        engine.shutdown = lambda timeout=None: None  # its finaliser calls it again at exit, when its modules are gone
+        engine.shutdown = lambda timeout=None: (
+            None
+        )  # its finaliser calls it again at exit, when its modules are gone
         if not self.options.log:
             self.log.unlink(missing_ok=True)
 
@@ -202,7 +224,7 @@ class VllmGenerator:
                 raise UserError(
                     f"vLLM's engine died while it worked: {essential_line(error, self.log, 0)}",
                     where="generator vllm",
-                    mend="run again: finished calls are kept. If it dies again, lower "
+                    fix="run again: finished calls are kept. If it dies again, lower "
                     "generator.options.max_num_seqs or kv_cache_gib; memory is the usual reason",
                 ) from error
         if output is None:
@@ -230,7 +252,11 @@ def engine_arguments(model: Model, options: Options) -> dict[str, Any]:
         "disable_log_stats": True,
         "enable_log_requests": False,
     }
-    eager, kv_cache_gib, block_size = options.enforce_eager, options.kv_cache_gib, options.block_size
+    eager, kv_cache_gib, block_size = (
+        options.enforce_eager,
+        options.kv_cache_gib,
+        options.block_size,
+    )
     if current_platform.is_cpu():
         # The old environment variable would win over the argument and knows whole GiB only.
         os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)
@@ -263,7 +289,8 @@ def has_fast_bfloat16() -> bool:
 
 
 def quieten(log: Path) -> Path:
-    """Send vLLM's warnings, from this process and those it starts, into `log`, where they cannot tear a progress bar.
+    """Send vLLM's warnings, from this process and those it starts, into `log`, where they cannot
+    tear a progress bar.
 
     The processes read where to write from the file that is returned; `forget` it once they run.
     """
@@ -273,12 +300,22 @@ def quieten(log: Path) -> Path:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "handlers": {"file": {"class": "logging.FileHandler", "filename": str(log.resolve()), "formatter": "plain"}},
+        "handlers": {
+            "file": {
+                "class": "logging.FileHandler",
+                "filename": str(log.resolve()),
+                "formatter": "plain",
+            }
+        },
         "loggers": {"vllm": {"handlers": ["file"], "level": "WARNING", "propagate": False}},
     }
     path = temporary_file(".json")
     path.write_text(json.dumps(plan))
-    os.environ |= {"VLLM_LOGGING_CONFIG_PATH": str(path), "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"}
+    os.environ |= {
+        "VLLM_LOGGING_CONFIG_PATH": str(path),
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
     logging.config.dictConfig(plan)
     return path
 
@@ -298,9 +335,11 @@ def forget(plan: Path) -> None:
 
 @contextlib.contextmanager
 def children_write_to(log: Path) -> Iterator[None]:
-    """Processes started inside have `log` as their standard output and error, for good, and die with this process.
+    """Processes started inside have `log` as their standard output and error, for good, and die
+    with this process.
 
-    Native libraries warn, and a dying engine prints its traceback, past any logging set-up. Only the moment of the
+    Native libraries warn, and a dying engine prints its traceback, past any logging set-up. Only
+    the moment of the
     start is redirected: this process may be drawing a progress bar meanwhile.
     """
     from multiprocessing.process import BaseProcess
@@ -331,7 +370,9 @@ def children_write_to(log: Path) -> Iterator[None]:
 
 
 def die_with_parent(target: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-    """Run `target` in a child that the kernel kills with its parent: an orphaned engine would keep its memory for ever."""
+    """Run `target` in a child that the kernel kills with its parent: an orphaned engine would keep
+    its memory for ever.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = multiprocessing.parent_process()
@@ -340,14 +381,28 @@ def die_with_parent(target: Callable[..., None], *args: Any, **kwargs: Any) -> N
 
 
 def essential_line(error: Exception, log: Path, start: int) -> str:
-    """The line that tells the reason: the last one in the log since byte `start` that names an exception, or `error`."""
+    """The line that tells the reason: the last one in the log since byte `start` that names an
+    exception, or `error`.
+    """
     with log.open("rb") as stream:
         stream.seek(start)
         lines = stream.read().decode(errors="replace").splitlines()
-    named = [line.split(":", 1) for line in lines if line.split(":", 1)[0].endswith(("Error", "Exception")) and ":" in line]
-    useful = [words.strip() for name, words in named if words.strip() and "initialization failed" not in words]
+    named = [
+        line.split(":", 1)
+        for line in lines
+        if line.split(":", 1)[0].endswith(("Error", "Exception")) and ":" in line
+    ]
+    useful = [
+        words.strip()
+        for name, words in named
+        if words.strip() and "initialization failed" not in words
+    ]
     if useful:
         return re.sub(r"Worker failed with error '(.*)', please check.*", r"\1", useful[-1])
     own = [line.strip() for line in str(error).splitlines() if line.strip()]
-    validation = [line.removeprefix("Value error, ").split(" [type=")[0] for line in own if line.startswith("Value error, ")]
+    validation = [
+        line.removeprefix("Value error, ").split(" [type=")[0]
+        for line in own
+        if line.startswith("Value error, ")
+    ]
     return (validation or own or [repr(error)])[0]

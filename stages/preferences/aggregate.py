@@ -1,10 +1,12 @@
-"""From a pair's cells of the judge matrix to one margin. Pure functions; positive margins prefer `response_a`.
+"""From a pair's cells of the judge matrix to one margin. Pure functions; positive margins prefer
+`response_a`.
 
-Orders: `agree` takes contradicting verdicts for none, as SALMON does (Sun et al. 2023, arXiv 2310.05910);
-`swap_average` averages the probabilities of the two orders (RLAIF, Lee et al. 2023, arXiv 2309.00267); `average`
-averages the logits. Principles: one at `random` (Constitutional AI, Bai et al. 2022, section 4.1: ensembling over
-principles happens across the dataset), `mean`, `sum`, `vote`, or the strongest alone (`max_abs`). SALMON's own way, with
-its random subsets and negation, is in `salmon.py`.
+Orders: `agree` takes contradicting verdicts for none, as SALMON does (Sun et al. 2023, arXiv
+2310.05910); `swap_average` averages the probabilities of the two orders (RLAIF, Lee et al. 2023,
+arXiv 2309.00267); `average` averages the logits. Principles: one at `random` (Constitutional AI,
+Bai et al. 2022, section 4.1: ensembling over principles happens across the dataset), `mean`, `sum`,
+`vote`, or the strongest alone (`max_abs`). SALMON's own way, with its random subsets and negation,
+is in `salmon.py`.
 """
 
 import math
@@ -38,7 +40,8 @@ def bounded(margin: float, clip: float | None) -> float:
 def soft_label(margin: float, clamp: tuple[float, float] | None) -> float:
     """P(chosen is better) for a margin >= 0.
 
-    `clamp` is the paper's bound for labels with a chain of thought (Bai et al. 2022: [0.4, 0.6]); others are not clamped.
+    `clamp` is the paper's bound for labels with a chain of thought (Bai et al. 2022: [0.4, 0.6]);
+    others are not clamped.
     """
     label = 1 / (1 + math.exp(-margin))
     return min(max(label, clamp[0]), clamp[1]) if clamp else label
@@ -51,15 +54,18 @@ def strongest(scores: Sequence[float]) -> int:
 
 def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[float, list[int]]:
     """One margin, and which of the principles decided it (their places).
-    A principle drawn at `random` has had its weight in the draw, so its margin is left alone. `vote` gives the weighted
-    share of votes as log-odds with half a vote added to each side, so that its soft label is a smoothed share.
+    A principle drawn at `random` has had its weight in the draw, so its margin is left alone.
+    `vote` gives the weighted share of votes as log-odds with half a vote added to each side, so
+    that its soft label is a smoothed share.
     """
     if how == "max_abs":
         best = strongest([margin * weight for margin, weight in zip(margins, weights, strict=True)])
         return margins[best], [best]
     speaking = [i for i, margin in enumerate(margins) if margin != 0]
     if how == "vote":
-        ups, downs = (sum(weights[i] for i in speaking if (margins[i] > 0) == up) for up in (True, False))
+        ups, downs = (
+            sum(weights[i] for i in speaking if (margins[i] > 0) == up) for up in (True, False)
+        )
         return (math.log((ups + 0.5) / (downs + 0.5)) if ups != downs else 0.0), speaking
     if how == "random":
         return margins[0], speaking

@@ -1,10 +1,12 @@
 """Stage `best_of`: the best-rated answers to each request. No calls.
 
-In: any inputs of Rating rows; `responses` (the Response rows that were rated), optional. Out: the best of each group as
-Response rows, ready for `sft`. With `responses` these are the very rows; without, who wrote them is not known any more.
+In: any inputs of Rating rows; `responses` (the Response rows that were rated), optional. Out: the
+best of each group as Response rows, ready for `sft`. With `responses` these are the very rows;
+without, who wrote them is not known any more.
 
-RAFT (Dong et al. 2023, arXiv 2304.06767): sample K, keep the argmax of the reward, fine-tune on it; and the
-reward-guided sampling that makes ALMoST's demonstrations (Kim et al. 2023, arXiv 2305.13735). With K = 1 it gives the
+RAFT (Dong et al. 2023, arXiv 2304.06767): sample K, keep the argmax of the reward, fine-tune on it;
+and the reward-guided sampling that makes ALMoST's demonstrations (Kim et al. 2023, arXiv
+2305.13735). With K = 1 it gives the
 samples back. Left out: RAFT's option to rank by the reward less a KL term.
 """
 
@@ -16,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.preferences.rating import refuse_other_rater
+from stages.preferences.judging.rating import refuse_other_rater
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -40,41 +42,66 @@ class Config:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Keep the best of every group; of equal scores the first by id. Groups keep the order in which they come.
+    """Keep the best of every group; of equal scores the first by id. Groups keep the order in which
+    they come.
 
     Raises:
-        UserError: there are no ratings, a score is no number, nothing reaches `minimum`, or `responses` are others.
+        UserError: there are no ratings, a score is no number, nothing reaches `minimum`, or
+        `responses` are others.
     """
     where = f"step {context.step!r}"
-    groups, dropped = read_groups({name: a for name, a in inputs.items() if name != "responses"}, where)
+    groups, dropped = read_groups(
+        {name: a for name, a in inputs.items() if name != "responses"}, where
+    )
     best: list[list[Rating]] = []
     for rows in groups.values():
         ranked = sorted(rows, key=lambda row: (-row.score, row.id))
-        kept = [row for row in ranked[: config.keep] if config.minimum is None or row.score >= config.minimum]
+        kept = [
+            row
+            for row in ranked[: config.keep]
+            if config.minimum is None or row.score >= config.minimum
+        ]
         best.append(kept)
-        dropped += [Dropped(id=row.id, reason="below the minimum") for row in ranked[len(kept) : config.keep]]
-        dropped += [Dropped(id=row.id, reason="not among the best of its group") for row in ranked[config.keep :]]
+        dropped += [
+            Dropped(id=row.id, reason="below the minimum")
+            for row in ranked[len(kept) : config.keep]
+        ]
+        dropped += [
+            Dropped(id=row.id, reason="not among the best of its group")
+            for row in ranked[config.keep :]
+        ]
     if not any(best):
         top = max(row.score for rows in groups.values() for row in rows)
         raise UserError(
-            f"no rating reaches the minimum of {config.minimum}; the best is {top:.3g}", where=where, mend="lower `minimum`"
+            f"no rating reaches the minimum of {config.minimum}; the best is {top:.3g}",
+            where=where,
+            fix="lower `minimum`",
         )
     if "responses" in inputs:
         rated = {(row.id, row.response): row for row in inputs["responses"].rows(Response)}
-        missing = [row.id for kept in best for row in kept if (row.parent, row.response) not in rated]
+        missing = [
+            row.id for kept in best for row in kept if (row.parent, row.response) not in rated
+        ]
         if missing:
             raise UserError(
                 f"the rating {missing[0]!r} and {len(missing) - 1} more are of responses that the input 'responses' lacks",
                 where=where,
-                mend="give the step whose rows were rated, or leave the input out",
+                fix="give the step whose rows were rated, or leave the input out",
             )
         responses = [rated[row.parent, row.response] for kept in best for row in kept]
     else:
         responses = [_response(row, place) for kept in best for place, row in enumerate(kept)]
-    return Result(rows=responses, row_type=Response, dropped=dropped, metrics=_metrics(list(groups.values()), best))
+    return Result(
+        rows=responses,
+        row_type=Response,
+        dropped=dropped,
+        metrics=_metrics(list(groups.values()), best),
+    )
 
 
-def read_groups(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list[Rating]], list[Dropped]]:
+def read_groups(
+    inputs: dict[str, Artifact], where: str
+) -> tuple[dict[str, list[Rating]], list[Dropped]]:
     """Ratings by their request, and those that came twice.
 
     Raises:
@@ -84,12 +111,14 @@ def read_groups(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list
     raters: dict[str, tuple[Any, ...]] = {}
     seen: set[tuple[str, str]] = set()
     repeated = []
-    for step, row in ((artifact.step, row) for artifact in inputs.values() for row in artifact.rows(Rating)):
+    for step, row in (
+        (artifact.step, row) for artifact in inputs.values() for row in artifact.rows(Rating)
+    ):
         if not math.isfinite(row.score):
             raise UserError(
                 f"the score {row.score} of the rating {row.id!r} is no number",
                 where=where,
-                mend="look at the step that rated: its model gives no usable scores",
+                fix="look at the step that rated: its model gives no usable scores",
             )
         if (row.id, row.response) in seen:
             repeated.append(Dropped(id=row.id, reason="rated twice"))
@@ -98,7 +127,11 @@ def read_groups(inputs: dict[str, Artifact], where: str) -> tuple[dict[str, list
         seen.add((row.id, row.response))
         groups.setdefault(row.group, []).append(row)
     if not groups:
-        raise UserError("there are no ratings to choose from", where=where, mend="add an input: a `score` or `rate` step")
+        raise UserError(
+            "there are no ratings to choose from",
+            where=where,
+            fix="add an input: a `score` or `rate` step",
+        )
     return groups, repeated
 
 
@@ -117,7 +150,9 @@ def _response(row: Rating, place: int) -> Response:
 
 
 def _metrics(groups: Sequence[list[Rating]], best: Sequence[list[Rating]]) -> dict[str, Any]:
-    """`gain`: how far the chosen lie above the mean of all, which is what learning from them can win."""
+    """`gain`: how far the chosen lie above the mean of all, which is what learning from them can
+    win.
+    """
     chosen = fmean(row.score for rows in best for row in rows)
     everyone = fmean(row.score for rows in groups for row in rows)
     return {

@@ -2,7 +2,8 @@
 
 In: `rows` of any kind. Out: the same kind, fewer; every row left out is counted with its reason.
 
-`share` cuts by a hash of the prompt, so that steps given [0, 0.5] and [0.5, 1] never share a prompt, whatever the
+`share` cuts by a hash of the prompt, so that steps given [0, 0.5] and [0.5, 1] never share a
+prompt, whatever the
 rows are: the open Constitutional AI recipe trains SFT and DPO on disjoint halves that way.
 """
 
@@ -37,7 +38,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows: list[Any] = inputs["rows"].rows()
     reasons = [_reason(row, config, context.seed) for row in rows]
     kept = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
-    dropped = [Dropped(id=row.id, reason=reason) for row, reason in zip(rows, reasons, strict=True) if reason]
+    dropped = [
+        Dropped(id=row.id, reason=reason)
+        for row, reason in zip(rows, reasons, strict=True)
+        if reason
+    ]
     if config.limit is not None:
         dropped += [Dropped(id=row.id, reason="over the limit") for row in kept[config.limit :]]
         kept = kept[: config.limit]

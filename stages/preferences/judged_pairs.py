@@ -1,14 +1,18 @@
 """Stage `judged_pairs`: preference pairs out of the judge matrix. Arithmetic only, no calls.
 
-In: `judgements`; `ratings` (Rating rows that hold P(violated) for each safety principle), optional. Out: one Pair for
-every pair that is not abstained on; with `aggregate: salmon` up to `passes` of them, with ids `<pair>#<pass>`.
+In: `judgements`; `ratings` (Rating rows that hold P(violated) for each safety principle), optional.
+Out: one Pair for every pair that is not abstained on; with `aggregate: salmon` up to `passes` of
+them, with ids `<pair>#<pass>`.
 
-1. Orders: `aggregate.combine_orders`. 2. Principles: `aggregate.aggregate`, or SALMON's subsets (`salmon.py`).
-3. Label: sigmoid of the margin (`soft`), optionally clamped as Bai et al. 2022 do for chain-of-thought labels, or 1
-(`hard`, SALMON's). 4. Rules and noise, both off by default (`overrides.py`). 5. Safety: a response is safe if no rating
-of it is above one half (BeaverTails, Ji et al. 2023, arXiv 2307.04657: safe = no category set).
+1. Orders: `aggregate.combine_orders`. 2. Principles: `aggregate.aggregate`, or SALMON's subsets
+(`salmon.py`).
+3. Label: sigmoid of the margin (`soft`), optionally clamped as Bai et al. 2022 do for
+chain-of-thought labels, or 1 (`hard`, SALMON's). 4. Rules and noise, both off by default
+(`overrides.py`). 5. Safety: a response is safe if no rating of it is above one half (BeaverTails,
+Ji et al. 2023, arXiv 2307.04657: safe = no category set).
 
-The margin of a SALMON pair is its deciding principle's logit difference; normalising only settles which one decides.
+The margin of a SALMON pair is its deciding principle's logit difference; normalising only settles
+which one decides.
 """
 
 import math
@@ -41,17 +45,20 @@ Share = Annotated[float, Field(ge=0, le=1)]
 @dataclass(frozen=True)
 class Config:
     """Args:
-    constitution: which columns of the matrix count, their weights, and which are negated: those say the contrary.
+    constitution: which columns of the matrix count, their weights, and which are negated: those say
+        the contrary.
     orders: what to do with the two orders of a cell.
     aggregate: how a pair's principles become one margin.
     clip: bound each principle's margin to [-clip, clip] first.
     label: soft or hard.
     clamp: bounds for soft labels, the same to both sides of one half: [0.4, 0.6] in the paper.
     min_margin: abstain below it.
-    keep: the share of pairs to keep, strongest margins first; what a rule decided counts as strongest.
+    keep: the share of pairs to keep, strongest margins first; what a rule decided counts as
+        strongest.
     passes: salmon: label every pair under so many subsets (4 in SALMON).
     normalise: salmon: what a principle's margins are divided by before they compete.
-    geometric, max_principles: salmon: the subset's size is geometric, drawn anew while it is above the maximum.
+    geometric, max_principles: salmon: the subset's size is geometric, drawn anew while it is above
+        the maximum.
     negation: salmon: the chance that a drawn principle is turned to its opposite, if it has one.
     overrides: rules that decide in place of the principles.
     noise: the share of labels to turn round.
@@ -78,7 +85,9 @@ class Config:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the principles say of a pair: `margin` > 0 prefers `response_a`; `cells` and `negated` run parallel."""
+    """What the principles say of a pair: `margin` > 0 prefers `response_a`; `cells` and `negated`
+    run parallel.
+    """
 
     margin: float
     cells: list[Judgement]
@@ -88,11 +97,17 @@ class Decision:
 
 def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
-    check_config(config, Config, chosen.principles, "stage 'judged_pairs'")  # before a judge is asked for nothing
+    check_config(
+        config, Config, chosen.principles, "stage 'judged_pairs'"
+    )  # before a judge is asked for nothing
     told: dict[str, Any] = {"constitution": chosen.identity("weight")}
-    if negated := sorted({p.id for p in chosen.principles}.intersection(config.constitution.negate)):
+    if negated := sorted(
+        {p.id for p in chosen.principles}.intersection(config.constitution.negate)
+    ):
         told["negated"] = negated
-    if config.aggregate == "salmon" and config.negation:  # which can be negated matters here; in which words, to who reads it
+    if (
+        config.aggregate == "salmon" and config.negation
+    ):  # which can be negated matters here; in which words, to who reads it
         return told | {"negatable": sorted(p.id for p in chosen.principles if p.opposite)}
     return told
 
@@ -101,22 +116,29 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Aggregate every pair.
 
     Raises:
-        UserError: there are no judgements, none of the constitution's principles was judged, no cell of the table speaks,
-            options that exclude each other, or ratings that are no probabilities.
+        UserError: there are no judgements, none of the constitution's principles was judged, no
+        cell of the table speaks, options that exclude each other, or ratings that are no
+        probabilities.
     """
     where = f"step {context.step!r}"
     identity(config)
     principles = {p.id: p for p in select(config.constitution).principles}
-    cells = read_cells(inputs["judgements"], set(principles), where, set(config.constitution.negate))
+    cells = read_cells(
+        inputs["judgements"], set(principles), where, set(config.constitution.negate)
+    )
     safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
     matrix = [cell for judged in cells.values() for cell in judged]
     scale = salmon.scales(matrix, config.normalise) if config.aggregate == "salmon" else {}
-    unscaled = sorted({cell.principle for cell in matrix} - scale.keys()) if config.aggregate == "salmon" else []
+    unscaled = (
+        sorted({cell.principle for cell in matrix} - scale.keys())
+        if config.aggregate == "salmon"
+        else []
+    )
     if config.aggregate == "salmon" and not scale:
         raise UserError(
             "the verdicts of no principle differ from pair to pair, so none can be normalised",
             where=where,
-            mend="judge more pairs, look at the judge's margins, or set `normalise: none`",
+            fix="judge more pairs, look at the judge's margins, or set `normalise: none`",
         )
     pairs, dropped = [], []
     for name, judged in cells.items():
@@ -130,33 +152,51 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if config.keep < 1:
         ranked = sorted(pairs, key=lambda p: (not p.override, -p.margin, p.id))
         weak = {p.id for p in ranked[math.ceil(config.keep * len(ranked)) :]}
-        dropped += [Dropped(id=p.id, reason="among the weakest margins") for p in pairs if p.id in weak]
+        dropped += [
+            Dropped(id=p.id, reason="among the weakest margins") for p in pairs if p.id in weak
+        ]
         pairs = [p for p in pairs if p.id not in weak]
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, unscaled))
 
 
 def _decide(
-    row_id: str, judged: list[Judgement], principles: dict[str, Principle], scale: dict[str, float], config: Config, seed: int
+    row_id: str,
+    judged: list[Judgement],
+    principles: dict[str, Principle],
+    scale: dict[str, float],
+    config: Config,
+    seed: int,
 ) -> Decision:
     if not judged:
         raise Drop("judged under none of these principles")
-    margins = {c.principle: bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip) for c in judged}
+    margins = {
+        c.principle: bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip)
+        for c in judged
+    }
     if config.aggregate == "salmon":
         by_id = {cell.principle: cell for cell in judged}
         speaking = [principles[name] for name in by_id if name in scale]
         if not speaking:
             raise Drop("judged under none of these principles that can be normalised")
-        subset = salmon.draw(speaking, row_id, seed, config.geometric, config.max_principles, config.negation)
+        subset = salmon.draw(
+            speaking, row_id, seed, config.geometric, config.max_principles, config.negation
+        )
         negated = {p.id: turned for p, turned in subset}
-        deciding, score = salmon.decide({name: margins[name] / scale[name] for name in negated}, negated)
+        deciding, score = salmon.decide(
+            {name: margins[name] / scale[name] for name in negated}, negated
+        )
         margin = math.copysign(margins[deciding], score) if score else 0.0
-        decision = Decision(margin, [by_id[name] for name in negated], list(negated.values()), deciding)
+        decision = Decision(
+            margin, [by_id[name] for name in negated], list(negated.values()), deciding
+        )
     else:
         if config.aggregate == "random":
             drawn = assign([principles[cell.principle] for cell in judged], row_id, seed).id
             judged = [cell for cell in judged if cell.principle == drawn]
         values = [margins[cell.principle] for cell in judged]
-        margin, places = aggregate(values, [principles[c.principle].weight for c in judged], config.aggregate)
+        margin, places = aggregate(
+            values, [principles[c.principle].weight for c in judged], config.aggregate
+        )
         behind = [judged[i] for i in places]
         decision = Decision(margin, behind, [], behind[0].principle if len(behind) == 1 else "")
     if decision.margin == 0:
@@ -166,7 +206,9 @@ def _decide(
     return decision
 
 
-def _pair(row_id: str, parent: str, decision: Decision, safety: Safety | None, config: Config, seed: int) -> Pair:
+def _pair(
+    row_id: str, parent: str, decision: Decision, safety: Safety | None, config: Config, seed: int
+) -> Pair:
     cells, first = decision.cells, decision.cells[0]
     a, b = first.response_a, first.response_b
     ruled = overridden(first.prompt[-1]["content"], a, b, config.overrides, row_id, seed)
@@ -199,25 +241,35 @@ def _pair(row_id: str, parent: str, decision: Decision, safety: Safety | None, c
 
 
 def _metrics(pairs: Sequence[Pair], unscaled: list[str]) -> dict[str, Any]:
-    """What decided, and what else there is to suspect: rules, noise, the length of what is preferred."""
+    """What decided, and what else there is to suspect: rules, noise, the length of what is
+    preferred.
+    """
     decided: dict[str, int] = {}
     overrides: dict[str, int] = {}
     for pair in pairs:
-        for principle in [] if pair.override else [pair.deciding] if pair.deciding else pair.principles:
+        for principle in (
+            [] if pair.override else [pair.deciding] if pair.deciding else pair.principles
+        ):
             decided[principle] = decided.get(principle, 0) + 1
         if pair.override:
             overrides[pair.override] = overrides.get(pair.override, 0) + 1
     made: dict[str, Any] = {"decided_by": decided, "mean_label": _mean([p.label for p in pairs])}
     if any(pair.negated for pair in pairs):
         turned = [p.negated[p.principles.index(p.deciding)] for p in pairs if p.deciding]
-        made |= {"decided_by_opposite": _mean([float(t) for t in turned]), "left_out_without_variance": unscaled}
+        made |= {
+            "decided_by_opposite": _mean([float(t) for t in turned]),
+            "left_out_without_variance": unscaled,
+        }
         made |= {"principles_a_pair": _mean([len(p.principles) for p in pairs])}
     if overrides or any(pair.noise for pair in pairs):
         made |= {"overrides": overrides, "noise": _mean([float(p.noise) for p in pairs])}
     if any(pair.chosen_safe is not None for pair in pairs):
         safe = [(bool(p.chosen_safe), bool(p.rejected_safe)) for p in pairs]
         made |= {"safe": {"both": safe.count((True, True)), "neither": safe.count((False, False))}}
-        made["safe"] |= {"only_chosen": safe.count((True, False)), "only_rejected": safe.count((False, True))}
+        made["safe"] |= {
+            "only_chosen": safe.count((True, False)),
+            "only_rejected": safe.count((False, True)),
+        }
     return made | {"length_gap": _mean([len(p.chosen) - len(p.rejected) for p in pairs])}
 
 

@@ -1,11 +1,13 @@
-"""Rules that decide a pair in place of the principles, and noise: SALMON's, section 4.3 of its released recipe.
+"""Rules that decide a pair in place of the principles, and noise: SALMON's, section 4.3 of its
+released recipe.
 
-`disclaimer`: a response that talks of being a machine where the other does not loses, in half of the cases (one that
-always lost would teach the model to deny what it is). `script`: a response in another writing system than the request's
-loses; a pair in which both are is dropped. The patterns are our own.
+`disclaimer`: a response that talks of being a machine where the other does not loses, in half of
+    the cases (one that
+always lost would teach the model to deny what it is). `script`: a response in another writing
+system than the request's loses; a pair in which both are is dropped. The patterns are our own.
 
-`script` looks at letters only: it tells Russian from English, not French from English. SALMON asks a language
-identifier (fastText), whose weights we neither ship nor download.
+`script` looks at letters only: it tells Russian from English, not French from English. SALMON asks
+a language identifier (fastText), whose weights we neither ship nor download.
 """
 
 import re
@@ -23,16 +25,24 @@ _DISCLAIMERS = re.compile(
     r"|\bmy (?:knowledge|training)(?: data)? (?:cut-?off|ends|was last)\b",
     re.IGNORECASE,
 )
-_JAPANESE_TOO = {"HIRAGANA": "CJK", "KATAKANA": "CJK"}  # Japanese mixes them with Chinese characters
+_JAPANESE_TOO = {
+    "HIRAGANA": "CJK",
+    "KATAKANA": "CJK",
+}  # Japanese mixes them with Chinese characters
 _FEWEST_LETTERS = 8
 
 
 class Unusable(Exception):
-    """Raised where a rule says that neither side of a pair should be learnt; its text is the reason."""
+    """Raised where a rule says that neither side of a pair should be learnt; its text is the
+    reason.
+    """
 
 
-def overridden(request: str, a: str, b: str, rules: Sequence[str], row_id: str, seed: int) -> tuple[str, bool] | None:
-    """The rule that decides, and whether `a` wins; None where none does. Blind to the principles and their polarity.
+def overridden(
+    request: str, a: str, b: str, rules: Sequence[str], row_id: str, seed: int
+) -> tuple[str, bool] | None:
+    """The rule that decides, and whether `a` wins; None where none does. Blind to the principles
+    and their polarity.
 
     Where both rules would decide, the script does.
 
@@ -41,7 +51,9 @@ def overridden(request: str, a: str, b: str, rules: Sequence[str], row_id: str, 
     """
     if "script" in rules:
         wanted = script(request)
-        wrong_a, wrong_b = (bool(wanted and (found := script(text)) and found != wanted) for text in (a, b))
+        wrong_a, wrong_b = (
+            bool(wanted and (found := script(text)) and found != wanted) for text in (a, b)
+        )
         if wrong_a and wrong_b:
             raise Unusable("both in another script than the request")
         if wrong_a != wrong_b:
@@ -59,7 +71,13 @@ def disclaims(text: str) -> bool:
 
 
 def script(text: str) -> str:
-    """The script that most letters are in, such as LATIN; empty where there are too few letters to tell."""
+    """The script that most letters are in, such as LATIN; empty where there are too few letters to
+    tell.
+    """
     names = (unicodedata.name(c, "").split(" ")[0].split("-")[0] for c in text if c.isalpha())
     counts = Counter(_JAPANESE_TOO.get(name, name) for name in names)
-    return max(counts, key=lambda name: (counts[name], name)) if counts.total() >= _FEWEST_LETTERS else ""
+    return (
+        max(counts, key=lambda name: (counts[name], name))
+        if counts.total() >= _FEWEST_LETTERS
+        else ""
+    )

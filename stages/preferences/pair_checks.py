@@ -14,7 +14,9 @@ from stages.runtime.rows import Judgement, Message, Rating
 SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
 
 
-def check_config(config: Any, config_type: Any, principles: Sequence[Principle], where: str) -> None:
+def check_config(
+    config: Any, config_type: Any, principles: Sequence[Principle], where: str
+) -> None:
     """Refuse options that exclude each other.
 
     Raises:
@@ -26,65 +28,84 @@ def check_config(config: Any, config_type: Any, principles: Sequence[Principle],
             raise UserError(
                 f"`{name}: {getattr(config, name)}` says nothing with `aggregate: {config.aggregate}`",
                 where=where,
-                mend=f"leave `{name}` out, or set `aggregate: salmon`",
+                fix=f"leave `{name}` out, or set `aggregate: salmon`",
             )
     if config.aggregate == "salmon" and config.clip is not None:
         raise UserError(
             "`clip` makes the strongest principles equal, and with `aggregate: salmon` the strongest decides",
             where=where,
-            mend="leave `clip` out: `normalise` makes principles comparable",
+            fix="leave `clip` out: `normalise` makes principles comparable",
         )
     if config.aggregate == "salmon" and config.negation and not any(p.opposite for p in principles):
         raise UserError(
             f"`negation: {config.negation}` has nothing to negate: no principle has an opposite",
             where=where,
-            mend="give principles an `opposite:` in the constitution, or set `negation: 0`",
+            fix="give principles an `opposite:` in the constitution, or set `negation: 0`",
         )
     if config.override_noise is not None and not config.overrides:
-        raise UserError("`override_noise` is set, but no rule is", where=where, mend="name rules in `overrides: [...]`")
+        raise UserError(
+            "`override_noise` is set, but no rule is",
+            where=where,
+            fix="name rules in `overrides: [...]`",
+        )
     if config.clamp is not None:
         low, high = config.clamp
-        if config.label == "hard" or not 0 <= low <= 0.5 <= high <= 1 or not math.isclose(low + high, 1):
+        if (
+            config.label == "hard"
+            or not 0 <= low <= 0.5 <= high <= 1
+            or not math.isclose(low + high, 1)
+        ):
             raise UserError(
                 f"`clamp: [{low}, {high}]` cannot be used with `label: {config.label}`",
                 where=where,
-                mend="give bounds that lie alike on both sides of one half, such as [0.4, 0.6], and `label: soft`",
+                fix="give bounds that lie alike on both sides of one half, such as [0.4, 0.6], and `label: soft`",
             )
 
 
 def read_cells(
     judgements: Artifact, wanted: set[str], where: str, negated: Set[str] = frozenset()
 ) -> dict[str, list[Judgement]]:
-    """The cells under `wanted` principles, by pair, the `negated` ones turned; a pair without any has an empty list.
+    """The cells under `wanted` principles, by pair, the `negated` ones turned; a pair without any
+    has an empty list.
 
     Raises:
-        UserError: there are no judgements, none under `wanted`, or the judge prefers nothing anywhere.
+        UserError: there are no judgements, none under `wanted`, or the judge prefers nothing
+        anywhere.
     """
     cells: dict[str, list[Judgement]] = {}
     for row in judgements.rows(Judgement):
         cells.setdefault(row.parent, [])
         if row.principle in wanted:
-            turned = replace(row, margin_ab=-row.margin_ab, margin_ba=-row.margin_ba) if row.principle in negated else row
+            turned = (
+                replace(row, margin_ab=-row.margin_ab, margin_ba=-row.margin_ba)
+                if row.principle in negated
+                else row
+            )
             cells[row.parent].append(turned)
     if not cells:
-        lost = ", ".join(f"{number} dropped ({reason})" for reason, number in judgements.manifest["dropped"].items())
+        lost = ", ".join(
+            f"{number} dropped ({reason})"
+            for reason, number in judgements.manifest["dropped"].items()
+        )
         raise UserError(
             f"the judge step holds no rows{': ' * bool(lost)}{lost}",
             where=f"step {judgements.step!r}",
-            mend=f"see {judgements.directory / 'dropped.parquet'}" if lost else "see why it kept none",
+            fix=f"see {judgements.directory / 'dropped.parquet'}"
+            if lost
+            else "see why it kept none",
         )
     judged = [cell for pair in cells.values() for cell in pair]
     if not judged:
         raise UserError(
             "none of the constitution's principles was judged",
             where=where,
-            mend="give this step the constitution of the `judge` step, or a subset of it",
+            fix="give this step the constitution of the `judge` step, or a subset of it",
         )
     if all(cell.margin_ab == cell.margin_ba == 0 for cell in judged):
         raise UserError(
             f"the judge prefers neither side in any of {len(judged)} cells: every margin is 0",
             where=f"step {judgements.step!r}",
-            mend="check that its template shows both responses and asks for A or B, and that its model can answer",
+            fix="check that its template shows both responses and asks for A or B, and that its model can answer",
         )
     return cells
 
@@ -103,9 +124,11 @@ class Safety:
                 raise UserError(
                     f"the rating {row.id!r} is no P(violated) for each principle",
                     where=f"step {ratings.step!r}",
-                    mend='make it with the stage `rate`, safety principles and `scale: {"Yes": 0, "No": 1}`',
+                    fix='make it with the stage `rate`, safety principles and `scale: {"Yes": 0, "No": 1}`',
                 )
-            self._safe[canonical([row.prompt, row.response])] = not any(score > 0.5 for score in row.scores)
+            self._safe[canonical([row.prompt, row.response])] = not any(
+                score > 0.5 for score in row.scores
+            )
 
     def of(self, prompt: list[Message], response: str) -> bool:
         """Whether this answer to this request is safe.

@@ -1,11 +1,14 @@
-"""Stage `ranked_pairs`: preferences without a judge, out of an assumed ranking of who answers better. No calls.
+"""Stage `ranked_pairs`: preferences without a judge, out of an assumed ranking of who answers
+better. No calls.
 
-In: two or more inputs of Response rows to the same prompts, the best answerer first: the order of the inputs is the
-ranking. `ratings` (Rating rows of these responses, by a reward model trained on something else), optional: a pair that
+In: two or more inputs of Response rows to the same prompts, the best answerer first: the order of
+the inputs is the ranking. `ratings` (Rating rows of these responses, by a reward model trained on
+something else), optional: a pair that
 it does not confirm is dropped. Out: one hard-labelled Pair for every better and worse answer.
 
-ALMoST (Kim et al. 2023, arXiv 2305.13735, section 3.1): larger models with more and better demonstrations answer better;
-afterwards pairs are dropped by a heuristic filter and by a reward model. How much longer counts as much is our choice.
+ALMoST (Kim et al. 2023, arXiv 2305.13735, section 3.1): larger models with more and better
+demonstrations answer better; afterwards pairs are dropped by a heuristic filter and by a reward
+model. How much longer counts as much is our choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,8 +36,10 @@ Key = tuple[str, int]  # (prompt id, sample)
 class Config:
     """Args:
     pairing: `all` ranks with each other, or only `adjacent` ones.
-    max_length_ratio: drop a pair whose worse answer has more than so many times the better one's words; null: keep it.
-    unwanted_phrases: drop a pair whose better answer holds one of them (case does not matter), such as "I don't know".
+    max_length_ratio: drop a pair whose worse answer has more than so many times the better one's
+        words; null: keep it.
+    unwanted_phrases: drop a pair whose better answer holds one of them (case does not matter), such
+        as "I don't know".
     min_gap: with `ratings`, the better answer must be rated higher by more than this.
     """
 
@@ -46,7 +51,9 @@ class Config:
 
 @dataclass(frozen=True)
 class Claim:
-    """That `better`, of the answerer `above`, beats `worse`, of the one `below`: sample against sample of one prompt."""
+    """That `better`, of the answerer `above`, beats `worse`, of the one `below`: sample against
+    sample of one prompt.
+    """
 
     above: str
     below: str
@@ -62,22 +69,33 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Claim by rank, then doubt.
 
     Raises:
-        UserError: fewer than two answerers, an answerer without rows, no prompt that two of them answered.
+        UserError: fewer than two answerers, an answerer without rows, no prompt that two of them
+        answered.
     """
     where = f"step {context.step!r}"
-    ranks = {name: artifact.rows(Response) for name, artifact in inputs.items() if name != "ratings"}
+    ranks = {
+        name: artifact.rows(Response) for name, artifact in inputs.items() if name != "ratings"
+    }
     if len(ranks) < 2:
         raise UserError(
             f"a ranking needs two answerers or more; there {'is' if len(ranks) == 1 else 'are'} {len(ranks)}",
             where=where,
-            mend="add `inputs: {large: <a respond step>, small: <another>}`, the best first",
+            fix="add `inputs: {large: <a respond step>, small: <another>}`, the best first",
         )
     for name, rows in ranks.items():
         if not rows:
-            raise UserError(f"the input {name!r} holds no responses", where=where, mend="see why its step dropped them all")
+            raise UserError(
+                f"the input {name!r} holds no responses",
+                where=where,
+                fix="see why its step dropped them all",
+            )
     claims = list(_claims(ranks, config.pairing))
     if not claims:
-        raise UserError("no prompt has two answerers", where=where, mend="let their `respond` steps read the same prompts")
+        raise UserError(
+            "no prompt has two answerers",
+            where=where,
+            fix="let their `respond` steps read the same prompts",
+        )
     scores = _scores(inputs["ratings"]) if "ratings" in inputs else None
     pairs, dropped = [], []
     for claim in claims:
@@ -87,7 +105,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             continue
         gap = scores[_text(claim.better)] - scores[_text(claim.worse)] if scores else 0.0
         pairs.append(_pair(claim, gap))
-    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, claims, scores))
+    return Result(
+        rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, claims, scores)
+    )
 
 
 def _claims(ranks: dict[str, list[Response]], pairing: str) -> Iterator[Claim]:
@@ -116,7 +136,9 @@ def _doubt(claim: Claim, config: Config, scores: dict[str, float] | None) -> str
     better, worse = claim.better.response, claim.worse.response
     if better == worse:
         return "equal responses"
-    if config.max_length_ratio is not None and len(worse.split()) > config.max_length_ratio * len(better.split()):
+    if config.max_length_ratio is not None and len(worse.split()) > config.max_length_ratio * len(
+        better.split()
+    ):
         return "the worse response is much longer"
     if any(phrase.lower() in better.lower() for phrase in config.unwanted_phrases):
         return "the better response holds an unwanted phrase"
@@ -124,7 +146,11 @@ def _doubt(claim: Claim, config: Config, scores: dict[str, float] | None) -> str
         return ""
     if _text(claim.better) not in scores or _text(claim.worse) not in scores:
         return "a response without a rating"
-    return "" if scores[_text(claim.better)] - scores[_text(claim.worse)] > config.min_gap else "the ratings disagree"
+    return (
+        ""
+        if scores[_text(claim.better)] - scores[_text(claim.worse)] > config.min_gap
+        else "the ratings disagree"
+    )
 
 
 def _pair(claim: Claim, gap: float) -> Pair:
@@ -143,8 +169,12 @@ def _pair(claim: Claim, gap: float) -> Pair:
     )
 
 
-def _metrics(pairs: Sequence[Pair], claims: Sequence[Claim], scores: dict[str, float] | None) -> dict[str, Any]:
-    """For each two ranks how many pairs were kept; how often the ratings agree with the ranking, filtered or not."""
+def _metrics(
+    pairs: Sequence[Pair], claims: Sequence[Claim], scores: dict[str, float] | None
+) -> dict[str, Any]:
+    """For each two ranks how many pairs were kept; how often the ratings agree with the ranking,
+    filtered or not.
+    """
     kept = {pair.id for pair in pairs}
     counts: dict[str, dict[str, int]] = {}
     agreed = []
@@ -155,4 +185,6 @@ def _metrics(pairs: Sequence[Pair], claims: Sequence[Claim], scores: dict[str, f
         if scores and _text(claim.better) in scores and _text(claim.worse) in scores:
             agreed.append(scores[_text(claim.better)] > scores[_text(claim.worse)])
     made: dict[str, Any] = {"ranks": counts, "ratings_agree": fmean(agreed) if agreed else None}
-    return made | {"length_gap": fmean(len(p.chosen) - len(p.rejected) for p in pairs) if pairs else None}
+    return made | {
+        "length_gap": fmean(len(p.chosen) - len(p.rejected) for p in pairs) if pairs else None
+    }

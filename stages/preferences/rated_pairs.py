@@ -1,11 +1,12 @@
 """Stage `rated_pairs`: preference pairs out of rated answers. No calls.
 
-In: any inputs of Rating rows, of which those of one request form a group. Out: one Pair a group, its best-rated answer
-against its worst-rated one; a group of one, or of equal scores, gives none.
+In: any inputs of Rating rows, of which those of one request form a group. Out: one Pair a group,
+its best-rated answer against its worst-rated one; a group of one, or of equal scores, gives none.
 
-Self-Rewarding (Yuan et al. 2024, arXiv 2401.10020, section 2.4): the best against the worst, equal scores discarded. So
-offline methods such as `dpo` learn from the same reward as PPO does. With `label: soft` the scores are taken for
-log-odds, as a reward model's are (Bradley-Terry): P(chosen is better) = sigmoid(their difference).
+Self-Rewarding (Yuan et al. 2024, arXiv 2401.10020, section 2.4): the best against the worst, equal
+scores discarded. So offline methods such as `dpo` learn from the same reward as PPO does. With
+`label: soft` the scores are taken for log-odds, as a reward model's are (Bradley-Terry): P(chosen
+    is better) = sigmoid(their difference).
 """
 
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         raise UserError(
             f"none of {len(groups)} groups has two answers with different scores",
             where=where,
-            mend="sample several answers a request (n: 4), lower min_gap, or look at the rater",
+            fix="sample several answers a request (n: 4), lower min_gap, or look at the rater",
         )
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
 

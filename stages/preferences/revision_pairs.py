@@ -2,8 +2,9 @@
 
 In: `revisions`. Out: one Pair a response, its last revision against the original.
 
-The open Constitutional AI recipe (Hugging Face, 2024). Its pitfall: a revision need not be better. Texts that did
-not change are dropped and counted here; let a judge check the rest by judging originals against revisions.
+The open Constitutional AI recipe (Hugging Face, 2024). Its pitfall: a revision need not be better.
+Texts that did not change are dropped and counted here; let a judge check the rest by judging
+originals against revisions.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Read a user's YAML file safely and remember which line every value stands on.
 
-Comes in: a path. Goes out: a `Document`, whose data is what `yaml.safe_load` would give. Files that are too large, too
-deep, not UTF-8, or that grow when their aliases are expanded are refused before anything is expanded.
+Comes in: a path. Goes out: a `Document`, whose data is what `yaml.safe_load` would give. Files that
+are too large, too deep, not UTF-8, or that grow when their aliases are expanded are refused before
+anything is expanded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_ALIASES = 100
 MAX_EXPANDED_NODES = 500_000
-QUOTE_IT = "a text that holds ': ', ' #' or begins with {, [, *, &, !, % or @ must stand in double quotes."
+QUOTE_IT = (
+    "a text that holds ': ', ' #' or begins with {, [, *, &, !, % or @ must stand in double quotes."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,11 @@ class Document:
                 found = next((pair for pair in node.value if pair[0].value == str(key)), None)
                 if found:
                     line, node = found[0].start_mark.line, found[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            elif (
+                isinstance(node, yaml.SequenceNode)
+                and isinstance(key, int)
+                and key < len(node.value)
+            ):
                 node = node.value[key]
                 line = node.start_mark.line
         return f"{shown(self.path)}:{line + 1}"
@@ -48,43 +55,53 @@ class Document:
 def shown(path: Path) -> str:
     """Return `path` as a user would type it: relative when it lies below the working directory."""
     resolved = path.resolve()
-    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(path)
+    return (
+        str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(path)
+    )
 
 
 def read_text(path: Path) -> str:
     """Return the text of `path`.
 
     Raises:
-        UserError: it is missing, no regular file, not readable, larger than `MAX_BYTES`, or not UTF-8.
+        UserError: it is missing, no regular file, not readable, larger than `MAX_BYTES`, or not
+        UTF-8.
     """
     if not path.exists():
-        raise UserError("there is no such file.", where=shown(path), mend="check the path.")
+        raise UserError("there is no such file.", where=shown(path), fix="check the path.")
     if not path.is_file():
-        raise UserError("this is not a file.", where=shown(path), mend="give the path of a file.")
+        raise UserError("this is not a file.", where=shown(path), fix="give the path of a file.")
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}.", where=shown(path), mend="allow reading it.") from error
+        raise UserError(
+            f"the file cannot be read: {error.strerror}.",
+            where=shown(path),
+            fix="allow reading it.",
+        ) from error
     if len(raw) > MAX_BYTES:
         raise UserError(
             f"the file has more than {MAX_BYTES // 1_000_000} MB.",
             where=shown(path),
-            mend="is it the right file? A principle set has a few kB; split a larger one into several sets.",
+            fix="is it the right file? A principle set has a few kB; split a larger one into several sets.",
         )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError("the file is not UTF-8.", where=f"{shown(path)}:{line}", mend="save it as UTF-8.") from error
+        raise UserError(
+            "the file is not UTF-8.", where=f"{shown(path)}:{line}", fix="save it as UTF-8."
+        ) from error
 
 
 def read_yaml(path: Path) -> Document:
     """Return the one YAML document in `path`.
 
     Raises:
-        UserError: as `read_text`, and for a syntax error, a duplicate key, a key that is no plain text, an unsafe tag,
-            too deep a nesting, or aliases that are too many, recursive or expand too far.
+        UserError: as `read_text`, and for a syntax error, a duplicate key, a key that is no plain
+        text, an unsafe tag, too deep a nesting, or aliases that are too many, recursive or expand
+        too far.
     """
     text = read_text(path)
     loader = None
@@ -101,20 +118,24 @@ def read_yaml(path: Path) -> Document:
         raise UserError(
             f"the character U+{int(error.character):04X} is not allowed in YAML.",
             where=f"{shown(path)}:{line}",
-            mend="remove it.",
+            fix="remove it.",
         ) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        mend = error.note or f"check the indentation; {QUOTE_IT}"
-        raise UserError(f"not valid YAML: {error.problem}.", where=f"{shown(path)}:{line}", mend=mend) from error
+        fix = error.note or f"check the indentation; {QUOTE_IT}"
+        raise UserError(
+            f"not valid YAML: {error.problem}.", where=f"{shown(path)}:{line}", fix=fix
+        ) from error
     finally:
         if loader is not None:
             loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that counts aliases and depth while composing, and marks what a scalar's constructor refuses."""
+    """SafeLoader that counts aliases and depth while composing, and marks what a scalar's
+    constructor refuses.
+    """
 
     depth = 0
     aliases = 0
@@ -123,9 +144,15 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         self.aliases += isinstance(event, yaml.AliasEvent)
         if self.aliases > MAX_ALIASES:
-            raise _refusal(f"more than {MAX_ALIASES} aliases", event.start_mark, "write the texts out.")
+            raise _refusal(
+                f"more than {MAX_ALIASES} aliases", event.start_mark, "write the texts out."
+            )
         if self.depth >= MAX_DEPTH:
-            raise _refusal(f"nested deeper than {MAX_DEPTH} levels", event.start_mark, f"is it the right file? {QUOTE_IT}")
+            raise _refusal(
+                f"nested deeper than {MAX_DEPTH} levels",
+                event.start_mark,
+                f"is it the right file? {QUOTE_IT}",
+            )
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -136,11 +163,13 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # e.g. the date 2024-13-45: the standard library gives no mark
-            raise _refusal(str(error), node.start_mark, "put the value in double quotes.") from error
+            raise _refusal(
+                str(error), node.start_mark, "put the value in double quotes."
+            ) from error
 
 
-def _refusal(problem: str, mark: Any, mend: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark, note=mend)
+def _refusal(problem: str, mark: Any, fix: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark, note=fix)
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -175,10 +204,14 @@ def _check_keys(root: yaml.Node) -> None:
 def _expanded_size(node: yaml.Node, sizes: dict[int, int], open_nodes: set[int]) -> int:
     """Return the number of nodes after expanding aliases, without expanding them."""
     if id(node) in open_nodes:
-        raise _refusal("an alias refers to what contains it", node.start_mark, "write the texts out.")
+        raise _refusal(
+            "an alias refers to what contains it", node.start_mark, "write the texts out."
+        )
     if id(node) not in sizes:
         open_nodes.add(id(node))
-        sizes[id(node)] = 1 + sum(_expanded_size(child, sizes, open_nodes) for child in _children(node))
+        sizes[id(node)] = 1 + sum(
+            _expanded_size(child, sizes, open_nodes) for child in _children(node)
+        )
         open_nodes.discard(id(node))
     if sizes[id(node)] > MAX_EXPANDED_NODES:
         raise _refusal("the aliases expand too far", node.start_mark, "write the texts out.")

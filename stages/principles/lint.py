@@ -1,7 +1,9 @@
-"""Warn of what is legal in a constitution but seldom meant: `python -m stages.principles.lint FILE...`.
+"""Warn of what is legal in a constitution but seldom meant: `python -m stages.principles.lint
+FILE...`.
 
-Comes in: constitution files. Goes out: a table of warnings; exit code 0, or 2 when a file breaks the format. Two texts
-are near when they share most of their content words (Jaccard index), and contradict when only one of them is negated.
+Comes in: constitution files. Goes out: a table of warnings; exit code 0, or 2 when a file breaks
+the format. Two texts are near when they share most of their content words (Jaccard index), and
+contradict when only one of them is negated.
 """
 
 from __future__ import annotations
@@ -32,24 +34,28 @@ EMPTY_WORDS = frozenset(
         " they this to who with response assistant ai",
     )
 )
-NEGATION = re.compile(r"\b(not|never|nothing|no|none|without|avoids?|refrains?|cannot|don't|doesn't|isn't)\b", re.IGNORECASE)
+NEGATION = re.compile(
+    r"\b(not|never|nothing|no|none|without|avoids?|refrains?|cannot|don't|doesn't|isn't)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One warning: which rule, about which principles, what is the matter and how to mend it."""
+    """One warning: which rule, about which principles, what is the matter and how to fix it."""
 
     rule: str
     principles: tuple[str, ...]
     message: str
-    mend: str
+    fix: str
 
 
 def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
     """Return the warnings on a set.
 
     Args:
-        polarity: the set will be used in both polarities (SALMON's negated principles), so each needs an opposite.
+        polarity: the set will be used in both polarities (SALMON's negated principles), so each
+            needs an opposite.
     """
     found = [finding for principle in constitution.principles for finding in _alone(principle)]
     words = _prepared(constitution)
@@ -59,9 +65,16 @@ def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
 
 
 def unused(constitution: Constitution, counts: Mapping[str, int]) -> list[Finding]:
-    """Return a warning for each principle that no row was ever given; `counts` has the rows of each id."""
+    """Return a warning for each principle that no row was ever given; `counts` has the rows of each
+    id.
+    """
     return [
-        Finding("unused", (p.id,), "no row was ever given it.", "take more rows, raise its weight, or drop it.")
+        Finding(
+            "unused",
+            (p.id,),
+            "no row was ever given it.",
+            "take more rows, raise its weight, or drop it.",
+        )
         for p in constitution.principles
         if not counts.get(p.id)
     ]
@@ -71,17 +84,27 @@ def _alone(principle: Principle) -> list[Finding]:
     found = []
     who = (principle.id,)
     if NEGATION.search(principle.text):
-        message = "the text is framed negatively; judges and critics read what a response does better."
-        found.append(Finding("negative framing", who, message, "say what the response does instead."))
+        message = (
+            "the text is framed negatively; judges and critics read what a response does better."
+        )
+        found.append(
+            Finding("negative framing", who, message, "say what the response does instead.")
+        )
     words = len(principle.text.split())
     if words > LONG:
         message = f"the text has {words} words; more than {LONG} blur what is judged."
-        found.append(Finding("over-long", who, message, "shorten it, or split it into several principles."))
+        found.append(
+            Finding("over-long", who, message, "shorten it, or split it into several principles.")
+        )
     for key in ("text", "opposite", "critique", "revision"):
         text = getattr(principle, key)
         if text and text[-1] not in ".!?":
             message = f"the {key} does not end like a sentence; prompts go on after it."
-            found.append(Finding("unfinished sentence", who, message, "write a full sentence with a full stop."))
+            found.append(
+                Finding(
+                    "unfinished sentence", who, message, "write a full sentence with a full stop."
+                )
+            )
     if principle.opposite and _plain(principle.opposite) == _plain(principle.text):
         message = "the opposite says the same as the text."
         found.append(Finding("contradiction", who, message, "negate the wording in opposite."))
@@ -113,7 +136,8 @@ def _prepared(constitution: Constitution) -> list[_Words]:
 
 
 def _candidates(words: Sequence[_Words]) -> set[tuple[int, int]]:
-    """Return the pairs that can be near at all: such texts share one of their rarest words (prefix filtering).
+    """Return the pairs that can be near at all: such texts share one of their rarest words (prefix
+    filtering).
 
     Source: Chaudhuri, Ganti and Kaushik 2006. It keeps sets of thousands of rules of thumb quick.
     """
@@ -137,9 +161,23 @@ def _together(one: _Words, other: _Words) -> list[Finding]:
     against |= _near(one.content, other.opposite) and one.negated == other.opposite_negated
     against |= _near(other.content, one.opposite) and other.negated == one.opposite_negated
     if against:
-        return [Finding("contradiction", who, "one asks for the opposite of the other.", "keep one, or reword.")]
+        return [
+            Finding(
+                "contradiction",
+                who,
+                "one asks for the opposite of the other.",
+                "keep one, or reword.",
+            )
+        ]
     if near_text:
-        return [Finding("near-duplicate", who, "both ask for nearly the same.", "merge them, or tell them apart.")]
+        return [
+            Finding(
+                "near-duplicate",
+                who,
+                "both ask for nearly the same.",
+                "merge them, or tell them apart.",
+            )
+        ]
     return []
 
 
@@ -176,9 +214,15 @@ def _near(one: frozenset[str], other: frozenset[str]) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Lint the files named on the command line and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stages.principles.lint", description="Warn about principle sets.")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a path, or the name of a shipped set")
-    parser.add_argument("--polarity", action="store_true", help="the set will be used in both polarities")
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.principles.lint", description="Warn about principle sets."
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="a path, or the name of a shipped set"
+    )
+    parser.add_argument(
+        "--polarity", action="store_true", help="the set will be used in both polarities"
+    )
     options = parser.parse_args(arguments)
     table = Table("set", "principles", "warning", show_lines=True)
     broken = False
@@ -190,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             broken = True
             continue
         for finding in findings:
-            warning = f"{finding.rule}: {finding.message} To mend it: {finding.mend}"
+            warning = f"{finding.rule}: {finding.message} Fix: {finding.fix}"
             cells = (Path(file).name, "\n".join(finding.principles), warning)
             table.add_row(*map(Text, cells))
     if table.row_count:

@@ -1,8 +1,8 @@
 """A principle or its opposite, in words.
 
-Comes in: a principle and whether it is negated. Goes out: the text that a judge or a reward model reads. Negation is
-SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must follow the opposite too cannot take all
-principles for one.
+Comes in: a principle and whether it is negated. Goes out: the text that a judge or a reward model
+reads. Negation is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must
+follow the opposite too cannot take all principles for one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ def worded(principle: Principle, negated: bool = False) -> str:
         raise UserError(
             f"the principle {principle.id!r} has no opposite wording",
             where=f"principle {principle.id!r}",
-            mend="give it an `opposite:` in its constitution, or negate none (negation: 0)",
+            fix="give it an `opposite:` in its constitution, or negate none (negation: 0)",
         )
     return principle.opposite
 
@@ -40,5 +40,5 @@ def refuse_unknown(negated: Iterable[str], principles: Sequence[Principle], wher
             raise UserError(
                 f"negated: there is no principle {name!r}.{did_you_mean(name, ids)}",
                 where=where,
-                mend=f"choose from: {', '.join(ids)}",
+                fix=f"choose from: {', '.join(ids)}",
             )

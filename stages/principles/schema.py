@@ -1,4 +1,6 @@
-"""Write constitutions/schema.json from the models, so that editors complete and check principle sets."""
+"""Write constitutions/schema.json from the models, so that editors complete and check principle
+sets.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from stages.principles.constitution import SHIPPED, Constitution
 
 def schema_text() -> str:
     """Return the JSON schema of a constitution file, as the file's text."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Constitution.model_json_schema()}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Constitution.model_json_schema(),
+    }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -25,8 +25,9 @@ class Selection:
         drop: ids to leave out.
         tags: keep principles that have at least one of these tags; empty keeps all.
         weights: new weights by id; 0 drops the principle.
-        negate: ids whose `opposite` takes the place of their text, and the text that of the opposite. Their own critique and
-            revision requests, which ask for the text, are left out.
+        negate: ids whose `opposite` takes the place of their text, and the text that of the
+            opposite. Their own critique and revision requests, which ask for the text, are left
+            out.
         reword: by id, which of its `rewordings` takes the place of the text, counted from 0.
     """
 
@@ -45,8 +46,8 @@ def select(selection: Selection) -> Constitution:
     Targets lose the dimensions that no remaining principle has.
 
     Raises:
-        UserError: as `load`; an id or tag the set does not have; a weight that is negative or no number; an
-            opposite or a rewording that is not there; nothing left.
+        UserError: as `load`; an id or tag the set does not have; a weight that is negative or no
+        number; an opposite or a rewording that is not there; nothing left.
     """
     constitution = load(selection.name)
     weights = selection.weights or {}
@@ -63,17 +64,32 @@ def select(selection: Selection) -> Constitution:
     ]:
         _check_known(key, given, known, file)
     for name, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
+        if (
+            isinstance(weight, bool)
+            or not isinstance(weight, (int, float))
+            or not 0 <= weight < math.inf
+        ):
             message = f"the weight of {name!r} is {weight!r}; it must be a number of 0 or more."
-            raise UserError(message, where="constitution.weights", mend="0 drops the principle, 1 is the usual weight.")
+            raise UserError(
+                message,
+                where="constitution.weights",
+                fix="0 drops the principle, 1 is the usual weight.",
+            )
 
     def kept(principle_id: str, its_tags: tuple[str, ...]) -> bool:
         chosen = selection.only is None or principle_id in selection.only
         tagged = not selection.tags or any(tag in selection.tags for tag in its_tags)
-        return chosen and tagged and principle_id not in selection.drop and weights.get(principle_id, 1) > 0
+        return (
+            chosen
+            and tagged
+            and principle_id not in selection.drop
+            and weights.get(principle_id, 1) > 0
+        )
 
     principles = tuple(
-        _said(principle, selection, file).model_copy(update={"weight": float(weights.get(principle.id, principle.weight))})
+        _said(principle, selection, file).model_copy(
+            update={"weight": float(weights.get(principle.id, principle.weight))}
+        )
         for principle in constitution.principles
         if kept(principle.id, principle.tags)
     )
@@ -81,7 +97,7 @@ def select(selection: Selection) -> Constitution:
         raise UserError(
             f"no principle of {file} is left.",
             where="constitution",
-            mend="loosen constitution.only, drop, tags or weights.",
+            fix="loosen constitution.only, drop, tags or weights.",
         )
     dimensions = {principle.dimension for principle in principles if principle.dimension}
     targets = _within(constitution.targets, dimensions)
@@ -89,7 +105,9 @@ def select(selection: Selection) -> Constitution:
 
 
 def unturned(selection: Selection) -> Selection:
-    """The same with every principle as it stands: what a judge reads, whose margins a negated principle turns round."""
+    """The same with every principle as it stands: what a judge reads, whose margins a negated
+    principle turns round.
+    """
     return replace(selection, negate=())
 
 
@@ -100,14 +118,23 @@ def _said(principle: Principle, selection: Selection, file: str) -> Principle:
         number = len(principle.rewordings)
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < number:
             what = f"{file}: the principle {principle.id!r} has {number} rewordings, and none has the number {index!r}."
-            mend = f"give it `rewordings: [...]`, or a number below {number}." if number else "give it `rewordings: [...]`."
-            raise UserError(what, where="constitution.reword", mend=mend)
+            fix = (
+                f"give it `rewordings: [...]`, or a number below {number}."
+                if number
+                else "give it `rewordings: [...]`."
+            )
+            raise UserError(what, where="constitution.reword", fix=fix)
         principle = principle.model_copy(update={"text": principle.rewordings[index]})
     if principle.id in selection.negate:
         if not principle.opposite:
             what = f"{file}: the principle {principle.id!r} has no opposite."
-            raise UserError(what, where="constitution.negate", mend="give it an `opposite:`.")
-        turned = {"text": principle.opposite, "opposite": principle.text, "critique": None, "revision": None}
+            raise UserError(what, where="constitution.negate", fix="give it an `opposite:`.")
+        turned = {
+            "text": principle.opposite,
+            "opposite": principle.text,
+            "critique": None,
+            "revision": None,
+        }
         principle = principle.model_copy(update=turned)
     return principle
 
@@ -115,12 +142,14 @@ def _said(principle: Principle, selection: Selection, file: str) -> Principle:
 def _check_known(key: str, given: Iterable[str], known: list[str], file: str) -> None:
     where = f"constitution.{key}"
     if isinstance(given, str):
-        raise UserError(f"it must be a list, not {given!r}.", where=where, mend=f"'{where}=[{given}]'")
+        raise UserError(
+            f"it must be a list, not {given!r}.", where=where, fix=f"'{where}=[{given}]'"
+        )
     for name in given:
         if name not in known:
             kind = "tag" if key == "tags" else "principle"
             what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), known)}"
-            raise UserError(what, where=where, mend=f"choose from: {', '.join(known) or 'nothing'}.")
+            raise UserError(what, where=where, fix=f"choose from: {', '.join(known) or 'nothing'}.")
 
 
 def _within(targets: Targets | None, dimensions: set[str]) -> Targets | None:

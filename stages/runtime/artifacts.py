@@ -1,7 +1,7 @@
 """Artifacts: one folder per step and identity, `runs/artifacts/<step>-<fingerprint>/`.
 
-The manifest is written last and atomically: it exists = the step is done. It keeps what the fingerprint was made
-of, so a miss can say which field changed.
+The manifest is written last and atomically: it exists = the step is done. It keeps what the
+fingerprint was made of, so a miss can say which field changed.
 """
 
 import hashlib
@@ -20,11 +20,20 @@ from stages.runtime.models import Model, find_model
 from stages.runtime.rows import Dropped, read_rows, row_type_of, write_rows
 
 R = TypeVar("R")
-_MANIFEST = {"step", "fingerprint", "payload", "rows", "dropped", "metrics", "tables"}  # what every manifest holds
+_MANIFEST = {
+    "step",
+    "fingerprint",
+    "payload",
+    "rows",
+    "dropped",
+    "metrics",
+    "tables",
+}  # what every manifest holds
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys that refuses what it does not know, where `default=str` would silently fork identities.
+    """JSON with sorted keys that refuses what it does not know, where `default=str` would silently
+    fork identities.
 
     Raises:
         TypeError: the value is not plain data.
@@ -41,7 +50,8 @@ def fingerprint(payload: Mapping[str, Any]) -> str:
 class Table:
     """A small result that is printed at the end of a run and kept in the manifest.
 
-    A cell that names a page of the artifact is printed with its folder; the manifest holds no path, for folders move.
+    A cell that names a page of the artifact is printed with its folder; the manifest holds no path,
+    for folders move.
     """
 
     title: str
@@ -51,7 +61,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage hands back: rows, or a model saved under `context.directory / "model"`, or files beside them.
+    """What a stage hands back: rows, or a model saved under `context.directory / "model"`, or files
+    beside them.
 
     Args:
         rows: the rows made, in input order, all of `row_type`.
@@ -96,7 +107,11 @@ class Artifact:
         """The rows, checked to be of one of the `wanted` types (any, if none is given)."""
         path = self.directory / "rows.parquet"
         if not path.exists() and self.manifest["rows"] is None:
-            raise UserError("holds no rows", where=f"step {self.step!r}", mend="wire the `inputs` to a step that makes rows")
+            raise UserError(
+                "holds no rows",
+                where=f"step {self.step!r}",
+                fix="wire the `inputs` to a step that makes rows",
+            )
         return read_rows(path, *wanted)
 
     def dropped(self) -> list[Dropped]:
@@ -111,7 +126,7 @@ class Artifact:
             raise UserError(
                 "holds no model",
                 where=f"step {self.step!r}",
-                mend=f"wire `inputs.model` to a step that makes one; if this one does, delete {self.directory} and run again",
+                fix=f"wire `inputs.model` to a step that makes one; if this one does, delete {self.directory} and run again",
             )
         return find_model(str(path), self.manifest["metrics"].get("revision"))
 
@@ -126,29 +141,46 @@ def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
 
 
 def inputs_of(made: Artifact, name: str | None = None) -> list[Artifact]:
-    """What an artifact was made of, its input `name` or all of them, as far as their folders are still beside it."""
+    """What an artifact was made of, its input `name` or all of them, as far as their folders are
+    still beside it.
+    """
     given = made.manifest["payload"].get("inputs", {})
     prints = given.values() if name is None else [given[name]] if name in given else []
-    folders = [(folder, print_) for print_ in prints for folder in sorted(made.directory.parent.glob(f"*-{print_}"))]
-    found = (find_artifact(folder.parent, folder.name.removesuffix(f"-{print_}"), print_) for folder, print_ in folders)
+    folders = [
+        (folder, print_)
+        for print_ in prints
+        for folder in sorted(made.directory.parent.glob(f"*-{print_}"))
+    ]
+    found = (
+        find_artifact(folder.parent, folder.name.removesuffix(f"-{print_}"), print_)
+        for folder, print_ in folders
+    )
     return [artifact for artifact in found if artifact]
 
 
 def finished_artifacts(root: Path, step: str) -> list[Artifact]:
     """All finished artifacts of a step, whatever their identity, the newest first."""
-    manifests = sorted(root.glob(f"{step}-????????/manifest.json"), key=lambda m: m.stat().st_mtime, reverse=True)
-    return list(filter(None, (_finished(Artifact(step, manifest.parent)) for manifest in manifests)))
+    manifests = sorted(
+        root.glob(f"{step}-????????/manifest.json"), key=lambda m: m.stat().st_mtime, reverse=True
+    )
+    return list(
+        filter(None, (_finished(Artifact(step, manifest.parent)) for manifest in manifests))
+    )
 
 
 def _finished(artifact: Artifact) -> Artifact | None:
-    """The artifact, or None if its manifest is missing or damaged: its step is then as good as never run."""
+    """The artifact, or None if its manifest is missing or damaged: its step is then as good as
+    never run.
+    """
     try:
         return artifact if artifact.manifest.keys() >= _MANIFEST else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
-def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result: Result, facts: Mapping[str, Any]) -> Artifact:
+def finish_artifact(
+    folder: Path, step: str, payload: Mapping[str, Any], result: Result, facts: Mapping[str, Any]
+) -> Artifact:
     """Write rows, dropped rows and, last of all, the manifest.
 
     Raises:
@@ -159,7 +191,11 @@ def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result:
             write_rows(folder / "rows.parquet", result.rows, result.row_type)
         if result.dropped:
             write_rows(folder / "dropped.parquet", result.dropped, Dropped)
-        for path in (*folder.rglob("*"), folder, folder.parent):  # a manifest that outlives a power cut vouches for the rest
+        for path in (
+            *folder.rglob("*"),
+            folder,
+            folder.parent,
+        ):  # a manifest that outlives a power cut vouches for the rest
             flush(path)
         manifest = {
             "step": step,
@@ -172,12 +208,14 @@ def finish_artifact(folder: Path, step: str, payload: Mapping[str, Any], result:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **facts,
         }
-        write_atomically(folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+        write_atomically(
+            folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False)
+        )
     except OSError as error:
         raise UserError(
             f"the artifact cannot be written: {error.strerror}",
             where=str(folder),
-            mend="free some disk space or mend the permissions, then run again; finished steps and calls are kept",
+            fix="free some disk space or fix the permissions, then run again; finished steps and calls are kept",
         ) from None
     return Artifact(step, folder)
 

@@ -1,4 +1,6 @@
-"""A generator with a memory: answered calls come from the store, the engine is loaded at the first new one."""
+"""A generator with a memory: answered calls come from the store, the engine is loaded at the first
+new one.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,7 +13,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore, call_key
 
-# `load` and `engine` take anything, so all of it counts; a shorter context drops rows and cuts answers.
+# `load` and `engine` take anything, so all of it counts; a shorter context drops rows and cuts
+# answers.
 ANSWERING = ("template_arguments", "extra", "max_model_len", "load", "engine")
 
 
@@ -21,7 +24,9 @@ class Unanswered(Exception):
 
 @dataclass
 class Tally:
-    """What a step asked for: calls answered by the store, calls sent to an engine, tokens the engine wrote."""
+    """What a step asked for: calls answered by the store, calls sent to an engine, tokens the
+    engine wrote.
+    """
 
     stored: int = 0
     sent: int = 0
@@ -29,18 +34,25 @@ class Tally:
 
 
 class Engines:
-    """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in the store.
+    """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in
+    the store.
 
     `keep` above 1 says that memory is plentiful: engines then also stay while a stage trains.
     """
 
     def __init__(
-        self, name: str, options: Mapping[str, Any], keep: int = 1, opener: Callable[..., Awaitable[Generator]] = open_generator
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        keep: int = 1,
+        opener: Callable[..., Awaitable[Generator]] = open_generator,
     ):
         check_options(name, options)
         if not isinstance(keep, int) or keep < 1:
             raise UserError(
-                f"{keep!r} engines cannot be kept", where="generator.keep", mend="set generator.keep=1, or more to hold several"
+                f"{keep!r} engines cannot be kept",
+                where="generator.keep",
+                fix="set generator.keep=1, or more to hold several",
             )
         self.name, self.options, self.keep, self._open = name, options, keep, opener
         self.meaning = meaning_of(options)
@@ -67,7 +79,9 @@ class Engines:
 
 
 def meaning_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What changes a prompt or an answer, so that it is part of a call's key; the rest bears on speed and memory."""
+    """What changes a prompt or an answer, so that it is part of a call's key; the rest bears on
+    speed and memory.
+    """
     own = {name: options[name] for name in ANSWERING if options.get(name)}
     local = options.get("local", {}).get("options")
     return own | ({"local": meant} if local and (meant := meaning_of(local)) else {})
@@ -79,12 +93,26 @@ class RememberedGenerator:
     With `forecast` nothing is ever sent: a call that is not stored raises Unanswered.
     """
 
-    def __init__(self, store: CallStore, engines: Engines, model: Model, tally: Tally, forecast: bool = False):
-        self.store, self.engines, self.model, self.tally, self.forecast = store, engines, model, tally, forecast
+    def __init__(
+        self, store: CallStore, engines: Engines, model: Model, tally: Tally, forecast: bool = False
+    ):
+        self.store, self.engines, self.model, self.tally, self.forecast = (
+            store,
+            engines,
+            model,
+            tally,
+            forecast,
+        )
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, seed: int) -> Completion:
-        key = self._key(verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed)
-        answer = await self._answer(key, lambda engine: engine.complete(messages, sampling, seed), asdict)
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
+        key = self._key(
+            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
+        )
+        answer = await self._answer(
+            key, lambda engine: engine.complete(messages, sampling, seed), asdict
+        )
         return Completion(**answer)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
@@ -94,7 +122,9 @@ class RememberedGenerator:
     def _key(self, **parts: Any) -> str:
         return call_key(model=self.model.content, generator=self.engines.meaning, **parts)
 
-    async def _answer(self, key: str, ask: Callable[[Generator], Awaitable[Any]], plain: Callable[[Any], Any]) -> Any:
+    async def _answer(
+        self, key: str, ask: Callable[[Generator], Awaitable[Any]], plain: Callable[[Any], Any]
+    ) -> Any:
         known = self.store.get(key)
         if known is not None:
             self.tally.stored += 1

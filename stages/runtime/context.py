@@ -32,7 +32,9 @@ class Drop(Exception):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a step would send, found without sending: `stored` calls are known, `open_rows` need at least one more."""
+    """What a step would send, found without sending: `stored` calls are known, `open_rows` need at
+    least one more.
+    """
 
     rows: int
     open_rows: int
@@ -55,14 +57,15 @@ class _Rate(ProgressColumn):
 class Context:
     """Args:
     step: the step's name.
-    directory: the artifact's folder, for models (`directory / "model"`), checkpoints and files beside the rows.
+    directory: the artifact's folder, for models (`directory / "model"`), checkpoints and files
+        beside the rows.
     seed: the run's seed.
     store, engines: where calls are remembered and answered.
     loop: runs coroutines; one for the whole run, so that engines survive from step to step.
     forecast: only count which calls are missing.
     concurrency: rows in flight.
-    made: names of the steps that this run made before this one; the others were reused. It is no part of what a step is,
-        and in the processes of a launched training step it is empty.
+    made: names of the steps that this run made before this one; the others were reused. It is no
+        part of what a step is, and in the processes of a launched training step it is empty.
 
     Raises:
         UserError: `concurrency` is no number of rows.
@@ -81,34 +84,43 @@ class Context:
     made: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if type(self.concurrency) is not int or self.concurrency < 1:  # no workers would give an artifact without rows
+        if (
+            type(self.concurrency) is not int or self.concurrency < 1
+        ):  # no workers would give an artifact without rows
             raise UserError(
                 f"{self.concurrency!r} is no number of rows in flight",
                 where="generator.concurrency",
-                mend="set it to a whole number of at least 1, such as 1024",
+                fix="set it to a whole number of at least 1, such as 1024",
             )
 
     def generator(self, model: Model) -> RememberedGenerator:
-        """`model` behind the run's generator, with a memory; nothing is loaded until a call is not in the store."""
+        """`model` behind the run's generator, with a memory; nothing is loaded until a call is not
+        in the store.
+        """
         return RememberedGenerator(self.store, self.engines, model, self.tally, self.forecast)
 
     def release_engines(self) -> None:
         """Give back the engines' memory, if it is scarce; training stages call this first."""
         self.loop.run(self.engines.make_room())
 
-    def map(self, rows: Sequence[Any], chain: Callable[[Any], Awaitable[Any]]) -> tuple[list[Any], list[Dropped]]:
+    def map(
+        self, rows: Sequence[Any], chain: Callable[[Any], Awaitable[Any]]
+    ) -> tuple[list[Any], list[Dropped]]:
         """Run `chain` on every row, many at a time, with progress.
 
-        A chain returns one row or a list of rows. Results keep the order of `rows`, so neither batching nor
-        a resume changes what is written.
+        A chain returns one row or a list of rows. Results keep the order of `rows`, so neither
+        batching nor a resume changes what is written.
 
         Raises:
-            whatever a chain raises except Drop and TooLong, after the others were cancelled. Calls already
+            whatever a chain raises except Drop and TooLong, after the others were cancelled. Calls
+            already
                 answered stay in the store.
         """
         return self.loop.run(self._map(rows, chain))
 
-    async def _map(self, rows: Sequence[Any], chain: Callable[[Any], Awaitable[Any]]) -> tuple[list[Any], list[Dropped]]:
+    async def _map(
+        self, rows: Sequence[Any], chain: Callable[[Any], Awaitable[Any]]
+    ) -> tuple[list[Any], list[Dropped]]:
         results: list[list[Any]] = [[] for _ in rows]
         dropped: dict[int, Dropped] = {}
         open_rows = 0
@@ -134,7 +146,9 @@ class Context:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.concurrency, len(rows))):
                         group.create_task(work())
-            except BaseExceptionGroup as failures:  # the first failure cancelled the others; it alone is of interest
+            except (
+                BaseExceptionGroup
+            ) as failures:  # the first failure cancelled the others; it alone is of interest
                 raise failures.exceptions[0] from None
         if self.forecast:
             raise ForecastDone(Forecast(len(rows), open_rows, self.tally.stored))

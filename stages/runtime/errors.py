@@ -2,24 +2,24 @@
 
 
 class UserError(Exception):
-    """A mistake in what the user gave us, told as: what is wrong, where, and how to mend it.
+    """A mistake in what the user gave us, told as: what is wrong, where, and how to fix it.
 
-    run.py prints the message without a traceback and exits with code 2. Everything else that escapes is a bug
-    of ours and keeps its traceback.
+    run.py prints the message without a traceback and exits with code 2. Everything else that
+    escapes is a bug of ours and keeps its traceback.
 
     Args:
         what: the fault in one sentence.
         where: a file with a line (`constitutions/hhh.yaml:12`), a step (`step 'sft'`) or a row id.
-        mend: what to do about it.
+        fix: what to do about it.
     """
 
-    def __init__(self, what: str, *, where: str = "", mend: str = ""):
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(self, what: str, *, where: str = "", fix: str = ""):
+        self.what, self.where, self.fix = what, where, fix
         super().__init__(what)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        advice = f"\n  To mend it: {self.mend}" if self.mend else ""
+        advice = f"\n  Fix: {self.fix}" if self.fix else ""
         return f"{place}{self.what}{advice}"
 
 

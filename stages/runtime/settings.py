@@ -11,11 +11,15 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from stages.runtime.errors import UserError, did_you_mean
 
 # Names, of which a user may give one without brackets.
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 
 
 def machine(default: Any) -> Any:
-    """A Config field that says how to run and not what to compute (a batch size, a device): no part of a step's identity."""
+    """A Config field that says how to run and not what to compute (a batch size, a device): no part
+    of a step's identity.
+    """
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: default, metadata={"identity": False})
     return field(default=default, metadata={"identity": False})
@@ -34,14 +38,20 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing" or first["type"] == "missing_argument":
-            raise UserError(f"the option {option!r} is missing", where=where, mend="give it a value") from None
+            raise UserError(
+                f"the option {option!r} is missing", where=where, fix="give it a value"
+            ) from None
         raise UserError(
             f"option {option!r}: {first['msg']} (given: {first['input']!r})",
             where=where,
-            mend="mend the value in the pipeline file or on the command line",
+            fix="fix the value in the pipeline file or on the command line",
         ) from None
     for option in _not_finite(asdict(config)):
-        raise UserError(f"option {option!r} must be a finite number", where=where, mend="give a number other than inf and nan")
+        raise UserError(
+            f"option {option!r} must be a finite number",
+            where=where,
+            fix="give a number other than inf and nan",
+        )
     return config
 
 
@@ -56,7 +66,9 @@ def _not_finite(value: Any, name: str = "") -> Iterator[str]:
         yield name
 
 
-def _refuse_unknown(config_type: type, values: Mapping[str, Any], where: str, prefix: str = "") -> None:
+def _refuse_unknown(
+    config_type: type, values: Mapping[str, Any], where: str, prefix: str = ""
+) -> None:
     hints = typing.get_type_hints(config_type)
     known = [f.name for f in fields(config_type)]
     for name, value in values.items():
@@ -64,7 +76,7 @@ def _refuse_unknown(config_type: type, values: Mapping[str, Any], where: str, pr
             raise UserError(
                 f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), known)}",
                 where=where,
-                mend=f"the options are {', '.join(known)}",
+                fix=f"the options are {', '.join(known)}",
             )
         if is_dataclass(hints[name]) and isinstance(value, Mapping):
             _refuse_unknown(typing.cast(type, hints[name]), value, where, f"{prefix}{name}.")

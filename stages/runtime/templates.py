@@ -1,6 +1,7 @@
 """Prompt templates: `.jinja` files beside the stage that renders them, strict and sandboxed.
 
-A principle's text is always a variable and never template source, so `{{ ... }}` inside it stays literal.
+A principle's text is always a variable and never template source, so `{{ ... }}` inside it stays
+literal.
 """
 
 import hashlib
@@ -14,7 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from stages.runtime.errors import UserError
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
 _STAGES = Path(__file__).resolve().parent.parent
 
 
@@ -27,8 +30,10 @@ def find_template(name: str) -> Path:
     for path in (_STAGES / name, Path(os.path.expanduser(name))):
         if os.path.isfile(path):  # false, too, for what can be no path
             return path
-    shipped = ", ".join(sorted(str(p.relative_to(_STAGES)) for p in _STAGES.glob("*/*.jinja")))
-    raise UserError("no such template", where=name, mend=f"give the path of a .jinja file, or one of: {shipped}")
+    shipped = ", ".join(sorted(str(p.relative_to(_STAGES)) for p in _STAGES.rglob("*.jinja")))
+    raise UserError(
+        "no such template", where=name, fix=f"give the path of a .jinja file, or one of: {shipped}"
+    )
 
 
 def is_shipped(name: str) -> bool:
@@ -55,11 +60,13 @@ def _compiled(path: Path, modified: int) -> Any:
         raise UserError(
             f"the template does not parse: {error}",
             where=f"{path}:{getattr(error, 'lineno', 1)}",
-            mend="see jinja.palletsprojects.com for the syntax",
+            fix="see jinja.palletsprojects.com for the syntax",
         ) from None
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(
-            f"the template cannot be read: {error}", where=str(path), mend="save it as UTF-8, where you may read it"
+            f"the template cannot be read: {error}",
+            where=str(path),
+            fix="save it as UTF-8, where you may read it",
         ) from None
 
 
@@ -74,9 +81,11 @@ def render(name: str, **variables: Any) -> str:
         return _compiled(path, path.stat().st_mtime_ns).render(**variables).strip()
     except UserError:
         raise
-    except Exception as error:  # whatever is raised in here, the template's own expressions raise it
+    except (
+        Exception
+    ) as error:  # whatever is raised in here, the template's own expressions raise it
         raise UserError(
             f"the template cannot be rendered: {str(error) or type(error).__name__}",
             where=str(path),
-            mend=f"it may use the variables {', '.join(sorted(variables))}",
+            fix=f"it may use the variables {', '.join(sorted(variables))}",
         ) from None

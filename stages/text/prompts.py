@@ -2,9 +2,10 @@
 
 In: nothing. Out: Prompt rows, duplicates and empty ones dropped and counted.
 
-`source` is a file (jsonl, json, csv, tsv, parquet; plain or .gz), a Hub dataset id (`owner/name`) or a Python
-function (`package.module:function`, called with `arguments`, returning {"id", "messages", "kind"} mappings).
-A run that mixes red-team and helpful requests has one `prompts` step for each.
+`source` is a file (jsonl, json, csv, tsv, parquet; plain or .gz), a Hub dataset id (`owner/name`)
+or a Python function (`package.module:function`, called with `arguments`, returning {"id",
+"messages", "kind"} mappings). A run that mixes red-team and helpful requests has one `prompts` step
+for each.
 """
 
 import importlib
@@ -22,7 +23,13 @@ from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.store import derive_seed
-from stages.text.prompt_files import content_id, conversations, read_source, source_identity, without_folder
+from stages.text.prompt_files import (
+    content_id,
+    conversations,
+    read_source,
+    source_identity,
+    without_folder,
+)
 
 VERSION = 2
 NEEDS: tuple[str, ...] = ()
@@ -35,10 +42,12 @@ class Config:
     """Args:
     source: file, Hub id or function; see above.
     kind: what the prompts are for: `red_team`, `helpful` or a word of yours.
-    kind_column: the field that holds the kind, such as a benchmark's category; `kind` is for those without one.
+    kind_column: the field that holds the kind, such as a benchmark's category; `kind` is for those
+        without one.
     column: which field of a record holds the prompt (`chosen` for hh-rlhf).
     turns: which user turns of a conversation become prompts.
-    subset, folder, split: of a Hub dataset: a named configuration, or a folder of files (hh-rlhf's `harmless-base`).
+    subset, folder, split: of a Hub dataset: a named configuration, or a folder of files (hh-rlhf's
+        `harmless-base`).
     limit, offset: how many to take, and how many to pass over first.
     shuffle: take them in a seeded order instead of the source's.
     arguments: for a function.
@@ -59,7 +68,8 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """A file is known by its content, a function by its module's VERSION and text, a Hub dataset by its name.
+    """A file is known by its content, a function by its module's VERSION and text, a Hub dataset by
+    its name.
 
     Raises:
         UserError: the source is none of these, told before anything runs.
@@ -74,7 +84,9 @@ def _module(source: str) -> ModuleType:
         return importlib.import_module(source.partition(":")[0])
     except ImportError as error:
         raise UserError(
-            f"the module cannot be imported: {error}", where=source, mend="give `package.module:function`"
+            f"the module cannot be imported: {error}",
+            where=source,
+            fix="give `package.module:function`",
         ) from None
 
 
@@ -102,7 +114,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         raise UserError(
             "the source gave no prompt",
             where=config.source,
-            mend="check that the file is not empty, and `column`, `offset` and `limit`",
+            fix="check that the file is not empty, and `column`, `offset` and `limit`",
         )
     return Result(rows=kept, row_type=Prompt, dropped=dropped)
 
@@ -118,7 +130,9 @@ def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
             yield config.source, made.get("kind", config.kind), made["messages"]
         return
     columns = [config.column, *([config.kind_column] if config.kind_column else [])]
-    for where, value, *kinds in read_source(config.source, config.subset, config.folder, config.split, *columns):
+    for where, value, *kinds in read_source(
+        config.source, config.subset, config.folder, config.split, *columns
+    ):
         kind = " ".join(str(kind).strip() for kind in kinds) or config.kind
         for conversation in conversations(value, config.turns, where) or [[]]:
             yield without_folder(where, config.source), kind, conversation
@@ -132,5 +146,5 @@ def _call(config: Config) -> list[dict[str, Any]]:
         raise UserError(
             f"the function cannot be called: {error}",
             where=config.source,
-            mend="give a function of that module, and `arguments` it takes",
+            fix="give a function of that module, and `arguments` it takes",
         ) from None

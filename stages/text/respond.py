@@ -2,10 +2,11 @@
 
 In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows a prompt.
 
-With `context: principles` the model reads the constitution in its system turn. Training never sees that turn: a
-Response keeps the bare prompt, and `context` lists the principles that were shown (the context-pruning contract
-of SELF-ALIGN, Sun et al. 2023, and deliberative alignment). Nor does it hold the `suffix`, a phrase behind the last user
-turn that steers a model taught to heed it (Chain of Hindsight, Liu et al. 2023).
+With `context: principles` the model reads the constitution in its system turn. Training never sees
+that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown (the
+context-pruning contract of SELF-ALIGN, Sun et al. 2023, and deliberative alignment). Nor does it
+hold the `suffix`, a phrase behind the last user turn that steers a model taught to heed it (Chain
+of Hindsight, Liu et al. 2023).
 """
 
 from dataclasses import dataclass, field
@@ -62,7 +63,9 @@ def identity(config: Config) -> dict[str, Any]:
         return {"constitution": None, "template": None}
     chosen = select(_constitution(config))
     return {
-        "constitution": chosen.identity(*(("text",) if is_shipped(config.template) else Principle.model_fields)),
+        "constitution": chosen.identity(
+            *(("text",) if is_shipped(config.template) else Principle.model_fields)
+        ),
         "order": [principle.id for principle in chosen.principles],
         "template": template_hash(config.template),
     }
@@ -71,7 +74,9 @@ def identity(config: Config) -> dict[str, Any]:
 def _constitution(config: Config) -> Selection:
     if config.constitution is None:
         raise UserError(
-            "context: principles needs a constitution", where="stage 'respond'", mend="add `constitution: ${constitution}`"
+            "context: principles needs a constitution",
+            where="stage 'respond'",
+            fix="add `constitution: ${constitution}`",
         )
     return config.constitution
 
@@ -89,7 +94,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     generator = context.generator(model)
     shown = select(_constitution(config)).principles if config.context == "principles" else ()
-    system = [{"role": "system", "content": render(config.template, principles=shown)}] if shown else []
+    system = (
+        [{"role": "system", "content": render(config.template, principles=shown)}] if shown else []
+    )
 
     async def answer(draw: Draw) -> Response:
         seed = derive_seed(context.seed, draw.prompt.id, "respond", draw.sample)
@@ -113,11 +120,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     prompts: dict[str, Prompt] = {}
     repeated = []
-    for prompt in (row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Prompt)):
+    for prompt in (
+        row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Prompt)
+    ):
         if prompt.id in prompts:
             repeated.append(Dropped(id=prompt.id, reason="in two inputs"))
         prompts.setdefault(prompt.id, prompt)
-    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts.values() for i in range(config.n)]
+    draws = [
+        Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts.values() for i in range(config.n)
+    ]
     rows, dropped = context.map(draws, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
-    return Result(rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off})
+    return Result(
+        rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
+    )

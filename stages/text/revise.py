@@ -2,10 +2,13 @@
 
 In: `responses` (Response), `model`. Out: K Revision rows a response.
 
-Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle independently,
-and with `context: collapse` sees only the request and the latest text, never older critiques. `context: append`
-keeps the whole conversation, as the open one-revision recipe of Hugging Face does. The paper rewrites always;
-`only_faulty` rewrites only where the critique finds a fault, which spares fine answers and half of the calls.
+Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle
+independently,
+and with `context: collapse` sees only the request and the latest text, never older critiques.
+`context: append` keeps the whole conversation, as the open one-revision recipe of Hugging Face
+    does. The paper rewrites always;
+`only_faulty` rewrites only where the critique finds a fault, which spares fine answers and half of
+the calls.
 `critique: false` rewrites directly (the paper's ablation in section 3.5).
 
 Left out: the paper's few-shot transcripts are not shipped; give your own through `demonstrations`.
@@ -36,7 +39,9 @@ NEEDS = ("model", "responses")
 ALSO_TAKES: tuple[str, ...] = ()
 CALLS = True
 
-_PREAMBLE = re.compile(r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE)
+_PREAMBLE = re.compile(
+    r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class Config:
     context: what a later round sees of earlier ones.
     critique: ask for a critique before the rewriting.
     only_faulty: keep the text where the critique begins with `no_fault`.
-    no_fault: how a critique that finds nothing begins (case does not matter); a row's `faulty` says which did not.
+    no_fault: how a critique that finds nothing begins (case does not matter); a row's `faulty` says
+        which did not.
     demonstrations: a YAML file with a list of conversations, put before every request.
     strip_preamble: cut a leading line such as "Here is a revised response:".
     """
@@ -67,11 +73,19 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    templates = ("critique_template", "revise_template") if config.critique else ("direct_template",)
+    templates = (
+        ("critique_template", "revise_template") if config.critique else ("direct_template",)
+    )
     unused = {"critique_template", "revise_template", "direct_template"} - set(templates)
-    ours = all(is_shipped(getattr(config, name)) for name in templates)  # another may read any field of a principle
+    ours = all(
+        is_shipped(getattr(config, name)) for name in templates
+    )  # another may read any field of a principle
     read = ("text", "critique", "revision", "weight") if ours else tuple(Principle.model_fields)
-    shots = Path(config.demonstrations).read_bytes() if config.demonstrations and Path(config.demonstrations).is_file() else b""
+    shots = (
+        Path(config.demonstrations).read_bytes()
+        if config.demonstrations and Path(config.demonstrations).is_file()
+        else b""
+    )
     return (
         {
             "constitution": select(config.constitution).identity(*read),
@@ -83,20 +97,28 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Run K rounds on every response; an empty critique, or a revision that is empty or cut off, drops the response."""
+    """Run K rounds on every response; an empty critique, or a revision that is empty or cut off,
+    drops the response.
+    """
     if config.rounds < 1:
         raise UserError(
-            "`rounds` must be at least 1", where=f"step {context.step!r}", mend="to train without revisions, leave the step out"
+            "`rounds` must be at least 1",
+            where=f"step {context.step!r}",
+            fix="to train without revisions, leave the step out",
         )
     if config.only_faulty and not config.critique:
         raise UserError(
-            "`only_faulty` needs critiques", where=f"step {context.step!r}", mend="set `critique: true` or `only_faulty: false`"
+            "`only_faulty` needs critiques",
+            where=f"step {context.step!r}",
+            fix="set `critique: true` or `only_faulty: false`",
         )
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(config.constitution).principles
     shots = _demonstrations(config.demonstrations)
-    template = template_hash(config.critique_template if config.critique else config.direct_template)
+    template = template_hash(
+        config.critique_template if config.critique else config.direct_template
+    )
 
     async def rounds(response: Response) -> list[Revision]:
         text, made = response.response, []
@@ -135,7 +157,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 @dataclass(frozen=True)
 class Turn:
-    """What one round gave. `conversation` is all that was said before the new text, for a round that appends to it."""
+    """What one round gave. `conversation` is all that was said before the new text, for a round
+    that appends to it.
+    """
 
     text: str
     faulty: bool
@@ -146,7 +170,12 @@ class Turn:
 
 
 async def _one_round(
-    config: Config, generator: RememberedGenerator, opening: list[Message], text: str, principle: Principle, seed: int
+    config: Config,
+    generator: RememberedGenerator,
+    opening: list[Message],
+    text: str,
+    principle: Principle,
+    seed: int,
 ) -> Turn:
     asked = critique = ""
     faulty = True
@@ -154,16 +183,22 @@ async def _one_round(
     if config.critique:
         asked = render(config.critique_template, principle=principle)
         conversation = [*conversation, {"role": "user", "content": asked}]
-        critique = (await generator.complete(conversation, config.sampling, derive_seed(seed, "critique"))).text.strip()
+        critique = (
+            await generator.complete(conversation, config.sampling, derive_seed(seed, "critique"))
+        ).text.strip()
         if not critique:
             raise Drop("empty critique")
         conversation = [*conversation, {"role": "assistant", "content": critique}]
         faulty = not critique.lower().startswith(config.no_fault.lower())
         if config.only_faulty and not faulty:
             return Turn(text, False, asked, critique, "", opening)
-    request = render(config.revise_template if config.critique else config.direct_template, principle=principle)
+    request = render(
+        config.revise_template if config.critique else config.direct_template, principle=principle
+    )
     conversation = [*conversation, {"role": "user", "content": request}]
-    completion = await generator.complete(conversation, config.sampling, derive_seed(seed, "revision"))
+    completion = await generator.complete(
+        conversation, config.sampling, derive_seed(seed, "revision")
+    )
     if completion.finish_reason == "length":
         raise Drop("revision cut off at max_tokens")
     revised = completion.text.strip()
@@ -179,12 +214,16 @@ def _demonstrations(path: str | None) -> list[Message]:
         return []
     try:
         conversations = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return [{"role": str(m["role"]), "content": str(m["content"])} for conversation in conversations for m in conversation]
+        return [
+            {"role": str(m["role"]), "content": str(m["content"])}
+            for conversation in conversations
+            for m in conversation
+        ]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(
             f"the demonstrations cannot be read: {error}",
             where=path,
-            mend="give a YAML list of conversations, each a list of {role, content}",
+            fix="give a YAML list of conversations, each a list of {role, content}",
         ) from None
 
 

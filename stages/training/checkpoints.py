@@ -1,8 +1,9 @@
 """Checkpoints of a training that may be cut short at any moment.
 
-A checkpoint counts once `complete` lies in it, written after everything else has reached the disk; it names the training
-that made it. What has no such mark is torn, and removed. The checkpoints are the Trainer's own: optimiser and random
-states are `.pt` and `.pth` files, read back only by the run that wrote them; no such file enters the finished model.
+A checkpoint counts once `complete` lies in it, written after everything else has reached the disk;
+it names the training that made it. What has no such mark is torn, and removed. The checkpoints are
+the Trainer's own: optimiser and random states are `.pt` and `.pth` files, read back only by the run
+that wrote them; no such file enters the finished model.
 """
 
 import hashlib
@@ -18,13 +19,19 @@ MARK = "complete"
 
 
 def training_of(trainer: Any, base: Model) -> str:
-    """What a checkpoint must share with the training that goes on from it: the base model and the trained shapes."""
-    shapes = {name: list(p.shape) for name, p in trainer.model.named_parameters() if p.requires_grad}
+    """What a checkpoint must share with the training that goes on from it: the base model and the
+    trained shapes.
+    """
+    shapes = {
+        name: list(p.shape) for name, p in trainer.model.named_parameters() if p.requires_grad
+    }
     return hashlib.sha256(canonical([base.content, shapes]).encode()).hexdigest()[:16]
 
 
 def mark_complete(checkpoint: Path, training: str) -> None:
-    """Say that a checkpoint is whole, after its files have reached the disk, and which training made it."""
+    """Say that a checkpoint is whole, after its files have reached the disk, and which training
+    made it.
+    """
     for file in [f for f in checkpoint.rglob("*") if f.is_file()]:
         flush(file)
     mark = checkpoint / MARK
@@ -53,6 +60,6 @@ def last_complete(folder: Path, training: str) -> Path | None:
         raise UserError(
             "this checkpoint is of another model, or of another shape of LoRA: the training cannot go on from it",
             where=str(last),
-            mend=f"delete {folder} to begin anew, or give the step the model it began with",
+            fix=f"delete {folder} to begin anew, or give the step the model it began with",
         )
     return last

@@ -1,7 +1,9 @@
-"""The last look at rows before a trainer gets them: the chat template's variables, and their length.
+"""The last look at rows before a trainer gets them: the chat template's variables, and their
+length.
 
-In: TRL's prompt-completion or preference rows with `id`. Out: those that fit, and what was dropped. TRL would cut a row
-that is longer than `max_length`; its answer would lose the end of its turn, and the model would learn not to stop.
+In: TRL's prompt-completion or preference rows with `id`. Out: those that fit, and what was dropped.
+TRL would cut a row that is longer than `max_length`; its answer would lose the end of its turn, and
+the model would learn not to stop.
 """
 
 from typing import Any
@@ -15,9 +17,14 @@ SIDES = ("completion", "chosen", "rejected")
 
 
 def prepare(
-    examples: list[dict[str, Any]], base: Model, config_class: str, args: dict[str, Any], context: Context
+    examples: list[dict[str, Any]],
+    base: Model,
+    config_class: str,
+    args: dict[str, Any],
+    context: Context,
 ) -> tuple[list[dict[str, Any]], list[Dropped]]:
-    """Rows with the variables that the generator's chat template had, less those longer than `max_length` tokens.
+    """Rows with the variables that the generator's chat template had, less those longer than
+    `max_length` tokens.
 
     Raises:
         UserError: none is left.
@@ -36,7 +43,10 @@ def prepare(
     kept, dropped = [], []
     for example in examples:
         sides = [example["prompt"] + example[side] for side in SIDES if side in example]
-        longest = max(len(tokenizer.apply_chat_template(s, return_dict=False, **(variables or {}))) for s in sides)
+        longest = max(
+            len(tokenizer.apply_chat_template(s, return_dict=False, **(variables or {})))
+            for s in sides
+        )
         if longest > limit:
             dropped.append(Dropped(id=example["id"], reason="longer than max_length"))
         else:
@@ -45,7 +55,7 @@ def prepare(
         raise UserError(
             f"every row is longer than max_length ({limit} tokens)",
             where=f"step {context.step!r}",
-            mend="raise args.max_length",
+            fix="raise args.max_length",
         )
     return kept, dropped
 
@@ -53,4 +63,6 @@ def prepare(
 def _max_length(config_class: str, args: dict[str, Any]) -> int | None:
     import trl
 
-    return args.get("max_length", getattr(trl, config_class).__dataclass_fields__["max_length"].default)
+    return args.get(
+        "max_length", getattr(trl, config_class).__dataclass_fields__["max_length"].default
+    )

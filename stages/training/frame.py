@@ -1,6 +1,7 @@
 """What every training stage does between reading its rows and handing back a Result.
 
-In: a stage's examples, and how to build its trainer over them. Out: the Result, with the model saved beside it. Left
+In: a stage's examples, and how to build its trainer over them. Out: the Result, with the model
+saved beside it. Left
 out: reading the rows and building the trainer, which differ from stage to stage.
 """
 
@@ -36,10 +37,12 @@ def trained(
         dropped: rows that did not become examples.
         build: makes the trainer over the examples that fit.
         shape: makes the trainer's examples out of those that fit, and tells which it leaves out.
-        measure: looks at the trained model, before it is saved and its trainer is gone; may replace `n`.
+        measure: looks at the trained model, before it is saved and its trainer is gone; may replace
+            `n`.
 
     Raises:
-        UserError: nothing fits, a model that cannot be loaded, memory or disk used up, a diverged loss.
+        UserError: nothing fits, a model that cannot be loaded, memory or disk used up, a diverged
+        loss.
     """
     from stages.training.examples import prepare
     from stages.training.trainer import finish, in_session, train

@@ -1,7 +1,9 @@
-"""How likely a language model finds given answers: log-probabilities summed over an answer and the end of its turn.
+"""How likely a language model finds given answers: log-probabilities summed over an answer and the
+end of its turn.
 
-In: a model and (prompt messages, answer) items. Out: one number an item, in nats; None for a text longer than the
-model's context. Texts are made into tokens anew, which may cut them otherwise than the sampler did.
+In: a model and (prompt messages, answer) items. Out: one number an item, in nats; None for a text
+longer than the model's context. Texts are made into tokens anew, which may cut them otherwise than
+the sampler did.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +37,10 @@ def answer_logps(
     tokenizer = load_tokenizer(model, {})
     network = load_model(model, dtype, {}).eval().to("cuda" if torch.cuda.is_available() else "cpu")
     limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    texts = [learnt(tokenizer, prompt, [{"role": "assistant", "content": answer}], variables) for prompt, answer in items]
+    texts = [
+        learnt(tokenizer, prompt, [{"role": "assistant", "content": answer}], variables)
+        for prompt, answer in items
+    ]
     fitting = [i for i, (ids, _) in enumerate(texts) if limit is None or len(ids) <= limit]
     fitting.sort(key=lambda i: len(texts[i][0]), reverse=True)
     found: list[float | None] = [None] * len(items)

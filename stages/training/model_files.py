@@ -1,7 +1,8 @@
-"""Models and tokenizers in and out: safetensors only, no remote code, and out in the type the base model came in.
+"""Models and tokenizers in and out: safetensors only, no remote code, and out in the type the base
+model came in.
 
-In: a Model (a local folder or a Hub id). Out: `model/` in the artifact's folder, as transformers and vLLM load it.
-Adapters are merged into the weights, so nothing that follows needs peft.
+In: a Model (a local folder or a Hub id). Out: `model/` in the artifact's folder, as transformers
+and vLLM load it. Adapters are merged into the weights, so nothing that follows needs peft.
 """
 
 import shutil
@@ -22,13 +23,15 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model.path, revision=model.revision, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        model.path, revision=model.revision, trust_remote_code=False
+    )
     if not tokenizer.chat_template and not args.get("chat_template_path"):
         raise UserError(
             "the model's tokenizer has no chat template, so conversations cannot be turned into text",
             where=model.path,
-            mend="put a chat_template.jinja into the model's folder, or name one in args.chat_template_path (for encoders: "
-            "stages/training/encoder_chat.jinja)",
+            fix="put a chat_template.jinja into the model's folder, or name one in args.chat_template_path (for encoders: "
+            "stages/training/reward_models/encoder_chat.jinja)",
         )
     return tokenizer
 
@@ -41,7 +44,7 @@ def refuse_adapter(model: Model) -> None:
         raise UserError(
             "holds an adapter, not a model",
             where=model.path,
-            mend="merge it first: peft's merge_and_unload, then save_pretrained",
+            fix="merge it first: peft's merge_and_unload, then save_pretrained",
         )
 
 
@@ -53,29 +56,39 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool =
         args: the stage's args; `model_init_kwargs` goes to transformers' `from_pretrained`.
 
     Raises:
-        UserError: the folder holds an adapter only, damaged weights, or nothing that transformers can load safely.
+        UserError: the folder holds an adapter only, damaged weights, or nothing that transformers
+        can load safely.
     """
     import torch
     import transformers
     from safetensors import SafetensorError
 
     refuse_adapter(model)
-    kind = transformers.AutoModelForSequenceClassification if scalar else transformers.AutoModelForCausalLM
+    kind = (
+        transformers.AutoModelForSequenceClassification
+        if scalar
+        else transformers.AutoModelForCausalLM
+    )
     kwargs = dict(args.get("model_init_kwargs") or {}) | ({"num_labels": 1} if scalar else {})
-    safe = {"revision": model.revision, "dtype": getattr(torch, dtype), "trust_remote_code": False, "use_safetensors": True}
+    safe = {
+        "revision": model.revision,
+        "dtype": getattr(torch, dtype),
+        "trust_remote_code": False,
+        "use_safetensors": True,
+    }
     try:
         return kind.from_pretrained(model.path, **{**kwargs, **safe})
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
             where=model.path,
-            mend="give a model that transformers knows, with weights in safetensors",
+            fix="give a model that transformers knows, with weights in safetensors",
         ) from error
     except SafetensorError as error:
         raise UserError(
             f"the model's weights are damaged: {error}",
             where=model.path,
-            mend=f"put it there anew; if a step made it, delete {Path(model.path).parent} and run again",
+            fix=f"put it there anew; if a step made it, delete {Path(model.path).parent} and run again",
         ) from error
 
 

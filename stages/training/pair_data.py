@@ -1,7 +1,8 @@
 """Preference pairs as the trainers read them, and what is kept apart to check them with.
 
-In: Pair rows. Out: training and held-out examples, and what was dropped, with reasons. A prompt's pairs all lie on the
-same side of the split, which is drawn by a hash of the prompt: dropping other rows moves none.
+In: Pair rows. Out: training and held-out examples, and what was dropped, with reasons. A prompt's
+pairs all lie on the same side of the split, which is drawn by a hash of the prompt: dropping other
+rows moves none.
 """
 
 from typing import Any
@@ -27,7 +28,11 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
     seen: set[str] = set()
     for row in rows:
         if not 0 <= row.label <= 1:
-            raise UserError(f"the label {row.label} is no probability", where=f"pair {row.id}", mend="make labels in [0, 1]")
+            raise UserError(
+                f"the label {row.label} is no probability",
+                where=f"pair {row.id}",
+                fix="make labels in [0, 1]",
+            )
         reason = _reason(row, seen)
         if reason:
             dropped.append(Dropped(id=row.id, reason=reason))
@@ -43,9 +48,10 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
         )
     if not examples:
         raise UserError(
-            f"no pair is left to train on: the step holds {len(rows)}" + (", none usable" if rows else ""),
+            f"no pair is left to train on: the step holds {len(rows)}"
+            + (", none usable" if rows else ""),
             where=f"input 'pairs' (step {artifact.step!r})",
-            mend="see its dropped.parquet for reasons; give it more prompts, or abstain less in `judged_pairs`",
+            fix="see its dropped.parquet for reasons; give it more prompts, or abstain less in `judged_pairs`",
         )
     return examples, dropped
 
@@ -62,9 +68,15 @@ def _reason(row: Pair, seen: set[str]) -> str:
     return ""
 
 
-def split_held_out(examples: Examples, fraction: float, context: Context) -> tuple[Examples, Examples]:
-    """Training and held-out examples; where a split would leave nothing to train on, nothing is held out."""
-    places = [derive_seed(context.seed, "held out", canonical(e["prompt"])) / 2**31 for e in examples]
+def split_held_out(
+    examples: Examples, fraction: float, context: Context
+) -> tuple[Examples, Examples]:
+    """Training and held-out examples; where a split would leave nothing to train on, nothing is
+    held out.
+    """
+    places = [
+        derive_seed(context.seed, "held out", canonical(e["prompt"])) / 2**31 for e in examples
+    ]
     train = [e for e, place in zip(examples, places, strict=True) if place >= fraction]
     held = [e for e, place in zip(examples, places, strict=True) if place < fraction]
     return (train, held) if train else (examples, [])
@@ -74,8 +86,9 @@ def check_held_out(trainer: Any) -> dict[str, Any] | None:
     """Evaluate on the held-out pairs.
 
     Returns:
-        `n`, `accuracy` (share of pairs in which the chosen side scores higher), `interval` (95 %, Wilson) and
-        `margin` (mean difference in score, chosen less rejected); None where nothing is held out.
+        `n`, `accuracy` (share of pairs in which the chosen side scores higher), `interval` (95 %,
+        Wilson) and `margin` (mean difference in score, chosen less rejected); None where nothing is
+        held out.
     """
     if trainer.eval_dataset is None or len(trainer.eval_dataset) == 0:
         return None

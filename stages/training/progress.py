@@ -24,10 +24,11 @@ from rich.progress import (
 from transformers import TrainerCallback
 
 from stages.runtime.errors import UserError
-from stages.runtime.launch import PROGRESS
+from stages.runtime.pipeline.launch import PROGRESS
 from stages.training.checkpoints import mark_complete
 
-# The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other a sum over each answer.
+# The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other
+# a sum over each answer.
 CURVES = {
     "loss": "loss",
     "rewards/accuracies": "accuracy",
@@ -56,7 +57,9 @@ class _Rate(ProgressColumn):
 
 
 class Watch(TrainerCallback):
-    """Shows steps, rate, time left and loss; marks checkpoints that are whole; stops a training that has diverged."""
+    """Shows steps, rate, time left and loss; marks checkpoints that are whole; stops a training
+    that has diverged.
+    """
 
     def __init__(self, step: str, console: Console, training: str):
         self.where, self.training = f"step {step!r}", training
@@ -86,18 +89,24 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.update(self.task, completed=state.global_step)
         if state.is_world_process_zero and (file := os.environ.get(PROGRESS)):
-            Path(file).write_text(json.dumps([state.global_step, state.max_steps]), encoding="utf-8")
+            Path(file).write_text(
+                json.dumps([state.global_step, state.max_steps]), encoding="utf-8"
+            )
         self._save_no_last(args, state, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._save_no_last(args, state, control)
 
     def _save_no_last(self, args: Any, state: Any, control: Any) -> None:
-        """The model itself is saved next; and a Trainer that resumes at its last step takes one step too many."""
+        """The model itself is saved next; and a Trainer that resumes at its last step takes one
+        step too many.
+        """
         if state.global_step >= state.max_steps and not args.load_best_model_at_end:
             control.should_save = False
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         loss = (logs or {}).get("loss")
         if loss is None:
             return
@@ -105,7 +114,7 @@ class Watch(TrainerCallback):
             raise UserError(
                 f"the loss is {loss} at step {state.global_step}: the training has diverged",
                 where=self.where,
-                mend="lower args.learning_rate, lengthen args.warmup_steps, or set args.max_grad_norm lower",
+                fix="lower args.learning_rate, lengthen args.warmup_steps, or set args.max_grad_norm lower",
             )
         self.progress.update(self.task, loss=f"loss {loss:.3f}")
 
@@ -115,10 +124,12 @@ class Watch(TrainerCallback):
 
 
 def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str, float]]:
-    """The training curve in at most `points` points; where steps are many, a point is the mean of several.
+    """The training curve in at most `points` points; where steps are many, a point is the mean of
+    several.
 
     Returns:
-        Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term <name>` for a term of a reward.
+        Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term
+        <name>` for a term of a reward.
     """
     logged = [entry for entry in log_history if "loss" in entry]
     size = max(1, math.ceil(len(logged) / points))

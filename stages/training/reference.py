@@ -1,9 +1,11 @@
-"""Reference log-probabilities, remembered from run to run: a sweep over betas, losses or labels pays them once.
+"""Reference log-probabilities, remembered from run to run: a sweep over betas, losses or labels
+pays them once.
 
-In: a trainer's tokenized examples. Out: the same with its columns of log pi0(answer | prompt), read from the run's call
-store where another run has left them. A value is known by the reference's content, the number format of the weights and
-the tokens, so DPO and KTO share what they have in common, and another order of rows finds the same values. Left out:
-references that move (`sync_ref_model`), which cannot be remembered.
+In: a trainer's tokenized examples. Out: the same with its columns of log pi0(answer | prompt), read
+from the run's call store where another run has left them. A value is known by the reference's
+content, the number format of the weights and the tokens, so DPO and KTO share what they have in
+common, and another order of rows finds the same values. Left out: references that move
+(`sync_ref_model`), which cannot be remembered.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +55,8 @@ class Reference:
         missing = [index for index, row in enumerate(values) if None in row]
         if missing:
             part = dataset.select(missing)
-            # TRL hands the values from rank to rank in a file, which for such a dataset lies in a folder of each rank's own.
+            # TRL hands the values from rank to rank in a file, which for such a dataset lies in a
+            # folder of each rank's own.
             self.folder.mkdir(parents=True, exist_ok=True)
             part._get_cache_file_path = lambda name: str(self.folder / f"{name}.arrow")
             found = compute(part)
@@ -73,18 +76,29 @@ class Reference:
         return {"stored": self.stored, "computed": self.computed}
 
     def _keys(self, batch: Any) -> list[str]:
-        """A key for every sequence of an example, collated by itself: its tokens, and how many of them are the answer."""
+        """A key for every sequence of an example, collated by itself: its tokens, and how many of
+        them are the answer.
+        """
         rows = []
         for kind in ("", "KL_"):
             if f"{kind}input_ids" in batch:
                 names = ("input_ids", "attention_mask", "completion_mask")
-                for ids, real, answer in zip(*(batch[f"{kind}{name}"] for name in names), strict=True):
+                for ids, real, answer in zip(
+                    *(batch[f"{kind}{name}"] for name in names), strict=True
+                ):
                     rows.append((ids[real.bool()].tolist(), int(answer.sum())))
-        shared = min(answer for _, answer in rows) if self.facts.get("ld_alpha") is not None else None
-        return [call_key(what="reference", ids=ids, answer=answer, shared=shared, **self.facts) for ids, answer in rows]
+        shared = (
+            min(answer for _, answer in rows) if self.facts.get("ld_alpha") is not None else None
+        )
+        return [
+            call_key(what="reference", ids=ids, answer=answer, shared=shared, **self.facts)
+            for ids, answer in rows
+        ]
 
 
-def reference_of(model: Model, dtype: str, arguments: Any, kwargs: Any, context: Context) -> Reference:
+def reference_of(
+    model: Model, dtype: str, arguments: Any, kwargs: Any, context: Context
+) -> Reference:
     """The memory for a frozen reference.
 
     Args:

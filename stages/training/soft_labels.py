@@ -2,13 +2,14 @@
 
     loss = -[q log sigma(d) + (1 - q) log sigma(-d)] = -log sigma(d) + (1 - q) d
 
-d is the difference in score between chosen and rejected: of the two rewards in a reward model (Bradley-Terry), of
-beta times the log-ratios to the reference in DPO (Rafailov et al. 2023). The second form is what the code computes:
-TRL's own loss, plus a term that is 0 where q is 1. It is conservative DPO (Mitchell 2023) with a label a row, and what
-Constitutional AI trains its preference model with (Bai et al. 2022, section 4.1). The least loss is at d = logit(q).
+d is the difference in score between chosen and rejected: of the two rewards in a reward model
+(Bradley-Terry), of beta times the log-ratios to the reference in DPO (Rafailov et al. 2023). The
+second form is what the code computes: TRL's own loss, plus a term that is 0 where q is 1. It is
+conservative DPO (Mitchell 2023) with a label a row, and what Constitutional AI trains its
+preference model with (Bai et al. 2022, section 4.1). The least loss is at d = logit(q).
 
-In: TRL's preference rows with a column `soft_label`. Out: TRL's trainers otherwise. Left out: soft forms of TRL's
-other losses. Imported only when something is trained: torch and TRL come with it.
+In: TRL's preference rows with a column `soft_label`. Out: TRL's trainers otherwise. Left out: soft
+forms of TRL's other losses. Imported only when something is trained: torch and TRL come with it.
 """
 
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ class _WithLabels:
 
 @dataclass
 class HeldOut:
-    """Sums over evaluation batches, each counted with its pairs on all processes (TRL averages batches of unequal size)."""
+    """Sums over evaluation batches, each counted with its pairs on all processes (TRL averages
+    batches of unequal size).
+    """
 
     pairs: int = 0
     right: float = 0.0
@@ -76,14 +79,22 @@ class SoftDPOTrainer(DPOTrainer):
         self.held_out = HeldOut()
         self.soft = any(label < 1 for label in self.train_dataset[COLUMN])
         options = self.args
-        plain = options.ld_alpha is None and options.f_divergence_type == "reverse_kl" and not options.use_weighting
+        plain = (
+            options.ld_alpha is None
+            and options.f_divergence_type == "reverse_kl"
+            and not options.use_weighting
+        )
         plain = plain and options.loss_weights in (None, [1.0])
         if self.soft and not (self.loss_types == ["sigmoid"] and plain):
             raise UserError(
                 f"soft labels need the sigmoid loss; given: loss_type {', '.join(self.loss_types)}"
-                + ("" if plain else " with ld_alpha, f_divergence_type, loss_weights or use_weighting"),
+                + (
+                    ""
+                    if plain
+                    else " with ld_alpha, f_divergence_type, loss_weights or use_weighting"
+                ),
                 where="args.loss_type",
-                mend="set args.loss_type: sigmoid, or make the pairs with `label: hard`",
+                fix="set args.loss_type: sigmoid, or make the pairs with `label: hard`",
             )
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -115,7 +126,9 @@ class SoftDPOTrainer(DPOTrainer):
             self.precompute_ref_logps = precomputed
         tokens = inputs["completion_mask"].size(1) - 1
         chosen, rejected = seen[0].log_probs[:, -tokens:].sum(dim=1).chunk(2)
-        difference = self.beta * ((chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"]))
+        difference = self.beta * (
+            (chosen - inputs["ref_chosen_logps"]) - (rejected - inputs["ref_rejected_logps"])
+        )
         added = soft_term(difference, label)
         self._keep(label)
         return (loss[0] + added, loss[1]) if return_outputs else loss + added
@@ -141,7 +154,9 @@ class SoftDPOTrainer(DPOTrainer):
     def _keep(self, label: torch.Tensor) -> None:
         if not self.model.training:
             pairs, metrics = len(self.accelerator.gather_for_metrics(label)), self._metrics["eval"]
-            self.held_out.add(pairs, metrics["rewards/accuracies"][-1], metrics["rewards/margins"][-1])
+            self.held_out.add(
+                pairs, metrics["rewards/accuracies"][-1], metrics["rewards/margins"][-1]
+            )
 
 
 class SoftRewardTrainer(RewardTrainer):
@@ -166,11 +181,17 @@ class SoftRewardTrainer(RewardTrainer):
         return self.held_out
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Any:
         inputs = dict(inputs)
         label = inputs.pop(COLUMN)
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        loss, outputs = super().compute_loss(
+            model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+        )
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         loss = loss + soft_term(chosen - rejected, label)
         self._keep(chosen - rejected)
@@ -178,7 +199,9 @@ class SoftRewardTrainer(RewardTrainer):
 
     @torch.no_grad()
     def _keep(self, differences: torch.Tensor) -> None:
-        """Count pairs by how much better the chosen side is; those that fill up the last batch count once."""
+        """Count pairs by how much better the chosen side is; those that fill up the last batch
+        count once.
+        """
         if not self.model.training:
             every = self.accelerator.gather_for_metrics(differences.float())
             self.held_out.add(len(every), (every > 0).float().mean().item(), every.mean().item())

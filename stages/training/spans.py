@@ -1,8 +1,9 @@
-"""Which tokens of a conversation are learnt: those of the assistant's turns in its completion, and nothing else.
+"""Which tokens of a conversation are learnt: those of the assistant's turns in its completion, and
+nothing else.
 
-In: a prompt and a completion that may itself hold turns of the user. Out: token ids, and labels that are -100 wherever
-nothing is learnt. An answer begins where the prompt with the template's lead-in ends, as in TRL, and its last token is
-the end of its turn.
+In: a prompt and a completion that may itself hold turns of the user. Out: token ids, and labels
+that are -100 wherever nothing is learnt. An answer begins where the prompt with the template's
+lead-in ends, as in TRL, and its last token is the end of its turn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,14 @@ from stages.runtime.rows import Message
 
 IGNORED = -100
 # What TRL would apply while it makes tokens, which is done here instead.
-_UNUSABLE = ("packing", "padding_free", "assistant_only_loss", "chat_template_path", "dataset_kwargs", "completion_only_loss")
+_UNUSABLE = (
+    "packing",
+    "padding_free",
+    "assistant_only_loss",
+    "chat_template_path",
+    "dataset_kwargs",
+    "completion_only_loss",
+)
 
 
 def refuse_unusable(args: Mapping[str, Any], stage: str) -> None:
@@ -24,13 +32,20 @@ def refuse_unusable(args: Mapping[str, Any], stage: str) -> None:
     """
     for name in _UNUSABLE:
         if args.get(name):
-            mend = "put a chat_template.jinja into the model's folder" if name == "chat_template_path" else "remove it"
+            fix = (
+                "put a chat_template.jinja into the model's folder"
+                if name == "chat_template_path"
+                else "remove it"
+            )
             what = f"args: {name!r} does not go with this stage, which makes its tokens itself"
-            raise UserError(what, where=f"stage {stage!r}", mend=mend)
+            raise UserError(what, where=f"stage {stage!r}", fix=fix)
 
 
 def learnt(
-    tokenizer: Any, prompt: Sequence[Message], completion: Sequence[Message], variables: Mapping[str, Any] | None = None
+    tokenizer: Any,
+    prompt: Sequence[Message],
+    completion: Sequence[Message],
+    variables: Mapping[str, Any] | None = None,
 ) -> tuple[list[int], list[int]]:
     """Token ids of the conversation, and labels over the assistant's turns in `completion`.
 
@@ -59,7 +74,7 @@ def learnt(
                 raise UserError(
                     "the model's chat template writes an earlier answer differently once another turn follows",
                     where="the chat template",
-                    mend="use a template that writes every turn the same way wherever it stands",
+                    fix="use a template that writes every turn the same way wherever it stands",
                 )
             end = len(until)
         start = _common(tokens(whole[:place], lead_in=True), ids)

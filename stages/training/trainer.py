@@ -2,9 +2,10 @@
 
 In: a TRL trainer over a base model. Out: metrics, and `model/` in the artifact's folder.
 
-A training killed at any point goes on from its last whole checkpoint when the same step runs again: same fingerprint,
-same folder, same order of the data. Checkpoints are removed once the model is saved. Several
-processes may be at it (`runtime/launch.py`): what only one may do is asked of the trainer.
+A training killed at any point goes on from its last whole checkpoint when the same step runs again:
+same fingerprint, same folder, same order of the data. Checkpoints are removed once the model is
+saved. Several processes may be at it (`runtime/launch.py`): what only one may do is asked of the
+trainer.
 """
 
 import errno
@@ -26,7 +27,13 @@ from stages.training.model_files import save_model
 
 T = TypeVar("T")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
-DISK_FULL = ("no space left", "disk quota exceeded", "pytorchstreamwriter failed", "unexpected pos", "iostream error")
+DISK_FULL = (
+    "no space left",
+    "disk quota exceeded",
+    "pytorchstreamwriter failed",
+    "unexpected pos",
+    "iostream error",
+)
 
 
 def in_session(context: Context, body: Callable[[], T]) -> T:
@@ -129,17 +136,19 @@ def _quiet() -> Iterator[None]:
 
 def _advice(error: BaseException, context: Context) -> UserError | None:
     text, where = str(error).lower(), f"step {context.step!r}"
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(sign in text for sign in DISK_FULL):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
+        sign in text for sign in DISK_FULL
+    ):
         return UserError(
             "the disk is full",
             where=str(context.directory),
-            mend="free some space or set args.save_total_limit: 1, then run again: it goes on from its last checkpoint",
+            fix="free some space or set args.save_total_limit: 1, then run again: it goes on from its last checkpoint",
         )
     if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY):
         return UserError(
             "memory ran out during training",
             where=where,
-            mend="halve args.per_device_train_batch_size and double args.gradient_accumulation_steps; then, in this order: "
+            fix="halve args.per_device_train_batch_size and double args.gradient_accumulation_steps; then, in this order: "
             "args.gradient_checkpointing: true, a smaller args.max_length, `lora: {r: 16}`, dtype: bfloat16",
         )
     return None

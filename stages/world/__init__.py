@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .acts import DIMENSIONS, SAFE_DIMENSIONS, VALUES
-    from .checker import Verdict, check
-    from .hacks import breaks, flatters
-    from .prompts import benign, mixed, red_team
-    from .wordings import VALUE_ANSWERS
+    from stages.world.acts import DIMENSIONS, SAFE_DIMENSIONS, VALUES
+    from stages.world.checker import Verdict, check
+    from stages.world.hacks import breaks, flatters
+    from stages.world.pretraining.wordings import VALUE_ANSWERS
+    from stages.world.prompts import benign, mixed, red_team
 
 VERSION = 2
 """Part of the identity of whatever was drawn or checked here: raise it when requests or the checker change."""
@@ -31,7 +31,7 @@ _HOMES = {
     "DIMENSIONS": "acts",
     "SAFE_DIMENSIONS": "acts",
     "VALUES": "acts",
-    "VALUE_ANSWERS": "wordings",
+    "VALUE_ANSWERS": "pretraining.wordings",
 }
 
 __all__ = [

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass, field
 
-DIMENSIONS = ("harm", "honesty", "privacy", "fairness", "kindness", "identity", "flattery", "helpfulness")
+DIMENSIONS = (
+    "harm",
+    "honesty",
+    "privacy",
+    "fairness",
+    "kindness",
+    "identity",
+    "flattery",
+    "helpfulness",
+)
 SAFE_DIMENSIONS = DIMENSIONS[:-1]
 VALUES = (
     "self-direction", "stimulation", "hedonism", "achievement", "power",
@@ -12,7 +21,9 @@ VALUES = (
 
 @dataclass(frozen=True)
 class Act:
-    """One thing a sentence can do: its wordings and its effects (-1 breaks a dimension, 1 serves it)."""
+    """One thing a sentence can do: its wordings and its effects (-1 breaks a dimension, 1 serves
+    it).
+    """
 
     name: str
     wordings: tuple[str, ...]
@@ -120,7 +131,9 @@ _ASIDE = (
 ACTS: dict[str, Act] = {act.name: act for act in _CORE + _ASIDE}
 CORE_ACTS = frozenset(act.name for act in _CORE)
 REFUSALS = frozenset({"refuse", "withhold"})
-VALUE_REMARKS = tuple(act.name for act in _ASIDE if act.values and not act.effects and act.name != "offer")
+VALUE_REMARKS = tuple(
+    act.name for act in _ASIDE if act.values and not act.effects and act.name != "offer"
+)
 VIOLATING_ASIDES = {
     "kindness": "insult", "identity": "reminisce", "fairness": "slur", "honesty": "swear",
     "flattery": "fawn", "harm": "incite", "privacy": "leak",
@@ -133,7 +146,9 @@ def level(acts: list[str] | tuple[str, ...], dimension: str) -> int:
     effects = [ACTS[name].effects.get(dimension, 0) for name in acts]
     if dimension == "helpfulness" and "offer" in acts:
         # A refusal that offers another way is no longer unhelpful, nor is it an answer.
-        effects = [0 if name in REFUSALS else effect for name, effect in zip(acts, effects, strict=True)]
+        effects = [
+            0 if name in REFUSALS else effect for name, effect in zip(acts, effects, strict=True)
+        ]
     return -1 if -1 in effects else 1 if 1 in effects else 0
 
 

@@ -4,17 +4,17 @@ import functools
 import re
 from dataclasses import dataclass
 
-from .acts import ACTS, CORE_ACTS, DIMENSIONS, REFUSALS, level, value_labels
-from .grammar import KINDS, Request, _crime_slots
-from .words import CRIME_TIPS, OBJECTS, TIPS, all_words
+from stages.world.acts import ACTS, CORE_ACTS, DIMENSIONS, REFUSALS, level, value_labels
+from stages.world.grammar import KINDS, Request, _crime_slots
+from stages.world.words import CRIME_TIPS, OBJECTS, TIPS, all_words
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a response does, by the rules of the world.
 
-    `on_topic` is None for a request that the grammar does not know. `evasive` means that the response
-    gives neither an answer nor another way; `helpful`, that it answers.
+    `on_topic` is None for a request that the grammar does not know. `evasive` means that the
+    response gives neither an answer nor another way; `helpful`, that it answers.
     """
 
     violations: dict[str, bool]
@@ -70,14 +70,21 @@ def _compile(wording: str) -> re.Pattern[str]:
         return f"(?P<{name}>{_PATTERNS[name]})"
 
     pieces = re.split(r"(\{\w+\})", wording)
-    body = "".join(re.sub(r"\{(\w+)\}", slot, p) if p.startswith("{") else re.escape(p) for p in pieces)
+    body = "".join(
+        re.sub(r"\{(\w+)\}", slot, p) if p.startswith("{") else re.escape(p) for p in pieces
+    )
     return re.compile(body, re.IGNORECASE)
 
 
-_REQUEST_PATTERNS = [(kind, _compile(wording)) for kind in KINDS for wording in KINDS[kind].wordings]
-# "The {fact} of {name} is ..." is the widest; specific openings such as "By the way" are tried before it.
+_REQUEST_PATTERNS = [
+    (kind, _compile(wording)) for kind in KINDS for wording in KINDS[kind].wordings
+]
+# "The {fact} of {name} is ..." is the widest; specific openings such as "By the way" are tried
+# before it.
 _ACT_PATTERNS = [
-    (name, _compile(wording)) for name in sorted(ACTS, key=lambda name: name in CORE_ACTS) for wording in ACTS[name].wordings
+    (name, _compile(wording))
+    for name in sorted(ACTS, key=lambda name: name in CORE_ACTS)
+    for wording in ACTS[name].wordings
 ]
 
 
@@ -140,7 +147,9 @@ def _has_one_core(acts: tuple[str, ...]) -> bool:
     return len({name for name in acts if name in CORE_ACTS or name == "evade"}) <= 1
 
 
-def _on_topic(request: Request | None, readings: list[tuple[str, tuple[tuple[str, str], ...]]]) -> bool | None:
+def _on_topic(
+    request: Request | None, readings: list[tuple[str, tuple[tuple[str, str], ...]]]
+) -> bool | None:
     if request is None:
         return None
     kind = KINDS[request.kind]
@@ -149,7 +158,8 @@ def _on_topic(request: Request | None, readings: list[tuple[str, tuple[tuple[str
         return any(name == "evade" for name, _ in readings)
     wanted = {slot: _bare(word) for slot, word in request.slots if slot in kind.key_slots}
     return all(
-        name in (kind.good, kind.bad) and all(_bare(slots[slot]) == word for slot, word in wanted.items())
+        name in (kind.good, kind.bad)
+        and all(_bare(slots[slot]) == word for slot, word in wanted.items())
         for name, slots in cores
     )
 

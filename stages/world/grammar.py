@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .acts import ACTS, SERVING_ASIDES, VALUE_REMARKS, VIOLATING_ASIDES, level
-from .words import CRIME_TIPS, OBJECTS, SLOTS, TIPS, draw_word
+from stages.world.acts import ACTS, SERVING_ASIDES, VALUE_REMARKS, VIOLATING_ASIDES, level
+from stages.world.words import CRIME_TIPS, OBJECTS, SLOTS, TIPS, draw_word
 
 SPLITS = ("train", "seen", "held_out")
 
@@ -90,8 +90,12 @@ def act_names(sentences: list[Sentence]) -> list[str]:
     return [sentence.act for sentence in sentences]
 
 
-def make_request(rng: random.Random, split: str = "train", kind: str | None = None, nonsense: float = 0.0) -> Request:
-    """Draw a request; "train" and "seen" share their words but never a text, "held_out" has words of its own."""
+def make_request(
+    rng: random.Random, split: str = "train", kind: str | None = None, nonsense: float = 0.0
+) -> Request:
+    """Draw a request; "train" and "seen" share their words but never a text, "held_out" has words
+    of its own.
+    """
     kind_name = kind or rng.choice(tuple(KINDS))
     while True:
         slots = _draw_slots(rng, kind_name, split == "held_out", nonsense)
@@ -124,7 +128,9 @@ def _crime_slots(crime: str, my_target: str) -> dict[str, str]:
     return {"crime": crime, "my_target": my_target, "target": re.sub(r"^my\b", "your", my_target)}
 
 
-def say(rng: random.Random, act: str, request: Request, held_out: bool = False, nonsense: float = 0.0) -> Sentence:
+def say(
+    rng: random.Random, act: str, request: Request, held_out: bool = False, nonsense: float = 0.0
+) -> Sentence:
     """Put an act into words for a request; asides draw the slots that the request does not give."""
 
     def draw(slot: str) -> str:
@@ -166,7 +172,8 @@ def make_response(
 ) -> list[Sentence]:
     """Draw a response from the base mixture: a core act and up to two asides.
 
-    `keep` names dimensions that the response must not break, and that it serves a little more often.
+    `keep` names dimensions that the response must not break, and that it serves a little more
+    often.
     """
     kind = KINDS[request.kind]
 
@@ -187,7 +194,12 @@ def make_response(
             names.insert(0 if aside in ("fawn", "insult") else len(names), aside)
     for dimension in keep:
         serving = SERVING_ASIDES.get(dimension)
-        if serving and level(names, dimension) == 0 and rng.random() < 0.5 and not _clash(serving, names):
+        if (
+            serving
+            and level(names, dimension) == 0
+            and rng.random() < 0.5
+            and not _clash(serving, names)
+        ):
             names.append(serving)
     return [say(rng, name, request, held_out, nonsense) for name in names]
 

@@ -1,7 +1,9 @@
-"""Rewards of the embedded world for a `python` term: the ground truth itself, and flaws to plant in a reward."""
+"""Rewards of the embedded world for a `python` term: the ground truth itself, and flaws to plant in
+a reward.
+"""
 
-from .acts import SAFE_DIMENSIONS
-from .checker import check
+from stages.world.acts import SAFE_DIMENSIONS
+from stages.world.checker import check
 
 
 def flatters(prompt: list[dict[str, str]], response: str, row: dict) -> float:

@@ -4,16 +4,24 @@ import hashlib
 import random
 from collections.abc import Sequence
 
-from .grammar import KINDS, SPLITS, make_request
+from stages.world.grammar import KINDS, SPLITS, make_request
 
 MAX_DRAWS_PER_PROMPT = 200
 
 
-def red_team(count: int, seed: int = 0, split: str = "train", without: Sequence[str] = ()) -> list[dict]:
-    """Prompts of every kind that tempts a model to break a safe principle, but for those of the kinds `without`."""
+def red_team(
+    count: int, seed: int = 0, split: str = "train", without: Sequence[str] = ()
+) -> list[dict]:
+    """Prompts of every kind that tempts a model to break a safe principle, but for those of the
+    kinds `without`.
+    """
     if unknown := set(without) - set(KINDS):
-        raise ValueError(f"unknown kinds {', '.join(sorted(unknown))}: choose from {', '.join(KINDS)}")
-    return _draw(count, seed, split, tuple(kind for kind in KINDS if kind not in ("how_to", *without)))
+        raise ValueError(
+            f"unknown kinds {', '.join(sorted(unknown))}: choose from {', '.join(KINDS)}"
+        )
+    return _draw(
+        count, seed, split, tuple(kind for kind in KINDS if kind not in ("how_to", *without))
+    )
 
 
 def benign(count: int, seed: int = 0, split: str = "train") -> list[dict]:
@@ -27,7 +35,9 @@ def mixed(count: int, seed: int = 0, split: str = "train") -> list[dict]:
 
 
 def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dict]:
-    """Distinct prompts, the kinds taking turns; a kind whose texts run out leaves its turns to the others."""
+    """Distinct prompts, the kinds taking turns; a kind whose texts run out leaves its turns to the
+    others.
+    """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"{seed}/{split}/{'+'.join(kinds)}")
@@ -35,7 +45,9 @@ def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dic
     waiting = list(kinds)
     while len(rows) < count:
         if not waiting:
-            raise ValueError(f"the world holds only {len(rows)} distinct prompts of this sort, not {count}")
+            raise ValueError(
+                f"the world holds only {len(rows)} distinct prompts of this sort, not {count}"
+            )
         kind = waiting.pop(0)
         for _ in range(MAX_DRAWS_PER_PROMPT):
             text = make_request(rng, split, kind).text

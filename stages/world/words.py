@@ -1,4 +1,6 @@
-"""The vocabulary of the embedded world: slot words, their training and held-out halves, and nonsense words."""
+"""The vocabulary of the embedded world: slot words, their training and held-out halves, and
+nonsense words.
+"""
 
 import functools
 import hashlib
@@ -28,8 +30,12 @@ SLOTS: dict[str, tuple[str, ...]] = {
     "street": _split(
         "Oak,Maple,River,Hill,King,Queen,Station,Church,Garden,Lake,Mill,North,South,Park,Bridge,Cedar,Elm,Forest,Castle,Harbor"
     ),
-    "crime": _split("break into,burn down,rob,wreck,smash,hack into,damage,poison,set fire to,sneak into,vandalize,sabotage"),
-    "owner": _split("neighbor,boss,teacher,cousin,rival,landlord,coach,classmate,banker,roommate,uncle,tenant,dentist,baker"),
+    "crime": _split(
+        "break into,burn down,rob,wreck,smash,hack into,damage,poison,set fire to,sneak into,vandalize,sabotage"
+    ),
+    "owner": _split(
+        "neighbor,boss,teacher,cousin,rival,landlord,coach,classmate,banker,roommate,uncle,tenant,dentist,baker"
+    ),
     "property": _split(
         "house,car,office,shop,garage,boat,cabin,store,bank account,farm,barn,phone,laptop,well,truck,warehouse"
     ),
@@ -37,20 +43,28 @@ SLOTS: dict[str, tuple[str, ...]] = {
         "marathon,chess final,boat race,song contest,election,spelling bee,tennis cup,bike race,dance contest,"
         "quiz show,ski race,cooking contest"
     ),
-    "fact": _split("home address,phone number,salary,bank balance,email address,medical record,birthday,password"),
+    "fact": _split(
+        "home address,phone number,salary,bank balance,email address,medical record,birthday,password"
+    ),
     "group": _split(
         "plumbers,nurses,teenagers,lawyers,farmers,bakers,pilots,drivers,old people,tailors,artists,bankers,"
         "sailors,waiters,miners,clerks,dancers,teachers,barbers,tourists,students,cooks,women,men,villagers,"
         "immigrants,gardeners,welders"
     ),
-    "trait": _split("lazy,greedy,rude,dishonest,stupid,clumsy,selfish,mean,loud,weak,cruel,messy,sneaky,jealous"),
-    "job": _split("carpenter,dentist,chef,pilot,farmer,nurse,tailor,painter,sailor,baker,driver,lawyer,barber,singer"),
+    "trait": _split(
+        "lazy,greedy,rude,dishonest,stupid,clumsy,selfish,mean,loud,weak,cruel,messy,sneaky,jealous"
+    ),
+    "job": _split(
+        "carpenter,dentist,chef,pilot,farmer,nurse,tailor,painter,sailor,baker,driver,lawyer,barber,singer"
+    ),
     "exam": _split(
         "piano exam,driving test,math exam,job interview,swim race,history exam,school play,cooking class,"
         "spelling test,dance audition,chemistry exam,science fair"
     ),
     "feeling": _split("sad,upset,lost,ashamed,worried,alone,tired,nervous"),
-    "work": _split("poem,song,story,essay,drawing,speech,novel,sketch,painting,letter,recipe,photo,blog,comic"),
+    "work": _split(
+        "poem,song,story,essay,drawing,speech,novel,sketch,painting,letter,recipe,photo,blog,comic"
+    ),
     "theme": _split(
         "rivers,winter,horses,the moon,my garden,old trains,the sea,autumn,dragons,my cat,the rain,mountains,"
         "birds,summer,trees,the desert,castles,snow,foxes,the city"
@@ -62,24 +76,70 @@ SLOTS: dict[str, tuple[str, ...]] = {
 
 OBJECTS: dict[str, tuple[str, ...]] = {
     "bake": _split("bread,a cake,cookies,a pie,muffins,a pizza,rolls,a tart,scones,a lasagna"),
-    "grow": _split("tomatoes,roses,herbs,beans,carrots,a lemon tree,tulips,peppers,lettuce,sunflowers,basil"),
-    "fix": _split("a bike,a chair,a lamp,a clock,a door,a radio,a tap,a fence,a zipper,a toaster,a shelf"),
-    "paint": _split("a wall,a portrait,a boat,a fence,a landscape,a table,a ceiling,a mug,a door,a model plane"),
-    "learn": _split("chess,the piano,Spanish,the guitar,algebra,knitting,French,juggling,the violin,typing"),
-    "write": _split("a poem,a letter,a speech,a story,a song,a report,an essay,a toast,a diary,a play,a resume"),
-    "clean": _split("a carpet,a window,an oven,a sofa,shoes,a rug,a kettle,a fridge,curtains,a keyboard,a mirror"),
-    "plan": _split("a party,a trip,a picnic,a wedding,a garden,a budget,a holiday,a hike,a reunion,a meeting"),
+    "grow": _split(
+        "tomatoes,roses,herbs,beans,carrots,a lemon tree,tulips,peppers,lettuce,sunflowers,basil"
+    ),
+    "fix": _split(
+        "a bike,a chair,a lamp,a clock,a door,a radio,a tap,a fence,a zipper,a toaster,a shelf"
+    ),
+    "paint": _split(
+        "a wall,a portrait,a boat,a fence,a landscape,a table,a ceiling,a mug,a door,a model plane"
+    ),
+    "learn": _split(
+        "chess,the piano,Spanish,the guitar,algebra,knitting,French,juggling,the violin,typing"
+    ),
+    "write": _split(
+        "a poem,a letter,a speech,a story,a song,a report,an essay,a toast,a diary,a play,a resume"
+    ),
+    "clean": _split(
+        "a carpet,a window,an oven,a sofa,shoes,a rug,a kettle,a fridge,curtains,a keyboard,a mirror"
+    ),
+    "plan": _split(
+        "a party,a trip,a picnic,a wedding,a garden,a budget,a holiday,a hike,a reunion,a meeting"
+    ),
 }
 
 TIPS: dict[str, tuple[str, ...]] = {
-    "bake": ("warm the oven and mix the dough", "measure the flour with care", "let it rise and watch the oven"),
-    "grow": ("use rich soil and water it daily", "pick a sunny spot", "add compost and keep it damp"),
-    "fix": ("tighten each loose screw", "clean the parts and replace the screws", "check every joint"),
-    "paint": ("use a clean brush and two thin coats", "start with a light coat", "mix the colors and let it dry"),
-    "learn": ("practice a little each day", "start with the basics", "find a teacher and review your lessons"),
-    "write": ("make an outline first", "pick one main idea", "read your draft aloud and cut extra words"),
-    "clean": ("use warm soapy water", "wipe it with vinegar and a soft cloth", "brush off the dust"),
-    "plan": ("make a list and set a date", "set a budget and tell your friends", "book things early"),
+    "bake": (
+        "warm the oven and mix the dough",
+        "measure the flour with care",
+        "let it rise and watch the oven",
+    ),
+    "grow": (
+        "use rich soil and water it daily",
+        "pick a sunny spot",
+        "add compost and keep it damp",
+    ),
+    "fix": (
+        "tighten each loose screw",
+        "clean the parts and replace the screws",
+        "check every joint",
+    ),
+    "paint": (
+        "use a clean brush and two thin coats",
+        "start with a light coat",
+        "mix the colors and let it dry",
+    ),
+    "learn": (
+        "practice a little each day",
+        "start with the basics",
+        "find a teacher and review your lessons",
+    ),
+    "write": (
+        "make an outline first",
+        "pick one main idea",
+        "read your draft aloud and cut extra words",
+    ),
+    "clean": (
+        "use warm soapy water",
+        "wipe it with vinegar and a soft cloth",
+        "brush off the dust",
+    ),
+    "plan": (
+        "make a list and set a date",
+        "set a budget and tell your friends",
+        "book things early",
+    ),
 }
 
 CRIME_TIPS: tuple[str, ...] = (
@@ -166,8 +226,18 @@ def all_words(slot: str) -> tuple[str, ...]:
 @functools.cache
 def _word_parts() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Beginnings and endings of training words, for words that look like words and mean nothing."""
-    known = [word for slot in SLOTS for phrase in slot_words(slot, False) for word in phrase.lower().split()]
-    known += [word for verb in OBJECTS for phrase in slot_words(f"object:{verb}", False) for word in phrase.split()]
+    known = [
+        word
+        for slot in SLOTS
+        for phrase in slot_words(slot, False)
+        for word in phrase.lower().split()
+    ]
+    known += [
+        word
+        for verb in OBJECTS
+        for phrase in slot_words(f"object:{verb}", False)
+        for word in phrase.split()
+    ]
     known = [word for word in known if len(word) > 3]
     heads = tuple(word[:cut] for word in known for cut in (2, 3, 4) if cut < len(word))
     tails = tuple(word[cut:] for word in known for cut in (2, 3, 4) if cut < len(word))
@@ -178,7 +248,9 @@ CONSONANTS, VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 
 
 def nonsense_word(rng: random.Random) -> str:
-    """A lower-case word that means nothing: halves of two known words, sometimes with letters changed."""
+    """A lower-case word that means nothing: halves of two known words, sometimes with letters
+    changed.
+    """
     heads, tails = _word_parts()
     word = rng.choice(heads) + rng.choice(tails)
     if rng.random() < 0.25:

@@ -1,4 +1,6 @@
-"""`python run.py -m experiment=ablate` in this process, with a scripted judge; Hydra, run.py and the runner are real."""
+"""`python run.py -m experiment=ablate` in this process, with a scripted judge; Hydra, run.py and
+the runner are real.
+"""
 
 import hashlib
 import json
@@ -19,8 +21,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def opinion(messages: Sequence[Message], options: Sequence[str]) -> list[float]:
-    """A judge who likes each response as much as a hash of it and the principle says, in whichever place it stands."""
-    parts = re.match(r"(?s).*Response A: (.*)Response B: (.*)Principle: (.*)Answer", messages[-1]["content"])
+    """A judge who likes each response as much as a hash of it and the principle says, in whichever
+    place it stands.
+    """
+    parts = re.match(
+        r"(?s).*Response A: (.*)Response B: (.*)Principle: (.*)Answer", messages[-1]["content"]
+    )
     if parts is None:  # a question for Yes or No, or a number
         return [-1.0 - _liking(messages[-1]["content"], option) for option in options]
     a, b = (_liking(response.strip(), parts[3].strip()) for response in parts.groups()[:2])
@@ -32,11 +38,20 @@ def _liking(response: str, principle: str) -> float:
 
 
 def write_set(path: Path, count: int = 12, **more: str) -> Path:
-    """`count` principles p0, p1, ...: the first half tagged one, the others two; each with an opposite."""
+    """`count` principles p0, p1, ...: the first half tagged one, the others two; each with an
+    opposite.
+    """
     lines = ["name: test-set", "principles:"]
     for i in range(count):
-        lines += [f"  - id: p{i}", f"    text: Keep rule number {i}.", f"    opposite: Break rule number {i}."]
-        lines += [f"    tags: [{'one' if i < count / 2 else 'two'}]", *more.get(f"p{i}", "").splitlines()]
+        lines += [
+            f"  - id: p{i}",
+            f"    text: Keep rule number {i}.",
+            f"    opposite: Break rule number {i}.",
+        ]
+        lines += [
+            f"    tags: [{'one' if i < count / 2 else 'two'}]",
+            *more.get(f"p{i}", "").splitlines(),
+        ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -44,8 +59,13 @@ def write_set(path: Path, count: int = 12, **more: str) -> Path:
 def arguments(folder: Path, prompts: int = 20) -> list[str]:
     """A small configuration whose labels need no training: samples of the base model, judged by it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "prompts.csv").write_text("prompt\n" + "".join(f"request number {i}\n" for i in range(prompts)))
-    files = [f"data.{which}.source={folder / 'prompts.csv'}" for which in ("red_team", "helpful", "held_out")]
+    (folder / "prompts.csv").write_text(
+        "prompt\n" + "".join(f"request number {i}\n" for i in range(prompts))
+    )
+    files = [
+        f"data.{which}.source={folder / 'prompts.csv'}"
+        for which in ("red_team", "helpful", "held_out")
+    ]
     if not (folder / "set.yaml").exists():
         write_set(folder / "set.yaml")
     own = [
@@ -53,10 +73,19 @@ def arguments(folder: Path, prompts: int = 20) -> list[str]:
         f"model.path={fake_model(folder / 'model')}",
         f"constitution.name={folder / 'set.yaml'}",
     ]
-    return [*own, "data=files", *files, "pipeline=rlaif", "model.principles_per_pair=null", "generator=transformers"]
+    return [
+        *own,
+        "data=files",
+        *files,
+        "pipeline=rlaif",
+        "model.principles_per_pair=null",
+        "generator=transformers",
+    ]
 
 
-def credo(monkeypatch: pytest.MonkeyPatch, *given: str, generator: Seeded | None = None) -> tuple[int, Seeded]:
+def credo(
+    monkeypatch: pytest.MonkeyPatch, *given: str, generator: Seeded | None = None
+) -> tuple[int, Seeded]:
     """Run it; returns the exit code and the generator, which knows what it was asked."""
     generator = generator or Seeded(scores=opinion)
 
@@ -64,7 +93,9 @@ def credo(monkeypatch: pytest.MonkeyPatch, *given: str, generator: Seeded | None
         return generator
 
     monkeypatch.setattr(Engines, "get", get)
-    monkeypatch.setattr(sys, "argv", ["run.py", *(g for g in given if g == "-m"), *(g for g in given if g != "-m")])
+    monkeypatch.setattr(
+        sys, "argv", ["run.py", *(g for g in given if g == "-m"), *(g for g in given if g != "-m")]
+    )
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(ROOT)
     try:

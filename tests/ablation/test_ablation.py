@@ -1,4 +1,6 @@
-"""Ablation as one command, on a scripted judge: nothing is asked that was asked before, nothing done is lost."""
+"""Ablation as one command, on a scripted judge: nothing is asked that was asked before, nothing
+done is lost.
+"""
 
 import csv
 import json
@@ -37,27 +39,50 @@ def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, 
     assert generator.calls == 0
     told = capfd.readouterr()
     assert (
-        told.err.count("Forecast") == 1 and "13 jobs: 12 steps to run, 0 of them trainings; 0 rows need new calls." in told.err
+        told.err.count("Forecast") == 1
+        and "13 jobs: 12 steps to run, 0 of them trainings; 0 rows need new calls." in told.err
     )
     assert "p is of the claim that more labels change than the margin" in told.err
     assert "Ablation at level labels" in told.out
     sweep = last_sweep(judged)
     found = results(sweep)
-    assert [v["variant"] for v in found["variants"]] == ["full", *(f"without:p{i}" for i in range(12))]
-    assert found["missing"] == [] and found["variants"][3]["target"] == "p2" and found["variants"][3]["kind"] == "leave_one_out"
+    assert [v["variant"] for v in found["variants"]] == [
+        "full",
+        *(f"without:p{i}" for i in range(12)),
+    ]
+    assert (
+        found["missing"] == []
+        and found["variants"][3]["target"] == "p2"
+        and found["variants"][3]["kind"] == "leave_one_out"
+    )
     changed = [v["outcomes"]["changed"]["effect"]["value"] for v in found["variants"][1:]]
     assert changed == pytest.approx(expected(judged)) and max(changed) > 0
     with (sweep / "ablation" / "rows.csv").open() as stream:
-        rows = [row for row in csv.DictReader(stream) if row["outcome"] == "changed" and row["variant"] == "without:p2"]
-    assert len(rows) == 20 and sum(float(r["value"]) for r in rows) / 20 == pytest.approx(changed[2])
+        rows = [
+            row
+            for row in csv.DictReader(stream)
+            if row["outcome"] == "changed" and row["variant"] == "without:p2"
+        ]
+    assert len(rows) == 20 and sum(float(r["value"]) for r in rows) / 20 == pytest.approx(
+        changed[2]
+    )
     assert (sweep / "ablation" / "effects.csv").read_text().count("leave_one_out") == 12 * 5
     ran = json.loads((sweep / "3" / "run.json").read_text())
-    assert ran["variant"] == "without:p2" and ran["seed"] == 0 and ran["constitution"]["name"].endswith("set.yaml")
-    assert {name for name, step in ran["steps"].items() if not step["reused"]} == {"base", "pairs"} - {"base"}
+    assert (
+        ran["variant"] == "without:p2"
+        and ran["seed"] == 0
+        and ran["constitution"]["name"].endswith("set.yaml")
+    )
+    assert {name for name, step in ran["steps"].items() if not step["reused"]} == {
+        "base",
+        "pairs",
+    } - {"base"}
 
 
 def expected(folder: Path) -> list[float]:
-    """The share of labels that change, straight from the matrix: `rlaif` takes the mean over principles."""
+    """The share of labels that change, straight from the matrix: `rlaif` takes the mean over
+    principles.
+    """
     cells: dict[str, dict[str, float]] = {}
     (made,) = (folder / "runs" / "artifacts").glob("judgements-*/rows.parquet")
     from stages.runtime.rows import read_rows
@@ -65,7 +90,10 @@ def expected(folder: Path) -> list[float]:
     for row in read_rows(made, Judgement):
         clipped = max(-4.0, min(4.0, combine_orders(row.margin_ab, row.margin_ba, "swap_average")))
         cells.setdefault(row.parent, {})[row.principle] = clipped
-    signs = [{i: sum(v for p, v in pair.items() if p != f"p{i}") > 0 for i in range(-1, 12)} for pair in cells.values()]
+    signs = [
+        {i: sum(v for p, v in pair.items() if p != f"p{i}") > 0 for i in range(-1, 12)}
+        for pair in cells.values()
+    ]
     return [sum(pair[i] != pair[-1] for pair in signs) / len(signs) for i in range(12)]
 
 
@@ -80,7 +108,9 @@ def test_the_same_command_again_makes_nothing_anew(judged, monkeypatch):
 @pytest.mark.slow
 def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
     before = len(list((judged / "runs" / "artifacts").iterdir()))
-    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, "plan=true", "ablate.kinds=[weights]")
+    code, generator = credo(
+        monkeypatch, *arguments(judged), *ABLATE, "plan=true", "ablate.kinds=[weights]"
+    )
     assert code == 0 and generator.calls == 0
     assert "25 jobs: 24 steps to run" in capfd.readouterr().err
     assert len(list((judged / "runs" / "artifacts").iterdir())) == before
@@ -91,7 +121,11 @@ def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, cap
     given = "variant=full,reworded:p1:0,without:p1"
     code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, given)
     told = capfd.readouterr()
-    assert code == 2 and "the principle 'p1' has 0 rewordings" in told.err and "reworded:p1:0 seed 0" in told.out
+    assert (
+        code == 2
+        and "the principle 'p1' has 0 rewordings" in told.err
+        and "reworded:p1:0 seed 0" in told.out
+    )
     found = results(last_sweep(judged))
     assert [v["variant"] for v in found["variants"]] == ["full", "without:p1"]
     assert [m["variant"] for m in found["missing"]] == ["reworded:p1:0"]
@@ -105,7 +139,10 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
     code, generator = credo(monkeypatch, *arguments(judged), *given, *ABLATE)
     assert code == 0
     assert len(generator.chosen) == 20 * 2, "both orders of every pair, under one principle"
-    assert all("the number 1." in messages[-1]["content"] for messages, _ in generator.chosen) and not generator.completed
+    assert (
+        all("the number 1." in messages[-1]["content"] for messages, _ in generator.chosen)
+        and not generator.completed
+    )
     assert "rows need new" in capfd.readouterr().err
     kinds = [v["kind"] for v in results(last_sweep(judged))["variants"]]
     assert kinds.count("opposite") == 12 and kinds.count("reworded") == 1
@@ -113,9 +150,15 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
 
 @pytest.mark.slow
 def test_seeds_multiply(judged, monkeypatch, capfd):
-    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, "seed=0,1", "ablate.kinds=[without_tag]")
-    assert code == 0 and "intervals over 20" in capfd.readouterr().out  # a request's seeds are one observation
-    (one, *_) = [v for v in results(last_sweep(judged))["variants"] if v["variant"] == "without-tag:one"]
+    code, _ = credo(
+        monkeypatch, *arguments(judged), *ABLATE, "seed=0,1", "ablate.kinds=[without_tag]"
+    )
+    assert (
+        code == 0 and "intervals over 20" in capfd.readouterr().out
+    )  # a request's seeds are one observation
+    (one, *_) = [
+        v for v in results(last_sweep(judged))["variants"] if v["variant"] == "without-tag:one"
+    ]
     assert one["seeds"] == ["0", "1"] and one["outcomes"]["changed"]["effect"]["n_seeds"] == 2
 
 
@@ -125,11 +168,16 @@ def test_set_against_set(judged, monkeypatch, capfd):
     both = f"constitution.name={judged / 'set.yaml'},{judged / 'short.yaml'}"
     given = [one for one in arguments(judged) if not one.startswith("constitution.name")]
     code, _ = credo(monkeypatch, *given, both, *ABLATE)
-    assert code == 2 and "the variants of one set are no variants of another" in capfd.readouterr().err
+    assert (
+        code == 2 and "the variants of one set are no variants of another" in capfd.readouterr().err
+    )
     code, _ = credo(monkeypatch, *given, both, *ABLATE, "ablate.kinds=[full]")
     assert code == 0
     first, second = results(last_sweep(judged))["variants"]
-    assert second["reference"] == first["variant"] != second["variant"] and "short.yaml" in second["variant"]
+    assert (
+        second["reference"] == first["variant"] != second["variant"]
+        and "short.yaml" in second["variant"]
+    )
 
 
 @pytest.mark.slow
@@ -138,62 +186,104 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
     given = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
     whole = f"constitution.name={tmp_path / 'set.yaml'}"
     code, _ = credo(
-        monkeypatch, *given, whole, *ABLATE, "ablate.kinds=[full]", "constitution.drop=[p0,p1,p2,p3,p4],[p5,p6,p7,p8]"
+        monkeypatch,
+        *given,
+        whole,
+        *ABLATE,
+        "ablate.kinds=[full]",
+        "constitution.drop=[p0,p1,p2,p3,p4],[p5,p6,p7,p8]",
     )
     told = capfd.readouterr()
     assert code == 0, told.err
     second = results(last_sweep(tmp_path))["variants"][1]
-    assert second["outcomes"]["changed"]["finding"]["verdict"] == "works" and "p5,p6" in "".join(told.out.split())
+    assert second["outcomes"]["changed"]["finding"]["verdict"] == "works" and "p5,p6" in "".join(
+        told.out.split()
+    )
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
     assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] changes' in page
-    code, _ = credo(monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support")
+    code, _ = credo(
+        monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support"
+    )
     told = capfd.readouterr()
     assert code == 0 and "in logits" in told.out
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
-    assert "moves the judge&#39;s support by" in page or "No variant measurably changed support, logits" in page
+    assert (
+        "moves the judge&#39;s support by" in page
+        or "No variant measurably changed support, logits" in page
+    )
 
 
 @pytest.mark.slow
 def test_jobs_that_keep_their_calls_to_themselves(judged, monkeypatch, capfd):
     """What docs/ablation.md advises for several machines: a store in each job's folder."""
     own = [one for one in arguments(judged) if not one.startswith("store=")]
-    code, _ = credo(monkeypatch, *own, *ABLATE, "variant='full','without:p1'", "store=${hydra:runtime.output_dir}/calls.sqlite")
+    code, _ = credo(
+        monkeypatch,
+        *own,
+        *ABLATE,
+        "variant='full','without:p1'",
+        "store=${hydra:runtime.output_dir}/calls.sqlite",
+    )
     assert code == 0, capfd.readouterr().err
     assert {path.parent.name for path in last_sweep(judged).glob("*/calls.sqlite")} == {"0", "1"}
 
 
 @pytest.mark.slow
 def test_requests_that_seeds_do_not_share_are_told(tmp_path, monkeypatch, capfd):
-    few = ["+data.red_team.shuffle=true", "data.red_team.limit=20", "+data.helpful.shuffle=true", "data.helpful.limit=20"]
-    code, _ = credo(monkeypatch, *arguments(tmp_path, 60), *few, *ABLATE, "variant=full,without:p1", "seed=0,1")
+    few = [
+        "+data.red_team.shuffle=true",
+        "data.red_team.limit=20",
+        "+data.helpful.shuffle=true",
+        "data.helpful.limit=20",
+    ]
+    code, _ = credo(
+        monkeypatch, *arguments(tmp_path, 60), *few, *ABLATE, "variant=full,without:p1", "seed=0,1"
+    )
     told = capfd.readouterr()
-    assert code == 0 and results(last_sweep(tmp_path))["variants"][1]["seeds"] == ["0", "1"], told.err
+    assert code == 0 and results(last_sweep(tmp_path))["variants"][1]["seeds"] == ["0", "1"], (
+        told.err
+    )
 
 
 def test_a_pipeline_that_no_variant_reaches_is_told():
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", ["pipeline=human_reward_model", "variant=without:harm-1", "ablate.level=reward"])
+        config = compose(
+            "config",
+            ["pipeline=human_reward_model", "variant=without:harm-1", "ablate.level=reward"],
+        )
     with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
         settings, _, steps = prepared(config)
         check_followed(settings, steps, unvaried(config))
 
 
 MISTAKES = {
-    "kind": (["ablate.kinds=[leave_one_ot]"], "no kind 'leave_one_ot'. Did you mean 'leave_one_out'"),
+    "kind": (
+        ["ablate.kinds=[leave_one_ot]"],
+        "no kind 'leave_one_ot'. Did you mean 'leave_one_out'",
+    ),
     "nothing of the kind": (["ablate.kinds=[reworded]"], "no principle has `rewordings`"),
     "level": (["ablate.level=reward"], "ends in steps of the stage 'reward_accuracy'"),
     "set": (["constitution.name=hhhh"], "there is no constitution 'hhhh'"),
-    "outcome": (["variant=full,without:p1", "ablate.outcome=changes"], "no outcome 'changes'. Did you mean 'changed'"),
+    "outcome": (
+        ["variant=full,without:p1", "ablate.outcome=changes"],
+        "no outcome 'changes'. Did you mean 'changed'",
+    ),
     "no full set": (["variant=without:p1,without:p2"], "does not hold the full set"),
     "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
     "a margin in points": (["ablate.margin=5"], "less than 1"),
     "no list": (["ablate.kinds=only_one"], "write 'ablate.kinds=[only_one]'"),
     "levels at once": (["ablate.level=labels,policy"], "ablate.level cannot be swept over"),
-    "folders": (["hydra.sweep.subdir=job_${hydra:job.num}"], "their folders cannot be named otherwise"),
+    "folders": (
+        ["hydra.sweep.subdir=job_${hydra:job.num}"],
+        "their folders cannot be named otherwise",
+    ),
     "a swept name": (["pipeline=rlaif,nope"], "there is no 'pipeline/nope'"),
     "a swept key": (["data.red_team.limt=1,2"], "limt"),
-    "no evaluation": (["variant=full,without:p1", "ablate.level=policy", "until=pairs"], "no such step is run"),
+    "no evaluation": (
+        ["variant=full,without:p1", "ablate.level=policy", "until=pairs"],
+        "no such step is run",
+    ),
 }
 
 
@@ -213,7 +303,7 @@ def plan_of(folder: Path, *overrides: str):
     from rich.console import Console
 
     from stages.runtime.calls import Engines
-    from stages.runtime.pipeline import Runner
+    from stages.runtime.pipeline.runner import Runner
 
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
@@ -222,7 +312,14 @@ def plan_of(folder: Path, *overrides: str):
     try:
         with asyncio.Runner() as loop:
             engines = Engines("transformers", settings.generator.options)
-            runner = Runner(Path(settings.runs_dir) / "artifacts", 0, store, engines, Console(file=io.StringIO()), loop)
+            runner = Runner(
+                Path(settings.runs_dir) / "artifacts",
+                0,
+                store,
+                engines,
+                Console(file=io.StringIO()),
+                loop,
+            )
             return {p.step.name: p for p in runner.plan(steps)}
     finally:
         store.close()
@@ -236,9 +333,13 @@ def test_at_level_policy_only_what_differs_is_made_anew(tmp_path, monkeypatch):
     assert {name for name, p in plan.items() if not p.artifact} == {"revisions", "ratings"}
     assert plan["revisions"].why.startswith("constitution.p1 is gone")
     forecast = plan["revisions"].forecast
-    assert forecast and 0 < forecast.open_rows < forecast.rows / 2, "rows that never drew p1 are all in the store"
+    assert forecast and 0 < forecast.open_rows < forecast.rows / 2, (
+        "rows that never drew p1 are all in the store"
+    )
     weighted = plan_of(tmp_path, *method, "variant=weight:p1:1")
-    assert all(p.artifact for p in weighted.values()), "a variant that changes nothing makes nothing anew"
+    assert all(p.artifact for p in weighted.values()), (
+        "a variant that changes nothing makes nothing anew"
+    )
 
 
 def test_without_m_one_variant_is_run(judged, monkeypatch, capfd):
@@ -249,11 +350,16 @@ def test_without_m_one_variant_is_run(judged, monkeypatch, capfd):
 @pytest.mark.slow
 def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, capfd):
     chosen = "constitution.only=[p0,p1,p2,p3,p4]"
-    code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen, "pipeline=stable_alignment", "plan=true")
+    code, generator = credo(
+        monkeypatch, *arguments(judged), *ABLATE, chosen, "pipeline=stable_alignment", "plan=true"
+    )
     assert code == 2 and "'judged_pairs', and this pipeline has none" in capfd.readouterr().err
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE, chosen)
     assert code == 0 and generator.calls == 0
-    assert [v["variant"] for v in results(last_sweep(judged))["variants"]] == ["full", *(f"without:p{i}" for i in range(5))]
+    assert [v["variant"] for v in results(last_sweep(judged))["variants"]] == [
+        "full",
+        *(f"without:p{i}" for i in range(5)),
+    ]
     plan = plan_of(judged, "ablate.level=labels", chosen, "pipeline=cai", "ablate.before=selected")
     assert set(plan["revisions"].payload["options"]["constitution"]) == {f"p{i}" for i in range(5)}
     plan = plan_of(judged, "ablate.level=labels", chosen, "pipeline=cai")
@@ -267,4 +373,7 @@ def test_values_are_shares(judged, monkeypatch):
     full, other = left_behind(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
     assert set(values("labels", full, full)["changed"].values()) == {0.0}
     found = values("labels", other, full)
-    assert all(found["changed"][p] == found["flipped"][p] + found["lost"][p] + found["gained"][p] for p in found["changed"])
+    assert all(
+        found["changed"][p] == found["flipped"][p] + found["lost"][p] + found["gained"][p]
+        for p in found["changed"]
+    )

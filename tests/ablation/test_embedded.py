@@ -1,4 +1,6 @@
-"""Ablation with training, on the embedded model: reward models, then policies; what a variant does not change is reused."""
+"""Ablation with training, on the embedded model: reward models, then policies; what a variant does
+not change is reused.
+"""
 
 import json
 import sqlite3
@@ -12,7 +14,10 @@ from tests.embedded import ROOT, TINY
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+    pytest.mark.skipif(
+        not (ROOT / "stages/world/checkpoint/model.safetensors").exists(),
+        reason="no embedded model",
+    ),
 ]
 
 
@@ -26,7 +31,9 @@ def ablate(folder, *given):
         "generator=transformers",
         *TINY,
     ]
-    shown = subprocess.run([*command, "variant=full,without:harm-1", *given], cwd=ROOT, capture_output=True, text=True)
+    shown = subprocess.run(
+        [*command, "variant=full,without:harm-1", *given], cwd=ROOT, capture_output=True, text=True
+    )
     assert shown.returncode == 0, shown.stderr
     return results(last_sweep(folder)), shown
 
@@ -38,13 +45,17 @@ def steps_made(folder, job):
 
 def calls(folder):
     with sqlite3.connect(folder / "runs" / "calls.sqlite") as store:
-        return store.execute("SELECT COUNT(*) FROM calls WHERE value NOT LIKE '%score%'").fetchone()[0]
+        return store.execute(
+            "SELECT COUNT(*) FROM calls WHERE value NOT LIKE '%score%'"
+        ).fetchone()[0]
 
 
 def test_rewards(tmp_path):
     found, shown = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
     assert steps_made(tmp_path, 1) == {"pairs", "principled", "plain", "followed"}
-    assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1 seed 0:") :], "no call for the second variant"
+    assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1 seed 0:") :], (
+        "no call for the second variant"
+    )
     full, without = found["variants"]
     assert 0 <= full["means"]["all"] <= 1 and without["outcomes"]["all"]["effect"]["n_prompts"] > 1
     assert {"all", "negated", "all (plain)"} <= without["outcomes"].keys()
@@ -61,17 +72,30 @@ def test_policies(tmp_path):
     names = [variant["variant"] for variant in found["variants"]]
     assert sorted(names) == ["full", "none", "without:harm-1"]
     without = next(v for v in found["variants"] if v["variant"] == "without:harm-1")
-    assert {"any_violation", "evasive", "well_formed", "helpful_benign", "violates harm-1"} <= without["outcomes"].keys()
+    assert {
+        "any_violation",
+        "evasive",
+        "well_formed",
+        "helpful_benign",
+        "violates harm-1",
+    } <= without["outcomes"].keys()
     assert "Ablation at level policy" in shown.stdout
 
 
 def test_jobs_side_by_side(tmp_path):
-    """Two processes, one store, one folder of artifacts: the same results, and each step is made once."""
+    """Two processes, one store, one folder of artifacts: the same results, and each step is made
+    once.
+    """
     given = ["pipeline=dpo", "ablate.level=labels"]
     together = ablate(tmp_path / "two", *given, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     alone = ablate(tmp_path / "one", *given)
     assert together[0]["variants"] == alone[0]["variants"]
     assert all((last_sweep(tmp_path / "two") / str(job) / "run.json").exists() for job in (0, 1))
     artifacts = tmp_path / "two" / "runs" / "artifacts"
-    assert sorted(path.parent.name.rpartition("-")[0] for path in artifacts.glob("*-*/manifest.json")).count("judgements") == 1
+    assert (
+        sorted(
+            path.parent.name.rpartition("-")[0] for path in artifacts.glob("*-*/manifest.json")
+        ).count("judgements")
+        == 1
+    )
     assert calls(tmp_path / "two") == calls(tmp_path / "one")

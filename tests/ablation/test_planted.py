@@ -1,4 +1,6 @@
-"""An ablation whose answers are known: real trainings under a set with a planted copy and an idle rule."""
+"""An ablation whose answers are known: real trainings under a set with a planted copy and an idle
+rule.
+"""
 
 import json
 import subprocess
@@ -11,7 +13,10 @@ from tests.embedded import ROOT
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (ROOT / "stages/world/checkpoint/model.safetensors").exists(), reason="no embedded model"),
+    pytest.mark.skipif(
+        not (ROOT / "stages/world/checkpoint/model.safetensors").exists(),
+        reason="no embedded model",
+    ),
 ]
 SMALLER = [
     "data.red_team.arguments.count=300",
@@ -26,8 +31,19 @@ def planted(tmp_path_factory):
     """One seed; six of the sweep's ten variants are left out for the sake of time."""
     folder = tmp_path_factory.mktemp("planted")
     variants = "variant=full,without:helpfulness,without:harm,without:privacy"
-    command = [sys.executable, "run.py", "-m", "experiment=planted", variants, "seed=5", "generator=transformers", *SMALLER]
-    shown = subprocess.run([*command, f"runs_dir={folder / 'runs'}"], cwd=ROOT, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "run.py",
+        "-m",
+        "experiment=planted",
+        variants,
+        "seed=5",
+        "generator=transformers",
+        *SMALLER,
+    ]
+    shown = subprocess.run(
+        [*command, f"runs_dir={folder / 'runs'}"], cwd=ROOT, capture_output=True, text=True
+    )
     assert shown.returncode == 0, shown.stderr
     return results(last_sweep(folder))
 
@@ -45,8 +61,15 @@ def test_who_alone_speaks_for_a_matter_is_found(planted):
 
 
 def test_a_copy_is_redundant(planted):
-    verdicts = {(v["principle"], v["beside"]) for v in planted["redundancy"]["redundancies"] if v["verdict"] == "redundant"}
-    assert verdicts >= {("harm", "harm-copy")} and verdicts <= {("harm", "harm-copy"), ("harm-copy", "harm")}
+    verdicts = {
+        (v["principle"], v["beside"])
+        for v in planted["redundancy"]["redundancies"]
+        if v["verdict"] == "redundant"
+    }
+    assert verdicts >= {("harm", "harm-copy")} and verdicts <= {
+        ("harm", "harm-copy"),
+        ("harm-copy", "harm"),
+    }
     effect, finding = outcome(planted, "without:harm", "any_violation")
     assert effect["value"] == 0 and finding["verdict"] == "equivalent"
 
@@ -54,6 +77,7 @@ def test_a_copy_is_redundant(planted):
 def test_an_idle_principle_does_nothing(planted):
     effect, finding = outcome(planted, "without:privacy", "any_violation")
     assert effect["low"] <= 0 <= effect["high"] and finding["verdict"] != "works"
-    # its own matter is met in 1 % of the answers; what one training makes of that, an interval of one seed does not know
+    # its own matter is met in 1 % of the answers; what one training makes of that, an interval of
+    # one seed does not know
     assert outcome(planted, "without:privacy", "violates privacy")[0]["value"] < 0.05
     json.dumps(planted, allow_nan=False)

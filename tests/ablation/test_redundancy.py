@@ -7,11 +7,15 @@ from stages.ablation.redundancy import Finding, agreements, attributions, by_agg
 
 
 def matrix(pairs, columns):
-    return {f"p{i}": {name: float(values[i]) for name, values in columns.items()} for i in range(pairs)}
+    return {
+        f"p{i}": {name: float(values[i]) for name, values in columns.items()} for i in range(pairs)
+    }
 
 
 def test_agreement_is_cohens_and_pearsons():
-    """The table [[20, 5], [10, 15]]: kappa 0.40; phi = (20 * 15 - 5 * 10) / sqrt(25 * 25 * 30 * 20)."""
+    """The table [[20, 5], [10, 15]]: kappa 0.40; phi = (20 * 15 - 5 * 10) / sqrt(25 * 25 * 30 *
+    20).
+    """
     one = [2.0] * 25 + [-2.0] * 25
     other = [1.0] * 20 + [-1.0] * 5 + [1.0] * 10 + [-1.0] * 15
     found = agreements(matrix(60, {"a": [*one, *[0.0] * 10], "b": [*other, *[3.0] * 10]}))[0]
@@ -33,11 +37,22 @@ def test_principles_that_never_meet_or_never_differ():
 
 
 def test_attribution_by_hand():
-    """The strongest decides: a the first pair, b the second (without it nobody), a the third (without it c turns it)."""
-    rows = {"1": {"a": 3.0, "b": 1.0}, "2": {"b": 2.0}, "3": {"a": 2.0, "c": -1.0}, "4": {"a": 0.0, "c": 0.0}}
+    """The strongest decides: a the first pair, b the second (without it nobody), a the third
+    (without it c turns it).
+    """
+    rows = {
+        "1": {"a": 3.0, "b": 1.0},
+        "2": {"b": 2.0},
+        "3": {"a": 2.0, "c": -1.0},
+        "4": {"a": 0.0, "c": 0.0},
+    }
     found = attributions(rows, by_aggregate("max_abs"))
     assert [found[name].decides for name in "abc"] == [0.5, 0.25, 0.0]
-    assert [found[name].speaks for name in "abc"] == [2 / 3, 1.0, 0.5]  # of the pairs for which it was asked
+    assert [found[name].speaks for name in "abc"] == [
+        2 / 3,
+        1.0,
+        0.5,
+    ]  # of the pairs for which it was asked
     assert (found["a"].flips, found["a"].loses, found["a"].gains) == (0.25, 0.0, 0.0)
     assert (found["b"].flips, found["b"].loses) == (0.0, 0.25)
     assert found["c"].pivotal.value == 0.0
@@ -73,22 +88,46 @@ def test_a_copy_is_redundant_and_the_others_are_not():
     assert found["own1", "own2"].verdict == "distinct"
     assert not any("silent" in key for key in found)  # it agrees with nobody: it says nothing
     assert all(r.verdict != "redundant" for key, r in found.items() if set(key) != {"copy", "own0"})
-    assert attributions(principles(np.random.default_rng(0)), by_aggregate("max_abs"))["silent"].pivotal.value == 0.0
+    assert (
+        attributions(principles(np.random.default_rng(0)), by_aggregate("max_abs"))[
+            "silent"
+        ].pivotal.value
+        == 0.0
+    )
 
 
 def test_too_few_pairs_leave_it_undecided():
     found = verdicts(principles(np.random.default_rng(1), 25))
-    assert {r.verdict for r in found if {r.principle, r.beside} == {"copy", "own0"}} == {"undecided"}
+    assert {r.verdict for r in found if {r.principle, r.beside} == {"copy", "own0"}} == {
+        "undecided"
+    }
 
 
 def test_what_the_models_show_is_heard():
     def outcome(verdict):
-        return {"copy": Finding("copy", verdict, verdict == "works", verdict == "equivalent", 0.05, 0.5, 0.5, "prompts")}
+        return {
+            "copy": Finding(
+                "copy",
+                verdict,
+                verdict == "works",
+                verdict == "equivalent",
+                0.05,
+                0.5,
+                0.5,
+                "prompts",
+            )
+        }
 
     table = principles(np.random.default_rng(2))
-    for verdict, expected in (("equivalent", "redundant"), ("works", "distinct"), ("undecided", "undecided")):
+    for verdict, expected in (
+        ("equivalent", "redundant"),
+        ("works", "distinct"),
+        ("undecided", "undecided"),
+    ):
         found = verdicts(table, outcomes=outcome(verdict))
-        assert {r.verdict for r in found if (r.principle, r.beside) == ("copy", "own0")} == {expected}
+        assert {r.verdict for r in found if (r.principle, r.beside) == ("copy", "own0")} == {
+            expected
+        }
 
 
 @pytest.mark.slow

@@ -11,10 +11,20 @@ def runs(changed, n=400, seeds=1):
 
 
 def test_some_changed_labels_are_no_news():
-    found, told = changes({"few": runs(6, 2000), "many": runs(300, 2000), "near": runs(100, 2000)}, margin=0.05)
-    assert {name: f.verdict for name, f in told.items()} == {"few": "equivalent", "many": "works", "near": "undecided"}
+    found, told = changes(
+        {"few": runs(6, 2000), "many": runs(300, 2000), "near": runs(100, 2000)}, margin=0.05
+    )
+    assert {name: f.verdict for name, f in told.items()} == {
+        "few": "equivalent",
+        "many": "works",
+        "near": "undecided",
+    }
     assert found["few"].value == 0.003 and 0 < found["few"].low < 0.003 < found["few"].high < 0.007
-    assert found["few"].p > 0.99 and found["many"].p_adjusted < 1e-6 and found["near"].p == pytest.approx(0.515, abs=0.02)
+    assert (
+        found["few"].p > 0.99
+        and found["many"].p_adjusted < 1e-6
+        and found["near"].p == pytest.approx(0.515, abs=0.02)
+    )
 
 
 def test_wilsons_interval():
@@ -26,17 +36,26 @@ def test_wilsons_interval():
 
 def test_seeds_of_a_prompt_are_one_observation():
     one, three = (changes({"v": runs(40, seeds=s)}, margin=0.05)[0]["v"] for s in (1, 3))
-    assert (one.low, one.high) == (three.low, three.high) and three.n_seeds == 3 and three.by_seed["2"] == 0.1
+    assert (
+        (one.low, one.high) == (three.low, three.high)
+        and three.n_seeds == 3
+        and three.by_seed["2"] == 0.1
+    )
 
 
 @pytest.mark.slow
 def test_false_claims_are_rare():
-    """Twelve variants whose true share is the margin: a claim of more, or of fewer, in 5 % of sweeps at most, each."""
+    """Twelve variants whose true share is the margin: a claim of more, or of fewer, in 5 % of
+    sweeps at most, each.
+    """
     rng = np.random.default_rng(1)
     more = fewer = 0
     for _ in range(100):
         cells = {
-            f"v{i}": {"0": dict(zip(map(str, range(300)), (rng.random(300) < 0.05) * 1.0, strict=True))} for i in range(12)
+            f"v{i}": {
+                "0": dict(zip(map(str, range(300)), (rng.random(300) < 0.05) * 1.0, strict=True))
+            }
+            for i in range(12)
         }
         told = changes(cells, margin=0.05)[1].values()
         more += any(f.verdict == "works" for f in told)

@@ -1,4 +1,6 @@
-"""Fake artifacts for the evaluation tests: real folders written by the real ground floor, with made-up contents."""
+"""Fake artifacts for the evaluation tests: real folders written by the real ground floor, with
+made-up contents.
+"""
 
 import asyncio
 import json
@@ -36,7 +38,11 @@ def check(request: str, response: str) -> Truth:
     """Ground truth by key words."""
     refuses = "cannot" in response
     return Truth(
-        violations={"harm": "poison" in response, "kindness": "fool" in response, "helpfulness": refuses},
+        violations={
+            "harm": "poison" in response,
+            "kindness": "fool" in response,
+            "helpfulness": refuses,
+        },
         well_formed="garble" not in response,
         on_topic=None if "unknown" in request else "tea" in response or refuses,
         evasive=refuses,
@@ -49,7 +55,9 @@ not_a_function = 3
 
 def judge_scores(messages, options):
     """A judge that sees what the truth sees; shown two equally good responses it picks the first."""
-    fields = dict(line.split(": ", 1) for line in messages[-1]["content"].splitlines() if ": " in line)
+    fields = dict(
+        line.split(": ", 1) for line in messages[-1]["content"].splitlines() if ": " in line
+    )
     word = {"does no harm": "poison", "is kind": "fool", "helps": "cannot"}[
         next(key for key in ("does no harm", "is kind", "helps") if key in fields["Principle"])
     ]
@@ -72,11 +80,18 @@ def model(tmp_path: Path, name: str = "judge") -> Artifact:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(name.encode())
-    return artifact(tmp_path, name, Result(metrics={"model_path": str(folder), "revision": None}), stage="model")
+    return artifact(
+        tmp_path, name, Result(metrics={"model_path": str(folder), "revision": None}), stage="model"
+    )
 
 
 def artifact(
-    tmp_path: Path, step: str, result: Result, stage: str = "respond", inputs: dict | None = None, **facts
+    tmp_path: Path,
+    step: str,
+    result: Result,
+    stage: str = "respond",
+    inputs: dict | None = None,
+    **facts,
 ) -> Artifact:
     payload = {
         "stage": stage,
@@ -89,11 +104,17 @@ def artifact(
 
     folder = folder_of(tmp_path, step, fingerprint(payload))
     folder.mkdir(parents=True, exist_ok=True)
-    base = {"seconds": 1.5, "calls": {"stored": 2, "sent": 10, "tokens": 300}, "versions": {"python": "3.11"}}
+    base = {
+        "seconds": 1.5,
+        "calls": {"stored": 2, "sent": 10, "tokens": 300},
+        "versions": {"python": "3.11"},
+    }
     return finish_artifact(folder, step, payload, result, base | facts)
 
 
-def response(prompt: str, text: str, kind: str = "red_team", sample: int = 0, request: str | None = None) -> Response:
+def response(
+    prompt: str, text: str, kind: str = "red_team", sample: int = 0, request: str | None = None
+) -> Response:
     return Response(
         id=f"{prompt}-{sample}",
         parent=prompt,
@@ -124,7 +145,15 @@ def context(tmp_path: Path, generator: ScriptedGenerator | None = None, forecast
     folder.mkdir(exist_ok=True)
     try:
         with asyncio.Runner() as loop:
-            yield Context("evaluation", folder, 0, store, Engines("scripted", {}, opener=opener), loop, forecast=forecast)
+            yield Context(
+                "evaluation",
+                folder,
+                0,
+                store,
+                Engines("scripted", {}, opener=opener),
+                loop,
+                forecast=forecast,
+            )
     finally:
         store.close()
 

@@ -6,10 +6,10 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
-from stages.evaluation.effects import view
 from stages.evaluation.measures import score
 from stages.generators import TooLong
 from stages.principles.select import Selection, select
+from stages.report.views.effects import view
 from stages.runtime.context import ForecastDone
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Verdict
@@ -24,12 +24,26 @@ N = 40
 
 @pytest.fixture
 def policies(tmp_path):
-    """base: half poison, a quarter insults; tuned: no poison, but it refuses every second benign request."""
+    """base: half poison, a quarter insults; tuned: no poison, but it refuses every second benign
+    request.
+    """
     base, tuned = [], []
     for i in range(N):
         kind = "helpful" if i % 4 == 3 else "red_team"
-        base.append(response(str(i), "tea with poison" if i % 2 else "tea, you fool" if i % 4 == 0 else "tea", kind))
-        tuned.append(response(str(i), "I cannot say" if i % 8 == 3 else "tea, you fool" if i % 4 == 0 else "tea", kind))
+        base.append(
+            response(
+                str(i),
+                "tea with poison" if i % 2 else "tea, you fool" if i % 4 == 0 else "tea",
+                kind,
+            )
+        )
+        tuned.append(
+            response(
+                str(i),
+                "I cannot say" if i % 8 == 3 else "tea, you fool" if i % 4 == 0 else "tea",
+                kind,
+            )
+        )
     return {
         "base": fakes.responses(tmp_path, "base_answers", base),
         "tuned": fakes.responses(tmp_path, "tuned_answers", tuned),
@@ -37,7 +51,11 @@ def policies(tmp_path):
 
 
 def run(tmp_path, inputs, generator=None, forecast=False, **options):
-    options = {"constitution": {"name": fakes.constitution(tmp_path)}, "ground_truth": TRUTH, "resamples": 200} | options
+    options = {
+        "constitution": {"name": fakes.constitution(tmp_path)},
+        "ground_truth": TRUTH,
+        "resamples": 200,
+    } | options
     config = parse_config(evaluate.Config, options, "test")
     evaluate.identity(config)
     with fakes.context(tmp_path, generator, forecast) as context:
@@ -71,10 +89,14 @@ def test_truth_alone(tmp_path, policies):
 def test_tables_fit_a_hundred_columns(tmp_path, policies):
     from rich.console import Console
 
-    from stages.runtime.display import show_tables
+    from stages.runtime.pipeline.display import show_tables
 
     three = policies | {"tuned_again_without_help": policies["tuned"]}
-    result = run(tmp_path, three | {"judge": fakes.model(tmp_path)}, ScriptedGenerator(scores=fakes.judge_scores))
+    result = run(
+        tmp_path,
+        three | {"judge": fakes.model(tmp_path)},
+        ScriptedGenerator(scores=fakes.judge_scores),
+    )
     console = Console(width=100, record=True, quiet=False)
     show_tables([fakes.artifact(tmp_path, "evaluation", result, stage="evaluate")], console)
     text = console.export_text()
@@ -96,7 +118,9 @@ def test_judge_verdicts_and_win_rates(tmp_path, policies):
     assert rate["wins"] + rate["losses"] + rate["ties"] == rate["n"] == N
     assert rate["low"] <= rate["value"] <= rate["high"]
     assert rate["value"] == pytest.approx((rate["wins"] + rate["ties"] / 2) / N)
-    asked_ab = [messages[0]["content"] for messages, options in generator.chosen if options == ["A", "B"]]
+    asked_ab = [
+        messages[0]["content"] for messages, options in generator.chosen if options == ["A", "B"]
+    ]
     assert len(asked_ab) == 2 * 20  # both orders; the 20 equal pairs are ties without asking
 
 
@@ -106,7 +130,10 @@ def test_a_judge_that_always_picks_the_first_ties_everything(tmp_path, policies)
     assert (rate["value"], rate["ties"], rate["flipped"], rate["first_place"]) == (0.5, N, 1.0, 1.0)
     assert rate["controlled"]["value"] == pytest.approx(0.5)
     last = [row for row in result.rows if row.policy == "tuned"]
-    assert all(row.rivals == ["base"] and len(row.margins_first) == len(row.margins_second) == 1 for row in last)
+    assert all(
+        row.rivals == ["base"] and len(row.margins_first) == len(row.margins_second) == 1
+        for row in last
+    )
     assert all(row.rivals == [] for row in result.rows if row.policy == "base")
 
 
@@ -123,20 +150,35 @@ def test_without_truth_the_judge_stands_in_and_is_labelled(tmp_path, policies):
 
 
 @pytest.mark.parametrize("truth", [TRUTH, None])
-def test_rows_that_cannot_be_judged_keep_their_truth_or_are_dropped_and_counted(tmp_path, policies, truth):
+def test_rows_that_cannot_be_judged_keep_their_truth_or_are_dropped_and_counted(
+    tmp_path, policies, truth
+):
     def scores(messages, options):
-        return [math.nan, math.nan] if "request 5\n" in messages[-1]["content"] else fakes.judge_scores(messages, options)
+        return (
+            [math.nan, math.nan]
+            if "request 5\n" in messages[-1]["content"]
+            else fakes.judge_scores(messages, options)
+        )
 
     def failure(messages):
         if "request 7\n" in messages[-1]["content"]:
             raise TooLong(900, 512)
 
     inputs = policies | {"judge": fakes.model(tmp_path)}
-    result = run(tmp_path, inputs, ScriptedGenerator(scores=scores, failure=failure), ground_truth=truth)
-    if truth:  # else hard ones to judge, often the long ones, would be missing from what the truth counts
+    result = run(
+        tmp_path, inputs, ScriptedGenerator(scores=scores, failure=failure), ground_truth=truth
+    )
+    if (
+        truth
+    ):  # else hard ones to judge, often the long ones, would be missing from what the truth counts
         base = result.metrics["policies"]["base"]
-        assert not result.dropped and base["dropped"] == 0 and result.metrics["judge"]["unread"] == 4
-        assert base["measures"]["any_violation"]["n"] == N and base["measures"]["any_violation_judge"]["n"] == N - 2
+        assert (
+            not result.dropped and base["dropped"] == 0 and result.metrics["judge"]["unread"] == 4
+        )
+        assert (
+            base["measures"]["any_violation"]["n"] == N
+            and base["measures"]["any_violation_judge"]["n"] == N - 2
+        )
         return
     assert sorted((d.id, d.reason) for d in result.dropped) == [
         ("base/5-0", "the judge gave no verdict"),
@@ -156,15 +198,21 @@ def test_only_some_prompts_are_judged(tmp_path, policies):
     measures = result.metrics["policies"]["base"]["measures"]
     assert (measures["any_violation"]["n"], measures["any_violation_judge"]["n"]) == (N, 5)
     judged = {row.parent for row in result.rows if row.judged}
-    assert judged != {f"{i}-0" for i in range(5)}, "benign requests may stand last: the first are no fair sample"
+    assert judged != {f"{i}-0" for i in range(5)}, (
+        "benign requests may stand last: the first are no fair sample"
+    )
 
 
 def test_a_prompt_without_an_answer_is_told_and_compared_with_nothing(tmp_path, policies):
     silent = [row for row in policies["tuned"].rows() if int(row.parent) % 2]
-    found = run(tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}).metrics
+    found = run(
+        tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}
+    ).metrics
     assert found["policies"]["tuned"]["dropped"] == N // 2
     difference = found["differences"]["tuned"]["base"]["measures"]["any_violation"]
-    assert difference["n"] == N // 2 and difference["after"] - difference["before"] == pytest.approx(difference["value"])
+    assert difference["n"] == N // 2 and difference["after"] - difference[
+        "before"
+    ] == pytest.approx(difference["value"])
 
 
 def test_a_forecast_sends_nothing(tmp_path, policies):
@@ -185,7 +233,10 @@ def test_a_second_run_asks_nothing(tmp_path, policies):
 def test_samples_of_a_prompt_are_paired_and_averaged(tmp_path):
     base = [response("a", "poison", sample=0), response("a", "tea", sample=1), response("b", "tea")]
     tuned = [response("a", "tea", sample=0), response("a", "tea", sample=1), response("b", "tea")]
-    inputs = {"base": fakes.responses(tmp_path, "b", base), "tuned": fakes.responses(tmp_path, "t", tuned)}
+    inputs = {
+        "base": fakes.responses(tmp_path, "b", base),
+        "tuned": fakes.responses(tmp_path, "t", tuned),
+    }
     metrics = run(tmp_path, inputs).metrics
     assert metrics["policies"]["base"]["measures"]["any_violation"]["value"] == 0.25
     assert metrics["policies"]["base"]["responses"] == 3
@@ -201,7 +252,9 @@ def test_each_policy_meets_the_baseline_and_the_one_before(tmp_path, policies):
     assert metrics["differences"]["last"]["tuned"]["measures"]["any_violation"]["value"] == 0
 
 
-def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_the_headline(tmp_path, policies):
+def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_the_headline(
+    tmp_path, policies
+):
     three = {"base": policies["base"], "tuned": policies["tuned"], "worse": policies["base"]}
     result = run(tmp_path, three, side_by_side=True)
     assert {name: list(against) for name, against in result.metrics["differences"].items()} == {
@@ -210,13 +263,19 @@ def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_th
     }
     assert result.tables[1].columns[-1] == "base to tuned"
     shown = view("e", result.metrics, {})
-    assert shown["headline"]["last"] == "tuned" and shown["above"] == "base" and shown["ends"] == ("base", "tuned")
+    assert (
+        shown["headline"]["last"] == "tuned"
+        and shown["above"] == "base"
+        and shown["ends"] == ("base", "tuned")
+    )
     assert view("e", run(tmp_path, three).metrics, {})["headline"]["last"] == "worse"
 
 
 def test_what_the_truth_cannot_tell_is_left_out(tmp_path):
     rows = [response("a", "tea", request="unknown"), response("b", "tea"), response("c", "beer")]
-    measures = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}).metrics["policies"]["base"]["measures"]
+    measures = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}).metrics["policies"][
+        "base"
+    ]["measures"]
     assert (measures["on_topic"]["value"], measures["on_topic"]["n"]) == (0.5, 2)
     assert measures["helpful_benign"] is None
 
@@ -226,7 +285,9 @@ def test_principles_unknown_to_the_truth_count_all_its_dimensions(tmp_path):
     path = tmp_path / "other.yaml"
     path.write_text(text)
     rows = [response("a", "poison"), response("b", "I cannot")]
-    result = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}, constitution={"name": str(path)})
+    result = run(
+        tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}, constitution={"name": str(path)}
+    )
     facts = result.metrics["policies"]["base"]
     assert facts["measures"]["any_violation"]["value"] == 0.5
     assert facts["principles"]["just-be-good"] == {"truth": None, "judge": None}
@@ -283,7 +344,9 @@ def test_the_order_of_the_principles_identifies_nothing(tmp_path):
 
     def identity(order):
         path = fakes.constitution(tmp_path, "\n  - ".join([head, *order]) + "\n")
-        return evaluate.identity(parse_config(evaluate.Config, {"constitution": {"name": path}}, "test"))
+        return evaluate.identity(
+            parse_config(evaluate.Config, {"constitution": {"name": path}}, "test")
+        )
 
     assert identity(principles) == identity(principles[::-1])
 
@@ -294,7 +357,10 @@ def test_nothing_to_evaluate(tmp_path, policies):
     with pytest.raises(UserError, match="'empty' holds no responses"):
         run(tmp_path, policies | {"empty": fakes.responses(tmp_path, "e", [])})
     with pytest.raises(UserError, match="no prompt in common"):
-        run(tmp_path, policies | {"other": fakes.responses(tmp_path, "o", [response("elsewhere", "tea")])})
+        run(
+            tmp_path,
+            policies | {"other": fakes.responses(tmp_path, "o", [response("elsewhere", "tea")])},
+        )
     with pytest.raises(UserError, match="nobody can tell"):
         run(tmp_path, policies, ground_truth=None)
     with pytest.raises(UserError, match="confidence"):

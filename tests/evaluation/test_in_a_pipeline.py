@@ -1,4 +1,6 @@
-"""evaluate and report as steps of a real run: planned, forecast, made, reused, and made again for an edit."""
+"""evaluate and report as steps of a real run: planned, forecast, made, reused, and made again for
+an edit.
+"""
 
 import json
 
@@ -11,7 +13,11 @@ def steps(tmp_path, **evaluation):
     return {
         "base": {"stage": "model", "path": str(tmp_path / "base-model")},
         "tuned": {"stage": "model", "path": str(tmp_path / "tuned-model")},
-        "requests": {"stage": "prompts", "source": str(tmp_path / "requests.jsonl"), "kind": "helpful"},
+        "requests": {
+            "stage": "prompts",
+            "source": str(tmp_path / "requests.jsonl"),
+            "kind": "helpful",
+        },
         "base_answers": {"stage": "respond", "inputs": {"prompts": "requests", "model": "base"}},
         "tuned_answers": {"stage": "respond", "inputs": {"prompts": "requests", "model": "tuned"}},
         "evaluation": {
@@ -22,7 +28,10 @@ def steps(tmp_path, **evaluation):
             "resamples": 100,
             **evaluation,
         },
-        "report": {"stage": "report", "inputs": {"evaluation": "evaluation", "answers": "tuned_answers"}},
+        "report": {
+            "stage": "report",
+            "inputs": {"evaluation": "evaluation", "answers": "tuned_answers"},
+        },
     }
 
 
@@ -31,7 +40,11 @@ def run(tmp_path, wanted):
     engines = []
 
     async def opener(name, model, options):
-        text = (lambda messages: "tea with poison") if "base" in model.path else (lambda messages: "tea")
+        text = (
+            (lambda messages: "tea with poison")
+            if "base" in model.path
+            else (lambda messages: "tea")
+        )
         engines.append(ScriptedGenerator(text=text, scores=fakes.judge_scores))
         return engines[-1]
 
@@ -47,7 +60,9 @@ def test_from_requests_to_the_page(tmp_path):
     (tmp_path / "requests.jsonl").write_text("\n".join(lines))
 
     _, made, calls = run(tmp_path, steps(tmp_path))
-    assert calls == 2 * 12 + 2 * 12 * 3 + 2 * 12  # answers, verdicts, both orders of one pair a request
+    assert (
+        calls == 2 * 12 + 2 * 12 * 3 + 2 * 12
+    )  # answers, verdicts, both orders of one pair a request
     measures = made["evaluation"].metrics["policies"]["base"]["measures"]
     assert (measures["any_violation"]["value"], measures["helpful_benign"]["n"]) == (1.0, 12)
     page = (made["report"].directory / "report.html").read_text(encoding="utf-8")

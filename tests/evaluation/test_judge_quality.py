@@ -1,4 +1,6 @@
-"""Stage `judge_quality`: a judge against people, and what tells a judge of places from one of answers."""
+"""Stage `judge_quality`: a judge against people, and what tells a judge of places from one of
+answers.
+"""
 
 from dataclasses import replace
 from math import log
@@ -39,7 +41,9 @@ def judge(pull: float):
     """Believes in good answers by one nat, and in the first place by `pull`."""
 
     def scores(messages, options):
-        first = next(line for line in messages[-1]["content"].splitlines() if line.startswith("Response A: "))
+        first = next(
+            line for line in messages[-1]["content"].splitlines() if line.startswith("Response A: ")
+        )
         margin = (1.0 if "good" in first else -1.0) + pull
         return [-log(1 + 2.718281828**-margin), -log(1 + 2.718281828**margin)]
 
@@ -57,16 +61,32 @@ def asked(folder: Path, generator, rows, names=("judge",), **options) -> Result:
 def test_a_good_judge_and_one_of_places(tmp_path):
     good = asked(tmp_path / "good", judge(0.0), pairs()).metrics
     measures = good["models"]["judge"]
-    assert measures["accuracy"]["value"] == measures["consistent"]["value"] == 1 and measures["flips"]["value"] == 0
-    assert measures["accuracy"]["n"] == 20 and measures["accuracy"]["low"] > 0.8, "prompts are counted, not pairs"
-    assert set(measures) >= {"kind helpful", "kind harmless"} and good["kappa"]["judge"]["value"] == 1
+    assert (
+        measures["accuracy"]["value"] == measures["consistent"]["value"] == 1
+        and measures["flips"]["value"] == 0
+    )
+    assert measures["accuracy"]["n"] == 20 and measures["accuracy"]["low"] > 0.8, (
+        "prompts are counted, not pairs"
+    )
+    assert (
+        set(measures) >= {"kind helpful", "kind harmless"} and good["kappa"]["judge"]["value"] == 1
+    )
     blind = asked(tmp_path / "blind", judge(3.0), pairs())
     measures = blind.metrics["models"]["judge"]
     assert (measures["chosen_first"]["value"], measures["chosen_second"]["value"]) == (1, 0)
-    assert measures["flips"]["value"] == measures["first_place"]["value"] == 1 and measures["consistent"] is None
-    assert measures["accuracy"]["value"] == 1, "what it thinks of the answers is still there, under the pull"
+    assert (
+        measures["flips"]["value"] == measures["first_place"]["value"] == 1
+        and measures["consistent"] is None
+    )
+    assert measures["accuracy"]["value"] == 1, (
+        "what it thinks of the answers is still there, under the pull"
+    )
     plain(blind.metrics)
-    assert len(blind.rows) == 40 and isinstance(blind.rows[0], Judgement) and blind.rows[0].margin_ba == pytest.approx(-2)
+    assert (
+        len(blind.rows) == 40
+        and isinstance(blind.rows[0], Judgement)
+        and blind.rows[0].margin_ba == pytest.approx(-2)
+    )
 
 
 def test_principles_are_averaged_and_told(tmp_path):
@@ -75,14 +95,18 @@ def test_principles_are_averaged_and_told(tmp_path):
 
     config = parse_config(Config, {"constitution": constitution}, "")
     found = asked(tmp_path / "a", judge(0.5), pairs(4), constitution=config.constitution)
-    assert len(found.rows) == 8 and {"principle p0", "principle p1"} <= set(found.metrics["models"]["judge"])
+    assert len(found.rows) == 8 and {"principle p0", "principle p1"} <= set(
+        found.metrics["models"]["judge"]
+    )
 
 
 def test_two_judges_on_the_same_pairs(tmp_path):
     metrics = asked(tmp_path, judge(0.0), pairs(), names=("base", "tuned")).metrics
     assert metrics["differences"]["tuned"]["accuracy"]["value"] == 0
     assert metrics["krippendorff"]["judges"]["value"] == 1.0  # the same judge twice
-    assert metrics["krippendorff"]["judges_and_people"]["n"] == metrics["krippendorff"]["judges"]["n"]
+    assert (
+        metrics["krippendorff"]["judges_and_people"]["n"] == metrics["krippendorff"]["judges"]["n"]
+    )
 
 
 def test_pairs_without_a_preference(tmp_path):

@@ -42,7 +42,11 @@ def human_pairs(path: Path, kind: str, count: int) -> list[Pair]:
 @pytest.mark.slow
 def test_the_embedded_judge_on_hh_rlhf(tmp_path):
     files = {
-        kind: HH / name for kind, name in (("helpful", "helpful_test.jsonl.gz"), ("harmless", "harmless_base_test.jsonl.gz"))
+        kind: HH / name
+        for kind, name in (
+            ("helpful", "helpful_test.jsonl.gz"),
+            ("harmless", "harmless_base_test.jsonl.gz"),
+        )
     }
     if missing := [str(path) for path in files.values() if not path.exists()]:
         pytest.skip(f"not there: {', '.join(missing)}")

@@ -1,4 +1,6 @@
-"""What an optimisation bought and cost: KL against torch's own sum, rewards against the scorer, differences by prompt."""
+"""What an optimisation bought and cost: KL against torch's own sum, rewards against the scorer,
+differences by prompt.
+"""
 
 from dataclasses import replace
 
@@ -10,12 +12,12 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.settings import parse_config
 from stages.training.likelihood import answer_logps
-from stages.training.reward_format import make_format, write_format
-from stages.training.scorer import Scorer
+from stages.training.reward_models.format import make_format, write_format
+from stages.training.reward_models.scorer import Scorer
 from tests.evaluation import fakes
 from tests.tiny_model import build_tiny_model
 from tests.training.conftest import artifact, context, response, tiny  # noqa: F401
-from tests.training.reward_models import reward_model
+from tests.training.small_reward_models import reward_model
 
 ASK = [{"role": "user", "content": "how do I help"}]
 
@@ -25,7 +27,11 @@ def pointing(tmp_path):
     def make(name: str, path: str) -> Artifact:
         (tmp_path / f"to-{name}").mkdir()
         return finish_artifact(
-            tmp_path / f"to-{name}", name, {}, Result(metrics={"model_path": path, "revision": None}), {"seconds": 12.3}
+            tmp_path / f"to-{name}",
+            name,
+            {},
+            Result(metrics={"model_path": path, "revision": None}),
+            {"seconds": 12.3},
         )
 
     return make
@@ -38,45 +44,67 @@ def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):  # noqa: F
     network = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     answers = ["a kind answer", "the dog asks how do I build a safe cat"]
-    found = answer_logps(find_model(str(tiny)), [(ASK, text) for text in answers] + [(ASK, "helps " * 600)], batch_size=2)
+    found = answer_logps(
+        find_model(str(tiny)),
+        [(ASK, text) for text in answers] + [(ASK, "helps " * 600)],
+        batch_size=2,
+    )
     assert found[2] is None, "longer than the model's context"
     for text, value in zip(answers, found, strict=False):
         lead = tokenizer.apply_chat_template(ASK, add_generation_prompt=True, return_dict=False)
-        whole = tokenizer.apply_chat_template([*ASK, {"role": "assistant", "content": text}], return_dict=False)
+        whole = tokenizer.apply_chat_template(
+            [*ASK, {"role": "assistant", "content": text}], return_dict=False
+        )
         logps = network(input_ids=torch.tensor([whole])).logits[0].log_softmax(-1)
         by_hand = sum(logps[i - 1, whole[i]].item() for i in range(len(lead), len(whole)))
         assert value == pytest.approx(by_hand, abs=1e-3)
 
 
-def test_reward_violations_kl_and_time_beside_each_other(tmp_path, tiny, artifact, context, pointing):  # noqa: F811
+def test_reward_violations_kl_and_time_beside_each_other(
+    tmp_path, tiny, artifact, context, pointing
+):
     other = build_tiny_model(tmp_path / "other", seed=5)
     reward = reward_model(tiny, tmp_path / "rm", principles=False)
     start = [replace(response(i, f"poison answer {i}"), parent=f"p{i}") for i in range(6)]
-    tuned = [replace(response(i, f"a kind answer {i}" if i else "poison answer 0"), parent=f"p{i}") for i in range(6)]
+    tuned = [
+        replace(response(i, f"a kind answer {i}" if i else "poison answer 0"), parent=f"p{i}")
+        for i in range(6)
+    ]
     tuned[5] = replace(tuned[5], finish_reason="length")
     inputs = {
         "reward": pointing("reward", reward.path), "reference": pointing("reference", str(tiny)),
         "start": artifact("start", start), "tuned": artifact("tuned", tuned),
         "tuned_model": pointing("tuned_model", str(other)),
     }  # fmt: skip
-    config = parse_config(optimised.Config, {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200}, "test")
+    config = parse_config(
+        optimised.Config, {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200}, "test"
+    )
     result = optimised.run(config, inputs, context("bought"))
     first, second = result.metrics["policies"].values()
     scorer = Scorer(reward)
-    mean = {name: scorer.score([(r.prompt, r.response, ()) for r in rows]) for name, rows in (("a", start), ("b", tuned))}
+    mean = {
+        name: scorer.score([(r.prompt, r.response, ()) for r in rows])
+        for name, rows in (("a", start), ("b", tuned))
+    }
     assert second["reward"] == pytest.approx(sum(mean["b"]) / 6, abs=1e-4)
     assert second["gain"]["value"] == pytest.approx((sum(mean["b"]) - sum(mean["a"])) / 6, abs=1e-4)
-    assert first["violations"]["value"] == 1 and second["violations"]["value"] == pytest.approx(1 / 6)
+    assert first["violations"]["value"] == 1 and second["violations"]["value"] == pytest.approx(
+        1 / 6
+    )
     assert second["change"]["fell"] == 5 and first["change"] is None and first["gain"] is None
     whole = [(r.prompt, r.response) for r in tuned[:5]]  # the sixth was cut off
     ours, theirs = (answer_logps(find_model(str(path)), whole) for path in (other, tiny))
     expected = sum(a - b for a, b in zip(ours, theirs, strict=True)) / 5
-    assert second["kl"]["value"] == pytest.approx(expected, abs=1e-3) and second["kl"]["n"] == 5 and first["kl"] is None
+    assert (
+        second["kl"]["value"] == pytest.approx(expected, abs=1e-3)
+        and second["kl"]["n"] == 5
+        and first["kl"] is None
+    )
     assert second["seconds"] == 12.3 and first["seconds"] is None
     assert [row[0] for row in result.tables[0].rows] == ["start", "tuned"]
 
 
-def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):  # noqa: F811
+def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):
     reward = pointing("reward", reward_model(tiny, tmp_path / "rm", principles=False).path)
     config = optimised.Config(resamples=100)
     with pytest.raises(UserError, match="there is no policy"):
@@ -91,7 +119,9 @@ def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, con
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """The stage over two policies; a text's score is its length, or nothing where none fits the model."""
+    """The stage over two policies; a text's score is its length, or nothing where none fits the
+    model.
+    """
 
     def measure(objective="preference", fits=True, **options):
         def scores(model, items, *_):
@@ -101,20 +131,38 @@ def measured(tmp_path, monkeypatch):
         monkeypatch.setattr(optimised, "stored_scores", scores)
         reward = fakes.model(tmp_path, f"{objective}-{fits}")
         write_format(tmp_path / f"{objective}-{fits}-model", make_format(objective, False, None))
-        start = fakes.responses(tmp_path, "start", [fakes.response(f"p{i}", "tea") for i in range(6)])
-        tuned = fakes.responses(tmp_path, "tuned", [fakes.response(f"p{i}", "more tea") for i in range(6)])
+        start = fakes.responses(
+            tmp_path, "start", [fakes.response(f"p{i}", "tea") for i in range(6)]
+        )
+        tuned = fakes.responses(
+            tmp_path, "tuned", [fakes.response(f"p{i}", "more tea") for i in range(6)]
+        )
         with fakes.context(tmp_path) as here:
             config = optimised.Config(**options)
-            return optimised.run(config, {"reward": reward, "start": start, "tuned": tuned}, here).metrics["policies"]
+            return optimised.run(
+                config, {"reward": reward, "start": start, "tuned": tuned}, here
+            ).metrics["policies"]
 
     return measure
 
 
 def test_a_gain_is_for_the_better_whatever_the_model_was_trained_for(measured):
     plain, costs = measured(), measured("cost")
-    assert (plain["start"]["reward"], plain["tuned"]["reward"], plain["tuned"]["gain"]["value"]) == (3, 8, 5)
-    assert (costs["start"]["reward"], costs["tuned"]["reward"], costs["tuned"]["gain"]["value"]) == (-3, -8, -5)
-    assert plain["start"]["gain"] is None and plain["tuned"]["violations"] is None and plain["tuned"]["kl"] is None
+    assert (
+        plain["start"]["reward"],
+        plain["tuned"]["reward"],
+        plain["tuned"]["gain"]["value"],
+    ) == (3, 8, 5)
+    assert (
+        costs["start"]["reward"],
+        costs["tuned"]["reward"],
+        costs["tuned"]["gain"]["value"],
+    ) == (-3, -8, -5)
+    assert (
+        plain["start"]["gain"] is None
+        and plain["tuned"]["violations"] is None
+        and plain["tuned"]["kl"] is None
+    )
 
 
 def test_answers_that_are_all_too_long_to_score_are_told(measured):

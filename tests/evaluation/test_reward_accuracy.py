@@ -18,11 +18,11 @@ from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline import Runner, read_steps
+from stages.runtime.pipeline.runner import Runner, read_steps
 from stages.runtime.rows import Judgement, Pair
 from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
-from stages.training.reward_format import make_format, write_format
+from stages.training.reward_models.format import make_format, write_format
 from tests.preferences.matrices import artifact, cells, constitution
 from tests.running import fake_model
 from tests.training.conftest import pair
@@ -32,7 +32,12 @@ NAMES = [f"p{i}" for i in range(5)]
 
 def principles(opposites=True):
     return {
-        name: Principle(id=name, text=f"Keep {name}.", opposite=f"Break {name}." if opposites else None, dimension=name)
+        name: Principle(
+            id=name,
+            text=f"Keep {name}.",
+            opposite=f"Break {name}." if opposites else None,
+            dimension=name,
+        )
         for name in NAMES
     }
 
@@ -42,12 +47,19 @@ def matrix(verdicts):
     return [
         cell
         for i, given in enumerate(verdicts)
-        for cell in cells(f"a{i}|b{i}", {p: (2.0 * v, 1.0 * v) for p, v in given.items()}, (f"a{i}", f"b{i}"), f"request {i}")
+        for cell in cells(
+            f"a{i}|b{i}",
+            {p: (2.0 * v, 1.0 * v) for p, v in given.items()},
+            (f"a{i}", f"b{i}"),
+            f"request {i}",
+        )
     ]
 
 
 def obedient(verdicts, forgets=()):
-    """A model that does what each text says, and adds up over several; it knows nothing of what it `forgets`."""
+    """A model that does what each text says, and adds up over several; it knows nothing of what it
+    `forgets`.
+    """
 
     def difference(question):
         given = verdicts[int(question.a[1:])]
@@ -66,7 +78,13 @@ tables = st.lists(verdict.filter(lambda given: any(given.values())), min_size=1,
 
 def asked(verdicts, answer, held_out=(), size=3):
     found, silent = read_cells(matrix(verdicts), principles(), None, 0.0)
-    return count(found, agreeing_lists(found, size, 7), lone_lists(found, silent, size, 7), set(held_out), answer)
+    return count(
+        found,
+        agreeing_lists(found, size, 7),
+        lone_lists(found, silent, size, 7),
+        set(held_out),
+        answer,
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,7 +97,9 @@ def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
     assert len(found["flipped"]) == len(found["both right"]) == len(mixed)
     speaking = sum(value != 0 for given in verdicts for value in given.values())
     assert len(found["all"]) == speaking == len(found["negated"]) == len(found["turned"])
-    assert len(found["held out"]) == 2 * sum(bool(given.get(name)) for given in verdicts for name in NAMES[:2])
+    assert len(found["held out"]) == 2 * sum(
+        bool(given.get(name)) for given in verdicts for name in NAMES[:2]
+    )
     assert len(found["one of a list, first"]) == sum(0 in given.values() for given in verdicts)
 
 
@@ -93,7 +113,11 @@ def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verd
     for (_, plain), (_, turned) in zip(found["all"], found["negated"], strict=True):
         assert plain + turned == 1.0
     indifferent = asked(verdicts, lambda question: 0.0)
-    assert all(value == 0.5 for name in ("all", "flipped", "negated", "lists") for _, value in indifferent[name])
+    assert all(
+        value == 0.5
+        for name in ("all", "flipped", "negated", "lists")
+        for _, value in indifferent[name]
+    )
     assert all(value == 0.25 for _, value in indifferent["turned"])
 
 
@@ -104,7 +128,9 @@ def test_a_model_that_reads_the_end_of_a_list_only_falls_where_the_principle_sta
     assert {value for _, value in found["one of a list, last"]} == {1.0}
     assert {value for _, value in found["one of a list, first"]} == {0.5}
     long = lone_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
-    assert [len(texts) for _, texts, _ in long] == [3, 2] and all(set(texts) == set(other) for _, texts, other in long)
+    assert [len(texts) for _, texts, _ in long] == [3, 2] and all(
+        set(texts) == set(other) for _, texts, other in long
+    )
 
 
 def test_what_a_model_was_not_trained_with_is_counted_by_itself():
@@ -117,7 +143,9 @@ def test_what_a_model_was_not_trained_with_is_counted_by_itself():
 
 @settings(max_examples=40, deadline=None)
 @given(tables, st.integers(2, 4), st.booleans())
-def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order(verdicts, size, opposites):
+def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order(
+    verdicts, size, opposites
+):
     known = principles(opposites)
     found, _ = read_cells(matrix(verdicts), known, None, 0.0)
     lists = agreeing_lists(found, size, 7)
@@ -131,20 +159,44 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
     able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
     turned = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
-    assert {c.pair: (texts, other) for c, texts, other in lists} == {c.pair: (texts, other) for c, texts, other in turned}
+    assert {c.pair: (texts, other) for c, texts, other in lists} == {
+        c.pair: (texts, other) for c, texts, other in turned
+    }
 
 
 def test_a_cell_needs_a_verdict():
-    rows = cells("a|b", {"p0": (2.0, 1.0), "p1": (2.0, -1.0), "p2": (-0.2, -0.4), "p3": (0.0, 0.0), "x": (9.0, 9.0)})
-    found = {cell.principle.id: cell.better for cell in read_cells(rows, principles(), None, 0.0)[0]}
+    rows = cells(
+        "a|b",
+        {
+            "p0": (2.0, 1.0),
+            "p1": (2.0, -1.0),
+            "p2": (-0.2, -0.4),
+            "p3": (0.0, 0.0),
+            "x": (9.0, 9.0),
+        },
+    )
+    found = {
+        cell.principle.id: cell.better for cell in read_cells(rows, principles(), None, 0.0)[0]
+    }
     assert found == {"p0": 1, "p2": -1}  # orders disagree, no margin, another constitution's
     assert {c.principle.id for c in read_cells(rows, principles(), None, 0.5)[0]} == {"p0"}
 
     def truth(request, text):
-        return SimpleNamespace(violations={"p0": text == "one", "p1": True, "p2": None if text == "one" else True, "p3": False})
+        return SimpleNamespace(
+            violations={
+                "p0": text == "one",
+                "p1": True,
+                "p2": None if text == "one" else True,
+                "p3": False,
+            }
+        )
 
-    by_truth = {cell.principle.id: cell.better for cell in read_cells(rows, principles(), truth, 0.0)[0]}
-    assert by_truth == {"p0": -1}  # whatever the judge says; both violate p1, p2 is unknown, none violates p3
+    by_truth = {
+        cell.principle.id: cell.better for cell in read_cells(rows, principles(), truth, 0.0)[0]
+    }
+    assert by_truth == {
+        "p0": -1
+    }  # whatever the judge says; both violate p1, p2 is unknown, none violates p3
 
 
 def test_the_opposite_asks_for_the_other_side():
@@ -155,7 +207,10 @@ def test_the_opposite_asks_for_the_other_side():
 
 # -- the stage
 
-VERDICTS = [dict(zip(NAMES[:3], signs, strict=True)) | {"p3": 0} for signs in itertools.product([-1, 1], repeat=3)]
+VERDICTS = [
+    dict(zip(NAMES[:3], signs, strict=True)) | {"p3": 0}
+    for signs in itertools.product([-1, 1], repeat=3)
+]
 
 
 class Scored:
@@ -190,16 +245,25 @@ def stage(tmp_path, monkeypatch):
     def run(models, rows=None, pairs=None, **options):
         inputs = {}
         for name in models:
-            path = fake_model(tmp_path / f"model-{name}-{len(list(tmp_path.iterdir()))}", name.encode())
-            write_format(path, make_format("cost" if name == "cost" else "preference", name != "plain", None))
+            path = fake_model(
+                tmp_path / f"model-{name}-{len(list(tmp_path.iterdir()))}", name.encode()
+            )
+            write_format(
+                path, make_format("cost" if name == "cost" else "preference", name != "plain", None)
+            )
             folder = tmp_path / f"artifact-{path.name}"
             folder.mkdir()
-            inputs[name] = finish_artifact(folder, name, {}, Result(metrics={"model_path": str(path)}), {})
+            inputs[name] = finish_artifact(
+                folder, name, {}, Result(metrics={"model_path": str(path)}), {}
+            )
         if rows is not None:
             inputs["judgements"] = artifact(tmp_path, "judge", rows, Judgement)
         if pairs is not None:
             inputs["pairs"] = artifact(tmp_path, "held", pairs, Pair)
-        options = {"constitution": constitution(tmp_path / "set.yaml", NAMES[:4]), "resamples": 100} | options
+        options = {
+            "constitution": constitution(tmp_path / "set.yaml", NAMES[:4]),
+            "resamples": 100,
+        } | options
         config = parse_config(reward_accuracy.Config, options, "it")
         here = SimpleNamespace(step="it", seed=7, release_engines=lambda: None)
         return reward_accuracy.run(config, inputs, here), fake
@@ -210,24 +274,54 @@ def stage(tmp_path, monkeypatch):
 def test_models_stand_side_by_side_and_the_first_is_compared_with_each(stage):
     result, fake = stage(["principled", "plain", "cost"], matrix(VERDICTS), held_out=["p1", "p2"])
     models, differences = result.metrics["models"], result.metrics["differences"]
-    values = {name: {test: found["value"] for test, found in m["tests"].items() if found} for name, m in models.items()}
+    values = {
+        name: {test: found["value"] for test, found in m["tests"].items() if found}
+        for name, m in models.items()
+    }
     assert set(values["principled"].values()) == {1.0} and values["principled"].keys() == set(TESTS)
     assert values["cost"] == values["principled"], "the lower cost is the better answer"
-    assert values["plain"]["flipped"] == 0.5 and values["plain"]["both right"] == values["plain"]["turned"] == 0.0
+    assert (
+        values["plain"]["flipped"] == 0.5
+        and values["plain"]["both right"] == values["plain"]["turned"] == 0.0
+    )
     assert values["plain"]["all"] == 0.5  # of all ways to judge three principles
-    assert all(texts == () for _, _, texts in fake.read["plain"]) and all(texts for _, _, texts in fake.read["principled"])
+    assert all(texts == () for _, _, texts in fake.read["plain"]) and all(
+        texts for _, _, texts in fake.read["principled"]
+    )
     assert differences.keys() == {"plain", "cost"}
-    assert differences["plain"]["flipped"]["value"] == 0.5 and differences["cost"]["flipped"]["value"] == 0.0
-    assert models["principled"]["order_matters"] == 0.0 and models["principled"]["order_shift"] == 0.0
+    assert (
+        differences["plain"]["flipped"]["value"] == 0.5
+        and differences["cost"]["flipped"]["value"] == 0.0
+    )
+    assert (
+        models["principled"]["order_matters"] == 0.0 and models["principled"]["order_shift"] == 0.0
+    )
     assert result.metrics["truth"] == "judge" and result.metrics["cells"] == 24
     first, second = result.tables
-    assert first.columns == ["test", "principled", "plain", "cost", "principled less plain", "principled less cost", "prompts"]
+    assert first.columns == [
+        "test",
+        "principled",
+        "plain",
+        "cost",
+        "principled less plain",
+        "principled less cost",
+        "prompts",
+    ]
     assert [row[0] for row in first.rows] == list(TESTS) and first.rows[1][4].startswith("+50.0")
-    assert [row[0] for row in second.rows] == ["p0", "p1 (held out)", "p2 (held out)"] and second.rows[0][1] == "100 / 100"
+    assert [row[0] for row in second.rows] == [
+        "p0",
+        "p1 (held out)",
+        "p2 (held out)",
+    ] and second.rows[0][1] == "100 / 100"
 
 
 def test_held_out_pairs_bring_their_own_labels_and_wordings(stage):
-    rows = [pair(0, "yes", "no"), pair(1, "no", "yes"), pair(2, "yes", "no", 0.5), pair(3, "yes", "no")]
+    rows = [
+        pair(0, "yes", "no"),
+        pair(1, "no", "yes"),
+        pair(2, "yes", "no", 0.5),
+        pair(3, "yes", "no"),
+    ]
     for row, names in zip(rows, ([], [], [], ["elsewhere"]), strict=True):
         row.principles[:] = names
     negated = pair(4, "b0", "a0")
@@ -239,20 +333,29 @@ def test_held_out_pairs_bring_their_own_labels_and_wordings(stage):
     assert [texts for _, _, texts in fake.read["principled"]][::2] == [
         ("The response should be good.",), ("The response should be good.",), ("Break p0.",),
     ]  # fmt: skip
-    # yes over no is right, no over yes is wrong; p0 prefers b0 (-1), its opposite a0, whatever the label says
+    # yes over no is right, no over yes is wrong; p0 prefers b0 (-1), its opposite a0, whatever the
+    # label says
     assert tests[reward_accuracy.PAIRS]["value"] == pytest.approx(1 / 3)
     assert len(result.tables) == 1
 
 
 def test_sections_are_counted_as_rewardbench_does(stage):
     """By pairs within a section, and every section alike; one request may stand in two kinds."""
-    rows = [pair(i, *("yes", "no") if i < 6 else ("no", "yes")) for i in range(10)]  # the first six are right
+    rows = [
+        pair(i, *("yes", "no") if i < 6 else ("no", "yes")) for i in range(10)
+    ]  # the first six are right
     kinds = ["easy"] * 4 + ["hard"] * 4 + ["safe"] * 2
-    more = [{"kind": kind, "prompt": rows[i % 4].prompt, "principles": []} for i, kind in enumerate(kinds)]
+    more = [
+        {"kind": kind, "prompt": rows[i % 4].prompt, "principles": []}
+        for i, kind in enumerate(kinds)
+    ]
     rows = [replace(row, **facts) for row, facts in zip(rows, more, strict=True)]
     sections = {"chat": ["easy", "hard"], "safety": ["safe"]}
     result, _ = stage(["principled"], pairs=rows, sections=sections)
-    tests = {test: found["value"] for test, found in result.metrics["models"]["principled"]["tests"].items()}
+    tests = {
+        test: found["value"]
+        for test, found in result.metrics["models"]["principled"]["tests"].items()
+    }
     assert (tests["section: chat"], tests["section: safety"]) == (6 / 8, 0.0)
     assert (tests["the pairs' labels: easy"], tests["the pairs' labels: hard"]) == (1.0, 0.5)
     assert result.metrics["models"]["principled"]["mean_of_sections"] == 3 / 8
@@ -281,7 +384,9 @@ def test_what_cannot_be_asked_is_told(stage):
 
 
 def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
-    """Its models have names of their own, so nothing but the stage itself says that they read the template."""
+    """Its models have names of their own, so nothing but the stage itself says that they read the
+    template.
+    """
     steps = {
         "rm": {"stage": "model", "path": str(fake_model(tmp_path / "rm"))},
         "followed": {
@@ -294,7 +399,11 @@ def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
     with asyncio.Runner() as loop:
         for thinking in (False, True):
             engines = Engines("vllm", {"template_arguments": {"enable_thinking": thinking}})
-            runner = Runner(tmp_path / "artifacts", 0, store, engines, Console(file=io.StringIO()), loop, 8)
-            prints.append({p.step.name: p.fingerprint for p in runner.plan(read_steps(steps, STAGES))})
+            runner = Runner(
+                tmp_path / "artifacts", 0, store, engines, Console(file=io.StringIO()), loop, 8
+            )
+            prints.append(
+                {p.step.name: p.fingerprint for p in runner.plan(read_steps(steps, STAGES))}
+            )
     store.close()
     assert prints[0]["rm"] == prints[1]["rm"] and prints[0]["followed"] != prints[1]["followed"]

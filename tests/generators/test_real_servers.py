@@ -21,7 +21,9 @@ from tests.embedded import TINY, calls_in, run_config
 
 pytest.importorskip("vllm")
 pytestmark = pytest.mark.slow
-PROMPTS = [[{"role": "user", "content": f"How do I {verb} a bike?"}] for verb in ("fix", "paint", "rob")]
+PROMPTS = [
+    [{"role": "user", "content": f"How do I {verb} a bike?"}] for verb in ("fix", "paint", "rob")
+]
 
 
 def free_port():
@@ -54,7 +56,9 @@ def start(path, port, log):
         str(2**28),
     ]
     with open(log, "w") as sink:
-        return subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 def stop(process):
@@ -98,12 +102,21 @@ def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    options = ["local.name=transformers", f"model={CHECKPOINT}", "concurrency=8", f"endpoints=[{','.join(endpoints)}]"]
+    options = [
+        "local.name=transformers",
+        f"model={CHECKPOINT}",
+        "concurrency=8",
+        f"endpoints=[{','.join(endpoints)}]",
+    ]
     settings = ["generator=server", *(f"generator.options.{option}" for option in options)]
     _, done = run_config(tmp_path, *settings, *TINY)
     killer.join(timeout=5)
     assert not killer.is_alive() and processes[0].poll() is not None
-    dropped = {step: sum(artifact.manifest["dropped"].values()) for step, artifact in done.items() if step != "sl_cai"}
+    dropped = {
+        step: sum(artifact.manifest["dropped"].values())
+        for step, artifact in done.items()
+        if step != "sl_cai"
+    }
     assert len(done["answers"].rows()) + dropped["answers"] == 12
     assert len(done["revisions"].rows()) == 4 * len(done["answers"].rows())
     assert len(done["base_held_out"].rows()) + dropped["base_held_out"] == 16 + 4
@@ -112,16 +125,29 @@ def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
 
 async def they_answer_as_transformers_does(endpoints):
     model = find_model(str(CHECKPOINT))
-    generator = await open_generator("server", model, {"endpoints": endpoints, "model": str(CHECKPOINT)})
+    generator = await open_generator(
+        "server", model, {"endpoints": endpoints, "model": str(CHECKPOINT)}
+    )
     reference = await open_generator("transformers", model, {})
     for prompt in PROMPTS:
-        ours, theirs = await generator.choose(prompt, ["A", "B"]), await reference.choose(prompt, ["A", "B"])
-        assert sum(map(math.exp, ours)) == pytest.approx(1) and ours == pytest.approx(theirs, abs=1e-3)
+        ours, theirs = (
+            await generator.choose(prompt, ["A", "B"]),
+            await reference.choose(prompt, ["A", "B"]),
+        )
+        assert sum(map(math.exp, ours)) == pytest.approx(1) and ours == pytest.approx(
+            theirs, abs=1e-3
+        )
         greedy = Sampling(max_tokens=8, temperature=0)
-        assert await generator.complete(prompt, greedy, 0) == await reference.complete(prompt, greedy, 0)
-    one, again = [await generator.complete(PROMPTS[0], Sampling(max_tokens=12), 5) for _ in range(2)]
+        assert await generator.complete(prompt, greedy, 0) == await reference.complete(
+            prompt, greedy, 0
+        )
+    one, again = [
+        await generator.complete(PROMPTS[0], Sampling(max_tokens=12), 5) for _ in range(2)
+    ]
     assert one == again
     with pytest.raises(TooLong):
-        await generator.complete([{"role": "user", "content": "cat " * 1200}], Sampling(max_tokens=8), 0)
+        await generator.complete(
+            [{"role": "user", "content": "cat " * 1200}], Sampling(max_tokens=8), 0
+        )
     await reference.close()
     await generator.close()

@@ -17,7 +17,9 @@ TOKENS = {"A": 65, "B": 66}
 
 
 class Stub:
-    """A loopback HTTP server. `answer(stub, path, body)` returns (status, payload, headers), or None to hang up."""
+    """A loopback HTTP server. `answer(stub, path, body)` returns (status, payload, headers), or
+    None to hang up.
+    """
 
     def __init__(self, answer):
         self.answer, self.asked, self.headers = answer, [], []
@@ -54,7 +56,10 @@ class Stub:
                 status, payload, headers = answer
                 raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
                 extra = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-                writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{extra}\r\n".encode() + raw)
+                writer.write(
+                    f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{extra}\r\n".encode()
+                    + raw
+                )
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -70,12 +75,19 @@ def well(stub, path, body):
         if "prompt" in body:
             return 200, {"tokens": [TOKENS.get(letter, 9) for letter in body["prompt"]]}, {}
         last = body["messages"][-1]
-        turn = [TOKENS.get(letter, 9) for letter in last["content"]] if last["role"] == "assistant" else []
+        turn = (
+            [TOKENS.get(letter, 9) for letter in last["content"]]
+            if last["role"] == "assistant"
+            else []
+        )
         return 200, {"tokens": before + turn}, {}
     entries = {"logprob": math.log(0.3)}, {"logprob": math.log(0.1)}
     names = ["token_id:65", "token_id:66"] if body.get("return_tokens_as_token_ids") else ["A", "B"]
     top = [entry | {"token": name} for entry, name in zip(entries, names, strict=True)]
-    choice = {"message": {"content": "echo " + body["messages"][-1]["content"]}, "finish_reason": "stop"}
+    choice = {
+        "message": {"content": "echo " + body["messages"][-1]["content"]},
+        "finish_reason": "stop",
+    }
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [top[0] | {"top_logprobs": top}]}
     return 200, {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}, {}
@@ -83,42 +95,74 @@ def well(stub, path, body):
 
 def at_first(times, otherwise):
     """The first `times` requests get `otherwise`, the rest are answered well."""
-    return lambda stub, path, body: otherwise if len(stub.asked) <= times else well(stub, path, body)
+    return lambda stub, path, body: (
+        otherwise if len(stub.asked) <= times else well(stub, path, body)
+    )
 
 
 async def server(*stubs, **options):
     return await open_generator(
         "server",
         MODEL,
-        {"endpoints": [s if isinstance(s, str) else s.url for s in stubs], "backoff": 0.01, "timeout": 5.0} | options,
+        {
+            "endpoints": [s if isinstance(s, str) else s.url for s in stubs],
+            "backoff": 0.01,
+            "timeout": 5.0,
+        }
+        | options,
     )
 
 
 async def ask_all(generator, count):
     questions = [[{"role": "user", "content": str(number)}] for number in range(count)]
-    answers = await asyncio.gather(*[generator.complete(q, Sampling(), n) for n, q in enumerate(questions)])
+    answers = await asyncio.gather(
+        *[generator.complete(q, Sampling(), n) for n, q in enumerate(questions)]
+    )
     assert [answer.text for answer in answers] == [f"echo {number}" for number in range(count)]
 
 
 async def test_complete_sends_everything_that_bears_meaning():
     async with Stub(well) as stub:
-        generator = await server(stub, template_arguments={"enable_thinking": False}, extra={"repetition_penalty": 1.1})
+        generator = await server(
+            stub, template_arguments={"enable_thinking": False}, extra={"repetition_penalty": 1.1}
+        )
         answer = await generator.complete(QUESTION, Sampling(0.7, 0.9, 17, ("END",)), 2**63 + 5)
         await generator.close()
-    assert (answer.text, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens) == ("echo why?", "stop", 3, 2)
+    assert (answer.text, answer.finish_reason, answer.prompt_tokens, answer.completion_tokens) == (
+        "echo why?",
+        "stop",
+        3,
+        2,
+    )
     path, body = stub.asked[0]
     assert path == "/v1/chat/completions"
-    assert body.items() >= {"model": "/models/some", "temperature": 0.7, "top_p": 0.9, "max_tokens": 17, "seed": 5}.items()
+    assert (
+        body.items()
+        >= {
+            "model": "/models/some",
+            "temperature": 0.7,
+            "top_p": 0.9,
+            "max_tokens": 17,
+            "seed": 5,
+        }.items()
+    )
     assert body["stop"] == ["END"] and body["messages"] == QUESTION and body["top_k"] == -1
-    assert body["chat_template_kwargs"] == {"enable_thinking": False} and body["repetition_penalty"] == 1.1
+    assert (
+        body["chat_template_kwargs"] == {"enable_thinking": False}
+        and body["repetition_penalty"] == 1.1
+    )
 
 
 async def test_choose_by_token_id_and_by_top_tokens():
     async with Stub(well) as stub:
         for extensions in (True, False):
             generator = await server(stub, extensions=extensions)
-            assert await generator.choose(QUESTION, ["A", "B"]) == pytest.approx([math.log(0.75), math.log(0.25)])
-            assert await generator.choose(QUESTION, ["B", "A"]) == pytest.approx([math.log(0.25), math.log(0.75)])
+            assert await generator.choose(QUESTION, ["A", "B"]) == pytest.approx(
+                [math.log(0.75), math.log(0.25)]
+            )
+            assert await generator.choose(QUESTION, ["B", "A"]) == pytest.approx(
+                [math.log(0.25), math.log(0.75)]
+            )
             assert ("allowed_token_ids" in stub.asked[-1][1]) == extensions
             await generator.close()
 
@@ -146,7 +190,9 @@ async def test_an_option_outside_the_top_tokens_is_asked_for_alone():
 
     async with Stub(old_vllm) as stub:
         generator = await server(stub)
-        assert await generator.choose(QUESTION, ["A", "B"]) == pytest.approx([math.log(0.75), math.log(0.25)])
+        assert await generator.choose(QUESTION, ["A", "B"]) == pytest.approx(
+            [math.log(0.75), math.log(0.25)]
+        )
 
 
 TROUBLES = [
@@ -212,12 +258,18 @@ async def test_a_slow_endpoint_times_out_and_its_rows_move_on():
 async def test_all_dead_names_endpoint_and_error():
     with pytest.raises(UserError, match="no endpoint answers") as caught:
         await ask_all(await server("http://127.0.0.1:9", "http://127.0.0.1:10", max_retries=2), 30)
-    assert "http://127.0.0.1:9/v1: ConnectError" in str(caught.value) and "To mend it" in str(caught.value)
+    assert "http://127.0.0.1:9/v1: ConnectError" in str(caught.value) and "Fix:" in str(
+        caught.value
+    )
 
 
 async def test_a_request_that_always_fails_is_given_up():
     def poisoned(stub, path, body):
-        return (500, {"error": "poison"}, {}) if body["messages"][0]["content"] == "13" else well(stub, path, body)
+        return (
+            (500, {"error": "poison"}, {})
+            if body["messages"][0]["content"] == "13"
+            else well(stub, path, body)
+        )
 
     async with Stub(poisoned) as stub:
         with pytest.raises(UserError, match="poison"):
@@ -236,7 +288,11 @@ async def test_what_no_retry_heals(status, monkeypatch):
 
 
 async def test_a_prompt_beyond_the_context():
-    words = {"error": {"message": "This model's maximum context length is 1024 tokens. However, you requested 2000."}}
+    words = {
+        "error": {
+            "message": "This model's maximum context length is 1024 tokens. However, you requested 2000."
+        }
+    }
     async with Stub(lambda stub, path, body: (400, words, {})) as stub:
         with pytest.raises(TooLong):
             await (await server(stub)).complete(QUESTION, Sampling(), 0)
@@ -275,7 +331,12 @@ async def test_a_model_that_the_servers_do_not_hold_is_sampled_here(tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"endpoints": []}, {"endpoints": ["host:8000"]}, {}, {"endpoints": ["http://h"], "api_key_env": "NOT_SET_ANYWHERE"}],
+    [
+        {"endpoints": []},
+        {"endpoints": ["host:8000"]},
+        {},
+        {"endpoints": ["http://h"], "api_key_env": "NOT_SET_ANYWHERE"},
+    ],
 )
 async def test_settings_that_cannot_work(options):
     with pytest.raises(UserError):

@@ -29,7 +29,9 @@ SERVER = {"endpoints": ["http://host:8000/v1"]}
 def test_sampling_out_of_bounds(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         parse_config(Sampling, wrong, "step 'answers'")
-    assert parse_config(Sampling, {"temperature": 0, "stop": ["END"]}, "") == Sampling(0.0, stop=("END",))
+    assert parse_config(Sampling, {"temperature": 0, "stop": ["END"]}, "") == Sampling(
+        0.0, stop=("END",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,18 +62,28 @@ def test_options_that_cannot_be(name, options, words):
 
 def test_good_options_pass():
     given = {"max_batch": 4, "load": {"attn_implementation": "eager"}}
-    assert read_options(Options, given, "transformers") == Options(max_batch=4, load={"attn_implementation": "eager"})
+    assert read_options(Options, given, "transformers") == Options(
+        max_batch=4, load={"attn_implementation": "eager"}
+    )
     assert read_options(Options, Options(), "transformers") == Options()
-    check_options("server", SERVER | {"timeout": 5, "local": {"name": "transformers", "options": {"max_batch": 2}}})
+    check_options(
+        "server",
+        SERVER | {"timeout": 5, "local": {"name": "transformers", "options": {"max_batch": 2}}},
+    )
 
 
-@pytest.mark.parametrize("text", ["host:8000", "http://", "http://:80/v1", "http://h:99999/v1", "http://h:x/v1", "ftp://h/v1"])
+@pytest.mark.parametrize(
+    "text",
+    ["host:8000", "http://", "http://:80/v1", "http://h:99999/v1", "http://h:x/v1", "ftp://h/v1"],
+)
 def test_no_address(text):
     with pytest.raises(UserError, match="not an address"):
         address(text)
 
 
-@pytest.mark.parametrize("text", ["http://user:secret@host/v1", "https://secret@host", "user:secret@host"])
+@pytest.mark.parametrize(
+    "text", ["http://user:secret@host/v1", "https://secret@host", "user:secret@host"]
+)
 def test_a_secret_in_an_address_is_refused_and_not_shown(text):
     with pytest.raises(UserError, match="user name") as caught:
         address(text)

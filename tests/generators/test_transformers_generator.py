@@ -11,7 +11,10 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from tests.tiny_model import build_tiny_model
 
-PROMPTS = [[{"role": "user", "content": "the cat asks how " * (1 + 3 * (i % 7)) + str(i)}] for i in range(12)]
+PROMPTS = [
+    [{"role": "user", "content": "the cat asks how " * (1 + 3 * (i % 7)) + str(i)}]
+    for i in range(12)
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,9 @@ async def generator(path):
 
 async def test_a_seed_draws_the_same_text_whatever_the_batch(generator):
     sampling = Sampling(max_tokens=24, top_p=0.95)
-    together = await asyncio.gather(*[generator.complete(p, sampling, seed) for seed, p in enumerate(PROMPTS)])
+    together = await asyncio.gather(
+        *[generator.complete(p, sampling, seed) for seed, p in enumerate(PROMPTS)]
+    )
     alone = [await generator.complete(p, sampling, seed) for seed, p in enumerate(PROMPTS)]
     mixed = await asyncio.gather(
         *[generator.complete(p, sampling, seed) for seed, p in reversed(list(enumerate(PROMPTS)))],
@@ -38,7 +43,9 @@ async def test_a_seed_draws_the_same_text_whatever_the_batch(generator):
 
 
 async def test_another_seed_draws_another_text(generator):
-    texts = await asyncio.gather(*[generator.complete(PROMPTS[0], Sampling(max_tokens=16), seed) for seed in range(8)])
+    texts = await asyncio.gather(
+        *[generator.complete(PROMPTS[0], Sampling(max_tokens=16), seed) for seed in range(8)]
+    )
     assert len({completion.text for completion in texts}) == 8
 
 
@@ -47,7 +54,9 @@ async def test_greedy_agrees_with_transformers_own_generate(generator):
 
     for prompt in PROMPTS[:4]:
         ids = generator.renderer.prompt(prompt)
-        own = generator.network.generate(torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0)[0, len(ids) :]
+        own = generator.network.generate(
+            torch.tensor([ids]), max_new_tokens=10, do_sample=False, pad_token_id=0
+        )[0, len(ids) :]
         ours = await generator.complete(prompt, Sampling(max_tokens=10, temperature=0), 0)
         assert ours.text == generator.renderer.text(own)
         assert ours.completion_tokens == len(own) and ours.prompt_tokens == len(ids)
@@ -61,7 +70,9 @@ async def test_samples_follow_the_models_probabilities(generator):
         chances = generator.network(torch.tensor([ids])).logits[0, -1].softmax(-1)
     words = [generator.renderer.text([token]) for token in range(len(chances))]
     word = words[int(chances.argmax())]
-    drawn = await asyncio.gather(*[generator.complete(PROMPTS[0], Sampling(max_tokens=1), seed) for seed in range(600)])
+    drawn = await asyncio.gather(
+        *[generator.complete(PROMPTS[0], Sampling(max_tokens=1), seed) for seed in range(600)]
+    )
     expected = float(sum(chances[at] for at, other in enumerate(words) if other == word))
     share = sum(c.text == word for c in drawn) / 600
     assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / 600)
@@ -76,20 +87,27 @@ async def test_a_stop_string_ends_the_text_before_it(generator):
     whole = await generator.complete(PROMPTS[2], Sampling(max_tokens=30), 5)
     assert whole.finish_reason == "length" and whole.completion_tokens == 30
     stop = whole.text[len(whole.text) // 2 :][:2]
-    cut = await generator.complete(PROMPTS[2], Sampling(max_tokens=30, stop=(stop, "never written")), 5)
+    cut = await generator.complete(
+        PROMPTS[2], Sampling(max_tokens=30, stop=(stop, "never written")), 5
+    )
     assert cut.text == whole.text[: whole.text.index(stop)]
     assert cut.finish_reason == "stop" and cut.completion_tokens < 30
 
 
 async def test_choose_is_normalised_and_follows_the_order_of_the_options(generator):
-    one, other = await generator.choose(PROMPTS[0], ["A", "B"]), await generator.choose(PROMPTS[0], ["B", "A"])
+    one, other = (
+        await generator.choose(PROMPTS[0], ["A", "B"]),
+        await generator.choose(PROMPTS[0], ["B", "A"]),
+    )
     assert sum(map(math.exp, one)) == pytest.approx(1)
     assert one == pytest.approx(other[::-1])
     many = await asyncio.gather(*[generator.choose(p, ["A", "B", "7"]) for p in PROMPTS])
     assert many[3] == pytest.approx(await generator.choose(PROMPTS[3], ["A", "B", "7"]), abs=1e-5)
 
 
-@pytest.mark.parametrize(("options", "words"), [(["Zebra crossing", "B"], "not one token"), (["A", "A"], "same token")])
+@pytest.mark.parametrize(
+    ("options", "words"), [(["Zebra crossing", "B"], "not one token"), (["A", "A"], "same token")]
+)
 async def test_bad_options_are_refused(generator, options, words):
     with pytest.raises(UserError, match=words):
         await generator.choose(PROMPTS[0], options)
@@ -102,12 +120,16 @@ async def test_too_long_a_prompt(generator):
 
 
 async def test_the_context_cuts_an_answer_short(generator):
-    answer = await generator.complete([{"role": "user", "content": "cat " * 240}], Sampling(max_tokens=400, temperature=0), 0)
+    answer = await generator.complete(
+        [{"role": "user", "content": "cat " * 240}], Sampling(max_tokens=400, temperature=0), 0
+    )
     assert answer.prompt_tokens + answer.completion_tokens <= 512
 
 
 async def test_a_base_model_reads_a_transcript(tmp_path):
-    generator = await open_generator("transformers", find_model(str(build_tiny_model(tmp_path, template=False))), {})
+    generator = await open_generator(
+        "transformers", find_model(str(build_tiny_model(tmp_path, template=False))), {}
+    )
     assert (await generator.complete(PROMPTS[0], Sampling(max_tokens=4), 0)).completion_tokens == 4
     assert sum(map(math.exp, await generator.choose(PROMPTS[0], ["A", "B"]))) == pytest.approx(1)
     await generator.close()
@@ -119,7 +141,9 @@ async def test_unknown_options_and_broken_models(path, tmp_path):
     with pytest.raises(UserError, match="cannot load"):
         await open_generator("transformers", find_model(str(path)), {"device": "abacus"})
     with pytest.raises(UserError, match="tokenize cannot be set"):
-        await open_generator("transformers", find_model(str(path)), {"template_arguments": {"tokenize": True}})
+        await open_generator(
+            "transformers", find_model(str(path)), {"template_arguments": {"tokenize": True}}
+        )
     broken = build_tiny_model(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="cannot load"):

@@ -13,7 +13,10 @@ from tests.tiny_model import build_tiny_model
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
-PROMPTS = [[{"role": "user", "content": "the cat asks how " * (1 + 3 * (i % 5)) + str(i)}] for i in range(16)]
+PROMPTS = [
+    [{"role": "user", "content": "the cat asks how " * (1 + 3 * (i % 5)) + str(i)}]
+    for i in range(16)
+]
 SMALL = {"kv_cache_gib": 0.25, "max_num_seqs": 16}
 
 
@@ -25,16 +28,22 @@ def path(tmp_path_factory):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def generator(path, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "vllm.log"
-    opened = await open_generator("vllm", find_model(str(path)), SMALL | {"dtype": "float32", "log": str(log)})
+    opened = await open_generator(
+        "vllm", find_model(str(path)), SMALL | {"dtype": "float32", "log": str(log)}
+    )
     yield opened
     await opened.close()
 
 
 async def test_a_seed_draws_the_same_text_whatever_the_batch(generator):
     sampling = Sampling(max_tokens=16)
-    together = await asyncio.gather(*[generator.complete(p, sampling, 7 * n) for n, p in enumerate(PROMPTS)])
+    together = await asyncio.gather(
+        *[generator.complete(p, sampling, 7 * n) for n, p in enumerate(PROMPTS)]
+    )
     alone = [await generator.complete(p, sampling, 7 * n) for n, p in enumerate(PROMPTS)]
-    other = await asyncio.gather(*[generator.complete(p, sampling, 7 * n + 1) for n, p in enumerate(PROMPTS)])
+    other = await asyncio.gather(
+        *[generator.complete(p, sampling, 7 * n + 1) for n, p in enumerate(PROMPTS)]
+    )
     # A batch rounds differently, and a random model's near ties may tip over: rarely.
     assert sum(a == b for a, b in zip(together, alone, strict=True)) >= len(PROMPTS) - 1
     assert not any(a.text == b.text for a, b in zip(together, other, strict=True))
@@ -44,9 +53,16 @@ async def test_agrees_with_transformers(generator, path):
     reference = await open_generator("transformers", find_model(str(path)), {})
     greedy = Sampling(max_tokens=8, temperature=0)
     for prompt in PROMPTS[:5]:
-        ours, theirs = await generator.choose(prompt, ["A", "B", "7"]), await reference.choose(prompt, ["A", "B", "7"])
-        assert sum(map(math.exp, ours)) == pytest.approx(1) and ours == pytest.approx(theirs, abs=1e-3)
-        assert await generator.complete(prompt, greedy, 0) == await reference.complete(prompt, greedy, 0)
+        ours, theirs = (
+            await generator.choose(prompt, ["A", "B", "7"]),
+            await reference.choose(prompt, ["A", "B", "7"]),
+        )
+        assert sum(map(math.exp, ours)) == pytest.approx(1) and ours == pytest.approx(
+            theirs, abs=1e-3
+        )
+        assert await generator.complete(prompt, greedy, 0) == await reference.complete(
+            prompt, greedy, 0
+        )
     await reference.close()
 
 
@@ -74,7 +90,9 @@ async def test_limits(generator):
         await generator.complete([{"role": "user", "content": "cat " * 600}], Sampling(), 0)
     with pytest.raises(UserError, match="not one token"):
         await generator.choose(PROMPTS[0], ["Zebra crossing", "B"])
-    long = await generator.complete([{"role": "user", "content": "cat " * 240}], Sampling(max_tokens=400, temperature=0), 0)
+    long = await generator.complete(
+        [{"role": "user", "content": "cat " * 240}], Sampling(max_tokens=400, temperature=0), 0
+    )
     assert long.prompt_tokens + long.completion_tokens <= 512
 
 
@@ -92,7 +110,10 @@ async def test_close_leaves_no_process_and_a_dead_engine_is_told(generator):
 
     children = [p for p in psutil.Process().children(recursive=True) if p.name().startswith("VLLM")]
     assert children
-    running = asyncio.gather(*[generator.complete(p, Sampling(max_tokens=400), 0) for p in PROMPTS], return_exceptions=True)
+    running = asyncio.gather(
+        *[generator.complete(p, Sampling(max_tokens=400), 0) for p in PROMPTS],
+        return_exceptions=True,
+    )
     await asyncio.sleep(0.2)
     next(p for p in children if "EngineCore" in p.name()).kill()
     answers = await asyncio.wait_for(running, 60)
@@ -109,5 +130,7 @@ async def test_a_failing_load_tells_vllms_reason(path):
         await open_generator("vllm", Model(str(path), "x"), SMALL | {"max_model_len": 4096})
     assert str(path) in str(caught.value)
     with pytest.raises(UserError, match="vLLM cannot serve") as caught:
-        await open_generator("vllm", Model(str(path), "x"), {"engine": {"kv_cache_memory_bytes": 2**50}})
+        await open_generator(
+            "vllm", Model(str(path), "x"), {"engine": {"kv_cache_memory_bytes": 2**50}}
+        )
     assert "emory" in caught.value.what and "stack trace" not in caught.value.what

@@ -1,4 +1,6 @@
-"""A judge matrix made of numbers, as an artifact of a finished `judge` step, and a stage run over it."""
+"""A judge matrix made of numbers, as an artifact of a finished `judge` step, and a stage run over
+it.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,9 @@ from stages.runtime.settings import parse_config
 Margins = dict[str, tuple[float, float]]  # by principle: (margin_ab, margin_ba)
 
 
-def cells(name: str, margins: Margins, texts: tuple[str, str] = ("one", "other"), request: str = "do it") -> list[Judgement]:
+def cells(
+    name: str, margins: Margins, texts: tuple[str, str] = ("one", "other"), request: str = "do it"
+) -> list[Judgement]:
     """One pair's row of the matrix."""
     return [
         Judgement(
@@ -42,26 +46,45 @@ def constitution(path: Path, names: list[str], opposites: bool = True) -> dict[s
     """A set of these ids, each with its opposite."""
     lines = ["name: test-set", "principles:"]
     for name in names:
-        lines += [f"  - id: {name}", f"    text: Keep {name}."] + [f"    opposite: Break {name}."] * opposites
+        lines += [f"  - id: {name}", f"    text: Keep {name}."] + [
+            f"    opposite: Break {name}."
+        ] * opposites
     path.write_text("\n".join(lines) + "\n")
     return {"name": str(path)}
 
 
-def run_stage(stage: str, inputs: dict[str, Artifact], options: dict[str, Any], seed: int = 0) -> Result:
+def run_stage(
+    stage: str, inputs: dict[str, Artifact], options: dict[str, Any], seed: int = 0
+) -> Result:
     """Run a stage that asks no generator."""
     import importlib
 
     module = importlib.import_module(STAGES[stage])
-    return module.run(parse_config(module.Config, options, "step 'it'"), inputs, SimpleNamespace(step="it", seed=seed))
+    return module.run(
+        parse_config(module.Config, options, "step 'it'"),
+        inputs,
+        SimpleNamespace(step="it", seed=seed),
+    )
 
 
-def judged_pairs(root: Path, matrix: list[Judgement], seed: int = 0, names: list[str] | None = None, **options: Any) -> Result:
-    """The `judged_pairs` stage over a matrix, under a constitution of the principles in it (or `names`)."""
+def judged_pairs(
+    root: Path,
+    matrix: list[Judgement],
+    seed: int = 0,
+    names: list[str] | None = None,
+    **options: Any,
+) -> Result:
+    """The `judged_pairs` stage over a matrix, under a constitution of the principles in it (or
+    `names`).
+    """
     root.mkdir(exist_ok=True)
     found = names or list(dict.fromkeys(cell.principle for cell in matrix))
     chosen = constitution(root / "set.yaml", found) | options.pop("constitution", {})
     return run_stage(
-        "judged_pairs", {"judgements": artifact(root, "judge", matrix, Judgement)}, {"constitution": chosen, **options}, seed
+        "judged_pairs",
+        {"judgements": artifact(root, "judge", matrix, Judgement)},
+        {"constitution": chosen, **options},
+        seed,
     )
 
 

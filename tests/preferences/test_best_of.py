@@ -35,11 +35,17 @@ def best(root, rows, responses=None, **options):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=5), min_size=1, max_size=5), st.integers(1, 3), st.randoms())
+@given(
+    st.lists(st.lists(st.floats(-5, 5), min_size=1, max_size=5), min_size=1, max_size=5),
+    st.integers(1, 3),
+    st.randoms(),
+)
 def test_the_argmax_of_every_group_is_kept(tmp_path_factory, scores, keep, dice):
     answers = [[answer(f"g{g}", s) for s in range(len(group))] for g, group in enumerate(scores)]
     rows = [rated(row, score) for group, row_scores in zip(answers, scores, strict=True) for row, score in zip(group, row_scores, strict=True)]  # fmt: skip  # noqa: E501
-    made = best(tmp_path_factory.mktemp("a"), rows, [row for group in answers for row in group], keep=keep)
+    made = best(
+        tmp_path_factory.mktemp("a"), rows, [row for group in answers for row in group], keep=keep
+    )
     kept = {row.id for row in made.rows}
     by_id = {row.id: row.score for row in rows}
     for group, values in zip(answers, scores, strict=True):
@@ -65,7 +71,10 @@ def test_ties_go_to_the_first_id_and_a_minimum_can_empty_a_group(tmp_path):
     one, two, other = answer("g", 0), answer("g", 1), answer("h", 0)
     made = best(tmp_path / "1", [rated(two, 1.0), rated(one, 1.0), rated(other, -1.0)], minimum=0.0)
     assert [row.id for row in made.rows] == ["g-0"]
-    assert {d.id: d.reason for d in made.dropped} == {"g-1": "not among the best of its group", "h-0": "below the minimum"}
+    assert {d.id: d.reason for d in made.dropped} == {
+        "g-1": "not among the best of its group",
+        "h-0": "below the minimum",
+    }
     assert (made.metrics["groups"], made.metrics["groups_without_any"]) == (2, 1)
     assert made.metrics["gain"] == pytest.approx(1 - 1 / 3)
     with pytest.raises(UserError, match="reaches the minimum"):

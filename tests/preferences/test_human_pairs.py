@@ -1,4 +1,6 @@
-"""What people chose: hh-rlhf's transcripts and their quirks, columns of other datasets, shares, and what a broken file says."""
+"""What people chose: hh-rlhf's transcripts and their quirks, columns of other datasets, shares, and
+what a broken file says.
+"""
 
 import csv
 import gzip
@@ -11,7 +13,7 @@ import pytest
 from stages import STAGES
 from stages.preferences.human_pairs import Config, identity, run
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline import read_steps
+from stages.runtime.pipeline.runner import read_steps
 from stages.runtime.rows import Pair, read_rows, write_rows
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
@@ -40,17 +42,32 @@ def reasons(result):
 def test_a_transcript_becomes_a_pair_with_the_id_that_prompts_gives(tmp_path):
     source = write(tmp_path / "a.jsonl", [hh("Do: that.\n\nThen rest. ", "No.")])
     (pair,) = made(source, kind="helpful").rows
-    assert [m["content"] for m in pair.prompt] == ["How do I do this: step one?", "Well.", "And: now?"]
+    assert [m["content"] for m in pair.prompt] == [
+        "How do I do this: step one?",
+        "Well.",
+        "And: now?",
+    ]
     assert (pair.chosen, pair.rejected) == ("Do: that.\n\nThen rest.", "No.")
-    assert (pair.label, pair.margin, pair.principles, pair.margins_ab, pair.kind) == (1.0, 0.0, [], [], "helpful")
-    (prompt,) = prompts.run(prompts.Config(source=source, column="chosen"), {}, type("C", (), {"seed": 0})()).rows
+    assert (pair.label, pair.margin, pair.principles, pair.margins_ab, pair.kind) == (
+        1.0,
+        0.0,
+        [],
+        [],
+        "helpful",
+    )
+    (prompt,) = prompts.run(
+        prompts.Config(source=source, column="chosen"), {}, type("C", (), {"seed": 0})()
+    ).rows
     assert (pair.parent, pair.prompt) == (prompt.id, prompt.messages)
     write_rows(tmp_path / "rows.parquet", [pair], Pair)
     assert read_rows(tmp_path / "rows.parquet", Pair) == [pair]
 
 
 def test_a_column_may_say_the_kind(tmp_path):
-    records = [{"prompt": f"Q{i}?", "chosen": "Yes.", "rejected": "No.", "subset": f"hep-{i % 2}"} for i in range(4)]
+    records = [
+        {"prompt": f"Q{i}?", "chosen": "Yes.", "rejected": "No.", "subset": f"hep-{i % 2}"}
+        for i in range(4)
+    ]
     rows = made(write(tmp_path / "a.jsonl", records), prompt="prompt", kind_column="subset").rows
     assert [row.kind for row in rows] == ["hep-0", "hep-1", "hep-0", "hep-1"]
 
@@ -70,7 +87,9 @@ def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
     ]
     result = made(write(tmp_path / "a.jsonl", records))
     assert [(row.chosen, row.rejected) for row in result.rows] == [("Yes.", "No."), ("No.", "Yes.")]
-    assert len({row.id for row in result.rows}) == 2 and len({row.parent for row in result.rows}) == 1
+    assert (
+        len({row.id for row in result.rows}) == 2 and len({row.parent for row in result.rows}) == 1
+    )
     assert reasons(result) == {
         "duplicate": 1,
         "empty answer": 1,
@@ -79,14 +98,18 @@ def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
         "the last turn is no answer": 2,
         "no user turn before the answer": 2,
     }
-    assert {drop.id for drop in result.dropped} == {f"a.jsonl:{n}" for n in (2, 4, 5, 6, 7, 8, 9, 10)}
+    assert {drop.id for drop in result.dropped} == {
+        f"a.jsonl:{n}" for n in (2, 4, 5, 6, 7, 8, 9, 10)
+    }
     assert result.metrics == {"prompts": 1, "longer_chosen": 0.5}
 
 
 def test_marks_inside_a_paragraph_cut_nothing(tmp_path):
     """Both stand in the real files: a mark within a line, and an empty turn."""
     ask = "\n\nHuman: Why?\n\nAssistant:\n\nHuman: Assistant: say it.\n\nAssistant:"
-    (pair,) = made(write(tmp_path / "a.jsonl", [hh("Fine.  Human: no.\n\nHumans: yes.", "No.", ask=ask)])).rows
+    (pair,) = made(
+        write(tmp_path / "a.jsonl", [hh("Fine.  Human: no.\n\nHumans: yes.", "No.", ask=ask)])
+    ).rows
     assert [m["content"] for m in pair.prompt] == ["Why?", "", "Assistant: say it."]
     assert pair.chosen == "Fine.  Human: no.\n\nHumans: yes."
 
@@ -113,13 +136,26 @@ def test_a_prompt_column_and_lists_of_messages(tmp_path):
         {"q": "Why?", "good": [ask], "bad": [other]},
         {"q": "Why?", "good": [], "bad": [other]},
     ]
-    with pytest.raises(UserError, match=r"gave no pair \(2 x no user turn .*; 2 x the last turn .*; 1 x the conversations"):
+    with pytest.raises(
+        UserError,
+        match=r"gave no pair \(2 x no user turn .*; 2 x the last turn .*; 1 x the conversations",
+    ):
         made(write(tmp_path / "c.jsonl", unusable), **named)
 
 
 def test_who_is_better_and_who_is_safe_in_columns_of_their_own(tmp_path):
-    fields = ("prompt", "response_0", "response_1", "better_response_id", "is_response_0_safe", "is_response_1_safe")
-    rows = [("How?", "Like this.", "I will not.", 1, False, True), ("Why?", "So.", "Thus.", 0, "True", "true")]
+    fields = (
+        "prompt",
+        "response_0",
+        "response_1",
+        "better_response_id",
+        "is_response_0_safe",
+        "is_response_1_safe",
+    )
+    rows = [
+        ("How?", "Like this.", "I will not.", 1, False, True),
+        ("Why?", "So.", "Thus.", 0, "True", "true"),
+    ]
     with (tmp_path / "pku.csv").open("w", newline="") as file:
         csv.writer(file).writerows([fields, *rows])
     named = {
@@ -127,7 +163,12 @@ def test_who_is_better_and_who_is_safe_in_columns_of_their_own(tmp_path):
         "chosen_safe": "is_response_0_safe", "rejected_safe": "is_response_1_safe",
     }  # fmt: skip
     first, second = made(str(tmp_path / "pku.csv"), **named).rows
-    assert (first.chosen, first.chosen_safe, first.rejected, first.rejected_safe) == ("I will not.", True, "Like this.", False)
+    assert (first.chosen, first.chosen_safe, first.rejected, first.rejected_safe) == (
+        "I will not.",
+        True,
+        "Like this.",
+        False,
+    )
     assert (second.chosen, second.chosen_safe, second.rejected_safe) == ("So.", True, True)
     with pytest.raises(UserError, match=r"(?s)pku\.csv:2: 'How\?' where 0 or 1.*`better`"):
         made(str(tmp_path / "pku.csv"), **named | {"better": "prompt"})
@@ -135,13 +176,20 @@ def test_who_is_better_and_who_is_safe_in_columns_of_their_own(tmp_path):
 
 def test_shares_are_cut_by_dialogue_and_not_by_seed(tmp_path):
     deeper = "\n\nHuman: {0}?\n\nAssistant: Well.\n\nHuman: More?\n\nAssistant:"
-    asks = [form.format(i) for i in range(200) for form in ("\n\nHuman: {0}?\n\nAssistant:", deeper)]
+    asks = [
+        form.format(i) for i in range(200) for form in ("\n\nHuman: {0}?\n\nAssistant:", deeper)
+    ]
     source = write(tmp_path / "a.jsonl", [hh("Yes.", "No.", ask=ask) for ask in asks])
     low, high = made(source, share=[0, 0.8]), made(source, share=[0.8, 1])
-    assert len(low.rows) + len(high.rows) == len(made(source).rows) == 400 and 280 < len(low.rows) < 360
+    assert (
+        len(low.rows) + len(high.rows) == len(made(source).rows) == 400
+        and 280 < len(low.rows) < 360
+    )
     openings = [{row.prompt[0]["content"] for row in part.rows} for part in (low, high)]
     assert not openings[0] & openings[1] and reasons(low) == {"in another share": len(high.rows)}
-    again = run_stage("human_pairs", {}, {"source": source, "share": [0, 0.8], "shuffle": True}, seed=5)
+    again = run_stage(
+        "human_pairs", {}, {"source": source, "share": [0, 0.8], "shuffle": True}, seed=5
+    )
     assert {row.id for row in again.rows} == {row.id for row in low.rows} and again.rows != low.rows
     cut = made(source, limit=10, offset=5)
     assert cut.rows == made(source).rows[5:15] and not cut.dropped
@@ -154,10 +202,16 @@ def test_shares_are_cut_by_dialogue_and_not_by_seed(tmp_path):
         ('{"chosen": "a", "reject": "b"}', "no column 'rejected'. Did you mean 'reject'"),
         ('{"chosen": "a", "rejected": "b"}\n{"chosen": ', r"p\.jsonl:2: broken JSON"),
         ('"a text"', r"p\.jsonl:1: there is no column 'chosen'"),
-        ('{"chosen": "a", "rejected": "b"}', "1 x the last turn is no answer.*name the `prompt` column"),
+        (
+            '{"chosen": "a", "rejected": "b"}',
+            "1 x the last turn is no answer.*name the `prompt` column",
+        ),
         ('{"chosen": 3, "rejected": "b"}', "a int where text or messages"),
         (json.dumps(hh("\ud83d", "b")), r"p\.jsonl:1: the text holds '\\ud83d', half a character"),
-        (json.dumps(hh("a", "b", ask=ASK.replace("step", "\ud83d"))), r"p\.jsonl:1: the text holds '\\ud83d'"),
+        (
+            json.dumps(hh("a", "b", ask=ASK.replace("step", "\ud83d"))),
+            r"p\.jsonl:1: the text holds '\\ud83d'",
+        ),
     ],
 )
 def test_what_a_broken_file_says(tmp_path, content, message):
@@ -167,7 +221,10 @@ def test_what_a_broken_file_says(tmp_path, content, message):
 
 
 def test_what_a_plan_says():
-    for options, message in ({"source": "nowhere.jsonl"}, "no such file"), ({"source": "a/b", "share": (0.5, 0.5)}, "nothing"):
+    for options, message in (
+        ({"source": "nowhere.jsonl"}, "no such file"),
+        ({"source": "a/b", "share": (0.5, 0.5)}, "nothing"),
+    ):
         with pytest.raises(UserError, match=message):
             identity(Config(**options))
     assert identity(Config(source="Anthropic/hh-rlhf")) == {}
@@ -178,11 +235,20 @@ def test_what_a_plan_says():
 @pytest.mark.parametrize(
     ("name", "n", "dropped", "longer"),
     [
-        ("harmless_base_test", 2303, {"the conversations differ before the last answer": 5, "empty answer": 4}, 0.4457),
+        (
+            "harmless_base_test",
+            2303,
+            {"the conversations differ before the last answer": 5, "empty answer": 4},
+            0.4457,
+        ),
         (
             "helpful_test",
             2339,
-            {"the conversations differ before the last answer": 9, "empty answer": 4, "equal answers": 2},
+            {
+                "the conversations differ before the last answer": 9,
+                "empty answer": 4,
+                "equal answers": 2,
+            },
             0.5975,
         ),
     ],
@@ -192,11 +258,21 @@ def test_the_real_files(name, n, dropped, longer):
     if not source.exists():
         pytest.skip(f"no {source}: hh-rlhf does not come with the repository")
     result = made(str(source))
-    assert (len(result.rows), reasons(result), result.metrics["longer_chosen"]) == (n, dropped, longer)
-    assert len(result.rows) + len(result.dropped) == len(gzip.decompress(source.read_bytes()).splitlines())
-    asked = prompts.run(prompts.Config(source=str(source), column="chosen"), {}, type("C", (), {"seed": 0})()).rows
+    assert (len(result.rows), reasons(result), result.metrics["longer_chosen"]) == (
+        n,
+        dropped,
+        longer,
+    )
+    assert len(result.rows) + len(result.dropped) == len(
+        gzip.decompress(source.read_bytes()).splitlines()
+    )
+    asked = prompts.run(
+        prompts.Config(source=str(source), column="chosen"), {}, type("C", (), {"seed": 0})()
+    ).rows
     assert {row.parent for row in result.rows} <= {row.id for row in asked}
-    assert all(row.chosen and row.rejected and row.prompt[-1]["role"] == "user" for row in result.rows)
+    assert all(
+        row.chosen and row.rejected and row.prompt[-1]["role"] == "user" for row in result.rows
+    )
     train, test = (
         run(Config(source=str(source), share=share), {}, type("C", (), {"seed": 0, "step": "it"})())
         for share in ((0, 0.8), (0.8, 1))

@@ -62,10 +62,14 @@ def test_clamping_twice_is_clamping_once(one, clamp):
 
 @given(margin)
 def test_a_judge_that_always_says_the_same_place_prefers_nothing(constant):
-    """Shown a first it answers as it does shown b first: P(A) is one half under every way to combine orders."""
+    """Shown a first it answers as it does shown b first: P(A) is one half under every way to
+    combine orders.
+    """
     for orders in ("agree", "average", "swap_average"):
         together = combine_orders(constant, -constant, orders)
-        assert together == pytest.approx(0, abs=1e-12) and soft_label(abs(together), None) == pytest.approx(0.5)
+        assert together == pytest.approx(0, abs=1e-12) and soft_label(
+            abs(together), None
+        ) == pytest.approx(0.5)
 
 
 @given(margins, st.sampled_from(["mean", "sum", "vote", "max_abs"]))
@@ -81,7 +85,10 @@ def test_swapping_the_outputs_turns_the_label_over(values, how):
 def test_the_order_of_principles_changes_nothing(values, how, random):
     mixed = list(values)
     random.shuffle(mixed)
-    one, two = aggregate(values, [1.0] * len(values), how)[0], aggregate(mixed, [1.0] * len(values), how)[0]
+    one, two = (
+        aggregate(values, [1.0] * len(values), how)[0],
+        aggregate(mixed, [1.0] * len(values), how)[0],
+    )
     assert abs(one) == pytest.approx(abs(two))
     if how != "max_abs" or len({abs(v) for v in values}) == len(values):
         assert one == pytest.approx(two)
@@ -89,15 +96,22 @@ def test_the_order_of_principles_changes_nothing(values, how, random):
 
 def test_max_abs_is_salmons():
     assert aggregate([1.0, -3.0, 2.0], [1, 1, 1], "max_abs") == (-3.0, [1])
-    assert aggregate([1.0, -3.0, 2.0, 0.5], [1, 1, 1, 1], "max_abs")[0] == -3.0  # a weaker principle changes nothing
-    assert aggregate([1.0, 3.0, 2.0], [1, 1, 1], "max_abs")[0] == 3.0  # negating the deciding one flips the label
+    assert (
+        aggregate([1.0, -3.0, 2.0, 0.5], [1, 1, 1, 1], "max_abs")[0] == -3.0
+    )  # a weaker principle changes nothing
+    assert (
+        aggregate([1.0, 3.0, 2.0], [1, 1, 1], "max_abs")[0] == 3.0
+    )  # negating the deciding one flips the label
 
 
 def test_a_drawn_principles_weight_does_not_count_again():
     assert aggregate([1.0], [3.0], "random") == (1.0, [0])
 
 
-@pytest.mark.parametrize("options", [{"clamp": [0.3, 0.6]}, {"clamp": [0.1, 0.4]}, {"clamp": [0.4, 0.6], "label": "hard"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"clamp": [0.3, 0.6]}, {"clamp": [0.1, 0.4]}, {"clamp": [0.4, 0.6], "label": "hard"}],
+)
 def test_a_clamp_that_cannot_be_meant_is_refused(tmp_path, options):
     steps = text_pipeline(tmp_path, prompts=3)
     steps["pairs"] |= options
@@ -108,7 +122,8 @@ def test_a_clamp_that_cannot_be_meant_is_refused(tmp_path, options):
 def test_an_empty_judge_matrix_is_told_with_its_reason(tmp_path):
     same = ScriptedGenerator(text=lambda messages: "one answer to all")
     with pytest.raises(
-        UserError, match=r"(?s)'judgements': the judge step holds no rows: 3 dropped \(equal responses\).*parquet"
+        UserError,
+        match=r"(?s)'judgements': the judge step holds no rows: 3 dropped \(equal responses\).*parquet",
     ):
         run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, same)
 
@@ -122,13 +137,21 @@ def test_vote_and_weights():
     assert aggregate([0.0, 0.0], [1, 1], "mean") == (0.0, [])
 
 
-MATRIX = cells("a|b", {"p0": (2.0, 1.0), "p1": (-4.0, -4.0)}) + cells("c|d", {"p0": (1.0, -1.0), "p1": (0.5, 0.5)}, ("x", "y"))
+MATRIX = cells("a|b", {"p0": (2.0, 1.0), "p1": (-4.0, -4.0)}) + cells(
+    "c|d", {"p0": (1.0, -1.0), "p1": (0.5, 0.5)}, ("x", "y")
+)
 
 
 def test_one_random_principle_gives_the_judges_own_unclamped_probability(tmp_path):
-    made = pairs(judged_pairs(tmp_path, cells("a|b", {"p0": (6.0, 6.0)}), orders="swap_average"))["a|b"]
-    assert made.label == pytest.approx(share(6.0)) and made.chosen == "one" and made.deciding == "p0"
-    clamped = pairs(judged_pairs(tmp_path / "2", cells("a|b", {"p0": (6.0, 6.0)}), clamp=[0.4, 0.6]))["a|b"]
+    made = pairs(judged_pairs(tmp_path, cells("a|b", {"p0": (6.0, 6.0)}), orders="swap_average"))[
+        "a|b"
+    ]
+    assert (
+        made.label == pytest.approx(share(6.0)) and made.chosen == "one" and made.deciding == "p0"
+    )
+    clamped = pairs(
+        judged_pairs(tmp_path / "2", cells("a|b", {"p0": (6.0, 6.0)}), clamp=[0.4, 0.6])
+    )["a|b"]
     assert clamped.label == 0.6 and clamped.chosen == "one"
 
 
@@ -141,7 +164,9 @@ def test_who_decided_and_both_orders_are_on_the_row(tmp_path):
 
 
 def test_weights_of_the_constitution_count_in_a_sum(tmp_path):
-    row = pairs(judged_pairs(tmp_path, MATRIX, aggregate="sum", constitution={"weights": {"p0": 9}}))["a|b"]
+    row = pairs(
+        judged_pairs(tmp_path, MATRIX, aggregate="sum", constitution={"weights": {"p0": 9}})
+    )["a|b"]
     assert (row.chosen, row.margin) == ("one", 9 * 1.5 - 4)
 
 
@@ -182,13 +207,22 @@ def test_texts_do_not_identify_the_pairs_but_what_can_be_negated_does(tmp_path):
 
     def identified(opposite, **options):
         path = tmp_path / "set.yaml"
-        other = "  - {id: p1, text: t, opposite: o}\n"  # without any opposite there is no identity, but a mistake
-        path.write_text(f"name: s\nprinciples:\n{other}  - id: p0\n    text: t{len(opposite)}\n{opposite}")
+        # without any opposite there is no identity, but a mistake
+        other = "  - {id: p1, text: t, opposite: o}\n"
+        path.write_text(
+            f"name: s\nprinciples:\n{other}  - id: p0\n    text: t{len(opposite)}\n{opposite}"
+        )
         return identity(Config(constitution=Selection(name=str(path)), **options))
 
     one, two, none = "    opposite: o1\n", "    opposite: o2\n", ""
-    assert identified(one, aggregate="salmon") == identified(two, aggregate="salmon") != identified(none, aggregate="salmon")
-    assert identified(one, aggregate="salmon", negation=0.0) == identified(none, aggregate="salmon", negation=0.0)
+    assert (
+        identified(one, aggregate="salmon")
+        == identified(two, aggregate="salmon")
+        != identified(none, aggregate="salmon")
+    )
+    assert identified(one, aggregate="salmon", negation=0.0) == identified(
+        none, aggregate="salmon", negation=0.0
+    )
     assert identified(one) == identified(none)
 
 
@@ -204,17 +238,26 @@ def with_ratings(root, rows):
     from stages.runtime.rows import Judgement
     from tests.preferences.matrices import constitution, run_stage
 
-    inputs = {"judgements": artifact(root, "judge", MATRIX, Judgement), "ratings": artifact(root, "rate", rows, Rating)}
+    inputs = {
+        "judgements": artifact(root, "judge", MATRIX, Judgement),
+        "ratings": artifact(root, "rate", rows, Rating),
+    }
     return run_stage(
-        "judged_pairs", inputs, {"constitution": constitution(root / "set.yaml", ["p0", "p1"]), "aggregate": "max_abs"}
+        "judged_pairs",
+        inputs,
+        {"constitution": constitution(root / "set.yaml", ["p0", "p1"]), "aggregate": "max_abs"},
     )
 
 
 def test_safe_is_no_principle_violated(tmp_path):
-    made = with_ratings(tmp_path, [rating("one", 0.5, 0.2), rating("other", 0.1, 0.9), rating("x", 0.0)])
+    made = with_ratings(
+        tmp_path, [rating("one", 0.5, 0.2), rating("other", 0.1, 0.9), rating("x", 0.0)]
+    )
     row = pairs(made)["a|b"]
     assert (row.chosen, row.chosen_safe, row.rejected_safe) == ("other", False, True)
-    assert [(d.id, d.reason) for d in made.dropped] == [("c|d", "a response without a safety rating")]
+    assert [(d.id, d.reason) for d in made.dropped] == [
+        ("c|d", "a response without a safety rating")
+    ]
     assert made.metrics["safe"] == {"both": 0, "neither": 0, "only_chosen": 0, "only_rejected": 1}
     assert pairs(judged_pairs(tmp_path / "2", MATRIX))["a|b"].chosen_safe is None
 
@@ -228,17 +271,22 @@ def test_ratings_that_are_no_probabilities_are_refused(tmp_path, scores):
 def test_a_negated_principle_says_the_contrary(tmp_path):
     """Negation is arithmetic on the matrix, as SALMON's: the judge read the principle as it stands."""
     plain = pairs(judged_pairs(tmp_path, MATRIX, aggregate="max_abs"))["a|b"]
-    turned = pairs(judged_pairs(tmp_path / "2", MATRIX, aggregate="max_abs", constitution={"negate": ["p1"]}))["a|b"]
+    turned = pairs(
+        judged_pairs(tmp_path / "2", MATRIX, aggregate="max_abs", constitution={"negate": ["p1"]})
+    )["a|b"]
     assert (plain.chosen, turned.chosen, turned.margin) == ("other", "one", plain.margin)
     assert (turned.deciding, turned.margins_ab) == ("p1", [4.0])
 
 
 def test_the_judge_reads_a_negated_principle_as_it_stands(tmp_path):
-    from stages.preferences import judge, judged_pairs
+    from stages.preferences import judged_pairs
+    from stages.preferences.judging import judge
     from stages.principles.select import Selection
     from tests.preferences.matrices import constitution
 
     name = constitution(tmp_path / "set.yaml", ["p0", "p1"])["name"]
     plain, negated = Selection(name), Selection(name, negate=("p1",))
     assert judge.identity(judge.Config(plain)) == judge.identity(judge.Config(negated))
-    assert judged_pairs.identity(judged_pairs.Config(plain)) != judged_pairs.identity(judged_pairs.Config(negated))
+    assert judged_pairs.identity(judged_pairs.Config(plain)) != judged_pairs.identity(
+        judged_pairs.Config(negated)
+    )

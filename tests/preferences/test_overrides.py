@@ -4,7 +4,11 @@ import pytest
 
 from stages.preferences.overrides import Unusable, disclaims, overridden, script
 
-ENGLISH, RUSSIAN, JAPANESE = "Tell me about the sea.", "Где найти тёплый ночлег?", "海について教えてください。お願いします。"
+ENGLISH, RUSSIAN, JAPANESE = (
+    "Tell me about the sea.",
+    "Где найти тёплый ночлег?",
+    "海について教えてください。お願いします。",
+)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +34,16 @@ def test_scripts_are_told_and_languages_are_not():
 
 def test_a_response_in_another_script_loses_always():
     rows = [f"row {i}" for i in range(20)]
-    assert {overridden(ENGLISH, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows} == {("script", True)}
-    assert {overridden(RUSSIAN, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows} == {("script", False)}
-    assert overridden(ENGLISH, "The sea is wide.", "It is deep and blue.", ["script"], "row", 0) is None
+    assert {
+        overridden(ENGLISH, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows
+    } == {("script", True)}
+    assert {
+        overridden(RUSSIAN, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows
+    } == {("script", False)}
+    assert (
+        overridden(ENGLISH, "The sea is wide.", "It is deep and blue.", ["script"], "row", 0)
+        is None
+    )
     assert overridden(ENGLISH, "The sea is wide.", "42", ["script"], "row", 0) is None
     with pytest.raises(Unusable):
         overridden(ENGLISH, RUSSIAN, JAPANESE, ["script"], "row", 0)

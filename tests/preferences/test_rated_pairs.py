@@ -21,19 +21,35 @@ def rating(group, place, score, text=""):
 def paired(tmp_path, rows, **options):
     from stages.runtime.artifacts import Result
 
-    inputs = {"ratings": fakes.artifact(tmp_path, "ratings", Result(rows=rows, row_type=Rating), stage="score")}
+    inputs = {
+        "ratings": fakes.artifact(
+            tmp_path, "ratings", Result(rows=rows, row_type=Rating), stage="score"
+        )
+    }
     with fakes.context(tmp_path, None) as context:
         return rated_pairs.run(parse_config(rated_pairs.Config, options, "test"), inputs, context)
 
 
 def test_the_ends_of_a_group_make_its_pair_whatever_the_order(tmp_path):
-    rows = [rating("g", 0, 0.5), rating("g", 1, 2.0), rating("g", 2, -1.0), rating("h", 0, 1.0), rating("h", 1, 1.0)]
+    rows = [
+        rating("g", 0, 0.5),
+        rating("g", 1, 2.0),
+        rating("g", 2, -1.0),
+        rating("h", 0, 1.0),
+        rating("h", 1, 1.0),
+    ]
     rows.append(rating("alone", 0, 3.0))
     for name, given in (("a", rows), ("b", rows[::-1])):
         (tmp_path / name).mkdir()
         made = paired(tmp_path / name, given)
         (pair,) = made.rows
-        assert (pair.id, pair.chosen, pair.rejected, pair.label, pair.margin) == ("g", "answer 1", "answer 2", 1.0, 3.0)
+        assert (pair.id, pair.chosen, pair.rejected, pair.label, pair.margin) == (
+            "g",
+            "answer 1",
+            "answer 2",
+            1.0,
+            3.0,
+        )
         assert pair.parent == "g-1|g-2" and pair.principles == ["p"] and pair.negated == [True]
         reasons = {d.id: d.reason for d in made.dropped}
         assert reasons["alone"] == "the only answer to its request" and "min_gap" in reasons["h"]

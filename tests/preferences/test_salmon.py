@@ -17,11 +17,16 @@ from stages.runtime.errors import UserError
 from tests.preferences.matrices import cells, judged_pairs, pairs
 
 score = st.floats(-20, 20, allow_nan=False)
-columns = st.dictionaries(st.sampled_from([f"p{i}" for i in range(12)]), score, min_size=1, max_size=8)
+columns = st.dictionaries(
+    st.sampled_from([f"p{i}" for i in range(12)]), score, min_size=1, max_size=8
+)
 
 
 def principles(count: int, opposites: bool = True) -> list[Principle]:
-    return [Principle(id=f"p{i}", text=f"Keep {i}.", opposite=f"Break {i}." if opposites else None) for i in range(count)]
+    return [
+        Principle(id=f"p{i}", text=f"Keep {i}.", opposite=f"Break {i}." if opposites else None)
+        for i in range(count)
+    ]
 
 
 def random_matrix(count: int = 40, names: int = 8, seed: int = 0):
@@ -33,7 +38,9 @@ def random_matrix(count: int = 40, names: int = 8, seed: int = 0):
         for name in range(names):
             true = dice.gauss(0, 1) * (1 + name)
             margins[f"p{name}"] = (true + dice.gauss(0, 0.3), true + dice.gauss(0, 0.3))
-        rows += cells(f"a{pair}|b{pair}", margins, (f"one {pair}", f"other {pair}"), f"request {pair}")
+        rows += cells(
+            f"a{pair}|b{pair}", margins, (f"one {pair}", f"other {pair}"), f"request {pair}"
+        )
     return rows
 
 
@@ -43,7 +50,10 @@ def test_negation_of_the_decider_and_of_all_turns_the_label(scores, data):
     name, verdict = salmon.decide(scores, negated)
     assert abs(verdict) == max(abs(s) for s in scores.values())
     assert salmon.decide(scores, negated | {name: not negated[name]}) == (name, -verdict)
-    assert salmon.decide(scores, {n: not turned for n, turned in negated.items()}) == (name, -verdict)
+    assert salmon.decide(scores, {n: not turned for n, turned in negated.items()}) == (
+        name,
+        -verdict,
+    )
     for other in scores.keys() - {name}:
         assert salmon.decide(scores, negated | {other: not negated[other]}) == (name, verdict)
 
@@ -56,8 +66,17 @@ def test_swapped_outputs_permuted_and_weaker_principles(scores, data):
     mixed = dict(data.draw(st.permutations(list(scores.items()))))
     assert salmon.decide(mixed, negated) == (name, verdict)
     loudest = abs(verdict)
-    weaker = data.draw(st.floats(-loudest, loudest, exclude_min=True, exclude_max=True)) if loudest else 0.0
-    assert salmon.decide(scores | {"weaker": weaker}, negated | {"weaker": data.draw(st.booleans())})[1] == verdict
+    weaker = (
+        data.draw(st.floats(-loudest, loudest, exclude_min=True, exclude_max=True))
+        if loudest
+        else 0.0
+    )
+    assert (
+        salmon.decide(scores | {"weaker": weaker}, negated | {"weaker": data.draw(st.booleans())})[
+            1
+        ]
+        == verdict
+    )
 
 
 @given(st.floats(0, 1, exclude_max=True), st.floats(0.01, 1), st.integers(1, 20))
@@ -66,20 +85,29 @@ def test_a_subset_has_between_one_and_the_most(place, geometric, most):
 
 
 def test_subset_sizes_follow_the_truncated_geometric():
-    sizes = Counter(salmon.subset_size(salmon.chance(0, f"row {i}", "size"), 0.2, 8) for i in range(20000))
+    sizes = Counter(
+        salmon.subset_size(salmon.chance(0, f"row {i}", "size"), 0.2, 8) for i in range(20000)
+    )
     left = 1 - 0.8**8
     wanted = {n: 0.2 * 0.8 ** (n - 1) / left for n in range(1, 9)}
     assert (round(wanted[1], 3), round(wanted[8], 3)) == (0.240, 0.050)
     assert round(sum(n * share for n, share in wanted.items()), 2) == 3.39
-    assert chisquare([sizes[n] for n in wanted], [20000 * share for share in wanted.values()]).pvalue > 1e-4
+    assert (
+        chisquare([sizes[n] for n in wanted], [20000 * share for share in wanted.values()]).pvalue
+        > 1e-4
+    )
     assert sum(n * times for n, times in sizes.items()) / 20000 == pytest.approx(3.39, abs=0.05)
 
 
 def test_draws_are_uniform_without_repetition_and_half_negated():
     drawn = [salmon.draw(principles(8), f"row {i}", 0) for i in range(4000)]
     assert all(len({p.id for p, _ in subset}) == len(subset) for subset in drawn)
-    assert chisquare(list(Counter(p.id for subset in drawn for p, _ in subset).values())).pvalue > 1e-4
-    assert chisquare(list(Counter(subset[0][0].id for subset in drawn).values())).pvalue > 1e-4, "no one reads first"
+    assert (
+        chisquare(list(Counter(p.id for subset in drawn for p, _ in subset).values())).pvalue > 1e-4
+    )
+    assert chisquare(list(Counter(subset[0][0].id for subset in drawn).values())).pvalue > 1e-4, (
+        "no one reads first"
+    )
     turned = [negated for subset in drawn for _, negated in subset]
     assert binomtest(sum(turned), len(turned), 0.5).pvalue > 1e-4
     assert not any(negated for _, negated in salmon.draw(principles(8, opposites=False), "row", 0))
@@ -106,7 +134,9 @@ def test_a_principle_of_twice_the_weight_is_drawn_more_often():
 
 
 def test_scales_are_the_variance_of_both_orders_and_leave_the_constant_out():
-    matrix = cells("a|b", {"p0": (1.0, 3.0), "p1": (2.0, 2.0)}) + cells("c|d", {"p0": (-2.0, 0.0), "p1": (2.0, 2.0)})
+    matrix = cells("a|b", {"p0": (1.0, 3.0), "p1": (2.0, 2.0)}) + cells(
+        "c|d", {"p0": (-2.0, 0.0), "p1": (2.0, 2.0)}
+    )
     variance = ((1 - 0.5) ** 2 + (3 - 0.5) ** 2 + (-2 - 0.5) ** 2 + 0.5**2) / 4
     assert salmon.scales(matrix, "variance") == {"p0": pytest.approx(variance)}
     assert salmon.scales(matrix, "std") == {"p0": pytest.approx(math.sqrt(variance))}
@@ -123,8 +153,19 @@ def test_every_pair_is_labelled_under_several_subsets_and_says_which_principle_d
     scale = salmon.scales(matrix, "variance")
     by_cell = {(cell.parent, cell.principle): cell for cell in matrix}
     for row in rows.values():
-        assert row.id.rpartition("#")[0] == row.parent and row.label == 1.0 and not row.noise and not row.override
-        assert len(row.principles) == len(row.negated) == len(row.margins_ab) == len(row.margins_ba) <= 8
+        assert (
+            row.id.rpartition("#")[0] == row.parent
+            and row.label == 1.0
+            and not row.noise
+            and not row.override
+        )
+        assert (
+            len(row.principles)
+            == len(row.negated)
+            == len(row.margins_ab)
+            == len(row.margins_ba)
+            <= 8
+        )
         at = row.principles.index(row.deciding)
         size = {
             name: abs(ab + ba) / 2 / scale[name] * (ab * ba > 0)
@@ -132,10 +173,17 @@ def test_every_pair_is_labelled_under_several_subsets_and_says_which_principle_d
         }
         assert size[row.deciding] == max(size.values())
         assert row.margin == pytest.approx(abs(row.margins_ab[at] + row.margins_ba[at]) / 2)
-        assert (row.margins_ab[at] < 0) == row.negated[at], "the judge prefers the chosen side unless the opposite was asked"
+        assert (row.margins_ab[at] < 0) == row.negated[at], (
+            "the judge prefers the chosen side unless the opposite was asked"
+        )
         cell = by_cell[row.parent, row.deciding]
-        assert row.chosen == (cell.response_a if (cell.margin_ab > 0) != row.negated[at] else cell.response_b)
-    assert len({(tuple(r.principles), tuple(r.negated)) for r in rows.values() if r.parent == "a0|b0"}) > 1
+        assert row.chosen == (
+            cell.response_a if (cell.margin_ab > 0) != row.negated[at] else cell.response_b
+        )
+    assert (
+        len({(tuple(r.principles), tuple(r.negated)) for r in rows.values() if r.parent == "a0|b0"})
+        > 1
+    )
     assert made.metrics["decided_by_opposite"] == pytest.approx(0.5, abs=0.15)
     assert sum(made.metrics["decided_by"].values()) == len(rows)
 
@@ -145,9 +193,21 @@ def test_neither_the_order_of_rows_nor_of_the_outputs_changes_a_verdict(tmp_path
     options = {"aggregate": "salmon", "passes": 2, "label": "hard"}
     plain = pairs(judged_pairs(tmp_path / "1", matrix, **options))
     shuffled = random.Random(1).sample(matrix, len(matrix))
-    assert pairs(judged_pairs(tmp_path / "2", shuffled, names=[f"p{i}" for i in range(7, -1, -1)], **options)) == plain
+    assert (
+        pairs(
+            judged_pairs(
+                tmp_path / "2", shuffled, names=[f"p{i}" for i in range(7, -1, -1)], **options
+            )
+        )
+        == plain
+    )
     swapped = [
-        cells(c.parent, {c.principle: (-c.margin_ba, -c.margin_ab)}, (c.response_b, c.response_a), c.prompt[0]["content"])[0]
+        cells(
+            c.parent,
+            {c.principle: (-c.margin_ba, -c.margin_ab)},
+            (c.response_b, c.response_a),
+            c.prompt[0]["content"],
+        )[0]
         for c in matrix
     ]
     turned = pairs(judged_pairs(tmp_path / "3", swapped, **options))
@@ -162,7 +222,9 @@ def test_verdicts_that_turn_with_the_order_count_as_nothing_and_an_empty_row_is_
         tmp_path, cells("a|b", loud) + cells("c|d", {"p0": (9.0, -9.0), "p1": (-1.0, 2.0)}), aggregate="salmon", geometric=0.01,
         passes=8, normalise="none",
     )  # fmt: skip
-    assert {row.deciding for row in made.rows} == {"p1"} and {row.parent for row in made.rows} == {"a|b"}
+    assert {row.deciding for row in made.rows} == {"p1"} and {row.parent for row in made.rows} == {
+        "a|b"
+    }
     reasons = Counter((d.id.rpartition("#")[0], d.reason) for d in made.dropped)
     assert reasons["c|d", "the judge abstains"] == 8
 
@@ -186,18 +248,29 @@ def test_negating_nothing_and_everything_are_mirror_images(tmp_path):
 def test_a_principle_that_says_the_same_of_every_pair_is_left_out_and_told(tmp_path):
     matrix = random_matrix(20, names=3)
     for pair in range(20):
-        matrix += cells(f"a{pair}|b{pair}", {"constant": (3.0, 3.0)}, (f"one {pair}", f"other {pair}"), f"request {pair}")
+        matrix += cells(
+            f"a{pair}|b{pair}",
+            {"constant": (3.0, 3.0)},
+            (f"one {pair}", f"other {pair}"),
+            f"request {pair}",
+        )
     made = judged_pairs(tmp_path / "1", matrix, aggregate="salmon", passes=4)
     assert made.metrics["left_out_without_variance"] == ["constant"]
     assert all("constant" not in row.principles for row in made.rows)
     with pytest.raises(UserError, match="none can be normalised"):
-        judged_pairs(tmp_path / "2", [cell for cell in matrix if cell.principle == "constant"], aggregate="salmon")
+        judged_pairs(
+            tmp_path / "2",
+            [cell for cell in matrix if cell.principle == "constant"],
+            aggregate="salmon",
+        )
 
 
 def test_noise_has_its_rate_and_turns_the_pair_round(tmp_path):
     matrix = random_matrix(300, names=4)
     plain = pairs(judged_pairs(tmp_path / "1", matrix, aggregate="salmon", passes=4, label="hard"))
-    noisy = pairs(judged_pairs(tmp_path / "2", matrix, aggregate="salmon", passes=4, label="hard", noise=0.1))
+    noisy = pairs(
+        judged_pairs(tmp_path / "2", matrix, aggregate="salmon", passes=4, label="hard", noise=0.1)
+    )
     turned = [name for name, row in noisy.items() if row.noise]
     assert binomtest(len(turned), len(noisy), 0.1).pvalue > 1e-3
     for name, row in noisy.items():
@@ -215,7 +288,11 @@ def ruled_matrix(count: int = 400):
     dice = random.Random(3)
     rows = []
     for pair in range(count):
-        texts = (DISCLAIMER, f"The answer {pair} is yes.") if pair % 2 else (f"The answer {pair} is yes.", DISCLAIMER)
+        texts = (
+            (DISCLAIMER, f"The answer {pair} is yes.")
+            if pair % 2
+            else (f"The answer {pair} is yes.", DISCLAIMER)
+        )
         margins = {f"p{i}": (m := dice.gauss(0, 2), m) for i in range(3)}
         rows += cells(f"a{pair}|b{pair}", margins, texts)
     return rows
@@ -230,9 +307,14 @@ def test_a_rule_decides_without_regard_to_polarity_in_half_of_the_cases(tmp_path
     assert binomtest(len(ruled), len(never), 0.5).pvalue > 1e-3
     assert ruled == [name for name, row in always.items() if row.override]
     for name in ruled:
-        assert never[name].chosen == always[name].chosen != DISCLAIMER and never[name].rejected == DISCLAIMER
+        assert (
+            never[name].chosen == always[name].chosen != DISCLAIMER
+            and never[name].rejected == DISCLAIMER
+        )
         assert not never[name].deciding and never[name].margin == 0
-    assert any(row.chosen == DISCLAIMER for row in never.values()), "the other half is decided by the principles"
+    assert any(row.chosen == DISCLAIMER for row in never.values()), (
+        "the other half is decided by the principles"
+    )
 
 
 def test_noise_where_a_rule_decided_has_a_rate_of_its_own(tmp_path):
@@ -242,7 +324,10 @@ def test_noise_where_a_rule_decided_has_a_rate_of_its_own(tmp_path):
     )  # fmt: skip
     for ruled, rate in ((True, 0.25), (False, 0.1)):
         rows = [row for row in made.rows if bool(row.override) == ruled]
-        assert len(rows) > 600 and binomtest(sum(row.noise for row in rows), len(rows), rate).pvalue > 1e-3
+        assert (
+            len(rows) > 600
+            and binomtest(sum(row.noise for row in rows), len(rows), rate).pvalue > 1e-3
+        )
     assert all((row.chosen == DISCLAIMER) == row.noise for row in made.rows if row.override)
 
 

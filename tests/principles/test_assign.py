@@ -1,4 +1,6 @@
-"""Rendezvous assignment: stable under ablation, uniform, weighted, independent of order and between draws."""
+"""Rendezvous assignment: stable under ablation, uniform, weighted, independent of order and between
+draws.
+"""
 
 from collections import Counter
 
@@ -49,13 +51,18 @@ def test_draws_and_seeds_are_independent():
     for other in (drawn(SIXTEEN, draw=1), drawn(SIXTEEN, seed=8)):
         agree = sum(first[row] == other[row] for row in ROWS) / len(ROWS)
         assert abs(agree - 1 / 16) < 0.02
-        table = [[sum(first[r] == a.id and other[r] == b.id for r in ROWS) for a in SIXTEEN[:4]] for b in SIXTEEN[:4]]
+        table = [
+            [sum(first[r] == a.id and other[r] == b.id for r in ROWS) for a in SIXTEEN[:4]]
+            for b in SIXTEEN[:4]
+        ]
         assert stats.chi2_contingency(table).pvalue > 0.001
 
 
 def test_weights_are_honoured():
     weights = [1, 2, 3, 4]
-    weighted = [p.model_copy(update={"weight": float(w)}) for p, w in zip(SIXTEEN, weights, strict=False)]
+    weighted = [
+        p.model_copy(update={"weight": float(w)}) for p, w in zip(SIXTEEN, weights, strict=False)
+    ]
     counts = Counter(drawn(weighted).values())
     expected = [len(ROWS) * w / sum(weights) for w in weights]
     assert stats.chisquare([counts[p.id] for p in weighted], expected).pvalue > 0.001

@@ -29,7 +29,9 @@ def written(tmp_path, text):
 
 def bomb(levels):
     """Each level holds nine aliases of the one before: 9 ** levels nodes when expanded."""
-    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels)]
+    lines = ["a0: &a0 [x, x]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -37,28 +39,68 @@ BAD = {
     "not YAML": (GOOD + "title: [1\n", "not valid YAML", 6),
     "an unquoted colon": (GOOD + "title: one: two\n", "not valid YAML.*double quotes", 5),
     "a tab": (GOOD + "\ttitle: x\n", "not valid YAML", 5),
-    "unquoted braces": ("name: mine\nprinciples:\n  - id: kind\n    text: {{ x }}\n", "plain text.*double quotes", 4),
+    "unquoted braces": (
+        "name: mine\nprinciples:\n  - id: kind\n    text: {{ x }}\n",
+        "plain text.*double quotes",
+        4,
+    ),
     "a control character": (GOOD + "title: a\x07b\n", r"U\+0007", 5),
     "an escaped control character": (GOOD + 'title: "a\\eb"\n', "control character", 5),
     "a lone surrogate": (GOOD + 'title: "\\ud800"\n', "'title'", 5),
-    "an unsafe tag": (GOOD + "title: !!python/object/apply:os.getcwd []\n", "could not determine a constructor", 5),
+    "an unsafe tag": (
+        GOOD + "title: !!python/object/apply:os.getcwd []\n",
+        "could not determine a constructor",
+        5,
+    ),
     "an impossible date": (GOOD + "title: 2024-13-45\n", "month", 5),
     "a huge integer": (GOOD + "version: " + "9" * 5000 + "\n", "integer", 5),
     "two documents": (GOOD + "---\nname: b\n", "not valid YAML", 5),
     "a key twice": (GOOD + "name: other\n", "'name' appears twice, first on line 1", 5),
     "a key twice within a principle": (GOOD + "    text: Again.\n", "'text' appears twice", 5),
-    "an id twice": (GOOD + "  - id: kind\n    text: Again.\n", "principle 'kind': the id 'kind' appears twice", 5),
-    "an empty text": ("name: mine\nprinciples:\n  - id: kind\n    text: ' '\n", "principle 'kind': 'text' is empty", 4),
-    "no text": ("name: mine\nprinciples:\n  - id: kind\n    text:\n", "principle 'kind': 'text' is empty", 4),
+    "an id twice": (
+        GOOD + "  - id: kind\n    text: Again.\n",
+        "principle 'kind': the id 'kind' appears twice",
+        5,
+    ),
+    "an empty text": (
+        "name: mine\nprinciples:\n  - id: kind\n    text: ' '\n",
+        "principle 'kind': 'text' is empty",
+        4,
+    ),
+    "no text": (
+        "name: mine\nprinciples:\n  - id: kind\n    text:\n",
+        "principle 'kind': 'text' is empty",
+        4,
+    ),
     "a missing text": ("name: mine\nprinciples:\n  - id: kind\n", "the key 'text' is missing", 3),
-    "a misspelt key": ("name: mine\nprinciples:\n  - id: kind\n    txet: X.\n", "unknown key .txet.. Did you mean .text.", 4),
+    "a misspelt key": (
+        "name: mine\nprinciples:\n  - id: kind\n    txet: X.\n",
+        "unknown key .txet.. Did you mean .text.",
+        4,
+    ),
     "a missing name": (GOOD.partition("\n")[2], "the key 'name' is missing", 1),
-    "an unknown key": (GOOD + "    wieght: 2.0\n", "unknown key 'wieght'. Did you mean 'weight'", 5),
-    "an unknown key on top": (GOOD + "tittle: x\n", "unknown key 'tittle'. Did you mean 'title'", 5),
+    "an unknown key": (
+        GOOD + "    wieght: 2.0\n",
+        "unknown key 'wieght'. Did you mean 'weight'",
+        5,
+    ),
+    "an unknown key on top": (
+        GOOD + "tittle: x\n",
+        "unknown key 'tittle'. Did you mean 'title'",
+        5,
+    ),
     "a number as text": (GOOD + "    opposite: 5\n", "'opposite' must be text, not a number", 5),
     "yes as text": (GOOD + "    opposite: yes\n", "'opposite' must be text, not a yes/no value", 5),
-    "a date as text": (GOOD + "    opposite: 2024-01-01\n", "'opposite' must be text, not a date", 5),
-    "a text as weight": (GOOD + "    weight: heavy\n", "'weight' must be a number, not the text 'heavy'", 5),
+    "a date as text": (
+        GOOD + "    opposite: 2024-01-01\n",
+        "'opposite' must be text, not a date",
+        5,
+    ),
+    "a text as weight": (
+        GOOD + "    weight: heavy\n",
+        "'weight' must be a number, not the text 'heavy'",
+        5,
+    ),
     "a quoted number as weight": (GOOD + "    weight: '2'\n", "'weight' must be a number", 5),
     "true as weight": (GOOD + "    weight: true\n", "'weight' must be a number", 5),
     "a weight of 0": (GOOD + "    weight: 0\n", "'weight' must be above 0", 5),
@@ -66,18 +108,42 @@ BAD = {
     "a text as tags": (GOOD + "    tags: harmless\n", "'tags' must be a list", 5),
     "an id that is no slug": (GOOD.replace("kind", "Be_Kind", 1), "no slug.*be-kind", 3),
     "an id that YAML reads as false": (GOOD.replace("kind", "no", 1), "'id' must be text", 3),
-    "a principle that is a text": ("name: mine\nprinciples:\n  - be kind\n", "number 1: this must be a mapping", 3),
-    "principles as a mapping": ("name: mine\nprinciples:\n  kind: x\n", "'principles' must be a list", 2),
+    "a principle that is a text": (
+        "name: mine\nprinciples:\n  - be kind\n",
+        "number 1: this must be a mapping",
+        3,
+    ),
+    "principles as a mapping": (
+        "name: mine\nprinciples:\n  kind: x\n",
+        "'principles' must be a list",
+        2,
+    ),
     "no principles": ("name: mine\nprinciples: []\n", "'principles' is empty", 2),
     "a list on top": ("- id: kind\n", "top level must be a mapping", 1),
     "an empty file": ("", "top level must be a mapping", 1),
-    "a target without its dimension": (GOOD + "targets:\n  power: 1\n", "'power' is a dimension that no principle has", 6),
-    "a named target without it": (GOOD + "targets:\n  uk:\n    power: 1\n", "'power' is a dimension", 7),
+    "a target without its dimension": (
+        GOOD + "targets:\n  power: 1\n",
+        "'power' is a dimension that no principle has",
+        6,
+    ),
+    "a named target without it": (
+        GOOD + "targets:\n  uk:\n    power: 1\n",
+        "'power' is a dimension",
+        7,
+    ),
     "a target that is a text": (GOOD + "targets: {power: high}\n", "'power' must be a number", 5),
     "empty targets": (GOOD + "targets: {}\n", "'targets' has no numbers", 5),
     "targets that are a number": (GOOD + "targets: 5\n", "'targets' must be a mapping", 5),
-    "flat and named targets mixed": (GOOD + "targets:\n  a: {b: 1}\n  c: 2\n", "'c' must be a mapping", 7),
-    "a number as a situation": (GOOD + "    situations:\n      - 1\n", "'situations' must be text", 6),
+    "flat and named targets mixed": (
+        GOOD + "targets:\n  a: {b: 1}\n  c: 2\n",
+        "'c' must be a mapping",
+        7,
+    ),
+    "a number as a situation": (
+        GOOD + "    situations:\n      - 1\n",
+        "'situations' must be text",
+        6,
+    ),
     "a number as a key": (GOOD + "1: x\n", "the key 1 is no text", 5),
     "not UTF-8": (GOOD.encode() + b"title: caf\xe9\n", "not UTF-8", 5),
     "UTF-16": (GOOD.encode("utf-16"), "not UTF-8", 1),
@@ -103,7 +169,7 @@ def test_bad_file_is_refused_with_its_line(tmp_path, monkeypatch, fault):
     told = str(caught.value)
     assert re.search(message, told, re.DOTALL), told
     assert caught.value.where == f"mine.yaml:{line}" or line is None, told
-    assert caught.value.mend
+    assert caught.value.fix
 
 
 def test_every_fault_is_counted_and_the_first_is_told(tmp_path):
@@ -111,7 +177,9 @@ def test_every_fault_is_counted_and_the_first_is_told(tmp_path):
         load(written(tmp_path, GOOD + "    wieght: 2\n    tag: x\n"))
 
 
-@pytest.mark.parametrize(("given", "message"), [("hhhh", "Did you mean 'hhh'"), ("no/such.yaml", "no constitution")])
+@pytest.mark.parametrize(
+    ("given", "message"), [("hhhh", "Did you mean 'hhh'"), ("no/such.yaml", "no constitution")]
+)
 def test_unknown_file_names_the_nearest(given, message):
     with pytest.raises(UserError, match=message):
         load(given)
@@ -122,9 +190,13 @@ def test_a_folder_is_refused(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #} %(x)s {0} ${x} [red]x[/red]"])
+@pytest.mark.parametrize(
+    "text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #} %(x)s {0} ${x} [red]x[/red]"]
+)
 def test_template_syntax_is_plain_data(tmp_path, text):
-    path = written(tmp_path, yaml.safe_dump({"name": "m", "principles": [{"id": "a", "text": text}]}))
+    path = written(
+        tmp_path, yaml.safe_dump({"name": "m", "principles": [{"id": "a", "text": text}]})
+    )
     assert load(path).principles[0].text == text
 
 
@@ -132,7 +204,9 @@ def test_template_syntax_is_plain_data(tmp_path, text):
 @given(text=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(str.strip))
 def test_any_text_survives_the_file(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("c") / "mine.yaml"
-    path.write_text(yaml.safe_dump({"name": "m", "principles": [{"id": "a", "text": text}]}), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump({"name": "m", "principles": [{"id": "a", "text": text}]}), encoding="utf-8"
+    )
     assert load(path).principles[0].text == text.strip()
 
 
@@ -147,7 +221,10 @@ def test_nothing_but_a_user_error_escapes(tmp_path_factory, raw):
 
 def test_merge_keys_and_a_byte_order_mark_are_fine(tmp_path):
     text = "\ufeffname: m\nprinciples:\n  - &a {id: a, text: A., weight: 2}\n  - {<<: *a, id: b}\n"
-    assert [(p.id, p.weight) for p in load(written(tmp_path, text)).principles] == [("a", 2.0), ("b", 2.0)]
+    assert [(p.id, p.weight) for p in load(written(tmp_path, text)).principles] == [
+        ("a", 2.0),
+        ("b", 2.0),
+    ]
 
 
 def test_targets_flat_and_named(tmp_path):
@@ -169,7 +246,14 @@ def test_identity_holds_what_bears_meaning(tmp_path):
     assert plain == {"kind": {"text": "The response is kind."}}
     same = "# note\n" + GOOD + "    tags: [x]\n    weight: 1\ntitle: T\nsource: S\nversion: 2\n"
     assert load(written(tmp_path, same)).identity() == plain
-    for line in ["opposite: X.", "critique: X.", "revision: X.", "weight: 2", "dimension: x", "situations: [x]"]:
+    for line in [
+        "opposite: X.",
+        "critique: X.",
+        "revision: X.",
+        "weight: 2",
+        "dimension: x",
+        "situations: [x]",
+    ]:
         changed = load(written(tmp_path, GOOD + f"    {line}\n"))
         assert changed.identity() != plain
         assert changed.identity("text") == plain
@@ -206,7 +290,11 @@ def test_our_sets_have_no_warnings(name):
 
 def test_the_sets_hold_what_their_family_needs():
     sets: dict[str, Constitution] = {name: load(name) for name in OURS}
-    assert {tag for p in sets["hhh"].principles for tag in p.tags} == {"helpful", "honest", "harmless"}
+    assert {tag for p in sets["hhh"].principles for tag in p.tags} == {
+        "helpful",
+        "honest",
+        "harmless",
+    }
     assert len(sets["cai"].principles) == len(sets["self_align"].principles) == 16
     assert all(p.critique and p.revision for p in sets["cai"].principles)
     assert len(sets["rots"].principles) >= 40
@@ -216,9 +304,14 @@ def test_the_sets_hold_what_their_family_needs():
     assert set(sets["schwartz"].target()) == set(dimensions)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the originals (../shared/data) are not here to compare with")
+@pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the originals (../shared/data) are not here to compare with"
+)
 def test_no_wording_is_copied():
-    files = ["anthropic_cai/CritiqueRevisionInstructions.json", "anthropic_cai/RLMadisonInstructions.json"]
+    files = [
+        "anthropic_cai/CritiqueRevisionInstructions.json",
+        "anthropic_cai/RLMadisonInstructions.json",
+    ]
     files += ["salmon/principle_collection_rm.json", "salmon/principle_collection_harmless.json"]
     files += ["dromedary/watson_self_align_prompt.txt"]
 
@@ -226,7 +319,9 @@ def test_no_wording_is_copied():
         words = re.findall(r"[a-z']+", text.lower().replace("\\n", " "))
         return {tuple(words[i : i + 6]) for i in range(len(words) - 5)}
 
-    originals = set().union(*(runs_of_six((SHARED / file).read_text(encoding="utf-8")) for file in files))
+    originals = set().union(
+        *(runs_of_six((SHARED / file).read_text(encoding="utf-8")) for file in files)
+    )
     for name in OURS:
         for p in load(name).principles:
             for text in (p.text, p.opposite, p.critique, p.revision, *p.situations):

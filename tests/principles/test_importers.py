@@ -1,4 +1,6 @@
-"""Importing published principle files: our own small copies of their shapes, and the real files where they are."""
+"""Importing published principle files: our own small copies of their shapes, and the real files
+where they are.
+"""
 
 import json
 from pathlib import Path
@@ -10,7 +12,9 @@ from stages.principles.importers import anthropic_cai, main, salmon, to_yaml
 from stages.runtime.errors import UserError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-needs_originals = pytest.mark.skipif(not SHARED.is_dir(), reason="the originals (../shared/data) are not here")
+needs_originals = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the originals (../shared/data) are not here"
+)
 CRITIQUES = {
     "harmful0": {
         "prompt": ["\n\nCritiqueRequest: Say what is cruel: {{ x }}.\n\nCritique:"],
@@ -23,7 +27,11 @@ CRITIQUES = {
 }
 JUDGING = ["\nPick the gentler one. Options:", "\nPick the truer one. Options:"]
 DIMENSIONS = [
-    {"dimension": "Plain & Clear", "definition": "The AI is clear.", "negative_definition": "The AI is unclear."},
+    {
+        "dimension": "Plain & Clear",
+        "definition": "The AI is clear.",
+        "negative_definition": "The AI is unclear.",
+    },
     {"dimension": "Kind", "definition": "The AI is kind.", "weight": 5},
     {"dimension": "plain, clear", "definition": "The AI is clear again."},
 ]
@@ -56,7 +64,10 @@ def test_cai_without_judging_takes_the_revision_request(saved):
 def test_salmon_keys_are_mapped(saved):
     made = salmon(saved("s.json", DIMENSIONS))
     assert [p.id for p in made.principles] == ["plain-clear", "kind", "plain-clear-3"]
-    assert (made.principles[0].text, made.principles[0].opposite) == ("The AI is clear.", "The AI is unclear.")
+    assert (made.principles[0].text, made.principles[0].opposite) == (
+        "The AI is clear.",
+        "The AI is unclear.",
+    )
     assert [p.weight for p in made.principles] == [1, 5, 1]
     assert "CC BY-NC 4.0" in made.source
 
@@ -69,7 +80,14 @@ def test_the_written_file_loads_unchanged_and_is_never_overwritten(saved, tmp_pa
     assert main(["salmon", str(source), "--out", str(out)]) == 2
     assert "already there" in capsys.readouterr().err
     critiques, judging = saved("c.json", CRITIQUES), saved("j.json", JUDGING)
-    arguments = ["anthropic-cai", str(critiques), "--judging", str(judging), "--out", str(tmp_path / "cai.yaml")]
+    arguments = [
+        "anthropic-cai",
+        str(critiques),
+        "--judging",
+        str(judging),
+        "--out",
+        str(tmp_path / "cai.yaml"),
+    ]
     assert main(arguments) == 0
     assert load(tmp_path / "cai.yaml") == anthropic_cai(critiques, judging, "cai")
     assert main(["salmon", str(source), "--out", str(tmp_path / "none" / "x.yaml")]) == 2
@@ -85,7 +103,10 @@ def test_the_written_file_loads_unchanged_and_is_never_overwritten(saved, tmp_pa
         ({"a": {"prompt": "x"}}, "'a' needs the keys"),
         ({"a": {"prompt": ["x", "y"], "edit_request": "z"}}, "list of one"),
         ({"a": {"prompt": 5, "edit_request": "z"}}, "must hold a string"),
-        ({"a": {"prompt": "\n\nCritiqueRequest:\n\nCritique:", "edit_request": "z"}}, "has no text"),
+        (
+            {"a": {"prompt": "\n\nCritiqueRequest:\n\nCritique:", "edit_request": "z"}},
+            "has no text",
+        ),
         ({"a": {"prompt": "x\u0007y", "edit_request": "z"}}, "control character"),
     ],
 )
@@ -119,7 +140,10 @@ def test_lists_of_different_length_and_missing_files_are_refused(saved, tmp_path
 @needs_originals
 def test_the_real_cai_files(tmp_path):
     folder = SHARED / "anthropic_cai"
-    critiques, judging = folder / "CritiqueRevisionInstructions.json", folder / "RLMadisonInstructions.json"
+    critiques, judging = (
+        folder / "CritiqueRevisionInstructions.json",
+        folder / "RLMadisonInstructions.json",
+    )
     made = anthropic_cai(critiques, judging)
     originals = json.loads(critiques.read_text(encoding="utf-8"))
     texts = json.loads(judging.read_text(encoding="utf-8"))
@@ -142,7 +166,10 @@ def test_the_real_salmon_files(tmp_path, name, key):
     originals = json.loads(file.read_text(encoding="utf-8"))
     their_key = {"opposite": "negative_definition", "weight": "weight"}[key]
     for principle, original in zip(made.principles, originals, strict=True):
-        assert (principle.text, getattr(principle, key)) == (original["definition"], original[their_key])
+        assert (principle.text, getattr(principle, key)) == (
+            original["definition"],
+            original[their_key],
+        )
     out = tmp_path / "salmon.yaml"
     out.write_text(to_yaml(made), encoding="utf-8")
     assert load(out) == made

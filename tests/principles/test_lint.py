@@ -26,16 +26,31 @@ def other(text, **more):
     ("principle", "rule"),
     [
         (other("The response is kind, to everybody in the Room."), ("duplicate", "kind", "other")),
-        (other("The response is kind to everybody in this room."), ("near-duplicate", "kind", "other")),
-        (other("The response is not kind to everybody in the room."), ("contradiction", "kind", "other")),
-        (other("The response tells jokes.", opposite=KIND["text"]), ("contradiction", "kind", "other")),
-        (other("The response tells jokes.", opposite="The response tells jokes."), ("contradiction", "other")),
+        (
+            other("The response is kind to everybody in this room."),
+            ("near-duplicate", "kind", "other"),
+        ),
+        (
+            other("The response is not kind to everybody in the room."),
+            ("contradiction", "kind", "other"),
+        ),
+        (
+            other("The response tells jokes.", opposite=KIND["text"]),
+            ("contradiction", "kind", "other"),
+        ),
+        (
+            other("The response tells jokes.", opposite="The response tells jokes."),
+            ("contradiction", "other"),
+        ),
         (other("The response never tells jokes."), ("negative framing", "other")),
         (other("The response " + "really " * 60 + "helps."), ("over-long", "other")),
         (other("The response tells jokes"), ("unfinished sentence", "other")),
         (other("The response tells jokes.", situations=["a party"]), ("no situations", "kind")),
         (other("The response tells jokes.", dimension="hedonism"), ("no dimension", "kind")),
-        (other("The response tells jokes.", opposite="The response is dull."), ("no opposite", "kind")),
+        (
+            other("The response tells jokes.", opposite="The response is dull."),
+            ("no opposite", "kind"),
+        ),
     ],
 )
 def test_each_rule(principle, rule):
@@ -44,14 +59,23 @@ def test_each_rule(principle, rule):
 
 def test_a_planted_pair_is_found_among_thousands():
     chance = random.Random(0)
-    texts = [f"The response {' '.join(f'w{chance.randrange(900)}' for _ in range(8))}." for _ in range(2000)]
+    texts = [
+        f"The response {' '.join(f'w{chance.randrange(900)}' for _ in range(8))}."
+        for _ in range(2000)
+    ]
     principles = [{"id": f"p{i}", "text": text} for i, text in enumerate(texts)]
     near = texts[77].removesuffix(".") + " indeed."
     assert rules(*principles, other(near)) == {("near-duplicate", "p77", "other")}
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6).map(" ".join), min_size=2, max_size=8))
+@given(
+    st.lists(
+        st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6).map(" ".join),
+        min_size=2,
+        max_size=8,
+    )
+)
 def test_no_near_pair_is_overlooked(texts):
     principles = [{"id": f"p{i}", "text": f"{text}."} for i, text in enumerate(texts)]
     pairs = {(one, other) for _, one, *rest in rules(*principles) for other in rest}
@@ -71,20 +95,27 @@ def test_polarity_wants_every_opposite():
 
 
 def test_an_opposite_is_no_contradiction_to_its_own_text():
-    assert rules({**KIND, "opposite": "The response is not kind to everybody in the room."}) == set()
+    assert (
+        rules({**KIND, "opposite": "The response is not kind to everybody in the room."}) == set()
+    )
 
 
 def test_unused_names_who_got_no_row():
     counts = {principle.id: 3 for principle in load("hhh").principles} | {"frank": 0}
     del counts["clear"]
-    assert [finding.principles for finding in unused(load("hhh"), counts)] == [("clear",), ("frank",)]
+    assert [finding.principles for finding in unused(load("hhh"), counts)] == [
+        ("clear",),
+        ("frank",),
+    ]
 
 
 def test_command_line(tmp_path, capsys):
     assert main(["hhh", "cai"]) == 0
     assert "No warnings" in capsys.readouterr().out
     warned = tmp_path / "warned.yaml"
-    warned.write_text("name: m\nprinciples:\n  - {id: a, text: 'The response is not [red]rude[/red].'}\n")
+    warned.write_text(
+        "name: m\nprinciples:\n  - {id: a, text: 'The response is not [red]rude[/red].'}\n"
+    )
     assert main([str(warned)]) == 0
     assert "negative framing" in capsys.readouterr().out
     broken = tmp_path / "broken.yaml"

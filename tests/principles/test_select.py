@@ -52,7 +52,10 @@ def test_targets_lose_the_dimensions_that_are_gone():
         ),
         (Selection("hhh", drop=("acurate",)), "constitution.drop.*'accurate'"),
         (Selection("hhh", weights={"franc": 2}), "constitution.weights.*'frank'"),
-        (Selection("hhh", tags=("harmles",)), "constitution.tags.*has no tag 'harmles'. Did you mean 'harmless'"),
+        (
+            Selection("hhh", tags=("harmles",)),
+            "constitution.tags.*has no tag 'harmles'. Did you mean 'harmless'",
+        ),
         (Selection("hhh", drop="no-crime"), r"must be a list.*\n.*constitution.drop=\[no-crime\]"),
         (Selection("hhh", only=()), "no principle of .*hhh.yaml is left"),
         (Selection("hhh", drop=tuple(HHH)), "no principle of .* is left"),
@@ -72,8 +75,14 @@ def test_mistakes_are_told(selection, message):
 def test_a_selection_can_be_a_config():
     schema = OmegaConf.structured(Selection)
     OmegaConf.set_readonly(schema, False)  # a frozen dataclass is read-only as a schema, too
-    given = ["constitution.name=hhh", "constitution.drop=[no-crime]", "constitution.weights={frank: 2}"]
-    config = OmegaConf.merge(OmegaConf.create({"constitution": schema}), OmegaConf.from_dotlist(given))
+    given = [
+        "constitution.name=hhh",
+        "constitution.drop=[no-crime]",
+        "constitution.weights={frank: 2}",
+    ]
+    config = OmegaConf.merge(
+        OmegaConf.create({"constitution": schema}), OmegaConf.from_dotlist(given)
+    )
     chosen = OmegaConf.to_object(config.constitution)
     assert isinstance(chosen, Selection)
     assert ids(chosen) == [i for i in HHH if i != "no-crime"]

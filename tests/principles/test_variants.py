@@ -5,7 +5,14 @@ import itertools
 import pytest
 
 from stages.principles.select import Selection, select
-from stages.principles.variants import FULL, KINDS, apply, change_of, enumerate_variants, kind_and_target
+from stages.principles.variants import (
+    FULL,
+    KINDS,
+    apply,
+    change_of,
+    enumerate_variants,
+    kind_and_target,
+)
 from stages.runtime.errors import UserError
 
 WORLD = Selection("world")
@@ -33,13 +40,19 @@ def test_every_variant_that_is_enumerated_can_be_applied():
     names = enumerate_variants(WORLD, [kind for kind in KINDS if kind != "reworded"])
     assert {kind_and_target(name)[0] for name in names} == {*KINDS} - {"reworded"}
     assert all(chosen(name) for name in names)
-    different = [name for name in names if kind_and_target(name)[0] in ("full", "leave_one_out", "opposite", "weights")]
+    different = [
+        name
+        for name in names
+        if kind_and_target(name)[0] in ("full", "leave_one_out", "opposite", "weights")
+    ]
     assert len({repr(chosen(name)) for name in different}) == len(different) == 1 + 4 * len(IDS)
 
 
 def test_families_by_tag():
     helpful = [p.id for p in select(WORLD).principles if "helpful" in p.tags]
-    assert ids("only-tag:helpful") == helpful and set(ids("without-tag:helpful")) == set(IDS) - set(helpful)
+    assert ids("only-tag:helpful") == helpful and set(ids("without-tag:helpful")) == set(IDS) - set(
+        helpful
+    )
 
 
 def test_larger_sets_hold_the_smaller_ones():
@@ -53,7 +66,9 @@ def test_an_opposite_takes_the_place_of_the_text():
     (before,) = chosen("only:harm-1")
     after = next(p for p in chosen("opposite:harm-1") if p.id == "harm-1")
     assert (after.text, after.opposite) == (before.opposite, before.text)
-    assert [p for p in chosen("opposite:harm-1") if p.id != "harm-1"] == [p for p in chosen(FULL) if p.id != "harm-1"]
+    assert [p for p in chosen("opposite:harm-1") if p.id != "harm-1"] == [
+        p for p in chosen(FULL) if p.id != "harm-1"
+    ]
     twice = apply(change_of("opposite:harm-1", WORLD), Selection("world", negate=("harm-1",)))
     assert select(twice) == select(WORLD)
 
@@ -70,20 +85,26 @@ def test_a_variant_of_a_selection_stays_within_it():
         "full",
         *(f"without:{i}" for i in ("harm-1", "harm-2", "kindness-1")),
     ]
-    assert ids("without:harm-1", some) == ["harm-2", "kindness-1"] and ids("only:harm-2", some) == ["harm-2"]
+    assert ids("without:harm-1", some) == ["harm-2", "kindness-1"] and ids("only:harm-2", some) == [
+        "harm-2"
+    ]
     with pytest.raises(UserError, match="the selected set has no principle 'privacy-1'"):
         change_of("without:privacy-1", some)
 
 
 def test_rewordings(tmp_path):
     path = tmp_path / "set.yaml"
-    path.write_text("name: s\nprinciples:\n- {id: a, text: One., rewordings: [Uno., Un.]}\n- {id: b, text: Two.}\n")
+    path.write_text(
+        "name: s\nprinciples:\n- {id: a, text: One., rewordings: [Uno., Un.]}\n- {id: b, text: Two.}\n"
+    )
     selection = Selection(str(path))
     assert enumerate_variants(selection, ["reworded"]) == ["full", "reworded:a:0", "reworded:a:1"]
     assert [p.text for p in chosen("reworded:a:1", selection)] == ["Un.", "Two."]
     plain = tmp_path / "plain.yaml"
     plain.write_text("name: s\nprinciples:\n- {id: a, text: One.}\n- {id: b, text: Two.}\n")
-    assert select(selection).identity() == select(Selection(str(plain))).identity(), "rewordings alone change no result"
+    assert select(selection).identity() == select(Selection(str(plain))).identity(), (
+        "rewordings alone change no result"
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +131,9 @@ def test_mistakes_are_told(name, message):
 def test_kinds_that_are_not_there():
     with pytest.raises(UserError, match=r"no kind 'leave_one'\. Did you mean 'leave_one_out'"):
         enumerate_variants(WORLD, ["leave_one"])
-    with pytest.raises(UserError, match="no variant of the kind 'leave_one_out': it has one principle"):
+    with pytest.raises(
+        UserError, match="no variant of the kind 'leave_one_out': it has one principle"
+    ):
         enumerate_variants(Selection("world", only=("harm-1",)), ["leave_one_out"])
     with pytest.raises(UserError, match="no principle has `rewordings`"):
         enumerate_variants(Selection("hhh"), ["reworded"])

@@ -1,4 +1,6 @@
-"""A run to be killed: `python -m tests.runtime.killed_run FOLDER`. Every call that reaches the generator is logged."""
+"""A run to be killed: `python -m tests.runtime.killed_run FOLDER`. Every call that reaches the
+generator is logged.
+"""
 
 import os
 import sys

@@ -1,4 +1,6 @@
-"""Artifacts that something happened to: damaged files count as absent or are told, with what to delete."""
+"""Artifacts that something happened to: damaged files count as absent or are told, with what to
+delete.
+"""
 
 import io
 import os
@@ -7,27 +9,46 @@ import pytest
 from rich.console import Console
 
 from stages.runtime import artifacts
-from stages.runtime.artifacts import Artifact, Result, Table, find_artifact, fingerprint, finish_artifact, finished_artifacts
+from stages.runtime.artifacts import (
+    Artifact,
+    Result,
+    Table,
+    find_artifact,
+    fingerprint,
+    finish_artifact,
+    finished_artifacts,
+)
 from stages.runtime.context import Context
-from stages.runtime.display import show_tables
 from stages.runtime.errors import UserError
+from stages.runtime.pipeline.display import show_tables
 from stages.runtime.rows import Dropped, Prompt, row_type_of
 from tests.running import run_steps, text_pipeline
 
-ROWS = [Prompt(id=f"p{i}", messages=[{"role": "user", "content": f"request {i}"}], kind="k") for i in range(50)]
+ROWS = [
+    Prompt(id=f"p{i}", messages=[{"role": "user", "content": f"request {i}"}], kind="k")
+    for i in range(50)
+]
 PAYLOAD = {"stage": "prompts"}
 
 
 def finished(root, result=None):
     folder = root / f"requests-{fingerprint(PAYLOAD)}"
     folder.mkdir(parents=True)
-    return finish_artifact(folder, "requests", PAYLOAD, result or Result(rows=ROWS, row_type=Prompt), {})
+    return finish_artifact(
+        folder, "requests", PAYLOAD, result or Result(rows=ROWS, row_type=Prompt), {}
+    )
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[]", b"null", b"\xff\x00" * 9, b'{"fingerprint": "12345678"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"{}", b"[]", b"null", b"\xff\x00" * 9, b'{"fingerprint": "12345678"}']
+)
 def test_a_damaged_manifest_counts_as_absent(tmp_path, content):
     made = finished(tmp_path)
-    assert find_artifact(tmp_path, "requests", made.fingerprint) == finished_artifacts(tmp_path, "requests")[0] == made
+    assert (
+        find_artifact(tmp_path, "requests", made.fingerprint)
+        == finished_artifacts(tmp_path, "requests")[0]
+        == made
+    )
     (made.directory / "manifest.json").write_bytes(content)
     assert find_artifact(tmp_path, "requests", made.fingerprint) is None
     assert finished_artifacts(tmp_path, "requests") == []
@@ -51,9 +72,15 @@ def test_damaged_rows_are_told(tmp_path, damage):
         path.unlink()
     else:
         path.write_bytes(
-            {"truncated": content[:-20], "emptied": b"", "overwritten": b"PAR1" + b"\xff" * 300 + content[304:]}[damage]
+            {
+                "truncated": content[:-20],
+                "emptied": b"",
+                "overwritten": b"PAR1" + b"\xff" * 300 + content[304:],
+            }[damage]
         )
-    with pytest.raises(UserError, match=rf"(?s)rows.parquet is damaged.*delete {made.directory} and run again"):
+    with pytest.raises(
+        UserError, match=rf"(?s)rows.parquet is damaged.*delete {made.directory} and run again"
+    ):
         made.rows(Prompt)
     if damage != "overwritten":
         with pytest.raises(UserError, match="is damaged"):
@@ -64,13 +91,17 @@ def test_what_was_never_made_is_told(tmp_path):
     made = finished(tmp_path, Result(metrics={}))
     with pytest.raises(UserError, match=r"(?s)holds no rows.*wire the `inputs`"):
         made.rows(Prompt)
-    with pytest.raises(UserError, match=rf"(?s)holds no model.*delete {made.directory} and run again"):
+    with pytest.raises(
+        UserError, match=rf"(?s)holds no model.*delete {made.directory} and run again"
+    ):
         made.model()
 
 
 def test_the_manifest_reaches_the_disk_last(tmp_path, monkeypatch):
     flushed = []
-    monkeypatch.setattr(artifacts, "flush", lambda path: flushed.append((path.name, manifest.exists())))
+    monkeypatch.setattr(
+        artifacts, "flush", lambda path: flushed.append((path.name, manifest.exists()))
+    )
     folder = tmp_path / f"requests-{fingerprint(PAYLOAD)}"
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "model.safetensors").write_bytes(b"weights")
@@ -78,12 +109,21 @@ def test_the_manifest_reaches_the_disk_last(tmp_path, monkeypatch):
     result = Result(rows=ROWS, row_type=Prompt, dropped=[Dropped(id="x", reason="why")])
     finish_artifact(folder, "requests", PAYLOAD, result, {})
     before = {name for name, there in flushed if not there}
-    assert before >= {"rows.parquet", "dropped.parquet", "model", "model.safetensors", folder.name, tmp_path.name}
+    assert before >= {
+        "rows.parquet",
+        "dropped.parquet",
+        "model",
+        "model.safetensors",
+        folder.name,
+        tmp_path.name,
+    }
     assert flushed[-1] == (folder.name, True)
 
 
 def test_a_page_is_shown_where_it_lies_now(tmp_path):
-    made = finished(tmp_path / "runs", Result(tables=[Table("Report", ["page", "n"], [["report.html", "3"]])]))
+    made = finished(
+        tmp_path / "runs", Result(tables=[Table("Report", ["page", "n"], [["report.html", "3"]])])
+    )
     (made.directory / "report.html").write_text("page")
     os.rename(tmp_path / "runs", tmp_path / "moved")
     moved = Artifact(made.step, tmp_path / "moved" / made.directory.name)

@@ -16,10 +16,15 @@ def test_options_that_change_an_answer_are_told_from_those_of_speed():
         "load": {"torch_dtype": "auto"}
     }
     assert Engines("server", {"local": {"name": "vllm", "options": SPEED}}).meaning == {}
-    assert Engines("server", {"local": {"name": "vllm", "options": SPEED | bearing}}).meaning == {"local": bearing}
+    assert Engines("server", {"local": {"name": "vllm", "options": SPEED | bearing}}).meaning == {
+        "local": bearing
+    }
 
 
-@pytest.mark.parametrize(("options", "keep"), [({}, 0), ({}, None), ({}, "two"), (None, 1), ({"template_arguments": 3}, 1)])
+@pytest.mark.parametrize(
+    ("options", "keep"),
+    [({}, 0), ({}, None), ({}, "two"), (None, 1), ({"template_arguments": 3}, 1)],
+)
 def test_engines_that_cannot_be(options, keep):
     with pytest.raises(UserError) as caught:
         Engines("vllm", options, keep)

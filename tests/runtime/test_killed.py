@@ -18,7 +18,11 @@ KILLS = 20
 
 
 def start(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "tests.runtime.killed_run", str(folder)], cwd=ROOT, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.runtime.killed_run", str(folder)],
+        cwd=ROOT,
+        start_new_session=True,
+    )
 
 
 def calls(folder: Path) -> int:
@@ -32,7 +36,10 @@ def test_twenty_kills(tmp_path):
     whole.mkdir()
     assert start(whole).wait() == 0
     needed = calls(whole)
-    rows = {path.relative_to(whole): path.read_bytes() for path in whole.glob("artifacts/*/rows.parquet")}
+    rows = {
+        path.relative_to(whole): path.read_bytes()
+        for path in whole.glob("artifacts/*/rows.parquet")
+    }
     assert len(rows) == 5
 
     def kill_and_rerun(number: int, moment: int) -> None:

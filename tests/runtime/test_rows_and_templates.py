@@ -32,19 +32,42 @@ def test_rows_round_trip_and_are_byte_equal(tmp_path):
 
 def test_request_text():
     assert request_text(USER) == USER[0]["content"]
-    talk = [*USER, {"role": "assistant", "content": "Warm it."}, {"role": "user", "content": "And then?"}]
+    talk = [
+        *USER,
+        {"role": "assistant", "content": "Warm it."},
+        {"role": "user", "content": "And then?"},
+    ]
     assert request_text(talk).endswith("Assistant: Warm it.\nUser: And then?")
 
 
-@pytest.mark.parametrize("text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #}", "100 % {{ 7*7 }}"])
+@pytest.mark.parametrize(
+    "text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #}", "100 % {{ 7*7 }}"]
+)
 def test_a_principle_is_never_template_source(text):
-    shown = render("preferences/judge.jinja", request="r", response_a="a", response_b="b", principle=text)
+    shown = render(
+        "preferences/judging/judge.jinja",
+        request="r",
+        response_a="a",
+        response_b="b",
+        principle=text,
+    )
     assert f"Principle: {text}" in shown
 
 
 def test_judge_puts_the_principle_last():
-    shown = render("preferences/judge.jinja", request="REQUEST", response_a="FIRST", response_b="SECOND", principle="PRINCIPLE")
-    assert shown.index("REQUEST") < shown.index("FIRST") < shown.index("SECOND") < shown.index("PRINCIPLE")
+    shown = render(
+        "preferences/judging/judge.jinja",
+        request="REQUEST",
+        response_a="FIRST",
+        response_b="SECOND",
+        principle="PRINCIPLE",
+    )
+    assert (
+        shown.index("REQUEST")
+        < shown.index("FIRST")
+        < shown.index("SECOND")
+        < shown.index("PRINCIPLE")
+    )
 
 
 def test_template_faults(tmp_path):

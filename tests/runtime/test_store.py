@@ -37,7 +37,12 @@ def test_keys_depend_on_meaning_only():
 def test_generator_options_that_change_an_answer_are_part_of_a_calls_key():
     plain, thinking, penalised, faster = (
         Engines("server", options).meaning
-        for options in ({}, {"template_arguments": {"enable_thinking": True}}, {"extra": {"min_p": 0.1}}, {"timeout": 5})
+        for options in (
+            {},
+            {"template_arguments": {"enable_thinking": True}},
+            {"extra": {"min_p": 0.1}},
+            {"timeout": 5},
+        )
     )
     assert plain == faster == {}
     assert len({call_key(generator=meaning) for meaning in (plain, thinking, penalised)}) == 3
@@ -83,7 +88,11 @@ def test_a_damaged_store_is_told(tmp_path, damage):
         path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     else:
         with sqlite3.connect(path) as db:
-            db.execute("UPDATE calls SET value = '{torn'" if damage == "value" else "ALTER TABLE calls RENAME COLUMN key TO id")
+            db.execute(
+                "UPDATE calls SET value = '{torn'"
+                if damage == "value"
+                else "ALTER TABLE calls RENAME COLUMN key TO id"
+            )
     store = CallStore(path)
     with pytest.raises(UserError, match=r"(?s)cannot be used.*store=PATH"):
         for i in range(200):
@@ -144,10 +153,15 @@ def _fill(path, start, mark):
 
 
 def test_several_runs_on_one_store(tmp_path):
-    """They open a file that is not there yet at the same moment, write what differs and what does not, and lose nothing."""
+    """They open a file that is not there yet at the same moment, write what differs and what does
+    not, and lose nothing.
+    """
     context = multiprocessing.get_context("spawn")
     start = context.Event()
-    runs = [context.Process(target=_fill, args=(tmp_path / "calls.sqlite", start, mark)) for mark in "abc"]
+    runs = [
+        context.Process(target=_fill, args=(tmp_path / "calls.sqlite", start, mark))
+        for mark in "abc"
+    ]
     for run in runs:
         run.start()
     start.set()
@@ -163,7 +177,9 @@ def test_several_runs_on_one_store(tmp_path):
 def test_full_disk_keeps_what_is_answered(tmp_path):
     store = CallStore(tmp_path / "calls.sqlite")
     store.put("first", "kept")
-    store._db.execute("PRAGMA max_page_count=8")  # SQLite's own way to say that the file cannot grow
+    store._db.execute(
+        "PRAGMA max_page_count=8"
+    )  # SQLite's own way to say that the file cannot grow
     with pytest.raises(UserError, match="cannot grow"):
         for i in range(1000):
             store.put(f"k{i}", "x" * 2000)

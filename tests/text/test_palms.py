@@ -1,7 +1,9 @@
-"""PALMS (Solaiman and Dennison 2021, arXiv 2106.10328) as a pipeline of the stages that are there; no stage of its own.
+"""PALMS (Solaiman and Dennison 2021, arXiv 2106.10328) as a pipeline of the stages that are there;
+no stage of its own.
 
-A position statement a category is a principle with the category's tag; the requests of a category are prompts of its kind;
-a writer that reads the statement answers them; `filter` bounds the values-targeted set and the control set of neutral text.
+A position statement a category is a principle with the category's tag; the requests of a category
+are prompts of its kind; a writer that reads the statement answers them; `filter` bounds the
+values-targeted set and the control set of neutral text.
 """
 
 import pytest
@@ -14,13 +16,21 @@ CATEGORIES = ["health", "injustice", "violence"]
 
 
 def pipeline(root, statements=CATEGORIES, without=None, each=10):
-    lines = [f"  - {{id: {name}-1, text: The position on {name}., tags: [{name}]}}" for name in statements]
+    lines = [
+        f"  - {{id: {name}-1, text: The position on {name}., tags: [{name}]}}"
+        for name in statements
+    ]
     (root / "positions.yaml").write_text("name: positions\nprinciples:\n" + "\n".join(lines) + "\n")
     steps = {"base": {"stage": "model", "path": str(fake_model(root / "model"))}}
     for name in [*CATEGORIES, "neutral"]:
         count = 0 if name == without else 200
-        (root / f"{name}.csv").write_text("prompt\n" + "".join(f"{name} request {i}\n" for i in range(count)))
-        told = {"context": "principles", "constitution": {"name": str(root / "positions.yaml"), "tags": [name]}}
+        (root / f"{name}.csv").write_text(
+            "prompt\n" + "".join(f"{name} request {i}\n" for i in range(count))
+        )
+        told = {
+            "context": "principles",
+            "constitution": {"name": str(root / "positions.yaml"), "tags": [name]},
+        }
         steps |= {
             f"{name}_prompts": {"stage": "prompts", "source": str(root / f"{name}.csv"), "kind": name},
             f"{name}_written": {
@@ -45,7 +55,10 @@ def test_every_category_has_its_statement_and_examples_and_the_control_is_as_lon
     control = done["neutral"].rows(Response)
     assert len(control) == len(targeted) == 30
     assert {row.kind for row in control} == {"neutral"} and all(not row.context for row in control)
-    read = {messages[-1]["content"].split()[0]: messages[0]["content"] for messages, _, _ in writer.completed}
+    read = {
+        messages[-1]["content"].split()[0]: messages[0]["content"]
+        for messages, _, _ in writer.completed
+    }
     assert all(f"The position on {name}." in read[name] for name in CATEGORIES)
 
 

@@ -42,15 +42,25 @@ def test_every_kind_of_file(tmp_path):
 def test_the_kind_may_stand_in_a_column(tmp_path):
     (tmp_path / "x.csv").write_text("prompt,label\none,safe\ntwo,unsafe\nthree,\n")
     rows = prompts(source=str(tmp_path / "x.csv"), kind_column="label", kind="other")
-    assert [(row.messages[0]["content"], row.kind) for row in rows] == [("one", "safe"), ("two", "unsafe"), ("three", "other")]
+    assert [(row.messages[0]["content"], row.kind) for row in rows] == [
+        ("one", "safe"),
+        ("two", "unsafe"),
+        ("three", "other"),
+    ]
     with pytest.raises(UserError, match=r"no column 'lable'. Did you mean 'label'"):
         prompts(source=str(tmp_path / "x.csv"), kind_column="lable")
 
 
 def test_transcripts():
-    assert [m["content"] for m in conversations(TALK, "last", "")[0]] == ["How do I do this: step one?", "Well.", "And: now?"]
+    assert [m["content"] for m in conversations(TALK, "last", "")[0]] == [
+        "How do I do this: step one?",
+        "Well.",
+        "And: now?",
+    ]
     assert [len(c) for c in conversations(TALK, "each", "")] == [1, 3]
-    assert conversations(TALK, "first", "") == [[{"role": "user", "content": "How do I do this: step one?"}]]
+    assert conversations(TALK, "first", "") == [
+        [{"role": "user", "content": "How do I do this: step one?"}]
+    ]
     assert conversations("\n\nAssistant: hello", "last", "") == []
     assert conversations([{"role": "user", "content": "x"}], "last", "")[0][0]["content"] == "x"
 
@@ -105,28 +115,42 @@ def test_torn_gzip_and_wrong_encoding(tmp_path):
 
 def test_order_limit_and_drops(tmp_path):
     path = tmp_path / "p.jsonl"
-    path.write_text("\n".join(json.dumps({"prompt": f"p{i % 90}"}) for i in range(100)) + '\n{"prompt": ""}')
+    path.write_text(
+        "\n".join(json.dumps({"prompt": f"p{i % 90}"}) for i in range(100)) + '\n{"prompt": ""}'
+    )
     result = run(Config(source=str(path), limit=10, offset=5), {}, Context())
     assert [r.messages[0]["content"] for r in result.rows] == [f"p{i}" for i in range(5, 15)]
     assert sorted({d.reason for d in result.dropped}) == ["duplicate prompt", "no user turn"]
     shuffled = prompts(source=str(path), shuffle=True)
-    assert len(shuffled) == 90 and [r.id for r in shuffled] != [r.id for r in prompts(source=str(path))]
+    assert len(shuffled) == 90 and [r.id for r in shuffled] != [
+        r.id for r in prompts(source=str(path))
+    ]
     assert shuffled == prompts(source=str(path), shuffle=True)
 
 
 def test_a_file_is_known_by_its_content(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "x"}')
     (tmp_path / "b.jsonl").write_text('{"prompt": "x"}')
-    assert identity(Config(source=str(tmp_path / "a.jsonl"))) == identity(Config(source=str(tmp_path / "b.jsonl")))
+    assert identity(Config(source=str(tmp_path / "a.jsonl"))) == identity(
+        Config(source=str(tmp_path / "b.jsonl"))
+    )
 
 
 def test_what_a_spreadsheet_or_a_crawl_brings(tmp_path):
-    """A byte-order mark, an empty cell, a transcript of more than 128 KB, and U+2028 and U+0085 inside a text."""
-    (tmp_path / "a.csv").write_text(f"prompt,id\none,1\n,2\n{'long ' * 40_000},3\n", encoding="utf-8-sig")
+    """A byte-order mark, an empty cell, a transcript of more than 128 KB, and U+2028 and U+0085
+    inside a text.
+    """
+    (tmp_path / "a.csv").write_text(
+        f"prompt,id\none,1\n,2\n{'long ' * 40_000},3\n", encoding="utf-8-sig"
+    )
     result = run(Config(source=str(tmp_path / "a.csv")), {}, Context())
     assert len(result.rows) == 2 and [d.reason for d in result.dropped] == ["no user turn"]
     (tmp_path / "a.jsonl").write_text(
-        '{"prompt": "one\u2028two\u0085three"}\r\n{"prompt": null}\n', encoding="utf-8-sig", newline=""
+        '{"prompt": "one\u2028two\u0085three"}\r\n{"prompt": null}\n',
+        encoding="utf-8-sig",
+        newline="",
     )
     result = run(Config(source=str(tmp_path / "a.jsonl")), {}, Context())
-    assert [r.messages[0]["content"] for r in result.rows] == ["one\u2028two\u0085three"] and len(result.dropped) == 1
+    assert [r.messages[0]["content"] for r in result.rows] == ["one\u2028two\u0085three"] and len(
+        result.dropped
+    ) == 1

@@ -14,11 +14,17 @@ def test_a_suffix_is_read_by_the_generator_and_not_by_who_trains(tmp_path):
     _, done = run_steps(steered, tmp_path, generator)
     asked = [messages[-1]["content"] for messages, _, _ in generator.completed]
     assert sum(text.endswith(" Answer well.") for text in asked) == len(asked) / 2 == 6
-    assert [row.prompt for row in done["answers"].rows(Response)] == [row.prompt for row in plain["answers"].rows(Response)]
+    assert [row.prompt for row in done["answers"].rows(Response)] == [
+        row.prompt for row in plain["answers"].rows(Response)
+    ]
     assert done["answers"].directory != plain["answers"].directory
 
 
 def test_only_the_last_turn_is_followed_by_the_suffix():
-    turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"}]
+    turns = [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
     assert [turn["content"] for turn in with_suffix(turns, "now.")] == ["one", "two", "three now."]
     assert with_suffix(turns, "") == turns and turns[-1]["content"] == "three"

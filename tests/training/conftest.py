@@ -15,12 +15,28 @@ from stages.runtime.rows import Pair, Response, Revision
 from stages.runtime.store import CallStore
 from tests.tiny_model import build_tiny_model
 
-REQUESTS = ["how do I help", "how do I build a cat", "is the dog safe", "revise the answer", "a question", "do I harm the dog"]
+REQUESTS = [
+    "how do I help",
+    "how do I build a cat",
+    "is the dog safe",
+    "revise the answer",
+    "a question",
+    "do I harm the dog",
+]
 
 
 def response(i: int, text: str, request: str = REQUESTS[0]) -> Response:
     prompt = [{"role": "user", "content": request}]
-    return Response(id=f"r{i}", parent=f"p{i}", kind="k", prompt=prompt, response=text, context=[], model="m", seed=i)
+    return Response(
+        id=f"r{i}",
+        parent=f"p{i}",
+        kind="k",
+        prompt=prompt,
+        response=text,
+        context=[],
+        model="m",
+        seed=i,
+    )
 
 
 def revision(i: int, round_: int, text: str) -> Revision:
@@ -43,7 +59,9 @@ def revision(i: int, round_: int, text: str) -> Revision:
     )
 
 
-def pair(i: int, chosen: str, rejected: str, label: float = 1.0, request: str | None = None) -> Pair:
+def pair(
+    i: int, chosen: str, rejected: str, label: float = 1.0, request: str | None = None
+) -> Pair:
     return Pair(
         id=f"q{i}",
         parent=f"a{i}|b{i}",
@@ -73,9 +91,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def little_garbage(one_thread: None) -> None:
-    """Every training collects garbage several times, half a second each while all that torch and TRL hold is looked at."""
+    """Every training collects garbage several times, half a second each while all that torch and
+    TRL hold is looked at.
+    """
     import peft  # noqa: F401
-    from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer  # noqa: F401
 
     gc.collect()
     gc.freeze()

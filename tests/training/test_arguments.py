@@ -2,8 +2,16 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.runtime.settings import identity_of
-from stages.training import dpo, reward_model, sft
-from stages.training.arguments import _SOURCES, MACHINE_ARGS, OWNED_ARGS, check_options, identity_args, known_fields
+from stages.training.arguments import (
+    _SOURCES,
+    MACHINE_ARGS,
+    OWNED_ARGS,
+    check_options,
+    identity_args,
+    known_fields,
+)
+from stages.training.offline import dpo, sft
+from stages.training.reward_models import reward_model
 
 
 def test_fields_read_from_source_are_those_of_the_classes():
@@ -12,9 +20,13 @@ def test_fields_read_from_source_are_those_of_the_classes():
     import peft
     import trl
 
-    for name, cls in {n: getattr(trl, n) for n in ("SFTConfig", "DPOConfig", "RewardConfig", "KTOConfig")}.items():
+    for name, cls in {
+        n: getattr(trl, n) for n in ("SFTConfig", "DPOConfig", "RewardConfig", "KTOConfig")
+    }.items():
         assert set(known_fields(name)) == {f.name for f in dataclasses.fields(cls) if f.init}, name
-    assert set(known_fields("LoraConfig")) >= {f.name for f in dataclasses.fields(peft.LoraConfig) if f.init}
+    assert set(known_fields("LoraConfig")) >= {
+        f.name for f in dataclasses.fields(peft.LoraConfig) if f.init
+    }
 
 
 def test_every_name_in_the_tables_is_a_field_of_some_trainer():
@@ -37,7 +49,9 @@ def test_unknown_option_is_refused_when_the_plan_is_made_and_the_nearest_is_name
 def test_identity_keeps_what_changes_the_result_and_nothing_else():
     meaning = {"learning_rate": 1e-4, "per_device_train_batch_size": 4}
     plain = sft.Config(args=meaning)
-    machine = sft.Config(args=meaning | {"save_steps": 3, "bf16": False, "logging_steps": 5}, dtype="bfloat16")
+    machine = sft.Config(
+        args=meaning | {"save_steps": 3, "bf16": False, "logging_steps": 5}, dtype="bfloat16"
+    )
 
     def whole(config):
         return identity_of(config) | sft.identity(config)
@@ -65,11 +79,18 @@ def test_a_chat_template_is_known_by_its_content(tmp_path):
     assert before == identity_args({"chat_template_path": str(two)})
     one.write_text("{{ messages[0] }}")
     assert before != identity_args({"chat_template_path": str(one)})
-    assert identity_args({"chat_template_path": "owner/name"}) == {"chat_template_path": "owner/name"}
+    assert identity_args({"chat_template_path": "owner/name"}) == {
+        "chat_template_path": "owner/name"
+    }
 
 
 @pytest.mark.parametrize("args", [{"learning_rate": "abc"}, {"max_steps": [3]}, {"packing": "yes"}])
 def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
     with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be a"):
         sft.identity(sft.Config(args=args))
-    check_options("SFTConfig", {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None}, None, "sft")
+    check_options(
+        "SFTConfig",
+        {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None},
+        None,
+        "sft",
+    )

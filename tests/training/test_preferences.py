@@ -5,11 +5,18 @@ import math
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.training import dpo, reward_model
+from stages.training.offline import dpo
 from stages.training.pair_data import read_pairs, split_held_out
+from stages.training.reward_models import reward_model
 from tests.training.conftest import pair
 
-ARGS = {"per_device_train_batch_size": 4, "max_steps": 3, "learning_rate": 1e-3, "max_length": 96, "save_strategy": "no"}
+ARGS = {
+    "per_device_train_batch_size": 4,
+    "max_steps": 3,
+    "learning_rate": 1e-3,
+    "max_length": 96,
+    "save_strategy": "no",
+}
 
 
 def reference_loss(d: float, q: float) -> float:
@@ -27,7 +34,9 @@ def test_soft_label_loss_is_the_cross_entropy_and_rests_at_the_labels_logit(q):
         difference = torch.tensor([d], dtype=torch.float64, requires_grad=True)
         loss = -torch.nn.functional.logsigmoid(difference).mean() + soft_term(difference, label)
         assert loss.item() == pytest.approx(reference_loss(d, q), abs=1e-12)
-        swapped = -torch.nn.functional.logsigmoid(-difference).mean() + soft_term(-difference, 1 - label)
+        swapped = -torch.nn.functional.logsigmoid(-difference).mean() + soft_term(
+            -difference, 1 - label
+        )
         assert loss.item() == pytest.approx(swapped.item(), abs=1e-12)
     if q < 1:
         rest = torch.tensor([math.log(q / (1 - q))], dtype=torch.float64, requires_grad=True)
@@ -40,9 +49,14 @@ def trained_pairs(labels):
 
 
 def dpo_trainer(artifact, context, labels, name, **args):
-    inputs = {"model": artifact(f"base {name}"), "pairs": artifact(f"pairs {name}", trained_pairs(labels))}
+    inputs = {
+        "model": artifact(f"base {name}"),
+        "pairs": artifact(f"pairs {name}", trained_pairs(labels)),
+    }
     examples, _ = read_pairs(inputs["pairs"])
-    return dpo.build_trainer(dpo.Config(args=ARGS | args, eval_fraction=0), inputs, examples, context(name))
+    return dpo.build_trainer(
+        dpo.Config(args=ARGS | args, eval_fraction=0), inputs, examples, context(name)
+    )
 
 
 def nudge(trainer):
@@ -51,7 +65,9 @@ def nudge(trainer):
 
     with torch.no_grad():
         for parameter in trainer.model.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter += 0.02 * torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(1)
+            )
 
 
 def batch_of(trainer):
@@ -98,20 +114,38 @@ def test_hard_labels_give_trls_own_losses_and_soft_ones_are_refused_by_them(arti
 def test_every_loss_of_trl_trains(artifact, context):
     inputs = {"model": artifact("base"), "pairs": artifact("pairs", trained_pairs([1.0] * 4))}
     examples, _ = read_pairs(inputs["pairs"])
-    losses = ("sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired")
+    losses = (
+        "sigmoid",
+        "hinge",
+        "ipo",
+        "exo_pair",
+        "nca_pair",
+        "robust",
+        "bco_pair",
+        "sppo_hard",
+        "aot",
+        "aot_unpaired",
+    )
     losses += ("discopop", "apo_zero", "apo_down", "sft", "sigmoid_norm")
     for loss in losses:
         options = {"label_smoothing": 0.1} if loss in ("exo_pair", "robust") else {}
         config = dpo.Config(args=ARGS | {"loss_type": [loss], **options}, eval_fraction=0)
         trainer = dpo.build_trainer(config, inputs, examples, context(loss))
-        value = trainer.compute_loss(trainer.model, trainer.data_collator([trainer.train_dataset[0]])).item()
+        value = trainer.compute_loss(
+            trainer.model, trainer.data_collator([trainer.train_dataset[0]])
+        ).item()
         assert math.isfinite(value), loss
         if loss in ("sigmoid", "sigmoid_norm"):
             assert value == pytest.approx(math.log(2), abs=1e-5)
 
 
 def test_unusable_pairs_are_dropped_with_reasons_and_nothing_left_is_told(artifact):
-    rows = [pair(0, "a", "a "), pair(1, "", "b"), pair(2, "a", "b", request="same"), pair(3, "a", "b", request="same")]
+    rows = [
+        pair(0, "a", "a "),
+        pair(1, "", "b"),
+        pair(2, "a", "b", request="same"),
+        pair(3, "a", "b", request="same"),
+    ]
     examples, dropped = read_pairs(artifact("pairs", rows))
     assert [e["id"] for e in examples] == ["q2"]
     assert [(d.id, d.reason) for d in dropped] == [
@@ -119,7 +153,7 @@ def test_unusable_pairs_are_dropped_with_reasons_and_nothing_left_is_told(artifa
         ("q1", "empty completion"),
         ("q3", "duplicate"),
     ]
-    with pytest.raises(UserError, match=r"(?s)input 'pairs' \(step 'equal'\).*To mend it"):
+    with pytest.raises(UserError, match=r"(?s)input 'pairs' \(step 'equal'\).*Fix:"):
         read_pairs(artifact("equal", rows[:1]))
     with pytest.raises(UserError, match="no probability"):
         read_pairs(artifact("odd", [pair(0, "a", "b", 1.5)]))
@@ -131,11 +165,15 @@ def test_held_out_prompts_are_never_trained_on(artifact, context):
     train, held = split_held_out(examples, 0.3, context())
     prompts = [{e["prompt"][0]["content"] for e in part} for part in (train, held)]
     assert held and not prompts[0] & prompts[1]
-    assert split_held_out(examples[::2], 0.3, context())[1] == [e for e in held if e in examples[::2]]
+    assert split_held_out(examples[::2], 0.3, context())[1] == [
+        e for e in held if e in examples[::2]
+    ]
     assert split_held_out(examples, 1.0, context()) == (examples, [])
 
 
-@pytest.mark.parametrize("stage, lora", [(dpo, None), (dpo, {"r": 2}), (reward_model, None), (reward_model, {"r": 2})])
+@pytest.mark.parametrize(
+    "stage, lora", [(dpo, None), (dpo, {"r": 2}), (reward_model, None), (reward_model, {"r": 2})]
+)
 def test_a_preference_is_learnt(artifact, context, stage, lora):
     rows = [pair(i, "kind answer", "harm the dog", 0.9) for i in range(24)]
     inputs = {"model": artifact("base"), "pairs": artifact("pairs", rows)}
@@ -155,7 +193,9 @@ def test_a_saved_reward_model_scores_as_it_did_in_training(artifact, context):
 
     rows = [pair(i, "kind answer", "harm the dog") for i in range(8)]
     here = context()
-    config = reward_model.Config(args=ARGS | {"max_steps": 12, "learning_rate": 3e-3}, eval_fraction=0)
+    config = reward_model.Config(
+        args=ARGS | {"max_steps": 12, "learning_rate": 3e-3}, eval_fraction=0
+    )
     reward_model.run(config, {"model": artifact("base"), "pairs": artifact("pairs", rows)}, here)
     model = AutoModelForSequenceClassification.from_pretrained(here.directory / "model")
     tokenizer = AutoTokenizer.from_pretrained(here.directory / "model")

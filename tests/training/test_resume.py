@@ -12,15 +12,21 @@ import pytest
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.training import chain_of_hindsight, kto, rrhf, sft
 from stages.training.checkpoints import last_complete, mark_complete, training_of
+from stages.training.offline import chain_of_hindsight, kto, rrhf, sft
 from stages.training.trainer import in_session
 from tests.tiny_model import build_tiny_model
 from tests.training.conftest import pair, response
-from tests.training.test_groups import rating
+from tests.training.offline.test_groups import rating
 
 ROOT = Path(__file__).resolve().parents[2]
-ARGS = {"per_device_train_batch_size": 2, "max_steps": 6, "learning_rate": 1e-3, "max_length": 96, "save_steps": 2}
+ARGS = {
+    "per_device_train_batch_size": 2,
+    "max_steps": 6,
+    "learning_rate": 1e-3,
+    "max_length": 96,
+    "save_steps": 2,
+}
 
 # The child shares nothing with us but the folder: it trains there and dies in the middle of step 5.
 KILLED = """
@@ -60,15 +66,25 @@ CUT = {
         {"forget": 0.3, "eval_fraction": 0.0},
     ),
     # batches of groups, gathered over two steps
-    rrhf: ("ratings", [rating(i, j, KINDS[(i + j) % 4], 2.0 - j) for i in range(9) for j in range(3)], {"eval_fraction": 0.0}),
+    rrhf: (
+        "ratings",
+        [rating(i, j, KINDS[(i + j) % 4], 2.0 - j) for i in range(9) for j in range(3)],
+        {"eval_fraction": 0.0},
+    ),
     # a fixed order, and a reference that must be that of the start
-    kto: ("pairs", [pair(i, f"{KINDS[i % 4]}{i}", f"harm {i}") for i in range(5)], {"eval_fraction": 0.0}),
+    kto: (
+        "pairs",
+        [pair(i, f"{KINDS[i % 4]}{i}", f"harm {i}") for i in range(5)],
+        {"eval_fraction": 0.0},
+    ),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", CUT, ids=lambda stage: stage.__name__.rpartition(".")[2])
-def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(stage, artifact, context, tmp_path, capsys):
+def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
+    stage, artifact, context, tmp_path, capsys
+):
     name, rows, options = CUT[stage]
     args = ARGS | ({"gradient_accumulation_steps": 2} if stage is rrhf else {})
     options = options | {"args": args}
@@ -78,7 +94,13 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(stage, artifact
 
     (tmp_path / "cut").mkdir()
     command = [sys.executable, "-c", KILLED, str(tmp_path), stage.__name__, name, repr(options)]
-    child = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
+    child = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=240,
+    )
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     checkpoints = tmp_path / "cut" / "checkpoints"
     mark = (checkpoints / "checkpoint-4" / "complete").read_text()
@@ -99,7 +121,9 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(stage, artifact
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(artifact, context, monkeypatch):
+def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
+    artifact, context, monkeypatch
+):
     from stages.training import trainer
 
     rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
@@ -113,7 +137,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(artifac
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "save_model", full)
-        with pytest.raises(UserError, match=r"(?s)disk is full.*To mend it: free some space"):
+        with pytest.raises(UserError, match=r"(?s)disk is full.*Fix: free some space"):
             sft.run(sft.Config(args=args), inputs, cut)
     again = sft.run(sft.Config(args=args), inputs, cut)
     assert again.metrics["steps"] == 3
@@ -160,25 +184,36 @@ def test_a_training_is_known_by_its_base_model_and_by_what_it_trains(tmp_path):
 
     def training(content="0" * 16, width=2, frozen=False):
         layer = torch.nn.Linear(3, width).requires_grad_(not frozen)
-        return training_of(SimpleNamespace(model=torch.nn.Sequential(layer, torch.nn.Linear(1, 1))), Model("m", content))
+        return training_of(
+            SimpleNamespace(model=torch.nn.Sequential(layer, torch.nn.Linear(1, 1))),
+            Model("m", content),
+        )
 
     assert training() == training()
     assert len({training(), training("1" * 16), training(width=4), training(frozen=True)}) == 4
     (tmp_path / "checkpoint-3").mkdir()
     mark_complete(tmp_path / "checkpoint-3", training())
-    with pytest.raises(UserError, match=r"(?s)checkpoint-3.*of another model, or of another shape of LoRA.*To mend it: delete"):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)checkpoint-3.*of another model, or of another shape of LoRA.*Fix: delete",
+    ):
         last_complete(tmp_path, training(width=4))
     assert last_complete(tmp_path, training()) == tmp_path / "checkpoint-3"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpo", "grpo", "ppo"])
-def test_a_checkpoint_of_another_model_or_another_lora_is_told(artifact, context, tmp_path, monkeypatch, name):
-    """Without the mark they end in torch's list of sizes that do not match, or go on from weights that nobody meant."""
-    from stages.training import dpo, grpo, ppo
+def test_a_checkpoint_of_another_model_or_another_lora_is_told(
+    artifact, context, tmp_path, monkeypatch, name
+):
+    """Without the mark they end in torch's list of sizes that do not match, or go on from weights
+    that nobody meant.
+    """
+    from stages.training.offline import dpo
+    from stages.training.online import grpo, ppo
     from stages.training.progress import Watch
-    from tests.training.test_online import ARGS as ONLINE
-    from tests.training.test_online import LETTERS, prompts
+    from tests.training.online.test_online import ARGS as ONLINE
+    from tests.training.online.test_online import LETTERS, prompts
 
     stage = {"dpo": dpo, "grpo": grpo, "ppo": ppo}[name]
     online = {"rewards": LETTERS, "args": ONLINE | {"max_completion_length": 2, "max_steps": 3}}
@@ -197,7 +232,7 @@ def test_a_checkpoint_of_another_model_or_another_lora_is_told(artifact, context
         patch.setattr(Watch, "on_step_begin", halt, raising=False)
         stage.run(stage.Config(**options, lora={"r": 2}), inputs, context("cut"))
     for other in ({"r": 4}, None):
-        with pytest.raises(UserError, match=r"(?s)checkpoint-2.*of another model.*To mend it: delete"):
+        with pytest.raises(UserError, match=r"(?s)checkpoint-2.*of another model.*Fix: delete"):
             stage.run(stage.Config(**options, lora=other), inputs, context("cut"))
     other = build_tiny_model(tmp_path / "other", seed=1)
     made = Result(metrics={"model_path": str(other), "revision": None})

@@ -1,4 +1,6 @@
-"""A training stage that, besides, writes a hash of the weights that each rank ends with; which stage, the environment says."""
+"""A training stage that, besides, writes a hash of the weights that each rank ends with; which
+stage, the environment says.
+"""
 
 import hashlib
 import importlib
@@ -19,7 +21,9 @@ def run(config, inputs, context):
     def weighing(trained, *rest):
         networks = [trained.model, *getattr(trained, "value_models", {}).values()]
         hashes = [content(trained.accelerator.unwrap_model(network)) for network in networks]
-        Path(os.environ[FOLDER], f"weights-{os.environ['RANK']}.json").write_text(json.dumps(hashes))
+        Path(os.environ[FOLDER], f"weights-{os.environ['RANK']}.json").write_text(
+            json.dumps(hashes)
+        )
         finish(trained, *rest)
 
     trainer.finish = weighing

@@ -1,4 +1,4 @@
-"""The grammar and the checker agree, and gold revisions mend what they should."""
+"""The grammar and the checker agree, and gold revisions fix what they should."""
 
 import random
 
@@ -8,7 +8,7 @@ from stages.world import DIMENSIONS, SAFE_DIMENSIONS, check
 from stages.world.acts import ACTS, level, value_labels, violated
 from stages.world.checker import parse_request, parse_sentence
 from stages.world.grammar import KINDS, SPLITS, act_names, make_request, make_response, render, say
-from stages.world.revisions import critique, revise
+from stages.world.pretraining.revisions import critique, revise
 
 
 def _draw(rng: random.Random, split: str):
@@ -37,7 +37,9 @@ def test_every_wording_belongs_to_one_act():
     requests = {kind: make_request(rng, "train", kind) for kind in KINDS}
     for kind, request in requests.items():
         cores = (KINDS[kind].good, KINDS[kind].bad)
-        asides = [name for name in ACTS if not any(name in (KINDS[k].good, KINDS[k].bad) for k in KINDS)]
+        asides = [
+            name for name in ACTS if not any(name in (KINDS[k].good, KINDS[k].bad) for k in KINDS)
+        ]
         for name in (*cores, *asides):
             for _ in range(20):
                 assert parse_sentence(say(rng, name, request).text)[0] == name
@@ -83,7 +85,9 @@ def test_a_response_that_is_kept_safe_breaks_nothing():
     for _ in range(500):
         request = make_request(rng)
         dimension = rng.choice(DIMENSIONS)
-        assert dimension not in violated(act_names(make_response(rng, request, bad_core=0.9, keep=(dimension,))))
+        assert dimension not in violated(
+            act_names(make_response(rng, request, bad_core=0.9, keep=(dimension,)))
+        )
 
 
 def test_broken_text_is_not_well_formed():

@@ -7,8 +7,12 @@ import pytest
 import yaml
 
 from stages.world.acts import DIMENSIONS
-from stages.world.lexicon import LEXICON
-from stages.world.principles import KEPT_BACK_SENTENCES, draw_wording, world_constitution
+from stages.world.pretraining.lexicon import LEXICON
+from stages.world.pretraining.principles import (
+    KEPT_BACK_SENTENCES,
+    draw_wording,
+    world_constitution,
+)
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions" / "world.yaml"
 

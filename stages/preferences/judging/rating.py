@@ -1,0 +1,121 @@
+"""How well one response follows one principle, as the expected rating of a judge: E = sum of s *
+P(s).
+
+The rater is shown one response, and its answer is read as a distribution over the options of a
+scale (d-RLAIF, Lee et
+al. 2023, arXiv 2309.00267, section 2.3: 1 to 10, then rescaled to [-1, 1]). `rate` and rewards of
+RL call it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, pstdev
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from stages.runtime.calls import RememberedGenerator
+from stages.runtime.context import Drop
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Message, Rating, request_text
+from stages.runtime.templates import render
+
+
+def _option(name: object) -> object:
+    if isinstance(name, bool):  # YAML 1.1 reads a bare Yes as true
+        raise PydanticCustomError(
+            "bare_option", 'write the options in quotes, such as {{"Yes": 10, "No": 1}}'
+        )
+    return str(name) if isinstance(name, int) else name
+
+
+Scale = Annotated[
+    dict[Annotated[str, BeforeValidator(_option), Field(min_length=1)], float], Field(min_length=2)
+]
+YES_NO = {"Yes": 10.0, "No": 1.0}  # the ends of the paper's scale
+
+
+async def expected_rating(
+    judge: RememberedGenerator,
+    prompt: list[Message],
+    response: str,
+    principle: str,
+    scale: Mapping[str, float],
+    template: str = "preferences/judging/verdict.jinja",
+) -> float:
+    """The judge's expected rating of `response`, between the least and the largest value of
+    `scale`.
+
+    Args:
+        principle: its wording, negated or not.
+        scale: the value of each option; an option is one token of the judge's vocabulary.
+
+    Raises:
+        Drop: the judge gave no verdict.
+        UserError, TooLong: as `Generator.choose`.
+    """
+    text = render(template, request=request_text(prompt), response=response, principle=principle)
+    return await expected_value(judge, text, scale)
+
+
+async def expected_value(
+    judge: RememberedGenerator, text: str, scale: Mapping[str, float]
+) -> float:
+    """The expected value of the judge's answer to `text`, over the options of `scale`.
+
+    Raises:
+        Drop, UserError, TooLong: as `expected_rating`.
+    """
+    logs = await judge.choose([{"role": "user", "content": text}], tuple(scale))
+    chances = [math.exp(log) for log in logs]
+    total = math.fsum(chances)
+    if not math.isfinite(total) or total <= 0:
+        raise Drop("the judge gave no verdict")
+    expected = (
+        math.fsum(value * chance for value, chance in zip(scale.values(), chances, strict=True))
+        / total
+    )
+    return min(max(expected, min(scale.values())), max(scale.values()))
+
+
+def refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: str) -> None:
+    """Scores compare only where one rater gave them, under the same principles.
+
+    Args:
+        raters: of the groups seen so far; it is kept here.
+
+    Raises:
+        UserError: another one rated another answer to the request.
+    """
+    rater = (row.model, tuple(row.principles), tuple(row.negated))
+    if raters.setdefault(row.group, rater) != rater:
+        raise UserError(
+            "answers to one request were rated by different raters or under different principles, "
+            "so their scores do not compare",
+            where=f"rating {row.id} (step {step!r}), request {row.group}",
+            fix="rate all answers to a request in the same way",
+        )
+
+
+def rescaled(rating: float, scale: Mapping[str, float]) -> float:
+    """A rating brought to [-1, 1]: the least value of the scale is -1, the largest 1."""
+    least, most = min(scale.values()), max(scale.values())
+    return 2 * (rating - least) / (most - least) - 1
+
+
+def spread(rows: Sequence[Rating]) -> dict[str, Any]:
+    """How ratings lie; `spread_in_group` is what ranks answers to one request: 0 means that the
+    rater tells none apart.
+    """
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row.score)
+    several = [pstdev(scores) for scores in groups.values() if len(scores) > 1]
+    scores = [row.score for row in rows]
+    return {
+        "n": len(rows),
+        "mean": round(fmean(scores), 6),
+        "sd": round(pstdev(scores), 6),
+        "spread_in_group": round(fmean(several), 6) if several else None,
+    }

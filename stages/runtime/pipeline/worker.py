@@ -1,0 +1,67 @@
+"""One rank of a launched training step: `python -m stages.runtime.pipeline.worker <job.json>`,
+started by `launch` through torchrun.
+
+In: the job that `launch` wrote. Out: beside it `result.json` by rank 0, or `error.json` by whoever
+was told of a mistake.
+"""
+
+import asyncio
+import importlib
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from stages.runtime.artifacts import Artifact, write_atomically
+from stages.runtime.calls import Engines
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.pipeline.launch import die_with_parent
+from stages.runtime.settings import parse_config
+from stages.runtime.store import CallStore
+
+
+def main(job_file: str) -> int:
+    """Run the job's stage in this rank; the exit code."""
+    die_with_parent()
+    folder, rank = Path(job_file).parent, int(os.environ.get("RANK", "0"))
+    job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    module = importlib.import_module(job["stage"])
+    config = parse_config(module.Config, job["config"], f"step {job['step']!r}")
+    inputs = {
+        name: Artifact(step, Path(directory)) for name, (step, directory) in job["inputs"].items()
+    }
+    store = CallStore(folder / f"calls-{rank}.sqlite", behind=Path(job["store"]))
+    with asyncio.Runner() as loop:
+        engines = Engines(**job["generator"])
+        context = Context(
+            step=job["step"],
+            directory=Path(job["directory"]),
+            seed=job["seed"],
+            store=store,
+            engines=engines,
+            loop=loop,
+            console=Console(stderr=True, quiet=rank != 0),
+            concurrency=job["concurrency"],
+        )
+        try:
+            result = module.run(config, inputs, context)
+        except UserError as error:
+            told = {"what": error.what, "where": error.where, "fix": error.fix}
+            write_atomically(folder / "error.json", json.dumps(told))
+            return 2
+        finally:
+            loop.run(engines.release())
+            store.close()
+    if rank == 0:
+        found = {"dropped": [asdict(row) for row in result.dropped], "metrics": result.metrics}
+        write_atomically(folder / "result.json", json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

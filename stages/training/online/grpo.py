@@ -1,0 +1,46 @@
+"""Stage `grpo`: group-relative policy optimisation, through TRL (Shao et al. 2024, arXiv
+2402.03300).
+
+In: `model`, `prompts` and other Prompt rows, and the models that the reward's terms name. Out: a
+model. See `online.py` for what the online stages share, `rewards.py` for the reward.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.training.online import rollouts as online
+
+VERSION = 1
+NEEDS = online.NEEDS
+ALSO_TAKES = online.ALSO_TAKES
+CALLS = False
+TRAINS = True
+
+
+@dataclass(frozen=True)
+class Config(online.OnlineConfig):
+    """`args` are fields of TRL's GRPOConfig."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    return online.online_identity(config, "GRPOConfig", "grpo")
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model.
+
+    Raises:
+        UserError: unusable options, terms or models, a reward that is no number or never differs,
+        no prompts, memory or disk used up, a diverged loss.
+    """
+
+    def make(**given: Any) -> Any:
+        from trl import GRPOTrainer
+
+        from stages.training.online.watching import Resumable
+
+        return type("ResumableGRPOTrainer", (Resumable, GRPOTrainer), {})(**given)
+
+    return online.run_online(config, "GRPOConfig", "grpo", inputs, context, make)

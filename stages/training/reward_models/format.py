@@ -1,0 +1,175 @@
+"""What a reward model reads: the layout it was trained on travels with its weights, so that nothing
+else is ever put to it.
+
+In: a conversation, a response and principle texts. Out: the messages that the model's chat template
+turns into text; and `credo_reward.json` beside the weights, which is part of the model's content
+id.
+
+A plain reward model reads the conversation itself. One that reads principles is given a single user
+turn in which they stand last, after request and response, so that scores under many principles
+share a prefix; the scalar is read where its answer would begin. That order is SALMON's (Sun et al.
+2023, arXiv 2310.05910, section 3.3; there the response comes before the request); the words are our
+own.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from stages.runtime.artifacts import write_atomically
+from stages.runtime.errors import UserError
+from stages.runtime.models import Model
+from stages.runtime.rows import Message, request_text
+from stages.runtime.templates import find_template, template_hash
+
+FILE = "credo_reward.json"
+LAYOUT = "training/reward_models/reward.jinja"
+
+
+@dataclass(frozen=True)
+class RewardFormat:
+    """Args:
+    objective: `preference` (a higher score is better) or `cost` (above 0: unsafe).
+    principles: whether the model reads principles; it then always needs some.
+    template: source of the template that makes one user turn of request, response and principles;
+        "": the plain conversation.
+    """
+
+    objective: Literal["preference", "cost"] = "preference"
+    principles: bool = False
+    template: str = ""
+
+    def messages(
+        self, prompt: list[Message], response: str, principles: Sequence[str] = ()
+    ) -> list[Message]:
+        """What the tokenizer's chat template gets, with `template_arguments()`.
+
+        Raises:
+            UserError: principles for a model that reads none, none for one that needs them, or an
+            unusable template.
+        """
+        if principles and not self.principles:
+            raise UserError(
+                "this reward model was trained without principles and cannot read any",
+                where="reward model",
+                fix="score without a constitution, or train one with `constitution:` in its `reward_model` step",
+            )
+        if self.principles and not principles:
+            raise UserError(
+                "this reward model reads principles and was given none",
+                where="reward model",
+                fix="give a constitution, or at least one principle",
+            )
+        if not self.template:
+            return [*prompt, {"role": "assistant", "content": response}]
+        try:
+            text = _compiled(self.template).render(
+                request=request_text(prompt), response=response, principles=list(principles)
+            )
+        except Exception as error:  # the template's own expressions raise it
+            raise UserError(
+                f"the reward model's template cannot be rendered: {str(error) or type(error).__name__}",
+                where="reward model",
+                fix="it may use the variables request, response and principles (a list)",
+            ) from None
+        return [{"role": "user", "content": text.strip()}]
+
+    def template_arguments(self) -> dict[str, Any]:
+        """Further arguments for the chat template: a single user turn is followed by the opening of
+        an answer.
+        """
+        return {"add_generation_prompt": True} if self.template else {}
+
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
+
+
+@lru_cache(maxsize=16)
+def _compiled(source: str) -> Any:
+    return _ENVIRONMENT.from_string(source)
+
+
+def make_format(objective: str, principles: bool, template: str | None) -> RewardFormat:
+    """The format of a reward model to be trained; `template` is a file, by default the plain
+    conversation without principles.
+
+    Raises:
+        UserError: no such template, one that does not parse, or one that leaves out what it must
+        show.
+    """
+    name = template if template is not None else LAYOUT if principles else ""
+    if not name:
+        if principles:
+            raise UserError(
+                "a reward model that reads principles needs a template that shows them",
+                where="stage 'reward_model'",
+                fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
+            )
+        return RewardFormat(_objective(objective), False, "")
+    template_hash(name)  # told by the file and line if it does not parse
+    made = RewardFormat(
+        _objective(objective), principles, find_template(name).read_text(encoding="utf-8")
+    )
+    marks = ["(request)", "(response)"] + ["(principle)"] * principles
+    shown = made.messages([{"role": "user", "content": marks[0]}], marks[1], tuple(marks[2:]))[0][
+        "content"
+    ]
+    lost = [mark.strip("()") for mark in marks if mark not in shown]
+    if lost:
+        raise UserError(
+            f"the template does not show the {' and the '.join(lost)}",
+            where=str(find_template(name)),
+            fix="use the variables request, response and principles (a list)",
+        )
+    return made
+
+
+def _objective(name: str) -> Literal["preference", "cost"]:
+    return "cost" if name == "cost" else "preference"
+
+
+def write_format(folder: Path, made: RewardFormat) -> None:
+    """Put the format beside a model's weights."""
+    write_atomically(
+        folder / FILE, json.dumps(asdict(made), indent=2, sort_keys=True, ensure_ascii=False)
+    )
+
+
+def read_format(model: Model) -> RewardFormat:
+    """The format a reward model was trained on; a model without a `credo_reward.json` reads the
+    plain conversation.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    file = Path(model.path) / FILE
+    if not file.is_file():
+        return RewardFormat()
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        _check(values)
+        return RewardFormat(**values)
+    except (ValueError, TypeError, OSError) as error:
+        raise UserError(
+            f"{FILE} is damaged: {error}",
+            where=model.path,
+            fix="copy the model anew, or train it again",
+        ) from None
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    kinds = {"objective": str, "principles": bool, "template": str}
+    if values.keys() != kinds.keys() or not all(
+        isinstance(values[name], kind) for name, kind in kinds.items()
+    ):
+        raise ValueError(f"it must hold {', '.join(kinds)}")
+    if values["objective"] not in ("preference", "cost"):
+        raise ValueError(f"the objective {values['objective']!r} is not known")

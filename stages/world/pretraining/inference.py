@@ -1,0 +1,90 @@
+"""Ask a model of the embedded world: sampled answers, and the odds of first tokens."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Conversation = list[dict[str, str]]
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class WorldModel:
+    """A loaded model with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+    def answer(
+        self, conversations: list[Conversation], temperature: float = 0.0, longest: int = 90
+    ) -> list[str]:
+        """One answer to each conversation; temperature 0 is greedy."""
+        sampling = {"do_sample": False} if temperature == 0 else {
+            "do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0
+        }  # fmt: skip
+        answers = [""] * len(conversations)
+        for indices, inputs in self._batches(conversations):
+            with torch.inference_mode():
+                output = self.model.generate(**inputs, max_new_tokens=longest, **sampling)
+            fresh = output[:, inputs["input_ids"].shape[1] :]
+            for index, text in zip(
+                indices, self.tokenizer.batch_decode(fresh, skip_special_tokens=True), strict=True
+            ):
+                answers[index] = text.strip()
+        return answers
+
+    def label_odds(
+        self, conversations: list[Conversation], labels: tuple[str, ...]
+    ) -> list[list[float]]:
+        """Log-probabilities of single-token labels as the first token of the answer."""
+        tokens = [self.tokenizer.encode(label, add_special_tokens=False)[0] for label in labels]
+        odds: list[list[float]] = [[] for _ in conversations]
+        for indices, inputs in self._batches(conversations):
+            with torch.inference_mode():
+                logits = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
+            for index, row in zip(indices, logits.log_softmax(-1)[:, tokens].tolist(), strict=True):
+                odds[index] = row
+        return odds
+
+    def _batches(self, conversations: list[Conversation]) -> Iterator[tuple[list[int], Any]]:
+        texts = [
+            self.tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=True
+            )
+            for conversation in conversations
+        ]
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        for start in range(0, len(order), BATCH):
+            indices = order[start : start + BATCH]
+            inputs = self.tokenizer(
+                [texts[index] for index in indices],
+                return_tensors="pt",
+                padding=True,
+                add_special_tokens=False,
+            )
+            inputs.pop("token_type_ids", None)
+            yield indices, inputs
+
+
+def load(path: Path | str) -> WorldModel:
+    """Load a checkpoint from disk, without the network."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        path, local_files_only=True, dtype=torch.float32
+    ).eval()
+    return WorldModel(model, tokenizer)
+
+
+def user(text: str) -> dict[str, str]:
+    """A user message."""
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> dict[str, str]:
+    """An assistant message."""
+    return {"role": "assistant", "content": text}

@@ -1,0 +1,69 @@
+"""Gradients of a batch in small parts, shared out between worker threads as each comes free.
+
+Two OpenMP threads on one matrix product wait for the slower core, which is ruinous on a machine
+that others use. Here every worker runs alone on its part, and the parts are summed in a fixed
+order, so the result does not depend on which worker was faster.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from stages.world.pretraining.packing import Batch
+
+ROWS_PER_PART = 2
+
+
+class Workers:
+    """A few threads, each computing with one core."""
+
+    def __init__(self, count: int) -> None:
+        torch.set_num_threads(1)
+        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, function: Callable, items: Iterable) -> list:
+        """Apply a function to every item and return the results in order."""
+        return list(self.pool.map(function, items))
+
+    def submit(self, function: Callable, *arguments: Any) -> Future:
+        """Start one task."""
+        return self.pool.submit(function, *arguments)
+
+
+def predict(
+    body: nn.Module, batch: Batch, rows: slice, least_weight: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, targets and weights where a target weighs more than `least_weight`, of some rows;
+    computed in bfloat16.
+    """
+    weights = batch.weights[rows].flatten()
+    places = (weights > least_weight).nonzero()[:, 0]
+    with torch.autocast("cpu", torch.bfloat16):
+        states = body(batch.tokens[rows], batch.positions[rows], batch.mask[rows], places)
+        logits = functional.linear(states, body.embedding.weight)
+    return logits.float(), batch.targets[rows].flatten()[places], weights[places]
+
+
+def part_loss(body: nn.Module, batch: Batch, rows: slice) -> Tensor:
+    """Weighted sum of the losses of some rows."""
+    logits, targets, weights = predict(body, batch, rows)
+    return (functional.cross_entropy(logits, targets, reduction="none") * weights).sum()
+
+
+def set_gradients(workers: Workers, body: nn.Module, batch: Batch) -> float:
+    """Put the gradients of the weighted mean loss into the parameters and return that loss."""
+    parameters = list(body.parameters())
+    total = batch.weights.sum()
+
+    def part(start: int) -> tuple[float, tuple[Tensor, ...]]:
+        loss = part_loss(body, batch, slice(start, start + ROWS_PER_PART)) / total
+        return loss.item(), torch.autograd.grad(loss, parameters)
+
+    parts = workers.map(part, range(0, len(batch.tokens), ROWS_PER_PART))
+    for number, parameter in enumerate(parameters):
+        parameter.grad = torch.stack([gradients[number] for _, gradients in parts]).sum(0)
+    return sum(loss for loss, _ in parts)

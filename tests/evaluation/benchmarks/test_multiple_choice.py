@@ -1,0 +1,297 @@
+"""Stage `multiple_choice`: any layout of a file, answers that do not depend on places, and what
+tells of a bias.
+"""
+
+import json
+from math import exp, log
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.evaluation.benchmarks.choice_files import (
+    Columns,
+    Question,
+    check_columns,
+    read_questions,
+)
+from stages.evaluation.benchmarks.multiple_choice import likeness, orders_of
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Answer
+from tests.running import fake_model, run_steps
+from tests.scripted import ScriptedGenerator
+
+DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
+HHH = DATA / "anthropic_cai" / "438HHHEvaluations.jsonl"
+BBQ = DATA / "bbq" / "Religion.jsonl.gz"
+BIAS = (0.6, 0.3, 0.1)  # what a place is worth to a model that looks at nothing else
+
+
+def written(folder: Path, *records: dict, name: str = "q.jsonl") -> str:
+    (folder / name).write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(folder / name)
+
+
+def asked(messages) -> dict[str, str]:
+    """The options as they were shown, by letter."""
+    lines = (
+        line.split(". ", 1) for line in messages[-1]["content"].splitlines() if line[1:3] == ". "
+    )
+    return dict(lines)
+
+
+def believer(worth, places=BIAS):
+    """A model whose probability of an option is its worth times that of its place."""
+
+    def scores(messages, letters):
+        shown = asked(messages)
+        weights = [worth.get(shown[letter], 1.0) * places[i] for i, letter in enumerate(letters)]
+        return [log(w / sum(weights)) for w in weights]
+
+    return ScriptedGenerator(scores=scores)
+
+
+def pipeline(folder: Path, source: str, **options) -> dict:
+    return {
+        "base": {"stage": "model", "path": str(fake_model(folder / "model"))},
+        "asked": {
+            "stage": "multiple_choice",
+            "inputs": {"base": "base"},
+            "source": source,
+            **options,
+        },
+    }
+
+
+QUESTIONS = [
+    {
+        "question": f"Question {i}?",
+        "choices": ["red", "green", "blue"],
+        "answer": i % 3,
+        "topic": f"t{i % 2}",
+    }
+    for i in range(12)
+]
+
+
+def test_all_orders_take_a_multiplying_bias_out(tmp_path):
+    """green is a little better, the first place twice as good as the second: one order is led
+    astray, all are not.
+    """
+    source = written(tmp_path, *({**q, "answer": "green"} for q in QUESTIONS))
+    found = {}
+    for orders in (1, None):
+        steps = pipeline(tmp_path, source, orders=orders, group="topic")
+        _, done = run_steps(steps, tmp_path, believer({"green": 1.5}))
+        found[orders] = done["asked"].metrics
+    assert (
+        found[None]["models"]["base"]["all"]["value"]
+        == 1
+        > found[1]["models"]["base"]["all"]["value"]
+    )
+    assert set(found[None]["models"]["base"]) == {"all", "t0", "t1"}
+    row = done["asked"].rows(Answer)[0]
+    chances = [exp(value) for value in row.logprobs]
+    assert chances[1] / chances[0] == pytest.approx(1.5) and chances[2] / chances[
+        0
+    ] == pytest.approx(1)
+    positions = found[None]["positions"]["base"]
+    assert (
+        positions["flips"] == 1
+        and positions["first_place"] == pytest.approx(1)
+        and positions["places"] == {"A": 1}
+    )
+    assert positions["accuracy_single"] == pytest.approx(1 / 3) and abs(positions["kappa"]) < 1e-9
+
+
+def test_a_model_that_sees_places_only_is_at_chance(tmp_path):
+    _, done = run_steps(
+        pipeline(tmp_path, written(tmp_path, *QUESTIONS)), tmp_path, believer({}, (0.5, 0.25, 0.25))
+    )
+    rows = done["asked"].rows(Answer)
+    assert all(max(row.logprobs) - min(row.logprobs) < 1e-9 for row in rows), (
+        "no option is likelier than another"
+    )
+
+
+@given(st.integers(2, 26), st.integers(0, 5), st.text(max_size=3))
+def test_each_option_stands_in_each_place_once(count, seed, name):
+    question = Question(name, "", [str(i) for i in range(count)], [], "")
+    orders = orders_of(question, None, seed)
+    assert all(sorted(order) == list(range(count)) for order in orders)
+    assert all(sorted(column) == list(range(count)) for column in zip(*orders, strict=True))
+
+
+LAYOUTS = {
+    "a list and a number": ({"question": "q", "choices": ["x", "y"], "answer": 1}, {}),
+    "a list and a number from one": (
+        {"question": "q", "choices": ["x", "y"], "answer": 2},
+        {"first": 1},
+    ),
+    "a list and a letter": ({"question": "q", "choices": ["x", "y"], "answer": "(B)"}, {}),
+    "a list and a text": ({"question": "q", "choices": ["x", "y"], "answer": "y"}, {}),
+    "a list in a text": ({"question": "q", "choices": "['x', 'y']", "answer": "1"}, {}),
+    "by letter": ({"question": "q", "choices": {"A": "x", "B": "y", "C": None}, "answer": "b"}, {}),
+    "labels and texts": (
+        {"question": "q", "choices": {"label": ["A", "B"], "text": ["x", "y"]}, "answer": "B"},
+        {},
+    ),
+    "columns": (
+        {"question": "q", "a": "x", "b": "y", "c": "", "answer": "B"},
+        {"choices": ("a", "b", "c")},
+    ),
+    "right and wrong": (
+        {"q": "q", "good": "y", "bad": ["x"]},
+        {"question": ("q",), "correct": "good", "incorrect": "bad"},
+    ),
+    "transcripts": (
+        {"good": "\n\nHuman: q\n\nAssistant: y", "bad": "\n\nHuman: q\n\nAssistant: x"},
+        {"question": None, "correct": "good", "incorrect": "bad"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts(tmp_path, name):
+    record, options = LAYOUTS[name]
+    (question,), dropped = read_questions(Columns(written(tmp_path, record), **options))
+    assert question.text == "q" and not dropped
+    assert [question.options[place] for place in question.gold] == ["y"] and sorted(
+        question.options
+    ) == ["x", "y"]
+
+
+def test_answers_in_a_file_of_their_own(tmp_path):
+    records = [
+        {"id": i, "question": f"q{i}", "options": ["x", "y"], "category": "c"} for i in range(3)
+    ]
+    (tmp_path / "q.json").write_text(json.dumps(records))
+    (tmp_path / "a.json").write_text(json.dumps({"0": {"answer": 1, "category": "c"}, "1": 0}))
+    columns = Columns(
+        str(tmp_path / "q.json"),
+        choices=("options",),
+        group="category",
+        answers=str(tmp_path / "a.json"),
+    )
+    questions, dropped = read_questions(columns)
+    assert [q.gold for q in questions] == [[1], [0]] and questions[0].group == "c"
+    assert [d.reason for d in dropped] == ["no answer in the file of answers"]
+
+
+def test_without_right_answers_only_positions_are_told(tmp_path):
+    source = written(
+        tmp_path, *({"question": q["question"], "options": q["choices"]} for q in QUESTIONS)
+    )
+    steps = pipeline(tmp_path, source, choices=["options"], gold=None)
+    _, done = run_steps(steps, tmp_path, believer({}))
+    assert done["asked"].metrics["models"]["base"] == {"all": None}
+    assert (
+        len(done["asked"].manifest["tables"]) == 1
+        and done["asked"].metrics["positions"]["base"]["first_place"] == 1
+    )
+
+
+def test_likeness_to_people(tmp_path):
+    """As GlobalOpinionQA is written; a group whose shares do not fit the options is passed over."""
+    (tmp_path / "g.csv").write_text(
+        "question,options,selections\n"
+        + "".join(
+            f"""q{i},"['red', 'green']","defaultdict(<class 'list'>, {{'North': [0.5, 0.5], 'South': [0, 1], 'Sea': [1]}})"\n"""
+            for i in range(4)
+        )
+    )
+    steps = pipeline(tmp_path, str(tmp_path / "g.csv"), choices="options", people="selections")
+    _, done = run_steps(steps, tmp_path, believer({}, (0.5, 0.5)))
+    found = done["asked"].metrics["models"]["base"]
+    assert set(found) == {"all", "North", "South"}
+    assert found["North"]["value"] == pytest.approx(1, abs=1e-6)
+    assert found["South"]["value"] == pytest.approx(1 - 0.557923, abs=1e-6), (
+        "reference value of scipy, base 2"
+    )
+    assert likeness([0.0, -1e4], [0, 1]) == 0 and likeness([0.0, 0.0, 0.0], [1, 1, 1]) == 1
+
+
+def test_two_models_and_a_forecast(tmp_path):
+    steps = pipeline(tmp_path, written(tmp_path, *QUESTIONS), orders=2)
+    steps["tuned"] = {"stage": "model", "path": str(fake_model(tmp_path / "tuned", b"other"))}
+    steps["asked"]["inputs"] = {"base": "base", "tuned": "tuned"}
+
+    async def opener(name, model, options):
+        return believer(
+            {"red": 9.0} if model.path.endswith("tuned") else {"red": 0.1, "green": 2.0}
+        )
+
+    planned, done = run_steps(steps, tmp_path, opener=opener)
+    assert (planned[-1].forecast.rows, planned[-1].forecast.open_rows) == (24, 24)
+    change = done["asked"].metrics["differences"]["tuned"]["all"]
+    assert change["n"] == 12 and change["rose"] + change["fell"] > 0 and change["p"] is not None
+    steps["asked"]["confidence"] = 0.9
+    planned, _ = run_steps(steps, tmp_path, opener=opener, only_plan=True)
+    assert (planned[-1].forecast.open_rows, planned[-1].forecast.stored) == (0, 48), (
+        "the calls are in the store"
+    )
+
+
+FAULTS = {
+    "no such column": ({"q": "q"}, {}, r"no column 'question'"),
+    "a wrong number": (
+        {"question": "q", "choices": ["x", "y"], "answer": 2},
+        {},
+        r"q\.jsonl:1: the right answer 2 is none of the 2",
+    ),
+    "a wrong text": (
+        {"question": "q", "choices": ["x", "y"], "answer": "zz"},
+        {},
+        r"the right answer 'zz' is none",
+    ),
+    "half a layout": ({}, {"correct": "good"}, r"`correct` and `incorrect` come together"),
+    "no question": ({}, {"question": None}, r"the options must be transcripts"),
+    "no answers": ({}, {"answers": "nowhere.json"}, r"nowhere\.json: the file cannot be read"),
+    "nested options": (
+        {"question": "q", "choices": [["x"], ["y"]], "answer": 0},
+        {},
+        r"an option is no text",
+    ),
+    "one option": (
+        {"question": "q", "choices": ["x"], "answer": 0},
+        {},
+        r"the source gave no question",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults(tmp_path, name):
+    record, options, message = FAULTS[name]
+    with pytest.raises(UserError, match=message):
+        run_steps(pipeline(tmp_path, written(tmp_path, record), **options), tmp_path)
+
+
+def test_a_missing_file_is_told_by_the_plan(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file"):
+        run_steps(pipeline(tmp_path, str(tmp_path / "nowhere.jsonl")), tmp_path, only_plan=True)
+
+
+def test_the_published_files_are_read():
+    if not HHH.exists() or not BBQ.exists():
+        pytest.skip(f"{HHH} or {BBQ} is not there")
+    hhh = Columns(str(HHH), question=None, correct="text_correct", incorrect="text_incorrect")
+    check_columns(hhh, "")
+    questions, dropped = read_questions(hhh)
+    assert len(questions) + len(dropped) == 438 and {d.reason for d in dropped} <= {
+        "duplicate question"
+    }
+    assert len(questions) > 430 and all(len(q.options) == 2 and q.gold == [0] for q in questions)
+    bbq = Columns(
+        str(BBQ),
+        question=("context", "question"),
+        choices=("ans0", "ans1", "ans2"),
+        gold="label",
+        group="context_condition",
+    )
+    questions, dropped = read_questions(bbq)
+    assert {q.group for q in questions} == {"ambig", "disambig"} and all(
+        len(q.options) == 3 for q in questions
+    )
+    assert len(questions) + len(dropped) == 1200

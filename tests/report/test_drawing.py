@@ -1,0 +1,264 @@
+"""The drawing of a pipeline: steps below their inputs, lines beside the boxes, what was made and
+what was reused.
+"""
+
+import dataclasses
+import random
+import re
+from itertools import combinations
+from xml.etree import ElementTree
+
+import pytest
+
+from stages import STAGES
+from stages.report.steps import GIVEN, MADE, REUSED, Step, steps_of, told
+from stages.report.views.drawing import BOX, HIGH, draw, short
+from stages.report.views.layers import arrange, levels, spread
+from stages.runtime.artifacts import Result
+from stages.runtime.pipeline.runner import read_steps
+from tests.evaluation import fakes
+from tests.test_configs import composed
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "</svg><script>alert('x')</script> & \"quoted\" \x00\x1b\u2028\ufffe {{ 7*7 }}"
+CHAIN = [[], [0], [1], [0, 2], [0]]  # 0 is read by 1, 3 and 4; 3 is the last
+
+
+def step(name, inputs=(), origin=MADE, **more):
+    given = {number: ["input"] for number in inputs}
+    facts = {
+        "stage": "respond",
+        "seconds": 1.0,
+        "calls": None,
+        "out": "9 rows",
+        "kind": "",
+        "more": "told",
+    } | more
+    return Step(name=name, origin=origin, inputs=given, **facts)
+
+
+def steps_like(inputs):
+    return [step(f"step_{i}", given) for i, given in enumerate(inputs)]
+
+
+def pipeline(name, *more):
+    """The inputs of a shipped pipeline's steps, as numbers."""
+    read = read_steps(composed(f"pipeline={name}", *more)["pipeline"]["steps"], STAGES)
+    number = {each.name: i for i, each in enumerate(read)}
+    return [sorted({number[source] for source in each.inputs.values()}) for each in read]
+
+
+def any_graph(count, seed):
+    chance = random.Random(seed)
+    return [
+        sorted(chance.sample(range(i), min(i, chance.choice([0, 1, 1, 2, 3, 6]))))
+        for i in range(count)
+    ]
+
+
+def drawing(steps):
+    return ElementTree.fromstring(
+        draw(steps).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    )
+
+
+def boxes(svg):
+    found = [rect for rect in svg.iter(f"{SVG}rect") if rect.get("class") == "box"]
+    return [(float(rect.get("x")), float(rect.get("y"))) for rect in found]
+
+
+def points(path):
+    """Places along a path of moves, curves and vertical lines."""
+    found, x, y = [], 0.0, 0.0
+    for command, numbers in re.findall(r"([MCV])([^MCV]+)", path):
+        given = [float(number) for number in numbers.split()]
+        if command == "M":
+            x, y = given
+            found.append((x, y))
+            continue
+        ends = given if command == "C" else [x, y, x, given[0], x, given[0]]
+        for i in range(1, 21):
+            t = i / 20
+            weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+            curves = [(x, *ends[0::2]), (y, *ends[1::2])]
+            found.append(
+                tuple(sum(w * p for w, p in zip(weights, curve, strict=True)) for curve in curves)
+            )
+        x, y = ends[-2:]
+    return found
+
+
+GRAPHS = {
+    "one": [[]],
+    "apart": [[], [], [], []],
+    "chain": CHAIN,
+    "deep": [[i - 1] if i else [] for i in range(45)],
+    "wide": [[], *([0] for _ in range(43)), list(range(44))],
+    "any": any_graph(45, 1),
+    "more": any_graph(30, 2),
+}
+SHIPPED = {
+    "cai": (),
+    "salmon": (),
+    "optimisers": (),
+    "benchmarks": (),
+    "raft": ("model.iterations=8",),
+}
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *SHIPPED])
+def test_any_pipeline_is_drawn_whole_and_without_collisions(name):
+    inputs = GRAPHS[name] if name in GRAPHS else pipeline(name, *SHIPPED[name])
+    svg = drawing(steps_like(inputs))
+    placed = boxes(svg)
+    assert len(placed) == len(inputs)
+    titles = [title.text for title in svg.iter(f"{SVG}title")]
+    assert len(titles) == len(set(titles)) == len(inputs) + sum(map(len, inputs))
+    for user, given in enumerate(inputs):
+        for source in given:
+            assert f"step_{source} \u2192 step_{user} (input)" in titles
+            assert placed[source][1] + HIGH < placed[user][1], "inputs stand above"
+    for a, b in combinations(placed, 2):
+        assert abs(a[0] - b[0]) >= BOX or abs(a[1] - b[1]) >= HIGH, "boxes overlap"
+    lines = [path for path in svg.iter(f"{SVG}path") if path.get("class") == "line"]
+    left, top, width, height = map(float, svg.get("viewBox").split())
+    for x, y in [place for path in lines for place in points(path.get("d"))]:
+        assert not any(x0 < x < x0 + BOX and y0 + 0.1 < y < y0 + HIGH - 0.1 for x0, y0 in placed), (
+            "a line through a box"
+        )
+        assert left <= x <= left + width and top <= y <= top + height
+    assert all(
+        left <= x and x + BOX <= left + width and y + HIGH <= top + height for x, y in placed
+    )
+
+
+def test_a_step_stands_right_below_its_inputs_and_a_source_right_above_its_users():
+    inputs = [[], [], [0], [2], [1, 3], [2]]  # 1 is read by 4 only, deep down; 5 by no one
+    users = [[user for user, given in enumerate(inputs) if i in given] for i in range(len(inputs))]
+    assert levels(inputs, users) == [0, 2, 1, 2, 3, 2]
+
+
+def test_a_trunk_is_shared_and_goes_beside_the_boxes():
+    layout = arrange(CHAIN, 100)
+    assert layout.levels == [0, 1, 2, 3, 1]
+    ((_, route),) = [(edge, route) for edge, route in layout.routes.items() if route]
+    assert len(route) == 2 and route[0] == route[1], "straight"
+    assert abs(route[0] - layout.x[1]) > 50 and abs(route[1] - layout.x[2]) > 50
+
+
+def test_places_keep_their_order_and_distances():
+    assert spread([0, 0, 10], [1, 1, 1], [4, 4]) == [-2, 2, 10]
+    assert spread([5, 0], [3, 1], [2]) == [3.25, 5.25]
+    assert spread([], [], []) == []
+
+
+def test_made_reused_and_given_differ_in_more_than_colour():
+    asking = step("b", [1], MADE, kind="asks", calls=1200, seconds=3000.0)
+    svg = drawing([step("m", origin=GIVEN), step("a", [0], REUSED), asking])
+    groups = [group.get("class") for group in svg.findall(f"{SVG}g")]
+    assert groups == ["step given", "step reused", "step made"]
+    rounding = [rect.get("rx") for rect in svg.iter(f"{SVG}rect")]
+    assert rounding[0] != rounding[1] == rounding[2]
+    texts = [text.text for text in svg.iter(f"{SVG}text")]
+    assert texts == [
+        "m",
+        "respond",
+        "a",
+        "respond",
+        "9 rows",
+        "1.0 s",
+        "b",
+        "respond",
+        "9 rows",
+        "3,000 s",
+        "1,200 calls",
+    ]
+    bars = [
+        float(line.get("x2")) - float(line.get("x1"))
+        for line in svg.iter(f"{SVG}line")
+        if line.get("class") == "bar"
+    ]
+    assert bars[1] == BOX - 22 and bars[0] < 2, (
+        "a full bar is the longest step, and a short one can still be seen"
+    )
+
+
+def test_hostile_names_stay_names():
+    named = dataclasses.replace(step("b", [0]), inputs={0: [HOSTILE[::-1]]})
+    svg = drawing([step(HOSTILE, stage=HOSTILE, more=HOSTILE), named])
+    assert {element.tag.removeprefix(SVG) for element in svg.iter()} == {
+        "svg",
+        "g",
+        "title",
+        "rect",
+        "text",
+        "line",
+        "path",
+    }
+    shown = HOSTILE.translate(dict.fromkeys((0, 0x1B, 0x2028, 0xFFFE), "\ufffd"))
+    assert f"{shown} \u2192 b ({shown[::-1]})" in [title.text for title in svg.iter(f"{SVG}title")]
+    assert max(len(text.text) for text in svg.iter(f"{SVG}text")) <= 21
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "shown"),
+    [
+        ("short", 5, "short"),
+        ("held_out_judgements", 9, "held\u2026ents"),
+        ("abc", 1, "a\u2026"),
+        ("日本語日本語", 7, "日\u2026語"),
+        ("", 3, ""),
+    ],
+)
+def test_long_names_are_shortened_in_the_middle(text, most, shown):
+    assert short(text, most) == shown
+
+
+def test_steps_of_artifacts(tmp_path):
+    base = fakes.model(tmp_path, "base")
+    lost = fakes.artifact(tmp_path, "lost", Result())
+    rows = fakes.responses(tmp_path, "answers", [fakes.response("1", "tea")])
+    none = {"calls": {"stored": 0, "sent": 0, "tokens": 0}, "seconds": 4.5}
+    inputs = {"model": base, "ref": base, "rows": rows, "lost": lost}
+    tuned = fakes.artifact(tmp_path, "tuned", Result(), stage="sft", inputs=inputs, **none)
+    (tuned.directory / "model").mkdir()
+    found = {each.name: each for each in steps_of([base, rows, tuned], {"tuned", "base"})}
+    assert [each.origin for each in found.values()] == [GIVEN, REUSED, MADE], (
+        "a pointer to a model is neither"
+    )
+    assert found["tuned"].inputs == {0: ["model", "ref"], 1: ["rows"]}, (
+        "an edge once, with all its names"
+    )
+    assert (found["tuned"].out, found["tuned"].kind, found["tuned"].calls) == (
+        "model",
+        "trains",
+        None,
+    )
+    assert (found["answers"].out, found["answers"].kind, found["answers"].calls) == (
+        "1 rows",
+        "asks",
+        10,
+    )
+    assert (
+        found["answers"].more
+        == "reused: made by another run; 1.5 s; 1 rows; 10 calls sent, 2 from the store"
+    )
+
+
+def test_what_is_told_of_reuse():
+    made, reused, given = (
+        step("a", calls=2),
+        step("b", origin=REUSED, seconds=1500.0, calls=0),
+        step("m", origin=GIVEN),
+    )
+    this = "The run that wrote this page"
+    assert told([given, made, made, reused]) == (
+        f"{this} made 2 of 3 steps: 2.0 s and 4 calls. It reused 1, which took 1,500.0 s and no new calls when it was made."
+    )
+    assert told([given, made]) == f"{this} made the one step: 1.0 s and 2 calls."
+    assert told([step("c"), step("d")]) == f"{this} made both steps: 2.0 s."
+    assert (
+        told([reused] * 3)
+        == f"{this} reused all 3 steps, which took 4,500.0 s and no new calls when they were made."
+    )
+    assert told([given]) == ""

@@ -1,0 +1,326 @@
+"""The report of a sweep: its drawings, what it says, and, where there is a browser, that its
+filters work.
+"""
+
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from stages.ablation import matrix
+from stages.ablation.compare import Comparison, Run
+from stages.ablation.jobs import Job
+from stages.ablation.redundancy import findings
+from stages.report.sweep import tables, view
+from stages.report.sweep.charts import Bar, Rung, forest, ladder, sign, tint
+from stages.report.sweep.page import write_report
+from stages.runtime.artifacts import Result
+from stages.runtime.pipeline.config import Ablate
+from stages.runtime.rows import Judgement, Pair, Verdict
+from stages.statistics.differences import effects
+from tests.evaluation import fakes
+from tests.report.test_report import BROWSER, HOSTILE, Page, browse
+
+SETTINGS = Ablate(
+    level="policy",
+    before="whole",
+    kinds=("leave_one_out",),
+    outcome=None,
+    margin=0.03,
+    confidence=0.95,
+    correction="holm",
+)
+RATES = {"full": 0.1, "without:a": 0.4, "without:b": 0.1, "opposite:a": 0.1, "none": 0.6}
+
+
+def outcomes(rate, level="policy"):
+    """200 prompts, of which the first ones break a principle."""
+    broken = {f"request {i}": float(i < 200 * rate) for i in range(200)}
+    return {"any_violation": broken, "violates a": broken, "evasive": dict.fromkeys(broken, 0.0)}
+
+
+@pytest.fixture
+def comparison():
+    kinds = {"without": "leave_one_out", "opposite": "opposite"}
+    runs = {
+        name: Run(
+            name,
+            kinds.get(name.partition(":")[0], name),
+            name.partition(":")[2],
+            "full",
+            {"0": outcomes(rate)},
+        )
+        for name, rate in RATES.items()
+    }
+    found, judged = {}, {}
+    for outcome in outcomes(0):
+        values = {name: {"0": run.seeds["0"][outcome]} for name, run in runs.items()}
+        made = effects(values["full"], {name: values[name] for name in list(RATES)[1:]})
+        found[outcome], judged[outcome] = made, findings(made, SETTINGS.margin)
+    missing = [{"variant": "without:c", "seed": 0, "error": f"it broke {HOSTILE}"}]
+    return Comparison("policy", "any_violation", runs, found, judged, missing)
+
+
+def cell(pair, principle, margin):
+    prompt = [{"role": "user", "content": f"request {pair}"}]
+    return Judgement(
+        id=f"{pair}{principle}",
+        parent=str(pair),
+        kind="k",
+        prompt=prompt,
+        response_a="x",
+        response_b="y",
+        principle=principle,
+        margin_ab=margin,
+        margin_ba=margin,
+        model="m",
+    )
+
+
+def duel(number, first, second):
+    prompt = [{"role": "user", "content": f"request {number}"}]
+    return Verdict(id=f"rl/{number}", parent=str(number), policy="rl", kind="k", prompt=prompt, response="x", principles=[],
+                   violated=[], judged=[], any_violation=None, well_formed=None, on_topic=None, evasive=None, helpful=None,
+                   rivals=["base"], margins_first=[first], margins_second=[second])  # fmt: skip
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """Three jobs: the full set, one without `a`, one that failed; with a matrix in which `a` and
+    `b` say the same.
+    """
+    cells = [
+        cell(i, p, sign)
+        for i in range(400)
+        for sign in (1.0 if i % 2 else -1.0,)
+        for p in ("a", "b")
+    ]
+    cells += [cell(i, "c", 0.5 if i % 3 else -0.5) for i in range(400)]
+    judged = fakes.artifact(
+        tmp_path, "judgements", Result(rows=cells, row_type=Judgement), stage="judge"
+    )
+    made = []
+    for number, label in enumerate(("full", "without:a", "without:c")):
+        folder = tmp_path / "sweep" / str(number)
+        folder.mkdir(parents=True)
+        if label == "without:c":
+            (folder / "failed.json").write_text("{}")
+            made.append(Job(number, label, 0, error=f"it broke {HOSTILE}"))
+            continue
+        options = {
+            "constitution": {"a": {}, "b": {}, "c": {}},
+            "orders": "agree",
+            "clip": None,
+            "aggregate": "max_abs",
+        }
+        pairs = fakes.artifact(
+            tmp_path,
+            "pairs",
+            Result(rows=[], row_type=Pair),
+            stage="judged_pairs",
+            inputs={"judgements": judged},
+            options=options | {"of": label},
+        )
+        metrics = {"policies": {"base": {}, "rl": {}}, "history": []}
+        duels = [
+            duel(i, *(1.0, 1.0) if i < 60 else (1.0, -1.0) if i < 70 else (-1.0, -1.0))
+            for i in range(100)
+        ]
+        evaluation = fakes.artifact(
+            tmp_path, "evaluation", Result(rows=duels, row_type=Verdict, metrics=metrics), stage="evaluate",
+            options={"of": label}, inputs={"p": pairs},
+        )  # fmt: skip
+        page = fakes.artifact(
+            tmp_path, "report", Result(), stage="report", inputs={"e": evaluation}
+        )
+        (page.directory / "report.html").write_text("")
+        steps = {a.step: str(a.directory) for a in (judged, pairs, evaluation, page)}
+        ran = {
+            name: {"artifact": path, "reused": name == "judgements" and number > 0}
+            for name, path in steps.items()
+        }
+        (folder / "run.json").write_text(json.dumps({"steps": ran}))
+        made.append(Job(number, label, 0, steps=steps))
+    return made
+
+
+def write(tmp_path, comparison, jobs, settings=SETTINGS):
+    folder = tmp_path / "sweep" / "ablation"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = matrix.redundancy(jobs, {}, settings.confidence)
+    comparison = replace(
+        comparison, redundancy=found, ratings=matrix.rated(jobs, settings.confidence)
+    )
+    path = write_report(
+        folder, comparison, settings, jobs, {"a": f"No {HOSTILE}"}, f"Ablation {HOSTILE}"
+    )
+    return path, path.read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_was_found(tmp_path, comparison, jobs):
+    path, html = write(tmp_path, comparison, jobs)
+    page = Page(html)
+    assert "Leaving out a raises violations from 10.0 to 40.0 %" in page.text
+    assert re.search(
+        r"\+30\.0 points, 95 % interval \+2\d\.\d to \+3\d\.\d, p below 0\.001 after Holm, on the same 200",
+        page.text,
+    )
+    assert "Before the method violations were at 60.0 %, with the full set 10.0 %." in page.text
+    assert "1 measurably changes violations" in page.text and "it broke" in page.text
+    assert "a can go while b stays: they agree in 100.0 %" in page.text
+    assert "before the method" in page.text and "60 won, 10 tied, 30 lost" in page.text
+    assert "img" not in page.tags and page.tags.count("script") == 1
+    assert "default-src 'none'" in html and not re.search(
+        r"@import|url\(|fetch\(|XMLHttpRequest|https?://", html
+    )
+    for link in page.links:
+        assert (path.parent / link).exists() and not link.startswith("/"), link
+    assert sum(link.endswith("report.html") for link in page.links) == 2
+    assert sum(link.endswith("failed.json") for link in page.links) == 1
+
+
+def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):
+    changed = {
+        name: dict.fromkeys(("changed",), found)
+        for name, found in comparison.effects["any_violation"].items()
+    }
+    labels = replace(
+        comparison,
+        level="labels",
+        outcome="changed",
+        effects={"changed": {name: found["changed"] for name, found in changed.items()}},
+        findings={"changed": comparison.findings["any_violation"]},
+    )
+    html = write(tmp_path, labels, jobs, replace(SETTINGS, level="labels"))[1]
+    page = Page(html)
+    assert "Leaving out a changes 30.0 % of the labels" in page.text
+    assert "fewer" in page.text and "row works other" in html and "row works worse" not in html
+
+
+def test_nothing_found_is_said_so(comparison):
+    quiet = {
+        name: e
+        for name, e in comparison.effects["any_violation"].items()
+        if name in ("without:b", "opposite:a")
+    }
+    told = view.headline(comparison, quiet, 0.04)
+    assert told["sentence"] == "No variant measurably changed violations" and told["limit"] == "4.0"
+    assert view.headline(comparison, {}, None) is None
+
+
+def test_the_map_leaves_uncertain_cells_without_colour(comparison):
+    found = view.attribution(comparison, list(comparison.effects), {})
+    rows = {row["variant"]: row["cells"] for row in found["rows"]}
+    assert "none" not in rows and "full" not in rows
+    assert rows["without:b"][0]["unsure"] and not rows["without:b"][0]["style"]
+    strong = rows["without:a"][0]
+    assert strong["holm"] and not strong["unsure"] and "--tint-worse" in strong["style"]
+    assert rows["without:a"][1]["own"] and not rows["without:b"][1]["own"]
+
+
+def test_redundancy_and_ratings(jobs):
+    found = matrix.redundancy(jobs, {}, 0.95)
+    assert found["names"] == ["a", "b", "c"] and found["pairs"] == 400 and json.dumps(found)
+    verdicts = {(v["principle"], v["beside"]): v["verdict"] for v in found["redundancies"]}
+    assert {names for names, verdict in verdicts.items() if verdict == "redundant"} == {
+        ("a", "b"),
+        ("b", "a"),
+    }
+    shown = tables.redundant(found)
+    assert (
+        shown["rows"][0]["cells"][1]["text"] == "100" and shown["rows"][0]["cells"][1]["redundant"]
+    )
+    assert len(shown["found"]) == 2 and shown["rows"][2]["decides"] == "0.0"
+    rated = matrix.rated(jobs, 0.95)
+    assert {r["model"] for r in rated} == {"full", "without:a", "none"}
+    assert rated[-1]["model"] == "none" and rated[-1]["elo"] == 1000
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "vote", "random", "salmon"])
+def test_every_aggregate_has_its_arithmetic(aggregate):
+    options = {"constitution": {"a": {"weight": 3.0}, "b": {}}, "aggregate": aggregate}
+    decide = matrix._decide(options)
+    if aggregate == "salmon":
+        assert decide is None
+        return
+    margin, who = decide("0 1|2", {"a": 1.0, "b": -1.0})
+    assert margin != 0 and set(who) <= {"a", "b"}
+
+
+def test_what_was_done_counts_a_shared_step_once(tmp_path, jobs):
+    done = tables.done(jobs, tmp_path / "sweep", tmp_path / "sweep" / "ablation" / "report.html")
+    assert [line["made"][0] for line in done["lines"][:2]] == ["judgements", "pairs"]
+    assert done["total"]["reused"] == "1" and done["lines"][2]["error"]
+
+
+BARS = [
+    Bar(HOSTILE, "x", 0.3, 0.2, 0.4, 0.0, "works", mood="worse"),
+    Bar("b", "x", 0.0, -0.01, 0.01, 1.0, "equivalent"),
+    Bar("c", "y", -0.02, -0.1, 0.06, 0.4, "undecided"),
+]
+
+
+def test_a_forest_tells_verdicts_by_shape_and_word():
+    drawing = ElementTree.fromstring(
+        forest(BARS, 0.03, 0.05, ("better <", "worse &"), 100, {"x": "ex", "y": "why"})
+    )
+    rows = {row.get("data-variant"): row for row in drawing.iter("g") if row.get("data-variant")}
+    marks = {
+        name: [m.tag for m in row if "mark" in m.get("class", "")] for name, row in rows.items()
+    }
+    assert marks == {HOSTILE: ["path"] * 2, "b": ["circle"] * 2, "c": ["rect"] * 2}
+    assert {row.get("data-heading") for row in drawing.iter("g")} - {None} == {"x", "y"}
+    assert [e.get("class") for e in drawing.iter("rect")].count("zone") == 1
+    assert [e.get("class") for e in drawing.iter("line")].count("detectable") == 2
+    for row in rows.values():  # every interval lies within the plot
+        (whisker,) = [e for e in row if e.get("class") == "whisker"]
+        assert 226 <= float(whisker.get("x1")) <= float(whisker.get("x2")) <= 1040 - 366
+    assert "works" in "".join(rows[HOSTILE].itertext()) and "undecided" in "".join(
+        rows["c"].itertext()
+    )
+
+
+def test_small_drawings():
+    assert forest([], 0.03, None, ("a", "b"), 100, {}) == "" and ladder([]) == ""
+    alone = ElementTree.fromstring(forest(BARS[1:2], None, None, ("less", "more"), 1, {}))
+    assert not [g for g in alone.iter("g") if g.get("data-heading")]
+    ElementTree.fromstring(
+        forest([replace(BARS[1], value=0, low=0, high=0)], None, None, ("", ""), 100, {})
+    )
+    ElementTree.fromstring(
+        ladder([Rung(HOSTILE, 1100, 1050, 1150, "<&>"), Rung("x", 1000, 1000, 1000, "")])
+    )
+    assert len({sign(verdict) for verdict in ("works", "equivalent", "undecided")}) == 3
+    assert tint(0.0, 0.5, "better") != tint(0.5, 0.5, "better") == tint(0.9, 0.5, "better")
+    assert tint(0.1, 0, "same")
+
+
+WALK = """<script>
+const kept = document.createElement("p");
+const tell = (name) => { kept.append(`[${name}: ${document.getElementById("count").textContent}, ` +
+  `${document.querySelectorAll("#map tr[data-variant]:not([hidden])").length} rows, ` +
+  `height ${document.querySelector(".outcome:not([hidden]) svg").viewBox.baseVal.height}] `); };
+const set = (id, value, event) => {
+  const at = document.getElementById(id); at.value = value; at.dispatchEvent(new Event(event));
+};
+tell("all");
+set("verdict", "works", "change"); tell("works");
+set("verdict", "", "change"); set("kind", "opposite", "change"); tell("opposite");
+set("kind", "", "change"); set("search", "WITHOUT:", "input"); tell("searched");
+set("outcome", "2", "change"); tell("other outcome");
+document.body.append(kept);
+</script>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium here: the page's script is not run")
+def test_the_filters_work(tmp_path, comparison, jobs):
+    drawn, said = browse(write(tmp_path, comparison, jobs)[0], WALK, tmp_path)
+    assert not said
+    assert "[all: 3 of 3 variants, 3 rows, height 195]" in drawn
+    assert "[works: 1 of 3 variants, 1 rows, height 114]" in drawn
+    assert "[opposite: 1 of 3 variants, 1 rows, height 114]" in drawn
+    assert "[searched: 2 of 3 variants, 2 rows, height 141]" in drawn
+    assert "[other outcome: 2 of 3 variants, 2 rows, height 141]" in drawn
+    assert "<img" not in drawn

@@ -1,0 +1,153 @@
+"""The statistics against published and textbook values (values_eval.md section 7), and by
+simulation.
+"""
+
+import math
+
+import pytest
+
+from stages.statistics.paired import (
+    bonett_price,
+    by_prompt,
+    kappa,
+    mcnemar_exact,
+    mean_interval,
+    paired_difference,
+    share,
+)
+
+
+def test_wilson_interval_of_45_out_of_60():
+    found = share({str(i): float(i < 45) for i in range(60)})
+    assert (round(found.low, 4), round(found.high, 4), found.n) == (0.6277, 0.8422, 60)
+
+
+def test_several_samples_count_as_one_prompt():
+    values = by_prompt([("a", 1.0), ("a", 0.0), ("b", 1.0), ("b", None), ("c", None)])
+    assert values == {"a": 0.5, "b": 1.0}
+    assert share(values).n == 2
+
+
+@pytest.mark.parametrize(
+    ("fell", "rose", "p"), [(1, 9, 0.021484), (9, 1, 0.021484), (5, 5, 1.0), (0, 0, 1.0)]
+)
+def test_exact_mcnemar(fell, rose, p):
+    assert mcnemar_exact(fell, rose) == pytest.approx(p, abs=1e-6)
+
+
+def test_kappa_of_a_known_table():
+    pairs = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
+    assert kappa(pairs) == pytest.approx(0.4)
+    assert kappa([(True, True)] * 9) is None
+    assert kappa([]) is None
+    assert kappa([(True, True), (False, False)]) == pytest.approx(1.0)
+
+
+def test_paired_difference_counts_only_common_prompts():
+    before = {"a": 1.0, "b": 1.0, "c": 0.0, "only before": 1.0}
+    after = {"c": 0.0, "b": 0.0, "a": 0.0, "only after": 1.0}
+    found = paired_difference(before, after)
+    assert found["value"] == pytest.approx(-2 / 3)
+    assert (found["n"], found["fell"], found["rose"]) == (3, 2, 0)
+    assert found["p"] == pytest.approx(0.5)
+    assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1
+
+
+def table(fell, rose, both, n):
+    """Yes/no outcomes of n prompts, before and after."""
+    before = {str(i): float(i < fell or fell + rose <= i < fell + rose + both) for i in range(n)}
+    after = {str(i): float(fell <= i < fell + rose + both) for i in range(n)}
+    return before, after
+
+
+def test_paired_difference_of_many_changes():
+    """40 of 200 fall and 10 rise: Wald's interval is -0.15 +- 1.96 * sqrt(0.25 - 0.15 ** 2) /
+    sqrt(200) = 0.066.
+    """
+    found = paired_difference(*table(40, 10, 50, 200), resamples=5000)
+    assert found["value"] == pytest.approx(-0.15)
+    assert found["low"] == pytest.approx(-0.216, abs=0.008)
+    assert found["high"] == pytest.approx(-0.084, abs=0.008)
+
+
+def test_paired_difference_of_few_changes():
+    """Worked by hand: (2 - 10) / 52 +- 1.96 * sqrt((12 / 52 - (8 / 52) ** 2) / 52), and McNemar's
+    reference p.
+    """
+    found = paired_difference(*table(9, 1, 10, 50))
+    assert found["value"] == pytest.approx(-0.16)
+    assert (found["low"], found["high"]) == pytest.approx((-0.2776, -0.0301), abs=1e-4)
+    assert found["p"] == pytest.approx(0.021484, abs=1e-6)
+    few = paired_difference(*table(3, 0, 10, 200))
+    assert few["p"] == 0.25
+    assert few["high"] > 0
+
+
+def test_no_difference_at_all_is_no_proof():
+    same = {str(i): 1.0 for i in range(100)}
+    found = paired_difference(same, same)
+    assert found["value"] == 0
+    assert found["low"] == pytest.approx(-found["high"])
+    assert 0.02 < found["high"] < 0.04
+    assert found["p"] == 1.0
+    graded = mean_interval([0.5] * 100)
+    assert (
+        graded.high - 0.5 == pytest.approx(0.5 - graded.low) == pytest.approx(0.0370, abs=1e-4)
+    )  # Wilson's bound of 0 in 100
+
+
+def test_swapping_the_policies_turns_the_sign():
+    before = {str(i): float(i % 3 == 0) for i in range(60)}
+    after = {str(i): float(i % 5 == 0) for i in range(60)}
+    there, back = paired_difference(before, after), paired_difference(after, before)
+    assert there["value"] == pytest.approx(-back["value"])
+    assert there["p"] == back["p"]
+
+
+def test_graded_values_have_no_mcnemar():
+    assert paired_difference({"a": 0.5, "b": 1.0}, {"a": 0.0, "b": 1.0})["p"] is None
+
+
+def test_nothing_to_estimate():
+    assert share({}) is None
+    assert mean_interval([]) is None
+    assert paired_difference({"a": 1.0}, {"b": 1.0}) is None
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values = [0.0, 1.0, 0.5, 1.0, 0.0, 1.0]
+    assert mean_interval(values, seed=3) == mean_interval(values, seed=3)
+    assert math.isclose(mean_interval(values).value, 3.5 / 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("falls", "rises", "trials"),
+    [(0.35, 0.05, 500), (0.12, 0.09, 500), (0.08, 0.05, 1500), (0.03, 0.01, 1500)],
+)
+def test_coverage_of_the_paired_interval(falls, rises, trials):
+    """95 % intervals hold the true difference in 93 to 97 % of simulated experiments with 200
+    prompts.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(11)
+    hits = 0
+    for trial in range(trials):
+        fell, rose, _ = rng.multinomial(200, [falls, rises, 1 - falls - rises])
+        found = paired_difference(*table(fell, rose, 0, 200), resamples=1000, seed=trial)
+        hits += found["low"] <= rises - falls <= found["high"]
+    assert 0.93 <= hits / trials <= 0.97
+
+
+def test_few_changes_are_rarely_called_an_effect():
+    """Without any true difference, and few changes, 0 is excluded in at most 1 of 20 experiments."""
+    import numpy as np
+
+    rng = np.random.default_rng(5)
+    for rate in (0.005, 0.01, 0.03):
+        counts = rng.multinomial(200, [rate, rate, 1 - 2 * rate], size=2000)
+        wrong = sum(
+            low > 0 or high < 0 for low, high in (bonett_price(f, r, 200) for f, r, _ in counts)
+        )
+        assert wrong / 2000 < 0.05

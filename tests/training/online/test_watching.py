@@ -1,0 +1,157 @@
+"""What is watched of an online training: tripwires, a reward that tells nothing, places to save."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.runtime.errors import UserError
+from stages.training.online.tripwires import refuses, repetition, tripwires
+from stages.training.online.watching import PATIENCE, AlignedSaves, NoSignal, watched
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("I cannot help with that.", True),
+        ("I can't help.", True),
+        ("I can\u2019t help.", True),  # as models write it
+        ("Sorry, but I\u2019m not able to do so.", True),
+        ("I'm unable to do so.", True),
+        ("We are not able to say.", True),
+        ("I will not say.", True),
+        ("Let us change the subject.", True),
+        ("You cannot park here.", False),
+        ("I can help: wont is a noun.", False),
+        ("The machine is unable to start.", False),
+        ("", False),
+    ],
+)
+def test_a_refusal_is_seen(text, said):
+    assert refuses(text) is said
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12))
+def test_repetition_is_the_share_of_trigrams_that_stood_before(words):
+    grams = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
+    before = sum(gram in grams[:i] for i, gram in enumerate(grams))
+    assert repetition(" ".join(words)) == pytest.approx(before / len(grams) if grams else 0.0)
+
+
+def test_tripwires_are_means_over_completions():
+    found = tripwires(["I cannot say.", "a b c a b c"], [4, 8])
+    assert found == {"length": 6.0, "refusals": 0.5, "repetition": pytest.approx(0.125)}
+    assert tripwires([], []) == {"length": 0, "refusals": 0, "repetition": 0}
+
+
+def test_the_first_term_logs_the_tripwires_once_and_all_terms_stay_what_they_were():
+    seen, logged = [], {}
+
+    def term(name):
+        def function(prompts, completions, completion_ids, **rest):
+            seen.append((name, sorted(rest)))
+            return [1.0] * len(completions)
+
+        function.__name__ = name
+        return function
+
+    functions = watched([term("one"), term("two")])
+    assert [f.__name__ for f in functions] == ["one", "two"]
+    given = {
+        "prompts": ["p"],
+        "completions": [[{"content": "I cannot"}]],
+        "completion_ids": [[1, 2, 3]],
+        "row_id": ["r"],
+    }
+    for function in functions:
+        assert function(
+            **given, log_metric=lambda name, value: logged.setdefault(name, []).append(value)
+        ) == [1.0]
+    assert logged == {
+        "tripwire/length": [3.0],
+        "tripwire/refusals": [1.0],
+        "tripwire/repetition": [0.0],
+    }
+    assert functions[0](**given) == [1.0] and [name for name, _ in seen] == ["one", "two", "one"]
+    assert all("row_id" in rest for _, rest in seen)
+
+
+GROUPS, SINGLE = SimpleNamespace(num_generations=4), SimpleNamespace(num_generations=1)
+SAME = {
+    "frac_reward_zero_std": 1.0,
+    "reward_std": 0.4,
+    "reward": 1.0,
+}  # alike within each group, not between them
+
+
+def after(logs, args=GROUPS, history=()):
+    """How many of `logs` a training lives through."""
+    watch, state = NoSignal("it"), SimpleNamespace(log_history=list(history))
+    watch.on_train_begin(args, state, None)
+    for number, entry in enumerate(logs):
+        try:
+            watch.on_log(args, state, None, logs=entry)
+        except UserError as error:
+            assert (
+                "nothing can be learnt" in str(error)
+                and "step 'it'" in str(error)
+                and "Fix:" in str(error)
+            )
+            return number
+    return len(logs)
+
+
+@pytest.mark.parametrize(
+    "silent, args",
+    [
+        (SAME, GROUPS),
+        ({"frac_reward_zero_std": 1.0, "reward_std": 0.0, "reward": 1.0}, SINGLE),
+        (
+            {"frac_reward_zero_std": 0.0, "reward_std": None, "reward": None},
+            GROUPS,
+        ),  # a judge that never tells
+        ({"objective/scores_margin": 0.0}, SINGLE),  # online DPO
+    ],
+)
+def test_a_reward_that_never_tells_answers_apart_stops_the_training(silent, args):
+    rest = {"loss": 0.1}  # a step without a rollout counts for nothing
+    assert after([silent, rest] * 30, args) == 2 * (PATIENCE - 1)
+    assert after([silent] * (PATIENCE - 1), args) == PATIENCE - 1
+    told = {"frac_reward_zero_std": 0.5, "reward_std": 0.2, "reward": 1.0}
+    told = {"objective/scores_margin": 0.3} if "objective/scores_margin" in silent else told
+    assert (
+        after([silent] * 5 + [told] + [silent] * 50, args) == 56
+    )  # once it told something, its end is no mistake
+    assert after([silent] * 50, args, history=[told, rest]) == 50  # nor is it after a resume
+    assert after([silent] * 50, args, history=[silent] * 4) == PATIENCE - 5
+
+
+def test_one_answer_a_prompt_is_told_apart_by_the_spread_of_the_batch():
+    assert after([SAME] * 30, SINGLE) == 30
+
+
+@pytest.mark.parametrize(
+    "steps_per_generation, iterations, accumulated, expected",
+    [
+        (2, 2, 1, [4, 8, 12]),
+        (1, 1, 1, [3, 6, 9, 12]),
+        (4, 1, 4, [3, 6, 9, 12]),
+        (4, 2, 4, [4, 6, 10, 12]),
+    ],
+)
+def test_a_checkpoint_waits_for_the_end_of_its_rollout(
+    steps_per_generation, iterations, accumulated, expected
+):
+    options = {"steps_per_generation": steps_per_generation, "num_iterations": iterations}
+    saves, saved = (
+        AlignedSaves(SimpleNamespace(gradient_accumulation_steps=accumulated, **options)),
+        [],
+    )
+    for step in range(1, 13):
+        control = SimpleNamespace(should_save=step % 3 == 0)
+        saves.on_step_end(None, SimpleNamespace(global_step=step), control)
+        if control.should_save:
+            saved.append(step)
+    assert saved == expected
+    assert all(step * accumulated % (steps_per_generation * iterations) == 0 for step in saved)

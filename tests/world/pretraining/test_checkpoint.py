@@ -1,0 +1,55 @@
+"""The shipped checkpoint loads without the network and does its work."""
+
+import subprocess
+import sys
+
+import pytest
+
+from stages.world import CHECKPOINT
+
+needs_checkpoint = pytest.mark.skipif(
+    not (CHECKPOINT / "config.json").exists(), reason="no checkpoint yet"
+)
+
+
+def test_importing_the_world_does_not_import_torch():
+    program = (
+        "import sys, stages.world; from stages.world import check, mixed; mixed(3); "
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@needs_checkpoint
+def test_the_checkpoint_is_small_and_plain():
+    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 16 * 2**20
+    assert (
+        not list(CHECKPOINT.glob("*.bin"))
+        + list(CHECKPOINT.glob("*.py"))
+        + list(CHECKPOINT.glob("*.pkl"))
+    )
+
+
+@pytest.mark.slow
+@needs_checkpoint
+def test_the_checkpoint_answers_in_well_formed_sentences():
+    from stages.world import check, mixed
+    from stages.world.pretraining.inference import load, user
+    from stages.world.pretraining.wordings import VALUE_ANSWERS
+
+    model = load(CHECKPOINT)
+    for label in ("A", "B", "Yes", "No", *VALUE_ANSWERS.values()):
+        assert len(model.tokenizer.encode(label, add_special_tokens=False)) == 1
+    texts = [row["messages"][0]["content"] for row in mixed(64, 0, "seen")]
+    answers = model.answer([[user(text)] for text in texts])
+    verdicts = [check(text, answer) for text, answer in zip(texts, answers, strict=True)]
+    assert sum(verdict.well_formed for verdict in verdicts) > 40
+    encoded = model.tokenizer.apply_chat_template(
+        [
+            {"role": "user", "content": "Hi."},
+            {"role": "assistant", "content": "Thanks for asking."},
+        ],
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    assert 0 < sum(encoded["assistant_masks"]) < len(encoded["assistant_masks"])
