@@ -16,7 +16,13 @@ from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
 from stages.training.online import rollouts as online
 from stages.training.online.rewards import read_terms
-from tests.training.online.test_online import ARGS, LETTERS, prompts, trained
+from tests.training.online.test_online import (
+    ARGS,
+    LETTERS,
+    inputs,  # noqa: F401  (a fixture)
+    prompts,
+    trained,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
