@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from stages import STAGES
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.pipeline.runner import read_steps
+from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.stage import Stage
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -90,9 +91,9 @@ def test_the_table_of_stages_is_whole():
 
     assert len(set(STAGES.values())) == len(STAGES)
     for module in map(importlib.import_module, STAGES.values()):
-        assert module.__doc__ and isinstance(module.VERSION, int) and isinstance(module.CALLS, bool)
-        assert isinstance(module.NEEDS, tuple) and isinstance(module.ALSO_TAKES, tuple)
-        assert callable(module.run) and module.Config.__dataclass_params__.frozen
+        assert module.__doc__ and isinstance(module.STAGE, Stage)
+        assert module.STAGE.run is module.run and module.STAGE.config is module.Config
+        assert module.Config.__dataclass_params__.frozen
 
 
 def test_a_variant_says_only_what_differs():
@@ -183,4 +184,4 @@ def test_what_a_constitution_lacks_for_salmon_is_told_before_a_judge_is_asked():
     )
     pairs = next(step for step in steps if step.name == "pairs")
     with pytest.raises(UserError, match="no principle has an opposite"):
-        pairs.module.identity(pairs.config)
+        pairs.contract.check(pairs.config)

@@ -22,7 +22,9 @@ from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Settings
-from stages.runtime.pipeline.runner import Planned, Runner, Step
+from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import Step
 from stages.runtime.store import CallStore
 from stages.statistics.power import minimum_detectable
 
@@ -97,7 +99,7 @@ def forecast(
 
 def _plan(
     settings: Settings, steps: list[Step], store: CallStore, console: Console, loop: asyncio.Runner
-) -> list[Planned]:
+) -> list[PlannedStep]:
     artifacts = Path(settings.runs_dir) / "artifacts"
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
@@ -106,14 +108,14 @@ def _plan(
     ).plan(steps)
 
 
-def _line(label: str, seed: int, planned: Sequence[Planned], known: set[str]) -> Line:
-    def name(p: Planned) -> str:
+def _line(label: str, seed: int, planned: Sequence[PlannedStep], known: set[str]) -> Line:
+    def name(p: PlannedStep) -> str:
         return f"{p.step.name}-{p.fingerprint}"
 
     missing = [p for p in planned if not p.artifact]
     new = [p for p in missing if name(p) not in known]
     known |= {name(p) for p in missing}
-    calling = [p for p in new if p.step.module.CALLS]
+    calling = [p for p in new if p.step.contract.calls_generator]
     return Line(
         label,
         seed,
@@ -123,12 +125,12 @@ def _line(label: str, seed: int, planned: Sequence[Planned], known: set[str]) ->
         stored=sum(p.forecast.stored for p in calling if p.forecast),
         open_rows=sum(p.forecast.open_rows for p in calling if p.forecast),
         unknown=sum(p.forecast is None for p in calling),
-        trainings=sum(getattr(p.step.module, "TRAINS", False) for p in new),
+        trainings=sum(p.step.contract.trains for p in new),
     )
 
 
 def _detectable(
-    settings: Settings, planned: Sequence[Planned], overrides: Sequence[Sequence[str]]
+    settings: Settings, planned: Sequence[PlannedStep], overrides: Sequence[Sequence[str]]
 ) -> str:
     level = settings.ablate.level
     if level == "labels":

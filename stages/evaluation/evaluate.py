@@ -34,13 +34,10 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict, request_text
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 3
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ("*",)
-CALLS = True
 NOT_POLICIES = ("judge", "judgements")
 
 
@@ -170,6 +167,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         metrics=metrics,
         tables=tables,
     )
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
 
 
 def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Response]]:

@@ -40,14 +40,11 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, request_text
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 from stages.statistics.paired import by_prompt, kappa, krippendorff
 
-VERSION = 2
-NEEDS = ("pairs",)
-ALSO_TAKES = ("*",)
-CALLS = True
 MEASURES = ("accuracy", "chosen_first", "chosen_second", "consistent", "flips", "first_place")
 
 
@@ -136,6 +133,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         metrics=metrics,
         tables=[table],
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("pairs",),
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
 
 
 async def _judge(

@@ -32,15 +32,12 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Response, request_text
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.statistics.paired import by_prompt, mean_interval, paired_difference, share
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-VERSION = 2
-NEEDS = ("reward",)
-ALSO_TAKES = ("*",)
-CALLS = False
 SUFFIX = "_model"
 Values = dict[str, float]  # one a prompt
 
@@ -132,6 +129,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         metrics={"policies": measured, "confidence": config.confidence},
         tables=[_table(measured, config.confidence)],
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("reward",),
+    optional=ANY,
+    identity=identity,
+)
 
 
 def _rewards(rows: list[Response], model: Artifact, config: Config, context: Context) -> Values:

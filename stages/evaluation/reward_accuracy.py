@@ -45,15 +45,11 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Judgement, Pair, Tested, request_text
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.statistics.paired import by_prompt, paired_difference, share
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-VERSION = 3
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
-READS_MODELS = True
 PAIRS = "the pairs' labels"
 SECTION = "section: "
 Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt
@@ -184,6 +180,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number, (prompt, value) in enumerate(found.items())
     ]
     return Result(rows=tested, row_type=Tested, metrics=metrics, tables=reward_tables(metrics))
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    optional=ANY,
+    reads_models=True,
+    identity=identity,
+)
 
 
 def _principles(config: Config) -> dict[str, Principle]:

@@ -23,11 +23,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 
 @dataclass(frozen=True)
@@ -97,6 +93,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=_metrics(list(groups.values()), best),
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
 
 
 def read_groups(

@@ -28,6 +28,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Message, Pair
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.text.prompt_files import (
     content_id,
@@ -37,11 +38,6 @@ from stages.text.prompt_files import (
     source_identity,
     without_folder,
 )
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
 
 
 @dataclass(frozen=True)
@@ -95,18 +91,21 @@ class Side:
     fault: str = ""
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """As the source of `prompts`.
-
-    Raises:
-        UserError: no such source, or an empty share.
-    """
+def check(config: Config) -> None:
     if config.share[0] >= config.share[1]:
         raise UserError(
             f"the share {list(config.share)} holds nothing",
             where="stage 'human_pairs'",
             fix="give [from, to) with from < to",
         )
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """As the source of `prompts`.
+
+    Raises:
+        UserError: no such source.
+    """
     return source_identity(config.source)
 
 
@@ -146,6 +145,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics={"prompts": prompts, "longer_chosen": longer_chosen(kept)},
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    check=check,
+    identity=identity,
+)
 
 
 def longer_chosen(pairs: Sequence[Pair]) -> float:

@@ -33,11 +33,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
-
-VERSION = 3
-NEEDS = ("judgements",)
-ALSO_TAKES: tuple[str, ...] = ("ratings",)
-CALLS = False
+from stages.runtime.stage import Stage
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -95,11 +91,13 @@ class Decision:
     deciding: str
 
 
+def check(config: Config) -> None:
+    principles = select(config.constitution).principles
+    check_config(config, Config, principles, "stage 'judged_pairs'")
+
+
 def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
-    check_config(
-        config, Config, chosen.principles, "stage 'judged_pairs'"
-    )  # before a judge is asked for nothing
     told: dict[str, Any] = {"constitution": chosen.identity("weight")}
     if negated := sorted(
         {p.id for p in chosen.principles}.intersection(config.constitution.negate)
@@ -121,7 +119,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         probabilities.
     """
     where = f"step {context.step!r}"
-    identity(config)
+    check(config)
     principles = {p.id: p for p in select(config.constitution).principles}
     cells = read_cells(
         inputs["judgements"], set(principles), where, set(config.constitution.negate)
@@ -157,6 +155,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         ]
         pairs = [p for p in pairs if p.id not in weak]
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, unscaled))
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=("judgements",),
+    optional=("ratings",),
+    check=check,
+    identity=identity,
+)
 
 
 def _decide(

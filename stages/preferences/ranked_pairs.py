@@ -23,11 +23,7 @@ from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating, Response
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 Key = tuple[str, int]  # (prompt id, sample)
 
@@ -108,6 +104,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(
         rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, claims, scores)
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
 
 
 def _claims(ranks: dict[str, list[Response]], pairing: str) -> Iterator[Claim]:

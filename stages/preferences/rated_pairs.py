@@ -20,11 +20,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix="sample several answers a request (n: 4), lower min_gap, or look at the rater",
         )
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
 
 
 def _pair(name: str, best: Rating, worst: Rating, label: str) -> Pair:

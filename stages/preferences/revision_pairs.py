@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Pair, Revision
-
-VERSION = 1
-NEEDS = ("revisions",)
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
+from stages.runtime.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -52,3 +48,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             )
         )
     return Result(rows=pairs, row_type=Pair, dropped=dropped)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("revisions",),
+)

@@ -36,11 +36,7 @@ from stages.report.views.packed import pack
 from stages.runtime.artifacts import Artifact, Result, Table, inputs_of, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-
-VERSION = 5
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 DRAWN = ("evaluate", "reward_accuracy", "report")  # whose tables the page shows in another way
 _TEMPLATE, _SCRIPT = (
@@ -80,7 +76,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     steps = lineage(given)
     evaluations = [source for source in given if _stage(source) == "evaluate"]
     compared = [source for source in given if _stage(source) == "reward_accuracy"]
-    drawn = steps_of(steps, context.made)
+    drawn = steps_of(steps, context.new_steps)
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     rows = [pack(section) for section in browsed]
     html = page.render(
@@ -106,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         told=told(drawn),
         origins={step.origin for step in drawn},
         kinds={step.kind for step in drawn},
-        steps=_steps(steps, context.made),
+        steps=_steps(steps, context.new_steps),
         data=Markup(as_script([packed.head for packed in rows])) if rows else "",
         blocks=[
             Markup(block) for packed in rows for block in packed.blocks
@@ -131,6 +127,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         [[path.name, f"{shown} of {sum(s.total for s in browsed)}"]],
     )
     return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
+
+
+STAGE = Stage(
+    version=5,
+    config=Config,
+    run=run,
+    optional=ANY,
+    identity=identity,
+)
 
 
 def _stage(source: Artifact) -> str:

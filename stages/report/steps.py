@@ -1,7 +1,7 @@
 """The steps behind a page: what each was made of, made and cost, and which of them the run made
 itself.
 
-In: artifacts, and the names of the steps that the run made (`Context.made`). Out: one Step each,
+In: artifacts, and the names of the steps that the run made (`Context.new_steps`). Out: one Step each,
 and a sentence on what was made and what was reused.
 """
 

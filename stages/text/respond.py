@@ -19,13 +19,9 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Message, Prompt, Response
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
-
-VERSION = 2
-NEEDS = ("model", "prompts")
-ALSO_TAKES = ("*",)
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -134,3 +130,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(
         rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
     )
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=("model", "prompts"),
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)

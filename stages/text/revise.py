@@ -31,13 +31,9 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message, Response, Revision
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
-
-VERSION = 2
-NEEDS = ("model", "responses")
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = True
 
 _PREAMBLE = re.compile(
     r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE
@@ -153,6 +149,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     rows, dropped = context.map(inputs["responses"].rows(Response), rounds)
     return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=_metrics(rows))
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model", "responses"),
+    calls_generator=True,
+    identity=identity,
+)
 
 
 @dataclass(frozen=True)

@@ -331,7 +331,7 @@ def test_at_level_policy_only_what_differs_is_made_anew(tmp_path, monkeypatch):
     assert all(p.artifact for p in plan_of(tmp_path, *method).values())
     plan = plan_of(tmp_path, *method, "variant=without:p1")
     assert {name for name, p in plan.items() if not p.artifact} == {"revisions", "ratings"}
-    assert plan["revisions"].why.startswith("constitution.p1 is gone")
+    assert plan["revisions"].reason.startswith("constitution.p1 is gone")
     forecast = plan["revisions"].forecast
     assert forecast and 0 < forecast.open_rows < forecast.rows / 2, (
         "rows that never drew p1 are all in the store"

@@ -37,7 +37,7 @@ def pointing(tmp_path):
     return make
 
 
-def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):  # noqa: F811
+def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -18,7 +18,8 @@ from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.runner import Runner, read_steps
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Pair
 from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore

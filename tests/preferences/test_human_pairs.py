@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES
-from stages.preferences.human_pairs import Config, identity, run
+from stages.preferences.human_pairs import Config, check, identity, run
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.runner import read_steps
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Pair, read_rows, write_rows
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
@@ -226,7 +226,9 @@ def test_what_a_plan_says():
         ({"source": "a/b", "share": (0.5, 0.5)}, "nothing"),
     ):
         with pytest.raises(UserError, match=message):
-            identity(Config(**options))
+            config = Config(**options)
+            check(config)
+            identity(config)
     assert identity(Config(source="Anthropic/hh-rlhf")) == {}
     with pytest.raises(UserError, match=r"option 'share\.1'"):
         read_steps({"people": {"stage": "human_pairs", "source": "a/b", "share": [0, 1.5]}}, STAGES)

@@ -207,7 +207,7 @@ def write(tmp_path, inputs, made=(), **options):
     config = parse_config(report.Config, options, "test")
     report.identity(config)
     with fakes.context(tmp_path) as context:
-        context.made = frozenset(made)
+        context.new_steps = frozenset(made)
         result = report.run(config, inputs, context)
         path = context.directory / "report.html"
     return result, path.read_text(encoding="utf-8"), path

@@ -38,15 +38,12 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import render, template_hash
 from stages.training.online.tripwires import refuses
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = True
 TOO_LONG = "longer than the judge's context"
 TEMPLATES = {
     "question": "evaluation/benchmarks/question.jinja",
@@ -160,6 +157,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         f"{context.step}: {config.measure}, by {config.by}", metrics, "category"
     )
     return Result(rows=found, row_type=Rating, dropped=dropped, metrics=metrics, tables=[table])
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
 
 
 def _judge(config: Config, inputs: dict[str, Artifact], where: str) -> Model | None:

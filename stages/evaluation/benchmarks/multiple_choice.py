@@ -46,15 +46,11 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Answer
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 from stages.statistics.paired import kappa
 from stages.text.prompt_files import content_hash, source_identity
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,11 @@ class Config(Columns):
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_columns(config, "stage 'multiple_choice'")
+
+
+def identity(config: Config) -> dict[str, Any]:
     answers = {"answers": content_hash(config.answers)} if config.answers else {}
     return source_identity(config.source) | answers | {"template": template_hash(config.template)}
 
@@ -126,6 +125,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         metrics=metrics,
         tables=tables[metrics["models"][next(iter(answers))]["all"] is None :],
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    optional=ANY,
+    calls_generator=True,
+    check=check,
+    identity=identity,
+)
 
 
 def _values(

@@ -36,13 +36,9 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-
-VERSION = 3
-NEEDS = ("model", "responses")
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -137,6 +133,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=("model", "responses"),
+    calls_generator=True,
+    identity=identity,
+)
 
 
 async def _look(

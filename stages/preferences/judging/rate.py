@@ -22,12 +22,8 @@ from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating, Response, Revision
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
-
-VERSION = 1
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -114,6 +110,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     rows, dropped = context.map(items, rate)
     return Result(rows=rows, row_type=Rating, dropped=dropped, metrics=_metrics(rows))
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,7 @@ from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Verdict, request_text
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 # Feedback Forensics knows it by its hash
 LABEL = "Default annotator from original dataset (from column `preferred_text`)"
@@ -117,6 +113,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     table = Table("Exported", ["file", "rows"], [[name, f"{count:,}"] for name, count in written])
     return Result(metrics={"files": dict(written)}, tables=[table])
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
 
 
 def comparison(pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]) -> dict[str, Any]:

@@ -24,12 +24,9 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import git_state
 from stages.runtime.rows import row_type_of
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
 CARDS = {"model": "report/exports/model_card.jinja", "dataset": "report/exports/dataset_card.jinja"}
 NOT_DATA = ("model", "evaluation")
 
@@ -54,7 +51,7 @@ class Config:
     notes: str = ""
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -64,6 +61,9 @@ def identity(config: Config) -> dict[str, Any]:
         raise UserError(
             str(error), where="stage 'publish', repository", fix="write owner/name"
         ) from None
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"cards": {kind: template_hash(name) for kind, name in CARDS.items()}}
 
 
@@ -116,6 +116,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             )
         ],
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+    check=check,
+    identity=identity,
+)
 
 
 def _write_card(

@@ -34,8 +34,8 @@ from stages.report.sweep.page import write_report
 from stages.report.sweep.summary import notes, shown
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.pipeline.config import read_settings, told
-from stages.runtime.pipeline.display import stopped, wide
+from stages.runtime.pipeline.config import as_user_error, read_settings
+from stages.runtime.pipeline.display import set_console_width, show_error
 
 
 class Ablation(Callback):
@@ -43,10 +43,10 @@ class Ablation(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         line = f"Without -m only the variant {config.variant!r} is run; `python run.py -m experiment=ablate` runs them all."
-        wide(Console(stderr=True)).print(line, highlight=False)
+        set_console_width(Console(stderr=True)).print(line, highlight=False)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        console = wide(Console(stderr=True))
+        console = set_console_width(Console(stderr=True))
         with _told(console):
             overrides = overrides_of(config)
             check(config)
@@ -76,7 +76,7 @@ class Ablation(Callback):
         job_return._return_value, job_return.status = None, JobStatus.COMPLETED
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        console = wide(Console(stderr=True))
+        console = set_console_width(Console(stderr=True))
         with _told(console):
             folder = Path(config.hydra.sweep.dir)
             # statsmodels collects garbage at each of its corrections; there is little, among many
@@ -99,7 +99,7 @@ class Ablation(Callback):
             facts = {"jobs": lines}
             comparison = compare(settings.ablate, jobs)
             write(folder / "ablation", comparison, settings.ablate, facts)
-            wide(Console()).print(shown(comparison))
+            set_console_width(Console()).print(shown(comparison))
             for note in notes(comparison):
                 console.print(f"Note: {note}", highlight=False, markup=False)
             sets = list(dict.fromkeys(job.constitution["name"] for job in ran))
@@ -150,13 +150,13 @@ def _told(console: Console) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        stopped(error, console)
+        show_error(error, console)
         sys.exit(2)
     except (
         HydraException,
         OmegaConfBaseException,
     ) as error:  # a swept override that does not compose
-        stopped(told(error), console)
+        show_error(as_user_error(error), console)
         sys.exit(2)
     except Exception:
         traceback.print_exc()

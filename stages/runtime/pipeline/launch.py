@@ -26,18 +26,11 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import Field
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -136,16 +129,12 @@ def _wait(command: list[str], folder: Path, context: Context) -> int:
     progress = folder / "progress.json"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), PROGRESS: str(progress)}
-    console = context.console
-    bar = Progress(
-        TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
+    bar = progress_bar(context.console, "steps")
     with (folder / "log.txt").open("w", encoding="utf-8") as log, bar:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent
         )
-        task = bar.add_task(context.step, total=None)
+        task = bar.add_task(context.step, total=None, note="")
         try:
             while child.poll() is None:
                 time.sleep(0.2)

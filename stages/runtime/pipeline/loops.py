@@ -21,7 +21,7 @@ from stages.runtime.errors import UserError, did_you_mean
 KEYS = ("repeat", "carry", "give", "steps")
 
 
-def unrolled(steps: Mapping[str, Any]) -> dict[str, Any]:
+def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
     """Every loop written out.
 
     Raises:

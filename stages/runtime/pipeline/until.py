@@ -5,7 +5,7 @@ make.
 from collections.abc import Sequence
 
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.pipeline.runner import Step
+from stages.runtime.pipeline.steps import Step
 
 
 def up_to(steps: Sequence[Step], until: Sequence[str] | None) -> list[Step]:

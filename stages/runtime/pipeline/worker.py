@@ -30,8 +30,8 @@ def main(job_file: str) -> int:
     die_with_parent()
     folder, rank = Path(job_file).parent, int(os.environ.get("RANK", "0"))
     job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    module = importlib.import_module(job["stage"])
-    config = parse_config(module.Config, job["config"], f"step {job['step']!r}")
+    stage = importlib.import_module(job["stage"]).STAGE
+    config = parse_config(stage.config, job["config"], f"step {job['step']!r}")
     inputs = {
         name: Artifact(step, Path(directory)) for name, (step, directory) in job["inputs"].items()
     }
@@ -49,7 +49,7 @@ def main(job_file: str) -> int:
             concurrency=job["concurrency"],
         )
         try:
-            result = module.run(config, inputs, context)
+            result = stage.run(config, inputs, context)
         except UserError as error:
             told = {"what": error.what, "where": error.where, "fix": error.fix}
             write_atomically(folder / "error.json", json.dumps(told))

@@ -30,14 +30,10 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
 from stages.training.reward_models.stored_scores import stored_scores
-
-VERSION = 2
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +141,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=(spread(ratings) if ratings else {}) | counts,
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    identity=identity,
+)
 
 
 def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Principle, ...]:
