@@ -111,7 +111,7 @@ def test_planning_imports_no_heavy_library():
     """A second run takes seconds because nothing of torch is loaded to plan it."""
     code = (
         "import importlib, sys, stages;"
-        "[importlib.import_module(m) for m in stages.STAGES.values()];"
+        "[importlib.import_module(m.partition(chr(58))[0]) for m in stages.STAGES.values()];"
         "heavy = ('torch', 'transformers', 'trl', 'vllm', 'datasets', 'scipy', 'matplotlib');"
         "print([m for m in heavy if m in sys.modules])"
     )

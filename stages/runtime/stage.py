@@ -4,6 +4,7 @@ A stage is a module with a frozen `Config`, a function `run` and one `STAGE = St
 `stages/__init__.py`. The smallest one is in docs/architecture.md, where a test runs it.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,3 +56,13 @@ class Stage:
     def input_names(self) -> tuple[str, ...]:
         """The names of all inputs, needed ones first."""
         return (*self.inputs, *self.optional)
+
+
+def load_stage(location: str) -> Stage:
+    """Import a stage from its line in `stages/__init__.py`: `module`, or `module:NAME`.
+
+    Without a name it is the module's `STAGE`.
+    """
+    module, _, name = location.partition(":")
+    stage: Stage = getattr(importlib.import_module(module), name or "STAGE")
+    return stage

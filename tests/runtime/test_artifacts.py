@@ -134,5 +134,7 @@ def test_a_page_is_shown_where_it_lies_now(tmp_path):
 
 @pytest.mark.parametrize("concurrency", [0, -1, 1.5, "8", None, True])
 def test_rows_in_flight_are_a_number(tmp_path, concurrency):
-    with pytest.raises(UserError, match=r"(?s)generator.concurrency: .*is not a number.*at least 1"):
+    with pytest.raises(
+        UserError, match=r"(?s)generator.concurrency: .*is not a number.*at least 1"
+    ):
         Context("step", tmp_path, 0, None, None, None, concurrency=concurrency)

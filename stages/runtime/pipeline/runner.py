@@ -176,8 +176,7 @@ class Runner:
         context = self._context(step, folder, new_steps=new_steps)
         started = time.monotonic()
         if self.launcher.launches and step.contract.trains:
-            module = step.contract.run.__module__
-            result = launch(module, step.config, inputs, context, self.launcher)
+            result = launch(step.location, step.config, inputs, context, self.launcher)
         else:
             result = step.contract.run(step.config, inputs, context)
         seconds = time.monotonic() - started

@@ -5,7 +5,6 @@ A step names its stage, its inputs (other steps) and the options that differ fro
     revisions: {stage: revise, inputs: {responses: answers, model: base}, rounds: 4}
 """
 
-import importlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -14,7 +13,7 @@ from typing import Any
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.loops import unroll_loops
 from stages.runtime.settings import parse_config
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Stage, load_stage
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Step:
     name: str
     stage: str
     """The stage's name in `stages/__init__.py`."""
+    location: str
+    """Where its contract is, as in `stages/__init__.py`: `module`, or `module:NAME`."""
     contract: Stage
     config: Any
     """The stage's own Config."""
@@ -106,14 +107,16 @@ def _read_step(
             where=where,
             fix=f"set `stage` to one of {', '.join(stages)}",
         )
-    contract = importlib.import_module(stages[stage]).STAGE
+    location = stages[stage]
+    contract = load_stage(location)
     inputs = _as_mapping(step.pop("inputs", None) or {}, where, "`inputs`")
     for input_name, source in list(inputs.items()):
         optional = input_name not in contract.inputs
         if source is None or (optional and str(source) in removed):
             del inputs[input_name]
     _check_inputs(stage, contract, inputs, step_names, where)
-    return Step(name, stage, contract, parse_config(contract.config, step, where), inputs)
+    config = parse_config(contract.config, step, where)
+    return Step(name, stage, location, contract, config, inputs)
 
 
 def _check_inputs(

@@ -6,7 +6,6 @@ was told of a mistake.
 """
 
 import asyncio
-import importlib
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import die_with_parent
 from stages.runtime.settings import parse_config
+from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
 
 
@@ -30,7 +30,7 @@ def main(job_file: str) -> int:
     die_with_parent()
     folder, rank = Path(job_file).parent, int(os.environ.get("RANK", "0"))
     job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    stage = importlib.import_module(job["stage"]).STAGE
+    stage = load_stage(job["stage"])
     config = parse_config(stage.config, job["config"], f"step {job['step']!r}")
     inputs = {
         name: Artifact(step, Path(directory)) for name, (step, directory) in job["inputs"].items()
