@@ -70,8 +70,8 @@ def test_one_round_more_computes_one_round_more(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"repeat": 0}, "no number of rounds"),
-        ({"repeat": True}, "no number of rounds"),
+        ({"repeat": 0}, "not a number of rounds"),
+        ({"repeat": True}, "not a number of rounds"),
         ({"give": "tunde"}, r"no step of the loop\. Did you mean 'tuned'"),
         ({"carry": {}}, "of one name to one step"),
         ({"carry": {"drawn": "base"}}, "both carried and a step"),
