@@ -32,7 +32,7 @@ class Stage:
     version: int
     """Raise it when the same inputs would give other results."""
     config: type
-    """The frozen dataclass of its options; `machine(...)` marks those that do not bear on results."""
+    """The frozen dataclass of its options; `machine(...)` marks those that bear on no result."""
     run: Callable[[Any, dict[str, Artifact], Context], Result]
     """Makes the artifact out of a config, the input artifacts by name, and a context."""
     inputs: tuple[str, ...] = ()

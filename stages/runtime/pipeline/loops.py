@@ -3,8 +3,8 @@
     raft:
       repeat: 3
       carry: {policy: base}     # inside, `policy` is `base` in the first round
-      give: tuned               # and in every later one the `tuned` of the round before; after the
-          loop, `raft` is the last
+      give: tuned               # later it is `tuned` of the round before; after the loop,
+                                # the name `raft` stands for the last `tuned`
       steps: {samples: {...}, tuned: {stage: sft, inputs: {model: policy, ...}}}
 
 In: the mapping of a pipeline file. Out: the same without loops: `samples_1`, `tuned_1`,
@@ -51,9 +51,7 @@ def is_loop(step: Any) -> bool:
 
 def _check_loop(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
     where = f"loop {name!r}"
-    form = (
-        "write {repeat: <rounds>, carry: {<name>: <a step>}, give: <a step inside>, steps: {...}}"
-    )
+    form = "write {repeat: <rounds>, carry: {<name>: <step>}, give: <step inside>, steps: {...}}"
     for key in loop:
         if key not in KEYS:
             hint = did_you_mean(str(key), list(KEYS))
