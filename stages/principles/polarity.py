@@ -11,7 +11,7 @@ from stages.principles.constitution import Principle
 from stages.runtime.errors import UserError, did_you_mean
 
 
-def worded(principle: Principle, negated: bool = False) -> str:
+def wording(principle: Principle, negated: bool = False) -> str:
     """Return the principle's `text`, or its `opposite` if negated.
 
     Raises:
