@@ -59,8 +59,8 @@ def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
     findings = []
     for principle in constitution.principles:
         findings += _check_principle(principle)
-    wordings = [_Wordings(principle) for principle in constitution.principles]
-    for first, second in combinations(wordings, 2):
+    words = [_PrincipleWords(principle) for principle in constitution.principles]
+    for first, second in combinations(words, 2):
         findings += _check_pair(first, second)
     return findings + _check_missing_fields(constitution, polarity)
 
@@ -88,7 +88,7 @@ def _check_principle(principle: Principle) -> list[Finding]:
     return [Finding(rule, (principle.id,), message, fix) for rule, message, fix in warnings]
 
 
-class _Wording:
+class _Words:
     """A text for comparison: its content words, and whether it is negated."""
 
     def __init__(self, text: str):
@@ -96,27 +96,27 @@ class _Wording:
         self.content = frozenset(_plain(NEGATION.sub(" ", text)).split()) - FUNCTION_WORDS
         self.negated = len(NEGATION.findall(text)) % 2 == 1
 
-    def is_near(self, other: _Wording) -> bool:
+    def is_near(self, other: _Words) -> bool:
         shared = len(self.content & other.content)
         return shared > 0 and shared >= NEAR * len(self.content | other.content)
 
-    def agrees(self, other: _Wording) -> bool:
+    def agrees(self, other: _Words) -> bool:
         return self.is_near(other) and self.negated == other.negated
 
-    def contradicts(self, other: _Wording) -> bool:
+    def contradicts(self, other: _Words) -> bool:
         return self.is_near(other) and self.negated != other.negated
 
 
-class _Wordings:
+class _PrincipleWords:
     """A principle's text and opposite, for comparison."""
 
     def __init__(self, principle: Principle):
         self.id = principle.id
-        self.text = _Wording(principle.text)
-        self.opposite = _Wording(principle.opposite or "")
+        self.text = _Words(principle.text)
+        self.opposite = _Words(principle.opposite or "")
 
 
-def _check_pair(first: _Wordings, second: _Wordings) -> list[Finding]:
+def _check_pair(first: _PrincipleWords, second: _PrincipleWords) -> list[Finding]:
     ids = (first.id, second.id)
     if first.text.plain == second.text.plain:
         return [Finding("duplicate", ids, "both have the same text", "keep one of the two")]

@@ -129,24 +129,26 @@ def _negate(principle: Principle, file: str) -> Principle:
 def _check_names(selection: Selection, constitution: Constitution, file: str) -> None:
     ids = [principle.id for principle in constitution.principles]
     tags = {tag for principle in constitution.principles for tag in principle.tags}
-    _check_known("only", selection.only or (), ids, file)
-    _check_known("drop", selection.drop, ids, file)
-    _check_known("weights", selection.weights or (), ids, file)
-    _check_known("negate", selection.negate, ids, file)
-    _check_known("reword", selection.reword or (), ids, file)
-    _check_known("tags", selection.tags, sorted(tags), file)
+    _refuse_unknown("only", selection.only or (), ids, file)
+    _refuse_unknown("drop", selection.drop, ids, file)
+    _refuse_unknown("weights", selection.weights or (), ids, file)
+    _refuse_unknown("negate", selection.negate, ids, file)
+    _refuse_unknown("reword", selection.reword or (), ids, file)
+    _refuse_unknown("tags", selection.tags, sorted(tags), file)
 
 
-def _check_known(option: str, names: Iterable[str], known: list[str], file: str) -> None:
+def _refuse_unknown(option: str, names: Iterable[str], choices: list[str], file: str) -> None:
     where = f"constitution.{option}"
     if isinstance(names, str):
         what = f"it must be a list, not {names!r}"
         raise UserError(what, where=where, fix=f"write '{where}=[{names}]'")
     for name in names:
-        if name not in known:
+        if name not in choices:
             kind = "tag" if option == "tags" else "principle"
-            what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), known)}"
-            raise UserError(what, where=where, fix=f"choose from: {', '.join(known) or 'nothing'}")
+            what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), choices)}"
+            raise UserError(
+                what, where=where, fix=f"choose from: {', '.join(choices) or 'nothing'}"
+            )
 
 
 def _check_weights(weights: dict[str, float]) -> dict[str, float]:

@@ -159,10 +159,10 @@ def change_of(name: str, selection: Selection) -> Change:
         return Change(only=_first(count, order, principles))
     if form in ("without-tag", "only-tag"):
         tags = {tag for p in principles.values() for tag in p.tags}
-        _check_known(name, target, sorted(tags), "tag")
+        _check_target(name, target, sorted(tags), "tag")
         tagged = _ids_with_tag(principles.values(), target)
         return Change(drop=tagged) if form == "without-tag" else Change(only=tagged)
-    _check_known(name, target, list(principles), "principle")
+    _check_target(name, target, list(principles), "principle")
     match form:
         case "without":
             return Change(drop=(target,))
@@ -232,17 +232,20 @@ def _parse_number(name: str, text: str, number_type: type[NumberT]) -> NumberT:
 def _check_form(name: str, form: str, parts: Sequence[str]) -> None:
     if form not in FORMS:
         what = f"there is no variant {name!r}.{did_you_mean(form, list(FORMS))}"
-        patterns = [pattern for known in FORMS.values() for pattern in known.patterns]
+        patterns = [pattern for each in FORMS.values() for pattern in each.patterns]
         raise _bad_name(what, patterns)
     lengths = {pattern.count(":") for pattern in FORMS[form].patterns}
     if len(parts) not in lengths or "" in parts:
         raise _bad_name(f"{name!r} is incomplete or too long", FORMS[form].patterns)
 
 
-def _check_known(name: str, target: str, known: list[str], kind: str) -> None:
-    if target not in known:
-        what = f"{name!r}: the selected set has no {kind} {target!r}.{did_you_mean(target, known)}"
-        raise UserError(what, where="variant", fix=f"choose from: {', '.join(known) or 'nothing'}")
+def _check_target(name: str, target: str, choices: list[str], kind: str) -> None:
+    if target not in choices:
+        hint = did_you_mean(target, choices)
+        what = f"{name!r}: the selected set has no {kind} {target!r}.{hint}"
+        raise UserError(
+            what, where="variant", fix=f"choose from: {', '.join(choices) or 'nothing'}"
+        )
 
 
 def _bad_name(what: str, patterns: Iterable[str]) -> UserError:
