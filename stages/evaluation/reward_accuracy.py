@@ -38,7 +38,7 @@ from stages.evaluation.reward_tests import (
     right,
 )
 from stages.principles.constitution import Principle
-from stages.principles.polarity import worded
+from stages.principles.polarity import wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -224,7 +224,7 @@ def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[Pair, Qu
             continue
         negated = row.negated or [False] * len(row.principles)
         texts = tuple(
-            worded(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
+            wording(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
         ) or (config.general,)
         better = 1 if row.label > 0.5 else -1
         found.append((row, Question(row.prompt, row.chosen, row.rejected, texts, better)))

@@ -30,7 +30,7 @@ from statistics import fmean
 from typing import Any
 
 from stages.principles.constitution import Principle
-from stages.principles.polarity import worded
+from stages.principles.polarity import wording
 from stages.runtime.rows import Judgement, Message, request_text
 from stages.runtime.store import derive_seed
 
@@ -126,7 +126,7 @@ def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
         able = [c for c in ranked if c.better == first.better or c.principle.opposite][:size]
         if len(able) < 2:
             continue
-        texts = tuple(worded(c.principle, c.better != first.better) for c in able)
+        texts = tuple(wording(c.principle, c.better != first.better) for c in able)
         turn = 1 + derive_seed(seed, "permutation", pair) % (len(texts) - 1)
         lists.append((first, texts, texts[turn:] + texts[:turn]))
     return lists
@@ -144,8 +144,8 @@ def lone_lists(cells: Sequence[Cell], silent: Sequence[Cell], size: int, seed: i
             for of in (group, others.get(pair, []))
         )
         if rest:
-            texts = tuple(worded(c.principle) for c in rest[: size - 1])
-            own = (worded(ranked[0].principle),)
+            texts = tuple(wording(c.principle) for c in rest[: size - 1])
+            own = (wording(ranked[0].principle),)
             lists.append((ranked[0], texts + own, own + texts))
     return lists
 
@@ -160,7 +160,7 @@ def _by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 def ask(cell: Cell, negated: bool = False) -> Question:
     """One cell as a question, under its principle or the opposite."""
     better = -cell.better if negated else cell.better
-    return Question(cell.prompt, cell.a, cell.b, (worded(cell.principle, negated),), better)
+    return Question(cell.prompt, cell.a, cell.b, (wording(cell.principle, negated),), better)
 
 
 def right(difference: float, better: int) -> float:

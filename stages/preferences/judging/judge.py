@@ -30,7 +30,7 @@ from pydantic import Field
 from stages.generators import Sampling
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.select import Selection, select, unturned
+from stages.principles.select import Selection, select, without_negation
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
@@ -78,7 +78,7 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    chosen = {"constitution": select(unturned(config.constitution)).identity("text")}
+    chosen = {"constitution": select(without_negation(config.constitution)).identity("text")}
     if not config.reasoning:
         unread = dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
         return chosen | unread | {"template": template_hash(config.template)}
@@ -93,7 +93,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Read every cell in both orders; pairs of equal texts are dropped and counted."""
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles = select(unturned(config.constitution)).principles
+    principles = select(without_negation(config.constitution)).principles
     template = template_hash(config.reasoning_template if config.reasoning else config.template)
 
     async def read(cell: Cell) -> Judgement:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled, spread
 from stages.principles.constitution import Principle
-from stages.principles.polarity import refuse_unknown, worded
+from stages.principles.polarity import refuse_unknown, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
@@ -47,7 +47,7 @@ def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
     return {
         "constitution": chosen.identity("weight"),
-        "texts": [[p.id, worded(p, p.id in config.negated)] for p in chosen.principles],
+        "texts": [[p.id, wording(p, p.id in config.negated)] for p in chosen.principles],
         "scale": [
             [option, value] for option, value in config.scale.items()
         ],  # their order is part of a call's key
@@ -87,7 +87,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         row = item.row
         scores = []
         for principle in principles:
-            text = worded(principle, principle.id in config.negated)
+            text = wording(principle, principle.id in config.negated)
             rating = await expected_rating(
                 judge, row.prompt, row.response, text, config.scale, config.template
             )

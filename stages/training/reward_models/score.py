@@ -23,7 +23,7 @@ from pydantic import Field
 from stages.preferences.judging.rating import spread
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.polarity import refuse_unknown, worded
+from stages.principles.polarity import refuse_unknown, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, fingerprint
 from stages.runtime.context import Context
@@ -98,7 +98,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 if few
                 else list(principles)
             )
-    texts = {p.id: worded(p, p.id in config.negated) for p in principles}
+    texts = {p.id: wording(p, p.id in config.negated) for p in principles}
     items: list[Item] = []
     places = []
     for row in rows:
