@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from stages import STAGES
-from stages.generators import Completion, Message, Sampling
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
+from stages.runtime.generation import Completion, Sampling
 from stages.runtime.pipeline.runner import Planned, Runner, read_steps
+from stages.runtime.rows import Message
 from stages.runtime.store import CallStore
 from tests.scripted import ScriptedGenerator
 

@@ -18,9 +18,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from stages.generators import TooLong
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore

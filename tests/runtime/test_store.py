@@ -77,7 +77,7 @@ def test_another_programs_database_is_left_alone(tmp_path, table):
 
 
 @pytest.mark.parametrize("damage", ["pages", "table", "value"])
-def test_a_damaged_store_is_told(tmp_path, damage):
+def test_a_damaged_store_is_reported(tmp_path, damage):
     path = tmp_path / "calls.sqlite"
     store = CallStore(path)
     for i in range(200):
@@ -109,20 +109,20 @@ def test_a_place_where_no_store_can_be(tmp_path, monkeypatch, place):
 
 
 def test_a_lock_is_waited_for(tmp_path):
-    told: list[str] = []
+    events: list[str] = []
 
     def other():
-        with locked(tmp_path / "locks" / "step", told.append):
-            told.append("ours")
+        with locked(tmp_path / "locks" / "step", events.append):
+            events.append("ours")
 
     with locked(tmp_path / "locks" / "step"):
         waiting = threading.Thread(target=other)
         waiting.start()
-        while not told:
+        while not events:
             time.sleep(0.01)
-        assert waiting.is_alive() and told == [str(os.getpid())]
+        assert waiting.is_alive() and events == [str(os.getpid())]
     waiting.join(10)
-    assert told[1:] == ["ours"]
+    assert events[1:] == ["ours"]
     (tmp_path / "a-file").write_text("")
     with pytest.raises(UserError, match="runs_dir"), locked(tmp_path / "a-file" / "step"):
         pass
@@ -130,15 +130,15 @@ def test_a_lock_is_waited_for(tmp_path):
 
 def test_a_child_does_not_keep_the_lock(tmp_path):
     """vLLM forks its engine, which then holds all that was open."""
-    told: list[str] = []
+    owners: list[str] = []
     with locked(tmp_path / "step"):
         child = os.fork()
         if child == 0:
             time.sleep(30)
             os._exit(0)
     try:
-        with locked(tmp_path / "step", told.append):
-            assert not told
+        with locked(tmp_path / "step", owners.append):
+            assert not owners
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -174,7 +174,7 @@ def test_several_runs_on_one_store(tmp_path):
     store.close()
 
 
-def test_full_disk_keeps_what_is_answered(tmp_path):
+def test_a_full_disk_keeps_the_answers(tmp_path):
     store = CallStore(tmp_path / "calls.sqlite")
     store.put("first", "kept")
     store._db.execute(
