@@ -206,9 +206,6 @@ class CallStore:
         except sqlite3.Error as error:
             raise self._user_error(error) from None
 
-    def __len__(self) -> int:
-        return self._db.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
-
     def close(self) -> None:
         """Close the files."""
         for store in self._connections():

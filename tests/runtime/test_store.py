@@ -15,6 +15,11 @@ from stages.runtime.errors import UserError
 from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, locked
 
 
+def count_calls(path):
+    with sqlite3.connect(path) as db:
+        return db.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
+
+
 def test_remembers_across_openings(tmp_path):
     store = CallStore(tmp_path / "calls.sqlite")
     store.put("k", {"text": "ünïcode {{ x }}", "n": [1.5, -2.25]})
@@ -23,7 +28,7 @@ def test_remembers_across_openings(tmp_path):
     again = CallStore(tmp_path / "calls.sqlite")
     assert again.get("k") == {"text": "ünïcode {{ x }}", "n": [1.5, -2.25]}
     assert again.get("unknown") is None
-    assert len(again) == 1
+    assert count_calls(again.path) == 1
 
 
 def test_keys_depend_on_meaning_only():
@@ -169,7 +174,7 @@ def test_several_runs_on_one_store(tmp_path):
         run.join(60)
         assert run.exitcode == 0
     store = CallStore(tmp_path / "calls.sqlite")
-    assert len(store) == 150 + 3 * 150
+    assert count_calls(store.path) == 150 + 3 * 150
     assert len({store.get(str(i)) for i in range(1, 300, 2)} - set("abc")) == 0
     store.close()
 
