@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console
 
 from stages import STAGES
-from stages.generators import Completion, Message, Sampling
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
+from stages.runtime.generation import Completion, Sampling
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.rows import Message
 from stages.runtime.store import CallStore
 from tests.scripted import ScriptedGenerator
 

@@ -88,7 +88,8 @@ async def measure(generator: Any, texts: list[str]) -> tuple[float, float]:
 
 async def main() -> None:
     args = arguments()
-    from stages.generators.vllm import Options, open_generator
+    from stages.generators.vllm import open_generator
+    from stages.generators.vllm_options import Options
 
     model = model_of(args.model)
     generator: Any = await open_generator(

@@ -25,7 +25,6 @@ from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import GroundTruth, Truth, load_truth, truth_identity
 from stages.evaluation.measures import Counted, Duel, Measured, Settings, rivals, summarise
-from stages.generators import TooLong
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
@@ -33,6 +32,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict, request_text
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed

@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
-from stages.generators import TooLong
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped

@@ -12,12 +12,12 @@ of Hindsight, Liu et al. 2023).
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stages.generators import Sampling
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed

@@ -7,11 +7,11 @@ import pytest
 from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
 from stages.evaluation.measures import score
-from stages.generators import TooLong
 from stages.principles.select import Selection, select
 from stages.report.views.effects import view
 from stages.runtime.context import ForecastDone
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.rows import Judgement, Verdict
 from stages.runtime.settings import parse_config
 from tests.evaluation import fakes

@@ -44,30 +44,26 @@ def test_request_text():
     "text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #}", "100 % {{ 7*7 }}"]
 )
 def test_a_principle_is_never_template_source(text):
-    shown = render(
+    prompt = render(
         "preferences/judging/judge.jinja",
         request="r",
         response_a="a",
         response_b="b",
         principle=text,
     )
-    assert f"Principle: {text}" in shown
+    assert f"Principle: {text}" in prompt
 
 
 def test_judge_puts_the_principle_last():
-    shown = render(
+    prompt = render(
         "preferences/judging/judge.jinja",
         request="REQUEST",
         response_a="FIRST",
         response_b="SECOND",
         principle="PRINCIPLE",
     )
-    assert (
-        shown.index("REQUEST")
-        < shown.index("FIRST")
-        < shown.index("SECOND")
-        < shown.index("PRINCIPLE")
-    )
+    places = [prompt.index(part) for part in ("REQUEST", "FIRST", "SECOND", "PRINCIPLE")]
+    assert places == sorted(places)
 
 
 def test_template_faults(tmp_path):

@@ -27,7 +27,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.generators import Sampling
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
@@ -35,6 +34,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
