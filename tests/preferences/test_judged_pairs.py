@@ -228,10 +228,18 @@ def test_texts_do_not_identify_the_pairs_but_what_can_be_negated_does(tmp_path):
 
 def rating(response, *scores):
     return Rating(
-        id=f"{response}!", parent=response, group="g", kind="red_team", prompt=[{"role": "user", "content": "do it"}],
-        response=response, score=0.0, principles=[f"s{i}" for i in range(len(scores))], negated=[False] * len(scores),
-        scores=list(scores), model="0" * 16,
-    )  # fmt: skip
+        id=f"{response}!",
+        response_id=response,
+        prompt_id="do it",
+        kind="red_team",
+        prompt=[{"role": "user", "content": "do it"}],
+        response=response,
+        score=0.0,
+        principles=[f"s{i}" for i in range(len(scores))],
+        negated=[False] * len(scores),
+        scores=list(scores),
+        model="0" * 16,
+    )
 
 
 def with_ratings(root, rows):

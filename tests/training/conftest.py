@@ -29,7 +29,7 @@ def response(i: int, text: str, request: str = REQUESTS[0]) -> Response:
     prompt = [{"role": "user", "content": request}]
     return Response(
         id=f"r{i}",
-        parent=f"p{i}",
+        prompt_id=f"p{i}",
         kind="k",
         prompt=prompt,
         response=text,
@@ -42,7 +42,8 @@ def response(i: int, text: str, request: str = REQUESTS[0]) -> Response:
 def revision(i: int, round_: int, text: str) -> Revision:
     return Revision(
         id=f"r{i}.{round_}",
-        parent=f"r{i}",
+        response_id=f"r{i}",
+        prompt_id=f"p{i}",
         kind="k",
         prompt=[{"role": "user", "content": REQUESTS[i % 6]}],
         response=text,
@@ -64,7 +65,9 @@ def pair(
 ) -> Pair:
     return Pair(
         id=f"q{i}",
-        parent=f"a{i}|b{i}",
+        prompt_id=f"p{i}",
+        chosen_id=f"a{i}",
+        rejected_id=f"b{i}",
         kind="k",
         prompt=[{"role": "user", "content": request or f"{REQUESTS[i % 6]} {i}"}],
         chosen=chosen,

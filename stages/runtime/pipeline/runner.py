@@ -23,7 +23,6 @@ from rich.console import Console
 
 from stages.runtime.artifacts import (
     Artifact,
-    explain_difference,
     find_artifact,
     fingerprint,
     finish_artifact,
@@ -232,9 +231,7 @@ class Runner:
         known = finished_artifacts(self.root, step.name)
         if not known:
             return "never run"
-        changes = min(
-            (explain_difference(before.manifest["payload"], payload) for before in known), key=len
-        )
+        changes = min((before.differences(payload) for before in known), key=len)
         changes = [line.removeprefix("options.") for line in changes]
         return "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
 
