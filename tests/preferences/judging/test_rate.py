@@ -115,9 +115,7 @@ def test_revisions_are_rated_in_the_group_of_their_prompt(tmp_path):
             [0.8 if name == "p1" else 0.1 for name in row.principles]
         )
     assert all(len(names) == 1 for names in groups.values()) and len(groups) == 5
-    del steps["rated"]["inputs"][
-        "responses"
-    ]  # revisions alone: their prompt's id is found from its text
+    del steps["rated"]["inputs"]["responses"]  # revisions alone name their prompt too
     _, done = run_steps(steps, tmp_path, Seeded(scores=follows))
     assert {row.prompt_id for row in done["rated"].rows(Rating)} == set().union(*groups.values())
 
