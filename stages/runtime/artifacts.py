@@ -143,7 +143,7 @@ class Artifact:
         return artifacts
 
     def differences(self, payload: Mapping[str, Any]) -> list[str]:
-        """What differs between its own identity and `payload`, as `explain_difference` names it."""
+        """The fields in which its identity differs from `payload`, as dotted paths."""
         return explain_difference(self.manifest["payload"], payload)
 
     @property
