@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from stages.preferences.aggregate import aggregate
 from stages.statistics.corrections import holm
 from stages.statistics.differences import Effect
 from stages.statistics.paired import Estimate, by_prompt, kappa, share
@@ -219,21 +218,6 @@ def attributions(
             pivotal=pivotal,
         )
     return found
-
-
-def by_aggregate(how: str, weights: Mapping[str, float] | None = None) -> Decide:
-    """The arithmetic of stage `judged_pairs` for `mean`, `sum`, `vote` and `max_abs`; a draw needs
-    a `Decide` of its own.
-    """
-
-    def decide(pair: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
-        names = list(margins)
-        margin, places = aggregate(
-            list(margins.values()), [(weights or {}).get(name, 1.0) for name in names], how
-        )
-        return margin, [names[place] for place in places]
-
-    return decide
 
 
 @dataclass(frozen=True)

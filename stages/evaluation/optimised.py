@@ -99,7 +99,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             }
             broken[name] = by_prompt(
                 (
-                    row.parent,
+                    row.prompt_id,
                     float(any(bad for d, bad in seen[row.id].items() if d not in config.spared)),
                 )
                 for row in rows
@@ -155,7 +155,7 @@ def _rewards(rows: list[Response], model: Artifact, config: Config, context: Con
         config.dtype,
     )
     found = by_prompt(
-        (r.parent, None if score is None else sign * score)
+        (r.prompt_id, None if score is None else sign * score)
         for r, score in zip(rows, scores, strict=True)
     )
     if not found:
@@ -184,7 +184,7 @@ def _divergence(
         a - b if a is not None and b is not None else None
         for a, b in zip(ours, theirs, strict=True)
     ]
-    values = by_prompt((row.parent, ratio) for row, ratio in zip(whole, ratios, strict=True))
+    values = by_prompt((row.prompt_id, ratio) for row, ratio in zip(whole, ratios, strict=True))
     found = mean_interval(list(values.values()), config.resamples, config.confidence, context.seed)
     return found.plain() if found else None
 

@@ -50,7 +50,7 @@ Lists = list[tuple["Cell", tuple[str, ...], tuple[str, ...]]]  # a cell, and tex
 
 @dataclass(frozen=True)
 class Cell:
-    """A pair under one principle: +1 if response a is better, -1 if b is, 0 if nobody has a
+    """A pair under one principle: +1 if response a is better, -1 if b is, 0 without a
     verdict.
     """
 
@@ -69,6 +69,7 @@ class Question:
     `better` has its sign.
     """
 
+    prompt_id: str
     prompt: list[Message]
     a: str
     b: str
@@ -107,9 +108,14 @@ def read_cells(
             margin = (row.margin_ab + row.margin_ba) / 2
             clear = row.margin_ab * row.margin_ba > 0 and abs(margin) >= least
             better = (1 if margin > 0 else -1) if clear else 0
-        prompt_id = request_text(row.prompt)
         cell = Cell(
-            prompt_id, row.parent, row.prompt, row.response_a, row.response_b, principle, better
+            row.prompt_id,
+            row.pair_id,
+            row.prompt,
+            row.response_a,
+            row.response_b,
+            principle,
+            better,
         )
         (speaking if better else silent).append(cell)
     return speaking, silent
@@ -160,7 +166,12 @@ def _by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 def ask(cell: Cell, negated: bool = False) -> Question:
     """One cell as a question, under its principle or the opposite."""
     better = -cell.better if negated else cell.better
-    return Question(cell.prompt, cell.a, cell.b, (wording(cell.principle, negated),), better)
+    return question_of(cell, (wording(cell.principle, negated),), better)
+
+
+def question_of(cell: Cell, texts: tuple[str, ...], better: int) -> Question:
+    """The cell's pair under other texts."""
+    return Question(cell.prompt_id, cell.prompt, cell.a, cell.b, texts, better)
 
 
 def right(difference: float, better: int) -> float:
@@ -209,7 +220,7 @@ def count(
     for lists, one, other in kinds:
         for cell, *orders in lists:
             for name, texts in zip((one, other), orders, strict=True):
-                difference = answer(Question(cell.prompt, cell.a, cell.b, texts, cell.better))
+                difference = answer(question_of(cell, texts, cell.better))
                 found[name].append((cell.prompt_id, right(difference, cell.better)))
     return found
 

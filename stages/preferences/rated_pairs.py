@@ -73,7 +73,9 @@ def _pair(name: str, best: Rating, worst: Rating, label: str) -> Pair:
     gap = best.score - worst.score
     return Pair(
         id=name,
-        parent=f"{best.parent}|{worst.parent}",
+        prompt_id=best.prompt_id,
+        chosen_id=best.response_id,
+        rejected_id=worst.response_id,
         kind=best.kind,
         prompt=best.prompt,
         chosen=best.response,

@@ -24,9 +24,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     last: dict[str, Revision] = {}
     changed_under: dict[str, list[str]] = {}
     for row in inputs["revisions"].rows(Revision):
-        last[row.parent] = row
+        last[row.response_id] = row
         if row.response != row.previous:
-            changed_under.setdefault(row.parent, []).append(row.principle)
+            changed_under.setdefault(row.response_id, []).append(row.principle)
     pairs, dropped = [], []
     for name, row in last.items():
         if row.response == row.original:
@@ -35,7 +35,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         pairs.append(
             Pair(
                 id=name,
-                parent=row.id,
+                prompt_id=row.prompt_id,
+                chosen_id=row.id,
+                rejected_id=row.response_id,
                 kind=row.kind,
                 prompt=row.prompt,
                 chosen=row.response,

@@ -102,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             raise Drop("empty response")
         return Response(
             id=draw.id,
-            parent=draw.prompt.id,
+            prompt_id=draw.prompt.id,
             kind=draw.prompt.kind,
             prompt=draw.prompt.messages,
             response=completion.text.strip(),

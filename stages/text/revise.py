@@ -125,7 +125,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             turn = await _one_round(config, generator, opening, text, principle, seed)
             row = Revision(
                 id=f"{response.id}-r{number}",
-                parent=response.id,
+                response_id=response.id,
+                prompt_id=response.prompt_id,
                 kind=response.kind,
                 prompt=response.prompt,
                 response=turn.text,

@@ -89,7 +89,7 @@ def expected(folder: Path) -> list[float]:
 
     for row in read_rows(made, Judgement):
         clipped = max(-4.0, min(4.0, combine_orders(row.margin_ab, row.margin_ba, "swap_average")))
-        cells.setdefault(row.parent, {})[row.principle] = clipped
+        cells.setdefault(row.pair_id, {})[row.principle] = clipped
     signs = [
         {i: sum(v for p, v in pair.items() if p != f"p{i}") > 0 for i in range(-1, 12)}
         for pair in cells.values()

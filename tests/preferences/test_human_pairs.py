@@ -58,7 +58,7 @@ def test_a_transcript_becomes_a_pair_with_the_id_that_prompts_gives(tmp_path):
     (prompt,) = prompts.run(
         prompts.Config(source=source, column="chosen"), {}, type("C", (), {"seed": 0})()
     ).rows
-    assert (pair.parent, pair.prompt) == (prompt.id, prompt.messages)
+    assert (pair.prompt_id, pair.prompt) == (prompt.id, prompt.messages)
     write_rows(tmp_path / "rows.parquet", [pair], Pair)
     assert read_rows(tmp_path / "rows.parquet", Pair) == [pair]
 
@@ -88,7 +88,8 @@ def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
     result = made(write(tmp_path / "a.jsonl", records))
     assert [(row.chosen, row.rejected) for row in result.rows] == [("Yes.", "No."), ("No.", "Yes.")]
     assert (
-        len({row.id for row in result.rows}) == 2 and len({row.parent for row in result.rows}) == 1
+        len({row.id for row in result.rows}) == 2
+        and len({row.prompt_id for row in result.rows}) == 1
     )
     assert reasons(result) == {
         "duplicate": 1,
@@ -271,7 +272,7 @@ def test_the_real_files(name, n, dropped, longer):
     asked = prompts.run(
         prompts.Config(source=str(source), column="chosen"), {}, type("C", (), {"seed": 0})()
     ).rows
-    assert {row.parent for row in result.rows} <= {row.id for row in asked}
+    assert {row.prompt_id for row in result.rows} <= {row.id for row in asked}
     assert all(
         row.chosen and row.rejected and row.prompt[-1]["role"] == "user" for row in result.rows
     )
@@ -279,4 +280,4 @@ def test_the_real_files(name, n, dropped, longer):
         run(Config(source=str(source), share=share), {}, type("C", (), {"seed": 0, "step": "it"})())
         for share in ((0, 0.8), (0.8, 1))
     )
-    assert not {row.parent for row in train.rows} & {row.parent for row in test.rows}
+    assert not {row.prompt_id for row in train.rows} & {row.prompt_id for row in test.rows}

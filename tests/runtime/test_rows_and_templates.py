@@ -17,11 +17,24 @@ USER = [{"role": "user", "content": "How do I {{ bake }} bread?"}]
 def test_rows_round_trip_and_are_byte_equal(tmp_path):
     rows = [
         Verdict(
-            id=f"v{i}", parent="r", policy="base", kind="red_team", prompt=USER, response="No.", principles=["a", "b"],
-            violated=[True, False], judged=[], any_violation=None, well_formed=True, on_topic=None, evasive=False, helpful=None,
+            id=f"v{i}",
+            response_id="r",
+            prompt_id="p",
+            policy="base",
+            kind="red_team",
+            prompt=USER,
+            response="No.",
+            principles=["a", "b"],
+            violated=[True, False],
+            judged=[],
+            any_violation=None,
+            well_formed=True,
+            on_topic=None,
+            evasive=False,
+            helpful=None,
         )
         for i in range(3)
-    ]  # fmt: skip
+    ]
     write_rows(tmp_path / "one.parquet", rows, Verdict)
     write_rows(tmp_path / "two.parquet", rows, Verdict)
     assert read_rows(tmp_path / "one.parquet", Verdict) == rows

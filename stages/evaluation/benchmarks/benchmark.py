@@ -118,8 +118,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if not answers:
         fix = "add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first"
         raise UserError("there are no answers to look at", where=where, fix=fix)
+    common = {row.prompt_id for row in next(iter(answers.values()))}
     for name, rows in answers.items():
-        if not {row.parent for row in rows} & {row.parent for row in next(iter(answers.values()))}:
+        if common.isdisjoint(row.prompt_id for row in rows):
             fix = "let the `respond` steps read the same prompts, and see why they dropped them"
             raise UserError(
                 f"{name!r} answers no prompt that the first input answers", where=where, fix=fix
@@ -138,7 +139,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     }
     by_kind = {
         name: grouped(
-            (i.row.kind, i.row.parent, counted.get(i.id)) for i in items if i.model == name
+            (i.row.kind, i.row.prompt_id, counted.get(i.id)) for i in items if i.model == name
         )
         for name in answers
     }
@@ -146,7 +147,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     metrics["facts"] = {
         name: {
             "responses": len(rows),
-            "prompts": len({row.parent for row in rows}),
+            "prompts": len({row.prompt_id for row in rows}),
             "empty": sum(not row.response for row in rows),
             "cut_off": sum(row.finish_reason == "length" for row in rows),
             "dropped": sum(item.model == name and item.id not in values for item in items),
@@ -254,8 +255,8 @@ def _rating(item: Item, value: float, judge: Model | None, config: Config) -> Ra
     row, template = item.row, _template(config)
     return Rating(
         id=item.id,
-        parent=row.id,
-        group=row.parent,
+        response_id=row.id,
+        prompt_id=row.prompt_id,
         kind=row.kind,
         prompt=row.prompt,
         response=row.response,

@@ -144,10 +144,10 @@ def _values(
     """(group, question, value)."""
     people = {question.id: question.people for question in questions}
     for row in rows:
-        if not people[row.parent]:
-            yield row.kind, row.parent, row.right
-        for group, shares in people[row.parent].items():
-            yield group, row.parent, likeness(row.logprobs, shares)
+        if not people[row.prompt_id]:
+            yield row.kind, row.prompt_id, row.right
+        for group, shares in people[row.prompt_id].items():
+            yield group, row.prompt_id, likeness(row.logprobs, shares)
 
 
 def likeness(logprobs: Sequence[float], shares: Sequence[float]) -> float:
@@ -200,7 +200,7 @@ async def _ask(
     best = [place for place, value in enumerate(sums) if value == max(sums)]
     return Answer(
         id=f"{name}/{question.id}",
-        parent=question.id,
+        prompt_id=question.id,
         policy=name,
         kind=question.group,
         question=question.text,

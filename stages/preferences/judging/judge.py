@@ -101,7 +101,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         margin_ba, rationale_ba = await _look(cell, "ba", config, generator, context.seed)
         return Judgement(
             id=cell.id,
-            parent=cell.pair,
+            pair_id=cell.pair,
+            response_a_id=cell.a.id,
+            response_b_id=cell.b.id,
+            prompt_id=cell.a.prompt_id,
             kind=cell.a.kind,
             prompt=cell.a.prompt,
             response_a=cell.a.response,
@@ -128,7 +131,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         drawn = (
             principles
             if wanted is None
-            else assign_many(even, a.parent, context.seed, min(wanted, len(principles)))
+            else assign_many(even, a.prompt_id, context.seed, min(wanted, len(principles)))
         )
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
@@ -185,7 +188,7 @@ def _pairs(
 ) -> tuple[list[tuple[Response, Response]], list[Dropped]]:
     by_prompt: dict[str, list[Response]] = {}
     for response in responses:
-        by_prompt.setdefault(response.parent, []).append(response)
+        by_prompt.setdefault(response.prompt_id, []).append(response)
     pairs = [
         p
         for group in by_prompt.values()

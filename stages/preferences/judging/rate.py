@@ -9,7 +9,6 @@ score is P(violated), which is what `judged_pairs` takes for safety. Left out: t
 parsed; a rating is always read off probabilities.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, re
 from stages.principles.constitution import Principle
 from stages.principles.polarity import refuse_unknown, wording
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating, Response, Revision
@@ -81,7 +80,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     model = inputs["model"].model()
     judge = context.generator(model)
-    groups = {canonical(i.row.prompt): i.row.parent for i in items if isinstance(i.row, Response)}
 
     async def rate(item: Item) -> Rating:
         row = item.row
@@ -95,8 +93,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         weights = [p.weight for p in principles]
         return Rating(
             id=item.id,
-            parent=row.id,
-            group=groups.get(canonical(row.prompt)) or _prompt_id(row),
+            response_id=row.id,
+            prompt_id=row.prompt_id,
             kind=row.kind,
             prompt=row.prompt,
             response=row.response,
@@ -129,11 +127,6 @@ class Item:
 
     id: str
     row: Response | Revision
-
-
-def _prompt_id(row: Revision | Response) -> str:
-    """A Revision does not name its prompt; this is what `prompts` calls it."""
-    return hashlib.sha256(canonical(row.prompt).encode()).hexdigest()[:12]
 
 
 def _check(config: Config, principles: tuple[Principle, ...], where: str) -> None:

@@ -69,14 +69,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     matrix: dict[str, list[Judgement]] = {}
     for _, source in (each for each in given.values() if each[0] is Judgement):
         for cell in source.rows(Judgement):
-            matrix.setdefault(cell.parent, []).append(cell)
+            matrix.setdefault(cell.pair_id, []).append(cell)
     written: list[tuple[str, int]] = []
     try:
         for row_type, source in given.values():
             if row_type is Pair:
                 compared = [
-                    comparison(pair, matrix.get(pair.parent.partition("#")[0], []), texts)
-                    for pair in source.rows(Pair)
+                    comparison(pair, _cells_of(pair, matrix), texts) for pair in source.rows(Pair)
                 ]
                 if "annotated_pairs" in config.formats:
                     path = context.directory / f"{source.step}.annotated_pairs.json"
@@ -121,6 +120,12 @@ STAGE = Stage(
     run=run,
     optional=ANY,
 )
+
+
+def _cells_of(pair: Pair, matrix: Mapping[str, list[Judgement]]) -> list[Judgement]:
+    """The judge's cells about the pair, whichever of its sides the judge called response a."""
+    ids = (pair.chosen_id, pair.rejected_id)
+    return matrix.get("|".join(ids)) or matrix.get("|".join(reversed(ids))) or []
 
 
 def comparison(pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]) -> dict[str, Any]:
@@ -242,7 +247,7 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
             },
             "metadata": {
                 "measured_by": source.metrics.get("measured_by"),
-                "seed": source.manifest["payload"].get("seed"),
+                "seed": source.seed,
             },
         },
         "plan": {"name": "plan", "steps": [], "config": {}},  # readers of the header want it
@@ -278,7 +283,7 @@ def _sample(row: Verdict, counted: Sequence[str]) -> dict[str, Any]:
         "model": row.policy,
     }
     return {
-        "id": row.parent,
+        "id": row.response_id,
         "epoch": 1,
         "input": [
             {"role": message["role"], "content": message["content"]} for message in row.prompt

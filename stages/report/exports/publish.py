@@ -137,8 +137,8 @@ def _write_card(
         "license": config.license,
         "notes": config.notes,
         "step": artifact.step,
-        "stage": artifact.manifest["payload"].get("stage", ""),
-        "seed": artifact.manifest["payload"].get("seed"),
+        "stage": artifact.stage,
+        "seed": artifact.seed,
         "steps": [_step(source) for source in before],
         "principles": _principles(before),
         "sources": _sources(before),
@@ -164,16 +164,13 @@ def _write_card(
 
 
 def _step(source: Artifact) -> dict[str, Any]:
-    payload = source.manifest["payload"]
     options = {
-        name: value
-        for name, value in payload.get("options", {}).items()
-        if value not in (None, {}, [], "")
+        name: value for name, value in source.config.items() if value not in (None, {}, [], "")
     }
-    inputs = ", ".join(payload.get("inputs", {}))
+    inputs = ", ".join(source.inputs)
     return {
         "name": source.step,
-        "stage": payload.get("stage", ""),
+        "stage": source.stage,
         "inputs": inputs,
         "options": json.dumps(_short(options), ensure_ascii=False, sort_keys=True),
         "rows": source.manifest["rows"],
@@ -203,7 +200,7 @@ def _principles(steps: list[Artifact]) -> dict[str, str]:
                     look(inner)
 
     for step in steps:
-        look(step.manifest["payload"].get("options", {}))
+        look(step.config)
     return found
 
 
@@ -211,8 +208,8 @@ def _sources(steps: list[Artifact]) -> list[str]:
     """Where models and requests came from, as far as their steps say."""
     told = []
     for step in steps:
-        options = step.manifest["payload"].get("options", {})
-        if step.manifest["payload"].get("stage") == "model":
+        options = step.config
+        if step.stage == "model":
             told.append(f"model with content {options.get('content')}")
         elif isinstance(options.get("source"), str):
             told.append(f"`{step.step}`: {options['source']}")

@@ -75,7 +75,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     for artifact in sources.values():
         rows: list[Any] = artifact.rows(Response, Revision, Pair)
         final = (
-            {row.parent: row.id for row in rows if isinstance(row, Revision)}
+            {row.response_id: row.id for row in rows if isinstance(row, Revision)}
             if rounds == "last"
             else {}
         )
@@ -83,7 +83,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
             completion = row.chosen if isinstance(row, Pair) else row.response
             key = canonical([row.prompt, completion])
             reason = ""
-            if final and final[row.parent] != row.id:
+            if final and final[row.response_id] != row.id:
                 reason = "not the last revision"
             elif not completion.strip():
                 reason = "empty completion"

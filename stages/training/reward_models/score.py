@@ -90,11 +90,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     principles = _principles(config, layout, where)
     drawn: dict[str, list[Principle]] = {}
     for row in rows:
-        if row.parent not in drawn:
+        if row.prompt_id not in drawn:
             wanted = min(config.sample or len(principles), len(principles))
             few = wanted < len(principles)
-            drawn[row.parent] = (
-                assign_many(principles, row.parent, context.seed, wanted)
+            drawn[row.prompt_id] = (
+                assign_many(principles, row.prompt_id, context.seed, wanted)
                 if few
                 else list(principles)
             )
@@ -102,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     items: list[Item] = []
     places = []
     for row in rows:
-        ids = [p.id for p in drawn[row.parent]]
+        ids = [p.id for p in drawn[row.prompt_id]]
         shown: Sequence[Sequence[str]] = [[i] for i in ids] if config.each and ids else [ids]
         places.append(len(items))
         items += [(row.prompt, row.response, tuple(texts[i] for i in group)) for group in shown]
@@ -110,7 +110,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     found, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
     ratings, dropped = [], []
     for row, start in zip(rows, places, strict=True):
-        chosen = drawn[row.parent]
+        chosen = drawn[row.prompt_id]
         scores = found[start : start + (len(chosen) if config.each and chosen else 1)]
         if any(score is None for score in scores):
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
@@ -122,8 +122,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         ratings.append(
             Rating(
                 id=row.id,
-                parent=row.id,
-                group=row.parent,
+                response_id=row.id,
+                prompt_id=row.prompt_id,
                 kind=row.kind,
                 prompt=row.prompt,
                 response=row.response,

@@ -89,11 +89,13 @@ def test_every_row_can_be_traced_to_its_prompt(tmp_path):
     _, done = run_steps(text_pipeline(tmp_path), tmp_path)
     prompts = {row.id for row in done["requests"].rows()}
     answers = {row.id: row for row in done["answers"].rows()}
-    assert {row.parent for row in answers.values()} == prompts
-    assert {row.parent for row in done["revisions"].rows()} == set(answers)
+    assert {row.prompt_id for row in answers.values()} == prompts
+    assert {row.response_id for row in done["revisions"].rows()} == set(answers)
     for pair in done["pairs"].rows():
-        a, b = pair.parent.split("|")
-        assert {pair.chosen, pair.rejected} == {answers[a].response, answers[b].response}
+        assert {pair.chosen_id, pair.rejected_id} == set(pair.id.split("|"))
+        chosen, rejected = answers[pair.chosen_id], answers[pair.rejected_id]
+        assert (pair.chosen, pair.rejected) == (chosen.response, rejected.response)
+        assert pair.prompt_id == chosen.prompt_id == rejected.prompt_id
     manifest = done["judgements"].manifest
     assert manifest["rows"] + sum(manifest["dropped"].values()) == 40 * 16
     assert manifest["calls"]["sent"] == 40 * 16 * 2
@@ -130,10 +132,10 @@ def test_an_edited_principle_is_named_and_touches_its_rows_only(tmp_path):
     assert by_name["pairs"].reason == "inputs.judgements changed"
     assert len(generator.chosen) == 60 * 2
     old = {row.id: row for row in before["revisions"].rows(Revision)}
-    touched = {row.parent for row in old.values() if row.principle == "p5"}
+    touched = {row.response_id for row in old.values() if row.principle == "p5"}
     assert by_name["revisions"].forecast.open_rows == len(touched)
     for row in after["revisions"].rows(Revision):
-        if row.parent not in touched:
+        if row.response_id not in touched:
             assert row == old[row.id]
 
 

@@ -28,8 +28,8 @@ ANSWERS = ["kind answer", "the dog asks", "harm the dog"]
 def rating(group: int, place: int, text: str, score: float, model: str = "rm") -> Rating:
     return Rating(
         id=f"g{group}-{place}",
-        parent=f"p{group}-{place}",
-        group=f"g{group}",
+        response_id=f"p{group}-{place}",
+        prompt_id=f"g{group}",
         kind="k",
         prompt=[{"role": "user", "content": f"{REQUESTS[group % 6]} {group}"}],
         response=text,
