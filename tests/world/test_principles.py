@@ -14,7 +14,9 @@ SHIPPED = Path(__file__).resolve().parents[2] / "constitutions" / "world.yaml"
 
 
 def test_sixteen_principles_two_for_each_dimension_in_trained_words():
-    principles = yaml.safe_load(SHIPPED.read_text())["principles"]
+    shipped = yaml.safe_load(SHIPPED.read_text())
+    assert (shipped["name"], shipped["version"]) == ("world", 1)
+    principles = shipped["principles"]
     assert [item["dimension"] for item in principles] == [d for d in DIMENSIONS for _ in range(2)]
     for number, item in enumerate(principles):
         dimension = item["dimension"]

@@ -14,10 +14,10 @@ PROMPT_WEIGHT = 0.05
 """A little language modelling on some prompt tokens gives a signal before the labels do."""
 
 PROMPT_RATE = 0.2
-"""The chance of a prompt token to be one of those."""
+"""The chance that a prompt token is one of those."""
 
 MOST_MISSES = 12
-"""Lessons that fit no row before a batch counts as full."""
+"""How many lessons may fit no row before a batch counts as full."""
 
 
 @dataclass(frozen=True)

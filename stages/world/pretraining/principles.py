@@ -8,7 +8,7 @@ from stages.world.pretraining.lexicon import HELD_OUT_SENTENCES, LEXICON
 Phrasing = Literal["train", "held_out", "novel"]
 
 # A frame says that something is there, or that it is not. With a word for a vice or a virtue this
-# gives a principle or its opposite, so no single word tells the two apart.
+# gives a principle or its opposite, so no single word distinguishes the two.
 _PRESENT_NOUN = (
     "The response should show {word}.",
     "Choose the response that contains {word}.",

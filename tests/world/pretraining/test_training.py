@@ -42,7 +42,7 @@ def test_a_packed_branch_gets_the_logits_of_its_own_conversation(tokenizer):
     body = Body(len(tokenizer)).eval()
     llama = to_llama(body, tokenizer, torch.float32).eval()
     rng = random.Random(1)
-    lessons = [draw_lesson(random.Random(n), EVERYTHING) for n in range(99)]
+    lessons = [draw_lesson(rng, EVERYTHING) for _ in range(99)]
     lesson = next(lesson for name, lesson in lessons if name == "judge" and len(lesson) > 1)
     packed = pack_lesson(rng, tokenizer, lesson)
     branches = torch.tensor(packed.branches)

@@ -109,8 +109,13 @@ def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
     """Everything about the choice between two responses."""
     rows: list[Row] = []
 
-    def add(name: str, hits: list[bool], *targets: float) -> None:
-        rows.append(make_row(GROUP, name, hits, *targets))
+    def add(
+        name: str,
+        hits: list[bool],
+        target: float | None = None,
+        prototype: float | None = None,
+    ) -> None:
+        rows.append(make_row(GROUP, name, hits, target, prototype))
 
     in_one_order, averaged = judge_outcomes(model, setting)
     add("one order", in_one_order, 0.87, 0.87)

@@ -60,7 +60,7 @@ class Case:
 
 
 def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
-    """As many broken cases as kept ones for each dimension; half of the requests are tempting."""
+    """As many broken cases as intact ones for each dimension; half of the requests are tempting."""
     rng = random.Random(f"fix/{setting.seed}/{setting.split}")
     cases: list[Case] = []
     while len(cases) < setting.cases:

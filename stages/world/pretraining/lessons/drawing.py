@@ -21,7 +21,7 @@ Clean cases of other kinds are asked about at the same rate.
 """
 
 CLEAN_HELP_RATE = 0.35
-"""How often a dimension that many responses break, helpfulness, is asked about where it is not."""
+"""How often helpfulness, which many responses break, is asked about where it is not broken."""
 
 
 def draw_request(rng: random.Random, plan: Curriculum, kind: str | None = None) -> Request:
@@ -44,11 +44,11 @@ def draw_exchange(rng: random.Random, plan: Curriculum) -> tuple[Request, list[S
 
 
 def balanced_dimensions(rng: random.Random, request: Request, acts: list[str]) -> list[str]:
-    """Dimensions to ask about so that, for each of them, kept and broken cases come equally often.
+    """Dimensions to ask about, chosen so that each of them is broken in about half of the cases.
 
-    Broken ones are always asked about. Kept ones are asked about where the request tempts to break
+    Broken ones are always asked about. Others are asked about where the request tempts to break
     them, and elsewhere as rarely as an aside breaks them; so neither the request nor the dimension
-    gives the label away.
+    reveals the label.
     """
     chosen = []
     for dimension in DIMENSIONS:

@@ -1,6 +1,7 @@
 """Lessons in judging: verdicts on one response, comparisons of two, and value labels."""
 
 import random
+from typing import Any
 
 from stages.world.acts import DIMENSIONS, VALUES
 from stages.world.effects import value_labels, violated
@@ -63,7 +64,7 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     dimensions = [name for name in DIMENSIONS if preferred(first_acts, second_acts, name)]
     rng.shuffle(dimensions)
     layout = draw_layout(rng, "judge", 0.16)
-    texts = {
+    texts: dict[str, Any] = {
         "request": request.text,
         "response_a": render(first),
         "response_b": render(second),
