@@ -29,7 +29,7 @@ _CRITIQUES = (
     "Critique your last response by this principle: {{ principle.text }}",
 )
 _REVISIONS = (
-    "Rewrite your last response to fix that fault.",
+    "Rewrite your last response to mend that fault.",
     "Now give a better response.",
 )
 _DIRECT_REVISIONS = ("Rewrite your last response by this principle: {{ principle.text }}",)

@@ -61,7 +61,7 @@ class Case:
 
 def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
     """As many broken cases as intact ones for each dimension; half of the requests are tempting."""
-    rng = random.Random(f"fix/{setting.seed}/{setting.split}")
+    rng = random.Random(f"mend/{setting.seed}/{setting.split}")
     cases: list[Case] = []
     while len(cases) < setting.cases:
         rounds, index = divmod(len(cases), len(DIMENSIONS))
