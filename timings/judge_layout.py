@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.respond_throughput import model_of
+from timings.respond_throughput import model_of
 
 from stages.runtime.templates import find_template, render
 from tests.tiny_model import WORDS
