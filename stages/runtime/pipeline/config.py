@@ -54,7 +54,7 @@ class Ablate:
 
 @dataclass(frozen=True)
 class Settings:
-    """The config's keys. What lies under `constitution`, `data` and `model` the pipeline refers to."""
+    """The config's keys. The pipeline refers to `constitution`, `data`, `model` and `scale`."""
 
     ablate: Ablate
     constitution: dict[str, Any]
@@ -65,6 +65,7 @@ class Settings:
     pipeline: dict[str, Any]
     plan: bool
     runs_dir: str
+    scale: dict[str, Any]
     seed: Annotated[int, Field(strict=True)]
     store: str
     until: str | tuple[str, ...] | None
