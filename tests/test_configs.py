@@ -2,11 +2,13 @@
 first.
 """
 
+import re
 import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -17,6 +19,17 @@ from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.stage import Stage, load_stage
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+OF_MODELS = {"path", "revision", "constitution", "template_arguments", "keep_engines", "sampling"}
+TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}
+LAST_STEPS = {"policy_held_out", "base_held_out", "evaluation", "report"}
+SALMON = [
+    *("base", "red_team", "helpful", "held_out", "held_out_helpful"),
+    *("samples", "judgements", "pairs", "held_out_samples", "held_out_judgements"),
+    *("principle_reward_model", "plain_reward_model", "reward_model_test"),
+    *("policy", "policy_held_out", "base_held_out", "evaluation", "report"),
+]
 
 
 def names(group: str) -> list[str]:
@@ -84,6 +97,65 @@ def test_a_hub_model_brings_its_data_and_the_command_line_wins():
     assert composed()["constitution"]["name"] == "world"
 
 
+def test_a_model_brings_its_scale_and_the_command_line_wins():
+    assert composed()["scale"] == composed("scale=tiny")["scale"]
+    paper = composed("scale=paper")["scale"]
+    assert composed("model=qwen3_0_6b")["scale"] == paper
+    assert composed("model=qwen3_0_6b", "scale=tiny")["scale"] == composed()["scale"]
+    assert composed("model=llama3_8b", "scale.rounds=2")["scale"] == paper | {"rounds": 2}
+
+
+def test_every_scale_has_the_same_keys():
+    """And each of them is used by a pipeline."""
+    scales = [composed(f"scale={name}")["scale"] for name in names("scale")]
+    text = "".join(path.read_text() for path in (CONF / "pipeline").rglob("*.yaml"))
+    assert all(scale.keys() == scales[0].keys() for scale in scales)
+    assert set(re.findall(r"\$\{scale\.(\w+)\}", text)) == scales[0].keys()
+
+
+@pytest.mark.parametrize("model", names("model"))
+def test_a_model_file_has_no_settings_of_methods(model):
+    """What a method needs is in its pipeline file or in `scale`, and no file refers to more."""
+    overrides = ["model.path=owner/name"] if model == "hub" else []
+    assert composed(f"model={model}", *overrides)["model"].keys() == OF_MODELS | TRAINERS
+    for path in (*(CONF / "pipeline").rglob("*.yaml"), *(CONF / "experiment").glob("*.yaml")):
+        keys = set(re.findall(r"\$\{model\.(\w+)", path.read_text()))
+        assert keys <= OF_MODELS | TRAINERS, path
+
+
+@pytest.mark.parametrize("pipeline", names("pipeline"))
+def test_steps_are_listed_in_the_order_of_reading(pipeline):
+    """`--cfg job` lists the model and the requests first and the report last."""
+    listed = list(composed(f"pipeline={pipeline}")["pipeline"]["steps"])
+    if pipeline != "cai_ppo":  # its own steps come after those of `cai`
+        assert listed[-1] == "report"
+    if pipeline == "salmon":
+        assert listed == SALMON
+
+
+def test_a_method_changes_the_last_steps():
+    """Under `last_steps`, where it wins over parts/frame.yaml; later files and the command line
+    change the steps themselves.
+    """
+    steps = composed("pipeline=almost", "pipeline.steps.evaluation.judge_limit=5")
+    evaluation = steps["pipeline"]["steps"]["evaluation"]
+    assert evaluation["judge_limit"] == 5
+    assert list(evaluation["inputs"]) == ["judge", "base", "policy", "tuned", "aligned"]
+    assert evaluation["inputs"]["policy"] is None
+    asked = composed("pipeline=chain_of_hindsight")["pipeline"]["steps"]["policy_held_out"]
+    assert asked["suffix"] == "Give a good answer." and asked["keep_empty"]
+    added = composed("+pipeline.steps.report.inputs.more=base_held_out", "pipeline=rlaif")
+    assert list(added["pipeline"]["steps"]["report"]["inputs"])[-2:] == ["reward", "more"]
+
+
+def test_the_last_steps_are_changed_in_one_place_only():
+    """What a file with parts/last_steps writes about them under `steps` would be lost."""
+    for path in (CONF / "pipeline").glob("*.yaml"):
+        content = yaml.safe_load(path.read_text())
+        if "parts/last_steps@_here_" in content.get("defaults", []):
+            assert not content["steps"].keys() & LAST_STEPS, path
+
+
 def test_the_table_of_stages_is_whole():
     """Each stage is listed once, and imports without its heavy libraries."""
     assert len(set(STAGES.values())) == len(STAGES)
@@ -107,7 +179,9 @@ def test_a_benchmark_joins_any_pipeline(part):
         "hhh": ["+pipeline.steps.hhh.inputs.policy=rl_cai"],
         "reward_bench": ["pipeline=cai_ppo"],
     }.get(part, [])
-    more += ["pipeline.steps.reward_bench.inputs.reward=preferences"] * (part == "reward_bench")
+    more += ["pipeline.steps.reward_bench.inputs.reward=preference_model"] * (
+        part == "reward_bench"
+    )
     config = composed(f"+pipeline/parts@pipeline={part}", "+pipeline.folder=files", *more)
     steps = {step.name: step for step in read_steps(config["pipeline"]["steps"], STAGES)}
     assert {"rl_cai", "evaluation", "report"} < steps.keys() and len(steps) > 18
@@ -121,7 +195,6 @@ def test_a_benchmark_joins_any_pipeline(part):
 )
 def test_commands_of_the_documents_compose(page, least):
     """Every `python run.py ...` in a block of code."""
-    import re
     import shlex
 
     text = (CONF.parent / page).read_text()
@@ -139,7 +212,6 @@ def test_commands_of_the_documents_compose(page, least):
 @pytest.mark.parametrize("name", names("launcher"))
 def test_every_launcher(name, tmp_path):
     """accelerate takes the files that are handed to it; it refuses keys that it does not know."""
-    import yaml
     from accelerate.commands.config.config_args import load_config_from_file
 
     launcher = composed(f"launcher={name}")["launcher"]
@@ -170,9 +242,20 @@ def test_an_ablation_reaches_both_sides_of_safe_rlhf():
         "constitution.only=[harm-1,helpfulness-1]",
         "constitution.weights={harm-1: 3}",
     )["pipeline"]["steps"]
-    for step in ("pairs", "safety", "safe_pairs"):
+    for step in ("pairs", "safety_ratings", "safe_pairs"):
         assert steps[step]["constitution"]["only"] == ["harm-1", "helpfulness-1"]
         assert steps[step]["constitution"]["weights"] == {"harm-1": 3}
+
+
+def test_safe_rlhf_knows_the_tags_of_a_constitution():
+    def tags(*overrides: str) -> list[list[str]]:
+        steps = composed("pipeline=safe_rlhf", *overrides)["pipeline"]["steps"]
+        return [steps[step]["constitution"]["tags"] for step in ("pairs", "safe_pairs")]
+
+    assert tags() == tags("constitution.name=/my/own.set.yaml") == [["helpful"], ["safe"]]
+    assert tags("model=qwen3_0_6b") == [["help", "wisdom"], ["harm", "crime", "bias"]]
+    assert tags("constitution.name=hhh") == [["helpful"], ["harmless"]]
+    assert tags("pipeline.safe_tags=[calm]") == [["helpful"], ["calm"]]
 
 
 def test_what_a_constitution_lacks_for_salmon_is_told_before_a_judge_is_asked():

@@ -46,12 +46,12 @@ def test_salmon(done):
     )
     assert any(any(pair.negated) for pair in pairs) and {pair.label for pair in pairs} == {1.0}
     assert (
-        read_format(made["principled"].model()).principles
-        and not read_format(made["plain"].model()).principles
+        read_format(made["principle_reward_model"].model()).principles
+        and not read_format(made["plain_reward_model"].model()).principles
     )
     assert (
-        made["followed"].metrics["held_out"] == ["harm-2"]
-        and list(made["followed"].metrics["models"])[1] == "plain"
+        made["reward_model_test"].metrics["held_out"] == ["harm-2"]
+        and list(made["reward_model_test"].metrics["models"])[1] == "plain_reward_model"
     )
     assert {"term principles", "term length", "term finished"} <= made["policy"].metrics[
         "last"
@@ -62,7 +62,7 @@ def test_cai_ppo(done):
     made = done("cai_ppo")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sl_cai", "rl_cai"]
     assert made["rl_cai"].metrics["last"].keys() >= {
-        "term preferences",
+        "term preference_model",
         "kl_per_completion",
         "value_loss",
     }
@@ -93,9 +93,9 @@ def test_safe_rlhf(done):
 def test_raft(done):
     made = done("raft")
     for number in (1, 2):
-        best = Counter(row.prompt_id for row in made[f"best_{number}"].rows())
+        best = Counter(row.prompt_id for row in made[f"best_answers_{number}"].rows())
         assert set(best.values()) == {1} and len(made[f"candidates_{number}"].rows()) > len(best)
-    again = done("raft", "model.iterations=1")
+    again = done("raft", "scale.iterations=1")
     assert again["tuned_1"].directory == made["tuned_1"].directory, (
         "a shorter loop finds its rounds"
     )
@@ -113,12 +113,16 @@ def test_chain_of_hindsight(done):
 
 def test_almost(done):
     made = done("almost")
-    assert set(made["pairs"].metrics["ranks"]) == {"guided>alone", "guided>hot", "alone>hot"}
+    assert set(made["pairs"].metrics["ranks"]) == {
+        "guided>unguided",
+        "guided>hot",
+        "unguided>hot",
+    }
     assert list(made["evaluation"].metrics["policies"]) == ["base", "tuned", "aligned"]
 
 
 def test_four_optimisers_of_one_reward(done):
-    policies = done("optimisers")["bought"].metrics["policies"]
+    policies = done("optimisers")["optimiser_comparison"].metrics["policies"]
     assert list(policies) == ["base", "ppo", "grpo", "rloo", "dpo"]
     for name, found in policies.items():
         assert found["violations"] and (name == "base") == (found["kl"] is None) == (

@@ -19,10 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from timings.respond_throughput import model_of
-
 from stages.runtime.templates import find_template, render
 from tests.tiny_model import WORDS
+from timings.respond_throughput import model_of
 
 
 def arguments() -> argparse.Namespace:

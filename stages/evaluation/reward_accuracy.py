@@ -110,7 +110,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         raise UserError(
             "there is no reward model to test",
             where=where,
-            fix="add `inputs: {principled: <a reward_model step>, plain: ...}`",
+            fix="add `inputs: {reward: <a reward_model step>}`",
         )
     principles = _principles(config)
     for name in config.held_out:

@@ -78,7 +78,7 @@ def arguments(folder: Path, prompts: int = 20) -> list[str]:
         "data=files",
         *files,
         "pipeline=rlaif",
-        "model.principles_per_pair=null",
+        "scale.principles_per_pair=null",
         "generator=transformers",
     ]
 

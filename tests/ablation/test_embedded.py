@@ -52,13 +52,18 @@ def calls(folder):
 
 def test_rewards(tmp_path):
     found, shown = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
-    assert steps_made(tmp_path, 1) == {"pairs", "principled", "plain", "followed"}
+    assert steps_made(tmp_path, 1) == {
+        "pairs",
+        "principle_reward_model",
+        "plain_reward_model",
+        "reward_model_test",
+    }
     assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1 seed 0:") :], (
         "no call for the second variant"
     )
     full, without = found["variants"]
     assert 0 <= full["means"]["all"] <= 1 and without["outcomes"]["all"]["effect"]["n_prompts"] > 1
-    assert {"all", "negated", "all (plain)"} <= without["outcomes"].keys()
+    assert {"all", "negated", "all (plain_reward_model)"} <= without["outcomes"].keys()
     before = calls(tmp_path)
     ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
     assert calls(tmp_path) == before and steps_made(tmp_path, 0) == steps_made(tmp_path, 1) == set()

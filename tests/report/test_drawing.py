@@ -102,7 +102,7 @@ SHIPPED = {
     "salmon": (),
     "optimisers": (),
     "benchmarks": (),
-    "raft": ("model.iterations=8",),
+    "raft": ("scale.iterations=8",),
 }
 
 

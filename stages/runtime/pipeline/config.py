@@ -53,7 +53,7 @@ class Ablate:
 
 @dataclass(frozen=True)
 class Settings:
-    """The config's keys. The pipeline refers to what lies under constitution, data and model."""
+    """The config's keys. The pipeline refers to `constitution`, `data`, `model` and `scale`."""
 
     ablate: Ablate
     constitution: dict[str, Any]
@@ -64,6 +64,7 @@ class Settings:
     pipeline: dict[str, Any]
     plan: bool
     runs_dir: str
+    scale: dict[str, Any]
     seed: Annotated[int, Field(strict=True)]
     store: str
     until: str | tuple[str, ...] | None
