@@ -40,7 +40,7 @@ from stages.runtime.pipeline.display import (
 )
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.steps import Step, read_steps
+from stages.runtime.pipeline.steps import Step, join_sections, read_steps
 from stages.runtime.pipeline.until import up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
@@ -123,7 +123,7 @@ def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
         from stages.ablation.levels import prepared
 
         return prepared(config)
-    steps = read_steps(plain["pipeline"].get("steps"), STAGES)
+    steps = read_steps(join_sections(plain["pipeline"]), STAGES)
     return settings, plain, up_to(steps, settings.targets)
 
 

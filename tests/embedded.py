@@ -15,7 +15,7 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.pipeline.steps import join_sections, read_steps
 from stages.runtime.store import CallStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def run_config(root: Path, *overrides: str) -> tuple[list[PlannedStep], dict[str
                 Console(file=io.StringIO()),
                 loop,
             )
-            planned = runner.plan(read_steps(config["pipeline"]["steps"], STAGES))
+            planned = runner.plan(read_steps(join_sections(config["pipeline"]), STAGES))
             return planned, runner.run(planned)
     finally:
         store.close()

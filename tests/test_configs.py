@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from stages import STAGES
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.pipeline.steps import join_sections, read_steps
 from stages.runtime.stage import Stage, load_stage
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -23,7 +23,6 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 OF_MODELS = {"path", "revision", "constitution", "template_arguments", "keep_engines", "sampling"}
 TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}
-LAST_STEPS = {"policy_held_out", "base_held_out", "evaluation", "report"}
 SALMON = [
     *("base", "red_team", "helpful", "held_out", "held_out_helpful"),
     *("samples", "judgements", "pairs", "held_out_samples", "held_out_judgements"),
@@ -44,6 +43,10 @@ def composed(*overrides: str) -> dict:
     return OmegaConf.to_container(config, resolve=True)
 
 
+def composed_steps(*overrides):
+    return join_sections(composed(*overrides)["pipeline"])
+
+
 FILES = [
     "data.red_team.source=a.jsonl",
     "data.helpful.source=b.jsonl",
@@ -61,9 +64,7 @@ FILES = [
 )
 def test_models_with_pipelines(model, pipeline):
     more = ["model.path=owner/name"] if model == "hub" else []
-    steps = read_steps(
-        composed(f"model={model}", f"pipeline={pipeline}", *more)["pipeline"]["steps"], STAGES
-    )
+    steps = read_steps(composed_steps(f"model={model}", f"pipeline={pipeline}", *more), STAGES)
     assert len(steps) > 5
     assert steps[-1].stage == "report"
 
@@ -72,7 +73,7 @@ def test_models_with_pipelines(model, pipeline):
 @pytest.mark.parametrize("generator", names("generator"))
 def test_every_source_with_every_generator(data, generator):
     config = composed(f"data={data}", f"generator={generator}", *(FILES if data == "files" else []))
-    read_steps(config["pipeline"]["steps"], STAGES)
+    read_steps(join_sections(config["pipeline"]), STAGES)
     assert config["generator"]["name"] == generator
 
 
@@ -85,7 +86,7 @@ def test_every_experiment(experiment):
         "its `# @package _global_` must be the first line, or nothing is changed"
     )
     assert config != composed()
-    read_steps(config["pipeline"]["steps"], STAGES)
+    read_steps(join_sections(config["pipeline"]), STAGES)
 
 
 def test_a_hub_model_brings_its_data_and_the_command_line_wins():
@@ -126,34 +127,30 @@ def test_a_model_file_has_no_settings_of_methods(model):
 @pytest.mark.parametrize("pipeline", names("pipeline"))
 def test_steps_are_listed_in_the_order_of_reading(pipeline):
     """`--cfg job` lists the model and the requests first and the report last."""
-    listed = list(composed(f"pipeline={pipeline}")["pipeline"]["steps"])
-    if pipeline != "cai_ppo":  # its own steps come after those of `cai`
-        assert listed[-1] == "report"
+    listed = list(composed_steps(f"pipeline={pipeline}"))
+    assert listed[-1] == "report"
     if pipeline == "salmon":
         assert listed == SALMON
 
 
 def test_a_method_changes_the_last_steps():
-    """Under `last_steps`, where it wins over parts/frame.yaml; later files and the command line
-    change the steps themselves.
-    """
-    steps = composed("pipeline=almost", "pipeline.steps.evaluation.judge_limit=5")
-    evaluation = steps["pipeline"]["steps"]["evaluation"]
+    evaluation = composed_steps("pipeline=almost", "pipeline.last_steps.evaluation.judge_limit=5")[
+        "evaluation"
+    ]
     assert evaluation["judge_limit"] == 5
     assert list(evaluation["inputs"]) == ["judge", "base", "policy", "tuned", "aligned"]
     assert evaluation["inputs"]["policy"] is None
-    asked = composed("pipeline=chain_of_hindsight")["pipeline"]["steps"]["policy_held_out"]
-    assert asked["suffix"] == "Give a good answer." and asked["keep_empty"]
-    added = composed("+pipeline.steps.report.inputs.more=base_held_out", "pipeline=rlaif")
-    assert list(added["pipeline"]["steps"]["report"]["inputs"])[-2:] == ["reward", "more"]
+    answers = composed_steps("pipeline=chain_of_hindsight")["policy_held_out"]
+    assert answers["suffix"] == "Give a good answer." and answers["keep_empty"]
+    added = composed_steps(
+        "+pipeline.last_steps.report.inputs.more=base_held_out", "pipeline=rlaif"
+    )
+    assert list(added["report"]["inputs"])[-2:] == ["reward", "more"]
 
 
-def test_the_last_steps_are_changed_in_one_place_only():
-    """What a file with parts/last_steps writes about them under `steps` would be lost."""
-    for path in (CONF / "pipeline").glob("*.yaml"):
-        content = yaml.safe_load(path.read_text())
-        if "parts/last_steps@_here_" in content.get("defaults", []):
-            assert not content["steps"].keys() & LAST_STEPS, path
+def test_a_step_stands_in_one_section():
+    with pytest.raises(UserError, match=r"(?s)'evaluation' stands in both.*last_steps.evaluation"):
+        composed_steps("+pipeline.steps.evaluation={judge_limit: 5}")
 
 
 def test_the_table_of_stages_is_whole():
@@ -167,9 +164,9 @@ def test_the_table_of_stages_is_whole():
 
 
 def test_a_variant_says_only_what_differs():
-    steps = composed("pipeline=cai_two_rounds")["pipeline"]["steps"]
+    steps = composed_steps("pipeline=cai_two_rounds")
     assert steps["revisions"]["rounds"] == 2 and steps["revisions"]["stage"] == "revise"
-    assert list(steps) == list(composed()["pipeline"]["steps"])
+    assert list(steps) == list(composed_steps())
 
 
 @pytest.mark.parametrize("part", ["bias", "harm", "hhh", "reward_bench", "xstest"])
@@ -183,7 +180,7 @@ def test_a_benchmark_joins_any_pipeline(part):
         part == "reward_bench"
     )
     config = composed(f"+pipeline/parts@pipeline={part}", "+pipeline.folder=files", *more)
-    steps = {step.name: step for step in read_steps(config["pipeline"]["steps"], STAGES)}
+    steps = {step.name: step for step in read_steps(join_sections(config["pipeline"]), STAGES)}
     assert {"rl_cai", "evaluation", "report"} < steps.keys() and len(steps) > 18
     if part == "hhh":
         assert steps["hhh"].inputs == {"base": "base", "policy": "rl_cai"}
@@ -206,7 +203,7 @@ def test_commands_of_the_documents_compose(page, least):
     for arguments in commands:
         swept = {a for a in arguments if "-m" in arguments and "," in a and "[" not in a}
         single = [a.partition(",")[0] if a in swept else a for a in arguments if a != "-m"]
-        read_steps(composed(*single)["pipeline"]["steps"], STAGES)
+        read_steps(composed_steps(*single), STAGES)
 
 
 @pytest.mark.parametrize("name", names("launcher"))
@@ -237,11 +234,11 @@ def test_an_ablation_reaches_both_sides_of_safe_rlhf():
     """Its reward and its cost each take a part of the constitution by tags, out of what `only`,
     `drop` and `weights` leave.
     """
-    steps = composed(
+    steps = composed_steps(
         "pipeline=safe_rlhf",
         "constitution.only=[harm-1,helpfulness-1]",
         "constitution.weights={harm-1: 3}",
-    )["pipeline"]["steps"]
+    )
     for step in ("pairs", "safety_ratings", "safe_pairs"):
         assert steps[step]["constitution"]["only"] == ["harm-1", "helpfulness-1"]
         assert steps[step]["constitution"]["weights"] == {"harm-1": 3}
@@ -249,7 +246,7 @@ def test_an_ablation_reaches_both_sides_of_safe_rlhf():
 
 def test_safe_rlhf_knows_the_tags_of_a_constitution():
     def tags(*overrides: str) -> list[list[str]]:
-        steps = composed("pipeline=safe_rlhf", *overrides)["pipeline"]["steps"]
+        steps = composed_steps("pipeline=safe_rlhf", *overrides)
         return [steps[step]["constitution"]["tags"] for step in ("pairs", "safe_pairs")]
 
     assert tags() == tags("constitution.name=/my/own.set.yaml") == [["helpful"], ["safe"]]
@@ -260,9 +257,7 @@ def test_safe_rlhf_knows_the_tags_of_a_constitution():
 
 def test_what_a_constitution_lacks_for_salmon_is_told_before_a_judge_is_asked():
     """`rots` has no opposites, so half of the labels could not be made: a plan must say so."""
-    steps = read_steps(
-        composed("pipeline=salmon", "constitution.name=rots")["pipeline"]["steps"], STAGES
-    )
+    steps = read_steps(composed_steps("pipeline=salmon", "constitution.name=rots"), STAGES)
     pairs = next(step for step in steps if step.name == "pairs")
     with pytest.raises(UserError, match="no principle has an opposite"):
         pairs.contract.check(pairs.config)

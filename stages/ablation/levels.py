@@ -22,7 +22,7 @@ from stages.principles.select import Selection
 from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Settings, read_settings
-from stages.runtime.pipeline.steps import Step, read_steps
+from stages.runtime.pipeline.steps import Step, join_sections, read_steps
 from stages.runtime.pipeline.until import up_to
 from stages.runtime.settings import parse_config
 
@@ -49,7 +49,7 @@ def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
             settings, plain = read_settings(_with(config, apply(change, whole)))
         else:
             _vary(plain["pipeline"], level, change, whole)
-    steps = read_steps(plain["pipeline"].get("steps"), STAGES)
+    steps = read_steps(join_sections(plain["pipeline"]), STAGES)
     if level in ENDS and settings.ablate.before == "whole" and whole != Selection(whole.name):
         steps = _before_whole(steps, config, Selection(whole.name, reword=whole.reword))
     return settings, plain, up_to(steps, settings.targets or ends(steps, level))
@@ -95,7 +95,7 @@ def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> li
     labelled = [step.name for step in steps if step.stage == "judged_pairs"]
     before = {step.name for step in up_to(steps, labelled)} - set(labelled) if labelled else set()
     _, plain = read_settings(_with(config, whole))
-    unselected = {step.name: step for step in read_steps(plain["pipeline"].get("steps"), STAGES)}
+    unselected = {step.name: step for step in read_steps(join_sections(plain["pipeline"]), STAGES)}
     judged = {
         name for name in before if unselected[name].stage == "judge"
     }  # a rewording is on them already
@@ -158,7 +158,7 @@ def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection
     """Put the change on the steps that follow a variant at this level, and a rewording on what
     judges.
     """
-    for name, step in _steps(pipeline.get("steps")):
+    for name, step in _steps(join_sections(pipeline)):
         stage, given = step.get("stage"), step.get("constitution")
         part = (
             change

@@ -22,7 +22,7 @@ SMALLER = [
     "data.red_team.arguments.count=300",
     "data.helpful.arguments.count=100",
     "pipeline.steps.policy.args.max_steps=80",
-    "pipeline.steps.evaluation.judge_limit=20",
+    "pipeline.last_steps.evaluation.judge_limit=20",
 ]
 
 

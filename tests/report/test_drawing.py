@@ -15,7 +15,7 @@ from stages.report.steps import GIVEN, MADE, REUSED, Step, steps_of, told
 from stages.report.views.drawing import BOX, HIGH, draw, short
 from stages.report.views.layers import arrange, levels, spread
 from stages.runtime.artifacts import Result
-from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.pipeline.steps import join_sections, read_steps
 from tests.evaluation import fakes
 from tests.test_configs import composed
 
@@ -43,7 +43,7 @@ def steps_like(inputs):
 
 def pipeline(name, *more):
     """The inputs of a shipped pipeline's steps, as numbers."""
-    read = read_steps(composed(f"pipeline={name}", *more)["pipeline"]["steps"], STAGES)
+    read = read_steps(join_sections(composed(f"pipeline={name}", *more)["pipeline"]), STAGES)
     number = {each.name: i for i, each in enumerate(read)}
     return [sorted({number[source] for source in each.inputs.values()}) for each in read]
 

@@ -32,6 +32,27 @@ class Step:
     """The name of the step behind each input."""
 
 
+def join_sections(pipeline: Mapping[str, Any]) -> Any:
+    """Return the steps of a pipeline file: `steps`, then `last_steps`.
+
+    The two sections let a variant add steps that are listed before the evaluation it inherits.
+
+    Raises:
+        UserError: a step stands in both.
+    """
+    steps, last_steps = pipeline.get("steps"), pipeline.get("last_steps") or {}
+    if not isinstance(steps, Mapping) or not isinstance(last_steps, Mapping):
+        return steps
+    for name in steps:
+        if name in last_steps:
+            raise UserError(
+                f"the step {name!r} stands in both `steps` and `last_steps`",
+                where="pipeline",
+                fix=f"write it in `last_steps` only: pipeline.last_steps.{name}",
+            )
+    return {**steps, **last_steps}
+
+
 def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
     """Check a pipeline and order its steps so that inputs come first.
 
