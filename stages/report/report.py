@@ -26,13 +26,13 @@ from markupsafe import Markup
 from pydantic import Field
 
 from stages.report import page
-from stages.report.steps import origin, steps_of, told
 from stages.report.views import reward_models as reward_view
 from stages.report.views import trainings
 from stages.report.views.browse import as_script, dropped, principle_texts, sections
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
 from stages.report.views.packed import pack
+from stages.report.views.steps import describe_reuse, origin_of, steps_of
 from stages.runtime.artifacts import Artifact, Result, Table, inputs_of, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -103,7 +103,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         online=trainings.online(steps, _colours(evaluations, steps)),
         trainings=trainings.offline(steps),
         flow=Markup(draw(drawn)),
-        told=told(drawn),
+        told=describe_reuse(drawn),
         origins={step.origin for step in drawn},
         kinds={step.kind for step in drawn},
         steps=_steps(steps, context.made),
@@ -179,7 +179,7 @@ def _steps(artifacts: list[Artifact], made: Collection[str]) -> list[dict[str, A
             {
                 "name": artifact.step,
                 "stage": facts["payload"].get("stage", ""),
-                "origin": origin(artifact, made),
+                "origin": origin_of(artifact, made),
                 "seconds": f"{seconds:.1f}",
                 "share": 100 * seconds / longest,
                 "rows": "" if facts.get("rows") is None else f"{facts['rows']:,}",
