@@ -19,7 +19,8 @@ from stages.evaluation import evaluate
 from stages.report import report
 from stages.report.views import trainings
 from stages.report.views.browse import Section, as_script
-from stages.report.views.charts import Line, curve, overlay, running_mean, ticks, trade_off
+from stages.report.views.charts import ticks, trade_off
+from stages.report.views.curves import Line, curve, overlay, running_mean
 from stages.report.views.effects import change, signed
 from stages.report.views.packed import pack
 from stages.runtime.artifacts import Result, Table

@@ -4,6 +4,7 @@ All text is escaped here, and control characters, which XML forbids, become repl
 A `kind` is the element's class, which the page's style sheet gives its colours.
 """
 
+from collections.abc import Sequence
 from html import escape
 
 
@@ -55,13 +56,15 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str | Non
     return tag("line", kind=kind, **start, **end, style=style)
 
 
-def polyline(points: list[tuple[float, float]], *inside: str, **attributes: str | None) -> str:
+def polyline(
+    points: Sequence[tuple[float, float]], *inside: str, kind: str, style: str | None = None
+) -> str:
     """A line through points."""
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return tag("polyline", *inside, **attributes, points=places)
+    return tag("polyline", *inside, kind=kind, style=style, points=places)
 
 
-def drawing(width: float, height: float, label: str, parts: list[str], kind: str = "") -> str:
+def drawing(width: float, height: float, label: str, parts: Sequence[str], kind: str = "") -> str:
     """The whole drawing, which fills the width it is given; `label` says in words what it shows."""
     view = f"0 0 {width:g} {height:g}"
     return tag("svg", *parts, kind=kind, viewBox=view, role="img", aria_label=label)

@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stages.report.views.charts import Line, curve, overlay
+from stages.report.views.curves import Line, curve, overlay
 from stages.report.views.effects import MINUS, percent
 from stages.runtime.artifacts import Artifact
 from stages.training.online.tripwires import (
