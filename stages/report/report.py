@@ -26,8 +26,8 @@ from markupsafe import Markup
 from pydantic import Field
 
 from stages.report import page
+from stages.report.views import online, trainings
 from stages.report.views import reward_models as reward_view
-from stages.report.views import trainings
 from stages.report.views.browse import as_script, dropped, principle_texts, sections
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
@@ -100,7 +100,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             if _stage(source) not in DRAWN
             for table in source.manifest["tables"]
         ],
-        online=trainings.online(steps, _colours(evaluations, steps)),
+        online=online.online(steps, _colours(evaluations, steps)),
         trainings=trainings.offline(steps),
         flow=Markup(draw(drawn)),
         told=describe_reuse(drawn),

@@ -17,11 +17,11 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.report import report
-from stages.report.views import trainings
+from stages.report.views import online
 from stages.report.views.browse import Section, as_script
 from stages.report.views.charts import ticks, trade_off
 from stages.report.views.curves import Line, curve, overlay, running_mean
-from stages.report.views.effects import change, signed
+from stages.report.views.marks import mark_change
 from stages.report.views.packed import pack
 from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
@@ -368,7 +368,7 @@ def test_a_training_has_the_colour_of_its_policy(tmp_path):
     evaluation = fakes.artifact(tmp_path, "evaluation", result, stage="evaluate", inputs=answers)
     colours = report._colours([evaluation], report.lineage([evaluation]))
     assert colours[steps["guarded"].fingerprint] == 1
-    shades = trainings._shades(list(steps.values()), colours)
+    shades = online._shades(list(steps.values()), colours)
     assert shades == {steps["guarded"].fingerprint: 1, steps["plain"].fingerprint: 2}
 
 
@@ -576,11 +576,10 @@ def test_no_inputs(tmp_path):
 
 def test_a_change_counts_only_if_its_interval_leaves_zero_out():
     base = {"value": -0.1, "low": -0.2, "high": -0.01, "n": 9, "fell": 3, "rose": 1, "p": 0.6}
-    assert change(base, -1)["mood"] == "better"
-    assert change(base, 1)["mood"] == "worse"
-    assert change(base | {"high": 0.01}, -1)["mood"] == "same"
-    assert change(None, 1) is None
-    assert [signed(-0.123), signed(0.0004), signed(0.2)] == ["\u221212.3", "0.0", "+20.0"]
+    assert mark_change(base, -1)["mood"] == "better"
+    assert mark_change(base, 1)["mood"] == "worse"
+    assert mark_change(base | {"high": 0.01}, -1)["mood"] == "same"
+    assert mark_change(None, 1) is None
 
 
 def test_charts_are_well_formed():
