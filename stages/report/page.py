@@ -2,7 +2,7 @@
 
 In: a template that extends `page.html.jinja`, and its values. Out: the page's text. The policy in
 its head forbids every connection. Texts are escaped by jinja2; data for the script is JSON that
-cannot end its element (`browse.as_script`).
+cannot end its element (`packed.as_script`).
 """
 
 import hashlib

@@ -28,10 +28,10 @@ from pydantic import Field
 from stages.report import page
 from stages.report.views import online, trainings
 from stages.report.views import reward_models as reward_view
-from stages.report.views.browse import as_script, dropped, principle_texts, sections
+from stages.report.views.browse import dropped, principle_texts, sections
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
-from stages.report.views.packed import pack
+from stages.report.views.packed import as_script, pack
 from stages.report.views.steps import describe_reuse, origin_of, steps_of
 from stages.runtime.artifacts import Artifact, Result, Table, inputs_of, write_atomically
 from stages.runtime.context import Context

@@ -18,11 +18,11 @@ import pytest
 from stages.evaluation import evaluate
 from stages.report import report
 from stages.report.views import online
-from stages.report.views.browse import Section, as_script
+from stages.report.views.browse import Section
 from stages.report.views.charts import ticks, trade_off
 from stages.report.views.curves import Line, curve, overlay, running_mean
 from stages.report.views.marks import mark_change
-from stages.report.views.packed import pack
+from stages.report.views.packed import as_script, pack
 from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision

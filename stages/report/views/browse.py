@@ -1,19 +1,17 @@
-"""Rows as the entries of the report's browser: prompt -> response -> critique -> revision ->
-preference.
+"""Rows as the entries of the report's browser: prompt, response, critique, revision, preference.
 
 In: artifacts. Out: one `Section` a step, as plain data for the page's script. Rows that belong
-together become one
-entry: the rounds of a response, the principles of a pair, the policies' answers to a prompt, the
-    ratings of a group.
+together become one entry: the rounds of a response, the principles of a pair, the policies' answers
+to a prompt, the ratings of a group.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict
+from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
 
@@ -29,154 +27,166 @@ class Section:
 
 
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """At most `max_rows` entries a step, the first ones; revisions before verdicts, pairs,
-    judgements and ratings.
+    """The first `max_rows` entries of each step.
+
+    Revisions come before verdicts, pairs, judgements and ratings.
     """
-    found = []
+    by_step = []
     for source in artifacts:
         row_type = source.row_type
         if row_type and row_type in _ENTRIES:
             key, entry = _ENTRIES[row_type]
-            groups = _grouped(source.rows(), key)
-            found.append(
-                Section(
-                    source.step,
-                    row_type.__name__,
-                    len(groups),
-                    [entry(g) for g in groups[:max_rows]],
-                )
-            )
+            groups = _group(source.rows(), key)
+            entries = [entry(rows) for rows in groups[:max_rows]]
+            by_step.append(Section(source.step, row_type.__name__, len(groups), entries))
     order = [row_type.__name__ for row_type in _ENTRIES]
-    return sorted(found, key=lambda section: order.index(section.kind))
+    return sorted(by_step, key=lambda section: order.index(section.kind))
 
 
 def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """The rows that did not make it, of every step."""
-    lost = [
-        {
-            "id": row.id,
-            "step": source.step,
-            "reason": row.reason,
-            "principles": [],
-            "flags": [],
-            "kind": source.step,
-        }
-        for source in artifacts
-        for row in source.dropped()
-    ]
-    return [Section("dropped rows", "Dropped", len(lost), lost[:max_rows])] if lost else []
+    """The dropped rows of all steps as one section; none if there are none."""
+    entries = []
+    for source in artifacts:
+        for row in source.dropped():
+            entries.append(
+                {
+                    "id": row.id,
+                    "step": source.step,
+                    "reason": row.reason,
+                    "principles": [],
+                    "flags": [],
+                    "kind": source.step,
+                }
+            )
+    if not entries:
+        return []
+    return [Section("dropped rows", "Dropped", len(entries), entries[:max_rows])]
 
 
-def as_script(data: Any) -> str:
-    """JSON that can stand inside a <script> element, whatever the texts hold."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def principle_texts(source: Artifact) -> dict[str, str]:
+    """The texts of a step's principles, by id."""
+    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
+    texts = {}
+    for name, principle in principles.items():
+        if isinstance(principle, Mapping) and "text" in principle:
+            texts[name] = principle["text"]
+    return texts
 
 
-def _grouped(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
+def _group(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
     groups: dict[str, list[Any]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return list(groups.values())
 
 
-def _head(row: Any, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
+def _head(row: Any, entry_id: str, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
+    """What every entry has. A principle is listed once; only flags that are set are listed."""
     prompt: list[Message] = row.prompt
     return {
-        "id": row.parent,
+        "id": entry_id,
         "kind": row.kind,
         "prompt": [[message["role"], message["content"]] for message in prompt],
         "principles": list(dict.fromkeys(principles)),
-        "flags": [name for name, is_set in flags.items() if is_set],
+        "flags": _set_names(flags),
     }
 
 
+def _set_names(flags: Mapping[str, bool]) -> list[str]:
+    return [name for name, is_set in flags.items() if is_set]
+
+
 def _revisions(rounds: list[Revision]) -> Entry:
+    """A response and the rounds of its revision."""
     rounds = sorted(rounds, key=lambda row: row.round)
     flags = {
         "faulty": any(r.faulty for r in rounds),
         "changed": any(r.response != r.previous for r in rounds),
         "unchanged": all(r.response == r.previous for r in rounds),
     }
-    return _head(rounds[0], (r.principle for r in rounds), flags) | {
-        "original": rounds[0].original,
-        "rounds": [
-            {
-                "principle": r.principle,
-                "faulty": r.faulty,
-                "critique": r.critique,
-                "previous": r.previous,
-                "response": r.response,
-            }
-            for r in rounds
-        ],
-    }
+    entry = _head(rounds[0], rounds[0].parent, (r.principle for r in rounds), flags)
+    entry["original"] = rounds[0].original
+    entry["rounds"] = [
+        {
+            "principle": r.principle,
+            "faulty": r.faulty,
+            "critique": r.critique,
+            "previous": r.previous,
+            "response": r.response,
+        }
+        for r in rounds
+    ]
+    return entry
 
 
 def _verdicts(rows: list[Verdict]) -> Entry:
-    bad = [
-        [p for p, violated in zip(r.principles, r.violated, strict=False) if violated] for r in rows
-    ]
-    judged = [
-        [p for p, share in zip(r.principles, r.judged, strict=False) if share > 0.5] for r in rows
-    ]
+    """A prompt and the answers of all policies, with what each of them breaks."""
+    answers = [_answer(row) for row in rows]
+    principles: list[str] = []
+    for answer in answers:
+        principles += answer["violated"]
+    for answer in answers:
+        principles += answer["judged"]
+    texts = {row.response for row in rows}
     flags = {
-        "violated": any(r.any_violation for r in rows)
-        or any(bad)
-        or any(j for j, r in zip(judged, rows, strict=True) if not r.violated),
-        "evasive": any(bool(r.evasive) for r in rows),
-        "changed": len({r.response for r in rows}) > 1,
-        "unchanged": len({r.response for r in rows}) == 1,
+        "violated": any(map(_is_violation, rows, answers)),
+        "evasive": any(bool(row.evasive) for row in rows),
+        "changed": len(texts) > 1,
+        "unchanged": len(texts) == 1,
     }
-    return _head(rows[0], (p for names in (*bad, *judged) for p in names), flags) | {
-        "answers": [
-            {
-                "policy": r.policy,
-                "response": r.response,
-                "violated": bad[i],
-                "judged": judged[i],
-                "marks": [
-                    mark
-                    for mark, is_set in (
-                        ("evasive", bool(r.evasive)),
-                        ("not well-formed", r.well_formed is False),
-                        ("off topic", r.on_topic is False),
-                    )
-                    if is_set
-                ],
-            }
-            for i, r in enumerate(rows)
-        ]
+    entry = _head(rows[0], rows[0].parent, principles, flags)
+    entry["answers"] = answers
+    return entry
+
+
+def _answer(row: Verdict) -> Entry:
+    violated = zip(row.principles, row.violated, strict=False)
+    judged = zip(row.principles, row.judged, strict=False)
+    marks = {
+        "evasive": bool(row.evasive),
+        "not well-formed": row.well_formed is False,
+        "off topic": row.on_topic is False,
     }
+    return {
+        "policy": row.policy,
+        "response": row.response,
+        "violated": [principle for principle, breaks in violated if breaks],
+        "judged": [principle for principle, probability in judged if probability > 0.5],
+        "marks": _set_names(marks),
+    }
+
+
+def _is_violation(row: Verdict, answer: Entry) -> bool:
+    """By ground truth, and by the judge only where there is no ground truth."""
+    if row.any_violation or answer["violated"]:
+        return True
+    return bool(answer["judged"]) and not row.violated
 
 
 def _under(row: Pair | Rating, scores: Sequence[float] = ()) -> list[list[Any]]:
-    """[principle, whether it was turned to its opposite, its score if each has one]."""
+    """[principle, whether it was replaced by its opposite, its score if each has one]."""
     negated = row.negated or [False] * len(row.principles)
-    told = [[_number(score)] for score in scores] or [[] for _ in row.principles]
-    return [[p, n, *more] for p, n, more in zip(row.principles, negated, told, strict=True)]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "\u2212")
+    under: list[list[Any]] = []
+    for place, principle in enumerate(row.principles):
+        item: list[Any] = [principle, negated[place]]
+        if scores:
+            item.append(format_number(scores[place], 3))
+        under.append(item)
+    return under
 
 
 def _pair(rows: list[Pair]) -> Entry:
     pair = rows[0]
+    margins = zip(pair.margins_ab, pair.margins_ba, strict=True)
     flags = {
         "changed": pair.chosen != pair.rejected,
-        "flips": any(
-            (ab > 0) != (ba > 0) for ab, ba in zip(pair.margins_ab, pair.margins_ba, strict=True)
-        ),
+        "flips": any((ab > 0) != (ba > 0) for ab, ba in margins),
         "opposite": any(pair.negated),
         "ruled": bool(pair.override),
         "noise": pair.noise,
         "unsafe": False in (pair.chosen_safe, pair.rejected_safe),
     }
-    return _head(pair, pair.principles, flags) | {
-        "id": pair.id,
+    return _head(pair, pair.id, pair.principles, flags) | {
         "chosen": pair.chosen,
         "rejected": pair.rejected,
         "safe": [pair.chosen_safe, pair.rejected_safe],
@@ -190,30 +200,38 @@ def _pair(rows: list[Pair]) -> Entry:
 
 
 def _ratings(rows: list[Rating]) -> Entry:
+    """A group of responses, the best one first."""
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
     flags = {"opposite": any(any(row.negated) for row in rows)}
-    head = _head(rows[0], (p for row in ranked for p in row.principles), flags) | {
-        "id": rows[0].group
-    }
-    ratings = [
-        {"score": _number(r.score), "response": r.response, "under": _under(r, r.scores)}
-        for r in ranked
+    rated_under = (p for row in ranked for p in row.principles)
+    entry = _head(rows[0], rows[0].group, rated_under, flags)
+    entry["ratings"] = [
+        {
+            "score": format_number(row.score, 3),
+            "response": row.response,
+            "under": _under(row, row.scores),
+        }
+        for row in ranked
     ]
-    return head | {"ratings": ratings}
+    return entry
 
 
 def _judgements(cells: list[Judgement]) -> Entry:
-    flips = any((c.margin_ab > 0) != (c.margin_ba > 0) for c in cells)
-    thoughts = [
-        (c.principle, first, text)
-        for c in cells
-        for first, text in (("A", c.rationale_ab), ("B", c.rationale_ba))
-    ]
-    return _head(cells[0], (c.principle for c in cells), {"flips": flips}) | {
+    """Two responses and the judge's margins under each principle, in both orders."""
+    flips = any((cell.margin_ab > 0) != (cell.margin_ba > 0) for cell in cells)
+    margins = []
+    rationales = []
+    for cell in cells:
+        margins.append([cell.principle, round(cell.margin_ab, 3), round(cell.margin_ba, 3)])
+        for first, text in (("A", cell.rationale_ab), ("B", cell.rationale_ba)):
+            if text:
+                rationales.append([cell.principle, first, text])
+    principles = (cell.principle for cell in cells)
+    return _head(cells[0], cells[0].parent, principles, {"flips": flips}) | {
         "a": cells[0].response_a,
         "b": cells[0].response_b,
-        "cells": [[c.principle, round(c.margin_ab, 3), round(c.margin_ba, 3)] for c in cells],
-        "rationales": [[principle, first, text] for principle, first, text in thoughts if text],
+        "cells": margins,
+        "rationales": rationales,
     }
 
 
@@ -224,11 +242,3 @@ _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] =
     Judgement: (lambda row: row.parent, _judgements),
     Rating: (lambda row: row.group, _ratings),
 }
-
-
-def principle_texts(source: Artifact) -> dict[str, str]:
-    """The texts of a step's principles, by id."""
-    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
-    return {
-        name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p
-    }

@@ -6,17 +6,19 @@ template.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.report.views import svg
-from stages.statistics.formatting import format_percent
+from stages.statistics.formatting import PER_CENT, format_percent
 
 PALETTE = 6
 """--policy-0 .. --policy-5 in report.css; more policies than that share colours."""
 Point = tuple[float, float]
 Estimate = dict[str, Any]
+Shares = tuple[str, Estimate, Estimate]
+"""A policy, and its estimates along x and along y."""
 
 
 def colour(index: int) -> str:
@@ -27,10 +29,17 @@ def colour(index: int) -> str:
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Round numbers that cover [low, high], in steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
-        low, high = low - 0.5, high + 0.5
+        low -= 0.5
+        high += 0.5
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    steps = [
+        power,
+        2 * power,
+        5 * power,
+        10 * power,
+    ]
+    step = next(step for step in steps if step >= raw * 0.999)
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
@@ -38,7 +47,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with margins, and the range of numbers along each axis between them."""
+    """A drawing with margins, all in pixels, and the range of numbers along each axis."""
 
     width: float
     height: float
@@ -52,87 +61,153 @@ class Plot:
     def x(self, value: float) -> float:
         """Pixels from the left edge."""
         low, high = self.x_range
-        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
+        room = self.width - self.left - self.right
+        return self.left + (value - low) / (high - low) * room
 
     def y(self, value: float) -> float:
         """Pixels from the upper edge."""
         low, high = self.y_range
-        inside = self.height - self.top - self.bottom
-        return self.height - self.bottom - (value - low) / (high - low) * inside
+        room = self.height - self.top - self.bottom
+        return self.floor - (value - low) / (high - low) * room
+
+    @property
+    def floor(self) -> float:
+        """Where the horizontal axis lies."""
+        return self.height - self.bottom
 
     def across(self, value: float, kind: str = "grid") -> str:
-        """A line from the left to the right margin."""
-        return svg.line(self.left, self.y(value), self.width - self.right, self.y(value), kind)
+        """A horizontal line at a value."""
+        y = self.y(value)
+        return svg.line(self.left, y, self.width - self.right, y, kind)
 
-    def upright(self, value: float, kind: str = "grid") -> str:
-        """A line from the upper to the lower margin."""
-        return svg.line(self.x(value), self.top, self.x(value), self.height - self.bottom, kind)
+    def upright(self, value: float) -> str:
+        """A vertical line of the grid."""
+        x = self.x(value)
+        return svg.line(x, self.top, x, self.floor, "grid")
+
+    def y_tick(self, value: float, label: str, gap: float = 6) -> str:
+        """A horizontal line of the grid with its label on the left, `gap` pixels away."""
+        y = self.y(value) + 4
+        text = svg.text(self.left - gap, y, label, "tick", "end")
+        return self.across(value) + text
+
+    def path(self, points: Iterable[Point]) -> list[Point]:
+        """Points as pixels."""
+        return [(self.x(x), self.y(y)) for x, y in points]
+
+    def draw(self, label: str, parts: Sequence[str]) -> str:
+        """The whole drawing; `label` says in words what it shows."""
+        return svg.drawing(self.width, self.height, label, parts)
 
 
-def trade_off(points: Sequence[tuple[str, Estimate, Estimate]], x_label: str, y_label: str) -> str:
+def trade_off(points: Sequence[Shares], x_label: str, y_label: str) -> str:
     """Two shares against each other: a dot with both intervals for each policy, joined in order.
 
     Args:
-        points: (policy, estimate along x, estimate along y); shares in [0, 1].
+        points: shares in [0, 1].
     """
-    xs = [100 * tick for tick in ticks(0, max(across["high"] for _, across, _ in points) + 0.02)]
-    ys = [100 * tick for tick in ticks(0, max(up["high"] for _, _, up in points) + 0.02)]
-    plot = Plot(460, 320, 52, 16, 16, 44, (0.0, xs[-1]), (0.0, ys[-1]))
-    parts = _axes(plot, xs, ys, f"{x_label}, %", f"{y_label}, %")
-    places = []
-    for _, across, up in points:
-        places.append((plot.x(100 * across["value"]), plot.y(100 * up["value"])))
-    parts.append(svg.polyline(places, kind="trail"))
-    for index, (name, across, up) in enumerate(points):
-        x, y = places[index]
-        stroke = f"stroke:{colour(index)}"
-        left, right = (plot.x(100 * across[bound]) for bound in ("low", "high"))
-        low, high = (plot.y(100 * up[bound]) for bound in ("low", "high"))
-        parts.append(svg.line(left, y, right, y, "whisker", stroke))
-        parts.append(svg.line(x, low, x, high, "whisker", stroke))
-        shares = (
-            f"{x_label} {format_percent(across['value'])} %",
-            f"{y_label} {format_percent(up['value'])} %",
-        )
-        title = svg.title(f"{name}: {', '.join(shares)}")
-        fill = f"fill:{colour(index)}"
-        parts.append(svg.tag("circle", title, kind="dot", cx=x, cy=y, r=6, style=fill))
-    names = [name for name, _, _ in points]
-    parts += _labels(places, names, plot.width - plot.right)
-    label = f"{y_label} against {x_label} of each policy"
-    return svg.drawing(plot.width, plot.height, label, parts)
-
-
-def _axes(
-    plot: Plot, xs: Sequence[float], ys: Sequence[float], x_label: str, y_label: str
-) -> list[str]:
-    low = plot.height - plot.bottom
+    xs = _axis(across for _, across, _ in points)
+    ys = _axis(up for _, _, up in points)
+    plot = Plot(
+        width=460,
+        height=320,
+        left=52,
+        right=16,
+        top=16,
+        bottom=44,
+        x_range=(0.0, xs[-1]),
+        y_range=(0.0, ys[-1]),
+    )
     parts = []
     for tick in xs:
-        parts.append(plot.upright(tick))
-        parts.append(svg.text(plot.x(tick), low + 16, f"{tick:.0f}", "tick", "middle"))
+        x = plot.x(tick)
+        label = svg.text(x, plot.floor + 16, f"{tick:.0f}", "tick", "middle")
+        parts.append(plot.upright(tick) + label)
     for tick in ys:
-        parts.append(plot.across(tick))
-        parts.append(svg.text(plot.left - 8, plot.y(tick) + 4, f"{tick:.0f}", "tick", "end"))
-    center = (plot.left + plot.width - plot.right) / 2
-    parts.append(svg.text(center, plot.height - 8, x_label, "axis", "middle"))
-    center = (plot.top + low) / 2
-    turn = f"translate(14 {center:.1f}) rotate(-90)"
-    y_axis = svg.plain(y_label)
-    parts.append(svg.tag("text", y_axis, kind="axis", text_anchor="middle", transform=turn))
-    return parts
+        parts.append(plot.y_tick(tick, f"{tick:.0f}", gap=8))
+    parts += _axis_labels(plot, f"{x_label}, %", f"{y_label}, %")
+    dots = plot.path(_center(point) for point in points)
+    parts.append(svg.polyline(dots, kind="trail"))
+    for index, (name, across, up) in enumerate(points):
+        x_text = f"{x_label} {format_percent(across['value'])} %"
+        y_text = f"{y_label} {format_percent(up['value'])} %"
+        parts += _whiskers(plot, points[index], colour(index))
+        parts.append(_dot(dots[index], f"{name}: {x_text}, {y_text}", colour(index)))
+    names = [name for name, _, _ in points]
+    parts += _labels(dots, names, plot.width - plot.right)
+    return plot.draw(f"{y_label} against {x_label} of each policy", parts)
 
 
-def _labels(places: Sequence[Point], names: Sequence[str], right: float) -> list[str]:
+def _axis(estimates: Iterable[Estimate]) -> list[float]:
+    """The ticks of an axis in per cent, from 0 to above the highest interval."""
+    highest = max(estimate["high"] for estimate in estimates)
+    return [PER_CENT * tick for tick in ticks(0, highest + 0.02)]
+
+
+def _center(point: Shares) -> Point:
+    _, across, up = point
+    return PER_CENT * across["value"], PER_CENT * up["value"]
+
+
+def _axis_labels(plot: Plot, x_label: str, y_label: str) -> list[str]:
+    middle = (plot.left + plot.width - plot.right) / 2
+    below = svg.text(middle, plot.height - 8, x_label, "axis", "middle")
+    middle = (plot.top + plot.floor) / 2
+    beside = svg.tag(
+        "text",
+        svg.plain(y_label),
+        kind="axis",
+        text_anchor="middle",
+        transform=f"translate(14 {middle:.1f}) rotate(-90)",
+    )
+    return [below, beside]
+
+
+def _whiskers(plot: Plot, point: Shares, shade: str) -> list[str]:
+    """Both intervals of a policy."""
+    _, across, up = point
+    center_x, center_y = _center(point)
+    x = plot.x(center_x)
+    y = plot.y(center_y)
+    left = plot.x(PER_CENT * across["low"])
+    right = plot.x(PER_CENT * across["high"])
+    low = plot.y(PER_CENT * up["low"])
+    high = plot.y(PER_CENT * up["high"])
+    style = f"stroke:{shade}"
+    return [
+        svg.line(left, y, right, y, "whisker", style),
+        svg.line(x, low, x, high, "whisker", style),
+    ]
+
+
+def _dot(place: Point, title: str, shade: str) -> str:
+    x, y = place
+    return svg.tag(
+        "circle",
+        svg.title(title),
+        kind="dot",
+        cx=x,
+        cy=y,
+        r=6,
+        style=f"fill:{shade}",
+    )
+
+
+def _labels(dots: Sequence[Point], names: Sequence[str], right: float) -> list[str]:
     """Names beside their dots, on the side with room, moved down where two would overlap."""
     used: list[Point] = []
     parts = []
-    for (dot, height), name in zip(places, names, strict=True):
-        fits = dot + 12 + 7 * len(name) < right
-        x = dot + 10 if fits else dot - 10
-        y = height - 9
-        while any(abs(y - y2) < 13 and abs(x - x2) < 90 for x2, y2 in used):
+    for (dot_x, dot_y), name in zip(dots, names, strict=True):
+        fits = dot_x + 12 + 7 * len(name) < right
+        x = dot_x + 10 if fits else dot_x - 10
+        y = dot_y - 9
+        while _is_near(x, y, used):
             y += 13
         used.append((x, y))
-        parts.append(svg.text(x, y, name, "label", "start" if fits else "end"))
+        anchor = "start" if fits else "end"
+        parts.append(svg.text(x, y, name, "label", anchor))
     return parts
+
+
+def _is_near(x: float, y: float, used: Sequence[Point]) -> bool:
+    return any(abs(y - y2) < 13 and abs(x - x2) < 90 for x2, y2 in used)

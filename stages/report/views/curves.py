@@ -28,9 +28,15 @@ class Line:
     marked: bool = False
     """Draw an alarm at its end."""
 
-    def ends(self) -> tuple[str, str]:
-        """Its first and last value."""
-        return format_significant(self.points[0][1]), format_significant(self.points[-1][1])
+    @property
+    def first(self) -> str:
+        """Its first value."""
+        return format_significant(self.points[0][1])
+
+    @property
+    def last(self) -> str:
+        """Its last value."""
+        return format_significant(self.points[-1][1])
 
 
 def curve(history: Sequence[dict[str, float]], key: str, label: str) -> str:
@@ -39,26 +45,35 @@ def curve(history: Sequence[dict[str, float]], key: str, label: str) -> str:
     Args:
         history: dicts with `step` and, where it was logged, `key`.
     """
-    points = [(p["step"], p[key]) for p in history if key in p and math.isfinite(p[key])]
+    points = []
+    for logged in history:
+        if key in logged and math.isfinite(logged[key]):
+            points.append((logged["step"], logged[key]))
     if not points:
         return ""
-    values = [value for _, value in points]
-    ys = ticks(min(values), max(values), 3)
-    first, last = points[0][0], points[-1][0]
-    plot = Plot(320, 180, 44, 12, 28, 26, _steps(first, last), (ys[0], ys[-1]))
+    line = Line(label, 0, points)
+    ys = ticks(*_range([line]), count=3)
+    plot = Plot(
+        width=320,
+        height=180,
+        left=44,
+        right=12,
+        top=28,
+        bottom=26,
+        x_range=_steps([line]),
+        y_range=(ys[0], ys[-1]),
+    )
     parts = [svg.text(plot.left, 16, label, "label")]
     for tick in ys:
-        parts.append(plot.across(tick))
-        parts.append(svg.text(plot.left - 6, plot.y(tick) + 4, format_short(tick), "tick", "end"))
-    low = plot.height - 8
-    parts.append(svg.text(plot.x(first), low, f"step {format_short(first)}", "tick"))
-    parts.append(svg.text(plot.x(last), low, f"step {format_short(last)}", "tick", "end"))
-    places = [(plot.x(step), plot.y(value)) for step, value in points]
-    parts.append(svg.polyline(places, kind="curve"))
-    x, y = places[-1]
+        parts.append(plot.y_tick(tick, format_short(tick)))
+    for step, anchor in ((points[0][0], "start"), (points[-1][0], "end")):
+        text = f"step {format_short(step)}"
+        parts.append(svg.text(plot.x(step), plot.height - 8, text, "tick", anchor))
+    path = plot.path(points)
+    x, y = path[-1]
+    parts.append(svg.polyline(path, kind="curve"))
     parts.append(svg.tag("circle", kind="end", cx=x, cy=y, r=3))
-    start, end = Line(label, 0, points).ends()
-    return svg.drawing(plot.width, plot.height, f"{label}, from {start} to {end}", parts)
+    return plot.draw(f"{label}, from {line.first} to {line.last}", parts)
 
 
 def overlay(
@@ -80,34 +95,43 @@ def overlay(
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
-    low, high = _range(lines, from_zero, least)
+    low, high = _range(lines)
+    if from_zero:
+        low = min(0.0, low)
+        high = max(least, high)
+    if not high > low:
+        low -= 0.5
+        high += 0.5
     ys = [tick for tick in ticks(low, high) if low <= tick <= high]
     labels = [format_short(tick) for tick in ys]
-    left = max(34.0, 9 + 6.8 * max(map(len, labels), default=0))
-    first = min(line.points[0][0] for line in lines)
-    last = max(line.points[-1][0] for line in lines)
-    plot = Plot(200, 142, left, 9, 28, 20, _steps(first, last), (low, high))
+    longest = max(map(len, labels), default=0)
+    plot = Plot(
+        width=200,
+        height=142,
+        left=max(34.0, 9 + 6.8 * longest),
+        right=9,
+        top=28,
+        bottom=20,
+        x_range=_steps(lines),
+        y_range=(low, high),
+    )
     parts = [svg.text(0, 12, label, "label")]
-    if any(line.marked for line in lines) and alarm:
+    if alarm and any(line.marked for line in lines):
         parts.append(svg.text(plot.width, 12, f"\u25b2 {alarm}", "alarm", "end"))
     for tick, text in zip(ys, labels, strict=True):
-        parts.append(plot.across(tick))
-        parts.append(svg.text(left - 6, plot.y(tick) + 4, text, "tick", "end"))
+        parts.append(plot.y_tick(tick, text))
     if limit <= high:
         parts.append(plot.across(limit, "limit"))
-    bottom = plot.height - 4
-    parts.append(svg.text(plot.x(first), bottom, format_short(first), "tick"))
-    if last > first:
-        parts.append(svg.text(plot.x(last), bottom, f"step {format_short(last)}", "tick", "end"))
+    parts += _step_labels(plot, lines)
+    if len(lines) <= FEW:
+        long = [line for line in lines if len(line.points) >= SMOOTH_FROM]
+        parts += [_path(plot, line, line.points, "raw") for line in long]
     for line in lines:
-        if len(lines) <= FEW and len(line.points) >= SMOOTH_FROM:
-            parts.append(_path(plot, line, line.points, "raw"))
-    for line in lines:
-        title = svg.title("{}: {} to {}".format(line.name, *line.ends()))
+        title = svg.title(f"{line.name}: {line.first} to {line.last}")
         parts.append(_path(plot, line, running_mean(line.points), "curve", title))
     parts += [_end(plot, line) for line in lines]
-    summary = "; ".join("{} from {} to {}".format(line.name, *line.ends()) for line in lines)
-    return svg.drawing(plot.width, plot.height, f"{label}: {summary}", parts)
+    summary = [f"{line.name} from {line.first} to {line.last}" for line in lines]
+    return plot.draw(f"{label}: {'; '.join(summary)}", parts)
 
 
 def running_mean(points: Sequence[Point]) -> list[Point]:
@@ -123,32 +147,54 @@ def running_mean(points: Sequence[Point]) -> list[Point]:
     return smooth
 
 
-def _steps(first: float, last: float) -> Point:
-    """The range of the axis of steps; a single step has a width too."""
+def _steps(lines: Sequence[Line]) -> Point:
+    """The range of the axis of steps, which is one wide for a single step."""
+    first = min(line.points[0][0] for line in lines)
+    last = max(line.points[-1][0] for line in lines)
     return first, max(last, first + 1)
 
 
-def _range(lines: Sequence[Line], from_zero: bool, least: float) -> Point:
+def _range(lines: Sequence[Line]) -> Point:
+    """The lowest and the highest value."""
     values = [value for line in lines for _, value in line.points]
-    low, high = min(values), max(values)
-    if from_zero:
-        low, high = min(0.0, low), max(least, high)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    return min(values), max(values)
 
 
-def _path(plot: Plot, line: Line, points: Sequence[Point], kind: str, title: str = "") -> str:
+def _step_labels(plot: Plot, lines: Sequence[Line]) -> list[str]:
+    """The first step and, if there is another, the last."""
+    first = min(line.points[0][0] for line in lines)
+    last = max(line.points[-1][0] for line in lines)
+    y = plot.height - 4
+    parts = [svg.text(plot.x(first), y, format_short(first), "tick")]
+    if last > first:
+        text = f"step {format_short(last)}"
+        parts.append(svg.text(plot.x(last), y, text, "tick", "end"))
+    return parts
+
+
+def _path(
+    plot: Plot,
+    line: Line,
+    points: Sequence[Point],
+    kind: str,
+    title: str = "",
+) -> str:
     style = f"stroke:{colour(line.colour)}"
     if line.colour >= PALETTE and kind == "curve":
         style += ";stroke-dasharray:5 3"
-    places = [(plot.x(step), plot.y(value)) for step, value in points]
-    return svg.polyline(places, title, kind=kind, style=style)
+    path = plot.path(points)
+    return svg.polyline(path, title, kind=kind, style=style)
 
 
 def _end(plot: Plot, line: Line) -> str:
     """A dot at the curve's end, or a triangle where it is marked."""
     step, value = running_mean(line.points)[-1]
-    x, y = plot.x(step), plot.y(value)
+    x = plot.x(step)
+    y = plot.y(value)
     if line.marked:
-        corners = f"{x - 5:.1f},{y + 4:.1f} {x + 5:.1f},{y + 4:.1f} {x:.1f},{y - 5:.1f}"
-        return svg.tag("polygon", kind="tripped", points=corners)
-    return svg.tag("circle", cx=x, cy=y, r=2.5, style=f"fill:{colour(line.colour)}")
+        left = f"{x - 5:.1f},{y + 4:.1f}"
+        right = f"{x + 5:.1f},{y + 4:.1f}"
+        tip = f"{x:.1f},{y - 5:.1f}"
+        return svg.tag("polygon", kind="tripped", points=f"{left} {right} {tip}")
+    style = f"fill:{colour(line.colour)}"
+    return svg.tag("circle", cx=x, cy=y, r=2.5, style=style)
