@@ -135,7 +135,7 @@ def test_any_pipeline_is_drawn_whole_and_without_collisions(name):
 @pytest.mark.parametrize("name", [*GRAPHS, *SHIPPED])
 def test_the_layout_follows_the_inputs_and_the_order_of_the_pipeline(name):
     inputs = GRAPHS[name] if name in GRAPHS else pipeline(name, *SHIPPED[name])
-    layout = arrange([set(sources) for sources in inputs], BOX)
+    layout = arrange([set(sources) for sources in inputs], BOX, HIGH)
     for step, sources in enumerate(inputs):
         above = [layout.levels[source] for source in sources]
         assert layout.levels[step] == max(above, default=-1) + 1
@@ -163,11 +163,11 @@ def test_a_level_is_the_longest_way_from_a_source():
 
 
 def test_a_line_goes_straight_down_where_nothing_stands_and_beside_the_boxes_elsewhere():
-    layout = arrange(CHAIN, 100)
+    layout = arrange(CHAIN, 100, 60)
     assert layout.levels == [0, 1, 2, 3, 1]
     assert list(layout.trunks) == [0], "one line for all users"
     assert 50 < layout.trunks[0] - layout.middles[1] < 100
-    beside = arrange([[], [], [0], [2], [1, 3]], 100)
+    beside = arrange([[], [], [0], [2], [1, 3]], 100, 60)
     assert beside.trunks == {1: beside.middles[1]}
 
 

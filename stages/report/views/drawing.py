@@ -29,22 +29,25 @@ def draw(steps: Sequence[Step]) -> str:
     A line stands in the group of the step it leads to, so that the page can highlight the inputs
     of the step under the mouse.
     """
-    layout = arrange([step.inputs.keys() for step in steps], BOX)
-    tops = _tops(layout, steps)
+    layout = arrange([step.inputs.keys() for step in steps], BOX, HIGH)
     measured = [step.seconds for step in steps if step.origin != GIVEN]
     longest = max([*measured, 1e-9])
-    boxes = []
+    groups = []
     for number, step in enumerate(steps):
         x = layout.middles[number] - BOX / 2
-        y = tops[layout.levels[number]]
-        box = svg.tag("g", _box(step, x, y, step.seconds / longest))
-        edges = _edges(number, steps, layout, tops)
-        boxes.append(svg.tag("g", edges, box, kind=f"step {step.origin}"))
+        y = layout.top(number)
+        if step.origin == GIVEN:
+            parts = _given_box(step, x, y)
+        else:
+            parts = _step_box(step, x, y, step.seconds / longest)
+        edges = _edges(number, steps, layout)
+        box = svg.tag("g", *parts)
+        groups.append(svg.tag("g", *edges, box, kind=f"step {step.origin}"))
     width = layout.width + 4
-    height = max(tops) + HIGH + 4
+    height = layout.tops[-1] + HIGH + 4
     return svg.tag(
         "svg",
-        *boxes,
+        *groups,
         kind="flow",
         style=f"max-width:{width:.0f}px;min-width:{SMALLEST * width:.0f}px",
         viewBox=f"-2 -2 {width:.1f} {height:.1f}",
@@ -54,104 +57,108 @@ def draw(steps: Sequence[Step]) -> str:
     )
 
 
-def _tops(layout: Layout, steps: Sequence[Step]) -> list[float]:
-    """Where each level begins along y: the further lines go sideways, the more room they get."""
-    reach = [0.0] * (max(layout.levels) + 1)
-    for user, step in enumerate(steps):
-        for source in step.inputs:
-            start = layout.middles[source]
-            middle = layout.trunks.get(source, start)
-            below = layout.levels[source] + 1
-            above = layout.levels[user]
-            reach[below] = max(reach[below], abs(middle - start))
-            reach[above] = max(reach[above], abs(layout.middles[user] - middle))
-    tops = [0.0]
-    for sideways in reach[1:]:
-        tops.append(tops[-1] + HIGH + 26 + min(26.0, sideways / 16))
-    return tops
-
-
-def _edges(user: int, steps: Sequence[Step], layout: Layout, tops: Sequence[float]) -> str:
+def _edges(user: int, steps: Sequence[Step], layout: Layout) -> list[str]:
     """The lines into a step, which meet its box at equal distances."""
-    level = layout.levels[user]
-    arrivals = {}
-    for source in steps[user].inputs:
-        direct = layout.levels[source] == level - 1
-        arrivals[source] = layout.middles[source] if direct else layout.trunks[source]
-    left = layout.middles[user] - BOX / 2
-    apart = BOX / (len(arrivals) + 1)
-    parts = []
-    for place, source in enumerate(sorted(arrivals, key=arrivals.__getitem__), 1):
-        end = left + place * apart
-        path = _path(source, arrivals[source], end, level, layout, tops)
-        head = f"M{end:.1f} {tops[level] - 1:.1f}l-3.5 -6h7z"
+    step = steps[user]
+    order = sorted(step.inputs, key=lambda source: layout.arrival(source, user))
+    end = layout.middles[user] - BOX / 2
+    top = layout.top(user)
+    groups = []
+    for source in order:
+        end += BOX / (len(order) + 1)
+        path = _path(source, user, end, layout)
+        title = _edge_title(steps[source], step, source)
         group = [
-            svg.title(_edge_title(steps[source], steps[user], source)),
+            svg.title(title),
             svg.tag("path", kind="line", d=path),
-            svg.tag("path", kind="head", d=head),
+            svg.tag("path", kind="head", d=f"M{end:.1f} {top - 1:.1f}l-3.5 -6h7z"),
         ]
-        parts.append(svg.tag("g", *group, kind="edge"))
-    return "".join(parts)
+        groups.append(svg.tag("g", *group, kind="edge"))
+    return groups
 
 
-def _path(
-    source: int, arrival: float, end: float, level: int, layout: Layout, tops: Sequence[float]
-) -> str:
-    """From below the source to above its user: to its own line, down that line, and to the box."""
+def _path(source: int, user: int, end: float, layout: Layout) -> str:
+    """From below the source to above its user.
+
+    A line to a step further down goes to the source's own line first, and down that line.
+    """
     x = layout.middles[source]
-    above = layout.levels[source]
-    y = tops[above] + HIGH
+    y = layout.top(source) + HIGH
     path = f"M{x:.1f} {y:.1f}"
-    if above + 1 < level:
-        path += _curve(x, y, arrival, tops[above + 1])
-        y = tops[level - 1] + HIGH
+    first = layout.levels[source] + 1
+    last = layout.levels[user]
+    if first < last:
+        line = layout.trunks[source]
+        path += _curve(x, y, line, layout.tops[first])
+        x = line
+        y = layout.tops[last - 1] + HIGH
         path += f"V{y:.1f}"
-    return path + _curve(arrival, y, end, tops[level] - HEAD)
+    return path + _curve(x, y, end, layout.tops[last] - HEAD)
 
 
-def _curve(x1: float, y1: float, x2: float, y2: float) -> str:
-    half = (y1 + y2) / 2
-    return f"C{x1:.1f} {half:.1f} {x2:.1f} {half:.1f} {x2:.1f} {y2:.1f}"
+def _curve(x: float, y: float, end_x: float, end_y: float) -> str:
+    """A curve that begins and ends vertically."""
+    half = (y + end_y) / 2
+    return f"C{x:.1f} {half:.1f} {end_x:.1f} {half:.1f} {end_x:.1f} {end_y:.1f}"
 
 
 def _edge_title(source: Step, user: Step, number: int) -> str:
     """Both steps, and the input's names where they are not just the step's own."""
     names = [name for name in user.inputs[number] if name != source.name]
-    known_as = f" ({', '.join(names)})" if names else ""
-    return f"{source.name} \u2192 {user.name}{known_as}"
+    title = f"{source.name} \u2192 {user.name}"
+    return f"{title} ({', '.join(names)})" if names else title
 
 
-def _box(step: Step, x: float, y: float, fraction: float) -> str:
-    """The box and its texts; `fraction` is that of the longest step's seconds."""
-    given = step.origin == GIVEN
-    outline = svg.tag(
-        "rect", kind="box", x=x, y=y, width=BOX, height=HIGH, rx=int(HIGH / 2) if given else 7
-    )
-    parts = [svg.title(f"{step.name} ({step.stage}): {step.details}"), outline]
-    if given:
-        middle = x + BOX / 2
-        parts.append(svg.text(middle, y + 26, shorten(step.name, 19), "label", "middle"))
-        parts.append(svg.text(middle, y + 41, shorten(step.stage, 24), "tick", "middle"))
-        return "".join(parts)
+def _given_box(step: Step, x: float, y: float) -> list[str]:
+    """A pill: a model that existed before the run, which cost it nothing."""
+    middle = x + BOX / 2
+    name = shorten(step.name, 19)
+    stage = shorten(step.stage, 24)
+    return [
+        *_outline(step, x, y, rounding=int(HIGH / 2)),
+        svg.text(middle, y + 26, name, "label", "middle"),
+        svg.text(middle, y + 41, stage, "tick", "middle"),
+    ]
+
+
+def _step_box(step: Step, x: float, y: float, fraction: float) -> list[str]:
+    """A box with its texts and a bar; `fraction` is that of the longest step's seconds."""
     left = x + PADDING
     right = x + BOX - PADDING
-    parts.append(svg.text(left, y + 17, shorten(step.name, 21), "label"))
     mark = _mark(step, left, y + 28)
     start = left + 13 if mark else left
     room = right - start - 6 * len(step.output) - 8
+    name = shorten(step.name, 21)
+    stage = shorten(step.stage, int(room / ONE_LETTER))
+    seconds = format_seconds(step.seconds)
     calls = "" if step.calls is None else format_calls(step.calls)
     low = y + HIGH - 7
     full = left + max(1.5, (right - left) * fraction)
-    parts += [
+    return [
+        *_outline(step, x, y, rounding=7),
+        svg.text(left, y + 17, name, "label"),
         mark,
-        svg.text(start, y + 32, shorten(step.stage, int(room / ONE_LETTER)), "tick"),
+        svg.text(start, y + 32, stage, "tick"),
         svg.text(right, y + 32, step.output, "tick", "end"),
-        svg.text(left, y + 47, format_seconds(step.seconds), "cost"),
+        svg.text(left, y + 47, seconds, "cost"),
         svg.text(right, y + 47, calls, "cost", "end"),
         svg.line(left, low, right, low, "track"),
         svg.line(left, low, full, low, "bar"),
     ]
-    return "".join(parts)
+
+
+def _outline(step: Step, x: float, y: float, rounding: int) -> list[str]:
+    title = f"{step.name} ({step.stage}): {step.details}"
+    rectangle = svg.tag(
+        "rect",
+        kind="box",
+        x=x,
+        y=y,
+        width=BOX,
+        height=HIGH,
+        rx=rounding,
+    )
+    return [svg.title(title), rectangle]
 
 
 def _mark(step: Step, x: float, y: float) -> str:

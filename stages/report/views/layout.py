@@ -11,44 +11,81 @@ to the right of the column, which is as wide as its lanes need.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
 AIR = 12.0
 """Pixels between two boxes, and beside each lane."""
 
 
+GAP = 26.0
+"""Pixels between two levels; up to twice that where lines go far sideways."""
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Places along x in pixels; everything is listed by the number of the step."""
+    """Places in pixels; lists are by the number of the step."""
 
     levels: list[int]
     """0 is the top."""
     middles: list[float]
-    """The middle of each box."""
+    """The middle of each box along x."""
     trunks: dict[int, float]
-    """The line of each step with a user below the next level."""
+    """Along x, the line of each step with a user below the next level."""
+    tops: list[float]
+    """By level: the upper edge of its boxes along y."""
     width: float
 
+    def top(self, step: int) -> float:
+        """The upper edge of a step's box along y."""
+        return self.tops[self.levels[step]]
 
-def arrange(inputs: Sequence[Collection[int]], box: float) -> Layout:
-    """Place steps whose boxes are `box` wide."""
+    def arrival(self, source: int, user: int) -> float:
+        """Where along x the line of an input comes to the level above its user."""
+        if self.levels[source] + 1 == self.levels[user]:
+            return self.middles[source]
+        return self.trunks[source]
+
+
+def arrange(inputs: Sequence[Collection[int]], box: float, high: float) -> Layout:
+    """Place steps whose boxes are `box` wide and `high` high."""
     levels = levels_of(inputs)
     columns = columns_of(levels)
     lanes = _lanes(inputs, levels, columns)
     lefts = []
     width = 0.0
     for column in range(max(columns) + 1):
-        used = [lane for step, lane in lanes.items() if columns[step] == column and lane]
+        used = [lane for step, lane in lanes.items() if columns[step] == column]
         lefts.append(width)
         width += box + AIR + AIR * max(used, default=0)
+    middles = [lefts[column] + box / 2 for column in columns]
     trunks = {}
     for step, lane in lanes.items():
-        left = lefts[columns[step]]
-        trunks[step] = left + box + AIR * lane if lane else left + box / 2
-    middles = [lefts[column] + box / 2 for column in columns]
-    right = max(max(lefts) + box, *trunks.values(), 0.0)
-    return Layout(levels, middles, trunks, right)
+        trunks[step] = middles[step]
+        if lane:
+            trunks[step] += box / 2 + AIR * lane
+    right = max(lefts[-1] + box, *trunks.values(), 0.0)
+    layout = Layout(levels, middles, trunks, [], right)
+    return replace(layout, tops=_tops(inputs, layout, high))
+
+
+def _tops(inputs: Sequence[Collection[int]], layout: Layout, high: float) -> list[float]:
+    """Where each level begins: the further lines go sideways, the more room they get."""
+    sideways = [0.0] * (max(layout.levels) + 1)
+
+    def widen(level: int, start: float, end: float) -> None:
+        sideways[level] = max(sideways[level], abs(start - end))
+
+    for user, sources in enumerate(inputs):
+        for source in sources:
+            arrival = layout.arrival(source, user)
+            widen(layout.levels[source] + 1, layout.middles[source], arrival)
+            widen(layout.levels[user], arrival, layout.middles[user])
+    tops = [0.0]
+    for distance in sideways[1:]:
+        gap = GAP + min(GAP, distance / 16)
+        tops.append(tops[-1] + high + gap)
+    return tops
 
 
 def levels_of(inputs: Sequence[Collection[int]]) -> list[int]:
