@@ -272,7 +272,8 @@ def test_what_is_told_of_reuse():
     )
     this = "The run that wrote this page"
     assert describe_reuse([given, made, made, reused]) == (
-        f"{this} made 2 of 3 steps: 2.0 s and 4 calls. It reused 1, which took 1,500 s and no new calls when it was made."
+        f"{this} made 2 of 3 steps: 2.0 s and 4 calls. "
+        "It reused 1, which took 1,500 s and no new calls when it was made."
     )
     assert describe_reuse([given, made]) == f"{this} made the one step: 1.0 s and 2 calls."
     assert describe_reuse([step("c"), step("d")]) == f"{this} made both steps: 2.0 s."

@@ -33,7 +33,10 @@ from tests.evaluation.fakes import response
 from tests.scripted import ScriptedGenerator
 
 TRUTH = {"ground_truth": "tests.evaluation.fakes:check", "resamples": 100}
-HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7*7 }} \u2028<!--"
+HOSTILE = (
+    "</script><script>document.title='owned'</script>"
+    "<img src=x onerror=\"document.title='owned'\"> {{ 7*7 }} \u2028<!--"
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "/usr/bin/chromium")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
@@ -315,8 +318,8 @@ def online_steps(tmp_path, **more):
 def test_online_trainings_lie_over_each_other_and_what_ran_away_is_told(tmp_path):
     page = Page(write(tmp_path, online_steps(tmp_path))[1])
     assert (
-        "refusals rose from 4 to 58 % and the KL to the start reached 69 nats an answer while the reward rose"
-        in page.text
+        "refusals rose from 4 to 58 % and the KL to the start reached 69 nats an answer "
+        "while the reward rose" in page.text
     )
     assert page.text.count("Tripped:") == 1
     assert "Nothing ran away while the reward rose from 0.04 to 0.96." in page.text
@@ -409,11 +412,15 @@ def test_reward_models_side_by_side(tmp_path):
         name: share(values).plain() for name, values in (("read", right), ("plain", guess))
     }
     facts = {"sd": 1.0, "unread": 2, "scores": {}, "order_shift": 0.1, "order_matters": 0.05}
-    models = {
-        name: facts | {"tests": {"flipped": found, "held out": found},
-                       "principles": {"harm": {"plain": found, "negated": found}, "help": {"plain": found, "negated": None}}}
-        for name, found in estimates.items()
-    }  # fmt: skip
+    models = {}
+    for name, estimate in estimates.items():
+        models[name] = facts | {
+            "tests": {"flipped": estimate, "held out": estimate},
+            "principles": {
+                "harm": {"plain": estimate, "negated": estimate},
+                "help": {"plain": estimate, "negated": None},
+            },
+        }
     difference = paired_difference(guess, right)
     metrics = {
         "cells": 99,
@@ -511,10 +518,17 @@ def test_rows_are_capped_and_the_number_is_told(tmp_path, inputs):
 def test_packed_rows_come_out_as_they_went_in(number):
     flags = [["changed"], [], ["flips", "changed"]]
     entries = [
-        {"id": str(i), "kind": "ab"[i % 2], "text": f"{i}\n{HOSTILE}", "principles": ["x", "y"][: i % 3], "flags": flags[i % 3],
-         "rounds": [{"a": i, "b": None}] * (i % 2), "under": [["x", False]]}
+        {
+            "id": str(i),
+            "kind": "ab"[i % 2],
+            "text": f"{i}\n{HOSTILE}",
+            "principles": ["x", "y"][: i % 3],
+            "flags": flags[i % 3],
+            "rounds": [{"a": i, "b": None}] * (i % 2),
+            "under": [["x", False]],
+        }
         for i in range(number)
-    ]  # fmt: skip
+    ]
     packed = pack(Section("s", "Pair", number, entries))
     assert len(packed.blocks) == -(-number // 500)
     html = "".join(
@@ -619,14 +633,21 @@ def test_ticks_cover_their_range_with_few_round_numbers(low, high):
 
 WALK = """<script>
 // every step, then every principle of it, then a search; what was drawn is kept for the test
-const [steps, principle, search] = ["step", "principle", "search"].map((id) => document.getElementById(id));
-const kept = document.createElement("div"), rest = () => new Promise((resume) => setTimeout(resume, 60));
-const set = async (control, value, event) => { control.value = value; control.dispatchEvent(new Event(event)); await rest(); };
+const [steps, principle, search] = ["step", "principle", "search"].map(
+  (id) => document.getElementById(id));
+const kept = document.createElement("div");
+const rest = () => new Promise((resume) => setTimeout(resume, 60));
+const set = async (control, value, event) => {
+  control.value = value;
+  control.dispatchEvent(new Event(event));
+  await rest();
+};
 const count = () => document.getElementById("count").textContent;
 (async () => {
   for (const step of [...steps.options]) {
     await set(steps, step.value, "change");
-    kept.append(...[...document.getElementById("entries").children].map((entry) => entry.cloneNode(true)));
+    const drawn = [...document.getElementById("entries").children];
+    kept.append(...drawn.map((entry) => entry.cloneNode(true)));
     for (const option of [...principle.options].slice(1)) {
       await set(principle, option.value, "change");
       kept.append(`[${step.text} ${option.value}: ${count()}] `);
