@@ -63,27 +63,30 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
 
     It says only what the interval allows.
     """
-    first, last = next(iter(metrics["policies"])), foremost(metrics)
-    was, now = (metrics["policies"][name]["measures"] for name in (first, last))
-    if not was["any_violation"] or not now["any_violation"]:
+    first = next(iter(metrics["policies"]))
+    last = foremost(metrics)
+    was = metrics["policies"][first]["measures"]
+    now = metrics["policies"][last]["measures"]
+    rate = now["any_violation"]
+    if not rate or not was["any_violation"]:
         return None
     if first == last:
-        rate = format_percent(now["any_violation"]["value"])
         return {
             "last": last,
-            "sentence": f"{rate} % of the responses break a principle",
+            "sentence": f"{format_percent(rate['value'])} % of the responses break a principle",
             "change": None,
-            "n": now["any_violation"]["n"],
+            "n": rate["n"],
         }
     difference = metrics["differences"][last][first]["measures"]["any_violation"]
     change = mark_change(difference, -1)
     if change is None:
         return None
-    rates = f"{format_percent(difference['before'])} % to {format_percent(difference['after'])} %"
+    start = format_percent(difference["before"])
+    end = format_percent(difference["after"])
     return {
         "first": first,
         "last": last,
-        "sentence": f"Violations {VERBS[change['mood']]} from {rates}",
+        "sentence": f"Violations {VERBS[change['mood']]} from {start} % to {end} %",
         "change": change,
         "n": difference["n"],
         "beside": _other_measures(was, now),
@@ -91,12 +94,15 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _other_measures(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """The shares of all measures but violations, before and after."""
     parts = []
     for measure, (label, _) in EFFECTS.items():
-        if measure == "any_violation" or not was[measure] or not now[measure]:
+        earlier = was[measure]
+        later = now[measure]
+        if measure == "any_violation" or not earlier or not later:
             continue
-        start = format_percent(was[measure]["value"])
-        end = format_percent(now[measure]["value"])
+        start = format_percent(earlier["value"])
+        end = format_percent(later["value"])
         parts.append(f"{label.lower()} {start} to {end} %")
     return "; ".join(parts)
 
@@ -118,11 +124,14 @@ def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
             cells.append(None)
             continue
         ghost = earlier.get(measure)
-        cell = place_estimate(estimate)
-        cell["ghost"] = PER_CENT * ghost["value"] if ghost else None
-        cell["change"] = mark_change(changes.get(measure), good)
-        cell["beside"] = _beside(metrics, name, measure)
-        cells.append(cell)
+        cells.append(
+            {
+                **place_estimate(estimate),
+                "ghost": PER_CENT * ghost["value"] if ghost else None,
+                "change": mark_change(changes.get(measure), good),
+                "beside": _beside(metrics, name, measure),
+            }
+        )
     return {
         "policy": name.replace("_", "_\u200b"),
         "index": index,
@@ -144,23 +153,36 @@ def _beside(metrics: dict[str, Any], name: str, measure: str) -> str:
 
 
 def _trade_off(metrics: dict[str, Any]) -> str:
+    """Violations against evasive answers; nothing for a single policy."""
     points = []
     for name, facts in metrics["policies"].items():
-        violations, evasive = facts["measures"]["any_violation"], facts["measures"]["evasive"]
+        violations = facts["measures"]["any_violation"]
+        evasive = facts["measures"]["evasive"]
         if violations and evasive:
             points.append((name, violations, evasive))
-    return trade_off(points, "violations", "evasive") if len(points) > 1 else ""
+    if len(points) < 2:
+        return ""
+    return trade_off(points, "violations", "evasive")
 
 
 def _win_rates(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """How often the judge prefers a policy's answers to those of another."""
     names = list(metrics["policies"])
     rows = []
     for name, rivals in metrics["win_rates"].items():
         for rival, rate in rivals.items():
-            row = {"policy": name, "index": names.index(name), "rival": rival}
-            row |= place_estimate(rate)
-            row |= {outcome: rate[outcome] for outcome in ("wins", "losses", "ties")}
-            rows.append(row | {"controlled": _controlled(rate)})
+            rows.append(
+                {
+                    **place_estimate(rate),
+                    "policy": name,
+                    "index": names.index(name),
+                    "rival": rival,
+                    "wins": rate["wins"],
+                    "losses": rate["losses"],
+                    "ties": rate["ties"],
+                    "controlled": _controlled(rate),
+                }
+            )
     return rows
 
 

@@ -94,37 +94,67 @@ def judge_tiles(judge: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _verdict_tiles(verdicts: dict[str, Any]) -> list[Tile]:
+    """How often Yes/No verdicts are right."""
     if not verdicts.get("n"):
         return []
-    number = f"{format_count(verdicts['n'])} verdicts against ground truth"
-    false_alarms = f"false alarms {_with_unit(verdicts['false_alarms'])}"
-    kappa = format_number(verdicts["kappa"])
+    number = format_count(verdicts["n"])
+    false_alarms = _with_unit(verdicts["false_alarms"])
     return [
-        ("Yes/No verdicts: accuracy", _with_unit(verdicts["accuracy"]), number),
-        ("Yes/No verdicts: kappa", kappa, "Cohen; 1 is perfect, 0 is chance"),
-        ("violations missed", _with_unit(verdicts["missed"]), false_alarms),
+        (
+            "Yes/No verdicts: accuracy",
+            _with_unit(verdicts["accuracy"]),
+            f"{number} verdicts against ground truth",
+        ),
+        (
+            "Yes/No verdicts: kappa",
+            format_number(verdicts["kappa"]),
+            "Cohen; 1 is perfect, 0 is chance",
+        ),
+        (
+            "violations missed",
+            _with_unit(verdicts["missed"]),
+            f"false alarms {false_alarms}",
+        ),
     ]
 
 
 def _choice_tiles(pairs: dict[str, Any]) -> list[Tile]:
+    """How often choices between A and B are right."""
     if not pairs.get("n"):
         return []
-    single = f"both orders averaged; one order {_with_unit(pairs['accuracy_single'])}"
-    cells = f"{format_count(pairs['n'])} of {format_count(pairs['cells'])} cells"
-    kappa = format_number(pairs["kappa"])
+    single = _with_unit(pairs["accuracy_single"])
+    number = format_count(pairs["n"])
+    cells = format_count(pairs["cells"])
     return [
-        ("A/B choices: accuracy", _with_unit(pairs["accuracy"]), single),
-        ("A/B choices: kappa", kappa, f"{cells} where truth prefers one"),
+        (
+            "A/B choices: accuracy",
+            _with_unit(pairs["accuracy"]),
+            f"both orders averaged; one order {single}",
+        ),
+        (
+            "A/B choices: kappa",
+            format_number(pairs["kappa"]),
+            f"{number} of {cells} cells where truth prefers one",
+        ),
     ]
 
 
 def _order_tiles(pairs: dict[str, Any]) -> list[Tile]:
+    """How far choices depend on which response comes first."""
     if not pairs.get("cells"):
         return []
-    cells = f"of {format_count(pairs['cells'])} cells"
+    cells = format_count(pairs["cells"])
     return [
-        ("verdict flips with the order", _with_unit(pairs["flipped"]), cells),
-        ("first place is picked", _with_unit(pairs["first_place"]), "50 % is unbiased"),
+        (
+            "verdict flips with the order",
+            _with_unit(pairs["flipped"]),
+            f"of {cells} cells",
+        ),
+        (
+            "first place is picked",
+            _with_unit(pairs["first_place"]),
+            "50 % is unbiased",
+        ),
     ]
 
 
