@@ -28,19 +28,25 @@ def effect_table(metrics: dict[str, Any]) -> Table:
     """A row for each policy, and under it the change against the policy before."""
     rows = []
     for index, (name, facts) in enumerate(metrics["policies"].items()):
-        prompts = facts["prompts"]
-        shares = [_share(facts["measures"][measure], prompts) for measure in COLUMNS]
-        rows.append([name, *shares, str(prompts)])
+        row = [name]
+        for measure in COLUMNS:
+            row.append(_share(facts["measures"][measure], facts["prompts"]))
+        row.append(str(facts["prompts"]))
+        rows.append(row)
         if index:
-            change = metrics["differences"][name][before(metrics, name)]["measures"]
-            points = [format_change(change[measure]) for measure in COLUMNS]
+            rival = before(metrics, name)
+            changes = metrics["differences"][name][rival]["measures"]
+            points = [format_change(changes[measure]) for measure in COLUMNS]
             rows.append(["  change", *points, ""])
     by = ""
     if metrics["measured_by"] != "truth":
         by = " (violations as the judge sees them; no ground truth)"
-    intervals = f"changes in points with {format_confidence(metrics['confidence'])} intervals"
-    title = f"Effect, per cent{by}; {intervals}"
-    return Table(title, ["policy", *COLUMNS.values(), "n"], rows)
+    confidence = format_confidence(metrics["confidence"])
+    return Table(
+        f"Effect, per cent{by}; changes in points with {confidence} intervals",
+        ["policy", *COLUMNS.values(), "n"],
+        rows,
+    )
 
 
 def principle_table(metrics: dict[str, Any]) -> Table:
@@ -57,9 +63,10 @@ def principle_table(metrics: dict[str, Any]) -> Table:
         columns.append(f"{names[0]} to {last}")
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
-        cells = [metrics["policies"][name]["principles"][principle] for name in names]
-        row = [principle, *(_by_source(cell) for cell in cells)]
-        if len(names) > 1:
+        row = [principle]
+        for facts in metrics["policies"].values():
+            row.append(_by_source(facts["principles"][principle]))
+        if changes:
             row.append(format_change(changes[principle]))
         rows.append(row)
     sizes = _sizes(metrics)

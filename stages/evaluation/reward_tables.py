@@ -24,35 +24,46 @@ def reward_tables(metrics: dict[str, Any]) -> list[Table]:
 
 
 def _test_table(metrics: dict[str, Any]) -> Table:
-    names = list(metrics["models"])
+    """Every test: each model's share, and the first model's lead over each other one."""
+    first, *others = metrics["models"]
     models = list(metrics["models"].values())
-    others = names[1:]
     rows = []
     for test, estimate in models[0]["tests"].items():
-        shares = [format_estimate(model["tests"][test], bound_places=0) for model in models]
-        changes = [_change(metrics["differences"][other][test]) for other in others]
-        rows.append([test, *shares, *changes, str(estimate["n"])])
+        row = [test]
+        for model in models:
+            row.append(format_estimate(model["tests"][test], bound_places=0))
+        for other in others:
+            row.append(_change(metrics["differences"][other][test]))
+        row.append(str(estimate["n"]))
+        rows.append(row)
     means = [model["mean_of_sections"] for model in models]
     if means[0] is not None:
         shares = [format_percent(mean) for mean in means]
         empty = [""] * (len(others) + 1)
         rows.append(["mean of the sections", *shares, *empty])
-    differences = [f"{names[0]} less {other}" for other in others]
-    intervals = f"{format_confidence(metrics['confidence'])} intervals"
+    differences = [f"{first} less {other}" for other in others]
+    confidence = format_confidence(metrics["confidence"])
+    by = f"by {metrics['truth']}; {confidence} intervals"
     return Table(
-        f"Reward models: share of right preferences, per cent (by {metrics['truth']}; {intervals})",
-        ["test", *names, *differences, "prompts"],
+        f"Reward models: share of right preferences, per cent ({by})",
+        ["test", *metrics["models"], *differences, "prompts"],
         rows,
     )
 
 
 def _principle_table(metrics: dict[str, Any]) -> Table:
+    """Every principle: each model's share under it and under its opposite."""
     models = list(metrics["models"].values())
     rows = []
     for principle, estimates in models[0]["principles"].items():
-        mark = " (held out)" if principle in metrics["held_out"] else ""
-        shares = [_plain_and_negated(model["principles"][principle]) for model in models]
-        rows.append([principle + mark, *shares, str(estimates["plain"]["n"])])
+        name = principle
+        if principle in metrics["held_out"]:
+            name += " (held out)"
+        row = [name]
+        for model in models:
+            row.append(_plain_and_negated(model["principles"][principle]))
+        row.append(str(estimates["plain"]["n"]))
+        rows.append(row)
     return Table(
         "Under each principle / under its opposite, per cent",
         ["principle", *metrics["models"], "prompts"],
@@ -61,11 +72,15 @@ def _principle_table(metrics: dict[str, Any]) -> Table:
 
 
 def _plain_and_negated(estimates: dict[str, Any]) -> str:
-    return f"{_whole_percent(estimates['plain'])} / {_whole_percent(estimates['negated'])}"
+    plain = _whole_percent(estimates["plain"])
+    negated = _whole_percent(estimates["negated"])
+    return f"{plain} / {negated}"
 
 
 def _whole_percent(estimate: dict[str, Any] | None) -> str:
-    return NO_VALUE if estimate is None else format_percent(estimate["value"], 0)
+    if estimate is None:
+        return NO_VALUE
+    return format_percent(estimate["value"], 0)
 
 
 def _change(difference: dict[str, Any] | None) -> str:

@@ -99,28 +99,33 @@ def _set_names(flags: Mapping[str, bool]) -> list[str]:
 def _revisions(rounds: list[Revision]) -> Entry:
     """A response and the rounds of its revision."""
     rounds = sorted(rounds, key=lambda row: row.round)
+    first = rounds[0]
+    changed = [row.response != row.previous for row in rounds]
     flags = {
-        "faulty": any(r.faulty for r in rounds),
-        "changed": any(r.response != r.previous for r in rounds),
-        "unchanged": all(r.response == r.previous for r in rounds),
+        "faulty": any(row.faulty for row in rounds),
+        "changed": any(changed),
+        "unchanged": not any(changed),
     }
-    entry = _head(rounds[0], rounds[0].parent, (r.principle for r in rounds), flags)
-    entry["original"] = rounds[0].original
-    entry["rounds"] = [
-        {
-            "principle": r.principle,
-            "faulty": r.faulty,
-            "critique": r.critique,
-            "previous": r.previous,
-            "response": r.response,
-        }
-        for r in rounds
-    ]
+    principles = [row.principle for row in rounds]
+    entry = _head(first, first.parent, principles, flags)
+    entry["original"] = first.original
+    entry["rounds"] = [_round(row) for row in rounds]
     return entry
+
+
+def _round(row: Revision) -> Entry:
+    return {
+        "principle": row.principle,
+        "faulty": row.faulty,
+        "critique": row.critique,
+        "previous": row.previous,
+        "response": row.response,
+    }
 
 
 def _verdicts(rows: list[Verdict]) -> Entry:
     """A prompt and the answers of all policies, with what each of them breaks."""
+    first = rows[0]
     answers = [_answer(row) for row in rows]
     principles: list[str] = []
     for answer in answers:
@@ -134,12 +139,13 @@ def _verdicts(rows: list[Verdict]) -> Entry:
         "changed": len(texts) > 1,
         "unchanged": len(texts) == 1,
     }
-    entry = _head(rows[0], rows[0].parent, principles, flags)
+    entry = _head(first, first.parent, principles, flags)
     entry["answers"] = answers
     return entry
 
 
 def _answer(row: Verdict) -> Entry:
+    """One policy's answer: what it breaks by ground truth and by the judge."""
     violated = zip(row.principles, row.violated, strict=False)
     judged = zip(row.principles, row.judged, strict=False)
     marks = {
@@ -175,12 +181,18 @@ def _under(row: Pair | Rating, scores: Sequence[float] = ()) -> list[list[Any]]:
     return under
 
 
+def _flip(margin_ab: float, margin_ba: float) -> bool:
+    """Whether the judge's choice depends on the order of the responses."""
+    return (margin_ab > 0) != (margin_ba > 0)
+
+
 def _pair(rows: list[Pair]) -> Entry:
+    """A preference, and how it came about."""
     pair = rows[0]
-    margins = zip(pair.margins_ab, pair.margins_ba, strict=True)
+    flips = map(_flip, pair.margins_ab, pair.margins_ba)
     flags = {
         "changed": pair.chosen != pair.rejected,
-        "flips": any((ab > 0) != (ba > 0) for ab, ba in margins),
+        "flips": any(flips),
         "opposite": any(pair.negated),
         "ruled": bool(pair.override),
         "noise": pair.noise,
@@ -201,10 +213,13 @@ def _pair(rows: list[Pair]) -> Entry:
 
 def _ratings(rows: list[Rating]) -> Entry:
     """A group of responses, the best one first."""
+    first = rows[0]
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
     flags = {"opposite": any(any(row.negated) for row in rows)}
-    rated_under = (p for row in ranked for p in row.principles)
-    entry = _head(rows[0], rows[0].group, rated_under, flags)
+    principles: list[str] = []
+    for row in ranked:
+        principles += row.principles
+    entry = _head(first, first.group, principles, flags)
     entry["ratings"] = [
         {
             "score": format_number(row.score, 3),
@@ -218,21 +233,26 @@ def _ratings(rows: list[Rating]) -> Entry:
 
 def _judgements(cells: list[Judgement]) -> Entry:
     """Two responses and the judge's margins under each principle, in both orders."""
-    flips = any((cell.margin_ab > 0) != (cell.margin_ba > 0) for cell in cells)
+    first = cells[0]
+    principles = []
     margins = []
     rationales = []
+    flips = False
     for cell in cells:
-        margins.append([cell.principle, round(cell.margin_ab, 3), round(cell.margin_ba, 3)])
-        for first, text in (("A", cell.rationale_ab), ("B", cell.rationale_ba)):
-            if text:
-                rationales.append([cell.principle, first, text])
-    principles = (cell.principle for cell in cells)
-    return _head(cells[0], cells[0].parent, principles, {"flips": flips}) | {
-        "a": cells[0].response_a,
-        "b": cells[0].response_b,
-        "cells": margins,
-        "rationales": rationales,
-    }
+        name = cell.principle
+        principles.append(name)
+        flips = flips or _flip(cell.margin_ab, cell.margin_ba)
+        margins.append([name, round(cell.margin_ab, 3), round(cell.margin_ba, 3)])
+        if cell.rationale_ab:
+            rationales.append([name, "A", cell.rationale_ab])
+        if cell.rationale_ba:
+            rationales.append([name, "B", cell.rationale_ba])
+    entry = _head(first, first.parent, principles, {"flips": flips})
+    entry["a"] = first.response_a
+    entry["b"] = first.response_b
+    entry["cells"] = margins
+    entry["rationales"] = rationales
+    return entry
 
 
 _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] = {
