@@ -23,7 +23,11 @@ LABEL = "Default annotator from original dataset (from column `preferred_text`)"
 COLUMNS = ("text_a", "text_b", "preferred_text", "prompt")
 
 
-def comparison(pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]) -> dict[str, Any]:
+def comparison(
+    pair: Pair,
+    cells: Sequence[Judgement],
+    texts: Mapping[str, str],
+) -> dict[str, Any]:
     """One pair with its label and its principles' votes.
 
     Args:

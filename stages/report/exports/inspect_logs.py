@@ -13,14 +13,19 @@ from typing import Any
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict
 
+Log = dict[str, Any]
+Facts = Mapping[str, Any]
+
 SHARES = ("any_violation", "evasive", "helpful", "well_formed", "on_topic")
 
 
-def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
+def inspect_log(rows: Sequence[Verdict], source: Artifact) -> Log:
     """One policy's answers and what was measured on them."""
     policy = rows[0].policy
-    samples = [_sample(row, source.metrics.get("counted") or row.principles) for row in rows]
-    facts = source.metrics["policies"].get(policy, {}).get("measures", {})
+    counted = source.metrics.get("counted")
+    samples = [_sample(row, counted or row.principles) for row in rows]
+    facts = source.metrics["policies"].get(policy, {})
+    estimates = facts.get("measures", {})
     finished = _time(str(source.manifest.get("finished", "")))
     return {
         "version": 2,
@@ -30,7 +35,7 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
         "results": {
             "total_samples": len(rows),
             "completed_samples": len(rows),
-            "scores": _scores(samples, facts),
+            "scores": _scores(samples, estimates),
         },
         "stats": {"started_at": finished, "completed_at": finished},
         "samples": samples,
@@ -39,10 +44,10 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
 
 def _eval(
     policy: str,
-    samples: Sequence[Mapping[str, Any]],
+    samples: Sequence[Facts],
     source: Artifact,
     finished: str,
-) -> dict[str, Any]:
+) -> Log:
     """The log's header."""
     identity = f"{source.fingerprint}/{policy}"
     eval_id = hashlib.sha256(identity.encode()).hexdigest()[:22]
@@ -70,7 +75,7 @@ def _eval(
     }
 
 
-def _sample(row: Verdict, counted: Sequence[str]) -> dict[str, Any]:
+def _sample(row: Verdict, counted: Sequence[str]) -> Log:
     """One answer with its scores."""
     answer = {
         "role": "assistant",
@@ -80,7 +85,12 @@ def _sample(row: Verdict, counted: Sequence[str]) -> dict[str, Any]:
     }
     request = []
     for message in row.prompt:
-        request.append({"role": message["role"], "content": message["content"]})
+        request.append(
+            {
+                "role": message["role"],
+                "content": message["content"],
+            }
+        )
     scores = {}
     for name, value in _values(row, counted).items():
         scores[name] = {"value": value, "answer": row.response}
@@ -111,16 +121,17 @@ def _values(row: Verdict, counted: Sequence[str]) -> dict[str, float]:
         if value is not None:
             values[name] = float(value)
     by_judge = not row.violated
-    for name, verdict in zip(row.principles, row.violated or row.judged, strict=False):
+    verdicts = row.judged if by_judge else row.violated
+    for name, verdict in zip(row.principles, verdicts, strict=False):
         if verdict is not None:
-            values[f"violates {name}"] = float(verdict > 0.5 if by_judge else verdict)
+            values[f"violates {name}"] = float(verdict > 0.5)
     if by_judge and row.judged:
         broken = [values.get(f"violates {name}") for name in counted]
         values["any_violation"] = float(any(broken))
     return values
 
 
-def _scores(samples: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _scores(samples: Sequence[Facts], facts: Facts) -> list[Log]:
     """A summary of each score over all answers."""
     by_name: dict[str, list[float]] = {}
     for sample in samples:
@@ -129,19 +140,27 @@ def _scores(samples: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> l
     return [_score(name, values, facts) for name, values in by_name.items()]
 
 
-def _score(name: str, values: Sequence[float], facts: Mapping[str, Any]) -> dict[str, Any]:
+def _score(
+    name: str,
+    values: Sequence[float],
+    facts: Facts,
+) -> Log:
     """Mean and standard error over answers; the interval is the evaluation's own, over prompts."""
-    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    metrics = {"mean": fmean(values), "stderr": error}
+    number = len(values)
+    metrics = {"mean": fmean(values), "stderr": 0.0}
+    if number > 1:
+        metrics["stderr"] = stdev(values) / math.sqrt(number)
     own = facts.get(name) or {}
     for bound in ("low", "high"):
         if bound in own:
             metrics[bound] = own[bound]
-    listed = {metric: {"name": metric, "value": value} for metric, value in metrics.items()}
+    listed = {}
+    for metric, value in metrics.items():
+        listed[metric] = {"name": metric, "value": value}
     return {
         "name": name,
         "scorer": name,
-        "scored_samples": len(values),
+        "scored_samples": number,
         "metrics": listed,
     }
 

@@ -111,7 +111,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-def _write_model(root: Path, inputs: dict[str, Artifact], config: Config) -> Published:
+def _write_model(
+    root: Path,
+    inputs: dict[str, Artifact],
+    config: Config,
+) -> Published:
     model = inputs["model"]
     folder = root / "model"
     shutil.copytree(model.model().path, folder)
@@ -127,7 +131,12 @@ def _write_model(root: Path, inputs: dict[str, Artifact], config: Config) -> Pub
     return Published(config.repository, folder, "model")
 
 
-def _write_dataset(root: Path, name: str, artifact: Artifact, config: Config) -> Published:
+def _write_dataset(
+    root: Path,
+    name: str,
+    artifact: Artifact,
+    config: Config,
+) -> Published:
     if not artifact.manifest["rows"]:
         raise UserError(
             f"the input {name!r} holds no rows",

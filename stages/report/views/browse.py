@@ -80,7 +80,12 @@ def _group(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
     return list(groups.values())
 
 
-def _head(row: Any, entry_id: str, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
+def _head(
+    row: Any,
+    entry_id: str,
+    principles: Iterable[str],
+    flags: dict[str, bool],
+) -> Entry:
     """What every entry has. A principle is listed once; only flags that are set are listed."""
     prompt: list[Message] = row.prompt
     return {

@@ -26,7 +26,11 @@ def colour(index: int) -> str:
     return f"var(--policy-{index % PALETTE})"
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
+def ticks(
+    low: float,
+    high: float,
+    count: int = 4,
+) -> list[float]:
     """Round numbers that cover [low, high], in steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         low -= 0.5
@@ -85,7 +89,12 @@ class Plot:
         x = self.x(value)
         return svg.line(x, self.top, x, self.floor, "grid")
 
-    def y_tick(self, value: float, label: str, gap: float = 6) -> str:
+    def y_tick(
+        self,
+        value: float,
+        label: str,
+        gap: float = 6,
+    ) -> str:
         """A horizontal line of the grid with its label on the left, `gap` pixels away."""
         y = self.y(value) + 4
         text = svg.text(self.left - gap, y, label, "tick", "end")
@@ -100,7 +109,11 @@ class Plot:
         return svg.drawing(self.width, self.height, label, parts)
 
 
-def trade_off(points: Sequence[Shares], x_label: str, y_label: str) -> str:
+def trade_off(
+    points: Sequence[Shares],
+    x_label: str,
+    y_label: str,
+) -> str:
     """Two shares against each other: a dot with both intervals for each policy, joined in order.
 
     Args:
@@ -149,7 +162,11 @@ def _center(point: Shares) -> Point:
     return PER_CENT * across["value"], PER_CENT * up["value"]
 
 
-def _axis_labels(plot: Plot, x_label: str, y_label: str) -> list[str]:
+def _axis_labels(
+    plot: Plot,
+    x_label: str,
+    y_label: str,
+) -> list[str]:
     middle = (plot.left + plot.width - plot.right) / 2
     below = svg.text(middle, plot.height - 8, x_label, "axis", "middle")
     middle = (plot.top + plot.floor) / 2
@@ -163,7 +180,11 @@ def _axis_labels(plot: Plot, x_label: str, y_label: str) -> list[str]:
     return [below, beside]
 
 
-def _whiskers(plot: Plot, point: Shares, shade: str) -> list[str]:
+def _whiskers(
+    plot: Plot,
+    point: Shares,
+    shade: str,
+) -> list[str]:
     """Both intervals of a policy."""
     _, across, up = point
     center_x, center_y = _center(point)
@@ -180,7 +201,11 @@ def _whiskers(plot: Plot, point: Shares, shade: str) -> list[str]:
     ]
 
 
-def _dot(place: Point, title: str, shade: str) -> str:
+def _dot(
+    place: Point,
+    title: str,
+    shade: str,
+) -> str:
     x, y = place
     return svg.tag(
         "circle",
@@ -193,7 +218,11 @@ def _dot(place: Point, title: str, shade: str) -> str:
     )
 
 
-def _labels(dots: Sequence[Point], names: Sequence[str], right: float) -> list[str]:
+def _labels(
+    dots: Sequence[Point],
+    names: Sequence[str],
+    right: float,
+) -> list[str]:
     """Names beside their dots, on the side with room, moved down where two would overlap."""
     used: list[Point] = []
     parts = []
@@ -209,5 +238,9 @@ def _labels(dots: Sequence[Point], names: Sequence[str], right: float) -> list[s
     return parts
 
 
-def _is_near(x: float, y: float, used: Sequence[Point]) -> bool:
+def _is_near(
+    x: float,
+    y: float,
+    used: Sequence[Point],
+) -> bool:
     return any(abs(y - y2) < 13 and abs(x - x2) < 90 for x2, y2 in used)

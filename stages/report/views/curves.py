@@ -29,17 +29,25 @@ class Line:
     """Draw an alarm at its end."""
 
     @property
-    def first(self) -> str:
-        """Its first value."""
-        return format_significant(self.points[0][1])
+    def steps(self) -> Point:
+        """Its first and its last step."""
+        first, _ = self.points[0]
+        last, _ = self.points[-1]
+        return first, last
 
     @property
-    def last(self) -> str:
-        """Its last value."""
-        return format_significant(self.points[-1][1])
+    def ends(self) -> tuple[str, str]:
+        """Its first and its last value."""
+        _, first = self.points[0]
+        _, last = self.points[-1]
+        return format_significant(first), format_significant(last)
 
 
-def curve(history: Sequence[dict[str, float]], key: str, label: str) -> str:
+def curve(
+    history: Sequence[dict[str, float]],
+    key: str,
+    label: str,
+) -> str:
     """One number over the training steps.
 
     Args:
@@ -66,14 +74,16 @@ def curve(history: Sequence[dict[str, float]], key: str, label: str) -> str:
     parts = [svg.text(plot.left, 16, label, "label")]
     for tick in ys:
         parts.append(plot.y_tick(tick, format_short(tick)))
-    for step, anchor in ((points[0][0], "start"), (points[-1][0], "end")):
-        text = f"step {format_short(step)}"
-        parts.append(svg.text(plot.x(step), plot.height - 8, text, "tick", anchor))
+    first, last = line.steps
+    bottom = plot.height - 8
+    parts.append(_step_label(plot, first, bottom, "start"))
+    parts.append(_step_label(plot, last, bottom, "end"))
     path = plot.path(points)
     x, y = path[-1]
     parts.append(svg.polyline(path, kind="curve"))
     parts.append(svg.tag("circle", kind="end", cx=x, cy=y, r=3))
-    return plot.draw(f"{label}, from {line.first} to {line.last}", parts)
+    start, end = line.ends
+    return plot.draw(f"{label}, from {start} to {end}", parts)
 
 
 def overlay(
@@ -122,15 +132,24 @@ def overlay(
         parts.append(plot.y_tick(tick, text))
     if limit <= high:
         parts.append(plot.across(limit, "limit"))
-    parts += _step_labels(plot, lines)
+    first, last = _ends_of(lines)
+    bottom = plot.height - 4
+    x = plot.x(first)
+    parts.append(svg.text(x, bottom, format_short(first), "tick"))
+    if last > first:
+        parts.append(_step_label(plot, last, bottom, "end"))
     if len(lines) <= FEW:
-        long = [line for line in lines if len(line.points) >= SMOOTH_FROM]
-        parts += [_path(plot, line, line.points, "raw") for line in long]
+        for line in lines:
+            if len(line.points) >= SMOOTH_FROM:
+                parts.append(_path(plot, line, line.points, "raw"))
+    summary = []
     for line in lines:
-        title = svg.title(f"{line.name}: {line.first} to {line.last}")
-        parts.append(_path(plot, line, running_mean(line.points), "curve", title))
+        start, end = line.ends
+        title = svg.title(f"{line.name}: {start} to {end}")
+        smooth = running_mean(line.points)
+        parts.append(_path(plot, line, smooth, "curve", title))
+        summary.append(f"{line.name} from {start} to {end}")
     parts += [_end(plot, line) for line in lines]
-    summary = [f"{line.name} from {line.first} to {line.last}" for line in lines]
     return plot.draw(f"{label}: {'; '.join(summary)}", parts)
 
 
@@ -143,33 +162,38 @@ def running_mean(points: Sequence[Point]) -> list[Point]:
     smooth = []
     for i, (step, _) in enumerate(points):
         window = points[max(0, i - reach) : i + reach + 1]
-        smooth.append((step, sum(value for _, value in window) / len(window)))
+        values = [value for _, value in window]
+        smooth.append((step, sum(values) / len(values)))
     return smooth
+
+
+def _ends_of(lines: Sequence[Line]) -> Point:
+    """The first and the last step of any line."""
+    starts = [line.steps[0] for line in lines]
+    ends = [line.steps[1] for line in lines]
+    return min(starts), max(ends)
 
 
 def _steps(lines: Sequence[Line]) -> Point:
     """The range of the axis of steps, which is one wide for a single step."""
-    first = min(line.points[0][0] for line in lines)
-    last = max(line.points[-1][0] for line in lines)
+    first, last = _ends_of(lines)
     return first, max(last, first + 1)
+
+
+def _step_label(
+    plot: Plot,
+    step: float,
+    y: float,
+    anchor: str,
+) -> str:
+    text = f"step {format_short(step)}"
+    return svg.text(plot.x(step), y, text, "tick", anchor)
 
 
 def _range(lines: Sequence[Line]) -> Point:
     """The lowest and the highest value."""
     values = [value for line in lines for _, value in line.points]
     return min(values), max(values)
-
-
-def _step_labels(plot: Plot, lines: Sequence[Line]) -> list[str]:
-    """The first step and, if there is another, the last."""
-    first = min(line.points[0][0] for line in lines)
-    last = max(line.points[-1][0] for line in lines)
-    y = plot.height - 4
-    parts = [svg.text(plot.x(first), y, format_short(first), "tick")]
-    if last > first:
-        text = f"step {format_short(last)}"
-        parts.append(svg.text(plot.x(last), y, text, "tick", "end"))
-    return parts
 
 
 def _path(

@@ -57,7 +57,11 @@ def draw(steps: Sequence[Step]) -> str:
     )
 
 
-def _edges(user: int, steps: Sequence[Step], layout: Layout) -> list[str]:
+def _edges(
+    user: int,
+    steps: Sequence[Step],
+    layout: Layout,
+) -> list[str]:
     """The lines into a step, which meet its box at equal distances."""
     step = steps[user]
     order = sorted(step.inputs, key=lambda source: layout.arrival(source, user))
@@ -77,7 +81,12 @@ def _edges(user: int, steps: Sequence[Step], layout: Layout) -> list[str]:
     return groups
 
 
-def _path(source: int, user: int, end: float, layout: Layout) -> str:
+def _path(
+    source: int,
+    user: int,
+    end: float,
+    layout: Layout,
+) -> str:
     """From below the source to above its user.
 
     A line to a step further down goes to the source's own line first, and down that line.
@@ -96,20 +105,33 @@ def _path(source: int, user: int, end: float, layout: Layout) -> str:
     return path + _curve(x, y, end, layout.tops[last] - HEAD)
 
 
-def _curve(x: float, y: float, end_x: float, end_y: float) -> str:
+def _curve(
+    x: float,
+    y: float,
+    end_x: float,
+    end_y: float,
+) -> str:
     """A curve that begins and ends vertically."""
     half = (y + end_y) / 2
     return f"C{x:.1f} {half:.1f} {end_x:.1f} {half:.1f} {end_x:.1f} {end_y:.1f}"
 
 
-def _edge_title(source: Step, user: Step, number: int) -> str:
+def _edge_title(
+    source: Step,
+    user: Step,
+    number: int,
+) -> str:
     """Both steps, and the input's names where they are not just the step's own."""
     names = [name for name in user.inputs[number] if name != source.name]
     title = f"{source.name} \u2192 {user.name}"
     return f"{title} ({', '.join(names)})" if names else title
 
 
-def _given_box(step: Step, x: float, y: float) -> list[str]:
+def _given_box(
+    step: Step,
+    x: float,
+    y: float,
+) -> list[str]:
     """A pill: a model that existed before the run, which cost it nothing."""
     middle = x + BOX / 2
     name = shorten(step.name, 19)
@@ -121,7 +143,12 @@ def _given_box(step: Step, x: float, y: float) -> list[str]:
     ]
 
 
-def _step_box(step: Step, x: float, y: float, fraction: float) -> list[str]:
+def _step_box(
+    step: Step,
+    x: float,
+    y: float,
+    fraction: float,
+) -> list[str]:
     """A box with its texts and a bar; `fraction` is that of the longest step's seconds."""
     left = x + PADDING
     right = x + BOX - PADDING
@@ -147,7 +174,12 @@ def _step_box(step: Step, x: float, y: float, fraction: float) -> list[str]:
     ]
 
 
-def _outline(step: Step, x: float, y: float, rounding: int) -> list[str]:
+def _outline(
+    step: Step,
+    x: float,
+    y: float,
+    rounding: int,
+) -> list[str]:
     title = f"{step.name} ({step.stage}): {step.details}"
     rectangle = svg.tag(
         "rect",
@@ -161,7 +193,11 @@ def _outline(step: Step, x: float, y: float, rounding: int) -> list[str]:
     return [svg.title(title), rectangle]
 
 
-def _mark(step: Step, x: float, y: float) -> str:
+def _mark(
+    step: Step,
+    x: float,
+    y: float,
+) -> str:
     """A diamond if the step trains a model, a dot if it asks one."""
     if step.kind == "trains":
         return svg.tag("path", kind="kind", d=f"M{x:.1f} {y:.1f}l4 -4 4 4 -4 4z")

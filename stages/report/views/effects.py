@@ -34,7 +34,11 @@ BESIDE = {
 VERBS = {"better": "fell", "worse": "rose", "same": "did not measurably change:"}
 
 
-def view(step: str, metrics: dict[str, Any], texts: dict[str, str]) -> dict[str, Any]:
+def view(
+    step: str,
+    metrics: dict[str, Any],
+    texts: dict[str, str],
+) -> dict[str, Any]:
     """Everything the template shows of one evaluation; `texts` are the principles' texts by id."""
     names = list(metrics["policies"])
     truth = metrics["measured_by"] == "truth"
@@ -141,7 +145,11 @@ def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
     }
 
 
-def _beside(metrics: dict[str, Any], name: str, measure: str) -> str:
+def _beside(
+    metrics: dict[str, Any],
+    name: str,
+    measure: str,
+) -> str:
     if measure == "any_violation" and metrics["measured_by"] == "judge":
         return ""
     measures = metrics["policies"][name]["measures"]

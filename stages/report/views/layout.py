@@ -47,7 +47,11 @@ class Layout:
         return self.trunks[source]
 
 
-def arrange(inputs: Sequence[Collection[int]], box: float, high: float) -> Layout:
+def arrange(
+    inputs: Sequence[Collection[int]],
+    box: float,
+    high: float,
+) -> Layout:
     """Place steps whose boxes are `box` wide and `high` high."""
     levels = levels_of(inputs)
     columns = columns_of(levels)
@@ -69,11 +73,19 @@ def arrange(inputs: Sequence[Collection[int]], box: float, high: float) -> Layou
     return replace(layout, tops=_tops(inputs, layout, high))
 
 
-def _tops(inputs: Sequence[Collection[int]], layout: Layout, high: float) -> list[float]:
+def _tops(
+    inputs: Sequence[Collection[int]],
+    layout: Layout,
+    high: float,
+) -> list[float]:
     """Where each level begins: the further lines go sideways, the more room they get."""
     sideways = [0.0] * (max(layout.levels) + 1)
 
-    def widen(level: int, start: float, end: float) -> None:
+    def widen(
+        level: int,
+        start: float,
+        end: float,
+    ) -> None:
         sideways[level] = max(sideways[level], abs(start - end))
 
     for user, sources in enumerate(inputs):

@@ -98,17 +98,33 @@ class _Overlays:
         lines = [self._line(run, wire, wire) for run in self.runs]
         least = 20.0 if wire in SHARES else 0.0
         limit = KL if wire == "kl" else math.inf
-        drawing = overlay(lines, label, "runs away", from_zero=True, least=least, limit=limit)
+        drawing = overlay(
+            lines,
+            label,
+            "runs away",
+            from_zero=True,
+            least=least,
+            limit=limit,
+        )
         return [Markup(drawing)] if drawing else []
 
-    def _line(self, run: Artifact, key: str, wire: str = "") -> Line:
+    def _line(
+        self,
+        run: Artifact,
+        key: str,
+        wire: str = "",
+    ) -> Line:
         reading = self.readings[run.fingerprint]
         marked = bool(wire and reading and wire in reading.tripped)
         points = _points(run.metrics["history"], key, wire)
         return Line(run.step, self.shades[run.fingerprint], points, marked)
 
 
-def _run(run: Artifact, shade: int, reading: Reading | None) -> dict[str, Any]:
+def _run(
+    run: Artifact,
+    shade: int,
+    reading: Reading | None,
+) -> dict[str, Any]:
     return {
         "step": run.step,
         "stage": run.manifest["payload"].get("stage", ""),
@@ -119,7 +135,11 @@ def _run(run: Artifact, shade: int, reading: Reading | None) -> dict[str, Any]:
     }
 
 
-def _points(history: Sequence[Mapping[str, float]], key: str, wire: str) -> list[Point]:
+def _points(
+    history: Sequence[Mapping[str, float]],
+    key: str,
+    wire: str,
+) -> list[Point]:
     """A curve; among the tripwires the KL is that of a completion, and shares are per cent."""
     scale = PER_CENT if key in SHARES else 1.0
     points = []

@@ -100,7 +100,11 @@ def _keys_within(entries: Sequence[Entry], field: str) -> list[str]:
     return []
 
 
-def _block(entries: Sequence[Entry], fields: Sequence[str], nested: dict[str, list[str]]) -> str:
+def _block(
+    entries: Sequence[Entry],
+    fields: Sequence[str],
+    nested: dict[str, list[str]],
+) -> str:
     lines = []
     for entry in entries:
         values = [_value(entry[field], nested.get(field)) for field in fields]

@@ -14,6 +14,9 @@ from stages.statistics.formatting import (
     format_percent,
 )
 
+Metrics = Mapping[str, Any]
+View = dict[str, Any]
+
 TESTS = {
     "all": ("the better side of a pair scores higher, under each principle", True),
     "flipped": (
@@ -37,22 +40,31 @@ TESTS = {
 """By test: its question, and whether guessing without the principles is right in one half."""
 
 
-def view(step: str, metrics: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+def view(
+    step: str,
+    metrics: Metrics,
+    texts: Mapping[str, str],
+) -> View:
     """Everything the template shows; `texts` are the principles' texts by id."""
-    models: dict[str, Any] = metrics["models"]
-    names = list(models)
-    first = models[names[0]]
-    orders = [_order(name, facts) for name, facts in models.items()]
+    models = metrics["models"]
+    first = next(iter(models.values()))
+    colours = []
+    orders = []
+    for place, (name, facts) in enumerate(models.items()):
+        colours.append({"name": name, "index": _colour(place)})
+        order = _order(name, facts)
+        if order["text"]:
+            orders.append(order)
     return {
         "step": step,
-        "models": [{"name": name, "index": _colour(i)} for i, name in enumerate(names)],
+        "models": colours,
         "confidence": format_confidence(metrics["confidence"]),
         "by": metrics["truth"],
         "cells": format_count(metrics["cells"]),
         "headline": _headline(metrics),
         "tests": [_test(test, metrics) for test in first["tests"]],
         "principles": [_principle(p, metrics, texts) for p in first["principles"]],
-        "order": [order for order in orders if order["text"]],
+        "order": orders,
     }
 
 
@@ -61,40 +73,51 @@ def _colour(place: int) -> int:
     return {0: 1, 1: 0}.get(place, place)
 
 
-def _headline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+def _headline(metrics: Metrics) -> View | None:
     """The test that a model which reads no principles fails, and the first model's lead there."""
     names = list(metrics["models"])
-    flipped = metrics["models"][names[0]]["tests"].get("flipped")
+    first = metrics["models"][names[0]]
+    flipped = first["tests"].get("flipped")
     if not flipped:
         return None
-    rival = names[1] if len(names) > 1 else ""
-    lead = mark_change(metrics["differences"][rival]["flipped"], 1) if rival else None
+    rival = ""
+    lead = None
+    if len(names) > 1:
+        rival = names[1]
+        difference = metrics["differences"][rival]["flipped"]
+        lead = mark_change(difference, 1)
+    low = format_percent(flipped["low"])
+    high = format_percent(flipped["high"])
     return {
         "model": names[0],
         "rival": rival,
         "lead": lead,
         "text": format_percent(flipped["value"]),
-        "interval": f"{format_percent(flipped['low'])} to {format_percent(flipped['high'])}",
+        "interval": f"{low} to {high}",
     }
 
 
-def _test(test: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _test(test: str, metrics: Metrics) -> View:
     meaning, half = TESTS.get(test, ("", True))
-    estimates = [facts["tests"].get(test) for facts in metrics["models"].values()]
-    differences = [tests.get(test) for tests in metrics["differences"].values()]
+    largest = 0
+    cells = []
+    for facts in metrics["models"].values():
+        estimate = facts["tests"].get(test)
+        cells.append(place_estimate(estimate) if estimate else None)
+        largest = max(largest, estimate["n"] if estimate else 0)
+    differences = metrics["differences"].values()
+    changes = [mark_change(tests.get(test), 1) for tests in differences]
     return {
         "name": test,
         "meaning": meaning,
         "half": half,
-        "n": max([estimate["n"] for estimate in estimates if estimate], default=0),
-        "cells": [place_estimate(estimate) if estimate else None for estimate in estimates],
-        "changes": [mark_change(difference, 1) for difference in differences],
+        "n": largest,
+        "cells": cells,
+        "changes": changes,
     }
 
 
-def _principle(
-    principle: str, metrics: Mapping[str, Any], texts: Mapping[str, str]
-) -> dict[str, Any]:
+def _principle(principle: str, metrics: Metrics, texts: Mapping[str, str]) -> View:
     cells = []
     largest = 0
     for facts in metrics["models"].values():
@@ -114,7 +137,7 @@ def _principle(
     }
 
 
-def _order(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _order(name: str, facts: Metrics) -> View:
     """How much depends on the order of several principles, and what could not be read."""
     text = ""
     if facts.get("order_shift") == 0:

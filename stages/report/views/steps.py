@@ -49,7 +49,11 @@ def steps_of(artifacts: Sequence[Artifact], made: Collection[str]) -> list[Step]
     return [_step(artifact, origin_of(artifact, made), number) for artifact in artifacts]
 
 
-def _step(artifact: Artifact, origin: str, number: dict[str, int]) -> Step:
+def _step(
+    artifact: Artifact,
+    origin: str,
+    number: dict[str, int],
+) -> Step:
     facts = artifact.manifest
     inputs: dict[int, list[str]] = {}
     for name, print_ in facts["payload"].get("inputs", {}).items():
@@ -77,7 +81,12 @@ def _step(artifact: Artifact, origin: str, number: dict[str, int]) -> Step:
     )
 
 
-def _details(facts: dict[str, Any], origin: str, output: str, asks: bool) -> str:
+def _details(
+    facts: dict[str, Any],
+    origin: str,
+    output: str,
+    asks: bool,
+) -> str:
     parts = [ORIGINS[origin]]
     if origin != GIVEN:
         parts.append(format_seconds(facts.get("seconds") or 0))

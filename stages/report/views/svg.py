@@ -19,7 +19,12 @@ def _allowed(character: str) -> str:
     return "\ufffd"
 
 
-def tag(name: str, *inside: str, kind: str = "", **attributes: float | str | None) -> str:
+def tag(
+    name: str,
+    *inside: str,
+    kind: str = "",
+    **attributes: float | str | None,
+) -> str:
     """One element.
 
     Args:
@@ -47,7 +52,13 @@ def title(text: str) -> str:
     return f"<title>{plain(text)}</title>"
 
 
-def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> str:
+def text(
+    x: float,
+    y: float,
+    content: str,
+    kind: str,
+    anchor: str = "start",
+) -> str:
     """A line of text; nothing if there is no content."""
     if not content:
         return ""
@@ -61,7 +72,14 @@ def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> 
     )
 
 
-def line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str | None = None) -> str:
+def line(
+    x1: float,
+    y1: float,
+    x2: float,
+    y2: float,
+    kind: str,
+    style: str | None = None,
+) -> str:
     """A straight line."""
     return tag(
         "line",
@@ -82,7 +100,12 @@ def polyline(
     return tag("polyline", *inside, kind=kind, style=style, points=places)
 
 
-def drawing(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+def drawing(
+    width: float,
+    height: float,
+    label: str,
+    parts: Sequence[str],
+) -> str:
     """The whole drawing, as wide as the page lets it be; `label` says in words what it shows."""
     return tag(
         "svg",
