@@ -38,9 +38,10 @@ def _test_table(metrics: dict[str, Any]) -> Table:
         rows.append(row)
     means = [model["mean_of_sections"] for model in models]
     if means[0] is not None:
-        shares = [format_percent(mean) for mean in means]
-        empty = [""] * (len(others) + 1)
-        rows.append(["mean of the sections", *shares, *empty])
+        row = ["mean of the sections"]
+        row += [format_percent(mean) for mean in means]
+        row += [""] * (len(others) + 1)
+        rows.append(row)
     differences = [f"{first} less {other}" for other in others]
     confidence = format_confidence(metrics["confidence"])
     by = f"by {metrics['truth']}; {confidence} intervals"

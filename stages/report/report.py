@@ -82,9 +82,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix="add `inputs: {evaluation: <an evaluate step>, revisions: <a revise step>}` "
             "and what else you want to see",
         )
-    sources = list({source.directory: source for source in inputs.values()}.values())
+    by_folder = {source.directory: source for source in inputs.values()}
+    sources = list(by_folder.values())
+    first = sources[0]
     steps = lineage(sources)
-    browsed = sections(sources, config.max_rows) + dropped(steps, config.max_rows)
+    browsed = sections(sources, config.max_rows)
+    browsed += dropped(steps, config.max_rows)
+    finished = [str(source.manifest.get("finished", "")) for source in sources]
     html = page.render(
         _TEMPLATE,
         [_SCRIPT],
@@ -92,9 +96,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         **_results(sources, steps),
         **_work(steps, context.made),
         **_rows(browsed),
-        seed=sources[0].manifest["payload"].get("seed"),
-        versions=sources[0].manifest.get("versions") or {},
-        finished=max(str(source.manifest.get("finished", "")) for source in sources),
+        seed=first.manifest["payload"].get("seed"),
+        versions=first.manifest.get("versions") or {},
+        finished=max(finished),
     )
     path = context.directory / "report.html"
     try:
@@ -139,18 +143,23 @@ def _stage(source: Artifact) -> str:
 def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
     """What was measured: evaluations, reward models, trainings, and any other step's tables."""
     evaluations = []
+    views = []
     rewards = []
     tables = []
     for source in sources:
-        if _stage(source) == "evaluate":
+        stage = _stage(source)
+        if stage == "evaluate":
+            texts = principle_texts(source)
             evaluations.append(source)
-        elif _stage(source) == "reward_accuracy":
-            rewards.append(source)
-        elif _stage(source) not in SHOWN_OTHERWISE:
+            views.append(view(source.step, source.metrics, texts))
+        elif stage == "reward_accuracy":
+            texts = principle_texts(source)
+            rewards.append(reward_models.view(source.step, source.metrics, texts))
+        elif stage not in SHOWN_OTHERWISE:
             tables += source.manifest["tables"]
     return {
-        "evaluations": [view(s.step, s.metrics, principle_texts(s)) for s in evaluations],
-        "rewards": [reward_models.view(s.step, s.metrics, principle_texts(s)) for s in rewards],
+        "evaluations": views,
+        "rewards": rewards,
         "tables": tables,
         "online": online(steps, _colours(evaluations, steps)),
         "trainings": offline(steps),

@@ -101,10 +101,10 @@ def _write_pairs(
     config: Config,
     context: Context,
 ) -> Written:
-    compared = [
-        comparison(pair, matrix.get(pair.parent.partition("#")[0], []), texts)
-        for pair in source.rows(Pair)
-    ]
+    compared = []
+    for pair in source.rows(Pair):
+        cells = matrix.get(pair.parent.partition("#")[0], [])
+        compared.append(comparison(pair, cells, texts))
     names = []
     if "annotated_pairs" in config.formats:
         names.append(f"{source.step}.annotated_pairs.json")

@@ -38,7 +38,14 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
             key, entry = _ENTRIES[row_type]
             groups = _group(source.rows(), key)
             entries = [entry(rows) for rows in groups[:max_rows]]
-            by_step.append(Section(source.step, row_type.__name__, len(groups), entries))
+            by_step.append(
+                Section(
+                    step=source.step,
+                    kind=row_type.__name__,
+                    total=len(groups),
+                    entries=entries,
+                )
+            )
     order = [row_type.__name__ for row_type in _ENTRIES]
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
@@ -60,7 +67,13 @@ def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
             )
     if not entries:
         return []
-    return [Section("dropped rows", "Dropped", len(entries), entries[:max_rows])]
+    section = Section(
+        step="dropped rows",
+        kind="Dropped",
+        total=len(entries),
+        entries=entries[:max_rows],
+    )
+    return [section]
 
 
 def principle_texts(source: Artifact) -> dict[str, str]:
@@ -87,11 +100,14 @@ def _head(
     flags: dict[str, bool],
 ) -> Entry:
     """What every entry has. A principle is listed once; only flags that are set are listed."""
-    prompt: list[Message] = row.prompt
+    messages: list[Message] = row.prompt
+    prompt = []
+    for message in messages:
+        prompt.append([message["role"], message["content"]])
     return {
         "id": entry_id,
         "kind": row.kind,
-        "prompt": [[message["role"], message["content"]] for message in prompt],
+        "prompt": prompt,
         "principles": list(dict.fromkeys(principles)),
         "flags": _set_names(flags),
     }
@@ -220,19 +236,21 @@ def _ratings(rows: list[Rating]) -> Entry:
     """A group of responses, the best one first."""
     first = rows[0]
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
-    flags = {"opposite": any(any(row.negated) for row in rows)}
+    opposite = False
     principles: list[str] = []
+    ratings = []
     for row in ranked:
+        opposite = opposite or any(row.negated)
         principles += row.principles
-    entry = _head(first, first.group, principles, flags)
-    entry["ratings"] = [
-        {
-            "score": format_number(row.score, 3),
-            "response": row.response,
-            "under": _under(row, row.scores),
-        }
-        for row in ranked
-    ]
+        ratings.append(
+            {
+                "score": format_number(row.score, 3),
+                "response": row.response,
+                "under": _under(row, row.scores),
+            }
+        )
+    entry = _head(first, first.group, principles, {"opposite": opposite})
+    entry["ratings"] = ratings
     return entry
 
 
@@ -247,7 +265,9 @@ def _judgements(cells: list[Judgement]) -> Entry:
         name = cell.principle
         principles.append(name)
         flips = flips or _flip(cell.margin_ab, cell.margin_ba)
-        margins.append([name, round(cell.margin_ab, 3), round(cell.margin_ba, 3)])
+        ab = round(cell.margin_ab, 3)
+        ba = round(cell.margin_ba, 3)
+        margins.append([name, ab, ba])
         if cell.rationale_ab:
             rationales.append([name, "A", cell.rationale_ab])
         if cell.rationale_ba:

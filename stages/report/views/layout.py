@@ -104,7 +104,8 @@ def levels_of(inputs: Sequence[Collection[int]]) -> list[int]:
     """Each step's level: one below the lowest of its inputs, and 0 without any."""
     levels = [0] * len(inputs)
     for step in TopologicalSorter(dict(enumerate(inputs))).static_order():
-        levels[step] = 1 + max((levels[source] for source in inputs[step]), default=-1)
+        above = [levels[source] for source in inputs[step]]
+        levels[step] = max(above, default=-1) + 1
     return levels
 
 

@@ -58,8 +58,12 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
     inner = []
     for key, label in INNER.items():
         inner += overlays.draw(key, label)
+    descriptions = []
+    for run in runs:
+        name = run.fingerprint
+        descriptions.append(_run(run, shades[name], readings[name]))
     return {
-        "runs": [_run(run, shades[run.fingerprint], readings[run.fingerprint]) for run in runs],
+        "runs": descriptions,
         "watched": watched,
         "terms": terms,
         "inner": inner,
@@ -90,7 +94,8 @@ class _Overlays:
 
     def draw(self, key: str, label: str) -> list[Markup]:
         """One drawing; none where nothing was logged."""
-        drawing = overlay([self._line(run, key) for run in self.runs], label, "runs away")
+        lines = [self._line(run, key) for run in self.runs]
+        drawing = overlay(lines, label, "runs away")
         return [Markup(drawing)] if drawing else []
 
     def draw_wire(self, wire: str, label: str) -> list[Markup]:
@@ -172,7 +177,8 @@ def _term_label(key: str, runs: Sequence[Artifact]) -> str:
         for kind in ("rewards", "costs"):
             term = (options.get(kind) or {}).get(name)
             if isinstance(term, Mapping):
-                weights.add((term.get("weight", 1.0), ", a cost" if kind == "costs" else ""))
+                remark = ", a cost" if kind == "costs" else ""
+                weights.add((term.get("weight", 1.0), remark))
     if len(weights) != 1:
         return name
     weight, cost = weights.pop()
