@@ -32,7 +32,7 @@ def render(
 
 
 def identity(*files: Path) -> dict[str, str]:
-    """What the looks of a page hang on."""
+    """Hashes of everything that a page's appearance depends on."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*SHARED, *files)
     }

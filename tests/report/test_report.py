@@ -712,7 +712,7 @@ def test_the_script_runs_and_hostile_texts_do_not(tmp_path, inputs):
     for chip in (
         "harm decides",
         "not kind",
-        "turned round on purpose",
+        "flipped on purpose",
         "unsafe",
         "rule: disclaimer",
         "not kind \u22121.000",

@@ -52,8 +52,8 @@ def draw(steps: Sequence[Step]) -> str:
         style=f"max-width:{width:.0f}px;min-width:{SMALLEST * width:.0f}px",
         viewBox=f"-2 -2 {width:.1f} {height:.1f}",
         role="img",
-        aria_label=f"the pipeline: {format_plural(len(steps), 'step')}, each below what it was "
-        "made of; the table below tells the same",
+        aria_label=f"the pipeline: {format_plural(len(steps), 'step')}, each below its inputs; "
+        "the table below shows the same",
     )
 
 

@@ -144,7 +144,7 @@ def _order(name: str, facts: Metrics) -> View:
         text = "the order of several principles changes nothing in its scores"
     elif facts.get("order_matters") is not None:
         changed = format_percent(facts["order_matters"])
-        text = f"another order of the principles turns {changed} % of its verdicts on lists"
+        text = f"another order of the principles flips {changed} % of its verdicts on lists"
         if facts.get("sd"):
             moved = format_number(facts["order_shift"] / facts["sd"])
             text += f" and moves the difference in score by {moved} standard deviations"

@@ -26,7 +26,7 @@ def describe_alarm() -> str:
         f"rises by more than its noise and answers grow or shrink by more than {length} %, "
         f"refusals rise by more than {refusals} points, repetition by more than {repetition}, "
         f"or the KL to the start ends above {format_short(KL)} nats an answer; "
-        "that too by more than noise."
+        "also by more than noise."
     )
 
 
@@ -34,7 +34,7 @@ def describe_reading(reading: Reading | None) -> str:
     """One sentence on what tripped, or why nothing did."""
     if reading is None:
         return (
-            f"Too short to tell whether anything ran away: that takes {FEWEST} points of a curve."
+            f"Too short to tell whether anything ran away: this needs {FEWEST} points of a curve."
         )
     ends = f"{format_number(reading.reward.first)} to {format_number(reading.reward.last)}"
     beyond = _join([_describe_drift(name, reading) for name in reading.beyond])
