@@ -12,7 +12,11 @@ from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import format_count, format_plural, format_seconds
 
 MADE, REUSED, GIVEN = "made", "reused", "given"
-ORIGINS = {MADE: "made in this run", REUSED: "reused: made by another run", GIVEN: "existed before the run"}
+ORIGINS = {
+    MADE: "made in this run",
+    REUSED: "reused: made by another run",
+    GIVEN: "existed before the run",
+}
 
 
 @dataclass(frozen=True)
