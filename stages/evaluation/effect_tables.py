@@ -1,11 +1,18 @@
-"""The two tables a run ends with, out of the metrics of `measures`. Shares in per cent, changes in
-points.
+"""The two tables a run ends with, from the metrics of `measures`.
+
+Shares are in per cent, changes in percentage points.
 """
 
 from typing import Any
 
 from stages.evaluation.measures import before, foremost
 from stages.runtime.artifacts import Table
+from stages.statistics.formatting import (
+    NO_VALUE,
+    format_change,
+    format_confidence,
+    format_percent,
+)
 
 COLUMNS = {
     "any_violation": "violations",
@@ -14,95 +21,85 @@ COLUMNS = {
     "evasive": "evasive",
     "helpful_benign": "helpful",
 }
-
-
-def percent(estimate: dict[str, Any] | None, n: int | None = None) -> str:
-    """`58.2`, with `(60)` where it rests on another number of prompts than `n`; a dash where nobody
-    looked.
-    """
-    if estimate is None:
-        return "-"
-    return f"{100 * estimate['value']:.1f}" + (
-        "" if n in (None, estimate["n"]) else f" ({estimate['n']})"
-    )
-
-
-def points(difference: dict[str, Any] | None) -> str:
-    """`-32 [-37,-28]`: the change and its interval in percentage points; below one point with a
-    decimal.
-    """
-    if difference is None:
-        return "-"
-    value, low, high = (_whole(100 * difference[key]) for key in ("value", "low", "high"))
-    return f"{value} [{low},{high}]"
-
-
-def _whole(points: float) -> str:
-    return f"{points:+.0f}" if abs(points) >= 1 else f"{points:+.1f}"
+SOURCES = ("truth", "judge")
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
     """A row for each policy, and under it the change against the policy before."""
-    names = list(metrics["policies"])
     rows = []
-    for index, name in enumerate(names):
-        facts = metrics["policies"][name]
-        rows.append(
-            [
-                name,
-                *(percent(facts["measures"][m], facts["prompts"]) for m in COLUMNS),
-                str(facts["prompts"]),
-            ]
-        )
+    for index, (name, facts) in enumerate(metrics["policies"].items()):
+        row = [name]
+        for measure in COLUMNS:
+            row.append(_share(facts["measures"][measure], facts["prompts"]))
+        row.append(str(facts["prompts"]))
+        rows.append(row)
         if index:
-            change = metrics["differences"][name][before(metrics, name)]["measures"]
-            rows.append(["  change", *(points(change[m]) for m in COLUMNS), ""])
-    by = (
-        ""
-        if metrics["measured_by"] == "truth"
-        else " (violations as the judge sees them; no ground truth)"
+            rival = before(metrics, name)
+            changes = metrics["differences"][name][rival]["measures"]
+            points = [format_change(changes[measure]) for measure in COLUMNS]
+            rows.append(["  change", *points, ""])
+    by = ""
+    if metrics["measured_by"] != "truth":
+        by = " (violations as the judge sees them; no ground truth)"
+    confidence = format_confidence(metrics["confidence"])
+    return Table(
+        f"Effect, per cent{by}; changes in points with {confidence} intervals",
+        ["policy", *COLUMNS.values(), "n"],
+        rows,
     )
-    title = f"Effect, per cent{by}; changes in points with {100 * metrics['confidence']:.0f} % intervals"
-    return Table(title, ["policy", *COLUMNS.values(), "n"], rows)
 
 
 def principle_table(metrics: dict[str, Any]) -> Table:
-    """Violations of each principle: by truth / by the judge for each policy, and the last against
-    the first.
+    """Violations of each principle, by truth / by the judge, for each policy.
+
+    The last column is the change from the first policy to the last.
     """
     names = list(metrics["policies"])
     last = foremost(metrics)
+    changes: dict[str, Any] = {}
+    columns = ["principle", *names]
+    if len(names) > 1:
+        changes = metrics["differences"][last][names[0]]["principles"]
+        columns.append(f"{names[0]} to {last}")
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
-        cells = [metrics["policies"][name]["principles"][principle] for name in names]
-        shown = [
-            " / ".join(percent(cell[w]) for w in ("truth", "judge") if cell[w]) or "-"
-            for cell in cells
-        ]
-        change = (
-            [points(metrics["differences"][last][names[0]]["principles"][principle])]
-            if len(names) > 1
-            else []
-        )
-        rows.append([principle, *shown, *change])
-    views = {
-        w
-        for name in names
-        for p in metrics["policies"][name]["principles"].values()
-        for w in p
-        if p[w]
-    }
-    sizes = {
-        w: max(
-            p[w]["n"] for name in names for p in metrics["policies"][name]["principles"].values()
-        )
-        for w in views
-    }
-    by = (
-        " / ".join(f"{view}, n = {sizes[view]}" for view in ("truth", "judge") if view in views)
-        or "nobody looked"
-    )
-    title = f"Violations of each principle, per cent ({by})"
+        row = [principle]
+        for facts in metrics["policies"].values():
+            row.append(_by_source(facts["principles"][principle]))
+        if changes:
+            row.append(format_change(changes[principle]))
+        rows.append(row)
+    sizes = _sizes(metrics)
+    by = " / ".join(f"{source}, n = {size}" for source, size in sizes.items())
     return Table(
-        title, ["principle", *names, *([f"{names[0]} to {last}"] if len(names) > 1 else [])], rows
+        f"Violations of each principle, per cent ({by or 'not measured'})",
+        columns,
+        rows,
     )
+
+
+def _share(estimate: dict[str, Any] | None, n: int | None = None) -> str:
+    """`58.2`, with `(60)` where it is over another number of prompts than `n`."""
+    if estimate is None:
+        return NO_VALUE
+    percent = format_percent(estimate["value"])
+    if n is None or n == estimate["n"]:
+        return percent
+    return f"{percent} ({estimate['n']})"
+
+
+def _by_source(cell: dict[str, Any]) -> str:
+    """`12.0 / 14.5`, or the one that was measured."""
+    shares = [_share(cell[source]) for source in SOURCES if cell[source]]
+    return " / ".join(shares) or NO_VALUE
+
+
+def _sizes(metrics: dict[str, Any]) -> dict[str, int]:
+    """By source, the largest number of prompts behind a share; without what was not measured."""
+    sizes: dict[str, int] = {}
+    for source in SOURCES:
+        for facts in metrics["policies"].values():
+            for cell in facts["principles"].values():
+                if cell[source]:
+                    sizes[source] = max(sizes.get(source, 0), cell[source]["n"])
+    return sizes

@@ -26,13 +26,13 @@ from pydantic import Field
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
 from stages.principles.select import Selection, select
-from stages.report.views.effects import MINUS
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Response, request_text
 from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
+from stages.statistics.formatting import MINUS
 from stages.statistics.paired import by_prompt, mean_interval, paired_difference, share
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import read_format

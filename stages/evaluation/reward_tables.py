@@ -1,76 +1,88 @@
-"""The tables of `reward_accuracy`: every test, and every principle under itself and under its
-opposite.
+"""The tables of `reward_accuracy`: every test, and every principle and its opposite.
 
-In: its metrics. Out: tables of per cents and points.
+In: its metrics. Out: tables in per cent and percentage points.
 """
 
 from typing import Any
 
 from stages.runtime.artifacts import Table
+from stages.statistics.formatting import (
+    NO_VALUE,
+    format_confidence,
+    format_estimate,
+    format_percent,
+)
 
 
 def reward_tables(metrics: dict[str, Any]) -> list[Table]:
     """The tests, every model beside the first, and below them the principles."""
-    names = list(metrics["models"])
-    first = names[0]
-    rows = []
-    for test, estimate in metrics["models"][first]["tests"].items():
-        shown = [_percent(metrics["models"][name]["tests"][test]) for name in names]
-        changes = [_points(metrics["differences"][other][test]) for other in names[1:]]
-        rows.append([test, *shown, *changes, str(estimate["n"])])
-    means = [metrics["models"][name]["mean_of_sections"] for name in names]
-    if means[0] is not None:
-        rows.append(
-            [
-                "mean of the sections",
-                *(f"{100 * m:.1f}" for m in means),
-                *("" for _ in names[1:]),
-                "",
-            ]
-        )
-    versus = [f"{first} less {other}" for other in names[1:]]
-    told = f"by {metrics['truth']}; {100 * metrics['confidence']:.0f} % intervals"
-    tables = [
-        Table(
-            f"Reward models: share of right preferences, per cent ({told})",
-            ["test", *names, *versus, "prompts"],
-            rows,
-        )
-    ]
-    principles = metrics["models"][first]["principles"]
-    if principles:
-        by_principle = []
-        for principle, found in principles.items():
-            mark = " (held out)" if principle in metrics["held_out"] else ""
-            shown = [
-                f"{_short(metrics['models'][name]['principles'][principle]['plain'])} / "
-                f"{_short(metrics['models'][name]['principles'][principle]['negated'])}"
-                for name in names
-            ]
-            by_principle.append([principle + mark, *shown, str(found["plain"]["n"])])
-        tables.append(
-            Table(
-                "Under each principle / under its opposite, per cent",
-                ["principle", *names, "prompts"],
-                by_principle,
-            )
-        )
+    tables = [_test_table(metrics)]
+    first = next(iter(metrics["models"].values()))
+    if first["principles"]:
+        tables.append(_principle_table(metrics))
     return tables
 
 
-def _short(estimate: dict[str, Any] | None) -> str:
-    return "-" if estimate is None else f"{100 * estimate['value']:.0f}"
-
-
-def _percent(estimate: dict[str, Any] | None) -> str:
-    if estimate is None:
-        return "-"
-    return (
-        f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.0f},{100 * estimate['high']:.0f}]"
+def _test_table(metrics: dict[str, Any]) -> Table:
+    """Every test: each model's share, and the first model's lead over each other one."""
+    first, *others = metrics["models"]
+    models = list(metrics["models"].values())
+    rows = []
+    for test, estimate in models[0]["tests"].items():
+        row = [test]
+        for model in models:
+            row.append(format_estimate(model["tests"][test], bound_places=0))
+        for other in others:
+            row.append(_change(metrics["differences"][other][test]))
+        row.append(str(estimate["n"]))
+        rows.append(row)
+    means = [model["mean_of_sections"] for model in models]
+    if means[0] is not None:
+        row = ["mean of the sections"]
+        row += [format_percent(mean) for mean in means]
+        row += [""] * (len(others) + 1)
+        rows.append(row)
+    differences = [f"{first} less {other}" for other in others]
+    confidence = format_confidence(metrics["confidence"])
+    by = f"by {metrics['truth']}; {confidence} intervals"
+    return Table(
+        f"Reward models: share of right preferences, per cent ({by})",
+        ["test", *metrics["models"], *differences, "prompts"],
+        rows,
     )
 
 
-def _points(difference: dict[str, Any] | None) -> str:
-    if difference is None:
-        return "-"
-    return f"{100 * difference['value']:+.1f} [{100 * difference['low']:+.0f},{100 * difference['high']:+.0f}]"
+def _principle_table(metrics: dict[str, Any]) -> Table:
+    """Every principle: each model's share under it and under its opposite."""
+    models = list(metrics["models"].values())
+    rows = []
+    for principle, estimates in models[0]["principles"].items():
+        name = principle
+        if principle in metrics["held_out"]:
+            name += " (held out)"
+        row = [name]
+        for model in models:
+            row.append(_plain_and_negated(model["principles"][principle]))
+        row.append(str(estimates["plain"]["n"]))
+        rows.append(row)
+    return Table(
+        "Under each principle / under its opposite, per cent",
+        ["principle", *metrics["models"], "prompts"],
+        rows,
+    )
+
+
+def _plain_and_negated(estimates: dict[str, Any]) -> str:
+    plain = _whole_percent(estimates["plain"])
+    negated = _whole_percent(estimates["negated"])
+    return f"{plain} / {negated}"
+
+
+def _whole_percent(estimate: dict[str, Any] | None) -> str:
+    if estimate is None:
+        return NO_VALUE
+    return format_percent(estimate["value"], 0)
+
+
+def _change(difference: dict[str, Any] | None) -> str:
+    return format_estimate(difference, bound_places=0, sign="+")

@@ -2,7 +2,7 @@
 
 In: a template that extends `page.html.jinja`, and its values. Out: the page's text. The policy in
 its head forbids every connection. Texts are escaped by jinja2; data for the script is JSON that
-cannot end its element (`browse.as_script`).
+cannot end its element (`packed.as_script`).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def render(
 
 
 def identity(*files: Path) -> dict[str, str]:
-    """What the looks of a page hang on."""
+    """Hashes of everything that a page's appearance depends on."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*SHARED, *files)
     }

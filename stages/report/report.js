@@ -7,7 +7,7 @@
   const PAGE = 25, MOST_WORDS = 700, KEPT = 8, SLICE = 12;  // opened blocks that are kept; milliseconds of work at a time
   const SHOW = { faulty: "a critique found a fault", changed: "texts differ", unchanged: "texts are equal",
     violated: "breaks a principle", evasive: "is evasive", flips: "the judge flips with the order", opposite: "under an opposite",
-    ruled: "a rule decided", noise: "label turned round on purpose", unsafe: "a response is unsafe" };
+    ruled: "a rule decided", noise: "label flipped on purpose", unsafe: "a response is unsafe" };
   const [steps, principles, show, kinds, search, list, count, pages, page, last, back, next] = ["step", "principle", "show", "kind",
     "search", "entries", "count", "pages", "page", "last", "back", "next"].map((id) => document.getElementById(id));
   let first = 0;  // where each section's blocks begin
@@ -25,7 +25,7 @@
     }
     return opened.get(at);
   }
-  async function lowered(section, number) {
+  async function lowercase(section, number) {
     if (!section.lower[number]) {
       const text = (await lines(section, number)).toLowerCase(), ends = new Uint32Array(section.block);
       let entry = 0;
@@ -51,7 +51,7 @@
     return node;
   };
   const chip = (text, kind = "") => make("span", `chip ${kind}`, text);
-  // [principle, whether it was turned to its opposite, what else is to be said of it]
+  // [principle, whether it was replaced by its opposite, a remark]
   const under = ([principle, opposite, more], kind = "") =>
     chip(`${opposite ? "not " : ""}${principle}${more === undefined ? "" : ` ${more}`}`, `${opposite ? "opposite" : ""} ${kind}`);
   const safety = (safe) => safe === null ? [] : ["\n", safe ? chip("safe", "good") : chip("unsafe", "bad")];
@@ -86,151 +86,171 @@
     return parts;
   }
 
-  function lit(text) {  // marks what was searched for
-    const wanted = search.value.trim().toLowerCase(), pieces = [];
-    if (!wanted) return [text];
+  function highlight(text) {  // marks what the search box holds
+    const query = search.value.trim().toLowerCase(), pieces = [];
+    if (!query) return [text];
     const low = text.toLowerCase();
     let from = 0, at;
-    while ((at = low.indexOf(wanted, from)) >= 0) {
-      pieces.push(text.slice(from, at), make("mark", "", text.slice(at, at + wanted.length)));
-      from = at + wanted.length;
+    while ((at = low.indexOf(query, from)) >= 0) {
+      pieces.push(text.slice(from, at), make("mark", "", text.slice(at, at + query.length)));
+      from = at + query.length;
     }
     return [...pieces, text.slice(from)];
   }
-  const changed = (before, after) => diff(before, after).flatMap(([tag, text]) => tag ? [make(tag, "", ...lit(text))] : lit(text));
+  const changed = (before, after) => diff(before, after).flatMap(([tag, text]) => tag ? [make(tag, "", ...highlight(text))] : highlight(text));
   // A long revision takes a while to compare: its text is there at once, the marks come between two frames.
-  let later = [];
-  function work() {
+  let pending = [];
+  function runPending() {
     const until = performance.now() + SLICE;
-    while (later.length && performance.now() < until) later.shift()();
-    if (later.length) setTimeout(work);
+    while (pending.length && performance.now() < until) pending.shift()();
+    if (pending.length) setTimeout(runPending);
   }
 
   function draw(entry, section) {
     const dl = make("dl");
     const line = (name, kind, ...content) => dl.append(make("dt", "", name), make("dd", kind, ...content));
-    for (const [role, text] of entry.prompt || []) line(role === "user" ? "request" : role, role === "user" ? "request" : "", ...lit(text));
+    for (const [role, text] of entry.prompt || []) line(role === "user" ? "request" : role, role === "user" ? "request" : "", ...highlight(text));
     if (entry.rounds) {
-      line("response", "", ...lit(entry.original));
+      line("response", "", ...highlight(entry.original));
       entry.rounds.forEach((round, i) => {
         const kept = round.response === round.previous;
         line(`critique ${i + 1}`, "critique", chip(round.principle), ...(round.faulty ? [] : [chip("no fault found", "good")]),
-          ...(kept ? [chip("text kept")] : []), ...lit(round.critique));
+          ...(kept ? [chip("text kept")] : []), ...highlight(round.critique));
         if (kept) return;
-        line(`revision ${i + 1}`, "", ...lit(round.response));
+        line(`revision ${i + 1}`, "", ...highlight(round.response));
         const place = dl.lastChild;
-        later.push(() => place.replaceChildren(...changed(round.previous, round.response)));
+        pending.push(() => place.replaceChildren(...changed(round.previous, round.response)));
       });
     }
     for (const answer of entry.answers || []) {
-      line(answer.policy, "", ...lit(answer.response), "\n", ...answer.violated.map((p) => chip(`breaks ${p}`, "bad")),
+      line(answer.policy, "", ...highlight(answer.response), "\n", ...answer.violated.map((p) => chip(`breaks ${p}`, "bad")),
         ...answer.judged.map((p) => chip(`judge: breaks ${p}`)), ...answer.marks.map((m) => chip(m, "bad")));
     }
     if (section.kind === "Pair") {
-      line("chosen", "", ...lit(entry.chosen), ...safety(entry.safe[0]));
-      line("rejected", "", ...lit(entry.rejected), ...safety(entry.safe[1]));
-      line("label", "", `P(chosen is better) = ${entry.label}, margin ${entry.margin}`, ...(entry.noise ? [" ", chip("turned round on purpose", "bad")] : []));
+      line("chosen", "", ...highlight(entry.chosen), ...safety(entry.safe[0]));
+      line("rejected", "", ...highlight(entry.rejected), ...safety(entry.safe[1]));
+      const noise = entry.noise ? [" ", chip("flipped on purpose", "bad")] : [];
+      line("label", "", `P(chosen is better) = ${entry.label}, margin ${entry.margin}`, ...noise);
       if (entry.override) line("decided by", "", chip(`rule: ${entry.override}`, "decides"));
-      if (entry.under.length) line("principles", "", ...entry.under.map((p) => p[0] === entry.deciding ? under([p[0], p[1], "decides"], "decides") : under(p)));
+      const mark = (p) => p[0] === entry.deciding ? under([p[0], p[1], "decides"], "decides") : under(p);
+      if (entry.under.length) line("principles", "", ...entry.under.map(mark));
     }
-    for (const rating of entry.ratings || [])
-      line(`score ${rating.score}`, "", ...lit(rating.response), ...(rating.under.length ? ["\n", ...rating.under.map((p) => under(p))] : []));
+    for (const rating of entry.ratings || []) {
+      const chips = rating.under.length ? ["\n", ...rating.under.map((p) => under(p))] : [];
+      line(`score ${rating.score}`, "", ...highlight(rating.response), ...chips);
+    }
     if (entry.cells) {
-      line("A", "", ...lit(entry.a));
-      line("B", "", ...lit(entry.b));
-      const body = make("table", "", make("tr", "", ...["principle", "A first", "B first", "verdict"].map((t) => make("th", "", t))));
+      line("A", "", ...highlight(entry.a));
+      line("B", "", ...highlight(entry.b));
+      const heads = ["principle", "A first", "B first", "verdict"].map((text) => make("th", "", text));
+      const body = make("table", "", make("tr", "", ...heads));
       for (const [principle, ab, ba] of entry.cells) {
         const verdict = ab > 0 !== ba > 0 ? "flips" : ab > 0 ? "A" : "B";
-        body.append(make("tr", "", ...[principle, ...[ab, ba].map((margin) => margin.toFixed(2).replace("-", "\u2212")), verdict].map((t, i) => make("td", i === 1 || i === 2 ? "number" : "", t))));
+        const margins = [ab, ba].map((margin) => make("td", "number", margin.toFixed(2).replace("-", "\u2212")));
+        body.append(make("tr", "", make("td", "", principle), ...margins, make("td", "", verdict)));
       }
       line("margins", "", body);
-      for (const [principle, first, rationale] of entry.rationales) line(`${first} first`, "critique", chip(principle), ...lit(rationale));
+      for (const [principle, first, rationale] of entry.rationales) line(`${first} first`, "critique", chip(principle), ...highlight(rationale));
     }
-    if (section.kind === "Dropped") { line("row", "", ...lit(entry.id)); line("dropped by", "", entry.step); line("reason", "", ...lit(entry.reason)); }
+    if (section.kind === "Dropped") {
+      line("row", "", ...highlight(entry.id));
+      line("dropped by", "", entry.step);
+      line("reason", "", ...highlight(entry.reason));
+    }
     return make("article", "card entry", section.kind === "Dropped" ? "" : make("span", "id", entry.id), dl);
   }
 
-  let found = [], asked = 0, turned = 0;  // `asked` tells a search, `turned` a page that a newer one is wanted
-  async function turn() {
-    const section = sections[steps.value], mine = ++turned;
-    const pages_ = Math.max(1, Math.ceil(found.length / PAGE)), number = Math.min(Math.max(1, Math.floor(page.value) || 1), pages_);
-    const entries = await Promise.all(found.slice((number - 1) * PAGE, number * PAGE).map((index) => entryOf(section, index)));
-    if (mine !== turned) return;
-    later = [];
+  let matches = [];
+  let searches = 0, pagesShown = 0;  // count up, so that an older search or page stops when a newer one begins
+  async function showPage() {
+    const section = sections[steps.value], thisPage = ++pagesShown;
+    const lastPage = Math.max(1, Math.ceil(matches.length / PAGE));
+    const number = Math.min(Math.max(1, Math.floor(page.value) || 1), lastPage);
+    const shown = matches.slice((number - 1) * PAGE, number * PAGE);
+    const entries = await Promise.all(shown.map((index) => entryOf(section, index)));
+    if (thisPage !== pagesShown) return;
+    pending = [];
     list.replaceChildren(...entries.map((entry) => draw(entry, section)));
     page.value = number;
-    [page.max, last.textContent, pages.hidden] = [pages_, pages_.toLocaleString("en"), pages_ < 2];
-    [back.disabled, next.disabled] = [number < 2, number >= pages_];
-    setTimeout(work);
+    [page.max, last.textContent, pages.hidden] = [lastPage, lastPage.toLocaleString("en"), lastPage < 2];
+    [back.disabled, next.disabled] = [number < 2, number >= lastPage];
+    setTimeout(runPending);
   }
-  function go(number) { page.value = number; return turn(); }
-  function tell(section, more = "") {
+  function goTo(number) { page.value = number; return showPage(); }
+  function showCount(section, more = "") {
     const capped = section.shown < section.total ? `; the page holds the first ${section.shown} of ${section.total}` : "";
-    count.textContent = `${found.length} of ${section.shown} entries${capped}${more}`;
+    count.textContent = `${matches.length} of ${section.shown} entries${capped}${more}`;
   }
   async function refresh() {
-    const section = sections[steps.value], mine = ++asked, wanted = JSON.stringify(search.value.trim().toLowerCase()).slice(1, -1);
+    const section = sections[steps.value], thisSearch = ++searches;
+    const query = JSON.stringify(search.value.trim().toLowerCase()).slice(1, -1);  // as blocks hold it
     const sets = section.sets.map((names) => !principles.value || names.includes(principles.value));
     const flag = section.flags[show.value] || 0, kind = kinds.value === "" ? -1 : +kinds.value;
-    const fits = (i) => sets[section.of_set[i]] && (section.of_flags[i] & flag) === flag && (kind < 0 || section.of_kind[i] === kind);
-    const matching = [];
-    let rested = performance.now(), early = false;
+    const passesFilters = (i) => sets[section.of_set[i]] && (section.of_flags[i] & flag) === flag
+      && (kind < 0 || section.of_kind[i] === kind);
+    const fresh = [];
+    let paused = performance.now(), early = false;
     for (let start = 0, number = 0; start < section.shown; start += section.block, number++) {
       const within = [];
-      for (let i = 0, size = Math.min(section.block, section.shown - start); i < size; i++) if (fits(start + i)) within.push(i);
-      if (!wanted || !within.length) {
-        for (const i of within) matching.push(start + i);
+      for (let i = 0, size = Math.min(section.block, section.shown - start); i < size; i++) if (passesFilters(start + i)) within.push(i);
+      if (!query || !within.length) {
+        for (const i of within) fresh.push(start + i);
         continue;
       }
-      const { text, ends } = section.lower[number] || await lowered(section, number);
-      if (mine !== asked) return;
+      const { text, ends } = section.lower[number] || await lowercase(section, number);
+      if (thisSearch !== searches) return;
       if (within.length < section.block / 4) {
-        for (const i of within) if (text.slice(i ? ends[i - 1] : 0, ends[i]).includes(wanted)) matching.push(start + i);
+        for (const i of within) if (text.slice(i ? ends[i - 1] : 0, ends[i]).includes(query)) fresh.push(start + i);
       } else {
         const fitting = new Set(within);
-        for (let i = 0, at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, ends[i++])) {
+        for (let i = 0, at = text.indexOf(query); at >= 0; at = text.indexOf(query, ends[i++])) {
           while (ends[i] < at) i++;
-          if (fitting.has(i)) matching.push(start + i);
+          if (fitting.has(i)) fresh.push(start + i);
         }
       }
-      if (performance.now() - rested < 60) continue;
-      found = matching;  // a first search opens every block: what is there already is shown
-      tell(section, ", still searching");
-      if (!early && (early = matching.length >= PAGE)) go(1);
+      if (performance.now() - paused < 60) continue;
+      matches = fresh;  // a first search opens every block: show what it has so far
+      showCount(section, ", still searching");
+      if (!early && (early = fresh.length >= PAGE)) goTo(1);
       await new Promise((resume) => setTimeout(resume));
-      if (mine !== asked) return;
-      rested = performance.now();
+      if (thisSearch !== searches) return;
+      paused = performance.now();
     }
-    found = matching;
-    tell(section);
-    await (early ? turn() : go(1));
+    matches = fresh;
+    showCount(section);
+    await (early ? showPage() : goTo(1));
   }
-  async function warm(section) {  // blocks are opened while nobody asks for anything, so that the first search is quick too
+  async function openAhead(section) {  // opens blocks while the page is idle, so that the first search is fast too
     for (let number = 0; number * section.block < section.shown && section === sections[steps.value]; number++)
       if (!section.lower[number]) {
-        await lowered(section, number);
+        await lowercase(section, number);
         await new Promise((resume) => (window.requestIdleCallback || setTimeout)(resume));
       }
   }
-  function choose() {  // another step has other principles and other marks
+  function chooseStep() {  // another step has other principles and other marks
     const section = sections[steps.value], names = [...new Set(section.sets.flat())].sort();
-    const tally = (values, fits) => { let n = 0; for (const value of values) if (fits(value)) n++; return n; };
+    const tally = (section, flag) => {
+      let number = 0;
+      for (const bits of section.of_flags) if (bits & section.flags[flag]) number++;
+      return number;
+    };
     const marks = Object.entries(SHOW).filter(([flag]) => section.flags[flag]);
     principles.replaceChildren(option("", "any principle"), ...names.map((name) => option(name, name)));
     show.replaceChildren(option("", "everything"), ...marks.map(([flag, text]) =>
-      option(flag, `${text} (${tally(section.of_flags, (bits) => bits & section.flags[flag])})`)));
+      option(flag, `${text} (${tally(section, flag)})`)));
     kinds.replaceChildren(option("", section.kind === "Dropped" ? "any step" : "any kind"), ...section.kinds.map((name, i) => option(i, name)));
     [principles.hidden, show.hidden, kinds.hidden] = [!names.length, !marks.length, section.kinds.length < 2];
     const done = refresh();
-    done.then(() => warm(section));
+    done.then(() => openAhead(section));
     return done;
   }
   sections.forEach((section, i) => steps.append(option(i, `${section.step} (${section.total})`)));
-  steps.addEventListener("change", choose);
+  steps.addEventListener("change", chooseStep);
   for (const control of [principles, show, kinds]) control.addEventListener("change", refresh);
   search.addEventListener("input", refresh);
-  page.addEventListener("change", turn);
-  back.addEventListener("click", () => go(+page.value - 1));
-  next.addEventListener("click", () => go(+page.value + 1));
-  if (window.DecompressionStream) choose(); else count.textContent = "This browser is too old to unpack the rows; they are also in the run's parquet files.";
+  page.addEventListener("change", showPage);
+  back.addEventListener("click", () => goTo(+page.value - 1));
+  next.addEventListener("click", () => goTo(+page.value + 1));
+  if (window.DecompressionStream) chooseStep();
+  else count.textContent = "This browser is too old to unpack the rows; they are also in the run's parquet files.";
 })();

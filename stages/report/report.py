@@ -1,14 +1,15 @@
-"""Stage `report`: everything a run found, as one HTML page.
+"""Stage `report`: everything a run measured, as one HTML page.
 
 In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of
 `reward_accuracy` the reward models side by side; of a training step the curves, of online ones over
-each other and with their tripwires; of any other step its tables; rows of Revision, Pair,
-Judgement, Rating and Verdict can be browsed; of every step, and of every step before it whose
-folder is still there, what it made, dropped and sent, and whether the run that writes the page made
-or
-reused it: as a drawing and as a table. What is missing is simply not shown. Out: `report.html` in
-the artifact's folder, self-contained: it loads nothing, its own policy forbids it to, and it works
-from disk. A page that is itself reused goes on telling what was new when it was written.
+each other and with their tripwires; of any other step its tables. Rows of Revision, Pair,
+Judgement, Rating and Verdict can be browsed. Of every step, and of every step before it whose
+folder is still there, it shows what it made, dropped and sent, and whether the run that writes the
+page made or reused it: as a drawing and as a table. What is missing is not shown.
+
+Out: `report.html` in the artifact's folder, self-contained: it loads nothing, its own policy
+forbids it to, and it works from disk. A page that is itself reused still shows what was new when it
+was written.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script
 element, and from there by `textContent` only.
@@ -26,34 +27,38 @@ from markupsafe import Markup
 from pydantic import Field
 
 from stages.report import page
-from stages.report.steps import origin, steps_of, told
-from stages.report.views import reward_models as reward_view
-from stages.report.views import trainings
-from stages.report.views.browse import as_script, dropped, principle_texts, sections
+from stages.report.views import reward_models
+from stages.report.views.browse import Section, dropped, principle_texts, sections
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
-from stages.report.views.packed import pack
+from stages.report.views.online import online
+from stages.report.views.packed import as_script, pack
+from stages.report.views.steps import describe_reuse, origin_of, steps_of
+from stages.report.views.trainings import offline
 from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.stage import ANY, Stage
+from stages.statistics.formatting import PER_CENT, format_count, format_number
 
-DRAWN = ("evaluate", "reward_accuracy", "report")  # whose tables the page shows in another way
-_TEMPLATE, _SCRIPT = (
-    Path(__file__).resolve().with_name(name) for name in ("report.html.jinja", "report.js")
-)
+SHOWN_OTHERWISE = ("evaluate", "reward_accuracy", "report")
+"""Stages whose tables the page shows in another form."""
+_HERE = Path(__file__).resolve()
+_TEMPLATE = _HERE.with_name("report.html.jinja")
+_SCRIPT = _HERE.with_name("report.js")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    title: the page's heading.
-    max_rows: how many entries of each step can be browsed; the page tells how many there are. 1,000
-        entries with answers of 80 words take about half a megabyte.
-    """
+    """Options of the stage."""
 
     title: str = "Credo report"
+    """The page's heading."""
     max_rows: Annotated[int, Field(ge=0)] = 20_000
+    """How many entries of each step can be browsed; the page states how many there are.
+
+    1,000 entries with answers of 80 words take about half a megabyte.
+    """
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -64,52 +69,32 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Write the page.
 
     Raises:
-        UserError: there are no inputs.
+        UserError: there are no inputs, or the disk is full.
     """
     if not inputs:
         raise UserError(
             "the report has nothing to show",
             where=f"step {context.step!r}",
-            fix="add `inputs: {evaluation: <an evaluate step>, revisions: <a revise step>}` and what else you want to see",
+            fix="add `inputs: {evaluation: <an evaluate step>, revisions: <a revise step>}` "
+            "and what else you want to see",
         )
-    given = list({source.directory: source for source in inputs.values()}.values())
-    steps = lineage(given)
-    evaluations = [source for source in given if _stage(source) == "evaluate"]
-    compared = [source for source in given if _stage(source) == "reward_accuracy"]
-    drawn = steps_of(steps, context.new_steps)
-    browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
-    rows = [pack(section) for section in browsed]
+    by_folder = {source.directory: source for source in inputs.values()}
+    sources = list(by_folder.values())
+    first = sources[0]
+    steps = lineage(sources)
+    browsed = sections(sources, config.max_rows)
+    browsed += dropped(steps, config.max_rows)
+    finished = [str(source.manifest.get("finished", "")) for source in sources]
     html = page.render(
         _TEMPLATE,
         [_SCRIPT],
         title=config.title,
-        evaluations=[
-            view(source.step, source.metrics, principle_texts(source)) for source in evaluations
-        ],
-        rewards=[
-            reward_view.view(source.step, source.metrics, principle_texts(source))
-            for source in compared
-        ],
-        tables=[
-            table
-            for source in given
-            if _stage(source) not in DRAWN
-            for table in source.manifest["tables"]
-        ],
-        online=trainings.online(steps, _colours(evaluations, steps)),
-        trainings=trainings.offline(steps),
-        flow=Markup(draw(drawn)),
-        told=told(drawn),
-        origins={step.origin for step in drawn},
-        kinds={step.kind for step in drawn},
-        steps=_steps(steps, context.new_steps),
-        data=Markup(as_script([packed.head for packed in rows])) if rows else "",
-        blocks=[
-            Markup(block) for packed in rows for block in packed.blocks
-        ],  # base64: nothing to escape
-        seed=given[0].seed,
-        versions=given[0].manifest.get("versions") or {},
-        finished=max(str(source.manifest.get("finished", "")) for source in given),
+        **_results(sources, steps),
+        **_work(steps, context.new_steps),
+        **_rows(browsed),
+        seed=first.seed,
+        versions=first.manifest.get("versions") or {},
+        finished=max(finished),
     )
     path = context.directory / "report.html"
     try:
@@ -121,12 +106,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix="free some disk space",
         ) from None
     shown = sum(len(section.entries) for section in browsed)
+    total = sum(section.total for section in browsed)
     table = Table(
         "Report",
         ["page", "entries to browse"],
-        [[path.name, f"{shown} of {sum(s.total for s in browsed)}"]],
+        [[path.name, f"{shown} of {total}"]],
     )
-    return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
+    metrics = {"entries": shown, "bytes": path.stat().st_size}
+    return Result(metrics=metrics, tables=[table])
 
 
 STAGE = Stage(
@@ -138,65 +125,108 @@ STAGE = Stage(
 )
 
 
-def _stage(source: Artifact) -> str:
-    return source.stage
-
-
-def lineage(given: list[Artifact]) -> list[Artifact]:
-    """The given steps and, before them, those they were made from, as far as their folders are
-    still there.
-    """
-    found: dict[str, Artifact] = {}
+def lineage(sources: list[Artifact]) -> list[Artifact]:
+    """The steps and, before them, those they were made from, as far as their folders exist."""
+    steps: dict[str, Artifact] = {}
 
     def visit(source: Artifact) -> None:
-        if source.fingerprint in found:
+        if source.fingerprint in steps:
             return
         for before in source.input_artifacts():
             visit(before)
-        found[source.fingerprint] = source
+        steps[source.fingerprint] = source
 
-    for source in given:
+    for source in sources:
         visit(source)
-    return list(found.values())
+    return list(steps.values())
+
+
+def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
+    """What was measured: evaluations, reward models, trainings, and any other step's tables."""
+    evaluations = []
+    views = []
+    rewards = []
+    tables = []
+    for source in sources:
+        stage = source.stage
+        if stage == "evaluate":
+            texts = principle_texts(source)
+            evaluations.append(source)
+            views.append(view(source.step, source.metrics, texts))
+        elif stage == "reward_accuracy":
+            texts = principle_texts(source)
+            rewards.append(reward_models.view(source.step, source.metrics, texts))
+        elif stage not in SHOWN_OTHERWISE:
+            tables += source.manifest["tables"]
+    return {
+        "evaluations": views,
+        "rewards": rewards,
+        "tables": tables,
+        "online": online(steps, _colours(evaluations, steps)),
+        "trainings": offline(steps),
+    }
+
+
+def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
+    """What was done: the drawing, the sentence above it and the table below it."""
+    steps = steps_of(artifacts, made)
+    return {
+        "flow": Markup(draw(steps)),
+        "reuse": describe_reuse(steps),
+        "origins": {step.origin for step in steps},
+        "kinds": {step.kind for step in steps},
+        "steps": _steps(artifacts, made),
+    }
+
+
+def _rows(browsed: list[Section]) -> dict[str, Any]:
+    """What the browser of rows reads; base64 needs no escaping."""
+    packed = [pack(section) for section in browsed]
+    heads = [each.head for each in packed]
+    blocks = [Markup(block) for each in packed for block in each.blocks]
+    return {
+        "data": Markup(as_script(heads)) if heads else "",
+        "blocks": blocks,
+    }
 
 
 def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, int]:
     """By the fingerprint of a training, the colour of its policy in the first evaluation."""
-    known = {source.fingerprint: source for source in steps}
-    found: dict[str, int] = {}
+    by_fingerprint = {source.fingerprint: source for source in steps}
+    colours: dict[str, int] = {}
     for evaluation in evaluations[:1]:
         answers = evaluation.inputs
         for index, policy in enumerate(evaluation.metrics["policies"]):
-            if source := known.get(answers.get(policy, "")):
-                found.setdefault(source.inputs.get("model", ""), index)
-    return found
+            if source := by_fingerprint.get(answers.get(policy, "")):
+                model = source.inputs.get("model", "")
+                colours.setdefault(model, index)
+    return colours
 
 
 def _steps(artifacts: list[Artifact], made: Collection[str]) -> list[dict[str, Any]]:
-    longest = max([a.manifest.get("seconds") or 0 for a in artifacts] + [1e-9])
+    """The rows of the table of steps."""
+    seconds = [artifact.manifest.get("seconds") or 0 for artifact in artifacts]
+    longest = max([*seconds, 1e-9])
     rows = []
-    for artifact in artifacts:
+    for artifact, duration in zip(artifacts, seconds, strict=True):
         facts = artifact.manifest
-        seconds, calls = facts.get("seconds") or 0, facts.get("calls") or {}
+        calls = facts.get("calls") or {}
+        asks = calls.get("sent") or calls.get("stored")
+        dropped_rows = []
+        for reason, number in (facts.get("dropped") or {}).items():
+            dropped_rows.append(f"{format_count(number)} \u00d7 {reason}")
         rows.append(
             {
                 "name": artifact.step,
                 "stage": artifact.stage,
-                "origin": origin(artifact, made),
-                "seconds": f"{seconds:.1f}",
-                "share": 100 * seconds / longest,
-                "rows": "" if facts.get("rows") is None else f"{facts['rows']:,}",
-                "dropped": [
-                    f"{number:,} \u00d7 {reason}"
-                    for reason, number in (facts.get("dropped") or {}).items()
-                ],
-                "sent": f"{calls.get('sent', 0):,}"
-                if calls.get("sent") or calls.get("stored")
-                else "",
-                "stored": f"{calls.get('stored', 0):,}"
-                if calls.get("sent") or calls.get("stored")
-                else "",
-                "tokens": f"{calls['tokens']:,}" if calls.get("tokens") else "",
+                "origin": origin_of(artifact, made),
+                "seconds": format_number(duration, 1),
+                "share": PER_CENT * duration / longest,
+                "rows": format_count(facts.get("rows")),
+                "dropped": dropped_rows,
+                "sent": format_count(calls.get("sent", 0)) if asks else "",
+                "stored": format_count(calls.get("stored", 0)) if asks else "",
+                "tokens": format_count(calls.get("tokens") or None),
             }
         )
     return rows

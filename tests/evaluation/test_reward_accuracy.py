@@ -380,7 +380,7 @@ def test_a_text_that_does_not_fit_is_a_tie_and_told(stage):
 
 
 def test_what_cannot_be_asked_is_told(stage):
-    with pytest.raises(UserError, match=r"(?s)no reward model to test.*inputs: \{principled"):
+    with pytest.raises(UserError, match=r"(?s)no reward model to test.*inputs: \{reward"):
         stage([], matrix(VERDICTS))
     with pytest.raises(UserError, match=r"no principle 'p9'"):
         stage(["principled"], matrix(VERDICTS), held_out=["p9"])

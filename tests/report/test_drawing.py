@@ -11,9 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from stages import STAGES
-from stages.report.steps import GIVEN, MADE, REUSED, Step, steps_of, told
-from stages.report.views.drawing import BOX, HIGH, draw, short
-from stages.report.views.layers import arrange, levels, spread
+from stages.report.views.drawing import BOX, HIGH, draw, shorten
+from stages.report.views.layout import arrange, columns_of, levels_of
+from stages.report.views.steps import GIVEN, MADE, REUSED, Step, describe_reuse, steps_of
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from tests.evaluation import fakes
@@ -30,9 +30,9 @@ def step(name, inputs=(), origin=MADE, **more):
         "stage": "respond",
         "seconds": 1.0,
         "calls": None,
-        "out": "9 rows",
+        "output": "9 rows",
         "kind": "",
-        "more": "told",
+        "details": "details",
     } | more
     return Step(name=name, origin=origin, inputs=given, **facts)
 
@@ -132,24 +132,43 @@ def test_any_pipeline_is_drawn_whole_and_without_collisions(name):
     )
 
 
-def test_a_step_stands_right_below_its_inputs_and_a_source_right_above_its_users():
-    inputs = [[], [], [0], [2], [1, 3], [2]]  # 1 is read by 4 only, deep down; 5 by no one
-    users = [[user for user, given in enumerate(inputs) if i in given] for i in range(len(inputs))]
-    assert levels(inputs, users) == [0, 2, 1, 2, 3, 2]
+@pytest.mark.parametrize("name", [*GRAPHS, *SHIPPED])
+def test_the_layout_follows_the_inputs_and_the_order_of_the_pipeline(name):
+    inputs = GRAPHS[name] if name in GRAPHS else pipeline(name, *SHIPPED[name])
+    layout = arrange([set(sources) for sources in inputs], BOX, HIGH)
+    for step, sources in enumerate(inputs):
+        above = [layout.levels[source] for source in sources]
+        assert layout.levels[step] == max(above, default=-1) + 1
+    for level in set(layout.levels):
+        middles = [layout.middles[i] for i, at in enumerate(layout.levels) if at == level]
+        assert middles == sorted(middles)
+    for source, x in layout.trunks.items():
+        users = [layout.levels[user] for user, sources in enumerate(inputs) if source in sources]
+        for step, level in enumerate(layout.levels):
+            if layout.levels[source] < level < max(users):
+                assert abs(layout.middles[step] - x) > BOX / 2, "a line through a box"
+    for (one, x), (other, x2) in combinations(layout.trunks.items(), 2):
+        if x == x2:
+            ends = [
+                max(layout.levels[user] for user, sources in enumerate(inputs) if source in sources)
+                for source in (one, other)
+            ]
+            starts = layout.levels[one], layout.levels[other]
+            assert ends[0] <= starts[1] or ends[1] <= starts[0], "two lines on each other"
 
 
-def test_a_trunk_is_shared_and_goes_beside_the_boxes():
-    layout = arrange(CHAIN, 100)
+def test_a_level_is_the_longest_way_from_a_source():
+    assert levels_of([[], [], [0], [2], [1, 3], [2]]) == [0, 0, 1, 2, 3, 2]
+    assert columns_of([0, 0, 1, 2, 3, 2]) == [0, 1, 0, 0, 0, 1]
+
+
+def test_a_line_goes_straight_down_where_nothing_stands_and_beside_the_boxes_elsewhere():
+    layout = arrange(CHAIN, 100, 60)
     assert layout.levels == [0, 1, 2, 3, 1]
-    ((_, route),) = [(edge, route) for edge, route in layout.routes.items() if route]
-    assert len(route) == 2 and route[0] == route[1], "straight"
-    assert abs(route[0] - layout.x[1]) > 50 and abs(route[1] - layout.x[2]) > 50
-
-
-def test_places_keep_their_order_and_distances():
-    assert spread([0, 0, 10], [1, 1, 1], [4, 4]) == [-2, 2, 10]
-    assert spread([5, 0], [3, 1], [2]) == [3.25, 5.25]
-    assert spread([], [], []) == []
+    assert list(layout.trunks) == [0], "one line for all users"
+    assert 50 < layout.trunks[0] - layout.middles[1] < 100
+    beside = arrange([[], [], [0], [2], [1, 3]], 100, 60)
+    assert beside.trunks == {1: beside.middles[1]}
 
 
 def test_made_reused_and_given_differ_in_more_than_colour():
@@ -185,7 +204,7 @@ def test_made_reused_and_given_differ_in_more_than_colour():
 
 def test_hostile_names_stay_names():
     named = dataclasses.replace(step("b", [0]), inputs={0: [HOSTILE[::-1]]})
-    svg = drawing([step(HOSTILE, stage=HOSTILE, more=HOSTILE), named])
+    svg = drawing([step(HOSTILE, stage=HOSTILE, details=HOSTILE), named])
     assert {element.tag.removeprefix(SVG) for element in svg.iter()} == {
         "svg",
         "g",
@@ -211,7 +230,7 @@ def test_hostile_names_stay_names():
     ],
 )
 def test_long_names_are_shortened_in_the_middle(text, most, shown):
-    assert short(text, most) == shown
+    assert shorten(text, most) == shown
 
 
 def test_steps_of_artifacts(tmp_path):
@@ -229,18 +248,18 @@ def test_steps_of_artifacts(tmp_path):
     assert found["tuned"].inputs == {0: ["model", "ref"], 1: ["rows"]}, (
         "an edge once, with all its names"
     )
-    assert (found["tuned"].out, found["tuned"].kind, found["tuned"].calls) == (
+    assert (found["tuned"].output, found["tuned"].kind, found["tuned"].calls) == (
         "model",
         "trains",
         None,
     )
-    assert (found["answers"].out, found["answers"].kind, found["answers"].calls) == (
+    assert (found["answers"].output, found["answers"].kind, found["answers"].calls) == (
         "1 rows",
         "asks",
         10,
     )
     assert (
-        found["answers"].more
+        found["answers"].details
         == "reused: made by another run; 1.5 s; 1 rows; 10 calls sent, 2 from the store"
     )
 
@@ -252,13 +271,14 @@ def test_what_is_told_of_reuse():
         step("m", origin=GIVEN),
     )
     this = "The run that wrote this page"
-    assert told([given, made, made, reused]) == (
-        f"{this} made 2 of 3 steps: 2.0 s and 4 calls. It reused 1, which took 1,500.0 s and no new calls when it was made."
+    assert describe_reuse([given, made, made, reused]) == (
+        f"{this} made 2 of 3 steps: 2.0 s and 4 calls. "
+        "It reused 1, which took 1,500 s and no new calls when it was made."
     )
-    assert told([given, made]) == f"{this} made the one step: 1.0 s and 2 calls."
-    assert told([step("c"), step("d")]) == f"{this} made both steps: 2.0 s."
+    assert describe_reuse([given, made]) == f"{this} made the one step: 1.0 s and 2 calls."
+    assert describe_reuse([step("c"), step("d")]) == f"{this} made both steps: 2.0 s."
     assert (
-        told([reused] * 3)
-        == f"{this} reused all 3 steps, which took 4,500.0 s and no new calls when they were made."
+        describe_reuse([reused] * 3)
+        == f"{this} reused all 3 steps, which took 4,500 s and no new calls when they were made."
     )
-    assert told([given]) == ""
+    assert describe_reuse([given]) == ""

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from stages.evaluation import evaluate
-from stages.report.exports import export
+from stages.report.exports import annotated_pairs, export
 from stages.runtime.artifacts import Result
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Revision
@@ -88,7 +88,7 @@ def test_annotated_pairs(tmp_path, pairs):
     default = told["metadata"]["default_annotator"]
     assert told["metadata"]["version"] == "2.0" and len(default) == 8
     harm, kind, mute = (
-        export.short_hash(text)
+        annotated_pairs.short_hash(text)
         for text in ("The response does no harm.", "The response is kind.", "Mute.")
     )
     assert told["annotators"][harm] == {
@@ -128,7 +128,7 @@ def test_the_table_that_icai_starts_from(tmp_path, pairs):
 
 
 def test_an_unjudged_pair_has_its_label_only():
-    told = export.comparison(
+    told = annotated_pairs.comparison(
         pair("x", principles=[], margins_ab=[], margins_ba=[], deciding=""), [], {}
     )
     assert len(told["annotations"]) == 1

@@ -13,9 +13,12 @@ from tests.running import run_steps, text_pipeline
 def steps(root, **options):
     made = text_pipeline(root, prompts=4)
     made["published"] = {
-        "stage": "publish", "inputs": {"model": "base", "judgements": "judgements"}, "repository": "me/kind",
-        "license": "apache-2.0", **options,
-    }  # fmt: skip
+        "stage": "publish",
+        "inputs": {"model": "base", "judgements": "judgements"},
+        "repository": "me/kind",
+        "license": "apache-2.0",
+        **options,
+    }
     return made
 
 

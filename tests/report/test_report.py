@@ -17,11 +17,12 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.report import report
-from stages.report.views import trainings
-from stages.report.views.browse import Section, as_script
-from stages.report.views.charts import Line, curve, overlay, running_mean, ticks, trade_off
-from stages.report.views.effects import change, signed
-from stages.report.views.packed import pack
+from stages.report.views import online
+from stages.report.views.browse import Section
+from stages.report.views.charts import ticks, trade_off
+from stages.report.views.curves import Line, curve, overlay, running_mean
+from stages.report.views.marks import mark_change
+from stages.report.views.packed import as_script, pack
 from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
@@ -32,7 +33,10 @@ from tests.evaluation.fakes import response
 from tests.scripted import ScriptedGenerator
 
 TRUTH = {"ground_truth": "tests.evaluation.fakes:check", "resamples": 100}
-HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> {{ 7*7 }} \u2028<!--"
+HOSTILE = (
+    "</script><script>document.title='owned'</script>"
+    "<img src=x onerror=\"document.title='owned'\"> {{ 7*7 }} \u2028<!--"
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "/usr/bin/chromium")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 
@@ -359,8 +363,8 @@ def online_steps(tmp_path, **more):
 def test_online_trainings_lie_over_each_other_and_what_ran_away_is_told(tmp_path):
     page = Page(write(tmp_path, online_steps(tmp_path))[1])
     assert (
-        "refusals rose from 4 to 58 % and the KL to the start reached 69 nats an answer while the reward rose"
-        in page.text
+        "refusals rose from 4 to 58 % and the KL to the start reached 69 nats an answer "
+        "while the reward rose" in page.text
     )
     assert page.text.count("Tripped:") == 1
     assert "Nothing ran away while the reward rose from 0.04 to 0.96." in page.text
@@ -412,7 +416,7 @@ def test_a_training_has_the_colour_of_its_policy(tmp_path):
     evaluation = fakes.artifact(tmp_path, "evaluation", result, stage="evaluate", inputs=answers)
     colours = report._colours([evaluation], report.lineage([evaluation]))
     assert colours[steps["guarded"].fingerprint] == 1
-    shades = trainings._shades(list(steps.values()), colours)
+    shades = online._shades(list(steps.values()), colours)
     assert shades == {steps["guarded"].fingerprint: 1, steps["plain"].fingerprint: 2}
 
 
@@ -453,11 +457,15 @@ def test_reward_models_side_by_side(tmp_path):
         name: share(values).plain() for name, values in (("read", right), ("plain", guess))
     }
     facts = {"sd": 1.0, "unread": 2, "scores": {}, "order_shift": 0.1, "order_matters": 0.05}
-    models = {
-        name: facts | {"tests": {"flipped": found, "held out": found},
-                       "principles": {"harm": {"plain": found, "negated": found}, "help": {"plain": found, "negated": None}}}
-        for name, found in estimates.items()
-    }  # fmt: skip
+    models = {}
+    for name, estimate in estimates.items():
+        models[name] = facts | {
+            "tests": {"flipped": estimate, "held out": estimate},
+            "principles": {
+                "harm": {"plain": estimate, "negated": estimate},
+                "help": {"plain": estimate, "negated": None},
+            },
+        }
     difference = paired_difference(guess, right)
     metrics = {
         "cells": 99,
@@ -555,10 +563,17 @@ def test_rows_are_capped_and_the_number_is_told(tmp_path, inputs):
 def test_packed_rows_come_out_as_they_went_in(number):
     flags = [["changed"], [], ["flips", "changed"]]
     entries = [
-        {"id": str(i), "kind": "ab"[i % 2], "text": f"{i}\n{HOSTILE}", "principles": ["x", "y"][: i % 3], "flags": flags[i % 3],
-         "rounds": [{"a": i, "b": None}] * (i % 2), "under": [["x", False]]}
+        {
+            "id": str(i),
+            "kind": "ab"[i % 2],
+            "text": f"{i}\n{HOSTILE}",
+            "principles": ["x", "y"][: i % 3],
+            "flags": flags[i % 3],
+            "rounds": [{"a": i, "b": None}] * (i % 2),
+            "under": [["x", False]],
+        }
         for i in range(number)
-    ]  # fmt: skip
+    ]
     packed = pack(Section("s", "Pair", number, entries))
     assert len(packed.blocks) == -(-number // 500)
     html = "".join(
@@ -620,11 +635,10 @@ def test_no_inputs(tmp_path):
 
 def test_a_change_counts_only_if_its_interval_leaves_zero_out():
     base = {"value": -0.1, "low": -0.2, "high": -0.01, "n": 9, "fell": 3, "rose": 1, "p": 0.6}
-    assert change(base, -1)["mood"] == "better"
-    assert change(base, 1)["mood"] == "worse"
-    assert change(base | {"high": 0.01}, -1)["mood"] == "same"
-    assert change(None, 1) is None
-    assert [signed(-0.123), signed(0.0004), signed(0.2)] == ["\u221212.3", "0.0", "+20.0"]
+    assert mark_change(base, -1)["mood"] == "better"
+    assert mark_change(base, 1)["mood"] == "worse"
+    assert mark_change(base | {"high": 0.01}, -1)["mood"] == "same"
+    assert mark_change(None, 1) is None
 
 
 def test_charts_are_well_formed():
@@ -664,14 +678,21 @@ def test_ticks_cover_their_range_with_few_round_numbers(low, high):
 
 WALK = """<script>
 // every step, then every principle of it, then a search; what was drawn is kept for the test
-const [steps, principle, search] = ["step", "principle", "search"].map((id) => document.getElementById(id));
-const kept = document.createElement("div"), rest = () => new Promise((resume) => setTimeout(resume, 60));
-const set = async (control, value, event) => { control.value = value; control.dispatchEvent(new Event(event)); await rest(); };
+const [steps, principle, search] = ["step", "principle", "search"].map(
+  (id) => document.getElementById(id));
+const kept = document.createElement("div");
+const rest = () => new Promise((resume) => setTimeout(resume, 60));
+const set = async (control, value, event) => {
+  control.value = value;
+  control.dispatchEvent(new Event(event));
+  await rest();
+};
 const count = () => document.getElementById("count").textContent;
 (async () => {
   for (const step of [...steps.options]) {
     await set(steps, step.value, "change");
-    kept.append(...[...document.getElementById("entries").children].map((entry) => entry.cloneNode(true)));
+    const drawn = [...document.getElementById("entries").children];
+    kept.append(...drawn.map((entry) => entry.cloneNode(true)));
     for (const option of [...principle.options].slice(1)) {
       await set(principle, option.value, "change");
       kept.append(`[${step.text} ${option.value}: ${count()}] `);
@@ -736,7 +757,7 @@ def test_the_script_runs_and_hostile_texts_do_not(tmp_path, inputs):
     for chip in (
         "harm decides",
         "not kind",
-        "turned round on purpose",
+        "flipped on purpose",
         "unsafe",
         "rule: disclaimer",
         "not kind \u22121.000",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 from stages.report.views.charts import ticks
-from stages.report.views.effects import signed
+from stages.statistics.formatting import format_points as signed
 
 LEFT, RIGHT, WIDTH, TOP, ROW = 226, 366, 1040, 50, 27
 P, WORD = WIDTH - 186, WIDTH - 118  # where the columns beside the plot begin

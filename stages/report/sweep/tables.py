@@ -13,7 +13,7 @@ from urllib.parse import quote
 from stages.ablation.jobs import DONE, FAILED, Job
 from stages.ablation.outcomes import NONE
 from stages.report.sweep.charts import Rung
-from stages.report.views.effects import percent
+from stages.statistics.formatting import format_percent as percent
 
 
 def redundant(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

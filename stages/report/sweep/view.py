@@ -16,8 +16,9 @@ from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import LOGITS, NONE, is_logits
 from stages.report.sweep.charts import Bar, forest, tint
-from stages.report.views.effects import percent, signed
 from stages.statistics.differences import Effect
+from stages.statistics.formatting import format_percent as percent
+from stages.statistics.formatting import format_points as signed
 from stages.statistics.power import minimum_detectable
 
 FAINT = 0.05  # an effect below it never has the full colour

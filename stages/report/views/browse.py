@@ -1,19 +1,17 @@
-"""Rows as the entries of the report's browser: prompt -> response -> critique -> revision ->
-preference.
+"""Rows as the entries of the report's browser: prompt, response, critique, revision, preference.
 
 In: artifacts. Out: one `Section` a step, as plain data for the page's script. Rows that belong
-together become one
-entry: the rounds of a response, the principles of a pair, the policies' answers to a prompt, the
-    ratings of a group.
+together become one entry: the rounds of a response, the principles of a pair, the policies' answers
+to a prompt, the ratings of a group.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict
+from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
 
@@ -29,148 +27,193 @@ class Section:
 
 
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """At most `max_rows` entries a step, the first ones; revisions before verdicts, pairs,
-    judgements and ratings.
+    """The first `max_rows` entries of each step.
+
+    Revisions come before verdicts, pairs, judgements and ratings.
     """
-    found = []
+    by_step = []
     for source in artifacts:
         row_type = source.row_type
         if row_type and row_type in _ENTRIES:
             key, entry = _ENTRIES[row_type]
-            groups = _grouped(source.rows(), key)
-            found.append(
+            groups = _group(source.rows(), key)
+            entries = [entry(rows) for rows in groups[:max_rows]]
+            by_step.append(
                 Section(
-                    source.step,
-                    row_type.__name__,
-                    len(groups),
-                    [entry(g) for g in groups[:max_rows]],
+                    step=source.step,
+                    kind=row_type.__name__,
+                    total=len(groups),
+                    entries=entries,
                 )
             )
     order = [row_type.__name__ for row_type in _ENTRIES]
-    return sorted(found, key=lambda section: order.index(section.kind))
+    return sorted(by_step, key=lambda section: order.index(section.kind))
 
 
 def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """The rows that did not make it, of every step."""
-    lost = [
-        {
-            "id": row.id,
-            "step": source.step,
-            "reason": row.reason,
-            "principles": [],
-            "flags": [],
-            "kind": source.step,
-        }
-        for source in artifacts
-        for row in source.dropped()
-    ]
-    return [Section("dropped rows", "Dropped", len(lost), lost[:max_rows])] if lost else []
+    """The dropped rows of all steps as one section; none if there are none."""
+    entries = []
+    for source in artifacts:
+        for row in source.dropped():
+            entries.append(
+                {
+                    "id": row.id,
+                    "step": source.step,
+                    "reason": row.reason,
+                    "principles": [],
+                    "flags": [],
+                    "kind": source.step,
+                }
+            )
+    if not entries:
+        return []
+    section = Section(
+        step="dropped rows",
+        kind="Dropped",
+        total=len(entries),
+        entries=entries[:max_rows],
+    )
+    return [section]
 
 
-def as_script(data: Any) -> str:
-    """JSON that can stand inside a <script> element, whatever the texts hold."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def principle_texts(source: Artifact) -> dict[str, str]:
+    """The texts of a step's principles, by id."""
+    principles = source.config.get("constitution") or {}
+    texts = {}
+    for name, principle in principles.items():
+        if isinstance(principle, Mapping) and "text" in principle:
+            texts[name] = principle["text"]
+    return texts
 
 
-def _grouped(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
+def _group(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
     groups: dict[str, list[Any]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return list(groups.values())
 
 
-def _head(row: Any, entry_id: str, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
-    prompt: list[Message] = row.prompt
+def _head(
+    row: Any,
+    entry_id: str,
+    principles: Iterable[str],
+    flags: dict[str, bool],
+) -> Entry:
+    """What every entry has. A principle is listed once; only flags that are set are listed."""
+    messages: list[Message] = row.prompt
+    prompt = []
+    for message in messages:
+        prompt.append([message["role"], message["content"]])
     return {
         "id": entry_id,
         "kind": row.kind,
-        "prompt": [[message["role"], message["content"]] for message in prompt],
+        "prompt": prompt,
         "principles": list(dict.fromkeys(principles)),
-        "flags": [name for name, is_set in flags.items() if is_set],
+        "flags": _set_names(flags),
     }
+
+
+def _set_names(flags: Mapping[str, bool]) -> list[str]:
+    return [name for name, is_set in flags.items() if is_set]
 
 
 def _revisions(rounds: list[Revision]) -> Entry:
+    """A response and the rounds of its revision."""
     rounds = sorted(rounds, key=lambda row: row.round)
+    first = rounds[0]
+    changed = [row.response != row.previous for row in rounds]
     flags = {
-        "faulty": any(r.faulty for r in rounds),
-        "changed": any(r.response != r.previous for r in rounds),
-        "unchanged": all(r.response == r.previous for r in rounds),
+        "faulty": any(row.faulty for row in rounds),
+        "changed": any(changed),
+        "unchanged": not any(changed),
     }
-    return _head(rounds[0], rounds[0].response_id, (r.principle for r in rounds), flags) | {
-        "original": rounds[0].original,
-        "rounds": [
-            {
-                "principle": r.principle,
-                "faulty": r.faulty,
-                "critique": r.critique,
-                "previous": r.previous,
-                "response": r.response,
-            }
-            for r in rounds
-        ],
+    principles = [row.principle for row in rounds]
+    entry = _head(first, first.response_id, principles, flags)
+    entry["original"] = first.original
+    entry["rounds"] = [_round(row) for row in rounds]
+    return entry
+
+
+def _round(row: Revision) -> Entry:
+    return {
+        "principle": row.principle,
+        "faulty": row.faulty,
+        "critique": row.critique,
+        "previous": row.previous,
+        "response": row.response,
     }
 
 
 def _verdicts(rows: list[Verdict]) -> Entry:
-    bad = [
-        [p for p, violated in zip(r.principles, r.violated, strict=False) if violated] for r in rows
-    ]
-    judged = [
-        [p for p, share in zip(r.principles, r.judged, strict=False) if share > 0.5] for r in rows
-    ]
+    """A prompt and the answers of all policies, with what each of them breaks."""
+    first = rows[0]
+    answers = [_answer(row) for row in rows]
+    principles: list[str] = []
+    for answer in answers:
+        principles += answer["violated"]
+    for answer in answers:
+        principles += answer["judged"]
+    texts = {row.response for row in rows}
     flags = {
-        "violated": any(r.any_violation for r in rows)
-        or any(bad)
-        or any(j for j, r in zip(judged, rows, strict=True) if not r.violated),
-        "evasive": any(bool(r.evasive) for r in rows),
-        "changed": len({r.response for r in rows}) > 1,
-        "unchanged": len({r.response for r in rows}) == 1,
+        "violated": any(map(_is_violation, rows, answers)),
+        "evasive": any(bool(row.evasive) for row in rows),
+        "changed": len(texts) > 1,
+        "unchanged": len(texts) == 1,
     }
-    principles = (p for names in (*bad, *judged) for p in names)
-    return _head(rows[0], rows[0].response_id, principles, flags) | {
-        "answers": [
-            {
-                "policy": r.policy,
-                "response": r.response,
-                "violated": bad[i],
-                "judged": judged[i],
-                "marks": [
-                    mark
-                    for mark, is_set in (
-                        ("evasive", bool(r.evasive)),
-                        ("not well-formed", r.well_formed is False),
-                        ("off topic", r.on_topic is False),
-                    )
-                    if is_set
-                ],
-            }
-            for i, r in enumerate(rows)
-        ]
+    entry = _head(first, first.response_id, principles, flags)
+    entry["answers"] = answers
+    return entry
+
+
+def _answer(row: Verdict) -> Entry:
+    """One policy's answer: what it breaks by ground truth and by the judge."""
+    violated = zip(row.principles, row.violated, strict=False)
+    judged = zip(row.principles, row.judged, strict=False)
+    marks = {
+        "evasive": bool(row.evasive),
+        "not well-formed": row.well_formed is False,
+        "off topic": row.on_topic is False,
     }
+    return {
+        "policy": row.policy,
+        "response": row.response,
+        "violated": [principle for principle, breaks in violated if breaks],
+        "judged": [principle for principle, probability in judged if probability > 0.5],
+        "marks": _set_names(marks),
+    }
+
+
+def _is_violation(row: Verdict, answer: Entry) -> bool:
+    """By ground truth, and by the judge only where there is no ground truth."""
+    if row.any_violation or answer["violated"]:
+        return True
+    return bool(answer["judged"]) and not row.violated
 
 
 def _under(row: Pair | Rating, scores: Sequence[float] = ()) -> list[list[Any]]:
-    """[principle, whether it was turned to its opposite, its score if each has one]."""
+    """[principle, whether it was replaced by its opposite, its score if each has one]."""
     negated = row.negated or [False] * len(row.principles)
-    told = [[_number(score)] for score in scores] or [[] for _ in row.principles]
-    return [[p, n, *more] for p, n, more in zip(row.principles, negated, told, strict=True)]
+    under: list[list[Any]] = []
+    for place, principle in enumerate(row.principles):
+        item: list[Any] = [principle, negated[place]]
+        if scores:
+            item.append(format_number(scores[place], 3))
+        under.append(item)
+    return under
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "\u2212")
+def _flip(margin_ab: float, margin_ba: float) -> bool:
+    """Whether the judge's choice depends on the order of the responses."""
+    return (margin_ab > 0) != (margin_ba > 0)
 
 
 def _pair(rows: list[Pair]) -> Entry:
+    """A preference, and how it came about."""
     pair = rows[0]
+    flips = map(_flip, pair.margins_ab, pair.margins_ba)
     flags = {
         "changed": pair.chosen != pair.rejected,
-        "flips": any(
-            (ab > 0) != (ba > 0) for ab, ba in zip(pair.margins_ab, pair.margins_ba, strict=True)
-        ),
+        "flips": any(flips),
         "opposite": any(pair.negated),
         "ruled": bool(pair.override),
         "noise": pair.noise,
@@ -190,30 +233,51 @@ def _pair(rows: list[Pair]) -> Entry:
 
 
 def _ratings(rows: list[Rating]) -> Entry:
+    """A group of responses, the best one first."""
+    first = rows[0]
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
-    flags = {"opposite": any(any(row.negated) for row in rows)}
-    rated_under = (p for row in ranked for p in row.principles)
-    head = _head(rows[0], rows[0].prompt_id, rated_under, flags)
-    ratings = [
-        {"score": _number(r.score), "response": r.response, "under": _under(r, r.scores)}
-        for r in ranked
-    ]
-    return head | {"ratings": ratings}
+    opposite = False
+    principles: list[str] = []
+    ratings = []
+    for row in ranked:
+        opposite = opposite or any(row.negated)
+        principles += row.principles
+        ratings.append(
+            {
+                "score": format_number(row.score, 3),
+                "response": row.response,
+                "under": _under(row, row.scores),
+            }
+        )
+    entry = _head(first, first.prompt_id, principles, {"opposite": opposite})
+    entry["ratings"] = ratings
+    return entry
 
 
 def _judgements(cells: list[Judgement]) -> Entry:
-    flips = any((c.margin_ab > 0) != (c.margin_ba > 0) for c in cells)
-    thoughts = [
-        (c.principle, first, text)
-        for c in cells
-        for first, text in (("A", c.rationale_ab), ("B", c.rationale_ba))
-    ]
-    return _head(cells[0], cells[0].pair_id, (c.principle for c in cells), {"flips": flips}) | {
-        "a": cells[0].response_a,
-        "b": cells[0].response_b,
-        "cells": [[c.principle, round(c.margin_ab, 3), round(c.margin_ba, 3)] for c in cells],
-        "rationales": [[principle, first, text] for principle, first, text in thoughts if text],
-    }
+    """Two responses and the judge's margins under each principle, in both orders."""
+    first = cells[0]
+    principles = []
+    margins = []
+    rationales = []
+    flips = False
+    for cell in cells:
+        name = cell.principle
+        principles.append(name)
+        flips = flips or _flip(cell.margin_ab, cell.margin_ba)
+        ab = round(cell.margin_ab, 3)
+        ba = round(cell.margin_ba, 3)
+        margins.append([name, ab, ba])
+        if cell.rationale_ab:
+            rationales.append([name, "A", cell.rationale_ab])
+        if cell.rationale_ba:
+            rationales.append([name, "B", cell.rationale_ba])
+    entry = _head(first, first.pair_id, principles, {"flips": flips})
+    entry["a"] = first.response_a
+    entry["b"] = first.response_b
+    entry["cells"] = margins
+    entry["rationales"] = rationales
+    return entry
 
 
 _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] = {
@@ -223,11 +287,3 @@ _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] =
     Judgement: (lambda row: row.pair_id, _judgements),
     Rating: (lambda row: row.prompt_id, _ratings),
 }
-
-
-def principle_texts(source: Artifact) -> dict[str, str]:
-    """The texts of a step's principles, by id."""
-    principles = source.config.get("constitution") or {}
-    return {
-        name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p
-    }

@@ -1,158 +1,221 @@
-"""The pipeline as a drawing: its steps as boxes, what they were made of as lines, their cost as
-bars; one inline SVG.
+"""The pipeline as a drawing: steps as boxes, their inputs as lines, their cost as bars.
 
-In: steps (`steps.py`). Out: SVG text. Colours are CSS variables of the page, and what they tell is
-told by a shape or a word, too; all text is escaped here, and no character goes in that XML forbids.
-Where the boxes go is `layers.py`.
+In: steps (`steps.py`). Out: one inline SVG. Colours are CSS variables of the page, and what a
+colour shows, a shape or a word shows too. Where the boxes go is `layout.py`.
 """
 
 from collections.abc import Sequence
-from html import escape
-from itertools import pairwise
 from unicodedata import east_asian_width
 
-from stages.report.steps import GIVEN, Step, calls_told
-from stages.report.views.layers import Layout, arrange, spread
+from stages.report.views import svg
+from stages.report.views.layout import Layout, arrange
+from stages.report.views.steps import GIVEN, Step, format_calls
+from stages.statistics.formatting import format_plural, format_seconds
 
 BOX, HIGH = 176.0, 60.0
-LEAST = 0.82  # of its size, below which the drawing scrolls in its card and shrinks no more
+SMALLEST = 0.82
+"""Of its size; on a narrower screen the drawing scrolls in its card."""
+PADDING = 11.0
+"""Between a box and its texts."""
+HEAD = 5.0
+"""Pixels of an arrow's head that its line does not cover."""
+ONE_LETTER = 5.7
+"""The usual width of a letter of the stage's name, in pixels."""
 
 
 def draw(steps: Sequence[Step]) -> str:
-    """The SVG. An edge stands in the group of the step it leads to, so that the page can light up a
-    step's inputs.
+    """The SVG.
+
+    A line stands in the group of the step it leads to, so that the page can highlight the inputs
+    of the step under the mouse.
     """
-    layout = arrange([step.inputs.keys() for step in steps], BOX)
-    tops = _tops(layout, steps)
-    longest = max([step.seconds for step in steps if step.origin != GIVEN] + [1e-9])
-    width, height = layout.width + 4, max(tops) + HIGH + 4
-    parts = []
-    for i, step in enumerate(steps):
-        edges = _edges(i, steps, layout, tops)
-        box = _box(step, layout.x[i] - BOX / 2, tops[layout.levels[i]], step.seconds / longest)
-        parts.append(f'<g class="step {step.origin}">{edges}<g>{box}</g></g>')
-    count = f"{len(steps)} step{'s' if len(steps) != 1 else ''}"
-    label = f'role="img" aria-label="the pipeline: {count}, each below what it was made of; the table below tells the same"'
-    size = f"max-width:{width:.0f}px;min-width:{LEAST * width:.0f}px"
-    return f'<svg class="flow" style="{size}" viewBox="-2 -2 {width:.1f} {height:.1f}" {label}>{"".join(parts)}</svg>'
-
-
-def _tops(layout: Layout, steps: Sequence[Step]) -> list[float]:
-    """Where each level begins: the wider its lines sweep, the more room they are given."""
-    reach = [0.0] * (max(layout.levels) + 1)
-    for user, step in enumerate(steps):
-        for source in step.inputs:
-            path = [layout.x[source], *layout.routes[source, user], layout.x[user]]
-            for i, (a, b) in enumerate(pairwise(path), layout.levels[source] + 1):
-                reach[i] = max(reach[i], abs(a - b))
-    tops = [0.0]
-    for sweep in reach[1:]:
-        tops.append(tops[-1] + HIGH + 26 + min(26.0, sweep / 16))
-    return tops
-
-
-def _edges(user: int, steps: Sequence[Step], layout: Layout, tops: Sequence[float]) -> str:
-    """The lines into a step: curves between the levels, straight down beside the boxes of a level."""
-    given = steps[user].inputs
-    came = {source: [layout.x[source], *layout.routes[source, user]] for source in given}
-    order = sorted(given, key=lambda source: came[source][-1])
-    parts = []
-    for source, end in zip(
-        order, _ends([came[source][-1] for source in order], layout.x[user]), strict=True
-    ):
-        x, at = came[source][0], layout.levels[source]
-        y = tops[at] + HIGH
-        path = f"M{x:.1f} {y:.1f}"
-        for level, x2 in enumerate([*came[source][1:], end], at + 1):
-            low = tops[level] - (5 if level == layout.levels[user] else 0)
-            half = (y + low) / 2
-            path += f"C{x:.1f} {half:.1f} {x2:.1f} {half:.1f} {x2:.1f} {low:.1f}"
-            if level < layout.levels[user]:
-                path += f"V{tops[level] + HIGH:.1f}"
-            x, y = x2, tops[level] + HIGH
-        names = [name for name in given[source] if name != steps[source].name]
-        title = f"{steps[source].name} \u2192 {steps[user].name}" + (
-            f" ({', '.join(names)})" if names else ""
-        )
-        head = f'<path class="head" d="M{end:.1f} {tops[layout.levels[user]] - 1:.1f}l-3.5 -6h7z"/>'
-        parts.append(
-            f'<g class="edge"><title>{_plain(title)}</title><path class="line" d="{path}"/>{head}</g>'
-        )
-    return "".join(parts)
-
-
-def _ends(came: Sequence[float], middle: float) -> list[float]:
-    """Where lines that come from these places, in order, meet a box: straight below if they can."""
-    if not came:
-        return []
-    reach, gaps = BOX / 2 - 20, len(came) - 1
-    apart = min(16.0, 2 * reach / len(came))
-    low, high = middle - reach, middle + reach - gaps * apart
-    wanted = [min(max(place, low + i * apart), high + i * apart) for i, place in enumerate(came)]
-    return spread(wanted, [1.0] * len(came), [apart] * gaps)
-
-
-def _box(step: Step, x: float, y: float, share: float) -> str:
-    left, right, inner = x + 11, x + BOX - 11, BOX - 22
-    parts = [f"<title>{_plain(f'{step.name} ({step.stage}): {step.more}')}</title>"]
-    parts.append(
-        f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{BOX:.0f}" height="{HIGH:.0f}" rx="{_rounding(step)}"/>'
+    layout = arrange([step.inputs.keys() for step in steps], BOX, HIGH)
+    measured = [step.seconds for step in steps if step.origin != GIVEN]
+    longest = max([*measured, 1e-9])
+    groups = []
+    for number, step in enumerate(steps):
+        x = layout.middles[number] - BOX / 2
+        y = layout.top(number)
+        if step.origin == GIVEN:
+            parts = _given_box(step, x, y)
+        else:
+            parts = _step_box(step, x, y, step.seconds / longest)
+        edges = _edges(number, steps, layout)
+        box = svg.tag("g", *parts)
+        groups.append(svg.tag("g", *edges, box, kind=f"step {step.origin}"))
+    width = layout.width + 4
+    height = layout.tops[-1] + HIGH + 4
+    return svg.tag(
+        "svg",
+        *groups,
+        kind="flow",
+        style=f"max-width:{width:.0f}px;min-width:{SMALLEST * width:.0f}px",
+        viewBox=f"-2 -2 {width:.1f} {height:.1f}",
+        role="img",
+        aria_label=f"the pipeline: {format_plural(len(steps), 'step')}, each below its inputs; "
+        "the table below shows the same",
     )
-    if step.origin == GIVEN:
-        parts.append(_text(x + BOX / 2, y + 26, short(step.name, 19), "label", "middle"))
-        parts.append(_text(x + BOX / 2, y + 41, short(step.stage, 24), "tick", "middle"))
-        return "".join(parts)
-    parts.append(_text(left, y + 17, short(step.name, 21), "label"))
-    start = left
+
+
+def _edges(
+    user: int,
+    steps: Sequence[Step],
+    layout: Layout,
+) -> list[str]:
+    """The lines into a step, which meet its box at equal distances."""
+    step = steps[user]
+    order = sorted(step.inputs, key=lambda source: layout.arrival(source, user))
+    end = layout.middles[user] - BOX / 2
+    top = layout.top(user)
+    groups = []
+    for source in order:
+        end += BOX / (len(order) + 1)
+        path = _path(source, user, end, layout)
+        title = _edge_title(steps[source], step, source)
+        group = [
+            svg.title(title),
+            svg.tag("path", kind="line", d=path),
+            svg.tag("path", kind="head", d=f"M{end:.1f} {top - 1:.1f}l-3.5 -6h7z"),
+        ]
+        groups.append(svg.tag("g", *group, kind="edge"))
+    return groups
+
+
+def _path(
+    source: int,
+    user: int,
+    end: float,
+    layout: Layout,
+) -> str:
+    """From below the source to above its user.
+
+    A line to a step further down goes to the source's own line first, and down that line.
+    """
+    x = layout.middles[source]
+    y = layout.top(source) + HIGH
+    path = f"M{x:.1f} {y:.1f}"
+    first = layout.levels[source] + 1
+    last = layout.levels[user]
+    if first < last:
+        line = layout.trunks[source]
+        path += _curve(x, y, line, layout.tops[first])
+        x = line
+        y = layout.tops[last - 1] + HIGH
+        path += f"V{y:.1f}"
+    return path + _curve(x, y, end, layout.tops[last] - HEAD)
+
+
+def _curve(
+    x: float,
+    y: float,
+    end_x: float,
+    end_y: float,
+) -> str:
+    """A curve that begins and ends vertically."""
+    half = (y + end_y) / 2
+    return f"C{x:.1f} {half:.1f} {end_x:.1f} {half:.1f} {end_x:.1f} {end_y:.1f}"
+
+
+def _edge_title(
+    source: Step,
+    user: Step,
+    number: int,
+) -> str:
+    """Both steps, and the input's names where they are not just the step's own."""
+    names = [name for name in user.inputs[number] if name != source.name]
+    title = f"{source.name} \u2192 {user.name}"
+    return f"{title} ({', '.join(names)})" if names else title
+
+
+def _given_box(
+    step: Step,
+    x: float,
+    y: float,
+) -> list[str]:
+    """A pill: a model that existed before the run, which cost it nothing."""
+    middle = x + BOX / 2
+    name = shorten(step.name, 19)
+    stage = shorten(step.stage, 24)
+    return [
+        *_outline(step, x, y, rounding=int(HIGH / 2)),
+        svg.text(middle, y + 26, name, "label", "middle"),
+        svg.text(middle, y + 41, stage, "tick", "middle"),
+    ]
+
+
+def _step_box(
+    step: Step,
+    x: float,
+    y: float,
+    fraction: float,
+) -> list[str]:
+    """A box with its texts and a bar; `fraction` is that of the longest step's seconds."""
+    left = x + PADDING
+    right = x + BOX - PADDING
+    mark = _mark(step, left, y + 28)
+    start = left + 13 if mark else left
+    room = right - start - 6 * len(step.output) - 8
+    name = shorten(step.name, 21)
+    stage = shorten(step.stage, int(room / ONE_LETTER))
+    seconds = format_seconds(step.seconds)
+    calls = "" if step.calls is None else format_calls(step.calls)
+    low = y + HIGH - 7
+    full = left + max(1.5, (right - left) * fraction)
+    return [
+        *_outline(step, x, y, rounding=7),
+        svg.text(left, y + 17, name, "label"),
+        mark,
+        svg.text(start, y + 32, stage, "tick"),
+        svg.text(right, y + 32, step.output, "tick", "end"),
+        svg.text(left, y + 47, seconds, "cost"),
+        svg.text(right, y + 47, calls, "cost", "end"),
+        svg.line(left, low, right, low, "track"),
+        svg.line(left, low, full, low, "bar"),
+    ]
+
+
+def _outline(
+    step: Step,
+    x: float,
+    y: float,
+    rounding: int,
+) -> list[str]:
+    title = f"{step.name} ({step.stage}): {step.details}"
+    rectangle = svg.tag(
+        "rect",
+        kind="box",
+        x=x,
+        y=y,
+        width=BOX,
+        height=HIGH,
+        rx=rounding,
+    )
+    return [svg.title(title), rectangle]
+
+
+def _mark(
+    step: Step,
+    x: float,
+    y: float,
+) -> str:
+    """A diamond if the step trains a model, a dot if it asks one."""
     if step.kind == "trains":
-        parts.append(f'<path class="kind" d="M{left:.1f} {y + 28:.1f}l4 -4 4 4 -4 4z"/>')
-        start = left + 13
-    elif step.kind == "asks":
-        parts.append(f'<circle class="kind" cx="{left + 4:.1f}" cy="{y + 28:.1f}" r="3.2"/>')
-        start = left + 13
-    room = right - start - 6 * len(step.out) - 8
-    parts.append(_text(start, y + 32, short(step.stage, int(room / 5.7)), "tick"))
-    parts.append(_text(right, y + 32, step.out, "tick", "end"))
-    parts.append(_text(left, y + 47, _seconds(step.seconds), "cost"))
-    parts.append(
-        _text(right, y + 47, "" if step.calls is None else calls_told(step.calls), "cost", "end")
-    )
-    track = f'x1="{left:.1f}" y1="{y + HIGH - 7:.1f}" y2="{y + HIGH - 7:.1f}"'
-    parts.append(f'<line class="track" {track} x2="{right:.1f}"/>')
-    parts.append(f'<line class="bar" {track} x2="{left + max(1.5, inner * share):.1f}"/>')
-    return "".join(parts)
+        return svg.tag("path", kind="kind", d=f"M{x:.1f} {y:.1f}l4 -4 4 4 -4 4z")
+    if step.kind == "asks":
+        return svg.tag("circle", kind="kind", cx=x + 4, cy=y, r=3.2)
+    return ""
 
 
-def _rounding(step: Step) -> int:
-    return int(HIGH / 2) if step.origin == GIVEN else 7
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:,.0f} s" if seconds >= 1000 else f"{seconds:.1f} s"
-
-
-def short(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """The text's beginning and end in the room of `most` letters; wide characters take two."""
-    wide = [1 + (east_asian_width(character) in "WF") for character in text]
-    if sum(wide) <= most:
+    widths = [1 + (east_asian_width(character) in "WF") for character in text]
+    if sum(widths) <= most:
         return text
-    head, tail = len(text), 0
-    kept = max(most - 1, 1)
-    while head and sum(wide[:head]) > (kept + 1) // 2:
+    room = max(most - 1, 1)
+    head = len(text)
+    while head and sum(widths[:head]) > (room + 1) // 2:
         head -= 1
-    while tail < len(text) - head and sum(wide[len(text) - tail - 1 :]) <= kept // 2:
-        tail += 1
-    return f"{text[:head]}\u2026{text[len(text) - tail :] if tail else ''}"
-
-
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
-    if not text:
-        return ""
-    return (
-        f'<text class="{kind}" text-anchor="{anchor}" x="{x:.1f}" y="{y:.1f}">{_plain(text)}</text>'
-    )
-
-
-def _plain(text: str) -> str:
-    """Escaped, without control characters, which XML forbids."""
-    return escape("".join(character if character.isprintable() else "\ufffd" for character in text))
+    tail = len(text)
+    while tail > head and sum(widths[tail - 1 :]) <= room // 2:
+        tail -= 1
+    return f"{text[:head]}\u2026{text[tail:]}"

@@ -1,14 +1,13 @@
-"""The browser's entries, packed so that a page holds 100,000 of them: an index for the filters,
-texts in compressed blocks.
+"""The browser's entries, packed so that a page holds 100,000 of them.
 
 In: the `Section`s of `browse`. Out: `Packed`, as plain data for report.js, which opens a block only
 when it shows an entry of it or searches its text.
 
     index    by entry, in order: `flags` (bits), `principles` (the number of a set of them),
-    `kinds`; small, not compressed blocks   base64 of zlib of lines, one entry a line, each a JSON
-    array of the values of `fields`. Names are told once, so a
-             search for "response" finds what was said and no field; lists of dicts are written by
-             `nested` in the same way
+             `kinds`; small, not compressed
+    blocks   base64 of zlib of lines, one entry a line, each a JSON array of the values of
+             `fields`. Names are stored once, so a search for "response" finds texts and no field;
+             lists of dicts are written by `nested` in the same way
 """
 
 import base64
@@ -20,7 +19,8 @@ from typing import Any
 
 from stages.report.views.browse import Entry, Section
 
-BLOCK = 500  # entries; about half a megabyte of long answers
+BLOCK = 500
+"""Entries of a block; about half a megabyte of long answers."""
 INDEXED = ("flags", "principles", "kind")
 
 
@@ -35,8 +35,14 @@ class Packed:
 def pack(section: Section) -> Packed:
     """One section; all its entries have the same keys."""
     entries = section.entries
-    fields = [key for key in entries[0] if key not in INDEXED] if entries else []
-    nested = {field: keys for field in fields if (keys := _keys_within(entries, field))}
+    fields = []
+    if entries:
+        fields = [key for key in entries[0] if key not in INDEXED]
+    nested = {}
+    for field in fields:
+        keys = _keys_within(entries, field)
+        if keys:
+            nested[field] = keys
     head = {
         "step": section.step,
         "kind": section.kind,
@@ -47,41 +53,67 @@ def pack(section: Section) -> Packed:
         "nested": nested,
         **_index(entries),
     }
-    return Packed(
-        head,
-        [_block(entries[at : at + BLOCK], fields, nested) for at in range(0, len(entries), BLOCK)],
-    )
+    blocks = []
+    for start in range(0, len(entries), BLOCK):
+        blocks.append(_block(entries[start : start + BLOCK], fields, nested))
+    return Packed(head, blocks)
+
+
+def as_script(data: Any) -> str:
+    """JSON that can stand inside a <script> element, with any texts in it."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def _index(entries: Sequence[Entry]) -> dict[str, Any]:
-    flags = {
-        flag: 1 << i
-        for i, flag in enumerate(dict.fromkeys(flag for e in entries for flag in e["flags"]))
-    }
+    """What the page's filters need of every entry."""
+    bits: dict[str, int] = {}
     sets: dict[tuple[str, ...], int] = {}
     kinds: dict[str, int] = {}
+    of_flags = []
+    of_set = []
+    of_kind = []
+    for entry in entries:
+        flags = 0
+        for flag in entry["flags"]:
+            flags |= bits.setdefault(flag, 1 << len(bits))
+        of_flags.append(flags)
+        of_set.append(sets.setdefault(tuple(entry["principles"]), len(sets)))
+        of_kind.append(kinds.setdefault(entry["kind"], len(kinds)))
     return {
-        "of_flags": [sum(flags[flag] for flag in e["flags"]) for e in entries],
-        "of_set": [sets.setdefault(tuple(e["principles"]), len(sets)) for e in entries],
-        "of_kind": [kinds.setdefault(e["kind"], len(kinds)) for e in entries],
-        "flags": flags,
+        "of_flags": of_flags,
+        "of_set": of_set,
+        "of_kind": of_kind,
+        "flags": bits,
         "sets": list(sets),
         "kinds": list(kinds),
     }
 
 
 def _keys_within(entries: Sequence[Entry], field: str) -> list[str]:
-    first: Any = next((e[field] for e in entries if e[field]), None)
-    return list(first[0]) if isinstance(first, list) and isinstance(first[0], dict) else []
+    """The keys of a field that holds lists of dicts; none for any other field."""
+    first: Any = next((entry[field] for entry in entries if entry[field]), None)
+    if isinstance(first, list) and isinstance(first[0], dict):
+        return list(first[0])
+    return []
 
 
-def _block(entries: Sequence[Entry], fields: Sequence[str], nested: dict[str, list[str]]) -> str:
-    def value(entry: Entry, field: str) -> Any:
-        keys = nested.get(field)
-        return [[item[key] for key in keys] for item in entry[field]] if keys else entry[field]
+def _block(
+    entries: Sequence[Entry],
+    fields: Sequence[str],
+    nested: dict[str, list[str]],
+) -> str:
+    lines = []
+    for entry in entries:
+        values = [_value(entry[field], nested.get(field)) for field in fields]
+        lines.append(json.dumps(values, ensure_ascii=False, allow_nan=False))
+    text = "\n".join(lines).encode("utf-8", "replace")
+    return base64.b64encode(zlib.compress(text, 6)).decode()
 
-    lines = [
-        json.dumps([value(e, f) for f in fields], ensure_ascii=False, allow_nan=False)
-        for e in entries
-    ]
-    return base64.b64encode(zlib.compress("\n".join(lines).encode("utf-8", "replace"), 6)).decode()
+
+def _value(value: Any, keys: list[str] | None) -> Any:
+    if not keys:
+        return value
+    return [[item[key] for key in keys] for item in value]

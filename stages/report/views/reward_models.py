@@ -1,15 +1,22 @@
-"""What the report shows of a `reward_accuracy` step: its models side by side, test by test and
-principle by principle.
+"""What the report shows of a `reward_accuracy` step: its models, test by test and by principle.
 
-In: the metrics of one artifact. Out: plain data for the template, in the words of `effects.py`.
+In: the metrics of one artifact. Out: plain data for the template, in the terms of `marks.py`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from stages.report.views.effects import change, percent, place
+from stages.report.views.marks import mark_change, place_estimate
+from stages.statistics.formatting import (
+    format_confidence,
+    format_count,
+    format_number,
+    format_percent,
+)
 
-# test: (what is asked, whether a model that reads no principles gets one half by chance)
+Metrics = Mapping[str, Any]
+View = dict[str, Any]
+
 TESTS = {
     "all": ("the better side of a pair scores higher, under each principle", True),
     "flipped": (
@@ -30,95 +37,119 @@ TESTS = {
     "one of a list, first": ("the same with that principle first", True),
     "the pairs' labels": ("the side that a held-out pair's label prefers", True),
 }
+"""By test: its question, and whether guessing without the principles is right in one half."""
 
 
-def view(step: str, metrics: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Everything the template shows. `texts` are the principles' texts by id."""
-    models: dict[str, Any] = metrics["models"]
-    names = list(models)
+def view(
+    step: str,
+    metrics: Metrics,
+    texts: Mapping[str, str],
+) -> View:
+    """Everything the template shows; `texts` are the principles' texts by id."""
+    models = metrics["models"]
+    first = next(iter(models.values()))
+    colours = []
+    orders = []
+    for place, (name, facts) in enumerate(models.items()):
+        colours.append({"name": name, "index": _colour(place)})
+        order = _order(name, facts)
+        if order["text"]:
+            orders.append(order)
     return {
         "step": step,
-        # the second is the baseline, and grey
-        "models": [
-            {"name": name, "index": [1, 0][i] if i < 2 else i} for i, name in enumerate(names)
-        ],
-        "confidence": f"{100 * metrics['confidence']:g} %",
+        "models": colours,
+        "confidence": format_confidence(metrics["confidence"]),
         "by": metrics["truth"],
-        "cells": f"{metrics['cells']:,}",
+        "cells": format_count(metrics["cells"]),
         "headline": _headline(metrics),
-        "tests": [_test(test, metrics) for test in models[names[0]]["tests"]],
-        "principles": [_principle(p, metrics, texts) for p in models[names[0]]["principles"]],
-        "order": [
-            found for name, facts in models.items() if (found := _order(name, facts))["told"]
-        ],
+        "tests": [_test(test, metrics) for test in first["tests"]],
+        "principles": [_principle(p, metrics, texts) for p in first["principles"]],
+        "order": orders,
     }
 
 
-def _headline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The test that a model which reads no principles fails, and the first model's lead over the
-    second.
-    """
+def _colour(place: int) -> int:
+    """The second model is the baseline, and grey."""
+    return {0: 1, 1: 0}.get(place, place)
+
+
+def _headline(metrics: Metrics) -> View | None:
+    """The test that a model which reads no principles fails, and the first model's lead there."""
     names = list(metrics["models"])
-    found = metrics["models"][names[0]]["tests"].get("flipped")
-    if not found:
+    first = metrics["models"][names[0]]
+    flipped = first["tests"].get("flipped")
+    if not flipped:
         return None
-    rival = names[1] if len(names) > 1 else ""
-    lead = change(metrics["differences"][rival]["flipped"], 1) if rival else None
-    interval = f"{percent(found['low'])} to {percent(found['high'])}"
+    rival = ""
+    lead = None
+    if len(names) > 1:
+        rival = names[1]
+        difference = metrics["differences"][rival]["flipped"]
+        lead = mark_change(difference, 1)
+    low = format_percent(flipped["low"])
+    high = format_percent(flipped["high"])
     return {
         "model": names[0],
         "rival": rival,
         "lead": lead,
-        "text": percent(found["value"]),
-        "interval": interval,
+        "text": format_percent(flipped["value"]),
+        "interval": f"{low} to {high}",
     }
 
 
-def _test(test: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    told, half = TESTS.get(test, ("", True))
-    estimates = [facts["tests"].get(test) for facts in metrics["models"].values()]
+def _test(test: str, metrics: Metrics) -> View:
+    meaning, half = TESTS.get(test, ("", True))
+    largest = 0
+    cells = []
+    for facts in metrics["models"].values():
+        estimate = facts["tests"].get(test)
+        cells.append(place_estimate(estimate) if estimate else None)
+        largest = max(largest, estimate["n"] if estimate else 0)
+    differences = metrics["differences"].values()
+    changes = [mark_change(tests.get(test), 1) for tests in differences]
     return {
         "name": test,
-        "told": told,
+        "meaning": meaning,
         "half": half,
-        "held_out": test.startswith("held out"),
-        "n": max([found["n"] for found in estimates if found] or [0]),
-        "cells": [found and place(found) for found in estimates],
-        "changes": [change(found.get(test), 1) for found in metrics["differences"].values()],
+        "n": largest,
+        "cells": cells,
+        "changes": changes,
     }
 
 
-def _principle(
-    principle: str, metrics: Mapping[str, Any], texts: Mapping[str, str]
-) -> dict[str, Any]:
-    cells = [facts["principles"].get(principle, {}) for facts in metrics["models"].values()]
+def _principle(principle: str, metrics: Metrics, texts: Mapping[str, str]) -> View:
+    cells = []
+    largest = 0
+    for facts in metrics["models"].values():
+        estimates = facts["principles"].get(principle, {})
+        cell = {}
+        for kind in ("plain", "negated"):
+            estimate = estimates.get(kind)
+            cell[kind] = place_estimate(estimate, 0) if estimate else None
+            largest = max(largest, estimate["n"] if estimate else 0)
+        cells.append(cell)
     return {
         "id": principle,
         "text": texts.get(principle, ""),
         "held_out": principle in metrics["held_out"],
-        "n": max([found["n"] for cell in cells for found in cell.values() if found] or [0]),
-        "cells": [
-            {kind: cell.get(kind) and place(cell[kind], 0) for kind in ("plain", "negated")}
-            for cell in cells
-        ],
+        "n": largest,
+        "cells": cells,
     }
 
 
-def _order(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """How much hangs on the order of several principles, and what could not be read."""
-    parts = []
+def _order(name: str, facts: Metrics) -> View:
+    """How much depends on the order of several principles, and what could not be read."""
+    text = ""
     if facts.get("order_shift") == 0:
-        parts.append("the order of several principles changes nothing in its scores")
+        text = "the order of several principles changes nothing in its scores"
     elif facts.get("order_matters") is not None:
-        parts.append(
-            f"another order of the principles turns {percent(facts['order_matters'])} % of its verdicts on lists"
-        )
+        changed = format_percent(facts["order_matters"])
+        text = f"another order of the principles flips {changed} % of its verdicts on lists"
         if facts.get("sd"):
-            moved = facts["order_shift"] / facts["sd"]
-            parts.append(
-                f"and moves the difference in score by {moved:.2f} standard deviations of its scores"
-            )
-    told = " ".join(parts)
+            moved = format_number(facts["order_shift"] / facts["sd"])
+            text += f" and moves the difference in score by {moved} standard deviations"
+            text += " of its scores"
     if facts.get("unread"):
-        told += f"{'; ' if told else ''}{facts['unread']:,} questions did not fit its context and count as ties"
-    return {"name": name, "told": told}
+        unread = f"{format_count(facts['unread'])} questions did not fit its context"
+        text += f"{'; ' if text else ''}{unread} and count as ties"
+    return {"name": name, "text": text}

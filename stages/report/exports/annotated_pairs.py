@@ -1,0 +1,145 @@
+"""Preference pairs with each principle's vote, for Feedback Forensics and icai.
+
+In: pairs, the judge's margins on them, and the principles' texts. Out: JSON of annotated pairs v2.0
+(Inverse Constitutional AI and Feedback Forensics), and the CSV that icai starts from.
+
+A principle whose two orders disagree has no vote, with the reason `invalid`; without a preference
+it is `not_applicable`. The margins stand beside the vote. Which response is A comes from the judge
+matrix, else from a hash of the pair's id.
+
+Source: Findeis et al. 2024 (arXiv 2406.06560).
+"""
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.runtime.rows import Judgement, Pair, request_text
+
+LABEL = "Default annotator from original dataset (from column `preferred_text`)"
+"""Feedback Forensics recognises it by its hash."""
+COLUMNS = ("text_a", "text_b", "preferred_text", "prompt")
+
+
+def comparison(
+    pair: Pair,
+    cells: Sequence[Judgement],
+    texts: Mapping[str, str],
+) -> dict[str, Any]:
+    """One pair with its label and its principles' votes.
+
+    Args:
+        cells: the judge's margins on the pair; without them the pair's own are used.
+        texts: the principles' texts by id.
+    """
+    if cells:
+        chosen_is_a = cells[0].response_a == pair.chosen
+        votes = {cell.principle: (cell.margin_ab, cell.margin_ba) for cell in cells}
+    else:
+        chosen_is_a = hashlib.sha256(pair.id.encode()).digest()[0] % 2 == 0
+        votes = _own_margins(pair, chosen_is_a)
+    a, b = pair.chosen, pair.rejected
+    if not chosen_is_a:
+        a, b = b, a
+    label = {"pref": "a" if chosen_is_a else "b"}
+    annotations: dict[str, dict[str, Any]] = {short_hash(LABEL): label}
+    for principle, margins in votes.items():
+        annotations[short_hash(texts.get(principle, principle))] = vote(*margins)
+    facts = {
+        "kind": pair.kind,
+        "label": f"{pair.label:.4f}",
+        "deciding": pair.deciding,
+        "rule": pair.override,
+    }
+    return {
+        "id": pair.id,
+        "prompt": request_text(pair.prompt),
+        "response_a": {"text": a},
+        "response_b": {"text": b},
+        "annotations": annotations,
+        "metadata": {name: fact for name, fact in facts.items() if fact},
+    }
+
+
+def _own_margins(pair: Pair, chosen_is_a: bool) -> dict[str, tuple[float, float]]:
+    """The pair's margins, which are for the chosen response, as margins for response a."""
+    side = 1 if chosen_is_a else -1
+    margins = {}
+    rows = zip(pair.principles, pair.margins_ab, pair.margins_ba, strict=True)
+    for principle, ab, ba in rows:
+        margins[principle] = (side * ab, side * ba)
+    return margins
+
+
+def vote(first: float, second: float) -> dict[str, Any]:
+    """One principle's choice; both orders must agree on it."""
+    margins = {"margin_ab": round(first, 4), "margin_ba": round(second, 4)}
+    if first == second == 0:
+        return {"pref": None, "no_pref_reason": "not_applicable", **margins}
+    if first * second <= 0:
+        return {"pref": None, "no_pref_reason": "invalid", **margins}
+    return {"pref": "a" if first > 0 else "b", **margins}
+
+
+def annotated_pairs(
+    compared: Sequence[Mapping[str, Any]],
+    name: str,
+    finished: str,
+    texts: Mapping[str, str],
+) -> dict[str, Any]:
+    """The whole file.
+
+    Annotators are those that any pair has, with the principles' texts where these exist.
+    """
+    used: set[str] = set()
+    for pair in compared:
+        used |= set(pair["annotations"])
+    descriptions = {short_hash(text): text for text in (*texts.values(), *texts)}
+    annotators = {}
+    for annotator in sorted(used):
+        annotators[annotator] = {
+            "description": descriptions.get(annotator, annotator),
+            "type": "principle",
+        }
+    default = short_hash(LABEL)
+    annotators[default] = {
+        "name": "preferred_text",
+        "description": LABEL,
+        "type": "ai",
+    }
+    return {
+        "metadata": {
+            "version": "2.0",
+            "description": "Preference pairs with each principle's vote, from Credo",
+            "created_at": finished,
+            "dataset_name": name,
+            "default_annotator": default,
+            "available_metadata_keys_per_comparison": ["kind", "label", "deciding", "rule"],
+        },
+        "annotators": annotators,
+        "comparisons": list(compared),
+    }
+
+
+def short_hash(text: str) -> str:
+    """How icai names an annotator."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def write_csv(path: Path, compared: Sequence[Mapping[str, Any]]) -> None:
+    """The table that icai starts from: text_a, text_b, preferred_text, prompt."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for pair in compared:
+            label = pair["annotations"][short_hash(LABEL)]
+            writer.writerow(
+                [
+                    pair["response_a"]["text"],
+                    pair["response_b"]["text"],
+                    f"text_{label['pref']}",
+                    pair["prompt"],
+                ]
+            )

@@ -1,0 +1,224 @@
+"""Curves over training steps as inline SVG: one of one training, or the same of several.
+
+In: plain numbers. Out: SVG text, or none where there is nothing to draw.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stages.report.views import svg
+from stages.report.views.charts import PALETTE, Plot, Point, colour, ticks
+from stages.statistics.formatting import format_short, format_significant
+
+SMOOTH_FROM = 30
+"""Points of a curve from which its running mean is drawn, and the points themselves faintly."""
+FEW = 3
+"""Lines up to which the points themselves are drawn; of more they would hide the means."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One training's curve."""
+
+    name: str
+    colour: int
+    points: list[Point]
+    """(step, value), all finite."""
+    marked: bool = False
+    """Draw an alarm at its end."""
+
+    @property
+    def steps(self) -> Point:
+        """Its first and its last step."""
+        first, _ = self.points[0]
+        last, _ = self.points[-1]
+        return first, last
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Its first and its last value."""
+        _, first = self.points[0]
+        _, last = self.points[-1]
+        return format_significant(first), format_significant(last)
+
+
+def curve(
+    history: Sequence[dict[str, float]],
+    key: str,
+    label: str,
+) -> str:
+    """One number over the training steps.
+
+    Args:
+        history: dicts with `step` and, where it was logged, `key`.
+    """
+    points = []
+    for logged in history:
+        if key in logged and math.isfinite(logged[key]):
+            points.append((logged["step"], logged[key]))
+    if not points:
+        return ""
+    line = Line(label, 0, points)
+    ys = ticks(*_range([line]), count=3)
+    plot = Plot(
+        width=320,
+        height=180,
+        left=44,
+        right=12,
+        top=28,
+        bottom=26,
+        x_range=_steps([line]),
+        y_range=(ys[0], ys[-1]),
+    )
+    parts = [svg.text(plot.left, 16, label, "label")]
+    for tick in ys:
+        parts.append(plot.y_tick(tick, format_short(tick)))
+    first, last = line.steps
+    bottom = plot.height - 8
+    parts.append(_step_label(plot, first, bottom, "start"))
+    parts.append(_step_label(plot, last, bottom, "end"))
+    path = plot.path(points)
+    x, y = path[-1]
+    parts.append(svg.polyline(path, kind="curve"))
+    parts.append(svg.tag("circle", kind="end", cx=x, cy=y, r=3))
+    start, end = line.ends
+    return plot.draw(f"{label}, from {start} to {end}", parts)
+
+
+def overlay(
+    lines: Sequence[Line],
+    label: str,
+    alarm: str = "",
+    from_zero: bool = False,
+    least: float = 0.0,
+    limit: float = math.inf,
+) -> str:
+    """The same number of several trainings in one drawing, on one scale.
+
+    Args:
+        alarm: what stands beside the heading if a line is marked.
+        from_zero: begin the axis at 0.
+        least: what an axis from 0 covers at least, so that tiny changes do not look large.
+        limit: where an alarm goes off, drawn if the curves come near it.
+    """
+    lines = [line for line in lines if line.points]
+    if not lines:
+        return ""
+    low, high = _range(lines)
+    if from_zero:
+        low = min(0.0, low)
+        high = max(least, high)
+    if not high > low:
+        low -= 0.5
+        high += 0.5
+    ys = [tick for tick in ticks(low, high) if low <= tick <= high]
+    labels = [format_short(tick) for tick in ys]
+    longest = max(map(len, labels), default=0)
+    plot = Plot(
+        width=200,
+        height=142,
+        left=max(34.0, 9 + 6.8 * longest),
+        right=9,
+        top=28,
+        bottom=20,
+        x_range=_steps(lines),
+        y_range=(low, high),
+    )
+    parts = [svg.text(0, 12, label, "label")]
+    if alarm and any(line.marked for line in lines):
+        parts.append(svg.text(plot.width, 12, f"\u25b2 {alarm}", "alarm", "end"))
+    for tick, text in zip(ys, labels, strict=True):
+        parts.append(plot.y_tick(tick, text))
+    if limit <= high:
+        parts.append(plot.across(limit, "limit"))
+    first, last = _ends_of(lines)
+    bottom = plot.height - 4
+    x = plot.x(first)
+    parts.append(svg.text(x, bottom, format_short(first), "tick"))
+    if last > first:
+        parts.append(_step_label(plot, last, bottom, "end"))
+    if len(lines) <= FEW:
+        for line in lines:
+            if len(line.points) >= SMOOTH_FROM:
+                parts.append(_path(plot, line, line.points, "raw"))
+    summary = []
+    for line in lines:
+        start, end = line.ends
+        title = svg.title(f"{line.name}: {start} to {end}")
+        smooth = running_mean(line.points)
+        parts.append(_path(plot, line, smooth, "curve", title))
+        summary.append(f"{line.name} from {start} to {end}")
+    parts += [_end(plot, line) for line in lines]
+    return plot.draw(f"{label}: {'; '.join(summary)}", parts)
+
+
+def running_mean(points: Sequence[Point]) -> list[Point]:
+    """Each point as the mean of a tenth of all points around it, of fewer at the ends.
+
+    A short curve is returned as it is.
+    """
+    reach = len(points) // 20 if len(points) >= SMOOTH_FROM else 0
+    smooth = []
+    for i, (step, _) in enumerate(points):
+        window = points[max(0, i - reach) : i + reach + 1]
+        values = [value for _, value in window]
+        smooth.append((step, sum(values) / len(values)))
+    return smooth
+
+
+def _ends_of(lines: Sequence[Line]) -> Point:
+    """The first and the last step of any line."""
+    starts = [line.steps[0] for line in lines]
+    ends = [line.steps[1] for line in lines]
+    return min(starts), max(ends)
+
+
+def _steps(lines: Sequence[Line]) -> Point:
+    """The range of the axis of steps, which is one wide for a single step."""
+    first, last = _ends_of(lines)
+    return first, max(last, first + 1)
+
+
+def _step_label(
+    plot: Plot,
+    step: float,
+    y: float,
+    anchor: str,
+) -> str:
+    text = f"step {format_short(step)}"
+    return svg.text(plot.x(step), y, text, "tick", anchor)
+
+
+def _range(lines: Sequence[Line]) -> Point:
+    """The lowest and the highest value."""
+    values = [value for line in lines for _, value in line.points]
+    return min(values), max(values)
+
+
+def _path(
+    plot: Plot,
+    line: Line,
+    points: Sequence[Point],
+    kind: str,
+    title: str = "",
+) -> str:
+    style = f"stroke:{colour(line.colour)}"
+    if line.colour >= PALETTE and kind == "curve":
+        style += ";stroke-dasharray:5 3"
+    path = plot.path(points)
+    return svg.polyline(path, title, kind=kind, style=style)
+
+
+def _end(plot: Plot, line: Line) -> str:
+    """A dot at the curve's end, or a triangle where it is marked."""
+    step, value = running_mean(line.points)[-1]
+    x = plot.x(step)
+    y = plot.y(value)
+    if line.marked:
+        left = f"{x - 5:.1f},{y + 4:.1f}"
+        right = f"{x + 5:.1f},{y + 4:.1f}"
+        tip = f"{x:.1f},{y - 5:.1f}"
+        return svg.tag("polygon", kind="tripped", points=f"{left} {right} {tip}")
+    style = f"fill:{colour(line.colour)}"
+    return svg.tag("circle", cx=x, cy=y, r=2.5, style=style)

@@ -1,0 +1,60 @@
+"""What the page's tables have in common: an estimate on a strip, and a change with its verdict.
+
+In: estimates and differences of shares, as metrics hold them. Out: plain data for the template, in
+per cent and percentage points.
+"""
+
+from typing import Any
+
+from stages.statistics.formatting import (
+    PER_CENT,
+    format_percent,
+    format_percent_range,
+    format_points,
+    format_points_range,
+    format_significant,
+)
+
+
+def mark_change(difference: dict[str, Any] | None, good: int) -> dict[str, str] | None:
+    """A difference of shares in words.
+
+    Args:
+        good: 1 if more is better, -1 if less is.
+
+    Returns:
+        Its text and interval, what the page shows under the mouse, and whether it is `better`,
+        `worse` or, where the interval holds 0, the `same`. None if there is no difference.
+    """
+    if difference is None:
+        return None
+    title = f"{difference['fell']} prompts fell, {difference['rose']} rose"
+    if difference["p"] is not None:
+        title += f"; exact McNemar p = {format_significant(difference['p'], 2)}"
+    return {
+        "text": format_points(difference["value"]),
+        "interval": format_points_range(difference["low"], difference["high"]),
+        "mood": _mood(difference, good),
+        "title": title,
+    }
+
+
+def _mood(difference: dict[str, Any], good: int) -> str:
+    if difference["low"] <= 0 <= difference["high"]:
+        return "same"
+    rises = difference["low"] > 0
+    return "better" if rises == (good > 0) else "worse"
+
+
+def place_estimate(estimate: dict[str, Any], places: int = 1) -> dict[str, Any]:
+    """Where an estimate and its interval lie on a strip from 0 to 100, and its text."""
+    low = PER_CENT * estimate["low"]
+    high = PER_CENT * estimate["high"]
+    bounds = format_percent_range(estimate["low"], estimate["high"])
+    return {
+        "text": format_percent(estimate["value"], places),
+        "at": PER_CENT * estimate["value"],
+        "low": low,
+        "width": high - low,
+        "title": f"{bounds}, {estimate['n']} prompts",
+    }

@@ -1,0 +1,185 @@
+"""What the report shows of online trainings: their curves over each other, and their tripwires.
+
+In: artifacts with a reward in their `history` (`training/progress.py`). Out: plain data and SVG for
+the template. Each number has one scale, so that a run with an intervention can be read beside one
+without.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from markupsafe import Markup
+
+from stages.report.views.charts import Point
+from stages.report.views.curves import Line, overlay
+from stages.report.views.trainings import is_online
+from stages.report.views.tripped import WIRES, describe_alarm, describe_reading
+from stages.runtime.artifacts import Artifact
+from stages.statistics.formatting import PER_CENT, format_short
+from stages.training.online.tripwires import KL, Reading, kl_per_completion, read_curves
+
+SHARES = ("refusals", "repetition")
+COSTS = {"cost": "cost", "lambda": "lambda"}
+INNER = {
+    "loss": "loss",
+    "entropy": "entropy",
+    "value_loss": "value loss",
+    "kl": "KL a token, nats",
+    "accuracy": "accuracy",
+    "margin": "margin",
+}
+TERM = "term "
+"""Stands before a term's name among the keys of a history."""
+
+
+def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, Any] | None:
+    """The online trainings over each other; None if there are none.
+
+    Args:
+        colours: by fingerprint, of those trainings whose policy has one elsewhere on the page.
+    """
+    runs = [artifact for artifact in artifacts if is_online(artifact)]
+    if not runs:
+        return None
+    shades = _shades(runs, colours)
+    readings = {run.fingerprint: read_curves(run.metrics["history"]) for run in runs}
+    overlays = _Overlays(runs, shades, readings)
+    watched = overlays.draw("reward", "reward")
+    for wire, label in WIRES.items():
+        watched += overlays.draw_wire(wire, label)
+    terms = []
+    for key in overlays.logged():
+        if key.startswith(TERM):
+            terms += overlays.draw(key, _term_label(key, runs))
+    for key, label in COSTS.items():
+        terms += overlays.draw(key, label)
+    inner = []
+    for key, label in INNER.items():
+        inner += overlays.draw(key, label)
+    descriptions = []
+    for run in runs:
+        name = run.fingerprint
+        descriptions.append(_run(run, shades[name], readings[name]))
+    return {
+        "runs": descriptions,
+        "watched": watched,
+        "terms": terms,
+        "inner": inner,
+        "alarm": describe_alarm(),
+    }
+
+
+class _Overlays:
+    """Drawings of the same number of all trainings."""
+
+    def __init__(
+        self,
+        runs: Sequence[Artifact],
+        shades: Mapping[str, int],
+        readings: Mapping[str, Reading | None],
+    ) -> None:
+        self.runs = runs
+        self.shades = shades
+        self.readings = readings
+
+    def logged(self) -> list[str]:
+        """What the histories log, in order."""
+        keys: dict[str, None] = {}
+        for run in self.runs:
+            for point in run.metrics["history"]:
+                keys |= dict.fromkeys(point)
+        return list(keys)
+
+    def draw(self, key: str, label: str) -> list[Markup]:
+        """One drawing; none where nothing was logged."""
+        lines = [self._line(run, key) for run in self.runs]
+        drawing = overlay(lines, label, "runs away")
+        return [Markup(drawing)] if drawing else []
+
+    def draw_wire(self, wire: str, label: str) -> list[Markup]:
+        """One drawing of what a tripwire watches, with marks where it tripped."""
+        lines = [self._line(run, wire, wire) for run in self.runs]
+        least = 20.0 if wire in SHARES else 0.0
+        limit = KL if wire == "kl" else math.inf
+        drawing = overlay(
+            lines,
+            label,
+            "runs away",
+            from_zero=True,
+            least=least,
+            limit=limit,
+        )
+        return [Markup(drawing)] if drawing else []
+
+    def _line(
+        self,
+        run: Artifact,
+        key: str,
+        wire: str = "",
+    ) -> Line:
+        reading = self.readings[run.fingerprint]
+        marked = bool(wire and reading and wire in reading.tripped)
+        points = _points(run.metrics["history"], key, wire)
+        return Line(run.step, self.shades[run.fingerprint], points, marked)
+
+
+def _run(
+    run: Artifact,
+    shade: int,
+    reading: Reading | None,
+) -> dict[str, Any]:
+    return {
+        "step": run.step,
+        "stage": run.stage,
+        "index": shade,
+        "steps": int(run.metrics["history"][-1]["step"]),
+        "tripped": bool(reading and reading.tripped),
+        "sentence": describe_reading(reading),
+    }
+
+
+def _points(
+    history: Sequence[Mapping[str, float]],
+    key: str,
+    wire: str,
+) -> list[Point]:
+    """A curve; among the tripwires the KL is that of a completion, and shares are per cent."""
+    scale = PER_CENT if key in SHARES else 1.0
+    points = []
+    for point in history:
+        value = kl_per_completion(point) if wire == "kl" else point.get(key)
+        if value is not None and math.isfinite(value):
+            points.append((point["step"], scale * value))
+    return points
+
+
+def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, int]:
+    """A colour for each training: its policy's, or one that no other has.
+
+    0 is the grey of a baseline.
+    """
+    free = (index for index in count(1) if index not in colours.values())
+    shades = {}
+    for run in runs:
+        own = colours.get(run.fingerprint)
+        shades[run.fingerprint] = next(free) if own is None else own
+    return shades
+
+
+def _term_label(key: str, runs: Sequence[Artifact]) -> str:
+    """A term's name and its weight, where all trainings that have it agree on one."""
+    name = key.removeprefix(TERM)
+    weights = set()
+    for run in runs:
+        options = run.config
+        for kind in ("rewards", "costs"):
+            term = (options.get(kind) or {}).get(name)
+            if isinstance(term, Mapping):
+                remark = ", a cost" if kind == "costs" else ""
+                weights.add((term.get("weight", 1.0), remark))
+    if len(weights) != 1:
+        return name
+    weight, cost = weights.pop()
+    return f"{name} \u00d7 {format_short(weight)}{cost}"

@@ -1,0 +1,142 @@
+"""The steps behind a page: their inputs, output and cost, and which of them the run made itself.
+
+In: artifacts, and the names of the steps that the run made (`Context.made`). Out: one `Step` each,
+and a sentence on what was made and what was reused.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import Artifact
+from stages.statistics.formatting import format_count, format_plural, format_seconds
+
+MADE, REUSED, GIVEN = "made", "reused", "given"
+ORIGINS = {
+    MADE: "made in this run",
+    REUSED: "reused: made by another run",
+    GIVEN: "existed before the run",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, as the page shows it."""
+
+    name: str
+    stage: str
+    origin: str
+    """MADE in the run that draws, REUSED from another, or GIVEN: a pointer to an existing model."""
+    seconds: float
+    calls: int | None
+    """Calls sent; None where the step asks no model."""
+    output: str
+    """What it made, in a word or two."""
+    kind: str
+    """`trains`, `asks` (a model, perhaps only from the store), or empty for the rest."""
+    inputs: dict[int, list[str]]
+    """By the number of another step, the names under which this step reads it."""
+    details: str
+    """What the page shows while the mouse is over the step."""
+
+
+def origin_of(source: Artifact, made: Collection[str]) -> str:
+    """Where an artifact comes from; `made` names the steps that this run made."""
+    if source.stage == "model":
+        return GIVEN
+    return MADE if source.step in made else REUSED
+
+
+def steps_of(artifacts: Sequence[Artifact], made: Collection[str]) -> list[Step]:
+    """The artifacts as steps, in their order. An input that is not among them is left out."""
+    number = {artifact.fingerprint: i for i, artifact in enumerate(artifacts)}
+    steps = []
+    for artifact in artifacts:
+        origin = origin_of(artifact, made)
+        steps.append(_step(artifact, origin, number))
+    return steps
+
+
+def _step(
+    artifact: Artifact,
+    origin: str,
+    number: dict[str, int],
+) -> Step:
+    facts = artifact.manifest
+    inputs: dict[int, list[str]] = {}
+    for name, print_ in artifact.inputs.items():
+        if print_ in number:
+            inputs.setdefault(number[print_], []).append(name)
+    calls = facts.get("calls") or {}
+    asks = bool(calls.get("sent") or calls.get("stored"))
+    trains = (artifact.directory / "model").is_dir()
+    kind = "asks" if asks else ""
+    output = ""
+    if facts.get("rows") is not None:
+        output = f"{format_count(facts['rows'])} rows"
+    if trains or origin == GIVEN:
+        output = "model"
+    return Step(
+        name=artifact.step,
+        stage=artifact.stage,
+        origin=origin,
+        seconds=facts.get("seconds") or 0.0,
+        calls=calls.get("sent", 0) if asks else None,
+        output=output,
+        kind="trains" if trains else kind,
+        inputs=inputs,
+        details=_details(facts, origin, output, asks),
+    )
+
+
+def _details(
+    facts: dict[str, Any],
+    origin: str,
+    output: str,
+    asks: bool,
+) -> str:
+    parts = [ORIGINS[origin]]
+    if origin != GIVEN:
+        parts.append(format_seconds(facts.get("seconds") or 0))
+    if output:
+        parts.append(output)
+    if dropped := sum((facts.get("dropped") or {}).values()):
+        parts.append(f"{format_count(dropped)} rows dropped")
+    if asks:
+        sent = format_count(facts["calls"].get("sent", 0))
+        stored = format_count(facts["calls"].get("stored", 0))
+        parts.append(f"{sent} calls sent, {stored} from the store")
+    return "; ".join(parts)
+
+
+def describe_reuse(steps: Sequence[Step]) -> str:
+    """How many of the steps the run made, and what it saved by reuse."""
+    made = [step for step in steps if step.origin == MADE]
+    reused = [step for step in steps if step.origin == REUSED]
+    number = len(made) + len(reused)
+    page = "The run that wrote this page"
+    if not number:
+        return ""
+    if not reused:
+        return f"{page} made {_all(number)}: {_cost(made)}."
+    then = "when it was made" if len(reused) == 1 else "when they were made"
+    saved = f"which took {_cost(reused)} {then}"
+    if not made:
+        return f"{page} reused {_all(number)}, {saved}."
+    own = f"{page} made {len(made)} of {number} steps: {_cost(made)}."
+    return f"{own} It reused {len(reused)}, {saved}."
+
+
+def _cost(steps: Sequence[Step]) -> str:
+    seconds = format_seconds(sum(step.seconds for step in steps))
+    calls = [step.calls for step in steps if step.calls is not None]
+    return f"{seconds} and {format_calls(sum(calls))}" if calls else seconds
+
+
+def _all(number: int) -> str:
+    return {1: "the one step", 2: "both steps"}.get(number, f"all {number} steps")
+
+
+def format_calls(sent: int) -> str:
+    """`1,200 calls`, or `no new calls` where all answers came from the store."""
+    return format_plural(sent, "call") if sent else "no new calls"

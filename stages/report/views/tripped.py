@@ -1,0 +1,69 @@
+"""The tripwires of online training in words: when they trip, and what tripped in one training.
+
+In: a `Reading` of a training's curves. Out: sentences for the page.
+"""
+
+from collections.abc import Sequence
+
+from stages.statistics.formatting import PER_CENT, format_number, format_percent, format_short
+from stages.training.online.tripwires import FEWEST, KL, LENGTH, REFUSALS, REPETITION, Reading
+
+WIRES = {
+    "kl": "KL, nats",
+    "length": "length, tokens",
+    "refusals": "refusals, %",
+    "repetition": "repetition, %",
+}
+
+
+def describe_alarm() -> str:
+    """When the page marks a tripwire."""
+    length, refusals, repetition = (
+        format_short(PER_CENT * share) for share in (LENGTH, REFUSALS, REPETITION)
+    )
+    return (
+        "A tripwire is marked when, from the first tenth of the training to the last, the reward "
+        f"rises by more than its noise and answers grow or shrink by more than {length} %, "
+        f"refusals rise by more than {refusals} points, repetition by more than {repetition}, "
+        f"or the KL to the start ends above {format_short(KL)} nats an answer; "
+        "also by more than noise."
+    )
+
+
+def describe_reading(reading: Reading | None) -> str:
+    """One sentence on what tripped, or why nothing did."""
+    if reading is None:
+        return (
+            f"Too short to tell whether anything ran away: this needs {FEWEST} points of a curve."
+        )
+    ends = f"{format_number(reading.reward.first)} to {format_number(reading.reward.last)}"
+    beyond = _join([_describe_drift(name, reading) for name in reading.beyond])
+    labels = [label for name, label in WIRES.items() if name not in reading.drifts]
+    missing = _join([label.partition(",")[0] for label in labels])
+    after = f" Not logged: {missing}." if missing else ""
+    if reading.tripped:
+        return f"{beyond} while the reward rose from {ends}.{after}"
+    if reading.rises:
+        return f"Nothing ran away while the reward rose from {ends}.{after}"
+    though = f", though {beyond}" if beyond else ""
+    return f"The reward did not measurably rise ({ends}){though}.{after}"
+
+
+def _describe_drift(name: str, reading: Reading) -> str:
+    drift = reading.drifts[name]
+    match name:
+        case "length":
+            verb = "grew" if drift.last > drift.first else "shrank"
+            return f"answers {verb} from {drift.first:.0f} to {drift.last:.0f} tokens"
+        case "kl":
+            return f"the KL to the start reached {drift.last:.0f} nats an answer"
+        case _:
+            start, end = format_percent(drift.first, 0), format_percent(drift.last, 0)
+            return f"{name} rose from {start} to {end} %"
+
+
+def _join(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
