@@ -21,13 +21,14 @@ from stages.ablation.outcomes import (
     same_lessons,
     values,
 )
-from stages.ablation.redundancy import Finding, findings
-from stages.ablation.shares import changes
 from stages.principles.variants import FULL
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.corrections import holm
-from stages.statistics.differences import Effect, effects
+from stages.statistics.differences import effects
+from stages.statistics.effect import Effect
+from stages.statistics.equivalence import Finding, findings
+from stages.statistics.shares import changes
 
 FAR = (
     "full",

@@ -13,22 +13,16 @@ from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, against
-from stages.ablation.redundancy import (
-    Decide,
-    Finding,
-    Matrix,
-    agreements,
-    attributions,
-    by_aggregate,
-    redundancies,
-)
+from stages.ablation.redundancy import by_aggregate
 from stages.preferences.aggregate import bounded, combine_orders
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.variants import FULL
 from stages.runtime.artifacts import inputs_of
 from stages.runtime.rows import Judgement, Verdict, request_text
+from stages.statistics.equivalence import Finding
 from stages.statistics.ranking import Game, ratings
+from stages.statistics.redundancy import Decide, Matrix, agreements, attributions, redundancies
 
 MOST = 40  # principles beyond which a matrix cannot be read
 

@@ -33,7 +33,7 @@ from stages.evaluation.reward_tests import TESTS
 from stages.runtime.artifacts import Artifact, inputs_of
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
-from stages.statistics.paired import by_prompt
+from stages.statistics.intervals import by_prompt
 
 SAME_LABEL = 1e-4
 LOGITS = "support"  # the one outcome that is no share

@@ -45,7 +45,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Judgement, Pair, Tested, request_text
 from stages.runtime.settings import machine
-from stages.statistics.paired import by_prompt, paired_difference, share
+from stages.statistics.intervals import by_prompt, paired_difference, share
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 

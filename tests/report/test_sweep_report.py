@@ -12,7 +12,6 @@ import pytest
 from stages.ablation import matrix
 from stages.ablation.compare import Comparison, Run
 from stages.ablation.jobs import Job
-from stages.ablation.redundancy import findings
 from stages.report.sweep import tables, view
 from stages.report.sweep.charts import Bar, Rung, forest, ladder, sign, tint
 from stages.report.sweep.page import write_report
@@ -20,6 +19,7 @@ from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.config import Ablate
 from stages.runtime.rows import Judgement, Pair, Verdict
 from stages.statistics.differences import effects
+from stages.statistics.equivalence import findings
 from tests.evaluation import fakes
 from tests.report.test_report import BROWSER, HOSTILE, Page, browse
 

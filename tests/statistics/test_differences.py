@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stages.ablation.redundancy import findings
 from stages.runtime.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
-from stages.statistics.differences import cohens_h, effects, of_cube
-from stages.statistics.paired import bonett_price, mcnemar_exact
+from stages.statistics.differences import effects, of_cube
+from stages.statistics.effect import cohens_h
+from stages.statistics.equivalence import findings
+from stages.statistics.intervals import bonett_price, mcnemar_exact
 from stages.statistics.power import detection_power, minimum_detectable
 from stages.statistics.variance import Spread, components
 from tests.statistics.simulated import ablation, as_runs, truth
@@ -218,9 +219,9 @@ def test_p_value_and_interval_agree():
         Spread(0.02, 0.0, 0.0, 2.0, 50.0),
     ):
         for alpha in (0.2, 0.05, 0.001):
-            assert part.p(part.half(alpha)) == pytest.approx(alpha, rel=1e-6)
-        assert part.p(0.0) == 1.0
-        assert part.p(1e9) == pytest.approx(0, abs=1e-11)
+            assert part.p_value(part.half_width(alpha)) == pytest.approx(alpha, rel=1e-6)
+        assert part.p_value(0.0) == 1.0
+        assert part.p_value(1e9) == pytest.approx(0, abs=1e-11)
 
 
 def test_nothing_changed_is_no_proof():
@@ -318,7 +319,7 @@ def test_no_effect_is_claimed_only_with_evidence():
 def test_two_one_sided_tests_against_statsmodels():
     from statsmodels.stats.weightstats import DescrStatsW
 
-    from stages.ablation.redundancy import equivalence_p
+    from stages.statistics.equivalence import equivalence_p
 
     cube = rng(17).normal(size=(2, 1, 400))
     found = of_cube(cube, ["v"], "1")[0]

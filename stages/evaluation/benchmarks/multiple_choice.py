@@ -48,7 +48,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Answer
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.statistics.paired import kappa
+from stages.statistics.agreement import kappa
 from stages.text.prompt_files import content_hash, source_identity
 
 VERSION = 1

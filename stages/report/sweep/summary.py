@@ -9,8 +9,8 @@ from rich.table import Table
 
 from stages.ablation.compare import CORRECTIONS, Comparison, mean_of, of_outcome
 from stages.ablation.outcomes import is_logits
-from stages.ablation.redundancy import Finding
-from stages.statistics.differences import Effect
+from stages.statistics.equivalence import Finding
+from stages.statistics.effect import Effect
 
 
 def shown(comparison: Comparison) -> Table:

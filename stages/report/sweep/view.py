@@ -17,7 +17,7 @@ from stages.ablation.jobs import Job
 from stages.ablation.outcomes import LOGITS, NONE, is_logits
 from stages.report.sweep.charts import Bar, forest, tint
 from stages.report.views.effects import percent, signed
-from stages.statistics.differences import Effect
+from stages.statistics.effect import Effect
 from stages.statistics.power import minimum_detectable
 
 FAINT = 0.05  # an effect below it never has the full colour

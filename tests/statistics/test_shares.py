@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.ablation.shares import changes
+from stages.statistics.shares import changes
 
 
 def runs(changed, n=400, seeds=1):

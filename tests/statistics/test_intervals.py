@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from stages.statistics.paired import (
+from stages.statistics.agreement import kappa
+from stages.statistics.intervals import (
     bonett_price,
     by_prompt,
-    kappa,
     mcnemar_exact,
     mean_interval,
     paired_difference,

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.ablation.redundancy import Finding, agreements, attributions, by_aggregate, redundancies
+from stages.ablation.redundancy import by_aggregate
+from stages.statistics.equivalence import Finding
+from stages.statistics.redundancy import agreements, attributions, redundancies
 
 
 def matrix(pairs, columns):
