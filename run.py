@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from stages.ablation.levels import prepared, register
+from stages.ablation.levels import prepare_job, register
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
@@ -80,7 +80,7 @@ def interrupted(console: Console) -> NoReturn:
 def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
     started = time.monotonic()
-    settings, plain, steps = prepared(config)
+    settings, plain, steps = prepare_job(config)
     ablation = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in (
         HydraConfig.get().callbacks or {}
     )

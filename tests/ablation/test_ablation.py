@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from stages.ablation.jobs import left_behind
-from stages.ablation.levels import check_followed, prepared, register, unvaried
+from stages.ablation.jobs import read_jobs
+from stages.ablation.levels import check_followed, prepare_job, register, steps_of_full_set
 from stages.ablation.outcomes import values
 from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
@@ -253,8 +253,8 @@ def test_a_pipeline_that_no_variant_reaches_is_told():
             ["pipeline=human_reward_model", "variant=without:harm-1", "ablate.level=reward"],
         )
     with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
-        settings, _, steps = prepared(config)
-        check_followed(settings, steps, unvaried(config))
+        settings, _, steps = prepare_job(config)
+        check_followed(settings, steps, steps_of_full_set(config))
 
 
 MISTAKES = {
@@ -307,7 +307,7 @@ def plan_of(folder: Path, *overrides: str):
 
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        settings, _, steps = prepared(compose("config", [*arguments(folder), *overrides]))
+        settings, _, steps = prepare_job(compose("config", [*arguments(folder), *overrides]))
     store = CallStore(Path(settings.store))
     try:
         with asyncio.Runner() as loop:
@@ -370,7 +370,7 @@ def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, 
 @pytest.mark.slow
 def test_values_are_shares(judged, monkeypatch):
     assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
-    full, other = left_behind(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
+    full, other = read_jobs(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
     assert set(values("labels", full, full)["changed"].values()) == {0.0}
     found = values("labels", other, full)
     assert all(
