@@ -134,9 +134,13 @@ def jobs(tmp_path):
             for i in range(100)
         ]
         evaluation = fakes.artifact(
-            tmp_path, "evaluation", Result(rows=duels, row_type=Verdict, metrics=metrics), stage="evaluate",
-            options={"of": label}, inputs={"p": pairs},
-        )  # fmt: skip
+            tmp_path,
+            "evaluation",
+            Result(rows=duels, row_type=Verdict, metrics=metrics),
+            stage="evaluate",
+            options={"of": label},
+            inputs={"p": pairs},
+        )
         page = fakes.artifact(
             tmp_path, "report", Result(), stage="report", inputs={"e": evaluation}
         )
@@ -169,7 +173,8 @@ def test_the_page_says_what_was_found(tmp_path, comparison, jobs):
     page = Page(html)
     assert "Leaving out a raises violations from 10.0 to 40.0 %" in page.text
     assert re.search(
-        r"\+30\.0 points, 95 % interval \+2\d\.\d to \+3\d\.\d, p below 0\.001 after Holm, on the same 200",
+        r"\+30\.0 points, 95 % interval \+2\d\.\d to \+3\d\.\d, "
+        r"p below 0\.001 after Holm, on the same 200",
         page.text,
     )
     assert "Before the method violations were at 60.0 %, with the full set 10.0 %." in page.text
@@ -210,8 +215,9 @@ def test_nothing_found_is_said_so(comparison):
         for name, e in comparison.effects["any_violation"].items()
         if name in ("without:b", "opposite:a")
     }
-    told = headline(comparison, quiet, 0.04)
-    assert told["sentence"] == "No variant measurably changed violations" and told["limit"] == "4.0"
+    sentence = headline(comparison, quiet, 0.04)
+    assert sentence["sentence"] == "No variant measurably changed violations"
+    assert sentence["limit"] == "4.0"
     assert headline(comparison, {}, None) is None
 
 

@@ -61,20 +61,20 @@ def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
     if job.error:
         return Work()
     reused = _reused(sweep / str(job.number))
-    made = []
+    artifacts = []
     for artifact in job.artifacts():
         if not reused.get(artifact.step, True) and artifact.directory not in counted:
-            made.append(artifact)
+            artifacts.append(artifact)
         counted.add(artifact.directory)
-    calls = [artifact.manifest.get("calls") or {} for artifact in made]
+    calls = [artifact.manifest.get("calls") or {} for artifact in artifacts]
     return Work(
-        made=tuple(artifact.step for artifact in made),
-        steps=len(made),
-        reused=len(reused) - len(made),
+        made=tuple(artifact.step for artifact in artifacts),
+        steps=len(artifacts),
+        reused=len(reused) - len(artifacts),
         sent=sum(each.get("sent", 0) for each in calls),
         stored=sum(each.get("stored", 0) for each in calls),
-        trainings=sum(bool(artifact.metrics.get("history")) for artifact in made),
-        seconds=sum(artifact.manifest.get("seconds") or 0 for artifact in made),
+        trainings=sum(bool(artifact.metrics.get("history")) for artifact in artifacts),
+        seconds=sum(artifact.manifest.get("seconds") or 0 for artifact in artifacts),
     )
 
 
