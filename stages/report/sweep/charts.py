@@ -60,6 +60,18 @@ class Axis:
         return svg.line(x, top, x, bottom, kind)
 
 
+def drawing(kind: str, width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    """A whole drawing with a class of its own; `label` says in words what it shows."""
+    return svg.tag(
+        "svg",
+        *parts,
+        kind=kind,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_label=label,
+    )
+
+
 def short_name(name: str) -> str:
     """A name that fits beside the plot."""
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + ELLIPSIS
@@ -148,7 +160,7 @@ def rating_chart(bars: Sequence[RatingBar]) -> str:
     for number, bar in enumerate(bars):
         parts.append(_rating(bar, TOP + ROW * number + ROW / 2, axis))
     label = f"Ratings of {len(bars)} models"
-    return svg.drawing(WIDTH, height, label, parts, kind="ratings works")
+    return drawing("ratings works", WIDTH, height, label, parts)
 
 
 def _rating(bar: RatingBar, y: float, axis: Axis) -> str:

@@ -7,7 +7,7 @@ height of a row, too (sweep.js).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.report.sweep.charts import Axis, number_with_interval, shape, short_name
+from stages.report.sweep.charts import Axis, drawing, number_with_interval, shape, short_name
 from stages.report.views import svg
 from stages.statistics.formatting import (
     PER_CENT,
@@ -92,7 +92,7 @@ def forest(
         else:
             heading = svg.text(0, 18, kinds.get(line, line), "tick")
             parts.append(_row(heading, y=y, kind="row", data_heading=line))
-    return svg.drawing(WIDTH, height, label, parts, kind="forest")
+    return drawing("forest", WIDTH, height, label, parts)
 
 
 def _axis_of(bars: Sequence[Bar], limits: Sequence[float], scale: float) -> Axis:

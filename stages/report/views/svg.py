@@ -10,8 +10,13 @@ from html import escape
 
 def plain(text: str) -> str:
     """The text escaped for an element or an attribute, without characters that XML forbids."""
-    allowed = (c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
-    return escape("".join(allowed))
+    return escape("".join(map(_allowed, text)))
+
+
+def _allowed(character: str) -> str:
+    if character.isprintable() or character in "\n\t":
+        return character
+    return "\ufffd"
 
 
 def tag(name: str, *inside: str, kind: str = "", **attributes: float | str | None) -> str:
@@ -22,15 +27,16 @@ def tag(name: str, *inside: str, kind: str = "", **attributes: float | str | Non
         attributes: `text_anchor` is written `text-anchor`; a float has one decimal; None is left
             out.
     """
-    parts = [name]
+    opening = name
     if kind:
-        parts.append(f'class="{plain(kind)}"')
+        opening += f' class="{plain(kind)}"'
     for attribute, value in attributes.items():
         if value is None:
             continue
-        written = f"{value:.1f}" if isinstance(value, float) else plain(str(value))
-        parts.append(f'{attribute.replace("_", "-")}="{written}"')
-    opening = " ".join(parts)
+        if isinstance(value, float):
+            value = f"{value:.1f}"
+        attribute = attribute.replace("_", "-")
+        opening += f' {attribute}="{plain(str(value))}"'
     if not inside:
         return f"<{opening}/>"
     return f"<{opening}>{''.join(inside)}</{name}>"
@@ -45,15 +51,27 @@ def text(x: float, y: float, content: str, kind: str, anchor: str = "start") -> 
     """A line of text; nothing if there is no content."""
     if not content:
         return ""
-    place = {"x": float(x), "y": float(y)}
-    return tag("text", plain(content), kind=kind, text_anchor=anchor, **place)
+    return tag(
+        "text",
+        plain(content),
+        kind=kind,
+        text_anchor=anchor,
+        x=float(x),
+        y=float(y),
+    )
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str, style: str | None = None) -> str:
     """A straight line."""
-    start = {"x1": float(x1), "y1": float(y1)}
-    end = {"x2": float(x2), "y2": float(y2)}
-    return tag("line", kind=kind, **start, **end, style=style)
+    return tag(
+        "line",
+        kind=kind,
+        x1=float(x1),
+        y1=float(y1),
+        x2=float(x2),
+        y2=float(y2),
+        style=style,
+    )
 
 
 def polyline(
@@ -64,7 +82,12 @@ def polyline(
     return tag("polyline", *inside, kind=kind, style=style, points=places)
 
 
-def drawing(width: float, height: float, label: str, parts: Sequence[str], kind: str = "") -> str:
-    """The whole drawing, which fills the width it is given; `label` says in words what it shows."""
-    view = f"0 0 {width:g} {height:g}"
-    return tag("svg", *parts, kind=kind, viewBox=view, role="img", aria_label=label)
+def drawing(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    """The whole drawing, as wide as the page lets it be; `label` says in words what it shows."""
+    return tag(
+        "svg",
+        *parts,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_label=label,
+    )
