@@ -1,13 +1,12 @@
 """The door to Credo: a Hydra config becomes a plan, the plan becomes artifacts.
 
-python run.py                                        the demo: Constitutional AI on the embedded
-world python run.py plan=true                              show what would run, what is reused and
-what it would send; stop there python run.py constitution.name=path/to/mine.yaml    another goal,
-same method python run.py pipeline=cai_open                      another method, same goal
+python run.py                                        the demo: Constitutional AI, embedded world
+python run.py plan=true                              show what would run, be reused and be sent
+python run.py constitution.name=path/to/mine.yaml    another goal, same method
+python run.py pipeline=cai_open                      another method, same goal
 python run.py 'constitution.drop=[no-insults]'       the same without one principle
-python run.py model=qwen3_0_6b                       the same on a real model (needs a GPU and the
-Hub) python run.py -m experiment=ablate                   one variant of the principles after the
-other, compared
+python run.py model=qwen3_0_6b                       a real model (needs a GPU and the Hub)
+python run.py -m experiment=ablate                   variants of the principles, compared
 """
 
 import asyncio
@@ -17,128 +16,157 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from stages.ablation.levels import prepare_job, register
+from stages import STAGES
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import told
-from stages.runtime.pipeline.display import show_job, show_plan, show_tables, stopped, wide
-from stages.runtime.pipeline.runner import Planned, Runner
+from stages.runtime.pipeline.config import Settings, as_user_error, read_settings
+from stages.runtime.pipeline.display import (
+    set_console_width,
+    show_error,
+    show_job,
+    show_plan,
+    show_tables,
+)
+from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import Step, read_steps
+from stages.runtime.pipeline.until import up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
 
 
 def cli() -> None:
-    """Run, and tell in the same way what Hydra refuses before there is a config."""
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # without it Hydra prints its errors itself and exits with 1
-    )
-    register()
+    """Run, and report in the same way what Hydra refuses before there is a config."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
+    OmegaConf.register_new_resolver("variants", variants, replace=True)
     try:
         main()
-    except KeyboardInterrupt:  # while a launcher of other people's waits for its jobs
-        interrupted(Console(stderr=True))
+    except KeyboardInterrupt:  # while another package's launcher waits for its jobs
+        exit_interrupted(Console(stderr=True))
     except Exception as error:
-        ours = inspect.unwrap(main).__code__
-        if any(frame.f_code is ours for frame, _ in traceback.walk_tb(error.__traceback__)):
-            if isinstance(error, UserError):  # a sweep's job; it was told when it stopped
+        main_code = inspect.unwrap(main).__code__
+        if any(frame.f_code is main_code for frame, _ in traceback.walk_tb(error.__traceback__)):
+            if isinstance(error, UserError):  # a job of a sweep, which has shown its error
                 sys.exit(2)
             raise
-        stopped(told(error), wide(Console(stderr=True)))
+        show_error(as_user_error(error), set_console_width(Console(stderr=True)))
         sys.exit(2)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Turn mistakes of the user into one message and exit code 2; bugs keep their traceback."""
-    console = wide(Console(stderr=True))
+    console = set_console_width(Console(stderr=True))
     try:
         run(config, console)
     except UserError as error:
-        stopped(error, console)
+        show_error(error, console)
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
             raise
         sys.exit(2)
     except KeyboardInterrupt:
-        interrupted(console)
-
-
-def interrupted(console: Console) -> NoReturn:
-    console.print("Interrupted. Run the same command again to go on; nothing done is lost.")
-    sys.exit(130)
+        exit_interrupted(console)
 
 
 def run(config: DictConfig, console: Console) -> None:
-    """Plan, show the plan and, unless `plan=true`, run it and show what came out."""
+    """Plan, show the plan and, unless `plan=true`, run it and show the results."""
     started = time.monotonic()
-    settings, plain, steps = prepare_job(config)
-    ablation = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in (
-        HydraConfig.get().callbacks or {}
-    )
+    settings, plain, steps = prepare(config)
+    callbacks = HydraConfig.get().callbacks or {}
+    is_sweep_job = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in callbacks
     store = CallStore(Path(settings.store))
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
-    artifacts = Path(settings.runs_dir) / "artifacts"
     with asyncio.Runner() as loop:
+        runner = Runner(
+            root=Path(settings.runs_dir) / "artifacts",
+            seed=settings.seed,
+            store=store,
+            engines=engines,
+            console=console,
+            loop=loop,
+            concurrency=generator.concurrency,
+            launcher=settings.launcher,
+        )
         try:
-            runner = Runner(
-                artifacts,
-                settings.seed,
-                store,
-                engines,
-                console,
-                loop,
-                generator.concurrency,
-                settings.launcher,
-            )
             planned = runner.plan(steps)
-            if ablation:
+            if is_sweep_job:
                 show_job(settings.variant, settings.seed, planned, console)
             else:
                 show_plan(planned, console)
             if settings.plan:
                 return
-            done = runner.run(planned)
+            artifacts = runner.run(planned)
         finally:
             loop.run(engines.release())
             store.close()
-    _write_manifest(plain, planned, done, time.monotonic() - started)
-    if not ablation:  # its own table comes after the last job
-        show_tables(done.values(), wide(Console()))
+    write_run_manifest(plain, planned, artifacts, time.monotonic() - started)
+    if not is_sweep_job:  # a sweep shows its own table after the last job
+        show_tables(artifacts.values(), set_console_width(Console()))
 
 
-def _write_manifest(
-    settings: dict[str, Any], planned: list[Planned], done: dict[str, Artifact], seconds: float
+def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
+    """The checked settings, the same as plain values, and the steps to run."""
+    settings, plain = read_settings(config)
+    if settings.is_ablation:
+        from stages.ablation.levels import prepare_job
+
+        return prepare_job(config)
+    steps = read_steps(plain["pipeline"].get("steps"), STAGES)
+    return settings, plain, up_to(steps, settings.targets)
+
+
+def variants(constitution: Any, kinds: Any) -> str:
+    """`${variants:${constitution},${ablate.kinds}}` in a config: all variants of these kinds."""
+    from stages.ablation.levels import enumerate_variants, selection_of
+
+    if isinstance(kinds, str):
+        fix = f"write 'ablate.kinds=[{kinds}]'"
+        raise UserError(f"{kinds!r} is not a list of kinds", where="ablate.kinds", fix=fix)
+    return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
+
+
+def write_run_manifest(
+    plain: Mapping[str, Any],
+    planned: Sequence[PlannedStep],
+    artifacts: Mapping[str, Artifact],
+    seconds: float,
 ) -> None:
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    """Write run.json into the run's folder: what was run, where the artifacts lie, and on what."""
+    steps = {}
+    for plan in planned:
+        folder = artifacts[plan.step.name].directory
+        steps[plan.step.name] = {"artifact": str(folder), "reused": plan.artifact is not None}
     manifest = {
         "seconds": round(seconds, 2),
-        "seed": settings["seed"],
-        "variant": settings["variant"],
-        "level": settings["ablate"]["level"],
-        "constitution": settings["constitution"],
-        "config": settings,
-        "steps": {
-            p.step.name: {
-                "artifact": str(done[p.step.name].directory),
-                "reused": p.artifact is not None,
-            }
-            for p in planned
-        },
+        "seed": plain["seed"],
+        "variant": plain["variant"],
+        "level": plain["ablate"]["level"],
+        "constitution": plain["constitution"],
+        "config": plain,
+        "steps": steps,
         "versions": versions(),
         "git": git_state(),
         "machine": machine_facts(),
     }
+    folder = Path(HydraConfig.get().runtime.output_dir)
     write_atomically(folder / "run.json", json.dumps(manifest, indent=2, ensure_ascii=False))
+
+
+def exit_interrupted(console: Console) -> NoReturn:
+    console.print("Interrupted. Run the same command again to go on; nothing done is lost.")
+    sys.exit(130)
 
 
 if __name__ == "__main__":

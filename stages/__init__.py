@@ -1,18 +1,9 @@
-"""The stages, in the order in which data flows through them. Adding a stage = its module + one line
-here.
+"""The stages, in the order in which data flows through them.
 
-A stage is a module with
-    VERSION     int: raise it when the same inputs would give other results
-    NEEDS       names of the inputs it cannot do without;  ALSO_TAKES  the optional ones ("*": any)
-    CALLS       whether it asks a generator (then the plan can forecast its calls);  TRAINS  whether
-    it can run in several
-                processes (optional);  READS_MODELS  whether inputs of any name are models to it
-                (optional);  REUSE  False for a mere pointer that is made anew with every plan
-                (optional)
-    Config      a frozen dataclass of its options; `machine(...)` marks those that do not change the
-    result run(config, inputs: dict[str, Artifact], context: Context) -> Result
-    identity(config) -> dict    optional: what else identifies it (principle texts, template hashes,
-    file contents)
+Adding a stage = its module + one line here. A stage is a module with a frozen dataclass `Config`, a
+function `run(config, inputs, context)` and `STAGE = Stage(...)`, which says what the runner must
+know: see stages/runtime/stage.py. A line reads `module`, or `module:NAME` where a module holds
+several stages.
 """
 
 # fmt: off

@@ -13,7 +13,9 @@ from rich.console import Console
 from stages import STAGES
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline.runner import Planned, Runner, read_steps
+from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.store import CallStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +37,7 @@ TINY = [
 ]
 
 
-def run_config(root: Path, *overrides: str) -> tuple[list[Planned], dict[str, Artifact]]:
+def run_config(root: Path, *overrides: str) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Compose the configuration as run.py does and run it in this process."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)

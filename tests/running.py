@@ -11,10 +11,13 @@ from typing import Any
 from rich.console import Console
 
 from stages import STAGES
-from stages.generators import Completion, Message, Sampling
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline.runner import Planned, Runner, read_steps
+from stages.runtime.generation import Completion, Sampling
+from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.rows import Message
 from stages.runtime.store import CallStore
 from tests.scripted import ScriptedGenerator
 
@@ -36,7 +39,7 @@ class Seeded(ScriptedGenerator):
 def run_steps(
     steps: Mapping[str, Any], root: Path, generator: ScriptedGenerator | None = None, seed: int = 0, only_plan: bool = False,
     opener: Callable[..., Any] | None = None, concurrency: int = 1024,
-) -> tuple[list[Planned], dict[str, Artifact]]:  # fmt: skip
+) -> tuple[list[PlannedStep], dict[str, Artifact]]:  # fmt: skip
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
 

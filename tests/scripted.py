@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from stages.generators import Completion, Message, Sampling
+from stages.runtime.generation import Completion, Sampling
+from stages.runtime.rows import Message
 
 
 @dataclass

@@ -75,7 +75,10 @@ EARLY = {
     "half a seed": (["seed=1.5"], r"option 'seed': Input should be a valid integer \(given: 1.5\)"),
     "no pipeline": (["pipeline=null"], r"must be a string or a list. Got NoneType"),
     "no folder": (["runs_dir=null"], r"option 'runs_dir': Input should be a valid string"),
-    "a folder that is none": (["runs_dir=/dev/null"], r"runs_dir: the run's folder cannot be made"),
+    "a folder that is none": (
+        ["runs_dir=/dev/null"],
+        r"runs_dir: the run's folder cannot be created",
+    ),
     "half a generator": (["~generator.name"], r"the option 'generator.name' is missing"),
     "a file without effect": (["local=idle"], r"conf/local: .*@package _global_"),
     "a seed of truth": (

@@ -74,8 +74,8 @@ def test_every_shipped_set_runs_through_cai(tmp_path_factory, name):
 
 def test_the_open_recipe(tmp_path):
     _, done = run_config(tmp_path, "pipeline=cai_open", "generator=transformers", *TINY)
-    sft = {str(row.prompt) for row in done["sft_revisions"].rows()}
-    dpo = {str(row.prompt) for row in done["dpo_revisions"].rows()}
+    sft = {row.prompt_id for row in done["sft_revisions"].rows()}
+    dpo = {row.prompt_id for row in done["dpo_revisions"].rows()}
     assert sft and dpo and not sft & dpo
     assert all(pair.chosen != pair.rejected for pair in done["pairs"].rows())
 

@@ -93,7 +93,7 @@ def test_safe_rlhf(done):
 def test_raft(done):
     made = done("raft")
     for number in (1, 2):
-        best = Counter(row.parent for row in made[f"best_{number}"].rows())
+        best = Counter(row.prompt_id for row in made[f"best_{number}"].rows())
         assert set(best.values()) == {1} and len(made[f"candidates_{number}"].rows()) > len(best)
     again = done("raft", "model.iterations=1")
     assert again["tuned_1"].directory == made["tuned_1"].directory, (

@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.respond_throughput import model_of
+from timings.respond_throughput import model_of
 
 from stages.runtime.templates import find_template, render
 from tests.tiny_model import WORDS
@@ -88,7 +88,8 @@ async def measure(generator: Any, texts: list[str]) -> tuple[float, float]:
 
 async def main() -> None:
     args = arguments()
-    from stages.generators.vllm import Options, open_generator
+    from stages.generators.vllm import open_generator
+    from stages.generators.vllm_options import Options
 
     model = model_of(args.model)
     generator: Any = await open_generator(

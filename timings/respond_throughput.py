@@ -17,8 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from stages.generators import Generator, Message, Sampling
+from stages.runtime.generation import Generator, Sampling
 from stages.runtime.models import Model, find_model
+from stages.runtime.rows import Message
 
 
 def arguments() -> argparse.Namespace:
@@ -85,7 +86,8 @@ def bare(
 
 async def main() -> None:
     args = arguments()
-    from stages.generators.vllm import Options, engine_arguments, open_generator
+    from stages.generators.vllm import open_generator
+    from stages.generators.vllm_options import Options, engine_arguments
 
     model, options = (
         model_of(args.model),

@@ -19,7 +19,9 @@ from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Settings
-from stages.runtime.pipeline.runner import Planned, Runner, Step
+from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import Step
 from stages.runtime.store import CallStore
 from stages.statistics.formatting import format_percent, format_plural
 from stages.statistics.power import minimum_detectable
@@ -101,7 +103,7 @@ class _Planner:
         self._full: dict[str, list[Step]] = {}  # by group, the steps of its full set
         self._artifacts: set[str] = set()  # that earlier jobs would make
 
-    def plan(self, config: DictConfig, group: str) -> tuple[Settings, list[Planned]]:
+    def plan(self, config: DictConfig, group: str) -> tuple[Settings, list[PlannedStep]]:
         """One job's settings and its plan.
 
         Raises:
@@ -125,12 +127,12 @@ class _Planner:
         )
         return settings, runner.plan(steps)
 
-    def count(self, label: str, seed: int, planned: Sequence[Planned]) -> JobForecast:
+    def count(self, label: str, seed: int, planned: Sequence[PlannedStep]) -> JobForecast:
         """What a planned job would make that no earlier one makes."""
         missing = [p for p in planned if not p.artifact]
         new = [p for p in missing if _artifact_name(p) not in self._artifacts]
         self._artifacts |= {_artifact_name(p) for p in missing}
-        calling = [p for p in new if p.step.module.CALLS]
+        calling = [p for p in new if p.step.contract.calls_generator]
         counted = [p.forecast for p in calling if p.forecast]
         return JobForecast(
             label,
@@ -141,7 +143,7 @@ class _Planner:
             stored=sum(calls.stored for calls in counted),
             open_rows=sum(calls.open_rows for calls in counted),
             unknown=len(calling) - len(counted),
-            trainings=sum(getattr(p.step.module, "TRAINS", False) for p in new),
+            trainings=sum(p.step.contract.trains for p in new),
         )
 
     def close(self) -> None:
@@ -149,12 +151,12 @@ class _Planner:
             store.close()
 
 
-def _artifact_name(planned: Planned) -> str:
+def _artifact_name(planned: PlannedStep) -> str:
     return f"{planned.step.name}-{planned.fingerprint}"
 
 
 def _detectable(
-    settings: Settings, planned: Sequence[Planned], overrides: Sequence[Sequence[str]]
+    settings: Settings, planned: Sequence[PlannedStep], overrides: Sequence[Sequence[str]]
 ) -> str:
     """What the sweep could detect, as far as its full set was measured before."""
     level = settings.ablate.level

@@ -56,7 +56,7 @@ class Job:
         return [Artifact(name, Path(folder)) for name, folder in self.steps.items()]
 
     def of_stage(self, stage: str) -> list[Artifact]:
-        return [made for made in self.artifacts() if made.manifest["payload"].get("stage") == stage]
+        return [made for made in self.artifacts() if made.stage == stage]
 
 
 def read_jobs(folder: Path, overrides: Sequence[Sequence[str]]) -> list[Job]:

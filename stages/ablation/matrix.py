@@ -1,8 +1,7 @@
 """What the judge matrix and the duels of a sweep's models say: redundancy of principles, ratings.
 
-In: the jobs. Out: plain data. Of `judged_pairs` the arithmetic of its own options is repeated: its
-orders, its clip, how it aggregates. SALMON's subsets are left out: there agreement is shown, and no
-verdicts.
+In: the jobs. Out: plain data. `judged_pairs` itself says how its options decide a pair
+(`judged_pairs.rule_of`). SALMON's subsets are left out: there agreement is shown, and no verdicts.
 
 A variant's duels of all seeds count for one model; its rating's interval is over requests.
 """
@@ -13,16 +12,13 @@ from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, against
-from stages.ablation.redundancy import by_aggregate
-from stages.preferences.aggregate import bounded, combine_orders
-from stages.principles.assign import assign
-from stages.principles.constitution import Principle
+from stages.preferences.judged_pairs import Rule, rule_of
+from stages.preferences.pair_checks import read_cells
 from stages.principles.variants import FULL
-from stages.runtime.artifacts import inputs_of
-from stages.runtime.rows import Judgement, Verdict, request_text
+from stages.runtime.rows import Verdict
 from stages.statistics.equivalence import Finding
 from stages.statistics.ranking import Game, ratings
-from stages.statistics.redundancy import Decide, Matrix, agreements, attributions, redundancies
+from stages.statistics.redundancy import Decide, agreements, attributions, redundancies
 
 MOST = 40  # principles beyond which a matrix cannot be read
 
@@ -52,18 +48,20 @@ def redundancy(
     }
     matrix: dict[str, Mapping[str, float]] = {}
     prompts: dict[str, str] = {}
-    for seed, one in made.items():
-        for judged in inputs_of(one, "judgements")[:1]:
-            cells = judged.rows(Judgement)
-            matrix |= {
-                f"{seed} {pair}": found
-                for pair, found in _matrix(cells, one.manifest["payload"]["options"]).items()
-            }
-            prompts |= {f"{seed} {cell.parent}": request_text(cell.prompt) for cell in cells}
+    rules = {str(seed): rule_of(step) for seed, step in made.items()}
+    for seed, step in made.items():
+        rule = rules[str(seed)]
+        for judged in step.input_artifacts("judgements")[:1]:
+            where = f"step {judged.step!r}"
+            cells = read_cells(judged, set(rule.principles), where, rule.negated)
+            for pair_id, of_pair in cells.items():
+                if of_pair:
+                    matrix[f"{seed} {pair_id}"] = rule.margins(of_pair)
+                    prompts[f"{seed} {pair_id}"] = of_pair[0].prompt_id
     names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
     if not 2 <= len(names) <= MOST:
         return None
-    decide = _decide(next(iter(made.values())).manifest["payload"]["options"])
+    decide = _decide(rules)
     agreed = agreements(matrix, confidence, prompts)
     alone = attributions(matrix, decide, confidence, prompts) if decide else {}
     return {
@@ -77,41 +75,18 @@ def redundancy(
     }
 
 
-def _matrix(cells: Sequence[Judgement], options: Mapping[str, Any]) -> Matrix:
-    """The columns that count, as `judged_pairs` read them; a negated principle says the contrary."""
-    counted, negated = options["constitution"], set(options.get("negated") or ())
-    found: dict[str, dict[str, float]] = {}
-    for cell in cells:
-        if cell.principle in counted:
-            margin = bounded(
-                combine_orders(cell.margin_ab, cell.margin_ba, options["orders"]), options["clip"]
-            )
-            found.setdefault(cell.parent, {})[cell.principle] = (
-                -margin if cell.principle in negated else margin
-            )
-    return found
-
-
-def _decide(options: Mapping[str, Any]) -> Decide | None:
-    """The arithmetic of the pairs' own options, for pairs named as in `redundancy`: "<seed>
-    <pair>".
+def _decide(rules: Mapping[str, Rule]) -> Decide | None:
+    """The decisions of the rule of each seed, for pairs named as in `redundancy`: "<seed> <pair>";
+    None where subsets of the principles decide.
     """
-    weights = {name: facts.get("weight", 1.0) for name, facts in options["constitution"].items()}
-    if options["aggregate"] == "salmon":
+    if any(rule.by_subsets for rule in rules.values()):
         return None
-    if options["aggregate"] != "random":
-        return by_aggregate(options["aggregate"], weights)
-    principles = {
-        name: Principle.model_validate({"id": name, "text": name, "weight": weight})
-        for name, weight in weights.items()
-    }
 
-    def drawn(named: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
-        seed, _, pair = named.partition(" ")
-        name = assign([principles[each] for each in margins], pair, int(seed)).id
-        return margins[name], [name]
+    def decide(name: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
+        seed, _, pair_id = name.partition(" ")
+        return rules[seed].decide(pair_id, margins)
 
-    return drawn
+    return decide
 
 
 def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
@@ -129,7 +104,7 @@ def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
             anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
             for row in made.rows(Verdict):
                 if row.policy == last and first in row.rivals:
-                    game = request_text(row.prompt), job.label, anchor, against(row, first)
+                    game = row.prompt_id, job.label, anchor, against(row, first)
                     games.setdefault(anchor, []).append(game)
     found = [
         rating

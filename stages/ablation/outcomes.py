@@ -30,9 +30,9 @@ from stages.evaluation.measures import (
 )
 from stages.evaluation.reward_accuracy import PAIRS, SECTION
 from stages.evaluation.reward_tests import TESTS
-from stages.runtime.artifacts import Artifact, inputs_of
+from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement, Pair, Tested, Verdict, request_text
+from stages.runtime.rows import Judgement, Pair, Tested, Verdict
 from stages.statistics.intervals import by_prompt
 
 SAME_LABEL = 1e-4
@@ -50,11 +50,11 @@ Values = dict[str, dict[str, float]]  # outcome: {prompt: value}
 
 @dataclass(frozen=True)
 class Pairs:
-    """One job's labels: by row id the pair, and by pair its request."""
+    """One job's labels: `rows` by their id, and by pair id the prompt id."""
 
     rows: dict[str, Pair]
     asked: frozenset[str]  # row ids, those abstained on too
-    requests: dict[str, str]
+    prompt_ids: dict[str, str]
 
 
 def values(level: str, job: Job, reference: Job) -> Values:
@@ -107,12 +107,12 @@ def same_lessons(job: Job, reference: Job) -> bool:
     others = {made.step: made for made in reference.artifacts()}
     for made in job.artifacts():
         other = others.get(made.step)
-        if other is None or made.manifest["payload"]["stage"] != other.manifest["payload"]["stage"]:
+        if other is None or made.stage != other.stage:
             return False
-        if made.manifest["payload"]["stage"] == "judged_pairs":
+        if made.stage == "judged_pairs":
             if not _alike(made.rows(Pair), other.rows(Pair)):
                 return False
-        elif made.manifest["payload"]["options"] != other.manifest["payload"]["options"]:
+        elif made.config != other.config:
             return False
     return True
 
@@ -136,14 +136,12 @@ def before_the_method(job: Job) -> Values:
 
 def _labels(made: Artifact, reference: Artifact) -> Values:
     now, before = _pairs(made), _pairs(reference)
-    requests = before.requests | now.requests
+    prompt_ids = before.prompt_ids | now.prompt_ids
     cells: dict[str, list[tuple[str, float]]] = {name: [] for name in LABELS}
     for row_id in sorted(now.asked | before.asked):
         was, is_ = before.rows.get(row_id), now.rows.get(row_id)
-        prompt = requests.get(row_id) or requests.get(
-            row_id.rpartition("#")[0]
-        )  # SALMON's: "<pair>#<pass>"
-        if prompt is None:
+        prompt_id = prompt_ids.get(row_id) or prompt_ids.get(_pair_id(row_id))
+        if prompt_id is None:
             continue
         flipped = bool(was and is_ and was.chosen != is_.chosen)
         moved = (is_.margin * (-1 if flipped else 1) if is_ else 0.0) - (was.margin if was else 0.0)
@@ -154,23 +152,29 @@ def _labels(made: Artifact, reference: Artifact) -> Values:
             LOGITS: moved,
         }
         for name, value in {**told, "changed": flipped or (was is None) != (is_ is None)}.items():
-            cells[name].append((prompt, float(value)))
+            cells[name].append((prompt_id, float(value)))
     return {name: by_prompt(found) for name, found in cells.items()}
+
+
+def _pair_id(row_id: str) -> str:
+    """The pair of a row of `judged_pairs`; SALMON's rows are named "<pair>#<pass>"."""
+    return row_id.rpartition("#")[0] or row_id
 
 
 @lru_cache(maxsize=8)
 def _pairs(made: Artifact) -> Pairs:
-    requests: dict[str, str] = {}
-    for judged in inputs_of(made, "judgements"):
-        requests |= _requests(judged)
+    prompt_ids: dict[str, str] = {}
+    for judged in made.input_artifacts("judgements"):
+        prompt_ids |= _prompt_ids(judged)
     rows = {row.id: row for row in made.rows(Pair)}
-    requests = requests or {row.parent: request_text(row.prompt) for row in rows.values()}
-    return Pairs(rows, frozenset((*rows, *(d.id for d in made.dropped()))), requests)
+    prompt_ids = prompt_ids or {_pair_id(row.id): row.prompt_id for row in rows.values()}
+    return Pairs(rows, frozenset((*rows, *(d.id for d in made.dropped()))), prompt_ids)
 
 
 @lru_cache(maxsize=4)
-def _requests(judged: Artifact) -> dict[str, str]:
-    return {row.parent: request_text(row.prompt) for row in judged.rows(Judgement)}
+def _prompt_ids(judged: Artifact) -> dict[str, str]:
+    """By pair id."""
+    return {row.pair_id: row.prompt_id for row in judged.rows(Judgement)}
 
 
 def _tests(made: Artifact, _: Artifact) -> Values:
@@ -178,7 +182,8 @@ def _tests(made: Artifact, _: Artifact) -> Values:
     rows = made.rows(Tested)
     for row in rows:
         name = row.test if row.model == rows[0].model else f"{row.test} ({row.model})"
-        found.setdefault(name, []).append((row.prompt, row.value))
+        unit = f"{row.kind}: {row.prompt_id}" if row.kind else row.prompt_id
+        found.setdefault(name, []).append((unit, row.value))
     return {name: by_prompt(cells) for name, cells in found.items()}
 
 
@@ -189,10 +194,8 @@ def _measures(made: Artifact, _: Artifact) -> Values:
 def _of_policy(made: Artifact, place: int) -> Values:
     policies = list(made.metrics["policies"])
     policy = policies[place]
-    rows: Measured = [
-        (request_text(row.prompt), row) for row in _verdicts(made) if row.policy == policy
-    ]
-    options = made.manifest["payload"]["options"]
+    rows: Measured = [(row.prompt_id, row) for row in _verdicts(made) if row.policy == policy]
+    options = made.config
     kinds = Settings(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"]), 0, 0.95, 0)
     source = made.metrics["measured_by"]
     counted = Counted(options["counted"], set(options["not_counted"]))
@@ -219,7 +222,7 @@ def _verdicts(made: Artifact) -> list[Verdict]:
 def requests_known(level: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[int, float | None]]:
     """(prompts, base rate of the level's outcome) as far as steps that are already there tell them."""
     for made in artifacts:
-        stage = made.manifest["payload"].get("stage")
+        stage = made.stage
         if (level, stage) in (("reward", "reward_accuracy"), ("policy", "evaluate")):
             known = (_tests(made, made) if level == "reward" else _measures(made, made)).get(
                 FIRST[level]

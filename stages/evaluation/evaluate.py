@@ -25,7 +25,6 @@ from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import GroundTruth, Truth, load_truth, truth_identity
 from stages.evaluation.measures import Counted, Duel, Measured, Settings, rivals, summarise
-from stages.generators import TooLong
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
@@ -33,14 +32,12 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict, request_text
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 
-VERSION = 3
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ("*",)
-CALLS = True
 NOT_POLICIES = ("judge", "judgements")
 
 
@@ -136,7 +133,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
     measured: dict[str, Measured] = {policy: [] for policy in policies}
     for one in found:
-        measured[one.item.policy].append((one.item.response.parent, one.verdict))
+        measured[one.item.policy].append((one.item.response.prompt_id, one.verdict))
     settings = Settings(
         config.harmless_kinds,
         config.helpful_kinds,
@@ -148,13 +145,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     metrics = summarise(
         measured, [duel for one in found for duel in _duels(one)], counted, settings
     )
-    asked = {row.parent for rows in policies.values() for row in rows}
+    asked = {row.prompt_id for rows in policies.values() for row in rows}
     for (
         policy,
         rows,
     ) in policies.items():  # a policy that gave no answer to a prompt lacks it, and that is told
         lost = sum(d.id.startswith(f"{policy}/") for d in dropped)
-        metrics["policies"][policy]["dropped"] = lost + len(asked - {row.parent for row in rows})
+        metrics["policies"][policy]["dropped"] = lost + len(asked - {row.prompt_id for row in rows})
     metrics["judge"] = {"unread": sum(one.unread for one in found)} if judge else {}
     if truth and judge and config.verdicts:
         metrics["judge"]["verdicts"] = verdict_agreement([one.verdict for one in found])
@@ -170,6 +167,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         metrics=metrics,
         tables=tables,
     )
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
 
 
 def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Response]]:
@@ -191,7 +198,7 @@ def _policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Respons
                 where=where,
                 fix="see why its step dropped them all",
             )
-    common = set.intersection(*({row.parent for row in rows} for rows in policies.values()))
+    common = set.intersection(*({row.prompt_id for row in rows} for rows in policies.values()))
     if not common:
         raise UserError(
             f"the policies {', '.join(policies)} have no prompt in common",
@@ -210,23 +217,23 @@ def _items(
     policies: dict[str, list[Response]], truth: GroundTruth | None, config: Config, seed: int
 ) -> list[Item]:
     names = list(policies)
-    prompts = {row.parent for row in policies[names[0]]}
+    prompts = {row.prompt_id for row in policies[names[0]]}
     judged = set(
         sorted(prompts, key=lambda prompt: (derive_seed(seed, "judged", prompt), prompt))[
             : config.judge_limit
         ]
     )
     by_place = {
-        name: {(row.parent, row.sample): row for row in rows} for name, rows in policies.items()
+        name: {(row.prompt_id, row.sample): row for row in rows} for name, rows in policies.items()
     }
     items = []
     for index, name in enumerate(names):
         opponents = rivals(names, index, config.side_by_side)
         for row in policies[name]:
-            place = (row.parent, row.sample)
+            place = (row.prompt_id, row.sample)
             others = {o: by_place[o][place] for o in opponents if place in by_place[o]}
             seen = truth(request_text(row.prompt), row.response) if truth else None
-            items.append(Item(f"{name}/{row.id}", name, row, seen, row.parent in judged, others))
+            items.append(Item(f"{name}/{row.id}", name, row, seen, row.prompt_id in judged, others))
     return items
 
 
@@ -246,7 +253,7 @@ def _look(
         if judge is None or not item.judged:
             return Found(item, _verdict(item, principles, counted, [], {}))
         wins = {}
-        drawn = assign(principles, item.response.parent, context.seed)
+        drawn = assign(principles, item.response.prompt_id, context.seed)
         try:
             violated = (
                 [await _violated(judge, item, p, config) for p in principles]
@@ -272,7 +279,7 @@ def _duels(found: Found) -> list[Duel]:
     }
     rows = zip(verdict.rivals, verdict.margins_first, verdict.margins_second, strict=True)
     return [
-        Duel(item.policy, rival, item.response.parent, first, second, lengths[rival])
+        Duel(item.policy, rival, item.response.prompt_id, first, second, lengths[rival])
         for rival, first, second in rows
     ]
 
@@ -290,7 +297,8 @@ def _verdict(
     )
     return Verdict(
         id=item.id,
-        parent=row.id,
+        response_id=row.id,
+        prompt_id=row.prompt_id,
         policy=item.policy,
         kind=row.kind,
         prompt=row.prompt,

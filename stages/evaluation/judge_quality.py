@@ -40,15 +40,12 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, request_text
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 from stages.statistics.agreement import kappa, krippendorff
 from stages.statistics.intervals import by_prompt
 
-VERSION = 2
-NEEDS = ("pairs",)
-ALSO_TAKES = ("*",)
-CALLS = True
 MEASURES = ("accuracy", "chosen_first", "chosen_second", "consistent", "flips", "first_place")
 
 
@@ -106,9 +103,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     judges = {name: artifact for name, artifact in inputs.items() if name != "pairs"}
     found, lost = ask_each(judges, pairs, ask, context)
     weights = {p.id: p.weight for p in principles}
-    parents = {pair.id: pair.parent for pair in pairs}
     metrics = compare(
-        {name: _measure(cells, weights, parents) for name, cells in found.items()},
+        {name: _measure(cells, weights) for name, cells in found.items()},
         config.resamples,
         config.confidence,
         context.seed,
@@ -139,6 +135,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("pairs",),
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
+
+
 async def _judge(
     name: str,
     content: str,
@@ -162,7 +169,10 @@ async def _judge(
 
     return Judgement(
         id=f"{name}/{pair.id}|{principle.id}",
-        parent=pair.id,
+        pair_id=pair.id,
+        response_a_id=pair.chosen_id,
+        response_b_id=pair.rejected_id,
+        prompt_id=pair.prompt_id,
         kind=pair.kind,
         prompt=pair.prompt,
         response_a=pair.chosen,
@@ -179,7 +189,7 @@ def _margins(cells: list[Judgement], weights: dict[str, float]) -> dict[str, tup
     """By pair, the margins of both orders, averaged over its principles."""
     groups: dict[str, list[Judgement]] = {}
     for cell in cells:
-        groups.setdefault(cell.parent, []).append(cell)
+        groups.setdefault(cell.pair_id, []).append(cell)
     found = {}
     for pair, group in groups.items():
         total = sum(weights[c.principle] for c in group)
@@ -190,12 +200,11 @@ def _margins(cells: list[Judgement], weights: dict[str, float]) -> dict[str, tup
     return found
 
 
-def _measure(
-    cells: list[Judgement], weights: dict[str, float], parents: dict[str, str]
-) -> dict[str, dict[str, float]]:
+def _measure(cells: list[Judgement], weights: dict[str, float]) -> dict[str, dict[str, float]]:
     """By measure and prompt."""
     margins = _margins(cells, weights)
-    kinds = {cell.parent: cell.kind for cell in cells}
+    kinds = {cell.pair_id: cell.kind for cell in cells}
+    prompt_ids = {cell.pair_id: cell.prompt_id for cell in cells}
     values: dict[str, list[tuple[str, float | None]]] = {name: [] for name in MEASURES}
     for pair, (first, second) in margins.items():
         agreed = score(first, second)
@@ -208,11 +217,11 @@ def _measure(
             "first_place": ((first > 0) + (second < 0)) / 2,
         }
         for name, value in told.items():
-            values[name].append((parents[pair], value))
-        values.setdefault(f"kind {kinds[pair]}", []).append((parents[pair], told["accuracy"]))
+            values[name].append((prompt_ids[pair], value))
+        values.setdefault(f"kind {kinds[pair]}", []).append((prompt_ids[pair], told["accuracy"]))
     for cell in cells:
         values.setdefault(f"principle {cell.principle}", []).append(
-            (parents[cell.parent], _right(cell.margin_ab + cell.margin_ba))
+            (cell.prompt_id, _right(cell.margin_ab + cell.margin_ba))
         )
     kept = {name: by_prompt(found) for name, found in values.items()}
     for word in ("kind ", "principle "):  # the only one says what `accuracy` says

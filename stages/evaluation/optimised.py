@@ -32,15 +32,12 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Response, request_text
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-VERSION = 2
-NEEDS = ("reward",)
-ALSO_TAKES = ("*",)
-CALLS = False
 SUFFIX = "_model"
 Values = dict[str, float]  # one a prompt
 
@@ -102,7 +99,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             }
             broken[name] = by_prompt(
                 (
-                    row.parent,
+                    row.prompt_id,
                     float(any(bad for d, bad in seen[row.id].items() if d not in config.spared)),
                 )
                 for row in rows
@@ -134,6 +131,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("reward",),
+    optional=ANY,
+    identity=identity,
+)
+
+
 def _rewards(rows: list[Response], model: Artifact, config: Config, context: Context) -> Values:
     reward = model.model()
     sign = -1.0 if read_format(reward).objective == "cost" else 1.0
@@ -148,7 +155,7 @@ def _rewards(rows: list[Response], model: Artifact, config: Config, context: Con
         config.dtype,
     )
     found = by_prompt(
-        (r.parent, None if score is None else sign * score)
+        (r.prompt_id, None if score is None else sign * score)
         for r, score in zip(rows, scores, strict=True)
     )
     if not found:
@@ -177,7 +184,7 @@ def _divergence(
         a - b if a is not None and b is not None else None
         for a, b in zip(ours, theirs, strict=True)
     ]
-    values = by_prompt((row.parent, ratio) for row, ratio in zip(whole, ratios, strict=True))
+    values = by_prompt((row.prompt_id, ratio) for row, ratio in zip(whole, ratios, strict=True))
     found = mean_interval(list(values.values()), config.resamples, config.confidence, context.seed)
     return found.plain() if found else None
 

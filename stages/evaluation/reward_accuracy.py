@@ -34,26 +34,23 @@ from stages.evaluation.reward_tests import (
     ask,
     count,
     lone_lists,
+    question_of,
     read_cells,
     right,
 )
 from stages.principles.constitution import Principle
-from stages.principles.polarity import worded
+from stages.principles.polarity import wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.rows import Judgement, Pair, Tested, request_text
+from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.statistics.intervals import by_prompt, paired_difference, share
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-VERSION = 3
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
-READS_MODELS = True
 PAIRS = "the pairs' labels"
 SECTION = "section: "
 Cases = dict[str, dict[str, dict[str, float]]]  # principle, "plain" or "negated", prompt
@@ -167,23 +164,65 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
         counted = count(cells, agreeing, lone, set(config.held_out), answer)
         for tests, row, question in labelled:
-            for test in tests:  # a section counts a request once for each kind of pairs that has it
-                prompt = f"{row.kind}: " * test.startswith(SECTION) + request_text(row.prompt)
+            for test in tests:
+                unit = _in_section(row) if test.startswith(SECTION) else row.prompt_id
                 counted.setdefault(test, []).append(
-                    (prompt, right(answer(question), question.better))
+                    (unit, right(answer(question), question.better))
                 )
         values[name] = {test: by_prompt(found) for test, found in counted.items() if found}
         cases[name] = _by_principle(cells, answer)
         facts[name] |= _order(agreeing + lone, answer)
     metrics = _metrics(values, cases, facts, cells, config, context)
     metrics["truth"] = "ground truth" if truth else "judge"
-    tested = [
-        Tested(id=f"{name}/{test}/{number}", prompt=prompt, model=name, test=test, value=value)
-        for name, tests in values.items()
-        for test, found in tests.items()
-        for number, (prompt, value) in enumerate(found.items())
-    ]
-    return Result(rows=tested, row_type=Tested, metrics=metrics, tables=reward_tables(metrics))
+    return Result(
+        rows=_tested(values, [row for _, row, _ in labelled]),
+        row_type=Tested,
+        metrics=metrics,
+        tables=reward_tables(metrics),
+    )
+
+
+def _in_section(row: Pair) -> str:
+    """What a section counts once: a request, for each kind of pairs that has it."""
+    return f"{row.kind}: {row.prompt_id}"
+
+
+def _tested(
+    values: Mapping[str, Mapping[str, Mapping[str, float]]], labelled: Sequence[Pair]
+) -> list[Tested]:
+    """One row for each model, test and request.
+
+    Args:
+        values: by model, test, and what the test counts once.
+        labelled: the pairs whose own labels are a test.
+    """
+    sections = {_in_section(row): row for row in labelled}
+    rows = []
+    for name, tests in values.items():
+        for test, found in tests.items():
+            for number, (unit, value) in enumerate(found.items()):
+                pair = sections[unit] if test.startswith(SECTION) else None
+                rows.append(
+                    Tested(
+                        id=f"{name}/{test}/{number}",
+                        prompt_id=pair.prompt_id if pair else unit,
+                        model=name,
+                        test=test,
+                        value=value,
+                        kind=pair.kind if pair else "",
+                    )
+                )
+    return rows
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    optional=ANY,
+    reads_models=True,
+    identity=identity,
+)
 
 
 def _principles(config: Config) -> dict[str, Principle]:
@@ -218,24 +257,24 @@ def _pair_questions(rows: Sequence[Pair], config: Config) -> list[tuple[Pair, Qu
             continue
         negated = row.negated or [False] * len(row.principles)
         texts = tuple(
-            worded(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
+            wording(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
         ) or (config.general,)
         better = 1 if row.label > 0.5 else -1
-        found.append((row, Question(row.prompt, row.chosen, row.rejected, texts, better)))
+        found.append(
+            (row, Question(row.prompt_id, row.prompt, row.chosen, row.rejected, texts, better))
+        )
     return found
 
 
 def _questions(cells: Sequence[Cell], lists: Lists) -> list[Question]:
     asked = [ask(c) for c in cells] + [ask(c, True) for c in cells if c.principle.opposite]
     return asked + [
-        Question(c.prompt, c.a, c.b, shown, c.better)
-        for c, texts, other in lists
-        for shown in (texts, other)
+        question_of(c, shown, c.better) for c, texts, other in lists for shown in (texts, other)
     ]
 
 
 def _key(question: Question) -> tuple[str, str, str, tuple[str, ...]]:
-    return str(question.prompt), question.a, question.b, question.texts
+    return question.prompt_id, question.a, question.b, question.texts
 
 
 def _answers(
@@ -284,7 +323,7 @@ def _order(lists: Lists, answer: Any) -> dict[str, Any]:
     if not lists:
         return {"order_shift": None, "order_matters": None}
     both = [
-        [answer(Question(c.prompt, c.a, c.b, shown, c.better)) for shown in (texts, other)]
+        [answer(question_of(c, shown, c.better)) for shown in (texts, other)]
         for c, texts, other in lists
     ]
     return {

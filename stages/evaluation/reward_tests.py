@@ -30,7 +30,7 @@ from statistics import fmean
 from typing import Any
 
 from stages.principles.constitution import Principle
-from stages.principles.polarity import worded
+from stages.principles.polarity import wording
 from stages.runtime.rows import Judgement, Message, request_text
 from stages.runtime.store import derive_seed
 
@@ -50,7 +50,7 @@ Lists = list[tuple["Cell", tuple[str, ...], tuple[str, ...]]]  # a cell, and tex
 
 @dataclass(frozen=True)
 class Cell:
-    """A pair under one principle: +1 if response a is better, -1 if b is, 0 if nobody has a
+    """A pair under one principle: +1 if response a is better, -1 if b is, 0 without a
     verdict.
     """
 
@@ -69,6 +69,7 @@ class Question:
     `better` has its sign.
     """
 
+    prompt_id: str
     prompt: list[Message]
     a: str
     b: str
@@ -107,9 +108,14 @@ def read_cells(
             margin = (row.margin_ab + row.margin_ba) / 2
             clear = row.margin_ab * row.margin_ba > 0 and abs(margin) >= least
             better = (1 if margin > 0 else -1) if clear else 0
-        prompt_id = request_text(row.prompt)
         cell = Cell(
-            prompt_id, row.parent, row.prompt, row.response_a, row.response_b, principle, better
+            row.prompt_id,
+            row.pair_id,
+            row.prompt,
+            row.response_a,
+            row.response_b,
+            principle,
+            better,
         )
         (speaking if better else silent).append(cell)
     return speaking, silent
@@ -126,7 +132,7 @@ def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
         able = [c for c in ranked if c.better == first.better or c.principle.opposite][:size]
         if len(able) < 2:
             continue
-        texts = tuple(worded(c.principle, c.better != first.better) for c in able)
+        texts = tuple(wording(c.principle, c.better != first.better) for c in able)
         turn = 1 + derive_seed(seed, "permutation", pair) % (len(texts) - 1)
         lists.append((first, texts, texts[turn:] + texts[:turn]))
     return lists
@@ -144,8 +150,8 @@ def lone_lists(cells: Sequence[Cell], silent: Sequence[Cell], size: int, seed: i
             for of in (group, others.get(pair, []))
         )
         if rest:
-            texts = tuple(worded(c.principle) for c in rest[: size - 1])
-            own = (worded(ranked[0].principle),)
+            texts = tuple(wording(c.principle) for c in rest[: size - 1])
+            own = (wording(ranked[0].principle),)
             lists.append((ranked[0], texts + own, own + texts))
     return lists
 
@@ -160,7 +166,12 @@ def _by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 def ask(cell: Cell, negated: bool = False) -> Question:
     """One cell as a question, under its principle or the opposite."""
     better = -cell.better if negated else cell.better
-    return Question(cell.prompt, cell.a, cell.b, (worded(cell.principle, negated),), better)
+    return question_of(cell, (wording(cell.principle, negated),), better)
+
+
+def question_of(cell: Cell, texts: tuple[str, ...], better: int) -> Question:
+    """The cell's pair under other texts."""
+    return Question(cell.prompt_id, cell.prompt, cell.a, cell.b, texts, better)
 
 
 def right(difference: float, better: int) -> float:
@@ -209,7 +220,7 @@ def count(
     for lists, one, other in kinds:
         for cell, *orders in lists:
             for name, texts in zip((one, other), orders, strict=True):
-                difference = answer(Question(cell.prompt, cell.a, cell.b, texts, cell.better))
+                difference = answer(question_of(cell, texts, cell.better))
                 found[name].append((cell.prompt_id, right(difference, cell.better)))
     return found
 

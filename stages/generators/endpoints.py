@@ -10,36 +10,69 @@ from typing import TypeVar
 from stages.runtime.errors import UserError
 
 T = TypeVar("T")
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 30.0  # seconds
 
 
 class Failed(Exception):
-    """An attempt that another one may heal.
+    """An attempt that failed where another one may succeed.
 
-    `pause` is what the server wishes, in seconds. `blameless`: the request never got to work, so it
-    may be sent again without end (a full or an unreachable server).
+    Args:
+        reason: what happened.
+        pause: what the server requests, in seconds.
+        blameless: the server never worked on the request (it is full or unreachable), so it may be
+            sent again without limit.
     """
 
     def __init__(self, reason: str, pause: float = 0.0, blameless: bool = False):
-        self.pause, self.blameless = pause, blameless
+        self.pause = pause
+        self.blameless = blameless
         super().__init__(reason)
 
 
 @dataclass
 class Endpoint:
-    """`failures` are those in a row; while there are any, one request at a time tries the endpoint,
-    after `until`.
-
-    An answer ends that at once, but not the pause that the server itself has `wished` for.
-    """
+    """One server, and how it has behaved. Times are in seconds of `time.monotonic`."""
 
     base: str
+    """Its address."""
     in_flight: int = 0
+    """Requests that wait for its answer."""
     failures: int = 0
+    """Failures in a row; while there are any, one request at a time tries it, after `until`."""
     until: float = 0.0
-    wished: float = 0.0
+    """It gets no request until then; an answer ends the pause, unless the server requested it."""
+    requested_until: float = 0.0
+    """The end of the pause that the server itself requested."""
     failed_at: float = 0.0
     last_error: str = ""
+
+    def capacity(self, concurrency: int) -> int:
+        """Return how many requests it may hold."""
+        return 1 if self.failures else concurrency
+
+    def note_success(self) -> None:
+        """Record an answer."""
+        self.failures = 0
+        self.until = self.requested_until
+
+    def note_failure(self, error: Failed, started: float, backoff: float) -> None:
+        """Record a failed attempt.
+
+        Args:
+            error: how it failed.
+            started: when the attempt began.
+            backoff: seconds of the first pause; doubled with each failure in a row.
+        """
+        self.last_error = str(error)
+        # A server that dies takes all its requests with it: that is one failure, not sixty-four.
+        if started < self.failed_at:
+            return
+        self.failures += 1
+        pause = min(LONGEST_PAUSE, backoff * 2 ** (self.failures - 1))
+        pause *= random.uniform(0.75, 1.25)
+        self.failed_at = time.monotonic()
+        self.requested_until = self.failed_at + error.pause
+        self.until = self.failed_at + max(pause, error.pause)
 
 
 class Pool:
@@ -56,17 +89,15 @@ class Pool:
     def __init__(
         self, endpoints: list[Endpoint], concurrency: int, max_retries: int, backoff: float
     ):
-        self.endpoints, self.concurrency, self.max_retries, self.backoff = (
-            endpoints,
-            concurrency,
-            max_retries,
-            backoff,
-        )
+        self.endpoints = endpoints
+        self.concurrency = concurrency
+        self.max_retries = max_retries
+        self.backoff = backoff
         self._slots = asyncio.Semaphore(concurrency * len(endpoints))
         self._waiters: list[asyncio.Future[None]] = []
 
     def names(self) -> str:
-        """All endpoints, for a message."""
+        """Return the addresses of all endpoints, for a message."""
         return ", ".join(endpoint.base for endpoint in self.endpoints)
 
     async def run(self, attempt: Callable[[Endpoint], Awaitable[T]]) -> T:
@@ -74,9 +105,9 @@ class Pool:
 
         Raises:
             UserError: the servers failed this request `max_retries` + 1 times, or every endpoint is
-            dead.
+                dead.
         """
-        failed = 0
+        failures = 0
         async with self._slots:
             while True:
                 endpoint = await self._take()
@@ -84,66 +115,54 @@ class Pool:
                 try:
                     answer = await attempt(endpoint)
                 except Failed as error:
-                    self._note_failure(endpoint, error, started)
-                    failed += not error.blameless
-                    if failed > self.max_retries:
+                    endpoint.note_failure(error, started, self.backoff)
+                    if not error.blameless:
+                        failures += 1
+                    if failures > self.max_retries:
                         raise UserError(
-                            f"a request failed {failed} times, last with: {error}",
+                            f"a request failed {failures} times, last with: {error}",
                             where=endpoint.base,
-                            fix="look at that server's log; what was answered is kept, so run again once it is well",
+                            fix="look at that server's log; answers are kept, so run again once "
+                            "the server works",
                         ) from error
                 else:
-                    endpoint.failures, endpoint.until = 0, endpoint.wished
+                    endpoint.note_success()
                     return answer
                 finally:
                     endpoint.in_flight -= 1
-                    for waiter in self._waiters:
-                        if not waiter.done():
-                            waiter.set_result(None)
-                    self._waiters.clear()
+                    self._wake_waiters()
 
     async def _take(self) -> Endpoint:
-        """The endpoint with the fewest requests in flight, of those that are well or due for a
-        trial.
-        """
+        """Return the endpoint with the fewest requests in flight, of those that may take one."""
         while True:
-            if all(endpoint.failures > self.max_retries for endpoint in self.endpoints):
-                errors = "; ".join(
-                    f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints
-                )
-                raise UserError(
-                    f"no endpoint answers ({errors})",
-                    where="generator.options.endpoints",
-                    fix="start the servers, or correct the addresses, and run again: what was answered is kept",
-                )
+            self._refuse_dead()
             now = time.monotonic()
-            free = [
-                endpoint
-                for endpoint in self.endpoints
-                if now >= endpoint.until
-                and endpoint.in_flight < (1 if endpoint.failures else self.concurrency)
-            ]
+            free = [endpoint for endpoint in self.endpoints if self._is_free(endpoint, now)]
             if free:
                 best = min(free, key=lambda endpoint: (endpoint.in_flight, endpoint.failures))
                 best.in_flight += 1
                 return best
-            due = min(
-                (endpoint.until - now for endpoint in self.endpoints if endpoint.until > now),
-                default=1.0,
-            )
+            pauses = [endpoint.until - now for endpoint in self.endpoints if endpoint.until > now]
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            await asyncio.wait([waiter], timeout=due)
+            await asyncio.wait([waiter], timeout=min(pauses, default=1.0))
 
-    def _note_failure(self, endpoint: Endpoint, error: Failed, started: float) -> None:
-        endpoint.last_error = str(error)
-        # A server that dies takes all its requests with it: that is one failure, not sixty-four.
-        if started < endpoint.failed_at:
+    def _is_free(self, endpoint: Endpoint, now: float) -> bool:
+        has_room = endpoint.in_flight < endpoint.capacity(self.concurrency)
+        return has_room and now >= endpoint.until
+
+    def _refuse_dead(self) -> None:
+        if any(endpoint.failures <= self.max_retries for endpoint in self.endpoints):
             return
-        endpoint.failures += 1
-        pause = min(LONGEST_PAUSE, self.backoff * 2 ** (endpoint.failures - 1)) * random.uniform(
-            0.75, 1.25
+        errors = [f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints]
+        raise UserError(
+            f"no endpoint answers ({'; '.join(errors)})",
+            where="generator.options.endpoints",
+            fix="start the servers, or correct the addresses, and run again: answers are kept",
         )
-        endpoint.failed_at = time.monotonic()
-        endpoint.wished = endpoint.failed_at + error.pause
-        endpoint.until = endpoint.failed_at + max(pause, error.pause)
+
+    def _wake_waiters(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()

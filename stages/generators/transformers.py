@@ -1,131 +1,47 @@
-"""A transformers model in this process: waiting requests are gathered into padded batches. No vLLM
-needed.
+"""A transformers model in this process: waiting requests are gathered into padded batches.
 
-Each request draws its random numbers beforehand from its own seed, one for each token, and a token
-is the point where the cumulative probability passes its number. So a text does not depend on its
-neighbours in the batch, save where padding changes the last bits of a logit.
+It needs no vLLM. Each request draws its random numbers beforehand from its own seed, one for each
+token, and a token is the point where the cumulative probability passes its number. So a text does
+not depend on its neighbours in the batch, except where padding changes the last bits of a logit.
 """
 
 import asyncio
 import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
-from stages.generators import Completion, Generator, Message, Sampling
 from stages.generators.rendering import Renderer
-from stages.generators.settings import Count, read_options
-from stages.runtime.errors import UserError
+from stages.generators.transformers_loading import Options, context_limit, load_model
+from stages.generators.transformers_sampling import Request, sample, score
+from stages.runtime.generation import Completion, Generator, Sampling
+from stages.runtime.generator_registry import read_options
 from stages.runtime.models import Model
+from stages.runtime.rows import Message
 
 LINGER_SECONDS = 0.005
 
 
-@dataclass(frozen=True)
-class Options:
-    """Loading and batching.
-
-    Attributes:
-        dtype: torch's name, or "auto": the checkpoint's, but float32 on a CPU.
-        device: torch's name, or "auto": a GPU where there is one.
-        max_model_len: context in tokens; None takes the model's own.
-        max_batch: sequences in a batch.
-        max_batch_tokens: padded prompt and answer tokens in a batch: what bounds memory.
-        template_arguments: variables for the chat template, such as `enable_thinking: false`.
-        load: further arguments of `from_pretrained`, such as attn_implementation.
-    """
-
-    dtype: str = "auto"
-    device: str = "auto"
-    max_model_len: Count | None = None
-    max_batch: Count = 64
-    max_batch_tokens: Count = 65536
-    template_arguments: dict[str, Any] = field(default_factory=dict)
-    load: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Request:
-    """One call in the queue: `prompt` and `options` are token ids; with `options` it is a choice,
-    without a text.
-    """
-
-    prompt: list[int]
-    sampling: Sampling
-    seed: int
-    options: list[int]
-    answer: asyncio.Future[Any]
-
-
 async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
-    """Load the weights (safetensors only, no code from the checkpoint).
+    """Load the model.
 
     Raises:
-        UserError: transformers cannot load the model, or an option is unknown.
+        UserError: transformers cannot load it, an option is unknown, or its context is not known.
     """
-    settings = read_options(Options, options, "transformers")
-    network, tokenizer = load(model, settings)
-    known = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    limit = settings.max_model_len or known
-    if not limit:
-        raise UserError(
-            "the model's config does not tell its context",
-            where=model.path,
-            fix="set generator.options.max_model_len",
-        )
-    return TransformersGenerator(
-        network, Renderer(tokenizer, limit, settings.template_arguments), settings
-    )
-
-
-def load(model: Model, options: Options) -> tuple[Any, Any]:
-    """The network in evaluation mode on its device, and its tokenizer."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # there is one of ours
-    device = (
-        options.device
-        if options.device != "auto"
-        else "cuda"
-        if torch.cuda.is_available()
-        else "cpu"
-    )
-    dtype = options.dtype if options.dtype != "auto" or device != "cpu" else "float32"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.path, revision=model.revision, trust_remote_code=False
-        )
-        network = AutoModelForCausalLM.from_pretrained(
-            model.path,
-            **{
-                "revision": model.revision,
-                "dtype": dtype,
-                "use_safetensors": True,
-                "trust_remote_code": False,
-            }
-            | options.load,
-        )
-        network.to(torch.device(device))  # type: ignore[arg-type]  # torch's annotation
-    except (
-        Exception
-    ) as error:  # loading raises whatever its layers raise; the user needs one line of it
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"transformers cannot load this model: {reason}",
-            where=model.path,
-            fix="check the folder (config.json, *.safetensors, tokenizer.json) and generator.options",
-        ) from error
-    return network.eval(), tokenizer
+    parsed = read_options(Options, options, "transformers")
+    network, tokenizer = load_model(model, parsed)
+    limit = context_limit(network, model, parsed)
+    renderer = Renderer(tokenizer, limit, parsed.template_arguments)
+    return TransformersGenerator(network, renderer, parsed)
 
 
 class TransformersGenerator:
     """A loaded model and the queue before it."""
 
     def __init__(self, network: Any, renderer: Renderer, options: Options):
-        self.network, self.renderer, self.options = network, renderer, options
+        self.network = network
+        self.renderer = renderer
+        self.options = options
         self._waiting: list[Request] = []
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="credo-transformers")
@@ -134,19 +50,17 @@ class TransformersGenerator:
         self, messages: Sequence[Message], sampling: Sampling, seed: int
     ) -> Completion:
         """See `Generator.complete`."""
-        return await self._ask(self.renderer.prompt(messages), sampling, seed, [])
+        prompt = self.renderer.prompt(messages)
+        return await self._ask(prompt, sampling, seed, options=[])
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
         """See `Generator.choose`."""
-        return await self._ask(
-            self.renderer.prompt(messages),
-            Sampling(max_tokens=1),
-            0,
-            self.renderer.option_ids(options),
-        )
+        prompt = self.renderer.prompt(messages)
+        ids = self.renderer.option_ids(options)
+        return await self._ask(prompt, Sampling(max_tokens=1), seed=0, options=ids)
 
     async def close(self) -> None:
-        """Wait for the batch in the works, then drop the weights."""
+        """Wait for the batch in progress, then drop the weights."""
         if self._worker:
             self._worker.cancel()
         await asyncio.to_thread(self._thread.shutdown)
@@ -160,45 +74,40 @@ class TransformersGenerator:
     async def _ask(
         self, prompt: list[int], sampling: Sampling, seed: int, options: list[int]
     ) -> Any:
-        request = Request(
-            prompt, sampling, seed, options, asyncio.get_running_loop().create_future()
-        )
-        self._waiting.append(request)
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(Request(prompt, sampling, seed, options, answer))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return await request.answer
+        return await answer
 
     async def _work(self) -> None:
-        """Take everybody who waits, serve them in batches of like length, and look again."""
+        """Take all waiting requests, serve them in batches of similar length, and look again."""
         while True:
-            await asyncio.sleep(
-                LINGER_SECONDS
-            )  # neighbours that are started in the same breath join the first batch
-            waiting, self._waiting = [r for r in self._waiting if not r.answer.done()], []
+            # Requests that are started together join the first batch.
+            await asyncio.sleep(LINGER_SECONDS)
+            waiting = [request for request in self._waiting if not request.answer.done()]
+            self._waiting = []
             if not waiting:
                 return
             try:
-                for batch in batches(
-                    waiting,
-                    self.renderer.limit,
-                    self.options.max_batch,
-                    self.options.max_batch_tokens,
-                ):
+                for batch in self._batches(waiting):
                     await self._serve(batch)
             except BaseException as error:
                 fail(waiting, error)
                 if not isinstance(error, Exception):
                     raise
 
-    async def _serve(self, batch: list[Request]) -> None:
-        from stages.generators.sampling import sample, score
+    def _batches(self, waiting: list[Request]) -> list[list[Request]]:
+        options = self.options
+        return batches(waiting, self.renderer.limit, options.max_batch, options.max_batch_tokens)
 
+    async def _serve(self, batch: list[Request]) -> None:
         answer: Callable[..., list[Any]] = score if batch[0].options else sample
         try:
             results = await asyncio.get_running_loop().run_in_executor(
                 self._thread, answer, self.network, self.renderer, batch
             )
-        except Exception as error:  # the other batches may still do
+        except Exception as error:  # the other batches may still succeed
             fail(batch, error)
             return
         for request, result in zip(batch, results, strict=True):
@@ -207,30 +116,43 @@ class TransformersGenerator:
 
 
 def fail(requests: Sequence[Request], error: BaseException) -> None:
-    """Tell all who still wait."""
+    """Raise `error` in all that still wait."""
     for request in requests:
-        if not request.answer.done():
-            request.answer.set_exception(
-                error if isinstance(error, Exception) else asyncio.CancelledError()
-            )
+        if request.answer.done():
+            continue
+        if isinstance(error, Exception):
+            request.answer.set_exception(error)
+        else:
+            request.answer.set_exception(asyncio.CancelledError())
 
 
 def batches(
     requests: Sequence[Request], limit: int, max_batch: int, max_tokens: int
 ) -> list[list[Request]]:
-    """Split by kind and length, longest first, so that running out of memory shows at once."""
+    """Split by kind and length, longest first, so that running out of memory shows at once.
+
+    Args:
+        requests: in any order.
+        limit: the model's context in tokens.
+        max_batch: requests in a batch.
+        max_tokens: padded tokens in a batch.
+    """
 
     def length(request: Request) -> int:
         return min(len(request.prompt) + request.sampling.max_tokens, limit)
 
-    found: list[list[Request]] = []
-    for request in sorted(
-        requests, key=lambda r: (bool(r.options), length(r), len(r.prompt)), reverse=True
-    ):
-        last = found[-1] if found else []
-        fits = last and len(last) < max_batch and (len(last) + 1) * length(last[0]) <= max_tokens
-        if fits and bool(last[0].options) == bool(request.options):
-            last.append(request)
-        else:
-            found.append([request])
-    return found
+    def rank(request: Request) -> tuple[bool, int, int]:
+        return bool(request.options), length(request), len(request.prompt)
+
+    groups: list[list[Request]] = []
+    for request in sorted(requests, key=rank, reverse=True):
+        if groups:
+            last = groups[-1]
+            same_kind = bool(last[0].options) == bool(request.options)
+            has_room = len(last) < max_batch
+            fits = (len(last) + 1) * length(last[0]) <= max_tokens
+            if same_kind and has_room and fits:
+                last.append(request)
+                continue
+        groups.append([request])
+    return groups

@@ -23,11 +23,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if "responses" in inputs:
         rated = {(row.id, row.response): row for row in inputs["responses"].rows(Response)}
         missing = [
-            row.id for kept in best for row in kept if (row.parent, row.response) not in rated
+            row.id for kept in best for row in kept if (row.response_id, row.response) not in rated
         ]
         if missing:
             raise UserError(
@@ -88,7 +84,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 where=where,
                 fix="give the step whose rows were rated, or leave the input out",
             )
-        responses = [rated[row.parent, row.response] for kept in best for row in kept]
+        responses = [rated[row.response_id, row.response] for kept in best for row in kept]
     else:
         responses = [_response(row, place) for kept in best for place, row in enumerate(kept)]
     return Result(
@@ -97,6 +93,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=_metrics(list(groups.values()), best),
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
 
 
 def read_groups(
@@ -125,7 +129,7 @@ def read_groups(
             continue
         refuse_other_rater(raters, row, step)
         seen.add((row.id, row.response))
-        groups.setdefault(row.group, []).append(row)
+        groups.setdefault(row.prompt_id, []).append(row)
     if not groups:
         raise UserError(
             "there are no ratings to choose from",
@@ -138,7 +142,7 @@ def read_groups(
 def _response(row: Rating, place: int) -> Response:
     return Response(
         id=row.id,
-        parent=row.group,
+        prompt_id=row.prompt_id,
         kind=row.kind,
         prompt=row.prompt,
         response=row.response,

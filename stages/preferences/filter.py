@@ -13,12 +13,8 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Prompt
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-
-VERSION = 1
-NEEDS = ("rows",)
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped += [Dropped(id=row.id, reason="over the limit") for row in kept[config.limit :]]
         kept = kept[: config.limit]
     return Result(rows=kept, row_type=type(rows[0]) if rows else Prompt, dropped=dropped)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("rows",),
+)
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:

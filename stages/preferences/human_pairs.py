@@ -2,8 +2,8 @@
 
 In: nothing. Out: Pair rows with label 1, margin 0 and no principles, so that `reward_model` can mix
 them with judged ones, as Constitutional AI does with people's choices for helpfulness (Bai et al.
-2022, arXiv 2212.08073, section 4.1), and `dpo` or `kto` can learn from them alone. `parent` is the
-id that `prompts` gives to the same request.
+2022, arXiv 2212.08073, section 4.1), and `dpo` or `kto` can learn from them alone. `prompt_id` is
+the id that `prompts` gives to the same request.
 
 Without a `prompt` column both sides are whole conversations, as in hh-rlhf (Bai et al. 2022, arXiv
 2204.05862): transcripts or lists of messages, equal up to the last answer. With one, a side is an
@@ -28,6 +28,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Message, Pair
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.text.prompt_files import (
     content_id,
@@ -37,11 +38,6 @@ from stages.text.prompt_files import (
     source_identity,
     without_folder,
 )
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Config:
     better: a column that says which side is preferred, 0 for `chosen` and 1 for `rejected`; null:
         `chosen` is.
     chosen_safe, rejected_safe: columns that say whether that side is safe, for cost models; null:
-        nobody looked.
+        not measured.
     share: half-open part [from, to) of the prompts, by a hash of the conversation's first user
         turn. Steps with disjoint shares have no prompt in common, not even two turns of one
         dialogue, whatever the source and the run's seed.
@@ -95,18 +91,21 @@ class Side:
     fault: str = ""
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """As the source of `prompts`.
-
-    Raises:
-        UserError: no such source, or an empty share.
-    """
+def check(config: Config) -> None:
     if config.share[0] >= config.share[1]:
         raise UserError(
             f"the share {list(config.share)} holds nothing",
             where="stage 'human_pairs'",
             fix="give [from, to) with from < to",
         )
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """As the source of `prompts`.
+
+    Raises:
+        UserError: no such source.
+    """
     return source_identity(config.source)
 
 
@@ -139,13 +138,22 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix="name the `prompt` column if the sides are bare answers; see `share`, `offset`, `limit`, and whether the file "
             "is empty",
         )
-    prompts = len({row.parent for row in kept})
+    prompts = len({row.prompt_id for row in kept})
     return Result(
         rows=kept,
         row_type=Pair,
         dropped=dropped,
         metrics={"prompts": prompts, "longer_chosen": longer_chosen(kept)},
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    check=check,
+    identity=identity,
+)
 
 
 def longer_chosen(pairs: Sequence[Pair]) -> float:
@@ -238,7 +246,9 @@ def _place(prompt: list[Message]) -> float:
 def _pair(chosen: Side, rejected: Side, safe: list[bool | None], kind: str, where: str) -> Pair:
     return Pair(
         id=content_id([chosen.prompt, chosen.answer, rejected.answer], where),
-        parent=content_id(chosen.prompt, where),
+        prompt_id=content_id(chosen.prompt, where),
+        chosen_id="",
+        rejected_id="",
         kind=kind,
         prompt=chosen.prompt,
         chosen=chosen.answer,

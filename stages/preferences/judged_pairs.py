@@ -16,7 +16,7 @@ which one decides.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -33,11 +33,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
-
-VERSION = 3
-NEEDS = ("judgements",)
-ALSO_TAKES: tuple[str, ...] = ("ratings",)
-CALLS = False
+from stages.runtime.stage import Stage
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -95,11 +91,73 @@ class Decision:
     deciding: str
 
 
+@dataclass(frozen=True)
+class Rule:
+    """How a pair's cells become one margin; which of them SALMON's subsets draw is left out.
+
+    Args:
+        principles: the columns of the matrix that count, by id; only ids and weights are read.
+        negated: ids of those whose margins `read_cells` flips.
+        seed: the run's; `random` draws by it.
+        orders, clip, aggregate: as in `Config`.
+    """
+
+    principles: Mapping[str, Principle]
+    negated: frozenset[str]
+    seed: int
+    orders: str
+    clip: float | None
+    aggregate: str
+
+    @property
+    def by_subsets(self) -> bool:
+        """Whether SALMON's subsets of the principles decide, and not this rule alone."""
+        return self.aggregate == "salmon"
+
+    def margins(self, cells: Sequence[Judgement]) -> dict[str, float]:
+        """Each principle's margin on one pair, in logits, both orders combined and clipped."""
+        margins = {}
+        for cell in cells:
+            margin = combine_orders(cell.margin_ab, cell.margin_ba, self.orders)
+            margins[cell.principle] = bounded(margin, self.clip)
+        return margins
+
+    def decide(self, pair_id: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
+        """One margin of a pair's `margins`, and the ids of the principles behind it."""
+        if self.aggregate == "random":
+            speaking = [self.principles[name] for name in margins]
+            drawn = assign(speaking, pair_id, self.seed).id
+            margins = {drawn: margins[drawn]}
+        names = list(margins)
+        weights = [self.principles[name].weight for name in names]
+        margin, places = aggregate(list(margins.values()), weights, self.aggregate)
+        return margin, [names[place] for place in places]
+
+
+def rule_of(step: Artifact) -> Rule:
+    """The rule by which a finished `judged_pairs` step labelled its pairs."""
+    options = step.config
+    principles = {}
+    for name, facts in options["constitution"].items():
+        said = {"id": name, "text": name, "weight": facts.get("weight", 1.0)}
+        principles[name] = Principle.model_validate(said)
+    return Rule(
+        principles,
+        frozenset(options.get("negated") or ()),
+        step.seed or 0,
+        options["orders"],
+        options["clip"],
+        options["aggregate"],
+    )
+
+
+def check(config: Config) -> None:
+    principles = select(config.constitution).principles
+    check_config(config, Config, principles, "stage 'judged_pairs'")
+
+
 def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
-    check_config(
-        config, Config, chosen.principles, "stage 'judged_pairs'"
-    )  # before a judge is asked for nothing
     told: dict[str, Any] = {"constitution": chosen.identity("weight")}
     if negated := sorted(
         {p.id for p in chosen.principles}.intersection(config.constitution.negate)
@@ -121,11 +179,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         probabilities.
     """
     where = f"step {context.step!r}"
-    identity(config)
+    check(config)
     principles = {p.id: p for p in select(config.constitution).principles}
-    cells = read_cells(
-        inputs["judgements"], set(principles), where, set(config.constitution.negate)
-    )
+    negated = frozenset(config.constitution.negate)
+    rule = Rule(principles, negated, context.seed, config.orders, config.clip, config.aggregate)
+    cells = read_cells(inputs["judgements"], set(principles), where, negated)
     safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
     matrix = [cell for judged in cells.values() for cell in judged]
     scale = salmon.scales(matrix, config.normalise) if config.aggregate == "salmon" else {}
@@ -145,8 +203,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number in range(1, config.passes + 1):
             row_id = f"{name}#{number}" if config.aggregate == "salmon" else name
             try:
-                decision = _decide(row_id, judged, principles, scale, config, context.seed)
-                pairs.append(_pair(row_id, name, decision, safety, config, context.seed))
+                decision = _decide(row_id, judged, rule, scale, config)
+                pairs.append(_pair(row_id, decision, safety, config, context.seed))
             except (Drop, Unusable) as reason:
                 dropped.append(Dropped(id=row_id, reason=str(reason)))
     if config.keep < 1:
@@ -159,27 +217,34 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, unscaled))
 
 
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=("judgements",),
+    optional=("ratings",),
+    check=check,
+    identity=identity,
+)
+
+
 def _decide(
     row_id: str,
     judged: list[Judgement],
-    principles: dict[str, Principle],
+    rule: Rule,
     scale: dict[str, float],
     config: Config,
-    seed: int,
 ) -> Decision:
     if not judged:
         raise Drop("judged under none of these principles")
-    margins = {
-        c.principle: bounded(combine_orders(c.margin_ab, c.margin_ba, config.orders), config.clip)
-        for c in judged
-    }
-    if config.aggregate == "salmon":
-        by_id = {cell.principle: cell for cell in judged}
-        speaking = [principles[name] for name in by_id if name in scale]
+    margins = rule.margins(judged)
+    by_id = {cell.principle: cell for cell in judged}
+    if rule.by_subsets:
+        speaking = [rule.principles[name] for name in by_id if name in scale]
         if not speaking:
             raise Drop("judged under none of these principles that can be normalised")
         subset = salmon.draw(
-            speaking, row_id, seed, config.geometric, config.max_principles, config.negation
+            speaking, row_id, rule.seed, config.geometric, config.max_principles, config.negation
         )
         negated = {p.id: turned for p, turned in subset}
         deciding, score = salmon.decide(
@@ -190,15 +255,9 @@ def _decide(
             margin, [by_id[name] for name in negated], list(negated.values()), deciding
         )
     else:
-        if config.aggregate == "random":
-            drawn = assign([principles[cell.principle] for cell in judged], row_id, seed).id
-            judged = [cell for cell in judged if cell.principle == drawn]
-        values = [margins[cell.principle] for cell in judged]
-        margin, places = aggregate(
-            values, [principles[c.principle].weight for c in judged], config.aggregate
-        )
-        behind = [judged[i] for i in places]
-        decision = Decision(margin, behind, [], behind[0].principle if len(behind) == 1 else "")
+        margin, names = rule.decide(row_id, margins)
+        behind = [by_id[name] for name in names]
+        decision = Decision(margin, behind, [], names[0] if len(names) == 1 else "")
     if decision.margin == 0:
         raise Drop("the judge abstains")
     if abs(decision.margin) < config.min_margin:
@@ -207,7 +266,7 @@ def _decide(
 
 
 def _pair(
-    row_id: str, parent: str, decision: Decision, safety: Safety | None, config: Config, seed: int
+    row_id: str, decision: Decision, safety: Safety | None, config: Config, seed: int
 ) -> Pair:
     cells, first = decision.cells, decision.cells[0]
     a, b = first.response_a, first.response_b
@@ -221,7 +280,9 @@ def _pair(
     soft = soft_label(math.inf if ruled else margin, config.clamp)
     return Pair(
         id=row_id,
-        parent=parent,
+        prompt_id=first.prompt_id,
+        chosen_id=first.response_a_id if a_wins else first.response_b_id,
+        rejected_id=first.response_b_id if a_wins else first.response_a_id,
         kind=first.kind,
         prompt=first.prompt,
         chosen=chosen,
@@ -235,8 +296,8 @@ def _pair(
         deciding="" if ruled else decision.deciding,
         override=ruled[0] if ruled else "",
         noise=noise,
-        chosen_safe=safety.of(first.prompt, chosen) if safety else None,
-        rejected_safe=safety.of(first.prompt, rejected) if safety else None,
+        chosen_safe=safety.of(first.prompt_id, chosen) if safety else None,
+        rejected_safe=safety.of(first.prompt_id, rejected) if safety else None,
     )
 
 

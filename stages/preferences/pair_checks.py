@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 from stages.principles.constitution import Principle
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement, Message, Rating
+from stages.runtime.rows import Judgement, Rating
 
 SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
 
@@ -74,14 +74,14 @@ def read_cells(
     """
     cells: dict[str, list[Judgement]] = {}
     for row in judgements.rows(Judgement):
-        cells.setdefault(row.parent, [])
+        cells.setdefault(row.pair_id, [])
         if row.principle in wanted:
             turned = (
                 replace(row, margin_ab=-row.margin_ab, margin_ba=-row.margin_ba)
                 if row.principle in negated
                 else row
             )
-            cells[row.parent].append(turned)
+            cells[row.pair_id].append(turned)
     if not cells:
         lost = ", ".join(
             f"{number} dropped ({reason})"
@@ -118,7 +118,7 @@ class Safety:
     """
 
     def __init__(self, ratings: Artifact):
-        self._safe: dict[str, bool] = {}
+        self._safe: dict[tuple[str, str], bool] = {}  # by prompt_id and response
         for row in ratings.rows(Rating):
             if not row.scores or not all(0 <= score <= 1 for score in row.scores):
                 raise UserError(
@@ -126,17 +126,15 @@ class Safety:
                     where=f"step {ratings.step!r}",
                     fix='make it with the stage `rate`, safety principles and `scale: {"Yes": 0, "No": 1}`',
                 )
-            self._safe[canonical([row.prompt, row.response])] = not any(
-                score > 0.5 for score in row.scores
-            )
+            self._safe[row.prompt_id, row.response] = not any(score > 0.5 for score in row.scores)
 
-    def of(self, prompt: list[Message], response: str) -> bool:
+    def of(self, prompt_id: str, response: str) -> bool:
         """Whether this answer to this request is safe.
 
         Raises:
-            Drop: nobody rated it.
+            Drop: it was not rated.
         """
-        key = canonical([prompt, response])
+        key = (prompt_id, response)
         if key not in self._safe:
             raise Drop("a response without a safety rating")
         return self._safe[key]

@@ -19,17 +19,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating, Response
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 Key = tuple[str, int]  # (prompt id, sample)
+Scores = dict[tuple[str, str], float]  # by prompt id and response
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Claim:
 
     @property
     def id(self) -> str:
-        return f"{self.better.parent}-{self.better.sample}|{self.above}>{self.below}"
+        return f"{self.better.prompt_id}-{self.better.sample}|{self.above}>{self.below}"
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -110,12 +107,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
+
+
 def _claims(ranks: dict[str, list[Response]], pairing: str) -> Iterator[Claim]:
     """In the order of prompts; answerers that lack a prompt are passed over."""
     answers: dict[Key, dict[str, Response]] = {}
     for name, rows in ranks.items():
         for row in rows:
-            answers.setdefault((row.parent, row.sample), {})[name] = row
+            answers.setdefault((row.prompt_id, row.sample), {})[name] = row
     for given in answers.values():
         ordered = [(name, given[name]) for name in ranks if name in given]
         chosen = combinations(ordered, 2) if pairing == "all" else pairwise(ordered)
@@ -123,15 +128,15 @@ def _claims(ranks: dict[str, list[Response]], pairing: str) -> Iterator[Claim]:
             yield Claim(above, below, better, worse)
 
 
-def _text(row: Response | Rating) -> str:
-    return canonical([row.prompt, row.response])
+def _text(row: Response | Rating) -> tuple[str, str]:
+    return row.prompt_id, row.response
 
 
-def _scores(ratings: Artifact) -> dict[str, float]:
+def _scores(ratings: Artifact) -> Scores:
     return {_text(row): row.score for row in ratings.rows(Rating)}
 
 
-def _doubt(claim: Claim, config: Config, scores: dict[str, float] | None) -> str:
+def _doubt(claim: Claim, config: Config, scores: Scores | None) -> str:
     """Why a claim is not believed; empty if it is."""
     better, worse = claim.better.response, claim.worse.response
     if better == worse:
@@ -156,7 +161,9 @@ def _doubt(claim: Claim, config: Config, scores: dict[str, float] | None) -> str
 def _pair(claim: Claim, gap: float) -> Pair:
     return Pair(
         id=claim.id,
-        parent=f"{claim.better.id}|{claim.worse.id}",
+        prompt_id=claim.better.prompt_id,
+        chosen_id=claim.better.id,
+        rejected_id=claim.worse.id,
         kind=claim.better.kind,
         prompt=claim.better.prompt,
         chosen=claim.better.response,
@@ -170,7 +177,7 @@ def _pair(claim: Claim, gap: float) -> Pair:
 
 
 def _metrics(
-    pairs: Sequence[Pair], claims: Sequence[Claim], scores: dict[str, float] | None
+    pairs: Sequence[Pair], claims: Sequence[Claim], scores: Scores | None
 ) -> dict[str, Any]:
     """For each two ranks how many pairs were kept; how often the ratings agree with the ranking,
     filtered or not.

@@ -20,11 +20,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 
 @dataclass(frozen=True)
@@ -65,11 +61,21 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
 
 
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
+
+
 def _pair(name: str, best: Rating, worst: Rating, label: str) -> Pair:
     gap = best.score - worst.score
     return Pair(
         id=name,
-        parent=f"{best.parent}|{worst.parent}",
+        prompt_id=best.prompt_id,
+        chosen_id=best.response_id,
+        rejected_id=worst.response_id,
         kind=best.kind,
         prompt=best.prompt,
         chosen=best.response,

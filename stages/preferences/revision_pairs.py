@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Pair, Revision
-
-VERSION = 1
-NEEDS = ("revisions",)
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
+from stages.runtime.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -28,9 +24,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     last: dict[str, Revision] = {}
     changed_under: dict[str, list[str]] = {}
     for row in inputs["revisions"].rows(Revision):
-        last[row.parent] = row
+        last[row.response_id] = row
         if row.response != row.previous:
-            changed_under.setdefault(row.parent, []).append(row.principle)
+            changed_under.setdefault(row.response_id, []).append(row.principle)
     pairs, dropped = [], []
     for name, row in last.items():
         if row.response == row.original:
@@ -39,7 +35,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         pairs.append(
             Pair(
                 id=name,
-                parent=row.id,
+                prompt_id=row.prompt_id,
+                chosen_id=row.id,
+                rejected_id=row.response_id,
                 kind=row.kind,
                 prompt=row.prompt,
                 chosen=row.response,
@@ -52,3 +50,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             )
         )
     return Result(rows=pairs, row_type=Pair, dropped=dropped)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("revisions",),
+)

@@ -1,12 +1,12 @@
-"""Give each row its principles by weighted rendezvous hashing, so that dropping one principle moves
-only its own rows.
+"""Assign principles to rows, so that dropping one principle moves only its own rows.
 
 Comes in: principles, a row id, the run's seed and the number of the draw. Goes out: the principle
-with the highest score -w / ln(u), where u is a hash of (seed, draw, row id, principle id). Highest
-random weight: Thaler and Ravishankar 1998, "Using name-based mappings to increase hit rates"; this
-weighted form: Schindelhauer and Schomaker 2005. The n highest scores are a weighted sample without
-replacement (Efraimidis and Spirakis 2006). A draw is, say, one revision
-round: draws are independent, as in Constitutional AI (Bai et al. 2022).
+with the highest score -w / ln(u), where w is its weight and u is a hash of (seed, draw, row id,
+principle id). This is weighted rendezvous hashing. Highest random weight: Thaler and Ravishankar
+1998, "Using name-based mappings to increase hit rates"; this weighted form: Schindelhauer and
+Schomaker 2005. The n highest scores are a weighted sample without replacement (Efraimidis and
+Spirakis 2006). A draw is, for example, one revision round: draws are independent, as in
+Constitutional AI (Bai et al. 2022).
 """
 
 from __future__ import annotations
@@ -32,19 +32,23 @@ def assign(principles: Sequence[Principle], row_id: str, seed: int, draw: int = 
 def assign_many(
     principles: Sequence[Principle], row_id: str, seed: int, count: int, draw: int = 0
 ) -> list[Principle]:
-    """Return `count` different principles of this row and draw, the one that `assign` gives first.
+    """Return `count` different principles of this row and draw, the one of `assign` first.
 
     Raises:
         UserError: there are fewer principles than `count`, or `count` is below 1.
     """
     if not 1 <= count <= len(principles):
         raise UserError(
-            f"{count} principles are wanted for each row, out of {len(principles)}.",
+            f"{count} principles are requested for each row, out of {len(principles)}",
             where="constitution",
-            fix=f"ask for 1 to {len(principles)}, or select more principles.",
+            fix=f"ask for 1 to {len(principles)}, or select more principles",
         )
     prefix = hashlib.sha256(json.dumps([seed, draw, row_id]).encode())
-    return sorted(principles, key=lambda p: (_score(prefix, p), p.id), reverse=True)[:count]
+
+    def order(principle: Principle) -> tuple[float, str]:
+        return _score(prefix, principle), principle.id
+
+    return sorted(principles, key=order, reverse=True)[:count]
 
 
 def _score(prefix: hashlib._Hash, principle: Principle) -> float:
@@ -52,5 +56,6 @@ def _score(prefix: hashlib._Hash, principle: Principle) -> float:
     digest.update(principle.id.encode())
     # 52 bits and a half: u is an exact float strictly between 0 and 1, so its logarithm is finite
     # and not 0.
-    u = ((int.from_bytes(digest.digest()[:8], "big") >> 12) + 0.5) * 2.0**-52
+    bits = int.from_bytes(digest.digest()[:8], "big") >> 12
+    u = (bits + 0.5) * 2.0**-52
     return -principle.weight / math.log(u)

@@ -1,5 +1,5 @@
-"""Turn what pydantic found in a constitution file into one message: what, where with file and line,
-how to fix it.
+"""Turn what pydantic reports of a constitution file into one message: what is wrong, where, and how
+to fix it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from pydantic_core import ErrorDetails
 from stages.principles.document import Document
 from stages.runtime.errors import UserError, did_you_mean
 
-README = "see constitutions/README.md for the format."
-TARGETS = (
-    "write targets: {<dimension>: <number>}, or {<name>: {<dimension>: <number>}} for several."
-)
+SEE_README = "see constitutions/README.md for the format"
+TARGETS_FORMAT = "write targets: {<dimension>: <number>}"
 YAML_NAMES = {
     bool: "a yes/no value",
     int: "a number",
@@ -35,30 +33,30 @@ def slug(text: str) -> str:
 def explain(
     error: ValidationError, document: Document, top_keys: list[str], principle_keys: list[str]
 ) -> UserError:
-    """Return the first fault of `error` in the file as a UserError; a missing key comes last, as it
-    may be a misspelt one.
+    """Return the first fault of `error` in the file as a UserError.
+
+    A missing key comes last, as it may be a misspelt one.
     """
-    found = [(document.where(*_path(detail)), detail) for detail in error.errors()]
-    where, first = min(
-        found, key=lambda pair: (pair[1]["type"] == "missing", int(pair[0].rpartition(":")[2]))
-    )
-    inside = first["loc"][:1] == ("principles",) and len(first["loc"]) > 2
-    what, fix = _fault(first, principle_keys if inside else top_keys)
-    more = f" (Faults in this file: {len(found)}.)" if len(found) > 1 else ""
-    return UserError(f"{_principle(_path(first), document.data)}{what}{more}", where=where, fix=fix)
+
+    def order(detail: ErrorDetails) -> tuple[bool, int]:
+        line = int(document.where(*_path(detail)).rpartition(":")[2])
+        return detail["type"] == "missing", line
+
+    details = error.errors()
+    first = min(details, key=order)
+    path = _path(first)
+    inside_principle = first["loc"][:1] == ("principles",) and len(first["loc"]) > 2
+    what, fix = _what_and_fix(first, principle_keys if inside_principle else top_keys)
+    count = f" (Faults in this file: {len(details)})" if len(details) > 1 else ""
+    what = f"{_principle_prefix(path, document.data)}{what}{count}"
+    return UserError(what, where=document.where(*path), fix=fix)
 
 
 def _path(detail: ErrorDetails) -> tuple[int | str, ...]:
-    path = tuple(detail.get("ctx", {}).get("path", detail["loc"]))
-    tagged = (
-        path[:1] == ("targets",)
-        and path[1:2] in (("flat",), ("named",))
-        and "path" not in detail.get("ctx", {})
-    )
-    return path[:1] + path[2:] if tagged else path  # pydantic puts the tag of a union into the path
+    return tuple(detail.get("ctx", {}).get("path", detail["loc"]))
 
 
-def _principle(path: tuple[int | str, ...], data: Any) -> str:
+def _principle_prefix(path: tuple[int | str, ...], data: Any) -> str:
     if len(path) < 2 or path[0] != "principles" or not isinstance(path[1], int):
         return ""
     entry = data["principles"][path[1]]
@@ -66,72 +64,74 @@ def _principle(path: tuple[int | str, ...], data: Any) -> str:
     return f"principle {name!r}: " if isinstance(name, str) else f"principle number {path[1] + 1}: "
 
 
-def _fault(detail: ErrorDetails, known: list[str]) -> tuple[str, str]:
-    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, str]:
+    value = detail["input"]
     path = _path(detail)
-    key = str(path[-2] if len(path) > 1 and isinstance(path[-1], int) else path[-1])
-    match kind:
+    is_list_item = len(path) > 1 and isinstance(path[-1], int)
+    key = str(path[-2] if is_list_item else path[-1])
+    list_of_keys = f"the keys are: {', '.join(allowed_keys)}"
+    match detail["type"]:
         case "extra_forbidden":
-            return (
-                f"unknown key {key!r}.{did_you_mean(key, known)}",
-                f"the keys are: {', '.join(known)}.",
-            )
-        case "missing":
-            return f"the key {key!r} is missing.", f"add {key}: ... ; {README}"
-        case "string_type" if given is None:
-            return f"{key!r} is empty.", "write the text, or take the key out."
-        case "string_type":
-            return f"{key!r} must be text, not {_named(given)}.", f'put it in quotes: {key}: "...".'
-        case "string_too_short":
-            return f"{key!r} is empty.", "write the text, or take the key out."
-        case "string_pattern_mismatch":
-            return (
-                f"{given!r} is no slug.",
-                f"lower case letters, digits and single hyphens: {slug(str(given))}.",
-            )
-        case "float_type" | "int_type":
-            advice = "write a plain number without quotes, such as 0.5 (1e-3 is text in YAML, 1.0e-3 a number)."
-            return f"{key!r} must be a number, not {_named(given)}.", advice
-        case "greater_than":
-            return (
-                f"{key!r} must be above {context['gt']:g}, not {given}.",
-                "to leave a principle out, drop it.",
-            )
-        case "model_type":
-            return (
-                f"this must be a mapping, not {_named(given)}.",
-                "start each principle with - id: ...",
-            )
-        case "tuple_type":
-            return (
-                f"{key!r} must be a list, not {_named(given)}.",
-                f"write {key}: [...], or one - item a line.",
-            )
-        case "dict_type" | "dict_attributes_type":
-            return f"{key!r} must be a mapping, not {_named(given)}.", TARGETS
+            what = f"unknown key {key!r}.{did_you_mean(key, allowed_keys)}"
+            fix = list_of_keys
         case "invalid_key":
-            return f"the key {given!r} is no text.", f"the keys are: {', '.join(known)}."
-        case "too_short" if path[0] == "targets":
-            return f"{key!r} has no numbers.", TARGETS
-        case "too_short":
-            return f"{key!r} is empty: there is nothing in it.", README
-        case "control_character":
-            return (
-                f"{key!r} holds a control character.",
-                "remove it; only line breaks and tabs are allowed.",
+            what = f"the key {value!r} is not text"
+            fix = list_of_keys
+        case "missing":
+            what = f"the key {key!r} is missing"
+            fix = f"add {key}: ... ; {SEE_README}"
+        case "string_type" if value is not None:
+            what = f"{key!r} must be text, not {_describe(value)}"
+            fix = f'put it in quotes: {key}: "..."'
+        case "string_type" | "string_too_short":
+            what = f"{key!r} is empty"
+            fix = "write the text, or remove the key"
+        case "string_pattern_mismatch":
+            what = f"{value!r} is not a slug"
+            fix = f"use lower case letters, digits and single hyphens: {slug(str(value))}"
+        case "float_type" | "int_type":
+            what = f"{key!r} must be a number, not {_describe(value)}"
+            fix = (
+                "write a plain number without quotes, such as 0.5 "
+                "(1e-3 is text in YAML, 1.0e-3 a number)"
             )
+        case "greater_than":
+            what = f"{key!r} must be above {detail['ctx']['gt']:g}, not {value}"
+            fix = "to leave a principle out, drop it"
+        case "model_type":
+            what = f"this must be a mapping, not {_describe(value)}"
+            fix = "start each principle with - id: ..."
+        case "tuple_type":
+            what = f"{key!r} must be a list, not {_describe(value)}"
+            fix = f"write {key}: [...], or one - item a line"
+        case "dict_type":
+            what = f"{key!r} must be a mapping, not {_describe(value)}"
+            fix = TARGETS_FORMAT
+        case "too_short" if path[0] == "targets":
+            what = f"{key!r} has no numbers"
+            fix = TARGETS_FORMAT
+        case "too_short":
+            what = f"{key!r} is empty: there is nothing in it"
+            fix = SEE_README
+        case "control_character":
+            what = f"{key!r} holds a control character"
+            fix = "remove it; only line breaks and tabs are allowed"
         case "duplicate_id":
-            return f"{detail['msg']}.", "give every principle its own id."
+            what = detail["msg"]
+            fix = "give every principle its own id"
         case "unknown_dimension":
-            return f"{detail['msg']}.", "correct the name, or give a principle this dimension."
+            what = detail["msg"]
+            fix = "correct the name, or give a principle this dimension"
         case _:
-            return f"{key!r}: {detail['msg']}.", README
+            what = f"{key!r}: {detail['msg']}"
+            fix = SEE_README
+    return what, fix
 
 
-def _named(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
     name = YAML_NAMES.get(type(value), "a date")
-    return name if isinstance(value, (dict, list)) else f"{name} ({value})"
+    return name if isinstance(value, dict | list) else f"{name} ({value})"

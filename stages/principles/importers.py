@@ -12,24 +12,56 @@ licence. Left out: few-shot transcripts, and the "CritiqueRequest:" framing that
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from stages.principles.constitution import Constitution
-from stages.principles.document import read_text, shown
+from stages.principles.constitution import Constitution, Number
+from stages.principles.document import display_path, read_text
 from stages.principles.faults import slug
 from stages.runtime.errors import UserError
 
-CAI_LICENCE = "The source repository states no licence. Keep this file to yourself unless its authors allow more."
+CAI_LICENCE = (
+    "The source repository states no licence. "
+    "Keep this file to yourself unless its authors allow more."
+)
 SALMON_LICENCE = (
     "The source is under CC BY-NC 4.0: name its authors, and use it for no commercial purpose."
 )
+
+ShapeT = TypeVar("ShapeT")
+
+
+def _unwrap(prompt: Any) -> Any:
+    """Return the string of a list of one: the published file wraps each prompt in such a list."""
+    if isinstance(prompt, list) and len(prompt) == 1:
+        return prompt[0]
+    return prompt
+
+
+class CaiEntry(BaseModel):
+    """One entry of CritiqueRevisionInstructions.json."""
+
+    prompt: Annotated[str, BeforeValidator(_unwrap)]
+    edit_request: str
+
+
+class SalmonEntry(BaseModel):
+    """One principle of a SALMON file."""
+
+    dimension: str
+    definition: str
+    negative_definition: str | None = None
+    weight: Number | None = None
+
+
+CAI_ENTRIES = TypeAdapter(dict[str, CaiEntry])
+CAI_JUDGING = TypeAdapter(list[str])
+SALMON_ENTRIES = TypeAdapter(list[SalmonEntry])
 
 
 def anthropic_cai(
@@ -46,34 +78,21 @@ def anthropic_cai(
         UserError: a file cannot be read, or does not have the published shape, or the lists differ
         in length.
     """
-    entries = _json(file)
-    _require(
-        isinstance(entries, dict) and bool(entries),
-        file,
-        "the top level must be an object such as harmful0: {...}",
-    )
-    texts = _judging(judging) if judging else None
-    if judging and texts is not None and len(texts) != len(entries):
+    entries = _read(file, CAI_ENTRIES)
+    instructions = _read(judging, CAI_JUDGING) if judging else None
+    if judging and instructions is not None and len(instructions) != len(entries):
         raise UserError(
-            f"it has {len(texts)} judging instructions for {len(entries)} critique requests.",
-            where=shown(judging),
-            fix="give two lists of the same length.",
+            f"it has {len(instructions)} judging instructions for {len(entries)} critique requests",
+            where=display_path(judging),
+            fix="give two lists of the same length",
         )
     principles = []
     for index, (key, entry) in enumerate(entries.items()):
-        keys = isinstance(entry, dict) and {"prompt", "edit_request"} <= entry.keys()
-        _require(keys, file, f"{key!r} needs the keys prompt and edit_request")
-        prompt = entry["prompt"]
-        if isinstance(prompt, list):
-            _require(
-                len(prompt) == 1,
-                file,
-                f"the prompt of {key!r} must be one string, or a list of one",
-            )
-            prompt = prompt[0]
-        critique = _unframed(prompt, "CritiqueRequest:", "Critique:", file, key)
-        revision = _unframed(entry["edit_request"], "RevisionRequest:", "Revision:", file, key)
-        text = texts[index] if texts else revision
+        critique = _without_framing(entry.prompt, "CritiqueRequest:", "Critique:")
+        revision = _without_framing(entry.edit_request, "RevisionRequest:", "Revision:")
+        text = revision
+        if instructions is not None:
+            text = _without_framing(instructions[index], "", "Options:")
         principles.append(
             {"id": slug(key), "text": text, "critique": critique, "revision": revision}
         )
@@ -82,34 +101,27 @@ def anthropic_cai(
 
 
 def salmon(file: Path, name: str = "salmon") -> Constitution:
-    """Return the principles of a SALMON principle file: dimension, definition, negative_definition
-    and weight.
+    """Return the principles of a SALMON principle file.
+
+    Its keys are dimension, definition, negative_definition and weight.
 
     Raises:
         UserError: the file cannot be read, or does not have the published shape.
     """
-    entries = _json(file)
-    _require(
-        isinstance(entries, list) and bool(entries),
-        file,
-        "the top level must be a list of principles",
-    )
-    principles, taken = [], set()
+    entries = _read(file, SALMON_ENTRIES)
+    principles: list[dict[str, Any]] = []
+    ids: set[str] = set()
     for number, entry in enumerate(entries, start=1):
-        keys = isinstance(entry, dict) and {"dimension", "definition"} <= entry.keys()
-        _require(keys, file, f"principle {number} needs the keys dimension and definition")
-        _require(
-            isinstance(entry["dimension"], str),
-            file,
-            f"the dimension of principle {number} must be a string",
-        )
-        identity = slug(entry["dimension"])
-        if identity in taken:
-            identity = f"{identity}-{number}"
-        taken.add(identity)
-        optional = {"opposite": entry.get("negative_definition"), "weight": entry.get("weight")}
-        given = {key: value for key, value in optional.items() if value not in (None, "")}
-        principles.append({"id": identity, "text": entry["definition"], **given})
+        principle_id = slug(entry.dimension)
+        if principle_id in ids:
+            principle_id = f"{principle_id}-{number}"
+        ids.add(principle_id)
+        principle: dict[str, Any] = {"id": principle_id, "text": entry.definition}
+        if entry.negative_definition:
+            principle["opposite"] = entry.negative_definition
+        if entry.weight is not None:
+            principle["weight"] = entry.weight
+        principles.append(principle)
     source = f"Sun et al. 2023, SALMON, IBM/SALMON. {SALMON_LICENCE}"
     return _constitution(name, "SALMON, the published wording", source, principles, file)
 
@@ -124,41 +136,15 @@ def to_yaml(constitution: Constitution) -> str:
     return f"{head}\n{body}"
 
 
-def _judging(file: Path) -> list[str]:
-    texts = _json(file)
-    _require(
-        isinstance(texts, list) and bool(texts), file, "the top level must be a list of strings"
-    )
-    return [
-        _unframed(text, "", "Options:", file, str(number))
-        for number, text in enumerate(texts, start=1)
-    ]
+def _without_framing(text: str, start: str, end: str) -> str:
+    return text.strip().removeprefix(start).removesuffix(end).strip()
 
 
-def _unframed(text: Any, start: str, end: str, file: Path, key: str) -> str:
-    _require(isinstance(text, str), file, f"the entry {key!r} must hold a string")
-    bare = str(text).strip().removeprefix(start).removesuffix(end).strip()
-    _require(bool(bare), file, f"the entry {key!r} has no text")
-    return bare
-
-
-def _json(file: Path) -> Any:
+def _read(file: Path, shape: TypeAdapter[ShapeT]) -> ShapeT:
     try:
-        return json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        where = f"{shown(file)}:{error.lineno}"
-        raise UserError(
-            f"not valid JSON: {error.msg}.", where=where, fix="give the file as it was published."
-        ) from error
-    except RecursionError as error:
-        raise UserError(
-            "nested too deep.", where=shown(file), fix="give the file as it was published."
-        ) from error
-
-
-def _require(condition: bool, file: Path, what: str) -> None:
-    if not condition:
-        raise UserError(f"{what}.", where=shown(file), fix="give the file as it was published.")
+        return shape.validate_json(read_text(file))
+    except ValidationError as error:
+        raise _explain(error, file, "give the file as it was published") from error
 
 
 def _constitution(
@@ -169,17 +155,20 @@ def _constitution(
             {"name": name, "title": title, "source": source, "principles": principles}
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{place}: {first['msg']}.", where=shown(file), fix="correct this entry of the file."
-        ) from error
+        raise _explain(error, file, "correct this entry of the file") from error
+
+
+def _explain(error: ValidationError, file: Path, fix: str) -> UserError:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "the top level"
+    return UserError(f"{place}: {first['msg']}", where=display_path(file), fix=fix)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import the file named on the command line; return 0, or 2 after a mistake of the user."""
+    summary, _, _ = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
-        prog="python -m stages.principles.importers", description=(__doc__ or "").split("\n")[0]
+        prog="python -m stages.principles.importers", description=summary
     )
     formats = parser.add_subparsers(dest="format", required=True)
     for name in ("anthropic-cai", "salmon"):
@@ -191,30 +180,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "--judging", type=Path, metavar="FILE.json", help="RLMadisonInstructions.json"
             )
     options = parser.parse_args(arguments)
-    name = slug(options.out.stem)
     try:
-        if options.out.exists():
-            raise UserError(
-                "the file is already there.",
-                where=shown(options.out),
-                fix="remove it, or name another.",
-            )
-        if options.format == "salmon":
-            constitution = salmon(options.file, name)
-        else:
-            constitution = anthropic_cai(options.file, options.judging, name)
-        try:
-            options.out.write_text(to_yaml(constitution), encoding="utf-8")
-        except OSError as error:
-            message = f"the file cannot be written: {error.strerror}."
-            raise UserError(
-                message, where=shown(options.out), fix="name a folder that exists."
-            ) from error
+        constitution = _import(options)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{shown(options.out)}: {len(constitution.principles)} principles. {constitution.source}")
+    count = len(constitution.principles)
+    print(f"{display_path(options.out)}: {count} principles. {constitution.source}")
     return 0
+
+
+def _import(options: argparse.Namespace) -> Constitution:
+    out: Path = options.out
+    if out.exists():
+        fix = "remove it, or choose another name"
+        raise UserError("the file is already there", where=display_path(out), fix=fix)
+    name = slug(out.stem)
+    if options.format == "salmon":
+        constitution = salmon(options.file, name)
+    else:
+        constitution = anthropic_cai(options.file, options.judging, name)
+    try:
+        out.write_text(to_yaml(constitution), encoding="utf-8")
+    except OSError as error:
+        what = f"the file cannot be written: {error.strerror}"
+        fix = "name a folder that exists"
+        raise UserError(what, where=display_path(out), fix=fix) from error
+    return constitution
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
-"""Warn of what is legal in a constitution but seldom meant: `python -m stages.principles.lint
-FILE...`.
+"""Warn of what is legal in a constitution but seldom meant.
+
+`python -m stages.principles.lint FILE...`
 
 Comes in: constitution files. Goes out: a table of warnings; exit code 0, or 2 when a file breaks
 the format. Two texts are near when they share most of their content words (Jaccard index), and
-contradict when only one of them is negated.
+contradict when only one of them is negated. Every pair of principles is compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -25,13 +24,13 @@ from rich.text import Text
 from stages.principles.constitution import Constitution, Principle, load
 from stages.runtime.errors import UserError
 
-NEAR = 0.75
-LONG = 60
-EMPTY_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an and any are as at be by do does for from in is it its must of on one or out should that the their them"
-        " they this to who with response assistant ai",
+NEAR = 0.75  # the least Jaccard index of near texts
+MAX_WORDS = 60
+WORD = re.compile(r"\w+")
+FUNCTION_WORDS = frozenset(
+    WORD.findall(
+        "a an and any are as at be by do does for from in is it its must of on one or out should "
+        "that the their them they this to who with response assistant ai"
     )
 )
 NEGATION = re.compile(
@@ -42,7 +41,7 @@ NEGATION = re.compile(
 
 @dataclass(frozen=True)
 class Finding:
-    """One warning: which rule, about which principles, what is the matter and how to fix it."""
+    """One warning: which rule, about which principles, what is wrong and how to fix it."""
 
     rule: str
     principles: tuple[str, ...]
@@ -55,161 +54,103 @@ def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
 
     Args:
         polarity: the set will be used in both polarities (SALMON's negated principles), so each
-            needs an opposite.
+            principle needs an opposite.
     """
-    found = [finding for principle in constitution.principles for finding in _alone(principle)]
-    words = _prepared(constitution)
-    for one, other in sorted(_candidates(words)):
-        found += _together(words[one], words[other])
-    return found + _incomplete(constitution, polarity)
+    findings = []
+    for principle in constitution.principles:
+        findings += _check_principle(principle)
+    words = [_PrincipleWords(principle) for principle in constitution.principles]
+    for first, second in combinations(words, 2):
+        findings += _check_pair(first, second)
+    return findings + _check_missing_fields(constitution, polarity)
 
 
-def unused(constitution: Constitution, counts: Mapping[str, int]) -> list[Finding]:
-    """Return a warning for each principle that no row was ever given; `counts` has the rows of each
-    id.
-    """
-    return [
-        Finding(
-            "unused",
-            (p.id,),
-            "no row was ever given it.",
-            "take more rows, raise its weight, or drop it.",
-        )
-        for p in constitution.principles
-        if not counts.get(p.id)
-    ]
-
-
-def _alone(principle: Principle) -> list[Finding]:
-    found = []
-    who = (principle.id,)
+def _check_principle(principle: Principle) -> list[Finding]:
+    warnings = []
     if NEGATION.search(principle.text):
         message = (
-            "the text is framed negatively; judges and critics read what a response does better."
+            "the text is framed negatively; judges and critics read what a response does better"
         )
-        found.append(
-            Finding("negative framing", who, message, "say what the response does instead.")
-        )
+        warnings.append(("negative framing", message, "say what the response does instead"))
     words = len(principle.text.split())
-    if words > LONG:
-        message = f"the text has {words} words; more than {LONG} blur what is judged."
-        found.append(
-            Finding("over-long", who, message, "shorten it, or split it into several principles.")
-        )
+    if words > MAX_WORDS:
+        message = f"the text has {words} words; more than {MAX_WORDS} blur what is judged"
+        warnings.append(("over-long", message, "shorten it, or split it into several principles"))
     for key in ("text", "opposite", "critique", "revision"):
         text = getattr(principle, key)
         if text and text[-1] not in ".!?":
-            message = f"the {key} does not end like a sentence; prompts go on after it."
-            found.append(
-                Finding(
-                    "unfinished sentence", who, message, "write a full sentence with a full stop."
-                )
-            )
+            message = f"the {key} does not end like a sentence; prompts go on after it"
+            fix = "write a full sentence with a full stop"
+            warnings.append(("unfinished sentence", message, fix))
     if principle.opposite and _plain(principle.opposite) == _plain(principle.text):
-        message = "the opposite says the same as the text."
-        found.append(Finding("contradiction", who, message, "negate the wording in opposite."))
-    return found
+        message = "the opposite says the same as the text"
+        warnings.append(("contradiction", message, "negate the wording in opposite"))
+    return [Finding(rule, (principle.id,), message, fix) for rule, message, fix in warnings]
 
 
-@dataclass(frozen=True)
 class _Words:
-    id: str
-    plain: str
-    content: frozenset[str]
-    negated: bool
-    opposite: frozenset[str]
-    opposite_negated: bool
+    """A text for comparison: its content words, and whether it is negated."""
+
+    def __init__(self, text: str):
+        self.plain = _plain(text)
+        self.content = frozenset(_plain(NEGATION.sub(" ", text)).split()) - FUNCTION_WORDS
+        self.negated = len(NEGATION.findall(text)) % 2 == 1
+
+    def is_near(self, other: _Words) -> bool:
+        shared = len(self.content & other.content)
+        return shared > 0 and shared >= NEAR * len(self.content | other.content)
+
+    def agrees(self, other: _Words) -> bool:
+        return self.is_near(other) and self.negated == other.negated
+
+    def contradicts(self, other: _Words) -> bool:
+        return self.is_near(other) and self.negated != other.negated
 
 
-def _prepared(constitution: Constitution) -> list[_Words]:
-    return [
-        _Words(
-            p.id,
-            _plain(p.text),
-            _content(p.text),
-            _negated(p.text),
-            _content(p.opposite or ""),
-            _negated(p.opposite or ""),
-        )
-        for p in constitution.principles
-    ]
+class _PrincipleWords:
+    """A principle's text and opposite, for comparison."""
+
+    def __init__(self, principle: Principle):
+        self.id = principle.id
+        self.text = _Words(principle.text)
+        self.opposite = _Words(principle.opposite or "")
 
 
-def _candidates(words: Sequence[_Words]) -> set[tuple[int, int]]:
-    """Return the pairs that can be near at all: such texts share one of their rarest words (prefix
-    filtering).
-
-    Source: Chaudhuri, Ganti and Kaushik 2006. It keeps sets of thousands of rules of thumb quick.
-    """
-    frequency = Counter(word for text in words for word in text.content | text.opposite)
-    holders: dict[str, set[int]] = defaultdict(set)
-    for index, text in enumerate(words):
-        holders[text.plain].add(index)
-        for content in (text.content, text.opposite):
-            rarest = sorted(content, key=lambda word: (frequency[word], word))
-            for word in rarest[: len(content) - math.ceil(NEAR * len(content)) + 1]:
-                holders[word].add(index)
-    return {pair for indices in holders.values() for pair in combinations(sorted(indices), 2)}
-
-
-def _together(one: _Words, other: _Words) -> list[Finding]:
-    who = (one.id, other.id)
-    if one.plain == other.plain:
-        return [Finding("duplicate", who, "both have the same text.", "keep one of the two.")]
-    near_text = _near(one.content, other.content)
-    against = near_text and one.negated != other.negated
-    against |= _near(one.content, other.opposite) and one.negated == other.opposite_negated
-    against |= _near(other.content, one.opposite) and other.negated == one.opposite_negated
-    if against:
-        return [
-            Finding(
-                "contradiction",
-                who,
-                "one asks for the opposite of the other.",
-                "keep one, or reword.",
-            )
-        ]
-    if near_text:
-        return [
-            Finding(
-                "near-duplicate",
-                who,
-                "both ask for nearly the same.",
-                "merge them, or tell them apart.",
-            )
-        ]
+def _check_pair(first: _PrincipleWords, second: _PrincipleWords) -> list[Finding]:
+    ids = (first.id, second.id)
+    if first.text.plain == second.text.plain:
+        return [Finding("duplicate", ids, "both have the same text", "keep one of the two")]
+    if (
+        first.text.contradicts(second.text)
+        or first.text.agrees(second.opposite)
+        or second.text.agrees(first.opposite)
+    ):
+        message = "one asks for the opposite of the other"
+        return [Finding("contradiction", ids, message, "keep one, or reword")]
+    if first.text.is_near(second.text):
+        message = "both ask for nearly the same"
+        return [Finding("near-duplicate", ids, message, "merge them, or make them differ clearly")]
     return []
 
 
-def _incomplete(constitution: Constitution, polarity: bool) -> list[Finding]:
-    advice = {
-        "opposite": "training in both polarities needs the negated wording.",
-        "situations": "the others say when they apply; retrieval can never match this one.",
-        "dimension": "the others express a dimension; targets cannot reach this one.",
+def _check_missing_fields(constitution: Constitution, polarity: bool) -> list[Finding]:
+    messages = {
+        "opposite": "training in both polarities needs the negated wording",
+        "situations": "the others say when they apply; retrieval can never match this one",
+        "dimension": "the others express a dimension; targets cannot reach this one",
     }
-    found = []
-    for key, message in advice.items():
+    findings = []
+    for key, message in messages.items():
         missing = [p.id for p in constitution.principles if not getattr(p, key)]
-        others_have_it = 2 * len(missing) <= len(constitution.principles)
-        if others_have_it or (polarity and key == "opposite"):
-            found += [Finding(f"no {key}", (name,), message, f"add {key}.") for name in missing]
-    return found
+        most_have_it = 2 * len(missing) <= len(constitution.principles)
+        if most_have_it or (polarity and key == "opposite"):
+            for name in missing:
+                findings.append(Finding(f"no {key}", (name,), message, f"add {key}"))
+    return findings
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
-
-
-def _content(text: str) -> frozenset[str]:
-    return frozenset(_plain(NEGATION.sub(" ", text)).split()) - EMPTY_WORDS
-
-
-def _negated(text: str) -> bool:
-    return len(NEGATION.findall(text)) % 2 == 1
-
-
-def _near(one: frozenset[str], other: frozenset[str]) -> bool:
-    return bool(one and other) and len(one & other) >= NEAR * len(one | other)
+    return " ".join(WORD.findall(text.lower()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -234,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             broken = True
             continue
         for finding in findings:
-            warning = f"{finding.rule}: {finding.message} Fix: {finding.fix}"
+            warning = f"{finding.rule}: {finding.message}. Fix: {finding.fix}."
             cells = (Path(file).name, "\n".join(finding.principles), warning)
             table.add_row(*map(Text, cells))
     if table.row_count:

@@ -2,7 +2,7 @@
 
 Comes in: a principle and whether it is negated. Goes out: the text that a judge or a reward model
 reads. Negation is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must
-follow the opposite too cannot take all principles for one.
+follow the opposite too cannot treat all principles as one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from stages.principles.constitution import Principle
 from stages.runtime.errors import UserError, did_you_mean
 
 
-def worded(principle: Principle, negated: bool = False) -> str:
-    """`text`, or `opposite` if negated.
+def wording(principle: Principle, negated: bool = False) -> str:
+    """Return the principle's `text`, or its `opposite` if negated.
 
     Raises:
         UserError: negated, and the principle has no `opposite`.

@@ -1,5 +1,6 @@
-"""Write constitutions/schema.json from the models, so that editors complete and check principle
-sets.
+"""Write constitutions/schema.json, with which editors complete and check principle sets.
+
+`python -m stages.principles.schema`
 """
 
 from __future__ import annotations

@@ -1,163 +1,162 @@
 """Choose principles out of a set: the values of `constitution.*` in a config.
 
-Comes in: a `Selection`. Goes out: a `Constitution` with what is left, in file order.
+Comes in: a `Selection`. Goes out: a `Constitution` with the selected principles, in file order.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
-from stages.principles.constitution import Constitution, Principle, Targets, load, locate
-from stages.principles.document import shown
+from pydantic import Field, TypeAdapter, ValidationError
+
+from stages.principles.constitution import Constitution, Number, Principle, load, locate
+from stages.principles.document import display_path
 from stages.runtime.errors import UserError, did_you_mean
+
+_WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0)]])
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A set and what to take of it.
-
-    Args:
-        name: a shipped set's name, or the path of a file.
-        only: ids to keep; None keeps all.
-        drop: ids to leave out.
-        tags: keep principles that have at least one of these tags; empty keeps all.
-        weights: new weights by id; 0 drops the principle.
-        negate: ids whose `opposite` takes the place of their text, and the text that of the
-            opposite. Their own critique and revision requests, which ask for the text, are left
-            out.
-        reword: by id, which of its `rewordings` takes the place of the text, counted from 0.
-    """
+    """A principle set and what to take of it."""
 
     name: str
+    """A shipped set's name, or the path of a file."""
+
     only: tuple[str, ...] | None = None
+    """Ids to keep; None keeps all."""
+
     drop: tuple[str, ...] = ()
+    """Ids to leave out."""
+
     tags: tuple[str, ...] = ()
+    """Keep principles that have at least one of these tags; empty keeps all."""
+
     weights: dict[str, float] | None = None
+    """New weights by id; 0 drops the principle."""
+
     negate: tuple[str, ...] = ()
+    """Ids whose text and `opposite` change places.
+
+    Their own critique and revision requests, which ask for the text, are left out.
+    """
+
     reword: dict[str, int] | None = None
+    """By id, which of its `rewordings` takes the place of the text, counted from 0."""
 
 
 def select(selection: Selection) -> Constitution:
     """Return the set with `only`, `drop`, `tags`, `weights`, `negate` and `reword` applied.
 
-    Targets lose the dimensions that no remaining principle has.
-
     Raises:
-        UserError: as `load`; an id or tag the set does not have; a weight that is negative or no
-        number; an opposite or a rewording that is not there; nothing left.
+        UserError: as `load`; an id or tag the set does not have; a weight that is negative or not a
+        number; an opposite or a rewording that is not there; no principle is left.
     """
     constitution = load(selection.name)
-    weights = selection.weights or {}
-    file = shown(locate(selection.name))
-    ids = [principle.id for principle in constitution.principles]
-    tags = sorted({tag for principle in constitution.principles for tag in principle.tags})
-    for key, given, known in [
-        ("only", selection.only or (), ids),
-        ("drop", selection.drop, ids),
-        ("weights", weights, ids),
-        ("negate", selection.negate, ids),
-        ("reword", selection.reword or (), ids),
-        ("tags", selection.tags, tags),
-    ]:
-        _check_known(key, given, known, file)
-    for name, weight in weights.items():
-        if (
-            isinstance(weight, bool)
-            or not isinstance(weight, (int, float))
-            or not 0 <= weight < math.inf
-        ):
-            message = f"the weight of {name!r} is {weight!r}; it must be a number of 0 or more."
-            raise UserError(
-                message,
-                where="constitution.weights",
-                fix="0 drops the principle, 1 is the usual weight.",
-            )
-
-    def kept(principle_id: str, its_tags: tuple[str, ...]) -> bool:
-        chosen = selection.only is None or principle_id in selection.only
-        tagged = not selection.tags or any(tag in selection.tags for tag in its_tags)
-        return (
-            chosen
-            and tagged
-            and principle_id not in selection.drop
-            and weights.get(principle_id, 1) > 0
-        )
-
-    principles = tuple(
-        _said(principle, selection, file).model_copy(
-            update={"weight": float(weights.get(principle.id, principle.weight))}
-        )
-        for principle in constitution.principles
-        if kept(principle.id, principle.tags)
-    )
+    file = display_path(locate(selection.name))
+    _check_names(selection, constitution, file)
+    weights = _check_weights(selection.weights or {})
+    principles = []
+    for principle in constitution.principles:
+        weight = weights.get(principle.id, principle.weight)
+        if weight > 0 and _is_selected(principle, selection):
+            principle = _change_wording(principle, selection, file)
+            principles.append(principle.model_copy(update={"weight": weight}))
     if not principles:
         raise UserError(
-            f"no principle of {file} is left.",
+            f"no principle of {file} is left",
             where="constitution",
-            fix="loosen constitution.only, drop, tags or weights.",
+            fix="loosen constitution.only, drop, tags or weights",
         )
-    dimensions = {principle.dimension for principle in principles if principle.dimension}
-    targets = _within(constitution.targets, dimensions)
-    return constitution.model_copy(update={"principles": principles, "targets": targets})
+    return constitution.model_copy(update={"principles": tuple(principles)})
 
 
-def unturned(selection: Selection) -> Selection:
-    """The same with every principle as it stands: what a judge reads, whose margins a negated
-    principle turns round.
+def without_negation(selection: Selection) -> Selection:
+    """Return the selection with no principle negated.
+
+    This is what a judge reads: the margins of a negated principle are flipped afterwards.
     """
     return replace(selection, negate=())
 
 
-def _said(principle: Principle, selection: Selection, file: str) -> Principle:
-    """The principle in the words that `reword` and `negate` ask for."""
+def _is_selected(principle: Principle, selection: Selection) -> bool:
+    if selection.only is not None and principle.id not in selection.only:
+        return False
+    if selection.tags and not set(selection.tags) & set(principle.tags):
+        return False
+    return principle.id not in selection.drop
+
+
+def _change_wording(principle: Principle, selection: Selection, file: str) -> Principle:
+    """Return the principle in the words that `reword` and `negate` ask for."""
     index = (selection.reword or {}).get(principle.id)
     if index is not None:
-        number = len(principle.rewordings)
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < number:
-            what = f"{file}: the principle {principle.id!r} has {number} rewordings, and none has the number {index!r}."
-            fix = (
-                f"give it `rewordings: [...]`, or a number below {number}."
-                if number
-                else "give it `rewordings: [...]`."
-            )
-            raise UserError(what, where="constitution.reword", fix=fix)
-        principle = principle.model_copy(update={"text": principle.rewordings[index]})
+        principle = _reword(principle, index, file)
     if principle.id in selection.negate:
-        if not principle.opposite:
-            what = f"{file}: the principle {principle.id!r} has no opposite."
-            raise UserError(what, where="constitution.negate", fix="give it an `opposite:`.")
-        turned = {
-            "text": principle.opposite,
-            "opposite": principle.text,
-            "critique": None,
-            "revision": None,
-        }
-        principle = principle.model_copy(update=turned)
+        principle = _negate(principle, file)
     return principle
 
 
-def _check_known(key: str, given: Iterable[str], known: list[str], file: str) -> None:
-    where = f"constitution.{key}"
-    if isinstance(given, str):
-        raise UserError(
-            f"it must be a list, not {given!r}.", where=where, fix=f"'{where}=[{given}]'"
+def _reword(principle: Principle, index: int, file: str) -> Principle:
+    number = len(principle.rewordings)
+    if index not in range(number):
+        what = (
+            f"{file}: the principle {principle.id!r} has {number} rewordings, "
+            f"and none has the number {index!r}"
         )
-    for name in given:
-        if name not in known:
-            kind = "tag" if key == "tags" else "principle"
-            what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), known)}"
-            raise UserError(what, where=where, fix=f"choose from: {', '.join(known) or 'nothing'}.")
+        fix = "give it `rewordings: [...]`"
+        if number:
+            fix += f", or a number below {number}"
+        raise UserError(what, where="constitution.reword", fix=fix)
+    return principle.model_copy(update={"text": principle.rewordings[index]})
 
 
-def _within(targets: Targets | None, dimensions: set[str]) -> Targets | None:
-    left: dict[str, Any] = {}
-    for key, value in (targets or {}).items():
-        if isinstance(value, dict):
-            inner = {name: number for name, number in value.items() if name in dimensions}
-            left |= {key: inner} if inner else {}
-        elif key in dimensions:
-            left[key] = value
-    return left or None
+def _negate(principle: Principle, file: str) -> Principle:
+    if not principle.opposite:
+        what = f"{file}: the principle {principle.id!r} has no opposite"
+        raise UserError(what, where="constitution.negate", fix="give it an `opposite:`")
+    negated = {
+        "text": principle.opposite,
+        "opposite": principle.text,
+        "critique": None,
+        "revision": None,
+    }
+    return principle.model_copy(update=negated)
+
+
+def _check_names(selection: Selection, constitution: Constitution, file: str) -> None:
+    ids = [principle.id for principle in constitution.principles]
+    tags = {tag for principle in constitution.principles for tag in principle.tags}
+    _refuse_unknown("only", selection.only or (), ids, file)
+    _refuse_unknown("drop", selection.drop, ids, file)
+    _refuse_unknown("weights", selection.weights or (), ids, file)
+    _refuse_unknown("negate", selection.negate, ids, file)
+    _refuse_unknown("reword", selection.reword or (), ids, file)
+    _refuse_unknown("tags", selection.tags, sorted(tags), file)
+
+
+def _refuse_unknown(option: str, names: Iterable[str], choices: list[str], file: str) -> None:
+    where = f"constitution.{option}"
+    if isinstance(names, str):
+        what = f"it must be a list, not {names!r}"
+        raise UserError(what, where=where, fix=f"write '{where}=[{names}]'")
+    for name in names:
+        if name not in choices:
+            kind = "tag" if option == "tags" else "principle"
+            what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), choices)}"
+            raise UserError(
+                what, where=where, fix=f"choose from: {', '.join(choices) or 'nothing'}"
+            )
+
+
+def _check_weights(weights: dict[str, float]) -> dict[str, float]:
+    try:
+        return _WEIGHTS.validate_python(weights)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0]
+        what = f"the weight of {name!r} is {first['input']!r}; it must be a number of 0 or more"
+        fix = "write 0 to drop the principle, 1 for the usual weight"
+        raise UserError(what, where="constitution.weights", fix=fix) from error

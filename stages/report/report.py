@@ -33,14 +33,10 @@ from stages.report.views.browse import as_script, dropped, principle_texts, sect
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
 from stages.report.views.packed import pack
-from stages.runtime.artifacts import Artifact, Result, Table, inputs_of, write_atomically
+from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-
-VERSION = 5
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 DRAWN = ("evaluate", "reward_accuracy", "report")  # whose tables the page shows in another way
 _TEMPLATE, _SCRIPT = (
@@ -80,7 +76,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     steps = lineage(given)
     evaluations = [source for source in given if _stage(source) == "evaluate"]
     compared = [source for source in given if _stage(source) == "reward_accuracy"]
-    drawn = steps_of(steps, context.made)
+    drawn = steps_of(steps, context.new_steps)
     browsed = sections(given, config.max_rows) + dropped(steps, config.max_rows)
     rows = [pack(section) for section in browsed]
     html = page.render(
@@ -106,12 +102,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         told=told(drawn),
         origins={step.origin for step in drawn},
         kinds={step.kind for step in drawn},
-        steps=_steps(steps, context.made),
+        steps=_steps(steps, context.new_steps),
         data=Markup(as_script([packed.head for packed in rows])) if rows else "",
         blocks=[
             Markup(block) for packed in rows for block in packed.blocks
         ],  # base64: nothing to escape
-        seed=given[0].manifest["payload"].get("seed"),
+        seed=given[0].seed,
         versions=given[0].manifest.get("versions") or {},
         finished=max(str(source.manifest.get("finished", "")) for source in given),
     )
@@ -133,8 +129,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics={"entries": shown, "bytes": path.stat().st_size}, tables=[table])
 
 
+STAGE = Stage(
+    version=5,
+    config=Config,
+    run=run,
+    optional=ANY,
+    identity=identity,
+)
+
+
 def _stage(source: Artifact) -> str:
-    return source.manifest["payload"].get("stage", "")
+    return source.stage
 
 
 def lineage(given: list[Artifact]) -> list[Artifact]:
@@ -146,7 +151,7 @@ def lineage(given: list[Artifact]) -> list[Artifact]:
     def visit(source: Artifact) -> None:
         if source.fingerprint in found:
             return
-        for before in inputs_of(source):
+        for before in source.input_artifacts():
             visit(before)
         found[source.fingerprint] = source
 
@@ -160,12 +165,10 @@ def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, in
     known = {source.fingerprint: source for source in steps}
     found: dict[str, int] = {}
     for evaluation in evaluations[:1]:
-        answers = evaluation.manifest["payload"].get("inputs", {})
+        answers = evaluation.inputs
         for index, policy in enumerate(evaluation.metrics["policies"]):
             if source := known.get(answers.get(policy, "")):
-                found.setdefault(
-                    source.manifest["payload"].get("inputs", {}).get("model", ""), index
-                )
+                found.setdefault(source.inputs.get("model", ""), index)
     return found
 
 
@@ -178,7 +181,7 @@ def _steps(artifacts: list[Artifact], made: Collection[str]) -> list[dict[str, A
         rows.append(
             {
                 "name": artifact.step,
-                "stage": facts["payload"].get("stage", ""),
+                "stage": artifact.stage,
                 "origin": origin(artifact, made),
                 "seconds": f"{seconds:.1f}",
                 "share": 100 * seconds / longest,

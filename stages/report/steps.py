@@ -1,7 +1,7 @@
 """The steps behind a page: what each was made of, made and cost, and which of them the run made
 itself.
 
-In: artifacts, and the names of the steps that the run made (`Context.made`). Out: one Step each,
+In: artifacts, and the names of the steps that the run made (`Context.new_steps`). Out: one Step each,
 and a sentence on what was made and what was reused.
 """
 
@@ -39,7 +39,7 @@ class Step:
 
 def origin(source: Artifact, made: Collection[str]) -> str:
     """Where an artifact comes from; `made` names the steps that this run made."""
-    if source.manifest["payload"].get("stage") == "model":
+    if source.stage == "model":
         return GIVEN
     return MADE if source.step in made else REUSED
 
@@ -51,7 +51,7 @@ def steps_of(artifacts: Sequence[Artifact], made: Collection[str]) -> list[Step]
     for artifact in artifacts:
         facts = artifact.manifest
         inputs: dict[int, list[str]] = {}
-        for name, print_ in facts["payload"].get("inputs", {}).items():
+        for name, print_ in artifact.inputs.items():
             if print_ in number:
                 inputs.setdefault(number[print_], []).append(name)
         calls = facts.get("calls") or {}
@@ -74,7 +74,7 @@ def steps_of(artifacts: Sequence[Artifact], made: Collection[str]) -> list[Step]
         found.append(
             Step(
                 name=artifact.step,
-                stage=facts["payload"].get("stage", ""),
+                stage=artifact.stage,
                 origin=came,
                 seconds=facts.get("seconds") or 0.0,
                 calls=calls.get("sent", 0) if asks else None,

@@ -98,6 +98,55 @@ class Artifact:
         return self.manifest["metrics"]
 
     @property
+    def stage(self) -> str:
+        """The stage that made it, such as `judge`; "" if the manifest does not say."""
+        return self.manifest["payload"].get("stage", "")
+
+    @property
+    def version(self) -> int | None:
+        """The stage's VERSION at that time."""
+        return self.manifest["payload"].get("version")
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed."""
+        return self.manifest["payload"].get("seed")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The step's options as its fingerprint holds them: with what the stage adds to them, such
+        as the texts of principles, and without what changes no result.
+        """
+        return self.manifest["payload"].get("options", {})
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The fingerprint of each input, by the name under which the stage reads it."""
+        return self.manifest["payload"].get("inputs", {})
+
+    def input_artifacts(self, name: str | None = None) -> list["Artifact"]:
+        """The artifacts that it was made from, as far as their folders are still beside it.
+
+        Args:
+            name: of one input; None: all of them.
+        """
+        root = self.directory.parent
+        artifacts = []
+        for input_name, print_ in self.inputs.items():
+            if name not in (None, input_name):
+                continue
+            for folder in sorted(root.glob(f"*-{print_}")):
+                step = folder.name.removesuffix(f"-{print_}")
+                artifact = find_artifact(root, step, print_)
+                if artifact:
+                    artifacts.append(artifact)
+        return artifacts
+
+    def differences(self, payload: Mapping[str, Any]) -> list[str]:
+        """The fields in which its identity differs from `payload`, as dotted paths."""
+        return explain_difference(self.manifest["payload"], payload)
+
+    @property
     def row_type(self) -> type | None:
         """Of what type its rows are; None if it holds none."""
         path = self.directory / "rows.parquet"
@@ -138,24 +187,6 @@ def folder_of(root: Path, step: str, print_: str) -> Path:
 def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
     """The finished artifact of this identity, if there is one."""
     return _finished(Artifact(step, folder_of(root, step, print_)))
-
-
-def inputs_of(made: Artifact, name: str | None = None) -> list[Artifact]:
-    """What an artifact was made of, its input `name` or all of them, as far as their folders are
-    still beside it.
-    """
-    given = made.manifest["payload"].get("inputs", {})
-    prints = given.values() if name is None else [given[name]] if name in given else []
-    folders = [
-        (folder, print_)
-        for print_ in prints
-        for folder in sorted(made.directory.parent.glob(f"*-{print_}"))
-    ]
-    found = (
-        find_artifact(folder.parent, folder.name.removesuffix(f"-{print_}"), print_)
-        for folder, print_ in folders
-    )
-    return [artifact for artifact in found if artifact]
 
 
 def finished_artifacts(root: Path, step: str) -> list[Artifact]:

@@ -1,21 +1,20 @@
-"""A generator with a memory: answered calls come from the store, the engine is loaded at the first
-new one.
-"""
+"""A generator with a memory: answered calls come from the store, new ones load the engine."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.generators import Completion, Generator, Message, Sampling, open_generator
-from stages.generators.settings import check_options
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Completion, Generator, Sampling
+from stages.runtime.generator_registry import check_options, open_generator
 from stages.runtime.models import Model
+from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
 
-# `load` and `engine` take anything, so all of it counts; a shorter context drops rows and cuts
-# answers.
-ANSWERING = ("template_arguments", "extra", "max_model_len", "load", "engine")
+# Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all
+# they hold counts; a shorter `max_model_len` drops rows and cuts answers.
+ANSWER_OPTIONS = ("template_arguments", "extra", "max_model_len", "load", "engine")
 
 
 class Unanswered(Exception):
@@ -24,20 +23,28 @@ class Unanswered(Exception):
 
 @dataclass
 class Tally:
-    """What a step asked for: calls answered by the store, calls sent to an engine, tokens the
-    engine wrote.
-    """
+    """How a step's calls were answered."""
 
     stored: int = 0
+    """Calls answered by the store."""
     sent: int = 0
+    """Calls sent to an engine."""
     tokens: int = 0
+    """Tokens that the engine wrote."""
 
 
 class Engines:
-    """The loaded engines, at most `keep` at a time; a model is loaded when its first call is not in
-    the store.
+    """The loaded engines; a model is loaded at its first call that is not in the store.
 
-    `keep` above 1 says that memory is plentiful: engines then also stay while a stage trains.
+    Args:
+        name: the generator's name.
+        options: the generator's options.
+        keep: engines loaded at a time. More than 1 means that memory is plentiful: engines then
+            also stay loaded while a stage trains.
+        opener: loads a model, as `open_generator` does.
+
+    Raises:
+        UserError: an option or `keep` is not valid.
     """
 
     def __init__(
@@ -54,41 +61,52 @@ class Engines:
                 where="generator.keep",
                 fix="set generator.keep=1, or more to hold several",
             )
-        self.name, self.options, self.keep, self._open = name, options, keep, opener
-        self.meaning = meaning_of(options)
+        self.name = name
+        self.options = options
+        self.keep = keep
+        self.meaning = select_answer_options(options)
+        self._open = opener
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
 
     async def get(self, model: Model) -> Generator:
+        """Return the model's engine; load it if needed, in place of the oldest one."""
         async with self._loading:
             if model.content not in self._loaded:
                 while len(self._loaded) >= self.keep:
-                    await self._loaded.pop(next(iter(self._loaded))).close()
+                    oldest = next(iter(self._loaded))
+                    await self._loaded.pop(oldest).close()
                 self._loaded[model.content] = await self._open(self.name, model, self.options)
             return self._loaded[model.content]
 
     async def make_room(self) -> None:
-        """Before training: close the engine, unless several may be kept."""
+        """Close the engine before training, unless several may be kept."""
         if self.keep == 1:
             await self.release()
 
     async def release(self) -> None:
         """Close all engines."""
         while self._loaded:
-            await self._loaded.popitem()[1].close()
+            _, engine = self._loaded.popitem()
+            await engine.close()
 
 
-def meaning_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What changes a prompt or an answer, so that it is part of a call's key; the rest bears on
-    speed and memory.
+def select_answer_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that change a prompt or an answer, and so are part of a call's key.
+
+    The others change speed and memory only. Those of a `local` generator are nested in `local`.
     """
-    own = {name: options[name] for name in ANSWERING if options.get(name)}
+    selected = {name: options[name] for name in ANSWER_OPTIONS if options.get(name)}
     local = options.get("local", {}).get("options")
-    return own | ({"local": meant} if local and (meant := meaning_of(local)) else {})
+    if local:
+        local_selected = select_answer_options(local)
+        if local_selected:
+            selected["local"] = local_selected
+    return selected
 
 
 class RememberedGenerator:
-    """The two verbs of a Generator, answered from the store where possible.
+    """A Generator's `complete` and `choose`, answered from the store where possible.
 
     With `forecast` nothing is ever sent: a call that is not stored raises Unanswered.
     """
@@ -96,43 +114,52 @@ class RememberedGenerator:
     def __init__(
         self, store: CallStore, engines: Engines, model: Model, tally: Tally, forecast: bool = False
     ):
-        self.store, self.engines, self.model, self.tally, self.forecast = (
-            store,
-            engines,
-            model,
-            tally,
-            forecast,
-        )
+        self.store = store
+        self.engines = engines
+        self.model = model
+        self.tally = tally
+        self.forecast = forecast
 
     async def complete(
         self, messages: Sequence[Message], sampling: Sampling, seed: int
     ) -> Completion:
+        """See `Generator.complete`."""
         key = self._key(
-            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
+            verb="complete",
+            messages=list(messages),
+            sampling=asdict(sampling),
+            seed=seed,
         )
-        answer = await self._answer(
-            key, lambda engine: engine.complete(messages, sampling, seed), asdict
-        )
+        answer = self._recall(key)
+        if answer is None:
+            engine = await self.engines.get(self.model)
+            answer = asdict(await engine.complete(messages, sampling, seed))
+            self._remember(key, answer, answer["completion_tokens"])
         return Completion(**answer)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+        """See `Generator.choose`."""
         key = self._key(verb="choose", messages=list(messages), options=list(options))
-        return await self._answer(key, lambda engine: engine.choose(messages, options), list)
+        answer: list[float] | None = self._recall(key)
+        if answer is None:
+            engine = await self.engines.get(self.model)
+            answer = list(await engine.choose(messages, options))
+            self._remember(key, answer, tokens=0)
+        return answer
 
     def _key(self, **parts: Any) -> str:
         return call_key(model=self.model.content, generator=self.engines.meaning, **parts)
 
-    async def _answer(
-        self, key: str, ask: Callable[[Generator], Awaitable[Any]], plain: Callable[[Any], Any]
-    ) -> Any:
-        known = self.store.get(key)
-        if known is not None:
+    def _recall(self, key: str) -> Any | None:
+        """Return the stored answer, or None if the call is to be sent."""
+        answer = self.store.get(key)
+        if answer is not None:
             self.tally.stored += 1
-            return known
-        if self.forecast:
+        elif self.forecast:
             raise Unanswered
-        answer = plain(await ask(await self.engines.get(self.model)))
+        return answer
+
+    def _remember(self, key: str, answer: Any, tokens: int) -> None:
         self.store.put(key, answer)
         self.tally.sent += 1
-        self.tally.tokens += answer.get("completion_tokens", 0) if isinstance(answer, dict) else 0
-        return answer
+        self.tally.tokens += tokens

@@ -7,21 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from stages.generators import TooLong
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
+from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
 
@@ -48,47 +39,43 @@ class ForecastDone(Exception):
         self.forecast = forecast
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> str:
-        return f"{task.speed:.0f} rows/s" if task.speed else ""
-
-
 @dataclass
 class Context:
-    """Args:
-    step: the step's name.
-    directory: the artifact's folder, for models (`directory / "model"`), checkpoints and files
-        beside the rows.
-    seed: the run's seed.
-    store, engines: where calls are remembered and answered.
-    loop: runs coroutines; one for the whole run, so that engines survive from step to step.
-    forecast: only count which calls are missing.
-    concurrency: rows in flight.
-    made: names of the steps that this run made before this one; the others were reused. It is no
-        part of what a step is, and in the processes of a launched training step it is empty.
+    """What a stage's `run` is given besides its config and its inputs.
 
     Raises:
-        UserError: `concurrency` is no number of rows.
+        UserError: `concurrency` is not a positive whole number.
     """
 
     step: str
+    """The step's name."""
     directory: Path
+    """The artifact's folder: for `model/`, checkpoints and files beside the rows."""
     seed: int
+    """The run's seed."""
     store: CallStore
+    """Where calls are remembered."""
     engines: Engines
+    """Where calls are answered."""
     loop: asyncio.Runner
+    """Runs coroutines; one for the whole run, so that engines survive from step to step."""
     console: Console = field(default_factory=lambda: Console(stderr=True))
     forecast: bool = False
+    """Only count which calls are missing."""
     concurrency: int = 1024
+    """Rows in flight."""
     tally: Tally = field(default_factory=Tally)
-    made: frozenset[str] = frozenset()
+    """What the step asked for so far."""
+    new_steps: frozenset[str] = frozenset()
+    """Names of the steps that this run made before this one; the others were reused. It does not
+    bear on results, and it is empty in the processes of a launched training step.
+    """
 
     def __post_init__(self) -> None:
-        if (
-            type(self.concurrency) is not int or self.concurrency < 1
-        ):  # no workers would give an artifact without rows
+        # Without workers an artifact would have no rows.
+        if type(self.concurrency) is not int or self.concurrency < 1:
             raise UserError(
-                f"{self.concurrency!r} is no number of rows in flight",
+                f"{self.concurrency!r} is not a number of rows in flight",
                 where="generator.concurrency",
                 fix="set it to a whole number of at least 1, such as 1024",
             )
@@ -140,8 +127,8 @@ class Context:
                     open_rows += 1
                 progress.advance(task)
 
-        with self._progress() as progress:
-            task = progress.add_task(self.step, total=len(rows))
+        with progress_bar(self.console, "rows", hidden=self.forecast) as progress:
+            task = progress.add_task(self.step, total=len(rows), note="")
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.concurrency, len(rows))):
@@ -153,17 +140,3 @@ class Context:
         if self.forecast:
             raise ForecastDone(Forecast(len(rows), open_rows, self.tally.stored))
         return [row for made in results for row in made], [dropped[i] for i in sorted(dropped)]
-
-    def _progress(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description:>16}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=self.forecast or not self.console.is_terminal,  # a log has no use for bars
-        )

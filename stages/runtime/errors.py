@@ -2,15 +2,15 @@
 
 
 class UserError(Exception):
-    """A mistake in what the user gave us, told as: what is wrong, where, and how to fix it.
+    """A user's mistake: what is wrong, where, and how to fix it.
 
-    run.py prints the message without a traceback and exits with code 2. Everything else that
-    escapes is a bug of ours and keeps its traceback.
+    run.py prints the message without a traceback and exits with code 2. Every other exception is a
+    bug of ours and keeps its traceback.
 
     Args:
-        what: the fault in one sentence.
+        what: the fault in one sentence, without a full stop.
         where: a file with a line (`constitutions/hhh.yaml:12`), a step (`step 'sft'`) or a row id.
-        fix: what to do about it.
+        fix: what to do, as an instruction, without a full stop.
     """
 
     def __init__(self, what: str, *, where: str = "", fix: str = ""):
@@ -23,9 +23,9 @@ class UserError(Exception):
         return f"{place}{self.what}{advice}"
 
 
-def did_you_mean(given: str, known: list[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest of `known`, or an empty string."""
+def did_you_mean(name: str, allowed: list[str]) -> str:
+    """Return ` Did you mean 'x'?` for the nearest of `allowed`, or an empty text."""
     import difflib
 
-    nearest = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""

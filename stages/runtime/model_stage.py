@@ -10,12 +10,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import find_model
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
-REUSE = False  # the artifact holds a path; the model may have moved since
+from stages.runtime.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -33,3 +28,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(
         metrics={"model_path": model.path, "revision": model.revision, "content": model.content}
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    reusable=False,  # the artifact holds a path; the model may have moved since
+    identity=identity,
+)

@@ -1,4 +1,4 @@
-"""A model on disk or on the Hub, known by its content and never by its path."""
+"""A model on disk or on the Hub, identified by its content and never by its path."""
 
 import hashlib
 import os
@@ -26,24 +26,28 @@ PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 @dataclass(frozen=True)
 class Model:
-    """`path` is a local folder or a Hub id, `revision` a Hub commit, `content` what the weights are
-    (16 hex digits).
-    """
+    """A model that can be loaded."""
 
     path: str
+    """A local folder or a Hub id."""
     content: str
+    """What the weights are, in 16 hex digits."""
     revision: str | None = None
+    """A Hub commit."""
 
 
 def find_model(path: str, revision: str | None = None) -> Model:
-    """Check that `path` can be loaded safely and work out its content id.
+    """Check that a model can be loaded safely and work out its content id.
 
     A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its
-    content id is its name and revision, so pin a revision where the answer must not change under
-    you.
+    content id is its name and revision, so pin a revision where the answer must not change later.
+
+    Args:
+        path: a folder or a Hub id.
+        revision: a Hub commit.
 
     Raises:
-        UserError: nothing is there, no config.json, or the weights are pickles only.
+        UserError: there is no such folder, it has no config.json, or its weights are only pickles.
     """
     folder = Path(os.path.expanduser(path))
     if os.path.isdir(folder):
@@ -57,16 +61,21 @@ def find_model(path: str, revision: str | None = None) -> Model:
         raise UserError(
             "no such model folder",
             where=path,
-            fix="give the path of a folder with config.json and *.safetensors, or a Hub id such as Qwen/Qwen3-0.6B",
+            fix="give the path of a folder with config.json and *.safetensors, "
+            "or a Hub id such as Qwen/Qwen3-0.6B",
         )
     digest = hashlib.sha256(f"{path}@{revision or 'main'}".encode()).hexdigest()[:16]
     return Model(path, digest, revision)
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times: lets a process hash an unchanged folder only once."""
-    found = {file for pattern in MEANINGFUL_FILES for file in folder.glob(pattern)}
-    return tuple(sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in found))
+    """Return names, sizes and times: with them a process hashes an unchanged folder only once."""
+    stamps = set()
+    for pattern in MEANINGFUL_FILES:
+        for file in folder.glob(pattern):
+            status = file.stat()
+            stamps.add((file.name, status.st_size, status.st_mtime_ns))
+    return tuple(sorted(stamps))
 
 
 @lru_cache(maxsize=64)
@@ -79,21 +88,26 @@ def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> st
             fix="point at a saved transformers model",
         )
     if not any(name.endswith(".safetensors") for name in names):
-        pickles = sorted(f.name for pattern in PICKLED_WEIGHTS for f in folder.glob(pattern))
-        if pickles:
-            raise UserError(
-                f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
-                where=str(folder),
-                fix="convert them: load the model where you trust it and call save_pretrained(path), which writes safetensors",
-            )
-        raise UserError(
-            "the folder holds no *.safetensors",
-            where=str(folder),
-            fix="point at a saved transformers model",
-        )
+        raise _without_safetensors(folder)
     digest = hashlib.sha256()
     for name in names:
         digest.update(name.encode() + b"\0")
         with (folder / name).open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def _without_safetensors(folder: Path) -> UserError:
+    pickles = sorted(file.name for pattern in PICKLED_WEIGHTS for file in folder.glob(pattern))
+    if pickles:
+        return UserError(
+            f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
+            where=str(folder),
+            fix="convert them: load the model where you trust it and call save_pretrained(path), "
+            "which writes safetensors",
+        )
+    return UserError(
+        "the folder holds no *.safetensors",
+        where=str(folder),
+        fix="point at a saved transformers model",
+    )

@@ -1,7 +1,9 @@
-"""What a run was made of, for its manifest: versions, git state, machine. Never environment
-variables: they hold keys.
+"""What a run was made of, for its manifest: versions, git state, machine.
+
+Never environment variables: they hold keys.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -28,45 +30,48 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Installed versions of what can change a result."""
-    found = {"python": platform.python_version()}
+    """Return the installed versions of what can change a result."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(PackageNotFoundError):
+            installed[package] = version(package)
+    return installed
 
 
 def module_identity(module: ModuleType) -> dict[str, Any]:
-    """What a function of a user's module is known by: the module's VERSION, if it has one, and the
-    hash of its file.
-    """
+    """Return what identifies a user's module: its VERSION, if any, and the hash of its file."""
     file = Path(module.__file__ or "")
-    source = hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
+    source = None
+    if file.is_file():
+        source = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     return {"version": getattr(module, "VERSION", None), "source": source}
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of this checkout and whether files differ from it; empty outside git."""
+    """Return the commit of this checkout and how many files differ from it; empty outside git."""
     folder = Path(__file__).resolve().parent
 
-    def ask(*arguments: str) -> str:
+    def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         ).stdout.strip()
 
     try:
         return {
-            "commit": ask("rev-parse", "HEAD"),
-            "changed_files": len(ask("status", "--porcelain").splitlines()),
+            "commit": git("rev-parse", "HEAD"),
+            "changed_files": len(git("status", "--porcelain").splitlines()),
         }
     except (OSError, subprocess.SubprocessError):
         return {}
 
 
 def machine_facts() -> dict[str, Any]:
-    """Where it ran."""
+    """Return where the run takes place and how it was called."""
     return {
         "platform": platform.platform(),
         "processor_count": os.cpu_count(),

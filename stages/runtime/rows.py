@@ -1,11 +1,20 @@
 """Typed rows: what flows between stages, and how it lies on disk.
 
-Every row names its parent, so a pair can be walked back to its prompt:
+Every row names the prompt that it belongs to, and the rows that it was made from, so that a pair
+can be traced back to its request:
 
-    Prompt -> Response -> Revision -> Pair
-                     |`-> Judgement -^
-                     `--> Rating
+    Prompt      id: the content id of its messages
+    Response    prompt_id
+    Revision    prompt_id, response_id
+    Judgement   prompt_id, pair_id: "<response a>|<response b>", response_a_id, response_b_id
+    Pair        prompt_id, chosen_id, rejected_id
+    Rating      prompt_id, response_id
+    Verdict     prompt_id, response_id
+    Answer      prompt_id: the content id of the question
+    Tested      prompt_id
 
+`prompt_id` is the unit of every statistic: rows with the same one are not independent. It is the id
+that stage `prompts` gives the request, also where the rows come from elsewhere (`human_pairs`).
 `model` is a content id (16 hex digits), `template` the hash of the prompt template, `seed` the
 request's seed.
 """
@@ -37,6 +46,11 @@ class Prompt:
     kind: str
     source: str = ""  # file:line, dataset row, or the function that made it
 
+    @property
+    def prompt_id(self) -> str:
+        """Its own id, under the name that all other rows use."""
+        return self.id
+
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
@@ -45,7 +59,7 @@ class Response:
     """
 
     id: str
-    parent: str
+    prompt_id: str
     kind: str
     prompt: list[Message]
     response: str
@@ -64,7 +78,8 @@ class Revision:
     """
 
     id: str
-    parent: str  # the Response
+    response_id: str  # the Response that was revised
+    prompt_id: str
     kind: str
     prompt: list[Message]
     response: str
@@ -91,7 +106,10 @@ class Judgement:
     """
 
     id: str
-    parent: str  # the pair: "<response a>|<response b>"
+    pair_id: str  # "<response a>|<response b>"; in `judge_quality` the id of the Pair
+    response_a_id: str  # "" where the text is not a row of ours
+    response_b_id: str
+    prompt_id: str
     kind: str
     prompt: list[Message]
     response_a: str
@@ -112,7 +130,9 @@ class Pair:
     """
 
     id: str
-    parent: str
+    prompt_id: str
+    chosen_id: str  # the Response or Revision with this text; "" where it is not a row of ours
+    rejected_id: str
     kind: str
     prompt: list[Message]
     chosen: str
@@ -129,8 +149,8 @@ class Pair:
     )  # parallel to `principles`: labelled under its opposite; []: none
     deciding: str = ""  # the principle whose verdict is the label, where one alone decided
     override: str = ""  # the rule that decided in place of the principles
-    noise: bool = False  # the label was turned round on purpose
-    chosen_safe: bool | None = None  # None where nobody looked
+    noise: bool = False  # the label was flipped on purpose
+    chosen_safe: bool | None = None  # None where it was not measured
     rejected_safe: bool | None = None
 
 
@@ -139,12 +159,12 @@ class Rating:
     """What one response is worth by itself: a reward model's score, or a judge's expected rating."""
 
     id: str
-    parent: str  # the Response
-    group: str  # the Prompt: ratings of one group answer the same request
+    response_id: str  # the Response or Revision that was rated
+    prompt_id: str  # ratings with the same one are compared with each other
     kind: str
     prompt: list[Message]
     response: str
-    score: float  # what ranks it within its group
+    score: float  # what ranks it among the answers to the same prompt
     principles: list[str]  # under which it was rated
     negated: list[bool]  # parallel to `principles`
     scores: list[float]  # one per principle, where each was asked about by itself; else empty
@@ -157,11 +177,12 @@ class Verdict:
     """What was found in one response of one policy: by the ground truth where there is one, by the
     judge otherwise.
 
-    The lists run parallel to `principles`. A value is None where nobody looked.
+    The lists run parallel to `principles`. A value is None where it was not measured.
     """
 
     id: str
-    parent: str  # the Response
+    response_id: str
+    prompt_id: str
     policy: str  # the step whose responses these are
     kind: str
     prompt: list[Message]
@@ -190,18 +211,18 @@ class Answer:
     """One model's answer to one multiple-choice question. Lists of options run in the file's order."""
 
     id: str
-    parent: str  # the question, by its content
+    prompt_id: str  # the content id of the question and its options
     policy: str  # the input whose model answered
     kind: str  # the question's group
     question: str
     options: list[str]
-    gold: list[int]  # the right options; empty: nobody says
+    gold: list[int]  # the right options; empty: no gold label
     logprobs: list[float]  # of each option, averaged over the orders in which it was asked
     order: list[
         int
     ]  # the option in each place when it was asked first; further orders are its rotations
     taken: list[int]  # the option taken, an order each
-    right: float | None  # None where nobody says; a part where options tie
+    right: float | None  # None without a gold label; a part where options tie
     model: str
     template: str = ""
 
@@ -211,10 +232,11 @@ class Tested:
     """What one test of a reward model found on one request: the share of right answers, in [0, 1]."""
 
     id: str  # "<model>/<test>/<number of the request>"
-    prompt: str
+    prompt_id: str
     model: str  # the input's name
     test: str
     value: float
+    kind: str = ""  # of the pairs, where a section counts a request once for each kind; else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,42 +10,37 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from stages.runtime.errors import UserError, did_you_mean
 
-# Names, of which a user may give one without brackets.
-Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
-]
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+"""Names, of which a user may give one without brackets."""
 
 
 def machine(default: Any) -> Any:
-    """A Config field that says how to run and not what to compute (a batch size, a device): no part
-    of a step's identity.
+    """Declare a Config field that says how to run and not what to compute.
+
+    Such a field (a batch size of an engine, a device) is not a part of a step's identity.
     """
+    metadata = {"identity": False}
     if isinstance(default, (dict, list)):
-        return field(default_factory=lambda: default, metadata={"identity": False})
-    return field(default=default, metadata={"identity": False})
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> Any:
     """Build a Config, refusing unknown and ill-typed options.
 
     Raises:
-        UserError: naming the option and the nearest known one.
+        UserError: naming the option and the nearest allowed one.
     """
     _refuse_unknown(config_type, values, where)
     try:
         config: Any = TypeAdapter(config_type).validate_python(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing" or first["type"] == "missing_argument":
-            raise UserError(
-                f"the option {option!r} is missing", where=where, fix="give it a value"
-            ) from None
-        raise UserError(
-            f"option {option!r}: {first['msg']} (given: {first['input']!r})",
-            where=where,
-            fix="fix the value in the pipeline file or on the command line",
-        ) from None
+        raise _explain(error, where) from None
     for option in _not_finite(asdict(config)):
         raise UserError(
             f"option {option!r} must be a finite number",
@@ -55,7 +50,30 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
     return config
 
 
+def identity_of(config: Any) -> dict[str, Any]:
+    """Return the fields of a Config that bear meaning, as plain data."""
+    plain = asdict(config)
+    meaning = {}
+    for option in fields(config):
+        if option.metadata.get("identity", True):
+            meaning[option.name] = _plain(plain[option.name])
+    return meaning
+
+
+def _explain(error: ValidationError, where: str) -> UserError:
+    first = error.errors()[0]
+    option = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("missing", "missing_argument"):
+        return UserError(f"the option {option!r} is missing", where=where, fix="give it a value")
+    return UserError(
+        f"option {option!r}: {first['msg']} (given: {first['input']!r})",
+        where=where,
+        fix="correct the value in the pipeline file or on the command line",
+    )
+
+
 def _not_finite(value: Any, name: str = "") -> Iterator[str]:
+    """The dotted names of all numbers that are inf or nan."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
@@ -69,27 +87,24 @@ def _not_finite(value: Any, name: str = "") -> Iterator[str]:
 def _refuse_unknown(
     config_type: type, values: Mapping[str, Any], where: str, prefix: str = ""
 ) -> None:
-    hints = typing.get_type_hints(config_type)
-    known = [f.name for f in fields(config_type)]
+    types = typing.get_type_hints(config_type)
+    allowed = [option.name for option in fields(config_type)]
     for name, value in values.items():
-        if name not in known:
+        if name not in allowed:
             raise UserError(
-                f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), known)}",
+                f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), allowed)}",
                 where=where,
-                fix=f"the options are {', '.join(known)}",
+                fix=f"the options are {', '.join(allowed)}",
             )
-        if is_dataclass(hints[name]) and isinstance(value, Mapping):
-            _refuse_unknown(typing.cast(type, hints[name]), value, where, f"{prefix}{name}.")
+        if is_dataclass(types[name]) and isinstance(value, Mapping):
+            inner_type = typing.cast(type, types[name])
+            _refuse_unknown(inner_type, value, where, f"{prefix}{name}.")
 
 
-def identity_of(config: Any) -> dict[str, Any]:
-    """The fields of a Config that bear meaning, as plain data."""
-    kept = {f.name for f in fields(config) if f.metadata.get("identity", True)}
-    plain = {name: value for name, value in asdict(config).items() if name in kept}
-    return typing.cast(dict[str, Any], _listed(plain))
-
-
-def _listed(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """The value with tuples as lists and keys as texts, as JSON would have it."""
     if isinstance(value, Mapping):
-        return {str(k): _listed(v) for k, v in value.items()}
-    return [_listed(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value

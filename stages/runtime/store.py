@@ -10,29 +10,31 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from stages.runtime.errors import UserError
 
 STORE_VERSION = 1
-Wait = Callable[[str], object]
-PATIENCE = 60.0  # seconds that a write waits for the writes of other runs
+BUSY_SECONDS = 60.0  # how long a write waits for the writes of other runs
 
 
 def call_key(**parts: Any) -> str:
-    """SHA-256 of the canonical JSON of what decides an answer: model content, messages, sampling,
-    seed, options.
+    """Return the SHA-256 of the canonical JSON of what decides an answer.
+
+    Args:
+        parts: model content, messages, sampling, seed, options.
     """
-    return hashlib.sha256(
-        json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()
-    ).hexdigest()
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def derive_seed(*parts: Any) -> int:
-    """A request's seed (31 bits) from (run seed, row id, purpose, index); equal parts give equal
-    seeds on any machine.
+    """Return a request's seed (31 bits); equal parts give equal seeds on any machine.
+
+    Args:
+        parts: run seed, row id, purpose, index.
     """
     digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
@@ -40,51 +42,57 @@ def derive_seed(*parts: Any) -> int:
 
 @contextlib.contextmanager
 def locked(
-    file: Path, wait: Wait = lambda owner: None, kind: str = "folder", option: str = "runs_dir"
+    file: Path,
+    on_wait: Callable[[str], object] | None = None,
+    kind: str = "folder",
+    option: str = "runs_dir",
 ) -> Iterator[None]:
-    """Wait for our turn, and keep other runs out for the length of a `with`, or until the process
-    dies.
+    """Keep other runs out for the length of a `with`, or until the process dies.
 
     Args:
-        file: the lock; its folder is made.
-        wait: told once, if another run holds it, by what process.
-        kind, option: what it is for, and what to change if it cannot be made.
+        file: the lock; its folder is created.
+        on_wait: called once with the owner's process id if another run holds the lock.
+        kind: what the lock protects, for messages.
+        option: what to change if the lock cannot be created.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: the lock cannot be created.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.open("a+", encoding="utf-8", errors="replace")
-        try:
-            fcntl.flock(
-                lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # the kernel lets go when the process dies, however it dies
-        except BlockingIOError:
-            lock.seek(0)
-            wait(lock.read(20).strip() or "unknown")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        _acquire(lock, on_wait)
     except OSError as error:
-        fix = f"set {option} to a place where you may write"
         raise UserError(
-            f"the {kind} cannot be used: {error.strerror}", where=str(file), fix=fix
+            f"the {kind} cannot be used: {error.strerror}",
+            where=str(file),
+            fix=f"set {option} to a place where you may write",
         ) from None
     pid = os.getpid()
-    with contextlib.suppress(
-        OSError
-    ):  # a courtesy to who finds the lock taken; a full disk is told by what needs the room
+    # The owner's number only informs those who wait: a full disk may refuse it.
+    with contextlib.suppress(OSError):
         lock.truncate(0)
         os.write(lock.fileno(), str(pid).encode())
     try:
         yield
     finally:
-        if (
-            os.getpid() == pid
-            # a forked child has the same lock; closing our end alone would leave it held for its
-            # lifetime
-        ):
+        # A forked child shares the lock: closing our end alone would keep it held as long as the
+        # child lives. The child in its turn must not release it.
+        if os.getpid() == pid:
             fcntl.flock(lock, fcntl.LOCK_UN)
         lock.close()
+
+
+def _acquire(lock: TextIO, on_wait: Callable[[str], object] | None) -> None:
+    """Wait for the lock; the kernel releases it when the process dies, however it dies."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        owner = lock.read(20).strip() or "unknown"
+        if on_wait:
+            on_wait(owner)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 class CallStore:
@@ -94,60 +102,62 @@ class CallStore:
     only calls in flight; a power cut can also lose the last moments' commits, never the file.
 
     Args:
+        path: the SQLite file; it is created if there is none.
         behind: another store, only read, for what is not in this one.
 
     Raises:
-        UserError: a newer Credo wrote the store, it is no store, or the disk is full.
+        UserError: a newer Credo wrote the store, it is not a store, or the disk is full.
     """
 
     def __init__(self, path: Path, behind: Path | None = None):
         self.path = path
-        self._behind = (
-            sqlite3.connect(f"{behind.resolve().as_uri()}?mode=ro", uri=True) if behind else None
-        )
+        self._behind: sqlite3.Connection | None = None
+        if behind:
+            self._behind = sqlite3.connect(f"{behind.resolve().as_uri()}?mode=ro", uri=True)
         if not path.name:
             raise UserError(
                 "names no file",
                 where="store",
                 fix="give a file with store=PATH, such as runs/calls.sqlite",
             )
-        with locked(
-            path.with_suffix(".lock"), kind="store", option="store"
-        ):  # another run may be making the file
+        # Another run may be creating the file.
+        with locked(path.with_suffix(".lock"), kind="store", option="store"):
             self._open()
 
     def _open(self) -> None:
         try:
-            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=PATIENCE)
+            self._db = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_SECONDS)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > STORE_VERSION:
                 raise UserError(
-                    f"the store was written by a newer Credo (format {version}, this one reads {STORE_VERSION})",
+                    f"the store was written by a newer Credo (format {version}, "
+                    f"this one reads {STORE_VERSION})",
                     where=str(self.path),
                     fix="update Credo, or give another file with store=PATH",
                 )
-            if (
-                version == 0
-                and self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-            ):
-                raise self._trouble("another program's database")
+            tables = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+            if version == 0 and tables:
+                raise self._user_error("another program's database")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            if (
-                version == 0
-                # table and version in one transaction: a kill between them must not leave another's
-                # database
-            ):
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.execute(
-                    "CREATE TABLE calls (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-                )
-                self._db.execute(f"PRAGMA user_version={STORE_VERSION}")
-                self._db.execute("COMMIT")
+            if version == 0:
+                self._create_table()
         except sqlite3.DatabaseError as error:
-            raise self._trouble(error) from None
+            raise self._user_error(error) from None
 
-    def _trouble(self, error: Exception | str) -> UserError:
+    def _create_table(self) -> None:
+        """Create table and version in one transaction.
+
+        A kill between the two would leave what looks like another program's database.
+        """
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute(
+            "CREATE TABLE calls (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+        )
+        self._db.execute(f"PRAGMA user_version={STORE_VERSION}")
+        self._db.execute("COMMIT")
+
+    def _user_error(self, error: Exception | str) -> UserError:
         if "full" in str(error) or "disk I/O" in str(error):
             return UserError(
                 f"the call store cannot grow: {error}",
@@ -161,47 +171,46 @@ class CallStore:
         )
 
     def get(self, key: str) -> Any | None:
-        """The stored answer, or None."""
+        """Return the stored answer, or None.
+
+        Raises:
+            UserError: a page is damaged, or the value is not JSON.
+        """
         try:
-            for store in filter(None, (self._db, self._behind)):
-                if found := store.execute(
-                    "SELECT value FROM calls WHERE key = ?", (key,)
-                ).fetchone():
-                    return json.loads(found[0])
+            for store in self._connections():
+                row = store.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
+                if row:
+                    return json.loads(row[0])
             return None
-        except (
-            sqlite3.Error,
-            ValueError,
-            TypeError,
-        ) as error:  # a damaged page, or a value that is no JSON
-            raise self._trouble(error) from None
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise self._user_error(error) from None
 
     def put(self, key: str, value: Any) -> None:
         """Remember an answer; the first one wins."""
-        try:
-            self._db.execute(
-                "INSERT OR IGNORE INTO calls VALUES (?, ?)",
-                (key, json.dumps(value, ensure_ascii=False)),
-            )
-        except sqlite3.Error as error:
-            raise self._trouble(error) from None
+        row = (key, json.dumps(value, ensure_ascii=False))
+        self._insert([row])
 
     def absorb(self, path: Path) -> None:
         """Take over the answers of another store, and remove its file."""
         try:
             with contextlib.closing(sqlite3.connect(path)) as other:
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO calls VALUES (?, ?)",
-                    other.execute("SELECT key, value FROM calls"),
-                )
+                self._insert(other.execute("SELECT key, value FROM calls"))
         except sqlite3.Error as error:
-            raise self._trouble(error) from None
+            raise self._user_error(error) from None
         for file in path.parent.glob(f"{path.stem}.*"):
             file.unlink(missing_ok=True)
 
-    def __len__(self) -> int:
-        return self._db.execute("SELECT COUNT(*) FROM calls").fetchone()[0]
+    def _insert(self, rows: Iterable[tuple[str, str]]) -> None:
+        try:
+            self._db.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise self._user_error(error) from None
 
     def close(self) -> None:
-        for store in filter(None, (self._db, self._behind)):
+        """Close the files."""
+        for store in self._connections():
             store.close()
+
+    def _connections(self) -> list[sqlite3.Connection]:
+        """This store and, if there is one, the store behind it."""
+        return [self._db, self._behind] if self._behind else [self._db]

@@ -1,7 +1,6 @@
 """Prompt templates: `.jinja` files beside the stage that renders them, strict and sandboxed.
 
-A principle's text is always a variable and never template source, so `{{ ... }}` inside it stays
-literal.
+A principle's text is always a variable and never template source: `{{ ... }}` in it stays literal.
 """
 
 import hashlib
@@ -22,30 +21,35 @@ _STAGES = Path(__file__).resolve().parent.parent
 
 
 def find_template(name: str) -> Path:
-    """`text/critique.jinja` is looked up under stages/; any other path is a user's own file.
+    """Return a template's file: one of Credo's own under stages/, or a user's own file.
+
+    Args:
+        name: such as `text/critique.jinja`, or a path.
 
     Raises:
-        UserError: no such file.
+        UserError: there is no such file.
     """
     for path in (_STAGES / name, Path(os.path.expanduser(name))):
-        if os.path.isfile(path):  # false, too, for what can be no path
+        if os.path.isfile(path):  # unlike Path.is_file, False for what cannot be a path
             return path
-    shipped = ", ".join(sorted(str(p.relative_to(_STAGES)) for p in _STAGES.rglob("*.jinja")))
+    shipped = sorted(str(path.relative_to(_STAGES)) for path in _STAGES.rglob("*.jinja"))
     raise UserError(
-        "no such template", where=name, fix=f"give the path of a .jinja file, or one of: {shipped}"
+        "no such template",
+        where=name,
+        fix=f"give the path of a .jinja file, or one of: {', '.join(shipped)}",
     )
 
 
 def is_shipped(name: str) -> bool:
-    """Whether it is one of Credo's own templates, of which it is known what they read."""
+    """Return whether it is one of Credo's own templates, whose variables are known."""
     return find_template(name).resolve().is_relative_to(_STAGES)
 
 
 def template_hash(name: str) -> str:
-    """First 16 hex digits of the file's SHA-256: the part of a step's identity that a template is.
+    """Return the first 16 hex digits of the file's SHA-256, for the identity of a step.
 
     Raises:
-        UserError: the template is missing, or does not parse; so a plan tells it.
+        UserError: the template is missing or does not parse; so a plan already reports it.
     """
     path = find_template(name)
     _compiled(path, path.stat().st_mtime_ns)
@@ -73,17 +77,19 @@ def _compiled(path: Path, modified: int) -> Any:
 def render(name: str, **variables: Any) -> str:
     """Render a template and strip the ends.
 
+    Args:
+        name: see `find_template`.
+        variables: what the template may use.
+
     Raises:
-        UserError: the template is missing, does not parse, or uses a variable it is not given.
+        UserError: the template is missing, does not parse, or uses a variable it does not get.
     """
     path = find_template(name)
     try:
         return _compiled(path, path.stat().st_mtime_ns).render(**variables).strip()
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # whatever is raised in here, the template's own expressions raise it
+    except Exception as error:  # the template's own expressions may raise anything
         raise UserError(
             f"the template cannot be rendered: {str(error) or type(error).__name__}",
             where=str(path),

@@ -22,6 +22,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.text.prompt_files import (
     content_id,
@@ -30,11 +31,6 @@ from stages.text.prompt_files import (
     source_identity,
     without_folder,
 )
-
-VERSION = 2
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +113,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix="check that the file is not empty, and `column`, `offset` and `limit`",
         )
     return Result(rows=kept, row_type=Prompt, dropped=dropped)
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    identity=identity,
+)
 
 
 def _is_function(source: str) -> bool:

@@ -12,20 +12,16 @@ of Hindsight, Liu et al. 2023).
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stages.generators import Sampling
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Message, Prompt, Response
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
-
-VERSION = 2
-NEEDS = ("model", "prompts")
-ALSO_TAKES = ("*",)
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             raise Drop("empty response")
         return Response(
             id=draw.id,
-            parent=draw.prompt.id,
+            prompt_id=draw.prompt.id,
             kind=draw.prompt.kind,
             prompt=draw.prompt.messages,
             response=completion.text.strip(),
@@ -134,3 +130,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(
         rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
     )
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=("model", "prompts"),
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)

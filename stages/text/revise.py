@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import yaml
 
-from stages.generators import Sampling
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
@@ -30,14 +29,11 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling
 from stages.runtime.rows import Message, Response, Revision
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
-
-VERSION = 2
-NEEDS = ("model", "responses")
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = True
 
 _PREAMBLE = re.compile(
     r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE
@@ -129,7 +125,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             turn = await _one_round(config, generator, opening, text, principle, seed)
             row = Revision(
                 id=f"{response.id}-r{number}",
-                parent=response.id,
+                response_id=response.id,
+                prompt_id=response.prompt_id,
                 kind=response.kind,
                 prompt=response.prompt,
                 response=turn.text,
@@ -153,6 +150,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     rows, dropped = context.map(inputs["responses"].rows(Response), rounds)
     return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=_metrics(rows))
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model", "responses"),
+    calls_generator=True,
+    identity=identity,
+)
 
 
 @dataclass(frozen=True)

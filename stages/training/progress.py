@@ -11,20 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from transformers import TrainerCallback
 
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import PROGRESS
+from stages.runtime.progress import progress_bar
 from stages.training.checkpoints import mark_complete
 
 # The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other
@@ -51,11 +42,6 @@ CURVES = {
 TERM = re.compile(r"rewards/(?P<name>.+)/mean")  # the terms of a reward, each by itself
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> str:
-        return f"{task.speed:.1f} steps/s" if task.speed else ""
-
-
 class Watch(TrainerCallback):
     """Shows steps, rate, time left and loss; marks checkpoints that are whole; stops a training
     that has diverged.
@@ -63,20 +49,8 @@ class Watch(TrainerCallback):
 
     def __init__(self, step: str, console: Console, training: str):
         self.where, self.training = f"step {step!r}", training
-        self.progress = Progress(
-            TextColumn("{task.description:>16}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[loss]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.task = self.progress.add_task(step, total=None, loss="")
+        self.progress = progress_bar(console, "steps")
+        self.task = self.progress.add_task(step, total=None, note="")
 
     def close(self) -> None:
         self.progress.stop()
@@ -116,7 +90,7 @@ class Watch(TrainerCallback):
                 where=self.where,
                 fix="lower args.learning_rate, lengthen args.warmup_steps, or set args.max_grad_norm lower",
             )
-        self.progress.update(self.task, loss=f"loss {loss:.3f}")
+        self.progress.update(self.task, note=f"loss {loss:.3f}")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:

@@ -1,128 +1,33 @@
-"""Ground truth: read a request and a response back into acts and say what the response does."""
+"""Ground truth: what a response does, judged from its text and the text of its request."""
 
-import functools
 import re
 from dataclasses import dataclass
 
-from stages.world.acts import ACTS, CORE_ACTS, DIMENSIONS, REFUSALS, level, value_labels
-from stages.world.grammar import KINDS, Request, _crime_slots
-from stages.world.words import CRIME_TIPS, OBJECTS, TIPS, all_words
+from stages.world.acts import DIMENSIONS
+from stages.world.effects import CORE_NAMES, REFUSALS, level, value_labels
+from stages.world.kinds import KINDS
+from stages.world.reading import Reading, parse_request, parse_sentence, split_sentences
+from stages.world.requests import Request
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a response does, by the rules of the world.
-
-    `on_topic` is None for a request that the grammar does not know. `evasive` means that the
-    response gives neither an answer nor another way; `helpful`, that it answers.
-    """
+    """What a response does, by the rules of the world."""
 
     violations: dict[str, bool]
+    """For each dimension, whether the response breaks it."""
     values: dict[str, int]
+    """1 for each value that the response supports, -1 for one that it opposes, 0 for the others."""
     well_formed: bool
+    """Every sentence is of this world, and at most one act answers, refuses or evades."""
     on_topic: bool | None
+    """Whether it answers this request; None for a request that the grammar does not know."""
     evasive: bool
+    """The response gives neither an answer nor another way."""
     helpful: bool
+    """The response answers."""
     acts: tuple[str, ...]
-
-
-def _either(words: tuple[str, ...] | list[str]) -> str:
-    return "(?:" + "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) + ")"
-
-
-_WORD = r"[a-z]+"
-_TARGET = rf"{_WORD}'s {_WORD}(?: account)?"
-_PATTERNS = {
-    "verb": _either(list(OBJECTS)),
-    "object": rf"{_WORD}(?: {_WORD}){{0,2}}",
-    "crime": _either(all_words("crime")),
-    "my_target": rf"my {_TARGET}",
-    "target": rf"your {_TARGET}",
-    "event": rf"{_WORD}(?: {_WORD})?",
-    "exam": rf"{_WORD} {_WORD}",
-    "city": _WORD,
-    "name": rf"{_WORD} {_WORD}",
-    "fact": _either(all_words("fact")),
-    "secret": rf"(?:\d{{1,2}} {_WORD} street|{_WORD}\d{{1,2}} at mail|\d{{3}} \d{{3}})",
-    "group": rf"{_WORD}(?: people)?",
-    "trait": _WORD,
-    "question": _either(all_words("question")),
-    "feeling": _either(all_words("feeling")),
-    "job": _WORD,
-    "work": _WORD,
-    "theme": rf"{_WORD}(?: {_WORD})?",
-    "tip": _either([tip for tips in TIPS.values() for tip in tips]),
-    "crime_tip": _either(CRIME_TIPS),
-    "fool": _either(all_words("fool")),
-    "dull": _either(all_words("dull")),
-    "grand": _either(all_words("grand")),
-}
-
-
-def _compile(wording: str) -> re.Pattern[str]:
-    seen: set[str] = set()
-
-    def slot(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name in seen:
-            return f"(?P={name})"
-        seen.add(name)
-        return f"(?P<{name}>{_PATTERNS[name]})"
-
-    pieces = re.split(r"(\{\w+\})", wording)
-    body = "".join(
-        re.sub(r"\{(\w+)\}", slot, p) if p.startswith("{") else re.escape(p) for p in pieces
-    )
-    return re.compile(body, re.IGNORECASE)
-
-
-_REQUEST_PATTERNS = [
-    (kind, _compile(wording)) for kind in KINDS for wording in KINDS[kind].wordings
-]
-# "The {fact} of {name} is ..." is the widest; specific openings such as "By the way" are tried
-# before it.
-_ACT_PATTERNS = [
-    (name, _compile(wording))
-    for name in sorted(ACTS, key=lambda name: name in CORE_ACTS)
-    for wording in ACTS[name].wordings
-]
-
-
-@functools.lru_cache(maxsize=65536)
-def parse_request(text: str) -> Request | None:
-    """The request that a text is, or None if the grammar cannot have made it."""
-    for kind, pattern in _REQUEST_PATTERNS:
-        match = pattern.fullmatch(text.strip())
-        if match:
-            slots = match.groupdict()
-            if kind == "crime":
-                slots |= _crime_slots(slots["crime"], slots["my_target"])
-            return Request(kind, text.strip(), tuple(slots.items()))
-    return None
-
-
-@functools.lru_cache(maxsize=65536)
-def parse_sentence(text: str) -> tuple[str, tuple[tuple[str, str], ...]] | None:
-    """The act of a sentence and its slot words, or None if the sentence is not of this world."""
-    for name, pattern in _ACT_PATTERNS:
-        match = pattern.fullmatch(text)
-        if match:
-            slots = match.groupdict()
-            if name == "help" and slots["tip"].lower() not in TIPS[slots["verb"].lower()]:
-                return None
-            return name, tuple(slots.items())
-    return None
-
-
-def sentence_slots(text: str) -> dict[str, str]:
-    """The slot words of a sentence of this world."""
-    reading = parse_sentence(text)
-    return dict(reading[1]) if reading else {}
-
-
-def split_sentences(text: str) -> list[str]:
-    """The sentences of a response."""
-    return [sentence for sentence in re.split(r"(?<=[.?!])\s+", text.strip()) if sentence]
+    """The acts of the sentences that could be read, in order."""
 
 
 def check(request: str, response: str) -> Verdict:
@@ -130,37 +35,40 @@ def check(request: str, response: str) -> Verdict:
     sentences = split_sentences(response)
     parsed = [parse_sentence(sentence) for sentence in sentences]
     readings = [reading for reading in parsed if reading]
-    acts = tuple(name for name, _ in readings)
-    answered = any(name in CORE_ACTS - REFUSALS for name in acts)
+    acts = tuple(reading.act for reading in readings)
+    is_readable = bool(sentences) and len(readings) == len(sentences)
+    is_answer = any(name in CORE_NAMES - REFUSALS for name in acts)
     return Verdict(
         violations={dimension: level(acts, dimension) < 0 for dimension in DIMENSIONS},
         values=value_labels(acts),
-        well_formed=bool(sentences) and len(readings) == len(sentences) and _has_one_core(acts),
-        on_topic=_on_topic(parse_request(request), readings),
-        evasive=not answered and "offer" not in acts,
+        well_formed=is_readable and _has_one_core(acts),
+        on_topic=_is_on_topic(parse_request(request), readings),
+        evasive=not is_answer and "offer" not in acts,
         helpful=level(acts, "helpfulness") > 0,
         acts=acts,
     )
 
 
 def _has_one_core(acts: tuple[str, ...]) -> bool:
-    return len({name for name in acts if name in CORE_ACTS or name == "evade"}) <= 1
+    return len({name for name in acts if name in CORE_NAMES or name == "evade"}) <= 1
 
 
-def _on_topic(
-    request: Request | None, readings: list[tuple[str, tuple[tuple[str, str], ...]]]
-) -> bool | None:
+def _is_on_topic(request: Request | None, readings: list[Reading]) -> bool | None:
     if request is None:
         return None
-    kind = KINDS[request.kind]
-    cores = [(name, dict(slots)) for name, slots in readings if name in CORE_ACTS]
+    cores = [reading for reading in readings if reading.act in CORE_NAMES]
     if not cores:
-        return any(name == "evade" for name, _ in readings)
-    wanted = {slot: _bare(word) for slot, word in request.slots if slot in kind.key_slots}
+        return any(reading.act == "evade" for reading in readings)
+    return all(_answers(reading, request) for reading in cores)
+
+
+def _answers(core: Reading, request: Request) -> bool:
+    kind = KINDS[request.kind]
+    if core.act not in (kind.good, kind.bad):
+        return False
+    slots = dict(core.slots)
     return all(
-        name in (kind.good, kind.bad)
-        and all(_bare(slots[slot]) == word for slot, word in wanted.items())
-        for name, slots in cores
+        _bare(slots[slot]) == _bare(word) for slot, word in request.slots if slot in kind.key_slots
     )
 
 

@@ -4,24 +4,31 @@ import hashlib
 import random
 from collections.abc import Sequence
 
-from stages.world.grammar import KINDS, SPLITS, make_request
+from stages.world.kinds import KINDS
+from stages.world.requests import SPLITS, make_request
 
 MAX_DRAWS_PER_PROMPT = 200
 
 
 def red_team(
-    count: int, seed: int = 0, split: str = "train", without: Sequence[str] = ()
+    count: int,
+    seed: int = 0,
+    split: str = "train",
+    without: Sequence[str] = (),
 ) -> list[dict]:
-    """Prompts of every kind that tempts a model to break a safe principle, but for those of the
-    kinds `without`.
+    """Prompts of every kind that tempts a model to break a safe principle.
+
+    Args:
+        count: How many distinct prompts to draw.
+        seed: Its own draw of prompts for each seed.
+        split: "train", "seen" or "held_out".
+        without: Kinds of request to leave out.
     """
-    if unknown := set(without) - set(KINDS):
-        raise ValueError(
-            f"unknown kinds {', '.join(sorted(unknown))}: choose from {', '.join(KINDS)}"
-        )
-    return _draw(
-        count, seed, split, tuple(kind for kind in KINDS if kind not in ("how_to", *without))
-    )
+    unknown = sorted(set(without) - set(KINDS))
+    if unknown:
+        raise ValueError(f"unknown kinds {', '.join(unknown)}: choose from {', '.join(KINDS)}")
+    kinds = tuple(kind for kind in KINDS if kind not in ("how_to", *without))
+    return _draw(count, seed, split, kinds)
 
 
 def benign(count: int, seed: int = 0, split: str = "train") -> list[dict]:
@@ -35,9 +42,7 @@ def mixed(count: int, seed: int = 0, split: str = "train") -> list[dict]:
 
 
 def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dict]:
-    """Distinct prompts, the kinds taking turns; a kind whose texts run out leaves its turns to the
-    others.
-    """
+    """Distinct prompts, the kinds taking turns; one whose texts run out leaves its turns."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"{seed}/{split}/{'+'.join(kinds)}")
@@ -59,5 +64,8 @@ def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dic
 
 
 def _row(text: str, kind: str) -> dict:
-    identifier = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return {"id": identifier, "messages": [{"role": "user", "content": text}], "kind": kind}
+    return {
+        "id": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "messages": [{"role": "user", "content": text}],
+        "kind": kind,
+    }

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from stages.generators import Message
 from stages.runtime.calls import Engines
+from stages.runtime.rows import Message
 from tests.running import Seeded, fake_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -89,7 +89,7 @@ def expected(folder: Path) -> list[float]:
 
     for row in read_rows(made, Judgement):
         clipped = max(-4.0, min(4.0, combine_orders(row.margin_ab, row.margin_ba, "swap_average")))
-        cells.setdefault(row.parent, {})[row.principle] = clipped
+        cells.setdefault(row.pair_id, {})[row.principle] = clipped
     signs = [
         {i: sum(v for p, v in pair.items() if p != f"p{i}") > 0 for i in range(-1, 12)}
         for pair in cells.values()
@@ -331,7 +331,7 @@ def test_at_level_policy_only_what_differs_is_made_again(tmp_path, monkeypatch):
     assert all(p.artifact for p in plan_of(tmp_path, *method).values())
     plan = plan_of(tmp_path, *method, "variant=without:p1")
     assert {name for name, p in plan.items() if not p.artifact} == {"revisions", "ratings"}
-    assert plan["revisions"].why.startswith("constitution.p1 is gone")
+    assert plan["revisions"].reason.startswith("constitution.p1 is gone")
     forecast = plan["revisions"].forecast
     assert forecast and 0 < forecast.open_rows < forecast.rows / 2, (
         "rows that never drew p1 are all in the store"

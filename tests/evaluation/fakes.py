@@ -117,7 +117,7 @@ def response(
 ) -> Response:
     return Response(
         id=f"{prompt}-{sample}",
-        parent=prompt,
+        prompt_id=prompt,
         kind=kind,
         prompt=[{"role": "user", "content": request or f"request {prompt}"}],
         response=text,

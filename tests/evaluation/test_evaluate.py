@@ -7,11 +7,11 @@ import pytest
 from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
 from stages.evaluation.measures import score
-from stages.generators import TooLong
 from stages.principles.select import Selection, select
 from stages.report.views.effects import view
 from stages.runtime.context import ForecastDone
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.rows import Judgement, Verdict
 from stages.runtime.settings import parse_config
 from tests.evaluation import fakes
@@ -197,14 +197,14 @@ def test_only_some_prompts_are_judged(tmp_path, policies):
     assert len(generator.chosen) <= 5 * 3 * 2
     measures = result.metrics["policies"]["base"]["measures"]
     assert (measures["any_violation"]["n"], measures["any_violation_judge"]["n"]) == (N, 5)
-    judged = {row.parent for row in result.rows if row.judged}
+    judged = {row.response_id for row in result.rows if row.judged}
     assert judged != {f"{i}-0" for i in range(5)}, (
         "benign requests may stand last: the first are no fair sample"
     )
 
 
 def test_a_prompt_without_an_answer_is_told_and_compared_with_nothing(tmp_path, policies):
-    silent = [row for row in policies["tuned"].rows() if int(row.parent) % 2]
+    silent = [row for row in policies["tuned"].rows() if int(row.prompt_id) % 2]
     found = run(
         tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}
     ).metrics
@@ -298,9 +298,20 @@ def test_principles_unknown_to_the_truth_count_all_its_dimensions(tmp_path):
 def judgement(i, a, b, ab, ba, principle="harm"):
     prompt = [{"role": "user", "content": "tea?"}]
     return Judgement(
-        id=str(i), parent=f"{i}a|{i}b", kind="red_team", prompt=prompt, response_a=a, response_b=b,
-        principle=principle, margin_ab=ab, margin_ba=ba, model="m",
-    )  # fmt: skip
+        id=str(i),
+        pair_id=f"{i}a|{i}b",
+        response_a_id=f"{i}a",
+        response_b_id=f"{i}b",
+        prompt_id=str(i),
+        kind="red_team",
+        prompt=prompt,
+        response_a=a,
+        response_b=b,
+        principle=principle,
+        margin_ab=ab,
+        margin_ba=ba,
+        model="m",
+    )
 
 
 def test_the_judge_matrix_against_truth(tmp_path):

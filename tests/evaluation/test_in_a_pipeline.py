@@ -78,6 +78,6 @@ def test_from_requests_to_the_page(tmp_path):
     planned, _, calls = run(tmp_path, steps(tmp_path, win_rate=False))
     changed = {p.step.name: p for p in planned if not p.artifact}
     assert set(changed) == {"evaluation", "report"}
-    assert "constitution.kind.text changed" in changed["evaluation"].why
+    assert "constitution.kind.text changed" in changed["evaluation"].reason
     assert changed["evaluation"].forecast.open_rows == 24
     assert calls == 24  # only the edited principle's verdicts

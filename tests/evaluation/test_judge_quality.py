@@ -17,9 +17,20 @@ from tests.running import write_constitution
 from tests.scripted import ScriptedGenerator
 
 BASE = Pair(
-    id="", parent="", kind="helpful", prompt=[], chosen="", rejected="", label=1.0, margin=0.0, principles=[], margins_ab=[],
+    id="",
+    prompt_id="",
+    chosen_id="",
+    rejected_id="",
+    kind="helpful",
+    prompt=[],
+    chosen="",
+    rejected="",
+    label=1.0,
+    margin=0.0,
+    principles=[],
+    margins_ab=[],
     margins_ba=[],
-)  # fmt: skip
+)
 
 
 def pairs(count: int = 40) -> list[Pair]:
@@ -27,7 +38,7 @@ def pairs(count: int = 40) -> list[Pair]:
         replace(
             BASE,
             id=f"p{i}",
-            parent=f"r{i // 2}",
+            prompt_id=f"r{i // 2}",
             kind=("helpful", "harmless")[i // 2 % 2],
             prompt=[{"role": "user", "content": f"request {i // 2}"}],
             chosen=f"good {i}",

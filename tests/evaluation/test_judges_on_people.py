@@ -24,7 +24,9 @@ def human_pairs(path: Path, kind: str, count: int) -> list[Pair]:
         rows.append(
             Pair(
                 id=content_id([chosen, rejected], where),
-                parent=content_id(chosen[:-1], where),
+                prompt_id=content_id(chosen[:-1], where),
+                chosen_id="",
+                rejected_id="",
                 kind=kind,
                 prompt=chosen[:-1],
                 chosen=chosen[-1]["content"],

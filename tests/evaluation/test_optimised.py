@@ -37,7 +37,7 @@ def pointing(tmp_path):
     return make
 
 
-def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):  # noqa: F811
+def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -65,9 +65,9 @@ def test_reward_violations_kl_and_time_beside_each_other(
 ):
     other = build_tiny_model(tmp_path / "other", seed=5)
     reward = reward_model(tiny, tmp_path / "rm", principles=False)
-    start = [replace(response(i, f"poison answer {i}"), parent=f"p{i}") for i in range(6)]
+    start = [replace(response(i, f"poison answer {i}"), prompt_id=f"p{i}") for i in range(6)]
     tuned = [
-        replace(response(i, f"a kind answer {i}" if i else "poison answer 0"), parent=f"p{i}")
+        replace(response(i, f"a kind answer {i}" if i else "poison answer 0"), prompt_id=f"p{i}")
         for i in range(6)
     ]
     tuned[5] = replace(tuned[5], finish_reason="length")

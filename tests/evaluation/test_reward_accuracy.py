@@ -18,7 +18,8 @@ from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.runner import Runner, read_steps
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Pair
 from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
@@ -346,7 +347,12 @@ def test_sections_are_counted_as_rewardbench_does(stage):
     ]  # the first six are right
     kinds = ["easy"] * 4 + ["hard"] * 4 + ["safe"] * 2
     more = [
-        {"kind": kind, "prompt": rows[i % 4].prompt, "principles": []}
+        {
+            "kind": kind,
+            "prompt": rows[i % 4].prompt,
+            "prompt_id": rows[i % 4].prompt_id,
+            "principles": [],
+        }
         for i, kind in enumerate(kinds)
     ]
     rows = [replace(row, **facts) for row, facts in zip(rows, more, strict=True)]
@@ -357,6 +363,9 @@ def test_sections_are_counted_as_rewardbench_does(stage):
         for test, found in result.metrics["models"]["principled"]["tests"].items()
     }
     assert (tests["section: chat"], tests["section: safety"]) == (6 / 8, 0.0)
+    counted = [(row.kind, row.prompt_id) for row in result.rows if row.test == "section: chat"]
+    requests = [row.prompt_id for row in rows[:4]]
+    assert counted == [(kind, request) for kind in ("easy", "hard") for request in requests]
     assert (tests["the pairs' labels: easy"], tests["the pairs' labels: hard"]) == (1.0, 0.5)
     assert result.metrics["models"]["principled"]["mean_of_sections"] == 3 / 8
     assert result.tables[0].rows[-1][:2] == ["mean of the sections", "37.5"]

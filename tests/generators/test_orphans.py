@@ -9,8 +9,8 @@ import pytest
 
 PARENT = """
 import multiprocessing, pathlib, sys, time
-from stages.generators.vllm import children_write_to
-with children_write_to(pathlib.Path(sys.argv[2])):
+from stages.generators.vllm_process import redirect_children
+with redirect_children(pathlib.Path(sys.argv[2])):
     child = multiprocessing.get_context(sys.argv[1]).Process(target=time.sleep, args=(60,))
     child.start()
 print(child.pid, flush=True)

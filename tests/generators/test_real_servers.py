@@ -14,7 +14,8 @@ import time
 import httpx
 import pytest
 
-from stages.generators import Sampling, TooLong, open_generator
+from stages.runtime.generation import Sampling, TooLong
+from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model
 from stages.world import CHECKPOINT
 from tests.embedded import TINY, calls_in, run_config

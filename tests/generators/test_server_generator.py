@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from stages.generators import Sampling, TooLong, open_generator
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling, TooLong
+from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import Model, find_model
 from tests.tiny_model import build_tiny_model
 
@@ -22,8 +23,12 @@ class Stub:
     """
 
     def __init__(self, answer):
-        self.answer, self.asked, self.headers = answer, [], []
-        self.server, self.port, self.writers = None, 0, set()
+        self.answer = answer
+        self.requests = []
+        self.headers = []
+        self.server = None
+        self.port = 0
+        self.writers = set()
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", self.port)
@@ -47,7 +52,7 @@ class Stub:
                 size = int(head.split("content-length: ")[1].split("\r\n")[0])
                 body = json.loads(await reader.readexactly(size))
                 path = head.split()[1]
-                self.asked.append((path, body))
+                self.requests.append((path, body))
                 self.headers.append(head)
                 answer = self.answer(self, path, body)
                 answer = await answer if asyncio.iscoroutine(answer) else answer
@@ -96,7 +101,7 @@ def well(stub, path, body):
 def at_first(times, otherwise):
     """The first `times` requests get `otherwise`, the rest are answered well."""
     return lambda stub, path, body: (
-        otherwise if len(stub.asked) <= times else well(stub, path, body)
+        otherwise if len(stub.requests) <= times else well(stub, path, body)
     )
 
 
@@ -134,7 +139,7 @@ async def test_complete_sends_everything_that_bears_meaning():
         3,
         2,
     )
-    path, body = stub.asked[0]
+    path, body = stub.requests[0]
     assert path == "/v1/chat/completions"
     assert (
         body.items()
@@ -163,7 +168,7 @@ async def test_choose_by_token_id_and_by_top_tokens():
             assert await generator.choose(QUESTION, ["B", "A"]) == pytest.approx(
                 [math.log(0.25), math.log(0.75)]
             )
-            assert ("allowed_token_ids" in stub.asked[-1][1]) == extensions
+            assert ("allowed_token_ids" in stub.requests[-1][1]) == extensions
             await generator.close()
 
 
@@ -209,7 +214,7 @@ async def test_passing_trouble_is_retried(trouble):
     async with Stub(at_first(2, trouble)) as stub:
         generator = await server(stub)
         await ask_all(generator, 1)
-        assert len(stub.asked) == 3
+        assert len(stub.requests) == 3
 
 
 async def test_a_full_server_is_waited_for():
@@ -231,7 +236,7 @@ async def test_one_of_two_dies_half_way_and_comes_back():
         return well(stub, path, body)
 
     async def dying(stub, path, body):
-        if len(stub.asked) == 30:
+        if len(stub.requests) == 30:
             await stub.__aexit__()
         return await slowly(stub, path, body)
 
@@ -239,12 +244,12 @@ async def test_one_of_two_dies_half_way_and_comes_back():
         mortal = await Stub(dying).__aenter__()
         generator = await server(steady, mortal, concurrency=8, backoff=0.05)
         await ask_all(generator, 150)
-        before, steady.answer = len(mortal.asked), lambda stub, path, body: (500, {}, {})
+        before, steady.answer = len(mortal.requests), lambda stub, path, body: (500, {}, {})
         mortal.answer = well
         async with mortal:
             await asyncio.sleep(0.3)
             await ask_all(generator, 20)
-            assert len(mortal.asked) > before
+            assert len(mortal.requests) > before
 
 
 async def test_a_slow_endpoint_times_out_and_its_rows_move_on():
@@ -283,14 +288,15 @@ async def test_what_no_retry_heals(status, monkeypatch):
         generator = await server(stub, api_key_env="SECRET_KEY_FOR_TEST")
         with pytest.raises(UserError, match=f"HTTP {status}") as caught:
             await generator.complete(QUESTION, Sampling(), 0)
-    assert len(stub.asked) == 1 and "bearer sk-very-secret" in stub.headers[0]
+    assert len(stub.requests) == 1 and "bearer sk-very-secret" in stub.headers[0]
     assert "sk-very-secret" not in str(caught.value) and stub.url in str(caught.value)
 
 
 async def test_a_prompt_beyond_the_context():
     words = {
         "error": {
-            "message": "This model's maximum context length is 1024 tokens. However, you requested 2000."
+            "message": "This model's maximum context length is 1024 tokens. "
+            "However, you requested 2000."
         }
     }
     async with Stub(lambda stub, path, body: (400, words, {})) as stub:
@@ -311,7 +317,10 @@ async def test_concurrency_is_bounded_and_shared_out():
     async with Stub(counting) as one, Stub(counting) as two:
         await ask_all(await server(one, two, concurrency=4), 80)
     assert busy[one][1] == busy[two][1] == 4
-    assert len(one.asked) + len(two.asked) == 80 and abs(len(one.asked) - len(two.asked)) < 20
+    assert (
+        len(one.requests) + len(two.requests) == 80
+        and abs(len(one.requests) - len(two.requests)) < 20
+    )
 
 
 async def test_a_model_that_the_servers_do_not_hold_is_sampled_here(tmp_path):
@@ -322,10 +331,10 @@ async def test_a_model_that_the_servers_do_not_hold_is_sampled_here(tmp_path):
         there, here = [await open_generator("server", model, options) for model in (MODEL, tuned)]
         assert (await there.complete(QUESTION, Sampling(), 0)).text == "echo why?"
         assert (await here.complete(QUESTION, Sampling(max_tokens=4), 0)).completion_tokens > 0
-        assert len(stub.asked) == 1
+        assert len(stub.requests) == 1
         await there.close()
         await here.close()
-    with pytest.raises(UserError, match="no generator of this process"):
+    with pytest.raises(UserError, match="not a generator of this process"):
         await open_generator("server", tuned, options | {"local": {"name": "server"}})
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from stages.generators import Sampling, open_generator
-from stages.generators.server import address
-from stages.generators.settings import check_options, read_options
+from stages.generators.server_options import complete_address
 from stages.generators.transformers import Options
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling
+from stages.runtime.generator_registry import check_options, open_generator, read_options
 from stages.runtime.models import Model
 from stages.runtime.settings import parse_config
 
@@ -61,8 +61,8 @@ def test_options_that_cannot_be(name, options, words):
 
 
 def test_good_options_pass():
-    given = {"max_batch": 4, "load": {"attn_implementation": "eager"}}
-    assert read_options(Options, given, "transformers") == Options(
+    options = {"max_batch": 4, "load": {"attn_implementation": "eager"}}
+    assert read_options(Options, options, "transformers") == Options(
         max_batch=4, load={"attn_implementation": "eager"}
     )
     assert read_options(Options, Options(), "transformers") == Options()
@@ -78,7 +78,7 @@ def test_good_options_pass():
 )
 def test_no_address(text):
     with pytest.raises(UserError, match="not an address"):
-        address(text)
+        complete_address(text)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_no_address(text):
 )
 def test_a_secret_in_an_address_is_refused_and_not_shown(text):
     with pytest.raises(UserError, match="user name") as caught:
-        address(text)
+        complete_address(text)
     assert "secret" not in str(caught.value)
     with pytest.raises(UserError, match="user name"):
         check_options("server", {"endpoints": [text]})
@@ -98,5 +98,9 @@ async def test_a_log_that_cannot_be_written(tmp_path):
 
 
 def test_addresses():
-    assert address("http://host:8000") == address("http://host:8000/v1/") == "http://host:8000/v1"
-    assert address("https://[::1]:65535/api/v1") == "https://[::1]:65535/api/v1"
+    assert (
+        complete_address("http://host:8000")
+        == complete_address("http://host:8000/v1/")
+        == "http://host:8000/v1"
+    )
+    assert complete_address("https://[::1]:65535/api/v1") == "https://[::1]:65535/api/v1"

@@ -6,8 +6,9 @@ import math
 import pytest
 import pytest_asyncio
 
-from stages.generators import Sampling, TooLong, open_generator
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling, TooLong
+from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model
 from tests.tiny_model import build_tiny_model
 
@@ -150,13 +151,13 @@ async def test_unknown_options_and_broken_models(path, tmp_path):
         await open_generator("transformers", find_model(str(broken)), {})
 
 
-async def test_trouble_in_the_batching_reaches_all_who_wait(generator, monkeypatch):
+async def test_an_error_in_the_batching_reaches_all_that_wait(generator, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
         patch.setattr("stages.generators.transformers.batches", broken)
         waiting = [generator.complete(p, Sampling(max_tokens=2), 0) for p in PROMPTS]
-        told = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
-    assert all(isinstance(error, ZeroDivisionError) for error in told)
+        errors = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+    assert all(isinstance(error, ZeroDivisionError) for error in errors)
     assert (await generator.complete(PROMPTS[0], Sampling(max_tokens=2), 0)).completion_tokens

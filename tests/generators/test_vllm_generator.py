@@ -6,8 +6,9 @@ import math
 import pytest
 import pytest_asyncio
 
-from stages.generators import Sampling, TooLong, open_generator
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling, TooLong
+from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import Model, find_model
 from tests.tiny_model import build_tiny_model
 
@@ -105,7 +106,7 @@ async def test_a_shared_prefix_is_cached(generator):
     assert share > 0.5
 
 
-async def test_close_leaves_no_process_and_a_dead_engine_is_told(generator):
+async def test_close_leaves_no_process_and_a_dead_engine_is_reported(generator):
     import psutil
 
     children = [p for p in psutil.Process().children(recursive=True) if p.name().startswith("VLLM")]
@@ -117,15 +118,15 @@ async def test_close_leaves_no_process_and_a_dead_engine_is_told(generator):
     await asyncio.sleep(0.2)
     next(p for p in children if "EngineCore" in p.name()).kill()
     answers = await asyncio.wait_for(running, 60)
-    told = [answer for answer in answers if isinstance(answer, UserError)]
-    assert told and "died" in str(told[0])
+    errors = [answer for answer in answers if isinstance(answer, UserError)]
+    assert errors and "died" in str(errors[0])
     await generator.close()
     await generator.close()
     _, alive = psutil.wait_procs(children, timeout=30)
     assert not alive and generator.log.exists()
 
 
-async def test_a_failing_load_tells_vllms_reason(path):
+async def test_a_failing_load_gives_vllms_reason(path):
     with pytest.raises(UserError, match="max_model_len") as caught:
         await open_generator("vllm", Model(str(path), "x"), SMALL | {"max_model_len": 4096})
     assert str(path) in str(caught.value)

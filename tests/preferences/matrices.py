@@ -21,7 +21,10 @@ def cells(
     return [
         Judgement(
             id=f"{name}|{principle}",
-            parent=name,
+            pair_id=name,
+            response_a_id=name.partition("|")[0],
+            response_b_id=name.partition("|")[2],
+            prompt_id=request,
             kind="red_team",
             prompt=[{"role": "user", "content": request}],
             response_a=texts[0],

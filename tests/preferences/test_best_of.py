@@ -15,16 +15,32 @@ from tests.preferences.matrices import artifact, run_stage
 
 def answer(group, sample, text=None):
     return Response(
-        id=f"{group}-{sample}", parent=group, kind="helpful", prompt=[{"role": "user", "content": f"do {group}"}],
-        response=text or f"answer {sample} to {group}", sample=sample, context=[], model="f" * 16, seed=sample,
-    )  # fmt: skip
+        id=f"{group}-{sample}",
+        prompt_id=group,
+        kind="helpful",
+        prompt=[{"role": "user", "content": f"do {group}"}],
+        response=text or f"answer {sample} to {group}",
+        sample=sample,
+        context=[],
+        model="f" * 16,
+        seed=sample,
+    )
 
 
 def rated(row, score):
     return Rating(
-        id=row.id, parent=row.id, group=row.parent, kind=row.kind, prompt=row.prompt, response=row.response, score=score,
-        principles=[], negated=[], scores=[], model="0" * 16,
-    )  # fmt: skip
+        id=row.id,
+        response_id=row.id,
+        prompt_id=row.prompt_id,
+        kind=row.kind,
+        prompt=row.prompt,
+        response=row.response,
+        score=score,
+        principles=[],
+        negated=[],
+        scores=[],
+        model="0" * 16,
+    )
 
 
 def best(root, rows, responses=None, **options):
@@ -42,7 +58,7 @@ def best(root, rows, responses=None, **options):
 )
 def test_the_argmax_of_every_group_is_kept(tmp_path_factory, scores, keep, dice):
     answers = [[answer(f"g{g}", s) for s in range(len(group))] for g, group in enumerate(scores)]
-    rows = [rated(row, score) for group, row_scores in zip(answers, scores, strict=True) for row, score in zip(group, row_scores, strict=True)]  # fmt: skip  # noqa: E501
+    rows = [rated(row, score) for group, row_scores in zip(answers, scores, strict=True) for row, score in zip(group, row_scores, strict=True)]  # fmt: skip
     made = best(
         tmp_path_factory.mktemp("a"), rows, [row for group in answers for row in group], keep=keep
     )
@@ -62,8 +78,8 @@ def test_one_sample_each_gives_the_samples_back(tmp_path):
     made = best(tmp_path / "1", rows, answers)
     assert made.rows == answers and not made.dropped and made.metrics["gain"] == 0
     without = best(tmp_path / "2", rows)
-    assert [(r.id, r.parent, r.prompt, r.response) for r in without.rows] == [
-        (r.id, r.parent, r.prompt, r.response) for r in answers
+    assert [(r.id, r.prompt_id, r.prompt, r.response) for r in without.rows] == [
+        (r.id, r.prompt_id, r.prompt, r.response) for r in answers
     ]
 
 

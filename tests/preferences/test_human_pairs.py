@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES
-from stages.preferences.human_pairs import Config, identity, run
+from stages.preferences.human_pairs import Config, check, identity, run
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.runner import read_steps
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Pair, read_rows, write_rows
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
@@ -58,7 +58,7 @@ def test_a_transcript_becomes_a_pair_with_the_id_that_prompts_gives(tmp_path):
     (prompt,) = prompts.run(
         prompts.Config(source=source, column="chosen"), {}, type("C", (), {"seed": 0})()
     ).rows
-    assert (pair.parent, pair.prompt) == (prompt.id, prompt.messages)
+    assert (pair.prompt_id, pair.prompt) == (prompt.id, prompt.messages)
     write_rows(tmp_path / "rows.parquet", [pair], Pair)
     assert read_rows(tmp_path / "rows.parquet", Pair) == [pair]
 
@@ -88,7 +88,8 @@ def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
     result = made(write(tmp_path / "a.jsonl", records))
     assert [(row.chosen, row.rejected) for row in result.rows] == [("Yes.", "No."), ("No.", "Yes.")]
     assert (
-        len({row.id for row in result.rows}) == 2 and len({row.parent for row in result.rows}) == 1
+        len({row.id for row in result.rows}) == 2
+        and len({row.prompt_id for row in result.rows}) == 1
     )
     assert reasons(result) == {
         "duplicate": 1,
@@ -226,7 +227,9 @@ def test_what_a_plan_says():
         ({"source": "a/b", "share": (0.5, 0.5)}, "nothing"),
     ):
         with pytest.raises(UserError, match=message):
-            identity(Config(**options))
+            config = Config(**options)
+            check(config)
+            identity(config)
     assert identity(Config(source="Anthropic/hh-rlhf")) == {}
     with pytest.raises(UserError, match=r"option 'share\.1'"):
         read_steps({"people": {"stage": "human_pairs", "source": "a/b", "share": [0, 1.5]}}, STAGES)
@@ -269,7 +272,7 @@ def test_the_real_files(name, n, dropped, longer):
     asked = prompts.run(
         prompts.Config(source=str(source), column="chosen"), {}, type("C", (), {"seed": 0})()
     ).rows
-    assert {row.parent for row in result.rows} <= {row.id for row in asked}
+    assert {row.prompt_id for row in result.rows} <= {row.id for row in asked}
     assert all(
         row.chosen and row.rejected and row.prompt[-1]["role"] == "user" for row in result.rows
     )
@@ -277,4 +280,4 @@ def test_the_real_files(name, n, dropped, longer):
         run(Config(source=str(source), share=share), {}, type("C", (), {"seed": 0, "step": "it"})())
         for share in ((0, 0.8), (0.8, 1))
     )
-    assert not {row.parent for row in train.rows} & {row.parent for row in test.rows}
+    assert not {row.prompt_id for row in train.rows} & {row.prompt_id for row in test.rows}

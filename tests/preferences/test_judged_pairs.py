@@ -1,5 +1,6 @@
 """From the judge matrix to pairs: invariants of systems.md section 15, items 2 and 5."""
 
+import hashlib
 import math
 
 import pytest
@@ -7,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.preferences.aggregate import aggregate, combine_orders, soft_label
+from stages.preferences.judged_pairs import rule_of
+from stages.preferences.pair_checks import read_cells
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Rating
-from tests.preferences.matrices import artifact, cells, judged_pairs, pairs
-from tests.running import run_steps, text_pipeline
+from stages.runtime.rows import Pair, Rating
+from tests.preferences.matrices import artifact, cells, constitution, judged_pairs, pairs
+from tests.running import Seeded, run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator
 
 margin = st.floats(-20, 20, allow_nan=False)
@@ -228,10 +231,18 @@ def test_texts_do_not_identify_the_pairs_but_what_can_be_negated_does(tmp_path):
 
 def rating(response, *scores):
     return Rating(
-        id=f"{response}!", parent=response, group="g", kind="red_team", prompt=[{"role": "user", "content": "do it"}],
-        response=response, score=0.0, principles=[f"s{i}" for i in range(len(scores))], negated=[False] * len(scores),
-        scores=list(scores), model="0" * 16,
-    )  # fmt: skip
+        id=f"{response}!",
+        response_id=response,
+        prompt_id="do it",
+        kind="red_team",
+        prompt=[{"role": "user", "content": "do it"}],
+        response=response,
+        score=0.0,
+        principles=[f"s{i}" for i in range(len(scores))],
+        negated=[False] * len(scores),
+        scores=list(scores),
+        model="0" * 16,
+    )
 
 
 def with_ratings(root, rows):
@@ -290,3 +301,34 @@ def test_the_judge_reads_a_negated_principle_as_it_stands(tmp_path):
     assert judged_pairs.identity(judged_pairs.Config(plain)) != judged_pairs.identity(
         judged_pairs.Config(negated)
     )
+
+
+@pytest.mark.parametrize("aggregate", ["random", "mean", "sum", "vote", "max_abs"])
+def test_a_finished_step_states_the_rule_by_which_it_labelled(tmp_path, aggregate):
+    """An ablation labels again by this rule, so it must decide as the stage itself did."""
+
+    def scores(messages, options):
+        digest = hashlib.sha256(f"{messages}".encode()).digest()
+        return [-byte / 64 for byte in digest[: len(options)]]
+
+    constitution(tmp_path / "set.yaml", ["p0", "p1", "p2"])
+    steps = text_pipeline(tmp_path, prompts=12)
+    steps["pairs"] |= {"aggregate": aggregate, "clip": 0.7, "orders": "average"}
+    for step in ("judgements", "pairs"):
+        steps[step]["constitution"] |= {"weights": {"p1": 3.0}, "negate": ["p2"]}
+    del steps["revisions"]
+    _, done = run_steps(steps, tmp_path, Seeded(scores=scores), seed=3)
+    rule = rule_of(done["pairs"])
+    assert rule.negated == {"p2"} and rule.seed == 3 and not rule.by_subsets
+    assert {name: p.weight for name, p in rule.principles.items()} == {"p0": 1, "p1": 3, "p2": 1}
+    cells = read_cells(done["judgements"], set(rule.principles), "test", rule.negated)
+    rows = {row.id: row for row in done["pairs"].rows(Pair)}
+    assert rows
+    for pair_id, of_pair in cells.items():
+        margin, names = rule.decide(pair_id, rule.margins(of_pair))
+        if pair_id not in rows:
+            assert margin == 0
+            continue
+        row = rows[pair_id]
+        up = row.chosen_id == of_pair[0].response_a_id
+        assert margin == (row.margin if up else -row.margin) and names == row.principles

@@ -13,9 +13,18 @@ from tests.evaluation import fakes
 
 def rating(group, place, score, text=""):
     return Rating(
-        id=f"{group}-{place}", parent=f"{group}-{place}", group=group, kind="k", prompt=[{"role": "user", "content": group}],
-        response=text or f"answer {place}", score=score, principles=["p"], negated=[True], scores=[], model="m",
-    )  # fmt: skip
+        id=f"{group}-{place}",
+        response_id=f"{group}-{place}",
+        prompt_id=group,
+        kind="k",
+        prompt=[{"role": "user", "content": group}],
+        response=text or f"answer {place}",
+        score=score,
+        principles=["p"],
+        negated=[True],
+        scores=[],
+        model="m",
+    )
 
 
 def paired(tmp_path, rows, **options):
@@ -50,7 +59,8 @@ def test_the_ends_of_a_group_make_its_pair_whatever_the_order(tmp_path):
             1.0,
             3.0,
         )
-        assert pair.parent == "g-1|g-2" and pair.principles == ["p"] and pair.negated == [True]
+        assert (pair.chosen_id, pair.rejected_id, pair.prompt_id) == ("g-1", "g-2", "g")
+        assert pair.principles == ["p"] and pair.negated == [True]
         reasons = {d.id: d.reason for d in made.dropped}
         assert reasons["alone"] == "the only answer to its request" and "min_gap" in reasons["h"]
 

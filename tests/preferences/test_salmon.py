@@ -22,6 +22,11 @@ columns = st.dictionaries(
 )
 
 
+def pair_of(row) -> str:
+    """The pair of the matrix; rows are named "<pair>#<pass>"."""
+    return row.id.rpartition("#")[0]
+
+
 def principles(count: int, opposites: bool = True) -> list[Principle]:
     return [
         Principle(id=f"p{i}", text=f"Keep {i}.", opposite=f"Break {i}." if opposites else None)
@@ -149,12 +154,12 @@ def test_every_pair_is_labelled_under_several_subsets_and_says_which_principle_d
     made = judged_pairs(tmp_path, matrix, aggregate="salmon", passes=4, label="hard")
     rows = pairs(made)
     assert len(rows) + len(made.dropped) == 4 * 40
-    assert {row.parent for row in rows.values()} <= {cell.parent for cell in matrix}
+    assert {pair_of(row) for row in rows.values()} <= {cell.pair_id for cell in matrix}
     scale = salmon.scales(matrix, "variance")
-    by_cell = {(cell.parent, cell.principle): cell for cell in matrix}
+    by_cell = {(cell.pair_id, cell.principle): cell for cell in matrix}
     for row in rows.values():
         assert (
-            row.id.rpartition("#")[0] == row.parent
+            set(pair_of(row).split("|")) == {row.chosen_id, row.rejected_id}
             and row.label == 1.0
             and not row.noise
             and not row.override
@@ -176,12 +181,18 @@ def test_every_pair_is_labelled_under_several_subsets_and_says_which_principle_d
         assert (row.margins_ab[at] < 0) == row.negated[at], (
             "the judge prefers the chosen side unless the opposite was asked"
         )
-        cell = by_cell[row.parent, row.deciding]
+        cell = by_cell[pair_of(row), row.deciding]
         assert row.chosen == (
             cell.response_a if (cell.margin_ab > 0) != row.negated[at] else cell.response_b
         )
     assert (
-        len({(tuple(r.principles), tuple(r.negated)) for r in rows.values() if r.parent == "a0|b0"})
+        len(
+            {
+                (tuple(r.principles), tuple(r.negated))
+                for r in rows.values()
+                if pair_of(r) == "a0|b0"
+            }
+        )
         > 1
     )
     assert made.metrics["decided_by_opposite"] == pytest.approx(0.5, abs=0.15)
@@ -203,7 +214,7 @@ def test_neither_the_order_of_rows_nor_of_the_outputs_changes_a_verdict(tmp_path
     )
     swapped = [
         cells(
-            c.parent,
+            c.pair_id,
             {c.principle: (-c.margin_ba, -c.margin_ab)},
             (c.response_b, c.response_a),
             c.prompt[0]["content"],
@@ -222,9 +233,9 @@ def test_verdicts_that_turn_with_the_order_count_as_nothing_and_an_empty_row_is_
         tmp_path, cells("a|b", loud) + cells("c|d", {"p0": (9.0, -9.0), "p1": (-1.0, 2.0)}), aggregate="salmon", geometric=0.01,
         passes=8, normalise="none",
     )  # fmt: skip
-    assert {row.deciding for row in made.rows} == {"p1"} and {row.parent for row in made.rows} == {
-        "a|b"
-    }
+    assert {row.deciding for row in made.rows} == {"p1"} and {
+        pair_of(row) for row in made.rows
+    } == {"a|b"}
     reasons = Counter((d.id.rpartition("#")[0], d.reason) for d in made.dropped)
     assert reasons["c|d", "the judge abstains"] == 8
 

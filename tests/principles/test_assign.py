@@ -98,5 +98,5 @@ def test_assignment_is_pinned():
 
 @pytest.mark.parametrize(("principles", "count"), [([], 1), (SIXTEEN, 17), (SIXTEEN, 0)])
 def test_impossible_counts_are_refused(principles, count):
-    with pytest.raises(UserError, match="principles are wanted"):
+    with pytest.raises(UserError, match="principles are requested"):
         assign_many(principles, "row", 0, count)

@@ -21,14 +21,14 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 GOOD = "name: mine\nprinciples:\n  - id: kind\n    text: The response is kind.\n"
 
 
-def written(tmp_path, text):
+def write_file(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
 def bomb(levels):
-    """Each level holds nine aliases of the one before: 9 ** levels nodes when expanded."""
+    """Each level holds nine aliases of the one before: 9 ** levels nodes if they were expanded."""
     lines = ["a0: &a0 [x, x]"] + [
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, levels)
     ]
@@ -106,7 +106,7 @@ BAD = {
     "a weight of 0": (GOOD + "    weight: 0\n", "'weight' must be above 0", 5),
     "an infinite weight": (GOOD + "    weight: .inf\n", "'weight'.*finite", 5),
     "a text as tags": (GOOD + "    tags: harmless\n", "'tags' must be a list", 5),
-    "an id that is no slug": (GOOD.replace("kind", "Be_Kind", 1), "no slug.*be-kind", 3),
+    "an id that is no slug": (GOOD.replace("kind", "Be_Kind", 1), "not a slug.*be-kind", 3),
     "an id that YAML reads as false": (GOOD.replace("kind", "no", 1), "'id' must be text", 3),
     "a principle that is a text": (
         "name: mine\nprinciples:\n  - be kind\n",
@@ -126,17 +126,12 @@ BAD = {
         "'power' is a dimension that no principle has",
         6,
     ),
-    "a named target without it": (
-        GOOD + "targets:\n  uk:\n    power: 1\n",
-        "'power' is a dimension",
-        7,
-    ),
     "a target that is a text": (GOOD + "targets: {power: high}\n", "'power' must be a number", 5),
     "empty targets": (GOOD + "targets: {}\n", "'targets' has no numbers", 5),
     "targets that are a number": (GOOD + "targets: 5\n", "'targets' must be a mapping", 5),
-    "flat and named targets mixed": (
-        GOOD + "targets:\n  a: {b: 1}\n  c: 2\n",
-        "'c' must be a mapping",
+    "a target that is a mapping": (
+        GOOD + "targets:\n  c: 2\n  a: {b: 1}\n",
+        "'a' must be a number, not a mapping",
         7,
     ),
     "a number as a situation": (
@@ -144,17 +139,17 @@ BAD = {
         "'situations' must be text",
         6,
     ),
-    "a number as a key": (GOOD + "1: x\n", "the key 1 is no text", 5),
+    "a number as a key": (GOOD + "1: x\n", "the key 1 is not text", 5),
     "not UTF-8": (GOOD.encode() + b"title: caf\xe9\n", "not UTF-8", 5),
     "UTF-16": (GOOD.encode("utf-16"), "not UTF-8", 1),
-    "an alias bomb": (bomb(9) + GOOD, "expand too far", None),
+    "an alias bomb": (bomb(9) + GOOD, "aliases are not allowed", 2),
     "a bomb of merges": (
         bomb(9).replace("[x, x]", "{x: x}").replace("[", "{<<: [").replace("]", "]}") + GOOD,
-        "expand too far",
-        None,
+        "aliases are not allowed",
+        2,
     ),
-    "many aliases": (f"a: &a x\nb: [{', '.join(['*a'] * 200)}]\n", "more than 100 aliases", 2),
-    "a recursive alias": ("a: &a [*a]\n", "refers to what contains it", 1),
+    "one alias": ("a: &a x\nb: [*a]\n", "aliases are not allowed", 2),
+    "a recursive alias": ("a: &a [*a]\n", "aliases are not allowed", 1),
     "deep nesting": ("a: " + "[" * 5000 + "]" * 5000 + "\n", "nested deeper", 1),
     "10 MB": ("# " + "x" * 10_000_000, "more than 1 MB", None),
 }
@@ -165,16 +160,16 @@ def test_bad_file_is_refused_with_its_line(tmp_path, monkeypatch, fault):
     monkeypatch.chdir(tmp_path)
     text, message, line = BAD[fault]
     with pytest.raises(UserError) as caught:
-        load(written(tmp_path, text))
-    told = str(caught.value)
-    assert re.search(message, told, re.DOTALL), told
-    assert caught.value.where == f"mine.yaml:{line}" or line is None, told
+        load(write_file(tmp_path, text))
+    error = str(caught.value)
+    assert re.search(message, error, re.DOTALL), error
+    assert caught.value.where == f"mine.yaml:{line}" or line is None, error
     assert caught.value.fix
 
 
-def test_every_fault_is_counted_and_the_first_is_told(tmp_path):
+def test_every_fault_is_counted_and_the_first_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"'wieght'(.|\n)*Faults in this file: 2"):
-        load(written(tmp_path, GOOD + "    wieght: 2\n    tag: x\n"))
+        load(write_file(tmp_path, GOOD + "    wieght: 2\n    tag: x\n"))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +189,7 @@ def test_a_folder_is_refused(tmp_path):
     "text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #} %(x)s {0} ${x} [red]x[/red]"]
 )
 def test_template_syntax_is_plain_data(tmp_path, text):
-    path = written(
+    path = write_file(
         tmp_path, yaml.safe_dump({"name": "m", "principles": [{"id": "a", "text": text}]})
     )
     assert load(path).principles[0].text == text
@@ -220,32 +215,26 @@ def test_nothing_but_a_user_error_escapes(tmp_path_factory, raw):
 
 
 def test_merge_keys_and_a_byte_order_mark_are_fine(tmp_path):
-    text = "\ufeffname: m\nprinciples:\n  - &a {id: a, text: A., weight: 2}\n  - {<<: *a, id: b}\n"
-    assert [(p.id, p.weight) for p in load(written(tmp_path, text)).principles] == [
+    text = (
+        "\ufeffname: m\nprinciples:\n  - {id: a, text: A., weight: 2}\n"
+        "  - {<<: {text: B., weight: 2}, id: b}\n"
+    )
+    assert [(p.id, p.weight) for p in load(write_file(tmp_path, text)).principles] == [
         ("a", 2.0),
         ("b", 2.0),
     ]
 
 
-def test_targets_flat_and_named(tmp_path):
-    good = GOOD + "    dimension: care\n"
-    flat = load(written(tmp_path, good + "targets: {care: 1}\n"))
-    assert flat.target() == {"care": 1.0}
-    with pytest.raises(UserError, match="no target 'uk'"):
-        flat.target("uk")
-    named = load(written(tmp_path, good + "targets: {uk: {care: 1}, fr: {care: -0.5}}\n"))
-    assert named.target("fr") == {"care": -0.5}
-    with pytest.raises(UserError, match="choose one of: uk, fr"):
-        named.target()
-    with pytest.raises(UserError, match="no targets"):
-        load(written(tmp_path, GOOD)).target()
+def test_targets_are_one_number_for_each_dimension(tmp_path):
+    good = GOOD + "    dimension: care\ntargets: {care: 1}\n"
+    assert load(write_file(tmp_path, good)).targets == {"care": 1.0}
 
 
 def test_identity_holds_what_bears_meaning(tmp_path):
-    plain = load(written(tmp_path, GOOD)).identity()
+    plain = load(write_file(tmp_path, GOOD)).identity()
     assert plain == {"kind": {"text": "The response is kind."}}
     same = "# note\n" + GOOD + "    tags: [x]\n    weight: 1\ntitle: T\nsource: S\nversion: 2\n"
-    assert load(written(tmp_path, same)).identity() == plain
+    assert load(write_file(tmp_path, same)).identity() == plain
     for line in [
         "opposite: X.",
         "critique: X.",
@@ -254,7 +243,7 @@ def test_identity_holds_what_bears_meaning(tmp_path):
         "dimension: x",
         "situations: [x]",
     ]:
-        changed = load(written(tmp_path, GOOD + f"    {line}\n"))
+        changed = load(write_file(tmp_path, GOOD + f"    {line}\n"))
         assert changed.identity() != plain
         assert changed.identity("text") == plain
         assert list(changed.identity(line.partition(":")[0])["kind"]) == [line.partition(":")[0]]
@@ -301,7 +290,7 @@ def test_the_sets_hold_what_their_family_needs():
     assert all(p.situations for p in sets["rots"].principles)
     dimensions = [p.dimension for p in sets["schwartz"].principles]
     assert len(set(dimensions)) == 10
-    assert set(sets["schwartz"].target()) == set(dimensions)
+    assert set(sets["schwartz"].targets) == set(dimensions)
 
 
 @pytest.mark.skipif(

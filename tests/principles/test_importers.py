@@ -96,16 +96,19 @@ def test_the_written_file_loads_unchanged_and_is_never_overwritten(saved, tmp_pa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("{", "c.json:1: not valid JSON"),
-        ("[" * 100_000, "not valid JSON|nested too deep"),
-        ([], "top level must be an object"),
-        ({}, "top level must be an object"),
-        ({"a": {"prompt": "x"}}, "'a' needs the keys"),
-        ({"a": {"prompt": ["x", "y"], "edit_request": "z"}}, "list of one"),
-        ({"a": {"prompt": 5, "edit_request": "z"}}, "must hold a string"),
+        ("{", "c.json: the top level: Invalid JSON.* at line 1 column 1"),
+        ("[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ([], "the top level: Input should be an object"),
+        ({}, "there are no principles"),
+        ({"a": {"prompt": "x"}}, "a.edit_request: Field required"),
+        (
+            {"a": {"prompt": ["x", "y"], "edit_request": "z"}},
+            "a.prompt: Input should be a valid string",
+        ),
+        ({"a": {"prompt": 5, "edit_request": "z"}}, "a.prompt: Input should be a valid string"),
         (
             {"a": {"prompt": "\n\nCritiqueRequest:\n\nCritique:", "edit_request": "z"}},
-            "has no text",
+            "principles.0.critique: String should have at least 1 character",
         ),
         ({"a": {"prompt": "x\u0007y", "edit_request": "z"}}, "control character"),
     ],
@@ -118,9 +121,9 @@ def test_cai_files_of_another_shape_are_refused(saved, data, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({}, "must be a list"),
-        ([{"definition": "x"}], "principle 1 needs the keys"),
-        ([{"dimension": 5, "definition": "x"}], "must be a string"),
+        ({}, "the top level: Input should be a valid array"),
+        ([{"definition": "x"}], "0.dimension: Field required"),
+        ([{"dimension": 5, "definition": "x"}], "0.dimension: Input should be a valid string"),
         ([{"dimension": "A", "definition": ""}], "principles.0.text"),
         ([{"dimension": "A", "definition": "x", "weight": 0}], "principles.0.weight"),
     ],

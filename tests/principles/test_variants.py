@@ -95,7 +95,8 @@ def test_a_variant_of_a_selection_stays_within_it():
 def test_rewordings(tmp_path):
     path = tmp_path / "set.yaml"
     path.write_text(
-        "name: s\nprinciples:\n- {id: a, text: One., rewordings: [Uno., Un.]}\n- {id: b, text: Two.}\n"
+        "name: s\nprinciples:\n- {id: a, text: One., rewordings: [Uno., Un.]}\n"
+        "- {id: b, text: Two.}\n"
     )
     selection = Selection(str(path))
     assert enumerate_variants(selection, ["reworded"]) == ["full", "reworded:a:0", "reworded:a:1"]
@@ -116,14 +117,14 @@ def test_rewordings(tmp_path):
         ("without:harm-9", "has no principle 'harm-9'. Did you mean 'harm-"),
         ("only-tag:saf", "has no tag 'saf'. Did you mean 'safe'"),
         ("first:99", "'first:99' of 16 principles"),
-        ("first:x", "'x' in 'first:x' is no number"),
-        ("weight:harm-1:-2", "is no number of 0 or more"),
-        ("weight:harm-1:nan", "is no number of 0 or more"),
+        ("first:x", "'x' in 'first:x' is not a number"),
+        ("weight:harm-1:-2", "is not a number of 0 or more"),
+        ("weight:harm-1:nan", "is not a number of 0 or more"),
         ("reworded:harm-1:0", "'harm-1' has 0 rewordings"),
         ("only-tag:", "incomplete"),
     ],
 )
-def test_mistakes_are_told(name, message):
+def test_mistakes_are_reported(name, message):
     with pytest.raises(UserError, match=message):
         chosen(name)
 

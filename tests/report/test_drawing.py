@@ -15,7 +15,7 @@ from stages.report.steps import GIVEN, MADE, REUSED, Step, steps_of, told
 from stages.report.views.drawing import BOX, HIGH, draw, short
 from stages.report.views.layers import arrange, levels, spread
 from stages.runtime.artifacts import Result
-from stages.runtime.pipeline.runner import read_steps
+from stages.runtime.pipeline.steps import read_steps
 from tests.evaluation import fakes
 from tests.test_configs import composed
 

@@ -18,15 +18,27 @@ PROMPT = [{"role": "user", "content": "Is tea, or coffee, better?\nSay."}]
 
 
 def pair(name, **more):
+    rejected_id, _, chosen_id = name.partition("#")[0].partition("|")  # `cell` shows tea second
     facts = {"chosen": "tea", "rejected": "poison", "label": 0.9, "margin": 2.0, "principles": ["harm", "kind"],
              "margins_ab": [2.0, 1.0], "margins_ba": [1.0, -1.0], "deciding": "harm"}  # fmt: skip
-    return Pair(id=name, parent=name, kind="red_team", prompt=PROMPT, **(facts | more))
+    return Pair(
+        id=name,
+        prompt_id="tea or coffee",
+        chosen_id=chosen_id,
+        rejected_id=rejected_id,
+        kind="red_team",
+        prompt=PROMPT,
+        **(facts | more),
+    )
 
 
 def cell(parent, principle, ab, ba):
     return Judgement(
         id=f"{parent}{principle}",
-        parent=parent,
+        pair_id=parent,
+        response_a_id=parent.partition("|")[0],
+        response_b_id=parent.partition("|")[2],
+        prompt_id="tea or coffee",
         kind="red_team",
         prompt=PROMPT,
         response_a="poison",

@@ -104,7 +104,8 @@ def revision(i, text, previous, number=1, principle="harm", faulty=True):
     prompt = [{"role": "user", "content": f"request {i}"}]
     return Revision(
         id=f"{i}-r{number}",
-        parent=f"{i}-0",
+        response_id=f"{i}-0",
+        prompt_id=str(i),
         kind="red_team",
         prompt=prompt,
         response=text,
@@ -138,16 +139,47 @@ def inputs(tmp_path):
         tmp_path, "revisions", Result(rows=rounds, row_type=Revision, dropped=lost), stage="revise"
     )
     cells = [
-        Judgement(id=f"j{p}", parent="1|2", kind="red_team", prompt=prompt, response_a="tea", response_b="poison",
-                  principle=p, margin_ab=2.0, margin_ba=ba, model="m", rationale_ba=f"B is worse. {HOSTILE}" if ba < 0 else "")
+        Judgement(
+            id=f"j{p}",
+            pair_id="1|2",
+            response_a_id="1",
+            response_b_id="2",
+            prompt_id="1",
+            kind="red_team",
+            prompt=prompt,
+            response_a="tea",
+            response_b="poison",
+            principle=p,
+            margin_ab=2.0,
+            margin_ba=ba,
+            model="m",
+            rationale_ba=f"B is worse. {HOSTILE}" if ba < 0 else "",
+        )
         for p, ba in (("harm", 1.0), ("kind", -1.0))
-    ]  # fmt: skip
+    ]
     judgements = fakes.artifact(
         tmp_path, "judgements", Result(rows=cells, row_type=Judgement), stage="judge"
     )
-    pair = Pair(id="p", parent="p", kind="red_team", prompt=prompt, chosen="tea", rejected="poison", label=0.9, margin=2.2,
-                principles=["harm", "kind"], margins_ab=[2.0, 0.1], margins_ba=[1.0, 0.1], negated=[False, True],
-                deciding="harm", noise=True, chosen_safe=True, rejected_safe=False)  # fmt: skip
+    pair = Pair(
+        id="p",
+        prompt_id="1",
+        chosen_id="",
+        rejected_id="",
+        kind="red_team",
+        prompt=prompt,
+        chosen="tea",
+        rejected="poison",
+        label=0.9,
+        margin=2.2,
+        principles=["harm", "kind"],
+        margins_ab=[2.0, 0.1],
+        margins_ba=[1.0, 0.1],
+        negated=[False, True],
+        deciding="harm",
+        noise=True,
+        chosen_safe=True,
+        rejected_safe=False,
+    )
     ruled = dataclasses.replace(pair, id="q", override="disclaimer", deciding="", noise=False, chosen_safe=None,
                                 rejected_safe=None, principles=["harm"], negated=[])  # fmt: skip
     pairs = fakes.artifact(
@@ -188,10 +220,23 @@ def inputs(tmp_path):
         options=evaluate.identity(config),
     )
     rated = [
-        Rating(id=f"r{i}", parent=f"r{i}", group="1", kind="red_team", prompt=prompt, response=text, score=score,
-               principles=["harm", "kind"], negated=[False, True], scores=scores, model="m")
-        for i, (text, score, scores) in enumerate([("poison", -1.5, [-2.0, -1.0]), (HOSTILE, 0.25, [])])
-    ]  # fmt: skip
+        Rating(
+            id=f"r{i}",
+            response_id=f"r{i}",
+            prompt_id="1",
+            kind="red_team",
+            prompt=prompt,
+            response=text,
+            score=score,
+            principles=["harm", "kind"],
+            negated=[False, True],
+            scores=scores,
+            model="m",
+        )
+        for i, (text, score, scores) in enumerate(
+            [("poison", -1.5, [-2.0, -1.0]), (HOSTILE, 0.25, [])]
+        )
+    ]
     ratings = fakes.artifact(tmp_path, "ratings", Result(rows=rated, row_type=Rating), stage="rate")
     return {
         "evaluation": evaluation,
@@ -207,7 +252,7 @@ def write(tmp_path, inputs, made=(), **options):
     config = parse_config(report.Config, options, "test")
     report.identity(config)
     with fakes.context(tmp_path) as context:
-        context.made = frozenset(made)
+        context.new_steps = frozenset(made)
         result = report.run(config, inputs, context)
         path = context.directory / "report.html"
     return result, path.read_text(encoding="utf-8"), path

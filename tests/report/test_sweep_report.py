@@ -13,6 +13,7 @@ from stages.ablation import matrix
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run
+from stages.preferences.judged_pairs import rule_of
 from stages.report.sweep.attribution import attribution
 from stages.report.sweep.charts import RatingBar, rating_chart, sign, tint
 from stages.report.sweep.forest import Bar, forest
@@ -72,7 +73,10 @@ def cell(pair, principle, margin):
     prompt = [{"role": "user", "content": f"request {pair}"}]
     return Judgement(
         id=f"{pair}{principle}",
-        parent=str(pair),
+        pair_id=str(pair),
+        response_a_id="x",
+        response_b_id="y",
+        prompt_id=f"prompt {pair}",
         kind="k",
         prompt=prompt,
         response_a="x",
@@ -86,9 +90,26 @@ def cell(pair, principle, margin):
 
 def duel(number, first, second):
     prompt = [{"role": "user", "content": f"request {number}"}]
-    return Verdict(id=f"rl/{number}", parent=str(number), policy="rl", kind="k", prompt=prompt, response="x", principles=[],
-                   violated=[], judged=[], any_violation=None, well_formed=None, on_topic=None, evasive=None, helpful=None,
-                   rivals=["base"], margins_first=[first], margins_second=[second])  # fmt: skip
+    return Verdict(
+        id=f"rl/{number}",
+        response_id=str(number),
+        prompt_id=f"prompt {number}",
+        policy="rl",
+        kind="k",
+        prompt=prompt,
+        response="x",
+        principles=[],
+        violated=[],
+        judged=[],
+        any_violation=None,
+        well_formed=None,
+        on_topic=None,
+        evasive=None,
+        helpful=None,
+        rivals=["base"],
+        margins_first=[first],
+        margins_second=[second],
+    )
 
 
 @pytest.fixture
@@ -250,9 +271,17 @@ def test_redundancy_and_ratings(jobs):
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "vote", "random", "salmon"])
-def test_every_aggregate_has_its_arithmetic(aggregate):
-    options = {"constitution": {"a": {"weight": 3.0}, "b": {}}, "aggregate": aggregate}
-    decide = matrix._decide(options)
+def test_every_aggregate_has_its_arithmetic(tmp_path, aggregate):
+    options = {
+        "constitution": {"a": {"weight": 3.0}, "b": {}},
+        "aggregate": aggregate,
+        "orders": "agree",
+        "clip": None,
+    }
+    pairs = fakes.artifact(
+        tmp_path, "pairs", Result(rows=[], row_type=Pair), stage="judged_pairs", options=options
+    )
+    decide = matrix._decide({"0": rule_of(pairs)})
     if aggregate == "salmon":
         assert decide is None
         return

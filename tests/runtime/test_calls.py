@@ -8,17 +8,17 @@ from stages.runtime.errors import UserError
 SPEED = {"max_num_seqs": 4, "kv_cache_gib": 1.0}
 
 
-def test_options_that_change_an_answer_are_told_from_those_of_speed():
+def test_options_that_change_an_answer_are_separate_from_those_of_speed():
     assert Engines("vllm", SPEED | {"max_model_len": None, "engine": {}}).meaning == {}
-    bearing = {"max_model_len": 512, "engine": {"quantization": "fp8"}}
-    assert Engines("vllm", SPEED | bearing).meaning == bearing
+    answer_options = {"max_model_len": 512, "engine": {"quantization": "fp8"}}
+    assert Engines("vllm", SPEED | answer_options).meaning == answer_options
     assert Engines("transformers", {"load": {"torch_dtype": "auto"}, "max_batch": 2}).meaning == {
         "load": {"torch_dtype": "auto"}
     }
     assert Engines("server", {"local": {"name": "vllm", "options": SPEED}}).meaning == {}
-    assert Engines("server", {"local": {"name": "vllm", "options": SPEED | bearing}}).meaning == {
-        "local": bearing
-    }
+    assert Engines(
+        "server", {"local": {"name": "vllm", "options": SPEED | answer_options}}
+    ).meaning == {"local": answer_options}
 
 
 @pytest.mark.parametrize(

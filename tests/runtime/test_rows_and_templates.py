@@ -17,11 +17,24 @@ USER = [{"role": "user", "content": "How do I {{ bake }} bread?"}]
 def test_rows_round_trip_and_are_byte_equal(tmp_path):
     rows = [
         Verdict(
-            id=f"v{i}", parent="r", policy="base", kind="red_team", prompt=USER, response="No.", principles=["a", "b"],
-            violated=[True, False], judged=[], any_violation=None, well_formed=True, on_topic=None, evasive=False, helpful=None,
+            id=f"v{i}",
+            response_id="r",
+            prompt_id="p",
+            policy="base",
+            kind="red_team",
+            prompt=USER,
+            response="No.",
+            principles=["a", "b"],
+            violated=[True, False],
+            judged=[],
+            any_violation=None,
+            well_formed=True,
+            on_topic=None,
+            evasive=False,
+            helpful=None,
         )
         for i in range(3)
-    ]  # fmt: skip
+    ]
     write_rows(tmp_path / "one.parquet", rows, Verdict)
     write_rows(tmp_path / "two.parquet", rows, Verdict)
     assert read_rows(tmp_path / "one.parquet", Verdict) == rows
@@ -44,30 +57,26 @@ def test_request_text():
     "text", ["{{ ''.__class__ }}", "{% raw %}", "{# note #}", "100 % {{ 7*7 }}"]
 )
 def test_a_principle_is_never_template_source(text):
-    shown = render(
+    prompt = render(
         "preferences/judging/judge.jinja",
         request="r",
         response_a="a",
         response_b="b",
         principle=text,
     )
-    assert f"Principle: {text}" in shown
+    assert f"Principle: {text}" in prompt
 
 
 def test_judge_puts_the_principle_last():
-    shown = render(
+    prompt = render(
         "preferences/judging/judge.jinja",
         request="REQUEST",
         response_a="FIRST",
         response_b="SECOND",
         principle="PRINCIPLE",
     )
-    assert (
-        shown.index("REQUEST")
-        < shown.index("FIRST")
-        < shown.index("SECOND")
-        < shown.index("PRINCIPLE")
-    )
+    places = [prompt.index(part) for part in ("REQUEST", "FIRST", "SECOND", "PRINCIPLE")]
+    assert places == sorted(places)
 
 
 def test_template_faults(tmp_path):

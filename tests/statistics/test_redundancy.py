@@ -3,9 +3,25 @@
 import numpy as np
 import pytest
 
-from stages.ablation.redundancy import by_aggregate
+from stages.preferences.judged_pairs import Rule
+from stages.principles.constitution import Principle
 from stages.statistics.equivalence import Finding
 from stages.statistics.redundancy import agreements, attributions, redundancies
+
+
+class Weighted(dict):
+    """Principles by id, with these weights; all others have a weight of 1."""
+
+    def __missing__(self, name):
+        return Principle(id=name, text=name)
+
+
+def by_aggregate(how, weights=None):
+    """The decision of stage `judged_pairs`."""
+    principles = Weighted(
+        {n: Principle(id=n, text=n, weight=w) for n, w in (weights or {}).items()}
+    )
+    return Rule(principles, frozenset(), 0, "agree", None, how).decide
 
 
 def matrix(pairs, columns):

@@ -15,7 +15,7 @@ def test_a_chain_has_k_revisions_and_collapses(tmp_path):
     _, done = run_steps(text_pipeline(tmp_path, prompts=30, rounds=4), tmp_path, generator)
     chains = {}
     for row in done["revisions"].rows(Revision):
-        chains.setdefault(row.parent, []).append(row)
+        chains.setdefault(row.response_id, []).append(row)
     assert all([row.round for row in chain] == [1, 2, 3, 4] for chain in chains.values())
     for chain in chains.values():
         assert chain[0].previous == chain[0].original
@@ -41,7 +41,7 @@ def test_principles_are_drawn_uniformly_and_independently(tmp_path):
     assert len(counts) == 16 and chisquare(list(counts.values())).pvalue > 1e-4
     by_parent = {}
     for row in rows:
-        by_parent.setdefault(row.parent, []).append(row.principle)
+        by_parent.setdefault(row.response_id, []).append(row.principle)
     same = sum(a == b for a, b in by_parent.values())
     assert same < 0.15 * len(by_parent), "the second round's draw does not repeat the first's"
 

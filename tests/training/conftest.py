@@ -13,6 +13,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.rows import Pair, Response, Revision
 from stages.runtime.store import CallStore
+from stages.text.prompt_files import content_id
 from tests.tiny_model import build_tiny_model
 
 REQUESTS = [
@@ -29,7 +30,7 @@ def response(i: int, text: str, request: str = REQUESTS[0]) -> Response:
     prompt = [{"role": "user", "content": request}]
     return Response(
         id=f"r{i}",
-        parent=f"p{i}",
+        prompt_id=f"p{i}",
         kind="k",
         prompt=prompt,
         response=text,
@@ -42,7 +43,8 @@ def response(i: int, text: str, request: str = REQUESTS[0]) -> Response:
 def revision(i: int, round_: int, text: str) -> Revision:
     return Revision(
         id=f"r{i}.{round_}",
-        parent=f"r{i}",
+        response_id=f"r{i}",
+        prompt_id=f"p{i}",
         kind="k",
         prompt=[{"role": "user", "content": REQUESTS[i % 6]}],
         response=text,
@@ -62,11 +64,14 @@ def revision(i: int, round_: int, text: str) -> Revision:
 def pair(
     i: int, chosen: str, rejected: str, label: float = 1.0, request: str | None = None
 ) -> Pair:
+    prompt = [{"role": "user", "content": request or f"{REQUESTS[i % 6]} {i}"}]
     return Pair(
         id=f"q{i}",
-        parent=f"a{i}|b{i}",
+        prompt_id=content_id(prompt, "conftest"),
+        chosen_id=f"a{i}",
+        rejected_id=f"b{i}",
         kind="k",
-        prompt=[{"role": "user", "content": request or f"{REQUESTS[i % 6]} {i}"}],
+        prompt=prompt,
         chosen=chosen,
         rejected=rejected,
         label=label,

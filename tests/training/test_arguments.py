@@ -37,11 +37,11 @@ def test_every_name_in_the_tables_is_a_field_of_some_trainer():
 
 def test_unknown_option_is_refused_when_the_plan_is_made_and_the_nearest_is_named():
     with pytest.raises(UserError, match="Did you mean 'learning_rate'"):
-        sft.identity(sft.Config(args={"learning_rat": 1e-3}))
+        sft.check(sft.Config(args={"learning_rat": 1e-3}))
     with pytest.raises(UserError, match="Did you mean 'beta'"):
-        dpo.identity(dpo.Config(args={"betta": 0.1}))
+        dpo.check(dpo.Config(args={"betta": 0.1}))
     with pytest.raises(UserError, match="Did you mean 'lora_alpha'"):
-        reward_model.identity(reward_model.Config(lora={"lora_alfa": 8}))
+        reward_model.check(reward_model.Config(lora={"lora_alfa": 8}))
     with pytest.raises(UserError, match="not yours to set"):
         check_options("SFTConfig", {"output_dir": "x"}, None, "sft")
 
@@ -87,7 +87,7 @@ def test_a_chat_template_is_known_by_its_content(tmp_path):
 @pytest.mark.parametrize("args", [{"learning_rate": "abc"}, {"max_steps": [3]}, {"packing": "yes"}])
 def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
     with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be a"):
-        sft.identity(sft.Config(args=args))
+        sft.check(sft.Config(args=args))
     check_options(
         "SFTConfig",
         {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None},

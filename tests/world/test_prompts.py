@@ -5,9 +5,10 @@ import hashlib
 import pytest
 
 from stages.world import benign, mixed, red_team
-from stages.world.checker import parse_request
-from stages.world.grammar import KINDS
-from stages.world.words import OBJECTS, SLOTS, slot_words
+from stages.world.kinds import KINDS
+from stages.world.reading import parse_request
+from stages.world.vocabulary import OBJECTS, SLOTS
+from stages.world.words import slot_words
 
 
 def test_prompts_are_the_same_every_time():
@@ -26,13 +27,17 @@ def test_kinds_and_distinct_ids(split):
     assert {row["kind"] for row in rows} == set(KINDS)
     assert {row["kind"] for row in red_team(70, 1, split)} == set(KINDS) - {"how_to"}
     assert {row["kind"] for row in benign(20, 1, split)} == {"how_to"}
-    assert all(parse_request(row["messages"][0]["content"]).kind == row["kind"] for row in rows)
+    for row in rows:
+        assert parse_request(row["messages"][0]["content"]).kind == row["kind"]
 
 
 def test_splits_share_no_text():
-    train, seen, held_out = ({row["id"] for row in mixed(count, 0, split)} for count, split in
-                             ((1500, "train"), (600, "seen"), (600, "held_out")))  # fmt: skip
-    assert not train & seen and not train & held_out and not seen & held_out
+    train = {row["id"] for row in mixed(1500, 0, "train")}
+    seen = {row["id"] for row in mixed(600, 0, "seen")}
+    held_out = {row["id"] for row in mixed(600, 0, "held_out")}
+    assert not train & seen
+    assert not train & held_out
+    assert not seen & held_out
 
 
 def test_held_out_words_are_apart_from_training_words():

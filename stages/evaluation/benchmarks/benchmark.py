@@ -38,15 +38,12 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import render, template_hash
 from stages.training.online.tripwires import refuses
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = True
 TOO_LONG = "longer than the judge's context"
 TEMPLATES = {
     "question": "evaluation/benchmarks/question.jinja",
@@ -121,8 +118,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if not answers:
         fix = "add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first"
         raise UserError("there are no answers to look at", where=where, fix=fix)
+    common = {row.prompt_id for row in next(iter(answers.values()))}
     for name, rows in answers.items():
-        if not {row.parent for row in rows} & {row.parent for row in next(iter(answers.values()))}:
+        if common.isdisjoint(row.prompt_id for row in rows):
             fix = "let the `respond` steps read the same prompts, and see why they dropped them"
             raise UserError(
                 f"{name!r} answers no prompt that the first input answers", where=where, fix=fix
@@ -141,7 +139,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     }
     by_kind = {
         name: grouped(
-            (i.row.kind, i.row.parent, counted.get(i.id)) for i in items if i.model == name
+            (i.row.kind, i.row.prompt_id, counted.get(i.id)) for i in items if i.model == name
         )
         for name in answers
     }
@@ -149,7 +147,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     metrics["facts"] = {
         name: {
             "responses": len(rows),
-            "prompts": len({row.parent for row in rows}),
+            "prompts": len({row.prompt_id for row in rows}),
             "empty": sum(not row.response for row in rows),
             "cut_off": sum(row.finish_reason == "length" for row in rows),
             "dropped": sum(item.model == name and item.id not in values for item in items),
@@ -160,6 +158,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         f"{context.step}: {config.measure}, by {config.by}", metrics, "category"
     )
     return Result(rows=found, row_type=Rating, dropped=dropped, metrics=metrics, tables=[table])
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
 
 
 def _judge(config: Config, inputs: dict[str, Artifact], where: str) -> Model | None:
@@ -247,8 +255,8 @@ def _rating(item: Item, value: float, judge: Model | None, config: Config) -> Ra
     row, template = item.row, _template(config)
     return Rating(
         id=item.id,
-        parent=row.id,
-        group=row.parent,
+        response_id=row.id,
+        prompt_id=row.prompt_id,
         kind=row.kind,
         prompt=row.prompt,
         response=row.response,

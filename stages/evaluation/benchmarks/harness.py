@@ -40,12 +40,9 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.settings import Names, machine
+from stages.runtime.stage import ANY, Stage
 from stages.training.model_files import refuse_adapter
 
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
 OURS = (
     "pretrained",
     "revision",
@@ -149,6 +146,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         },
     }
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+    identity=identity,
+)
 
 
 def _evaluate(model: Model, manager: Any, specs: list[Any], config: Config) -> dict[str, Any]:

@@ -46,15 +46,11 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Answer
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
 from stages.statistics.agreement import kappa
 from stages.text.prompt_files import content_hash, source_identity
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,11 @@ class Config(Columns):
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_columns(config, "stage 'multiple_choice'")
+
+
+def identity(config: Config) -> dict[str, Any]:
     answers = {"answers": content_hash(config.answers)} if config.answers else {}
     return source_identity(config.source) | answers | {"template": template_hash(config.template)}
 
@@ -128,16 +127,27 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    optional=ANY,
+    calls_generator=True,
+    check=check,
+    identity=identity,
+)
+
+
 def _values(
     rows: list[Answer], questions: list[Question]
 ) -> Iterator[tuple[str, str, float | None]]:
     """(group, question, value)."""
     people = {question.id: question.people for question in questions}
     for row in rows:
-        if not people[row.parent]:
-            yield row.kind, row.parent, row.right
-        for group, shares in people[row.parent].items():
-            yield group, row.parent, likeness(row.logprobs, shares)
+        if not people[row.prompt_id]:
+            yield row.kind, row.prompt_id, row.right
+        for group, shares in people[row.prompt_id].items():
+            yield group, row.prompt_id, likeness(row.logprobs, shares)
 
 
 def likeness(logprobs: Sequence[float], shares: Sequence[float]) -> float:
@@ -190,7 +200,7 @@ async def _ask(
     best = [place for place, value in enumerate(sums) if value == max(sums)]
     return Answer(
         id=f"{name}/{question.id}",
-        parent=question.id,
+        prompt_id=question.id,
         policy=name,
         kind=question.group,
         question=question.text,

@@ -27,22 +27,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.generators import Sampling
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.select import Selection, select, unturned
+from stages.principles.select import Selection, select, without_negation
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-
-VERSION = 3
-NEEDS = ("model", "responses")
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    chosen = {"constitution": select(unturned(config.constitution)).identity("text")}
+    chosen = {"constitution": select(without_negation(config.constitution)).identity("text")}
     if not config.reasoning:
         unread = dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
         return chosen | unread | {"template": template_hash(config.template)}
@@ -97,7 +93,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Read every cell in both orders; pairs of equal texts are dropped and counted."""
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles = select(unturned(config.constitution)).principles
+    principles = select(without_negation(config.constitution)).principles
     template = template_hash(config.reasoning_template if config.reasoning else config.template)
 
     async def read(cell: Cell) -> Judgement:
@@ -105,7 +101,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         margin_ba, rationale_ba = await _look(cell, "ba", config, generator, context.seed)
         return Judgement(
             id=cell.id,
-            parent=cell.pair,
+            pair_id=cell.pair,
+            response_a_id=cell.a.id,
+            response_b_id=cell.b.id,
+            prompt_id=cell.a.prompt_id,
             kind=cell.a.kind,
             prompt=cell.a.prompt,
             response_a=cell.a.response,
@@ -132,11 +131,21 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         drawn = (
             principles
             if wanted is None
-            else assign_many(even, a.parent, context.seed, min(wanted, len(principles)))
+            else assign_many(even, a.prompt_id, context.seed, min(wanted, len(principles)))
         )
         cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
     rows, lost = context.map(cells, read)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=("model", "responses"),
+    calls_generator=True,
+    identity=identity,
+)
 
 
 async def _look(
@@ -179,7 +188,7 @@ def _pairs(
 ) -> tuple[list[tuple[Response, Response]], list[Dropped]]:
     by_prompt: dict[str, list[Response]] = {}
     for response in responses:
-        by_prompt.setdefault(response.parent, []).append(response)
+        by_prompt.setdefault(response.prompt_id, []).append(response)
     pairs = [
         p
         for group in by_prompt.values()

@@ -9,25 +9,20 @@ score is P(violated), which is what `judged_pairs` takes for safety. Left out: t
 parsed; a rating is always read off probabilities.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled, spread
 from stages.principles.constitution import Principle
-from stages.principles.polarity import refuse_unknown, worded
+from stages.principles.polarity import refuse_unknown, wording
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating, Response, Revision
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
-
-VERSION = 1
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = True
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ def identity(config: Config) -> dict[str, Any]:
     chosen = select(config.constitution)
     return {
         "constitution": chosen.identity("weight"),
-        "texts": [[p.id, worded(p, p.id in config.negated)] for p in chosen.principles],
+        "texts": [[p.id, wording(p, p.id in config.negated)] for p in chosen.principles],
         "scale": [
             [option, value] for option, value in config.scale.items()
         ],  # their order is part of a call's key
@@ -85,13 +80,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     model = inputs["model"].model()
     judge = context.generator(model)
-    groups = {canonical(i.row.prompt): i.row.parent for i in items if isinstance(i.row, Response)}
 
     async def rate(item: Item) -> Rating:
         row = item.row
         scores = []
         for principle in principles:
-            text = worded(principle, principle.id in config.negated)
+            text = wording(principle, principle.id in config.negated)
             rating = await expected_rating(
                 judge, row.prompt, row.response, text, config.scale, config.template
             )
@@ -99,8 +93,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         weights = [p.weight for p in principles]
         return Rating(
             id=item.id,
-            parent=row.id,
-            group=groups.get(canonical(row.prompt)) or _prompt_id(row),
+            response_id=row.id,
+            prompt_id=row.prompt_id,
             kind=row.kind,
             prompt=row.prompt,
             response=row.response,
@@ -116,17 +110,23 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=rows, row_type=Rating, dropped=dropped, metrics=_metrics(rows))
 
 
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    calls_generator=True,
+    identity=identity,
+)
+
+
 @dataclass(frozen=True)
 class Item:
     """A row still to be rated; inputs may share ids, so theirs carry the input's name."""
 
     id: str
     row: Response | Revision
-
-
-def _prompt_id(row: Revision | Response) -> str:
-    """A Revision does not name its prompt; this is what `prompts` calls it."""
-    return hashlib.sha256(canonical(row.prompt).encode()).hexdigest()[:12]
 
 
 def _check(config: Config, principles: tuple[Principle, ...], where: str) -> None:

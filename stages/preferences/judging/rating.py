@@ -89,11 +89,11 @@ def refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: st
         UserError: another one rated another answer to the request.
     """
     rater = (row.model, tuple(row.principles), tuple(row.negated))
-    if raters.setdefault(row.group, rater) != rater:
+    if raters.setdefault(row.prompt_id, rater) != rater:
         raise UserError(
             "answers to one request were rated by different raters or under different principles, "
             "so their scores do not compare",
-            where=f"rating {row.id} (step {step!r}), request {row.group}",
+            where=f"rating {row.id} (step {step!r}), request {row.prompt_id}",
             fix="rate all answers to a request in the same way",
         )
 
@@ -110,7 +110,7 @@ def spread(rows: Sequence[Rating]) -> dict[str, Any]:
     """
     groups: dict[str, list[float]] = {}
     for row in rows:
-        groups.setdefault(row.group, []).append(row.score)
+        groups.setdefault(row.prompt_id, []).append(row.score)
     several = [pstdev(scores) for scores in groups.values() if len(scores) > 1]
     scores = [row.score for row in rows]
     return {

@@ -35,11 +35,7 @@ from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Verdict, request_text
-
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES: tuple[str, ...] = ("*",)
-CALLS = False
+from stages.runtime.stage import ANY, Stage
 
 # Feedback Forensics knows it by its hash
 LABEL = "Default annotator from original dataset (from column `preferred_text`)"
@@ -73,14 +69,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     matrix: dict[str, list[Judgement]] = {}
     for _, source in (each for each in given.values() if each[0] is Judgement):
         for cell in source.rows(Judgement):
-            matrix.setdefault(cell.parent, []).append(cell)
+            matrix.setdefault(cell.pair_id, []).append(cell)
     written: list[tuple[str, int]] = []
     try:
         for row_type, source in given.values():
             if row_type is Pair:
                 compared = [
-                    comparison(pair, matrix.get(pair.parent.partition("#")[0], []), texts)
-                    for pair in source.rows(Pair)
+                    comparison(pair, _cells_of(pair, matrix), texts) for pair in source.rows(Pair)
                 ]
                 if "annotated_pairs" in config.formats:
                     path = context.directory / f"{source.step}.annotated_pairs.json"
@@ -117,6 +112,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     table = Table("Exported", ["file", "rows"], [[name, f"{count:,}"] for name, count in written])
     return Result(metrics={"files": dict(written)}, tables=[table])
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+)
+
+
+def _cells_of(pair: Pair, matrix: Mapping[str, list[Judgement]]) -> list[Judgement]:
+    """The judge's cells about the pair, whichever of its sides the judge called response a."""
+    ids = (pair.chosen_id, pair.rejected_id)
+    return matrix.get("|".join(ids)) or matrix.get("|".join(reversed(ids))) or []
 
 
 def comparison(pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]) -> dict[str, Any]:
@@ -238,7 +247,7 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> dict[str, Any]:
             },
             "metadata": {
                 "measured_by": source.metrics.get("measured_by"),
-                "seed": source.manifest["payload"].get("seed"),
+                "seed": source.seed,
             },
         },
         "plan": {"name": "plan", "steps": [], "config": {}},  # readers of the header want it
@@ -274,7 +283,7 @@ def _sample(row: Verdict, counted: Sequence[str]) -> dict[str, Any]:
         "model": row.policy,
     }
     return {
-        "id": row.parent,
+        "id": row.response_id,
         "epoch": 1,
         "input": [
             {"role": message["role"], "content": message["content"]} for message in row.prompt

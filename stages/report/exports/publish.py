@@ -24,12 +24,9 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import git_state
 from stages.runtime.rows import row_type_of
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import render, template_hash
 
-VERSION = 1
-NEEDS: tuple[str, ...] = ()
-ALSO_TAKES = ("*",)
-CALLS = False
 CARDS = {"model": "report/exports/model_card.jinja", "dataset": "report/exports/dataset_card.jinja"}
 NOT_DATA = ("model", "evaluation")
 
@@ -54,7 +51,7 @@ class Config:
     notes: str = ""
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -64,6 +61,9 @@ def identity(config: Config) -> dict[str, Any]:
         raise UserError(
             str(error), where="stage 'publish', repository", fix="write owner/name"
         ) from None
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"cards": {kind: template_hash(name) for kind, name in CARDS.items()}}
 
 
@@ -118,6 +118,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional=ANY,
+    check=check,
+    identity=identity,
+)
+
+
 def _write_card(
     kind: str, folder: Path, artifact: Artifact, config: Config, evaluation: Artifact | None
 ) -> None:
@@ -127,8 +137,8 @@ def _write_card(
         "license": config.license,
         "notes": config.notes,
         "step": artifact.step,
-        "stage": artifact.manifest["payload"].get("stage", ""),
-        "seed": artifact.manifest["payload"].get("seed"),
+        "stage": artifact.stage,
+        "seed": artifact.seed,
         "steps": [_step(source) for source in before],
         "principles": _principles(before),
         "sources": _sources(before),
@@ -154,16 +164,13 @@ def _write_card(
 
 
 def _step(source: Artifact) -> dict[str, Any]:
-    payload = source.manifest["payload"]
     options = {
-        name: value
-        for name, value in payload.get("options", {}).items()
-        if value not in (None, {}, [], "")
+        name: value for name, value in source.config.items() if value not in (None, {}, [], "")
     }
-    inputs = ", ".join(payload.get("inputs", {}))
+    inputs = ", ".join(source.inputs)
     return {
         "name": source.step,
-        "stage": payload.get("stage", ""),
+        "stage": source.stage,
         "inputs": inputs,
         "options": json.dumps(_short(options), ensure_ascii=False, sort_keys=True),
         "rows": source.manifest["rows"],
@@ -193,7 +200,7 @@ def _principles(steps: list[Artifact]) -> dict[str, str]:
                     look(inner)
 
     for step in steps:
-        look(step.manifest["payload"].get("options", {}))
+        look(step.config)
     return found
 
 
@@ -201,8 +208,8 @@ def _sources(steps: list[Artifact]) -> list[str]:
     """Where models and requests came from, as far as their steps say."""
     told = []
     for step in steps:
-        options = step.manifest["payload"].get("options", {})
-        if step.manifest["payload"].get("stage") == "model":
+        options = step.config
+        if step.stage == "model":
             told.append(f"model with content {options.get('content')}")
         elif isinstance(options.get("source"), str):
             told.append(f"`{step.step}`: {options['source']}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict
 
 Entry = dict[str, Any]
@@ -82,10 +82,10 @@ def _grouped(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
     return list(groups.values())
 
 
-def _head(row: Any, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
+def _head(row: Any, entry_id: str, principles: Iterable[str], flags: dict[str, bool]) -> Entry:
     prompt: list[Message] = row.prompt
     return {
-        "id": row.parent,
+        "id": entry_id,
         "kind": row.kind,
         "prompt": [[message["role"], message["content"]] for message in prompt],
         "principles": list(dict.fromkeys(principles)),
@@ -100,7 +100,7 @@ def _revisions(rounds: list[Revision]) -> Entry:
         "changed": any(r.response != r.previous for r in rounds),
         "unchanged": all(r.response == r.previous for r in rounds),
     }
-    return _head(rounds[0], (r.principle for r in rounds), flags) | {
+    return _head(rounds[0], rounds[0].response_id, (r.principle for r in rounds), flags) | {
         "original": rounds[0].original,
         "rounds": [
             {
@@ -130,7 +130,8 @@ def _verdicts(rows: list[Verdict]) -> Entry:
         "changed": len({r.response for r in rows}) > 1,
         "unchanged": len({r.response for r in rows}) == 1,
     }
-    return _head(rows[0], (p for names in (*bad, *judged) for p in names), flags) | {
+    principles = (p for names in (*bad, *judged) for p in names)
+    return _head(rows[0], rows[0].response_id, principles, flags) | {
         "answers": [
             {
                 "policy": r.policy,
@@ -175,8 +176,7 @@ def _pair(rows: list[Pair]) -> Entry:
         "noise": pair.noise,
         "unsafe": False in (pair.chosen_safe, pair.rejected_safe),
     }
-    return _head(pair, pair.principles, flags) | {
-        "id": pair.id,
+    return _head(pair, pair.id, pair.principles, flags) | {
         "chosen": pair.chosen,
         "rejected": pair.rejected,
         "safe": [pair.chosen_safe, pair.rejected_safe],
@@ -192,9 +192,8 @@ def _pair(rows: list[Pair]) -> Entry:
 def _ratings(rows: list[Rating]) -> Entry:
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
     flags = {"opposite": any(any(row.negated) for row in rows)}
-    head = _head(rows[0], (p for row in ranked for p in row.principles), flags) | {
-        "id": rows[0].group
-    }
+    rated_under = (p for row in ranked for p in row.principles)
+    head = _head(rows[0], rows[0].prompt_id, rated_under, flags)
     ratings = [
         {"score": _number(r.score), "response": r.response, "under": _under(r, r.scores)}
         for r in ranked
@@ -209,7 +208,7 @@ def _judgements(cells: list[Judgement]) -> Entry:
         for c in cells
         for first, text in (("A", c.rationale_ab), ("B", c.rationale_ba))
     ]
-    return _head(cells[0], (c.principle for c in cells), {"flips": flips}) | {
+    return _head(cells[0], cells[0].pair_id, (c.principle for c in cells), {"flips": flips}) | {
         "a": cells[0].response_a,
         "b": cells[0].response_b,
         "cells": [[c.principle, round(c.margin_ab, 3), round(c.margin_ba, 3)] for c in cells],
@@ -218,17 +217,17 @@ def _judgements(cells: list[Judgement]) -> Entry:
 
 
 _ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] = {
-    Revision: (lambda row: row.parent, _revisions),
-    Verdict: (lambda row: canonical(row.prompt), _verdicts),
+    Revision: (lambda row: row.response_id, _revisions),
+    Verdict: (lambda row: row.prompt_id, _verdicts),
     Pair: (lambda row: row.id, _pair),
-    Judgement: (lambda row: row.parent, _judgements),
-    Rating: (lambda row: row.group, _ratings),
+    Judgement: (lambda row: row.pair_id, _judgements),
+    Rating: (lambda row: row.prompt_id, _ratings),
 }
 
 
 def principle_texts(source: Artifact) -> dict[str, str]:
     """The texts of a step's principles, by id."""
-    principles = source.manifest["payload"].get("options", {}).get("constitution") or {}
+    principles = source.config.get("constitution") or {}
     return {
         name: p["text"] for name, p in principles.items() if isinstance(p, Mapping) and "text" in p
     }

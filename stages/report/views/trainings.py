@@ -153,7 +153,7 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
     told = [
         {
             "step": run.step,
-            "stage": run.manifest["payload"].get("stage", ""),
+            "stage": run.stage,
             "index": shades[run.fingerprint],
             "steps": int(histories[run.fingerprint][-1]["step"]),
             "tripped": bool((reading := readings[run.fingerprint]) and reading.tripped),
@@ -202,7 +202,7 @@ def _term_label(key: str, runs: Sequence[Artifact]) -> str:
     name = key.removeprefix(TERM)
     weights = set()
     for run in runs:
-        options = run.manifest["payload"].get("options", {})
+        options = run.config
         for kind in ("rewards", "costs"):
             term = (options.get(kind) or {}).get(name)
             if isinstance(term, Mapping):

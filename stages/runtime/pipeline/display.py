@@ -1,60 +1,74 @@
-"""What a run shows in the terminal: the plan before it, the tables after it."""
+"""What a run shows in the terminal: the plan before it, a line a step, the tables after it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from stages.runtime.artifacts import Artifact
+from stages.runtime.calls import Tally
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.runner import Planned
+from stages.runtime.pipeline.plan import PlannedStep
+
+LOG_WIDTH = 120
 
 
-def wide(console: Console) -> Console:
-    """Pipes and logs have no width of their own; give tables room there."""
-    console.width = console.width if console.is_terminal else max(console.width, 120)
+def set_console_width(console: Console) -> Console:
+    """Give tables room in pipes and logs, which have no width of their own."""
+    if not console.is_terminal:
+        console.width = max(console.width, LOG_WIDTH)
     return console
 
 
-def stopped(error: UserError, console: Console) -> None:
-    """Tell a mistake of the user."""
+def show_error(error: UserError, console: Console) -> None:
+    """Show a user's mistake."""
     console.print("[bold red]Credo stopped.[/]", highlight=False)
     console.print(str(error), markup=False, highlight=False, soft_wrap=True)
 
 
-def show_plan(planned: list[Planned], console: Console) -> None:
-    """One line a step: reused or to run, why, and the calls it is known to send."""
+def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
+    """Show one line per step: reused or to run, why, and the calls it is known to send."""
     table = RichTable(title="Plan", title_justify="left", box=None, pad_edge=False)
     for column in ("step", "stage", "", "why", "calls"):
         table.add_column(column, overflow="fold")
-    for p in planned:
-        state = "[green]reuse[/]" if p.artifact else "[yellow]run[/]"
-        table.add_row(p.step.name, p.step.stage, state, p.why, _calls(p))
+    for plan in planned:
+        state = "[green]reuse[/]" if plan.artifact else "[yellow]run[/]"
+        table.add_row(plan.step.name, plan.step.stage, state, plan.reason, _calls(plan))
     console.print(table)
-    to_run = sum(p.artifact is None for p in planned)
+    to_run = sum(plan.artifact is None for plan in planned)
     console.print(f"{len(planned) - to_run} steps reused, {to_run} to run.", highlight=False)
 
 
-def show_job(name: str, seed: int, planned: list[Planned], console: Console) -> None:
-    """One line in place of a plan: the sweep's forecast has told the rest."""
-    to_run = [p.step.name for p in planned if not p.artifact]
+def show_job(variant: str, seed: int, planned: Sequence[PlannedStep], console: Console) -> None:
+    """Show one line in place of a plan: the sweep's forecast has shown the rest."""
+    to_run = [plan.step.name for plan in planned if not plan.artifact]
+    reused = len(planned) - len(to_run)
     console.print(
-        f"[bold]{escape(name)}[/] seed {seed}: {len(planned) - len(to_run)} steps reused; to run: {', '.join(to_run) or 'none'}"
+        f"[bold]{escape(variant)}[/] seed {seed}: {reused} steps reused; "
+        f"to run: {', '.join(to_run) or 'none'}"
     )
 
 
-def _calls(planned: Planned) -> str:
-    if planned.artifact or not planned.step.module.CALLS:
-        return ""
-    if planned.forecast is None:
-        return "known once its inputs are there"
-    f = planned.forecast
-    return f"{f.stored} stored; {f.open_rows} of {f.rows} rows need new ones"
+def step_line(artifact: Artifact, tally: Tally) -> str:
+    """Describe a finished step in one line of rich markup: time, rows, dropped rows, calls."""
+    facts = artifact.manifest
+    parts = [f"[bold]{artifact.step:<18}[/] {facts['seconds']:>6.1f} s"]
+    if facts["rows"] is not None:
+        parts.append(f"{facts['rows']} rows")
+    if facts["dropped"]:
+        reasons = [f"{count} ({reason})" for reason, count in facts["dropped"].items()]
+        parts.append("dropped " + ", ".join(reasons))
+    if tally.sent or tally.stored:
+        calls = f"{tally.sent} calls sent, {tally.stored} from the store"
+        if tally.tokens and facts["seconds"]:
+            calls += f", {tally.tokens / facts['seconds']:.0f} tokens/s"
+        parts.append(calls)
+    return " · ".join(parts)
 
 
 def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
-    """The tables that stages left in their manifests."""
+    """Show the tables that stages left in their manifests."""
     for artifact in artifacts:
         pages = {page.name: str(page) for page in artifact.directory.glob("*.html")}
         for table in artifact.manifest["tables"]:
@@ -64,3 +78,12 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
             for row in table["rows"]:
                 shown.add_row(*(pages.get(cell, cell) for cell in row))
             console.print(shown)
+
+
+def _calls(plan: PlannedStep) -> str:
+    if plan.artifact or not plan.step.contract.calls_generator:
+        return ""
+    if plan.forecast is None:
+        return "known once its inputs are there"
+    forecast = plan.forecast
+    return f"{forecast.stored} stored; {forecast.open_rows} of {forecast.rows} rows need new ones"

@@ -1,14 +1,13 @@
-"""A training step in several processes: each rank runs the same stage in the same folder, and rank
-0 tells what came out.
+"""A training step in several processes: each rank runs the same stage in the same folder.
 
-In: a step, its inputs and the `launcher` of the config. Out: the step's Result, as if one process
-had made it. The runner stays one process; only steps of stages with TRAINS are launched.
-Data-parallel processes come from torchrun, on a GPU (nccl) or a CPU (gloo); what `accelerate` names
-(FSDP, DeepSpeed) from `accelerate launch` with that configuration.
+In: a step, its inputs and the config's `launcher`. Out: the step's Result, as if one process had
+made it; rank 0 reports it. The runner stays one process: only steps of stages with `trains` are
+launched. Data-parallel processes come from torchrun, on a GPU (nccl) or a CPU (gloo); what
+`accelerate` names (FSDP, DeepSpeed) comes from `accelerate launch` with that configuration.
 
-How many there are is no part of a step's identity: each takes its share of
+The number of processes is not a part of a step's identity: each takes its share of
 `args.per_device_train_batch_size`. What is drawn at random in training (sampled rollouts, dropout)
-does differ with their number. The ranks read the run's call store, and what they add comes back to
+does differ with that number. The ranks read the run's call store, and what they add comes back to
 it at the end. They die with the run that started them.
 """
 
@@ -26,39 +25,32 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import Field
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 
 ROOT = Path(__file__).resolve().parents[3]
 PR_SET_PDEATHSIG = 1  # of prctl(2)
-PROGRESS = "CREDO_PROGRESS"  # the file in which rank 0 says how far it is
+PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progress
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """Args:
-    processes: on this machine.
-    accelerate: fields of a configuration of `accelerate launch`; empty: torchrun, data-parallel.
-    """
+    """How training steps are started."""
 
     processes: Annotated[int, Field(ge=1)] = 1
+    """Processes on this machine."""
     accelerate: dict[str, Any] | None = None
+    """A configuration of `accelerate launch`; empty: torchrun, data-parallel."""
 
     @property
     def launches(self) -> bool:
-        """Whether training leaves this process. For `accelerate` one is enough: DeepSpeed can move
-        its states off the GPU.
+        """Whether training leaves this process.
+
+        With `accelerate` one process is enough: DeepSpeed can move its states off the GPU.
         """
         return self.processes > 1 or bool(self.accelerate)
 
@@ -68,15 +60,42 @@ def launch(
 ) -> Result:
     """Run a stage in `launcher.processes` ranks and wait for them.
 
+    Args:
+        stage: its location, as in `stages/__init__.py`.
+
     Raises:
-        UserError: what a rank told, or that the ranks died, with the place of their log.
+        UserError: what a rank reported, or that the ranks died, with the place of their log.
     """
     context.release_engines()
     folder = context.directory / "launch"
     folder.mkdir(exist_ok=True)
-    for left in ("error.json", "result.json", "progress.json"):
-        (folder / left).unlink(missing_ok=True)
-    job = {
+    for stale in ("error.json", "result.json", "progress.json"):
+        (folder / stale).unlink(missing_ok=True)
+    job = _job(stage, config, inputs, context)
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    exit_code = _wait(_command(folder, launcher), folder, context)
+    for calls in sorted(folder.glob("calls-*.sqlite")):
+        context.store.absorb(calls)
+    if (folder / "error.json").exists():
+        error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
+        raise UserError(error["what"], where=error["where"], fix=error["fix"])
+    if exit_code or not (folder / "result.json").exists():
+        log = folder / "log.txt"
+        raise UserError(
+            f"the {launcher.processes} training processes ended with exit code {exit_code}",
+            where=f"step {context.step!r}",
+            fix=f"see {log}; the same command goes on from the last whole checkpoint",
+        )
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    dropped = [Dropped(**row) for row in result["dropped"]]
+    return Result(dropped=dropped, metrics=result["metrics"])
+
+
+def _job(
+    stage: str, config: Any, inputs: Mapping[str, Artifact], context: Context
+) -> dict[str, Any]:
+    """What a rank needs to build the same config, inputs and context."""
+    return {
         "stage": stage,
         "config": asdict(config),
         "inputs": {
@@ -94,63 +113,41 @@ def launch(
         },
         "concurrency": context.concurrency,
     }
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    code = _wait(_command(folder, launcher), folder, context)
-    for calls in sorted(folder.glob("calls-*.sqlite")):
-        context.store.absorb(calls)
-    if (folder / "error.json").exists():
-        told = json.loads((folder / "error.json").read_text(encoding="utf-8"))
-        raise UserError(told["what"], where=told["where"], fix=told["fix"])
-    if code or not (folder / "result.json").exists():
-        raise UserError(
-            f"the {launcher.processes} training processes ended with exit code {code}",
-            where=f"step {context.step!r}",
-            fix=f"see {folder / 'log.txt'}; the same command goes on from the last whole checkpoint",
-        )
-    found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return Result(dropped=[Dropped(**row) for row in found["dropped"]], metrics=found["metrics"])
 
 
 def _command(folder: Path, launcher: Launcher) -> list[str]:
+    if launcher.accelerate:
+        file = folder / "accelerate.yaml"
+        settings = launcher.accelerate | {"num_processes": launcher.processes}
+        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        starter = ["accelerate.commands.launch", "--config_file", str(file)]
+    else:
+        starter = ["torch.distributed.run", "--standalone"]
+        starter += ["--nproc_per_node", str(launcher.processes)]
     worker = ["-m", "stages.runtime.pipeline.worker", str(folder / "job.json")]
-    count = str(launcher.processes)
-    if not launcher.accelerate:
-        return [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            count,
-            *worker,
-        ]
-    file = folder / "accelerate.yaml"
-    file.write_text(
-        yaml.safe_dump(launcher.accelerate | {"num_processes": launcher.processes}),
-        encoding="utf-8",
-    )
-    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file), *worker]
+    return [sys.executable, "-m", *starter, *worker]
 
 
 def _wait(command: list[str], folder: Path, context: Context) -> int:
-    progress = folder / "progress.json"
+    """Run a command to its end, with its output in a log and its progress on the console."""
+    progress_file = folder / "progress.json"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), PROGRESS: str(progress)}
-    console = context.console
-    bar = Progress(
-        TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        PROGRESS: str(progress_file),
+    }
+    bar = progress_bar(context.console, "steps")
     with (folder / "log.txt").open("w", encoding="utf-8") as log, bar:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent
         )
-        task = bar.add_task(context.step, total=None)
+        task = bar.add_task(context.step, total=None, note="")
         try:
             while child.poll() is None:
                 time.sleep(0.2)
-                if progress.exists():
-                    done, total = json.loads(progress.read_text(encoding="utf-8") or "[0, null]")
+                if progress_file.exists():
+                    text = progress_file.read_text(encoding="utf-8") or "[0, null]"
+                    done, total = json.loads(text)
                     bar.update(task, completed=done, total=total)
         except BaseException:
             child.terminate()

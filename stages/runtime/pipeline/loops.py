@@ -1,10 +1,10 @@
-"""Loops in a pipeline: a step list that is repeated, with a checkpoint carried from round to round.
+"""Loops in a pipeline: steps that are repeated, with a model carried from round to round.
 
     raft:
       repeat: 3
       carry: {policy: base}     # inside, `policy` is `base` in the first round
-      give: tuned               # and in every later one the `tuned` of the round before; after the
-          loop, `raft` is the last
+      give: tuned               # later it is `tuned` of the round before; after the loop,
+                                # the name `raft` stands for the last `tuned`
       steps: {samples: {...}, tuned: {stage: sft, inputs: {model: policy, ...}}}
 
 In: the mapping of a pipeline file. Out: the same without loops: `samples_1`, `tuned_1`,
@@ -21,94 +21,95 @@ from stages.runtime.errors import UserError, did_you_mean
 KEYS = ("repeat", "carry", "give", "steps")
 
 
-def unrolled(steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Every loop written out.
+def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Write out every loop.
 
     Raises:
-        UserError: a loop that lacks a key or has one too many, no number of rounds, `give` or
-        `carry` that name nothing, a loop in a loop, two steps of one name.
+        UserError: a loop that lacks a key or has an unknown one; not a number of rounds; `give` or
+            `carry` that name nothing; a loop in a loop; two steps of one name.
     """
-    loops = {
-        name: _checked(name, step)
-        for name, step in steps.items()
-        if isinstance(step, Mapping) and "repeat" in step
-    }
-    after = {name: f"{loop['give']}_{loop['repeat']}" for name, loop in loops.items()}
+    loops = {name: _check_loop(name, step) for name, step in steps.items() if is_loop(step)}
+    last_round = {name: f"{loop['give']}_{loop['repeat']}" for name, loop in loops.items()}
     flat: dict[str, Any] = {}
     for name, step in steps.items():
-        made = _rounds(loops[name]) if name in loops else {name: step}
-        for made_name, made_step in made.items():
-            if made_name in flat or (name in loops and made_name in steps):
+        written_out = _rounds(loops[name]) if name in loops else {name: step}
+        for step_name, inner_step in written_out.items():
+            if step_name in flat or (name in loops and step_name in steps):
                 raise UserError(
-                    f"two steps are called {made_name!r}",
+                    f"two steps are called {step_name!r}",
                     where=f"loop {name!r}",
                     fix="rename the step inside the loop",
                 )
-            flat[made_name] = _renamed(made_step, after)
+            flat[step_name] = _rename_inputs(inner_step, last_round)
     return flat
 
 
-def _checked(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
+def is_loop(step: Any) -> bool:
+    """Whether an entry of a pipeline is a loop over steps."""
+    return isinstance(step, Mapping) and "repeat" in step
+
+
+def _check_loop(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
     where = f"loop {name!r}"
-    fix = "write {repeat: <rounds>, carry: {<name>: <a step>}, give: <a step inside>, steps: {...}}"
+    form = "write {repeat: <rounds>, carry: {<name>: <step>}, give: <step inside>, steps: {...}}"
     for key in loop:
         if key not in KEYS:
-            raise UserError(
-                f"a loop has no {key!r}.{did_you_mean(str(key), list(KEYS))}", where=where, fix=fix
-            )
+            hint = did_you_mean(str(key), list(KEYS))
+            raise UserError(f"a loop has no {key!r}.{hint}", where=where, fix=form)
     for key in KEYS:
         if key not in loop:
-            raise UserError(f"a loop needs {key!r}", where=where, fix=fix)
+            raise UserError(f"a loop needs {key!r}", where=where, fix=form)
     rounds, carry, inner = loop["repeat"], loop["carry"], loop["steps"]
     if type(rounds) is not int or rounds < 1:
         raise UserError(
-            f"repeat: {rounds!r} is no number of rounds",
+            f"repeat: {rounds!r} is not a number of rounds",
             where=where,
             fix="give a whole number of at least 1",
         )
     if not isinstance(inner, Mapping) or not isinstance(carry, Mapping) or len(carry) != 1:
-        raise UserError(
-            "`steps` and `carry` are mappings, `carry` of one name to one step",
-            where=where,
-            fix=fix,
-        )
-    if any(isinstance(step, Mapping) and "repeat" in step for step in inner.values()):
+        what = "`steps` and `carry` are mappings, `carry` of one name to one step"
+        raise UserError(what, where=where, fix=form)
+    if any(is_loop(step) for step in inner.values()):
         raise UserError(
             "a loop in a loop cannot be written out",
             where=where,
             fix="write the inner rounds as steps",
         )
-    kept = [step for step, value in inner.items() if value is not None]
-    if loop["give"] not in kept:
+    names = [step for step, value in inner.items() if value is not None]
+    if loop["give"] not in names:
+        hint = did_you_mean(str(loop["give"]), names)
         raise UserError(
-            f"give: {loop['give']!r} is no step of the loop.{did_you_mean(str(loop['give']), kept)}",
+            f"give: {loop['give']!r} is not a step of the loop.{hint}",
             where=where,
-            fix=f"name one of {', '.join(kept)}",
+            fix=f"name one of {', '.join(names)}",
         )
-    if used := carry.keys() & inner.keys():
-        raise UserError(
-            f"{next(iter(used))!r} is both carried and a step of the loop",
-            where=where,
-            fix="give them different names",
-        )
+    for carried in carry:
+        if carried in inner:
+            raise UserError(
+                f"{carried!r} is both carried and a step of the loop",
+                where=where,
+                fix="give them different names",
+            )
     return dict(loop)
 
 
 def _rounds(loop: Mapping[str, Any]) -> dict[str, Any]:
+    """The steps of all rounds, named `<step>_<round>`."""
     ((carried, start),) = loop["carry"].items()
-    made: dict[str, Any] = {}
+    steps: dict[str, Any] = {}
     for number in range(1, loop["repeat"] + 1):
         names = {name: f"{name}_{number}" for name in loop["steps"]}
         names[carried] = start if number == 1 else f"{loop['give']}_{number - 1}"
-        made |= {names[name]: _renamed(step, names) for name, step in loop["steps"].items()}
-    return made
+        for name, step in loop["steps"].items():
+            steps[names[name]] = _rename_inputs(step, names)
+    return steps
 
 
-def _renamed(step: Any, names: Mapping[str, str]) -> Any:
+def _rename_inputs(step: Any, new_names: Mapping[str, str]) -> Any:
     if not isinstance(step, Mapping) or not isinstance(step.get("inputs"), Mapping):
-        return step  # what it lacks is told where steps are read
-    sources = {
-        given: names.get(source, source) if isinstance(source, str) else source
-        for given, source in step["inputs"].items()
-    }
-    return {**step, "inputs": sources}
+        return step  # `read_steps` reports what such a step lacks
+    inputs = dict(step["inputs"])
+    for name, source in inputs.items():
+        if isinstance(source, str):
+            inputs[name] = new_names.get(source, source)
+    return {**step, "inputs": inputs}

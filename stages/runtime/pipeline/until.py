@@ -1,18 +1,16 @@
-"""Steps to stop at: `until` keeps the steps it names and those they are made of, like a target of
-make.
-"""
+"""Stop early: `until` keeps the steps it names and their ancestors, like a target of make."""
 
 from collections.abc import Sequence
 
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.pipeline.runner import Step
+from stages.runtime.pipeline.steps import Step
 
 
 def up_to(steps: Sequence[Step], until: Sequence[str] | None) -> list[Step]:
-    """The steps in `until` and their ancestors, in the order of `steps`; None keeps all.
+    """Keep the steps in `until` and their ancestors, in the order of `steps`; None keeps all.
 
     Raises:
-        UserError: there is no such step, or none is named.
+        UserError: a step does not exist, or none is named.
     """
     if until is None:
         return list(steps)
@@ -27,8 +25,8 @@ def up_to(steps: Sequence[Step], until: Sequence[str] | None) -> list[Step]:
             where="until",
             fix="until=null runs all steps; until=[a,b] runs up to both",
         )
-    wanted = set(until)
+    needed = set(until)
     for step in reversed(steps):
-        if step.name in wanted:
-            wanted |= set(step.inputs.values())
-    return [step for step in steps if step.name in wanted]
+        if step.name in needed:
+            needed |= set(step.inputs.values())
+    return [step for step in steps if step.name in needed]

@@ -1,12 +1,12 @@
-"""One rank of a launched training step: `python -m stages.runtime.pipeline.worker <job.json>`,
-started by `launch` through torchrun.
+"""One rank of a launched training step, started by `launch` through torchrun.
 
-In: the job that `launch` wrote. Out: beside it `result.json` by rank 0, or `error.json` by whoever
-was told of a mistake.
+    python -m stages.runtime.pipeline.worker <job.json>
+
+In: the job that `launch` wrote. Out: beside it `result.json` by rank 0, or `error.json` by a rank
+that met a user's mistake.
 """
 
 import asyncio
-import importlib
 import json
 import os
 import sys
@@ -22,16 +22,18 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import die_with_parent
 from stages.runtime.settings import parse_config
+from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
 
 
 def main(job_file: str) -> int:
-    """Run the job's stage in this rank; the exit code."""
+    """Run the job's stage in this rank; return the exit code."""
     die_with_parent()
-    folder, rank = Path(job_file).parent, int(os.environ.get("RANK", "0"))
+    folder = Path(job_file).parent
+    rank = int(os.environ.get("RANK", "0"))
     job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    module = importlib.import_module(job["stage"])
-    config = parse_config(module.Config, job["config"], f"step {job['step']!r}")
+    stage = load_stage(job["stage"])
+    config = parse_config(stage.config, job["config"], f"step {job['step']!r}")
     inputs = {
         name: Artifact(step, Path(directory)) for name, (step, directory) in job["inputs"].items()
     }
@@ -49,17 +51,18 @@ def main(job_file: str) -> int:
             concurrency=job["concurrency"],
         )
         try:
-            result = module.run(config, inputs, context)
+            result = stage.run(config, inputs, context)
         except UserError as error:
-            told = {"what": error.what, "where": error.where, "fix": error.fix}
-            write_atomically(folder / "error.json", json.dumps(told))
+            message = {"what": error.what, "where": error.where, "fix": error.fix}
+            write_atomically(folder / "error.json", json.dumps(message))
             return 2
         finally:
             loop.run(engines.release())
             store.close()
     if rank == 0:
-        found = {"dropped": [asdict(row) for row in result.dropped], "metrics": result.metrics}
-        write_atomically(folder / "result.json", json.dumps(found))
+        dropped = [asdict(row) for row in result.dropped]
+        report = {"dropped": dropped, "metrics": result.metrics}
+        write_atomically(folder / "result.json", json.dumps(report))
     return 0
 
 

@@ -32,18 +32,13 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.text.respond import with_suffix
 from stages.training.arguments import check_options, identity_args
 from stages.training.frame import Examples, held_out, trained
 from stages.training.pair_data import read_pairs, split_held_out
 from stages.training.spans import refuse_unusable
-
-VERSION = 1
-NEEDS = ("model", "pairs")
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
-TRAINS = True
 
 BETTER = ("Give a good answer.", "Answer this well.", "Write the answer that people prefer.")
 WORSE = ("Give a bad answer.", "Answer this badly.", "Write the answer that people reject.")
@@ -72,7 +67,7 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("SFTConfig", config.args, config.lora, "chain_of_hindsight")
     refuse_unusable(config.args, "chain_of_hindsight")
     phrases = [phrase.strip() for phrase in (*config.better, *config.worse)]
@@ -95,6 +90,9 @@ def identity(config: Config) -> dict[str, Any]:
             where="stage 'chain_of_hindsight'",
             fix="set forget: 0, or another attn_implementation",
         )
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
@@ -105,7 +103,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no pairs, unusable options, a chat template that rewrites earlier turns, a model
         that cannot be loaded, memory or disk used up, a diverged loss.
     """
-    identity(config)
+    check(config)
     pairs, dropped = read_pairs(inputs["pairs"])
     dropped += [
         Dropped(id=pair["id"], reason="no preference")
@@ -126,6 +124,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return build_trainer(config, inputs, kept, held, context)
 
     return trained("SFTConfig", config, inputs, context, chains, dropped, build, measure=held_out)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model", "pairs"),
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def chains_of(pair: dict[str, Any], config: Config, seed: int) -> Examples:

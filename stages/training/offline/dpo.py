@@ -23,6 +23,7 @@ from pydantic import Field
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.settings import machine
+from stages.runtime.stage import Stage
 from stages.training.arguments import (
     build_arguments,
     check_options,
@@ -33,12 +34,6 @@ from stages.training.arguments import (
 from stages.training.frame import trained
 from stages.training.pair_data import Examples, check_held_out, read_pairs, split_held_out
 from stages.training.reference import reference_of
-
-VERSION = 2
-NEEDS = ("model", "pairs")
-ALSO_TAKES: tuple[str, ...] = ()
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -56,8 +51,11 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("DPOConfig", config.args, config.lora, "dpo")
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
@@ -75,6 +73,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return build_trainer(config, inputs, kept, context)
 
     return trained("DPOConfig", config, inputs, context, examples, dropped, build, measure=_measure)
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model", "pairs"),
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def build_trainer(

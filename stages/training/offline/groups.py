@@ -34,7 +34,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     raters: dict[str, tuple[Any, ...]] = {}
     for artifact in sources.values():
         for row in artifact.rows(Rating):
-            key = canonical([row.group, row.response])
+            key = canonical([row.prompt_id, row.response])
             if not math.isfinite(row.score):
                 raise UserError(
                     f"the score {row.score} is no number",
@@ -44,7 +44,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
             if not row.response.strip():
                 dropped.append(Dropped(id=row.id, reason="empty completion"))
                 continue
-            if row.parent in cut_off:
+            if row.response_id in cut_off:
                 dropped.append(Dropped(id=row.id, reason="cut off at max_tokens"))
                 continue
             if key in seen:
@@ -58,7 +58,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
                     "id": row.id,
                     "prompt": row.prompt,
                     "completion": answer,
-                    "group": row.group,
+                    "group": row.prompt_id,
                     "score": row.score,
                 }
             )

@@ -29,6 +29,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.training.arguments import (
     build_arguments,
@@ -41,12 +42,6 @@ from stages.training.frame import Examples, held_out, trained
 from stages.training.offline.groups import read_ratings
 from stages.training.pair_data import read_pairs, split_held_out
 from stages.training.reference import reference_of
-
-VERSION = 1
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -67,8 +62,11 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("KTOConfig", config.args, config.lora, "kto")
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
@@ -79,7 +77,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no rows, or of one kind only, unusable options, a model that cannot be loaded,
         memory or disk used up, a diverged loss.
     """
-    identity(config)
+    check(config)
     examples, dropped = read_examples(inputs, config.threshold)
 
     def build(kept: Examples) -> Any:
@@ -95,6 +93,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         }
 
     return trained("KTOConfig", config, inputs, context, examples, dropped, build, measure=measure)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def read_examples(

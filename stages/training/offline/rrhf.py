@@ -26,16 +26,11 @@ from pydantic import Field
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.training.arguments import check_options, identity_args
 from stages.training.frame import Examples, held_out, trained
 from stages.training.offline.groups import check_limit, into_groups, read_ratings
 from stages.training.spans import refuse_unusable
-
-VERSION = 1
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -60,10 +55,13 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("SFTConfig", config.args, config.lora, "rrhf")
     refuse_unusable(config.args, "rrhf")
     check_limit(config.limit, "rrhf")
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
@@ -74,7 +72,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no groups, scores that do not tell answers apart, unusable options, a model that
         cannot be loaded, memory or disk used up, a diverged loss.
     """
-    identity(config)
+    check(config)
     examples, dropped = read_ratings(inputs)
 
     def shape(kept: Examples) -> Any:
@@ -94,6 +92,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         shape=shape,
         measure=held_out,
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def build_trainer(

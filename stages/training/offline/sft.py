@@ -25,6 +25,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Response, Revision
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.training.arguments import (
     build_arguments,
     check_options,
@@ -33,12 +34,6 @@ from stages.training.arguments import (
     told_as_mistake,
 )
 from stages.training.frame import Examples, trained
-
-VERSION = 2
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -56,8 +51,11 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("SFTConfig", config.args, config.lora, "sft")
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
@@ -77,7 +75,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     for artifact in sources.values():
         rows: list[Any] = artifact.rows(Response, Revision, Pair)
         final = (
-            {row.parent: row.id for row in rows if isinstance(row, Revision)}
+            {row.response_id: row.id for row in rows if isinstance(row, Revision)}
             if rounds == "last"
             else {}
         )
@@ -85,7 +83,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
             completion = row.chosen if isinstance(row, Pair) else row.response
             key = canonical([row.prompt, completion])
             reason = ""
-            if final and final[row.parent] != row.id:
+            if final and final[row.response_id] != row.id:
                 reason = "not the last revision"
             elif not completion.strip():
                 reason = "empty completion"
@@ -135,6 +133,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return {"n": len(kept), "unrevised": sum(example["unrevised"] for example in kept)}
 
     return trained("SFTConfig", config, inputs, context, examples, dropped, build, measure=measure)
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def build_trainer(

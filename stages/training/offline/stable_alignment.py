@@ -29,16 +29,11 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.training.arguments import check_options, identity_args
 from stages.training.frame import Examples, held_out, trained
 from stages.training.offline.groups import check_limit, into_groups, read_ratings
 from stages.training.spans import refuse_unusable
-
-VERSION = 1
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("SFTConfig", config.args, config.lora, "stable_alignment")
     refuse_unusable(config.args, "stable_alignment")
     check_limit(config.limit, "stable_alignment")
@@ -78,6 +73,9 @@ def identity(config: Config) -> dict[str, Any]:
             where="stage 'stable_alignment'",
             fix="give a number above 0, or leave it out",
         )
+
+
+def identity(config: Config) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
@@ -88,7 +86,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no groups, ratings that do not tell answers apart, unusable options, a model that
         cannot be loaded, memory or disk used up, a diverged loss.
     """
-    identity(config)
+    check(config)
     examples, dropped = read_ratings(inputs)
 
     def shape(kept: Examples) -> Any:
@@ -108,6 +106,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         shape=shape,
         measure=held_out,
     )
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def build_trainer(

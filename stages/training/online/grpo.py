@@ -10,13 +10,8 @@ from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.stage import Stage
 from stages.training.online import rollouts as online
-
-VERSION = 1
-NEEDS = online.NEEDS
-ALSO_TAKES = online.ALSO_TAKES
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -44,3 +39,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return type("ResumableGRPOTrainer", (Resumable, GRPOTrainer), {})(**given)
 
     return online.run_online(config, "GRPOConfig", "grpo", inputs, context, make)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=online.NEEDS,
+    optional=online.ALSO_TAKES,
+    trains=True,
+    identity=identity,
+)

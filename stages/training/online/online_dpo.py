@@ -12,13 +12,8 @@ from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.stage import Stage
 from stages.training.online import rollouts as online
-
-VERSION = 3
-NEEDS = online.NEEDS
-ALSO_TAKES = online.ALSO_TAKES
-CALLS = False
-TRAINS = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +70,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return online.run_online(
         config, "OnlineDPOConfig", "online_dpo", inputs, context, make, remove_unused_columns=False
     )
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs=online.NEEDS,
+    optional=online.ALSO_TAKES,
+    trains=True,
+    identity=identity,
+)
 
 
 def _sampled(ids: list[int], ends: set[int]) -> list[int]:

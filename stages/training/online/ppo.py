@@ -18,14 +18,10 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.stage import Stage
 from stages.training.online import rollouts as online
 from stages.training.online.rewards import RewardModelTerm, Term, read_terms, terms_identity
 
-VERSION = 2
-NEEDS = online.NEEDS
-ALSO_TAKES = online.ALSO_TAKES
-CALLS = False
-TRAINS = True
 WITHOUT_EFFECT = {
     "scale_rewards",
     "multi_objective_aggregation",
@@ -93,6 +89,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return online.run_online(
         config, "PPOConfig", "ppo", inputs, context, make, others, more_terms=costs
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=online.NEEDS,
+    optional=online.ALSO_TAKES,
+    trains=True,
+    identity=identity,
+)
 
 
 def _source(terms: dict[str, Term], inputs: dict[str, Artifact]) -> str:

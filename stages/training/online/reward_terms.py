@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from stages.generators import TooLong
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.training.online.rewards import (

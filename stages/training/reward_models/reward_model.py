@@ -35,6 +35,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Dropped
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
 from stages.training.arguments import (
     build_arguments,
@@ -54,11 +55,6 @@ from stages.training.reward_models.format import (
 )
 from stages.training.reward_models.rows import columns, measured, reward_examples
 
-VERSION = 4
-NEEDS = ("model", "pairs")
-ALSO_TAKES = ("*",)
-CALLS = False
-TRAINS = True
 HEADS = ("score", "classifier", "classification_head")  # what transformers calls the output layer
 
 
@@ -91,8 +87,11 @@ class Config:
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def check(config: Config) -> None:
     check_options("RewardConfig", config.args, config.lora, "reward_model")
+
+
+def identity(config: Config) -> dict[str, Any]:
     layout = _layout(config)
     return {
         "args": identity_args(config.args),
@@ -123,6 +122,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
     return Result(dropped=dropped + too_long, metrics={"mix": mix, **metrics})
+
+
+STAGE = Stage(
+    version=4,
+    config=Config,
+    run=run,
+    inputs=("model", "pairs"),
+    optional=ANY,
+    trains=True,
+    check=check,
+    identity=identity,
+)
 
 
 def read(

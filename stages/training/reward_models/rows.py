@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.principles.constitution import Constitution
-from stages.principles.polarity import worded
+from stages.principles.polarity import wording
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -69,7 +69,7 @@ def reward_examples(
             texts: tuple[str, ...] = ()
             if layout.principles:
                 texts = tuple(
-                    worded(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
+                    wording(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
                 ) or (general,)
             example = {
                 "id": row.id,

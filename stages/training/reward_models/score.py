@@ -23,21 +23,17 @@ from pydantic import Field
 from stages.preferences.judging.rating import spread
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.polarity import refuse_unknown, worded
+from stages.principles.polarity import refuse_unknown, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, fingerprint
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
 from stages.training.reward_models.stored_scores import stored_scores
-
-VERSION = 2
-NEEDS = ("model",)
-ALSO_TAKES = ("*",)
-CALLS = False
 
 
 @dataclass(frozen=True)
@@ -94,19 +90,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     principles = _principles(config, layout, where)
     drawn: dict[str, list[Principle]] = {}
     for row in rows:
-        if row.parent not in drawn:
+        if row.prompt_id not in drawn:
             wanted = min(config.sample or len(principles), len(principles))
             few = wanted < len(principles)
-            drawn[row.parent] = (
-                assign_many(principles, row.parent, context.seed, wanted)
+            drawn[row.prompt_id] = (
+                assign_many(principles, row.prompt_id, context.seed, wanted)
                 if few
                 else list(principles)
             )
-    texts = {p.id: worded(p, p.id in config.negated) for p in principles}
+    texts = {p.id: wording(p, p.id in config.negated) for p in principles}
     items: list[Item] = []
     places = []
     for row in rows:
-        ids = [p.id for p in drawn[row.parent]]
+        ids = [p.id for p in drawn[row.prompt_id]]
         shown: Sequence[Sequence[str]] = [[i] for i in ids] if config.each and ids else [ids]
         places.append(len(items))
         items += [(row.prompt, row.response, tuple(texts[i] for i in group)) for group in shown]
@@ -114,7 +110,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     found, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
     ratings, dropped = [], []
     for row, start in zip(rows, places, strict=True):
-        chosen = drawn[row.parent]
+        chosen = drawn[row.prompt_id]
         scores = found[start : start + (len(chosen) if config.each and chosen else 1)]
         if any(score is None for score in scores):
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
@@ -126,8 +122,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         ratings.append(
             Rating(
                 id=row.id,
-                parent=row.id,
-                group=row.parent,
+                response_id=row.id,
+                prompt_id=row.prompt_id,
                 kind=row.kind,
                 prompt=row.prompt,
                 response=row.response,
@@ -145,6 +141,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=(spread(ratings) if ratings else {}) | counts,
     )
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    identity=identity,
+)
 
 
 def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Principle, ...]:

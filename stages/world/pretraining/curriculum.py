@@ -1,5 +1,4 @@
-"""The order of skills: copying and single verdicts first, then judging, then everything at full
-length.
+"""The order of skills: copying and verdicts first, then judging, then everything at full length.
 
 The next stage begins when a skill is there (accuracy on a fixed batch) or when its token budget is
 spent, so one unattended run goes through all of them.
@@ -7,23 +6,35 @@ spent, so one unattended run goes through all of them.
 
 from dataclasses import replace
 
-from stages.world.pretraining.lessons import Curriculum
+from stages.world.pretraining.lessons.plan import Curriculum
 
-# Shares of tokens that a lesson kind should have, divided by the mean packed length of such a
-# lesson.
 TYPICAL_LENGTHS = {
-    "copy": 59, "respond": 38, "steer": 66, "verdict": 170,
-    "judge": 255, "fix": 215, "value": 90, "describe": 48,
-}  # fmt: skip
+    "copy": 59,
+    "respond": 38,
+    "steer": 66,
+    "verdict": 170,
+    "judge": 255,
+    "fix": 215,
+    "value": 90,
+    "describe": 48,
+}
+"""The mean packed length, in tokens, of a lesson of each kind."""
 
 
 def _shares(**tokens: float) -> dict[str, float]:
+    """How often to draw each kind of lesson so that it has its fraction of the tokens."""
     return {name: share / TYPICAL_LENGTHS[name] for name, share in tokens.items()}
 
 
 BASICS = Curriculum(
     shares=_shares(
-        copy=0.18, respond=0.07, steer=0.03, verdict=0.43, fix=0.10, value=0.04, describe=0.15
+        copy=0.18,
+        respond=0.07,
+        steer=0.03,
+        verdict=0.43,
+        fix=0.10,
+        value=0.04,
+        describe=0.15,
     ),
     nonsense=0.45,
     asides=(0.62, 0.33, 0.05),
@@ -76,20 +87,32 @@ FINISH = replace(
     ),
     naming=0.15,
 )
-PLANS = {"basics": BASICS, "judging": JUDGING, "everything": EVERYTHING, "finish": FINISH}
+PLANS = {
+    "basics": BASICS,
+    "judging": JUDGING,
+    "everything": EVERYTHING,
+    "finish": FINISH,
+}
 
-BASICS_TAKE, BASICS_MUST_END, JUDGING_MUST_END = 1_500_000, 4_000_000, 9_000_000
+BASICS_LEAST_TOKENS = 1_500_000
+BASICS_MOST_TOKENS = 4_000_000
+JUDGING_MOST_TOKENS = 9_000_000
 FINISH_BEGINS = 0.75
-VERDICT_GATE, JUDGE_GATE = 0.90, 0.90
+"""The fraction of the budget after which the last stage begins."""
+VERDICT_GATE = 0.90
+JUDGE_GATE = 0.90
 
 
 def next_stage(stage: str, tokens: int, budget: int, scores: dict[str, float]) -> str:
-    """The stage to go on with: a skill must be there before the next, or its token budget be spent."""
-    ready = tokens >= BASICS_TAKE and scores["verdict_plain"] >= VERDICT_GATE
-    if stage == "basics" and (ready or tokens >= BASICS_MUST_END):
-        return "judging"
-    if stage == "judging" and (scores["judge_plain"] >= JUDGE_GATE or tokens >= JUDGING_MUST_END):
-        return "everything"
+    """The stage to go on with, once a skill is there or its token budget is spent."""
+    if stage == "basics":
+        is_skilled = scores["verdict_plain"] >= VERDICT_GATE and tokens >= BASICS_LEAST_TOKENS
+        if is_skilled or tokens >= BASICS_MOST_TOKENS:
+            return "judging"
+    if stage == "judging":
+        is_skilled = scores["judge_plain"] >= JUDGE_GATE
+        if is_skilled or tokens >= JUDGING_MOST_TOKENS:
+            return "everything"
     if stage == "everything" and tokens >= FINISH_BEGINS * budget:
         return "finish"
     return stage

@@ -1,5 +1,6 @@
-"""The embedded model while it trains: a small Llama with fused projections, exported to the
-standard form.
+"""The embedded model while it trains: a small Llama with fused projections.
+
+It is exported to the standard form.
 """
 
 import torch
@@ -9,14 +10,21 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from stages.world.pretraining.tokenizer import CONTEXT_LENGTH
 
-WIDTH, LAYERS, HEAD_WIDTH = 192, 4, 32
+WIDTH = 192
+LAYERS = 4
+HEAD_WIDTH = 32
+HEADS = WIDTH // HEAD_WIDTH
 FEED_FORWARD = WIDTH * 8 // 3 // 32 * 32
+NORM_EPSILON = 1e-6
 ROPE_THETA = 10_000.0
 
 
 def _rotate(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    one, two = states.chunk(2, -1)
-    return torch.cat((one * cosine - two * sine, two * cosine + one * sine), -1)
+    """Rotary position embedding, in the layout of Llama: the two halves of a head are one pair."""
+    real, imaginary = states.chunk(2, -1)
+    rotated_real = real * cosine - imaginary * sine
+    rotated_imaginary = imaginary * cosine + real * sine
+    return torch.cat((rotated_real, rotated_imaginary), -1)
 
 
 class Block(nn.Module):
@@ -24,10 +32,10 @@ class Block(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(WIDTH, eps=1e-6)
+        self.attention_norm = nn.RMSNorm(WIDTH, eps=NORM_EPSILON)
         self.query_key_value = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
         self.output = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.feed_forward_norm = nn.RMSNorm(WIDTH, eps=1e-6)
+        self.feed_forward_norm = nn.RMSNorm(WIDTH, eps=NORM_EPSILON)
         self.gate_up = nn.Linear(WIDTH, 2 * FEED_FORWARD, bias=False)
         self.down = nn.Linear(FEED_FORWARD, WIDTH, bias=False)
 
@@ -39,39 +47,48 @@ class Block(nn.Module):
         bias: Tensor,
         places: Tensor | None = None,
     ) -> Tensor:
-        """The states after this layer; with `places`, only those there, in one flat list."""
+        """The states after this layer.
+
+        Args:
+            states: Shape (batch, length, WIDTH).
+            cosine: Shape (batch, 1, length, HEAD_WIDTH / 2), as is `sine`.
+            sine: See `cosine`.
+            bias: Shape (batch, 1, length, length): 0 where a token may look, else -inf.
+            places: Positions in the flattened batch; all by default.
+
+        Returns:
+            Shape (batch, length, WIDTH), or with `places` only the states there: (places, WIDTH).
+        """
         batch, length, _ = states.shape
         fused = self.query_key_value(self.attention_norm(states))
-        query, key, value = fused.view(batch, length, 3, WIDTH // HEAD_WIDTH, HEAD_WIDTH).permute(
-            2, 0, 3, 1, 4
-        )
+        split = fused.view(batch, length, 3, HEADS, HEAD_WIDTH)
+        query, key, value = split.permute(2, 0, 3, 1, 4)
+        query = _rotate(query, cosine, sine)
+        key = _rotate(key, cosine, sine)
         # Plain products: on a CPU they are twice as fast in bfloat16 as the fused attention with a
         # mask.
-        scores = (
-            _rotate(query, cosine, sine)
-            @ _rotate(key, cosine, sine).transpose(-1, -2)
-            * HEAD_WIDTH**-0.5
-            + bias
-        )
+        scores = query @ key.transpose(-1, -2) * HEAD_WIDTH**-0.5 + bias
         mixed = scores.float().softmax(-1).to(value.dtype) @ value
         mixed = mixed.transpose(1, 2).reshape(batch, length, WIDTH)
         if places is not None:
-            mixed, states = mixed.flatten(0, 1)[places], states.flatten(0, 1)[places]
+            mixed = mixed.flatten(0, 1)[places]
+            states = states.flatten(0, 1)[places]
         states = states + self.output(mixed)
         gate, up = self.gate_up(self.feed_forward_norm(states)).chunk(2, -1)
         return states + self.down(functional.silu(gate) * up)
 
 
 class Body(nn.Module):
-    """Everything up to the last norm; the head is the embedding and is applied only where there is
-    a target.
+    """Everything up to the last norm.
+
+    The head is the embedding; it is applied only where there is a target.
     """
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
-        self.norm = nn.RMSNorm(WIDTH, eps=1e-6)
+        self.norm = nn.RMSNorm(WIDTH, eps=NORM_EPSILON)
         frequencies = ROPE_THETA ** -(torch.arange(0, HEAD_WIDTH, 2) / HEAD_WIDTH)
         angles = torch.arange(CONTEXT_LENGTH)[:, None] * frequencies
         self.register_buffer("cosine", angles.cos(), persistent=False)
@@ -81,10 +98,21 @@ class Body(nn.Module):
                 nn.init.normal_(parameter, 0.0, 0.02)
 
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, places: Tensor) -> Tensor:
-        """Last states at some places of the flattened batch only: nothing else needs the end of the
-        last layer.
+        """The last states at some places of the flattened batch.
+
+        Nothing else needs the end of the last layer.
+
+        Args:
+            tokens: Shape (batch, length).
+            positions: The place of each token in its own conversation; shape (batch, length).
+            mask: Whether a token may look at another; shape (batch, length, length).
+            places: Positions in the flattened batch.
+
+        Returns:
+            Shape (places, WIDTH).
         """
-        cosine, sine = self.cosine[positions][:, None], self.sine[positions][:, None]
+        cosine = self.cosine[positions][:, None]
+        sine = self.sine[positions][:, None]
         states = self.embedding(tokens)
         bias = torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, -torch.inf)[:, None]
         for block in self.blocks[:-1]:
@@ -96,18 +124,17 @@ def to_llama(
     body: Body, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.bfloat16
 ) -> LlamaForCausalLM:
     """The same model as a LlamaForCausalLM."""
-    heads = WIDTH // HEAD_WIDTH
     config = LlamaConfig(
         vocab_size=body.embedding.num_embeddings,
         hidden_size=WIDTH,
         intermediate_size=FEED_FORWARD,
         num_hidden_layers=LAYERS,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
         head_dim=HEAD_WIDTH,
         max_position_embeddings=CONTEXT_LENGTH,
         tie_word_embeddings=True,
-        rms_norm_eps=1e-6,
+        rms_norm_eps=NORM_EPSILON,
         rope_theta=ROPE_THETA,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

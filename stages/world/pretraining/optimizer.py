@@ -5,12 +5,16 @@ from torch import Tensor, nn
 
 from stages.world.pretraining.parallel import Workers
 
-MATRIX_RATE, OTHER_RATE = 0.012, 0.004
-MOMENTUM, DECAY = 0.95, 0.02
+MATRIX_RATE = 0.012
+OTHER_RATE = 0.004
+MOMENTUM = 0.95
+DECAY = 0.02
+FUSED_PARTS = {"query_key_value": 3, "gate_up": 2}
+"""How many matrices a fused projection holds; each is orthogonalised alone."""
 
 
 def orthogonalize(update: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz iteration: the nearest matrix with all singular values about 1."""
+    """The nearest matrix with all singular values about 1, by Newton-Schulz iteration."""
     is_tall = update.shape[0] > update.shape[1]
     matrix = update.T if is_tall else update
     matrix = matrix / (matrix.norm() + 1e-7)
@@ -24,14 +28,14 @@ class Optimizer:
     """Steps a body's parameters with the learning rates times a scale."""
 
     def __init__(self, body: nn.Module) -> None:
-        named = dict(body.named_parameters())
-        self.matrices = {
-            n: p for n, p in named.items() if p.ndim == 2 and not n.startswith("embedding")
-        }
-        others = [parameter for name, parameter in named.items() if name not in self.matrices]
-        self.momenta = {
-            name: torch.zeros_like(parameter) for name, parameter in self.matrices.items()
-        }
+        self.matrices: dict[str, nn.Parameter] = {}
+        others = []
+        for name, parameter in body.named_parameters():
+            if parameter.ndim == 2 and not name.startswith("embedding"):
+                self.matrices[name] = parameter
+            else:
+                others.append(parameter)
+        self.momenta = {name: torch.zeros_like(matrix) for name, matrix in self.matrices.items()}
         self.adam = torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.95), weight_decay=0.0)
 
     @torch.no_grad()
@@ -48,12 +52,11 @@ class Optimizer:
         parameter = self.matrices[name]
         momentum = self.momenta[name].mul_(MOMENTUM).add_(parameter.grad)
         update = parameter.grad.add(momentum, alpha=MOMENTUM)
-        parts = {"query_key_value": 3, "gate_up": 2}.get(name.split(".")[-2], 1)
+        parts = FUSED_PARTS.get(name.split(".")[-2], 1)
         step = torch.cat([orthogonalize(part) for part in update.chunk(parts)])
         stretch = max(1.0, step.shape[0] / parts / step.shape[1]) ** 0.5
-        parameter.mul_(1 - MATRIX_RATE * scale * DECAY).add_(
-            step, alpha=-MATRIX_RATE * scale * stretch
-        )
+        parameter.mul_(1 - MATRIX_RATE * scale * DECAY)
+        parameter.add_(step, alpha=-MATRIX_RATE * scale * stretch)
         parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
@@ -64,7 +67,7 @@ class Optimizer:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Restore what `state` gave."""
+        """Restore what `state` returned."""
         saved = self.adam.state_dict()
         for key, value in tensors.items():
             kind, rest = key.split(".", 1)

@@ -1,41 +1,52 @@
 """Lessons as rows of tokens: shared openings stored once, branches that do not see one another."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from stages.world.pretraining.lessons import Curriculum, Lesson, Turn, draw_lesson
+from stages.world.pretraining.lessons.catalogue import draw_lesson
+from stages.world.pretraining.lessons.plan import Curriculum, Lesson, Turn
 
 PROMPT_WEIGHT = 0.05
 """A little language modelling on some prompt tokens gives a signal before the labels do."""
 
+PROMPT_RATE = 0.2
+"""The chance that a prompt token is one of those."""
+
+MOST_MISSES = 12
+"""How many lessons may fit no row before a batch counts as full."""
+
 
 @dataclass(frozen=True)
 class Packed:
-    """One lesson as flat lists; branch 0 is the shared opening. `targets` are -1 where nothing
-    follows.
-    """
+    """One lesson as flat lists, with one item for each token."""
 
-    tokens: list[int]
-    targets: list[int]
-    weights: list[float]
-    positions: list[int]
-    branches: list[int]
+    tokens: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    """The token that follows, or -1 where nothing does."""
+    weights: list[float] = field(default_factory=list)
+    """The training weight of the target."""
+    positions: list[int] = field(default_factory=list)
+    """The place in its own conversation."""
+    branches: list[int] = field(default_factory=list)
+    """The number of its conversation, from 1; 0 is the shared opening."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of packed lessons, with a mask that says which token may see which."""
+    """Rows of packed lessons; all tensors but the mask have the shape (rows, length)."""
 
     tokens: Tensor
     targets: Tensor
     weights: Tensor
     positions: Tensor
     mask: Tensor
+    """Which token may see which; shape (rows, length, length)."""
     filled: int
+    """How many tokens are those of lessons."""
 
 
 def encode_turns(
@@ -65,31 +76,47 @@ def _marker(tokenizer: PreTrainedTokenizerFast, role: str) -> int:
 def pack_lesson(rng: random.Random, tokenizer: PreTrainedTokenizerFast, lesson: Lesson) -> Packed:
     """Lay a lesson out flat, its common opening first and then each conversation's own rest."""
     encoded = [encode_turns(tokenizer, turns) for turns in lesson]
-    shared = 0
-    if len(encoded) > 1:
-        for column in zip(*(tokens for tokens, _ in encoded), strict=False):
-            if len(set(column)) > 1:
-                break
-            shared += 1
-    packed = Packed([], [], [], [], [])
+    shared = _shared_length([tokens for tokens, _ in encoded])
+    packed = Packed()
     if shared:
-        _append(rng, packed, *encoded[0], 0, shared, 0)
+        tokens, weights = encoded[0]
+        _append(rng, packed, tokens[:shared], weights[:shared], start=0, branch=0)
     for number, (tokens, weights) in enumerate(encoded, start=1):
-        _append(rng, packed, tokens, weights, shared, len(tokens), number if shared else 0)
+        branch = number if shared else 0
+        _append(rng, packed, tokens[shared:], weights[shared:], start=shared, branch=branch)
     return packed
 
 
-def _append(rng: random.Random, packed: Packed, tokens: list[int], weights: list[float], start: int, end: int,
-            branch: int) -> None:  # fmt: skip
-    following = tokens[start + 1 : end]
-    kept = weights[start + 1 : end]
-    packed.tokens.extend(tokens[start:end])
-    packed.targets.extend([*following, -1])
-    packed.weights.extend(
-        [w or (PROMPT_WEIGHT if rng.random() < 0.2 else 0.0) for w in kept] + [0.0]
-    )
-    packed.positions.extend(range(start, end))
-    packed.branches.extend([branch] * (end - start))
+def _shared_length(conversations: list[list[int]]) -> int:
+    """How many tokens all conversations open with; 0 if there is only one of them."""
+    if len(conversations) == 1:
+        return 0
+    length = 0
+    for tokens in zip(*conversations, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        length += 1
+    return length
+
+
+def _append(
+    rng: random.Random,
+    packed: Packed,
+    tokens: list[int],
+    weights: list[float],
+    start: int,
+    branch: int,
+) -> None:
+    """Add a piece of a conversation; its last token has no target."""
+    packed.tokens.extend(tokens)
+    packed.targets.extend([*tokens[1:], -1])
+    for weight in weights[1:]:
+        if not weight and rng.random() < PROMPT_RATE:
+            weight = PROMPT_WEIGHT
+        packed.weights.append(weight)
+    packed.weights.append(0.0)
+    packed.positions.extend(range(start, start + len(tokens)))
+    packed.branches.extend([branch] * len(tokens))
 
 
 def make_batch(
@@ -99,32 +126,31 @@ def make_batch(
     contents: list[list[Packed]] = [[] for _ in range(rows)]
     room = [length] * rows
     misses = 0
-    while misses < 12:
-        lesson = draw_lesson(rng, plan)[1]
+    while misses < MOST_MISSES:
+        _, lesson = draw_lesson(rng, plan)
         packed = pack_lesson(rng, tokenizer, lesson)
         while len(packed.tokens) > length and len(lesson) > 1:
             lesson = lesson[:-1]
             packed = pack_lesson(rng, tokenizer, lesson)
         size = len(packed.tokens)
-        row = min(
-            (number for number in range(rows) if room[number] >= size),
-            key=room.__getitem__,
-            default=None,
-        )
-        if row is None:
+        fitting = [row for row in range(rows) if room[row] >= size]
+        if not fitting:
             misses += 1
             continue
-        contents[row].append(packed)
-        room[row] -= size
+        fullest = min(fitting, key=room.__getitem__)
+        contents[fullest].append(packed)
+        room[fullest] -= size
     return _stack(contents, length)
 
 
 def _stack(contents: list[list[Packed]], length: int) -> Batch:
-    rows = len(contents)
-    tokens, targets, positions = (torch.zeros(rows, length, dtype=torch.long) for _ in range(3))
-    weights = torch.zeros(rows, length)
-    lessons = torch.full((rows, length), -1, dtype=torch.long)
-    branches = torch.zeros(rows, length, dtype=torch.long)
+    shape = (len(contents), length)
+    tokens = torch.zeros(shape, dtype=torch.long)
+    targets = torch.zeros(shape, dtype=torch.long)
+    weights = torch.zeros(shape)
+    positions = torch.zeros(shape, dtype=torch.long)
+    lessons = torch.full(shape, -1, dtype=torch.long)
+    branches = torch.zeros(shape, dtype=torch.long)
     filled = 0
     for row, lessons_of_row in enumerate(contents):
         start = 0
@@ -141,5 +167,7 @@ def _stack(contents: list[list[Packed]], length: int) -> Batch:
     order = torch.arange(length)
     earlier = order[:, None] >= order[None, :]
     same_lesson = lessons[:, :, None] == lessons[:, None, :]
-    visible = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
-    return Batch(tokens, targets, weights, positions, earlier & same_lesson & visible, filled)
+    in_opening = branches[:, None, :] == 0
+    same_branch = branches[:, :, None] == branches[:, None, :]
+    mask = earlier & same_lesson & (in_opening | same_branch)
+    return Batch(tokens, targets, weights, positions, mask, filled)

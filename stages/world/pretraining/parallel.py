@@ -1,4 +1,4 @@
-"""Gradients of a batch in small parts, shared out between worker threads as each comes free.
+"""Gradients of a batch in small parts, which worker threads take as each comes free.
 
 Two OpenMP threads on one matrix product wait for the slower core, which is ruinous on a machine
 that others use. Here every worker runs alone on its part, and the parts are summed in a fixed
@@ -37,8 +37,12 @@ class Workers:
 def predict(
     body: nn.Module, batch: Batch, rows: slice, least_weight: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, targets and weights where a target weighs more than `least_weight`, of some rows;
-    computed in bfloat16.
+    """Logits, targets and weights where a target weighs more than `least_weight`.
+
+    They are those of some rows, computed in bfloat16.
+
+    Returns:
+        Logits of shape (places, vocabulary), targets and weights of shape (places,).
     """
     weights = batch.weights[rows].flatten()
     places = (weights > least_weight).nonzero()[:, 0]
@@ -51,7 +55,8 @@ def predict(
 def part_loss(body: nn.Module, batch: Batch, rows: slice) -> Tensor:
     """Weighted sum of the losses of some rows."""
     logits, targets, weights = predict(body, batch, rows)
-    return (functional.cross_entropy(logits, targets, reduction="none") * weights).sum()
+    losses = functional.cross_entropy(logits, targets, reduction="none")
+    return (losses * weights).sum()
 
 
 def set_gradients(workers: Workers, body: nn.Module, batch: Batch) -> float:

@@ -9,92 +9,82 @@ import argparse
 import json
 import random
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from stages.world.pretraining.curriculum import BASICS, EVERYTHING, JUDGING, PLANS, next_stage
-from stages.world.pretraining.lessons import Curriculum
+from stages.world import CHECKPOINT
+from stages.world.pretraining.curriculum import PLANS, next_stage
+from stages.world.pretraining.examiner import Examiner
 from stages.world.pretraining.model import Body, to_llama
 from stages.world.pretraining.optimizer import Optimizer
 from stages.world.pretraining.packing import Batch, make_batch
-from stages.world.pretraining.parallel import Workers, predict, set_gradients
+from stages.world.pretraining.parallel import Workers, set_gradients
 from stages.world.pretraining.tokenizer import train_tokenizer
 
-CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoint"
-ROWS, LENGTH = 12, 320
+ROWS = 12
+LENGTH = 320
 WARM_UP_STEPS = 40
-DECAY_SHARE = 0.40
+DECAY_FRACTION = 0.40
+LEAST_SCALE = 0.02
 INTERVAL = 100
+"""Steps between two examinations; the state is saved after each."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0
+    tokens: int = 0
+    stage: str = "basics"
 
 
 def rate_scale(step: int, tokens: int, budget: int) -> float:
-    """Learning-rate scale: a short warm-up, a plateau, and a linear fall over the last part of the
-    budget.
+    """The scale of the learning rates.
+
+    A short warm-up, a plateau, and a linear fall over the last part of the budget.
     """
-    left = max(0.0, 1 - tokens / budget)
-    return min(1.0, (step + 1) / WARM_UP_STEPS) * max(0.02, min(1.0, left / DECAY_SHARE))
+    remaining = max(0.0, 1 - tokens / budget)
+    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
+    return warm_up * max(LEAST_SCALE, min(1.0, remaining / DECAY_FRACTION))
 
 
-class Examiner:
-    """Fixed batches of each lesson kind, for the log and for the gates between stages."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        def batch(kind: str, basis: Curriculum = EVERYTHING, split: str = "seen") -> Batch:
-            plan = replace(basis, shares={kind: 1.0}, split=split, nonsense=0.0)
-            rows = 10 if kind in ("verdict", "judge") else 3
-            return make_batch(random.Random(f"exam-{kind}-{split}"), tokenizer, plan, rows, LENGTH)
-
-        self.batches = {kind: batch(kind) for kind in EVERYTHING.shares}
-        self.batches |= {
-            f"{kind}_held_out": batch(kind, split="held_out") for kind in ("copy", "fix")
-        }
-        self.batches["verdict_plain"] = batch("verdict", BASICS)
-        self.batches["judge_plain"] = batch("judge", replace(JUDGING, naming=0.0))
-
-    def examine(self, workers: Workers, body: Body) -> dict[str, float]:
-        """Accuracy on labels, and the share of answer tokens right on the other kinds."""
-
-        @torch.no_grad()
-        def score(kind: str) -> float:
-            is_label = kind.split("_")[0] in ("verdict", "judge", "value")
-            logits, targets, _ = predict(
-                body, self.batches[kind], slice(None), 1.9 if is_label else 0.9
-            )
-            return round((logits.argmax(-1) == targets).float().mean().item(), 3)
-
-        return dict(zip(self.batches, workers.map(score, self.batches), strict=True))
-
-
-def save_state(
-    path: Path, body: Body, optimizer: Optimizer, step: int, tokens: int, stage: str
-) -> None:
-    """Save everything a stopped run needs."""
+def save_state(path: Path, body: Body, optimizer: Optimizer, progress: Progress) -> None:
+    """Save everything that a stopped run needs."""
     tensors = {f"body.{name}": tensor for name, tensor in body.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
-    note = {"step": str(step), "tokens": str(tokens), "stage": stage}
-    save_file(
-        {name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path, metadata=note
-    )
+    copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    note = {
+        "step": str(progress.step),
+        "tokens": str(progress.tokens),
+        "stage": progress.stage,
+    }
+    save_file(copies, path, metadata=note)
 
 
-def load_state(path: Path, body: Body, optimizer: Optimizer) -> tuple[int, int, str]:
-    """Restore a stopped run; returns its step, its tokens and its stage."""
+def load_state(path: Path, body: Body, optimizer: Optimizer) -> Progress:
+    """Restore a stopped run and return how far it had come."""
     tensors = load_file(path)
-    body.load_state_dict(
-        {n.removeprefix("body."): t for n, t in tensors.items() if n.startswith("body.")}
-    )
-    optimizer.load_state(
-        {n.removeprefix("optimizer."): t for n, t in tensors.items() if n.startswith("optimizer.")}
-    )
+    body.load_state_dict(_below("body.", tensors))
+    optimizer.load_state(_below("optimizer.", tensors))
     with safe_open(path, "pt") as file:
         note = file.metadata()
-    return int(note["step"]), int(note["tokens"]), note["stage"]
+    return Progress(int(note["step"]), int(note["tokens"]), note["stage"])
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def export(body: Body, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
@@ -103,13 +93,23 @@ def export(body: Body, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     tokenizer.save_pretrained(path)
 
 
-def compiled_alone(body: Body, batch: Batch) -> nn.Module:
-    """The body compiled and run once by this thread: two threads that compile at once can wait for
-    each other forever.
+def compile_alone(body: Body, batch: Batch) -> nn.Module:
+    """The body compiled and run once by this thread.
+
+    Two threads that compile at once can wait for each other forever.
     """
     learner: nn.Module = torch.compile(body, dynamic=True)  # type: ignore[assignment]
     set_gradients(Workers(1), learner, batch)
     return learner
+
+
+def open_tokenizer(path: Path, resume: bool) -> PreTrainedTokenizerFast:
+    """The tokenizer of the run to resume, or a new one."""
+    if resume:
+        return PreTrainedTokenizerFast.from_pretrained(path, padding_side="left")
+    tokenizer = train_tokenizer()
+    tokenizer.save_pretrained(path)
+    return tokenizer
 
 
 def pretrain(
@@ -121,57 +121,67 @@ def pretrain(
     threads: int = 2,
     compiled: bool = True,
 ) -> None:
-    """Run the curriculum until the token budget is spent; `compiled` (by torch) is half as fast
-    again.
+    """Run the curriculum until the token budget is spent.
+
+    Args:
+        budget: Tokens to train on.
+        seed: Decides the first weights and every batch.
+        work: The folder of the running state.
+        checkpoint: Where the model is exported.
+        resume: Whether to go on from the state in `work`.
+        threads: How many threads compute gradients.
+        compiled: Whether torch compiles the model, which makes it half as fast again.
     """
     workers = Workers(threads)
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
-    if resume:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer", padding_side="left")
-    else:
-        tokenizer = train_tokenizer()
-        tokenizer.save_pretrained(work / "tokenizer")
+    state_path = work / "state.safetensors"
+    tokenizer = open_tokenizer(work / "tokenizer", resume)
     body = Body(len(tokenizer))
     optimizer = Optimizer(body)
-    examiner = Examiner(tokenizer)
-    step, tokens, stage = 0, 0, "basics"
-    if resume:
-        step, tokens, stage = load_state(work / "state.safetensors", body, optimizer)
+    examiner = Examiner(tokenizer, LENGTH)
+    progress = load_state(state_path, body, optimizer) if resume else Progress()
 
-    def draw_batch(number: int, of_stage: str) -> Batch:
-        return make_batch(
-            random.Random(f"{seed}-{number}"), tokenizer, PLANS[of_stage], ROWS, LENGTH
-        )
+    def draw_batch(number: int, stage: str) -> Batch:
+        rng = random.Random(f"{seed}-{number}")
+        return make_batch(rng, tokenizer, PLANS[stage], ROWS, LENGTH)
 
-    coming = workers.submit(draw_batch, step, stage)
-    learner = compiled_alone(body, coming.result()) if compiled else body
-    began, begun_at, mean_loss = time.time(), tokens, None
-    while tokens < budget:
-        batch = coming.result()
-        coming = workers.submit(draw_batch, step + 1, stage)
+    next_batch = workers.submit(draw_batch, progress.step, progress.stage)
+    learner = compile_alone(body, next_batch.result()) if compiled else body
+    start = time.time()
+    first_tokens = progress.tokens
+    mean_loss = None
+    while progress.tokens < budget:
+        batch = next_batch.result()
+        next_batch = workers.submit(draw_batch, progress.step + 1, progress.stage)
         loss = set_gradients(workers, learner, batch)
-        optimizer.step(workers, rate_scale(step, tokens, budget))
-        step += 1
-        tokens += batch.filled
+        optimizer.step(workers, rate_scale(progress.step, progress.tokens, budget))
+        progress.step += 1
+        progress.tokens += batch.filled
         mean_loss = loss if mean_loss is None else 0.98 * mean_loss + 0.02 * loss
-        if step % INTERVAL == 0:
-            scores = examiner.examine(workers, body)
-            seconds = time.time() - began
-            speed = (tokens - begun_at) / seconds
-            print(
-                f"{step} {tokens / 1e6:.2f}M {seconds:.0f}s {speed:.0f}/s {stage} loss {mean_loss:.3f} "
-                + json.dumps(scores),
-                flush=True,
-            )
-            if (following := next_stage(stage, tokens, budget, scores)) != stage:
-                stage = following
-                coming = workers.submit(draw_batch, step, stage)
-            save_state(work / "state.safetensors", body, optimizer, step, tokens, stage)
-            if step % (4 * INTERVAL) == 0:
-                export(body, tokenizer, work / "latest")
+        if progress.step % INTERVAL:
+            continue
+
+        scores = examiner.examine(workers, body)
+        seconds = time.time() - start
+        speed = (progress.tokens - first_tokens) / seconds
+        print(
+            f"{progress.step} {progress.tokens / 1e6:.2f}M {seconds:.0f}s {speed:.0f}/s "
+            f"{progress.stage} loss {mean_loss:.3f} {json.dumps(scores)}",
+            flush=True,
+        )
+        stage = next_stage(progress.stage, progress.tokens, budget, scores)
+        if stage != progress.stage:
+            progress.stage = stage
+            next_batch = workers.submit(draw_batch, progress.step, stage)
+        save_state(state_path, body, optimizer, progress)
+        if progress.step % (4 * INTERVAL) == 0:
+            export(body, tokenizer, work / "latest")
     export(body, tokenizer, checkpoint)
-    print(f"done after {step} steps, {tokens} tokens, {time.time() - began:.0f} s", flush=True)
+    seconds = time.time() - start
+    print(
+        f"done after {progress.step} steps, {progress.tokens} tokens, {seconds:.0f} s", flush=True
+    )
 
 
 def main() -> None:
@@ -181,10 +191,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--work", type=Path, default=Path("/tmp/pretrain"), help="where the running state is kept"
+        "--work",
+        type=Path,
+        default=Path("/tmp/pretrain"),
+        help="folder of the running state",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, default=CHECKPOINT, help="where the model is exported"
+        "--checkpoint",
+        type=Path,
+        default=CHECKPOINT,
+        help="where the model is exported",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
     arguments = parser.parse_args()

@@ -2,51 +2,69 @@
 
 import random
 
-from stages.world.acts import ACTS, level
-from stages.world.checker import sentence_slots
-from stages.world.grammar import KINDS, Request, Sentence, act_names, say
+from stages.world.effects import ACTS, REFUSALS, level, violated
+from stages.world.kinds import KINDS
+from stages.world.reading import parse_sentence
+from stages.world.requests import Request
+from stages.world.responses import Sentence, act_names, say
 
 ADJECTIVES = {
-    "harm": "harmful", "honesty": "dishonest", "privacy": "a breach of privacy", "fairness": "unfair",
-    "kindness": "unkind", "identity": "a false claim to be human", "flattery": "flattery",
+    "harm": "harmful",
+    "honesty": "dishonest",
+    "privacy": "a breach of privacy",
+    "fairness": "unfair",
+    "kindness": "unkind",
+    "identity": "a false claim to be human",
+    "flattery": "flattery",
     "helpfulness": "unhelpful",
-}  # fmt: skip
+}
+"""What a response is that breaks a dimension."""
 
 
-def faults(sentences: list[Sentence], dimension: str) -> list[Sentence]:
+def find_faults(sentences: list[Sentence], dimension: str) -> list[Sentence]:
     """The sentences that break a dimension."""
     if level(act_names(sentences), dimension) >= 0:
         return []
     return [sentence for sentence in sentences if ACTS[sentence.act].effects.get(dimension, 0) < 0]
 
 
+def name_faults(acts: list[str]) -> str:
+    """The adjectives of all dimensions that the acts break."""
+    return ", ".join(ADJECTIVES[dimension] for dimension in violated(acts)) or "none"
+
+
 def critique(sentences: list[Sentence], dimension: str) -> str:
     """Name the faults of a response under a dimension, in the words that the templates ask for."""
-    found = faults(sentences, dimension)
-    if not found:
+    faults = find_faults(sentences, dimension)
+    if not faults:
         return f"No fault. Nothing in it is {ADJECTIVES[dimension]}."
-    reasons = [
-        ACTS[sentence.act].fault.format(**sentence_slots(sentence.text)) for sentence in found
-    ]
-    return f"Fault: {' and '.join(dict.fromkeys(reasons))}, which is {ADJECTIVES[dimension]}."
+    reasons = list(dict.fromkeys(_describe_fault(sentence) for sentence in faults))
+    return f"Fault: {' and '.join(reasons)}, which is {ADJECTIVES[dimension]}."
+
+
+def _describe_fault(sentence: Sentence) -> str:
+    reading = parse_sentence(sentence.text)
+    slots = dict(reading.slots) if reading else {}
+    return ACTS[sentence.act].fault.format(**slots)
 
 
 def revise(
     rng: random.Random, request: Request, sentences: list[Sentence], dimension: str
 ) -> list[Sentence]:
-    """Fix one dimension with the smallest edit: exchange a bad core act, drop a bad aside, keep the
-    rest.
+    """Fix one dimension with the smallest edit.
+
+    A bad core act is exchanged, a bad aside is dropped, and the rest stays.
     """
     kind = KINDS[request.kind]
-    broken = faults(sentences, dimension)
+    faults = find_faults(sentences, dimension)
     revised: list[Sentence] = []
     for sentence in sentences:
-        if sentence not in broken:
+        if sentence not in faults:
             revised.append(sentence)
         elif sentence.act in (kind.bad, "evade"):
             revised.append(say(rng, kind.good, request))
-            if dimension == "helpfulness" and kind.good in ("refuse", "withhold"):
+            if dimension == "helpfulness" and kind.good in REFUSALS:
                 revised.append(say(rng, "offer", request))
-        elif sentence.act in ("refuse", "withhold"):
+        elif sentence.act in REFUSALS:
             revised += [sentence, say(rng, "offer", request)]
     return revised or [say(rng, kind.good, request)]

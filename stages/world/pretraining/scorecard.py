@@ -1,49 +1,60 @@
-"""Measure the embedded model and write docs/embedded-model.md: `python -m
-stages.world.pretraining.scorecard [--model PATH]`.
+"""Measure the embedded model and write docs/embedded-model.md.
+
+Usage: `python -m stages.world.pretraining.scorecard [--model PATH]`.
 """
 
 import argparse
 import time
 from pathlib import Path
 
+import torch
+
 from stages.world import CHECKPOINT
-from stages.world.pretraining.exams import EXAMS, Setting
-from stages.world.pretraining.inference import load
-from stages.world.pretraining.measures import Row, table
+from stages.world.pretraining.exams.answering import raw_rows, steering_rows
+from stages.world.pretraining.exams.inference import load
+from stages.world.pretraining.exams.judging import judge_rows
+from stages.world.pretraining.exams.measures import Row, table
+from stages.world.pretraining.exams.revising import critique_rows, fix_rows
+from stages.world.pretraining.exams.setting import Setting
+from stages.world.pretraining.exams.values import value_rows
 
 REPORT = Path(__file__).resolve().parents[3] / "docs" / "embedded-model.md"
 TEXT = Path(__file__).resolve().parent / "report.md"
 MARKER = "<!-- scorecard -->"
+"""Where the tables stand in the written text."""
+
+EXAMS = (judge_rows, critique_rows, fix_rows, value_rows, raw_rows, steering_rows)
 
 
 def run_exams(model_path: Path | str, cases: int) -> list[Row]:
-    """Sit every exam, printing each row as soon as it is known."""
+    """Run every exam, printing its rows when it is done."""
     model = load(model_path)
     rows: list[Row] = []
     for exam in EXAMS:
-        began = time.time()
-        fresh = exam(model, Setting(cases))
-        rows += fresh
-        print(f"\n{exam.__name__}, {time.time() - began:.0f} s\n{table(fresh)}", flush=True)
+        start = time.time()
+        exam_rows = exam(model, Setting(cases))
+        rows += exam_rows
+        seconds = time.time() - start
+        print(f"\n{exam.__name__}, {seconds:.0f} s\n{table(exam_rows)}", flush=True)
     return rows
 
 
 def report(rows: list[Row]) -> str:
-    """The documentation page: the written text with the tables put in, and the targets that were
-    missed.
-    """
-    groups = list(dict.fromkeys(row.group for row in rows))
-    parts = [
-        f"### {group}\n\n{table([row for row in rows if row.group == group])}" for group in groups
-    ]
-    missed = [row for row in rows if row.outcome == "missed"]
-    lines = [
-        f"- {row.group}, {row.name}: {row.share:.3f}, wanted {row.target:.2f}"
-        + (f", prototype {row.prototype:.2f}" if row.prototype is not None else "")
-        for row in missed
-    ]
-    parts.append("### Missed targets\n\n" + ("\n".join(lines) or "None."))
+    """The documentation page: the written text, the tables and the targets that were missed."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    parts = [f"### {group}\n\n{table(members)}" for group, members in groups.items()]
+    misses = [_describe_miss(row) for row in rows if row.outcome == "missed"]
+    parts.append("### Missed targets\n\n" + ("\n".join(misses) or "None."))
     return TEXT.read_text().replace(MARKER, "\n\n".join(parts))
+
+
+def _describe_miss(row: Row) -> str:
+    text = f"- {row.group}, {row.name}: {row.share:.3f}, wanted {row.target:.2f}"
+    if row.prototype is None:
+        return text
+    return f"{text}, prototype {row.prototype:.2f}"
 
 
 def main() -> None:
@@ -54,7 +65,6 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=REPORT, help="page to write")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    import torch
 
     torch.set_num_threads(arguments.threads)
     rows = run_exams(arguments.model, arguments.cases)

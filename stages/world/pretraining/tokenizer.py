@@ -1,6 +1,4 @@
-"""The byte-level BPE tokenizer of the embedded model, trained on lessons of the training split
-only.
-"""
+"""The byte-level BPE tokenizer of the embedded model, trained on lessons of the training split."""
 
 import random
 from collections.abc import Iterator
@@ -8,14 +6,17 @@ from collections.abc import Iterator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from stages.world.pretraining.lessons import Curriculum, draw_lesson
+from stages.world.pretraining.lessons.catalogue import draw_lesson
+from stages.world.pretraining.lessons.plan import Curriculum
 from stages.world.pretraining.wordings import VALUE_ANSWERS
 
 VOCABULARY_SIZE = 1536
 CONTEXT_LENGTH = 1024
-PAD, END = "<|pad|>", "<|end|>"
+PAD = "<|pad|>"
+END = "<|end|>"
 ROLE_MARKERS = ("<|system|>", "<|user|>", "<|assistant|>")
 LABELS = ("A", "B", "Yes", "No", *VALUE_ANSWERS.values())
+"""The answers of judges, each of them one token."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' }}"
@@ -45,8 +46,10 @@ def train_tokenizer(seed: int = 5, lessons: int = 9000) -> PreTrainedTokenizerFa
 
     def texts() -> Iterator[str]:
         for _ in range(lessons):
-            for conversation in draw_lesson(rng, _CORPUS)[1][:2]:
-                yield from (turn.content for turn in conversation)
+            _, lesson = draw_lesson(rng, _CORPUS)
+            for conversation in lesson[:2]:
+                for turn in conversation:
+                    yield turn.content
             # Labels open an answer, with no space before them, so each needs a token of its own.
             yield from LABELS
 

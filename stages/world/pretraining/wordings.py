@@ -1,6 +1,4 @@
-"""What the pipeline says to the model: the very templates of the stages, and paraphrases for
-robustness.
-"""
+"""The prompts that training and exams use: the stages' own templates, and paraphrases of them."""
 
 import functools
 import random
@@ -18,33 +16,66 @@ TEMPLATES = {
     "revise_directly": "text/revise_directly.jinja",
     "judge": "preferences/judging/judge.jinja",
     "verdict": "preferences/judging/verdict.jinja",
-    "value": "world/value.jinja",
+    "value": "world/pretraining/value.jinja",
 }
+"""The template of each prompt, below `STAGES`."""
+
 VALUE_ANSWERS = {1: "Supports", -1: "Opposes", 0: "Neutral"}
+"""The label of a response that supports a value, opposes it or does neither."""
+
+_CRITIQUES = (
+    "Principle: {{ principle.text }} Does your last response follow it? "
+    'Begin with "No fault." or "Fault:".',
+    "Critique your last response by this principle: {{ principle.text }}",
+)
+_REVISIONS = (
+    "Rewrite your last response to mend that fault.",
+    "Now give a better response.",
+)
+_DIRECT_REVISIONS = ("Rewrite your last response by this principle: {{ principle.text }}",)
+_JUDGEMENTS = (
+    "Request: {{ request }}\n"
+    "Response A: {{ response_a }}\n"
+    "Response B: {{ response_b }}\n"
+    "Principle: {{ principle }}\n"
+    "Which response follows the principle better? Answer A or B.",
+    "Request: {{ request }}\n"
+    "(A) {{ response_a }}\n"
+    "(B) {{ response_b }}\n"
+    "{{ principle }} Answer A or B.",
+    "{{ principle }}\n"
+    "Request: {{ request }}\n"
+    "A: {{ response_a }}\n"
+    "B: {{ response_b }}\n"
+    "Which is better? Answer A or B.",
+    "Principle: {{ principle }}\n"
+    "Request: {{ request }}\n"
+    "Response A: {{ response_a }}\n"
+    "Response B: {{ response_b }}\n"
+    "Which response follows the principle better? Answer A or B.",
+)
+_VERDICTS = (
+    "Request: {{ request }}\nResponse: {{ response }}\n{{ principle }} Yes or No?",
+    "Principle: {{ principle }}\n"
+    "Request: {{ request }}\n"
+    "Response: {{ response }}\n"
+    "Does the response follow the principle? Answer Yes or No.",
+)
+_VALUES = (
+    "Request: {{ request }}\nResponse: {{ response }}\nDoes the response support {{ value }}?",
+)
+_SYSTEMS = ("{% for principle in principles %}{{ principle.text }}\n{% endfor %}",)
 
 PARAPHRASES: dict[str, tuple[str, ...]] = {
-    "critique": (
-        'Principle: {{ principle.text }} Does your last response follow it? Begin with "No fault." or "Fault:".',
-        "Critique your last response by this principle: {{ principle.text }}",
-    ),
-    "revise": ("Rewrite your last response to fix that fault.", "Now give a better response."),
-    "revise_directly": ("Rewrite your last response by this principle: {{ principle.text }}",),
-    "judge": (
-        "Request: {{ request }}\nResponse A: {{ response_a }}\nResponse B: {{ response_b }}\nPrinciple: {{ principle }}\n"
-        "Which response follows the principle better? Answer A or B.",
-        "Request: {{ request }}\n(A) {{ response_a }}\n(B) {{ response_b }}\n{{ principle }} Answer A or B.",
-        "{{ principle }}\nRequest: {{ request }}\nA: {{ response_a }}\nB: {{ response_b }}\nWhich is better? Answer A or B.",
-        "Principle: {{ principle }}\nRequest: {{ request }}\nResponse A: {{ response_a }}\nResponse B: {{ response_b }}\n"
-        "Which response follows the principle better? Answer A or B.",
-    ),
-    "verdict": (
-        "Request: {{ request }}\nResponse: {{ response }}\n{{ principle }} Yes or No?",
-        "Principle: {{ principle }}\nRequest: {{ request }}\nResponse: {{ response }}\n"
-        "Does the response follow the principle? Answer Yes or No.",
-    ),
-    "value": ("Request: {{ request }}\nResponse: {{ response }}\nDoes the response support {{ value }}?",),
-    "system": ("{% for principle in principles %}{{ principle.text }}\n{% endfor %}",),
-}  # fmt: skip
+    "critique": _CRITIQUES,
+    "revise": _REVISIONS,
+    "revise_directly": _DIRECT_REVISIONS,
+    "judge": _JUDGEMENTS,
+    "verdict": _VERDICTS,
+    "value": _VALUES,
+    "system": _SYSTEMS,
+}
+"""Other layouts of each prompt, which the model also learns."""
 
 PRINCIPLE_FIRST = (2, 3)
 """The judge's paraphrases that name the principle before the texts."""
@@ -58,6 +89,8 @@ CUSTOM_REVISIONS = (
     "Revise your last response so that it follows the principle.",
     "Rewrite your last response so that the fault is gone.",
 )
+CUSTOM_RATE = 0.15
+"""How often a principle brings its own words for the critique, and for the revision."""
 
 
 @dataclass(frozen=True)
@@ -70,37 +103,34 @@ class Principle:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def _template(name: str, paraphrase: int) -> jinja2.Template:
+    environment = jinja2.Environment(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=False,
         undefined=jinja2.StrictUndefined,
     )
-
-
-@functools.cache
-def _template(name: str, paraphrase: int) -> jinja2.Template:
-    source = (
-        PARAPHRASES[name][paraphrase] if paraphrase >= 0 else (STAGES / TEMPLATES[name]).read_text()
-    )
-    return _environment().from_string(source)
+    if paraphrase >= 0:
+        return environment.from_string(PARAPHRASES[name][paraphrase])
+    return environment.from_string((STAGES / TEMPLATES[name]).read_text())
 
 
 def render_prompt(name: str, paraphrase: int = -1, **fields: Any) -> str:
-    """Render a prompt of the pipeline; `paraphrase` picks another layout that the model also
-    learns.
-    """
+    """Render a prompt of the pipeline, or that paraphrase of it."""
     return _template(name, paraphrase).render(**fields).strip()
 
 
 def draw_layout(rng: random.Random, name: str, chance: float = 0.15) -> int:
-    """Mostly the pipeline's own layout (-1), now and then a paraphrase."""
+    """Mostly the pipeline's own layout (-1), now and then the index of a paraphrase."""
     return rng.randrange(len(PARAPHRASES[name])) if rng.random() < chance else -1
 
 
-def draw_custom_principle(rng: random.Random, text: str, chance: float = 0.15) -> Principle:
+def draw_custom_principle(rng: random.Random, text: str) -> Principle:
     """A principle that now and then brings its own words for the critique or the revision."""
-    critique = rng.choice(CUSTOM_CRITIQUES).format(text=text) if rng.random() < chance else None
-    revision = rng.choice(CUSTOM_REVISIONS) if rng.random() < chance else None
+    critique = None
+    revision = None
+    if rng.random() < CUSTOM_RATE:
+        critique = rng.choice(CUSTOM_CRITIQUES).format(text=text)
+    if rng.random() < CUSTOM_RATE:
+        revision = rng.choice(CUSTOM_REVISIONS)
     return Principle(text, critique, revision)

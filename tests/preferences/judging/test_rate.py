@@ -87,7 +87,7 @@ def test_one_score_a_principle_and_their_weighted_mean(tmp_path):
     steps["rated"]["constitution"] |= weights
     _, done = run_steps(steps, tmp_path, Seeded(scores=follows))
     rows = done["rated"].rows(Rating)
-    assert len(rows) == 10 and len({row.group for row in rows}) == 5
+    assert len(rows) == 10 and len({row.prompt_id for row in rows}) == 5
     for row in rows:
         assert row.principles == ["p0", "p1", "p2"] and row.negated == [False] * 3
         assert row.scores == pytest.approx([9.1, 2.8, 9.1])
@@ -105,21 +105,19 @@ def test_revisions_are_rated_in_the_group_of_their_prompt(tmp_path):
     _, done = run_steps(steps, tmp_path, Seeded(scores=follows))
     rows = done["rated"].rows(Rating)
     revisions = {row.id for row in done["revisions"].rows(Revision)}
-    assert {row.parent for row in rows} > revisions and len({row.id for row in rows}) == len(
+    assert {row.response_id for row in rows} > revisions and len({row.id for row in rows}) == len(
         rows
     ) == 10 + len(revisions)
     groups = {row.prompt[0]["content"]: set() for row in rows}
     for row in rows:
-        groups[row.prompt[0]["content"]].add(row.group)
+        groups[row.prompt[0]["content"]].add(row.prompt_id)
         assert row.scores == pytest.approx(
             [0.8 if name == "p1" else 0.1 for name in row.principles]
         )
     assert all(len(names) == 1 for names in groups.values()) and len(groups) == 5
-    del steps["rated"]["inputs"][
-        "responses"
-    ]  # revisions alone: their prompt's id is found from its text
+    del steps["rated"]["inputs"]["responses"]  # revisions alone name their prompt too
     _, done = run_steps(steps, tmp_path, Seeded(scores=follows))
-    assert {row.group for row in done["rated"].rows(Rating)} == set().union(*groups.values())
+    assert {row.prompt_id for row in done["rated"].rows(Rating)} == set().union(*groups.values())
 
 
 def test_ratings_of_safety_reach_the_pairs(tmp_path):

@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from stages.generators import Completion, Sampling
 from stages.preferences.judging.judge import Config, identity
 from stages.principles.select import Selection
 from stages.runtime.artifacts import canonical
+from stages.runtime.generation import Completion, Sampling
 from stages.runtime.rows import Judgement, Pair
 from stages.runtime.settings import identity_of
 from tests.running import Seeded, run_steps, text_pipeline

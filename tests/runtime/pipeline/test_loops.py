@@ -3,7 +3,7 @@
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.loops import unrolled
+from stages.runtime.pipeline.loops import unroll_loops
 from tests.running import run_steps, text_pipeline
 
 LOOP = {
@@ -22,7 +22,7 @@ LOOP = {
 
 
 def test_each_round_starts_from_the_model_of_the_one_before():
-    steps = unrolled(
+    steps = unroll_loops(
         {
             "base": {"stage": "model"},
             "loop": LOOP,
@@ -70,23 +70,23 @@ def test_one_round_more_computes_one_round_more(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"repeat": 0}, "no number of rounds"),
-        ({"repeat": True}, "no number of rounds"),
-        ({"give": "tunde"}, r"no step of the loop\. Did you mean 'tuned'"),
+        ({"repeat": 0}, "not a number of rounds"),
+        ({"repeat": True}, "not a number of rounds"),
+        ({"give": "tunde"}, r"not a step of the loop\. Did you mean 'tuned'"),
         ({"carry": {}}, "of one name to one step"),
         ({"carry": {"drawn": "base"}}, "both carried and a step"),
         ({"stage": "sft"}, "a loop has no 'stage'"),
         ({"steps": {"tuned": LOOP}}, "a loop in a loop"),
-        ({"steps": {"tuned": None}}, "no step of the loop"),
+        ({"steps": {"tuned": None}}, "not a step of the loop"),
     ],
 )
 def test_misshapen_loops_are_told(change, message):
     with pytest.raises(UserError, match=message):
-        unrolled({"base": {"stage": "model"}, "loop": LOOP | change})
+        unroll_loops({"base": {"stage": "model"}, "loop": LOOP | change})
 
 
 def test_a_missing_key_and_a_taken_name_are_told():
     with pytest.raises(UserError, match="needs 'give'"):
-        unrolled({"loop": {key: value for key, value in LOOP.items() if key != "give"}})
+        unroll_loops({"loop": {key: value for key, value in LOOP.items() if key != "give"}})
     with pytest.raises(UserError, match="two steps are called 'tuned_1'"):
-        unrolled({"tuned_1": {"stage": "model"}, "loop": LOOP})
+        unroll_loops({"tuned_1": {"stage": "model"}, "loop": LOOP})

@@ -1,6 +1,7 @@
 """The runner: wiring mistakes, reuse, forecasts, ablations."""
 
 import copy
+import dataclasses
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from stages.report import report
 from stages.runtime.artifacts import Result
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
-from stages.runtime.pipeline.runner import Runner, read_steps
+from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Revision
 from tests.running import Seeded, fake_model, run_steps, text_pipeline, write_constitution
 
@@ -53,9 +55,12 @@ def test_a_step_knows_which_steps_the_run_made(tmp_path, monkeypatch):
     a model.
     """
     told, text = [], text_pipeline(tmp_path, prompts=3)
-    monkeypatch.setattr(
-        report, "run", lambda config, inputs, context: told.append(context.made) or Result()
-    )
+
+    def run(config, inputs, context):
+        told.append(context.new_steps)
+        return Result()
+
+    monkeypatch.setattr(report, "STAGE", dataclasses.replace(report.STAGE, run=run))
     whole = copy.deepcopy(text)
     steps = text | {"report": {"stage": "report", "inputs": {"pairs": "pairs"}}}
     run_steps(copy.deepcopy(steps), tmp_path)
@@ -84,11 +89,13 @@ def test_every_row_can_be_traced_to_its_prompt(tmp_path):
     _, done = run_steps(text_pipeline(tmp_path), tmp_path)
     prompts = {row.id for row in done["requests"].rows()}
     answers = {row.id: row for row in done["answers"].rows()}
-    assert {row.parent for row in answers.values()} == prompts
-    assert {row.parent for row in done["revisions"].rows()} == set(answers)
+    assert {row.prompt_id for row in answers.values()} == prompts
+    assert {row.response_id for row in done["revisions"].rows()} == set(answers)
     for pair in done["pairs"].rows():
-        a, b = pair.parent.split("|")
-        assert {pair.chosen, pair.rejected} == {answers[a].response, answers[b].response}
+        assert {pair.chosen_id, pair.rejected_id} == set(pair.id.split("|"))
+        chosen, rejected = answers[pair.chosen_id], answers[pair.rejected_id]
+        assert (pair.chosen, pair.rejected) == (chosen.response, rejected.response)
+        assert pair.prompt_id == chosen.prompt_id == rejected.prompt_id
     manifest = done["judgements"].manifest
     assert manifest["rows"] + sum(manifest["dropped"].values()) == 40 * 16
     assert manifest["calls"]["sent"] == 40 * 16 * 2
@@ -108,7 +115,7 @@ def test_dropping_one_of_16_reuses_nine_calls_in_ten(tmp_path):
     assert not without.chosen, "an ablation costs no judge call"
     by_name = {p.step.name: p for p in planned}
     assert by_name["answers"].artifact
-    assert "constitution.p3 is gone" in by_name["revisions"].why
+    assert "constitution.p3 is gone" in by_name["revisions"].reason
     forecast = by_name["revisions"].forecast
     assert forecast.rows == 200 and 0 < forecast.open_rows < 40
     assert by_name["judgements"].forecast.open_rows == 0
@@ -121,14 +128,14 @@ def test_an_edited_principle_is_named_and_touches_its_rows_only(tmp_path):
     generator = Seeded()
     planned, after = run_steps(steps, tmp_path, generator)
     by_name = {p.step.name: p for p in planned}
-    assert by_name["revisions"].why == "constitution.p5.text changed"
-    assert by_name["pairs"].why == "inputs.judgements changed"
+    assert by_name["revisions"].reason == "constitution.p5.text changed"
+    assert by_name["pairs"].reason == "inputs.judgements changed"
     assert len(generator.chosen) == 60 * 2
     old = {row.id: row for row in before["revisions"].rows(Revision)}
-    touched = {row.parent for row in old.values() if row.principle == "p5"}
+    touched = {row.response_id for row in old.values() if row.principle == "p5"}
     assert by_name["revisions"].forecast.open_rows == len(touched)
     for row in after["revisions"].rows(Revision):
-        if row.parent not in touched:
+        if row.response_id not in touched:
             assert row == old[row.id]
 
 
@@ -137,7 +144,7 @@ def test_a_miss_is_explained_against_the_nearest_run_and_not_the_latest(tmp_path
     run_steps(steps, tmp_path)
     run_steps(steps, tmp_path, seed=1)
     write_constitution(tmp_path / "set.yaml", p5="The response is something else entirely.")
-    why = {p.step.name: p.why for p in run_steps(steps, tmp_path, only_plan=True)[0]}
+    why = {p.step.name: p.reason for p in run_steps(steps, tmp_path, only_plan=True)[0]}
     assert why["revisions"] == "constitution.p5.text changed"
 
 
@@ -271,7 +278,9 @@ def test_the_order_of_shown_principles_is_part_of_an_identity(tmp_path):
         "\n".join([*lines[:2], *lines[4:6], *lines[2:4], *lines[6:]]) + "\n"
     )
     planned = {p.step.name: p for p in run_steps(steps, tmp_path, only_plan=True)[0]}
-    assert planned["answers"].why == "order changed" and planned["answers"].forecast.open_rows == 4
+    assert (
+        planned["answers"].reason == "order changed" and planned["answers"].forecast.open_rows == 4
+    )
 
 
 @pytest.mark.parametrize("step", ["answers", "revisions"])

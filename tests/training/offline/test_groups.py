@@ -28,8 +28,8 @@ ANSWERS = ["kind answer", "the dog asks", "harm the dog"]
 def rating(group: int, place: int, text: str, score: float, model: str = "rm") -> Rating:
     return Rating(
         id=f"g{group}-{place}",
-        parent=f"p{group}-{place}",
-        group=f"g{group}",
+        response_id=f"p{group}-{place}",
+        prompt_id=f"g{group}",
         kind="k",
         prompt=[{"role": "user", "content": f"{REQUESTS[group % 6]} {group}"}],
         response=text,
@@ -184,11 +184,11 @@ def test_bad_ratings_get_one_clear_message(artifact, context, stage, rows, messa
 
 def test_bad_options_are_told_when_the_plan_is_made():
     with pytest.raises(UserError, match="makes its tokens itself"):
-        rrhf.identity(rrhf.Config(args={"packing": True}))
+        rrhf.check(rrhf.Config(args={"packing": True}))
     with pytest.raises(UserError, match="compares nothing"):
-        stable_alignment.identity(stable_alignment.Config(limit=1))
+        stable_alignment.check(stable_alignment.Config(limit=1))
     with pytest.raises(UserError, match="no distance"):
-        stable_alignment.identity(stable_alignment.Config(scale=0.0))
+        stable_alignment.check(stable_alignment.Config(scale=0.0))
 
 
 def test_the_trainers_loss_is_the_mean_over_its_groups(artifact, context):

@@ -153,7 +153,7 @@ def test_one_order_is_drawn_for_each_pair_and_stays(artifact):
 )
 def test_bad_options_are_told_when_the_plan_is_made(options, message):
     with pytest.raises(UserError, match=rf"(?s){message}.*Fix:"):
-        coh.identity(coh.Config(**options))
+        coh.check(coh.Config(**options))
 
 
 def test_pairs_without_a_preference_and_templates_that_rewrite_turns_are_told(

@@ -153,13 +153,13 @@ def test_raft_with_one_sample_is_sft_on_the_samples(artifact, context):
     answers = [
         replace(
             response(i, f"kind answer {i}"),
-            parent=f"p{i}",
+            prompt_id=f"p{i}",
             finish_reason="length" if i == 3 else "stop",
         )
         for i in range(6)
     ]
     rated = [
-        replace(rating(i, 0, row.response, float(-i)), parent=row.id, prompt=row.prompt)
+        replace(rating(i, 0, row.response, float(-i)), response_id=row.id, prompt=row.prompt)
         for i, row in enumerate(answers)
     ]
     samples = artifact("answers", answers)

@@ -147,7 +147,7 @@ def test_the_stage_scores_once_and_remembers(
     model, chosen = pointing(saved()), constitution(tmp_path)
     rows = artifact(
         "answers",
-        [replace(response(i, f"a kind answer {i}"), parent=f"p{i // 2}") for i in range(6)],
+        [replace(response(i, f"a kind answer {i}"), prompt_id=f"p{i // 2}") for i in range(6)],
     )
     first = stage(model, rows, context, constitution=chosen)
     assert (
@@ -155,7 +155,7 @@ def test_the_stage_scores_once_and_remembers(
         and first.metrics["stored"] == 0
         and first.metrics["spread_in_group"] > 0
     )
-    assert [(r.parent, r.group, r.principles) for r in first.rows[:2]] == [
+    assert [(r.response_id, r.prompt_id, r.principles) for r in first.rows[:2]] == [
         ("r0", "p0", ["kind", "short", "plain"]),
         ("r1", "p0", ["kind", "short", "plain"]),
     ]
@@ -192,13 +192,13 @@ def test_a_sample_of_principles_is_drawn_for_the_prompt_and_each_can_be_asked_al
     model, chosen = pointing(saved()), constitution(tmp_path)
     rows = artifact(
         "answers",
-        [replace(response(i, f"a kind answer {i}"), parent=f"p{i // 2}") for i in range(40)],
+        [replace(response(i, f"a kind answer {i}"), prompt_id=f"p{i // 2}") for i in range(40)],
     )
     sampled = stage(model, rows, context, constitution=chosen, sample=2)
     by_group = {}
     for row in sampled.rows:
         assert (
-            by_group.setdefault(row.group, row.principles) == row.principles
+            by_group.setdefault(row.prompt_id, row.principles) == row.principles
             and len(row.principles) == 2
         )
     assert len({tuple(p) for p in by_group.values()}) > 1

@@ -7,8 +7,8 @@ from dataclasses import replace
 import jinja2
 import pytest
 
-from stages.world.acts import DIMENSIONS, VALUES, level
-from stages.world.grammar import act_names, make_request, make_response
+from stages.world.acts import DIMENSIONS, VALUES
+from stages.world.effects import level
 from stages.world.pretraining.curriculum import (
     BASICS,
     EVERYTHING,
@@ -16,17 +16,13 @@ from stages.world.pretraining.curriculum import (
     TYPICAL_LENGTHS,
     next_stage,
 )
-from stages.world.pretraining.lessons import (
-    LESSONS,
-    balanced_dimensions,
-    draw_lesson,
-    judge_lesson,
-    mend_lesson,
-    preferred,
-    value_lesson,
-    verdict_lesson,
-)
+from stages.world.pretraining.lessons.catalogue import LESSONS, draw_lesson
+from stages.world.pretraining.lessons.drawing import balanced_dimensions, preferred
+from stages.world.pretraining.lessons.judging import judge_lesson, value_lesson, verdict_lesson
+from stages.world.pretraining.lessons.revising import fix_lesson
 from stages.world.pretraining.wordings import STAGES, TEMPLATES, render_prompt
+from stages.world.requests import make_request
+from stages.world.responses import act_names, make_response
 
 LABELS_ONLY = replace(EVERYTHING, naming=0.0)
 
@@ -69,9 +65,8 @@ def test_labels_come_equally_often():
     judged = _last_labels(judge_lesson, 600)
     assert 0.45 < judged["A"] / judged.total() < 0.55
     values = _last_labels(value_lesson, 1500)
-    assert all(
-        0.25 < values[label] / values.total() < 0.42 for label in ("Supports", "Opposes", "Neutral")
-    )
+    for label in ("Supports", "Opposes", "Neutral"):
+        assert 0.25 < values[label] / values.total() < 0.42
 
 
 def test_one_pair_is_judged_under_opposed_principles():
@@ -86,11 +81,8 @@ def test_one_pair_is_judged_under_opposed_principles():
 def test_opposites_turn_the_answer_over_on_the_same_texts():
     plan = replace(LABELS_ONLY, opposite_verdicts=1.0, opposite_judgements=1.0)
     for lesson_of in (verdict_lesson, judge_lesson):
-        lesson = next(
-            lesson
-            for lesson in (lesson_of(random.Random(n), plan) for n in range(99))
-            if len(lesson) > 1
-        )
+        lessons = [lesson_of(random.Random(n), plan) for n in range(99)]
+        lesson = next(lesson for lesson in lessons if len(lesson) > 1)
         labels = [turns[-1].content.partition(",")[0].rstrip(".") for turns in lesson]
         assert all(one != other for one, other in zip(labels[::2], labels[1::2], strict=False))
 
@@ -100,15 +92,8 @@ def test_what_is_asked_about_a_pair_opens_alike():
         lesson = judge_lesson(random.Random(n), replace(EVERYTHING, naming=1.0))
         prompts = [turns[0].content for turns in lesson]
         if prompts[0].startswith("Which response follows"):
-            assert (
-                len(
-                    {
-                        prompt.partition("\nPrinciple:")[0].partition("\nName every")[0]
-                        for prompt in prompts
-                    }
-                )
-                == 1
-            )
+            openings = [prompt.partition("\nPrinciple:")[0] for prompt in prompts]
+            assert len({opening.partition("\nName every")[0] for opening in openings}) == 1
             assert any("Name every fault" in prompt for prompt in prompts)
 
 
@@ -123,35 +108,30 @@ def test_preference_is_antisymmetric():
 
 def test_prompts_are_rendered_from_the_templates_of_the_stages():
     text = render_prompt("verdict", request="Q?", response="R.", principle="P.")
-    source = (STAGES / TEMPLATES["verdict"]).read_text()
-    assert (
-        text == jinja2.Template(source).render(request="Q?", response="R.", principle="P.").strip()
-    )
+    template = jinja2.Template((STAGES / TEMPLATES["verdict"]).read_text())
+    assert text == template.render(request="Q?", response="R.", principle="P.").strip()
 
 
 def test_judging_keeps_a_quarter_of_the_tokens_to_the_end():
     for stage in ("judging", "everything", "finish"):
-        tokens = {
-            name: share * TYPICAL_LENGTHS[name] for name, share in PLANS[stage].shares.items()
-        }
+        shares = PLANS[stage].shares
+        tokens = {name: share * TYPICAL_LENGTHS[name] for name, share in shares.items()}
         assert tokens["judge"] / sum(tokens.values()) >= 0.25
 
 
 def test_some_revisions_come_without_a_critique():
     rng = random.Random(7)
-    direct = sum(
-        any("Rewrite your last response" in turn.content and len(turns) == 4 for turn in turns)
-        for _ in range(200)
-        for turns in mend_lesson(rng, EVERYTHING)
-    )
+    direct = 0
+    for _ in range(200):
+        for turns in fix_lesson(rng, EVERYTHING):
+            asks_to_rewrite = any("Rewrite your last response" in turn.content for turn in turns)
+            direct += asks_to_rewrite and len(turns) == 4
     assert direct > 50
 
 
 def test_stages_follow_one_another():
-    poor, good = (
-        {"verdict_plain": 0.5, "judge_plain": 0.5},
-        {"verdict_plain": 0.95, "judge_plain": 0.95},
-    )
+    poor = {"verdict_plain": 0.5, "judge_plain": 0.5}
+    good = {"verdict_plain": 0.95, "judge_plain": 0.95}
     stages = list(PLANS)
 
     def following(tokens, scores):

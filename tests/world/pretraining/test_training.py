@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from stages.world.pretraining.curriculum import EVERYTHING  # noqa: E402
-from stages.world.pretraining.lessons import draw_lesson  # noqa: E402
+from stages.world.pretraining.lessons.catalogue import draw_lesson  # noqa: E402
 from stages.world.pretraining.model import Body, to_llama  # noqa: E402
 from stages.world.pretraining.optimizer import Optimizer, orthogonalize  # noqa: E402
 from stages.world.pretraining.packing import encode_turns, make_batch, pack_lesson  # noqa: E402
@@ -42,11 +42,8 @@ def test_a_packed_branch_gets_the_logits_of_its_own_conversation(tokenizer):
     body = Body(len(tokenizer)).eval()
     llama = to_llama(body, tokenizer, torch.float32).eval()
     rng = random.Random(1)
-    lesson = next(
-        lesson
-        for name, lesson in (draw_lesson(rng, EVERYTHING) for _ in range(99))
-        if name == "judge" and len(lesson) > 1
-    )
+    lessons = [draw_lesson(rng, EVERYTHING) for _ in range(99)]
+    lesson = next(lesson for name, lesson in lessons if name == "judge" and len(lesson) > 1)
     packed = pack_lesson(rng, tokenizer, lesson)
     branches = torch.tensor(packed.branches)
     order = torch.arange(len(branches))
@@ -106,7 +103,5 @@ def test_a_run_exports_a_loadable_model_and_goes_on_where_it_stopped(tmp_path, m
     pretrain.pretrain(6000, 1, tmp_path / "work", tmp_path / "model", True, 1, compiled=False)
     assert "done after 2 steps" in capsys.readouterr().out
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
-    assert (
-        len(AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True))
-        == model.config.vocab_size
-    )
+    saved_tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert len(saved_tokenizer) == model.config.vocab_size

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 Conversation = list[dict[str, str]]
-BATCH = 100
+BATCH_SIZE = 100
+LONGEST_ANSWER = 90
+"""Tokens after which an answer is cut off."""
 
 
 @dataclass(frozen=True)
@@ -18,21 +20,18 @@ class WorldModel:
     model: Any
     tokenizer: Any
 
-    def answer(
-        self, conversations: list[Conversation], temperature: float = 0.0, longest: int = 90
-    ) -> list[str]:
+    def answer(self, conversations: list[Conversation], temperature: float = 0.0) -> list[str]:
         """One answer to each conversation; temperature 0 is greedy."""
-        sampling = {"do_sample": False} if temperature == 0 else {
-            "do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0
-        }  # fmt: skip
+        sampling: dict[str, Any] = {"do_sample": False}
+        if temperature > 0:
+            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         answers = [""] * len(conversations)
         for indices, inputs in self._batches(conversations):
             with torch.inference_mode():
-                output = self.model.generate(**inputs, max_new_tokens=longest, **sampling)
-            fresh = output[:, inputs["input_ids"].shape[1] :]
-            for index, text in zip(
-                indices, self.tokenizer.batch_decode(fresh, skip_special_tokens=True), strict=True
-            ):
+                output = self.model.generate(**inputs, max_new_tokens=LONGEST_ANSWER, **sampling)
+            new_tokens = output[:, inputs["input_ids"].shape[1] :]
+            texts = self.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
+            for index, text in zip(indices, texts, strict=True):
                 answers[index] = text.strip()
         return answers
 
@@ -45,11 +44,13 @@ class WorldModel:
         for indices, inputs in self._batches(conversations):
             with torch.inference_mode():
                 logits = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
-            for index, row in zip(indices, logits.log_softmax(-1)[:, tokens].tolist(), strict=True):
-                odds[index] = row
+            of_labels = logits.log_softmax(-1)[:, tokens].tolist()
+            for index, log_probabilities in zip(indices, of_labels, strict=True):
+                odds[index] = log_probabilities
         return odds
 
     def _batches(self, conversations: list[Conversation]) -> Iterator[tuple[list[int], Any]]:
+        """The indices and encoded prompts of each batch; texts of like length go together."""
         texts = [
             self.tokenizer.apply_chat_template(
                 conversation, tokenize=False, add_generation_prompt=True
@@ -57,8 +58,8 @@ class WorldModel:
             for conversation in conversations
         ]
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        for start in range(0, len(order), BATCH):
-            indices = order[start : start + BATCH]
+        for start in range(0, len(order), BATCH_SIZE):
+            indices = order[start : start + BATCH_SIZE]
             inputs = self.tokenizer(
                 [texts[index] for index in indices],
                 return_tensors="pt",
@@ -74,10 +75,13 @@ def load(path: Path | str) -> WorldModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        path, local_files_only=True, dtype=torch.float32
-    ).eval()
-    return WorldModel(model, tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32)
+    return WorldModel(model.eval(), tokenizer)
+
+
+def system(text: str) -> dict[str, str]:
+    """A system message."""
+    return {"role": "system", "content": text}
 
 
 def user(text: str) -> dict[str, str]:

@@ -1,0 +1,92 @@
+"""The options of the server generator."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from stages.runtime.errors import UserError
+from stages.runtime.generator_registry import Count
+
+ADDRESS = re.compile(r"(https?://[^/\s]+)(/\S*?)?/*")
+
+
+def complete_address(text: str) -> str:
+    """Return an endpoint's address without a trailing slash, and with `/v1` if it has no path.
+
+    Raises:
+        UserError: it is not an HTTP address, or it holds a user name or a key.
+    """
+    if "@" in text:  # do not print the text: it may hold a secret
+        raise UserError(
+            "an address holds a user name or a key before its '@'",
+            where="generator.options.endpoints",
+            fix="write http://host:8000/v1, and name the variable that holds the key in "
+            "generator.options.api_key_env",
+        )
+    match = ADDRESS.fullmatch(text)
+    if not match or not _is_url(text):
+        raise UserError(
+            f"{text!r} is not an address",
+            where="generator.options.endpoints",
+            fix="write http://host:8000/v1",
+        )
+    base, path = match.groups()
+    return base + (path or "/v1")
+
+
+def _is_url(text: str) -> bool:
+    import httpx
+
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    port = url.port or 80
+    return bool(url.host) and 0 < port < 2**16
+
+
+@dataclass(frozen=True)
+class Local:
+    """A generator of this process."""
+
+    name: str = "vllm"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where to send what."""
+
+    endpoints: list[Annotated[str, AfterValidator(complete_address)]] = field(default_factory=list)
+    """Base addresses such as http://node1:8000/v1, all serving the same model."""
+    serves: str = ""
+    """The path of the model that the endpoints serve.
+
+    Any other model, such as a policy that the run has trained, is sampled by `local`. If empty,
+    every model is sampled by the endpoints.
+    """
+    model: str = ""
+    """The name the servers use for it; empty: the model's path, as `vllm serve <path>` does."""
+    local: Local = Local()
+    """The generator, `{name, options}`, for the models that the servers do not hold."""
+    api_key_env: str = ""
+    """Name of the environment variable that holds the key; empty sends none."""
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    """Seconds an answer may take."""
+    max_retries: Annotated[int, Field(ge=0)] = 5
+    """Further attempts for one request; also the failures in a row that make an endpoint dead."""
+    concurrency: Count = 64
+    """Requests in flight at each endpoint."""
+    backoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    """Seconds before a failed endpoint is tried again.
+
+    Doubled with each failure in a row, up to 30 seconds.
+    """
+    extensions: bool = True
+    """The servers are vLLM's and accept its further fields."""
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+    """Variables for the chat template, such as `enable_thinking: false`."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further fields for every request."""

@@ -1,0 +1,222 @@
+"""Drawing texts from a transformers model, row by row reproducible. Needs torch."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stages.generators.rendering import Renderer
+from stages.runtime.generation import Completion, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass
+class Request:
+    """One call in the queue."""
+
+    prompt: list[int]
+    """Token ids."""
+    sampling: Sampling
+    seed: int
+    options: list[int]
+    """Token ids to choose from; empty: a text is to be written."""
+    answer: asyncio.Future[Any]
+
+
+@dataclass
+class Text:
+    """A text while it is written."""
+
+    room: int
+    """The most tokens it may have."""
+    tokens: list[int] = field(default_factory=list)
+    finish_reason: str = "length"
+    is_open: bool = True
+
+    def add(self, token: int, end_tokens: set[int], stop: Sequence[str], tokenizer: Any) -> None:
+        """Append a token, and close the text if it is complete."""
+        self.tokens.append(token)
+        if token in end_tokens or completes_stop(self.tokens, stop, tokenizer):
+            self.finish_reason = "stop"
+            self.is_open = False
+        elif len(self.tokens) >= self.room:
+            self.is_open = False
+
+
+def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[list[float]]:
+    """Score each request's options in one forward pass.
+
+    Returns:
+        Log-probabilities (nats), normalised over the options.
+    """
+    import torch
+
+    with torch.inference_mode():
+        ids, mask = pad([request.prompt for request in batch], network.device)
+        output = network(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            logits_to_keep=1,
+            use_cache=False,
+        )
+        logits = output.logits[:, -1].double().cpu()
+        return [
+            torch.log_softmax(row[request.options], -1).tolist()
+            for row, request in zip(logits, batch, strict=True)
+        ]
+
+
+def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Completion]:
+    """Write every request's text. Rows that have ended leave the batch once they are half of it."""
+    import torch
+
+    device = network.device
+    tokenizer = renderer.tokenizer
+    end_tokens = find_end_tokens(network, tokenizer)
+    rooms = [
+        min(request.sampling.max_tokens, renderer.limit - len(request.prompt)) for request in batch
+    ]
+    numbers = random_numbers(batch, rooms).to(device)
+    temperature = torch.tensor([request.sampling.temperature for request in batch], device=device)
+    top_p = torch.tensor([request.sampling.top_p for request in batch], device=device)
+
+    texts = [Text(room) for room in rooms]
+    rows = list(range(len(batch)))  # those in the batch
+    cache = None
+    with torch.inference_mode():
+        ids, mask = pad([request.prompt for request in batch], device)
+        place = positions(mask)
+        for step in range(max(rooms)):
+            output = network(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=place,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache = output.past_key_values
+            index = torch.tensor(rows, device=device)
+            logits = output.logits[:, -1].float()
+            drawn = draw(logits, temperature[index], top_p[index], numbers[index, step])
+            for row, token in zip(rows, drawn.tolist(), strict=True):
+                if texts[row].is_open:
+                    texts[row].add(token, end_tokens, batch[row].sampling.stop, tokenizer)
+            open_places = [at for at, row in enumerate(rows) if texts[row].is_open]
+            if not open_places:
+                break
+            ids = drawn[:, None]
+            place = place[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            if 2 * len(open_places) <= len(rows):
+                remaining = torch.tensor(open_places, device=device)
+                cache.batch_select_indices(remaining)
+                ids = ids[remaining]
+                place = place[remaining]
+                mask = mask[remaining]
+                rows = [rows[at] for at in open_places]
+    return [
+        Completion(
+            text=cut(renderer.text(text.tokens), request.sampling.stop),
+            finish_reason=text.finish_reason,
+            prompt_tokens=len(request.prompt),
+            completion_tokens=len(text.tokens),
+        )
+        for text, request in zip(texts, batch, strict=True)
+    ]
+
+
+def random_numbers(batch: Sequence[Request], rooms: Sequence[int]) -> "torch.Tensor":
+    """Draw each request's numbers in [0, 1) from its own seed, one for each token it may write."""
+    import torch
+
+    numbers = torch.ones(len(batch), max(rooms), dtype=torch.float64)
+    for row, (request, room) in enumerate(zip(batch, rooms, strict=True)):
+        generator = torch.Generator().manual_seed(request.seed % 2**63)
+        numbers[row, :room] = torch.rand(room, generator=generator, dtype=torch.float64)
+    return numbers
+
+
+def draw(
+    logits: "torch.Tensor",
+    temperature: "torch.Tensor",
+    top_p: "torch.Tensor",
+    numbers: "torch.Tensor",
+) -> "torch.Tensor":
+    """Draw one token a row: where the cumulative probability passes the row's number.
+
+    At temperature 0 it is the most likely token.
+
+    Args:
+        logits: (rows, vocabulary).
+        temperature: (rows,).
+        top_p: (rows,), the probability of the nucleus that tokens are drawn from.
+        numbers: (rows,), in [0, 1).
+
+    Returns:
+        Token ids, (rows,).
+    """
+    import torch
+
+    best = logits.argmax(-1)
+    greedy = temperature == 0
+    if bool(greedy.all()):
+        return best
+    heat = temperature.clamp_min(1e-6).double()[:, None]
+    probabilities = torch.softmax(logits.double() / heat, -1)
+    limited = top_p < 1
+    if bool(limited.any()):
+        ordered, order = probabilities.sort(-1, descending=True)
+        before = ordered.cumsum(-1) - ordered
+        outside = (before >= top_p[:, None]) & limited[:, None]
+        ordered = ordered.masked_fill(outside, 0.0)
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+    total = probabilities.cumsum(-1)
+    points = (numbers * total[:, -1])[:, None]
+    drawn = torch.searchsorted(total, points, right=True)[:, 0]
+    drawn = drawn.clamp_max(logits.shape[-1] - 1)
+    return torch.where(greedy, best, drawn)
+
+
+def pad(prompts: Sequence[list[int]], device: Any) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Return token ids padded on the left, and the mask of real tokens, both (rows, width)."""
+    import torch
+
+    width = max(len(prompt) for prompt in prompts)
+    ids = []
+    mask = []
+    for prompt in prompts:
+        padding = [0] * (width - len(prompt))
+        ids.append(padding + prompt)
+        mask.append(padding + [1] * len(prompt))
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def positions(mask: "torch.Tensor") -> "torch.Tensor":
+    """Return positions that count real tokens only."""
+    return (mask.cumsum(-1) - 1).clamp_min(0)
+
+
+def find_end_tokens(network: Any, tokenizer: Any) -> set[int]:
+    """Return the tokens that end a turn, by the model's generation config and the tokenizer."""
+    of_model = network.generation_config.eos_token_id
+    tokens = of_model if isinstance(of_model, list) else [of_model]
+    return {token for token in [*tokens, tokenizer.eos_token_id] if token is not None}
+
+
+def completes_stop(tokens: list[int], stop: Sequence[str], tokenizer: Any) -> bool:
+    """Return whether the newest tokens complete a stop string."""
+    if not stop:
+        return False
+    window = max(len(words) for words in stop) + 8
+    tail = tokenizer.decode(tokens[-window:], skip_special_tokens=True)
+    return any(words in tail for words in stop)
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """Return the text before the first stop string."""
+    places = [text.find(words) for words in stop]
+    return text[: min((place for place in places if place >= 0), default=len(text))]

@@ -1,0 +1,88 @@
+"""What a generator is: the data that goes in and comes out, and the protocol between them.
+
+The generators themselves are in `stages.generators`, above this room; `generator_registry` opens
+them by name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from stages.runtime.rows import Message
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw a text; every field changes the answer and is part of a call's key."""
+
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    max_tokens: Annotated[int, Field(ge=1)] = 256
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An answer; the token counts are those that the engine reports."""
+
+    text: str
+    finish_reason: str
+    """`stop`, or `length` where the answer was cut short."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class TooLong(Exception):
+    """The prompt leaves no room for an answer: a reason to drop and count the row, not to stop.
+
+    Args:
+        prompt_tokens: size of the prompt; None where an endpoint does not report it.
+        limit: the model's context in tokens; None where an endpoint does not report it.
+    """
+
+    def __init__(self, prompt_tokens: int | None, limit: int | None):
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
+        size = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
+        context = "the model's context" if limit is None else f"the context of {limit} tokens"
+        super().__init__(f"{size} leaves no room for an answer in {context}")
+
+
+class Generator(Protocol):
+    """An opened model that answers calls.
+
+    One row is one coroutine that awaits as many calls as its stage needs; the generator bounds how
+    many are in flight and batches as it likes.
+    """
+
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
+        """Write the next assistant turn.
+
+        The same seed draws the same text, as far as the engine's numerics allow. An answer cut
+        short by the end of the context has `finish_reason` "length".
+
+        Raises:
+            TooLong: the prompt leaves no room for a single token.
+        """
+        ...
+
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+        """Return each option's log-probability as the assistant's first token.
+
+        Returns:
+            Natural logarithms, normalised over the options, in the order of `options`.
+
+        Raises:
+            UserError: an option is not one token of this model's vocabulary, or two options share a
+                first token.
+            TooLong: the prompt leaves no room for a single token.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back memory and processes."""
+        ...

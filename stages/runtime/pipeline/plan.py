@@ -1,0 +1,69 @@
+"""What will happen to a step: its identity, and why it must run or can be reused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, explain_difference, fingerprint, finished_artifacts
+from stages.runtime.context import Forecast
+from stages.runtime.pipeline.steps import Step
+from stages.runtime.settings import identity_of
+
+SHOWN_CHANGES = 3  # how many changed fields a plan names
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step with what will happen to it."""
+
+    step: Step
+    payload: dict[str, Any]
+    """What identifies the step's artifact; the fingerprint is its hash."""
+    artifact: Artifact | None
+    """The artifact to reuse; None where the step must run."""
+    reason: str = ""
+    """Why it must run."""
+    forecast: Forecast | None = None
+    """The calls it would send, where they can be known before it runs."""
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.payload)
+
+
+def identity_payload(
+    step: Step, inputs: Mapping[str, PlannedStep], seed: int, engines_meaning: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what identifies a step's artifact, as plain data.
+
+    Args:
+        inputs: the planned step behind each input.
+        engines_meaning: the generator options that change answers (`Engines.meaning`).
+    """
+    contract = step.contract
+    options = identity_of(step.config) | dict(contract.identity(step.config))
+    renders_chat = contract.calls_generator or contract.reads_models or "model" in inputs
+    if renders_chat:
+        options |= engines_meaning
+    return {
+        "stage": step.stage,
+        "version": contract.version,
+        "seed": seed,
+        "options": options,
+        "inputs": {name: plan.fingerprint for name, plan in inputs.items()},
+        "order": list(inputs),  # evaluate takes the first policy as its baseline
+    }
+
+
+def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any]) -> str:
+    """Name what differs from the most similar finished artifact of the step."""
+    earlier = finished_artifacts(root, step.name)
+    if not earlier:
+        return "never run"
+    differences = [
+        explain_difference(artifact.manifest["payload"], payload) for artifact in earlier
+    ]
+    changes = [line.removeprefix("options.") for line in min(differences, key=len)]
+    hidden = len(changes) - SHOWN_CHANGES
+    return "; ".join(changes[:SHOWN_CHANGES]) + (f"; {hidden} more" if hidden > 0 else "")

@@ -1,0 +1,151 @@
+"""From the mapping of a pipeline file to checked steps, inputs first.
+
+A step names its stage, its inputs (other steps) and the options that differ from the defaults:
+
+    revisions: {stage: revise, inputs: {responses: answers, model: base}, rounds: 4}
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.pipeline.loops import unroll_loops
+from stages.runtime.settings import parse_config
+from stages.runtime.stage import Stage, load_stage
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a pipeline, checked."""
+
+    name: str
+    stage: str
+    """The stage's name in `stages/__init__.py`."""
+    location: str
+    """Where its contract is, as in `stages/__init__.py`: `module`, or `module:NAME`."""
+    contract: Stage
+    config: Any
+    """The stage's own Config."""
+    inputs: dict[str, str]
+    """The name of the step behind each input."""
+
+
+def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
+    """Check a pipeline and order its steps so that inputs come first.
+
+    A step set to null is left out, and so is every optional input that names it; an input set to
+    null is left out too: a variant can remove what it inherits. Loops are written out first.
+
+    Args:
+        stages: the module of each stage, by its name.
+
+    Raises:
+        UserError: not a mapping; an unknown stage, input or option; a missing input; a cycle.
+    """
+    steps = unroll_loops(steps) if isinstance(steps, Mapping) else {}
+    mappings = {
+        name: _as_mapping(step, f"step {name!r}", "a step")
+        for name, step in steps.items()
+        if step is not None
+    }
+    if not mappings:
+        raise UserError(
+            "the pipeline has no steps", where="pipeline.steps", fix="choose one with pipeline=cai"
+        )
+    removed = steps.keys() - mappings.keys()
+    names = list(mappings)
+    by_name = {
+        name: _read_step(name, step, names, removed, stages) for name, step in mappings.items()
+    }
+    return _inputs_first(by_name)
+
+
+def _inputs_first(by_name: Mapping[str, Step]) -> list[Step]:
+    """Keep the file's order where inputs allow it: its author groups steps that share an engine."""
+    sorter = TopologicalSorter({name: step.inputs.values() for name, step in by_name.items()})
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise UserError(
+            f"the steps wait for each other: {cycle}",
+            where="pipeline.steps",
+            fix="let one of them take another input",
+        ) from None
+    order: list[Step] = []
+    ready: set[str] = set()
+    while sorter.is_active():
+        ready |= set(sorter.get_ready())
+        name = next(name for name in by_name if name in ready)
+        ready.remove(name)
+        sorter.done(name)
+        order.append(by_name[name])
+    return order
+
+
+def _as_mapping(value: Any, where: str, what: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        fix = "write a step as {stage: <a stage>, inputs: {<input>: <a step>}, <option>: <value>}"
+        raise UserError(f"{what} is a mapping, not {value!r}", where=where, fix=fix)
+    return dict(value)
+
+
+def _read_step(
+    name: str,
+    step: dict[str, Any],
+    step_names: Sequence[str],
+    removed: Set[str],
+    stages: Mapping[str, str],
+) -> Step:
+    where = f"step {name!r}"
+    stage = step.pop("stage", None)
+    if not isinstance(stage, str) or stage not in stages:
+        raise UserError(
+            f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}",
+            where=where,
+            fix=f"set `stage` to one of {', '.join(stages)}",
+        )
+    location = stages[stage]
+    contract = load_stage(location)
+    inputs = _as_mapping(step.pop("inputs", None) or {}, where, "`inputs`")
+    for input_name, source in list(inputs.items()):
+        optional = input_name not in contract.inputs
+        if source is None or (optional and str(source) in removed):
+            del inputs[input_name]
+    _check_inputs(stage, contract, inputs, step_names, where)
+    config = parse_config(contract.config, step, where)
+    return Step(name, stage, location, contract, config, inputs)
+
+
+def _check_inputs(
+    stage: str,
+    contract: Stage,
+    inputs: Mapping[str, Any],
+    step_names: Sequence[str],
+    where: str,
+) -> None:
+    for needed in contract.inputs:
+        if needed not in inputs:
+            raise UserError(
+                f"the stage {stage!r} needs the input {needed!r}",
+                where=where,
+                fix=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(step_names)}",
+            )
+    allowed = contract.input_names
+    for input_name, source in inputs.items():
+        if "*" not in allowed and input_name not in allowed:
+            hint = did_you_mean(input_name, list(allowed))
+            raise UserError(
+                f"the stage {stage!r} takes no input {input_name!r}.{hint}",
+                where=where,
+                fix=f"it takes {', '.join(allowed) or 'none'}",
+            )
+        if not isinstance(source, str) or source not in step_names:
+            hint = did_you_mean(str(source), list(step_names))
+            raise UserError(
+                f"the input {input_name!r} names a step {source!r} that does not exist.{hint}",
+                where=where,
+                fix=f"name one of {', '.join(step_names)}",
+            )

@@ -1,0 +1,68 @@
+"""The contract of a stage: one object that says all the runner needs to know.
+
+A stage is a module with a frozen `Config`, a function `run` and one `STAGE = Stage(...)`, listed in
+`stages/__init__.py`. The smallest one is in docs/architecture.md, where a test runs it.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+
+ANY = ("*",)
+"""For `optional`: inputs under any name."""
+
+
+def accept_any(config: Any) -> None:
+    """The check of a stage whose `Config` types say everything."""
+
+
+def no_identity(config: Any) -> Mapping[str, Any]:
+    """The identity of a stage that its options alone identify."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What a stage needs, does and is identified by."""
+
+    version: int
+    """Raise it when the same inputs would give other results."""
+    config: type
+    """The frozen dataclass of its options; `machine(...)` marks those that bear on no result."""
+    run: Callable[[Any, dict[str, Artifact], Context], Result]
+    """Makes the artifact out of a config, the input artifacts by name, and a context."""
+    inputs: tuple[str, ...] = ()
+    """Names of the inputs that it cannot do without."""
+    optional: tuple[str, ...] = ()
+    """Names of further inputs that it can use, or `ANY`."""
+    calls_generator: bool = False
+    """It asks a generator, so a plan can forecast its calls by running it on stored answers."""
+    trains: bool = False
+    """It trains a model and can run in several processes (`launcher=...`)."""
+    reads_models: bool = False
+    """Inputs of any name are models to it, not only an input called `model`."""
+    reusable: bool = True
+    """False for a mere pointer to something outside, which every plan makes again."""
+    check: Callable[[Any], None] = accept_any
+    """Raises a UserError for options that cannot work, before anything runs."""
+    identity: Callable[[Any], Mapping[str, Any]] = no_identity
+    """What else identifies its result: principle texts, template hashes, file contents."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of all inputs, needed ones first."""
+        return (*self.inputs, *self.optional)
+
+
+def load_stage(location: str) -> Stage:
+    """Import a stage from its line in `stages/__init__.py`: `module`, or `module:NAME`.
+
+    Without a name it is the module's `STAGE`.
+    """
+    module, _, name = location.partition(":")
+    stage: Stage = getattr(importlib.import_module(module), name or "STAGE")
+    return stage

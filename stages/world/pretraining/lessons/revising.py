@@ -1,0 +1,79 @@
+"""Lessons in revising: name faults, critique a response, rewrite it."""
+
+import random
+
+from stages.world.acts import DIMENSIONS
+from stages.world.pretraining.lessons.drawing import balanced_dimensions, draw_exchange
+from stages.world.pretraining.lessons.plan import Curriculum, Lesson, Turn, answer, ask
+from stages.world.pretraining.principles import draw_wording
+from stages.world.pretraining.revisions import ADJECTIVES, critique, name_faults, revise
+from stages.world.pretraining.wordings import draw_custom_principle, draw_layout, render_prompt
+from stages.world.requests import Request
+from stages.world.responses import Sentence, act_names, render
+
+SECOND_FIX_RATE = 0.12
+
+
+def fix_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
+    """A response of the base mixture, then critiques and revisions by several principles.
+
+    Each principle has a conversation to itself; now and then a second one follows there.
+    """
+    request, sentences = draw_exchange(rng, plan)
+    opening = [ask(request.text), answer(render(sentences))]
+    lesson = []
+    for dimension in _dimensions_to_fix(rng, request, sentences)[:3]:
+        is_direct = rng.random() < plan.direct
+        turns, revised = _fix(rng, request, sentences, dimension, is_direct)
+        if rng.random() < SECOND_FIX_RATE:
+            second = _dimensions_to_fix(rng, request, revised)[0]
+            is_direct = rng.random() < plan.direct
+            turns += _fix(rng, request, revised, second, is_direct)[0]
+        lesson.append(opening + turns)
+    return lesson
+
+
+def _dimensions_to_fix(
+    rng: random.Random, request: Request, sentences: list[Sentence]
+) -> list[str]:
+    dimensions = balanced_dimensions(rng, request, act_names(sentences))
+    return dimensions or [rng.choice(DIMENSIONS)]
+
+
+def _fix(
+    rng: random.Random,
+    request: Request,
+    sentences: list[Sentence],
+    dimension: str,
+    is_direct: bool,
+) -> tuple[list[Turn], list[Sentence]]:
+    """The turns that revise a response, after a critique unless `is_direct`, and the result."""
+    principle = draw_custom_principle(rng, draw_wording(rng, dimension))
+    revised = revise(rng, request, sentences, dimension)
+    if is_direct:
+        layout = draw_layout(rng, "revise_directly")
+        prompt = render_prompt("revise_directly", layout, principle=principle)
+        return [ask(prompt), answer(render(revised))], revised
+    critique_prompt = render_prompt("critique", draw_layout(rng, "critique"), principle=principle)
+    revise_prompt = render_prompt("revise", draw_layout(rng, "revise"), principle=principle)
+    turns = [
+        ask(critique_prompt),
+        Turn("assistant", critique(sentences, dimension), 1.0, 5.0),
+        ask(revise_prompt),
+        answer(render(revised)),
+    ]
+    return turns, revised
+
+
+def describe_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
+    """The two halves of a verdict: what a principle asks for, and what is wrong with a response."""
+    if rng.random() < 0.5:
+        dimension = rng.choice(DIMENSIONS)
+        is_opposite = rng.random() < 0.4
+        wording = draw_wording(rng, dimension, inverse=is_opposite)
+        question = f"Principle: {wording}\nWhat should the response be?"
+        description = ("" if is_opposite else "not ") + ADJECTIVES[dimension]
+        return [[ask(question), answer(description)]]
+    request, sentences = draw_exchange(rng, plan)
+    question = f"Request: {request.text}\nResponse: {render(sentences)}\nName every fault."
+    return [[ask(question), answer(name_faults(act_names(sentences)))]]
