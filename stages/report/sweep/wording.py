@@ -4,7 +4,8 @@ Good is what the method is for: fewer violations, more right verdicts; labels th
 neither.
 """
 
-from stages.ablation.outcomes import LOGITS, is_logits
+from stages.ablation.labels import LOGITS
+from stages.ablation.outcomes import is_logits
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_number, format_points, format_points_range
 
