@@ -107,6 +107,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
 
 
 def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
+    """All outcomes that any run has, in the order of the runs."""
     names: dict[str, None] = {}
     for run in runs.values():
         for outcomes in run.seeds.values():
@@ -115,6 +116,11 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
 
 
 def _check_outcome(name: str, outcomes: list[str]) -> None:
+    """There is an outcome of this name.
+
+    Raises:
+        UserError: there is none.
+    """
     if name not in outcomes:
         raise UserError(
             f"there is no outcome {name!r}.{did_you_mean(name, outcomes)}",
@@ -150,7 +156,11 @@ def _left_out(comparison: Comparison) -> dict[str, Finding]:
 
 
 def _add(comparison: Comparison, reference: str, outcome: str, settings: Ablate) -> None:
-    """Compare all variants of one reference on one outcome."""
+    """Compare all variants of one reference on one outcome, and add what was found.
+
+    Raises:
+        UserError: max-T was requested and cannot be computed.
+    """
     runs = comparison.runs
     try:
         new_effects, new_findings = _against(runs, reference, outcome, settings)

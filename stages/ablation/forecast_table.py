@@ -12,7 +12,13 @@ from stages.ablation.forecast import JobForecast
 def show_forecast(jobs: Sequence[JobForecast], detectable: str, console: Console) -> None:
     """Print a line for each job, their sum, and the sentence on what could be detected."""
     several_seeds = len({job.seed for job in jobs}) > 1
-    columns = ["variant", "reused", "to run", "calls", "trainings"]
+    columns = [
+        "variant",
+        "reused",
+        "to run",
+        "calls",
+        "trainings",
+    ]
     if several_seeds:
         columns.insert(1, "seed")
     table = Table(title="Forecast", title_justify="left", box=None, pad_edge=False)

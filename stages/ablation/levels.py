@@ -161,7 +161,11 @@ def _with(config: DictConfig, selection: Selection) -> DictConfig:
 def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection) -> None:
     """Put the change on the steps that follow a variant at this level.
 
-    Of a rewording the steps that judge follow, too.
+    A rewording is put on the steps that judge, too.
+
+    Args:
+        pipeline: changed in place.
+        whole: steps with another constitution than this one stay as they are.
     """
     rewording = Change(reword=change.reword)
     for name, step in _steps(pipeline.get("steps")):

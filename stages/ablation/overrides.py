@@ -44,6 +44,11 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
 
 
 def _check_sweeper(config: DictConfig) -> None:
+    """The jobs are known before they run, and their folders have the names that `jobs` expects.
+
+    Raises:
+        UserError: they do not.
+    """
     sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     if sweep["subdir"] != SUBDIR:
         raise UserError(
@@ -72,7 +77,11 @@ def _user_error_behind(error: BaseException) -> UserError | None:
 
 
 def _check_jobs(jobs: Sequence[Sequence[str]]) -> None:
-    """The jobs can be compared with each other."""
+    """The jobs can be compared with each other.
+
+    Raises:
+        UserError: they cannot, or there is no full set to compare them with.
+    """
     values = [values_of(job) for job in jobs]
     variants = {job.get("variant", FULL) for job in values}
     sets = {tuple(each for each in job if each.startswith("constitution")) for job in jobs}
@@ -138,7 +147,14 @@ class Configs:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        """One job's config; it is the next call's, too."""
+        """One job's config.
+
+        Args:
+            overrides: the job's.
+
+        Returns:
+            The same object for all jobs that share it: the next call may change it.
+        """
         others = tuple(each for each in overrides if each.partition("=")[0] not in SWEPT)
         if others not in self._composed:
             self._composed[others] = self._compose(overrides)
