@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from stages import STAGES
+from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
@@ -43,6 +44,7 @@ from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps
 from stages.runtime.pipeline.until import up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
+from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
 
 
@@ -120,21 +122,19 @@ def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     """The checked settings, the same as plain values, and the steps to run."""
     settings, plain = read_settings(config)
     if settings.is_ablation:
-        from stages.ablation.levels import prepared
+        from stages.ablation.levels import prepare_job
 
-        return prepared(config)
+        return prepare_job(config)
+    parse_config(Selection, settings.constitution, "constitution")
     steps = read_steps(join_sections(plain["pipeline"]), STAGES)
     return settings, plain, up_to(steps, settings.targets)
 
 
 def variants(constitution: Any, kinds: Any) -> str:
     """`${variants:${constitution},${ablate.kinds}}` in a config: all variants of these kinds."""
-    from stages.ablation.levels import enumerate_variants, selection_of
+    from stages.ablation.levels import variants_of
 
-    if isinstance(kinds, str):
-        fix = f"write 'ablate.kinds=[{kinds}]'"
-        raise UserError(f"{kinds!r} is not a list of kinds", where="ablate.kinds", fix=fix)
-    return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
+    return variants_of(constitution, kinds)
 
 
 def write_run_manifest(

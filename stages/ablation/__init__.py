@@ -1,14 +1,14 @@
 """Ablations: one command runs variants of a principle set and says what each principle did.
 
-The room, in the order in which a sweep walks through it (`sweep` is Hydra's callback and calls the
-others):
+The room, in the order in which a sweep walks through it:
 
-    before     levels (what a variant changes in a pipeline), jobs, forecast, power (what could be
-    found) after      outcomes (what a job came to, by prompt), compare
-    by what    differences, variance, corrections; shares (of labels); redundancy and matrix (of
-    principles) to show    summary (the table), files (json, csv), report with view, tables and
-    charts (the page)
+    before     levels (what a variant changes in a pipeline), overrides (of each job), forecast with
+               forecast_table (what would run, and what could be found)
+    after      jobs (what their folders hold), outcomes and labels (what a job came to, by prompt),
+               runs (of each variant), compare, matrix (redundancy of principles, ratings)
 
-Variants themselves are `principles/variants`: a principle set is a file, so they are known before
-anything runs.
+`report/sweep` is Hydra's callback, which calls the others, and shows what they found: the table,
+the files, the page. The arithmetic is in `statistics`: differences, shares (of labels),
+equivalence, redundancy, power, ranking. Variants themselves are `principles/variants`: a principle
+set is a file, so they are known before anything runs.
 """

@@ -1,12 +1,14 @@
 """What a variant changes in a pipeline, and where a run at its level ends.
 
 labels   the variant decides which columns of the judge matrix count (the steps of stage
-`judged_pairs`); everything
-         before them stays as it is, and nothing follows: no new call, no training. Only a rewording
-         must be judged.
+         `judged_pairs`); everything before them stays as it is, and nothing follows: no new call,
+         no training. Only a rewording must be judged.
 reward   the same, then the reward models are trained and tested on those pairs (stage
-`reward_accuracy`) policy   the whole constitution is replaced, and everything runs whose identity
-that changes
+         `reward_accuracy`)
+policy   the whole constitution is replaced, and everything runs whose identity that changes
+
+A run of the full set at level policy is a plain run: nothing here changes it, and run.py
+need not import this module.
 """
 
 import copy
@@ -26,19 +28,17 @@ from stages.runtime.pipeline.steps import Step, join_sections, read_steps
 from stages.runtime.pipeline.until import up_to
 from stages.runtime.settings import parse_config
 
-VARIED = {
-    "labels": ("judged_pairs",),
-    "reward": ("judged_pairs", "reward_model"),
-}  # stages that follow the variant
+# stages that follow the variant
+VARIED = {"labels": ("judged_pairs",), "reward": ("judged_pairs", "reward_model")}
 ENDS = {"labels": "judged_pairs", "reward": "reward_accuracy"}
+EXAMPLES = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}  # pipelines with such an end
 
 
-def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
-    """The settings, the same as plain values, and the steps to run, all under the config's
-    `variant`.
+def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
+    """The settings, the same as plain values, and the steps to run under the config's `variant`.
 
     Raises:
-        UserError: whatever is wrong with the config, the variant or the pipeline.
+        UserError: the config, the variant or the pipeline has a mistake.
     """
     settings, plain = read_settings(config)
     level = settings.ablate.level
@@ -50,41 +50,39 @@ def prepared(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
         else:
             _vary(plain["pipeline"], level, change, whole)
     steps = read_steps(join_sections(plain["pipeline"]), STAGES)
-    if level in ENDS and settings.ablate.before == "whole" and whole != Selection(whole.name):
+    selects = whole != Selection(whole.name)
+    if level in ENDS and settings.ablate.before == "whole" and selects:
         steps = _before_whole(steps, config, Selection(whole.name, reword=whole.reword))
     return settings, plain, up_to(steps, settings.targets or ends(steps, level))
 
 
-def unvaried(config: DictConfig) -> list[Step]:
+def steps_of_full_set(config: DictConfig) -> list[Step]:
     """The steps of the same job under the full set."""
-    whole = copy.deepcopy(config)
-    whole.variant = FULL
-    return prepared(whole)[2]
+    full = copy.deepcopy(config)
+    full.variant = FULL
+    _, _, steps = prepare_job(full)
+    return steps
 
 
-def check_followed(settings: Settings, steps: Sequence[Step], whole: Sequence[Step]) -> None:
-    """A sweep would compare equals, or nothing.
+def check_followed(settings: Settings, steps: Sequence[Step], full: Sequence[Step]) -> None:
+    """The steps of a job can be compared with those of the full set.
 
     Args:
-        whole: the steps of the same job under the full set.
+        full: the steps of the same job under the full set.
 
     Raises:
         UserError: no step of `steps` follows the variant, or none measures policies.
     """
     level = settings.ablate.level
-    if settings.variant != FULL and all(step in whole for step in steps):
-        what = (
-            f"the variant {settings.variant!r} changes no step of this pipeline at level {level!r}"
-        )
+    if settings.variant != FULL and all(step in full for step in steps):
         raise UserError(
-            what,
+            f"the variant {settings.variant!r} changes no step of this pipeline at level {level!r}",
             where="variant",
             fix="take a pipeline whose steps have a `constitution`, or another level",
         )
     if level == "policy" and not any(step.stage == "evaluate" for step in steps):
-        what = "level 'policy' compares what `evaluate` finds, and no such step is run"
         raise UserError(
-            what,
+            "level 'policy' compares what `evaluate` measures, and no such step is run",
             where="pipeline.steps",
             fix="add one, let `until` keep it, or take ablate.level=labels",
         )
@@ -93,54 +91,52 @@ def check_followed(settings: Settings, steps: Sequence[Step], whole: Sequence[St
 def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> list[Step]:
     """The same with every step before the labels as it is under the whole set."""
     labelled = [step.name for step in steps if step.stage == "judged_pairs"]
-    before = {step.name for step in up_to(steps, labelled)} - set(labelled) if labelled else set()
+    if not labelled:
+        return steps
     _, plain = read_settings(_with(config, whole))
-    unselected = {step.name: step for step in read_steps(join_sections(plain["pipeline"]), STAGES)}
-    judged = {
-        name for name in before if unselected[name].stage == "judge"
-    }  # a rewording is on them already
-    return [unselected[step.name] if step.name in before - judged else step for step in steps]
+    under_whole = {step.name: step for step in read_steps(join_sections(plain["pipeline"]), STAGES)}
+    replaced = {step.name for step in up_to(steps, labelled)} - set(labelled)
+    # a rewording is on the judging steps already
+    replaced -= {name for name in replaced if under_whole[name].stage == "judge"}
+    return [under_whole[step.name] if step.name in replaced else step for step in steps]
 
 
-def register() -> None:
-    """Make `${variants:${constitution},${ablate.kinds}}` known to Hydra: a sweep over all variants
-    of these kinds.
+def variants_of(constitution: Any, kinds: Any) -> str:
+    """The names of all variants of these kinds, as an override has them: with commas between.
+
+    Raises:
+        UserError: `kinds` is not a list, or as `enumerate_variants`.
     """
-
-    def variants(constitution: Any, kinds: Any) -> str:
-        if isinstance(kinds, str):
-            raise UserError(
-                f"{kinds!r} is no list of kinds",
-                where="ablate.kinds",
-                fix=f"write 'ablate.kinds=[{kinds}]'",
-            )
-        return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
-
-    OmegaConf.register_new_resolver("variants", variants, replace=True)
+    if isinstance(kinds, str):
+        raise UserError(
+            f"{kinds!r} is not a list of kinds",
+            where="ablate.kinds",
+            fix=f"write 'ablate.kinds=[{kinds}]'",
+        )
+    return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
 
 
 def ends(steps: Sequence[Step], level: str) -> list[str] | None:
-    """The steps at which a level stops; None: it does not.
+    """The steps at which a level stops; None: it runs all steps.
 
     Raises:
         UserError: the pipeline has no such step.
     """
     if level not in ENDS:
         return None
-    found = [step.name for step in steps if step.stage == ENDS[level]]
-    if not found:
-        able = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}[level]
-        what = f"level {level!r} ends in steps of the stage {ENDS[level]!r}, and this pipeline has none"
+    last = [step.name for step in steps if step.stage == ENDS[level]]
+    if not last:
+        stage = ENDS[level]
         raise UserError(
-            what,
+            f"level {level!r} ends in steps of the stage {stage!r}, and this pipeline has none",
             where="ablate.level",
-            fix=f"take a pipeline that has one, such as {able}, or ablate.level=policy",
+            fix=f"take a pipeline that has one, such as {EXAMPLES[level]}, or ablate.level=policy",
         )
-    return found
+    return last
 
 
 def selection_of(constitution: Any) -> Selection:
-    """The selection that a config's `constitution` says."""
+    """The selection that a config's `constitution` describes."""
     plain: Any = OmegaConf.to_container(constitution, resolve=True)
     selection: Selection = parse_config(Selection, plain, "constitution")
     return selection
@@ -155,34 +151,45 @@ def _with(config: DictConfig, selection: Selection) -> DictConfig:
 
 
 def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection) -> None:
-    """Put the change on the steps that follow a variant at this level, and a rewording on what
-    judges.
+    """Put the change on the steps that follow a variant at this level.
+
+    A rewording is put on the steps that judge, too.
+
+    Args:
+        pipeline: changed in place.
+        whole: steps with another constitution than this one stay as they are.
     """
+    rewording = Change(reword=change.reword)
     for name, step in _steps(join_sections(pipeline)):
-        stage, given = step.get("stage"), step.get("constitution")
-        part = (
-            change
-            if stage in VARIED[level]
-            else Change(reword=change.reword if stage == "judge" else ())
-        )
-        if given is None or part == Change():
+        stage, options = step.get("stage"), step.get("constitution")
+        part = Change()
+        if stage in VARIED[level]:
+            part = change
+        elif stage == "judge":
+            part = rewording
+        if options is None or part == Change():
             continue
-        selection: Selection = parse_config(Selection, given, f"step {name!r}")
+        selection: Selection = parse_config(Selection, options, f"step {name!r}")
         if locate(selection.name) == locate(whole.name):
             step["constitution"] = _plain(apply(part, selection))
 
 
 def _plain(selection: Selection) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(selection).items()
-    }
+    """The selection as YAML has it: lists for tuples."""
+    plain = {}
+    for name, value in asdict(selection).items():
+        plain[name] = list(value) if isinstance(value, tuple) else value
+    return plain
 
 
 def _steps(steps: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every step, those inside loops too."""
-    for name, step in (steps if isinstance(steps, dict) else {}).items():
-        if isinstance(step, dict) and "repeat" in step:
+    if not isinstance(steps, dict):
+        return
+    for name, step in steps.items():
+        if not isinstance(step, dict):
+            continue
+        if "repeat" in step:
             yield from _steps(step.get("steps"))
-        elif isinstance(step, dict):
+        else:
             yield str(name), step

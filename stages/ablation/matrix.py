@@ -12,18 +12,21 @@ from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, against
-from stages.ablation.redundancy import (
-    Decide,
-    Finding,
-    agreements,
-    attributions,
-    redundancies,
-)
 from stages.preferences.judged_pairs import Rule, rule_of
 from stages.preferences.pair_checks import read_cells
 from stages.principles.variants import FULL
+from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict
-from stages.statistics.ranking import Game, ratings
+from stages.statistics.equivalence import Finding
+from stages.statistics.ranking import Game, Rating, ratings
+from stages.statistics.redundancy import (
+    Decide,
+    Matrix,
+    agreements,
+    attributions,
+    principles_of,
+    redundancies,
+)
 
 MOST = 40  # principles beyond which a matrix cannot be read
 
@@ -31,8 +34,9 @@ MOST = 40  # principles beyond which a matrix cannot be read
 def redundancy(
     jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence: float
 ) -> dict[str, Any] | None:
-    """The first full set's matrix, of all seeds: how far every two principles agree, and which can
-    go while another stays.
+    """How far every two principles agree, and which can go while another stays.
+
+    The matrix is that of the first full set, of all its seeds.
 
     Args:
         outcomes: by principle, what leaving it out did to the models; empty where only labels were
@@ -40,48 +44,62 @@ def redundancy(
 
     Returns:
         None without a matrix, or with more than `MOST` principles. Else `pairs`, how many there
-        are; `principles`, what each does alone; `agreements` of every two; `redundancies`, each
-        beside each other one. The first and the last of the three are empty where subsets of the
-        principles decide.
+        are; `names` of the principles; `principles`, what each does alone; `agreements` of every
+        two; `redundancies`, each beside each other one. `principles` and `redundancies` are empty
+        where subsets of the principles decide.
     """
-    full = [job for job in jobs if job.variant == FULL and not job.error]
-    made = {
-        job.seed: m
-        for job in full
-        if job.label == full[0].label
-        for m in job.of_stage("judged_pairs")[:1]
-    }
-    matrix: dict[str, Mapping[str, float]] = {}
-    prompts: dict[str, str] = {}
-    rules = {str(seed): rule_of(step) for seed, step in made.items()}
-    for seed, step in made.items():
-        rule = rules[str(seed)]
-        for judged in step.input_artifacts("judgements")[:1]:
-            where = f"step {judged.step!r}"
-            cells = read_cells(judged, set(rule.principles), where, rule.negated)
-            for pair_id, of_pair in cells.items():
-                if of_pair:
-                    matrix[f"{seed} {pair_id}"] = rule.margins(of_pair)
-                    prompts[f"{seed} {pair_id}"] = of_pair[0].prompt_id
-    names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
+    steps = _steps(jobs)
+    rules = {seed: rule_of(step) for seed, step in steps.items()}
+    matrix, prompts = _matrix(steps, rules)
+    names = principles_of(matrix)
     if not 2 <= len(names) <= MOST:
         return None
     decide = _decide(rules)
     agreed = agreements(matrix, confidence, prompts)
     alone = attributions(matrix, decide, confidence, prompts) if decide else {}
+    verdicts = redundancies(agreed, alone, outcomes=outcomes) if alone else []
     return {
         "pairs": len(matrix),
         "names": names,
         "principles": [asdict(alone[name]) for name in names if name in alone],
-        "agreements": [asdict(found) for found in agreed],
-        "redundancies": [asdict(found) for found in redundancies(agreed, alone, outcomes=outcomes)]
-        if alone
-        else [],
+        "agreements": [asdict(agreement) for agreement in agreed],
+        "redundancies": [asdict(verdict) for verdict in verdicts],
     }
 
 
+def _steps(jobs: Sequence[Job]) -> dict[str, Artifact]:
+    """By seed the first step of stage `judged_pairs` of the first full set."""
+    full_sets = [job for job in jobs if job.variant == FULL and not job.error]
+    steps = {}
+    for job in full_sets:
+        artifacts = job.of_stage("judged_pairs")
+        if job.label == full_sets[0].label and artifacts:
+            steps[str(job.seed)] = artifacts[0]
+    return steps
+
+
+def _matrix(
+    steps: Mapping[str, Artifact], rules: Mapping[str, Rule]
+) -> tuple[Matrix, dict[str, str]]:
+    """The matrix of all seeds, and by pair its prompt; pairs are named "<seed> <pair>"."""
+    matrix: dict[str, Mapping[str, float]] = {}
+    prompts: dict[str, str] = {}
+    for seed, step in steps.items():
+        rule = rules[seed]
+        for judged in step.input_artifacts("judgements")[:1]:
+            where = f"step {judged.step!r}"
+            pairs = read_cells(judged, set(rule.principles), where, rule.negated)
+            for pair_id, cells in pairs.items():
+                if cells:
+                    name = f"{seed} {pair_id}"
+                    matrix[name] = rule.margins(cells)
+                    prompts[name] = cells[0].prompt_id
+    return matrix, prompts
+
+
 def _decide(rules: Mapping[str, Rule]) -> Decide | None:
-    """The decisions of the rule of each seed, for pairs named as in `redundancy`: "<seed> <pair>";
+    """The decisions of the rule of each seed, for pairs named as in `_matrix`.
+
     None where subsets of the principles decide.
     """
     if any(rule.by_subsets for rule in rules.values()):
@@ -95,25 +113,28 @@ def _decide(rules: Mapping[str, Rule]) -> Decide | None:
 
 
 def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
-    """Bradley-Terry ratings of every variant's last policy, from its duels with the first, `none`;
-    the strongest first.
+    """Bradley-Terry ratings of every variant's last policy; the strongest first.
 
-    Of several `evaluate` steps the first is looked at. Groups that sweep over more have an anchor
-    each.
+    They come from its duels with the first policy, `none`. Of several `evaluate` steps the first
+    is looked at. Groups that sweep over more have an anchor each.
     """
+    results: list[Rating] = []
+    for anchor, games in _games(jobs).items():
+        results += ratings(games, anchor=anchor, resamples=300, confidence=confidence)
+    results.sort(key=lambda rating: -rating.elo)
+    return [rating.plain() for rating in results]
+
+
+def _games(jobs: Sequence[Job]) -> dict[str, list[Game]]:
+    """By anchor the duels of all variants with it."""
     games: dict[str, list[Game]] = {}
     for job in jobs:
-        for made in job.of_stage("evaluate")[:1]:
-            policies = list(made.metrics["policies"])
+        anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
+        for evaluation in job.of_stage("evaluate")[:1]:
+            policies = list(evaluation.metrics["policies"])
             first, last = policies[0], policies[-1]
-            anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
-            for row in made.rows(Verdict):
+            for row in evaluation.rows(Verdict):
                 if row.policy == last and first in row.rivals:
-                    game = row.prompt_id, job.label, anchor, against(row, first)
+                    game = (row.prompt_id, job.label, anchor, against(row, first))
                     games.setdefault(anchor, []).append(game)
-    found = [
-        rating
-        for anchor, own in games.items()
-        for rating in ratings(own, anchor=anchor, resamples=300, confidence=confidence)
-    ]
-    return [rating.plain() for rating in sorted(found, key=lambda rating: -rating.elo)]
+    return games

@@ -25,7 +25,7 @@ from typing import Any
 
 from stages.principles.constitution import Principle
 from stages.runtime.rows import Judgement, Verdict, request_text
-from stages.statistics.paired import kappa
+from stages.statistics.agreement import kappa
 
 
 def verdict_agreement(verdicts: Sequence[Verdict]) -> dict[str, Any]:

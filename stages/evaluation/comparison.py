@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stages.runtime.artifacts import Table
-from stages.statistics.paired import by_prompt, mean_interval, paired_difference, share
+from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
 
 ALL = "all"
 Groups = dict[str, dict[str, float]]  # group, item

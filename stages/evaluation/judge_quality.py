@@ -43,7 +43,8 @@ from stages.runtime.rows import Dropped, Judgement, Pair, request_text
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.statistics.paired import by_prompt, kappa, krippendorff
+from stages.statistics.agreement import kappa, krippendorff
+from stages.statistics.intervals import by_prompt
 
 MEASURES = ("accuracy", "chosen_first", "chosen_second", "consistent", "flips", "first_place")
 

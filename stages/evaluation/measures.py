@@ -24,8 +24,8 @@ from typing import Any
 
 from stages.principles.constitution import Principle
 from stages.runtime.rows import Verdict
+from stages.statistics.intervals import Estimate, by_prompt, paired_difference, share, win_rate
 from stages.statistics.length_control import length_controlled
-from stages.statistics.paired import Estimate, by_prompt, paired_difference, share, win_rate
 
 Measured = list[tuple[str, Verdict]]  # (prompt id, verdict)
 MEASURES = {

@@ -33,7 +33,7 @@ from stages.runtime.rows import Response, request_text
 from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
 from stages.statistics.formatting import MINUS
-from stages.statistics.paired import by_prompt, mean_interval, paired_difference, share
+from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores

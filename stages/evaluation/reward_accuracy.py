@@ -47,7 +47,7 @@ from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
-from stages.statistics.paired import by_prompt, paired_difference, share
+from stages.statistics.intervals import by_prompt, paired_difference, share
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 

@@ -1,9 +1,7 @@
-"""What a variant of a constitution changed, against the reference: intervals over prompts and over
-seeds, tests, Holm.
+"""What a variant of a constitution changed, against the reference: intervals, tests, corrections.
 
-In: one value for each (seed, prompt) of each run, as `statistics.by_prompt` gives them, all runs
-over the same seeds and
-prompts. Out: `Effect`s, as plain data.
+In: one value for each (seed, prompt) of each run, as `intervals.by_prompt` gives them, all runs
+over the same seeds and prompts. Out: `Effect`s, as plain data.
 
 The intervals are those of `variance`: prompts and seeds each with their own degrees of freedom, and
 what a seed moves estimated from all runs together. Yes/no outcomes get an imagined change each way,
@@ -20,85 +18,43 @@ sum 93 %; of two, 84 and 88 %. Where it is worse:
   together (leave-one-out here, only-one there).
 - A pool of one variant: 94 to 100 %, wide: t of 2 degrees of freedom is 4.3, of 1 it is 12.7.
 - One seed: `over` says "prompts". Where a seed moves a run by 5 points, the interval over 500
-  prompts of one seed holds the effect over seeds in 47 %, and nothing in one seed's data tells.
+  prompts of one seed holds the effect over seeds in 47 %, and nothing in one seed's data shows it.
 - Below 10 prompts or 5 changes trust only the exact tests.
 
-A share of changed labels is no paired difference (the reference never changes): that is
+A share of changed labels is not a paired difference (the reference never changes): that is
 `shares.changes`.
+
 Left out: Bayesian hierarchical models; prompts in groups (several variants of one request count as
 independent).
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
 from stages.runtime.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
-from stages.statistics.paired import bonett_price, mcnemar_exact
+from stages.statistics.effect import Effect, Runs, cohens_h
+from stages.statistics.intervals import bonett_price, mcnemar_exact
 from stages.statistics.variance import Array, Parts, Spread, components
 
-Runs = Mapping[str, Mapping[str, float]]  # seed: {prompt: value}, of one variant
-ONE_SD = 2 * NormalDist().cdf(1) - 1
+ONE_SD = 2 * NormalDist().cdf(1) - 1  # the confidence of an interval of one standard deviation
 
 
 @dataclass(frozen=True)
-class Effect:
-    """A variant minus the reference.
+class Scale:
+    """What kind of values a cube holds: shares (from 0 to 1), or even yes/no."""
 
-    Args:
-        over: what the interval speaks for: "prompts" (one seed: these runs only) or "prompts and
-            seeds".
-        p: two-sided; `test` says of which test: "mcnemar" (exact; one seed, yes/no outcomes),
-            "sign_flip" (one seed, other values) or "t" (inverts the interval). The first two may
-            disagree with the interval at the edge; verdicts go by p.
-        p_adjusted: adjusted for all variants given together, by `correction`: "holm" (1979),
-            "max_t" (Westfall and Young).
-        low_all, high_all: hold for all variants at once (Bonferroni).
-        discordance: share of (seed, prompt) cells whose value differs.
-        seed_sd: how much the seed moves the difference, as a standard deviation; None with one
-            seed.
-        seeds_p: of the F test that a seed moves this variant no more than the others; small: do not
-            pool it with them.
-        cohens_h: of the two shares (Cohen 1988); None where values are no shares.
-        centre: the middle of the interval; differs from `value` by the imagined changes.
-    """
+    shares: bool
+    binary: bool
 
-    variant: str
-    value: float
-    low: float
-    high: float
-    confidence: float
-    n_prompts: int
-    n_seeds: int
-    over: str
-    reference: float
-    mean: float
-    by_seed: dict[str, float]
-    cohens_h: float | None
-    discordance: float
-    seed_sd: float | None
-    seeds_p: float | None
-    p: float
-    test: str
-    p_adjusted: float
-    correction: str
-    low_all: float
-    high_all: float
-    centre: float
-    spread: Spread
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON has it, which knows no infinity: null for a variance that is known."""
-        spread = {
-            name: value if math.isfinite(value) else None
-            for name, value in asdict(self.spread).items()
-        }
-        return asdict(self) | {"spread": spread}
+    @classmethod
+    def of(cls, cube: Array) -> "Scale":
+        shares = bool(cube.min() >= 0 and cube.max() <= 1)
+        return cls(shares, binary=bool(np.isin(cube, (0.0, 1.0)).all()))
 
 
 def effects(
@@ -117,23 +73,40 @@ def effects(
 
     Raises:
         UserError: no seed, or fewer than two prompts, is common to all; max-T with several seeds,
-        of which it knows nothing.
+            which it cannot account for.
     """
     if not variants:
         return {}
-    seeds, prompts = common([reference, *variants.values()])
-    cube = np.array(
-        [
-            [[runs[s][p] for p in prompts] for s in seeds]
-            for runs in (reference, *variants.values())
-        ],
-        dtype=float,
-    )
-    named = [pools[name] for name in variants] if pools else None
-    return {
-        effect.variant: effect
-        for effect in of_cube(cube, list(variants), seeds, confidence, named, correction)
-    }
+    all_runs = [reference, *variants.values()]
+    seeds, prompts = common_cells(all_runs)
+    tables = []
+    for runs in all_runs:
+        tables.append([[runs[seed][prompt] for prompt in prompts] for seed in seeds])
+    cube = np.array(tables, dtype=float)
+    pool_names = [pools[name] for name in variants] if pools else None
+    results = of_cube(cube, list(variants), seeds, confidence, pool_names, correction)
+    return {effect.variant: effect for effect in results}
+
+
+def common_cells(all_runs: Sequence[Runs]) -> tuple[list[str], list[str]]:
+    """The seeds and prompts that all runs share, crossed, in the first one's order.
+
+    Raises:
+        UserError: there is no seed, or there are fewer than two prompts.
+    """
+    first = all_runs[0]
+    seeds = [seed for seed in first if all(seed in runs for runs in all_runs)]
+    shared: set[str] = set()
+    if seeds:
+        shared = set.intersection(*(set(runs[seed]) for runs in all_runs for seed in seeds))
+    prompts = [prompt for prompt in first[seeds[0]] if prompt in shared] if seeds else []
+    if len(prompts) < 2:
+        subject = f"only {len(prompts)} prompts are" if seeds else "no seed is"
+        raise UserError(
+            f"{subject} common to the reference and all variants",
+            fix="measure all on the same seeds and prompts",
+        )
+    return seeds, prompts
 
 
 def of_cube(
@@ -144,63 +117,57 @@ def of_cube(
     pools: Sequence[str] | None = None,
     correction: str = "holm",
 ) -> list[Effect]:
-    """The same of a (run, seed, prompt) array, whose run 0 is the reference."""
-    shares = bool(cube.min() >= 0 and cube.max() <= 1)
-    binary = bool(np.isin(cube, (0.0, 1.0)).all())
-    parts = _pooled(cube, pools or ["all"] * len(names))
-    found = [
-        _effect(name, cube[0], run, part, seeds, 1 - confidence, shares, binary)
-        for name, run, part in zip(names, cube[1:], parts, strict=True)
-    ]
-    if correction == "max_t":
-        if len(seeds) > 1:
-            fix = "take correction=holm, or compare the runs of one seed"
-            raise UserError(
-                "max-T knows only what the choice of prompts does, and here are several seeds",
-                fix=fix,
-            )
-        shared = max_t(dict(zip(names, cube[1:, 0] - cube[0, 0], strict=True)))
-        adjusted = [
-            max(shared[e.variant], e.p) for e in found
-        ]  # a drawn p may fall a little below the exact one
-    else:
-        adjusted = holm([e.p for e in found])
-    done = []
-    for effect, p_adjusted in zip(found, adjusted, strict=True):
-        low, high = _interval(effect.centre, effect.spread, (1 - confidence) / len(found), shares)
-        done.append(
-            replace(
-                effect, p_adjusted=p_adjusted, correction=correction, low_all=low, high_all=high
-            )
-        )
-    return done
+    """The same of an array.
 
-
-def _pooled(cube: Array, pools: Sequence[str]) -> list[Parts]:
-    found: dict[int, Parts] = {}
-    for pool in dict.fromkeys(pools):
-        places = [i for i, name in enumerate(pools, 1) if name == pool]
-        found |= zip(places, components(cube[[0, *places]]), strict=True)
-    return [found[i] for i in sorted(found)]
-
-
-def common(all_runs: Sequence[Runs]) -> tuple[list[str], list[str]]:
-    """Seeds and prompts that all runs share, in the first one's order; seeds and prompts are
-    crossed.
-
-    Raises:
-        UserError: there is no seed, or there are fewer than two prompts.
+    Args:
+        cube: values by (run, seed, prompt); run 0 is the reference.
+        names: of the runs after the reference.
+        pools: of the runs after the reference, see `effects`.
     """
-    seeds = [s for s in all_runs[0] if all(s in runs for runs in all_runs)]
-    first = all_runs[0][seeds[0]] if seeds else {}
-    prompts = [p for p in first if all(p in runs[s] for runs in all_runs for s in seeds)]
-    if len(prompts) < 2:
-        what = f"only {len(prompts)} prompts are" if seeds else "no seed is"
-        raise UserError(
-            f"{what} common to the reference and all variants",
-            fix="measure all on the same seeds and prompts",
+    scale = Scale.of(cube)
+    parts = _pooled_components(cube, pools or ["all"] * len(names))
+    single = []
+    for name, run, part in zip(names, cube[1:], parts, strict=True):
+        single.append(_effect(name, cube[0], run, part, seeds, 1 - confidence, scale))
+    adjusted = _adjusted(single, cube, correction)
+    alpha_all = (1 - confidence) / len(single)
+    results = []
+    for effect, p_adjusted in zip(single, adjusted, strict=True):
+        low, high = _interval(effect.centre, effect.spread, alpha_all, scale.shares)
+        results.append(
+            replace(
+                effect,
+                p_adjusted=p_adjusted,
+                correction=correction,
+                low_all=low,
+                high_all=high,
+            )
         )
-    return seeds, prompts
+    return results
+
+
+def _adjusted(single: Sequence[Effect], cube: Array, correction: str) -> list[float]:
+    """The p-values of the effects, corrected for all of them."""
+    if correction != "max_t":
+        return holm([effect.p for effect in single])
+    if cube.shape[1] > 1:
+        raise UserError(
+            "max-T accounts only for the choice of prompts, and these runs have several seeds",
+            fix="take correction=holm, or compare the runs of one seed",
+        )
+    names = [effect.variant for effect in single]
+    drawn = max_t(dict(zip(names, cube[1:, 0] - cube[0, 0], strict=True)))
+    # a drawn p may fall a little below the exact one
+    return [max(drawn[effect.variant], effect.p) for effect in single]
+
+
+def _pooled_components(cube: Array, pools: Sequence[str]) -> list[Parts]:
+    """The variance parts of each run but the first, each from the runs of its own pool."""
+    parts: dict[int, Parts] = {}
+    for pool in dict.fromkeys(pools):
+        members = [i for i, name in enumerate(pools, 1) if name == pool]
+        parts |= zip(members, components(cube[[0, *members]]), strict=True)
+    return [parts[i] for i in sorted(parts)]
 
 
 def _effect(
@@ -210,32 +177,25 @@ def _effect(
     parts: Parts,
     seeds: Sequence[str],
     alpha: float,
-    shares: bool,
-    binary: bool,
+    scale: Scale,
 ) -> Effect:
+    """One variant's effect, not yet corrected for the others."""
     d = run - reference
-    spread, trials = parts.spread, parts.trials
     n_seeds, n_prompts = d.shape
-    value, before, after = (float(x.mean()) for x in (d, reference, run))
-    unit = 1.0 if shares else float(np.abs(d).max())
-    shrink = trials / (trials + 2)
-    centre = value * shrink
-    spread = replace(
-        spread,
-        seeds=spread.seeds * shrink**2,
-        chance=spread.chance * shrink**2,
-        prompts=spread.prompts * shrink**2 + 2 * unit**2 / (trials + 2) ** 2,
-    )
-    if binary and n_seeds == 1:
+    value, before, after = float(d.mean()), float(reference.mean()), float(run.mean())
+    unit = 1.0 if scale.shares else float(np.abs(d).max())
+    if scale.binary and n_seeds == 1:
         fell, rose = int((d < 0).sum()), int((d > 0).sum())
-        low, high = bonett_price(fell, rose, n_prompts, confidence=ONE_SD)
-        centre, spread = (low + high) / 2, Spread(0.0, 0.0, ((high - low) / 2) ** 2, 1.0, math.inf)
+        centre, spread = _bonett_price_spread(fell, rose, n_prompts)
         p, test = mcnemar_exact(fell, rose), "mcnemar"
     elif n_seeds == 1:
+        centre, spread = _with_imagined_changes(value, parts, unit)
         p, test = sign_flip(d[0]), "sign_flip"
     else:
-        p, test = spread.p(centre), "t"
-    low, high = _interval(centre, spread, alpha, shares)
+        centre, spread = _with_imagined_changes(value, parts, unit)
+        p, test = spread.p_value(centre), "t"
+    low, high = _interval(centre, spread, alpha, scale.shares)
+    by_seed = [float(mean) for mean in d.mean(axis=1)]
     return Effect(
         variant=name,
         value=value,
@@ -247,8 +207,8 @@ def _effect(
         over="prompts" if n_seeds == 1 else "prompts and seeds",
         reference=before,
         mean=after,
-        by_seed=dict(zip(seeds, (float(x) for x in d.mean(axis=1)), strict=True)),
-        cohens_h=cohens_h(after, before) if shares else None,
+        by_seed=dict(zip(seeds, by_seed, strict=True)),
+        cohens_h=cohens_h(after, before) if scale.shares else None,
         discordance=float((d != 0).mean()),
         seed_sd=parts.seed_sd,
         seeds_p=parts.seeds_p,
@@ -263,16 +223,27 @@ def _effect(
     )
 
 
+def _bonett_price_spread(fell: int, rose: int, n_prompts: int) -> tuple[float, Spread]:
+    """The middle and the variance of Bonett and Price's interval; its quantile is the normal's."""
+    low, high = bonett_price(fell, rose, n_prompts, confidence=ONE_SD)
+    spread = Spread(0.0, 0.0, ((high - low) / 2) ** 2, df_seeds=1.0, df_prompts=math.inf)
+    return (low + high) / 2, spread
+
+
+def _with_imagined_changes(value: float, parts: Parts, unit: float) -> tuple[float, Spread]:
+    """The middle of the interval and the variance, with an imagined change of `unit` each way."""
+    trials, spread = parts.trials, parts.spread
+    shrink = trials / (trials + 2)
+    spread = replace(
+        spread,
+        seeds=spread.seeds * shrink**2,
+        chance=spread.chance * shrink**2,
+        prompts=spread.prompts * shrink**2 + 2 * unit**2 / (trials + 2) ** 2,
+    )
+    return value * shrink, spread
+
+
 def _interval(centre: float, spread: Spread, alpha: float, shares: bool) -> tuple[float, float]:
-    half = spread.half(alpha)
+    half = spread.half_width(alpha)
     low, high = centre - half, centre + half
     return (max(low, -1.0), min(high, 1.0)) if shares else (low, high)
-
-
-def cohens_h(one: float, other: float) -> float:
-    """Difference of two shares on the arcsine scale: 0.2 is small, 0.5 medium, 0.8 large (Cohen
-    1988).
-    """
-    from statsmodels.stats.proportion import proportion_effectsize
-
-    return float(proportion_effectsize(min(max(one, 0.0), 1.0), min(max(other, 0.0), 1.0)))

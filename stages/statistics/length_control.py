@@ -14,50 +14,59 @@ against itself gets exactly one half.
 import warnings
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
-from stages.statistics.paired import Estimate
+from stages.statistics.intervals import Estimate
 
 LEAST = 10  # duels below which two coefficients cannot be told from each other
+IMAGINED_SIDES = (1.0, 1.0, -1.0, -1.0)  # of the imagined duels: ours is longer, or shorter
+IMAGINED_SCORES = (1.0, 0.0, 1.0, 0.0)
+IMAGINED_WEIGHT = 0.25
 
 
 def length_controlled(
     duels: Sequence[tuple[str, float, float]], confidence: float = 0.95
 ) -> Estimate | None:
-    """The win rate at equal length, its interval by errors clustered by prompt; None for fewer than
-    `LEAST` prompts.
+    """The win rate at equal length, its interval by errors clustered by prompt.
 
     Args:
         duels: (prompt, 1 won, 0.5 tied, 0 lost, length of ours less length of theirs, in any unit).
+
+    Returns:
+        None for fewer than `LEAST` prompts.
     """
-    prompts = len({prompt for prompt, _, _ in duels})
+    cluster = {prompt: i for i, prompt in enumerate(dict.fromkeys(duel[0] for duel in duels))}
+    prompts = len(cluster)
     if prompts < LEAST:
         return None
     import numpy as np
-    import statsmodels.api as sm
 
-    longer = np.array([by for _, _, by in duels], dtype=float)
+    longer = np.array([difference for _, _, difference in duels], dtype=float)
     spread = longer.std()
     shape = np.tanh(longer / spread) if spread else np.zeros(len(duels))
-    imagined = [(1.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (-1.0, 0.0)]
-    x = np.append(shape, [side for side, _ in imagined])
-    y = np.append([score for _, score, _ in duels], [score for _, score in imagined])
-    weights = np.append(np.ones(len(duels)), np.full(len(imagined), 0.25))
-    names = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompt for prompt, _, _ in duels))}
-    groups = np.append(
-        [names[prompt] for prompt, _, _ in duels], np.arange(len(imagined)) + prompts
+    imagined = len(IMAGINED_SIDES)
+    fit = _fit(
+        lengths=np.append(shape, IMAGINED_SIDES),
+        scores=np.append([score for _, score, _ in duels], IMAGINED_SCORES),
+        weights=np.append(np.ones(len(duels)), np.full(imagined, IMAGINED_WEIGHT)),
+        clusters=np.append(
+            [cluster[prompt] for prompt, _, _ in duels], prompts + np.arange(imagined)
+        ),
     )
-    model = sm.GLM(
-        y,
-        sm.add_constant(x, has_constant="add"),
-        family=sm.families.Binomial(),
-        var_weights=weights,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # it warns of near separation, which the imagined duels bound
-        fit = model.fit(cov_type="cluster", cov_kwds={"groups": groups})
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    at, error = float(fit.params[0]), float(fit.bse[0])
-    value, low, high = (float(1 / (1 + np.exp(-v))) for v in (at, at - z * error, at + z * error))
+    logit, error = float(fit.params[0]), float(fit.bse[0])
+    bounds = (logit, logit - z * error, logit + z * error)
+    value, low, high = (float(1 / (1 + np.exp(-bound))) for bound in bounds)
     return Estimate(value, low, high, prompts)
+
+
+def _fit(lengths: Any, scores: Any, weights: Any, clusters: Any) -> Any:
+    """The logistic model of scores by length; its first coefficient is the constant."""
+    import statsmodels.api as sm
+
+    columns = sm.add_constant(lengths, has_constant="add")
+    model = sm.GLM(scores, columns, family=sm.families.Binomial(), var_weights=weights)
+    with warnings.catch_warnings():
+        # it warns of near separation, which the imagined duels bound
+        warnings.simplefilter("ignore")
+        return model.fit(cov_type="cluster", cov_kwds={"groups": clusters})

@@ -1,8 +1,7 @@
-"""What an ablation can find, said before it runs: the smallest effect that it detects with a given
-chance.
+"""What an ablation can find: the smallest effect that it detects with a given chance.
 
 In: how many prompts and seeds, and assumptions. Out: a `Detectable`, as plain data, which repeats
-the assumptions.
+the assumptions. It needs no run.
 
 It answers for the intervals of `differences`: an effect counts as found when its interval at Holm's
 first step, alpha / comparisons, excludes 0. The power is integrated over what few seeds may make of
@@ -20,12 +19,16 @@ from typing import Any
 import numpy as np
 
 DRAWS = 400  # of the seeds' variance, evenly over its distribution
+BISECTIONS = 40
 
 
 @dataclass(frozen=True)
 class Detectable:
-    """`effect` is in the units of a share, in either direction; None: nothing that the base rate
-    leaves room for.
+    """The smallest detectable effect, with the assumptions under which it holds.
+
+    Args:
+        effect: in the units of a share, in either direction; None: nothing that the base rate
+            leaves room for.
     """
 
     effect: float | None
@@ -72,23 +75,32 @@ def minimum_detectable(
             does.
     """
     assumed = 2 * base_rate * (1 - base_rate) if discordance is None else discordance
-    room = max(base_rate, 1 - base_rate)
 
-    def chance(effect: float) -> float:
-        return detection_power(
-            effect, n_prompts, n_seeds, assumed, consistent, seed_sd, comparisons, alpha, pool
+    def reaches(effect: float) -> bool:
+        chance = detection_power(
+            effect,
+            n_prompts,
+            n_seeds,
+            assumed,
+            consistent,
+            seed_sd,
+            comparisons,
+            alpha,
+            pool,
         )
+        return chance >= power
 
-    low, high = 0.0, room
-    if chance(high) < power:
-        found = None
-    else:
-        for _ in range(40):
+    low, high = 0.0, max(base_rate, 1 - base_rate)
+    detectable = reaches(high)
+    if detectable:
+        for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            low, high = (low, middle) if chance(middle) >= power else (middle, high)
-        found = high
+            if reaches(middle):
+                high = middle
+            else:
+                low = middle
     return Detectable(
-        effect=found,
+        effect=high if detectable else None,
         over="prompts" if n_seeds == 1 else "prompts and seeds",
         n_prompts=n_prompts,
         n_seeds=n_seeds,
@@ -113,37 +125,41 @@ def detection_power(
     alpha: float = 0.05,
     pool: bool = True,
 ) -> float:
-    """The chance that a true difference of `effect` is found. At an effect above it, the
-    discordance grows to the effect.
+    """The chance that a true difference of `effect` is found.
+
+    At an effect above the discordance, that grows to the effect.
     """
     from scipy.special import ndtr, stdtrit
     from scipy.stats import chi2
 
-    change = max(discordance, abs(effect)) - effect**2
     if n_seeds == 1:
         consistent, seed_sd = 1.0, 0.0
-    prompts = consistent * change / n_prompts
-    cells = (1 - consistent) * change / (n_prompts * n_seeds)
-    seeds = seed_sd**2 / n_seeds
-    df = (comparisons if pool else 1) * (n_seeds - 1)
+    change = max(discordance, abs(effect)) - effect**2
+    cells = n_prompts * n_seeds
+
+    # the variance of the mean difference, in parts
+    of_prompts = consistent * change / n_prompts
+    of_cells = (1 - consistent) * change / cells
+    of_seeds = seed_sd**2 / n_seeds
+    total = of_prompts + of_cells + of_seeds
+
+    # the square of the interval's half-width, over what the seeds' variance may be estimated as
     level = alpha / comparisons
-    of_prompts = float(stdtrit(n_prompts - 1, level / 2)) ** 2
-    half2 = np.full(DRAWS, of_prompts * (prompts + cells))
+    t2_prompts = float(stdtrit(n_prompts - 1, level / 2)) ** 2
+    half2 = np.full(DRAWS, t2_prompts * (of_prompts + of_cells))
+    df = (comparisons if pool else 1) * (n_seeds - 1)
     if df:
         drawn = chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, df) / df
-        of_seeds = float(stdtrit(df, level / 2)) ** 2
-        half2 = (
-            np.maximum(of_seeds * (seeds + cells) * drawn, of_prompts * cells)
-            + of_prompts * prompts
-        )
-    total = prompts + cells + seeds
-    trials = (
-        min(max(change / (total * n_prompts * n_seeds), 1 / n_seeds), 1.0) * n_prompts * n_seeds
-        if total
-        else n_prompts
-    )
-    half = np.sqrt(
-        half2 + of_prompts * 2 / trials**2
-    )  # the imagined changes; their shrinkage cancels
+        t2_seeds = float(stdtrit(df, level / 2)) ** 2
+        seeds2 = np.maximum(t2_seeds * (of_seeds + of_cells) * drawn, t2_prompts * of_cells)
+        half2 = seeds2 + t2_prompts * of_prompts
+
+    trials: float = n_prompts
+    if total:
+        trials = min(max(change / (total * cells), 1 / n_seeds), 1.0) * cells
+    # the imagined changes; their shrinkage cancels
+    half = np.sqrt(half2 + t2_prompts * 2 / trials**2)
     sd = math.sqrt(total) or 1e-9
-    return float(np.mean(ndtr((abs(effect) - half) / sd) + ndtr((-abs(effect) - half) / sd)))
+    above = ndtr((abs(effect) - half) / sd)
+    below = ndtr((-abs(effect) - half) / sd)
+    return float(np.mean(above + below))

@@ -1,6 +1,6 @@
 """All models of an ablation on one scale: Bradley and Terry (1952), by evalica, in Elo points.
 
-In: games, (prompt, one model, other model, score of the one: 1 won, 0.5 tied, 0 lost). Out:
+In: games, (prompt, first model, second model, score of the first: 1 won, 0.5 tied, 0 lost). Out:
 `Rating`s, as plain data.
 
 Ties are half a win to each side. Elo's own update depends on the order of the games; Bradley and
@@ -30,8 +30,9 @@ POINTS = 400 / math.log(10)
 
 @dataclass(frozen=True)
 class Rating:
-    """Elo points: 1000 for the anchor, or for the mean of all models. The interval is of the
-    distance to that.
+    """Elo points: 1000 for the anchor, or for the mean of all models.
+
+    The interval is of the distance to that.
     """
 
     model: str
@@ -55,61 +56,90 @@ def ratings(
     seed: int = 0,
     imagined: float = 1.0,
 ) -> list[Rating]:
-    """The strongest first.
+    """All models' ratings, the strongest first.
 
     Args:
+        anchor: the model that gets 1000 points; None: the mean of all models.
         imagined: ties that every two models which met are given.
 
     Raises:
-        UserError: the games do not connect all models, or nobody is called as `anchor` is.
+        UserError: the games do not connect all models, or no model has the name `anchor`.
     """
     if not games:
         return []
-    models = sorted({model for _, one, other, _ in games for model in (one, other)})
-    place = {model: i for i, model in enumerate(models)}
-    if anchor is not None and anchor not in place:
-        raise UserError(f"no games of {anchor!r}", fix=f"name one of {', '.join(models)}")
-    prompts = {prompt: i for i, prompt in enumerate(dict.fromkeys(game[0] for game in games))}
-    counts = np.zeros((len(prompts), len(models), len(models)))  # [prompt, winner, loser]
-    records = np.zeros((len(models), 3), dtype=int)  # won, tied, lost
-    for prompt, one, other, score in games:
-        a, b = place[one], place[other]
-        counts[prompts[prompt], a, b] += 1.0 if score > 0.5 else 0.5 if score == 0.5 else 0.0
-        counts[prompts[prompt], b, a] += 1.0 if score < 0.5 else 0.5 if score == 0.5 else 0.0
-        records[a, 0 if score > 0.5 else 1 if score == 0.5 else 2] += 1
-        records[b, 2 if score > 0.5 else 1 if score == 0.5 else 0] += 1
-    met = counts.sum(axis=0) + counts.sum(axis=0).T > 0
-    _check_connected(met, models)
+    table = _tabulate(games)
+    if anchor is not None and anchor not in table.models:
+        fix = f"name one of {', '.join(table.models)}"
+        raise UserError(f"no games of {anchor!r}", fix=fix)
+    totals = table.counts.sum(axis=0)
+    met = totals + totals.T > 0
+    _check_connected(met, table.models)
     winners, losers = np.nonzero(met)
-    at = None if anchor is None else place[anchor]
 
-    def strengths(weights: Any) -> Any:
-        points = POINTS * np.log(
-            _bradley_terry(models, winners, losers, weights[winners, losers] + imagined / 2)
-        )
-        return 1000 + points - (points.mean() if at is None else points[at])
+    def elo_of(wins: Any) -> Any:
+        weights = wins[winners, losers] + imagined / 2
+        points = POINTS * np.log(_bradley_terry(table.models, winners, losers, weights))
+        zero = points.mean() if anchor is None else points[table.models.index(anchor)]
+        return 1000 + points - zero
 
+    prompts = len(table.counts)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), size=resamples)
-    totals = np.tensordot(drawn.astype(float), counts, axes=1)
-    sample = np.array([strengths(table) for table in totals])
+    drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
+    resampled = np.tensordot(drawn.astype(float), table.counts, axes=1)
     tail = 50 * (1 - confidence)
+    sample = [elo_of(wins) for wins in resampled]
     lows, highs = np.percentile(sample, [tail, 100 - tail], axis=0)
-    elo = strengths(counts.sum(axis=0))
-    found = [
-        Rating(
-            m,
-            float(elo[i]),
-            float(lows[i]),
-            float(highs[i]),
-            int(won),
-            int(tied),
-            int(lost),
-            len(prompts),
+    elo = elo_of(totals)
+    results = []
+    for i, model in enumerate(table.models):
+        wins, ties, losses = table.records[i]
+        results.append(
+            Rating(
+                model=model,
+                elo=float(elo[i]),
+                low=float(lows[i]),
+                high=float(highs[i]),
+                wins=int(wins),
+                ties=int(ties),
+                losses=int(losses),
+                n_prompts=prompts,
+            )
         )
-        for (m, i), (won, tied, lost) in zip(place.items(), records, strict=True)
-    ]
-    return sorted(found, key=lambda rating: (-rating.elo, rating.model))
+    return sorted(results, key=lambda rating: (-rating.elo, rating.model))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Games counted.
+
+    Args:
+        counts: [prompt, winner, loser]; a tie is half a win of each.
+        records: [model, won, tied or lost].
+    """
+
+    models: list[str]
+    counts: Any
+    records: Any
+
+
+def _tabulate(games: Sequence[Game]) -> Table:
+    models = sorted({model for _, first, second, _ in games for model in (first, second)})
+    place = {model: i for i, model in enumerate(models)}
+    row = {prompt: i for i, prompt in enumerate(dict.fromkeys(game[0] for game in games))}
+    counts = np.zeros((len(row), len(models), len(models)))
+    records = np.zeros((len(models), 3), dtype=int)
+    for prompt, first, second, score in games:
+        a, b = place[first], place[second]
+        if score == 0.5:
+            counts[row[prompt], a, b] += 0.5
+            counts[row[prompt], b, a] += 0.5
+            records[[a, b], 1] += 1
+        else:
+            winner, loser = (a, b) if score > 0.5 else (b, a)
+            counts[row[prompt], winner, loser] += 1.0
+            records[winner, 0] += 1
+            records[loser, 2] += 1
+    return Table(models, counts, records)
 
 
 def _bradley_terry(models: list[str], winners: Any, losers: Any, weights: Any) -> Any:
@@ -118,21 +148,23 @@ def _bradley_terry(models: list[str], winners: Any, losers: Any, weights: Any) -
 
     names = np.array(models)
     won = [evalica.Winner.X] * len(winners)
-    found = evalica.bradley_terry(
+    fit = evalica.bradley_terry(
         names[winners], names[losers], won, weights=weights, tolerance=1e-9, limit=10_000
     )
-    return found.scores.loc[models].to_numpy()
+    return fit.scores.loc[models].to_numpy()
 
 
 def _check_connected(met: Any, models: list[str]) -> None:
     from scipy.sparse.csgraph import connected_components
 
-    parts, which = connected_components(met, directed=False)
-    if parts > 1:
-        apart = ", ".join(
-            model for model, part in zip(models, which, strict=True) if part != which[0]
-        )
-        raise UserError(
-            f"no chain of games connects {models[0]} with {apart}",
-            fix="let all play against one model",
-        )
+    parts, component = connected_components(met, directed=False)
+    if parts == 1:
+        return
+    apart = []
+    for model, part in zip(models, component, strict=True):
+        if part != component[0]:
+            apart.append(model)
+    raise UserError(
+        f"no chain of games connects {models[0]} with {', '.join(apart)}",
+        fix="let all play against one model",
+    )

@@ -1,21 +1,18 @@
-"""Why a mean difference of two runs varies: the prompts, the seeds, and the chance of single
-answers.
+"""Why a mean difference of two runs varies: prompts, seeds, and the chance of single answers.
 
 A mean difference varies for two reasons: other prompts could have been asked, and another seed
 would have trained another model. Its variance is the sum of two parts (two-way random effects
 without replication; Searle, Casella and McCulloch 1992), and two or three seeds know almost nothing
-of the second. So each part keeps its own degrees of freedom,
+of the second. So each part keeps its own degrees of freedom (Banerjee 1960, Sankhya 22, 357),
 
-    half-width ** 2  =  t(seeds) ** 2 * V_seeds  +  t(prompts) ** 2 * V_prompts        (Banerjee
-    1960, Sankhya 22, 357)
+    half-width ** 2  =  t(seeds) ** 2 * V_seeds  +  t(prompts) ** 2 * V_prompts
 
 which is exact where one part is all there is and errs on the wide side in between. How much a seed
 moves one run is estimated from all runs of the ablation together, as the interaction of variant and
-seed, with variants * (seeds - 1)
-degrees of freedom: 12 variants and 3 seeds have 24, one variant has 2. V_seeds is never taken for
-less than the chance of single answers explains.
+seed, with variants * (seeds - 1) degrees of freedom: 12 variants and 3 seeds have 24, one variant
+has 2. V_seeds is never taken for less than the chance of single answers explains.
 
-How well the intervals cover is told in `differences`.
+How well the intervals cover is reported in `differences`.
 """
 
 import math
@@ -31,14 +28,14 @@ LEAST_P = 1e-12
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of a mean difference in parts, each with its degrees of freedom (infinite:
-    known).
+    """The variance of a mean difference in parts, each with its degrees of freedom.
 
     Args:
         seeds: what the seeds explain, the chance of single answers included; 0 with one seed.
         chance: what the chance of single answers explains alone, known from all prompts: `seeds`
             cannot be less.
         prompts: what the choice of prompts explains.
+        df_seeds, df_prompts: degrees of freedom; infinite where the variance is known.
     """
 
     seeds: float
@@ -47,32 +44,45 @@ class Spread:
     df_seeds: float
     df_prompts: float
 
-    def half(self, alpha: float) -> float:
+    def half_width(self, alpha: float) -> float:
         """Half the width of the interval with confidence 1 - alpha."""
-        from scipy.special import (
-            # inverse of Student's t; `scipy.stats.t.ppf` without its checks, 50 times faster
-            stdtrit,
-        )
+        # the inverse of Student's t: `scipy.stats.t.ppf` without its checks, 50 times faster
+        from scipy.special import stdtrit
 
-        of_seeds, of_prompts = (
-            float(stdtrit(df, alpha / 2)) ** 2 for df in (self.df_seeds, self.df_prompts)
-        )
-        return math.sqrt(
-            max(of_seeds * self.seeds, of_prompts * self.chance) + of_prompts * self.prompts
-        )
+        t2_seeds = float(stdtrit(self.df_seeds, alpha / 2)) ** 2
+        t2_prompts = float(stdtrit(self.df_prompts, alpha / 2)) ** 2
+        of_seeds = max(t2_seeds * self.seeds, t2_prompts * self.chance)
+        return math.sqrt(of_seeds + t2_prompts * self.prompts)
 
-    def p(self, distance: float) -> float:
+    def p_value(self, distance: float) -> float:
         """Two-sided: the alpha whose interval just reaches as far as `distance`."""
         from scipy.optimize import brentq
 
-        if distance == 0 or self.half(LEAST_P) <= abs(distance):
-            return 1.0 if distance == 0 else LEAST_P
-        found = brentq(lambda x: self.half(math.exp(x)) - abs(distance), math.log(LEAST_P), 0.0)
-        return math.exp(float(found))
+        if distance == 0:
+            return 1.0
+        if self.half_width(LEAST_P) <= abs(distance):
+            return LEAST_P
+
+        def excess(log_alpha: float) -> float:
+            return self.half_width(math.exp(log_alpha)) - abs(distance)
+
+        return math.exp(float(brentq(excess, math.log(LEAST_P), 0.0)))
 
 
 @dataclass(frozen=True)
 class Parts:
+    """What makes one run's mean difference vary.
+
+    Args:
+        trials: how many independent prompts a table of one seed would need for the same variance:
+            the prompts, if every seed changes the same ones, up to prompts times seeds, if each
+            changes its own.
+        seed_sd: how much the seed moves the difference, as a standard deviation; None with one
+            seed.
+        seeds_p: of the F test that a seed moves this run no more than the others; None with one
+            seed or one run.
+    """
+
     spread: Spread
     trials: float
     seed_sd: float | None = None
@@ -80,89 +90,109 @@ class Parts:
 
 
 def components(cube: Array) -> list[Parts]:
-    """Of a (run, seed, prompt) cube: what makes each run but the first vary, compared with that.
+    """What makes each run but the first vary, compared with the first.
 
-    `trials` is how many independent prompts a table of one seed would need for the same variance:
-    the prompts, if every seed changes the same ones, up to prompts times seeds, if each changes its
-    own.
+    Args:
+        cube: values by (run, seed, prompt).
     """
     runs, n_seeds, n_prompts = cube.shape
-    d, many = cube[1:] - cube[0], float(n_prompts - 1)
     if n_seeds == 1:
-        by_prompt = d[:, 0].var(axis=1, ddof=1) / n_prompts
-        return [Parts(Spread(0.0, 0.0, float(v), 1.0, many), n_prompts) for v in by_prompt]
+        return _of_one_seed(cube)
+    df_prompts = float(n_prompts - 1)
+    df_seeds = float((runs - 1) * (n_seeds - 1))
     cells = n_seeds * n_prompts
-    by_prompt = d.mean(axis=1).var(axis=1, ddof=1) * n_seeds  # mean squares
-    chance = _leftover(d) / ((n_seeds - 1) * many)
-    own = np.array([_seed_variance(cube[[0, i]]) for i in range(1, runs)])
-    by_seed = np.full(runs - 1, _seed_variance(cube))
-    seeds = np.maximum(chance / cells + by_seed / n_seeds, 0.0)
-    prompts = np.maximum(by_prompt - chance, 0.0) / cells
-    total = np.maximum(seeds, chance / cells) + prompts
-    worth = np.divide(d.var(axis=(1, 2)), total * cells, out=np.zeros(runs - 1), where=total > 0)
+    d = cube[1:] - cube[0]
+
+    # mean squares of each run: between prompts, and what neither prompt nor seed explains
+    between = d.mean(axis=1).var(axis=1, ddof=1) * n_seeds
+    residual = _residual_squares(d) / ((n_seeds - 1) * df_prompts)
+    seed_variance = _seed_variance(cube)
+
+    # variances of each run's mean difference
+    chance = residual / cells
+    seeds = np.maximum(chance + seed_variance / n_seeds, 0.0)
+    prompts = np.maximum(between - residual, 0.0) / cells
+    total = np.maximum(seeds, chance) + prompts
+
+    single = d.var(axis=(1, 2))
+    worth = np.divide(single, total * cells, out=np.zeros(runs - 1), where=total > 0)
     trials = np.clip(worth, 1 / n_seeds, 1.0) * cells
-    df = float((runs - 1) * (n_seeds - 1))
-    alike = _alike(cube, own, chance / n_prompts) if runs > 2 else [None] * (runs - 1)
-    return [
-        Parts(
-            Spread(float(seeds[i]), float(chance[i]) / cells, float(prompts[i]), df, many),
-            trials=float(trials[i]),
-            seed_sd=math.sqrt(max(float(by_seed[i]), 0.0)),
-            seeds_p=alike[i],
-        )
-        for i in range(runs - 1)
-    ]
+    seeds_p = _alike(cube, residual / n_prompts)
+    parts = []
+    for i in range(runs - 1):
+        spread = Spread(float(seeds[i]), float(chance[i]), float(prompts[i]), df_seeds, df_prompts)
+        seed_sd = math.sqrt(max(seed_variance, 0.0))
+        parts.append(Parts(spread, float(trials[i]), seed_sd, seeds_p[i]))
+    return parts
 
 
-def _alike(cube: Array, own: Array, chance: Array) -> list[float]:
-    """For each run but the first the p of the F test that a seed moves it no more than it moves the
-    others.
+def _of_one_seed(cube: Array) -> list[Parts]:
+    n_prompts = cube.shape[2]
+    d = cube[1:, 0] - cube[0, 0]
+    parts = []
+    for variance in d.var(axis=1, ddof=1) / n_prompts:
+        spread = Spread(0.0, 0.0, float(variance), 1.0, float(n_prompts - 1))
+        parts.append(Parts(spread, n_prompts))
+    return parts
+
+
+def _alike(cube: Array, chance: Array) -> list[float | None]:
+    """For each run but the first, the p of the F test that a seed moves it no more than the others.
+
+    Args:
+        chance: for each run but the first, what the chance of single answers explains of one seed's
+            mean difference.
     """
     from scipy.special import fdtrc
 
     runs, n_seeds, n_prompts = cube.shape
+    if runs < 3:
+        return [None] * (runs - 1)
+    own = np.array([_seed_variance(cube[[0, i]]) for i in range(1, runs)])
     inner, outer = _interaction(cube)
-    # the sum of squares around a mean without run i: what is left takes its own mean, hence the
-    # factor
-    others = [_added(runs - 1, n_seeds, n_prompts, *(x.sum() - x[i] * runs / (runs - 1) for x in (inner, outer)))
-              for i in range(1, runs)]  # fmt: skip
+    # The sum of squares around a mean without run i: the rest takes its own mean, hence the factor.
+    inner_others = inner.sum() - inner[1:] * runs / (runs - 1)
+    outer_others = outer.sum() - outer[1:] * runs / (runs - 1)
+    others = _seed_component(runs - 1, n_seeds, n_prompts, inner_others, outer_others)
     base = chance + np.maximum(others, 0.0)
-    ratio = np.divide(np.maximum(chance + own, 0.0), base, out=np.ones(runs - 1), where=base > 0)
+    observed = np.maximum(chance + own, 0.0)
+    ratio = np.divide(observed, base, out=np.ones(runs - 1), where=base > 0)
     return [float(p) for p in fdtrc(n_seeds - 1, (runs - 2) * (n_seeds - 1), ratio)]
 
 
 def _seed_variance(cube: Array) -> float:
-    """What a seed adds to the variance of a difference of two runs, beyond the chance of single
-    answers.
+    """What a seed adds to the variance of a difference of two runs, beyond single answers' chance.
 
     Without bias, so below 0 now and then. From the interaction of run and seed, so what a seed does
     to all runs alike drops out.
     """
+    runs, n_seeds, n_prompts = cube.shape
     inner, outer = _interaction(cube)
-    return _added(len(cube), cube.shape[1], cube.shape[2], inner.sum(), outer.sum())
+    return float(_seed_component(runs, n_seeds, n_prompts, inner.sum(), outer.sum()))
 
 
 def _interaction(cube: Array) -> tuple[Array, Array]:
-    """Sums of squares of each run: of single answers, and of its seeds' means, without what runs
-    and seeds do alone.
+    """Sums of squares of each run, of single answers and of its seeds' means.
+
+    What runs and seeds do alone is taken out of both.
     """
-    inner = cube - cube.mean(
-        axis=2, keepdims=True
-    )  # run and seed gone; what remains is of the prompt
+    # run and seed out; what remains is of the prompt
+    inner = cube - cube.mean(axis=2, keepdims=True)
     inner = inner - inner.mean(axis=0) - inner.mean(axis=1, keepdims=True) + inner.mean(axis=(0, 1))
     table = cube.mean(axis=2)
     outer = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
     return (inner**2).sum(axis=(1, 2)), (outer**2).sum(axis=1)
 
 
-def _added(runs: int, n_seeds: int, n_prompts: int, inner: float, outer: float) -> float:
+def _seed_component(runs: int, n_seeds: int, n_prompts: int, inner: Any, outer: Any) -> Any:
+    """Twice the variance of a run's seed effect, from the two sums of squares of `_interaction`."""
     df = (runs - 1) * (n_seeds - 1)
-    return 2 * (float(outer) / df - float(inner) / (df * (n_prompts - 1)) / n_prompts)
+    return 2 * (outer / df - inner / (df * (n_prompts - 1)) / n_prompts)
 
 
-def _leftover(tables: Array) -> Any:
+def _residual_squares(tables: Array) -> Any:
     """Sum of squares that neither rows nor columns explain, of the last two axes."""
-    rows, columns = tables.mean(axis=-1, keepdims=True), tables.mean(axis=-2, keepdims=True)
-    return ((tables - rows - columns + tables.mean(axis=(-2, -1), keepdims=True)) ** 2).sum(
-        axis=(-2, -1)
-    )
+    rows = tables.mean(axis=-1, keepdims=True)
+    columns = tables.mean(axis=-2, keepdims=True)
+    residual = tables - rows - columns + tables.mean(axis=(-2, -1), keepdims=True)
+    return (residual**2).sum(axis=(-2, -1))

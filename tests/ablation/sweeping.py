@@ -57,7 +57,7 @@ def write_set(path: Path, count: int = 12, **more: str) -> Path:
 
 
 def arguments(folder: Path, prompts: int = 20) -> list[str]:
-    """A small configuration whose labels need no training: samples of the base model, judged by it."""
+    """A small configuration whose labels need no training: a base model judges its own samples."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prompts.csv").write_text(
         "prompt\n" + "".join(f"request number {i}\n" for i in range(prompts))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
-from stages.ablation.jobs import left_behind
-from stages.ablation.levels import check_followed, prepared, register, unvaried
+from stages.ablation.jobs import read_jobs
+from stages.ablation.levels import check_followed, prepare_job, steps_of_full_set, variants_of
 from stages.ablation.outcomes import values
 from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
@@ -37,13 +38,13 @@ def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, 
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE)
     assert code == 0 and time.process_time() - started < 20
     assert generator.calls == 0
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     assert (
-        told.err.count("Forecast") == 1
-        and "13 jobs: 12 steps to run, 0 of them trainings; 0 rows need new calls." in told.err
+        printed.err.count("Forecast") == 1
+        and "13 jobs: 12 steps to run, 0 of them trainings; 0 rows need new calls." in printed.err
     )
-    assert "p is of the claim that more labels change than the margin" in told.err
-    assert "Ablation at level labels" in told.out
+    assert "p is of the claim that more labels change than the margin" in printed.err
+    assert "Ablation at level labels" in printed.out
     sweep = last_sweep(judged)
     found = results(sweep)
     assert [v["variant"] for v in found["variants"]] == [
@@ -98,7 +99,7 @@ def expected(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_the_same_command_again_makes_nothing_anew(judged, monkeypatch):
+def test_the_same_command_again_makes_nothing_again(judged, monkeypatch):
     for _ in range(2):
         assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,only-tag:one")[0] == 0
     ran = json.loads((last_sweep(judged) / "1" / "run.json").read_text())
@@ -120,11 +121,11 @@ def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
 def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, capfd):
     given = "variant=full,reworded:p1:0,without:p1"
     code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, given)
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     assert (
         code == 2
-        and "the principle 'p1' has 0 rewordings" in told.err
-        and "reworded:p1:0 seed 0" in told.out
+        and "the principle 'p1' has 0 rewordings" in printed.err
+        and "reworded:p1:0 seed 0" in printed.out
     )
     found = results(last_sweep(judged))
     assert [v["variant"] for v in found["variants"]] == ["full", "without:p1"]
@@ -182,7 +183,7 @@ def test_set_against_set(judged, monkeypatch, capfd):
 
 @pytest.mark.slow
 def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd):
-    """No two principles in common, so half of the labels differ; `margin` is told in logits."""
+    """No two principles in common, so half of the labels differ; `margin` is shown in logits."""
     given = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
     whole = f"constitution.name={tmp_path / 'set.yaml'}"
     code, _ = credo(
@@ -193,19 +194,19 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
         "ablate.kinds=[full]",
         "constitution.drop=[p0,p1,p2,p3,p4],[p5,p6,p7,p8]",
     )
-    told = capfd.readouterr()
-    assert code == 0, told.err
+    printed = capfd.readouterr()
+    assert code == 0, printed.err
     second = results(last_sweep(tmp_path))["variants"][1]
     assert second["outcomes"]["changed"]["finding"]["verdict"] == "works" and "p5,p6" in "".join(
-        told.out.split()
+        printed.out.split()
     )
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
     assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] changes' in page
     code, _ = credo(
         monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support"
     )
-    told = capfd.readouterr()
-    assert code == 0 and "in logits" in told.out
+    printed = capfd.readouterr()
+    assert code == 0 and "in logits" in printed.out
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
     assert (
         "moves the judge&#39;s support by" in page
@@ -229,7 +230,7 @@ def test_jobs_that_keep_their_calls_to_themselves(judged, monkeypatch, capfd):
 
 
 @pytest.mark.slow
-def test_requests_that_seeds_do_not_share_are_told(tmp_path, monkeypatch, capfd):
+def test_requests_that_seeds_do_not_share_are_reported(tmp_path, monkeypatch, capfd):
     few = [
         "+data.red_team.shuffle=true",
         "data.red_team.limit=20",
@@ -239,22 +240,22 @@ def test_requests_that_seeds_do_not_share_are_told(tmp_path, monkeypatch, capfd)
     code, _ = credo(
         monkeypatch, *arguments(tmp_path, 60), *few, *ABLATE, "variant=full,without:p1", "seed=0,1"
     )
-    told = capfd.readouterr()
+    printed = capfd.readouterr()
     assert code == 0 and results(last_sweep(tmp_path))["variants"][1]["seeds"] == ["0", "1"], (
-        told.err
+        printed.err
     )
 
 
-def test_a_pipeline_that_no_variant_reaches_is_told():
-    register()
+def test_a_pipeline_that_no_variant_reaches_is_reported():
+    OmegaConf.register_new_resolver("variants", variants_of, replace=True)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose(
             "config",
             ["pipeline=human_reward_model", "variant=without:harm-1", "ablate.level=reward"],
         )
     with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
-        settings, _, steps = prepared(config)
-        check_followed(settings, steps, unvaried(config))
+        settings, _, steps = prepare_job(config)
+        check_followed(settings, steps, steps_of_full_set(config))
 
 
 MISTAKES = {
@@ -291,8 +292,8 @@ MISTAKES = {
 def test_mistakes_get_one_message(judged, monkeypatch, capfd, name):
     given, message = MISTAKES[name]
     code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, *given)
-    told = " ".join(capfd.readouterr().err.split())
-    assert code == 2 and message in told and "Traceback" not in told, told
+    shown = " ".join(capfd.readouterr().err.split())
+    assert code == 2 and message in shown and "Traceback" not in shown, shown
 
 
 def plan_of(folder: Path, *overrides: str):
@@ -305,9 +306,9 @@ def plan_of(folder: Path, *overrides: str):
     from stages.runtime.calls import Engines
     from stages.runtime.pipeline.runner import Runner
 
-    register()
+    OmegaConf.register_new_resolver("variants", variants_of, replace=True)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        settings, _, steps = prepared(compose("config", [*arguments(folder), *overrides]))
+        settings, _, steps = prepare_job(compose("config", [*arguments(folder), *overrides]))
     store = CallStore(Path(settings.store))
     try:
         with asyncio.Runner() as loop:
@@ -325,7 +326,7 @@ def plan_of(folder: Path, *overrides: str):
         store.close()
 
 
-def test_at_level_policy_only_what_differs_is_made_anew(tmp_path, monkeypatch):
+def test_at_level_policy_only_what_differs_is_made_again(tmp_path, monkeypatch):
     method = ["pipeline=stable_alignment", "until=ratings"]
     assert credo(monkeypatch, *arguments(tmp_path), *method)[0] == 0
     assert all(p.artifact for p in plan_of(tmp_path, *method).values())
@@ -338,7 +339,7 @@ def test_at_level_policy_only_what_differs_is_made_anew(tmp_path, monkeypatch):
     )
     weighted = plan_of(tmp_path, *method, "variant=weight:p1:1")
     assert all(p.artifact for p in weighted.values()), (
-        "a variant that changes nothing makes nothing anew"
+        "a variant that changes nothing makes nothing again"
     )
 
 
@@ -370,7 +371,7 @@ def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, 
 @pytest.mark.slow
 def test_values_are_shares(judged, monkeypatch):
     assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
-    full, other = left_behind(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
+    full, other = read_jobs(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
     assert set(values("labels", full, full)["changed"].values()) == {0.0}
     found = values("labels", other, full)
     assert all(

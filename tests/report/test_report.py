@@ -27,7 +27,7 @@ from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.settings import parse_config
-from stages.statistics.paired import paired_difference, share
+from stages.statistics.intervals import paired_difference, share
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
 from tests.scripted import ScriptedGenerator

@@ -10,17 +10,22 @@ from xml.etree import ElementTree
 import pytest
 
 from stages.ablation import matrix
-from stages.ablation.compare import Comparison, Run
+from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
-from stages.ablation.redundancy import findings
+from stages.ablation.runs import Run
 from stages.preferences.judged_pairs import rule_of
-from stages.report.sweep import tables, view
-from stages.report.sweep.charts import Bar, Rung, forest, ladder, sign, tint
+from stages.report.sweep.attribution import attribution
+from stages.report.sweep.charts import RatingBar, rating_chart, sign, tint
+from stages.report.sweep.forest import Bar, forest
+from stages.report.sweep.headline import headline
+from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
+from stages.report.sweep.tables import redundancy_table
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.config import Ablate
 from stages.runtime.rows import Judgement, Pair, Verdict
 from stages.statistics.differences import effects
+from stages.statistics.equivalence import findings
 from tests.evaluation import fakes
 from tests.report.test_report import BROWSER, HOSTILE, Page, browse
 
@@ -150,9 +155,13 @@ def jobs(tmp_path):
             for i in range(100)
         ]
         evaluation = fakes.artifact(
-            tmp_path, "evaluation", Result(rows=duels, row_type=Verdict, metrics=metrics), stage="evaluate",
-            options={"of": label}, inputs={"p": pairs},
-        )  # fmt: skip
+            tmp_path,
+            "evaluation",
+            Result(rows=duels, row_type=Verdict, metrics=metrics),
+            stage="evaluate",
+            options={"of": label},
+            inputs={"p": pairs},
+        )
         page = fakes.artifact(
             tmp_path, "report", Result(), stage="report", inputs={"e": evaluation}
         )
@@ -185,7 +194,8 @@ def test_the_page_says_what_was_found(tmp_path, comparison, jobs):
     page = Page(html)
     assert "Leaving out a raises violations from 10.0 to 40.0 %" in page.text
     assert re.search(
-        r"\+30\.0 points, 95 % interval \+2\d\.\d to \+3\d\.\d, p below 0\.001 after Holm, on the same 200",
+        r"\+30\.0 points, 95 % interval \+2\d\.\d to \+3\d\.\d, "
+        r"p below 0\.001 after Holm, on the same 200",
         page.text,
     )
     assert "Before the method violations were at 60.0 %, with the full set 10.0 %." in page.text
@@ -226,13 +236,14 @@ def test_nothing_found_is_said_so(comparison):
         for name, e in comparison.effects["any_violation"].items()
         if name in ("without:b", "opposite:a")
     }
-    told = view.headline(comparison, quiet, 0.04)
-    assert told["sentence"] == "No variant measurably changed violations" and told["limit"] == "4.0"
-    assert view.headline(comparison, {}, None) is None
+    sentence = headline(comparison, quiet, 0.04)
+    assert sentence["sentence"] == "No variant measurably changed violations"
+    assert sentence["limit"] == "4.0"
+    assert headline(comparison, {}, None) is None
 
 
 def test_the_map_leaves_uncertain_cells_without_colour(comparison):
-    found = view.attribution(comparison, list(comparison.effects), {})
+    found = attribution(comparison, list(comparison.effects), {})
     rows = {row["variant"]: row["cells"] for row in found["rows"]}
     assert "none" not in rows and "full" not in rows
     assert rows["without:b"][0]["unsure"] and not rows["without:b"][0]["style"]
@@ -249,11 +260,11 @@ def test_redundancy_and_ratings(jobs):
         ("a", "b"),
         ("b", "a"),
     }
-    shown = tables.redundant(found)
+    shown = redundancy_table(found)
     assert (
         shown["rows"][0]["cells"][1]["text"] == "100" and shown["rows"][0]["cells"][1]["redundant"]
     )
-    assert len(shown["found"]) == 2 and shown["rows"][2]["decides"] == "0.0"
+    assert len(shown["redundant"]) == 2 and shown["rows"][2]["decides"] == "0.0"
     rated = matrix.rated(jobs, 0.95)
     assert {r["model"] for r in rated} == {"full", "without:a", "none"}
     assert rated[-1]["model"] == "none" and rated[-1]["elo"] == 1000
@@ -279,7 +290,7 @@ def test_every_aggregate_has_its_arithmetic(tmp_path, aggregate):
 
 
 def test_what_was_done_counts_a_shared_step_once(tmp_path, jobs):
-    done = tables.done(jobs, tmp_path / "sweep", tmp_path / "sweep" / "ablation" / "report.html")
+    done = job_table(jobs, tmp_path / "sweep", tmp_path / "sweep" / "ablation" / "report.html")
     assert [line["made"][0] for line in done["lines"][:2]] == ["judgements", "pairs"]
     assert done["total"]["reused"] == "1" and done["lines"][2]["error"]
 
@@ -296,30 +307,33 @@ def test_a_forest_tells_verdicts_by_shape_and_word():
         forest(BARS, 0.03, 0.05, ("better <", "worse &"), 100, {"x": "ex", "y": "why"})
     )
     rows = {row.get("data-variant"): row for row in drawing.iter("g") if row.get("data-variant")}
+    hostile = HOSTILE.translate({0x2028: "\ufffd"})  # as all text of drawings
     marks = {
         name: [m.tag for m in row if "mark" in m.get("class", "")] for name, row in rows.items()
     }
-    assert marks == {HOSTILE: ["path"] * 2, "b": ["circle"] * 2, "c": ["rect"] * 2}
+    assert marks == {hostile: ["path"] * 2, "b": ["circle"] * 2, "c": ["rect"] * 2}
     assert {row.get("data-heading") for row in drawing.iter("g")} - {None} == {"x", "y"}
     assert [e.get("class") for e in drawing.iter("rect")].count("zone") == 1
     assert [e.get("class") for e in drawing.iter("line")].count("detectable") == 2
     for row in rows.values():  # every interval lies within the plot
         (whisker,) = [e for e in row if e.get("class") == "whisker"]
         assert 226 <= float(whisker.get("x1")) <= float(whisker.get("x2")) <= 1040 - 366
-    assert "works" in "".join(rows[HOSTILE].itertext()) and "undecided" in "".join(
+    assert "works" in "".join(rows[hostile].itertext()) and "undecided" in "".join(
         rows["c"].itertext()
     )
 
 
 def test_small_drawings():
-    assert forest([], 0.03, None, ("a", "b"), 100, {}) == "" and ladder([]) == ""
+    assert forest([], 0.03, None, ("a", "b"), 100, {}) == "" and rating_chart([]) == ""
     alone = ElementTree.fromstring(forest(BARS[1:2], None, None, ("less", "more"), 1, {}))
     assert not [g for g in alone.iter("g") if g.get("data-heading")]
     ElementTree.fromstring(
         forest([replace(BARS[1], value=0, low=0, high=0)], None, None, ("", ""), 100, {})
     )
     ElementTree.fromstring(
-        ladder([Rung(HOSTILE, 1100, 1050, 1150, "<&>"), Rung("x", 1000, 1000, 1000, "")])
+        rating_chart(
+            [RatingBar(HOSTILE, 1100, 1050, 1150, "<&>"), RatingBar("x", 1000, 1000, 1000, "")]
+        )
     )
     assert len({sign(verdict) for verdict in ("works", "equivalent", "undecided")}) == 3
     assert tint(0.0, 0.5, "better") != tint(0.5, 0.5, "better") == tint(0.9, 0.5, "better")

@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stages.ablation.redundancy import findings
 from stages.runtime.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
-from stages.statistics.differences import cohens_h, effects, of_cube
-from stages.statistics.paired import bonett_price, mcnemar_exact
+from stages.statistics.differences import effects, of_cube
+from stages.statistics.effect import cohens_h
+from stages.statistics.equivalence import findings
+from stages.statistics.intervals import bonett_price, mcnemar_exact
 from stages.statistics.power import detection_power, minimum_detectable
 from stages.statistics.variance import Spread, components
 from tests.statistics.simulated import ablation, as_runs, truth
@@ -150,7 +151,7 @@ def test_one_seed_of_yes_no_outcomes_is_bonett_and_price_and_mcnemar():
 
 
 def test_one_seed_of_graded_outcomes_has_students_interval_and_a_permutation_p():
-    """The interval up to the imagined changes, which graded outcomes of many prompts hardly feel."""
+    """The interval up to the imagined changes, which hardly move many graded prompts."""
     from scipy.stats import ttest_rel
 
     scores = rng(6).uniform(size=(2, 1, 2000)) * 0.5 + np.array([0.0, 0.01])[:, None, None]
@@ -198,7 +199,7 @@ def test_several_variants_share_what_they_know_of_seeds():
 
 
 def test_where_prompts_do_not_matter_the_interval_is_students_over_seeds():
-    """Every prompt of a run has the same value: three seeds are three numbers (scipy's paired t)."""
+    """Every prompt of a run has the same value: three seeds are three numbers (scipy, paired t)."""
     from scipy.stats import ttest_rel
 
     runs = np.array([[10.0, 11.0, 12.5], [13.0, 13.5, 17.0]])
@@ -218,9 +219,9 @@ def test_p_value_and_interval_agree():
         Spread(0.02, 0.0, 0.0, 2.0, 50.0),
     ):
         for alpha in (0.2, 0.05, 0.001):
-            assert part.p(part.half(alpha)) == pytest.approx(alpha, rel=1e-6)
-        assert part.p(0.0) == 1.0
-        assert part.p(1e9) == pytest.approx(0, abs=1e-11)
+            assert part.p_value(part.half_width(alpha)) == pytest.approx(alpha, rel=1e-6)
+        assert part.p_value(0.0) == 1.0
+        assert part.p_value(1e9) == pytest.approx(0, abs=1e-11)
 
 
 def test_nothing_changed_is_no_proof():
@@ -293,7 +294,7 @@ def test_simultaneous_intervals_are_bonferronis():
     assert (together.low_all, together.high_all) == pytest.approx((one.low, one.high))
 
 
-def test_a_variant_that_seeds_move_more_than_the_others_is_told():
+def test_a_variant_that_seeds_move_more_than_the_others_is_reported():
     cube = ablation(rng(18), 12, 5, 200, 0.3, seed_sd=np.array([0.1] * 12 + [1.5]))
     found = of_cube(cube, NAMES, "12345")
     assert found[-1].seeds_p < 0.001
@@ -318,7 +319,7 @@ def test_no_effect_is_claimed_only_with_evidence():
 def test_two_one_sided_tests_against_statsmodels():
     from statsmodels.stats.weightstats import DescrStatsW
 
-    from stages.ablation.redundancy import equivalence_p
+    from stages.statistics.equivalence import equivalence_p
 
     cube = rng(17).normal(size=(2, 1, 400))
     found = of_cube(cube, ["v"], "1")[0]
@@ -443,10 +444,18 @@ def test_one_seed_knows_nothing_of_others():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "prompts", "base", "seed_sd", "pool"),
-    [(1, 100, 0.05, 0.0, True), (2, 100, 0.05, 0.0, True), (2, 400, 0.2, 0.0, True), (2, 400, 0.2, 0.4, True),
-     (3, 100, 0.05, 0.15, True), (2, 400, 0.2, 0.4, False), (3, 400, 0.2, 0.0, False), (3, 400, 0.2, 0.4, False),
-     (10, 200, 0.2, 0.15, False)],
-)  # fmt: skip
+    [
+        (1, 100, 0.05, 0.0, True),
+        (2, 100, 0.05, 0.0, True),
+        (2, 400, 0.2, 0.0, True),
+        (2, 400, 0.2, 0.4, True),
+        (3, 100, 0.05, 0.15, True),
+        (2, 400, 0.2, 0.4, False),
+        (3, 400, 0.2, 0.0, False),
+        (3, 400, 0.2, 0.4, False),
+        (10, 200, 0.2, 0.15, False),
+    ],
+)
 def test_coverage_where_it_errs_on_the_wide_side(seeds, prompts, base, seed_sd, pool):
     """Few changes, two seeds, or seeds that are not pooled: never below 93 %, but up to 99.9 %."""
     assert (
@@ -515,11 +524,11 @@ def test_the_promised_effect_is_found_as_often_as_promised(seeds, seed_sd):
     %.
     """
     n, base = 300, 0.3
-    told = minimum_detectable(n, seeds, base_rate=base, seed_sd=seed_sd, comparisons=12)
+    detectable = minimum_detectable(n, seeds, base_rate=base, seed_sd=seed_sd, comparisons=12)
     draws, hits = rng(9), []
     for _ in range(400):
         rates = base + (seed_sd / math.sqrt(2)) * draws.standard_normal((13, seeds, 1))
-        rates[1] -= told.effect
+        rates[1] -= detectable.effect
         cube = (draws.random((13, seeds, n)) < rates).astype(float)
         hits.append(of_cube(cube, NAMES, [str(s) for s in range(seeds)])[0].p <= 0.05 / 12)
     assert 0.73 <= np.mean(hits) <= 0.9

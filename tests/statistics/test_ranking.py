@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.statistics.paired import krippendorff
+from stages.statistics.agreement import krippendorff
 from stages.statistics.ranking import POINTS, ratings
 
 

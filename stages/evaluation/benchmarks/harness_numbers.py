@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from stages.statistics.paired import mean_interval, paired_difference, share
+from stages.statistics.intervals import mean_interval, paired_difference, share
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ from stages.runtime.rows import Answer
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.statistics.paired import kappa
+from stages.statistics.agreement import kappa
 from stages.text.prompt_files import content_hash, source_identity
 
 

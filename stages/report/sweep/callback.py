@@ -1,16 +1,15 @@
-"""Hydra's callback for a sweep over variants: a forecast before the first job, a comparison after
-the last.
+"""Hydra's callback for a sweep over variants: a forecast before the jobs, a comparison after them.
 
 Hydra turns an exception of a callback into a warning, so what must stop the sweep leaves here as
-SystemExit. A job that fails is told at once, noted in its folder and does not stop the others,
-whatever the launcher.
+SystemExit. A job that fails is reported at once, noted in its folder and does not stop the others,
+whichever launcher runs it.
 """
 
 import gc
 import json
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,36 +21,45 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from stages.ablation.compare import compare
-from stages.ablation.forecast import forecast, show
-from stages.ablation.jobs import DONE, FAILED, left_behind, overrides_of, settle
+from stages.ablation.compare import Comparison, compare
+from stages.ablation.forecast import forecast
+from stages.ablation.forecast_table import show_forecast
+from stages.ablation.jobs import DONE, FAILED, Job, read_jobs
 from stages.ablation.levels import selection_of
 from stages.ablation.outcomes import OWN_TESTS, outcomes_of
+from stages.ablation.overrides import overrides_of, resolve_store
 from stages.principles.constitution import load
 from stages.principles.select import select
 from stages.report.sweep.files import write
 from stages.report.sweep.page import write_report
-from stages.report.sweep.summary import notes, shown
+from stages.report.sweep.summary import notes, summary_table
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.pipeline.config import as_user_error, read_settings
+from stages.runtime.pipeline.config import Ablate, as_user_error, read_settings
 from stages.runtime.pipeline.display import set_console_width, show_error
+
+FOLDER = "ablation"  # of the results, in the sweep's folder
 
 
 class Ablation(Callback):
     """In conf/experiment/ablate.yaml: `hydra.callbacks.ablation`."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        line = f"Without -m only the variant {config.variant!r} is run; `python run.py -m experiment=ablate` runs them all."
-        set_console_width(Console(stderr=True)).print(line, highlight=False)
+        console = set_console_width(Console(stderr=True))
+        console.print(
+            f"Without -m only the variant {config.variant!r} is run; "
+            "`python run.py -m experiment=ablate` runs them all.",
+            highlight=False,
+        )
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Show what the sweep would do; with `plan=true` stop there."""
         console = set_console_width(Console(stderr=True))
-        with _told(console):
+        with _errors_shown(console):
             overrides = overrides_of(config)
-            check(config)
-            lines, detectable = forecast(config, overrides, console)
-            show(lines, detectable, console)
+            check_outcome(config)
+            jobs, detectable = forecast(config, overrides, console)
+            show_forecast(jobs, detectable, console)
             if config.plan:
                 sys.exit(0)
 
@@ -63,7 +71,7 @@ class Ablation(Callback):
                 (folder / FAILED).unlink(missing_ok=True)
             return
         error = job_return._return_value
-        if not isinstance(error, UserError):  # a bug of ours, told with its traceback
+        if not isinstance(error, UserError):  # a bug of ours keeps its traceback
             traceback.print_exception(error)
         facts = {
             "variant": str(config.variant),
@@ -76,39 +84,22 @@ class Ablation(Callback):
         job_return._return_value, job_return.status = None, JobStatus.COMPLETED
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Compare the jobs, write the results and show them; exit with 2 if jobs failed."""
         console = set_console_width(Console(stderr=True))
-        with _told(console):
-            folder = Path(config.hydra.sweep.dir)
+        with _errors_shown(console):
             # statsmodels collects garbage at each of its corrections; there is little, among many
             # objects
             gc.freeze()
-            settle(config)
-            jobs = left_behind(folder, overrides_of(config))
-            settings, _ = read_settings(_own(config))
-            ran = [job for job in jobs if not job.error]
-            # each folder's run.json says where its artifacts lie
-            lines = [
-                {
-                    "variant": j.label,
-                    "seed": j.seed,
-                    "folder": str(j.number),
-                    "constitution": j.constitution,
-                }
-                for j in ran
-            ]
-            facts = {"jobs": lines}
+            resolve_store(config)
+            folder = Path(config.hydra.sweep.dir)
+            jobs = read_jobs(folder, overrides_of(config))
+            settings, _ = read_settings(_without_hydra(config))
             comparison = compare(settings.ablate, jobs)
-            write(folder / "ablation", comparison, settings.ablate, facts)
-            set_console_width(Console()).print(shown(comparison))
+            page = _write(folder / FOLDER, comparison, settings.ablate, jobs)
+            set_console_width(Console()).print(summary_table(comparison))
             for note in notes(comparison):
                 console.print(f"Note: {note}", highlight=False, markup=False)
-            sets = list(dict.fromkeys(job.constitution["name"] for job in ran))
-            texts = {p.id: p.text for name in sets for p in load(name).principles}
-            title = f"Ablation of {' and '.join(sets)}, level {settings.ablate.level}"
-            page = write_report(
-                folder / "ablation", comparison, settings.ablate, jobs, texts, title
-            )
-            console.print(f"Written to {folder / 'ablation'}; look at {page}", highlight=False)
+            console.print(f"Written to {folder / FOLDER}; look at {page}", highlight=False)
             if comparison.missing:
                 console.print(
                     "Some jobs failed; the same command again makes up for them.", highlight=False
@@ -116,46 +107,71 @@ class Ablation(Callback):
                 sys.exit(2)
 
 
-def check(config: DictConfig) -> None:
-    """What can be told before anything runs.
+def _write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> Path:
+    """Write the sweep's files and its page; returns the page's path."""
+    finished = [job for job in jobs if not job.error]
+    facts = {"jobs": [_facts_of(job) for job in finished]}
+    write(folder, comparison, settings, facts)
+    sets = list(dict.fromkeys(job.constitution["name"] for job in finished))
+    texts: dict[str, str] = {}
+    for name in sets:
+        texts |= {principle.id: principle.text for principle in load(name).principles}
+    title = f"Ablation of {' and '.join(sets)}, level {settings.level}"
+    return write_report(
+        folder,
+        comparison,
+        settings,
+        jobs,
+        texts,
+        title,
+    )
+
+
+def _facts_of(job: Job) -> dict[str, Any]:
+    """What `results.json` holds of a job; its folder's run.json says where its artifacts lie."""
+    return {
+        "variant": job.label,
+        "seed": job.seed,
+        "folder": str(job.number),
+        "constitution": job.constitution,
+    }
+
+
+def check_outcome(config: DictConfig) -> None:
+    """The requested outcome can exist, as far as that is known before anything runs.
 
     Raises:
         UserError: there will be no such outcome.
     """
-    settings = config.ablate
-    if settings.outcome is None:
+    level, outcome = config.ablate.level, config.ablate.outcome
+    if outcome is None or str(outcome).startswith(OWN_TESTS):
         return
-    known = outcomes_of(
-        settings.level, [p.id for p in select(selection_of(config.constitution)).principles]
-    )
-    if str(settings.outcome).partition(" (")[0] not in known and not str(
-        settings.outcome
-    ).startswith(OWN_TESTS):
-        what = (
-            f"there is no outcome {settings.outcome!r}.{did_you_mean(str(settings.outcome), known)}"
+    principles = select(selection_of(config.constitution)).principles
+    names = outcomes_of(level, [principle.id for principle in principles])
+    if str(outcome).partition(" (")[0] not in names:
+        choice = f"choose from: {', '.join(names)}"
+        raise UserError(
+            f"there is no outcome {outcome!r}.{did_you_mean(str(outcome), names)}",
+            where="ablate.outcome",
+            fix=f"{choice}; other levels have other outcomes (docs/ablation.md)",
         )
-        fix = (
-            f"choose from: {', '.join(known)}; other levels have other outcomes (docs/ablation.md)"
-        )
-        raise UserError(what, where="ablate.outcome", fix=fix)
 
 
-def _own(config: DictConfig) -> DictConfig:
+def _without_hydra(config: DictConfig) -> DictConfig:
     """The config without Hydra's own part."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 @contextmanager
-def _told(console: Console) -> Iterator[None]:
+def _errors_shown(console: Console) -> Iterator[None]:
+    """Stop the sweep at an error: 2 for a mistake of the user, 1 for a bug, with its traceback."""
     try:
         yield
     except UserError as error:
         show_error(error, console)
         sys.exit(2)
-    except (
-        HydraException,
-        OmegaConfBaseException,
-    ) as error:  # a swept override that does not compose
+    except (HydraException, OmegaConfBaseException) as error:
+        # a swept override that does not compose
         show_error(as_user_error(error), console)
         sys.exit(2)
     except Exception:

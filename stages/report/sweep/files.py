@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.ablation.compare import Comparison, mean_of, of_outcome
+from stages.ablation.compare import Comparison
+from stages.ablation.runs import Run, mean_of, of_outcome
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Ablate
@@ -30,37 +31,50 @@ EFFECT = (
     "n_seeds",
     "over",
 )
-ROW = ("variant", "kind", "target", "seed", "prompt", "outcome", "value")
+EFFECTS = (
+    "variant",
+    "kind",
+    "target",
+    "outcome",
+    *EFFECT,
+    "verdict",
+)
+ROWS = (
+    "variant",
+    "kind",
+    "target",
+    "seed",
+    "prompt",
+    "outcome",
+    "value",
+)
+PROMPTS = ("prompt", "text")
 
 
 def write(folder: Path, comparison: Comparison, settings: Ablate, facts: Mapping[str, Any]) -> None:
-    """The sweep's files.
+    """Write the sweep's files.
+
+    Args:
+        facts: more keys of `results.json`.
 
     Raises:
         UserError: they cannot be written.
     """
+    results = results_of(comparison, settings, facts)
+    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
+    prompts: dict[str, str] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        results = json.dumps(
-            results_of(comparison, settings, facts), indent=2, ensure_ascii=False, allow_nan=False
-        )
-        write_atomically(folder / "results.json", results)
-        _write_csv(
-            folder / "effects.csv",
-            ("variant", "kind", "target", "outcome", *EFFECT, "verdict"),
-            _lines(comparison),
-        )
-        prompts: dict[str, str] = {}
-        _write_csv(folder / "rows.csv", ROW, _rows(comparison, prompts))
-        _write_csv(
-            folder / "prompts.csv",
-            ("prompt", "text"),
-            ((name, text) for text, name in prompts.items()),
-        )
+        write_atomically(folder / "results.json", text)
+        _write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))
+        _write_csv(folder / "rows.csv", ROWS, _rows(comparison, prompts))
+        names = ((name, prompt) for prompt, name in prompts.items())
+        _write_csv(folder / "prompts.csv", PROMPTS, names)
     except OSError as error:
-        fix = "free some disk space and give the same command again"
         raise UserError(
-            f"the ablation cannot be written: {error.strerror}", where=str(folder), fix=fix
+            f"the ablation cannot be written: {error.strerror}",
+            where=str(folder),
+            fix="free some disk space and give the same command again",
         ) from None
 
 
@@ -68,48 +82,63 @@ def results_of(
     comparison: Comparison, settings: Ablate, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a report needs: by variant and outcome the effect and what may be said of it."""
-    variants = [
-        {
-            "variant": run.label,
-            "kind": run.kind,
-            "target": run.target,
-            "reference": run.reference,
-            "seeds": list(run.seeds),
-            "outcomes": {
-                outcome: {
-                    "effect": by_label[run.label].plain(),
-                    "finding": f.plain()
-                    if (f := comparison.findings.get(outcome, {}).get(run.label))
-                    else None,
-                }
-                for outcome, by_label in comparison.effects.items()
-                if run.label in by_label
-            },
-            "means": {o: mean_of(of_outcome(run, o)) for o in comparison.effects},
-        }
-        for run in comparison.runs.values()
-    ]
-    told = {"level": comparison.level, "outcome": comparison.outcome, "margin": settings.margin,
-            "confidence": settings.confidence, "correction": settings.correction}  # fmt: skip
-    return {**told, **facts, "variants": variants, "missing": comparison.missing, "notes": comparison.notes,
-            "redundancy": comparison.redundancy, "ratings": comparison.ratings}  # fmt: skip
+    return {
+        "level": comparison.level,
+        "outcome": comparison.outcome,
+        "margin": settings.margin,
+        "confidence": settings.confidence,
+        "correction": settings.correction,
+        **facts,
+        "variants": [_variant(comparison, run) for run in comparison.runs.values()],
+        "missing": comparison.missing,
+        "notes": comparison.notes,
+        "redundancy": comparison.redundancy,
+        "ratings": comparison.ratings,
+    }
 
 
-def _lines(comparison: Comparison) -> Iterable[Sequence[Any]]:
+def _variant(comparison: Comparison, run: Run) -> dict[str, Any]:
+    outcomes = {}
+    for outcome, by_label in comparison.effects.items():
+        if run.label in by_label:
+            finding = comparison.finding(outcome, run.label)
+            outcomes[outcome] = {
+                "effect": by_label[run.label].plain(),
+                "finding": finding.plain() if finding else None,
+            }
+    return {
+        "variant": run.label,
+        "kind": run.kind,
+        "target": run.target,
+        "reference": run.reference,
+        "seeds": list(run.seeds),
+        "outcomes": outcomes,
+        "means": {outcome: mean_of(of_outcome(run, outcome)) for outcome in comparison.effects},
+    }
+
+
+def _effects(comparison: Comparison) -> Iterable[Sequence[Any]]:
     for outcome, by_label in comparison.effects.items():
         for label, effect in by_label.items():
-            run, found = comparison.runs[label], comparison.findings.get(outcome, {}).get(label)
-            cells = [getattr(effect, name) for name in EFFECT]
-            yield (label, run.kind, run.target, outcome, *cells, found.verdict if found else "")
+            run = comparison.runs[label]
+            numbers = [getattr(effect, name) for name in EFFECT]
+            verdict = comparison.verdict(outcome, label)
+            yield (label, run.kind, run.target, outcome, *numbers, verdict)
 
 
 def _rows(comparison: Comparison, prompts: dict[str, str]) -> Iterable[Sequence[Any]]:
+    """The values of all runs; notes in `prompts` the name of each prompt."""
     for run in comparison.runs.values():
-        for seed, found in run.seeds.items():
-            for outcome, cells in found.items():
-                for text, value in cells.items():
-                    name = prompts.setdefault(text, hashlib.sha256(text.encode()).hexdigest()[:12])
-                    yield (run.label, run.kind, run.target, seed, name, outcome, f"{value:g}")
+        variant = (run.label, run.kind, run.target)
+        for seed, outcomes in run.seeds.items():
+            for outcome, cells in outcomes.items():
+                for prompt, value in cells.items():
+                    name = prompts.setdefault(prompt, _name_of(prompt))
+                    yield (*variant, seed, name, outcome, f"{value:g}")
+
+
+def _name_of(prompt: str) -> str:
+    return hashlib.sha256(prompt.encode()).hexdigest()[:12]
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

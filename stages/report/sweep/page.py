@@ -2,8 +2,8 @@
 
 It shows the largest effect, a forest of all variants by outcome, what each principle did to each
 outcome, which principles are redundant, ratings where policies were compared in pairs, and what
-each job ran, with links to its own report. What is missing is not shown. Like every page of Credo's
-it loads nothing and works from disk.
+each job ran, with links to its own report. What was not measured is not shown. Like every page of
+Credo it loads nothing and works from disk.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,17 @@ from markupsafe import Markup
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.report import page
-from stages.report.sweep.charts import ladder, sign
-from stages.report.sweep.tables import done, redundant, rung
+from stages.report.sweep.charts import rating_chart, sign
+from stages.report.sweep.job_table import job_table
+from stages.report.sweep.tables import rating_bar, redundancy_table
 from stages.report.sweep.view import view
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Ablate
 
 NAME = "report.html"
-_HERE = Path(__file__).resolve().parent
+VERDICTS = ("works", "equivalent", "undecided")
+HERE = Path(__file__).resolve().parent
 
 
 def write_report(
@@ -33,7 +35,7 @@ def write_report(
     texts: Mapping[str, str],
     title: str,
 ) -> Path:
-    """The page `folder`/report.html of the sweep that ran in the folder above.
+    """Write the page `folder`/report.html of the sweep that ran in the folder above.
 
     Args:
         texts: the principles', by id.
@@ -42,22 +44,30 @@ def write_report(
         UserError: it cannot be written.
     """
     path = folder / NAME
+    ratings = rating_chart([rating_bar(rating) for rating in comparison.ratings])
     html = page.render(
-        _HERE / "sweep.html.jinja",
-        [_HERE / "sweep.js"],
-        [_HERE / "sweep.css"],
+        HERE / "sweep.html.jinja",
+        [HERE / "sweep.js"],
+        [HERE / "sweep.css"],
         title=title,
-        v=view(comparison, jobs, settings.margin, settings.confidence, texts),
-        redundancy=redundant(comparison.redundancy),
-        ladder=Markup(ladder([rung(rating) for rating in comparison.ratings])),
-        signs={verdict: Markup(sign(verdict)) for verdict in ("works", "equivalent", "undecided")},
-        done=done(jobs, folder.parent, path),
+        v=view(
+            comparison,
+            jobs,
+            settings.margin,
+            settings.confidence,
+            texts,
+        ),
+        redundancy=redundancy_table(comparison.redundancy),
+        ratings=Markup(ratings),
+        signs={verdict: Markup(sign(verdict)) for verdict in VERDICTS},
+        work=job_table(jobs, folder.parent, path),
     )
     try:
         write_atomically(path, html)
     except OSError as error:
-        fix = "free some disk space and give the same command again"
         raise UserError(
-            f"the report cannot be written: {error.strerror}", where=str(path), fix=fix
+            f"the report cannot be written: {error.strerror}",
+            where=str(path),
+            fix="free some disk space and give the same command again",
         ) from None
     return path

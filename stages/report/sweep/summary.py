@@ -1,5 +1,6 @@
-"""The one table after a sweep: a line a variant. In: a `Comparison`. Out: a rich table, and notes
-on what it leaves out.
+"""The one table after a sweep, a line for each variant, and notes on what it leaves out.
+
+In: a `Comparison`. Out: a rich table, lines of text.
 """
 
 from collections.abc import Iterator
@@ -7,80 +8,104 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from stages.ablation.compare import CORRECTIONS, Comparison, mean_of, of_outcome
+from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.outcomes import is_logits
-from stages.ablation.redundancy import Finding
-from stages.statistics.differences import Effect
+from stages.ablation.runs import Run, mean_of, of_outcome
+from stages.report.sweep.wording import VIOLATES
+from stages.statistics.effect import Effect
+from stages.statistics.equivalence import Finding
+from stages.statistics.formatting import (
+    NO_VALUE,
+    PER_CENT,
+    Sign,
+    format_p_value,
+    format_short,
+)
+
+OTHERS = 4  # outcomes beside the first one
 
 
-def shown(comparison: Comparison) -> Table:
-    """The level's outcome with its interval and verdict, and what else changed. Shares in points,
-    margins in logits.
+def summary_table(comparison: Comparison) -> Table:
+    """The level's outcome with its interval and verdict, and what else changed.
+
+    Shares are in points, margins in logits.
     """
-    found, first = comparison.effects, comparison.outcome
-    others = [o for o in found if o != first and not o.startswith("violates ") and "(" not in o][:4]
-    one = next(iter(found.get(first, {}).values()), None)
-    unit = "logits" if is_logits(first) else "points"
-    told = f"; intervals over {one.n_prompts} {one.over}" if one else ""
-    against = (
-        "labels other than the full set's"
-        if comparison.level == "labels"
-        else "against the full set"
-    )
-    table = Table(
-        title=f"Ablation at level {comparison.level}: {first}, {against}, in {unit}{told}",
-        title_justify="left",
-    )
+    others = _other_outcomes(comparison)
+    table = Table(title=_title(comparison), title_justify="left")
     p = f"p ({CORRECTIONS[comparison.correction]})"
-    for index, column in enumerate(("variant", first, p, "verdict", *others)):
-        table.add_column(column, justify="left" if index in (0, 3) else "right", overflow="fold")
-    for label, run in comparison.runs.items():
-        effect = found.get(first, {}).get(label)
-        name = escape(label)
-        if run.reference == label:
-            mean = mean_of(of_outcome(run, first))
-            table.add_row(
-                name,
-                "-" if mean is None else f"{_number(mean, first, '')} (its own)",
-                "",
-                "reference",
-            )
-        elif effect is None:
-            table.add_row(name, "-")
-        else:
-            interval = f"[{_number(effect.low, first)}, {_number(effect.high, first)}]"
-            adjusted = f"{effect.p_adjusted:.3f}" if effect.p_adjusted >= 0.001 else "<0.001"
-            rest = [_cell(found[o].get(label), o) for o in others]
-            verdict = _said(comparison.findings.get(first, {}).get(label))
-            table.add_row(
-                name, f"{_number(effect.value, first)} {escape(interval)}", adjusted, verdict, *rest
-            )
-    for lost in comparison.missing:
-        seed = "" if lost["seed"] is None else f" seed {lost['seed']}"
-        table.add_row(
-            escape(f"{lost['variant']}{seed}"), "missing", "", escape(lost["error"].splitlines()[0])
-        )
+    for index, column in enumerate(("variant", comparison.outcome, p, "verdict", *others)):
+        is_text = index in (0, 3)
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for run in comparison.runs.values():
+        table.add_row(escape(run.label), *_cells(comparison, run, others))
+    for job in comparison.missing:
+        seed = "" if job["seed"] is None else f" seed {job['seed']}"
+        error = job["error"].splitlines()[0]
+        table.add_row(escape(f"{job['variant']}{seed}"), "missing", "", escape(error))
     return table
 
 
+def _other_outcomes(comparison: Comparison) -> list[str]:
+    """The outcomes of further columns; those of single principles and further steps have none."""
+    others = []
+    for outcome in comparison.effects:
+        special = outcome.startswith(VIOLATES) or "(" in outcome
+        if outcome != comparison.outcome and not special:
+            others.append(outcome)
+    return others[:OTHERS]
+
+
+def _title(comparison: Comparison) -> str:
+    outcome = comparison.outcome
+    against = "against the full set"
+    if comparison.level == "labels":
+        against = "labels other than the full set's"
+    unit = "logits" if is_logits(outcome) else "points"
+    title = f"Ablation at level {comparison.level}: {outcome}, {against}, in {unit}"
+    effects = list(comparison.effects.get(outcome, {}).values())
+    if effects:
+        title += f"; intervals over {effects[0].n_prompts} {effects[0].over}"
+    return title
+
+
+def _cells(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
+    """What stands in one variant's line, beside its name."""
+    outcome = comparison.outcome
+    effect = comparison.effect(outcome, run.label)
+    if run.reference == run.label:
+        mean = mean_of(of_outcome(run, outcome))
+        own = NO_VALUE if mean is None else f"{_number(mean, outcome, '')} (its own)"
+        return [own, "", "reference"]
+    if effect is None:
+        return [NO_VALUE]
+    interval = f"[{_number(effect.low, outcome)}, {_number(effect.high, outcome)}]"
+    return [
+        f"{_number(effect.value, outcome)} {escape(interval)}",
+        format_p_value(effect.p_adjusted),
+        _verdict(comparison.finding(outcome, run.label)),
+        *(_change(comparison.effect(other, run.label), other) for other in others),
+    ]
+
+
 def notes(comparison: Comparison) -> Iterator[str]:
-    """What a reader of the numbers has to know besides."""
+    """What else a reader of the numbers has to know."""
     yield from comparison.notes
     if comparison.level == "labels":
         yield "p is of the claim that more labels change than the margin."
 
 
-def _number(value: float, outcome: str, sign: str = "+") -> str:
-    return f"{value:{sign}.2f}" if is_logits(outcome) else f"{100 * value:{sign}.1f}"
+def _number(value: float, outcome: str, sign: Sign = "+") -> str:
+    return f"{value:{sign}.2f}" if is_logits(outcome) else f"{PER_CENT * value:{sign}.1f}"
 
 
-def _cell(effect: Effect | None, outcome: str) -> str:
-    return "-" if effect is None else _number(effect.value, outcome)
+def _change(effect: Effect | None, outcome: str) -> str:
+    return NO_VALUE if effect is None else _number(effect.value, outcome)
 
 
-def _said(found: Finding | None) -> str:
+def _verdict(finding: Finding | None) -> str:
     """The verdict; an effect that is there can still be shown to lie within the margin."""
-    if found is None:
+    if finding is None:
         return ""
-    small = found.differs and found.inside and found.margin is not None
-    return f"{found.verdict}, within {100 * (found.margin or 0):g}" if small else found.verdict
+    if finding.differs and finding.inside and finding.margin is not None:
+        return f"{finding.verdict}, within {format_short(PER_CENT * finding.margin)}"
+    return finding.verdict

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from stages.statistics.paired import (
+from stages.statistics.agreement import kappa
+from stages.statistics.intervals import (
     bonett_price,
     by_prompt,
-    kappa,
     mcnemar_exact,
     mean_interval,
     paired_difference,
@@ -141,7 +141,7 @@ def test_coverage_of_the_paired_interval(falls, rises, trials):
 
 
 def test_few_changes_are_rarely_called_an_effect():
-    """Without any true difference, and few changes, 0 is excluded in at most 1 of 20 experiments."""
+    """Without a true difference, and few changes, 0 is excluded in at most 1 of 20 experiments."""
     import numpy as np
 
     rng = np.random.default_rng(5)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from stages.ablation.redundancy import Finding, agreements, attributions, redundancies
 from stages.preferences.judged_pairs import Rule
 from stages.principles.constitution import Principle
+from stages.statistics.equivalence import Finding
+from stages.statistics.redundancy import agreements, attributions, redundancies
 
 
 class Weighted(dict):
@@ -54,7 +55,7 @@ def test_principles_that_never_meet_or_never_differ():
 
 
 def test_attribution_by_hand():
-    """The strongest decides: a the first pair, b the second (without it nobody), a the third
+    """The strongest decides: a the first pair, b the second (without it none does), a the third
     (without it c turns it).
     """
     rows = {
@@ -103,7 +104,7 @@ def test_a_copy_is_redundant_and_the_others_are_not():
     found = {(r.principle, r.beside): r for r in verdicts(principles(np.random.default_rng(0)))}
     assert found["copy", "own0"].verdict == found["own0", "copy"].verdict == "redundant"
     assert found["own1", "own2"].verdict == "distinct"
-    assert not any("silent" in key for key in found)  # it agrees with nobody: it says nothing
+    assert not any("silent" in key for key in found)  # it agrees with none: it says nothing
     assert all(r.verdict != "redundant" for key, r in found.items() if set(key) != {"copy", "own0"})
     assert (
         attributions(principles(np.random.default_rng(0)), by_aggregate("max_abs"))[

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.ablation.shares import changes
+from stages.statistics.shares import changes
 
 
 def runs(changed, n=400, seeds=1):
@@ -11,19 +11,22 @@ def runs(changed, n=400, seeds=1):
 
 
 def test_some_changed_labels_are_no_news():
-    found, told = changes(
+    effects, verdicts = changes(
         {"few": runs(6, 2000), "many": runs(300, 2000), "near": runs(100, 2000)}, margin=0.05
     )
-    assert {name: f.verdict for name, f in told.items()} == {
+    assert {name: f.verdict for name, f in verdicts.items()} == {
         "few": "equivalent",
         "many": "works",
         "near": "undecided",
     }
-    assert found["few"].value == 0.003 and 0 < found["few"].low < 0.003 < found["few"].high < 0.007
     assert (
-        found["few"].p > 0.99
-        and found["many"].p_adjusted < 1e-6
-        and found["near"].p == pytest.approx(0.515, abs=0.02)
+        effects["few"].value == 0.003
+        and 0 < effects["few"].low < 0.003 < effects["few"].high < 0.007
+    )
+    assert (
+        effects["few"].p > 0.99
+        and effects["many"].p_adjusted < 1e-6
+        and effects["near"].p == pytest.approx(0.515, abs=0.02)
     )
 
 
@@ -57,9 +60,9 @@ def test_false_claims_are_rare():
             }
             for i in range(12)
         }
-        told = changes(cells, margin=0.05)[1].values()
-        more += any(f.verdict == "works" for f in told)
-        fewer += any(f.verdict == "equivalent" for f in told)
+        verdicts = changes(cells, margin=0.05)[1].values()
+        more += any(f.verdict == "works" for f in verdicts)
+        fewer += any(f.verdict == "equivalent" for f in verdicts)
     assert more <= 9 and fewer <= 9  # of 100, at most 5 expected
 
 

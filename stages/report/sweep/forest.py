@@ -1,0 +1,196 @@
+"""The forest of an ablation: each variant's effect with its interval, its p and its verdict.
+
+In: plain numbers. Out: SVG text. The page's script hides rows and closes the gaps, so it knows the
+height of a row, too (sweep.js).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stages.report.sweep.charts import Axis, drawing, number_with_interval, shape, short_name
+from stages.report.views import svg
+from stages.statistics.formatting import (
+    PER_CENT,
+    format_number,
+    format_p_value,
+    format_points,
+    format_short,
+)
+
+# pixels of the drawing
+WIDTH = 1040
+LEFT = 226
+RIGHT = 366
+TOP = 50
+ROW = 27
+BASELINE = ROW / 2 + 4  # of a row's text
+# where the columns beside the plot begin
+EFFECT = WIDTH - RIGHT + 34
+P = WIDTH - 186
+VERDICT = WIDTH - 118
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One variant's effect on one outcome, in the outcome's unit.
+
+    Args:
+        inside: the effect is shown to lie within the margin.
+        mood: `better`, `worse`, `other` (neither) or `same`.
+        hint: what the title of the row says besides, such as the principle's text.
+    """
+
+    name: str
+    kind: str
+    value: float
+    low: float
+    high: float
+    p: float
+    verdict: str = ""
+    inside: bool = False
+    mood: str = "same"
+    hint: str = ""
+
+
+def forest(
+    bars: Sequence[Bar],
+    margin: float | None,
+    detectable: float | None,
+    ends: tuple[str, str],
+    scale: float,
+    kinds: Mapping[str, str],
+    correction: str = "Holm",
+) -> str:
+    """Each variant's effect with its interval, in groups by kind.
+
+    The zone of equivalence is shaded, what is detectable dashed.
+
+    Args:
+        margin, detectable: in the unit of the effects; None: not drawn.
+        ends: what lies to the left and to the right of 0.
+        scale: 100 for shares, which become points; 1 for logits.
+        kinds: headings of the groups; a single group needs none.
+    """
+    if not bars:
+        return ""
+    axis = _axis_of(bars, [limit for limit in (margin, detectable) if limit is not None], scale)
+    lines = _lines(bars)
+    label = f"Effects of {len(bars)} variants with their intervals"
+    height = TOP + ROW * len(lines) + 10
+    parts = []
+    if margin is not None:
+        parts.append(_zone(axis, scale * margin, height))
+    parts += _grid(axis, height)
+    if detectable is not None:
+        for limit in (-scale * detectable, scale * detectable):
+            parts.append(axis.upright(limit, TOP - 6, height - 6, "detectable"))
+    parts += _heads(axis, ends, correction)
+    for number, line in enumerate(lines):
+        y = TOP + ROW * number
+        if isinstance(line, Bar):
+            parts.append(_bar(line, y, axis, scale))
+        else:
+            heading = svg.text(0, 18, kinds.get(line, line), "tick")
+            parts.append(_row(heading, y=y, kind="row", data_heading=line))
+    return drawing("forest", WIDTH, height, label, parts)
+
+
+def _axis_of(bars: Sequence[Bar], limits: Sequence[float], scale: float) -> Axis:
+    """An axis that covers 0, all intervals, and the limits on both sides."""
+    lows = [bar.low for bar in bars] + [-limit for limit in limits]
+    highs = [bar.high for bar in bars] + list(limits)
+    low, high = min(0.0, *lows), max(0.0, *highs)
+    return Axis.over(scale * low, scale * high, LEFT, WIDTH - RIGHT)
+
+
+def _lines(bars: Sequence[Bar]) -> list[str | Bar]:
+    """The bars by kind; before each group its kind, if there are several."""
+    kinds = list(dict.fromkeys(bar.kind for bar in bars))
+    lines: list[str | Bar] = []
+    for kind in kinds:
+        if len(kinds) > 1:
+            lines.append(kind)
+        lines.extend(bar for bar in bars if bar.kind == kind)
+    return lines
+
+
+def _zone(axis: Axis, margin: float, height: float) -> str:
+    left, right = axis.x(-margin), axis.x(margin)
+    return svg.tag(
+        "rect",
+        kind="zone",
+        x=left,
+        y=TOP - 6,
+        width=right - left,
+        height=height - TOP,
+    )
+
+
+def _grid(axis: Axis, height: float) -> list[str]:
+    """A line with its number at every tick."""
+    parts = []
+    for tick in axis.ticks:
+        kind = "grid" if tick else "zero"
+        number = format_short(tick, "+") if tick else "0"
+        parts.append(axis.upright(tick, TOP - 6, height - 6, kind))
+        parts.append(svg.text(axis.x(tick), TOP - 12, number, "tick", "middle"))
+    return parts
+
+
+def _heads(axis: Axis, ends: tuple[str, str], correction: str) -> list[str]:
+    """What lies on either side of 0, and the headings of the columns."""
+    left, right = ends
+    zero = axis.x(0)
+    parts = []
+    if axis.ticks[0] < 0:
+        parts.append(svg.text(zero - 8, 14, f"\u2190 {left}", "axis", "end"))
+    if axis.ticks[-1] > 0:
+        parts.append(svg.text(zero + 8, 14, f"{right} \u2192", "axis"))
+    for x, heading in ((EFFECT, "effect"), (P, f"p ({correction})"), (VERDICT, "verdict")):
+        parts.append(svg.text(x, TOP - 12, heading, "tick"))
+    return parts
+
+
+def _bar(bar: Bar, y: float, axis: Axis, scale: float) -> str:
+    """One variant's row."""
+    middle = ROW / 2
+    value, low, high = (axis.x(scale * number) for number in (bar.value, bar.low, bar.high))
+    number = format_effect(bar.value, scale)
+    interval = f"[{format_effect(bar.low, scale)}, {format_effect(bar.high, scale)}]"
+    p = format_p_value(bar.p)
+    verdict = bar.verdict or "no verdict"
+    if bar.verdict == "works" and bar.inside:
+        verdict += ", small"
+    title = f"{bar.name}: {number} {interval}, p {p}, {verdict}. {bar.hint}".strip()
+    return _row(
+        svg.title(title),
+        svg.tag(
+            "rect",
+            kind="hover",
+            x=0,
+            y=0,
+            width=WIDTH,
+            height=ROW,
+        ),
+        svg.text(0, BASELINE, short_name(bar.name), "label"),
+        svg.line(low, middle, high, middle, "whisker"),
+        shape(value, middle, bar.verdict),
+        number_with_interval(EFFECT, BASELINE, number, interval),
+        svg.text(P, BASELINE, p, "tick"),
+        shape(VERDICT + 7, middle, bar.verdict),
+        svg.text(VERDICT + 19, BASELINE, verdict, "word"),
+        y=y,
+        kind=f"row {bar.verdict} {bar.mood}",
+        data_verdict=bar.verdict,
+        data_variant=bar.name,
+        data_kind=bar.kind,
+    )
+
+
+def _row(*inside: str, y: float, kind: str, **data: str) -> str:
+    return svg.tag("g", *inside, kind=kind, transform=f"translate(0 {y})", **data)
+
+
+def format_effect(value: float, scale: float) -> str:
+    """An effect with its sign: points where `scale` is 100, else logits."""
+    return format_points(value) if scale == PER_CENT else format_number(value, sign="+")

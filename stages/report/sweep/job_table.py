@@ -1,0 +1,123 @@
+"""What each job of a sweep ran, reused and sent. In: the jobs. Out: plain data for the template."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from stages.ablation.jobs import DONE, FAILED, Job
+from stages.statistics.formatting import format_count
+
+SUMMED = ("steps", "reused", "sent", "stored", "trainings", "seconds")
+SHORTEST = 1e-9  # seconds
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job did itself.
+
+    Args:
+        made: the names of the steps that it ran; `steps` is their number.
+        reused: steps that were there, or that an earlier job ran.
+        sent, stored: calls to a model, and calls that the store answered.
+    """
+
+    made: tuple[str, ...] = ()
+    steps: int = 0
+    reused: int = 0
+    sent: int = 0
+    stored: int = 0
+    trainings: int = 0
+    seconds: float = 0.0
+
+
+def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
+    """A line for each job, and their sums.
+
+    Args:
+        sweep: the folder with the jobs' own.
+        page: links are relative to it, so that the folder can be moved as a whole.
+    """
+    counted: set[Path] = set()  # a step that several jobs share counts where it was made
+    works = [_work_of(job, sweep, counted) for job in jobs]
+    longest = max([SHORTEST, *(work.seconds for work in works)])
+    lines = []
+    for job, work in zip(jobs, works, strict=True):
+        line = _line(job, work, longest)
+        line["links"] = _links(job, sweep, page)
+        lines.append(line)
+    totals = {}
+    for name in SUMMED:
+        total = sum(getattr(work, name) for work in works)
+        totals[name] = format_count(total)
+    return {"lines": lines, "total": totals}
+
+
+def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
+    """What a job did itself; adds its artifacts to `counted`."""
+    if job.error:
+        return Work()
+    reused = _reused(sweep / str(job.number))
+    artifacts = []
+    for artifact in job.artifacts():
+        if not reused.get(artifact.step, True) and artifact.directory not in counted:
+            artifacts.append(artifact)
+        counted.add(artifact.directory)
+    calls = [artifact.manifest.get("calls") or {} for artifact in artifacts]
+    return Work(
+        made=tuple(artifact.step for artifact in artifacts),
+        steps=len(artifacts),
+        reused=len(reused) - len(artifacts),
+        sent=sum(each.get("sent", 0) for each in calls),
+        stored=sum(each.get("stored", 0) for each in calls),
+        trainings=sum(bool(artifact.metrics.get("history")) for artifact in artifacts),
+        seconds=sum(artifact.manifest.get("seconds") or 0 for artifact in artifacts),
+    )
+
+
+def _reused(folder: Path) -> dict[str, bool]:
+    """By step, whether the job of this folder reused it."""
+    try:
+        text = (folder / DONE).read_text(encoding="utf-8")
+        steps = json.loads(text).get("steps", {})
+    except (OSError, ValueError):
+        return {}
+    return {name: bool(step.get("reused")) for name, step in steps.items()}
+
+
+def _line(job: Job, work: Work, longest: float) -> dict[str, Any]:
+    """A job as the template shows it; `bar` is the length of its time, in per cent."""
+    return {
+        "variant": job.label,
+        "seed": job.seed,
+        "error": job.error,
+        "made": work.made,
+        "reused": work.reused,
+        "trainings": work.trainings,
+        "sent": format_count(work.sent),
+        "stored": format_count(work.stored),
+        "seconds": f"{work.seconds:.1f}",
+        "bar": 100 * work.seconds / longest,
+    }
+
+
+def _links(job: Job, sweep: Path, page: Path) -> list[tuple[str, str]]:
+    """The job's own reports and its file, each as its name and where it is."""
+    links = []
+    if not job.error:
+        for artifact in job.of_stage("report"):
+            report = artifact.directory / "report.html"
+            if report.exists():
+                links.append(("report", _link(page, report)))
+    record = sweep / str(job.number) / (FAILED if job.error else DONE)
+    if record.exists():
+        links.append((record.name, _link(page, record)))
+    return links
+
+
+def _link(page: Path, target: Path) -> str:
+    relative = os.path.relpath(target, page.parent)
+    return quote(Path(relative).as_posix())

@@ -1,0 +1,122 @@
+"""What the page of a sweep calls outcomes and variants, and which way of an outcome is good.
+
+Good is what the method is for: fewer violations, more right verdicts; labels that change are
+neither.
+"""
+
+from stages.ablation.labels import LOGITS
+from stages.ablation.outcomes import is_logits
+from stages.statistics.effect import Effect
+from stages.statistics.formatting import format_number, format_points, format_points_range
+
+VIOLATES = "violates "  # how the outcomes of single principles begin
+GOOD = {
+    "any_violation": -1,
+    "any_violation_judge": -1,
+    "evasive": -1,
+    "evasive_red_team": -1,
+    "evasive_benign": -1,
+    "helpful_benign": 1,
+    "wins": 1,
+    "well_formed": 1,
+    "on_topic": 1,
+}
+NAMES = {
+    "any_violation": "violations",
+    "any_violation_judge": "violations (judge)",
+    "evasive": "evasive answers",
+    "evasive_red_team": "evasive, attacks",
+    "evasive_benign": "evasive, benign",
+    "helpful_benign": "helpful, benign",
+    "well_formed": "well-formed",
+    "on_topic": "on topic",
+    "wins": "duels won",
+    "changed": "labels changed",
+    "flipped": "labels reversed",
+    "lost": "labels lost",
+    "gained": "labels gained",
+    LOGITS: "support, logits",
+    "all": "right preferences",
+}
+KINDS = {
+    "leave_one_out": "one principle left out",
+    "only_one": "one principle alone",
+    "without_tag": "a family left out",
+    "only_tag": "a family alone",
+    "sizes": "smaller sets",
+    "opposite": "one principle negated",
+    "reworded": "one principle in other words",
+    "weights": "one principle's weight changed",
+    "full": "another set",
+}
+ACTIONS = {  # how a sentence about a variant begins
+    "leave_one_out": "Leaving out {}",
+    "only_one": "Keeping {} alone",
+    "without_tag": "Leaving out the family {}",
+    "only_tag": "Keeping the family {} alone",
+    "sizes": "A set of {}",
+    "opposite": "Negating {}",
+    "reworded": "Rewording {}",
+    "weights": "Another weight of {}",
+    "full": "Taking {}",
+}
+HEADLINE_ORDER = (  # the kind that the headline prefers comes first
+    "full",
+    "leave_one_out",
+    "without_tag",
+    "opposite",
+    "only_tag",
+    "only_one",
+    "sizes",
+    "weights",
+    "reworded",
+)
+
+
+def name_of(outcome: str) -> str:
+    """What the page calls an outcome."""
+    return NAMES.get(outcome, outcome)
+
+
+def good(outcome: str, level: str) -> int:
+    """1 if more of it is good, -1 if less is, 0 if it is neither."""
+    if level == "reward":
+        return 1
+    if outcome.startswith(VIOLATES):
+        return -1
+    return GOOD.get(outcome.partition(" (")[0], 0)
+
+
+def mood(effect: Effect, direction: int) -> str:
+    """How the page colours an effect.
+
+    Args:
+        direction: of the outcome, as `good` has it.
+
+    Returns:
+        `better` or `worse` where the interval leaves 0 out, `other` if the outcome is neither good
+        nor bad; else `same`.
+    """
+    if effect.low <= 0 <= effect.high:
+        return "same"
+    if not direction:
+        return "other"
+    side = 1 if effect.low > 0 else -1
+    return "better" if side == direction else "worse"
+
+
+def counts_labels(level: str, outcome: str) -> bool:
+    """Whether an outcome is a share of labels, which is compared with the margin, not with 0."""
+    return level == "labels" and not is_logits(outcome)
+
+
+def format_change(value: float, outcome: str) -> str:
+    """A change with its sign, in points or logits."""
+    return format_number(value, sign="+") if is_logits(outcome) else format_points(value)
+
+
+def format_interval(effect: Effect, outcome: str) -> str:
+    """The interval of a change, in points or logits."""
+    if is_logits(outcome):
+        return f"{format_change(effect.low, outcome)} to {format_change(effect.high, outcome)}"
+    return format_points_range(effect.low, effect.high)

@@ -1,0 +1,77 @@
+"""What one variant changed against the reference, as plain data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stages.statistics.variance import Spread
+
+Runs = Mapping[str, Mapping[str, float]]  # seed: {prompt: value}, of one variant
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A variant minus the reference.
+
+    Args:
+        value, low, high: the mean difference and its interval with `confidence`.
+        over: what the interval speaks for: "prompts" (one seed: these runs only) or "prompts and
+            seeds".
+        reference, mean: the means of the reference and of the variant.
+        by_seed: the mean difference of each seed.
+        cohens_h: of the two shares (Cohen 1988); None where values are not shares.
+        discordance: share of (seed, prompt) cells whose value differs.
+        seed_sd: how much the seed moves the difference, as a standard deviation; None with one
+            seed.
+        seeds_p: of the F test that a seed moves this variant no more than the others; small: do not
+            pool it with them.
+        p: two-sided; `test` names the test: "mcnemar" (exact; one seed, yes/no outcomes),
+            "sign_flip" (one seed, other values) or "t" (inverts the interval). The first two may
+            disagree with the interval at the edge; verdicts go by p.
+        p_adjusted: adjusted for all variants of the family, by `correction`: "holm" (1979), "max_t"
+            (Westfall and Young).
+        low_all, high_all: hold for all variants at once (Bonferroni).
+        centre: the middle of the interval; differs from `value` by the imagined changes.
+    """
+
+    variant: str
+    value: float
+    low: float
+    high: float
+    confidence: float
+    n_prompts: int
+    n_seeds: int
+    over: str
+    reference: float
+    mean: float
+    by_seed: dict[str, float]
+    cohens_h: float | None
+    discordance: float
+    seed_sd: float | None
+    seeds_p: float | None
+    p: float
+    test: str
+    p_adjusted: float
+    correction: str
+    low_all: float
+    high_all: float
+    centre: float
+    spread: Spread
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, which knows no infinity: null for a variance that is known."""
+        spread = {}
+        for name, value in asdict(self.spread).items():
+            spread[name] = value if math.isfinite(value) else None
+        return asdict(self) | {"spread": spread}
+
+
+def cohens_h(first: float, second: float) -> float:
+    """The difference of two shares on the arcsine scale: 0.2 is small, 0.5 medium, 0.8 large.
+
+    Source: Cohen 1988.
+    """
+    from statsmodels.stats.proportion import proportion_effectsize
+
+    return float(proportion_effectsize(min(max(first, 0.0), 1.0), min(max(second, 0.0), 1.0)))

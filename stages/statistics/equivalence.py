@@ -1,0 +1,82 @@
+"""What an ablation may conclude of each variant: it works, it is equivalent, or it is undecided.
+
+In: the `Effect`s. Out: `Finding`s, as plain data.
+
+"No effect" is a claim that needs evidence of its own: an interval inside a stated margin (two
+one-sided tests, Schuirmann 1987). A large p-value is no evidence; what is neither shown to matter
+nor shown not to matter is `undecided`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stages.statistics.corrections import holm
+from stages.statistics.effect import Effect
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What may be said of one variant.
+
+    An effect can be shown to differ from 0 and to be smaller than the margin; it then `differs` and
+    is `inside`, and the verdict is "works". With one seed all this holds for these runs alone
+    (`over`).
+
+    Args:
+        verdict: "works" (differs from 0 after correction), "equivalent" (inside the margin, after
+            Holm), or "undecided".
+    """
+
+    variant: str
+    verdict: str
+    differs: bool
+    inside: bool
+    margin: float | None
+    p_adjusted: float
+    p_equivalence_holm: float
+    over: str
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def findings(
+    effects: Mapping[str, Effect], margin: float | None, alpha: float = 0.05
+) -> dict[str, Finding]:
+    """What may be said of each variant.
+
+    Both claims are corrected for all variants, each family at `alpha`: that an effect differs as
+    the effects were, that it is small by Holm. Without a margin nothing is small.
+    """
+    p_inside = [1.0 if margin is None else equivalence_p(e, margin) for e in effects.values()]
+    results = {}
+    for (name, effect), p_holm in zip(effects.items(), holm(p_inside), strict=True):
+        differs, inside = effect.p_adjusted <= alpha, p_holm <= alpha
+        results[name] = Finding(
+            variant=name,
+            verdict=verdict_of(differs, inside),
+            differs=differs,
+            inside=inside,
+            margin=margin,
+            p_adjusted=effect.p_adjusted,
+            p_equivalence_holm=p_holm,
+            over=effect.over,
+        )
+    return results
+
+
+def verdict_of(differs: bool, inside: bool) -> str:
+    """The verdict on what was shown; "works" goes before "equivalent"."""
+    if differs:
+        return "works"
+    return "equivalent" if inside else "undecided"
+
+
+def equivalence_p(effect: Effect, margin: float) -> float:
+    """The larger p of the two one-sided tests that the effect lies within +-margin.
+
+    1 where it is estimated outside.
+    """
+    room = margin - abs(effect.value)
+    return effect.spread.p_value(room) / 2 if room > 0 else 1.0

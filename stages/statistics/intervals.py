@@ -1,0 +1,213 @@
+"""Shares, means and paired differences with their intervals, by scipy and statsmodels.
+
+In: plain numbers keyed by prompt. Out: `Estimate`s and p-values, as plain data.
+
+The prompt is the unit: several samples of a prompt are averaged first, because they are not
+independent, and two policies are compared prompt by prompt. Shares get Wilson's interval (Wilson
+1927), mean differences a bootstrap interval over prompts (Efron 1987, BCa), and yes/no outcomes
+McNemar's exact test as well (McNemar 1947). Where few yes/no outcomes changed the bootstrap has too
+little to draw from and is too sure: 3 changes of 200, all downwards, would exclude 0, where
+McNemar's p is 0.25. The closed interval of Bonett and Price (2012) then takes its place.
+
+Left out: corrections for many comparisons (Holm, maxT) and the spread between training seeds, which
+belong to an ablation (`differences`): one run knows only its own prompts, so its intervals
+understate what another seed would give.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist, fmean
+from typing import Any, cast
+
+FEW_CHANGES = 30  # below it, yes/no differences get Bonett and Price's interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval. `n` counts prompts."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def by_prompt(values: Iterable[tuple[str, float | None]]) -> dict[str, float]:
+    """Average the samples of each prompt; None (not measured) is left out, never counted as 0."""
+    groups: dict[str, list[float]] = {}
+    for prompt, value in values:
+        if value is not None:
+            groups.setdefault(prompt, []).append(float(value))
+    return {prompt: fmean(group) for prompt, group in groups.items()}
+
+
+def share(values: Mapping[str, float], confidence: float = 0.95) -> Estimate | None:
+    """A share with Wilson's interval, from one value in [0, 1] a prompt; None without prompts.
+
+    With several samples a prompt the interval is on the safe side: it counts prompts and not
+    samples.
+    """
+    if not values:
+        return None
+    value = fmean(values.values())
+    low, high = _wilson(value, len(values), confidence)
+    return Estimate(value, low, high, len(values))
+
+
+def _wilson(value: float, n: int, confidence: float) -> tuple[float, float]:
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(value * n, n, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+def mean_interval(
+    values: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> Estimate | None:
+    """A mean with its BCa bootstrap interval over the `values`, one a prompt; None without values.
+
+    Where all values are equal no bootstrap can see any spread. The interval then reaches as far as
+    one unit times the Wilson bound of a share that was never met in n trials: 0 differences of 400
+    do not prove that there are none.
+
+    Args:
+        resamples, seed: of the bootstrap.
+    """
+    if not values:
+        return None
+    n, mean = len(values), fmean(values)
+    if min(values) == max(values):
+        _, bound = _wilson(0.0, n, confidence)
+        return Estimate(mean, mean - bound, mean + bound, n)
+    low, high = _bootstrap(values, resamples, confidence, seed, "BCa")
+    if math.isnan(low) or math.isnan(high):
+        low, high = _bootstrap(values, resamples, confidence, seed, "percentile")
+    return Estimate(mean, low, high, n)
+
+
+def _bootstrap(
+    values: Sequence[float], resamples: int, confidence: float, seed: int, method: str
+) -> tuple[float, float]:
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    with warnings.catch_warnings():
+        # BCa warns where it is degenerate; the caller then takes the percentiles
+        warnings.simplefilter("ignore")
+        interval = bootstrap(
+            (np.asarray(values),),
+            np.mean,
+            n_resamples=resamples,
+            confidence_level=confidence,
+            method=method,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def paired_difference(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """`after` minus `before`, over the prompts that both have; None if they share none.
+
+    Args:
+        before, after: by prompt a value in [0, 1].
+
+    Returns:
+        `value`, `low`, `high` and `n` as in Estimate (bounded to [-1, 1]: the values are shares);
+        `before` and `after`, the two means over the common prompts; `fell` and `rose`, the prompts
+        that changed; `p` of McNemar's exact test, None where a prompt's value is not simply 0 or 1.
+    """
+    prompts = [prompt for prompt in before if prompt in after]
+    if not prompts:
+        return None
+    fell = sum(after[prompt] < before[prompt] for prompt in prompts)
+    rose = sum(after[prompt] > before[prompt] for prompt in prompts)
+    differences = [after[prompt] - before[prompt] for prompt in prompts]
+    values = {before[prompt] for prompt in prompts} | {after[prompt] for prompt in prompts}
+    binary = values <= {0.0, 1.0}
+    change = _mean_change(differences, fell, rose, binary, resamples, confidence, seed)
+    return {
+        "value": change.value,
+        "low": max(change.low, -1.0),
+        "high": min(change.high, 1.0),
+        "n": change.n,
+        "before": fmean(before[prompt] for prompt in prompts),
+        "after": fmean(after[prompt] for prompt in prompts),
+        "fell": fell,
+        "rose": rose,
+        "p": mcnemar_exact(fell, rose) if binary else None,
+    }
+
+
+def _mean_change(
+    differences: list[float],
+    fell: int,
+    rose: int,
+    whole: bool,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> Estimate:
+    """A mean difference with the interval that fits the number of changes.
+
+    Where few changed, it is Bonett and Price's, joined with the bootstrap's if changes are parts
+    (not `whole`).
+    """
+    n = len(differences)
+    if fell + rose >= FEW_CHANGES:
+        return cast(Estimate, mean_interval(differences, resamples, confidence, seed))
+    low, high = bonett_price(fell, rose, n, confidence)
+    if whole:
+        return Estimate((rose - fell) / n, low, high, n)
+    drawn = cast(Estimate, mean_interval(differences, resamples, confidence, seed))
+    return Estimate(drawn.value, min(low, drawn.low), max(high, drawn.high), n)
+
+
+def win_rate(
+    scores: Sequence[float], resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> Estimate | None:
+    """The mean of scores, one a prompt, with its interval; None without scores.
+
+    Scores go from 0 (lost) over 0.5 (tied) to 1 (won). The rate is half a paired difference around
+    one half.
+    """
+    if not scores:
+        return None
+    lost = sum(score < 0.5 for score in scores)
+    won = sum(score > 0.5 for score in scores)
+    whole = all(score in (0.0, 0.5, 1.0) for score in scores)
+    differences = [2 * score - 1 for score in scores]
+    change = _mean_change(differences, lost, won, whole, resamples, confidence, seed)
+    low, high = 0.5 + change.low / 2, 0.5 + change.high / 2
+    return Estimate(0.5 + change.value / 2, low, high, change.n)
+
+
+def bonett_price(fell: int, rose: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a paired difference of shares: Wald's, with one imagined change each way.
+
+    Args:
+        fell, rose: how many of the `n` prompts went down, and up.
+
+    Source: Bonett and Price 2012.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    down, up = (fell + 1) / (n + 2), (rose + 1) / (n + 2)
+    half = z * math.sqrt((down + up - (up - down) ** 2) / (n + 2))
+    return up - down - half, up - down + half
+
+
+def mcnemar_exact(fell: int, rose: int) -> float:
+    """Two-sided exact p-value from the discordant pairs alone; 1.0 if there are none."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    return float(mcnemar([[0, fell], [rose, 0]], exact=True).pvalue)
