@@ -107,7 +107,7 @@ def test_an_error_of_a_rank_reaches_the_user_as_one_message(artifact, context):
             context(),
             TWO,
         )
-    with pytest.raises(UserError, match="cannot be shared out among 3 processes"):
+    with pytest.raises(UserError, match="cannot be divided evenly among 3 processes"):
         launch(
             grpo.__name__,
             grpo.Config(rewards=LETTERS, args=ONLINE),
