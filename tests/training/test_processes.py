@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) train what one does: the same metrics, and equal weights on every rank."""
+"""Two processes (gloo, CPU) train what one does: same metrics, and equal weights on every rank."""
 
 import json
 
@@ -23,9 +23,14 @@ OFFLINE = {
 }
 # Greedy rollouts: sampled ones would differ between one process and two, whose random numbers do.
 ONLINE = {
-    "per_device_train_batch_size": 8, "max_steps": 4, "learning_rate": 1e-3, "max_completion_length": 8,
-    "save_strategy": "no", "generation_kwargs": {"do_sample": False}, "lr_scheduler_type": "constant",
-}  # fmt: skip
+    "per_device_train_batch_size": 8,
+    "max_steps": 4,
+    "learning_rate": 1e-3,
+    "max_completion_length": 8,
+    "save_strategy": "no",
+    "generation_kwargs": {"do_sample": False},
+    "lr_scheduler_type": "constant",
+}
 
 
 def cases():
@@ -92,7 +97,7 @@ def test_two_processes_train_what_one_does(
 
 
 @pytest.mark.slow
-def test_what_a_rank_is_told_reaches_the_user_as_one_message(artifact, context):
+def test_an_error_of_a_rank_reaches_the_user_as_one_message(artifact, context):
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
     wrong = {"nan": {"term": "python", "function": "tests.training.rewarding:nan"}}
     with pytest.raises(UserError, match=r"(?s)the reward term 'nan' gave nan.*Fix:"):
@@ -103,7 +108,7 @@ def test_what_a_rank_is_told_reaches_the_user_as_one_message(artifact, context):
             context(),
             TWO,
         )
-    with pytest.raises(UserError, match="cannot be shared out among 3 processes"):
+    with pytest.raises(UserError, match="cannot be divided evenly among 3 processes"):
         launch(
             grpo.__name__,
             grpo.Config(rewards=LETTERS, args=ONLINE),

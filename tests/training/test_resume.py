@@ -13,8 +13,8 @@ from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.checkpoints import last_complete, mark_complete, training_of
-from stages.training.offline import chain_of_hindsight, kto, rrhf, sft
-from stages.training.trainer import in_session
+from stages.training.offline import chain_of_hindsight, kto, ranking, sft
+from stages.training.session import in_session
 from tests.tiny_model import build_tiny_model
 from tests.training.conftest import pair, response
 from tests.training.offline.test_groups import rating
@@ -45,7 +45,8 @@ def die(self, args, state, control, **_):
 
 Watch.on_step_end = die
 inputs = {"model": Artifact("base", root / "base"), sys.argv[3]: Artifact("rows", root / "rows")}
-context = Context("cut", root / "cut", 7, CallStore(root / "other.sqlite"), Engines("none", {}), asyncio.Runner())
+store = CallStore(root / "other.sqlite")
+context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
 stage.run(stage.Config(**eval(sys.argv[4])), inputs, context)
 """
 
@@ -66,10 +67,10 @@ CUT = {
         {"forget": 0.3, "eval_fraction": 0.0},
     ),
     # batches of groups, gathered over two steps
-    rrhf: (
+    ranking: (
         "ratings",
         [rating(i, j, KINDS[(i + j) % 4], 2.0 - j) for i in range(9) for j in range(3)],
-        {"eval_fraction": 0.0},
+        {"loss": "rrhf", "eval_fraction": 0.0},
     ),
     # a fixed order, and a reference that must be that of the start
     kto: (
@@ -86,7 +87,7 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     stage, artifact, context, tmp_path, capsys
 ):
     name, rows, options = CUT[stage]
-    args = ARGS | ({"gradient_accumulation_steps": 2} if stage is rrhf else {})
+    args = ARGS | ({"gradient_accumulation_steps": 2} if stage is ranking else {})
     options = options | {"args": args}
     inputs = {"model": artifact("base"), name: artifact("rows", rows)}
     whole = context("whole")
@@ -121,10 +122,10 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
+def test_a_full_disk_is_reported_and_the_training_goes_on_when_there_is_room(
     artifact, context, monkeypatch
 ):
-    from stages.training import trainer
+    from stages.training import frame
 
     rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
     inputs = {"model": artifact("base"), "answers": artifact("answers", rows)}
@@ -136,7 +137,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_model", full)
+        patch.setattr(frame, "save_model", full)
         with pytest.raises(UserError, match=r"(?s)disk is full.*Fix: free some space"):
             sft.run(sft.Config(args=args), inputs, cut)
     again = sft.run(sft.Config(args=args), inputs, cut)
@@ -203,7 +204,7 @@ def test_a_training_is_known_by_its_base_model_and_by_what_it_trains(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpo", "grpo", "ppo"])
-def test_a_checkpoint_of_another_model_or_another_lora_is_told(
+def test_a_checkpoint_of_another_model_or_another_lora_is_reported(
     artifact, context, tmp_path, monkeypatch, name
 ):
     """Without the mark they end in torch's list of sizes that do not match, or go on from weights

@@ -535,7 +535,7 @@ def test_a_constant_reward_stops_the_training(artifact, context, stage):
 
     from tests.training.online.test_online import ARGS, prompts
 
-    module = importlib.import_module(f"stages.training.{stage}")
+    module = importlib.import_module(f"stages.training.online.{stage}")
     args = (
         ARGS | {"max_steps": 15, "num_generations": 4}
         if stage == "grpo"

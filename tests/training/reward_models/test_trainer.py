@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.settings import parse_config
-from stages.training.pair_data import check_held_out
+from stages.training.held_out import check_held_out
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import read_format
-from stages.training.reward_models.rows import measured
+from stages.training.reward_models.rows import prepare_pairs
 from stages.training.reward_models.scorer import Scorer
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution
@@ -78,7 +78,7 @@ def test_the_cost_loss_is_lower_where_signs_are_right(one, other, chosen_unsafe,
     assert min(losses, key=lambda signs: losses[signs]) == right
 
 
-def test_swapping_the_sides_and_turning_the_label_leaves_the_cost_loss():
+def test_swapping_the_sides_and_reversing_the_label_leaves_the_cost_loss():
     for chosen, rejected, a, b, q in [
         (1.0, -2.0, 1, 0, 0.8),
         (-0.3, 0.4, 0, 0, 1.0),
@@ -119,9 +119,8 @@ def built(artifact, context, given, name="it", **options):
     config = parse_config(reward_model.Config, values, "step 'it'")
     examples, *_ = reward_model.read(config, inputs)
     here = context()
-    kept, _ = measured(
-        examples, reward_model._layout(config), inputs["model"].model(), config.args, here
-    )
+    base = inputs["model"].model()
+    kept, _ = prepare_pairs(examples, reward_model.layout_of(config), base, config, here)
     return reward_model.build_trainer(config, inputs, kept, here)
 
 
@@ -195,7 +194,7 @@ def test_the_preference_loss_is_bradley_terry_and_blind_to_swapped_sides(artifac
     assert trainer.compute_loss(trainer.model, turned).item() == pytest.approx(loss, abs=1e-6)
 
 
-def test_padding_moves_no_score_and_its_share_is_told(artifact, context):
+def test_padding_moves_no_score_and_its_share_is_reported(artifact, context):
     given = [replace(pair(i, "kind", "harm " * (1 + 9 * i)), principles=[]) for i in range(2)]
     trainer = built(artifact, context, given)
     assert trainer.padding() is None
