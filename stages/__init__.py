@@ -35,8 +35,8 @@ STAGES = {
     "score": "stages.training.reward_models.score",
     "dpo": "stages.training.offline.dpo",                       # Pair -> model
     "kto": "stages.training.offline.kto",                       # Pair, Rating -> model
-    "rrhf": "stages.training.offline.rrhf",                     # Rating, in groups -> model
-    "stable_alignment": "stages.training.offline.stable_alignment",  # Rating, in groups -> model
+    # Rating, in groups -> model, by the loss of RRHF or of Stable Alignment
+    "ranking": "stages.training.offline.ranking",
     # Pair -> model that is steered by a phrase
     "chain_of_hindsight": "stages.training.offline.chain_of_hindsight",
     # Prompt, a composed reward -> model; with costs: Safe RLHF

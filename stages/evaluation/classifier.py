@@ -2,14 +2,23 @@
 no remote code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.store import call_key
-from stages.training.model_files import refuse_adapter
+from stages.training.batch_reading import (
+    architecture,
+    batches,
+    classifier_config,
+    context_length,
+    is_classifier,
+    open_frozen,
+    store_answers,
+    stored_answers,
+)
 
 
 def probabilities(
@@ -27,106 +36,110 @@ def probabilities(
     read by the likeliest.
 
     Raises:
-        UserError: the model is no classifier, or has no such label.
+        UserError: the model is not a classifier, or has no such label.
     """
-    places, several, limit = _labels(model, labels)
+    config = classifier_config(model, "classifier")
+    places = _label_places(model, config, labels)
+    several = config.problem_type == "multi_label_classification"
     keys = [
         call_key(verb="classify", model=model.content, dtype=dtype, text=text) for text in texts
     ]
-    known: dict[str, Any] = {key: context.store.get(key) for key in dict.fromkeys(keys)}
-    missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
+    answers, missing = stored_answers(keys, texts, context.store)
     if missing:
-        known |= _classify(model, missing, several, limit, context, batch_size, dtype)
-    found: list[float | None] = []
-    for key in keys:
-        chances = known[key]["probabilities"]
-        picked = [chances[place] for place in places] if chances else []
-        found.append((max(picked) if several else min(sum(picked), 1.0)) if picked else None)
-    return found
+        limit = context_length(config)
+        computed = _classify(model, missing, several, limit, batch_size, dtype)
+        store_answers(answers, computed, context.store)
+    return [_probability(answers[key]["probabilities"], places, several) for key in keys]
 
 
-def _labels(model: Model, labels: Sequence[str]) -> tuple[list[int], bool, int | None]:
-    from transformers import AutoConfig
+def _probability(
+    chances: Sequence[float] | None, places: Sequence[int], several: bool
+) -> float | None:
+    selected = [chances[place] for place in places] if chances else []
+    if not selected:
+        return None
+    return max(selected) if several else min(sum(selected), 1.0)
 
-    refuse_adapter(model)
+
+def _label_places(model: Model, config: Any, labels: Sequence[str]) -> list[int]:
+    """Where the classifier's output has the labels.
+
+    Raises:
+        UserError: the model is not a classifier, or has no such label.
+    """
+    if not is_classifier(config):
+        raise UserError(
+            f"this is not a sequence classifier but {architecture(config)}",
+            where=model.path,
+            fix="wire `judge` to a classifier, or set `by: question` for a model that writes",
+        )
+    places = {str(name): int(place) for place, name in config.id2label.items()}
+    for label in labels:
+        if label not in places:
+            raise UserError(
+                f"the classifier has no label {label!r}",
+                where=model.path,
+                fix=f"set `labels` to some of {', '.join(places)}",
+            )
+    return [places[label] for label in labels]
+
+
+def _open(model: Model, dtype: str) -> tuple[Any, Any]:
+    """The classifier's network and tokenizer.
+
+    Raises:
+        UserError: they cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
     try:
-        config = AutoConfig.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             model.path, revision=model.revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        fix = "give a model that transformers knows"
-        raise UserError(
-            f"the classifier cannot be loaded: {reason}", where=model.path, fix=fix
-        ) from None
-    kind = (config.architectures or ["an unknown kind"])[0]
-    if not kind.endswith("ForSequenceClassification"):
-        fix = "wire `judge` to a classifier, or set `by: question` for a model that writes"
-        raise UserError(f"this is no sequence classifier but {kind}", where=model.path, fix=fix)
-    names = {str(name): int(place) for place, name in config.id2label.items()}
-    for label in labels:
-        if label not in names:
-            fix = f"set `labels` to some of {', '.join(names)}"
-            raise UserError(f"the classifier has no label {label!r}", where=model.path, fix=fix)
-    several = config.problem_type == "multi_label_classification"
-    return (
-        [names[label] for label in labels],
-        several,
-        getattr(config.get_text_config(), "max_position_embeddings", None),
-    )
-
-
-def _classify(
-    model: Model,
-    missing: dict[str, str],
-    several: bool,
-    limit: int | None,
-    context: Context,
-    batch_size: int,
-    dtype: str,
-) -> dict[str, Any]:
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    arguments: dict[str, Any] = {"revision": model.revision, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.path, **arguments)
-        network = AutoModelForSequenceClassification.from_pretrained(
-            model.path, use_safetensors=True, dtype=getattr(torch, dtype), **arguments
-        ).eval()
-    except (
-        Exception
-    ) as error:  # loading raises whatever its layers raise; the user needs one line of it
+        network = open_frozen(model, dtype, "classifier")
+    except Exception as error:
+        # Loading raises anything that its layers raise; the user needs one line of it.
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        fix = "check the folder (config.json, *.safetensors, tokenizer.json)"
         raise UserError(
-            f"the classifier cannot be loaded: {reason}", where=model.path, fix=fix
+            f"the classifier cannot be loaded: {reason}",
+            where=model.path,
+            fix="check the folder (config.json, *.safetensors, tokenizer.json)",
         ) from error
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if network.config.pad_token_id is None:
         network.config.pad_token_id = tokenizer.pad_token_id
+    return network, tokenizer
+
+
+def _classify(
+    model: Model,
+    missing: Mapping[str, str],
+    several: bool,
+    limit: int | None,
+    batch_size: int,
+    dtype: str,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The probabilities of all labels, by the texts' keys; None for a text that does not fit."""
+    import torch
+
+    network, tokenizer = _open(model, dtype)
     lengths = {
         key: len(tokenizer(text, verbose=False)["input_ids"]) for key, text in missing.items()
     }
-    found: dict[str, Any] = {
-        key: {"probabilities": None} for key in missing if limit and lengths[key] > limit
-    }
-    waiting = sorted(
-        (key for key in missing if key not in found), key=lambda key: lengths[key], reverse=True
-    )
-    with torch.inference_mode():
-        for start in range(0, len(waiting), batch_size):
-            batch = waiting[start : start + batch_size]
-            read = tokenizer([missing[key] for key in batch], padding=True, return_tensors="pt").to(
-                network.device
-            )
+    fitting = []
+    for key, length in lengths.items():
+        if limit and length > limit:
+            yield key, {"probabilities": None}
+        else:
+            fitting.append(key)
+    for batch in batches(fitting, lengths.__getitem__, batch_size):
+        tokens = tokenizer([missing[key] for key in batch], padding=True, return_tensors="pt")
+        tokens = tokens.to(network.device)
+        with torch.inference_mode():
             logits = network(
-                input_ids=read["input_ids"], attention_mask=read["attention_mask"]
+                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
             ).logits.float()
-            chances = logits.sigmoid() if several else logits.softmax(-1)
-            for key, row in zip(batch, chances.tolist(), strict=True):
-                found[key] = {"probabilities": row}
-                context.store.put(key, found[key])
-    return found
+        chances = logits.sigmoid() if several else logits.softmax(-1)
+        for key, row in zip(batch, chances.tolist(), strict=True):
+            yield key, {"probabilities": row}

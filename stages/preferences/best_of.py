@@ -10,7 +10,6 @@ and the reward-guided sampling that makes ALMoST's demonstrations (Kim et al. 20
 samples back. Left out: RAFT's option to rank by the reward less a KL term.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.preferences.judging.rating import refuse_other_rater
+from stages.preferences.rating_groups import read_groups
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -101,42 +100,6 @@ STAGE = Stage(
     run=run,
     optional=ANY,
 )
-
-
-def read_groups(
-    inputs: dict[str, Artifact], where: str
-) -> tuple[dict[str, list[Rating]], list[Dropped]]:
-    """Ratings by their request, and those that came twice.
-
-    Raises:
-        UserError: there are none, a score is no number, or a group has two raters.
-    """
-    groups: dict[str, list[Rating]] = {}
-    raters: dict[str, tuple[Any, ...]] = {}
-    seen: set[tuple[str, str]] = set()
-    repeated = []
-    for step, row in (
-        (artifact.step, row) for artifact in inputs.values() for row in artifact.rows(Rating)
-    ):
-        if not math.isfinite(row.score):
-            raise UserError(
-                f"the score {row.score} of the rating {row.id!r} is no number",
-                where=where,
-                fix="look at the step that rated: its model gives no usable scores",
-            )
-        if (row.id, row.response) in seen:
-            repeated.append(Dropped(id=row.id, reason="rated twice"))
-            continue
-        refuse_other_rater(raters, row, step)
-        seen.add((row.id, row.response))
-        groups.setdefault(row.group, []).append(row)
-    if not groups:
-        raise UserError(
-            "there are no ratings to choose from",
-            where=where,
-            fix="add an input: a `score` or `rate` step",
-        )
-    return groups, repeated
 
 
 def _response(row: Rating, place: int) -> Response:

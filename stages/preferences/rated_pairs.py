@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.preferences.aggregate import soft_label
-from stages.preferences.best_of import read_groups
+from stages.preferences.rating_groups import read_groups
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError

@@ -1,9 +1,9 @@
-"""Checkpoints of a training that may be cut short at any moment.
+"""Checkpoints of a training that may be interrupted at any moment.
 
 A checkpoint counts once `complete` lies in it, written after everything else has reached the disk;
-it names the training that made it. What has no such mark is torn, and removed. The checkpoints are
-the Trainer's own: optimiser and random states are `.pt` and `.pth` files, read back only by the run
-that wrote them; no such file enters the finished model.
+it names the training that made it. What has no such mark is incomplete, and removed. The
+checkpoints are the Trainer's own: optimiser and random states are `.pt` and `.pth` files, read back
+only by the run that wrote them; no such file enters the finished model.
 """
 
 import hashlib
@@ -19,21 +19,26 @@ MARK = "complete"
 
 
 def training_of(trainer: Any, base: Model) -> str:
-    """What a checkpoint must share with the training that goes on from it: the base model and the
-    trained shapes.
+    """The hash that a checkpoint shares with the training that goes on from it.
+
+    It is of the base model and the trained shapes.
     """
-    shapes = {
-        name: list(p.shape) for name, p in trainer.model.named_parameters() if p.requires_grad
-    }
+    shapes = {}
+    for name, weight in trainer.model.named_parameters():
+        if weight.requires_grad:
+            shapes[name] = list(weight.shape)
     return hashlib.sha256(canonical([base.content, shapes]).encode()).hexdigest()[:16]
 
 
 def mark_complete(checkpoint: Path, training: str) -> None:
-    """Say that a checkpoint is whole, after its files have reached the disk, and which training
-    made it.
+    """Mark a checkpoint as complete, after its files have reached the disk.
+
+    Args:
+        training: the hash of the training that made it.
     """
-    for file in [f for f in checkpoint.rglob("*") if f.is_file()]:
-        flush(file)
+    for file in list(checkpoint.rglob("*")):
+        if file.is_file():
+            flush(file)
     mark = checkpoint / MARK
     mark.write_text(training, encoding="utf-8")
     flush(mark)
@@ -41,25 +46,26 @@ def mark_complete(checkpoint: Path, training: str) -> None:
 
 
 def last_complete(folder: Path, training: str) -> Path | None:
-    """The latest whole checkpoint in `folder`, if any; torn ones are removed on the way.
+    """The latest complete checkpoint in `folder`, if any; incomplete ones are removed on the way.
 
     Raises:
         UserError: another training made it.
     """
-    whole: dict[int, Path] = {}
+    complete: dict[int, Path] = {}
     for checkpoint in folder.glob("checkpoint-*"):
         step = checkpoint.name.removeprefix("checkpoint-")
         if (checkpoint / MARK).exists() and step.isdigit():
-            whole[int(step)] = checkpoint
+            complete[int(step)] = checkpoint
         else:
             shutil.rmtree(checkpoint, ignore_errors=True)
-    if not whole:
+    if not complete:
         return None
-    last = whole[max(whole)]
+    last = complete[max(complete)]
     if (last / MARK).read_text(encoding="utf-8") != training:
         raise UserError(
-            "this checkpoint is of another model, or of another shape of LoRA: the training cannot go on from it",
+            "this checkpoint is of another model, or of another shape of LoRA: the training cannot "
+            "go on from it",
             where=str(last),
-            fix=f"delete {folder} to begin anew, or give the step the model it began with",
+            fix=f"delete {folder} to begin again, or give the step the model it began with",
         )
     return last

@@ -1,4 +1,4 @@
-"""The last look at rows before a trainer gets them: the chat template's variables, and their
+"""The last look at examples before a trainer gets them: the chat template's variables, and their
 length.
 
 In: TRL's prompt-completion or preference rows with `id`. Out: those that fit, and what was dropped.
@@ -6,63 +6,95 @@ TRL would cut a row that is longer than `max_length`; its answer would lose the 
 the model would learn not to stop.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped
+from stages.runtime.rows import Dropped, Message
+from stages.training.config import TrainingConfig
+from stages.training.frame import Examples
 
 SIDES = ("completion", "chosen", "rejected")
 
 
-def prepare(
-    examples: list[dict[str, Any]],
-    base: Model,
-    config_class: str,
-    args: dict[str, Any],
-    context: Context,
-) -> tuple[list[dict[str, Any]], list[Dropped]]:
-    """Rows with the variables that the generator's chat template had, less those longer than
-    `max_length` tokens.
+def prepare_examples(
+    examples: Examples, base: Model, config: TrainingConfig, context: Context
+) -> tuple[Examples, list[Dropped]]:
+    """Examples with the chat template's variables, less those longer than `max_length` tokens.
 
     Raises:
         UserError: none is left.
     """
-    variables = context.engines.meaning.get("template_arguments")
-    if variables:
-        examples = [example | {"chat_template_kwargs": variables} for example in examples]
-    limit = _max_length(config_class, args)
-    if limit is None:
-        return examples, []
     from stages.training.model_files import load_tokenizer
 
-    tokenizer = load_tokenizer(base, args)
-    if not tokenizer.chat_template:  # `args` bring one, and TRL applies it
+    variables = template_variables(context)
+    examples = with_variables(examples, variables)
+    limit = max_length(config)
+    if limit is None:
         return examples, []
-    kept, dropped = [], []
+    tokenizer = load_tokenizer(base, config.args)
+    if not tokenizer.chat_template:
+        # `args` bring one, and TRL applies it.
+        return examples, []
+    lengths = []
     for example in examples:
         sides = [example["prompt"] + example[side] for side in SIDES if side in example]
-        longest = max(
-            len(tokenizer.apply_chat_template(s, return_dict=False, **(variables or {})))
-            for s in sides
-        )
-        if longest > limit:
+        lengths.append(longest(tokenizer, sides, variables))
+    return drop_longer(examples, lengths, limit, context)
+
+
+def template_variables(context: Context) -> dict[str, Any]:
+    """The variables that the generator's chat template is given."""
+    return dict(context.engines.meaning.get("template_arguments") or {})
+
+
+def with_variables(examples: Examples, variables: Mapping[str, Any]) -> Examples:
+    """Examples that hand variables to the chat template, where there are any."""
+    if not variables:
+        return examples
+    return [example | {"chat_template_kwargs": dict(variables)} for example in examples]
+
+
+def max_length(config: TrainingConfig) -> int | None:
+    """The most tokens of an example: the user's `args`, or TRL's default."""
+    import trl
+
+    fields = getattr(trl, config.trainer_options).__dataclass_fields__
+    limit: int | None = config.args.get("max_length", fields["max_length"].default)
+    return limit
+
+
+def longest(
+    tokenizer: Any, conversations: Sequence[list[Message]], variables: Mapping[str, Any]
+) -> int:
+    """Tokens of the longest of some conversations."""
+    return max(
+        len(tokenizer.apply_chat_template(conversation, return_dict=False, **variables))
+        for conversation in conversations
+    )
+
+
+def drop_longer(
+    examples: Examples, lengths: Sequence[int], limit: int | None, context: Context
+) -> tuple[Examples, list[Dropped]]:
+    """Examples of at most `limit` tokens, and the others.
+
+    Raises:
+        UserError: none is left.
+    """
+    fitting: Examples = []
+    dropped: list[Dropped] = []
+    for example, length in zip(examples, lengths, strict=True):
+        if limit is not None and length > limit:
             dropped.append(Dropped(id=example["id"], reason="longer than max_length"))
         else:
-            kept.append(example)
-    if not kept:
+            fitting.append(example)
+    if not fitting:
         raise UserError(
             f"every row is longer than max_length ({limit} tokens)",
             where=f"step {context.step!r}",
             fix="raise args.max_length",
         )
-    return kept, dropped
-
-
-def _max_length(config_class: str, args: dict[str, Any]) -> int | None:
-    import trl
-
-    return args.get(
-        "max_length", getattr(trl, config_class).__dataclass_fields__["max_length"].default
-    )
+    return fitting, dropped

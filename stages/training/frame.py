@@ -1,69 +1,119 @@
-"""What every training stage does between reading its rows and handing back a Result.
+"""The frame of every training stage: build, train, measure, save.
 
-In: a stage's examples, and how to build its trainer over them. Out: the Result, with the model
-saved beside it. Left
-out: reading the rows and building the trainer, which differ from stage to stage.
+In: how a stage builds its trainer, a TRL trainer over a base model. Out: the Result, with `model/`
+beside it in the artifact's folder. Left out: reading the rows and building the trainer, which
+differ from stage to stage.
+
+A training killed at any point goes on from its last complete checkpoint when the same step runs
+again: same fingerprint, same folder, same order of the data. Checkpoints are removed once the model
+is saved. Several processes may take part (`runtime/pipeline/launch.py`): what only one of them may
+do is asked of the trainer.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
-from stages.training.pair_data import check_held_out
+from stages.training.checkpoints import last_complete, training_of
+from stages.training.model_files import save_model
+from stages.training.session import in_session
 
 Examples = list[dict[str, Any]]
 
 
-def trained(
-    config_class: str,
-    config: Any,
-    inputs: dict[str, Artifact],
+@dataclass(frozen=True)
+class Training:
+    """A trainer that is ready to train, and what became of its examples."""
+
+    trainer: Any
+    dropped: Sequence[Dropped] = ()
+    """Examples that do not fit, with reasons."""
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """Metrics of the examples; they may replace `n`, the rows of the trainer's dataset."""
+
+
+def run_training(
+    inputs: Mapping[str, Artifact],
     context: Context,
-    examples: Examples,
-    dropped: list[Dropped],
-    build: Callable[[Examples], Any],
+    build: Callable[[Model], Training],
     *,
-    shape: Callable[[Examples], tuple[Examples, list[Dropped]]] | None = None,
-    measure: Callable[[Any, Examples], dict[str, Any]] | None = None,
+    dropped: Sequence[Dropped] = (),
+    measure: Callable[[Any], dict[str, Any]] | None = None,
+    add_files: Callable[[Path], None] | None = None,
 ) -> Result:
-    """Drop what is too long, build the trainer, train, measure, save.
+    """Build the trainer, train, measure, save.
 
     Args:
-        config_class: the trainer's config, such as "DPOConfig".
-        config: a stage's Config with `args`.
-        examples: one dict a row, with `id`, `prompt` and what `examples.prepare` knows as a side.
+        inputs: `model` is the base model.
+        build: makes the trainer over the base model.
         dropped: rows that did not become examples.
-        build: makes the trainer over the examples that fit.
-        shape: makes the trainer's examples out of those that fit, and tells which it leaves out.
-        measure: looks at the trained model, before it is saved and its trainer is gone; may replace
-            `n`.
+        measure: reads metrics off the trained model's trainer before the model is saved.
+        add_files: writes further files into the saved model's folder.
 
     Raises:
         UserError: nothing fits, a model that cannot be loaded, memory or disk used up, a diverged
         loss.
     """
-    from stages.training.examples import prepare
-    from stages.training.trainer import finish, in_session, train
 
-    def session() -> tuple[dict[str, Any], list[Dropped]]:
+    def session() -> Result:
         base = inputs["model"].model()
-        kept, left = prepare(examples, base, config_class, config.args, context)
-        if shape is not None:
-            kept, more = shape(kept)
-            left = left + more
-        trainer = build(kept)
-        n = len(trainer.train_dataset)
+        training = build(base)
+        trainer = training.trainer
+        rows = len(trainer.train_dataset)
         curve = train(trainer, context, base)
-        measured = measure(trainer, kept) if measure is not None else {}
+        measured = measure(trainer) if measure is not None else {}
         finish(trainer, context, base)
-        return {"n": n, **measured, **curve}, left
+        if add_files is not None and trainer.is_world_process_zero():
+            add_files(context.directory / "model")
+        metrics = {"n": rows, **training.counts, **measured, **curve}
+        return Result(dropped=[*dropped, *training.dropped], metrics=metrics)
 
-    metrics, left = in_session(context, session)
-    return Result(dropped=dropped + left, metrics=metrics)
+    return in_session(context, session)
 
 
-def held_out(trainer: Any, _: Examples) -> dict[str, Any]:
-    """The measure of trainers that know nothing but how their held-out part fares."""
-    return {"held_out": check_held_out(trainer)}
+def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
+    """Train a trainer over `base`, going on from the last complete checkpoint if there is one.
+
+    Returns:
+        `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve.
+
+    Raises:
+        UserError: the checkpoint is of another model, or of another shape of LoRA.
+    """
+    from transformers import PrinterCallback
+
+    from stages.training.progress import Watch, curve
+
+    training = training_of(trainer, base)
+    checkpoint = last_complete(Path(trainer.args.output_dir), training)
+    if checkpoint is not None:
+        context.console.print(f"{context.step}: going on from {checkpoint.name}", highlight=False)
+    watch = Watch(context.step, context.console, training)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(watch)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        watch.close()
+    history = trainer.state.log_history
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "steps": trainer.state.global_step,
+        "train_loss": round(sum(tail) / len(tail), 6) if tail else None,
+        "history": curve(history),
+    }
+
+
+def finish(trainer: Any, context: Context, base: Model) -> None:
+    """Save the model beside the artifact's rows, then remove the checkpoints it no longer needs."""
+    save_model(trainer, base, context.directory / "model")
+    if trainer.is_world_process_zero():
+        shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
+    trainer.accelerator.free_memory()

@@ -2,8 +2,8 @@
 end of its turn.
 
 In: a model and (prompt messages, answer) items. Out: one number an item, in nats; None for a text
-longer than the model's context. Texts are made into tokens anew, which may cut them otherwise than
-the sampler did.
+longer than the model's context. Texts are turned into tokens again, which may cut them otherwise
+than the sampler did.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from typing import Any
 
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.training.spans import IGNORED, learnt
+from stages.training.batch_reading import batches, context_length, open_frozen, padded
+from stages.training.spans import IGNORED, learnt_tokens
 
 
 def answer_logps(
@@ -32,32 +33,25 @@ def answer_logps(
     import torch
     from trl.trainer.utils import selective_log_softmax
 
-    from stages.training.model_files import load_model, load_tokenizer
+    from stages.training.model_files import load_tokenizer
 
     tokenizer = load_tokenizer(model, {})
-    network = load_model(model, dtype, {}).eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
-    texts = [
-        learnt(tokenizer, prompt, [{"role": "assistant", "content": answer}], variables)
-        for prompt, answer in items
-    ]
-    fitting = [i for i, (ids, _) in enumerate(texts) if limit is None or len(ids) <= limit]
-    fitting.sort(key=lambda i: len(texts[i][0]), reverse=True)
-    found: list[float | None] = [None] * len(items)
+    network = open_frozen(model, dtype, "language")
+    limit = context_length(network.config)
+    texts = []
+    for prompt, answer in items:
+        turn: list[Message] = [{"role": "assistant", "content": answer}]
+        texts.append(learnt_tokens(tokenizer, prompt, turn, variables))
+    places = range(len(texts))
+    fitting = [place for place in places if limit is None or len(texts[place][0]) <= limit]
+    logps: list[float | None] = [None] * len(items)
     with torch.inference_mode():
-        for start in range(0, len(fitting), batch_size):
-            batch = fitting[start : start + batch_size]
-            width = len(texts[batch[0]][0])
-            ids = torch.zeros(len(batch), width, dtype=torch.long, device=network.device)
-            labels = torch.full_like(ids, IGNORED)
-            mask = torch.zeros_like(ids)
-            for row, i in enumerate(batch):
-                length = len(texts[i][0])
-                ids[row, :length] = torch.tensor(texts[i][0])
-                labels[row, :length] = torch.tensor(texts[i][1])
-                mask[row, :length] = 1
+        for batch in batches(fitting, lambda place: len(texts[place][0]), batch_size):
+            ids, mask = padded([texts[place][0] for place in batch], 0, network.device)
+            labels, _ = padded([texts[place][1] for place in batch], IGNORED, network.device)
             logits = network(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-            logps = selective_log_softmax(logits, ids[:, 1:]) * (labels[:, 1:] != IGNORED)
-            for i, value in zip(batch, logps.sum(dim=1).tolist(), strict=True):
-                found[i] = value
-    return found
+            token_logps = selective_log_softmax(logits, ids[:, 1:]) * (labels[:, 1:] != IGNORED)
+            sums = token_logps.sum(dim=1).tolist()
+            for place, logp in zip(batch, sums, strict=True):
+                logps[place] = logp
+    return logps

@@ -8,11 +8,17 @@ and vLLM load it. Adapters are merged into the weights, so nothing that follows 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stages.runtime.artifacts import flush
+from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
+from stages.training.arguments import lora_config
+from stages.training.config import TrainingConfig
+
+Head = Literal["language", "scalar", "classifier"]
+"""What a model ends in: a vocabulary, a single number, or the classifier's labels it came with."""
 
 
 def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
@@ -28,9 +34,11 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
     )
     if not tokenizer.chat_template and not args.get("chat_template_path"):
         raise UserError(
-            "the model's tokenizer has no chat template, so conversations cannot be turned into text",
+            "the model's tokenizer has no chat template, so conversations cannot be turned into "
+            "text",
             where=model.path,
-            fix="put a chat_template.jinja into the model's folder, or name one in args.chat_template_path (for encoders: "
+            fix="put a chat_template.jinja into the model's folder, or name one in "
+            "args.chat_template_path (for encoders: "
             "stages/training/reward_models/encoder_chat.jinja)",
         )
     return tokenizer
@@ -48,12 +56,12 @@ def refuse_adapter(model: Model) -> None:
         )
 
 
-def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool = False) -> Any:
-    """Load the weights for training: a language model, or one with a single output if `scalar`.
+def load_model(model: Model, dtype: str, args: Mapping[str, Any], head: Head = "language") -> Any:
+    """Load a model's weights.
 
     Args:
-        dtype: type of the weights in training, "float32" unless memory is short.
-        args: the stage's args; `model_init_kwargs` goes to transformers' `from_pretrained`.
+        dtype: type of the weights, "float32" unless memory is short.
+        args: a stage's args; `model_init_kwargs` goes to transformers' `from_pretrained`.
 
     Raises:
         UserError: the folder holds an adapter only, damaged weights, or nothing that transformers
@@ -64,12 +72,12 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool =
     from safetensors import SafetensorError
 
     refuse_adapter(model)
-    kind = (
-        transformers.AutoModelForSequenceClassification
-        if scalar
-        else transformers.AutoModelForCausalLM
-    )
-    kwargs = dict(args.get("model_init_kwargs") or {}) | ({"num_labels": 1} if scalar else {})
+    kind = transformers.AutoModelForCausalLM
+    if head != "language":
+        kind = transformers.AutoModelForSequenceClassification
+    kwargs = dict(args.get("model_init_kwargs") or {})
+    if head == "scalar":
+        kwargs["num_labels"] = 1
     safe = {
         "revision": model.revision,
         "dtype": getattr(torch, dtype),
@@ -88,12 +96,26 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], scalar: bool =
         raise UserError(
             f"the model's weights are damaged: {error}",
             where=model.path,
-            fix=f"put it there anew; if a step made it, delete {Path(model.path).parent} and run again",
+            fix="copy it there again; if a step made it, delete "
+            f"{Path(model.path).parent} and run again",
         ) from error
 
 
+def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[str, Any]:
+    """A language model to train, its tokenizer and its LoRA, by the names that TRL's trainers use.
+
+    Raises:
+        UserError: as `load_model` and `load_tokenizer`, or peft refuses the options.
+    """
+    return {
+        "model": load_model(base, config.dtype, config.args),
+        "processing_class": load_tokenizer(base, config.args),
+        "peft_config": lora_config(config.lora, "CAUSAL_LM", context),
+    }
+
+
 def save_model(trainer: Any, base: Model, folder: Path) -> None:
-    """Write the trained model and its tokenizer to `folder`, whole or not at all."""
+    """Write the trained model and its tokenizer to `folder`, completely or not at all."""
     from transformers import AutoConfig
 
     if not trainer.is_world_process_zero():
@@ -104,12 +126,14 @@ def save_model(trainer: Any, base: Model, folder: Path) -> None:
     came_as = AutoConfig.from_pretrained(base.path, revision=base.revision, trust_remote_code=False)
     if came_as.dtype is not None:
         model = model.to(came_as.dtype)
-    model.config.use_cache = getattr(came_as, "use_cache", True)  # training turns it off
+    # Training turns it off.
+    model.config.use_cache = getattr(came_as, "use_cache", True)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     trainer.processing_class.save_pretrained(partial)
-    for file in (*partial.rglob("*"), partial):  # the checkpoints are removed next
+    # The checkpoints are removed next, so this must have reached the disk.
+    for file in (*partial.rglob("*"), partial):
         flush(file)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs, and the curve that is left of it.
+"""What a training shows while it runs, and the curve that remains of it.
 
 Imported only when something is trained: transformers comes with it.
 """
@@ -18,8 +18,6 @@ from stages.runtime.pipeline.launch import PROGRESS
 from stages.runtime.progress import progress_bar
 from stages.training.checkpoints import mark_complete
 
-# The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other
-# a sum over each answer.
 CURVES = {
     "loss": "loss",
     "rewards/accuracies": "accuracy",
@@ -39,16 +37,19 @@ CURVES = {
     "tripwire/refusals": "refusals",
     "tripwire/repetition": "repetition",
 }
-TERM = re.compile(r"rewards/(?P<name>.+)/mean")  # the terms of a reward, each by itself
+"""The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other
+a sum over each answer.
+"""
+TERM = re.compile(r"rewards/(?P<name>.+)/mean")
+"""What the trainers call a single term of a reward."""
 
 
 class Watch(TrainerCallback):
-    """Shows steps, rate, time left and loss; marks checkpoints that are whole; stops a training
-    that has diverged.
-    """
+    """Shows steps, rate, time left and loss; marks complete checkpoints; stops on divergence."""
 
     def __init__(self, step: str, console: Console, training: str):
-        self.where, self.training = f"step {step!r}", training
+        self.where = f"step {step!r}"
+        self.training = training
         self.progress = progress_bar(console, "steps")
         self.task = self.progress.add_task(step, total=None, note="")
 
@@ -62,18 +63,20 @@ class Watch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.update(self.task, completed=state.global_step)
-        if state.is_world_process_zero and (file := os.environ.get(PROGRESS)):
-            Path(file).write_text(
-                json.dumps([state.global_step, state.max_steps]), encoding="utf-8"
-            )
-        self._save_no_last(args, state, control)
+        file = os.environ.get(PROGRESS)
+        if state.is_world_process_zero and file:
+            steps = json.dumps([state.global_step, state.max_steps])
+            Path(file).write_text(steps, encoding="utf-8")
+        self._skip_last_save(args, state, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._save_no_last(args, state, control)
+        self._skip_last_save(args, state, control)
 
-    def _save_no_last(self, args: Any, state: Any, control: Any) -> None:
-        """The model itself is saved next; and a Trainer that resumes at its last step takes one
-        step too many.
+    def _skip_last_save(self, args: Any, state: Any, control: Any) -> None:
+        """Save no checkpoint at the last step.
+
+        The model itself is saved next, and a Trainer that resumes at its last step takes one step
+        too many.
         """
         if state.global_step >= state.max_steps and not args.load_best_model_at_end:
             control.should_save = False
@@ -88,18 +91,19 @@ class Watch(TrainerCallback):
             raise UserError(
                 f"the loss is {loss} at step {state.global_step}: the training has diverged",
                 where=self.where,
-                fix="lower args.learning_rate, lengthen args.warmup_steps, or set args.max_grad_norm lower",
+                fix="lower args.learning_rate, lengthen args.warmup_steps, or set "
+                "args.max_grad_norm lower",
             )
         self.progress.update(self.task, note=f"loss {loss:.3f}")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self.training)
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            mark_complete(checkpoint, self.training)
 
 
 def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str, float]]:
-    """The training curve in at most `points` points; where steps are many, a point is the mean of
-    several.
+    """The training curve in at most `points` points; a point may be the mean of several steps.
 
     Returns:
         Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term
@@ -107,15 +111,19 @@ def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str
     """
     logged = [entry for entry in log_history if "loss" in entry]
     size = max(1, math.ceil(len(logged) / points))
-    thinned = []
-    for start in range(0, len(logged), size):
-        chunk = logged[start : start + size]
-        point: dict[str, float] = {"step": chunk[-1]["step"]}
-        for theirs in dict.fromkeys(key for entry in chunk for key in entry):
-            term = TERM.fullmatch(theirs)
-            ours = f"term {term['name']}" if term else CURVES.get(theirs)
-            values = [entry[theirs] for entry in chunk if entry.get(theirs) is not None]
-            if ours and values:
-                point[ours] = round(sum(values) / len(values), 6)
-        thinned.append(point)
-    return thinned
+    return [_mean_point(logged[start : start + size]) for start in range(0, len(logged), size)]
+
+
+def _mean_point(entries: list[dict[str, Any]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for entry in entries:
+        for name, value in entry.items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+    point: dict[str, float] = {"step": entries[-1]["step"]}
+    for name, numbers in values.items():
+        term = TERM.fullmatch(name)
+        key = f"term {term['name']}" if term else CURVES.get(name)
+        if key:
+            point[key] = round(sum(numbers) / len(numbers), 6)
+    return point

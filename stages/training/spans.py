@@ -11,9 +11,9 @@ from typing import Any
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
+from stages.training.config import TrainingConfig
 
 IGNORED = -100
-# What TRL would apply while it makes tokens, which is done here instead.
 _UNUSABLE = (
     "packing",
     "padding_free",
@@ -22,26 +22,29 @@ _UNUSABLE = (
     "dataset_kwargs",
     "completion_only_loss",
 )
+"""What TRL would apply while it makes tokens, which is done here instead."""
 
 
-def refuse_unusable(args: Mapping[str, Any], stage: str) -> None:
+def check_token_options(config: TrainingConfig) -> None:
     """Refuse options of SFTConfig that would not do what they say.
 
     Raises:
         UserError: naming the option.
     """
     for name in _UNUSABLE:
-        if args.get(name):
-            fix = (
-                "put a chat_template.jinja into the model's folder"
-                if name == "chat_template_path"
-                else "remove it"
-            )
-            what = f"args: {name!r} does not go with this stage, which makes its tokens itself"
-            raise UserError(what, where=f"stage {stage!r}", fix=fix)
+        if not config.args.get(name):
+            continue
+        fix = "remove it"
+        if name == "chat_template_path":
+            fix = "put a chat_template.jinja into the model's folder"
+        raise UserError(
+            f"args: {name!r} does not go with this stage, which makes its tokens itself",
+            where=f"stage {config.stage!r}",
+            fix=fix,
+        )
 
 
-def learnt(
+def learnt_tokens(
     tokenizer: Any,
     prompt: Sequence[Message],
     completion: Sequence[Message],
@@ -72,17 +75,19 @@ def learnt(
             until = tokens(whole[: place + 1])
             if until != ids[: len(until)]:
                 raise UserError(
-                    "the model's chat template writes an earlier answer differently once another turn follows",
+                    "the model's chat template writes an earlier answer differently once another "
+                    "turn follows",
                     where="the chat template",
                     fix="use a template that writes every turn the same way wherever it stands",
                 )
             end = len(until)
-        start = _common(tokens(whole[:place], lead_in=True), ids)
+        start = _common_length(tokens(whole[:place], lead_in=True), ids)
         labels[start:end] = ids[start:end]
     return ids, labels
 
 
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
+def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens both begin with."""
     for place, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return place

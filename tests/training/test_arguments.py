@@ -2,7 +2,8 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.runtime.settings import identity_of
-from stages.training.arguments import (
+from stages.training.offline import dpo, sft
+from stages.training.options import (
     _SOURCES,
     MACHINE_ARGS,
     OWNED_ARGS,
@@ -10,7 +11,6 @@ from stages.training.arguments import (
     identity_args,
     known_fields,
 )
-from stages.training.offline import dpo, sft
 from stages.training.reward_models import reward_model
 
 
@@ -37,12 +37,12 @@ def test_every_name_in_the_tables_is_a_field_of_some_trainer():
 
 def test_unknown_option_is_refused_when_the_plan_is_made_and_the_nearest_is_named():
     with pytest.raises(UserError, match="Did you mean 'learning_rate'"):
-        sft.check(sft.Config(args={"learning_rat": 1e-3}))
+        sft.STAGE.check(sft.Config(args={"learning_rat": 1e-3}))
     with pytest.raises(UserError, match="Did you mean 'beta'"):
-        dpo.check(dpo.Config(args={"betta": 0.1}))
+        dpo.STAGE.check(dpo.Config(args={"betta": 0.1}))
     with pytest.raises(UserError, match="Did you mean 'lora_alpha'"):
-        reward_model.check(reward_model.Config(lora={"lora_alfa": 8}))
-    with pytest.raises(UserError, match="not yours to set"):
+        reward_model.STAGE.check(reward_model.Config(lora={"lora_alfa": 8}))
+    with pytest.raises(UserError, match="cannot be set here"):
         check_options("SFTConfig", {"output_dir": "x"}, None, "sft")
 
 
@@ -54,13 +54,13 @@ def test_identity_keeps_what_changes_the_result_and_nothing_else():
     )
 
     def whole(config):
-        return identity_of(config) | sft.identity(config)
+        return identity_of(config) | sft.STAGE.identity(config)
 
     assert whole(plain) == whole(machine)
     assert whole(plain) != whole(sft.Config(args=meaning | {"learning_rate": 2e-4}))
     assert whole(plain) != whole(sft.Config(args=meaning, lora={}))
     best = meaning | {"load_best_model_at_end": True, "save_steps": 3}
-    assert sft.identity(sft.Config(args=best))["args"] == best
+    assert sft.STAGE.identity(sft.Config(args=best))["args"] == best
 
 
 def test_a_value_that_the_trainer_refuses_is_the_users_mistake(artifact, context):
@@ -87,7 +87,7 @@ def test_a_chat_template_is_known_by_its_content(tmp_path):
 @pytest.mark.parametrize("args", [{"learning_rate": "abc"}, {"max_steps": [3]}, {"packing": "yes"}])
 def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
     with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be a"):
-        sft.check(sft.Config(args=args))
+        sft.STAGE.check(sft.Config(args=args))
     check_options(
         "SFTConfig",
         {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None},

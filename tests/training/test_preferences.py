@@ -5,8 +5,9 @@ import math
 import pytest
 
 from stages.runtime.errors import UserError
+from stages.training.held_out import split_held_out
 from stages.training.offline import dpo
-from stages.training.pair_data import read_pairs, split_held_out
+from stages.training.pair_data import read_pairs
 from stages.training.reward_models import reward_model
 from tests.training.conftest import pair
 
@@ -155,7 +156,7 @@ def test_unusable_pairs_are_dropped_with_reasons_and_nothing_left_is_told(artifa
     ]
     with pytest.raises(UserError, match=r"(?s)input 'pairs' \(step 'equal'\).*Fix:"):
         read_pairs(artifact("equal", rows[:1]))
-    with pytest.raises(UserError, match="no probability"):
+    with pytest.raises(UserError, match="not a probability"):
         read_pairs(artifact("odd", [pair(0, "a", "b", 1.5)]))
 
 

@@ -13,8 +13,8 @@ from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.checkpoints import last_complete, mark_complete, training_of
-from stages.training.offline import chain_of_hindsight, kto, rrhf, sft
-from stages.training.trainer import in_session
+from stages.training.offline import chain_of_hindsight, kto, ranking, sft
+from stages.training.session import in_session
 from tests.tiny_model import build_tiny_model
 from tests.training.conftest import pair, response
 from tests.training.offline.test_groups import rating
@@ -66,10 +66,10 @@ CUT = {
         {"forget": 0.3, "eval_fraction": 0.0},
     ),
     # batches of groups, gathered over two steps
-    rrhf: (
+    ranking: (
         "ratings",
         [rating(i, j, KINDS[(i + j) % 4], 2.0 - j) for i in range(9) for j in range(3)],
-        {"eval_fraction": 0.0},
+        {"loss": "rrhf", "eval_fraction": 0.0},
     ),
     # a fixed order, and a reference that must be that of the start
     kto: (
@@ -86,7 +86,7 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     stage, artifact, context, tmp_path, capsys
 ):
     name, rows, options = CUT[stage]
-    args = ARGS | ({"gradient_accumulation_steps": 2} if stage is rrhf else {})
+    args = ARGS | ({"gradient_accumulation_steps": 2} if stage is ranking else {})
     options = options | {"args": args}
     inputs = {"model": artifact("base"), name: artifact("rows", rows)}
     whole = context("whole")
@@ -124,7 +124,7 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
 def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
     artifact, context, monkeypatch
 ):
-    from stages.training import trainer
+    from stages.training import frame
 
     rows = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(9)]
     inputs = {"model": artifact("base"), "answers": artifact("answers", rows)}
@@ -136,7 +136,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_model", full)
+        patch.setattr(frame, "save_model", full)
         with pytest.raises(UserError, match=r"(?s)disk is full.*Fix: free some space"):
             sft.run(sft.Config(args=args), inputs, cut)
     again = sft.run(sft.Config(args=args), inputs, cut)

@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from stages.training import trainer
+from stages.training import frame
 
 STAGE, FOLDER = "CREDO_TEST_STAGE", "CREDO_TEST_WEIGHTS"
 inner = importlib.import_module(os.environ[STAGE])
@@ -16,7 +16,7 @@ Config = inner.Config
 
 
 def run(config, inputs, context):
-    finish = trainer.finish
+    finish = frame.finish
 
     def weighing(trained, *rest):
         networks = [trained.model, *getattr(trained, "value_models", {}).values()]
@@ -26,7 +26,7 @@ def run(config, inputs, context):
         )
         finish(trained, *rest)
 
-    trainer.finish = weighing
+    frame.finish = weighing
     return inner.run(config, inputs, context)
 
 

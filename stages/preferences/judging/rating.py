@@ -17,7 +17,6 @@ from pydantic_core import PydanticCustomError
 
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Message, Rating, request_text
 from stages.runtime.templates import render
 
@@ -77,25 +76,6 @@ async def expected_value(
         / total
     )
     return min(max(expected, min(scale.values())), max(scale.values()))
-
-
-def refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: str) -> None:
-    """Scores compare only where one rater gave them, under the same principles.
-
-    Args:
-        raters: of the groups seen so far; it is kept here.
-
-    Raises:
-        UserError: another one rated another answer to the request.
-    """
-    rater = (row.model, tuple(row.principles), tuple(row.negated))
-    if raters.setdefault(row.group, rater) != rater:
-        raise UserError(
-            "answers to one request were rated by different raters or under different principles, "
-            "so their scores do not compare",
-            where=f"rating {row.id} (step {step!r}), request {row.group}",
-            fix="rate all answers to a request in the same way",
-        )
 
 
 def rescaled(rating: float, scale: Mapping[str, float]) -> float:

@@ -1,7 +1,7 @@
-"""Stage `chain_of_hindsight`: learn to write a good or a bad answer, as asked, from seeing both
+"""Stage `chain_of_hindsight`: learn to write a good or a bad answer on request, from seeing both
 beside their feedback.
 
-In: `model` and `pairs`. Out: a model that is asked with a better-phrase as the `suffix` of
+In: `model` and `pairs`. Out: a model that is prompted with a better-phrase as the `suffix` of
 `respond`.
 
 Chain of Hindsight (Liu et al. 2023, arXiv 2302.02676), in the turns of a chat:
@@ -13,16 +13,16 @@ and the same with the bad answer first. The loss covers both answers and the end
 never a phrase. Phrases are drawn for every pair from two lists. As in the paper, each past token is
 hidden from attention with probability `forget` in training, so that the second answer is no copy of
 the first (forgetful causal masking). Left out: the paper's loss on pretraining texts, against
-forgetting; chains of more than two answers; the label of a pair, but for 0.5, which is no
+forgetting; chains of more than two answers; the label of a pair, but for 0.5, which states no
 preference.
 
-A part of the prompts is held out: how often the phrase turns the balance there, which is to say
-that the chosen answer gains on the rejected one, in log-probability, when a better-phrase is in the
-place of a worse-phrase; and by how much. A training that was killed goes on from its last whole
+A part of the prompts is held out: how often the phrase shifts the balance there, that is, the
+chosen answer gains on the rejected one, in log-probability, when a better-phrase is in the place of
+a worse-phrase; and by how much. A training that was killed goes on from its last complete
 checkpoint (see `sft.py`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -30,70 +30,59 @@ from pydantic import Field
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
-from stages.runtime.settings import machine
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.text.respond import with_suffix
-from stages.training.arguments import check_options, identity_args
-from stages.training.frame import Examples, held_out, trained
-from stages.training.pair_data import read_pairs, split_held_out
-from stages.training.spans import refuse_unusable
+from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.examples import prepare_examples
+from stages.training.frame import Examples, Training, run_training
+from stages.training.held_out import measure_held_out, split_held_out
+from stages.training.pair_data import read_pairs
+from stages.training.spans import check_token_options
 
 BETTER = ("Give a good answer.", "Answer this well.", "Write the answer that people prefer.")
 WORSE = ("Give a bad answer.", "Answer this badly.", "Write the answer that people reject.")
 
 
-@dataclass(frozen=True)
-class Config:
-    """Args:
-    better: phrases that ask for the chosen answer.
-    worse: phrases that ask for the rejected one.
-    orders: both orders of every pair, or one, drawn.
-    forget: probability with which a past token is hidden, in [0, 1); the paper's is 0.15.
-    eval_fraction: share of the prompts to hold out, in [0, 1).
-    args: fields of TRL's SFTConfig.
-    lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
-    dtype: type of the weights in training. The model is saved in the type the base model came in.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """`args` are fields of TRL's SFTConfig."""
 
+    stage = "chain_of_hindsight"
+    trainer_options = "SFTConfig"
     better: tuple[str, ...] = BETTER
+    """Phrases that ask for the chosen answer."""
     worse: tuple[str, ...] = WORSE
+    """Phrases that ask for the rejected one."""
     orders: Literal["both", "drawn"] = "both"
-    forget: float = 0.15
+    """Both orders of every pair, or one, drawn."""
+    forget: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Probability with which a past token is hidden, in [0, 1); the paper's is 0.15."""
     eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    args: dict[str, Any] = field(default_factory=dict)
-    lora: dict[str, Any] | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+    """Share of the prompts to hold out, in [0, 1)."""
 
 
 def check(config: Config) -> None:
-    check_options("SFTConfig", config.args, config.lora, "chain_of_hindsight")
-    refuse_unusable(config.args, "chain_of_hindsight")
+    check_training(config)
+    check_token_options(config)
+    where = "stage 'chain_of_hindsight'"
     phrases = [phrase.strip() for phrase in (*config.better, *config.worse)]
-    if not config.better or not config.worse or "" in phrases or {*config.better} & {*config.worse}:
+    shared = {*config.better} & {*config.worse}
+    if not config.better or not config.worse or "" in phrases or shared:
         raise UserError(
             "better and worse: each needs a phrase, none of them empty and none in both",
-            where="stage 'chain_of_hindsight'",
+            where=where,
             fix="give two lists of phrases, or leave both out",
-        )
-    if not 0 <= config.forget < 1:
-        raise UserError(
-            f"forget: {config.forget} is no share of the tokens",
-            where="stage 'chain_of_hindsight'",
-            fix="give a number from 0 up to, but not including, 1",
         )
     kwargs = config.args.get("model_init_kwargs") or {}
     if config.forget and "flash" in str(kwargs.get("attn_implementation")):
         raise UserError(
             "flash attention cannot hide single tokens",
-            where="stage 'chain_of_hindsight'",
+            where=where,
             fix="set forget: 0, or another attn_implementation",
         )
-
-
-def identity(config: Config) -> dict[str, Any]:
-    return {"args": identity_args(config.args)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -103,27 +92,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no pairs, unusable options, a chat template that rewrites earlier turns, a model
         that cannot be loaded, memory or disk used up, a diverged loss.
     """
-    check(config)
-    pairs, dropped = read_pairs(inputs["pairs"])
-    dropped += [
-        Dropped(id=pair["id"], reason="no preference")
-        for pair in pairs
-        if pair["soft_label"] == 0.5
-    ]
-    pairs = [pair for pair in pairs if pair["soft_label"] != 0.5]
-    if not pairs:
-        raise UserError(
-            "no pair is left to train on: every label is 0.5",
-            where=f"input 'pairs' (step {inputs['pairs'].step!r})",
-            fix="make pairs with a preference",
-        )
+    pairs, dropped = read_preferences(inputs["pairs"])
     train, held = split_held_out(pairs, config.eval_fraction, context)
-    chains = [chain for pair in train for chain in chains_of(pair, config, context.seed)]
+    chains: Examples = []
+    for pair in train:
+        chains += chains_of(pair, config, context.seed)
 
-    def build(kept: Examples) -> Any:
-        return build_trainer(config, inputs, kept, held, context)
+    def build(base: Model) -> Training:
+        fitting, too_long = prepare_examples(chains, base, config, context)
+        return Training(build_trainer(config, inputs, fitting, held, context), too_long)
 
-    return trained("SFTConfig", config, inputs, context, chains, dropped, build, measure=held_out)
+    return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
 STAGE = Stage(
@@ -133,13 +112,38 @@ STAGE = Stage(
     inputs=("model", "pairs"),
     trains=True,
     check=check,
-    identity=identity,
+    identity=training_identity,
 )
 
 
+def read_preferences(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
+    """The pairs of which one side is preferred.
+
+    Raises:
+        UserError: none is left.
+    """
+    examples, dropped = read_pairs(artifact)
+    pairs: Examples = []
+    for pair in examples:
+        if pair["soft_label"] == 0.5:
+            dropped.append(Dropped(id=pair["id"], reason="no preference"))
+        else:
+            pairs.append(pair)
+    if not pairs:
+        raise UserError(
+            "no pair is left to train on: every label is 0.5",
+            where=f"input 'pairs' (step {artifact.step!r})",
+            fix="make pairs with a preference",
+        )
+    return pairs, dropped
+
+
 def chains_of(pair: dict[str, Any], config: Config, seed: int) -> Examples:
-    """A pair's conversations: `prompt` ends with the first phrase, `completion` is an answer, the
-    other phrase and answer.
+    """A pair's conversations.
+
+    Returns:
+        Their `prompt` ends with the first phrase; `completion` is an answer, the other phrase and
+        the other answer.
     """
     good = (config.better, pair["chosen"])
     bad = (config.worse, pair["rejected"])
@@ -148,16 +152,13 @@ def chains_of(pair: dict[str, Any], config: Config, seed: int) -> Examples:
         orders = [orders[derive_seed(seed, pair["id"], "order") % 2]]
     chains = []
     for name, (first_phrases, first), (second_phrases, second) in orders:
-        opening, closing = (
-            phrases[derive_seed(seed, pair["id"], name, place) % len(phrases)]
-            for place, phrases in enumerate((first_phrases, second_phrases))
-        )
-        completion = [*first, {"role": "user", "content": closing}, *second]
+        opening = first_phrases[derive_seed(seed, pair["id"], name, 0) % len(first_phrases)]
+        closing = second_phrases[derive_seed(seed, pair["id"], name, 1) % len(second_phrases)]
         chains.append(
             {
                 "id": f"{pair['id']} {name}",
                 "prompt": with_suffix(pair["prompt"], opening),
-                "completion": completion,
+                "completion": [*first, {"role": "user", "content": closing}, *second],
             }
         )
     return chains
@@ -167,12 +168,13 @@ def build_trainer(
     config: Config, inputs: dict[str, Artifact], chains: Examples, held: Examples, context: Context
 ) -> Any:
     """The trainer over the input model; nothing is trained yet."""
-    from stages.training.offline.hindsight import build_hindsight_trainer
+    from stages.training.offline.hindsight_trainer import build_hindsight_trainer
 
-    contrasts = [
-        {"prompt": with_suffix(pair["prompt"], phrases[0]), "completion": pair[side]}
-        for pair in held
-        for phrases in (config.better, config.worse)
-        for side in ("chosen", "rejected")
-    ]
-    return build_hindsight_trainer(config, inputs, chains, contrasts, context)
+    contrasts: Examples = []
+    for pair in held:
+        for phrases in (config.better, config.worse):
+            prompt = with_suffix(pair["prompt"], phrases[0])
+            contrasts.append({"prompt": prompt, "completion": pair["chosen"]})
+            contrasts.append({"prompt": prompt, "completion": pair["rejected"]})
+    base = inputs["model"].model()
+    return build_hindsight_trainer(config, base, chains, contrasts, context)

@@ -1,20 +1,17 @@
 """Groups: several rated answers to one request, which trainers learn to rank.
 
 In: Rating rows of any number of inputs, and `responses` (the Response rows that were rated),
-optional: a Rating does not tell whether its answer was cut off at max_tokens, and with them such
-    answers are dropped. Out: groups with at least two
-different answers, the best-rated first, and what was dropped, with reasons. Scores are compared
-within a group only, so a group has one rater.
+optional: a Rating does not state whether its answer was cut off at max_tokens, and with them such
+answers are dropped. Out: groups with at least two different answers, the best-rated first, and what
+was dropped, with reasons.
 """
 
-import math
-from typing import Any
-
-from stages.preferences.judging.rating import refuse_other_rater
+from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.training.frame import Examples
+from stages.training.offline.inputs import name_inputs, other_inputs
 
 
 def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
@@ -22,70 +19,41 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     another by name.
 
     Raises:
-        UserError: an input holds other rows, no row is left, a score is no number, or a group has
-        two raters.
+        UserError: an input holds other rows, no row is left, a score is not a number, or a group
+        has two raters.
     """
-    sources = {name: inputs[name] for name in sorted(inputs) if name not in ("model", "responses")}
+    sources = other_inputs(inputs, "model", "responses")
     responses = inputs["responses"].rows(Response) if "responses" in inputs else []
     cut_off = {row.id for row in responses if row.finish_reason == "length"}
-    examples: Examples = []
-    dropped: list[Dropped] = []
     seen: set[str] = set()
-    raters: dict[str, tuple[Any, ...]] = {}
-    for artifact in sources.values():
-        for row in artifact.rows(Rating):
-            key = canonical([row.group, row.response])
-            if not math.isfinite(row.score):
-                raise UserError(
-                    f"the score {row.score} is no number",
-                    where=f"rating {row.id} (step {artifact.step!r})",
-                    fix="see what the rater was given; a reward model that scores NaN has diverged in its training",
-                )
-            if not row.response.strip():
-                dropped.append(Dropped(id=row.id, reason="empty completion"))
-                continue
-            if row.parent in cut_off:
-                dropped.append(Dropped(id=row.id, reason="cut off at max_tokens"))
-                continue
-            if key in seen:
-                dropped.append(Dropped(id=row.id, reason="duplicate"))
-                continue
-            seen.add(key)
-            refuse_other_rater(raters, row, artifact.step)
-            answer = [{"role": "assistant", "content": row.response}]
-            examples.append(
-                {
-                    "id": row.id,
-                    "prompt": row.prompt,
-                    "completion": answer,
-                    "group": row.group,
-                    "score": row.score,
-                }
-            )
-    if not examples:
-        named = ", ".join(f"{name!r} (step {a.step!r})" for name, a in sources.items())
-        raise UserError(
-            "no rating is left to train on",
-            where=f"input {named}" if named else "the step's `inputs`",
-            fix="see that step's dropped.parquet for reasons"
-            if named
-            else "add an input with Ratings",
+
+    def fault(row: Rating) -> str:
+        if not row.response.strip():
+            return "empty completion"
+        if row.parent in cut_off:
+            return "cut off at max_tokens"
+        key = canonical([row.group, row.response])
+        if key in seen:
+            return "duplicate"
+        seen.add(key)
+        return ""
+
+    ratings, dropped = read_rows(sources, fault)
+    if not ratings:
+        where, fix = name_inputs(sources, "Ratings")
+        raise UserError("no rating is left to train on", where=where, fix=fix)
+    examples: Examples = []
+    for row in ratings:
+        examples.append(
+            {
+                "id": row.id,
+                "prompt": row.prompt,
+                "completion": [{"role": "assistant", "content": row.response}],
+                "group": row.group,
+                "score": row.score,
+            }
         )
     return examples, dropped
-
-
-def check_limit(limit: int, stage: str) -> None:
-    """Refuse a limit that leaves nothing to compare.
-
-    Raises:
-        UserError: it is neither 0 nor at least 2.
-    """
-    if limit < 0 or limit == 1:
-        raise UserError(
-            f"limit: a group of {limit} compares nothing",
-            where=f"stage {stage!r}",
-            fix="give at least 2, or 0 for all answers",
-        )
 
 
 def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, list[Dropped]]:
@@ -107,44 +75,55 @@ def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, l
     for example in examples:
         members.setdefault(example["group"], []).append(example)
     groups: Examples = []
-    dropped = []
-    for name, group in members.items():
-        if len(group) < 2:
-            dropped.append(Dropped(id=group[0]["id"], reason="the only answer to its request"))
+    dropped: list[Dropped] = []
+    for name, answers in members.items():
+        if len(answers) < 2:
+            dropped.append(Dropped(id=answers[0]["id"], reason="the only answer to its request"))
             continue
-        ranked = sorted(group, key=lambda example: -example["score"])
-        kept = _spread(ranked, limit)
-        dropped += [
-            Dropped(id=example["id"], reason="more than `limit` answers")
-            for example in ranked
-            if example not in kept
-        ]
-        groups.append(
-            {
-                "id": name,
-                "prompt": kept[0]["prompt"],
-                "completions": [example["completion"] for example in kept],
-                "scores": [float(example["score"]) for example in kept],
-            }
-        )
-        if "chat_template_kwargs" in kept[0]:
-            groups[-1]["chat_template_kwargs"] = kept[0]["chat_template_kwargs"]
-    if not groups:
-        raise UserError(
-            "no request has two different answers to compare",
-            where=where,
-            fix="sample more than one answer a request (`n` of `respond`), at a temperature above 0",
-        )
-    if all(group["scores"][0] == group["scores"][-1] for group in groups):
-        raise UserError(
-            "the scores are constant within every group, so nothing tells a good answer from a bad one",
-            where=where,
-            fix="look at the rater: another principle, another reward model, or more varied answers",
-        )
+        ranked = sorted(answers, key=lambda answer: -answer["score"])
+        selected = _spread(ranked, limit)
+        for answer in ranked:
+            if answer not in selected:
+                dropped.append(Dropped(id=answer["id"], reason="more than `limit` answers"))
+        groups.append(_group(name, selected))
+    _check_groups(groups, where)
     return groups, dropped
 
 
 def _spread(ranked: Examples, limit: int) -> Examples:
+    """At most `limit` answers, evenly spread from the best to the worst."""
     if not limit or len(ranked) <= limit:
         return ranked
-    return [ranked[round(place * (len(ranked) - 1) / (limit - 1))] for place in range(limit)]
+    last = len(ranked) - 1
+    return [ranked[round(place * last / (limit - 1))] for place in range(limit)]
+
+
+def _group(name: str, answers: Examples) -> dict[str, object]:
+    first = answers[0]
+    group = {
+        "id": name,
+        "prompt": first["prompt"],
+        "completions": [answer["completion"] for answer in answers],
+        "scores": [float(answer["score"]) for answer in answers],
+    }
+    if "chat_template_kwargs" in first:
+        group["chat_template_kwargs"] = first["chat_template_kwargs"]
+    return group
+
+
+def _check_groups(groups: Examples, where: str) -> None:
+    if not groups:
+        raise UserError(
+            "no request has two different answers to compare",
+            where=where,
+            fix="sample more than one answer a request (`n` of `respond`), at a temperature above "
+            "0",
+        )
+    if all(group["scores"][0] == group["scores"][-1] for group in groups):
+        raise UserError(
+            "the scores are constant within every group, so nothing tells a good answer from a "
+            "bad one",
+            where=where,
+            fix="look at the rater: another principle, another reward model, or more varied "
+            "answers",
+        )

@@ -1,10 +1,10 @@
-"""TRL's KTO trainer, which finds the reference's log-probabilities again and tells how held-out
-answers fare.
+"""TRL's KTO trainer, with a memory for its reference and a measure of held-out answers.
 
 In: TRL's unpaired preference rows with `id`. Out: TRL's KTOTrainer otherwise. Imported only when
 something is trained: torch and TRL come with it.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -12,48 +12,36 @@ import torch
 from trl import KTOTrainer
 
 from stages.runtime.artifacts import canonical
-from stages.training.reference import Reference
-from stages.training.soft_labels import HeldOut
+from stages.training.held_out import HeldOut
+from stages.training.offline.reference import RemembersReference
 
 
-class RememberingKTOTrainer(KTOTrainer):
+class RememberingKTOTrainer(RemembersReference, KTOTrainer):
     """KTOTrainer with a memory for its frozen reference."""
 
-    def __init__(self, *args: Any, reference: Reference | None, **kwargs: Any):
-        self.reference = reference  # needed by what TRL's own constructor calls
-        super().__init__(*args, **kwargs)
-
-    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        def compute(part: Any) -> Any:
-            return super(RememberingKTOTrainer, self)._precompute_ref_logps(part, name, batch_size)
-
-        if self.reference is None or not len(dataset):
-            return compute(dataset) if len(dataset) else dataset
-        columns = ("ref_logps", "ref_KL_logps") if self.calculate_KL else ("ref_logps",)
-        return self.reference.fill(
-            dataset, columns, self.data_collator, compute, self.is_world_process_zero()
-        )
+    def reference_columns(self) -> Sequence[str]:
+        return ("ref_logps", "ref_KL_logps") if self.calculate_KL else ("ref_logps",)
 
     @torch.no_grad()
     def evaluate_held_out(self) -> HeldOut:
         """Compare every desirable answer of the evaluation dataset with every undesirable one to
         the same prompt.
         """
-        found, rewards = HeldOut(), dict[str, tuple[list[float], list[float]]]()
+        rewards = dict[str, tuple[list[float], list[float]]]()
         self.model.eval()
         size = self.args.per_device_eval_batch_size
-        for start in range(0, len(self.eval_dataset), size):
-            examples = [
-                self.eval_dataset[i]
-                for i in range(start, min(start + size, len(self.eval_dataset)))
-            ]
+        count = len(self.eval_dataset)
+        for start in range(0, count, size):
+            places = range(start, min(start + size, count))
+            examples = [self.eval_dataset[place] for place in places]
             for example, reward in zip(examples, self._rewards(examples), strict=True):
                 bad_and_good = rewards.setdefault(canonical(example["prompt"]), ([], []))
                 bad_and_good[bool(example["label"])].append(reward)
+        sums = HeldOut()
         for bad, good in rewards.values():
             for worse, better in product(bad, good):
-                found.add(1, float(better > worse), better - worse)
-        return found
+                sums.add(1, float(better > worse), better - worse)
+        return sums
 
     def _rewards(self, examples: list[dict[str, Any]]) -> list[float]:
         """beta log(pi / pi0) of every example."""

@@ -1,62 +1,77 @@
-"""Stage `sft`: supervised fine-tuning on answers. Its prompts never hold what the generator was
-shown.
+"""Stage `sft`: supervised fine-tuning on answers.
 
 In: `model`, and any number of other inputs that hold Responses, Revisions or Pairs (of which the
-chosen side is learnt). Out: a model.
+chosen side is learnt). Out: a model. Its prompts never hold what the generator was shown.
 
 The supervised phase of Constitutional AI (Bai et al. 2022, section 3.1) trains on every revision
-y_1..y_K and on answers to helpful prompts; y_0, what came before the first revision, is no row of a
-`revise` step. With its `only_faulty` a row can still be equal to y_0, where no critique found a
-fault: `unrevised` counts those. The loss covers the answer and the end of its turn, not the prompt;
-    answers that were cut off at max_tokens, or are too long for max_length, are dropped
-and counted, for they would teach to stop at the wrong place. Left out: a pretrained model to start
-from (give one as `model`).
+y_1..y_K and on answers to helpful prompts; y_0, what came before the first revision, is not a row
+of a `revise` step. With its `only_faulty` a row can still be equal to y_0, where no critique found
+a fault: `unrevised` counts those. The loss covers the answer and the end of its turn, not the
+prompt; answers that were cut off at max_tokens, or are too long for max_length, are dropped and
+counted, for they would teach to stop at the wrong place. Left out: a pretrained model to start from
+(give one as `model`).
 
-A training that was killed goes on from its last whole checkpoint. Checkpoints hold `.pt` files of
-the run's own making, read back only by it; they are removed when the model has been saved, which is
-safetensors only.
+A training that was killed goes on from its last complete checkpoint. Checkpoints hold `.pt` files
+of the run's own making, read back only by it; they are removed when the model has been saved, which
+is safetensors only.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair, Response, Revision
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
-from stages.training.arguments import (
-    build_arguments,
-    check_options,
-    identity_args,
-    lora_config,
-    told_as_mistake,
-)
-from stages.training.frame import Examples, trained
+from stages.training.arguments import build_arguments, refusals_as_user_errors
+from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.examples import prepare_examples
+from stages.training.frame import Examples, Training, run_training
+from stages.training.model_files import load_policy
+from stages.training.offline.inputs import name_inputs, other_inputs
 
 
-@dataclass(frozen=True)
-class Config:
-    """Args:
-    rounds: all revisions of a response, as in the paper, or only the last.
-    args: fields of TRL's SFTConfig.
-    lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
-    dtype: type of the weights in training. The model is saved in the type the base model came in.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """`args` are fields of TRL's SFTConfig."""
 
+    stage = "sft"
+    trainer_options = "SFTConfig"
     rounds: Literal["all", "last"] = "all"
-    args: dict[str, Any] = field(default_factory=dict)
-    lora: dict[str, Any] | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+    """All revisions of a response, as in the paper, or only the last."""
 
 
-def check(config: Config) -> None:
-    check_options("SFTConfig", config.args, config.lora, "sft")
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model.
+
+    Raises:
+        UserError: no rows, unusable options, a model that cannot be loaded, memory or disk used up,
+        a diverged loss.
+    """
+    examples, dropped = read_examples(inputs, config.rounds)
+
+    def build(base: Model) -> Training:
+        fitting, too_long = prepare_examples(examples, base, config, context)
+        unrevised = sum(example["unrevised"] for example in fitting)
+        # The trainer may pack several rows into one, so it cannot count them.
+        counts = {"n": len(fitting), "unrevised": unrevised}
+        return Training(build_trainer(config, inputs, fitting, context), too_long, counts)
+
+    return run_training(inputs, context, build, dropped=dropped)
 
 
-def identity(config: Config) -> dict[str, Any]:
-    return {"args": identity_args(config.args)}
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    trains=True,
+    check=check_training,
+    identity=training_identity,
+)
 
 
 def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:
@@ -68,22 +83,18 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     Raises:
         UserError: an input holds other rows, or nothing is left.
     """
-    sources = {name: inputs[name] for name in sorted(inputs) if name != "model"}
+    sources = other_inputs(inputs, "model")
     examples: Examples = []
     dropped: list[Dropped] = []
     seen: set[str] = set()
     for artifact in sources.values():
         rows: list[Any] = artifact.rows(Response, Revision, Pair)
-        final = (
-            {row.parent: row.id for row in rows if isinstance(row, Revision)}
-            if rounds == "last"
-            else {}
-        )
+        last_rounds = _last_rounds(rows) if rounds == "last" else {}
         for row in rows:
             completion = row.chosen if isinstance(row, Pair) else row.response
             key = canonical([row.prompt, completion])
             reason = ""
-            if final and final[row.parent] != row.id:
+            if last_rounds and last_rounds[row.parent] != row.id:
                 reason = "not the last revision"
             elif not completion.strip():
                 reason = "empty completion"
@@ -95,56 +106,28 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
                 dropped.append(Dropped(id=row.id, reason=reason))
                 continue
             seen.add(key)
-            answer = [{"role": "assistant", "content": completion}]
-            unrevised = isinstance(row, Revision) and row.response == row.original
-            examples.append(
-                {"id": row.id, "prompt": row.prompt, "completion": answer, "unrevised": unrevised}
-            )
+            examples.append(_example(row, completion))
     if not examples:
-        named = ", ".join(f"{name!r} (step {a.step!r})" for name, a in sources.items())
-        raise UserError(
-            f"no row is left to train on: of {len(dropped)}, all were dropped"
-            if dropped
-            else "there is no row to train on",
-            where=f"input {named}" if named else "the step's `inputs`",
-            fix="see that step's dropped.parquet for reasons"
-            if named
-            else "add an input with Responses or Revisions",
-        )
+        what = "there is no row to train on"
+        if dropped:
+            what = f"no row is left to train on: of {len(dropped)}, all were dropped"
+        where, fix = name_inputs(sources, "Responses or Revisions")
+        raise UserError(what, where=where, fix=fix)
     return examples, dropped
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Train and save the model.
-
-    Raises:
-        UserError: no rows, unusable options, a model that cannot be loaded, memory or disk used up,
-        a diverged loss.
-    """
-    check_options("SFTConfig", config.args, config.lora, "sft")
-    examples, dropped = read_examples(inputs, config.rounds)
-
-    def build(kept: Examples) -> Any:
-        return build_trainer(config, inputs, kept, context)
-
-    def measure(
-        _: Any, kept: Examples
-    ) -> dict[str, Any]:  # the trainer may have packed several rows into one
-        return {"n": len(kept), "unrevised": sum(example["unrevised"] for example in kept)}
-
-    return trained("SFTConfig", config, inputs, context, examples, dropped, build, measure=measure)
+def _last_rounds(rows: list[Any]) -> dict[str, str]:
+    """Response -> the id of its last revision."""
+    return {row.parent: row.id for row in rows if isinstance(row, Revision)}
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    inputs=("model",),
-    optional=ANY,
-    trains=True,
-    check=check,
-    identity=identity,
-)
+def _example(row: Any, completion: str) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "prompt": row.prompt,
+        "completion": [{"role": "assistant", "content": completion}],
+        "unrevised": isinstance(row, Revision) and row.response == row.original,
+    }
 
 
 def build_trainer(
@@ -154,19 +137,7 @@ def build_trainer(
     from datasets import Dataset
     from trl import SFTTrainer
 
-    from stages.training.model_files import load_model, load_tokenizer
-
-    base = inputs["model"].model()
-    model = load_model(base, config.dtype, config.args)
-    tokenizer, lora = (
-        load_tokenizer(base, config.args),
-        lora_config(config.lora, "CAUSAL_LM", context),
-    )
-    with told_as_mistake("the trainer refuses the options", context):
-        return SFTTrainer(
-            model=model,
-            args=build_arguments("SFTConfig", config.args, context, completion_only_loss=True),
-            train_dataset=Dataset.from_list(examples),
-            processing_class=tokenizer,
-            peft_config=lora,
-        )
+    policy = load_policy(config, inputs["model"].model(), context)
+    arguments = build_arguments("SFTConfig", config.args, context, completion_only_loss=True)
+    with refusals_as_user_errors("the trainer refuses the options", context):
+        return SFTTrainer(**policy, args=arguments, train_dataset=Dataset.from_list(examples))

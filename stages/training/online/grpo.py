@@ -14,13 +14,16 @@ from stages.runtime.stage import Stage
 from stages.training.online import rollouts as online
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(online.OnlineConfig):
     """`args` are fields of TRL's GRPOConfig."""
 
+    stage = "grpo"
+    trainer_options = "GRPOConfig"
+
 
 def identity(config: Config) -> dict[str, Any]:
-    return online.online_identity(config, "GRPOConfig", "grpo")
+    return online.online_identity(config)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -38,7 +41,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
         return type("ResumableGRPOTrainer", (Resumable, GRPOTrainer), {})(**given)
 
-    return online.run_online(config, "GRPOConfig", "grpo", inputs, context, make)
+    return online.run_online(config, inputs, context, make)
 
 
 STAGE = Stage(

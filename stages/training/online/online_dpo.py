@@ -16,13 +16,16 @@ from stages.runtime.stage import Stage
 from stages.training.online import rollouts as online
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(online.OnlineConfig):
     """`args` are fields of TRL's OnlineDPOConfig."""
 
+    stage = "online_dpo"
+    trainer_options = "OnlineDPOConfig"
+
 
 def identity(config: Config) -> dict[str, Any]:
-    return online.online_identity(config, "OnlineDPOConfig", "online_dpo")
+    return online.online_identity(config)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -67,9 +70,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
         return Logged(reward_funcs=[_noted(function) for function in reward_funcs], **given)
 
-    return online.run_online(
-        config, "OnlineDPOConfig", "online_dpo", inputs, context, make, remove_unused_columns=False
-    )
+    return online.run_online(config, inputs, context, make, remove_unused_columns=False)
 
 
 STAGE = Stage(

@@ -28,15 +28,14 @@ WITHOUT_EFFECT = {
 }  # GRPO's: how a group's rewards become advantages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(online.OnlineConfig):
-    """`args` are fields of GRPOConfig and of `ppo_config.PPOConfig`.
+    """`args` are fields of GRPOConfig and of `ppo_config.PPOConfig`."""
 
-    Args:
-        costs: terms of what is to stay below `args.cost_threshold`; none: plain PPO.
-    """
-
+    stage = "ppo"
+    trainer_options = "PPOConfig"
     costs: dict[str, Any] = field(default_factory=dict)
+    """Terms of what is to stay below `args.cost_threshold`; none: plain PPO."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def identity(config: Config) -> dict[str, Any]:
             fix="remove it; see whiten_rewards and score_clip",
         )
     costs = terms_identity(_costs(config))
-    return online.online_identity(config, "PPOConfig", "ppo") | (
+    return online.online_identity(config) | (
         {"costs": costs, "cost_terms": list(costs)} if costs else {}
     )
 
@@ -86,9 +85,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return PPOTrainer(value_models=starts, costs=weights, **given)
 
     others = tuple(name for name in inputs if name == "value")
-    return online.run_online(
-        config, "PPOConfig", "ppo", inputs, context, make, others, more_terms=costs
-    )
+    return online.run_online(config, inputs, context, make, others, more_terms=costs)
 
 
 STAGE = Stage(
@@ -129,7 +126,7 @@ def _scalar(source: str, inputs: dict[str, Artifact], config: Config, context: C
             fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself will do",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
-    return load_model(given, config.dtype, {}, scalar=True)
+    return load_model(given, config.dtype, {}, "scalar")
 
 
 def _refuse_sharding(arguments: Any, context: Context) -> None:

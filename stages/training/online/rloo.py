@@ -14,13 +14,16 @@ from stages.runtime.stage import Stage
 from stages.training.online import rollouts as online
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(online.OnlineConfig):
     """`args` are fields of TRL's RLOOConfig."""
 
+    stage = "rloo"
+    trainer_options = "RLOOConfig"
+
 
 def identity(config: Config) -> dict[str, Any]:
-    return online.online_identity(config, "RLOOConfig", "rloo")
+    return online.online_identity(config)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -38,7 +41,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
         return type("ResumableRLOOTrainer", (Resumable, RLOOTrainer), {})(**given)
 
-    return online.run_online(config, "RLOOConfig", "rloo", inputs, context, make)
+    return online.run_online(config, inputs, context, make)
 
 
 STAGE = Stage(

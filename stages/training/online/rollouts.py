@@ -15,47 +15,37 @@ checkpoint.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Prompt
-from stages.runtime.settings import machine
-from stages.training.arguments import (
-    build_arguments,
-    check_options,
-    identity_args,
-    lora_config,
-    told_as_mistake,
-)
+from stages.training.arguments import build_arguments, refusals_as_user_errors
+from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.frame import Training, run_training
+from stages.training.model_files import load_policy
 from stages.training.online.rewards import Term, models_named, read_terms, terms_identity
 
 NEEDS = ("model", "prompts")
 ALSO_TAKES = ("*",)
 
 
-@dataclass(frozen=True)
-class OnlineConfig:
-    """Args:
-    rewards: the terms of the reward, by name (see `rewards.py`).
-    args: fields of the trainer's config.
-    lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
-    dtype: type of the weights in training. The model is saved in the type the base model came in.
-    """
+@dataclass(frozen=True, kw_only=True)
+class OnlineConfig(TrainingConfig):
+    """What all online stages share."""
 
     rewards: dict[str, Any]
-    args: dict[str, Any] = field(default_factory=dict)
-    lora: dict[str, Any] | None = None
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+    """The terms of the reward, by name (see `rewards.py`)."""
 
 
-def online_identity(config: OnlineConfig, config_class: str, stage: str) -> dict[str, Any]:
-    check_options(config_class, config.args, config.lora, stage)
-    terms = read_terms(config.rewards, stage)
+def online_identity(config: OnlineConfig) -> dict[str, Any]:
+    check_training(config)
+    terms = read_terms(config.rewards, config.stage)
     return {
-        "args": identity_args(config.args),
+        **training_identity(config),
         "rewards": terms_identity(terms),
         "terms": list(terms),
     }
@@ -87,8 +77,6 @@ def prompt_rows(
 
 def run_online(
     config: OnlineConfig,
-    config_class: str,
-    stage: str,
     inputs: Mapping[str, Artifact],
     context: Context,
     make: Callable[..., Any],
@@ -104,46 +92,43 @@ def run_online(
         more_terms: terms beside those of `config.rewards`, with weight 0 in the reward.
         defaults: of the trainer's config.
     """
-    check_options(config_class, config.args, config.lora, stage)
-    terms = read_terms(config.rewards, stage)
+    check_training(config)
+    terms = read_terms(config.rewards, config.stage)
     weights = [term.weight for term in terms.values()] + [0.0] * len(more_terms or {})
     terms = {**terms, **(more_terms or {})}
     models = {"model", *other_models, *models_named(terms).values()}
     prompts, dropped = prompt_rows(inputs, models, context.step)
 
-    def body() -> tuple[dict[str, Any], list[Dropped]]:
-        from stages.training.trainer import finish, train
-
-        trainer, too_long = build_online(
-            config, config_class, inputs, prompts, terms, weights, context, make, **defaults
+    def build(base: Model) -> Training:
+        return build_online(
+            config, base, inputs, prompts, terms, weights, context, make, **defaults
         )
-        n = len(trainer.train_dataset)
-        metrics = {"n": n, **train(trainer, context, inputs["model"].model())}
-        finish(trainer, context, inputs["model"].model())
-        return metrics, too_long
 
-    from stages.training.trainer import in_session
-
-    metrics, too_long = in_session(context, body)
-    return Result(
-        dropped=dropped + too_long, metrics=metrics | {"last": last_tenth(metrics["history"])}
-    )
+    result = run_training(inputs, context, build, dropped=dropped)
+    result.metrics["last"] = last_tenth(result.metrics["history"])
+    return result
 
 
 def build_online(
-    config: OnlineConfig, config_class: str, inputs: Mapping[str, Artifact], prompts: list[Prompt], terms: Mapping[str, Term],
-    weights: list[float], context: Context, make: Callable[..., Any], **defaults: Any,
-) -> tuple[Any, list[Dropped]]:  # fmt: skip
+    config: OnlineConfig,
+    base: Model,
+    inputs: Mapping[str, Artifact],
+    prompts: list[Prompt],
+    terms: Mapping[str, Term],
+    weights: list[float],
+    context: Context,
+    make: Callable[..., Any],
+    **defaults: Any,
+) -> Training:
     """The trainer, and the prompts that leave no room for an answer; nothing is trained yet."""
     from datasets import Dataset
 
-    from stages.training.model_files import load_model, load_tokenizer
     from stages.training.online.reward_terms import build
     from stages.training.online.watching import AlignedSaves, NoSignal, watched
 
-    base = inputs["model"].model()
-    model = load_model(base, config.dtype, config.args)
-    tokenizer = load_tokenizer(base, config.args)
+    policy = load_policy(config, base, context)
+    model, tokenizer = policy["model"], policy["processing_class"]
+    config_class = config.trainer_options
     variables = context.engines.meaning.get("template_arguments")
     if config_class == "OnlineDPOConfig" and variables:
         raise UserError(
@@ -167,18 +152,16 @@ def build_online(
     _enough(kept, arguments, context)
     functions = build(terms, inputs, context, ends, terms.keys() - config.rewards.keys())
     rows = [{"prompt": p.messages, "row_id": p.id, "kind": p.kind} for p in kept]
-    with told_as_mistake("the trainer refuses the options", context):
+    with refusals_as_user_errors("the trainer refuses the options", context):
         trainer = make(
-            model=model,
+            **policy,
             reward_funcs=watched(functions),
             args=arguments,
             train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=lora_config(config.lora, "CAUSAL_LM", context),
         )
     trainer.add_callback(AlignedSaves(arguments))
     trainer.add_callback(NoSignal(context.step))
-    return trainer, dropped
+    return Training(trainer, dropped)
 
 
 def _fitting(

@@ -1,11 +1,11 @@
-"""What a reward model reads: the layout it was trained on travels with its weights, so that nothing
-else is ever put to it.
+"""What a reward model reads: the layout it was trained on travels with its weights, so it never
+reads another.
 
 In: a conversation, a response and principle texts. Out: the messages that the model's chat template
 turns into text; and `credo_reward.json` beside the weights, which is part of the model's content
 id.
 
-A plain reward model reads the conversation itself. One that reads principles is given a single user
+A plain reward model reads the conversation itself. One that reads principles gets a single user
 turn in which they stand last, after request and response, so that scores under many principles
 share a prefix; the scalar is read where its answer would begin. That order is SALMON's (Sun et al.
 2023, arXiv 2310.05910, section 3.3; there the response comes before the request); the words are our
@@ -34,16 +34,16 @@ LAYOUT = "training/reward_models/reward.jinja"
 
 @dataclass(frozen=True)
 class RewardFormat:
-    """Args:
-    objective: `preference` (a higher score is better) or `cost` (above 0: unsafe).
-    principles: whether the model reads principles; it then always needs some.
-    template: source of the template that makes one user turn of request, response and principles;
-        "": the plain conversation.
-    """
+    """What a reward model reads, and what its scores mean."""
 
     objective: Literal["preference", "cost"] = "preference"
+    """`preference` (a higher score is better) or `cost` (above 0: unsafe)."""
     principles: bool = False
+    """Whether the model reads principles; it then always needs some."""
     template: str = ""
+    """Source of the template that makes one user turn of request, response and principles; "": the
+    plain conversation.
+    """
 
     def messages(
         self, prompt: list[Message], response: str, principles: Sequence[str] = ()
@@ -58,7 +58,8 @@ class RewardFormat:
             raise UserError(
                 "this reward model was trained without principles and cannot read any",
                 where="reward model",
-                fix="score without a constitution, or train one with `constitution:` in its `reward_model` step",
+                fix="score without a constitution, or train one with `constitution:` in its "
+                "`reward_model` step",
             )
         if self.principles and not principles:
             raise UserError(
@@ -72,9 +73,11 @@ class RewardFormat:
             text = _compiled(self.template).render(
                 request=request_text(prompt), response=response, principles=list(principles)
             )
-        except Exception as error:  # the template's own expressions raise it
+        except Exception as error:
+            # The template's own expressions raise it.
+            message = str(error) or type(error).__name__
             raise UserError(
-                f"the reward model's template cannot be rendered: {str(error) or type(error).__name__}",
+                f"the reward model's template cannot be rendered: {message}",
                 where="reward model",
                 fix="it may use the variables request, response and principles (a list)",
             ) from None
@@ -98,49 +101,55 @@ def _compiled(source: str) -> Any:
 
 
 def make_format(objective: str, principles: bool, template: str | None) -> RewardFormat:
-    """The format of a reward model to be trained; `template` is a file, by default the plain
-    conversation without principles.
+    """The format of a reward model to be trained.
+
+    Args:
+        template: a file; None for the plain conversation, or `LAYOUT` with principles.
 
     Raises:
         UserError: no such template, one that does not parse, or one that leaves out what it must
         show.
     """
-    name = template if template is not None else LAYOUT if principles else ""
-    if not name:
-        if principles:
-            raise UserError(
-                "a reward model that reads principles needs a template that shows them",
-                where="stage 'reward_model'",
-                fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
-            )
-        return RewardFormat(_objective(objective), False, "")
-    template_hash(name)  # told by the file and line if it does not parse
-    made = RewardFormat(
-        _objective(objective), principles, find_template(name).read_text(encoding="utf-8")
-    )
-    marks = ["(request)", "(response)"] + ["(principle)"] * principles
-    shown = made.messages([{"role": "user", "content": marks[0]}], marks[1], tuple(marks[2:]))[0][
-        "content"
-    ]
-    lost = [mark.strip("()") for mark in marks if mark not in shown]
-    if lost:
+    name = template
+    if name is None:
+        name = LAYOUT if principles else ""
+    kind: Literal["preference", "cost"] = "cost" if objective == "cost" else "preference"
+    if not name and principles:
         raise UserError(
-            f"the template does not show the {' and the '.join(lost)}",
-            where=str(find_template(name)),
+            "a reward model that reads principles needs a template that shows them",
+            where="stage 'reward_model'",
+            fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
+        )
+    if not name:
+        return RewardFormat(kind, False, "")
+    # It reports file and line if the template does not parse.
+    template_hash(name)
+    file = find_template(name)
+    layout = RewardFormat(kind, principles, file.read_text(encoding="utf-8"))
+    _check_template(layout, file)
+    return layout
+
+
+def _check_template(layout: RewardFormat, file: Path) -> None:
+    """Raises:
+    UserError: the template leaves out what it must show.
+    """
+    marks = ["(request)", "(response)"] + ["(principle)"] * layout.principles
+    prompt: list[Message] = [{"role": "user", "content": marks[0]}]
+    text = layout.messages(prompt, marks[1], tuple(marks[2:]))[0]["content"]
+    hidden = [mark.strip("()") for mark in marks if mark not in text]
+    if hidden:
+        raise UserError(
+            f"the template does not show the {' and the '.join(hidden)}",
+            where=str(file),
             fix="use the variables request, response and principles (a list)",
         )
-    return made
 
 
-def _objective(name: str) -> Literal["preference", "cost"]:
-    return "cost" if name == "cost" else "preference"
-
-
-def write_format(folder: Path, made: RewardFormat) -> None:
+def write_format(folder: Path, layout: RewardFormat) -> None:
     """Put the format beside a model's weights."""
-    write_atomically(
-        folder / FILE, json.dumps(asdict(made), indent=2, sort_keys=True, ensure_ascii=False)
-    )
+    text = json.dumps(asdict(layout), indent=2, sort_keys=True, ensure_ascii=False)
+    write_atomically(folder / FILE, text)
 
 
 def read_format(model: Model) -> RewardFormat:
@@ -155,21 +164,23 @@ def read_format(model: Model) -> RewardFormat:
         return RewardFormat()
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        _check(values)
+        _check_values(values)
         return RewardFormat(**values)
     except (ValueError, TypeError, OSError) as error:
         raise UserError(
             f"{FILE} is damaged: {error}",
             where=model.path,
-            fix="copy the model anew, or train it again",
+            fix="copy the model again, or train it again",
         ) from None
 
 
-def _check(values: Mapping[str, Any]) -> None:
-    kinds = {"objective": str, "principles": bool, "template": str}
-    if values.keys() != kinds.keys() or not all(
-        isinstance(values[name], kind) for name, kind in kinds.items()
-    ):
-        raise ValueError(f"it must hold {', '.join(kinds)}")
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Raises:
+    ValueError: these are not the fields of a format.
+    """
+    types = {"objective": str, "principles": bool, "template": str}
+    complete = values.keys() == types.keys()
+    if not complete or not all(isinstance(values[name], types[name]) for name in types):
+        raise ValueError(f"it must hold {', '.join(types)}")
     if values["objective"] not in ("preference", "cost"):
         raise ValueError(f"the objective {values['objective']!r} is not known")

@@ -2,49 +2,45 @@
 soft labels.
 
 In: `model` (a language model, or a reward model to go on from), `pairs`, and any further inputs of
-Pair rows, say
-`human`: they are mixed in, and the mix is told. Out: a model with one output; only differences
-    between answers to the
-same prompt mean anything.
+Pair rows, say `human`: they are mixed in, and `mix` reports their shares. Out: a model with one
+output; only differences between answers to the same prompt mean anything.
 
 Without a constitution it is the preference model of Constitutional AI (Bai et al. 2022, section
 4.1): it reads the conversation. With one it is SALMON's (Sun et al. 2023, arXiv 2310.05910, section
 3.3): it also reads the principles each pair was labelled under, negated ones in their opposite
 words, and can be aimed at others later without training. What it reads is kept beside its weights
-(`reward_format.py`). Bradley-Terry through TRL, with a pair's label P(chosen is better) as in
+(`format.py`). Bradley-Terry through TRL, with a pair's label P(chosen is better) as in
 `soft_labels.py`; `objective: cost` is the cost model of Safe RLHF, for which a pair's chosen side
-is the safer one (`reward_trainer.py`).
+is the safer one (`trainer.py`).
 
 A part of the prompts is held out: the share of pairs in which the chosen answer scores higher, with
-a Wilson interval. Whether it follows its principles is asked by `reward_accuracy`, which also puts
-a plain model beside it. Left out: clamping, which is the business of `judged_pairs`; pre-training
-on preferences.
+a Wilson interval. Whether it follows its principles is measured by `reward_accuracy`, which also
+puts a plain model beside it. Left out: clamping, which `judged_pairs` does; pre-training on
+preferences.
 
-A training that was killed goes on from its last whole checkpoint (see `sft.py`).
+A training that was killed goes on from its last complete checkpoint (see `sft.py`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.principles.constitution import Constitution
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
-from stages.training.arguments import (
-    build_arguments,
-    check_options,
-    identity_args,
-    lora_config,
-    told_as_mistake,
-)
-from stages.training.pair_data import Examples, check_held_out, split_held_out
+from stages.training.arguments import build_arguments, lora_config, refusals_as_user_errors
+from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.frame import Examples, Training, run_training
+from stages.training.held_out import check_held_out, split_held_out
+from stages.training.model_files import load_model, load_tokenizer
 from stages.training.reward_models.format import (
     FILE,
     LAYOUT,
@@ -53,57 +49,53 @@ from stages.training.reward_models.format import (
     read_format,
     write_format,
 )
-from stages.training.reward_models.rows import columns, measured, reward_examples
+from stages.training.reward_models.rows import columns, prepare_pairs, reward_examples
 
-HEADS = ("score", "classifier", "classification_head")  # what transformers calls the output layer
+HEADS = ("score", "classifier", "classification_head")
+"""What transformers calls the output layer."""
 
 
-@dataclass(frozen=True)
-class Config:
-    """Args:
-    constitution: where the words of the pairs' principles are; null: a model that reads no
-        principles. Pairs labelled under a principle that is not selected are dropped.
-    template: what the model reads, given request, response and principles; null: the shipped one
-        with a constitution, the plain conversation without.
-    objective: `preference`, or `cost` for Safe RLHF, which needs `chosen_safe` and `rejected_safe`
-        on the pairs.
-    general: the principle that is shown with pairs that have none.
-    eval_fraction: share of the prompts to hold out, in [0, 1).
-    args: fields of TRL's RewardConfig.
-    lora: fields of peft's LoraConfig, {} for its defaults; None trains all weights.
-    frozen: how the names of weights begin that are left as they are, such as `bert.embeddings`:
-        cheaper, and steadier where pairs are few.
-    dtype: type of the weights in training. The model is saved in the type the base model came in.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """`args` are fields of TRL's RewardConfig."""
 
+    stage = "reward_model"
+    trainer_options = "RewardConfig"
     constitution: Selection | None = None
+    """Where the words of the pairs' principles are; null: a model that reads no principles. Pairs
+    labelled under a principle that is not selected are dropped.
+    """
     template: str | None = None
+    """What the model reads, given request, response and principles; null: the shipped one with a
+    constitution, the plain conversation without.
+    """
     objective: Literal["preference", "cost"] = "preference"
+    """`preference`, or `cost` for Safe RLHF, which needs `chosen_safe` and `rejected_safe` on the
+    pairs.
+    """
     general: str = "The response should be good."
+    """The principle that is shown with pairs that have none."""
     eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    args: dict[str, Any] = field(default_factory=dict)
-    lora: dict[str, Any] | None = None
+    """Share of the prompts to hold out, in [0, 1)."""
     frozen: tuple[str, ...] = ()
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
-
-
-def check(config: Config) -> None:
-    check_options("RewardConfig", config.args, config.lora, "reward_model")
+    """How the names of weights begin that do not train, such as `bert.embeddings`: cheaper, and
+    steadier where pairs are few.
+    """
 
 
 def identity(config: Config) -> dict[str, Any]:
-    layout = _layout(config)
+    layout = layout_of(config)
+    constitution = select(config.constitution) if config.constitution else None
     return {
-        "args": identity_args(config.args),
-        "constitution": select(config.constitution).identity("text", "opposite")
-        if config.constitution
-        else None,
+        **training_identity(config),
+        "constitution": constitution.identity("text", "opposite") if constitution else None,
         "template": template_hash(config.template or LAYOUT) if layout.template else None,
         "general": config.general if layout.principles else None,
     }
 
 
-def _layout(config: Config) -> RewardFormat:
+def layout_of(config: Config) -> RewardFormat:
+    """What the model will read."""
     return make_format(config.objective, config.constitution is not None, config.template)
 
 
@@ -115,13 +107,23 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         cost model without safety labels, a model that cannot be loaded, memory or disk used up, a
         diverged loss.
     """
-    check_options("RewardConfig", config.args, config.lora, "reward_model")
-    _same_layout(inputs["model"], _layout(config), context)
+    layout = layout_of(config)
+    _refuse_other_layout(inputs["model"], layout, context)
     examples, dropped, mix = read(config, inputs)
-    from stages.training.trainer import in_session
 
-    metrics, too_long = in_session(context, lambda: _train(config, inputs, examples, context))
-    return Result(dropped=dropped + too_long, metrics={"mix": mix, **metrics})
+    def build(base: Model) -> Training:
+        fitting, too_long = prepare_pairs(examples, layout, base, config, context)
+        trainer = build_trainer(config, inputs, fitting, context)
+        return Training(trainer, too_long, {"mix": mix})
+
+    return run_training(
+        inputs,
+        context,
+        build,
+        dropped=dropped,
+        measure=_measure,
+        add_files=partial(write_format, layout=layout),
+    )
 
 
 STAGE = Stage(
@@ -131,7 +133,7 @@ STAGE = Stage(
     inputs=("model", "pairs"),
     optional=ANY,
     trains=True,
-    check=check,
+    check=check_training,
     identity=identity,
 )
 
@@ -140,28 +142,22 @@ def read(
     config: Config, inputs: dict[str, Artifact]
 ) -> tuple[Examples, list[Dropped], dict[str, Any]]:
     """The pairs of all inputs in the model's layout."""
-    constitution: Constitution | None = select(config.constitution) if config.constitution else None
+    constitution = select(config.constitution) if config.constitution else None
     pairs = {name: artifact for name, artifact in inputs.items() if name != "model"}
-    return reward_examples(pairs, _layout(config), constitution, config.general)
+    return reward_examples(pairs, layout_of(config), constitution, config.general)
 
 
-def _same_layout(base: Artifact, layout: RewardFormat, context: Context) -> None:
+def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context) -> None:
     """Going on from a reward model means reading what it read.
 
     Raises:
         UserError: it was trained on another layout or for another objective.
     """
-    from pathlib import Path
-
     model = base.model()
     if not (Path(model.path) / FILE).is_file():
         return
-    was = read_format(model)
-    differing = [
-        name
-        for name in ("objective", "principles", "template")
-        if getattr(was, name) != getattr(layout, name)
-    ]
+    trained_on = vars(read_format(model))
+    differing = [name for name, value in vars(layout).items() if trained_on[name] != value]
     if differing:
         raise UserError(
             f"the model to go on from is a reward model with another {' and '.join(differing)}",
@@ -173,27 +169,27 @@ def _same_layout(base: Artifact, layout: RewardFormat, context: Context) -> None
 def build_trainer(
     config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
 ) -> Any:
-    """The trainer over the input model with one output; nothing is trained yet. `examples` as
-    `measured` makes them.
+    """The trainer over the input model with one output; nothing is trained yet.
+
+    Args:
+        examples: as `prepare_pairs` makes them.
     """
     from datasets import Dataset
     from transformers import set_seed
 
-    from stages.training.model_files import load_model, load_tokenizer
     from stages.training.reward_models.trainer import CredoRewardTrainer
 
     base = inputs["model"].model()
     arguments = build_arguments("RewardConfig", config.args, context)
-    set_seed(arguments.seed)  # the new output layer is drawn when the model is loaded
+    # The new output layer is drawn when the model is loaded.
+    set_seed(arguments.seed)
     train, held = split_held_out(examples, config.eval_fraction, context)
-    model = load_model(base, config.dtype, config.args, scalar=True)
+    model = load_model(base, config.dtype, config.args, "scalar")
     _freeze(model, config.frozen, context)
     heads = [name for name in HEADS if hasattr(model, name)]
-    tokenizer, lora = (
-        load_tokenizer(base, config.args),
-        lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads),
-    )
-    with told_as_mistake("the trainer refuses the options", context):
+    tokenizer = load_tokenizer(base, config.args)
+    lora = lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads)
+    with refusals_as_user_errors("the trainer refuses the options", context):
         return CredoRewardTrainer(
             model=model,
             args=arguments,
@@ -219,20 +215,12 @@ def _freeze(model: Any, prefixes: tuple[str, ...], context: Context) -> None:
             weight.requires_grad = False
 
 
-def _train(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> tuple[dict[str, Any], list[Dropped]]:
-    from stages.training.trainer import finish, train
-
-    base, layout = inputs["model"].model(), _layout(config)
-    examples, too_long = measured(examples, layout, base, config.args, context)
-    trainer = build_trainer(config, inputs, examples, context)
-    n = len(trainer.train_dataset)
-    curve = train(trainer, context, base)
-    found = {"n": n, "padding_wasted": trainer.padding(), "held_out": check_held_out(trainer)}
-    if found["held_out"] and trainer.signs[1]:
-        found["held_out"]["sign_accuracy"] = round(trainer.signs[0] / trainer.signs[1], 4)
-    finish(trainer, context, base)
-    if trainer.is_world_process_zero():
-        write_format(context.directory / "model", layout)
-    return found | curve, too_long
+def _measure(trainer: Any) -> dict[str, Any]:
+    """How much was padding, and how the held-out pairs fare; of costs also the share of right
+    signs.
+    """
+    held_out = check_held_out(trainer)
+    right, signs = trainer.signs
+    if held_out and signs:
+        held_out["sign_accuracy"] = round(right / signs, 4)
+    return {"padding_wasted": trainer.padding(), "held_out": held_out}

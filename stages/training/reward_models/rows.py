@@ -20,8 +20,17 @@ from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Pair
-from stages.training.pair_data import Examples
+from stages.runtime.rows import Dropped, Message, Pair
+from stages.training.config import TrainingConfig
+from stages.training.examples import (
+    drop_longer,
+    longest,
+    max_length,
+    template_variables,
+    with_variables,
+)
+from stages.training.frame import Examples
+from stages.training.pair_data import check_label, fault_of_sides
 from stages.training.reward_models.format import RewardFormat
 
 COLUMNS = (
@@ -33,6 +42,7 @@ COLUMNS = (
     "chosen_unsafe",
     "rejected_unsafe",
 )
+"""What the trainer reads of the examples."""
 
 
 def reward_examples(
@@ -44,98 +54,92 @@ def reward_examples(
     """Examples, what was dropped, and how many rows each input gives.
 
     Raises:
-        UserError: nothing is left, a label that is no probability, labels that prefer nothing, or,
-        for a cost model, no safety labels or only one kind of them.
+        UserError: nothing is left, a label that is not a probability, labels that prefer nothing,
+        or, for a cost model, no safety labels or only one kind of them.
     """
-    principles = {p.id: p for p in constitution.principles} if constitution else {}
     examples: Examples = []
     dropped: list[Dropped] = []
-    rows_of: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     seen: set[str] = set()
     for name, artifact in inputs.items():
         for row in artifact.rows(Pair):
-            if not 0 <= row.label <= 1:
-                raise UserError(
-                    f"the label {row.label} is no probability",
-                    where=f"pair {row.id}",
-                    fix="make labels in [0, 1]",
-                )
-            reason = _reason(row, seen, set(principles) if constitution else None, layout)
+            check_label(row)
+            key = canonical([row.prompt, row.chosen, row.rejected, row.principles, row.negated])
+            reason = _fault(row, constitution, layout)
+            if not reason and key in seen:
+                reason = "duplicate"
             if reason:
                 dropped.append(Dropped(id=row.id, reason=reason))
                 continue
-            rows_of[name] += 1
-            negated = row.negated or [False] * len(row.principles)
-            texts: tuple[str, ...] = ()
-            if layout.principles:
-                texts = tuple(
-                    wording(principles[p], n) for p, n in zip(row.principles, negated, strict=True)
-                ) or (general,)
-            example = {
-                "id": row.id,
-                "prompt": row.prompt,
-                "chosen": layout.messages(row.prompt, row.chosen, texts),
-                "rejected": layout.messages(row.prompt, row.rejected, texts),
-                "soft_label": row.label,
-            }
-            if layout.objective == "cost":
-                example |= {
-                    "chosen_unsafe": not row.chosen_safe,
-                    "rejected_unsafe": not row.rejected_safe,
-                }
-            examples.append(example)
+            seen.add(key)
+            counts[name] += 1
+            examples.append(_example(row, layout, constitution, general))
     where = ", ".join(f"{name!r} (step {artifact.step!r})" for name, artifact in inputs.items())
-    _check(examples, dropped, layout, f"input {where}")
-    return (
-        examples,
-        dropped,
-        {name: {"n": n, "share": round(n / len(examples), 4)} for name, n in rows_of.items()},
-    )
+    _check_examples(examples, dropped, layout, f"input {where}")
+    mix = {name: {"n": n, "share": round(n / len(examples), 4)} for name, n in counts.items()}
+    return examples, dropped, mix
 
 
-def _reason(row: Pair, seen: set[str], known: set[str] | None, layout: RewardFormat) -> str:
-    if not row.chosen.strip() or not row.rejected.strip():
-        return "empty completion"
-    if row.chosen.strip() == row.rejected.strip():
-        return "both sides are equal"
-    if known is not None and not known.issuperset(row.principles):
-        return "labelled under a principle that is not selected here"
-    if layout.objective == "cost" and (row.chosen_safe is None or row.rejected_safe is None):
-        return "no safety label"
-    if layout.objective == "cost" and row.rejected_safe and not row.chosen_safe:
-        return "the preferred side is unsafe and the other safe"
-    key = canonical([row.prompt, row.chosen, row.rejected, row.principles, row.negated])
-    if key in seen:
-        return "duplicate"
-    seen.add(key)
+def _fault(row: Pair, constitution: Constitution | None, layout: RewardFormat) -> str:
+    """Why a pair cannot be used, or an empty string."""
+    reason = fault_of_sides(row)
+    if reason:
+        return reason
+    if constitution is not None:
+        selected = {principle.id for principle in constitution.principles}
+        if not selected.issuperset(row.principles):
+            return "labelled under a principle that is not selected here"
+    if layout.objective == "cost":
+        if row.chosen_safe is None or row.rejected_safe is None:
+            return "no safety label"
+        if row.rejected_safe and not row.chosen_safe:
+            return "the preferred side is unsafe and the other safe"
     return ""
 
 
-def _check(examples: Examples, dropped: list[Dropped], layout: RewardFormat, where: str) -> None:
-    reasons = Counter(d.reason for d in dropped)
+def _example(
+    row: Pair, layout: RewardFormat, constitution: Constitution | None, general: str
+) -> dict[str, Any]:
+    texts: tuple[str, ...] = ()
+    if layout.principles:
+        texts = _principle_texts(row, constitution) or (general,)
+    example = {
+        "id": row.id,
+        "prompt": row.prompt,
+        "chosen": layout.messages(row.prompt, row.chosen, texts),
+        "rejected": layout.messages(row.prompt, row.rejected, texts),
+        "soft_label": row.label,
+    }
+    if layout.objective == "cost":
+        example["chosen_unsafe"] = not row.chosen_safe
+        example["rejected_unsafe"] = not row.rejected_safe
+    return example
+
+
+def _principle_texts(row: Pair, constitution: Constitution | None) -> tuple[str, ...]:
+    """The words of a pair's principles, in its order; of negated ones their opposites."""
+    principles = {p.id: p for p in constitution.principles} if constitution else {}
+    flags = row.negated or [False] * len(row.principles)
+    return tuple(
+        wording(principles[name], negated)
+        for name, negated in zip(row.principles, flags, strict=True)
+    )
+
+
+def _check_examples(
+    examples: Examples, dropped: list[Dropped], layout: RewardFormat, where: str
+) -> None:
+    """Raises:
+    UserError: there is nothing to learn from these examples.
+    """
     if not examples:
-        told = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common())
-        if reasons.get("no safety label") == len(dropped) > 0:
-            raise UserError(
-                "a cost model needs safety labels, and no pair has any",
-                where=where,
-                fix="give their `judged_pairs` step ratings of safety (`inputs: {ratings: <a rate step>}`), or set "
-                "objective: preference",
-            )
-        one_sided = reasons.get("empty completion") == len(dropped) > 0
-        raise UserError(
-            "every pair lacks a side: there is nothing to compare"
-            if one_sided
-            else f"no pair is left to train on: {len(dropped)} are unusable"
-            + (f" ({told})" if told else ""),
-            where=where,
-            fix="see why its step makes such rows; give it more prompts, or abstain less in `judged_pairs`",
-        )
+        _refuse_nothing_left(dropped, where)
     if layout.objective == "cost":
         unsafe = sum(e["chosen_unsafe"] + e["rejected_unsafe"] for e in examples)
         if unsafe in (0, 2 * len(examples)):
+            kind = "unsafe" if unsafe else "safe"
             raise UserError(
-                f"all responses are labelled {'unsafe' if unsafe else 'safe'}: there is no boundary to learn",
+                f"all responses are labelled {kind}: there is no boundary to learn",
                 where=where,
                 fix="add pairs whose responses differ in safety",
             )
@@ -143,12 +147,36 @@ def _check(examples: Examples, dropped: list[Dropped], layout: RewardFormat, whe
         raise UserError(
             "every label is 0.5: no side is preferred in any pair",
             where=where,
-            fix="make the pairs with a judge that tells the sides apart, or with `min_margin` above 0",
+            fix="make the pairs with a judge that tells the sides apart, or with `min_margin` "
+            "above 0",
         )
 
 
-def measured(
-    examples: Examples, layout: RewardFormat, base: Model, args: Mapping[str, Any], context: Context
+def _refuse_nothing_left(dropped: list[Dropped], where: str) -> None:
+    reasons = Counter(row.reason for row in dropped)
+    if set(reasons) == {"no safety label"}:
+        raise UserError(
+            "a cost model needs safety labels, and no pair has any",
+            where=where,
+            fix="give their `judged_pairs` step ratings of safety (`inputs: {ratings: <a rate "
+            "step>}`), or set objective: preference",
+        )
+    what = f"no pair is left to train on: {len(dropped)} are unusable"
+    if reasons:
+        listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common())
+        what = f"{what} ({listed})"
+    if set(reasons) == {"empty completion"}:
+        what = "every pair lacks a side: there is nothing to compare"
+    raise UserError(
+        what,
+        where=where,
+        fix="see why its step makes such rows; give it more prompts, or abstain less in "
+        "`judged_pairs`",
+    )
+
+
+def prepare_pairs(
+    examples: Examples, layout: RewardFormat, base: Model, config: TrainingConfig, context: Context
 ) -> tuple[Examples, list[Dropped]]:
     """Examples with the chat template's variables and their length in tokens, less those longer
     than `max_length`.
@@ -156,47 +184,23 @@ def measured(
     Raises:
         UserError: none is left.
     """
-    from trl import RewardConfig
-
     from stages.training.model_files import load_tokenizer
 
-    variables = {
-        **(context.engines.meaning.get("template_arguments") or {}),
-        **layout.template_arguments(),
-    }
-    tokenizer = load_tokenizer(base, args)
-    template = read_template(args)
-    if template is None and not tokenizer.chat_template:  # another model's, which TRL will clone
-        return [example | {"chat_template_kwargs": variables} for example in examples], []
-    limit = args.get("max_length", RewardConfig.__dataclass_fields__["max_length"].default)
-    kept, dropped = [], []
+    variables = {**template_variables(context), **layout.template_arguments()}
+    examples = with_variables(examples, variables)
+    tokenizer = load_tokenizer(base, config.args)
+    template = read_template(config.args)
+    if template is not None:
+        variables["chat_template"] = template
+    elif not tokenizer.chat_template:
+        # `args` name another model's, which TRL will clone.
+        return examples, []
+    measured: Examples = []
     for example in examples:
-        length = max(
-            len(
-                tokenizer.apply_chat_template(
-                    example[side],
-                    return_dict=False,
-                    **({"chat_template": template} if template else {}),
-                    **variables,
-                )
-            )
-            for side in ("chosen", "rejected")
-        )
-        if limit is not None and length > limit:
-            dropped.append(Dropped(id=example["id"], reason="longer than max_length"))
-        else:
-            kept.append(
-                example
-                | {"length": length}
-                | ({"chat_template_kwargs": variables} if variables else {})
-            )
-    if not kept:
-        raise UserError(
-            f"every row is longer than max_length ({limit} tokens)",
-            where=f"step {context.step!r}",
-            fix="raise args.max_length",
-        )
-    return kept, dropped
+        sides: list[list[Message]] = [example["chosen"], example["rejected"]]
+        measured.append(example | {"length": longest(tokenizer, sides, variables)})
+    lengths = [example["length"] for example in measured]
+    return drop_longer(measured, lengths, max_length(config), context)
 
 
 def read_template(args: Mapping[str, Any]) -> str | None:

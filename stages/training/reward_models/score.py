@@ -1,14 +1,14 @@
-"""Stage `score`: what a reward model thinks of responses, under any principles.
+"""Stage `score`: a reward model's scores of responses, under any principles.
 
 In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a response; `group` is
 its prompt.
 
-A reward model that reads principles can be aimed anew with every call: the whole constitution, a
-part of it (`only`, `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers
-to a prompt are scored under the same ones, or their scores would not compare), some of them
-negated, or `each` by itself, averaged by weight. SALMON (Sun et al. 2023, arXiv 2310.05910, section
-3.4) does this at the time of RL. A cost model's costs have their sign turned: a higher rating is
-always the better one, for what ranks by it.
+A reward model that reads principles can get others with every call: the whole constitution, a part
+of it (`only`, `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a
+prompt are scored under the same ones, or their scores would not compare), some of them negated, or
+`each` alone, averaged by weight. SALMON (Sun et al. 2023, arXiv 2310.05910, section 3.4) does this
+at the time of RL. The sign of a cost model's costs is flipped: a higher rating is always the better
+one, for what ranks by it.
 
 Every score is remembered in the call store, by the model's content and the text it read: a sweep
 pays once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
@@ -38,22 +38,22 @@ from stages.training.reward_models.stored_scores import stored_scores
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    constitution: the principles that the model reads; null for one that reads none.
-    sample: how many of them each prompt draws, by weight and without replacement; null: all.
-    negated: ids that are read in their opposite wording.
-    each: score under each principle by itself. The rating is then the mean by weight, and `scores`
-        holds them all.
-    batch_size: texts at a time.
-    dtype: of the weights.
-    """
+    """Which principles the model reads, and how."""
 
     constitution: Selection | None = None
+    """The principles that the model reads; null for one that reads none."""
     sample: Annotated[int, Field(ge=1)] | None = None
+    """How many of them each prompt draws, by weight and without replacement; null: all."""
     negated: tuple[str, ...] = ()
+    """Ids that are read in their opposite wording."""
     each: bool = False
+    """Score under each principle alone. The rating is then the mean by weight, and `scores` holds
+    them all.
+    """
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
+    """Texts at a time."""
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+    """Of the weights."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -70,15 +70,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     Raises:
         UserError: no responses, no reward model, principles that it cannot read or lacks, an
-        unknown id under `negated`, a score that is no number, memory used up.
+        unknown id under `negated`, a score that is not a number, memory used up.
     """
     where = f"step {context.step!r}"
-    rows = [
-        row
-        for name, artifact in inputs.items()
-        if name != "model"
-        for row in artifact.rows(Response)
-    ]
+    rows: list[Response] = []
+    for name, artifact in inputs.items():
+        if name != "model":
+            rows += artifact.rows(Response)
     if not rows:
         raise UserError(
             "there are no responses to score",
@@ -88,53 +86,29 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     layout = read_format(model)
     principles = _principles(config, layout, where)
-    drawn: dict[str, list[Principle]] = {}
-    for row in rows:
-        if row.parent not in drawn:
-            wanted = min(config.sample or len(principles), len(principles))
-            few = wanted < len(principles)
-            drawn[row.parent] = (
-                assign_many(principles, row.parent, context.seed, wanted)
-                if few
-                else list(principles)
-            )
     texts = {p.id: wording(p, p.id in config.negated) for p in principles}
+    drawn = _draw(rows, principles, config, context)
     items: list[Item] = []
-    places = []
+    starts = []
     for row in rows:
         ids = [p.id for p in drawn[row.parent]]
-        shown: Sequence[Sequence[str]] = [[i] for i in ids] if config.each and ids else [ids]
-        places.append(len(items))
-        items += [(row.prompt, row.response, tuple(texts[i] for i in group)) for group in shown]
+        lists = [[name] for name in ids] if config.each and ids else [ids]
+        starts.append(len(items))
+        for names in lists:
+            items.append((row.prompt, row.response, tuple(texts[name] for name in names)))
     context.release_engines()
-    found, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
+    all_scores, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
+    sign = -1 if layout.objective == "cost" else 1
+    template = fingerprint(vars(layout))
     ratings, dropped = [], []
-    for row, start in zip(rows, places, strict=True):
-        chosen = drawn[row.parent]
-        scores = found[start : start + (len(chosen) if config.each and chosen else 1)]
-        if any(score is None for score in scores):
+    for row, start in zip(rows, starts, strict=True):
+        shown = drawn[row.parent]
+        number = len(shown) if config.each and shown else 1
+        scores = [sign * s for s in all_scores[start : start + number] if s is not None]
+        if len(scores) < number:
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
             continue
-        known = [
-            -score if layout.objective == "cost" else score for score in scores if score is not None
-        ]
-        weights = [p.weight for p in chosen] if config.each and chosen else [1.0]
-        ratings.append(
-            Rating(
-                id=row.id,
-                parent=row.id,
-                group=row.parent,
-                kind=row.kind,
-                prompt=row.prompt,
-                response=row.response,
-                score=sum(s * w for s, w in zip(known, weights, strict=True)) / sum(weights),
-                principles=[p.id for p in chosen],
-                negated=[p.id in config.negated for p in chosen],
-                scores=known if config.each and chosen else [],
-                model=model.content,
-                template=fingerprint(vars(layout)),
-            )
-        )
+        ratings.append(_rating(row, scores, shown, config, model.content, template))
     return Result(
         rows=ratings,
         row_type=Rating,
@@ -177,3 +151,48 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
     principles = select(config.constitution).principles
     refuse_unknown(config.negated, principles, where)
     return principles
+
+
+def _draw(
+    rows: Sequence[Response],
+    principles: tuple[Principle, ...],
+    config: Config,
+    context: Context,
+) -> dict[str, Sequence[Principle]]:
+    """Prompt -> the principles that its answers are scored under."""
+    number = min(config.sample or len(principles), len(principles))
+    drawn: dict[str, Sequence[Principle]] = {}
+    for row in rows:
+        if row.parent in drawn:
+            continue
+        drawn[row.parent] = principles
+        if number < len(principles):
+            drawn[row.parent] = assign_many(principles, row.parent, context.seed, number)
+    return drawn
+
+
+def _rating(
+    row: Response,
+    scores: list[float],
+    principles: Sequence[Principle],
+    config: Config,
+    model: str,
+    template: str,
+) -> Rating:
+    each = config.each and bool(principles)
+    weights = [p.weight for p in principles] if each else [1.0]
+    total = sum(score * weight for score, weight in zip(scores, weights, strict=True))
+    return Rating(
+        id=row.id,
+        parent=row.id,
+        group=row.parent,
+        kind=row.kind,
+        prompt=row.prompt,
+        response=row.response,
+        score=total / sum(weights),
+        principles=[p.id for p in principles],
+        negated=[p.id in config.negated for p in principles],
+        scores=scores if each else [],
+        model=model,
+        template=template,
+    )

@@ -5,7 +5,7 @@ In: (prompt messages, response text, principle texts), any number. Out: a score 
 order.
 
 Texts are padded on the right; the scalar is read where the architecture's own head reads it
-(decoders: at the last token that is no padding). How they share a prefix is `shared_prefix.py`.
+(decoders: at the last token that is not padding). How they share a prefix is `shared_prefix.py`.
 """
 
 import math
@@ -15,6 +15,14 @@ from typing import Any
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
+from stages.training.batch_reading import (
+    architecture,
+    classifier_config,
+    context_length,
+    is_classifier,
+    open_frozen,
+)
+from stages.training.model_files import load_tokenizer
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.shared_prefix import score_groups
 
@@ -22,7 +30,7 @@ Item = tuple[list[Message], str, tuple[str, ...]]
 
 
 class Scorer:
-    """A reward model, loaded when it is first asked.
+    """A reward model, loaded when it first scores.
 
     Args:
         model: saved by `reward_model`, or any sequence classifier with one output and a chat
@@ -33,7 +41,7 @@ class Scorer:
         share: compute shared prefixes once, where the architecture allows it.
 
     Raises:
-        UserError: it is no reward model, or what says how it reads is damaged.
+        UserError: it is not a reward model, or the file that says how it reads is damaged.
     """
 
     def __init__(
@@ -44,45 +52,53 @@ class Scorer:
         template_arguments: Mapping[str, Any] | None = None,
         share: bool = True,
     ):
-        self.model, self.dtype, self.batch_size, self.share = (
-            model,
-            dtype,
-            max(1, batch_size),
-            share,
-        )
+        self.model = model
+        self.dtype = dtype
+        self.batch_size = max(1, batch_size)
+        self.share = share
         self.format = read_format(model)
         self.template_arguments = {**(template_arguments or {}), **self.format.template_arguments()}
         self._network: Any = None
         self._tokenizer: Any = None
-        self.limit = _check_scalar(model)  # tokens; None where the model sets none
+        # In tokens; None where the model sets no limit.
+        self.limit = _scalar_context_length(model)
 
     def score(self, items: Sequence[Item]) -> list[float]:
         """A score for each item.
 
         Raises:
             UserError: principles the model cannot read or lacks, a text longer than its context, a
-            score that is no finite number, memory used up.
+            score that is not a finite number, memory used up.
         """
         if not items:
             return []
         texts = self.encode(items)
-        for (prompt, _, _), ids in zip(items, texts, strict=True):
-            if self.limit is not None and len(ids) > self.limit:
-                raise UserError(
-                    f"a text of {len(ids)} tokens does not fit the reward model's context of {self.limit}",
-                    where=f"the request {prompt[-1]['content'][:60]!r}",
-                    fix="shorten the responses (sampling.max_tokens), or take a reward model with a longer context",
-                )
-        unique = {tuple(ids): 0.0 for ids in texts}
         groups: dict[str, set[tuple[int, ...]]] = {}
         for (prompt, response, _), ids in zip(items, texts, strict=True):
-            groups.setdefault(f"{prompt}\0{response}", set()).add(tuple(ids))
-        try:
-            unique.update(
-                score_groups(
-                    self._load(), [sorted(g) for g in groups.values()], self.batch_size, self.share
+            if self.limit is not None and len(ids) > self.limit:
+                raise UserError(
+                    f"a text of {len(ids)} tokens does not fit the reward model's context of "
+                    f"{self.limit}",
+                    where=f"the request {prompt[-1]['content'][:60]!r}",
+                    fix="shorten the responses (sampling.max_tokens), or take a reward model with "
+                    "a longer context",
                 )
+            groups.setdefault(f"{prompt}\0{response}", set()).add(tuple(ids))
+        by_text = self._score_groups([sorted(group) for group in groups.values()])
+        scores = [by_text[tuple(ids)] for ids in texts]
+        bad = sum(not math.isfinite(score) for score in scores)
+        if bad:
+            raise UserError(
+                f"the reward model gives {bad} of {len(scores)} texts a score that is not a number",
+                where=self.model.path,
+                fix="use dtype: float32; if that does not fix it, the training of the reward model "
+                "has diverged",
             )
+        return scores
+
+    def _score_groups(self, groups: list[list[tuple[int, ...]]]) -> dict[tuple[int, ...], float]:
+        try:
+            return score_groups(self._load(), groups, self.batch_size, self.share)
         except (RuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
                 raise
@@ -91,15 +107,6 @@ class Scorer:
                 where=self.model.path,
                 fix="lower batch_size, or set dtype: bfloat16",
             ) from error
-        scores = [unique[tuple(ids)] for ids in texts]
-        bad = sum(not math.isfinite(score) for score in scores)
-        if bad:
-            raise UserError(
-                f"the reward model gives {bad} of {len(scores)} texts a score that is not a number",
-                where=self.model.path,
-                fix="use dtype: float32; if that does not fix it, the training of the reward model has diverged",
-            )
-        return scores
 
     def score_fitting(self, items: Sequence[Item]) -> list[float | None]:
         """A score for each item, None for one that does not fit the model's context.
@@ -114,17 +121,16 @@ class Scorer:
     def encode(self, items: Sequence[Item]) -> list[list[int]]:
         """The tokens that the model reads for each item."""
         tokenizer = self._load_tokenizer()
-        return [
-            list(
-                tokenizer.apply_chat_template(
-                    self.format.messages(*item),
-                    tokenize=True,
-                    return_dict=True,
-                    **self.template_arguments,
-                )["input_ids"]
+        texts = []
+        for item in items:
+            tokens = tokenizer.apply_chat_template(
+                self.format.messages(*item),
+                tokenize=True,
+                return_dict=True,
+                **self.template_arguments,
             )
-            for item in items
-        ]
+            texts.append(list(tokens["input_ids"]))
+        return texts
 
     def close(self) -> None:
         """Drop the weights."""
@@ -132,52 +138,35 @@ class Scorer:
 
     def _load_tokenizer(self) -> Any:
         if self._tokenizer is None:
-            from stages.training.model_files import load_tokenizer
-
             self._tokenizer = load_tokenizer(self.model, {})
         return self._tokenizer
 
     def _load(self) -> Any:
         if self._network is None:
-            import torch
-
-            from stages.training.model_files import load_model
-
-            network = load_model(self.model, self.dtype, {}, scalar=True).eval()
-            text_config, tokenizer = network.config.get_text_config(), self._load_tokenizer()
+            network = open_frozen(self.model, self.dtype, "scalar")
+            text_config = network.config.get_text_config()
             if text_config.pad_token_id is None:
-                given = tokenizer.pad_token_id
-                text_config.pad_token_id = given if given is not None else tokenizer.eos_token_id
-            self._network = network.to("cuda" if torch.cuda.is_available() else "cpu")
+                tokenizer = self._load_tokenizer()
+                pad = tokenizer.pad_token_id
+                text_config.pad_token_id = pad if pad is not None else tokenizer.eos_token_id
+            self._network = network
         return self._network
 
 
-def _check_scalar(model: Model) -> int | None:
-    from transformers import AutoConfig
+def _scalar_context_length(model: Model) -> int | None:
+    """The most tokens that a reward model reads.
 
-    from stages.training.model_files import refuse_adapter
-
-    refuse_adapter(model)
-    try:
-        config = AutoConfig.from_pretrained(
-            model.path, revision=model.revision, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the reward model cannot be loaded: {str(error).splitlines()[0]}",
-            where=model.path,
-            fix="give a model that transformers knows",
-        ) from None
-    kind = (config.architectures or ["an unknown kind"])[0]
-    if not kind.endswith("ForSequenceClassification") or config.num_labels != 1:
-        outputs = (
-            f" with {config.num_labels} outputs"
-            if kind.endswith("ForSequenceClassification")
-            else ""
-        )
-        raise UserError(
-            f"this is no reward model: {kind}{outputs} where a sequence classifier with one output is needed",
-            where=model.path,
-            fix="wire the input to a `reward_model` step, or give a reward model's folder",
-        )
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    Raises:
+        UserError: it is not a sequence classifier with one output.
+    """
+    config = classifier_config(model, "reward model")
+    if is_classifier(config) and config.num_labels == 1:
+        return context_length(config)
+    kind = architecture(config)
+    if is_classifier(config):
+        kind = f"{kind} with {config.num_labels} outputs"
+    raise UserError(
+        f"this is not a reward model: {kind} where a sequence classifier with one output is needed",
+        where=model.path,
+        fix="wire the input to a `reward_model` step, or give a reward model's folder",
+    )

@@ -3,10 +3,10 @@ it read.
 
 In: items as `scorer.Scorer` takes them. Out: a score each, None for a text that does not fit the
 model's context. The weights are loaded only if a score is missing; each chunk is stored when it is
-done, so a run that is cut short pays for one chunk again.
+done, so a run that is interrupted pays for one chunk again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.progress import track
@@ -14,9 +14,13 @@ from rich.progress import track
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.store import call_key
+from stages.training.batch_reading import store_answers, stored_answers
+from stages.training.examples import template_variables
 from stages.training.reward_models.scorer import Item, Scorer
+from stages.training.session import in_session
 
-CHUNK = 16  # batches: enough to sort by length
+CHUNK = 16
+"""Batches in a chunk: enough to sort by length."""
 
 
 def stored_scores(
@@ -27,7 +31,7 @@ def stored_scores(
     dtype: str = "float32",
     label: str = "",
 ) -> tuple[list[float | None], dict[str, Any]]:
-    """Score `items`, from the store where it knows them.
+    """Score `items`, from the store where it holds their scores.
 
     Returns:
         The scores, and counts: `texts` (different ones), `stored` and `computed`.
@@ -35,48 +39,40 @@ def stored_scores(
     Raises:
         UserError: as Scorer.
     """
-    variables = context.engines.meaning.get("template_arguments") or {}
-    scorer = Scorer(model, dtype, batch_size, variables)
-    layout = scorer.format
+    scorer = Scorer(model, dtype, batch_size, template_variables(context))
     keys = [
         call_key(
             verb="reward",
             model=model.content,
             dtype=dtype,
-            messages=layout.messages(*item),
+            messages=scorer.format.messages(*item),
             template=scorer.template_arguments,
         )
         for item in items
     ]
-    missing: dict[str, Item] = {}
-    known: dict[str, float | None] = {}
-    for key, item in zip(keys, items, strict=True):
-        if key in known or key in missing:
-            continue
-        found = context.store.get(key)
-        if found is None:
-            missing[key] = item
-        else:
-            known[key] = found["score"]
-    counts = {"texts": len(known) + len(missing), "stored": len(known), "computed": len(missing)}
-    size = CHUNK * batch_size
-    waiting = list(missing.items())
-    chunks = [waiting[start : start + size] for start in range(0, len(waiting), size)]
-    terminal = context.console.is_terminal
-    shown = track(
-        chunks, label or context.step, console=context.console, transient=True, disable=not terminal
-    )
-    from stages.training.trainer import in_session
+    answers, missing = stored_answers(keys, items, context.store)
+    counts = {
+        "texts": len(answers) + len(missing),
+        "stored": len(answers),
+        "computed": len(missing),
+    }
 
-    def work() -> None:
-        for chunk in shown:
-            for (key, _), score in zip(
-                chunk, scorer.score_fitting([item for _, item in chunk]), strict=True
-            ):
-                known[key] = score
-                context.store.put(key, {"score": score})
+    def computed() -> Iterator[tuple[str, Any]]:
+        size = CHUNK * batch_size
+        waiting = list(missing.items())
+        chunks = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+        for chunk in track(
+            chunks,
+            label or context.step,
+            console=context.console,
+            transient=True,
+            disable=not context.console.is_terminal,
+        ):
+            scores = scorer.score_fitting([item for _, item in chunk])
+            for (key, _), score in zip(chunk, scores, strict=True):
+                yield key, {"score": score}
         scorer.close()
 
-    if waiting:
-        in_session(context, work)
-    return [known[key] for key in keys], counts
+    if missing:
+        in_session(context, lambda: store_answers(answers, computed(), context.store))
+    return [answers[key]["score"] for key in keys], counts

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch.nn.functional import logsigmoid
+from trl import RewardTrainer
 
 from stages.runtime.errors import UserError
-from stages.training.soft_labels import COLUMN, SoftRewardTrainer
+from stages.training.soft_labels import COLUMN, SoftLabelled, WithColumns, soft_term
 
 UNSAFE = ("chosen_unsafe", "rejected_unsafe")
 
@@ -37,54 +38,39 @@ def cost_loss(
     """
     difference = rejected - chosen
     order = -logsigmoid(difference) + (1 - label) * difference
-    signs = -logsigmoid((2 * chosen_unsafe - 1) * chosen) - logsigmoid(
-        (2 * rejected_unsafe - 1) * rejected
-    )
-    return (order + signs).mean()
+    chosen_sign = -logsigmoid((2 * chosen_unsafe - 1) * chosen)
+    rejected_sign = -logsigmoid((2 * rejected_unsafe - 1) * rejected)
+    return (order + chosen_sign + rejected_sign).mean()
 
 
-class _Keep:
-    """A collator that keeps the safety labels beside what the inner one makes."""
+class CredoRewardTrainer(SoftLabelled, RewardTrainer):
+    """Preference or cost model; the former equal to TRL's where all labels are 1.
 
-    def __init__(self, inner: Any):
-        self.inner = inner
-
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = dict(self.inner(examples))
-        for name in UNSAFE:
-            batch[name] = torch.tensor([float(example[name]) for example in examples])
-        return batch
-
-
-class CredoRewardTrainer(SoftRewardTrainer):
-    """Preference or cost model. `padding()` tells what share of the training batches was padding.
+    Args:
+        objective: `preference` or `cost`.
 
     Raises:
         UserError: an option that the cost objective cannot have.
     """
 
+    # The lengths are for args.train_sampling_strategy: group_by_length.
+    kept_columns = (COLUMN, *UNSAFE, "length")
+
     def __init__(self, *args: Any, objective: str = "preference", **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.objective = objective
-        self.places = self.tokens = 0
-        self.signs = [0, 0]  # responses of the evaluation on the right side of 0, and all of them
+        self.places = 0
+        self.tokens = 0
+        # Held-out responses on the right side of 0, and all of them.
+        self.signs = [0, 0]
         if objective == "cost":
-            self.data_collator = _Keep(self.data_collator)
+            self.data_collator = WithColumns(self.data_collator, UNSAFE)
             if self.args.center_rewards_coefficient is not None:
                 raise UserError(
                     "a cost model's 0 has a meaning, so its scores cannot be centred",
                     where="args.center_rewards_coefficient",
                     fix="remove it",
                 )
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        for name in (
-            *UNSAFE,
-            "length",
-        ):  # the lengths are for args.train_sampling_strategy: group_by_length
-            if name not in self._signature_columns:
-                self._signature_columns.append(name)
 
     def padding(self) -> float | None:
         """Share of the training batches' places that held padding; None before the first step."""
@@ -101,38 +87,49 @@ class CredoRewardTrainer(SoftRewardTrainer):
         if self.model.training:
             self.tokens += int(mask.sum())
             self.places += mask.numel()
-        if self.objective == "preference":
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
-        unsafe = [inputs.pop(name) for name in UNSAFE]
-        label = inputs[COLUMN]
-        _, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        label = inputs.pop(COLUMN)
+        unsafe = [inputs.pop(name) for name in UNSAFE if name in inputs]
+        loss, outputs = super().compute_loss(
+            model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+        )
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
-        loss = cost_loss(chosen, rejected, unsafe[0], unsafe[1], label)
-        self._as_costs(chosen, rejected, unsafe)
+        if self.objective == "cost":
+            loss = cost_loss(chosen, rejected, unsafe[0], unsafe[1], label)
+            self._count_held_out(rejected - chosen)
+            self._log_as_costs(chosen, rejected, unsafe)
+        else:
+            loss = loss + soft_term(chosen - rejected, label)
+            self._count_held_out(chosen - rejected)
         return (loss, outputs) if return_outputs else loss
 
-    def _keep(self, differences: torch.Tensor) -> None:
-        super()._keep(-differences if self.objective == "cost" else differences)
+    @torch.no_grad()
+    def _count_held_out(self, differences: torch.Tensor) -> None:
+        """Count pairs by how much better the chosen side is; those that fill up the last batch
+        count once.
+        """
+        if not self.model.training:
+            gathered = self.accelerator.gather_for_metrics(differences.float())
+            accuracy = (gathered > 0).float().mean().item()
+            self.held_out.add(len(gathered), accuracy, gathered.mean().item())
 
     @torch.no_grad()
-    def _as_costs(
+    def _log_as_costs(
         self, chosen: torch.Tensor, rejected: torch.Tensor, unsafe: list[torch.Tensor]
     ) -> None:
         """TRL's metrics count a higher score as better; of costs the lower one is."""
         metrics = self._metrics["train" if self.model.training else "eval"]
-        accuracy = (
-            self.accelerator.gather_for_metrics((chosen < rejected).float().mean()).mean().item()
-        )
-        margin = self.accelerator.gather_for_metrics((rejected - chosen).mean()).mean().item()
-        metrics["accuracy"][-1], metrics["margin"][-1] = accuracy, margin
-        right = ((chosen > 0) == (unsafe[0] > 0)).float() + (
-            (rejected > 0) == (unsafe[1] > 0)
-        ).float()
-        metrics["sign_accuracy"].append(
-            self.accelerator.gather_for_metrics(right.mean() / 2).mean().item()
-        )
+        chosen_right = ((chosen > 0) == (unsafe[0] > 0)).float()
+        right = chosen_right + ((rejected > 0) == (unsafe[1] > 0)).float()
+        metrics["accuracy"][-1] = self._gathered_mean((chosen < rejected).float().mean())
+        metrics["margin"][-1] = self._gathered_mean((rejected - chosen).mean())
+        metrics["sign_accuracy"].append(self._gathered_mean(right.mean() / 2))
         if not self.model.training:
-            every = self.accelerator.gather_for_metrics(right)
-            self.signs[0] += round(float(every.sum()))
-            self.signs[1] += 2 * len(every)
+            gathered = self.accelerator.gather_for_metrics(right)
+            self.signs[0] += round(float(gathered.sum()))
+            self.signs[1] += 2 * len(gathered)
+
+    def _gathered_mean(self, value: torch.Tensor) -> float:
+        """The mean of a value over all processes."""
+        mean: float = self.accelerator.gather_for_metrics(value).mean().item()
+        return mean

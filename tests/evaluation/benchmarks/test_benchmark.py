@@ -143,7 +143,7 @@ def test_a_classifier_reads_answers(tmp_path):
         ({"by": "question"}, False, r"`by: question` needs a model"),
         ({"by": "question"}, True, r"no question to ask"),
         ({"by": "classifier"}, True, r"no label of the classifier counts"),
-        ({"by": "classifier", "labels": ["x"]}, True, r"this is no sequence classifier"),
+        ({"by": "classifier", "labels": ["x"]}, True, r"this is not a sequence classifier"),
         (
             {"by": "question", "question": "?", "template": "nowhere.jinja"},
             True,

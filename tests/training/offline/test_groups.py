@@ -11,8 +11,9 @@ import pytest
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
 from stages.runtime.settings import parse_config
-from stages.training.offline import rrhf, stable_alignment
+from stages.training.offline import ranking
 from stages.training.offline.groups import into_groups, read_ratings
+from stages.training.offline.ranking_losses import rrhf_loss, stable_alignment_loss
 from tests.training.conftest import REQUESTS, response
 
 ARGS = {
@@ -75,12 +76,12 @@ def test_both_losses_are_those_of_the_papers():
         scores = [float(draw.randint(1, 7)) for _ in range(k)]  # ties are common
         tensors = [torch.tensor(x, dtype=torch.float64) for x in (sums, lengths, scores)]
         for penalty, weight in ((1.0, 1.0), (0.5, 2.0), (0.0, 0.3)):
-            ours = rrhf.rrhf_loss(*tensors, penalty, weight).item()
+            ours = rrhf_loss(*tensors, penalty, weight).item()
             assert ours == pytest.approx(
                 rrhf_by_hand(sums, lengths, scores, penalty, weight), abs=1e-10
             )
         for max_flow in (False, True):
-            ours = stable_alignment.stable_loss(*tensors, 0.2, 10.0, 7.0, max_flow).item()
+            ours = stable_alignment_loss(*tensors, 0.2, 10.0, 7.0, max_flow).item()
             assert ours == pytest.approx(
                 stable_by_hand(sums, lengths, scores, 0.2, 10.0, 7.0, max_flow), abs=1e-10
             )
@@ -91,18 +92,18 @@ def test_what_is_ranked_right_leaves_the_cross_entropy_of_the_best():
 
     lengths, scores = torch.tensor([4.0, 2.0, 5.0]), torch.tensor([3.0, 2.0, 1.0])
     ranked = torch.tensor([-1.0, -2.0, -3.0]) * lengths
-    assert rrhf.rrhf_loss(ranked, lengths, scores).item() == pytest.approx(1.0)
-    assert rrhf.rrhf_loss(ranked.flip(0) / lengths.flip(0) * lengths, lengths, scores).item() > 3.0
+    assert rrhf_loss(ranked, lengths, scores).item() == pytest.approx(1.0)
+    assert rrhf_loss(ranked.flip(0) / lengths.flip(0) * lengths, lengths, scores).item() > 3.0
     equal = torch.full((3,), 2.0)
-    assert rrhf.rrhf_loss(
+    assert rrhf_loss(
         ranked.flip(0) / lengths.flip(0) * lengths, lengths, equal
     ).item() == pytest.approx(3.0)
     # margins are 0.5 and 1 nat a token: satisfied by gaps of 1 and 2, not by 0.4 and 0.8
     for gap, slack in ((1.0, 0.0), (0.4, 0.15)):
         sums = -torch.tensor([1.0, 1.0 + gap, 1.0 + 2 * gap]) * lengths
-        loss = stable_alignment.stable_loss(sums, lengths, scores, 0.2, 1.0, 2.0)
+        loss = stable_alignment_loss(sums, lengths, scores, 0.2, 1.0, 2.0)
         assert loss.item() == pytest.approx(1.0 + 0.2 * slack, abs=1e-6)
-    tied = stable_alignment.stable_loss(
+    tied = stable_alignment_loss(
         -torch.tensor([1.0, 1.0, 1.0]) * lengths, lengths, equal, 0.2, 1e6, 2.0
     )
     assert tied.item() == pytest.approx(1.0)  # equal ratings ask for no margin, however large
@@ -119,7 +120,7 @@ def test_a_margin_belongs_to_its_own_answer_whatever_the_order():
     )
     expected = 1.0 + 0.2 * max(1 - 9 + 6 / 7 * 10, 1 - 4 + 3 / 7 * 10)
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
-        assert stable_alignment.stable_loss(
+        assert stable_alignment_loss(
             sums[order], lengths, scores[order], 0.2, 10.0, 7.0, True
         ).item() == pytest.approx(expected)
 
@@ -170,25 +171,39 @@ def test_answers_that_were_cut_off_are_dropped_where_their_responses_are_given(a
     [
         ([rating(0, 0, "a", 1.0), rating(1, 0, "b", 1.0)], "no request has two different answers"),
         ([rating(0, 0, "a", 1.0), rating(0, 1, "b", 1.0)], "constant within every group"),
-        ([rating(0, 0, "a", math.nan), rating(0, 1, "b", 1.0)], "is no number"),
+        ([rating(0, 0, "a", math.nan), rating(0, 1, "b", 1.0)], "is not a number"),
         ([rating(0, 0, "a", 1.0), rating(0, 1, "b", 2.0, model="another")], "different raters"),
         ([rating(0, 0, " ", 1.0)], "no rating is left"),
     ],
 )
-@pytest.mark.parametrize("stage", [rrhf, stable_alignment])
-def test_bad_ratings_get_one_clear_message(artifact, context, stage, rows, message):
+@pytest.mark.parametrize("loss", ["rrhf", "stable_alignment"])
+def test_bad_ratings_get_one_clear_message(artifact, context, loss, rows, message):
     inputs = {"model": artifact("base"), "ratings": artifact("ratings", rows)}
     with pytest.raises(UserError, match=rf"(?s){message}.*Fix:"):
-        stage.run(stage.Config(args=ARGS), inputs, context())
+        ranking.run(ranking.Config(loss=loss, args=ARGS), inputs, context())
 
 
 def test_bad_options_are_told_when_the_plan_is_made():
     with pytest.raises(UserError, match="makes its tokens itself"):
-        rrhf.check(rrhf.Config(args={"packing": True}))
+        ranking.check(ranking.Config(loss="rrhf", args={"packing": True}))
     with pytest.raises(UserError, match="compares nothing"):
-        stable_alignment.check(stable_alignment.Config(limit=1))
-    with pytest.raises(UserError, match="no distance"):
-        stable_alignment.check(stable_alignment.Config(scale=0.0))
+        ranking.check(ranking.Config(loss="stable_alignment", limit=1))
+    with pytest.raises(UserError, match="scale"):
+        parse_config(ranking.Config, {"loss": "stable_alignment", "scale": 0.0}, "step 'it'")
+
+
+@pytest.mark.parametrize(
+    "loss, option",
+    [
+        ("rrhf", {"ratio": 0.5}),
+        ("rrhf", {"max_flow": True}),
+        ("stable_alignment", {"weight": 2.0}),
+        ("stable_alignment", {"length_penalty": 0.5}),
+    ],
+)
+def test_an_option_of_the_other_loss_is_refused(loss, option):
+    with pytest.raises(UserError, match=rf"(?s){next(iter(option))}: an option of the loss.*Fix:"):
+        ranking.check(ranking.Config(loss=loss, **option))
 
 
 def test_the_trainers_loss_is_the_mean_over_its_groups(artifact, context):
@@ -197,7 +212,8 @@ def test_the_trainers_loss_is_the_mean_over_its_groups(artifact, context):
     rows = [*ratings(2), rating(0, 3, "a longer answer: the cat helps the dog", 2.5)]
     inputs = {"model": artifact("base"), "ratings": artifact("ratings", rows)}
     groups, _ = into_groups(read_ratings(inputs)[0], 0, "here")
-    trainer = rrhf.build_trainer(rrhf.Config(args=ARGS, eval_fraction=0), inputs, groups, context())
+    config = ranking.Config(loss="rrhf", args=ARGS, eval_fraction=0)
+    trainer = ranking.build_trainer(config, inputs, groups, context())
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     assert batch["sizes"].tolist() == [4, 3] and len(batch["input_ids"]) == 7
     loss = trainer.compute_loss(trainer.model, batch).item()
@@ -222,12 +238,15 @@ def test_the_trainers_loss_is_the_mean_over_its_groups(artifact, context):
     assert loss == pytest.approx(sum(by_hand) / 2, abs=1e-4)
 
 
-@pytest.mark.parametrize("stage, lora", [(rrhf, None), (rrhf, {"r": 4}), (stable_alignment, None)])
-def test_a_ranking_is_learnt(artifact, context, stage, lora):
+@pytest.mark.parametrize(
+    "loss, lora", [("rrhf", None), ("rrhf", {"r": 4}), ("stable_alignment", None)]
+)
+def test_a_ranking_is_learnt(artifact, context, loss, lora):
     inputs = {"model": artifact("base"), "ratings": artifact("ratings", ratings(18))}
     here = context()
     args = ARGS | ({"learning_rate": 3e-2} if lora else {})
-    result = stage.run(stage.Config(args=args, lora=lora, eval_fraction=0.3), inputs, here)
+    config = ranking.Config(loss=loss, args=args, lora=lora, eval_fraction=0.3)
+    result = ranking.run(config, inputs, here)
     held, history = result.metrics["held_out"], result.metrics["history"]
     assert held["n"] + result.metrics["n"] == 18
     assert held["accuracy"] == 1.0 and held["margin"] > 0
@@ -238,16 +257,23 @@ def test_a_ranking_is_learnt(artifact, context, stage, lora):
 def test_too_long_answers_leave_their_group(artifact, context):
     rows = [*ratings(4), rating(0, 9, "the cat " * 90, 9.0)]
     inputs = {"model": artifact("base"), "ratings": artifact("ratings", rows)}
-    result = rrhf.run(rrhf.Config(args=ARGS | {"max_steps": 1}, eval_fraction=0), inputs, context())
+    config = ranking.Config(loss="rrhf", args=ARGS | {"max_steps": 1}, eval_fraction=0)
+    result = ranking.run(config, inputs, context())
     assert [(d.id, d.reason) for d in result.dropped] == [("g0-9", "longer than max_length")]
     assert result.metrics["n"] == 4 and result.metrics["held_out"] is None
 
 
 @pytest.mark.parametrize(
-    "stage, option",
-    [(rrhf, {"weight": -1.0}), (rrhf, {"length_penalty": -1.0}), (stable_alignment, {"ratio": -0.2}),
-     (stable_alignment, {"margin": -10.0}), (rrhf, {"eval_fraction": 1.0}), (stable_alignment, {"eval_fraction": -0.1})],
-)  # fmt: skip
-def test_options_that_would_turn_the_loss_round_are_refused(stage, option):
+    "loss, option",
+    [
+        ("rrhf", {"weight": -1.0}),
+        ("rrhf", {"length_penalty": -1.0}),
+        ("stable_alignment", {"ratio": -0.2}),
+        ("stable_alignment", {"margin": -10.0}),
+        ("rrhf", {"eval_fraction": 1.0}),
+        ("stable_alignment", {"eval_fraction": -0.1}),
+    ],
+)
+def test_options_that_would_negate_the_loss_are_refused(loss, option):
     with pytest.raises(UserError, match=next(iter(option))):
-        parse_config(stage.Config, option, "step 'it'")
+        parse_config(ranking.Config, {"loss": loss} | option, "step 'it'")

@@ -3,9 +3,10 @@
 import pytest
 
 from stages.runtime.errors import UserError
+from stages.runtime.settings import parse_config
 from stages.training.offline import chain_of_hindsight as coh
 from stages.training.pair_data import read_pairs
-from stages.training.spans import IGNORED, learnt
+from stages.training.spans import IGNORED, learnt_tokens
 from tests.training.conftest import pair
 
 ARGS = {
@@ -68,7 +69,7 @@ def test_the_loss_is_that_of_the_answers_tokens(artifact, context):
 def test_hidden_tokens_change_nothing_but_what_is_seen_and_only_in_training(artifact, context):
     import torch
 
-    from stages.training.offline.hindsight import hide
+    from stages.training.offline.hindsight_trainer import hide
 
     mask = torch.ones(400, 50, dtype=torch.long)
     mask[:, 40:] = 0
@@ -143,7 +144,6 @@ def test_one_order_is_drawn_for_each_pair_and_stays(artifact):
         ({"better": ()}, "each needs a phrase"),
         ({"worse": (" ",)}, "each needs a phrase"),
         ({"worse": coh.BETTER}, "none in both"),
-        ({"forget": 1.0}, "no share of the tokens"),
         (
             {"args": {"model_init_kwargs": {"attn_implementation": "flash_attention_2"}}},
             "cannot hide single tokens",
@@ -154,6 +154,11 @@ def test_one_order_is_drawn_for_each_pair_and_stays(artifact):
 def test_bad_options_are_told_when_the_plan_is_made(options, message):
     with pytest.raises(UserError, match=rf"(?s){message}.*Fix:"):
         coh.check(coh.Config(**options))
+
+
+def test_a_share_of_hidden_tokens_lies_below_one():
+    with pytest.raises(UserError, match="forget"):
+        parse_config(coh.Config, {"forget": 1.0}, "step 'it'")
 
 
 def test_pairs_without_a_preference_and_templates_that_rewrite_turns_are_told(
@@ -172,4 +177,4 @@ def test_pairs_without_a_preference_and_templates_that_rewrite_turns_are_told(
         {"role": role, "content": "kind"} for role in ("user", "assistant", "user", "assistant")
     ]
     with pytest.raises(UserError, match="writes an earlier answer differently"):
-        learnt(tokenizer, turns[:1], turns[1:])
+        learnt_tokens(tokenizer, turns[:1], turns[1:])

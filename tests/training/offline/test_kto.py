@@ -53,7 +53,7 @@ def test_pairs_and_ratings_become_desirable_and_undesirable_answers(artifact):
     assert {e["id"] for e in fixed if e["label"]} == {"g0-0", "g1-0", "g1-1"}
     both, _ = kto.read_examples(inputs | {"pairs": artifact("pairs", pairs(2))}, None)
     assert len(both) == 8
-    with pytest.raises(UserError, match="says nothing where there are only pairs"):
+    with pytest.raises(UserError, match="has no effect where there are only pairs"):
         kto.read_examples(inputs_of(artifact, pairs(2), "alone"), 4.0)
 
 

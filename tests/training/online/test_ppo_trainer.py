@@ -45,7 +45,7 @@ def built(inputs, context, costs=None, **args):
         kept["trainer"] = trainer
         raise KeyboardInterrupt
 
-    import stages.training.trainer as frame
+    import stages.training.frame as frame
 
     before, frame.train = frame.train, keep
     try:

@@ -8,8 +8,9 @@ import pytest
 
 from stages.principles.select import Selection, select
 from stages.runtime.errors import UserError
+from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import RewardFormat, make_format
-from stages.training.reward_models.rows import columns, measured, reward_examples
+from stages.training.reward_models.rows import columns, prepare_pairs, reward_examples
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution
 
@@ -149,8 +150,12 @@ def test_cost_rows_carry_both_safety_labels_which_may_disagree_with_the_preferen
             RewardFormat(),
             r"every label is 0\.5",
         ),
-        ([replace(labelled(0, []), label=1.2)], RewardFormat(), r"1\.2 is no probability"),
-        ([replace(labelled(0, []), label=float("nan"))], RewardFormat(), "nan is no probability"),
+        ([replace(labelled(0, []), label=1.2)], RewardFormat(), r"1\.2 is not a probability"),
+        (
+            [replace(labelled(0, []), label=float("nan"))],
+            RewardFormat(),
+            "nan is not a probability",
+        ),
         ([], RewardFormat(), "no pair is left to train on: 0"),
     ],
 )
@@ -174,7 +179,9 @@ def test_rows_longer_than_max_length_are_dropped_whole_and_lengths_are_those_of_
     rows = [labelled(0, ["kind"]), replace(labelled(1, ["kind"]), rejected="the cat " * 200)]
     examples, _, _ = read({"pairs": artifact("pairs", rows)}, PRINCIPLED, tmp_path)
     base, here = artifact("base").model(), context()
-    kept, dropped = measured(examples, PRINCIPLED, base, {"max_length": 200}, here)
+    kept, dropped = prepare_pairs(
+        examples, PRINCIPLED, base, reward_model.Config(args={"max_length": 200}), here
+    )
     assert [e["id"] for e in kept] == ["q0"] and [d.reason for d in dropped] == [
         "longer than max_length"
     ]
@@ -194,5 +201,14 @@ def test_rows_longer_than_max_length_are_dropped_whole_and_lengths_are_those_of_
         "length",
     }
     with pytest.raises(UserError, match=r"every row is longer than max_length \(10 tokens\)"):
-        measured(examples, PRINCIPLED, base, {"max_length": 10}, here)
-    assert len(measured(examples, PRINCIPLED, base, {"max_length": None}, here)[0]) == 2
+        prepare_pairs(
+            examples, PRINCIPLED, base, reward_model.Config(args={"max_length": 10}), here
+        )
+    assert (
+        len(
+            prepare_pairs(
+                examples, PRINCIPLED, base, reward_model.Config(args={"max_length": None}), here
+            )[0]
+        )
+        == 2
+    )

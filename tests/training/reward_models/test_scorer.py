@@ -114,7 +114,7 @@ def test_what_cannot_be_scored_is_told(saved, tiny, tmp_path):
         Scorer(saved("plain", principles=False)).score([(ASK, "yes", ("be kind",))])
     with pytest.raises(UserError, match="was given none"):
         Scorer(saved("reads")).score([(ASK, "yes", ())])
-    with pytest.raises(UserError, match="no reward model: LlamaForCausalLM"):
+    with pytest.raises(UserError, match="not a reward model: LlamaForCausalLM"):
         Scorer(find_model(str(tiny)))
     with pytest.raises(UserError, match="1 of 1 texts a score that is not a number"):
         Scorer(saved("nan", head=float("nan"))).score([(ASK, "yes", ("be kind",))])

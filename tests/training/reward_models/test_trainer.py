@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.settings import parse_config
-from stages.training.pair_data import check_held_out
+from stages.training.held_out import check_held_out
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import read_format
-from stages.training.reward_models.rows import measured
+from stages.training.reward_models.rows import prepare_pairs
 from stages.training.reward_models.scorer import Scorer
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution
@@ -119,9 +119,8 @@ def built(artifact, context, given, name="it", **options):
     config = parse_config(reward_model.Config, values, "step 'it'")
     examples, *_ = reward_model.read(config, inputs)
     here = context()
-    kept, _ = measured(
-        examples, reward_model._layout(config), inputs["model"].model(), config.args, here
-    )
+    base = inputs["model"].model()
+    kept, _ = prepare_pairs(examples, reward_model.layout_of(config), base, config, here)
     return reward_model.build_trainer(config, inputs, kept, here)
 
 

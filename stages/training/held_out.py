@@ -1,0 +1,89 @@
+"""What is kept apart to check a training with, and how it fares.
+
+In: examples with `prompt`. Out: those to train on and those held out, and after training the share
+in which the better side scores higher. A prompt's examples all lie on the same side of the split,
+which is drawn by a hash of the prompt: dropping other rows moves none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import canonical
+from stages.runtime.context import Context
+from stages.runtime.store import derive_seed
+from stages.training.frame import Examples
+
+
+def split_held_out(
+    examples: Examples, fraction: float, context: Context
+) -> tuple[Examples, Examples]:
+    """Training and held-out examples.
+
+    Where a split would leave nothing to train on, nothing is held out.
+    """
+    train: Examples = []
+    held: Examples = []
+    for example in examples:
+        place = derive_seed(context.seed, "held out", canonical(example["prompt"])) / 2**31
+        part = train if place >= fraction else held
+        part.append(example)
+    return (train, held) if train else (examples, [])
+
+
+@dataclass
+class HeldOut:
+    """Sums over evaluation batches, each counted with its pairs on all processes (TRL averages
+    batches of unequal size).
+    """
+
+    pairs: int = 0
+    right: float = 0.0
+    margin: float = 0.0
+
+    def add(self, pairs: int, accuracy: float, margin: float) -> None:
+        self.pairs += pairs
+        self.right += pairs * accuracy
+        self.margin += pairs * margin
+
+
+class EvaluatesHeldOut:
+    """A trainer whose loss adds to `held_out` while it evaluates."""
+
+    held_out: HeldOut
+    evaluate: Callable[..., Any]
+
+    def evaluate_held_out(self) -> HeldOut:
+        """Evaluate on the evaluation dataset, counting every example once."""
+        self.held_out = HeldOut()
+        self.evaluate()
+        return self.held_out
+
+
+def check_held_out(trainer: Any) -> dict[str, Any] | None:
+    """Evaluate on the held-out pairs.
+
+    Returns:
+        `n`, `accuracy` (share of pairs in which the chosen side scores higher), `interval` (95 %,
+        Wilson) and `margin` (mean difference in score, chosen less rejected); None where nothing is
+        held out.
+    """
+    if trainer.eval_dataset is None or len(trainer.eval_dataset) == 0:
+        return None
+    from scipy.stats import binomtest
+
+    sums = trainer.evaluate_held_out()
+    if not sums.pairs:
+        return None
+    interval = binomtest(round(sums.right), sums.pairs).proportion_ci(0.95, "wilson")
+    return {
+        "n": sums.pairs,
+        "accuracy": round(sums.right / sums.pairs, 4),
+        "interval": [round(float(interval.low), 4), round(float(interval.high), 4)],
+        "margin": round(sums.margin / sums.pairs, 4),
+    }
+
+
+def measure_held_out(trainer: Any) -> dict[str, Any]:
+    """The metrics of a trainer that has no others than how its held-out part fares."""
+    return {"held_out": check_held_out(trainer)}

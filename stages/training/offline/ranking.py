@@ -1,0 +1,145 @@
+"""Stage `ranking`: learn from several rated answers to a request: to rank them, and to give the
+best one.
+
+In: `model`, any number of inputs that hold Ratings, of which those of one request form a group, and
+`responses` (the rows that were rated), optional: see `groups.py`. Out: a model.
+
+The `loss` is RRHF's (Yuan et al. 2023, arXiv 2304.05302) or Stable Alignment's (Liu et al. 2023,
+arXiv 2305.16960): see `ranking_losses.py`. There is no reference, and no reward model in training.
+Left out: beam search for candidates (use `respond` with `n`); the society of agents that wrote
+Stable Alignment's data; critiques and revisions as training texts (`revise` and `sft`).
+
+A part of the groups is held out: the share in which the best-rated answer is the likeliest, by log
+pi(y) / |y|^length_penalty (for Stable Alignment: token by token), and how far it lies above the
+mean of the others. A training that was killed goes on from its last complete checkpoint (see
+`sft.py`).
+"""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.models import Model
+from stages.runtime.stage import ANY, Stage
+from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.examples import prepare_examples
+from stages.training.frame import Examples, Training, run_training
+from stages.training.held_out import measure_held_out
+from stages.training.offline.groups import into_groups, read_ratings
+from stages.training.offline.ranking_losses import rrhf_loss, stable_alignment_loss
+from stages.training.spans import check_token_options
+
+OPTIONS = {
+    "rrhf": ("length_penalty", "weight"),
+    "stable_alignment": ("ratio", "margin", "scale", "max_flow"),
+}
+"""The options of each loss."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "rrhf": {"lr_scheduler_type": "cosine"},
+    "stable_alignment": {"num_train_epochs": 7},
+}
+"""Of SFTConfig, as in each paper, where `args` say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """`args` are fields of TRL's SFTConfig; a batch counts groups. One group at a time and eight a
+    step, unless they say otherwise.
+    """
+
+    stage = "ranking"
+    trainer_options = "SFTConfig"
+    loss: Literal["rrhf", "stable_alignment"]
+    """The formula that compares the answers of a group."""
+    length_penalty: Annotated[float, Field(ge=0)] = 1.0
+    """RRHF: exponent of the length in s; 1 is the mean log-probability of a token."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """RRHF: of the ranking part of the loss."""
+    ratio: Annotated[float, Field(ge=0)] = 0.2
+    """Stable Alignment: weight of the contrastive part of the loss."""
+    margin: Annotated[float, Field(ge=0)] = 10.0
+    """Stable Alignment: by how many nats a token the worst-rated answer should lie below the best,
+    if `scale` lies between them.
+    """
+    scale: Annotated[float, Field(gt=0)] | None = None
+    """Stable Alignment: how far ratings can lie apart (the paper's: 7); None: how far they do."""
+    max_flow: bool = False
+    """Stable Alignment: the largest term of a group in place of their mean."""
+    limit: Annotated[int, Field(ge=0)] = 0
+    """Answers of a group at most, for memory (Stable Alignment's paper: 3); 0 for all."""
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the prompts to hold out, in [0, 1)."""
+
+
+def check(config: Config) -> None:
+    check_training(config)
+    check_token_options(config)
+    if config.limit == 1:
+        raise UserError(
+            "limit: a group of 1 compares nothing",
+            where="stage 'ranking'",
+            fix="give at least 2, or 0 for all answers",
+        )
+    defaults = {field.name: field.default for field in fields(Config)}
+    for loss, options in OPTIONS.items():
+        for option in options:
+            if loss != config.loss and getattr(config, option) != defaults[option]:
+                raise UserError(
+                    f"{option}: an option of the loss {loss!r}, not of {config.loss!r}",
+                    where="stage 'ranking'",
+                    fix=f"leave it out, or set loss: {loss}",
+                )
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model.
+
+    Raises:
+        UserError: no groups, scores that do not tell answers apart, unusable options, a model that
+        cannot be loaded, memory or disk used up, a diverged loss.
+    """
+    examples, dropped = read_ratings(inputs)
+
+    def build(base: Model) -> Training:
+        fitting, too_long = prepare_examples(examples, base, config, context)
+        groups, alone = into_groups(fitting, config.limit, f"step {context.step!r}")
+        return Training(build_trainer(config, inputs, groups, context), [*too_long, *alone])
+
+    return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    inputs=("model",),
+    optional=ANY,
+    trains=True,
+    check=check,
+    identity=training_identity,
+)
+
+
+def build_trainer(
+    config: Config, inputs: dict[str, Artifact], groups: Examples, context: Context
+) -> Any:
+    """The trainer over the input model; nothing is trained yet."""
+    from stages.training.offline.group_trainer import build_group_trainer
+
+    all_scores = [score for group in groups for score in group["scores"]]
+    scale = config.scale or max(all_scores) - min(all_scores)
+
+    def loss(sums: Any, lengths: Any, scores: Any) -> Any:
+        if config.loss == "rrhf":
+            return rrhf_loss(sums, lengths, scores, config.length_penalty, config.weight)
+        return stable_alignment_loss(
+            sums, lengths, scores, config.ratio, config.margin, scale, config.max_flow
+        )
+
+    return build_group_trainer(
+        config, inputs["model"].model(), groups, context, loss, DEFAULTS[config.loss]
+    )

@@ -1,0 +1,189 @@
+"""Reference log-probabilities, remembered from run to run: a sweep over betas, losses or labels
+pays them once.
+
+In: a trainer's tokenized examples. Out: the same with its columns of log pi0(answer | prompt), read
+from the run's call store where another run has left them. A value is identified by the reference's
+content, the number format of the weights and the tokens, so DPO and KTO share what they have in
+common, and another order of rows finds the same values. Left out: references that move
+(`sync_ref_model`), which cannot be remembered.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.runtime.artifacts import canonical
+from stages.runtime.context import Context
+from stages.runtime.models import Model
+from stages.runtime.store import CallStore, call_key
+from stages.training.config import TrainingConfig
+from stages.training.held_out import check_held_out
+
+
+class Reference:
+    """The remembered log-probabilities of a frozen reference.
+
+    `stored` and `computed` count the answers that were in the store and those that had to be
+    computed.
+
+    Args:
+        store: where values lie.
+        facts: what they depend on besides the tokens, as plain data.
+        folder: for files that TRL hands from process to process.
+    """
+
+    def __init__(self, store: CallStore, facts: dict[str, Any], folder: Path):
+        self.store = store
+        self.facts = facts
+        self.folder = folder
+        self.stored = 0
+        self.computed = 0
+
+    def fill(
+        self,
+        dataset: Any,
+        columns: Sequence[str],
+        collate: Callable[[list[Any]], Any],
+        compute: Callable[[Any], Any],
+        main: bool,
+    ) -> Any:
+        """`dataset` with `columns` of reference log-probabilities.
+
+        Args:
+            columns: one for each sequence of an example, in the order in which they are collated.
+            collate: the trainer's collator.
+            compute: makes those columns for a part of the dataset.
+            main: whether this process may read and write the store.
+        """
+        keys = [self._keys(collate([example])) for example in dataset] if main else []
+        values = self._stored_values(keys)
+        missing = [index for index, row in enumerate(values) if None in row]
+        if missing:
+            part = dataset.select(missing)
+            # TRL hands the values from rank to rank in a file, which for such a dataset lies in a
+            # folder of each rank's own.
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part._get_cache_file_path = lambda name: str(self.folder / f"{name}.arrow")
+            results = compute(part)
+            for place, index in enumerate(missing):
+                values[index] = [float(results[column][place]) for column in columns]
+                if main:
+                    self._put(keys[index], values[index])
+        self.computed += len(missing) * len(columns)
+        self.stored += (len(values) - len(missing)) * len(columns)
+        for place, column in enumerate(columns):
+            dataset = dataset.add_column(column, [row[place] for row in values])
+        return dataset
+
+    def _stored_values(self, keys: list[list[str]]) -> list[list[float | None]]:
+        """The store's values, on every process; `keys` are read on the first one."""
+        from accelerate.utils import broadcast_object_list
+
+        stored: list[Any] = [[[self.store.get(key) for key in row] for row in keys]]
+        broadcast_object_list(stored, from_process=0)
+        values: list[list[float | None]] = stored[0]
+        return values
+
+    def _put(self, keys: list[str], values: list[float | None]) -> None:
+        for key, value in zip(keys, values, strict=True):
+            self.store.put(key, value)
+
+    def counts(self) -> dict[str, int]:
+        """How many answers' values were in the store, and how many were computed."""
+        return {"stored": self.stored, "computed": self.computed}
+
+    def _keys(self, batch: Any) -> list[str]:
+        """A key for every sequence of an example, which is collated alone.
+
+        A sequence is identified by its tokens, and how many of them are the answer.
+        """
+        rows = []
+        for kind in ("", "KL_"):
+            if f"{kind}input_ids" not in batch:
+                continue
+            names = ("input_ids", "attention_mask", "completion_mask")
+            columns = [batch[f"{kind}{name}"] for name in names]
+            for ids, real, answer in zip(*columns, strict=True):
+                rows.append((ids[real.bool()].tolist(), int(answer.sum())))
+        shared = None
+        if self.facts.get("ld_alpha") is not None:
+            shared = min(answer for _, answer in rows)
+        return [
+            call_key(what="reference", ids=ids, answer=answer, shared=shared, **self.facts)
+            for ids, answer in rows
+        ]
+
+
+class RemembersReference:
+    """A trainer of TRL's that reads its reference's log-probabilities from a `Reference`."""
+
+    data_collator: Any
+    is_world_process_zero: Callable[[], bool]
+
+    def __init__(self, *args: Any, reference: Reference | None = None, **kwargs: Any):
+        # TRL's own constructor calls what needs it.
+        self.reference = reference
+        super().__init__(*args, **kwargs)
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        if not len(dataset):
+            return dataset
+
+        def compute(part: Any) -> Any:
+            trainer: Any = super(RemembersReference, self)
+            return trainer._precompute_ref_logps(part, name, batch_size)
+
+        if self.reference is None:
+            return compute(dataset)
+        return self.reference.fill(
+            dataset,
+            self.reference_columns(),
+            self.data_collator,
+            compute,
+            self.is_world_process_zero(),
+        )
+
+    def reference_columns(self) -> Sequence[str]:
+        """The dataset's columns of log-probabilities, in the order of an example's sequences."""
+        raise NotImplementedError
+
+
+def reference_parts(
+    config: TrainingConfig, arguments: Any, base: Model, context: Context
+) -> dict[str, Any]:
+    """The reference for a trainer: the model it runs, where it needs one, and its memory.
+
+    A reference whose log-probabilities are computed beforehand needs no model of its own, and with
+    LoRA it is the model with its adapter off.
+
+    Args:
+        arguments: the trainer's config: its number format, and what weighs the tokens.
+    """
+    from stages.training.model_files import load_model
+
+    if not arguments.precompute_ref_log_probs:
+        model = load_model(base, config.dtype, config.args) if config.lora is None else None
+        return {"ref_model": model, "reference": None}
+    facts = {
+        "model": base.content,
+        "dtype": config.dtype,
+        "mixed": [bool(arguments.bf16), bool(arguments.fp16)],
+        "ld_alpha": getattr(arguments, "ld_alpha", None),
+        "kwargs": canonical(config.args.get("model_init_kwargs") or {}),
+    }
+    folder = Path(arguments.output_dir) / "reference"
+    return {"ref_model": None, "reference": Reference(context.store, facts, folder)}
+
+
+def reference_moves(config: TrainingConfig) -> bool:
+    """Whether the reference moves in training, so that nothing of it can be computed beforehand."""
+    return bool(config.args.get("sync_ref_model"))
+
+
+def measure_with_reference(trainer: Any) -> dict[str, Any]:
+    """How the held-out part fares, and how many of the reference's values were stored and how many
+    computed; None without a memory.
+    """
+    reference = trainer.reference
+    counts = reference.counts() if reference else None
+    return {"held_out": check_held_out(trainer), "reference": counts}
