@@ -1,13 +1,15 @@
-"""Two processes (gloo, CPU) train what one does: the same metrics, and equal weights on every rank."""
+"""Two processes (gloo, CPU) train what one does: same metrics, equal weights on every rank."""
 
 import json
 
 import pytest
 
+from stages import STAGES
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.training.offline import dpo, sft
-from stages.training.online import grpo, ppo
+from stages.training.online import ppo
+from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model
 from tests.training.conftest import pair, response
 from tests.training.online.test_online import LETTERS, prompts
@@ -22,9 +24,14 @@ OFFLINE = {
 }
 # Greedy rollouts: sampled ones would differ between one process and two, whose random numbers do.
 ONLINE = {
-    "per_device_train_batch_size": 8, "max_steps": 4, "learning_rate": 1e-3, "max_completion_length": 8,
-    "save_strategy": "no", "generation_kwargs": {"do_sample": False}, "lr_scheduler_type": "constant",
-}  # fmt: skip
+    "per_device_train_batch_size": 8,
+    "max_steps": 4,
+    "learning_rate": 1e-3,
+    "max_completion_length": 8,
+    "save_strategy": "no",
+    "generation_kwargs": {"do_sample": False},
+    "lr_scheduler_type": "constant",
+}
 
 
 def cases():
@@ -96,16 +103,16 @@ def test_what_a_rank_is_told_reaches_the_user_as_one_message(artifact, context):
     wrong = {"nan": {"term": "python", "function": "tests.training.rewarding:nan"}}
     with pytest.raises(UserError, match=r"(?s)the reward term 'nan' gave nan.*Fix:"):
         launch(
-            grpo.__name__,
-            grpo.Config(rewards=wrong, args=ONLINE | {"num_generations": 4}),
+            STAGES["grpo"],
+            GRPO.config(rewards=wrong, args=ONLINE | {"num_generations": 4}),
             inputs,
             context(),
             TWO,
         )
-    with pytest.raises(UserError, match="cannot be shared out among 3 processes"):
+    with pytest.raises(UserError, match="cannot be divided evenly among 3 processes"):
         launch(
-            grpo.__name__,
-            grpo.Config(rewards=LETTERS, args=ONLINE),
+            STAGES["grpo"],
+            GRPO.config(rewards=LETTERS, args=ONLINE),
             inputs,
             context("three"),
             Launcher(processes=3),
