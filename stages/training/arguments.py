@@ -1,4 +1,4 @@
-"""The trainers' configs, built: what the user says, over what Credo sets where they say nothing.
+"""The trainers' configs: the user's options over Credo's own defaults.
 
 In: a stage's `args` and `lora`. Out: TRL's config and peft's; in one of several processes with its
 share of the batch (`runtime/pipeline/launch.py`).

@@ -46,7 +46,7 @@ def prepare_examples(
 
 
 def template_variables(context: Context) -> dict[str, Any]:
-    """The variables that the generator's chat template is given."""
+    """The variables of the generator's chat template."""
     return dict(context.engines.meaning.get("template_arguments") or {})
 
 

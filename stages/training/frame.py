@@ -6,8 +6,8 @@ differ from stage to stage.
 
 A training killed at any point goes on from its last complete checkpoint when the same step runs
 again: same fingerprint, same folder, same order of the data. Checkpoints are removed once the model
-is saved. Several processes may take part (`runtime/pipeline/launch.py`): what only one of them may
-do is asked of the trainer.
+is saved. Several processes may take part (`runtime/pipeline/launch.py`): the trainer knows which of
+them saves.
 """
 
 import shutil

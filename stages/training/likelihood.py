@@ -11,8 +11,8 @@ from typing import Any
 
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.training.batch_reading import batches, context_length, open_frozen, padded
-from stages.training.spans import IGNORED, learnt_tokens
+from stages.training.batch_reading import batches, context_length, open_frozen
+from stages.training.spans import IGNORED, collate_tokens, learnt_tokens
 
 
 def answer_logps(
@@ -47,11 +47,11 @@ def answer_logps(
     logps: list[float | None] = [None] * len(items)
     with torch.inference_mode():
         for batch in batches(fitting, lambda place: len(texts[place][0]), batch_size):
-            ids, mask = padded([texts[place][0] for place in batch], 0, network.device)
-            labels, _ = padded([texts[place][1] for place in batch], IGNORED, network.device)
-            logits = network(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-            token_logps = selective_log_softmax(logits, ids[:, 1:]) * (labels[:, 1:] != IGNORED)
-            sums = token_logps.sum(dim=1).tolist()
-            for place, logp in zip(batch, sums, strict=True):
+            inputs = collate_tokens([texts[place] for place in batch], 0, network.device)
+            labels = inputs.pop("labels")[:, 1:]
+            logits = network(**inputs).logits[:, :-1].float()
+            token_logps = selective_log_softmax(logits, inputs["input_ids"][:, 1:])
+            sums = (token_logps * (labels != IGNORED)).sum(dim=1)
+            for place, logp in zip(batch, sums.tolist(), strict=True):
                 logps[place] = logp
     return logps

@@ -45,8 +45,10 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
 
 
 def refuse_adapter(model: Model) -> None:
-    """Raises:
-    UserError: the folder holds an adapter only.
+    """Refuse a folder that holds an adapter only.
+
+    Raises:
+        UserError: with how to merge it.
     """
     if (Path(model.path) / "adapter_config.json").exists():
         raise UserError(

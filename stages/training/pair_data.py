@@ -50,8 +50,10 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
 
 
 def check_label(row: Pair) -> None:
-    """Raises:
-    UserError: the label is not a probability.
+    """Refuse a label that is not a probability.
+
+    Raises:
+        UserError: it lies outside [0, 1].
     """
     if not 0 <= row.label <= 1:
         raise UserError(

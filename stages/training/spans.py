@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
+from stages.training.batch_reading import padded
 from stages.training.config import TrainingConfig
 
 IGNORED = -100
@@ -84,6 +85,19 @@ def learnt_tokens(
         start = _common_length(tokens(whole[:place], lead_in=True), ids)
         labels[start:end] = ids[start:end]
     return ids, labels
+
+
+def collate_tokens(
+    texts: Sequence[tuple[list[int], list[int]]], pad: int, device: Any = None
+) -> dict[str, Any]:
+    """Texts of `learnt_tokens` as a batch, padded on the right.
+
+    Returns:
+        `input_ids`, `attention_mask` and `labels`, each of shape (texts, longest text).
+    """
+    ids, mask = padded([ids for ids, _ in texts], pad, device)
+    labels, _ = padded([labels for _, labels in texts], IGNORED, device)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def _common_length(left: Sequence[int], right: Sequence[int]) -> int:

@@ -79,7 +79,7 @@ def pair(
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """The models are too small for two threads, which only wait for each other on a busy machine."""
+    """The models are too small for two threads, which only wait for each other."""
     import torch
 
     threads = torch.get_num_threads()

@@ -140,7 +140,7 @@ def test_every_loss_of_trl_trains(artifact, context):
             assert value == pytest.approx(math.log(2), abs=1e-5)
 
 
-def test_unusable_pairs_are_dropped_with_reasons_and_nothing_left_is_told(artifact):
+def test_unusable_pairs_are_dropped_with_reasons_and_nothing_left_is_reported(artifact):
     rows = [
         pair(0, "a", "a "),
         pair(1, "", "b"),

@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) train what one does: same metrics, equal weights on every rank."""
+"""Two processes (gloo, CPU) train what one does: same metrics, and equal weights on every rank."""
 
 import json
 
@@ -98,7 +98,7 @@ def test_two_processes_train_what_one_does(
 
 
 @pytest.mark.slow
-def test_what_a_rank_is_told_reaches_the_user_as_one_message(artifact, context):
+def test_an_error_of_a_rank_reaches_the_user_as_one_message(artifact, context):
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
     wrong = {"nan": {"term": "python", "function": "tests.training.rewarding:nan"}}
     with pytest.raises(UserError, match=r"(?s)the reward term 'nan' gave nan.*Fix:"):

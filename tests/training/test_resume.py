@@ -45,7 +45,8 @@ def die(self, args, state, control, **_):
 
 Watch.on_step_end = die
 inputs = {"model": Artifact("base", root / "base"), sys.argv[3]: Artifact("rows", root / "rows")}
-context = Context("cut", root / "cut", 7, CallStore(root / "other.sqlite"), Engines("none", {}), asyncio.Runner())
+store = CallStore(root / "other.sqlite")
+context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
 stage.run(stage.Config(**eval(sys.argv[4])), inputs, context)
 """
 
@@ -121,7 +122,7 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
+def test_a_full_disk_is_reported_and_the_training_goes_on_when_there_is_room(
     artifact, context, monkeypatch
 ):
     from stages.training import frame
@@ -203,7 +204,7 @@ def test_a_training_is_known_by_its_base_model_and_by_what_it_trains(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpo", "grpo", "ppo"])
-def test_a_checkpoint_of_another_model_or_another_lora_is_told(
+def test_a_checkpoint_of_another_model_or_another_lora_is_reported(
     artifact, context, tmp_path, monkeypatch, name
 ):
     """Without the mark they end in torch's list of sizes that do not match, or go on from weights

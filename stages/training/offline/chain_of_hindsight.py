@@ -11,7 +11,7 @@ Chain of Hindsight (Liu et al. 2023, arXiv 2302.02676), in the turns of a chat:
 
 and the same with the bad answer first. The loss covers both answers and the ends of their turns,
 never a phrase. Phrases are drawn for every pair from two lists. As in the paper, each past token is
-hidden from attention with probability `forget` in training, so that the second answer is no copy of
+hidden from attention with probability `forget` in training, so that the second answer does not copy
 the first (forgetful causal masking). Left out: the paper's loss on pretraining texts, against
 forgetting; chains of more than two answers; the label of a pair, but for 0.5, which states no
 preference.

@@ -24,17 +24,11 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.stage import Stage
-from stages.training.arguments import build_arguments, refusals_as_user_errors
 from stages.training.config import TrainingConfig, check_training, training_identity
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
-from stages.training.model_files import load_policy
-from stages.training.offline.reference import (
-    measure_with_reference,
-    reference_moves,
-    reference_parts,
-)
+from stages.training.offline.reference import build_with_reference, measure_with_reference
 from stages.training.pair_data import read_pairs
 
 
@@ -79,23 +73,8 @@ def build_trainer(
     config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
 ) -> Any:
     """The trainer over the input model and its reference; nothing is trained yet."""
-    from datasets import Dataset
-
     from stages.training.offline.dpo_trainer import SoftDPOTrainer
 
-    base = inputs["model"].model()
     train, held = split_held_out(examples, config.eval_fraction, context)
-    beforehand = not reference_moves(config)
-    arguments = build_arguments(
-        "DPOConfig", config.args, context, precompute_ref_log_probs=beforehand
-    )
-    policy = load_policy(config, base, context)
-    reference = reference_parts(config, arguments, base, context)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return SoftDPOTrainer(
-            **policy,
-            **reference,
-            args=arguments,
-            train_dataset=Dataset.from_list(train),
-            eval_dataset=Dataset.from_list(held) if held else None,
-        )
+    base = inputs["model"].model()
+    return build_with_reference(SoftDPOTrainer, config, base, train, held, context)

@@ -16,7 +16,7 @@ from stages.training.soft_labels import COLUMN, SoftLabelled, soft_term
 
 
 class SoftDPOTrainer(RemembersReference, SoftLabelled, DPOTrainer):
-    """DPOTrainer with a label a row; equal to TRL's where all labels are 1, whatever the loss.
+    """DPOTrainer with a label a row; equal to TRL's where all labels are 1, with any loss.
 
     Raises:
         UserError: some labels are soft, and the loss cannot take them.

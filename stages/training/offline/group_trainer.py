@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from datasets import Dataset
 from trl import SFTTrainer
-from trl.trainer.utils import pad
 
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -22,7 +21,7 @@ from stages.training.arguments import build_arguments, refusals_as_user_errors
 from stages.training.frame import Examples
 from stages.training.held_out import EvaluatesHeldOut, HeldOut, split_held_out
 from stages.training.model_files import load_policy
-from stages.training.spans import IGNORED, learnt_tokens
+from stages.training.spans import IGNORED, collate_tokens, learnt_tokens
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -34,14 +33,13 @@ class GroupCollator:
     pad_id: int
 
     def __call__(self, groups: list[dict[str, Any]]) -> dict[str, Any]:
-        ids = [torch.tensor(answer) for group in groups for answer in group["input_ids"]]
-        labels = [torch.tensor(answer) for group in groups for answer in group["labels"]]
-        scores = [score for group in groups for score in group["scores"]]
-        masks = [torch.ones_like(answer) for answer in ids]
+        texts: list[tuple[list[int], list[int]]] = []
+        scores: list[float] = []
+        for group in groups:
+            texts += zip(group["input_ids"], group["labels"], strict=True)
+            scores += group["scores"]
         return {
-            "input_ids": pad(ids, padding_value=self.pad_id, padding_side="right"),
-            "attention_mask": pad(masks, padding_value=0, padding_side="right"),
-            "labels": pad(labels, padding_value=IGNORED, padding_side="right"),
+            **collate_tokens(texts, self.pad_id),
             "scores": torch.tensor(scores, dtype=torch.float32),
             "sizes": torch.tensor([len(group["scores"]) for group in groups]),
         }
@@ -134,14 +132,15 @@ def build_group_trainer(
     pad_id = tokenizer.pad_token_id
     if pad_id is None:
         pad_id = tokenizer.eos_token_id
-    evaluation = Dataset.from_list([_tokens(group, tokenizer) for group in held])
+    train_rows = [_tokens(group, tokenizer) for group in train]
+    held_rows = [_tokens(group, tokenizer) for group in held]
     with refusals_as_user_errors("the trainer refuses the options", context):
         return GroupTrainer(
             **policy,
             args=arguments,
             data_collator=GroupCollator(pad_id or 0),
-            train_dataset=Dataset.from_list([_tokens(group, tokenizer) for group in train]),
-            eval_dataset=evaluation if held else None,
+            train_dataset=Dataset.from_list(train_rows),
+            eval_dataset=Dataset.from_list(held_rows) if held else None,
             loss=loss,
             length_penalty=config.length_penalty,
         )
@@ -149,12 +148,9 @@ def build_group_trainer(
 
 def _tokens(group: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
     variables = group.get("chat_template_kwargs")
-    answers = [
-        learnt_tokens(tokenizer, group["prompt"], completion, variables)
-        for completion in group["completions"]
-    ]
-    return {
-        "input_ids": [ids for ids, _ in answers],
-        "labels": [labels for _, labels in answers],
-        "scores": group["scores"],
-    }
+    row: dict[str, Any] = {"input_ids": [], "labels": [], "scores": group["scores"]}
+    for completion in group["completions"]:
+        ids, labels = learnt_tokens(tokenizer, group["prompt"], completion, variables)
+        row["input_ids"].append(ids)
+        row["labels"].append(labels)
+    return row

@@ -121,8 +121,7 @@ def _check_groups(groups: Examples, where: str) -> None:
         )
     if all(group["scores"][0] == group["scores"][-1] for group in groups):
         raise UserError(
-            "the scores are constant within every group, so nothing tells a good answer from a "
-            "bad one",
+            "the scores are constant within every group, so no answer is better than another",
             where=where,
             fix="look at the rater: another principle, another reward model, or more varied "
             "answers",

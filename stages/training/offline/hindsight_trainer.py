@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from datasets import Dataset
 from trl import SFTTrainer
-from trl.trainer.utils import pad
 
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -23,7 +22,7 @@ from stages.training.arguments import build_arguments, refusals_as_user_errors
 from stages.training.frame import Examples
 from stages.training.held_out import HeldOut
 from stages.training.model_files import load_policy
-from stages.training.spans import IGNORED, learnt_tokens
+from stages.training.spans import collate_tokens, learnt_tokens
 
 
 def hide(attention_mask: torch.Tensor, share: float) -> torch.Tensor:
@@ -76,17 +75,8 @@ class HindsightTrainer(SFTTrainer):
 
     def _logps(self, rows: Examples) -> torch.Tensor:
         """log pi(answer) of every row, shape (rows,)."""
-        ids = [torch.tensor(row["input_ids"]) for row in rows]
-        labels = [torch.tensor(row["labels"]) for row in rows]
-        masks = [torch.ones_like(row) for row in ids]
-        pad_id = self.data_collator.pad_token_id
-        batch = self._prepare_inputs(
-            {
-                "input_ids": pad(ids, padding_value=pad_id, padding_side="right"),
-                "attention_mask": pad(masks, padding_value=0, padding_side="right"),
-                "labels": pad(labels, padding_value=IGNORED, padding_side="right"),
-            }
-        )
+        texts = [(row["input_ids"], row["labels"]) for row in rows]
+        batch = self._prepare_inputs(collate_tokens(texts, self.data_collator.pad_token_id))
         with self.accelerator.autocast():
             return self.model(**batch, fused_lm_head=True).log_probs.float().sum(1)
 

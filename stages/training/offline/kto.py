@@ -28,18 +28,12 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
-from stages.training.arguments import build_arguments, refusals_as_user_errors
 from stages.training.config import TrainingConfig, check_training, training_identity
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
-from stages.training.model_files import load_policy
 from stages.training.offline.kto_examples import read_examples
-from stages.training.offline.reference import (
-    measure_with_reference,
-    reference_moves,
-    reference_parts,
-)
+from stages.training.offline.reference import build_with_reference, measure_with_reference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,31 +84,15 @@ def build_trainer(
     config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
 ) -> Any:
     """The trainer over the input model and its reference; nothing is trained yet."""
-    from datasets import Dataset
-
     from stages.training.offline.kto_trainer import RememberingKTOTrainer
 
-    base = inputs["model"].model()
     ordered = sorted(examples, key=lambda example: derive_seed(context.seed, "kto", example["id"]))
     train, held = split_held_out(ordered, config.eval_fraction, context)
-    beforehand = not reference_moves(config)
-    arguments = build_arguments(
-        "KTOConfig",
-        config.args,
-        context,
-        precompute_ref_log_probs=beforehand,
-        **_weights(train, config),
+    weights = _weights(train, config)
+    base = inputs["model"].model()
+    return build_with_reference(
+        RememberingKTOTrainer, config, base, train, held, context, **weights
     )
-    policy = load_policy(config, base, context)
-    reference = reference_parts(config, arguments, base, context)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return RememberingKTOTrainer(
-            **policy,
-            **reference,
-            args=arguments,
-            train_dataset=Dataset.from_list(train),
-            eval_dataset=Dataset.from_list(held) if held else None,
-        )
 
 
 def _weights(examples: Examples, config: Config) -> dict[str, float]:

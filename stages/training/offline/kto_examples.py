@@ -109,8 +109,10 @@ def _group_means(rated: Examples) -> dict[str, float]:
 
 
 def _check_kinds(examples: Examples, sources: Mapping[str, Artifact], rated: bool) -> None:
-    """Raises:
-    UserError: there are no answers, or answers of one kind only.
+    """Refuse answers of one kind only.
+
+    Raises:
+        UserError: naming the kind.
     """
     desirable = sum(example["label"] for example in examples)
     if 0 < desirable < len(examples):

@@ -99,7 +99,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Train and save the model.
 
     Raises:
-        UserError: no groups, scores that do not tell answers apart, unusable options, a model that
+        UserError: no groups, scores that do not differ, unusable options, a model that
         cannot be loaded, memory or disk used up, a diverged loss.
     """
     examples, dropped = read_ratings(inputs)

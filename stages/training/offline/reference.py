@@ -16,8 +16,11 @@ from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore, call_key
+from stages.training.arguments import build_arguments, refusals_as_user_errors
 from stages.training.config import TrainingConfig
+from stages.training.frame import Examples
 from stages.training.held_out import check_held_out
+from stages.training.model_files import load_model, load_policy
 
 
 class Reference:
@@ -148,22 +151,55 @@ class RemembersReference:
         raise NotImplementedError
 
 
-def reference_parts(
-    config: TrainingConfig, arguments: Any, base: Model, context: Context
-) -> dict[str, Any]:
-    """The reference for a trainer: the model it runs, where it needs one, and its memory.
+def build_with_reference(
+    trainer_class: Any,
+    config: TrainingConfig,
+    base: Model,
+    train: Examples,
+    held: Examples,
+    context: Context,
+    **defaults: Any,
+) -> Any:
+    """A trainer over the base model and its frozen reference; nothing is trained yet.
 
     A reference whose log-probabilities are computed beforehand needs no model of its own, and with
-    LoRA it is the model with its adapter off.
+    LoRA it is the model with its adapter off. One that moves (`sync_ref_model`) cannot be computed
+    beforehand.
 
     Args:
-        arguments: the trainer's config: its number format, and what weighs the tokens.
+        trainer_class: a `RemembersReference`.
+        defaults: of the trainer's config, where `args` say nothing.
     """
-    from stages.training.model_files import load_model
+    from datasets import Dataset
 
-    if not arguments.precompute_ref_log_probs:
-        model = load_model(base, config.dtype, config.args) if config.lora is None else None
-        return {"ref_model": model, "reference": None}
+    beforehand = not config.args.get("sync_ref_model")
+    arguments = build_arguments(
+        config.trainer_options,
+        config.args,
+        context,
+        precompute_ref_log_probs=beforehand,
+        **defaults,
+    )
+    policy = load_policy(config, base, context)
+    reference, model = None, None
+    if arguments.precompute_ref_log_probs:
+        reference = _reference_of(base, config, arguments, context)
+    elif config.lora is None:
+        model = load_model(base, config.dtype, config.args)
+    with refusals_as_user_errors("the trainer refuses the options", context):
+        return trainer_class(
+            **policy,
+            ref_model=model,
+            reference=reference,
+            args=arguments,
+            train_dataset=Dataset.from_list(train),
+            eval_dataset=Dataset.from_list(held) if held else None,
+        )
+
+
+def _reference_of(
+    base: Model, config: TrainingConfig, arguments: Any, context: Context
+) -> Reference:
     facts = {
         "model": base.content,
         "dtype": config.dtype,
@@ -171,13 +207,7 @@ def reference_parts(
         "ld_alpha": getattr(arguments, "ld_alpha", None),
         "kwargs": canonical(config.args.get("model_init_kwargs") or {}),
     }
-    folder = Path(arguments.output_dir) / "reference"
-    return {"ref_model": None, "reference": Reference(context.store, facts, folder)}
-
-
-def reference_moves(config: TrainingConfig) -> bool:
-    """Whether the reference moves in training, so that nothing of it can be computed beforehand."""
-    return bool(config.args.get("sync_ref_model"))
+    return Reference(context.store, facts, Path(arguments.output_dir) / "reference")
 
 
 def measure_with_reference(trainer: Any) -> dict[str, Any]:

@@ -131,8 +131,10 @@ def make_format(objective: str, principles: bool, template: str | None) -> Rewar
 
 
 def _check_template(layout: RewardFormat, file: Path) -> None:
-    """Raises:
-    UserError: the template leaves out what it must show.
+    """Refuse a template that leaves out what it must show.
+
+    Raises:
+        UserError: naming what is missing.
     """
     marks = ["(request)", "(response)"] + ["(principle)"] * layout.principles
     prompt: list[Message] = [{"role": "user", "content": marks[0]}]
@@ -175,8 +177,10 @@ def read_format(model: Model) -> RewardFormat:
 
 
 def _check_values(values: Mapping[str, Any]) -> None:
-    """Raises:
-    ValueError: these are not the fields of a format.
+    """Refuse values that are not the fields of a format.
+
+    Raises:
+        ValueError: naming what is wrong.
     """
     types = {"objective": str, "principles": bool, "template": str}
     complete = values.keys() == types.keys()

@@ -129,8 +129,10 @@ def _principle_texts(row: Pair, constitution: Constitution | None) -> tuple[str,
 def _check_examples(
     examples: Examples, dropped: list[Dropped], layout: RewardFormat, where: str
 ) -> None:
-    """Raises:
-    UserError: there is nothing to learn from these examples.
+    """Refuse examples from which nothing can be learnt.
+
+    Raises:
+        UserError: none is left, or their labels do not differ.
     """
     if not examples:
         _refuse_nothing_left(dropped, where)
@@ -147,8 +149,7 @@ def _check_examples(
         raise UserError(
             "every label is 0.5: no side is preferred in any pair",
             where=where,
-            fix="make the pairs with a judge that tells the sides apart, or with `min_margin` "
-            "above 0",
+            fix="make the pairs with a judge that prefers a side, or with `min_margin` above 0",
         )
 
 

@@ -110,7 +110,7 @@ def test_what_is_ranked_right_leaves_the_cross_entropy_of_the_best():
 
 
 def test_a_margin_belongs_to_its_own_answer_whatever_the_order():
-    """The released code mixed up sorted and unsorted places; with max_flow that shows in the value."""
+    """The released code mixed up sorted and unsorted places; max_flow shows that in the value."""
     import torch
 
     sums, lengths, scores = (
@@ -125,7 +125,7 @@ def test_a_margin_belongs_to_its_own_answer_whatever_the_order():
         ).item() == pytest.approx(expected)
 
 
-def test_groups_are_ranked_and_what_cannot_be_compared_is_told(artifact):
+def test_groups_are_ranked_and_what_cannot_be_compared_is_reported(artifact):
     rows = [
         *ratings(1)[::-1],
         rating(1, 0, "alone", 1.0),
@@ -183,7 +183,7 @@ def test_bad_ratings_get_one_clear_message(artifact, context, loss, rows, messag
         ranking.run(ranking.Config(loss=loss, args=ARGS), inputs, context())
 
 
-def test_bad_options_are_told_when_the_plan_is_made():
+def test_bad_options_are_reported_when_the_plan_is_made():
     with pytest.raises(UserError, match="makes its tokens itself"):
         ranking.check(ranking.Config(loss="rrhf", args={"packing": True}))
     with pytest.raises(UserError, match="compares nothing"):

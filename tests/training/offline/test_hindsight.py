@@ -151,7 +151,7 @@ def test_one_order_is_drawn_for_each_pair_and_stays(artifact):
         ({"args": {"packing": True}}, "makes its tokens itself"),
     ],
 )
-def test_bad_options_are_told_when_the_plan_is_made(options, message):
+def test_bad_options_are_reported_when_the_plan_is_made(options, message):
     with pytest.raises(UserError, match=rf"(?s){message}.*Fix:"):
         coh.check(coh.Config(**options))
 
@@ -161,7 +161,7 @@ def test_a_share_of_hidden_tokens_lies_below_one():
         parse_config(coh.Config, {"forget": 1.0}, "step 'it'")
 
 
-def test_pairs_without_a_preference_and_templates_that_rewrite_turns_are_told(
+def test_pairs_without_a_preference_and_templates_that_rewrite_turns_are_reported(
     artifact, context, tiny
 ):
     from transformers import AutoTokenizer

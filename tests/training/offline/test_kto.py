@@ -58,13 +58,13 @@ def test_pairs_and_ratings_become_desirable_and_undesirable_answers(artifact):
 
 
 @pytest.mark.parametrize("threshold, kind", [(0.0, "desirable"), (10.0, "undesirable")])
-def test_answers_of_one_kind_are_told(artifact, threshold, kind):
+def test_answers_of_one_kind_are_reported(artifact, threshold, kind):
     inputs = inputs_of(artifact, [rating(0, 0, "a", 5.0), rating(0, 1, "b", 3.0)])
     with pytest.raises(UserError, match=rf"(?s)all 2 answers are {kind}.*Fix: set `threshold`"):
         kto.read_examples(inputs, threshold)
 
 
-def test_a_batch_of_one_which_has_no_neighbour_is_told(artifact, context):
+def test_a_batch_of_one_which_has_no_neighbour_is_reported(artifact, context):
     with pytest.raises(UserError, match="batch size must be > 1"):
         kto.run(
             kto.Config(args=ARGS | {"per_device_train_batch_size": 1}),

@@ -38,13 +38,13 @@ def test_rows_of_every_kind_are_read_and_dropped_rows_are_counted(artifact):
     assert ("r0.1", "not the last revision") in [(d.id, d.reason) for d in left]
 
 
-def test_no_rows_is_told_with_the_inputs_name(artifact):
+def test_no_rows_is_reported_with_the_inputs_name(artifact):
     inputs = {"model": artifact("base"), "helpful": artifact("answers", [response(0, " ")])}
     with pytest.raises(UserError, match=r"(?s)'helpful' \(step 'answers'\).*Fix:"):
         sft.read_examples(inputs, "all")
 
 
-def test_truncated_weights_are_told(tiny, tmp_path):
+def test_truncated_weights_are_reported(tiny, tmp_path):
     folder = tmp_path / "trained-12345678" / "model"
     shutil.copytree(tiny, folder)
     weights = folder / "model.safetensors"

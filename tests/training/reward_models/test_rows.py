@@ -166,7 +166,7 @@ def test_unusable_pairs_get_one_clear_message(artifact, rows, layout, message):
     assert "Fix:" in str(told.value)
 
 
-def test_a_negated_principle_without_an_opposite_is_told(artifact, tmp_path):
+def test_a_negated_principle_without_an_opposite_is_reported(artifact, tmp_path):
     with pytest.raises(UserError, match="'plain' has no opposite wording"):
         read({"pairs": artifact("pairs", [labelled(0, ["plain"], [True])])}, PRINCIPLED, tmp_path)
 

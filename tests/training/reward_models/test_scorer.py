@@ -109,7 +109,7 @@ def test_scores_do_not_depend_on_the_company(saved):
     assert scorer.score([]) == []
 
 
-def test_what_cannot_be_scored_is_told(saved, tiny, tmp_path):
+def test_what_cannot_be_scored_is_reported(saved, tiny, tmp_path):
     with pytest.raises(UserError, match=r"(?s)trained without principles.*Fix:"):
         Scorer(saved("plain", principles=False)).score([(ASK, "yes", ("be kind",))])
     with pytest.raises(UserError, match="was given none"):
@@ -240,7 +240,7 @@ def test_the_better_answer_has_the_higher_rating_whatever_the_model_was_trained_
     )
 
 
-def test_a_response_longer_than_the_context_is_dropped_and_told(
+def test_a_response_longer_than_the_context_is_dropped_and_reported(
     saved, pointing, artifact, context, tmp_path
 ):
     rows = artifact("answers", [response(0, "a"), response(1, "helps " * 600)])

@@ -78,7 +78,7 @@ def test_the_cost_loss_is_lower_where_signs_are_right(one, other, chosen_unsafe,
     assert min(losses, key=lambda signs: losses[signs]) == right
 
 
-def test_swapping_the_sides_and_turning_the_label_leaves_the_cost_loss():
+def test_swapping_the_sides_and_reversing_the_label_leaves_the_cost_loss():
     for chosen, rejected, a, b, q in [
         (1.0, -2.0, 1, 0, 0.8),
         (-0.3, 0.4, 0, 0, 1.0),
@@ -194,7 +194,7 @@ def test_the_preference_loss_is_bradley_terry_and_blind_to_swapped_sides(artifac
     assert trainer.compute_loss(trainer.model, turned).item() == pytest.approx(loss, abs=1e-6)
 
 
-def test_padding_moves_no_score_and_its_share_is_told(artifact, context):
+def test_padding_moves_no_score_and_its_share_is_reported(artifact, context):
     given = [replace(pair(i, "kind", "harm " * (1 + 9 * i)), principles=[]) for i in range(2)]
     trainer = built(artifact, context, given)
     assert trainer.padding() is None
