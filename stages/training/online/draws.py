@@ -7,7 +7,7 @@ the policy was seen to exploit, the paper's RL-time intervention. All completion
 scored under the same draw, or a group's baseline would mean nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
@@ -27,6 +27,11 @@ class Draw:
         seed: the run's.
         always: ids of principles shown in every draw.
         intervention: a further set, shown in every draw before all others.
+        where: for messages.
+
+    Raises:
+        UserError: a principle does not exist, an option has no effect beside the others, or too few
+        principles are left to draw from.
     """
 
     def __init__(
@@ -34,18 +39,33 @@ class Draw:
         constitution: Selection | None,
         count: int | None,
         seed: int,
+        *,
         always: Sequence[str] = (),
         intervention: Selection | None = None,
         boost: Boost | None = None,
+        where: str = "",
     ):
-        principles = select(constitution).principles if constitution else ()
-        by_id = {principle.id: principle for principle in principles}
-        self.fixed = list(select(intervention).principles) if intervention else []
-        self.fixed += [by_id[name] for name in always]
-        self.drawn = [principle for principle in principles if principle.id not in always]
         self.count = count
         self.seed = seed
         self.boost = boost or {}
+        self.fixed = list(select(intervention).principles) if intervention else []
+        self.drawn: list[Principle] = []
+        if constitution is None:
+            return
+        by_id = {principle.id: principle for principle in select(constitution).principles}
+        _check_ids(always, by_id, where)
+        # An ablation may leave a boosted principle out: then the boost has nothing to do.
+        whole = select(Selection(constitution.name)).principles
+        self._check_boost([principle.id for principle in whole], always, where)
+        self.fixed += [by_id[name] for name in always]
+        self.drawn = [principle for name, principle in by_id.items() if name not in always]
+        least = 0 if self.fixed else 1
+        if count is not None and not least <= count <= len(self.drawn):
+            raise UserError(
+                f"draw: {count} of {len(self.drawn)} principles cannot be drawn",
+                where=where,
+                fix=f"give {least} to {len(self.drawn)}",
+            )
 
     def __call__(self, prompt_id: str, kind: str, step: int) -> list[Principle]:
         if self.count is None:
@@ -59,54 +79,28 @@ class Draw:
             weighted.append(principle.model_copy(update={"weight": weight}))
         return self.fixed + assign_many(weighted, prompt_id, self.seed, self.count, step)
 
-
-def check_draw(
-    constitution: Selection,
-    count: int | None,
-    where: str,
-    always: Sequence[str] = (),
-    intervention: Selection | None = None,
-    boost: Boost | None = None,
-) -> None:
-    """Check the options of a draw.
-
-    Raises:
-        UserError: a principle does not exist, an option has no effect beside the others, or too few
-        principles are left to draw from.
-    """
-    ids = [principle.id for principle in select(constitution).principles]
-    _check_ids(always, ids, where)
-    boosted = {name for weights in (boost or {}).values() for name in weights}
-    # An ablation may leave a boosted principle out: then the boost has nothing to do.
-    whole = select(Selection(constitution.name)).principles
-    _check_ids(sorted(boosted), [principle.id for principle in whole], where)
-    if boosted and count is None:
-        raise UserError(
-            "`boost` has no effect where all principles are shown",
-            where=where,
-            fix="add `draw: 3`, or leave it out",
-        )
-    for name in sorted(boosted.intersection(always)):
-        raise UserError(
-            f"{name!r} is always shown, so nothing can boost it",
-            where=where,
-            fix="leave it out of `boost`",
-        )
-    largest = len(ids) - len(set(always))
-    least = 0 if always or intervention else 1
-    if count is not None and not least <= count <= largest:
-        raise UserError(
-            f"draw: {count} of {largest} principles cannot be drawn",
-            where=where,
-            fix=f"give {least} to {largest}",
-        )
+    def _check_boost(self, ids: Sequence[str], always: Sequence[str], where: str) -> None:
+        boosted = {name for weights in self.boost.values() for name in weights}
+        _check_ids(sorted(boosted), ids, where)
+        if boosted and self.count is None:
+            raise UserError(
+                "`boost` has no effect where all principles are shown",
+                where=where,
+                fix="add `draw: 3`, or leave it out",
+            )
+        for name in sorted(boosted.intersection(always)):
+            raise UserError(
+                f"{name!r} is always shown, so nothing can boost it",
+                where=where,
+                fix="leave it out of `boost`",
+            )
 
 
-def _check_ids(names: Collection[str], ids: list[str], where: str) -> None:
+def _check_ids(names: Iterable[str], ids: Collection[str], where: str) -> None:
     for name in names:
         if name not in ids:
             raise UserError(
-                f"there is no principle {name!r} here.{did_you_mean(name, ids)}",
+                f"there is no principle {name!r} here.{did_you_mean(name, list(ids))}",
                 where=where,
                 fix=f"choose from {', '.join(ids)}",
             )

@@ -4,7 +4,6 @@ Both score under principles that are drawn for each prompt (`draws.py`).
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -14,17 +13,16 @@ from pydantic import Field
 
 from stages.generators import TooLong
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled
-from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact
-from stages.runtime.context import Context, Drop
+from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
+from stages.runtime.models import Model
 from stages.runtime.settings import machine
 from stages.runtime.templates import template_hash
 from stages.training.examples import template_variables
-from stages.training.online.draws import Draw, check_draw
-from stages.training.online.terms import Completion, ScoreFunction, Term
-from stages.training.reward_models.format import FILE, RewardFormat, read_format
+from stages.training.online.draws import Draw
+from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
+from stages.training.reward_models.format import FILE, read_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +32,20 @@ class ModelTerm(Term):
     model: str
     """The step's input that holds it."""
 
-    def check_inputs(self, inputs: Mapping[str, Artifact], is_cost: bool, where: str) -> None:
-        if self.model not in inputs:
+    def input_model(self, use: TermUse) -> Model:
+        """Return the model.
+
+        Raises:
+            UserError: the step does not have the input.
+        """
+        if self.model not in use.inputs:
             raise UserError(
                 f"the term reads an input {self.model!r} that the step does not have",
-                where=where,
+                where=use.where,
                 fix=f"add it: `inputs: {{{self.model}: <a step>}}`; "
-                f"inputs here: {', '.join(inputs)}",
+                f"inputs here: {', '.join(use.inputs)}",
             )
+        return use.inputs[self.model].model()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,95 +73,74 @@ class RewardModelTerm(ModelTerm):
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
     def check(self, where: str) -> None:
-        if self.constitution:
-            check_draw(
-                self.constitution, self.draw, where, self.always, self.intervention, self.boost
-            )
-        elif self.draw or self.always or self.boost or self.each:
+        if not self.constitution and (self.draw or self.always or self.boost or self.each):
             raise UserError(
                 "`draw`, `always`, `boost` and `each` need a constitution",
                 where=where,
                 fix="add `constitution: ...`",
             )
+        self._make_draw(0, where)
 
     def identity(self) -> dict[str, Any]:
-        return _identify("constitution", self.constitution) | _identify(
-            "intervention", self.intervention
-        )
+        identity = {}
+        if self.constitution:
+            identity |= _identify("constitution", self.constitution)
+        if self.intervention:
+            identity |= _identify("intervention", self.intervention)
+        return identity
 
-    def check_inputs(self, inputs: Mapping[str, Artifact], is_cost: bool, where: str) -> None:
-        """Refuse a model whose layout or whose sign is not what the term takes it for."""
-        super().check_inputs(inputs, is_cost, where)
-        model = inputs[self.model].model()
-        layout = read_format(model)
-        self._check_principles(layout, where)
-        if (Path(model.path) / FILE).is_file() and self.weight * self.scale > 0:
-            _check_sign(layout, is_cost, where)
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        """Return the function; None for a completion longer than the model's context.
 
-    def _check_principles(self, layout: RewardFormat, where: str) -> None:
-        has_principles = bool(self.constitution or self.intervention)
-        if layout.principles and not has_principles:
-            raise UserError(
-                "this reward model reads principles and was given none",
-                where=where,
-                fix="add `constitution: ...`",
-            )
-        if has_principles and not layout.principles:
-            raise UserError(
-                "this reward model was trained without principles and cannot read any",
-                where=where,
-                fix="remove `constitution` and `intervention`, or give its `reward_model` step a "
-                "constitution",
-            )
-
-    def score_function(
-        self, inputs: Mapping[str, Artifact], context: Context, end_tokens: set[int]
-    ) -> ScoreFunction:
-        """Return the function; None for a completion longer than the model's context."""
+        Raises:
+            UserError: the model's layout or its sign is not what the term takes it for.
+        """
         from stages.training.reward_models.scorer import Scorer
 
-        variables = template_variables(context)
-        model = inputs[self.model].model()
+        model = self.input_model(use)
+        _check_model(self, model, use)
+        variables = template_variables(use.context)
         scorer = Scorer(model, batch_size=self.batch_size, template_arguments=variables)
-        draw = Draw(
-            self.constitution, self.draw, context.seed, self.always, self.intervention, self.boost
-        )
+        draw = self._make_draw(use.context.seed, use.where)
 
         def score(completions: list[Completion]) -> list[float | None]:
             items = []
             weights = []
             for completion in completions:
-                shown = draw(completion.prompt_id, completion.kind, completion.step)
-                for principles in self._shown_together(shown):
-                    texts = tuple(principle.text for principle in principles)
+                principles = draw(completion.prompt_id, completion.kind, completion.step)
+                groups = [principles]
+                if self.each and len(principles) > 1:
+                    groups = [[principle] for principle in principles]
+                for group in groups:
+                    texts = tuple(principle.text for principle in group)
                     items.append((completion.prompt, completion.text, texts))
-                weights.append(self._weights_in_mean(shown))
+                if len(groups) == 1 or self.draw is not None:  # a draw has used the weights
+                    weights.append([1.0] * len(groups))
+                else:
+                    weights.append([principle.weight for principle in principles])
             scores = iter(scorer.score_fitting(items))
-            return [self._mean(scores, each) for each in weights]
+            rewards = []
+            for group_weights in weights:
+                group_scores = [next(scores) for _ in group_weights]
+                known = [value for value in group_scores if value is not None]
+                reward = None
+                if len(known) == len(group_scores):
+                    reward = (fmean(known, group_weights) - self.shift) * self.scale
+                rewards.append(reward)
+            return rewards
 
         return score
 
-    def _shown_together(self, principles: list[Principle]) -> list[list[Principle]]:
-        if self.each and len(principles) > 1:
-            return [[principle] for principle in principles]
-        return [principles]
-
-    def _weights_in_mean(self, principles: list[Principle]) -> list[float]:
-        if not self.each or len(principles) < 2:
-            return [1.0]
-        if self.draw is not None:  # the draw has used the weights
-            return [1.0] * len(principles)
-        return [principle.weight for principle in principles]
-
-    def _mean(self, scores: Iterator[float | None], weights: list[float]) -> float | None:
-        """Take the next scores, one for each weight."""
-        values = []
-        for _ in weights:
-            values.append(next(scores))
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return None
-        return (fmean(known, weights) - self.shift) * self.scale
+    def _make_draw(self, seed: int, where: str) -> Draw:
+        return Draw(
+            self.constitution,
+            self.draw,
+            seed,
+            always=self.always,
+            intervention=self.intervention,
+            boost=self.boost,
+            where=where,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,18 +168,16 @@ class JudgeTerm(ModelTerm):
                 where=where,
                 fix="give values that differ",
             )
-        check_draw(self.constitution, self.draw, where)
+        Draw(self.constitution, self.draw, seed=0, where=where)
 
     def identity(self) -> dict[str, Any]:
         template = {"template": template_hash(self.template)}
         return template | _identify("constitution", self.constitution)
 
-    def score_function(
-        self, inputs: Mapping[str, Artifact], context: Context, end_tokens: set[int]
-    ) -> ScoreFunction:
+    def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None for a completion without a verdict under some principle."""
-        generator = context.generator(inputs[self.model].model())
-        draw = Draw(self.constitution, self.draw, context.seed)
+        generator = use.context.generator(self.input_model(use))
+        draw = Draw(self.constitution, self.draw, use.context.seed)
 
         async def rate(completion: Completion) -> float | None:
             total = 0.0
@@ -222,29 +203,43 @@ class JudgeTerm(ModelTerm):
         async def rate_all(completions: list[Completion]) -> list[float | None]:
             return await asyncio.gather(*map(rate, completions))
 
-        return lambda completions: context.loop.run(rate_all(completions))
+        return lambda completions: use.context.loop.run(rate_all(completions))
 
 
-def _identify(option: str, selection: Selection | None) -> dict[str, Any]:
+def _identify(option: str, selection: Selection) -> dict[str, Any]:
     """Texts and weights of the selected principles, and the order in which they are read."""
-    if selection is None:
-        return {}
     constitution = select(selection)
     order = [principle.id for principle in constitution.principles]
     return {option: constitution.identity("text", "weight"), f"{option}_order": order}
 
 
-def _check_sign(layout: RewardFormat, is_cost: bool, where: str) -> None:
-    """Refuse a model of costs as a reward, and a model of rewards as a cost."""
-    if layout.objective == "cost" and not is_cost:
+def _check_model(term: RewardModelTerm, model: Model, use: TermUse) -> None:
+    """Refuse a reward model whose layout or whose sign is not what the term takes it for."""
+    layout = read_format(model)
+    has_principles = bool(term.constitution or term.intervention)
+    if layout.principles and not has_principles:
+        raise UserError(
+            "this reward model reads principles and was given none",
+            where=use.where,
+            fix="add `constitution: ...`",
+        )
+    if has_principles and not layout.principles:
+        raise UserError(
+            "this reward model was trained without principles and cannot read any",
+            where=use.where,
+            fix="remove `constitution` and `intervention`, or give its `reward_model` step a "
+            "constitution",
+        )
+    states_sign = (Path(model.path) / FILE).is_file() and term.weight * term.scale > 0
+    if states_sign and layout.objective == "cost" and not use.is_cost:
         raise UserError(
             "a cost model's score is the higher the worse a response is, and here it is rewarded",
-            where=where,
+            where=use.where,
             fix="move the term to `costs` of a `ppo` step, or give it a negative weight",
         )
-    if layout.objective != "cost" and is_cost:
+    if states_sign and layout.objective != "cost" and use.is_cost:
         raise UserError(
             "a reward model's score is the higher the better a response is, and here it is a cost",
-            where=where,
+            where=use.where,
             fix="train it with `objective: cost`, or give it a negative weight",
         )

@@ -26,6 +26,7 @@ from stages.training.online.terms import (
     PythonTerm,
     ScoreFunction,
     Term,
+    TermUse,
     UnfinishedTerm,
 )
 from stages.training.online.tripwires import tripwires
@@ -106,8 +107,8 @@ def reward_functions(
     for option, terms in (("rewards", rewards), ("costs", costs)):
         for name, term in terms.items():
             where = f"step {context.step!r}, {option}.{name}"
-            term.check_inputs(inputs, option == "costs", where)
-            score = term.score_function(inputs, context, end_tokens)
+            use = TermUse(inputs, context, end_tokens, option == "costs", where)
+            score = term.score_function(use)
             functions.append(as_reward_function(name, score, context.step, not functions))
     return functions
 
@@ -128,53 +129,40 @@ def as_reward_function(
         **_: Any,
     ) -> list[float | None]:
         batch = []
-        rows = zip(prompts, completions, completion_ids, prompt_id, kind, strict=True)
-        for messages, answer, tokens, row_prompt_id, row_kind in rows:
-            text = answer if isinstance(answer, str) else answer[0]["content"]
-            batch.append(
-                Completion(
-                    prompt=list(messages),
-                    text=text,
-                    tokens=list(tokens),
-                    prompt_id=row_prompt_id,
-                    kind=row_kind,
-                    step=int(trainer_state.global_step),
-                )
+        for row, tokens in enumerate(completion_ids):
+            text = completions[row]
+            completion = Completion(
+                prompt=list(prompts[row]),
+                text=text if isinstance(text, str) else text[0]["content"],
+                tokens=list(tokens),
+                prompt_id=prompt_id[row],
+                kind=kind[row],
+                step=int(trainer_state.global_step),
             )
+            batch.append(completion)
         if log_tripwires and log_metric is not None:
             texts = [completion.text for completion in batch]
             lengths = [len(completion.tokens) for completion in batch]
             for sign, value in tripwires(texts, lengths).items():
                 log_metric(f"tripwire/{sign}", value)
-        return _check_scores(score(batch), batch, name, step)
+        scores = score(batch)
+        try:
+            rewards = [None if value is None else float(value) for value in scores]
+        except (TypeError, ValueError):
+            raise UserError(
+                f"the reward term {name!r} gave something that is not a number: {scores!r:.80}",
+                where=f"step {step!r}",
+                fix="return a number for each completion, or None",
+            ) from None
+        for completion, value in zip(batch, rewards, strict=True):
+            if value is not None and not math.isfinite(value):
+                raise UserError(
+                    f"the reward term {name!r} gave {value} for a completion of prompt "
+                    f"{completion.prompt_id}",
+                    where=f"step {step!r}",
+                    fix="look at what the term scores there; return None where it cannot score",
+                )
+        return rewards
 
     reward.__name__ = name
     return reward
-
-
-def _check_scores(
-    scores: list[Any], batch: list[Completion], name: str, step: str
-) -> list[float | None]:
-    """The scores as floats.
-
-    Raises:
-        UserError: one is not a finite number.
-    """
-    where = f"step {step!r}"
-    try:
-        rewards = [None if score is None else float(score) for score in scores]
-    except (TypeError, ValueError):
-        raise UserError(
-            f"the reward term {name!r} gave something that is not a number: {scores!r:.80}",
-            where=where,
-            fix="return a number for each completion, or None",
-        ) from None
-    for completion, reward in zip(batch, rewards, strict=True):
-        if reward is not None and not math.isfinite(reward):
-            raise UserError(
-                f"the reward term {name!r} gave {reward} for a completion of prompt "
-                f"{completion.prompt_id}",
-                where=where,
-                fix="look at what the term scores there; return None where it cannot score",
-            )
-    return rewards

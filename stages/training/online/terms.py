@@ -32,6 +32,20 @@ class Completion:
     """The training step it was sampled in, which numbers the draws of principles."""
 
 
+@dataclass(frozen=True)
+class TermUse:
+    """Where a term is used: in a step, as a reward or a cost."""
+
+    inputs: Mapping[str, Artifact]
+    """The step's, by name."""
+    context: Context
+    end_tokens: set[int]
+    """Ids of the tokens that end a turn."""
+    is_cost: bool
+    where: str
+    """For messages: the step and the term."""
+
+
 ScoreFunction = Callable[[list[Completion]], list[Any]]
 """Gives one number for each completion, or None where it cannot score it."""
 
@@ -50,17 +64,11 @@ class Term:
         """Return what identifies the term beside its options."""
         return {}
 
-    def check_inputs(self, inputs: Mapping[str, Artifact], is_cost: bool, where: str) -> None:
-        """Refuse inputs that cannot be scored with, before anything is sampled."""
-
-    def score_function(
-        self, inputs: Mapping[str, Artifact], context: Context, end_tokens: set[int]
-    ) -> ScoreFunction:
+    def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function that scores completions.
 
-        Args:
-            inputs: the step's inputs, by name.
-            end_tokens: ids of the tokens that end a turn.
+        Raises:
+            UserError: the step's inputs cannot be scored with.
         """
         raise NotImplementedError
 
@@ -76,9 +84,7 @@ class LengthTerm(Term):
     factor: dict[str, float] = field(default_factory=dict)
     """By kind of prompt; 1 for a kind that is not named."""
 
-    def score_function(
-        self, inputs: Mapping[str, Artifact], context: Context, end_tokens: set[int]
-    ) -> ScoreFunction:
+    def score_function(self, use: TermUse) -> ScoreFunction:
         def score(completion: Completion) -> float:
             factor = self.factor.get(completion.kind, 1.0)
             return min(factor * len(completion.tokens) / self.per, self.cap)
@@ -90,11 +96,9 @@ class LengthTerm(Term):
 class UnfinishedTerm(Term):
     """-1 for a completion that was cut off before it ended its turn, else 0."""
 
-    def score_function(
-        self, inputs: Mapping[str, Artifact], context: Context, end_tokens: set[int]
-    ) -> ScoreFunction:
+    def score_function(self, use: TermUse) -> ScoreFunction:
         def score(completion: Completion) -> float:
-            finished = completion.tokens and completion.tokens[-1] in end_tokens
+            finished = completion.tokens and completion.tokens[-1] in use.end_tokens
             return 0.0 if finished else -1.0
 
         return lambda completions: [score(completion) for completion in completions]
@@ -118,10 +122,8 @@ class PythonTerm(Term):
         module = importlib.import_module(self.function.partition(":")[0])
         return {"source": module_identity(module)}
 
-    def score_function(
-        self, inputs: Mapping[str, Artifact], context: Context, end_tokens: set[int]
-    ) -> ScoreFunction:
-        function = load_function(self.function, f"step {context.step!r}")
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        function = load_function(self.function, use.where)
 
         def score(completion: Completion) -> Any:
             row = {"id": completion.prompt_id, "kind": completion.kind}
