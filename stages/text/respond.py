@@ -129,9 +129,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     sources = [artifact for name, artifact in inputs.items() if name != "model"]
     prompts, repeated = distinct_prompts(sources)
-    draws = [
-        Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts for i in range(config.n)
-    ]
+    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts for i in range(config.n)]
     rows, dropped = context.map(draws, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
     return Result(

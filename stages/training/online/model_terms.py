@@ -82,7 +82,7 @@ class RewardModelTerm(ModelTerm):
         self._make_draw(0, where)
 
     def identity(self) -> dict[str, Any]:
-        identity = {}
+        identity: dict[str, Any] = {}
         if self.constitution:
             identity |= _identify("constitution", self.constitution)
         if self.intervention:

@@ -55,12 +55,19 @@ def check(config: Config) -> None:
                 fix="remove it; see whiten_rewards and score_clip",
             )
     check_online(config)
-    _read_costs(config)
+    costs = read_terms(config.costs, config.stage, "costs")
+    repeated = costs.keys() & config.rewards.keys()
+    if repeated:
+        raise UserError(
+            f"{', '.join(repeated)} is both a reward and a cost",
+            where="stage 'ppo'",
+            fix="give the terms different names",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
     """The parts of the options and of the terms that identify a result."""
-    costs = _read_costs(config)
+    costs = read_terms(config.costs, config.stage, "costs")
     if not costs:
         return online_identity(config)
     terms = {"costs": terms_identity(costs), "cost_terms": list(costs)}
@@ -73,7 +80,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: also for a value model of another tokenizer.
     """
-    costs = _read_costs(config)
+    costs = read_terms(config.costs, config.stage, "costs")
 
     def make_trainer(args: Any, **arguments: Any) -> Any:
         from stages.training.online.ppo_trainer import PPOTrainer
@@ -106,20 +113,6 @@ STAGE = Stage(
     check=check,
     identity=identity,
 )
-
-
-def _read_costs(config: Config) -> dict[str, Term]:
-    if not any(config.costs.values()):
-        return {}
-    costs = read_terms(config.costs, config.stage, "costs")
-    repeated = costs.keys() & config.rewards.keys()
-    if repeated:
-        raise UserError(
-            f"{', '.join(repeated)} is both a reward and a cost",
-            where="stage 'ppo'",
-            fix="give the terms different names",
-        )
-    return costs
 
 
 def _load_value_model(

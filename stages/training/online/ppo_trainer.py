@@ -121,7 +121,7 @@ class PPOTrainer(ValueTrainer):
 
     def _update_multiplier(self, costs: torch.Tensor, scored: torch.Tensor) -> None:
         assert self.lagrangian is not None
-        # As many from every process.
+        # With the missing ones, so that every process sends equally many.
         gathered = self.accelerator.gather(costs.masked_fill(~scored, torch.nan))
         known = gathered[~torch.isnan(gathered)]
         self.lagrangian.update(known.tolist())

@@ -13,6 +13,7 @@ added to the others, and logged under its name. The costs of Safe RLHF are terms
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact
@@ -39,14 +40,12 @@ TERMS: dict[str, type[Term]] = {
     "python": PythonTerm,
 }
 
-RewardFunction = Callable[..., list[float | None]]
-
 
 def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") -> dict[str, Term]:
     """Read and check the terms under `rewards` or `costs`.
 
     Raises:
-        UserError: there are none, one is not a mapping, its kind or an option is unknown, a
+        UserError: there are no rewards, one is not a mapping, its kind or an option is unknown, a
         principle does not exist, or an option has no effect beside the others.
     """
     terms: dict[str, Term] = {}
@@ -64,7 +63,7 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
             )
         terms[name] = parse_config(TERMS[kind], values, where)
         terms[name].check(where)
-    if not terms:
+    if option == "rewards" and not terms:
         raise UserError(
             f"`{option}` names no term",
             where=f"stage {stage!r}",
@@ -85,6 +84,75 @@ def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:
 def models_of(terms: Mapping[str, Term]) -> dict[str, str]:
     """The input that each term's model is, by term."""
     return {name: term.model for name, term in terms.items() if isinstance(term, ModelTerm)}
+
+
+@dataclass(frozen=True)
+class RewardFunction:
+    """A term as TRL's trainers call it."""
+
+    name: str
+    score: ScoreFunction
+    where: str
+    """For messages."""
+    log_tripwires: bool
+
+    @property
+    def __name__(self) -> str:
+        """By which TRL logs it."""
+        return self.name
+
+    def __call__(
+        self,
+        prompts: list[Any],
+        completions: list[Any],
+        completion_ids: list[Any],
+        prompt_id: list[str],
+        kind: list[str],
+        trainer_state: Any,
+        log_metric: Callable[[str, float], None] | None = None,
+        **_: Any,
+    ) -> list[float | None]:
+        """One reward for each completion, or None where the term cannot score it.
+
+        Raises:
+            UserError: the term gives something that is not a finite number.
+        """
+        batch = []
+        for row, tokens in enumerate(completion_ids):
+            text = completions[row]
+            completion = Completion(
+                prompt=list(prompts[row]),
+                text=text if isinstance(text, str) else text[0]["content"],
+                tokens=list(tokens),
+                prompt_id=prompt_id[row],
+                kind=kind[row],
+                step=int(trainer_state.global_step),
+            )
+            batch.append(completion)
+        if self.log_tripwires and log_metric is not None:
+            texts = [completion.text for completion in batch]
+            lengths = [len(completion.tokens) for completion in batch]
+            for sign, value in tripwires(texts, lengths).items():
+                log_metric(f"tripwire/{sign}", value)
+        scores = self.score(batch)
+        try:
+            rewards = [None if score is None else float(score) for score in scores]
+        except (TypeError, ValueError):
+            raise UserError(
+                f"the reward term {self.name!r} gave something that is not a number: "
+                f"{scores!r:.80}",
+                where=self.where,
+                fix="return a number for each completion, or None",
+            ) from None
+        for completion, reward in zip(batch, rewards, strict=True):
+            if reward is not None and not math.isfinite(reward):
+                raise UserError(
+                    f"the reward term {self.name!r} gave {reward} for a completion of prompt "
+                    f"{completion.prompt_id}",
+                    where=self.where,
+                    fix="look at what the term scores there; return None where it cannot score",
+                )
+        return rewards
 
 
 def reward_functions(
@@ -109,60 +177,8 @@ def reward_functions(
             where = f"step {context.step!r}, {option}.{name}"
             use = TermUse(inputs, context, end_tokens, option == "costs", where)
             score = term.score_function(use)
-            functions.append(as_reward_function(name, score, context.step, not functions))
-    return functions
-
-
-def as_reward_function(
-    name: str, score: ScoreFunction, step: str, log_tripwires: bool
-) -> RewardFunction:
-    """The function as TRL's trainers call it, with `__name__` the term's name."""
-
-    def reward(
-        prompts: list[Any],
-        completions: list[Any],
-        completion_ids: list[Any],
-        prompt_id: list[str],
-        kind: list[str],
-        trainer_state: Any,
-        log_metric: Callable[[str, float], None] | None = None,
-        **_: Any,
-    ) -> list[float | None]:
-        batch = []
-        for row, tokens in enumerate(completion_ids):
-            text = completions[row]
-            completion = Completion(
-                prompt=list(prompts[row]),
-                text=text if isinstance(text, str) else text[0]["content"],
-                tokens=list(tokens),
-                prompt_id=prompt_id[row],
-                kind=kind[row],
-                step=int(trainer_state.global_step),
+            function = RewardFunction(
+                name, score, where=f"step {context.step!r}", log_tripwires=not functions
             )
-            batch.append(completion)
-        if log_tripwires and log_metric is not None:
-            texts = [completion.text for completion in batch]
-            lengths = [len(completion.tokens) for completion in batch]
-            for sign, value in tripwires(texts, lengths).items():
-                log_metric(f"tripwire/{sign}", value)
-        scores = score(batch)
-        try:
-            rewards = [None if value is None else float(value) for value in scores]
-        except (TypeError, ValueError):
-            raise UserError(
-                f"the reward term {name!r} gave something that is not a number: {scores!r:.80}",
-                where=f"step {step!r}",
-                fix="return a number for each completion, or None",
-            ) from None
-        for completion, value in zip(batch, rewards, strict=True):
-            if value is not None and not math.isfinite(value):
-                raise UserError(
-                    f"the reward term {name!r} gave {value} for a completion of prompt "
-                    f"{completion.prompt_id}",
-                    where=f"step {step!r}",
-                    fix="look at what the term scores there; return None where it cannot score",
-                )
-        return rewards
-
-    reward.__name__ = name
-    return reward
+            functions.append(function)
+    return functions

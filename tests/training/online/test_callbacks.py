@@ -1,4 +1,4 @@
-"""What is watched of an online training: tripwires, a reward that tells nothing, places to save."""
+"""What watches an online training: tripwires, a reward without a signal, places to save."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stages.runtime.errors import UserError
 from stages.training.online.callbacks import PATIENCE, AlignedSaves, NoSignal
-from stages.training.online.rewards import as_reward_function
+from stages.training.online.rewards import RewardFunction
 from stages.training.online.terms import Completion
 from stages.training.online.tripwires import refuses, repetition, tripwires
 
@@ -58,8 +58,8 @@ def test_the_first_term_logs_the_tripwires_once_and_all_terms_stay_what_they_wer
         return score
 
     functions = [
-        as_reward_function("one", scorer("one"), "it", log_tripwires=True),
-        as_reward_function("two", scorer("two"), "it", log_tripwires=False),
+        RewardFunction("one", scorer("one"), "it", log_tripwires=True),
+        RewardFunction("two", scorer("two"), "it", log_tripwires=False),
     ]
     assert [f.__name__ for f in functions] == ["one", "two"]
     given = {
