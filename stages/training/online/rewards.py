@@ -39,6 +39,7 @@ TERMS: dict[str, type[Term]] = {
     "judge": JudgeTerm,
     "python": PythonTerm,
 }
+"""By `term:` in the pipeline file: the class that holds a term's options and scores with them."""
 
 
 def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") -> dict[str, Term]:

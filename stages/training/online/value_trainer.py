@@ -57,7 +57,7 @@ class ValueTrainer(Resumable, GRPOTrainer):
         return self._before_each_token(torch.cat(parts), batch)
 
     def value_losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Each value model's loss: the sum over this process's tokens, less the tokens' number.
+        """Each value model's loss: its sum over the batch, divided by the mean tokens of a batch.
 
         The batch holds `<name>_values` at rollout and `<name>_returns`.
         """

@@ -227,8 +227,8 @@ def die(self, args, state, control, **_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Watch.on_step_end = die
-inputs = {name: Artifact(name, root / name) for name in ("base", "prompts")}
-inputs["model"] = inputs.pop("base")
+model, prompts = Artifact("base", root / "base"), Artifact("prompts", root / "prompts")
+inputs = {"model": model, "prompts": prompts}
 store = CallStore(root / "other.sqlite")
 context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
 ppo.run(ppo.Config(rewards=LETTERS, costs=COSTS, args=RESUMED), inputs, context)

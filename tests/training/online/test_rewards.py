@@ -333,9 +333,14 @@ def test_a_function_gets_prompt_completion_and_row(called):
 
 @pytest.mark.parametrize(
     "function, message",
-    [("tests.training.rewarding:nan", "the reward term 'f' gave nan for a completion of prompt p"),
-     ("tests.training.online.test_rewards:word", "gave something that is not a number")],
-)  # fmt: skip
+    [
+        (
+            "tests.training.rewarding:nan",
+            "the reward term 'f' gave nan for a completion of prompt p",
+        ),
+        ("tests.training.online.test_rewards:word", "gave something that is not a number"),
+    ],
+)
 def test_what_is_no_number_stops_the_run_and_tells_where(called, function, message):
     with pytest.raises(UserError, match=rf"(?s)step 'it': .*{message}.*Fix:"):
         called({"f": {"term": "python", "function": function}})(["p"], ["x"])
