@@ -11,7 +11,9 @@ Out: `check_training` and `training_identity`, for the stage's `STAGE`.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from stages.runtime.settings import machine
 from stages.training.options import check_options, identity_args
@@ -29,6 +31,14 @@ class TrainingConfig:
     """Fields of peft's LoraConfig, {} for its defaults; None trains all weights."""
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
     """Type of the weights in training. The model is saved in the type the base model came in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutConfig(TrainingConfig):
+    """What the stages share that hold out a part of the prompts (`held_out.py`)."""
+
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the prompts to hold out, in [0, 1)."""
 
 
 def check_training(config: TrainingConfig) -> None:

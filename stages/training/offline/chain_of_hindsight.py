@@ -35,7 +35,7 @@ from stages.runtime.rows import Dropped
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.text.respond import with_suffix
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, check_training, training_identity
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import measure_held_out, split_held_out
@@ -47,7 +47,7 @@ WORSE = ("Give a bad answer.", "Answer this badly.", "Write the answer that peop
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class Config(HeldOutConfig):
     """`args` are fields of TRL's SFTConfig."""
 
     stage = "chain_of_hindsight"
@@ -60,8 +60,6 @@ class Config(TrainingConfig):
     """Both orders of every pair, or one, drawn."""
     forget: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """Probability with which a past token is hidden, in [0, 1); the paper's is 0.15."""
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts to hold out, in [0, 1)."""
 
 
 def check(config: Config) -> None:

@@ -16,15 +16,13 @@ A training that was killed goes on from its last complete checkpoint (see `sft.p
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.stage import Stage
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, check_training, training_identity
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
@@ -33,13 +31,11 @@ from stages.training.pair_data import read_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class Config(HeldOutConfig):
     """`args` are fields of TRL's DPOConfig."""
 
     stage = "dpo"
     trainer_options = "DPOConfig"
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts to hold out, in [0, 1)."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

@@ -19,16 +19,14 @@ complete checkpoint (see `sft.py`).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, check_training, training_identity
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
@@ -37,7 +35,7 @@ from stages.training.offline.reference import build_with_reference, measure_with
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class Config(HeldOutConfig):
     """`args` are fields of TRL's KTOConfig."""
 
     stage = "kto"
@@ -46,8 +44,6 @@ class Config(TrainingConfig):
     """A rated answer above it is desirable, below it is not, at it is dropped; None for the mean of
     its group.
     """
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts to hold out, in [0, 1)."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

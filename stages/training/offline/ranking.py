@@ -25,7 +25,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.stage import ANY, Stage
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, check_training, training_identity
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import measure_held_out
@@ -46,7 +46,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class Config(HeldOutConfig):
     """`args` are fields of TRL's SFTConfig; a batch counts groups. One group at a time and eight a
     step, unless they say otherwise.
     """
@@ -71,8 +71,6 @@ class Config(TrainingConfig):
     """Stable Alignment: the largest term of a group in place of their mean."""
     limit: Annotated[int, Field(ge=0)] = 0
     """Answers of a group at most, for memory (Stable Alignment's paper: 3); 0 for all."""
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts to hold out, in [0, 1)."""
 
 
 def check(config: Config) -> None:

@@ -1,8 +1,8 @@
 """Stage `sft`: supervised fine-tuning on answers.
 
 In: `model`, and any number of other inputs that hold Responses, Revisions or Pairs (of which the
-chosen side is learnt). Out: a model. Its prompts never hold what the generator
-read.
+chosen side is learnt). Out: a model. A prompt is the request alone, without what the generator was
+shown beside it.
 
 The supervised phase of Constitutional AI (Bai et al. 2022, section 3.1) trains on every revision
 y_1..y_K and on answers to helpful prompts; y_0, what came before the first revision, is not a row

@@ -24,9 +24,7 @@ A training that was killed goes on from its last complete checkpoint (see `sft.p
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -37,7 +35,7 @@ from stages.runtime.rows import Dropped
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
 from stages.training.arguments import build_arguments, lora_config, refusals_as_user_errors
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, check_training, training_identity
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import check_held_out, split_held_out
 from stages.training.model_files import load_model, load_tokenizer
@@ -56,7 +54,7 @@ HEADS = ("score", "classifier", "classification_head")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class Config(HeldOutConfig):
     """`args` are fields of TRL's RewardConfig."""
 
     stage = "reward_model"
@@ -75,8 +73,6 @@ class Config(TrainingConfig):
     """
     general: str = "The response should be good."
     """The principle that is shown with pairs that have none."""
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts to hold out, in [0, 1)."""
     frozen: tuple[str, ...] = ()
     """How the names of weights begin that do not train, such as `bert.embeddings`: cheaper, and
     steadier where pairs are few.
