@@ -41,9 +41,12 @@ STAGES = {
     "chain_of_hindsight": "stages.training.offline.chain_of_hindsight",
     # Prompt, a composed reward -> model; with costs: Safe RLHF
     "ppo": "stages.training.online.ppo",
-    "grpo": "stages.training.online.grpo",                     # Prompt, a composed reward -> model
-    "rloo": "stages.training.online.rloo",                     # Prompt, a composed reward -> model
-    "online_dpo": "stages.training.online.online_dpo",         # Prompt, a composed reward -> model
+    # Prompt, a composed reward -> model
+    "grpo": "stages.training.online.trl_stages:GRPO",
+    # Prompt, a composed reward -> model
+    "rloo": "stages.training.online.trl_stages:RLOO",
+    # Prompt, a composed reward -> model
+    "online_dpo": "stages.training.online.trl_stages:ONLINE_DPO",
     # Responses of several models -> effects with intervals
     "evaluate": "stages.evaluation.evaluate",
     # Responses and models -> reward, violations, KL, time: what it bought

@@ -9,6 +9,7 @@ hold the `suffix`, a phrase behind the last user turn that steers a model taught
 of Hindsight, Liu et al. 2023).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,6 +86,18 @@ def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
     return [*messages[:-1], {**last, "content": f"{last['content']} {suffix}"}]
 
 
+def distinct_prompts(sources: Iterable[Artifact]) -> tuple[list[Prompt], list[Dropped]]:
+    """The prompts of several artifacts, and those dropped: of two with one id the first is used."""
+    prompts: dict[str, Prompt] = {}
+    dropped = []
+    for artifact in sources:
+        for prompt in artifact.rows(Prompt):
+            if prompt.id in prompts:
+                dropped.append(Dropped(id=prompt.id, reason="in two inputs"))
+            prompts.setdefault(prompt.id, prompt)
+    return list(prompts.values()), dropped
+
+
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Draw every sample; an empty answer is dropped and counted, unless it is to be kept."""
     model = inputs["model"].model()
@@ -114,17 +127,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             finish_reason=completion.finish_reason,
         )
 
-    prompts: dict[str, Prompt] = {}
-    repeated = []
-    for prompt in (
-        row for name, artifact in inputs.items() if name != "model" for row in artifact.rows(Prompt)
-    ):
-        if prompt.id in prompts:
-            repeated.append(Dropped(id=prompt.id, reason="in two inputs"))
-        prompts.setdefault(prompt.id, prompt)
-    draws = [
-        Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts.values() for i in range(config.n)
-    ]
+    sources = [artifact for name, artifact in inputs.items() if name != "model"]
+    prompts, repeated = distinct_prompts(sources)
+    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts for i in range(config.n)]
     rows, dropped = context.map(draws, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
     return Result(

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from stages import STAGES
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.training.offline import dpo, sft
-from stages.training.online import grpo, ppo
+from stages.training.online import ppo
+from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model
 from tests.embedded import calls_in
 from tests.training.conftest import pair, response
@@ -102,16 +104,16 @@ def test_an_error_of_a_rank_reaches_the_user_as_one_message(artifact, context):
     wrong = {"nan": {"term": "python", "function": "tests.training.rewarding:nan"}}
     with pytest.raises(UserError, match=r"(?s)the reward term 'nan' gave nan.*Fix:"):
         launch(
-            grpo.__name__,
-            grpo.Config(rewards=wrong, args=ONLINE | {"num_generations": 4}),
+            STAGES["grpo"],
+            GRPO.config(rewards=wrong, args=ONLINE | {"num_generations": 4}),
             inputs,
             context(),
             TWO,
         )
     with pytest.raises(UserError, match="cannot be divided evenly among 3 processes"):
         launch(
-            grpo.__name__,
-            grpo.Config(rewards=LETTERS, args=ONLINE),
+            STAGES["grpo"],
+            GRPO.config(rewards=LETTERS, args=ONLINE),
             inputs,
             context("three"),
             Launcher(processes=3),

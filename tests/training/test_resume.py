@@ -210,19 +210,19 @@ def test_a_checkpoint_of_another_model_or_another_lora_is_reported(
     """Without the mark they end in torch's list of sizes that do not match, or go on from weights
     that nobody meant.
     """
-    from stages.training.offline import dpo
-    from stages.training.online import grpo, ppo
+    from stages import STAGES
+    from stages.runtime.stage import load_stage
     from stages.training.progress import Watch
     from tests.training.online.test_online import ARGS as ONLINE
     from tests.training.online.test_online import LETTERS, prompts
 
-    stage = {"dpo": dpo, "grpo": grpo, "ppo": ppo}[name]
+    stage = load_stage(STAGES[name])
     online = {"rewards": LETTERS, "args": ONLINE | {"max_completion_length": 2, "max_steps": 3}}
-    options = {"args": ARGS | {"max_steps": 3}, "eval_fraction": 0.0} if stage is dpo else online
+    options = {"args": ARGS | {"max_steps": 3}, "eval_fraction": 0.0} if name == "dpo" else online
     options["args"] |= {"save_strategy": "steps", "save_steps": 1, "per_device_train_batch_size": 2}
-    options["args"] |= {"num_generations": 2} if stage is grpo else {}
+    options["args"] |= {"num_generations": 2} if name == "grpo" else {}
     rows = {"pairs": [pair(i, f"kind {i}", "harm") for i in range(4)], "prompts": prompts(4)}
-    source = "pairs" if stage is dpo else "prompts"
+    source = "pairs" if name == "dpo" else "prompts"
     inputs = {"model": artifact("base"), source: artifact("rows", rows[source])}
 
     def halt(self, args, state, control, **_):
@@ -231,13 +231,13 @@ def test_a_checkpoint_of_another_model_or_another_lora_is_reported(
 
     with monkeypatch.context() as patch, pytest.raises(Halted):
         patch.setattr(Watch, "on_step_begin", halt, raising=False)
-        stage.run(stage.Config(**options, lora={"r": 2}), inputs, context("cut"))
+        stage.run(stage.config(**options, lora={"r": 2}), inputs, context("cut"))
     for other in ({"r": 4}, None):
         with pytest.raises(UserError, match=r"(?s)checkpoint-2.*of another model.*Fix: delete"):
-            stage.run(stage.Config(**options, lora=other), inputs, context("cut"))
+            stage.run(stage.config(**options, lora=other), inputs, context("cut"))
     other = build_tiny_model(tmp_path / "other", seed=1)
     made = Result(metrics={"model_path": str(other), "revision": None})
     (tmp_path / "another").mkdir()
     inputs["model"] = finish_artifact(tmp_path / "another", "another", {}, made, {})
     with pytest.raises(UserError, match="of another model"):
-        stage.run(stage.Config(**options, lora={"r": 2}), inputs, context("cut"))
+        stage.run(stage.config(**options, lora={"r": 2}), inputs, context("cut"))

@@ -3,16 +3,16 @@ stage, the environment says.
 """
 
 import hashlib
-import importlib
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
+from stages.runtime.stage import load_stage
 from stages.training import frame
 
-FOLDER = "CREDO_TEST_WEIGHTS"
-inner = importlib.import_module(os.environ["CREDO_TEST_STAGE"])
+LOCATION, FOLDER = "CREDO_TEST_STAGE", "CREDO_TEST_WEIGHTS"
+inner = load_stage(os.environ[LOCATION])
 
 
 def run(config, inputs, context):
@@ -30,7 +30,7 @@ def run(config, inputs, context):
     return inner.run(config, inputs, context)
 
 
-STAGE = replace(inner.STAGE, run=run)
+STAGE = replace(inner, run=run)
 
 
 def content(network) -> str:

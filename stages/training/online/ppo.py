@@ -12,129 +12,135 @@ Schulman et al. 2017 (arXiv 1707.06347) as used for language models: Ziegler et 
 yet hold a policy and a value model at once: data-parallel processes can.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.runtime.stage import Stage
-from stages.training.online import rollouts as online
-from stages.training.online.rewards import RewardModelTerm, Term, read_terms, terms_identity
+from stages.runtime.stage import ANY, Stage
+from stages.training.online.model_terms import RewardModelTerm
+from stages.training.online.online_stage import (
+    OnlineConfig,
+    check_online,
+    online_identity,
+    rollout_defaults,
+    run_online,
+)
+from stages.training.online.rewards import read_terms, terms_identity
+from stages.training.online.terms import Term
 
-WITHOUT_EFFECT = {
-    "scale_rewards",
-    "multi_objective_aggregation",
-}  # GRPO's: how a group's rewards become advantages
+WITHOUT_EFFECT = ("scale_rewards", "multi_objective_aggregation")
+"""Options of GRPO: how a group's rewards become advantages."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(online.OnlineConfig):
+class Config(OnlineConfig):
     """`args` are fields of GRPOConfig and of `ppo_config.PPOConfig`."""
 
     stage = "ppo"
     trainer_options = "PPOConfig"
     costs: dict[str, Any] = field(default_factory=dict)
-    """Terms of what is to stay below `args.cost_threshold`; none: plain PPO."""
+    """Terms of what is to stay below `args.cost_threshold`; without any it is plain PPO."""
 
 
-def identity(config: Config) -> dict[str, Any]:
-    for name in WITHOUT_EFFECT & config.args.keys():
+def check(config: Config) -> None:
+    """Refuse options of the trainer and terms that cannot work."""
+    for name in WITHOUT_EFFECT:
+        if name in config.args:
+            raise UserError(
+                f"args: {name!r} has no effect in PPO",
+                where="stage 'ppo'",
+                fix="remove it; see whiten_rewards and score_clip",
+            )
+    check_online(config)
+    costs = read_terms(config.costs, config.stage, "costs")
+    repeated = costs.keys() & config.rewards.keys()
+    if repeated:
         raise UserError(
-            f"args: {name!r} says nothing in PPO",
-            where="stage 'ppo'",
-            fix="remove it; see whiten_rewards and score_clip",
-        )
-    costs = terms_identity(_costs(config))
-    return online.online_identity(config) | (
-        {"costs": costs, "cost_terms": list(costs)} if costs else {}
-    )
-
-
-def _costs(config: Config) -> dict[str, Term]:
-    costs = read_terms(config.costs, "ppo", "costs") if any(config.costs.values()) else {}
-    if twice := costs.keys() & config.rewards.keys():
-        raise UserError(
-            f"{', '.join(twice)} is both a reward and a cost",
+            f"{', '.join(repeated)} is both a reward and a cost",
             where="stage 'ppo'",
             fix="give the terms different names",
         )
-    return costs
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The parts of the options and of the terms that identify a result."""
+    costs = read_terms(config.costs, config.stage, "costs")
+    if not costs:
+        return online_identity(config)
+    terms = {"costs": terms_identity(costs), "cost_terms": list(costs)}
+    return online_identity(config) | terms
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Train and save the model.
+    """Train and save the model; errors as in `run_online`.
 
     Raises:
-        UserError: unusable options, terms or models, a value model of another tokenizer, a reward
-        that is no number or never differs, no prompts, memory or disk used up, a diverged loss.
+        UserError: also for a value model of another tokenizer.
     """
-    costs = _costs(config)
-    sources = {"reward": _source(read_terms(config.rewards, "ppo"), inputs)}
-    if costs:
-        sources["cost"] = _source(costs, inputs)
+    costs = read_terms(config.costs, config.stage, "costs")
 
-    def make(**given: Any) -> Any:
+    def make_trainer(args: Any, **arguments: Any) -> Any:
         from stages.training.online.ppo_trainer import PPOTrainer
 
-        _refuse_sharding(given["args"], context)
-        starts = {
-            name: _scalar(source, inputs, config, context) for name, source in sources.items()
-        }
-        weights = {name: term.weight for name, term in costs.items()}
-        return PPOTrainer(value_models=starts, costs=weights, **given)
+        _refuse_sharding(args, context)
+        rewards = read_terms(config.rewards, config.stage)
+        value_models = {"reward": _load_value_model(rewards, config, inputs, context)}
+        if costs:
+            value_models["cost"] = _load_value_model(costs, config, inputs, context)
+        return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
 
-    others = tuple(name for name in inputs if name == "value")
-    return online.run_online(config, inputs, context, make, others, more_terms=costs)
+    return run_online(
+        config,
+        inputs,
+        context,
+        make_trainer,
+        rollout_defaults,
+        costs=costs,
+        other_models=("value",),
+    )
 
 
 STAGE = Stage(
     version=2,
     config=Config,
     run=run,
-    inputs=online.NEEDS,
-    optional=online.ALSO_TAKES,
+    inputs=("model", "prompts"),
+    optional=ANY,
     trains=True,
+    check=check,
     identity=identity,
 )
 
 
-def _source(terms: dict[str, Term], inputs: dict[str, Artifact]) -> str:
-    """The input that a value model starts from."""
-    if "value" in inputs:
-        return "value"
-    return next(
-        (term.model for term in terms.values() if isinstance(term, RewardModelTerm)), "model"
-    )
-
-
-def _scalar(source: str, inputs: dict[str, Artifact], config: Config, context: Context) -> Any:
-    """A scalar model over the policy's vocabulary."""
+def _load_value_model(
+    terms: Mapping[str, Term], config: Config, inputs: Mapping[str, Artifact], context: Context
+) -> Any:
+    """A scalar model over the policy's vocabulary, for the sum of some terms to start from."""
     from transformers import set_seed
 
     from stages.training.model_files import load_model, load_tokenizer
 
-    given = inputs.get(source, inputs["model"]).model()
+    reward_models = [term.model for term in terms.values() if isinstance(term, RewardModelTerm)]
+    source = "value" if "value" in inputs else [*reward_models, "model"][0]
+    start = inputs[source].model()
     policy = inputs["model"].model()
-    if (
-        load_tokenizer(given, config.args).get_vocab()
-        != load_tokenizer(policy, config.args).get_vocab()
-    ):
+    vocabulary = load_tokenizer(start, config.args).get_vocab()
+    if vocabulary != load_tokenizer(policy, config.args).get_vocab():
         raise UserError(
             "the value model would start from a model with another vocabulary than the policy's",
             where=f"step {context.step!r}, inputs.{source}",
             fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself will do",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
-    return load_model(given, config.dtype, {}, "scalar")
+    return load_model(start, config.dtype, {}, head="scalar")
 
 
-def _refuse_sharding(arguments: Any, context: Context) -> None:
-    if (
-        arguments.deepspeed
-        or arguments.fsdp
-        or arguments.distributed_state.distributed_type in ("FSDP", "DEEPSPEED")
-    ):
+def _refuse_sharding(args: Any, context: Context) -> None:
+    kind = args.distributed_state.distributed_type
+    if args.deepspeed or args.fsdp or kind in ("FSDP", "DEEPSPEED"):
         raise UserError(
             "PPO cannot be sharded by FSDP or DeepSpeed",
             where=f"step {context.step!r}",

@@ -2,95 +2,101 @@
 PPO adds to it.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from trl import GRPOConfig
+
+AT_LEAST = {
+    "beta": 0,
+    "kl_horizon": 1,
+    "value_coefficient": 0,
+    "lambda_rate": 0,
+    "cost_window": 1,
+    "cost_delay": 0,
+}
+ABOVE_ZERO = ("kl_target", "value_clip", "value_learning_rate", "score_clip", "lambda_init")
+FRACTIONS = ("gamma", "lam")
 
 
 @dataclass
 class PPOConfig(GRPOConfig):
-    """Options of the trainer; a rollout is `steps_per_generation` batches, learnt from
-    `num_iterations` times.
+    """Options of the trainer.
 
-    Fields of GRPOConfig that mean here what they mean in PPO: `epsilon` clips the policy's ratio,
+    A rollout is `steps_per_generation` batches, learnt from `num_iterations` times. Fields of
+    GRPOConfig that mean here what they mean in PPO: `epsilon` clips the policy's ratio,
     `num_iterations` is the number of epochs a rollout, `temperature` and `max_completion_length`
-    are those of the rollouts. Fields that Credo sets: `beta` is the coefficient of the KL term in
-    each token's reward, `num_generations` may be 1.
-
-    Args:
-        beta: coefficient of the KL term; 0 keeps no reference.
-        kl_estimator: of each token's KL: `k1` is log pi - log pi_ref; `clamped` is the same, but
-            never below 0 (SALMON).
-        kl_target: in nats a completion; given, the coefficient is steered towards it (Ziegler et
-            al. 2019).
-        kl_horizon: completions over which it is steered.
-        gamma: discount of later tokens.
-        lam: lambda of generalised advantage estimation.
-        value_coefficient: of the value loss.
-        value_clip: how far a value may move from that at rollout; None for no bound.
-        value_learning_rate: None for that of the policy.
-        whiten_rewards: scale the tokens' rewards to unit variance; their mean stays.
-        score_clip: a completion's score is held within [-score_clip, score_clip]; None for no
-            bounds.
-        lambda_init, lambda_rate, lambda_max, cost_threshold, cost_window, cost_delay: of the
-            constraint, where there are costs (see `ppo_math.Lagrangian`).
+    are those of the rollouts.
     """
 
-    num_generations: int | None = field(default=1)
-    beta: float = field(default=0.05)
-    loss_type: str = field(default="dapo")
-    kl_estimator: str = field(default="k1", metadata={"choices": ["k1", "clamped"]})
-    kl_target: float | None = field(default=None)
-    kl_horizon: int = field(default=10_000)
-    gamma: float = field(default=1.0)
-    lam: float = field(default=0.95)
-    value_coefficient: float = field(default=0.1)
-    value_clip: float | None = field(default=0.2)
-    value_learning_rate: float | None = field(default=None)
-    whiten_rewards: bool = field(default=False)
-    score_clip: float | None = field(default=None)
-    lambda_init: float = field(default=1.0)
-    lambda_rate: float = field(default=0.1)
-    lambda_max: float = field(default=5.0)
-    cost_threshold: float = field(default=0.0)
-    cost_window: int = field(default=128)
-    cost_delay: int = field(default=0)
+    num_generations: int | None = 1
+    """Completions of each prompt; PPO needs no groups."""
+    loss_type: str = "dapo"
+    beta: float = 0.05
+    """Coefficient of the KL term in each token's reward; 0 keeps no reference."""
+    kl_estimator: str = "k1"
+    """Of each token's KL: `k1` is log pi - log pi_ref; `clamped` is never below 0 (SALMON)."""
+    kl_target: float | None = None
+    """In nats a completion; the coefficient is steered towards it (Ziegler et al. 2019)."""
+    kl_horizon: int = 10_000
+    """Completions over which the coefficient is steered."""
+    gamma: float = 1.0
+    """Discount of later tokens."""
+    lam: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    value_coefficient: float = 0.1
+    """Coefficient of the value loss."""
+    value_clip: float | None = 0.2
+    """How far a value may move from that at rollout; None for no bound."""
+    value_learning_rate: float | None = None
+    """None for that of the policy."""
+    whiten_rewards: bool = False
+    """Scale the tokens' rewards to unit variance; their mean stays."""
+    score_clip: float | None = None
+    """A completion's score is held within [-score_clip, score_clip]; None for no bounds."""
+    lambda_init: float = 1.0
+    """The multiplier of the constraint at the start, where there are costs."""
+    lambda_rate: float = 0.1
+    """Rate of the gradient ascent on the multiplier's logarithm."""
+    lambda_max: float = 5.0
+    """The multiplier rises no higher."""
+    cost_threshold: float = 0.0
+    """The mean cost is to stay below it."""
+    cost_window: int = 128
+    """Completions in the mean cost."""
+    cost_delay: int = 0
+    """Rollouts before the multiplier moves."""
 
     def __post_init__(self) -> None:
-        bounds: dict[str, tuple[Any, bool]] = {
-            "kl_estimator": ("k1 or clamped", self.kl_estimator in ("k1", "clamped")),
-            "gamma": ("in [0, 1]", 0 <= self.gamma <= 1),
-            "lam": ("in [0, 1]", 0 <= self.lam <= 1),
-            "lambda_init": ("above 0", self.lambda_init > 0),
-            "lambda_max": ("at least lambda_init", self.lambda_max >= self.lambda_init),
-            "beta": (
-                "at least 0, and above it with a kl_target",
-                self.beta > 0 or (self.beta == 0 and self.kl_target is None),
-            ),
-            "kl_target": ("above 0", self.kl_target is None or self.kl_target > 0),
-            "kl_horizon": ("at least 1", self.kl_horizon >= 1),
-            "value_coefficient": ("at least 0", self.value_coefficient >= 0),
-            "value_clip": ("above 0", self.value_clip is None or self.value_clip > 0),
-            "value_learning_rate": (
-                "above 0",
-                self.value_learning_rate is None or self.value_learning_rate > 0,
-            ),
-            "score_clip": ("above 0", self.score_clip is None or self.score_clip > 0),
-            "lambda_rate": ("at least 0", self.lambda_rate >= 0),
-            "cost_window": ("at least 1", self.cost_window >= 1),
-            "cost_delay": ("at least 0", self.cost_delay >= 0),
-            "num_generations": ("at least 1", (self.num_generations or 0) >= 1),
-        }
-        for name, (wanted, kept) in bounds.items():
-            if not kept:
-                raise ValueError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+        self._check_values()
+        # GRPO needs groups, PPO does not: a number that GRPO's checks let pass until they are over.
         single = self.num_generations == 1
-        # GRPO needs groups, PPO does not: a number that GRPO's checks let pass, until they are over
         if single:
-            self.num_generations = self.generation_batch_size or max(
-                2, self.per_device_train_batch_size
-            )
+            pair = max(2, self.per_device_train_batch_size)
+            self.num_generations = self.generation_batch_size or pair
         super().__post_init__()
         if single:
             self.num_generations = 1
+
+    def _check_values(self) -> None:
+        """Refuse what would flip a sign, divide by zero or have no effect.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        for name, least in AT_LEAST.items():
+            self._require(name, getattr(self, name) >= least, f"at least {least}")
+        for name in ABOVE_ZERO:
+            value = getattr(self, name)
+            self._require(name, value is None or value > 0, "above 0")
+        for name in FRACTIONS:
+            self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
+        self._require("num_generations", (self.num_generations or 0) >= 1, "at least 1")
+        known = self.kl_estimator in ("k1", "clamped")
+        self._require("kl_estimator", known, "k1 or clamped")
+        self._require("lambda_max", self.lambda_max >= self.lambda_init, "at least lambda_init")
+        if self.kl_target is not None:
+            self._require("beta", self.beta > 0, "above 0 with a kl_target")
+
+    def _require(self, name: str, fulfilled: bool, requirement: str) -> None:
+        if not fulfilled:
+            raise ValueError(f"{name} must be {requirement}, not {getattr(self, name)!r}")

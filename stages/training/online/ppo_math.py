@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-LEAST_LOG = -700.0  # of the multiplier: exp of less is 0, which has no logarithm
+LEAST_LOG = -700.0
+"""Of the multiplier: exp of less is 0, which has no logarithm."""
 
 
 def whiten(
@@ -28,7 +29,7 @@ def whiten(
 def token_rewards(
     score: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, coefficient: float
 ) -> torch.Tensor:
-    """What each token earns: less `coefficient` times its KL, and the score with the last one.
+    """The reward of each token: less `coefficient` times its KL, and the score with the last one.
 
     Args:
         score: shape (completions,).
@@ -36,14 +37,16 @@ def token_rewards(
     """
     rewards = -coefficient * kl * mask
     last = (mask.sum(dim=1).long() - 1).clamp(min=0)
-    return rewards.scatter_add(1, last.unsqueeze(1), (score * mask.any(dim=1)).unsqueeze(1))
+    earned = score * mask.any(dim=1)
+    return rewards.scatter_add(1, last.unsqueeze(1), earned.unsqueeze(1))
 
 
 def gae(
     rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Advantages and the returns that the value model is to learn. What follows a completion's last
-    token is worth 0.
+    """Advantages and the returns that the value model is to learn.
+
+    What follows a completion's last token is worth 0.
 
     Returns:
         Two tensors of shape (completions, tokens), 0 where the mask is.
@@ -63,29 +66,27 @@ def gae(
 def value_loss(
     values: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, clip: float | None
 ) -> torch.Tensor:
-    """Half the squared error of each token; moving farther than `clip` from the value at rollout
-    earns nothing.
+    """Half the squared error of each token.
+
+    Moving farther than `clip` from the value at rollout earns nothing.
     """
     error = (values - returns) ** 2
     if clip is not None:
-        held = old + (values - old).clamp(-clip, clip)
-        error = torch.maximum(error, (held - returns) ** 2)
+        clipped = old + (values - old).clamp(-clip, clip)
+        error = torch.maximum(error, (clipped - returns) ** 2)
     return 0.5 * error
 
 
 @dataclass
 class KLController:
-    """The coefficient of the KL term: fixed, or steered towards `target` (in nats a completion).
-
-    Args:
-        coefficient: at the start.
-        target: None keeps it fixed.
-        horizon: completions in which an error of 20 % or more is worked off.
-    """
+    """The coefficient of the KL term: fixed, or steered towards a target."""
 
     coefficient: float
+    """At the start."""
     target: float | None = None
+    """In nats a completion; None keeps the coefficient fixed."""
     horizon: int = 10_000
+    """Completions in which an error of 20 % or more is worked off."""
 
     def update(self, kl: float, completions: int) -> None:
         """Move by the measured KL: mean over completions of the sum over tokens."""
@@ -102,47 +103,48 @@ class KLController:
 
 @dataclass
 class Lagrangian:
-    """The multiplier of the constraint E[cost] <= threshold; its logarithm is learnt, so that it
-    stays positive.
+    """The multiplier of the constraint E[cost] <= threshold.
 
-    Args:
-        multiplier: at the start.
-        rate: of the gradient ascent on log lambda.
-        ceiling: it rises no higher.
-        threshold: of the mean cost.
-        window: completions in the mean.
-        delay: rollouts before it moves.
+    Its logarithm is learnt, so that it stays positive.
     """
 
     multiplier: float = 1.0
+    """At the start."""
     rate: float = 0.1
+    """Of the gradient ascent on log lambda."""
     ceiling: float = 5.0
+    """The multiplier rises no higher."""
     threshold: float = 0.0
+    """Of the mean cost."""
     window: int = 128
+    """Completions in the mean."""
     delay: int = 0
+    """Rollouts before it moves."""
     seen: int = 0
+    """Rollouts so far."""
     costs: deque[float] = field(default_factory=deque)
+    """Those of the last completions, at most `window` of them."""
 
     def update(self, costs: list[float]) -> None:
-        """Take the costs of one rollout, and one step of ascent on lambda (mean cost - threshold)."""
+        """Take a rollout's costs, and one step of ascent on lambda (mean cost - threshold)."""
         self.costs.extend(costs)
         while len(self.costs) > self.window:
             self.costs.popleft()
         self.seen += 1
         if self.seen > self.delay and self.costs:
-            over = sum(self.costs) / len(self.costs) - self.threshold
-            raised = math.log(self.multiplier) + self.rate * over * self.multiplier
-            self.multiplier = math.exp(max(min(raised, math.log(self.ceiling)), LEAST_LOG))
+            excess = sum(self.costs) / len(self.costs) - self.threshold
+            log_multiplier = math.log(self.multiplier) + self.rate * excess * self.multiplier
+            log_multiplier = min(log_multiplier, math.log(self.ceiling))
+            self.multiplier = math.exp(max(log_multiplier, LEAST_LOG))
 
     def mix(self, reward_advantage: torch.Tensor, cost_advantage: torch.Tensor) -> torch.Tensor:
-        """(A_R - lambda A_C) / (1 + lambda): the reward's advantage at 0, less the cost's in the
-        limit.
-        """
+        """(A_R - lambda A_C) / (1 + lambda): A_R for lambda 0, -A_C in the limit."""
         return (reward_advantage - self.multiplier * cost_advantage) / (1 + self.multiplier)
 
     def state(self) -> dict[str, Any]:
         return {"multiplier": self.multiplier, "seen": self.seen, "costs": list(self.costs)}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.multiplier, self.seen = float(state["multiplier"]), int(state["seen"])
+        self.multiplier = float(state["multiplier"])
+        self.seen = int(state["seen"])
         self.costs = deque(state["costs"])

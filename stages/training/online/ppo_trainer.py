@@ -1,273 +1,189 @@
-"""PPO as a thin subclass of TRL's GRPOTrainer: a value model, the KL in each token's reward, and
-GAE.
+"""PPO as a thin subclass of TRL's GRPOTrainer: value models, KL in each token's reward, and GAE.
 
 TRL's GRPOTrainer makes the rollouts (transformers or vLLM), the old and the reference
 log-probabilities, clips the ratio and works in several processes; its loss takes advantages of
-shape (completions, tokens). What PPO adds is here: Schulman et al. 2017 (arXiv 1707.06347) in the
-form of Ziegler et al. 2019 (arXiv 1909.08593). With costs it is PPO-Lagrangian as in Safe RLHF (Dai
-et al. 2023, arXiv 2310.12773): a value model of the costs, half of the KL term on each side, and
-the mix of both advantages. Imported only when something is trained.
+shape (completions, tokens). What PPO adds is here and in `value_trainer.py`: Schulman et al. 2017
+(arXiv 1707.06347) in the form of Ziegler et al. 2019 (arXiv 1909.08593). With costs it is
+PPO-Lagrangian as in Safe RLHF (Dai et al. 2023, arXiv 2310.12773): a value model of the costs, half
+of the KL term on each side, and the mix of both advantages. Imported only when something is
+trained.
 """
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
-from trl import GRPOTrainer
 
-from stages.training.online.ppo_math import (
-    KLController,
-    Lagrangian,
-    gae,
-    token_rewards,
-    value_loss,
-    whiten,
-)
-from stages.training.online.watching import Resumable
+from stages.training.online.ppo_math import KLController, Lagrangian, gae, token_rewards, whiten
+from stages.training.online.terms import Term
+from stages.training.online.value_trainer import ValueTrainer, whole_sequences
 
 STATE = "ppo_state.json"
 
 
-class ValueModel(nn.Module):
-    """The trunk of a scalar model, read at every token."""
+class PPOTrainer(ValueTrainer):
+    """Learns from two sides where there are costs, `reward` and `cost`, else from `reward` alone.
 
-    def __init__(self, scalar: Any):
-        super().__init__()
-        self.trunk = scalar.base_model
-        self.head = nn.Linear(scalar.config.get_text_config().hidden_size, 1, dtype=scalar.dtype)
-        nn.init.zeros_(self.head.bias)
-        with torch.no_grad():
-            self.head.weight.copy_(scalar.score.weight)
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Values of shape (completions, tokens), in float32."""
-        hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.head(hidden).squeeze(-1).float()
-
-
-class PPOTrainer(Resumable, GRPOTrainer):
-    """Args:
-    value_models: `reward`, and `cost` where there are costs; scalar models to start from.
-    costs: names of those reward functions that are costs, and their weights.
+    Args:
+        value_models: a scalar model to start from, by side.
+        costs: those terms among the reward functions that are costs.
     """
 
     beta: float
 
-    def __init__(
-        self,
-        *args: Any,
-        value_models: dict[str, Any],
-        costs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, costs: Mapping[str, Term], **kwargs: Any):
         super().__init__(*args, **kwargs)
         options = self.args
         self.kl = KLController(options.beta, options.kl_target, options.kl_horizon)
-        self.cost_weights = torch.tensor(
-            [(costs or {}).get(name, 0.0) for name in self.reward_func_names]
-        )
-        self.is_cost = torch.tensor([name in (costs or {}) for name in self.reward_func_names])
-        self.lagrangian = Lagrangian(
-            options.lambda_init, options.lambda_rate, options.lambda_max, options.cost_threshold, options.cost_window,
-            options.cost_delay,
-        ) if costs else None  # fmt: skip
-        # Prepared, and called through its wrapper: called through inner modules, the ranks' weights
-        # drift apart.
-        self.value_models = {
-            name: self.accelerator.prepare_model(ValueModel(m)) for name, m in value_models.items()
-        }
+        self.is_cost = torch.tensor([name in costs for name in self.reward_func_names])
+        self.term_weights = {"reward": self.reward_weights}
+        self.kl_shares = {"reward": 1.0}
+        self.lagrangian: Lagrangian | None = None
+        if costs:
+            names = self.reward_func_names
+            weights = [costs[name].weight if name in costs else 0.0 for name in names]
+            self.term_weights["cost"] = torch.tensor(weights)
+            # Half of the KL term is taken from the reward, half is added to the cost.
+            self.kl_shares = {"reward": 0.5, "cost": -0.5}
+            self.lagrangian = Lagrangian(
+                multiplier=options.lambda_init,
+                rate=options.lambda_rate,
+                ceiling=options.lambda_max,
+                threshold=options.cost_threshold,
+                window=options.cost_window,
+                delay=options.cost_delay,
+            )
 
     # -- rollouts
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Keep this process's part of the terms' rewards, shape (completions, terms)."""
         rewards = super()._calculate_rewards(*args, **kwargs)
-        self._rewards = rewards.view(self.accelerator.num_processes, -1, rewards.size(1))[
-            self.accelerator.process_index
-        ]
+        parts = rewards.view(self.accelerator.num_processes, -1, rewards.size(1))
+        self.rewards = parts[self.accelerator.process_index]
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = super()._generate_and_score_completions(inputs)
+        """Replace a completion's advantage by one a token, and add what the value losses need."""
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         with torch.no_grad():
-            self._credit(batch)
+            mask = batch["completion_mask"].float()
+            scored = self._scored()
+            kl = self._kl_to_reference(batch, mask)
+            per_completion = self._mean(kl.sum(dim=1))
+            if self.args.kl_estimator == "clamped":
+                kl = kl.clamp(min=0)
+            advantages = {}
+            for side, weights in self.term_weights.items():
+                score = (self.rewards * weights.to(mask.device)).nansum(dim=1)
+                if side == "cost":
+                    self._update_multiplier(score, scored)
+                advantages[side] = self._advantages(side, score, kl, scored, batch)
+            batch["advantages"] = advantages["reward"]
+            if self.lagrangian:
+                mixed = self.lagrangian.mix(advantages["reward"], advantages["cost"])
+                batch["advantages"] = mixed
+            self._log_value("kl_per_completion", per_completion)
+            self._log_value("kl_coefficient", self.kl.coefficient)
+            self.kl.update(per_completion, len(kl) * self.accelerator.num_processes)
         return batch
 
-    def _credit(self, batch: dict[str, Any]) -> None:
-        """Replace the sequence's advantage by one a token, and add what the value loss needs."""
-        mask = batch["completion_mask"].float()
-        if (
-            batch.get("old_per_token_logps") is None
-        ):  # GRPO leaves it out where a batch is learnt from only once
-            batch["old_per_token_logps"] = self._logps_at_rollout(batch)
-        kl = torch.zeros_like(mask)
-        if self.beta:
-            kl = (batch["old_per_token_logps"] - batch["ref_per_token_logps"]) * mask
-        per_completion = self._mean(kl.sum(dim=1))
-        self._note("kl_per_completion", per_completion)
-        if self.args.kl_estimator == "clamped":
-            kl = kl.clamp(min=0)
-        scored = self._scored()
-        scores = {"reward": (self._rewards * self.reward_weights.to(mask.device)).nansum(dim=1)}
-        if self.lagrangian:
-            costs = (self._rewards * self.cost_weights.to(mask.device)).nansum(dim=1)
-            scores["cost"] = costs
-            every = self.accelerator.gather(
-                costs.masked_fill(~scored, torch.nan)
-            )  # as many from every process
-            known = every[~torch.isnan(every)]
-            self.lagrangian.update(known.tolist())
-            self._note("lambda", self.lagrangian.multiplier)
-            self._note("cost", float(known.mean()) if len(known) else math.nan)
-        advantages = {}
-        for name, score in scores.items():
-            if self.args.score_clip is not None:
-                score = score.clamp(-self.args.score_clip, self.args.score_clip)
-            values = self._values_at_rollout(name, batch) * mask
-            advantages[name], returns = self._advantages(
-                name, score, kl, values, mask * scored.unsqueeze(1)
-            )
-            batch[f"{name}_values"] = values
-            batch[f"{name}_returns"] = torch.where(scored.unsqueeze(1), returns, values)
-        mixed = (
-            self.lagrangian.mix(advantages["reward"], advantages["cost"])
-            if self.lagrangian
-            else advantages["reward"]
-        )
-        batch["advantages"] = mixed
-        self._note("kl_coefficient", self.kl.coefficient)
-        self.kl.update(per_completion, len(kl) * self.accelerator.num_processes)
-
     def _scored(self) -> torch.Tensor:
-        """Which completions some reward could tell about and, where there are costs, some cost too."""
-        known, costs = ~torch.isnan(self._rewards), self.is_cost.to(self._rewards.device)
-        return known[:, ~costs].any(dim=1) & (known[:, costs].any(dim=1) | ~costs.any())
+        """Which completions have a reward and, where there are costs, a cost too."""
+        known = ~torch.isnan(self.rewards)
+        is_cost = self.is_cost.to(known.device)
+        has_reward = known[:, ~is_cost].any(dim=1)
+        has_cost = known[:, is_cost].any(dim=1) | ~is_cost.any()
+        return has_reward & has_cost
+
+    def _kl_to_reference(self, batch: dict[str, Any], mask: torch.Tensor) -> torch.Tensor:
+        """log pi - log pi_ref of each sampled token."""
+        if batch.get("old_per_token_logps") is None:
+            # GRPO leaves it out where a batch is learnt from only once.
+            batch["old_per_token_logps"] = self._logps_at_rollout(batch)
+        if not self.beta:
+            return torch.zeros_like(mask)
+        kl: torch.Tensor = batch["old_per_token_logps"] - batch["ref_per_token_logps"]
+        return kl * mask
+
+    def _logps_at_rollout(self, batch: dict[str, Any]) -> torch.Tensor:
+        logps_and_more = self._get_per_token_logps_and_entropies(
+            self.model,
+            *whole_sequences(batch),
+            batch["completion_ids"].size(1),
+            batch_size=self.args.per_device_train_batch_size,
+        )
+        logps: torch.Tensor = logps_and_more[0]
+        return logps
+
+    def _update_multiplier(self, costs: torch.Tensor, scored: torch.Tensor) -> None:
+        assert self.lagrangian is not None
+        # With the missing ones, so that every process sends equally many.
+        gathered = self.accelerator.gather(costs.masked_fill(~scored, torch.nan))
+        known = gathered[~torch.isnan(gathered)]
+        self.lagrangian.update(known.tolist())
+        self._log_value("lambda", self.lagrangian.multiplier)
+        self._log_value("cost", float(known.mean()) if len(known) else math.nan)
 
     def _advantages(
         self,
-        name: str,
+        side: str,
         score: torch.Tensor,
         kl: torch.Tensor,
-        values: torch.Tensor,
-        mask: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Whitened advantages and the returns of one value model."""
-        share = (
-            0.5 if self.lagrangian else 1.0
-        )  # half of the KL term is taken from the reward, half is added to the cost
-        coefficient = self.kl.coefficient * share * (1 if name == "reward" else -1)
-        rewards = token_rewards(score, kl, mask, coefficient)
-        if self.args.whiten_rewards and name == "reward":
+        scored: torch.Tensor,
+        batch: dict[str, Any],
+    ) -> torch.Tensor:
+        """Whitened advantages of one side; its values and returns go into the batch.
+
+        Args:
+            score: the weighted sum of the side's terms, shape (completions,).
+        """
+        if self.args.score_clip is not None:
+            score = score.clamp(-self.args.score_clip, self.args.score_clip)
+        values = self.values_at_rollout(side, batch) * batch["completion_mask"].float()
+        mask = batch["completion_mask"].float() * scored.unsqueeze(1)
+        rewards = token_rewards(score, kl, mask, self.kl.coefficient * self.kl_shares[side])
+        if self.args.whiten_rewards and side == "reward":
             rewards = whiten(rewards, *self._moments(rewards, mask), shift=False) * mask
         advantages, returns = gae(rewards, values * mask, mask, self.args.gamma, self.args.lam)
-        return whiten(advantages, *self._moments(advantages, mask)) * mask, returns
-
-    def _logps_at_rollout(self, batch: dict[str, Any]) -> torch.Tensor:
-        ids, attention = _whole(batch)
-        size = self.args.per_device_train_batch_size
-        kept = batch["completion_ids"].size(1)
-        return self._get_per_token_logps_and_entropies(
-            self.model, ids, attention, kept, batch_size=size
-        )[0]
-
-    def _values_at_rollout(self, name: str, batch: dict[str, Any]) -> torch.Tensor:
-        ids, attention = _whole(batch)
-        kept, size = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
-        model = self.value_models[name]
-        parts = [model(i, a) for i, a in zip(ids.split(size), attention.split(size), strict=True)]
-        return torch.cat(parts)[:, -kept - 1 : -1]
+        batch[f"{side}_values"] = values
+        batch[f"{side}_returns"] = torch.where(scored.unsqueeze(1), returns, values)
+        return whiten(advantages, *self._moments(advantages, mask)) * mask
 
     # -- learning
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        beta, self.beta = self.args.beta, 0.0  # the KL is in the rewards
+        self.beta = 0.0  # the KL is in the rewards
         try:
-            loss = super()._compute_loss(model, inputs)
+            loss: torch.Tensor = super()._compute_loss(model, inputs)
         finally:
-            self.beta = beta
-        mask = inputs["completion_mask"]
+            self.beta = self.args.beta
         accumulated = self.current_gradient_accumulation_steps if self.model.training else 1
-        tokens = (
-            inputs["num_items_in_batch"].clamp(min=1)
-            / self.accelerator.num_processes
-            / self.args.steps_per_generation
-        )
-        for name, value_model in self.value_models.items():
-            values = value_model(*_whole(inputs))[:, -mask.size(1) - 1 : -1]
-            old, returns = inputs[f"{name}_values"], inputs[f"{name}_returns"]
-            error = (value_loss(values, old, returns, self.args.value_clip) * mask).sum() / tokens
-            self._note(
-                "value_loss" if name == "reward" else f"{name}_value_loss",
-                self._mean(error.detach()),
-            )
+        for side, error in self.value_losses(inputs).items():
+            name = "value_loss" if side == "reward" else f"{side}_value_loss"
+            self._log_value(name, self._mean(error.detach()))
             loss = loss + self.args.value_coefficient * error / accumulated
         return loss
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        new = self.optimizer is None
-        optimizer = super().create_optimizer(*args, **kwargs)
-        if new:
-            rate = self.args.value_learning_rate or self.args.learning_rate
-            parameters = [
-                p
-                for model in self.value_models.values()
-                for p in model.parameters()
-                if p.requires_grad
-            ]
-            optimizer.add_param_group(
-                {"params": parameters, "lr": rate, "weight_decay": self.args.weight_decay}
-            )
-            optimizer.register_step_post_hook(self._forget_gradients)
-        return optimizer
-
-    def _forget_gradients(self, *_: Any) -> None:
-        """The Trainer clears the policy's gradients only; left alone, the value models' would add
-        up for ever.
-        """
-        for value_model in self.value_models.values():
-            value_model.zero_grad()
-
-    def _clip_grad_norm(self, model: Any) -> Any:
-        for value_model in self.value_models.values():
-            self.accelerator.clip_grad_norm_(value_model.parameters(), self.args.max_grad_norm)
-        return super()._clip_grad_norm(model)
-
     # -- checkpoints
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.is_world_process_zero():
-            folder = (
-                Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            )
-            for name, value_model in self.value_models.items():
-                weights = self.accelerator.unwrap_model(value_model).state_dict()
-                save_file(
-                    {key: tensor.contiguous() for key, tensor in weights.items()},
-                    folder / f"value_{name}.safetensors",
-                )
-            state = {
-                "kl": self.kl.state(),
-                "lagrangian": self.lagrangian.state() if self.lagrangian else None,
-            }
-            (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+    def save_state(self, checkpoint: Path) -> None:
+        super().save_state(checkpoint)
+        lagrangian = self.lagrangian.state() if self.lagrangian else None
+        state = {"kl": self.kl.state(), "lagrangian": lagrangian}
+        (checkpoint / STATE).write_text(json.dumps(state), encoding="utf-8")
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        folder = Path(resume_from_checkpoint)
-        for name, value_model in self.value_models.items():
-            self.accelerator.unwrap_model(value_model).load_state_dict(
-                load_file(folder / f"value_{name}.safetensors")
-            )
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    def load_state(self, checkpoint: Path) -> None:
+        super().load_state(checkpoint)
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         self.kl.load(state["kl"])
         if self.lagrangian:
             self.lagrangian.load(state["lagrangian"])
 
-    # -- sums over all processes
+    # -- over all processes
 
     def _mean(self, values: torch.Tensor) -> float:
         return float(self.accelerator.gather(values.float().mean()).mean())
@@ -275,20 +191,14 @@ class PPOTrainer(Resumable, GRPOTrainer):
     def _moments(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        count = self.accelerator.reduce(mask.sum(), reduction="sum").clamp(min=1)
-        mean = self.accelerator.reduce((values * mask).sum(), reduction="sum") / count
-        spread = (
-            self.accelerator.reduce((((values - mean) ** 2) * mask).sum(), reduction="sum") / count
-        )
-        return mean, spread
+        """Mean and variance over the tokens of all processes."""
+        count = self._sum(mask).clamp(min=1)
+        mean = self._sum(values * mask) / count
+        return mean, self._sum((values - mean) ** 2 * mask) / count
 
-    def _note(self, name: str, value: float) -> None:
+    def _sum(self, values: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = self.accelerator.reduce(values.sum(), reduction="sum")
+        return total
+
+    def _log_value(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(float(value))
-
-
-def _whole(batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompt and completion together: ids and attention mask."""
-    return (
-        torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
-        torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
-    )

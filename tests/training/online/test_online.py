@@ -1,4 +1,4 @@
-"""The online trainers on a tiny random model: they learn, they resume, and they say what is wrong."""
+"""The online trainers on a tiny random model: they learn, resume, and report what is wrong."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Prompt
-from stages.training.online import grpo, online_dpo, ppo, rloo
+from stages.training.online import ppo
+from stages.training.online.trl_stages import GRPO, ONLINE_DPO, RLOO
 
 ARGS = {
     "per_device_train_batch_size": 16,
@@ -35,7 +36,7 @@ def inputs(artifact):
 
 def trained(stage, inputs, context, name="trained", rewards=None, costs=None, lora=None, **args):
     more = {"costs": costs} if costs else {}
-    config = stage.Config(rewards=rewards or LETTERS, args=ARGS | args, lora=lora, **more)
+    config = stage.config(rewards=rewards or LETTERS, args=ARGS | args, lora=lora, **more)
     here = context(name)
     return stage.run(config, inputs, here), here
 
@@ -43,10 +44,10 @@ def trained(stage, inputs, context, name="trained", rewards=None, costs=None, lo
 @pytest.mark.parametrize(
     "stage, more",
     [
-        (ppo, {"steps_per_generation": 2, "num_iterations": 2}),
-        (grpo, {"num_generations": 4}),
-        (rloo, {"num_generations": 4}),
-        (online_dpo, {}),
+        (ppo.STAGE, {"steps_per_generation": 2, "num_iterations": 2}),
+        (GRPO, {"num_generations": 4}),
+        (RLOO, {"num_generations": 4}),
+        (ONLINE_DPO, {}),
     ],
 )
 def test_each_trains_and_logs_its_terms_and_tripwires(inputs, context, stage, more):
@@ -55,10 +56,10 @@ def test_each_trains_and_logs_its_terms_and_tripwires(inputs, context, stage, mo
         "ended": {"term": "unfinished", "weight": 0.5},
     }
     args = dict(more)
-    if stage is online_dpo:
+    if stage is ONLINE_DPO:
         args |= {"max_new_tokens": 8, "max_length": 64}
         base = {k: v for k, v in ARGS.items() if k != "max_completion_length"}
-        config = stage.Config(rewards=rewards, args=base | args)
+        config = stage.config(rewards=rewards, args=base | args)
         here = context()
         result = stage.run(config, inputs, here)
     else:
@@ -82,9 +83,9 @@ def test_what_fills_a_completion_up_is_none_of_its_tokens():
     """Online DPO hands its completions over as wide as the longest; their length and end would be
     lost.
     """
-    assert [
-        online_dpo._sampled(ids, {2, 3}) for ids in ([5, 6, 2, 0, 0], [3, 2, 2], [5, 6, 7], [])
-    ] == [
+    from stages.training.online.online_dpo_trainer import sampled_tokens
+
+    assert [sampled_tokens(ids, {2, 3}) for ids in ([5, 6, 2, 0, 0], [3, 2, 2], [5, 6, 7], [])] == [
         [5, 6, 2],
         [3],
         [5, 6, 7],
@@ -96,15 +97,17 @@ def test_online_dpo_learns_nothing_from_a_pair_without_a_reward(inputs, context)
     """TRL takes a missing reward for 0, which may well be more than the other answer's."""
     from safetensors.torch import load_file
 
+    from stages.training.online.online_dpo_trainer import rows_of_unscored_pairs
+
     silent = {"silent": {"term": "python", "function": "tests.training.rewarding:silent"}}
     base = {name: value for name, value in ARGS.items() if name != "max_completion_length"}
     args = base | {"max_new_tokens": 8, "max_length": 64, "max_steps": 2, "weight_decay": 0.0}
     here = context("silent")
-    online_dpo.run(online_dpo.Config(rewards=silent, args=args), inputs, here)
+    ONLINE_DPO.run(ONLINE_DPO.config(rewards=silent, args=args), inputs, here)
     start = load_file(str(Path(inputs["model"].model().path) / "model.safetensors"))
     end = load_file(str(here.directory / "model" / "model.safetensors"))
     assert all((start[name] == end[name]).all() for name in end)
-    assert online_dpo._untold([True, False, True, True, True, False]) == [1, 2, 4, 5]
+    assert rows_of_unscored_pairs([True, False, True, True, True, False]) == [1, 2, 4, 5]
 
 
 def test_online_dpo_says_that_it_cannot_hand_on_the_chat_templates_variables(inputs, context):
@@ -114,4 +117,4 @@ def test_online_dpo_says_that_it_cannot_hand_on_the_chat_templates_variables(inp
     )
     args = {name: value for name, value in ARGS.items() if name != "max_completion_length"}
     with pytest.raises(UserError, match="given enable_thinking"):
-        online_dpo.run(online_dpo.Config(rewards=LETTERS, args=args), inputs, here)
+        ONLINE_DPO.run(ONLINE_DPO.config(rewards=LETTERS, args=args), inputs, here)

@@ -1,4 +1,4 @@
-"""PPO's arithmetic against an independent float64 reference that follows the papers term by term."""
+"""PPO's arithmetic against an independent float64 reference that follows the papers."""
 
 import math
 

@@ -14,7 +14,7 @@ import pytest
 from stages.runtime.errors import UserError
 from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
-from stages.training.online import rollouts as online
+from stages.training.online.online_stage import last_tenth
 from stages.training.online.rewards import read_terms
 from tests.training.online.test_online import (
     ARGS,
@@ -201,7 +201,7 @@ def test_a_dense_reward_is_learnt_and_the_value_model_explains_it(inputs, contex
         "num_iterations": 2,
         "per_device_train_batch_size": 32,
     }
-    result, _ = trained(ppo, inputs, context, beta=0.01, **more)
+    result, _ = trained(ppo.STAGE, inputs, context, beta=0.01, **more)
     first = np.mean([p["reward"] for p in result.metrics["history"] if "reward" in p][:3])
     assert result.metrics["last"]["reward"] > first + 0.1
     assert result.metrics["last"]["value_loss"] < result.metrics["history"][0]["value_loss"]
@@ -227,17 +227,26 @@ def die(self, args, state, control, **_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Watch.on_step_end = die
-inputs = {"model": Artifact("base", root / "base"), "prompts": Artifact("prompts", root / "prompts")}
-context = Context("cut", root / "cut", 7, CallStore(root / "other.sqlite"), Engines("none", {}), asyncio.Runner())
+model, prompts = Artifact("base", root / "base"), Artifact("prompts", root / "prompts")
+inputs = {"model": model, "prompts": prompts}
+store = CallStore(root / "other.sqlite")
+context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
 ppo.run(ppo.Config(rewards=LETTERS, costs=COSTS, args=RESUMED), inputs, context)
 """
 COSTS = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
 # Two batches a rollout, each learnt from twice: a rollout lasts four steps. Steps 3, 6 and 9 are no
 # place to save.
 RESUMED = ARGS | {
-    "per_device_train_batch_size": 8, "max_steps": 14, "save_strategy": "steps", "save_steps": 3, "steps_per_generation": 2,
-    "num_iterations": 2, "kl_target": 0.5, "kl_horizon": 100, "lr_scheduler_type": "linear",
-}  # fmt: skip
+    "per_device_train_batch_size": 8,
+    "max_steps": 14,
+    "save_strategy": "steps",
+    "save_steps": 3,
+    "steps_per_generation": 2,
+    "num_iterations": 2,
+    "kl_target": 0.5,
+    "kl_horizon": 100,
+    "lr_scheduler_type": "linear",
+}
 
 
 @pytest.mark.slow
@@ -291,7 +300,7 @@ def test_what_a_reward_or_a_cost_cannot_tell_about_is_not_learnt_from(inputs, co
     costs = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
     trainer, rows = built(inputs, context(), costs, per_device_train_batch_size=4)
     table = torch.tensor([[1.0, 3.0], [nan, 5.0], [2.0, nan], [nan, nan]])
-    trainer._calculate_rewards = lambda *_, **__: setattr(trainer, "_rewards", table) or table
+    trainer._calculate_rewards = lambda *_, **__: setattr(trainer, "rewards", table) or table
     batch = trainer._generate_and_score_completions(rows[:4])
     learnt = batch["advantages"].abs().sum(1) > 0
     assert learnt.tolist() == [True, False, False, False]
@@ -316,6 +325,6 @@ def test_terms_of_the_stage_are_in_its_identity():
     ]
     assert costs[0] != costs[1]
     assert read_terms(LETTERS, "ppo")["letters"].weight == 1.0
-    with pytest.raises(UserError, match="'scale_rewards' says nothing in PPO"):
-        ppo.identity(ppo.Config(rewards=LETTERS, args=ARGS | {"scale_rewards": "batch"}))
-    assert online.last_tenth([{"step": 1, "a": 1.0}, {"step": 2, "b": 3.0}]) == {"a": 1.0, "b": 3.0}
+    with pytest.raises(UserError, match="'scale_rewards' has no effect in PPO"):
+        ppo.check(ppo.Config(rewards=LETTERS, args=ARGS | {"scale_rewards": "batch"}))
+    assert last_tenth([{"step": 1, "a": 1.0}, {"step": 2, "b": 3.0}]) == {"a": 1.0, "b": 3.0}

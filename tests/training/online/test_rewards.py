@@ -16,8 +16,13 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.store import CallStore
-from stages.training.online.reward_terms import Draw, build
-from stages.training.online.rewards import models_named, read_terms, terms_identity
+from stages.training.online.draws import Draw
+from stages.training.online.rewards import (
+    models_of,
+    read_terms,
+    reward_functions,
+    terms_identity,
+)
 from stages.training.reward_models.scorer import Scorer
 from tests.scripted import ScriptedGenerator
 from tests.training.small_reward_models import constitution, reward_model
@@ -63,7 +68,10 @@ def called(tmp_path):
 
         engines = Engines("scripted", {}, opener=opener)
         here = Context("it", tmp_path, 7, store, engines, runner)
-        functions = build(read_terms(terms, "grpo"), models or {}, here, {END}, costs)
+        checked = read_terms(terms, "grpo")
+        cost_terms = {name: term for name, term in checked.items() if name in costs}
+        reward_terms = {name: term for name, term in checked.items() if name not in costs}
+        functions = reward_functions(reward_terms, cost_terms, models or {}, here, {END})
 
         def call(prompts, texts, tokens=None, kinds=None, ids=None, step=0):
             return {
@@ -71,7 +79,7 @@ def called(tmp_path):
                     prompts=[[{"role": "user", "content": p}] for p in prompts],
                     completions=[[{"role": "assistant", "content": t}] for t in texts],
                     completion_ids=tokens or [[5, END]] * len(texts),
-                    row_id=ids or list(prompts),
+                    prompt_id=ids or list(prompts),
                     kind=kinds or ["k"] * len(texts),
                     trainer_state=SimpleNamespace(global_step=step),
                 )
@@ -325,9 +333,14 @@ def test_a_function_gets_prompt_completion_and_row(called):
 
 @pytest.mark.parametrize(
     "function, message",
-    [("tests.training.rewarding:nan", "the reward term 'f' gave nan for a completion of prompt p"),
-     ("tests.training.online.test_rewards:word", "gave something that is no number")],
-)  # fmt: skip
+    [
+        (
+            "tests.training.rewarding:nan",
+            "the reward term 'f' gave nan for a completion of prompt p",
+        ),
+        ("tests.training.online.test_rewards:word", "gave something that is not a number"),
+    ],
+)
 def test_what_is_no_number_stops_the_run_and_tells_where(called, function, message):
     with pytest.raises(UserError, match=rf"(?s)step 'it': .*{message}.*Fix:"):
         called({"f": {"term": "python", "function": function}})(["p"], ["x"])
@@ -341,7 +354,7 @@ RM = {"term": "reward_model", "model": "rm"}
     [
         ({}, "`rewards` names no term"),
         ({"a": None}, "`rewards` names no term"),
-        ({"a": 3}, "no term of a reward is called None"),
+        ({"a": 3}, "there is no reward term None"),
         ({"a": {"term": "lenght"}}, "Did you mean 'length'"),
         ({"a": {"term": "length", "pre": 3}}, "unknown option 'pre'"),
         ({"a": {"term": "length", "per": 0}}, "per"),
@@ -352,7 +365,7 @@ RM = {"term": "reward_model", "model": "rm"}
         ),
         (
             {"a": {"term": "python", "function": "tests.training.rewarding:WEIGHTS"}},
-            "names? no function|is no function",
+            "names? no function|is not a function",
         ),
         ({"a": RM | {"draw": 3}}, "need a constitution"),
         ({"a": RM | {"constitution": "SET", "draw": 4}}, "4 of 3 principles cannot be drawn"),
@@ -366,7 +379,10 @@ RM = {"term": "reward_model", "model": "rm"}
             {"a": RM | {"constitution": "SET", "draw": 1, "boost": {"k": {"shor": 1}}}},
             "Did you mean 'short'",
         ),
-        ({"a": RM | {"constitution": "SET", "boost": {"k": {"short": 1}}}}, "`boost` says nothing"),
+        (
+            {"a": RM | {"constitution": "SET", "boost": {"k": {"short": 1}}}},
+            "`boost` has no effect",
+        ),
         ({"a": RM | {"constitution": "SET", "draw": 1, "boost": {"k": {"short": -1}}}}, "boost"),
         (
             {
@@ -492,7 +508,7 @@ def test_what_bears_meaning_is_in_the_identity_and_nothing_else(tmp_path):
         read_terms({"a": {"term": "python", "function": "tests.training.rewarding:nan"}}, "grpo")
     )
     assert function["a"]["source"]["source"]
-    assert models_named(read_terms({"a": base, "b": {"term": "length"}}, "grpo")) == {"a": "rm"}
+    assert models_of(read_terms({"a": base, "b": {"term": "length"}}, "grpo")) == {"a": "rm"}
 
 
 @pytest.mark.slow
@@ -502,7 +518,7 @@ def test_a_policy_is_trained_under_principles_drawn_anew(
     """The real reward model, the real trainer: every rollout has draws of its own, equal within a
     group.
     """
-    from stages.training.online import grpo
+    from stages.training.online.trl_stages import GRPO
     from tests.training.online.test_online import ARGS, prompts
 
     path, drawn, inner = reward_model(tiny, tmp_path / "saved").path, [], Scorer.score
@@ -516,8 +532,8 @@ def test_a_policy_is_trained_under_principles_drawn_anew(
     model.manifest["metrics"]["model_path"] = path
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts()), "rm": model}
     rewards = {"a": RM | {"constitution": constitution(tmp_path), "draw": 2}}
-    config = grpo.Config(rewards=rewards, args=ARGS | {"num_generations": 4})
-    last = grpo.run(config, inputs, context()).metrics["last"]
+    config = GRPO.config(rewards=rewards, args=ARGS | {"num_generations": 4})
+    last = GRPO.run(config, inputs, context()).metrics["last"]
     assert last["term a"] == pytest.approx(last["reward"], abs=1e-4)
     assert len(drawn) == 6
     for rollout in drawn:
@@ -531,11 +547,11 @@ def test_a_policy_is_trained_under_principles_drawn_anew(
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["grpo", "ppo", "online_dpo"])
 def test_a_constant_reward_stops_the_training(artifact, context, stage):
-    import importlib
-
+    from stages import STAGES
+    from stages.runtime.stage import load_stage
     from tests.training.online.test_online import ARGS, prompts
 
-    module = importlib.import_module(f"stages.training.online.{stage}")
+    contract = load_stage(STAGES[stage])
     args = (
         ARGS | {"max_steps": 15, "num_generations": 4}
         if stage == "grpo"
@@ -548,8 +564,10 @@ def test_a_constant_reward_stops_the_training(artifact, context, stage):
         }
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
     rewards = {"same": {"term": "python", "function": "tests.training.rewarding:constant"}}
-    with pytest.raises(UserError, match=r"(?s)told no answer to a prompt from another.*Fix:"):
-        module.run(module.Config(rewards=rewards, args=args), inputs, context())
+    with pytest.raises(
+        UserError, match=r"(?s)did the reward differ between answers to a prompt.*Fix:"
+    ):
+        contract.run(contract.config(rewards=rewards, args=args), inputs, context())
 
 
 def test_a_completion_longer_than_the_reward_models_context_is_not_scored_and_stops_nothing(

@@ -1,4 +1,4 @@
-"""What is watched of an online training: tripwires, a reward that tells nothing, places to save."""
+"""What watches an online training: tripwires, a reward without a signal, places to save."""
 
 from types import SimpleNamespace
 
@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.runtime.errors import UserError
+from stages.training.online.callbacks import PATIENCE, AlignedSaves, NoSignal
+from stages.training.online.rewards import RewardFunction
+from stages.training.online.terms import Completion
 from stages.training.online.tripwires import refuses, repetition, tripwires
-from stages.training.online.watching import PATIENCE, AlignedSaves, NoSignal, watched
 
 
 @pytest.mark.parametrize(
@@ -48,21 +50,25 @@ def test_tripwires_are_means_over_completions():
 def test_the_first_term_logs_the_tripwires_once_and_all_terms_stay_what_they_were():
     seen, logged = [], {}
 
-    def term(name):
-        def function(prompts, completions, completion_ids, **rest):
-            seen.append((name, sorted(rest)))
+    def scorer(name):
+        def score(completions):
+            seen.append((name, completions))
             return [1.0] * len(completions)
 
-        function.__name__ = name
-        return function
+        return score
 
-    functions = watched([term("one"), term("two")])
+    functions = [
+        RewardFunction("one", scorer("one"), "it", log_tripwires=True),
+        RewardFunction("two", scorer("two"), "it", log_tripwires=False),
+    ]
     assert [f.__name__ for f in functions] == ["one", "two"]
     given = {
-        "prompts": ["p"],
+        "prompts": [[]],
         "completions": [[{"content": "I cannot"}]],
         "completion_ids": [[1, 2, 3]],
-        "row_id": ["r"],
+        "prompt_id": ["r"],
+        "kind": ["k"],
+        "trainer_state": SimpleNamespace(global_step=4),
     }
     for function in functions:
         assert function(
@@ -74,7 +80,8 @@ def test_the_first_term_logs_the_tripwires_once_and_all_terms_stay_what_they_wer
         "tripwire/repetition": [0.0],
     }
     assert functions[0](**given) == [1.0] and [name for name, _ in seen] == ["one", "two", "one"]
-    assert all("row_id" in rest for _, rest in seen)
+    expected = Completion([], "I cannot", [1, 2, 3], prompt_id="r", kind="k", step=4)
+    assert all(completions == [expected] for _, completions in seen)
 
 
 GROUPS, SINGLE = SimpleNamespace(num_generations=4), SimpleNamespace(num_generations=1)

@@ -1,0 +1,106 @@
+"""Which principles a completion is scored under.
+
+The draw of principles is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.3): `draw` of them
+for each prompt of a rollout, without replacement, in proportion to their weights, more of some on
+some kinds of prompts (`boost`), and beside them those that are always on: principles against what
+the policy was seen to exploit, the paper's RL-time intervention. All completions of a prompt are
+scored under the same draw, or a group's baseline would mean nothing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from stages.principles.assign import assign_many
+from stages.principles.constitution import Principle
+from stages.principles.select import Selection, select
+from stages.runtime.errors import UserError, did_you_mean
+
+Boost = Mapping[str, Mapping[str, float]]
+"""By kind of prompt, what is added to the weights of the named principles in the draw."""
+
+
+class Draw:
+    """Chooses the principles of a prompt in a step; equal for all its completions there.
+
+    Args:
+        constitution: the principles to choose from.
+        count: how many are drawn; None for all, in the file's order.
+        seed: the run's.
+        always: ids of principles shown in every draw.
+        intervention: a further set, shown in every draw before all others.
+        where: for messages.
+
+    Raises:
+        UserError: a principle does not exist, an option has no effect beside the others, or too few
+        principles are left to draw from.
+    """
+
+    def __init__(
+        self,
+        constitution: Selection | None,
+        count: int | None,
+        seed: int,
+        *,
+        always: Sequence[str] = (),
+        intervention: Selection | None = None,
+        boost: Boost | None = None,
+        where: str = "",
+    ):
+        self.count = count
+        self.seed = seed
+        self.boost = boost or {}
+        self.fixed = list(select(intervention).principles) if intervention else []
+        self.drawn: list[Principle] = []
+        if constitution is None:
+            return
+        by_id = {principle.id: principle for principle in select(constitution).principles}
+        _check_ids(always, by_id, where)
+        # An ablation may leave a boosted principle out: then the boost has nothing to do.
+        whole = select(Selection(constitution.name)).principles
+        self._check_boost([principle.id for principle in whole], always, where)
+        self.fixed += [by_id[name] for name in always]
+        self.drawn = [principle for name, principle in by_id.items() if name not in always]
+        least = 0 if self.fixed else 1
+        if count is not None and not least <= count <= len(self.drawn):
+            raise UserError(
+                f"draw: {count} of {len(self.drawn)} principles cannot be drawn",
+                where=where,
+                fix=f"give {least} to {len(self.drawn)}",
+            )
+
+    def __call__(self, prompt_id: str, kind: str, step: int) -> list[Principle]:
+        if self.count is None:
+            return self.fixed + self.drawn
+        if self.count == 0:
+            return self.fixed
+        boost = self.boost.get(kind, {})
+        weighted = []
+        for principle in self.drawn:
+            weight = principle.weight + boost.get(principle.id, 0.0)
+            weighted.append(principle.model_copy(update={"weight": weight}))
+        return self.fixed + assign_many(weighted, prompt_id, self.seed, self.count, step)
+
+    def _check_boost(self, ids: Sequence[str], always: Sequence[str], where: str) -> None:
+        boosted = {name for weights in self.boost.values() for name in weights}
+        _check_ids(sorted(boosted), ids, where)
+        if boosted and self.count is None:
+            raise UserError(
+                "`boost` has no effect where all principles are shown",
+                where=where,
+                fix="add `draw: 3`, or leave it out",
+            )
+        for name in sorted(boosted.intersection(always)):
+            raise UserError(
+                f"{name!r} is always shown, so nothing can boost it",
+                where=where,
+                fix="leave it out of `boost`",
+            )
+
+
+def _check_ids(names: Iterable[str], ids: Collection[str], where: str) -> None:
+    for name in names:
+        if name not in ids:
+            raise UserError(
+                f"there is no principle {name!r} here.{did_you_mean(name, list(ids))}",
+                where=where,
+                fix=f"choose from {', '.join(ids)}",
+            )

@@ -1,0 +1,245 @@
+"""The terms of a reward that ask a model: a reward model or a judge.
+
+Both score under principles that are drawn for each prompt (`draws.py`).
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stages.generators import TooLong
+from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled
+from stages.principles.select import Selection, select
+from stages.runtime.context import Drop
+from stages.runtime.errors import UserError
+from stages.runtime.models import Model
+from stages.runtime.settings import machine
+from stages.runtime.templates import template_hash
+from stages.training.examples import template_variables
+from stages.training.online.draws import Draw
+from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
+from stages.training.reward_models.format import FILE, read_format
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelTerm(Term):
+    """A term that asks a model."""
+
+    model: str
+    """The step's input that holds it."""
+
+    def input_model(self, use: TermUse) -> Model:
+        """Return the model.
+
+        Raises:
+            UserError: the step does not have the input.
+        """
+        if self.model not in use.inputs:
+            raise UserError(
+                f"the term reads an input {self.model!r} that the step does not have",
+                where=use.where,
+                fix=f"add it: `inputs: {{{self.model}: <a step>}}`; "
+                f"inputs here: {', '.join(use.inputs)}",
+            )
+        return use.inputs[self.model].model()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardModelTerm(ModelTerm):
+    """A reward model's score of the completion: (score - shift) * scale."""
+
+    constitution: Selection | None = None
+    """For a model that reads principles: those that it may be shown."""
+    draw: int | None = None
+    """How many of them are shown for a prompt; None: all, in the file's order."""
+    always: tuple[str, ...] = ()
+    """Ids of those shown in every rollout, before the drawn ones."""
+    intervention: Selection | None = None
+    """A further set, shown in every rollout before all others; nothing need be trained for it."""
+    boost: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = field(default_factory=dict)
+    """By kind of prompt, what is added to the weights of the named principles in the draw."""
+    each: bool = False
+    """Score under every shown principle alone, and take the mean.
+
+    This is for a model too small to weigh several at once (`reward_accuracy` reports whether it
+    can: one of a list, first). The prefix is shared, so it costs little more.
+    """
+    scale: float = 1.0
+    shift: float = 0.0
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
+
+    def check(self, where: str) -> None:
+        if not self.constitution and (self.draw or self.always or self.boost or self.each):
+            raise UserError(
+                "`draw`, `always`, `boost` and `each` need a constitution",
+                where=where,
+                fix="add `constitution: ...`",
+            )
+        self._make_draw(0, where)
+
+    def identity(self) -> dict[str, Any]:
+        identity: dict[str, Any] = {}
+        if self.constitution:
+            identity |= _identify("constitution", self.constitution)
+        if self.intervention:
+            identity |= _identify("intervention", self.intervention)
+        return identity
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        """Return the function; None for a completion longer than the model's context.
+
+        Raises:
+            UserError: the model's layout or its sign is not what the term takes it for.
+        """
+        from stages.training.reward_models.scorer import Scorer
+
+        model = self.input_model(use)
+        _check_model(self, model, use)
+        variables = template_variables(use.context)
+        scorer = Scorer(model, batch_size=self.batch_size, template_arguments=variables)
+        draw = self._make_draw(use.context.seed, use.where)
+
+        def score(completions: list[Completion]) -> list[float | None]:
+            items = []
+            weights = []
+            for completion in completions:
+                principles = draw(completion.prompt_id, completion.kind, completion.step)
+                groups = [principles]
+                if self.each and len(principles) > 1:
+                    groups = [[principle] for principle in principles]
+                for group in groups:
+                    texts = tuple(principle.text for principle in group)
+                    items.append((completion.prompt, completion.text, texts))
+                if len(groups) == 1 or self.draw is not None:  # a draw has used the weights
+                    weights.append([1.0] * len(groups))
+                else:
+                    weights.append([principle.weight for principle in principles])
+            scores = iter(scorer.score_fitting(items))
+            rewards = []
+            for group_weights in weights:
+                group_scores = [next(scores) for _ in group_weights]
+                known = [value for value in group_scores if value is not None]
+                reward = None
+                if len(known) == len(group_scores):
+                    reward = (fmean(known, group_weights) - self.shift) * self.scale
+                rewards.append(reward)
+            return rewards
+
+        return score
+
+    def _make_draw(self, seed: int, where: str) -> Draw:
+        return Draw(
+            self.constitution,
+            self.draw,
+            seed,
+            always=self.always,
+            intervention=self.intervention,
+            boost=self.boost,
+            where=where,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeTerm(ModelTerm):
+    """A judge's expected rating of the completion, without a reward model.
+
+    Source: d-RLAIF, Lee et al. 2023, section 2.3.
+    """
+
+    constitution: Selection
+    """What it rates by; the principles' weights average the ratings."""
+    draw: int | None = None
+    """How many principles a prompt is rated under; None: all."""
+    scale: Scale = field(default_factory=lambda: dict(YES_NO))
+    """The answers it may give, and what each is worth."""
+    rescale: bool = True
+    """Bring ratings to [-1, 1], as in the paper."""
+    template: str = "preferences/judging/verdict.jinja"
+    """What the judge reads."""
+
+    def check(self, where: str) -> None:
+        if len(set(self.scale.values())) < 2:
+            raise UserError(
+                f"every option of the scale is worth {next(iter(self.scale.values()))}",
+                where=where,
+                fix="give values that differ",
+            )
+        Draw(self.constitution, self.draw, seed=0, where=where)
+
+    def identity(self) -> dict[str, Any]:
+        template = {"template": template_hash(self.template)}
+        return template | _identify("constitution", self.constitution)
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        """Return the function; None for a completion without a verdict under some principle."""
+        generator = use.context.generator(self.input_model(use))
+        draw = Draw(self.constitution, self.draw, use.context.seed)
+
+        async def rate(completion: Completion) -> float | None:
+            total = 0.0
+            weights = 0.0
+            for principle in draw(completion.prompt_id, completion.kind, completion.step):
+                try:
+                    rating = await expected_rating(
+                        generator,
+                        completion.prompt,
+                        completion.text,
+                        principle.text,
+                        self.scale,
+                        self.template,
+                    )
+                except (Drop, TooLong):
+                    return None
+                if self.rescale:
+                    rating = rescaled(rating, self.scale)
+                total += principle.weight * rating
+                weights += principle.weight
+            return total / weights
+
+        async def rate_all(completions: list[Completion]) -> list[float | None]:
+            return await asyncio.gather(*map(rate, completions))
+
+        return lambda completions: use.context.loop.run(rate_all(completions))
+
+
+def _identify(option: str, selection: Selection) -> dict[str, Any]:
+    """Texts and weights of the selected principles, and the order in which they are read."""
+    constitution = select(selection)
+    order = [principle.id for principle in constitution.principles]
+    return {option: constitution.identity("text", "weight"), f"{option}_order": order}
+
+
+def _check_model(term: RewardModelTerm, model: Model, use: TermUse) -> None:
+    """Refuse a reward model whose layout or whose sign is not what the term takes it for."""
+    layout = read_format(model)
+    has_principles = bool(term.constitution or term.intervention)
+    if layout.principles and not has_principles:
+        raise UserError(
+            "this reward model reads principles and was given none",
+            where=use.where,
+            fix="add `constitution: ...`",
+        )
+    if has_principles and not layout.principles:
+        raise UserError(
+            "this reward model was trained without principles and cannot read any",
+            where=use.where,
+            fix="remove `constitution` and `intervention`, or give its `reward_model` step a "
+            "constitution",
+        )
+    states_sign = (Path(model.path) / FILE).is_file() and term.weight * term.scale > 0
+    if states_sign and layout.objective == "cost" and not use.is_cost:
+        raise UserError(
+            "a cost model's score is the higher the worse a response is, and here it is rewarded",
+            where=use.where,
+            fix="move the term to `costs` of a `ppo` step, or give it a negative weight",
+        )
+    if states_sign and layout.objective != "cost" and use.is_cost:
+        raise UserError(
+            "a reward model's score is the higher the better a response is, and here it is a cost",
+            where=use.where,
+            fix="train it with `objective: cost`, or give it a negative weight",
+        )

@@ -1,0 +1,150 @@
+"""What the stages share that learn from their own rollouts.
+
+In: `model` (the policy and, frozen, the reference), `prompts` and any other inputs of Prompt rows,
+and the models that the terms of the reward name. Out: a model. Rollouts come from transformers, or
+on a GPU from vLLM in one of TRL's ways: `args: {use_vllm: true, vllm_mode: colocate}`.
+
+A training that was killed goes on from its last complete checkpoint and ends in the weights of an
+undisturbed one: checkpoints are only made between two rollouts, and the principles drawn depend on
+the step's number alone. That holds for rollouts from transformers; vLLM's random state is in no
+checkpoint.
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.models import Model
+from stages.training.arguments import build_arguments, refusals_as_user_errors
+from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.training.examples import template_variables
+from stages.training.frame import Training, run_training
+from stages.training.model_files import load_policy
+from stages.training.online.prompts import check_rollout_size, drop_too_long, read_prompts
+from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
+from stages.training.online.terms import Term
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineConfig(TrainingConfig):
+    """The options of every online stage."""
+
+    rewards: dict[str, Any]
+    """The terms of the reward, by name (see `rewards.py`)."""
+
+
+def check_online(config: OnlineConfig) -> None:
+    """Refuse options of the trainer and terms of the reward that cannot work."""
+    check_training(config)
+    read_terms(config.rewards, config.stage)
+
+
+def online_identity(config: OnlineConfig) -> dict[str, Any]:
+    """The parts of the options and of the terms that identify a result."""
+    rewards = read_terms(config.rewards, config.stage)
+    terms = {"rewards": terms_identity(rewards), "terms": list(rewards)}
+    return training_identity(config) | terms
+
+
+def run_online(
+    config: OnlineConfig,
+    inputs: Mapping[str, Artifact],
+    context: Context,
+    make_trainer: Callable[..., Any],
+    defaults: Callable[[Model, Context], dict[str, Any]],
+    *,
+    costs: Mapping[str, Term] | None = None,
+    other_models: Collection[str] = (),
+) -> Result:
+    """Read prompts and terms, train and save.
+
+    Args:
+        make_trainer: builds the trainer from keyword arguments that TRL's online trainers share.
+        defaults: gives options of the trainer that the user may override.
+        costs: terms beside the rewards, with weight 0 in the reward.
+        other_models: inputs that are models, besides `model` and those that terms name.
+
+    Raises:
+        UserError: unusable terms or models, a reward that is not a number or never differs, no
+        prompts, memory or disk used up, a diverged loss.
+    """
+    costs = costs or {}
+    rewards = read_terms(config.rewards, config.stage)
+    models = {"model", *other_models, *models_of(rewards).values(), *models_of(costs).values()}
+    prompts, repeated = read_prompts(inputs, models, context.step)
+
+    def build(base: Model) -> Training:
+        from datasets import Dataset
+
+        from stages.training.online.callbacks import AlignedSaves, NoSignal
+
+        policy = load_policy(config, base, context)
+        arguments = build_arguments(
+            config.trainer_options,
+            config.args,
+            context,
+            reward_weights=[term.weight for term in rewards.values()] + [0.0] * len(costs),
+            **defaults(base, context),
+        )
+        model = policy["model"]
+        tokenizer = policy["processing_class"]
+        fitting, too_long = drop_too_long(prompts, model, tokenizer, arguments, context)
+        check_rollout_size(fitting, arguments, context)
+        rows = []
+        for prompt in fitting:
+            rows.append({"prompt": prompt.messages, "prompt_id": prompt.id, "kind": prompt.kind})
+        end_tokens = end_tokens_of(model, tokenizer)
+        functions = reward_functions(rewards, costs, inputs, context, end_tokens)
+        with refusals_as_user_errors("the trainer refuses the options", context):
+            trainer = make_trainer(
+                **policy,
+                args=arguments,
+                train_dataset=Dataset.from_list(rows),
+                reward_funcs=functions,
+                callbacks=[AlignedSaves(arguments), NoSignal(context.step)],
+            )
+        return Training(trainer, too_long)
+
+    result = run_training(inputs, context, build, dropped=repeated)
+    last = last_tenth(result.metrics["history"])
+    return replace(result, metrics=result.metrics | {"last": last})
+
+
+def rollout_defaults(base: Model, context: Context) -> dict[str, Any]:
+    """Options of TRL's trainers that make rollouts as GRPO does."""
+    # The trainer loads the reference again, from the policy's folder.
+    kwargs: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+    if base.revision is not None:
+        kwargs["revision"] = base.revision
+    defaults = {"model_init_kwargs": kwargs}
+    variables = template_variables(context)
+    if variables:
+        defaults["chat_template_kwargs"] = variables
+    return defaults
+
+
+def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:
+    """Ids of the tokens that end a turn."""
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    return {tokenizer.eos_token_id, *ends} - {None}
+
+
+def last_tenth(history: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each curve over its last tenth, which is what the training ended at.
+
+    Rewards are logged once a rollout.
+    """
+    curves: dict[str, list[float]] = {}
+    for point in history:
+        for name, value in point.items():
+            curves.setdefault(name, []).append(value)
+    curves.pop("step", None)
+    means = {}
+    for name, values in curves.items():
+        tail = values[-math.ceil(len(values) / 10) :]
+        means[name] = round(sum(tail) / len(tail), 6)
+    return means

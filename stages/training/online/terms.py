@@ -1,0 +1,150 @@
+"""What a term of a reward is, and the terms that need no model.
+
+To add a kind of term, write one class: its fields are its options, `score_function` makes it work.
+Then name it in `TERMS` (`rewards.py`).
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stages.runtime.artifacts import Artifact
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.provenance import module_identity
+from stages.runtime.rows import Message
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One sampled answer, as a term scores it."""
+
+    prompt: list[Message]
+    text: str
+    tokens: list[int]
+    prompt_id: str
+    kind: str
+    """The prompt's kind."""
+    step: int
+    """The training step it was sampled in, which numbers the draws of principles."""
+
+
+@dataclass(frozen=True)
+class TermUse:
+    """Where a term is used: in a step, as a reward or a cost."""
+
+    inputs: Mapping[str, Artifact]
+    """The step's, by name."""
+    context: Context
+    end_tokens: set[int]
+    """Ids of the tokens that end a turn."""
+    is_cost: bool
+    where: str
+    """For messages: the step and the term."""
+
+
+ScoreFunction = Callable[[list[Completion]], list[Any]]
+"""Gives one number for each completion, or None where it cannot score it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """The base of all kinds of terms."""
+
+    weight: float = 1.0
+    """The score is multiplied by it before the terms are added up."""
+
+    def check(self, where: str) -> None:
+        """Refuse options that cannot work, before anything runs."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the term beside its options."""
+        return {}
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        """Return the function that scores completions.
+
+        Raises:
+            UserError: the step's inputs cannot be scored with.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthTerm(Term):
+    """`min(factor * tokens / per, cap)`."""
+
+    per: Annotated[int, Field(gt=0)] = 1024
+    """Tokens that are worth 1."""
+    cap: float = 1.0
+    """The score is never above it."""
+    factor: dict[str, float] = field(default_factory=dict)
+    """By kind of prompt; 1 for a kind that is not named."""
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        def score(completion: Completion) -> float:
+            factor = self.factor.get(completion.kind, 1.0)
+            return min(factor * len(completion.tokens) / self.per, self.cap)
+
+        return lambda completions: [score(completion) for completion in completions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnfinishedTerm(Term):
+    """-1 for a completion that was cut off before it ended its turn, else 0."""
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        def score(completion: Completion) -> float:
+            finished = completion.tokens and completion.tokens[-1] in use.end_tokens
+            return 0.0 if finished else -1.0
+
+        return lambda completions: [score(completion) for completion in completions]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonTerm(Term):
+    """A function of yours, called with (prompt messages, completion, row) for each completion.
+
+    `row` is a dict with the prompt's `id` and `kind`. The function returns a number, or None where
+    it cannot score the completion.
+    """
+
+    function: str
+    """`module:function`."""
+
+    def check(self, where: str) -> None:
+        load_function(self.function, where)
+
+    def identity(self) -> dict[str, Any]:
+        module = importlib.import_module(self.function.partition(":")[0])
+        return {"source": module_identity(module)}
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        function = load_function(self.function, use.where)
+
+        def score(completion: Completion) -> Any:
+            row = {"id": completion.prompt_id, "kind": completion.kind}
+            return function(completion.prompt, completion.text, row)
+
+        return lambda completions: [score(completion) for completion in completions]
+
+
+def load_function(path: str, where: str) -> Any:
+    """Return the function that `module:function` names.
+
+    Raises:
+        UserError: there is no such module or function.
+    """
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{path!r} names no function: {error}", where=where, fix="write module:function"
+        ) from None
+    if not callable(function):
+        raise UserError(f"{path!r} is not a function", where=where, fix="write module:function")
+    return function

@@ -1,0 +1,134 @@
+"""Stages `grpo`, `rloo` and `online_dpo`: TRL's online trainers under a composed reward.
+
+In: `model`, `prompts` and other Prompt rows, and the models that the reward's terms name. Out: a
+model. See `online_stage.py` for what the online stages share, `rewards.py` for the reward.
+
+GRPO: group-relative policy optimisation (Shao et al. 2024, arXiv 2402.03300). RLOO: REINFORCE with
+a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740). Online DPO: DPO on pairs of fresh
+rollouts, the better one by the reward (Guo et al. 2024, arXiv 2402.04792); TRL calls it
+experimental. Nothing is learnt from a pair with an answer that no term can score.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError
+from stages.runtime.models import Model
+from stages.runtime.stage import ANY, Stage
+from stages.training.examples import template_variables
+from stages.training.online.online_stage import (
+    OnlineConfig,
+    check_online,
+    online_identity,
+    rollout_defaults,
+    run_online,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPOOptions(OnlineConfig):
+    """`args` are fields of TRL's GRPOConfig."""
+
+    stage = "grpo"
+    trainer_options = "GRPOConfig"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RLOOOptions(OnlineConfig):
+    """`args` are fields of TRL's RLOOConfig."""
+
+    stage = "rloo"
+    trainer_options = "RLOOConfig"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineDPOOptions(OnlineConfig):
+    """`args` are fields of TRL's OnlineDPOConfig."""
+
+    stage = "online_dpo"
+    trainer_options = "OnlineDPOConfig"
+
+
+def run_grpo(config: GRPOOptions, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model; errors as in `run_online`."""
+
+    def make_trainer(**arguments: Any) -> Any:
+        from trl import GRPOTrainer
+
+        from stages.training.online.callbacks import resumable
+
+        return resumable(GRPOTrainer)(**arguments)
+
+    return run_online(config, inputs, context, make_trainer, rollout_defaults)
+
+
+def run_rloo(config: RLOOOptions, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Train and save the model; errors as in `run_online`."""
+
+    def make_trainer(**arguments: Any) -> Any:
+        from trl import RLOOTrainer
+
+        from stages.training.online.callbacks import resumable
+
+        return resumable(RLOOTrainer)(**arguments)
+
+    return run_online(config, inputs, context, make_trainer, rollout_defaults)
+
+
+def run_online_dpo(
+    config: OnlineDPOOptions, inputs: dict[str, Artifact], context: Context
+) -> Result:
+    """Train and save the model; errors as in `run_online`."""
+
+    def make_trainer(**arguments: Any) -> Any:
+        from stages.training.online.online_dpo_trainer import ScoredPairsTrainer
+
+        return ScoredPairsTrainer(**arguments)
+
+    return run_online(config, inputs, context, make_trainer, _online_dpo_defaults)
+
+
+def _online_dpo_defaults(base: Model, context: Context) -> dict[str, Any]:
+    variables = template_variables(context)
+    if variables:
+        raise UserError(
+            "TRL's online DPO cannot pass variables to the chat template, "
+            f"and this model is given {', '.join(variables)}",
+            where=f"step {context.step!r}, model.template_arguments",
+            fix="use grpo, rloo or ppo, or a model whose template needs none",
+        )
+    return {"remove_unused_columns": False}
+
+
+GRPO = Stage(
+    version=1,
+    config=GRPOOptions,
+    run=run_grpo,
+    inputs=("model", "prompts"),
+    optional=ANY,
+    trains=True,
+    check=check_online,
+    identity=online_identity,
+)
+RLOO = Stage(
+    version=1,
+    config=RLOOOptions,
+    run=run_rloo,
+    inputs=("model", "prompts"),
+    optional=ANY,
+    trains=True,
+    check=check_online,
+    identity=online_identity,
+)
+ONLINE_DPO = Stage(
+    version=3,
+    config=OnlineDPOOptions,
+    run=run_online_dpo,
+    inputs=("model", "prompts"),
+    optional=ANY,
+    trains=True,
+    check=check_online,
+    identity=online_identity,
+)

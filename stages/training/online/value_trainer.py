@@ -1,0 +1,136 @@
+"""Value models that are trained beside a policy, as a layer over TRL's GRPOTrainer.
+
+Imported only when something is trained.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from trl import GRPOTrainer
+
+from stages.training.online.callbacks import Resumable
+from stages.training.online.ppo_math import value_loss
+
+
+class ValueModel(nn.Module):
+    """The trunk of a scalar model, read at every token."""
+
+    def __init__(self, scalar: Any):
+        super().__init__()
+        self.trunk = scalar.base_model
+        self.head = nn.Linear(scalar.config.get_text_config().hidden_size, 1, dtype=scalar.dtype)
+        nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.weight.copy_(scalar.score.weight)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Values of shape (completions, tokens), in float32."""
+        hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.head(hidden).squeeze(-1).float()
+
+
+class ValueTrainer(Resumable, GRPOTrainer):
+    """A GRPOTrainer whose optimiser and checkpoints hold value models too.
+
+    Args:
+        value_models: by what they predict, `reward` or `cost`; scalar models to start from.
+    """
+
+    def __init__(self, *args: Any, value_models: dict[str, Any], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # Prepared, and called through its wrapper: called through inner modules, the ranks' weights
+        # drift apart.
+        self.value_models = {}
+        for name, scalar in value_models.items():
+            self.value_models[name] = self.accelerator.prepare_model(ValueModel(scalar))
+
+    def values_at_rollout(self, name: str, batch: dict[str, Any]) -> torch.Tensor:
+        """Values before each sampled token, shape (completions, tokens)."""
+        size = self.args.per_device_train_batch_size
+        ids, attention = whole_sequences(batch)
+        parts = []
+        for some_ids, some_attention in zip(ids.split(size), attention.split(size), strict=True):
+            parts.append(self.value_models[name](some_ids, some_attention))
+        return self._before_each_token(torch.cat(parts), batch)
+
+    def value_losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Each value model's loss: its sum over the batch, divided by the mean tokens of a batch.
+
+        The batch holds `<name>_values` at rollout and `<name>_returns`.
+        """
+        mask = batch["completion_mask"]
+        items = batch["num_items_in_batch"].clamp(min=1)
+        tokens = items / self.accelerator.num_processes / self.args.steps_per_generation
+        losses = {}
+        for name, value_model in self.value_models.items():
+            values = self._before_each_token(value_model(*whole_sequences(batch)), batch)
+            old = batch[f"{name}_values"]
+            errors = value_loss(values, old, batch[f"{name}_returns"], self.args.value_clip)
+            losses[name] = (errors * mask).sum() / tokens
+        return losses
+
+    def _before_each_token(self, values: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+        return values[:, -batch["completion_ids"].size(1) - 1 : -1]
+
+    # -- optimiser
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        is_new = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if is_new:
+            parameters = []
+            for value_model in self.value_models.values():
+                parameters += [p for p in value_model.parameters() if p.requires_grad]
+            group = {
+                "params": parameters,
+                "lr": self.args.value_learning_rate or self.args.learning_rate,
+                "weight_decay": self.args.weight_decay,
+            }
+            optimizer.add_param_group(group)
+            optimizer.register_step_post_hook(self._clear_gradients)
+        return optimizer
+
+    def _clear_gradients(self, *_: Any) -> None:
+        """The Trainer clears the policy's gradients only; the value models' would add up."""
+        for value_model in self.value_models.values():
+            value_model.zero_grad()
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        for value_model in self.value_models.values():
+            self.accelerator.clip_grad_norm_(value_model.parameters(), self.args.max_grad_norm)
+        return super()._clip_grad_norm(model)
+
+    # -- checkpoints
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.is_world_process_zero():
+            run = Path(self._get_output_dir(trial=trial))
+            self.save_state(run / f"checkpoint-{self.state.global_step}")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.load_state(Path(resume_from_checkpoint))
+
+    def save_state(self, checkpoint: Path) -> None:
+        """Write what a checkpoint holds beside the policy."""
+        for name, value_model in self.value_models.items():
+            weights = self.accelerator.unwrap_model(value_model).state_dict()
+            weights = {key: tensor.contiguous() for key, tensor in weights.items()}
+            save_file(weights, checkpoint / f"value_{name}.safetensors")
+
+    def load_state(self, checkpoint: Path) -> None:
+        """Read what `save_state` wrote."""
+        for name, value_model in self.value_models.items():
+            weights = load_file(checkpoint / f"value_{name}.safetensors")
+            self.accelerator.unwrap_model(value_model).load_state_dict(weights)
+
+
+def whole_sequences(batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompt and completion together: ids and attention mask."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    return ids, attention
