@@ -18,6 +18,7 @@ FLOORS = [
     "report/views",
     "ablation",
     "evaluation/benchmarks",
+    "evaluation/rewards",
     "evaluation",
     "training/online",
     "training/offline",

@@ -28,8 +28,8 @@ from stages.evaluation.measures import (
     by_principle,
     score,
 )
-from stages.evaluation.reward_accuracy import PAIRS, SECTION
-from stages.evaluation.reward_tests import TESTS
+from stages.evaluation.rewards.reward_accuracy import PAIRS, SECTION
+from stages.evaluation.rewards.reward_tests import TESTS
 from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Tested, Verdict

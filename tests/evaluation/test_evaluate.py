@@ -372,7 +372,7 @@ def test_nothing_to_evaluate(tmp_path, policies):
             tmp_path,
             policies | {"other": fakes.responses(tmp_path, "o", [response("elsewhere", "tea")])},
         )
-    with pytest.raises(UserError, match="nobody can tell"):
+    with pytest.raises(UserError, match="neither a ground truth nor a judge"):
         run(tmp_path, policies, ground_truth=None)
     with pytest.raises(UserError, match="confidence"):
         run(tmp_path, policies, confidence=95)

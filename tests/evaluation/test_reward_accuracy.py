@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from stages import STAGES
-from stages.evaluation import reward_accuracy
-from stages.evaluation.reward_tests import TESTS, agreeing_lists, ask, count, lone_lists, read_cells
+from stages.evaluation.rewards import reward_accuracy
+from stages.evaluation.rewards.reward_tests import (
+    TESTS,
+    agreeing_lists,
+    ask,
+    count,
+    lone_lists,
+    read_cells,
+)
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines

@@ -33,7 +33,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.evaluation.asking import ask_each
+from stages.evaluation.ask_models import ask_each
 from stages.evaluation.benchmarks.choice_files import (
     Columns,
     Question,

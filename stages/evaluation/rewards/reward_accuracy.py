@@ -24,8 +24,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
-from stages.evaluation.reward_tables import reward_tables
-from stages.evaluation.reward_tests import (
+from stages.evaluation.rewards.reward_tables import reward_tables
+from stages.evaluation.rewards.reward_tests import (
     TESTS,
     Cell,
     Lists,

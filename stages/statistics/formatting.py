@@ -1,0 +1,130 @@
+"""Numbers as text: the one place that decides how a share, a change or an interval is written.
+
+A share is a number from 0 to 1 and is written in per cent; the difference of two shares is written
+in percentage points. Pages have a true minus sign and an en dash where there is no number. Tables
+in the terminal have ASCII characters only: `format_estimate` and `format_change`, and every other
+function with `missing=NO_VALUE`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+MINUS = "\u2212"
+DASH = "\u2013"
+"""What a page shows where there is no number."""
+NO_VALUE = "-"
+"""What a table in the terminal shows where there is no number."""
+PER_CENT = 100.0
+Sign = Literal["", "+"]
+"""`+`: positive numbers have a sign too."""
+
+
+def format_percent(share: float | None, places: int = 1, missing: str = DASH) -> str:
+    """A share in per cent, without the unit: `58.2`."""
+    if share is None:
+        return missing
+    return f"{PER_CENT * share:.{places}f}"
+
+
+def format_percent_range(low: float, high: float) -> str:
+    """Two shares with their unit: `54.0 to 62.3 %`."""
+    return f"{format_percent(low)} to {format_percent(high)} %"
+
+
+def format_points(difference: float, places: int = 1) -> str:
+    """A difference of two shares in points with its sign: `−12.3`, `+4.0`, or `0.0`."""
+    text = f"{PER_CENT * abs(difference):.{places}f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if difference > 0 else MINUS}{text}"
+
+
+def format_points_range(low: float, high: float) -> str:
+    """Two differences of shares in points: `−1.2 to +3.4`."""
+    return f"{format_points(low)} to {format_points(high)}"
+
+
+def format_number(
+    value: float | None, places: int = 2, sign: Sign = "", missing: str = DASH
+) -> str:
+    """A number with a fixed number of decimals and a true minus sign: `−0.25`."""
+    if value is None:
+        return missing
+    return f"{value:{sign}.{places}f}".replace("-", MINUS)
+
+
+def format_short(value: float, sign: Sign = "") -> str:
+    """A number with as few digits as it needs, at most six, and a true minus sign: `0.1`, `20`."""
+    return f"{value:{sign}g}".replace("-", MINUS)
+
+
+def format_significant(value: float, digits: int = 3) -> str:
+    """A number with that many significant digits: `0.0123`, `1.2e-09`."""
+    return f"{value:.{digits}g}"
+
+
+def format_p_value(p: float) -> str:
+    """`0.038`, or `< 0.001` for anything smaller."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def format_confidence(confidence: float) -> str:
+    """The confidence of an interval with its unit: `95 %`, `97.5 %`."""
+    return f"{PER_CENT * confidence:g} %"
+
+
+def format_count(number: float | None, missing: str = "") -> str:
+    """A whole number with a comma between thousands: `12,345`."""
+    return missing if number is None else f"{number:,.0f}"
+
+
+def format_plural(number: int, noun: str) -> str:
+    """A count and what is counted: `1 call`, `1,200 calls`."""
+    return f"{format_count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration with its unit: `12.3 s`, and from a thousand on without a decimal: `1,234 s`."""
+    return f"{seconds:,.0f} s" if seconds >= 1000 else f"{seconds:.1f} s"
+
+
+def format_estimate(
+    estimate: Mapping[str, Any] | None,
+    factor: float = PER_CENT,
+    places: int = 1,
+    bound_places: int | None = None,
+    sign: Sign = "",
+) -> str:
+    """`58.2 [54.0,62.3]` for a table in the terminal.
+
+    Args:
+        estimate: `value`, `low` and `high`. Without a value the text is a dash, and without bounds
+            the value alone.
+        factor: of all three numbers. 100 for shares, in per cent or points; 1 for other numbers.
+        places: decimals of the value, and of the bounds unless `bound_places` is given.
+    """
+    if estimate is None or estimate["value"] is None:
+        return NO_VALUE
+    value = f"{factor * estimate['value']:{sign}.{places}f}"
+    if estimate["low"] is None:
+        return value
+    bounds = places if bound_places is None else bound_places
+    low = f"{factor * estimate['low']:{sign}.{bounds}f}"
+    high = f"{factor * estimate['high']:{sign}.{bounds}f}"
+    return f"{value} [{low},{high}]"
+
+
+def format_change(difference: Mapping[str, Any] | None) -> str:
+    """`-32 [-37,-28]`: a difference of shares and its interval in points, for the terminal.
+
+    Numbers below one point have a decimal.
+    """
+    if difference is None:
+        return NO_VALUE
+    value, low, high = (_whole_points(difference[name]) for name in ("value", "low", "high"))
+    return f"{value} [{low},{high}]"
+
+
+def _whole_points(difference: float) -> str:
+    points = PER_CENT * difference
+    return f"{points:+.0f}" if abs(points) >= 1 else f"{points:+.1f}"
