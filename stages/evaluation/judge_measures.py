@@ -16,7 +16,7 @@ response, so that a judge that always picks the same place is at 0.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.evaluation.measures import score
+from stages.evaluation.win_rates import score
 from stages.runtime.rows import Judgement
 from stages.runtime.store import derive_seed
 from stages.statistics.paired import by_prompt, kappa, krippendorff

@@ -6,7 +6,7 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
-from stages.evaluation.measures import score
+from stages.evaluation.win_rates import score
 from stages.principles.select import Selection, select
 from stages.report.views.effects import view
 from stages.runtime.context import ForecastDone
