@@ -13,14 +13,10 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.evaluation.rewards import reward_accuracy
-from stages.evaluation.rewards.reward_tests import (
-    TESTS,
-    agreeing_lists,
-    ask,
-    count,
-    lone_lists,
-    read_cells,
-)
+from stages.evaluation.rewards.cells import ask, read_cells
+from stages.evaluation.rewards.labelled_pairs import PAIRS
+from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
+from stages.evaluation.rewards.reward_tests import TESTS, count
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -337,13 +333,13 @@ def test_held_out_pairs_bring_their_own_labels_and_wordings(stage):
     negated.negated[:] = [True]
     result, fake = stage(["principled"], pairs=[*rows, negated])
     tests = result.metrics["models"]["principled"]["tests"]
-    assert tests.keys() == {reward_accuracy.PAIRS} and tests[reward_accuracy.PAIRS]["n"] == 3
+    assert tests.keys() == {PAIRS} and tests[PAIRS]["n"] == 3
     assert [texts for _, _, texts in fake.read["principled"]][::2] == [
         ("The response should be good.",), ("The response should be good.",), ("Break p0.",),
     ]  # fmt: skip
     # yes over no is right, no over yes is wrong; p0 prefers b0 (-1), its opposite a0, whatever the
     # label says
-    assert tests[reward_accuracy.PAIRS]["value"] == pytest.approx(1 / 3)
+    assert tests[PAIRS]["value"] == pytest.approx(1 / 3)
     assert len(result.tables) == 1
 
 
