@@ -7,7 +7,7 @@ A variant's duels of all seeds count for one model; its rating's interval is ove
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stages.ablation.jobs import Job
@@ -22,17 +22,67 @@ from stages.ablation.redundancy import (
 from stages.preferences.judged_pairs import Rule, rule_of
 from stages.preferences.pair_checks import read_cells
 from stages.principles.variants import FULL
+from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict
 from stages.statistics.ranking import Game, ratings
 
-MOST = 40  # principles beyond which a matrix cannot be read
+MOST = 40
+"""The largest number of principles of which a matrix can be read."""
+RATING_RESAMPLES = 300
+
+
+@dataclass
+class SeedMatrices:
+    """The judge matrices of all seeds as one; a pair is named "<seed> <pair>"."""
+
+    rules: dict[str, Rule] = field(default_factory=dict)
+    """By seed."""
+    margins: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """By pair and principle."""
+    prompts: dict[str, str] = field(default_factory=dict)
+    """By pair its prompt id."""
+
+    def add(self, seed: int, step: Artifact) -> None:
+        """Add the matrix that a `judged_pairs` step read."""
+        rule = rule_of(step)
+        self.rules[str(seed)] = rule
+        judgements = step.input_artifacts("judgements")
+        if not judgements:
+            return
+        cells = read_cells(
+            judgements[0],
+            set(rule.principles),
+            f"step {judgements[0].step!r}",
+            rule.negated,
+        )
+        for pair_id, pair_cells in cells.items():
+            if pair_cells:
+                name = f"{seed} {pair_id}"
+                self.margins[name] = rule.margins(pair_cells)
+                self.prompts[name] = pair_cells[0].prompt_id
+
+    def principles(self) -> list[str]:
+        """The ids of all principles, in the order in which they are met."""
+        return list(dict.fromkeys(name for cells in self.margins.values() for name in cells))
+
+    def decide_function(self) -> Decide | None:
+        """What decides a pair; None where subsets of the principles do."""
+        if any(rule.by_subsets for rule in self.rules.values()):
+            return None
+
+        def decide(name: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
+            seed, _, pair_id = name.partition(" ")
+            return self.rules[seed].decide(pair_id, margins)
+
+        return decide
 
 
 def redundancy(
     jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence: float
 ) -> dict[str, Any] | None:
-    """The first full set's matrix, of all seeds: how far every two principles agree, and which can
-    go while another stays.
+    """How far every two principles agree, and which can go while another stays.
+
+    It reads the matrix of the first full set, of all seeds.
 
     Args:
         outcomes: by principle, what leaving it out did to the models; empty where only labels were
@@ -44,76 +94,75 @@ def redundancy(
         beside each other one. The first and the last of the three are empty where subsets of the
         principles decide.
     """
-    full = [job for job in jobs if job.variant == FULL and not job.error]
-    made = {
-        job.seed: m
-        for job in full
-        if job.label == full[0].label
-        for m in job.of_stage("judged_pairs")[:1]
-    }
-    matrix: dict[str, Mapping[str, float]] = {}
-    prompts: dict[str, str] = {}
-    rules = {str(seed): rule_of(step) for seed, step in made.items()}
-    for seed, step in made.items():
-        rule = rules[str(seed)]
-        for judged in step.input_artifacts("judgements")[:1]:
-            where = f"step {judged.step!r}"
-            cells = read_cells(judged, set(rule.principles), where, rule.negated)
-            for pair_id, of_pair in cells.items():
-                if of_pair:
-                    matrix[f"{seed} {pair_id}"] = rule.margins(of_pair)
-                    prompts[f"{seed} {pair_id}"] = of_pair[0].prompt_id
-    names = list(dict.fromkeys(name for cells in matrix.values() for name in cells))
+    matrices = _read_matrices(jobs)
+    names = matrices.principles()
     if not 2 <= len(names) <= MOST:
         return None
-    decide = _decide(rules)
-    agreed = agreements(matrix, confidence, prompts)
-    alone = attributions(matrix, decide, confidence, prompts) if decide else {}
-    return {
-        "pairs": len(matrix),
+    agreed = agreements(matrices.margins, confidence, matrices.prompts)
+    found: dict[str, Any] = {
+        "pairs": len(matrices.margins),
         "names": names,
-        "principles": [asdict(alone[name]) for name in names if name in alone],
-        "agreements": [asdict(found) for found in agreed],
-        "redundancies": [asdict(found) for found in redundancies(agreed, alone, outcomes=outcomes)]
-        if alone
-        else [],
+        "principles": [],
+        "agreements": [asdict(agreement) for agreement in agreed],
+        "redundancies": [],
     }
+    decide = matrices.decide_function()
+    if decide is None:
+        return found
+    alone = attributions(matrices.margins, decide, confidence, matrices.prompts)
+    if alone:
+        verdicts = redundancies(agreed, alone, outcomes=outcomes)
+        found["principles"] = [asdict(alone[name]) for name in names if name in alone]
+        found["redundancies"] = [asdict(verdict) for verdict in verdicts]
+    return found
 
 
-def _decide(rules: Mapping[str, Rule]) -> Decide | None:
-    """The decisions of the rule of each seed, for pairs named as in `redundancy`: "<seed> <pair>";
-    None where subsets of the principles decide.
-    """
-    if any(rule.by_subsets for rule in rules.values()):
-        return None
-
-    def decide(name: str, margins: Mapping[str, float]) -> tuple[float, list[str]]:
-        seed, _, pair_id = name.partition(" ")
-        return rules[seed].decide(pair_id, margins)
-
-    return decide
+def _read_matrices(jobs: Sequence[Job]) -> SeedMatrices:
+    matrices = SeedMatrices()
+    full_sets = [job for job in jobs if job.variant == FULL and not job.error]
+    steps: dict[int, Artifact] = {}
+    for job in full_sets:
+        of_job = job.of_stage("judged_pairs")
+        if of_job and job.label == full_sets[0].label:
+            steps[job.seed] = of_job[0]
+    for seed, step in steps.items():
+        matrices.add(seed, step)
+    return matrices
 
 
 def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
-    """Bradley-Terry ratings of every variant's last policy, from its duels with the first, `none`;
-    the strongest first.
+    """Bradley-Terry ratings of every variant's last policy, the strongest first.
 
-    Of several `evaluate` steps the first is looked at. Groups that sweep over more have an anchor
-    each.
+    They come from its duels with the first policy, `none`. Of several `evaluate` steps the first
+    is looked at. Groups that sweep over more have an anchor each.
     """
     games: dict[str, list[Game]] = {}
     for job in jobs:
-        for made in job.of_stage("evaluate")[:1]:
-            policies = list(made.metrics["policies"])
-            first, last = policies[0], policies[-1]
-            anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
-            for row in made.rows(Verdict):
-                if row.policy == last and first in row.rivals:
-                    game = row.prompt_id, job.label, anchor, against(row, first)
-                    games.setdefault(anchor, []).append(game)
-    found = [
-        rating
-        for anchor, own in games.items()
-        for rating in ratings(own, anchor=anchor, resamples=300, confidence=confidence)
-    ]
-    return [rating.plain() for rating in sorted(found, key=lambda rating: -rating.elo)]
+        anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
+        duels = _duels_with_first(job, anchor)
+        if duels:
+            games.setdefault(anchor, []).extend(duels)
+    all_ratings = []
+    for anchor, anchor_games in games.items():
+        all_ratings += ratings(
+            anchor_games,
+            anchor=anchor,
+            resamples=RATING_RESAMPLES,
+            confidence=confidence,
+        )
+    all_ratings.sort(key=lambda rating: -rating.elo)
+    return [rating.plain() for rating in all_ratings]
+
+
+def _duels_with_first(job: Job, anchor: str) -> list[Game]:
+    """The duels of the job's last policy with its first, which is named `anchor`."""
+    evaluations = job.of_stage("evaluate")
+    if not evaluations:
+        return []
+    policies = list(evaluations[0].metrics["policies"])
+    first, last = policies[0], policies[-1]
+    games = []
+    for row in evaluations[0].rows(Verdict):
+        if row.policy == last and first in row.rivals:
+            games.append((row.prompt_id, job.label, anchor, against(row, first)))
+    return games

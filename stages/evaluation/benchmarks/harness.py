@@ -34,7 +34,7 @@ from stages.evaluation.benchmarks.harness_tasks import (
     no_fetched_metrics,
     tasks_identity,
 )
-from stages.evaluation.comparison import shown
+from stages.statistics.formatting import format_estimate as shown
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -233,5 +233,5 @@ def _table(step: str, metrics: dict[str, Any]) -> Table:
 
 def _cell(estimate: dict[str, Any] | None, sign: str = "") -> str:
     if estimate is None or estimate["low"] is not None:
-        return shown(estimate, False, sign)
+        return shown(estimate, 1, 3, sign=sign)  # type: ignore[arg-type]
     return f"{estimate['value']:{sign}.3f}"

@@ -72,7 +72,7 @@ def reward_metrics(
     first = next(iter(results.values()))
     tests = _test_names(first.tests)
     models = {}
-    differences = {}
+    differences: dict[str, Any] = {}
     for name, result in results.items():
         models[name] = _model_metrics(result, tests, confidence)
         if result is first:
