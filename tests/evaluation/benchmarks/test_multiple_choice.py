@@ -251,7 +251,7 @@ FAULTS = {
     "nested options": (
         {"question": "q", "choices": [["x"], ["y"]], "answer": 0},
         {},
-        r"an option is no text",
+        r"an option is not a text",
     ),
     "one option": (
         {"question": "q", "choices": ["x"], "answer": 0},
