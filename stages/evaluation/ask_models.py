@@ -1,5 +1,4 @@
-"""The same questions to several models, one model after the other: memory may hold one engine only."""
-
+"""The same questions to several models, one after the other: memory may hold one engine only."""
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 

@@ -46,10 +46,6 @@ from stages.runtime.templates import render, template_hash
 from stages.text.prompt_files import content_hash, source_identity
 
 
-LEAST_LOG = -1e4
-"""In place of the logarithm of 0, which an impossible letter has."""
-
-
 @dataclass(frozen=True)
 class Config(Columns):
     """Options of the questions; those of the file are in `Columns`."""
@@ -68,6 +64,10 @@ class Config(Columns):
     """Of the bootstrap."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Of the intervals."""
+
+
+LEAST_LOG = -1e4
+"""In place of the logarithm of 0, which an impossible letter has."""
 
 
 def check(config: Config) -> None:

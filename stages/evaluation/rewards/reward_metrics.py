@@ -1,4 +1,4 @@
-"""The metrics of `reward_accuracy`: every model's tests, and the first model against each other one.
+"""The metrics of `reward_accuracy`: every model alone, and the first against each other one.
 
 Pure functions. In: a value for each model, test and what the test counts once. Out: plain data.
 """

@@ -125,13 +125,13 @@ FAULTS = {
     ),
     "data of no task": (
         {"data": {"colors": "{file}"}},
-        r"'colors', which is no task here. Did you mean 'colours'",
+        r"'colors', which is not a task here. Did you mean 'colours'",
     ),
     "data of no kind": ({"data": {"colours": "{task}"}}, r"data cannot be read from \.yaml files"),
     "no tasks": ({"tasks": []}, r"option 'tasks'"),
     "remote code": (
         {"model_args": {"trust_remote_code": True}},
-        r"model_args may not set trust_remote_code",
+        r"model_args cannot set trust_remote_code",
     ),
     "no such metric": ({"metrics": ["accuracy"]}, r"the tasks gave none of these metrics"),
     "no such argument": ({"model_args": {"max_lenth": 3}}, r"lm_eval cannot evaluate this model"),
