@@ -99,7 +99,7 @@ def redundancy(
     if not 2 <= len(names) <= MOST:
         return None
     agreed = agreements(matrices.margins, confidence, matrices.prompts)
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "pairs": len(matrices.margins),
         "names": names,
         "principles": [],
@@ -108,13 +108,13 @@ def redundancy(
     }
     decide = matrices.decide_function()
     if decide is None:
-        return found
+        return facts
     alone = attributions(matrices.margins, decide, confidence, matrices.prompts)
     if alone:
         verdicts = redundancies(agreed, alone, outcomes=outcomes)
-        found["principles"] = [asdict(alone[name]) for name in names if name in alone]
-        found["redundancies"] = [asdict(verdict) for verdict in verdicts]
-    return found
+        facts["principles"] = [asdict(alone[name]) for name in names if name in alone]
+        facts["redundancies"] = [asdict(verdict) for verdict in verdicts]
+    return facts
 
 
 def _read_matrices(jobs: Sequence[Job]) -> SeedMatrices:

@@ -1,4 +1,5 @@
 """The same questions to several models, one after the other: memory may hold one engine only."""
+
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 

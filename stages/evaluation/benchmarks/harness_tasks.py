@@ -52,7 +52,7 @@ def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> d
     Raises:
         UserError: a task, a file of data or lm_eval is missing; so the plan reports it.
     """
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "lm_eval": harness_version(),
         "data": {name: [content_hash(f) for f in files] for name, files in data.items()},
     }
@@ -68,14 +68,14 @@ def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> d
         data_format(files)
     for task in tasks:
         if is_task_file(task):
-            found[f"task {Path(task).stem}"] = _file_content(Path(task).expanduser())
+            facts[f"task {Path(task).stem}"] = _file_content(Path(task).expanduser())
         elif not _is_named_in_lm_eval(task):
             raise UserError(
                 f"lm_eval has no task {task!r}",
                 where="tasks",
                 fix="see `lm_eval ls tasks`, or give a YAML file's path",
             )
-    return found
+    return facts
 
 
 def is_task_file(task: str) -> bool:

@@ -206,7 +206,8 @@ def test_the_numbers_are_those_of_the_command_line(tmp_path):
     (tmp_path / "tasks").mkdir()
     for name, (base, kind, file) in own.items():
         (tmp_path / "tasks" / f"{name}.yaml").write_text(
-            f"include: {shipped / base}\ntask: {name}\ntag: null\ndataset_path: {kind}\ndataset_name: null\n"
+            f"include: {shipped / base}\ntask: {name}\ntag: null\n"
+            f"dataset_path: {kind}\ndataset_name: null\n"
             f"dataset_kwargs: {{data_files: {{test: {file}}}}}\n"
         )
     command = [
