@@ -31,13 +31,13 @@ def optimiser_table(policies: Mapping[str, Mapping[str, Any]], confidence: float
     for name, facts in policies.items():
         row = [
             name,
-            format_number(facts["reward"]),
+            _plain_number(facts["reward"], places=2),
             _interval(facts["gain"], factor=1, places=2),
             format_percent(_value(facts["violations"]), missing=NO_VALUE),
             _interval(facts["change"], factor=PER_CENT, places=1),
-            format_number(_value(facts["kl"]), missing=NO_VALUE),
-            format_number(facts["words"], places=1),
-            format_number(facts["seconds"], places=0, missing=NO_VALUE),
+            _plain_number(_value(facts["kl"]), places=2),
+            _plain_number(facts["words"], places=1),
+            _plain_number(facts["seconds"], places=0),
             str(facts["n"]),
         ]
         rows.append(row)
@@ -47,6 +47,10 @@ def optimiser_table(policies: Mapping[str, Mapping[str, Any]], confidence: float
 
 def _value(estimate: Mapping[str, Any] | None) -> float | None:
     return estimate["value"] if estimate else None
+
+
+def _plain_number(value: float | None, places: int) -> str:
+    return NO_VALUE if value is None else f"{value:.{places}f}"
 
 
 def _interval(estimate: Mapping[str, Any] | None, factor: float, places: int) -> str:

@@ -72,10 +72,12 @@ def test_reward_violations_kl_and_time_beside_each_other(
     ]
     tuned[5] = replace(tuned[5], finish_reason="length")
     inputs = {
-        "reward": pointing("reward", reward.path), "reference": pointing("reference", str(tiny)),
-        "start": artifact("start", start), "tuned": artifact("tuned", tuned),
+        "reward": pointing("reward", reward.path),
+        "reference": pointing("reference", str(tiny)),
+        "start": artifact("start", start),
+        "tuned": artifact("tuned", tuned),
         "tuned_model": pointing("tuned_model", str(other)),
-    }  # fmt: skip
+    }
     config = parse_config(
         compare_optimisers.Config,
         {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200},

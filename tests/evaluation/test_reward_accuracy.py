@@ -335,8 +335,10 @@ def test_held_out_pairs_bring_their_own_labels_and_wordings(stage):
     tests = result.metrics["models"]["principled"]["tests"]
     assert tests.keys() == {PAIRS} and tests[PAIRS]["n"] == 3
     assert [texts for _, _, texts in fake.read["principled"]][::2] == [
-        ("The response should be good.",), ("The response should be good.",), ("Break p0.",),
-    ]  # fmt: skip
+        ("The response should be good.",),
+        ("The response should be good.",),
+        ("Break p0.",),
+    ]
     # yes over no is right, no over yes is wrong; p0 prefers b0 (-1), its opposite a0, whatever the
     # label says
     assert tests[PAIRS]["value"] == pytest.approx(1 / 3)
@@ -402,10 +404,11 @@ def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
     steps = {
         "rm": {"stage": "model", "path": str(fake_model(tmp_path / "rm"))},
         "followed": {
-            "stage": "reward_accuracy", "inputs": {"principled": "rm"},
+            "stage": "reward_accuracy",
+            "inputs": {"principled": "rm"},
             "constitution": constitution(tmp_path / "set.yaml", NAMES),
         },
-    }  # fmt: skip
+    }
     prints = []
     store = CallStore(tmp_path / "calls.sqlite")
     with asyncio.Runner() as loop:
