@@ -17,17 +17,22 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from stages.ablation.jobs import Job
-from stages.ablation.label_outcomes import LABELS, LOGITS, have_same_labels, label_outcomes
-from stages.evaluation.measures import (
-    MEASURES,
-    Counted,
-    Measured,
-    Settings,
-    by_measure,
-    by_principle,
+from stages.ablation.label_outcomes import (
+    LABELS,
+    LOGITS,
+    have_same_labels,
+    label_outcomes,
 )
 from stages.evaluation.rewards.labelled_pairs import PAIRS, SECTION
 from stages.evaluation.rewards.reward_tests import TESTS
+from stages.evaluation.verdict_values import (
+    MEASURES,
+    Counted,
+    Measured,
+    PromptKinds,
+    by_measure,
+    by_principle,
+)
 from stages.evaluation.win_rates import score
 from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
@@ -152,7 +157,12 @@ def _policy_outcomes(step: Artifact, index: int) -> Values:
         if row.policy == policies[index]:
             rows.append((row.prompt_id, row))
     source = step.metrics["measured_by"]
-    measures = by_measure(rows, source == "truth", _counted(step), _settings(step))
+    measures = by_measure(
+        rows,
+        source == "truth",
+        _counted(step),
+        _kinds(step),
+    )
     outcomes = {measure: measures[measure] for measure in MEASURES}
     wins = []
     for prompt_id, row in rows:
@@ -166,16 +176,16 @@ def _policy_outcomes(step: Artifact, index: int) -> Values:
 
 
 def _counted(step: Artifact) -> Counted:
-    return Counted(step.config["counted"], set(step.config["not_counted"]))
+    return Counted(
+        principles=step.config["counted"],
+        not_counted=set(step.config["not_counted"]),
+    )
 
 
-def _settings(step: Artifact) -> Settings:
-    return Settings(
-        harmless_kinds=tuple(step.config["harmless_kinds"]),
-        helpful_kinds=tuple(step.config["helpful_kinds"]),
-        resamples=0,
-        confidence=0.95,
-        seed=0,
+def _kinds(step: Artifact) -> PromptKinds:
+    return PromptKinds(
+        harmless=tuple(step.config["harmless_kinds"]),
+        helpful=tuple(step.config["helpful_kinds"]),
     )
 
 

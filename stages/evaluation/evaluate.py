@@ -24,7 +24,8 @@ from pydantic import Field
 from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import load_truth, truth_identity
-from stages.evaluation.measures import Counted, Measured, Settings, summarise
+from stages.evaluation.measures import Settings, summarise
+from stages.evaluation.verdict_values import Counted, Measured, PromptKinds
 from stages.evaluation.verdicts import (
     Examination,
     Examined,
@@ -212,8 +213,7 @@ def _metrics_and_tables(
         measured[item.policy].append((item.response.prompt_id, result.verdict))
         duels += duels_of(result)
     settings = Settings(
-        config.harmless_kinds,
-        config.helpful_kinds,
+        PromptKinds(config.harmless_kinds, config.helpful_kinds),
         config.resamples,
         config.confidence,
         context.seed,

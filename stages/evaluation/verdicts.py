@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.evaluation.ground_truth import GroundTruth, Truth
-from stages.evaluation.measures import Counted, rivals
+from stages.evaluation.measures import rivals
+from stages.evaluation.verdict_values import Counted
 from stages.evaluation.win_rates import Duel
 from stages.preferences.judging.ask import compare, violation_probability
 from stages.principles.assign import assign

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from stages import STAGES
-from stages.evaluation.rewards import reward_accuracy
+from stages.evaluation.rewards import exam, reward_accuracy
 from stages.evaluation.rewards.cells import ask, read_cells
 from stages.evaluation.rewards.labelled_pairs import PAIRS
 from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
@@ -244,7 +244,7 @@ class Scored:
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
     fake = Scored()
-    monkeypatch.setattr(reward_accuracy, "stored_scores", fake)
+    monkeypatch.setattr(exam, "stored_scores", fake)
 
     def run(models, rows=None, pairs=None, **options):
         inputs = {}

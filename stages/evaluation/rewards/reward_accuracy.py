@@ -18,28 +18,21 @@ Left out: calibration; which principle of a list a score owes itself to.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import pstdev
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
-from stages.evaluation.rewards.cells import Cell, Question, ask, read_cells
+from stages.evaluation.rewards.cells import read_cells
+from stages.evaluation.rewards.exam import Exam, examine
 from stages.evaluation.rewards.labelled_pairs import (
     SECTION,
     LabelledPair,
-    count_labels,
     read_labelled_pairs,
 )
-from stages.evaluation.rewards.lists import Lists, agreeing_lists, lone_lists
-from stages.evaluation.rewards.reward_metrics import (
-    ModelResult,
-    order_effects,
-    reward_metrics,
-    values_by_principle,
-)
+from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
+from stages.evaluation.rewards.reward_metrics import ModelResult, reward_metrics
 from stages.evaluation.rewards.reward_tables import reward_tables
-from stages.evaluation.rewards.reward_tests import count
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -49,11 +42,6 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
-from stages.statistics.paired import by_prompt
-from stages.training.reward_models.format import read_format
-from stages.training.reward_models.stored_scores import stored_scores
-
-QuestionKey = tuple[str, str, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -86,23 +74,6 @@ class Config:
     """Of the models' weights."""
 
 
-@dataclass(frozen=True)
-class Exam:
-    """What every model is asked."""
-
-    cells: list[Cell]
-    agreeing: Lists
-    lone: Lists
-    pairs: list[LabelledPair]
-
-    def questions(self) -> list[Question]:
-        questions = [ask(cell) for cell in self.cells]
-        questions += [ask(cell, negated=True) for cell in self.cells if cell.principle.opposite]
-        for principle_list in self.agreeing + self.lone:
-            questions += principle_list.questions()
-        return questions + [pair.question for pair in self.pairs]
-
-
 def identity(config: Config) -> dict[str, Any]:
     constitution = None
     if config.constitution:
@@ -128,7 +99,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     context.release_engines()
     results = {}
     for name, model in models.items():
-        results[name] = _examine(name, model, exam, config, context)
+        results[name] = examine(name, model, exam, config.batch_size, config.dtype, context)
     metrics = {
         "cells": len(exam.cells),
         "confidence": config.confidence,
@@ -202,6 +173,7 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
         agreeing=agreeing_lists(cells, config.list_size, context.seed),
         lone=lone_lists(cells, undecided, config.list_size, context.seed),
         pairs=labelled,
+        held_out=config.held_out,
     )
 
 
@@ -219,78 +191,6 @@ def _read_principles(config: Config, where: str) -> dict[str, Principle]:
                 fix="fix the id",
             )
     return principles
-
-
-def _examine(name: str, model: Model, exam: Exam, config: Config, context: Context) -> ModelResult:
-    """Ask one model everything, and count its answers."""
-    layout = read_format(model)
-    differences, facts = _differences(
-        exam.questions(),
-        name,
-        model,
-        layout.principles,
-        config,
-        context,
-    )
-    sign = -1.0 if layout.objective == "cost" else 1.0
-
-    def answer(question: Question) -> float:
-        return sign * differences[_key(question)]
-
-    counts = count(exam.cells, exam.agreeing, exam.lone, set(config.held_out), answer)
-    count_labels(counts, exam.pairs, answer)
-    return ModelResult(
-        tests={test: by_prompt(values) for test, values in counts.items() if values},
-        principles=values_by_principle(exam.cells, answer),
-        facts=facts | order_effects(exam.agreeing + exam.lone, answer),
-    )
-
-
-def _key(question: Question) -> QuestionKey:
-    return question.prompt_id, question.a, question.b, question.texts
-
-
-def _differences(
-    questions: Sequence[Question],
-    name: str,
-    model: Model,
-    reads_principles: bool,
-    config: Config,
-    context: Context,
-) -> tuple[dict[QuestionKey, float], dict[str, Any]]:
-    """Differences in score, a less b, and facts about the scores.
-
-    A text that does not fit the model's context leaves the difference at 0: a tie.
-    """
-    items = []
-    for question in questions:
-        texts = question.texts if reads_principles else ()
-        items.append((question.prompt, question.a, texts))
-        items.append((question.prompt, question.b, texts))
-    scores, counts = stored_scores(
-        model,
-        items,
-        context,
-        config.batch_size,
-        config.dtype,
-        name,
-    )
-    differences = {}
-    unread = 0
-    for question, a, b in zip(questions, scores[::2], scores[1::2], strict=True):
-        difference = 0.0
-        if a is None or b is None:
-            unread += 1
-        else:
-            difference = a - b
-        differences[_key(question)] = difference
-    readable = [score for score in scores if score is not None]
-    facts = {
-        "sd": round(pstdev(readable), 6) if readable else None,
-        "unread": unread,
-        "scores": counts,
-    }
-    return differences, facts
 
 
 def _rows(results: Mapping[str, ModelResult], pairs: Sequence[LabelledPair]) -> list[Tested]:
