@@ -49,10 +49,10 @@ STAGES = {
     "online_dpo": "stages.training.online.trl_stages:ONLINE_DPO",
     # Responses of several models -> effects with intervals
     "evaluate": "stages.evaluation.evaluate",
-    # Responses and models -> reward, violations, KL, time: what it bought
-    "optimised": "stages.evaluation.optimised",
+    # Responses and models -> reward, violations, KL, length, time of each optimiser
+    "compare_optimisers": "stages.evaluation.compare_optimisers",
     # reward models side by side: do they follow principles?
-    "reward_accuracy": "stages.evaluation.reward_accuracy",
+    "reward_accuracy": "stages.evaluation.rewards.reward_accuracy",
     # Responses to a benchmark's prompts -> rates by category
     "benchmark": "stages.evaluation.benchmarks.benchmark",
     # questions with options, models -> Answer, by group

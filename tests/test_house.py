@@ -22,6 +22,7 @@ FLOORS = [
     "report/views",
     "ablation",
     "evaluation/benchmarks",
+    "evaluation/rewards",
     "evaluation",
     "training/online",
     "training/offline",

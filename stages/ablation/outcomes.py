@@ -18,17 +18,17 @@ from functools import lru_cache
 
 from stages.ablation.jobs import Job
 from stages.ablation.labels import LABELS, LOGITS, label_outcomes
-from stages.evaluation.measures import (
+from stages.evaluation.rewards.labelled_pairs import PAIRS, SECTION
+from stages.evaluation.rewards.reward_tests import TESTS
+from stages.evaluation.verdict_values import (
     MEASURES,
     Counted,
     Measured,
-    Settings,
+    PromptKinds,
     by_measure,
     by_principle,
-    score,
 )
-from stages.evaluation.reward_accuracy import PAIRS, SECTION
-from stages.evaluation.reward_tests import TESTS
+from stages.evaluation.win_rates import score
 from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Tested, Verdict
@@ -170,13 +170,7 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
         rows,
         source == "truth",
         Counted(options["counted"], set(options["not_counted"])),
-        Settings(
-            tuple(options["harmless_kinds"]),
-            tuple(options["helpful_kinds"]),
-            0,
-            0.95,
-            0,
-        ),
+        PromptKinds(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"])),
     )
     results = {name: measures[name] for name in MEASURES}
     duels = [row for row in verdicts if first in row.rivals]

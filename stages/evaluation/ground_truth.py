@@ -1,5 +1,6 @@
-"""The ground truth that a user names as `module:function`: (request text, response text) -> what is
-in the response.
+"""The ground truth that a user names as `module:function`: what is in a response.
+
+In: an import path. Out: the function, (request text, response text) -> `Truth`.
 """
 
 import importlib
@@ -12,9 +13,10 @@ from stages.runtime.provenance import module_identity
 
 
 class Truth(Protocol):
-    """What a ground-truth function returns. A value is None where it cannot tell."""
+    """What a ground-truth function returns. A value is None where it cannot be known."""
 
     violations: dict[str, bool]
+    """By dimension."""
     well_formed: bool | None
     on_topic: bool | None
     evasive: bool | None
@@ -23,8 +25,7 @@ class Truth(Protocol):
 
 GroundTruth = Callable[[str, str], Truth]
 
-
-_MEND = (
+_FIX = (
     "give the import path of a function (request, response) -> verdict, such as stages.world:check"
 )
 
@@ -44,10 +45,13 @@ def load_truth(path: str, where: str) -> GroundTruth:
     Raises:
         UserError: it cannot be found.
     """
-    function = getattr(_module(path, where), path.partition(":")[2], None)
+    module = _module(path, where)
+    function = getattr(module, path.partition(":")[2], None)
     if not callable(function):
         raise UserError(
-            f"the ground truth {path!r} names no function of its module", where=where, fix=_MEND
+            f"the ground truth {path!r} names no function of its module",
+            where=where,
+            fix=_FIX,
         )
     return function
 
@@ -56,11 +60,15 @@ def _module(path: str, where: str) -> ModuleType:
     module, _, name = path.partition(":")
     if not module or not name:
         raise UserError(
-            f"the ground truth {path!r} is not of the form module:function", where=where, fix=_MEND
+            f"the ground truth {path!r} is not of the form module:function",
+            where=where,
+            fix=_FIX,
         )
     try:
         return importlib.import_module(module)
     except (ImportError, ValueError) as error:
         raise UserError(
-            f"the ground truth {path!r} cannot be imported: {error}", where=where, fix=_MEND
+            f"the ground truth {path!r} cannot be imported: {error}",
+            where=where,
+            fix=_FIX,
         ) from None

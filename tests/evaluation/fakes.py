@@ -54,7 +54,7 @@ not_a_function = 3
 
 
 def judge_scores(messages, options):
-    """A judge that sees what the truth sees; shown two equally good responses it picks the first."""
+    """A judge that sees what the truth sees; of two equally good responses it picks the first."""
     fields = dict(
         line.split(": ", 1) for line in messages[-1]["content"].splitlines() if ": " in line
     )

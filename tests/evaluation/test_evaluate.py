@@ -6,7 +6,7 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
-from stages.evaluation.measures import score
+from stages.evaluation.win_rates import score
 from stages.principles.select import Selection, select
 from stages.report.views.effects import view
 from stages.runtime.context import ForecastDone
@@ -372,7 +372,7 @@ def test_nothing_to_evaluate(tmp_path, policies):
             tmp_path,
             policies | {"other": fakes.responses(tmp_path, "o", [response("elsewhere", "tea")])},
         )
-    with pytest.raises(UserError, match="nobody can tell"):
+    with pytest.raises(UserError, match="neither a ground truth nor a judge"):
         run(tmp_path, policies, ground_truth=None)
     with pytest.raises(UserError, match="confidence"):
         run(tmp_path, policies, confidence=95)

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from stages import STAGES
-from stages.evaluation import reward_accuracy
-from stages.evaluation.reward_tests import TESTS, agreeing_lists, ask, count, lone_lists, read_cells
+from stages.evaluation.rewards import exam, reward_accuracy
+from stages.evaluation.rewards.cells import ask, read_cells
+from stages.evaluation.rewards.labelled_pairs import PAIRS
+from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
+from stages.evaluation.rewards.reward_tests import TESTS, count
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -241,7 +244,7 @@ class Scored:
 @pytest.fixture
 def stage(tmp_path, monkeypatch):
     fake = Scored()
-    monkeypatch.setattr(reward_accuracy, "stored_scores", fake)
+    monkeypatch.setattr(exam, "stored_scores", fake)
 
     def run(models, rows=None, pairs=None, **options):
         inputs = {}
@@ -330,13 +333,15 @@ def test_held_out_pairs_bring_their_own_labels_and_wordings(stage):
     negated.negated[:] = [True]
     result, fake = stage(["principled"], pairs=[*rows, negated])
     tests = result.metrics["models"]["principled"]["tests"]
-    assert tests.keys() == {reward_accuracy.PAIRS} and tests[reward_accuracy.PAIRS]["n"] == 3
+    assert tests.keys() == {PAIRS} and tests[PAIRS]["n"] == 3
     assert [texts for _, _, texts in fake.read["principled"]][::2] == [
-        ("The response should be good.",), ("The response should be good.",), ("Break p0.",),
-    ]  # fmt: skip
+        ("The response should be good.",),
+        ("The response should be good.",),
+        ("Break p0.",),
+    ]
     # yes over no is right, no over yes is wrong; p0 prefers b0 (-1), its opposite a0, whatever the
     # label says
-    assert tests[reward_accuracy.PAIRS]["value"] == pytest.approx(1 / 3)
+    assert tests[PAIRS]["value"] == pytest.approx(1 / 3)
     assert len(result.tables) == 1
 
 
@@ -399,10 +404,11 @@ def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
     steps = {
         "rm": {"stage": "model", "path": str(fake_model(tmp_path / "rm"))},
         "followed": {
-            "stage": "reward_accuracy", "inputs": {"principled": "rm"},
+            "stage": "reward_accuracy",
+            "inputs": {"principled": "rm"},
             "constitution": constitution(tmp_path / "set.yaml", NAMES),
         },
-    }  # fmt: skip
+    }
     prints = []
     store = CallStore(tmp_path / "calls.sqlite")
     with asyncio.Runner() as loop:

@@ -604,7 +604,7 @@ def test_tables_of_other_stages_are_shown(tmp_path):
         metrics={}, tables=[Table("What it cost", ["policy", "seconds"], [["<b>ppo</b>", "361"]])]
     )
     html = write(
-        tmp_path, {"bought": fakes.artifact(tmp_path, "bought", result, stage="optimised")}
+        tmp_path, {"bought": fakes.artifact(tmp_path, "bought", result, stage="compare_optimisers")}
     )[1]
     assert (
         "What it cost" in Page(html).text

@@ -3,93 +3,106 @@
 In: models under any names, the baseline first. Out: metrics and a table; `samples-<model>.jsonl`
 beside them, what each question was answered and counted as (the questions stay in their own file).
 Each value is the one that `lm_eval run` prints for the same model, tasks, batch size and type of
-weights; a test holds it to that. `harness_tasks.py` tells how tasks are found and read from files
-of one's own, without a network; `harness_numbers.py` where intervals come from.
+weights; a test holds it to that. `harness_tasks.py` and `harness_loading.py` say how tasks are
+found and read from own files, without a network; `harness_numbers.py` where intervals come from.
 
     models       {model: {"task: metric": {value, stderr, low, high, n}}}
     differences  {model: {"task: metric": paired difference against the first model}}
 
 Source: Gao et al., lm-evaluation-harness (EleutherAI, MIT). Its own seeds stay (0, 1234), so that
-numbers compare. Texts longer than the model's context lose their beginning, as they do there. Left
-out: its other model classes (APIs), tasks that run generated code, metrics fetched as code, remote
-    code; resuming in the middle.
+numbers compare. Texts longer than the model's context lose their beginning, as they do there.
+
+Left out: its other model classes (APIs), tasks that run generated code, metrics fetched as code,
+remote code; resuming in the middle.
 """
 
 import gc
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.evaluation.benchmarks.harness_loading import (
+    LoadedTasks,
+    load_tasks,
+    no_fetched_metrics,
+)
 from stages.evaluation.benchmarks.harness_numbers import (
     Measured,
     difference,
     estimate,
     read_results,
 )
-from stages.evaluation.benchmarks.harness_tasks import (
-    load_tasks,
-    no_fetched_metrics,
-    tasks_identity,
-)
-from stages.evaluation.comparison import shown
+from stages.evaluation.benchmarks.harness_tasks import tasks_identity
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.settings import Names, machine
 from stages.runtime.stage import ANY, Stage
+from stages.statistics.formatting import format_confidence, format_estimate
 from stages.training.model_files import refuse_adapter
 
-OURS = (
+NOT_MODEL_ARGS = (
     "pretrained",
     "revision",
     "dtype",
     "trust_remote_code",
     "use_safetensors",
-)  # what is not set through model_args
+)
+"""Arguments of lm_eval's model class that `model_args` cannot set."""
+SAMPLE_KEYS = (
+    "doc_id",
+    "filter",
+    "target",
+    "filtered_resps",
+)
+MODEL_ERRORS = (OSError, ValueError, TypeError, ImportError)
+"""What lm_eval raises for a model that it cannot run."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    tasks: names of lm_eval's tasks and groups, and paths of task files.
-    data: the file, or files, that a task reads in place of the Hub's dataset, by task.
-    metrics: which to keep, such as acc and acc_norm; empty: all.
-    num_fewshot: examples before each question; null: as the task says.
-    limit: the first so many questions of each task.
-    chat: put each question through the model's chat template.
-    template_arguments: variables for that template.
-    backend: lm_eval's `hf` (transformers) or `vllm` (on a GPU).
-    model_args: further arguments of that class, such as add_bos_token or max_length.
-    dtype: of the weights; "auto": as they are stored.
-    batch_size: questions at a time; the last digits of a sum in bfloat16 depend on it.
-    device: torch's name; null: a GPU where there is one.
-    resamples, confidence: of the intervals.
-    """
-
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of lm_eval's tasks and groups, and paths of task files."""
     data: dict[str, Names] = field(default_factory=dict)
+    """The file, or files, that a task reads in place of the Hub's dataset, by task."""
     metrics: tuple[str, ...] = ()
+    """Which to keep, such as acc and acc_norm; empty: all."""
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    """Examples before each question; null: as the task says."""
     limit: Annotated[int, Field(ge=1)] | None = None
+    """The number of questions of each task, from its beginning; null: all."""
     chat: bool = False
+    """Put each question through the model's chat template."""
     template_arguments: dict[str, Any] = field(default_factory=dict)
+    """Variables for that template."""
     backend: Literal["hf", "vllm"] = "hf"
+    """lm_eval's `hf` (transformers) or `vllm` (on a GPU)."""
     model_args: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of that class, such as add_bos_token or max_length."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the weights; "auto": as they are stored."""
     batch_size: Annotated[int, Field(ge=1)] = machine(16)
+    """Questions at a time; the last digits of a sum in bfloat16 depend on it."""
     device: str | None = machine(None)
+    """torch's name; null: a GPU where there is one."""
     resamples: Annotated[int, Field(ge=100)] = 1000
+    """Of the bootstrap."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Of the intervals."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The data's paths are left out; their content counts. So does where a task file lies."""
-    tasks = [Path(task).name if Path(task).suffix else task for task in config.tasks]
-    return {"tasks": tasks} | tasks_identity(config.tasks, config.data)
+    """The data's paths are left out; their content counts. So is where a task file lies."""
+    names = []
+    for task in config.tasks:
+        path = Path(task)
+        names.append(path.name if path.suffix else task)
+    return {"tasks": names} | tasks_identity(config.tasks, config.data)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -97,53 +110,33 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     Raises:
         UserError: no model, a task or its data that cannot be loaded, or a model that lm_eval
-        cannot run.
+            cannot run.
     """
     where = f"step {context.step!r}"
-    if not inputs:
-        fix = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
-        raise UserError("there is no model to evaluate", where=where, fix=fix)
-    if taken := [name for name in OURS if name in config.model_args]:
-        fix = "use the step's own options; code from a checkpoint never runs"
-        raise UserError(f"model_args may not set {', '.join(taken)}", where=where, fix=fix)
+    _check(config, inputs, where)
     models = {name: artifact.model() for name, artifact in inputs.items()}
-    manager, specs, tasks = load_tasks(config.tasks, config.data)
+    tasks = load_tasks(config.tasks, config.data)
     context.release_engines()
-    found: dict[str, dict[str, Measured]] = {}
+    measured: dict[str, dict[str, Measured]] = {}
     facts: dict[str, Any] = {}
     for name, model in models.items():
-        results = _evaluate(model, manager, specs, config)
-        found[name] = read_results(results, tasks, config.metrics)
-        facts = {
-            task: {
-                "version": results["versions"].get(task),
-                "shots": results["n-shot"].get(task),
-                "n": counts["effective"],
-            }
-            for task, counts in results["n-samples"].items()
-        }
-        _write_samples(context.directory / f"samples-{name}.jsonl", results.get("samples", {}))
-    names = list(models)
-    kept = list(found[names[0]])
-    if not kept:
-        fix = "set `metrics` to some that they give, or leave it out"
-        raise UserError("the tasks gave none of these metrics", where=where, fix=fix)
-    settings = (config.resamples, config.confidence, context.seed)
+        results = _evaluate(model, tasks, config)
+        measured[name] = read_results(results, tasks.by_name, config.metrics)
+        facts = _task_facts(results)
+        _write_samples(
+            context.directory / f"samples-{name}.jsonl",
+            results.get("samples", {}),
+        )
+    if not next(iter(measured.values())):
+        raise UserError(
+            "the tasks gave none of these metrics",
+            where=where,
+            fix="set `metrics` to some that they give, or leave it out",
+        )
     metrics = {
         "confidence": config.confidence,
         "tasks": facts,
-        "models": {
-            name: {m: estimate(found[name][m], *settings) for m in kept if m in found[name]}
-            for name in names
-        },
-        "differences": {
-            name: {
-                m: difference(found[names[0]][m], found[name][m], *settings)
-                for m in kept
-                if m in found[name]
-            }
-            for name in names[1:]
-        },
+        **_compare(measured, config, context.seed),
     }
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
 
@@ -157,11 +150,58 @@ STAGE = Stage(
 )
 
 
-def _evaluate(model: Model, manager: Any, specs: list[Any], config: Config) -> dict[str, Any]:
+def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
+    if not inputs:
+        raise UserError(
+            "there is no model to evaluate",
+            where=where,
+            fix="add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`",
+        )
+    refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
+    if refused:
+        raise UserError(
+            f"model_args cannot set {', '.join(refused)}",
+            where=where,
+            fix="use the step's own options; code from a checkpoint never runs",
+        )
+
+
+def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any]:
+    """lm_eval's results for one model."""
     refuse_adapter(model)
     import torch
     from lm_eval import simple_evaluate
 
+    device = config.device
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        with no_fetched_metrics():
+            return simple_evaluate(
+                model=config.backend,
+                model_args=_model_arguments(model, config),
+                tasks=list(tasks.specs),
+                num_fewshot=config.num_fewshot,
+                batch_size=config.batch_size,
+                device=device,
+                limit=config.limit,
+                apply_chat_template=config.chat,
+                task_manager=tasks.manager,
+                log_samples=True,
+            )  # type: ignore[return-value]
+    except MODEL_ERRORS as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"lm_eval cannot evaluate this model: {reason}",
+            where=model.path,
+            fix="check the model's folder, `model_args`, `backend` and the tasks; `lm_eval run` "
+            "says more",
+        ) from error
+    finally:
+        gc.collect()
+
+
+def _model_arguments(model: Model, config: Config) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "pretrained": model.path,
         "dtype": config.dtype,
@@ -173,65 +213,74 @@ def _evaluate(model: Model, manager: Any, specs: list[Any], config: Config) -> d
         arguments["use_safetensors"] = True
     if config.template_arguments:
         arguments["chat_template_args"] = dict(config.template_arguments)
-    try:
-        with no_fetched_metrics():
-            return simple_evaluate(
-                model=config.backend,
-                model_args=arguments | config.model_args,
-                tasks=list(specs),
-                num_fewshot=config.num_fewshot,
-                batch_size=config.batch_size,
-                device=config.device or ("cuda" if torch.cuda.is_available() else "cpu"),
-                limit=config.limit,
-                apply_chat_template=config.chat,
-                task_manager=manager,
-                log_samples=True,
-            )  # type: ignore[return-value]
-    except (OSError, ValueError, TypeError, ImportError, ModuleNotFoundError) as error:
-        reason = " ".join(str(error).split())[:300]
-        fix = "check the model's folder, `model_args`, `backend` and the tasks; `lm_eval run` says more"
-        raise UserError(
-            f"lm_eval cannot evaluate this model: {reason}", where=model.path, fix=fix
-        ) from error
-    finally:
-        gc.collect()
+    return arguments | config.model_args
 
 
-def _write_samples(path: Path, samples: dict[str, list[dict[str, Any]]]) -> None:
+def _task_facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {}
+    for task, counts in results["n-samples"].items():
+        facts[task] = {
+            "version": results["versions"].get(task),
+            "shots": results["n-shot"].get(task),
+            "n": counts["effective"],
+        }
+    return facts
+
+
+def _write_samples(path: Path, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     with path.open("w", encoding="utf-8") as stream:
         for task, rows in samples.items():
             for row in rows:
-                kept = {
-                    key: row[key]
-                    for key in (
-                        "doc_id",
-                        "filter",
-                        "target",
-                        "filtered_resps",
-                        *row["metrics"],
-                        "doc_hash",
-                    )
-                }
-                stream.write(
-                    json.dumps({"task": task} | kept, default=str, ensure_ascii=False) + "\n"
-                )
+                sample = {"task": task}
+                for key in (*SAMPLE_KEYS, *row["metrics"], "doc_hash"):
+                    sample[key] = row[key]
+                line = json.dumps(sample, default=str, ensure_ascii=False)
+                stream.write(line + "\n")
 
 
-def _table(step: str, metrics: dict[str, Any]) -> Table:
+def _compare(
+    measured: Mapping[str, Mapping[str, Measured]], config: Config, seed: int
+) -> dict[str, Any]:
+    """`models` and `differences`, of the metrics that the first model has."""
+    settings = (config.resamples, config.confidence, seed)
+    baseline = next(iter(measured.values()))
+    models: dict[str, Any] = {}
+    differences: dict[str, Any] = {}
+    for index, (name, of_model) in enumerate(measured.items()):
+        common = [metric for metric in baseline if metric in of_model]
+        models[name] = {}
+        for metric in common:
+            models[name][metric] = estimate(of_model[metric], *settings)
+        if index == 0:
+            continue
+        differences[name] = {}
+        for metric in common:
+            differences[name][metric] = difference(
+                baseline[metric],
+                of_model[metric],
+                *settings,
+            )
+    return {"models": models, "differences": differences}
+
+
+def _table(step: str, metrics: Mapping[str, Any]) -> Table:
     """Values as lm_eval gives them, not in per cent: some are shares, some are not."""
     names = list(metrics["models"])
     rows = []
     for metric, first in metrics["models"][names[0]].items():
-        found = [metrics["models"][name].get(metric) for name in names]
-        changes = [metrics["differences"][name].get(metric) for name in names[1:]]
-        cells = [_cell(e) for e in found] + [_cell(c, "+") for c in changes]
-        rows.append([metric, *cells, str(first["n"])])
-    versus = [f"{name} less {names[0]}" for name in names[1:]]
-    title = f"{step}: lm-evaluation-harness, with {100 * metrics['confidence']:.0f} % intervals"
-    return Table(title, ["task: metric", *names, *versus, "n"], rows)
-
-
-def _cell(estimate: dict[str, Any] | None, sign: str = "") -> str:
-    if estimate is None or estimate["low"] is not None:
-        return shown(estimate, False, sign)
-    return f"{estimate['value']:{sign}.3f}"
+        row = [metric]
+        for name in names:
+            estimates = metrics["models"][name]
+            row.append(format_estimate(estimates.get(metric), factor=1, places=3))
+        for name in names[1:]:
+            changes = metrics["differences"][name]
+            row.append(format_estimate(changes.get(metric), factor=1, places=3, sign="+"))
+        row.append(str(first["n"]))
+        rows.append(row)
+    differences = [f"{name} less {names[0]}" for name in names[1:]]
+    confidence = format_confidence(metrics["confidence"])
+    return Table(
+        f"{step}: lm-evaluation-harness, with {confidence} intervals",
+        ["task: metric", *names, *differences, "n"],
+        rows,
+    )

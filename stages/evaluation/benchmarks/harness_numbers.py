@@ -1,11 +1,10 @@
 """What lm_eval measured, with intervals, and models against each other. Arithmetic only.
 
 In: lm_eval's results with its samples, and the task's aggregations. A metric's value is lm_eval's
-own, and so is its
-standard error. Intervals: Wilson's for the mean of yes and no, `stderr` times the normal quantile
-for other means, and a percentile bootstrap over the questions for what is no mean (BBQ's bias
-scores), for which lm_eval gives no error. Paired differences are those of `comparison.py`, or that
-bootstrap over the questions of both.
+own, and so is its standard error. Intervals: Wilson's for the mean of yes and no, `stderr` times
+the normal quantile for other means, and a percentile bootstrap over the questions for what is not a
+mean (BBQ's bias scores), for which lm_eval gives no error. Paired differences are those of
+`comparison.py`, or that bootstrap over the questions of both.
 """
 
 import math
@@ -17,86 +16,95 @@ from typing import Any
 
 from stages.statistics.intervals import mean_interval, paired_difference, share
 
+Aggregate = Callable[[list[Any]], Any]
+Bounds = tuple[float | None, float | None]
+
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric of one task: `values` by question; `aggregate` is None where it is their mean, or
-    there are none.
-    """
+    """One metric of one task."""
 
     value: float
     stderr: float | None
     n: int
     values: dict[str, Any]
-    aggregate: Callable[[list[Any]], Any] | None
+    """By question."""
+    aggregate: Aggregate | None
+    """None where the value is the mean of `values`, or there are none."""
+
+    def over(self, items: Sequence[str]) -> float:
+        """The metric over some of the questions."""
+        values = [self.values[item] for item in items]
+        if self.aggregate:
+            return float(self.aggregate(values))
+        return float(sum(values) / len(values))
 
 
 def read_results(
-    results: Mapping[str, Any], tasks: Mapping[str, Any], wanted: Sequence[str]
+    results: Mapping[str, Any], tasks: Mapping[str, Any], metric_names: Sequence[str]
 ) -> dict[str, Measured]:
-    """By "task: metric"; metrics that are no number, such as those of categories that the data
-    lack, are left out.
+    """Every metric by "task: metric".
+
+    Metrics that are not a number, such as those of categories that the data lack, are left out.
+
+    Args:
+        metric_names: the metrics to keep; empty: all.
     """
-    found = {}
-    for task, told in results["results"].items():
-        for key, value in told.items():
-            metric, _, filtered = key.partition(",")
-            if not filtered or metric.endswith("_stderr") or (wanted and metric not in wanted):
+    measured = {}
+    for task, metrics in results["results"].items():
+        samples = results.get("samples", {}).get(task, [])
+        for key, value in metrics.items():
+            metric, _, filter_name = key.partition(",")
+            if not filter_name or metric.endswith("_stderr"):
                 continue
-            if not _plain(value) or not math.isfinite(value):
+            if metric_names and metric not in metric_names:
                 continue
-            stderr = told.get(f"{metric}_stderr,{filtered}")
-            known = isinstance(stderr, (int, float)) and math.isfinite(stderr)
-            samples = [
-                s
-                for s in results.get("samples", {}).get(task, [])
-                if s["filter"] == filtered and metric in s
-            ]
-            values = {str(s["doc_id"]): s[metric] for s in samples}
-            name = f"{task}: {metric}" + ("" if filtered == "none" else f" ({filtered})")
-            found[name] = Measured(
-                float(value),
-                float(stderr) if known else None,  # type: ignore[arg-type]
-                len(values) or int(told.get("sample_len") or 0),
-                values,
-                _aggregate(tasks.get(task), metric, values),
+            if not _is_number(value) or not math.isfinite(value):
+                continue
+            values = {}
+            for sample in samples:
+                if sample["filter"] == filter_name and metric in sample:
+                    values[str(sample["doc_id"])] = sample[metric]
+            name = f"{task}: {metric}"
+            if filter_name != "none":
+                name += f" ({filter_name})"
+            measured[name] = Measured(
+                value=float(value),
+                stderr=_finite(metrics.get(f"{metric}_stderr,{filter_name}")),
+                n=len(values) or int(metrics.get("sample_len") or 0),
+                values=values,
+                aggregate=_aggregate(tasks.get(task), metric, values),
             )
-    return found
+    return measured
 
 
-def _aggregate(
-    task: Any, metric: str, values: Mapping[str, Any]
-) -> Callable[[list[Any]], Any] | None:
+def _finite(value: Any) -> float | None:
+    """A finite number; None for anything else, such as lm_eval's "N/A"."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _aggregate(task: Any, metric: str, values: Mapping[str, Any]) -> Aggregate | None:
     from lm_eval.api.metrics import mean
 
-    chosen = task.aggregation().get(metric, mean) if task is not None else mean
-    return None if chosen is mean and all(_plain(v) for v in values.values()) else chosen
+    aggregate = mean
+    if task is not None:
+        aggregate = task.aggregation().get(metric, mean)
+    if aggregate is mean and all(_is_number(value) for value in values.values()):
+        return None
+    return aggregate
 
 
-def _plain(value: Any) -> bool:
-    return isinstance(value, (int, float)) or (
-        type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
-    )
+def _is_number(value: Any) -> bool:
+    if isinstance(value, (int, float)):
+        return True
+    return type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
 
 
 def estimate(measured: Measured, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
-    """{value, stderr, low, high, n}; low and high are None where nobody can tell."""
-    low = high = None
-    values = (
-        {item: float(value) for item, value in measured.values.items()}
-        if measured.aggregate is None
-        else {}
-    )
-    if values and set(values.values()) <= {0.0, 1.0}:
-        found = share(values, confidence)
-        low, high = (found.low, found.high) if found else (None, None)
-    elif measured.stderr is not None:
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * measured.stderr
-        low, high = measured.value - half, measured.value + half
-    elif measured.values:
-        low, high = _bootstrap(
-            list(measured.values), lambda drawn: _of(measured, drawn), resamples, confidence, seed
-        )
+    """{value, stderr, low, high, n}; low and high are None where they are not known."""
+    low, high = _interval(measured, resamples, confidence, seed)
     return {
         "value": measured.value,
         "stderr": measured.stderr,
@@ -106,37 +114,51 @@ def estimate(measured: Measured, resamples: int, confidence: float, seed: int) -
     }
 
 
+def _interval(measured: Measured, resamples: int, confidence: float, seed: int) -> Bounds:
+    if measured.aggregate is None and measured.values:
+        values = {item: float(value) for item, value in measured.values.items()}
+        if set(values.values()) <= {0.0, 1.0}:
+            wilson = share(values, confidence)
+            return (wilson.low, wilson.high) if wilson else (None, None)
+    if measured.stderr is not None:
+        half = NormalDist().inv_cdf((1 + confidence) / 2) * measured.stderr
+        return measured.value - half, measured.value + half
+    if not measured.values:
+        return None, None
+    items = list(measured.values)
+    return _bootstrap(items, measured.over, resamples, confidence, seed)
+
+
 def difference(
     before: Measured, after: Measured, resamples: int, confidence: float, seed: int
 ) -> dict[str, Any] | None:
-    """`after` less `before`, over the questions of both; None without samples, as for a group of
-    tasks.
+    """`after` less `before`, over the questions of both.
+
+    Returns:
+        None without samples, as for a group of tasks.
     """
     items = [item for item in before.values if item in after.values]
     if not items:
         return None
     if before.aggregate or after.aggregate:
-        low, high = _bootstrap(
-            items, lambda drawn: _of(after, drawn) - _of(before, drawn), resamples, confidence, seed
-        )
+
+        def change(drawn: Sequence[str]) -> float:
+            return after.over(drawn) - before.over(drawn)
+
+        low, high = _bootstrap(items, change, resamples, confidence, seed)
         return {
-            "value": _of(after, items) - _of(before, items),
+            "value": change(items),
             "low": low,
             "high": high,
             "n": len(items),
         }
-    first, second = ({item: float(m.values[item]) for item in items} for m in (before, after))
-    if all(0 <= v <= 1 for v in (*first.values(), *second.values())):
+    first = {item: float(before.values[item]) for item in items}
+    second = {item: float(after.values[item]) for item in items}
+    if all(0 <= value <= 1 for value in (*first.values(), *second.values())):
         return paired_difference(first, second, resamples, confidence, seed)
-    found = mean_interval(
-        [second[item] - first[item] for item in items], resamples, confidence, seed
-    )
-    return found.plain() if found else None
-
-
-def _of(measured: Measured, items: Sequence[str]) -> float:
-    values = [measured.values[item] for item in items]
-    return float(measured.aggregate(values) if measured.aggregate else sum(values) / len(values))
+    changes = [second[item] - first[item] for item in items]
+    interval = mean_interval(changes, resamples, confidence, seed)
+    return interval.plain() if interval else None
 
 
 def _bootstrap(
@@ -145,23 +167,25 @@ def _bootstrap(
     resamples: int,
     confidence: float,
     seed: int,
-) -> tuple[float | None, float | None]:
-    """Percentile interval over questions. Draws in which the statistic does not exist are passed
-    over.
+) -> Bounds:
+    """Percentile interval over questions.
+
+    Draws in which the statistic does not exist are passed over. A bootstrap that sees no spread
+    would be sure of too much: there is then no interval.
     """
     import numpy as np
 
-    draw = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     drawn = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty category
         for _ in range(resamples):
-            value = statistic([items[i] for i in draw.integers(0, len(items), len(items))])
+            indices = generator.integers(0, len(items), len(items))
+            value = statistic([items[index] for index in indices])
             if math.isfinite(value):
                 drawn.append(value)
-    if not drawn or min(drawn) == max(
-        drawn
-    ):  # a bootstrap that sees no spread would be sure of too much
+    if not drawn or min(drawn) == max(drawn):
         return None, None
     tail = (1 - confidence) / 2
-    return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
+    low, high = np.quantile(drawn, tail), np.quantile(drawn, 1 - tail)
+    return float(low), float(high)

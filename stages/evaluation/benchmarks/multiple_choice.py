@@ -1,23 +1,17 @@
 """Stage `multiple_choice`: questions with options out of a file, answered by models, by group.
 
 In: models under any names, the baseline first. Out: one Answer a model and question; metrics as in
-`comparison.py`, where a value is 1 for a right answer, and for each model its position bias. With
-`people` a value is a model's likeness to a group of
-people instead, by group: 1 less the Jensen-Shannon distance (base 2) of its probabilities to their
-shares (GlobalOpinionQA, Durmus et al. 2023, arXiv 2306.16388). `choice_files.py` tells which files
-can be read: SafetyBench, CValues, GlobalOpinionQA, BBQ, and Anthropic's HHH are a few lines of
-configuration.
+`comparison.py`, where a value is 1 for a right answer, and for each model its position bias (see
+`positions.py`). With `people` a value is a model's likeness to a group of people instead, by group:
+1 less the Jensen-Shannon distance (base 2) of its probabilities to their shares (GlobalOpinionQA,
+Durmus et al. 2023, arXiv 2306.16388). `choice_files.py` says which files can be read: SafetyBench,
+CValues, GlobalOpinionQA, BBQ, and Anthropic's HHH are a few lines of configuration.
 
 A model's answer is read off the log-probabilities of the options' letters, over several orders: one
 drawn by the seed for each question, and its rotations, so that with all of them each option stands
 in each place once. The mean of log-probabilities over them takes out a bias of the places that
 multiplies (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their correction from a few
 questions, is left out). Ties share the point.
-
-    accuracy_single  of one order, on average         flips         questions whose answer depends
-    on the order kappa            of letters right and given       first_place   how often the
-    option shown first is taken
-                     (Cohen), over all orders         places        by letter
 
 Left out: options as continuations, which `harness` does (`acc`, `acc_norm`); free answers that are
 parsed.
@@ -27,21 +21,21 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from string import ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.evaluation.asking import ask_each
+from stages.evaluation.ask_models import ask_each
 from stages.evaluation.benchmarks.choice_files import (
     Columns,
     Question,
     check_columns,
     read_questions,
 )
+from stages.evaluation.benchmarks.positions import position_metrics, position_table
 from stages.evaluation.comparison import compare, comparison_table, grouped
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
@@ -49,28 +43,31 @@ from stages.runtime.rows import Answer
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.statistics.agreement import kappa
 from stages.text.prompt_files import content_hash, source_identity
 
 
 @dataclass(frozen=True)
 class Config(Columns):
-    """Args:
-    instruction: a sentence between question and options.
-    orders: how many orders each question is asked in; null: as many as it has options.
-    limit: so many questions only, drawn by a hash.
-    template: of the question; it is given question, instruction, options (letter, text) and letters
-        ("A, B or C").
-    resamples, confidence: of the intervals.
-    Further ones, of the file: see Columns.
-    """
+    """Options of the questions; those of the file are in `Columns`."""
 
     instruction: str = ""
+    """A sentence between question and options."""
     orders: Annotated[int, Field(ge=1)] | None = None
+    """The number of orders in which each question is asked; null: as many as it has options."""
     limit: Annotated[int, Field(ge=1)] | None = None
+    """Up to this many questions, drawn by a hash; null: all."""
     template: str = "evaluation/benchmarks/choice.jinja"
+    """Of the question; it is given question, instruction, options (letter, text) and letters ("A, B
+    or C").
+    """
     resamples: Annotated[int, Field(ge=100)] = 2000
+    """Of the bootstrap."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Of the intervals."""
+
+
+LEAST_LOG = -1e4
+"""In place of the logarithm of 0, which an impossible letter has."""
 
 
 def check(config: Config) -> None:
@@ -89,15 +86,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no model, no question, or what reading the file or choosing raises.
     """
     questions, dropped = read_questions(config)
-    if config.limit is not None:
-        questions.sort(key=lambda q: (derive_seed(context.seed, "asked", q.id), q.id))
-        questions = questions[: config.limit]
     if not questions:
         raise UserError(
             "the source gave no question",
             where=config.source,
             fix="check the columns: see the dropped rows' reasons",
         )
+    if config.limit is not None:
+        questions = _draw_questions(questions, config.limit, context.seed)
 
     async def ask(
         name: str, content: str, generator: RememberedGenerator, question: Question
@@ -105,25 +101,24 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return await _ask(question, name, content, generator, config, context.seed)
 
     answers, lost = ask_each(inputs, questions, ask, context)
-    found = [answer for rows in answers.values() for answer in rows]
-    metrics = compare(
-        {name: grouped(_values(rows, questions)) for name, rows in answers.items()},
-        config.resamples,
-        config.confidence,
-        context.seed,
-    )
-    metrics["positions"] = {name: _positions(rows) for name, rows in answers.items()}
-    measure = "likeness to people" if config.people else "right answers"
-    tables = [
-        comparison_table(f"{context.step}: {measure}", metrics),
-        _position_table(context.step, metrics["positions"]),
-    ]
+    values = {}
+    positions = {}
+    for name, rows in answers.items():
+        values[name] = grouped(_values(rows, questions))
+        positions[name] = position_metrics(rows)
+    metrics = compare(values, config.resamples, config.confidence, context.seed)
+    metrics["positions"] = positions
+    tables = [position_table(context.step, positions)]
+    baseline = metrics["models"][next(iter(answers))]
+    if baseline["all"] is not None:
+        measure = "likeness to people" if config.people else "right answers"
+        tables.insert(0, comparison_table(f"{context.step}: {measure}", metrics))
     return Result(
-        rows=found,
+        rows=[answer for rows in answers.values() for answer in rows],
         row_type=Answer,
         dropped=dropped + lost,
         metrics=metrics,
-        tables=tables[metrics["models"][next(iter(answers))]["all"] is None :],
+        tables=tables,
     )
 
 
@@ -138,15 +133,23 @@ STAGE = Stage(
 )
 
 
+def _draw_questions(questions: Sequence[Question], limit: int, seed: int) -> list[Question]:
+    def rank(question: Question) -> tuple[int, str]:
+        return derive_seed(seed, "asked", question.id), question.id
+
+    return sorted(questions, key=rank)[:limit]
+
+
 def _values(
-    rows: list[Answer], questions: list[Question]
+    rows: Sequence[Answer], questions: Sequence[Question]
 ) -> Iterator[tuple[str, str, float | None]]:
     """(group, question, value)."""
     people = {question.id: question.people for question in questions}
     for row in rows:
-        if not people[row.prompt_id]:
+        groups = people[row.prompt_id]
+        if not groups:
             yield row.kind, row.prompt_id, row.right
-        for group, shares in people[row.prompt_id].items():
+        for group, shares in groups.items():
             yield group, row.prompt_id, likeness(row.logprobs, shares)
 
 
@@ -154,16 +157,23 @@ def likeness(logprobs: Sequence[float], shares: Sequence[float]) -> float:
     """1 for the same distribution, 0 where no option is common to both."""
     from scipy.spatial.distance import jensenshannon
 
-    chances = [math.exp(value - max(logprobs)) for value in logprobs]
-    return 1 - min(float(jensenshannon(chances, shares, base=2)), 1.0)  # it normalises both
+    largest = max(logprobs)
+    weights = [math.exp(value - largest) for value in logprobs]
+    distance = float(jensenshannon(weights, shares, base=2))  # it normalises both
+    return 1 - min(distance, 1.0)
 
 
-def orders_of(question: Question, wanted: int | None, seed: int) -> list[list[int]]:
-    """Which option stands in which place: a drawn order and its rotations."""
-    count = len(question.options)
-    drawn = list(range(count))
+def orders_of(question: Question, count: int | None, seed: int) -> list[list[int]]:
+    """Which option stands in which place: a drawn order and its rotations.
+
+    Args:
+        count: the number of orders; None: as many as there are options, which is the most.
+    """
+    options = len(question.options)
+    drawn = list(range(options))
     random.Random(derive_seed(seed, "order", question.id)).shuffle(drawn)
-    return [drawn[turn:] + drawn[:turn] for turn in range(min(wanted or count, count))]
+    rotations = min(count or options, options)
+    return [drawn[shift:] + drawn[:shift] for shift in range(rotations)]
 
 
 async def _ask(
@@ -176,28 +186,17 @@ async def _ask(
 ) -> Answer:
     letters = ascii_uppercase[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
-    sums = [0.0] * len(letters)
+    means = [0.0] * len(letters)
     taken = []
     for order in orders:
-        text = render(
-            config.template,
-            question=question.text,
-            instruction=config.instruction,
-            options=[
-                (letter, question.options[place])
-                for letter, place in zip(letters, order, strict=True)
-            ],
-            letters=f"{', '.join(letters[:-1])} or {letters[-1]}",
-        )
+        text = _question_text(question, order, config)
         logs = await generator.choose([{"role": "user", "content": text}], tuple(letters))
         if any(math.isnan(log) for log in logs):
             raise Drop("the model gave no answer")
-        for place, log in zip(order, logs, strict=True):
-            sums[place] += max(log, -1e4) / len(
-                orders
-            )  # an impossible letter has no finite logarithm
-        taken.append(order[max(range(len(logs)), key=logs.__getitem__)])
-    best = [place for place, value in enumerate(sums) if value == max(sums)]
+        for option, log in zip(order, logs, strict=True):
+            means[option] += max(log, LEAST_LOG) / len(orders)
+        likeliest = max(range(len(logs)), key=logs.__getitem__)
+        taken.append(order[likeliest])
     return Answer(
         id=f"{name}/{question.id}",
         prompt_id=question.id,
@@ -206,67 +205,33 @@ async def _ask(
         question=question.text,
         options=question.options,
         gold=question.gold,
-        logprobs=sums,
+        logprobs=means,
         order=orders[0],
         taken=taken,
-        right=sum(place in question.gold for place in best) / len(best) if question.gold else None,
+        right=_right(means, question.gold),
         model=content,
         template=template_hash(config.template),
     )
 
 
-def _positions(rows: list[Answer]) -> dict[str, Any]:
-    """How far answers depend on places, over all orders in which the questions were asked."""
-    if not rows:
-        return {}
-    asked = [
-        (row, row.order[turn:] + row.order[:turn], taken)
-        for row in rows
-        for turn, taken in enumerate(row.taken)
-    ]
-    letters = [
-        (order.index(row.gold[0]), order.index(taken))
-        for row, order, taken in asked
-        if len(row.gold) == 1
-    ]
-    places = [order.index(taken) for _, order, taken in asked]
-    several = [len(set(row.taken)) > 1 for row in rows if len(row.taken) > 1]
-    known = [float(taken in row.gold) for row, _, taken in asked if row.gold]
-    return {
-        "questions": len(rows),
-        "accuracy_single": fmean(known) if known else None,
-        "kappa": kappa(letters),
-        "flips": fmean(several) if several else None,
-        "first_place": places.count(0) / len(places),
-        "places": {
-            ascii_uppercase[place]: places.count(place) / len(places)
-            for place in sorted(set(places))
-        },
-    }
+def _question_text(question: Question, order: Sequence[int], config: Config) -> str:
+    letters = ascii_uppercase[: len(order)]
+    options = []
+    for letter, option in zip(letters, order, strict=True):
+        options.append((letter, question.options[option]))
+    return render(
+        config.template,
+        question=question.text,
+        instruction=config.instruction,
+        options=options,
+        letters=f"{', '.join(letters[:-1])} or {letters[-1]}",
+    )
 
 
-def _position_table(step: str, positions: dict[str, Any]) -> Table:
-    def number(value: float | None, factor: float = 100) -> str:
-        return (
-            "-" if value is None else f"{factor * value:.1f}" if factor == 100 else f"{value:.2f}"
-        )
-
-    rows = [
-        [
-            name,
-            number(p["accuracy_single"]),
-            number(p["kappa"], 1),
-            number(p["flips"]),
-            number(p["first_place"]),
-        ]
-        for name, p in positions.items()
-        if p
-    ]
-    columns = [
-        "model",
-        "right in one order",
-        "kappa",
-        "answer turns with the order",
-        "first place taken",
-    ]
-    return Table(f"{step}: positions, per cent", columns, rows)
+def _right(logprobs: Sequence[float], gold: Sequence[int]) -> float | None:
+    """Whether the likeliest option is right; ties share the point. None without a gold label."""
+    if not gold:
+        return None
+    largest = max(logprobs)
+    best = [option for option, value in enumerate(logprobs) if value == largest]
+    return sum(option in gold for option in best) / len(best)

@@ -1,13 +1,12 @@
 """Stage `judge`: the judge matrix, (pair, principle, order) -> logit difference.
 
-In: `responses` (two or more a prompt), `model`. Out: one Judgement a pair and principle, both
-orders on it.
+In: `responses` (two or more a prompt), `model`. Out: one Judgement per pair and principle, with the
+margins of both orders.
 
 Everything after it (one random principle, weighted sums, votes, any subset for an ablation) is
 arithmetic on this table, so ablating principles costs no new call. The principle stands last in the
 prompt: all principles of a pair share one prefix, which the engine's prefix cache then answers (3.5
-    to 6 times the throughput of principle-first).
-A label needs one generated token.
+to 6 times the throughput of principle-first). A label needs one generated token.
 
 With `reasoning` the judge first thinks aloud, a text for each order that is kept on the row, and
 the option is read after it. Such labels are near 0 or 1 (Bai et al. 2022): give `judged_pairs` a
@@ -16,17 +15,17 @@ the option is read after it. Such labels are near 0 or 1 (Bai et al. 2022): give
 Sources: Bai et al. 2022 (arXiv 2212.08073) section 4.1, for reading labels off option
 log-probabilities and for chains of thought; Lee et al. 2023 (RLAIF, arXiv 2309.00267), for asking
 in both orders and for the two steps of a reasoned choice.
-Left out: few-shot examples; several rationales a cell, which helped Bai et al. a little and Lee et
-al. not.
+Left out: few-shot examples; several rationales per cell, which helped Bai et al. a little and Lee
+et al. not.
 """
 
-import math
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.preferences.judging.ask import choose_margin, compare, user_turn
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
@@ -38,70 +37,96 @@ from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import render, template_hash
+from stages.runtime.templates import template_hash
 
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    constitution: the columns of the matrix. A negated principle is judged as it stands;
-        `judged_pairs` turns its margins.
-    per_pair: how many principles each pair is judged under, drawn without replacement and without
-        regard to their weights, which count once, where the cells are aggregated; null: all.
-    pairing: `first_two` samples of a prompt, or `all` combinations.
-    template: the judge's prompt; it is given request, response_a, response_b and principle (text).
-    reasoning: let the judge think aloud before it chooses; twice the calls, and much longer ones.
-    sampling: of what it thinks.
-    reasoning_template: in place of `template`, with the same variables; it asks for thoughts.
-    choice_template: the question for A or B that follows the thoughts.
-    """
-
     constitution: Selection
+    """The columns of the matrix. A negated principle is judged as it stands; `judged_pairs` negates
+    its margins.
+    """
     per_pair: Annotated[int, Field(ge=1)] | None = None
+    """How many principles each pair is judged under, drawn without replacement and without regard
+    to their weights, which count once, where the cells are aggregated; null: all.
+    """
     pairing: Literal["first_two", "all"] = "first_two"
+    """Pair the `first_two` samples of a prompt, or make `all` combinations."""
     template: str = "preferences/judging/judge.jinja"
+    """The judge's prompt; it is given request, response_a, response_b and principle (text)."""
     reasoning: bool = False
+    """Let the judge think aloud before it chooses; twice the calls, and much longer ones."""
     sampling: Sampling = field(default_factory=Sampling)
+    """How to sample the judge's thoughts."""
     reasoning_template: str = "preferences/judging/reasoning.jinja"
+    """In place of `template`, with the same variables; it asks for thoughts."""
     choice_template: str = "preferences/judging/reasoned_choice.jinja"
+    """The question for A or B that follows the thoughts."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell still to be read."""
+    """One cell of the matrix, still to be judged."""
 
     id: str
-    pair: str
+    pair_id: str
     a: Response
     b: Response
     principle: Principle
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """The margins of both orders in favour of `a`, and the thoughts before each, if any."""
+
+    margin_ab: float
+    margin_ba: float
+    rationale_ab: str = ""
+    rationale_ba: str = ""
+
+
 def identity(config: Config) -> dict[str, Any]:
-    chosen = {"constitution": select(without_negation(config.constitution)).identity("text")}
-    if not config.reasoning:
-        unread = dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
-        return chosen | unread | {"template": template_hash(config.template)}
-    templates = {
-        name: template_hash(getattr(config, name))
-        for name in ("reasoning_template", "choice_template")
+    """The texts of the principles and the templates that are used; unused options do not count."""
+    facts: dict[str, Any] = {
+        "constitution": select(without_negation(config.constitution)).identity("text")
     }
-    return chosen | templates | {"template": None}
+    if config.reasoning:
+        facts["template"] = None
+        facts["reasoning_template"] = template_hash(config.reasoning_template)
+        facts["choice_template"] = template_hash(config.choice_template)
+    else:
+        facts["template"] = template_hash(config.template)
+        facts |= dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
+    return facts
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Read every cell in both orders; pairs of equal texts are dropped and counted."""
+    """Judge every cell in both orders; pairs of equal texts are dropped and counted.
+
+    Raises:
+        UserError: no prompt has two responses.
+    """
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(without_negation(config.constitution)).principles
     template = template_hash(config.reasoning_template if config.reasoning else config.template)
 
-    async def read(cell: Cell) -> Judgement:
-        margin_ab, rationale_ab = await _look(cell, "ab", config, generator, context.seed)
-        margin_ba, rationale_ba = await _look(cell, "ba", config, generator, context.seed)
+    async def judge(cell: Cell) -> Judgement:
+        if config.reasoning:
+            verdicts = await _reason_and_compare(cell, config, generator, context.seed)
+        else:
+            margins = await compare(
+                generator,
+                cell.a.prompt,
+                cell.a.response,
+                cell.b.response,
+                cell.principle.text,
+                config.template,
+            )
+            verdicts = Verdicts(*margins)
         return Judgement(
             id=cell.id,
-            pair_id=cell.pair,
+            pair_id=cell.pair_id,
             response_a_id=cell.a.id,
             response_b_id=cell.b.id,
             prompt_id=cell.a.prompt_id,
@@ -110,32 +135,30 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             response_a=cell.a.response,
             response_b=cell.b.response,
             principle=cell.principle.id,
-            margin_ab=margin_ab,
-            margin_ba=margin_ba,
+            margin_ab=verdicts.margin_ab,
+            margin_ba=verdicts.margin_ba,
             model=model.content,
             template=template,
-            rationale_ab=rationale_ab,
-            rationale_ba=rationale_ba,
+            rationale_ab=verdicts.rationale_ab,
+            rationale_ba=verdicts.rationale_ba,
         )
 
-    cells, dropped = [], []
-    even = tuple(principle.model_copy(update={"weight": 1.0}) for principle in principles)
-    pairs, alone = _pairs(inputs["responses"].rows(Response), config.pairing, context.step)
-    dropped += alone
+    pairs, dropped = _pairs(inputs["responses"].rows(Response), config.pairing, context.step)
+    cells = []
     for a, b in pairs:
-        pair = f"{a.id}|{b.id}"
+        pair_id = f"{a.id}|{b.id}"
         if a.response == b.response:
-            dropped.append(Dropped(id=pair, reason="equal responses"))
+            dropped.append(Dropped(id=pair_id, reason="equal responses"))
             continue
-        wanted = config.per_pair
-        drawn = (
-            principles
-            if wanted is None
-            else assign_many(even, a.prompt_id, context.seed, min(wanted, len(principles)))
-        )
-        cells += [Cell(f"{pair}|{principle.id}", pair, a, b, principle) for principle in drawn]
-    rows, lost = context.map(cells, read)
-    return Result(rows=rows, row_type=Judgement, dropped=dropped + lost, metrics=_metrics(rows))
+        for principle in _draw(principles, config.per_pair, a.prompt_id, context.seed):
+            cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
+    rows, unread = context.map(cells, judge)
+    return Result(
+        rows=rows,
+        row_type=Judgement,
+        dropped=dropped + unread,
+        metrics=_metrics(rows),
+    )
 
 
 STAGE = Stage(
@@ -148,73 +171,76 @@ STAGE = Stage(
 )
 
 
-async def _look(
-    cell: Cell, order: str, config: Config, generator: RememberedGenerator, seed: int
-) -> tuple[float, str]:
-    """The margin from response_a's side with the responses shown in `order`, and the thoughts
-    before it.
-    """
-    first, second = (cell.a, cell.b) if order == "ab" else (cell.b, cell.a)
-    variables = {
-        "request": request_text(cell.a.prompt),
-        "response_a": first.response,
-        "response_b": second.response,
-        "principle": cell.principle.text,
-    }
-    rationale = ""
-    if config.reasoning:
-        conversation = [{"role": "user", "content": render(config.reasoning_template, **variables)}]
-        thoughts = await generator.complete(
-            conversation, config.sampling, derive_seed(seed, cell.id, "rationale", order)
+def _draw(
+    principles: tuple[Principle, ...], count: int | None, prompt_id: str, seed: int
+) -> list[Principle]:
+    """Return the principles that the pairs of a prompt are judged under."""
+    if count is None:
+        return list(principles)
+    even = tuple(principle.model_copy(update={"weight": 1.0}) for principle in principles)
+    return list(assign_many(even, prompt_id, seed, min(count, len(principles))))
+
+
+async def _reason_and_compare(
+    cell: Cell, config: Config, generator: RememberedGenerator, seed: int
+) -> Verdicts:
+    """Let the judge think aloud about each order of the responses before it chooses."""
+    a, b = cell.a.response, cell.b.response
+
+    async def think_and_choose(order: str, first: str, second: str) -> tuple[float, str]:
+        variables = {
+            "request": request_text(cell.a.prompt),
+            "response_a": first,
+            "response_b": second,
+            "principle": cell.principle.text,
+        }
+        question = user_turn(config.reasoning_template, **variables)
+        completion = await generator.complete(
+            question, config.sampling, derive_seed(seed, cell.id, "rationale", order)
         )
-        rationale = thoughts.text.strip()
+        rationale = completion.text.strip()
         if not rationale:
             raise Drop("empty rationale")
-        conversation.append({"role": "assistant", "content": rationale})
-        conversation.append(
-            {"role": "user", "content": render(config.choice_template, **variables)}
-        )
-    else:
-        conversation = [{"role": "user", "content": render(config.template, **variables)}]
-    log_a, log_b = await generator.choose(conversation, ("A", "B"))
-    margin = log_a - log_b
-    if not math.isfinite(margin):
-        raise Drop("the judge gave no verdict")
-    return (margin if order == "ab" else -margin), rationale
+        choice = user_turn(config.choice_template, **variables)
+        conversation = [*question, {"role": "assistant", "content": rationale}, *choice]
+        return await choose_margin(generator, conversation), rationale
+
+    margin_ab, rationale_ab = await think_and_choose("ab", a, b)
+    margin_ba, rationale_ba = await think_and_choose("ba", b, a)
+    return Verdicts(margin_ab, -margin_ba, rationale_ab, rationale_ba)
 
 
 def _pairs(
     responses: list[Response], pairing: str, step: str
 ) -> tuple[list[tuple[Response, Response]], list[Dropped]]:
+    """Return the pairs of each prompt's responses, and the responses without a partner."""
     by_prompt: dict[str, list[Response]] = {}
     for response in responses:
         by_prompt.setdefault(response.prompt_id, []).append(response)
-    pairs = [
-        p
-        for group in by_prompt.values()
-        for p in combinations(group if pairing == "all" else group[:2], 2)
-    ]
+    pairs: list[tuple[Response, Response]] = []
+    dropped = []
+    for group in by_prompt.values():
+        pairs += combinations(group if pairing == "all" else group[:2], 2)
+        if len(group) == 1:
+            dropped.append(Dropped(id=group[0].id, reason="only one response"))
     if not pairs:
         raise UserError(
             "no prompt has two responses",
             where=f"step {step!r}",
             fix="set n: 2 or more in the `respond` step it reads",
         )
-    return pairs, [
-        Dropped(id=group[0].id, reason="only one response")
-        for group in by_prompt.values()
-        if len(group) == 1
-    ]
+    return pairs, dropped
 
 
 def _metrics(rows: list[Judgement]) -> dict[str, Any]:
-    """Position bias: how often the verdict flips with the order, and how often the first place
-    wins.
-    """
+    """How often the verdict flips with the order, and how often the first place wins."""
     if not rows:
         return {}
-    flipped = sum((row.margin_ab > 0) != (row.margin_ba > 0) for row in rows)
-    first = sum((row.margin_ab > 0) + (row.margin_ba < 0) for row in rows)
+    flipped = 0
+    first = 0
+    for row in rows:
+        flipped += (row.margin_ab > 0) != (row.margin_ba > 0)
+        first += (row.margin_ab > 0) + (row.margin_ba < 0)
     return {
         "cells": len(rows),
         "flipped": flipped / len(rows),

@@ -15,10 +15,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from stages.preferences.judging.ask import choose_probabilities, user_turn
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.context import Drop
 from stages.runtime.rows import Message, Rating, request_text
-from stages.runtime.templates import render
 
 
 def _option(name: object) -> object:
@@ -54,28 +53,36 @@ async def expected_rating(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    text = render(template, request=request_text(prompt), response=response, principle=principle)
-    return await expected_value(judge, text, scale)
+    question = user_turn(
+        template,
+        request=request_text(prompt),
+        response=response,
+        principle=principle,
+    )
+    return await _expectation(judge, question, scale)
 
 
 async def expected_value(
     judge: RememberedGenerator, text: str, scale: Mapping[str, float]
 ) -> float:
-    """The expected value of the judge's answer to `text`, over the options of `scale`.
+    """Return the expected value of the judge's answer to `text`, over the options of `scale`.
 
     Raises:
         Drop, UserError, TooLong: as `expected_rating`.
     """
-    logs = await judge.choose([{"role": "user", "content": text}], tuple(scale))
-    chances = [math.exp(log) for log in logs]
-    total = math.fsum(chances)
-    if not math.isfinite(total) or total <= 0:
-        raise Drop("the judge gave no verdict")
-    expected = (
-        math.fsum(value * chance for value, chance in zip(scale.values(), chances, strict=True))
-        / total
-    )
-    return min(max(expected, min(scale.values())), max(scale.values()))
+    return await _expectation(judge, [{"role": "user", "content": text}], scale)
+
+
+async def _expectation(
+    judge: RememberedGenerator, question: list[Message], scale: Mapping[str, float]
+) -> float:
+    probabilities = await choose_probabilities(judge, question, tuple(scale))
+    values = list(scale.values())
+    products = [
+        value * probability for value, probability in zip(values, probabilities, strict=True)
+    ]
+    expected = math.fsum(products) / math.fsum(probabilities)
+    return min(max(expected, min(values)), max(values))
 
 
 def rescaled(rating: float, scale: Mapping[str, float]) -> float:

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.generators import TooLong
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled
 from stages.principles.select import Selection, select
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
 from stages.runtime.settings import machine
 from stages.runtime.templates import template_hash

@@ -125,13 +125,13 @@ FAULTS = {
     ),
     "data of no task": (
         {"data": {"colors": "{file}"}},
-        r"'colors', which is no task here. Did you mean 'colours'",
+        r"'colors', which is not a task here. Did you mean 'colours'",
     ),
     "data of no kind": ({"data": {"colours": "{task}"}}, r"data cannot be read from \.yaml files"),
     "no tasks": ({"tasks": []}, r"option 'tasks'"),
     "remote code": (
         {"model_args": {"trust_remote_code": True}},
-        r"model_args may not set trust_remote_code",
+        r"model_args cannot set trust_remote_code",
     ),
     "no such metric": ({"metrics": ["accuracy"]}, r"the tasks gave none of these metrics"),
     "no such argument": ({"model_args": {"max_lenth": 3}}, r"lm_eval cannot evaluate this model"),
@@ -206,7 +206,8 @@ def test_the_numbers_are_those_of_the_command_line(tmp_path):
     (tmp_path / "tasks").mkdir()
     for name, (base, kind, file) in own.items():
         (tmp_path / "tasks" / f"{name}.yaml").write_text(
-            f"include: {shipped / base}\ntask: {name}\ntag: null\ndataset_path: {kind}\ndataset_name: null\n"
+            f"include: {shipped / base}\ntask: {name}\ntag: null\n"
+            f"dataset_path: {kind}\ndataset_name: null\n"
             f"dataset_kwargs: {{data_files: {{test: {file}}}}}\n"
         )
     command = [

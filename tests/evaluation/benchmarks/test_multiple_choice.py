@@ -194,12 +194,10 @@ def test_without_right_answers_only_positions_are_told(tmp_path):
 
 def test_likeness_to_people(tmp_path):
     """As GlobalOpinionQA is written; a group whose shares do not fit the options is passed over."""
+    selections = "{{'North': [0.5, 0.5], 'South': [0, 1], 'Sea': [1]}}"
+    row = f"""q{{}},"['red', 'green']","defaultdict(<class 'list'>, {selections})\""""
     (tmp_path / "g.csv").write_text(
-        "question,options,selections\n"
-        + "".join(
-            f"""q{i},"['red', 'green']","defaultdict(<class 'list'>, {{'North': [0.5, 0.5], 'South': [0, 1], 'Sea': [1]}})"\n"""
-            for i in range(4)
-        )
+        "question,options,selections\n" + "".join(f"{row.format(i)}\n" for i in range(4))
     )
     steps = pipeline(tmp_path, str(tmp_path / "g.csv"), choices="options", people="selections")
     _, done = run_steps(steps, tmp_path, believer({}, (0.5, 0.5)))
@@ -251,7 +249,7 @@ FAULTS = {
     "nested options": (
         {"question": "q", "choices": [["x"], ["y"]], "answer": 0},
         {},
-        r"an option is no text",
+        r"an option is not a text",
     ),
     "one option": (
         {"question": "q", "choices": ["x"], "answer": 0},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from stages.evaluation import reward_accuracy
+from stages.evaluation.rewards import reward_accuracy
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model

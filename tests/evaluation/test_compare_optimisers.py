@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stages.evaluation import optimised
+from stages.evaluation import compare_optimisers
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
@@ -72,14 +72,18 @@ def test_reward_violations_kl_and_time_beside_each_other(
     ]
     tuned[5] = replace(tuned[5], finish_reason="length")
     inputs = {
-        "reward": pointing("reward", reward.path), "reference": pointing("reference", str(tiny)),
-        "start": artifact("start", start), "tuned": artifact("tuned", tuned),
+        "reward": pointing("reward", reward.path),
+        "reference": pointing("reference", str(tiny)),
+        "start": artifact("start", start),
+        "tuned": artifact("tuned", tuned),
         "tuned_model": pointing("tuned_model", str(other)),
-    }  # fmt: skip
+    }
     config = parse_config(
-        optimised.Config, {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200}, "test"
+        compare_optimisers.Config,
+        {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200},
+        "test",
     )
-    result = optimised.run(config, inputs, context("bought"))
+    result = compare_optimisers.run(config, inputs, context("bought"))
     first, second = result.metrics["policies"].values()
     scorer = Scorer(reward)
     mean = {
@@ -106,15 +110,15 @@ def test_reward_violations_kl_and_time_beside_each_other(
 
 def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):
     reward = pointing("reward", reward_model(tiny, tmp_path / "rm", principles=False).path)
-    config = optimised.Config(resamples=100)
+    config = compare_optimisers.Config(resamples=100)
     with pytest.raises(UserError, match="there is no policy"):
-        optimised.run(config, {"reward": reward}, context("a"))
+        compare_optimisers.run(config, {"reward": reward}, context("a"))
     one = artifact("one", [response(0, "a kind answer")])
     other = artifact("other", [response(1, "a kind answer")])
     with pytest.raises(UserError, match="have no prompt in common"):
-        optimised.run(config, {"reward": reward, "one": one, "other": other}, context("b"))
+        compare_optimisers.run(config, {"reward": reward, "one": one, "other": other}, context("b"))
     with pytest.raises(UserError, match="not of the form module:function"):
-        optimised.identity(optimised.Config(ground_truth="nothing"))
+        compare_optimisers.identity(compare_optimisers.Config(ground_truth="nothing"))
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def measured(tmp_path, monkeypatch):
             assert not any(texts for _, _, texts in items)
             return [float(len(text)) if fits else None for _, text, _ in items], {}
 
-        monkeypatch.setattr(optimised, "stored_scores", scores)
+        monkeypatch.setattr(compare_optimisers, "stored_scores", scores)
         reward = fakes.model(tmp_path, f"{objective}-{fits}")
         write_format(tmp_path / f"{objective}-{fits}-model", make_format(objective, False, None))
         start = fakes.responses(
@@ -138,8 +142,8 @@ def measured(tmp_path, monkeypatch):
             tmp_path, "tuned", [fakes.response(f"p{i}", "more tea") for i in range(6)]
         )
         with fakes.context(tmp_path) as here:
-            config = optimised.Config(**options)
-            return optimised.run(
+            config = compare_optimisers.Config(**options)
+            return compare_optimisers.run(
                 config, {"reward": reward, "start": start, "tuned": tuned}, here
             ).metrics["policies"]
 

@@ -1,0 +1,154 @@
+"""Tasks of lm-evaluation-harness, loaded: with the Hub's data, or with a user's own.
+
+Own data take the place of the split that is evaluated; few-shot examples are then drawn from them,
+too, never a question for itself.
+
+Metrics that lm_eval would fetch as code through the library `evaluate` are refused: a model hub is
+no place to run code from.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.evaluation.benchmarks.harness_tasks import (
+    FORMATS,
+    data_format,
+    is_task_file,
+    read_task_file,
+    task_name,
+)
+from stages.runtime.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class LoadedTasks:
+    """Tasks with their data."""
+
+    manager: Any
+    """lm_eval's own."""
+    specs: list[Any]
+    """What to ask it for."""
+    by_name: dict[str, Any]
+
+
+def load_tasks(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> LoadedTasks:
+    """Load tasks and their data.
+
+    Args:
+        data: files by task, in place of the Hub's data.
+
+    Raises:
+        UserError: a task is unknown, its data cannot be loaded, or a metric is not lm_eval's own.
+    """
+    from lm_eval.tasks import TaskManager
+
+    # to list what ships takes ten seconds
+    manager = TaskManager(include_defaults=not all(_needs_no_other(task) for task in tasks))
+    specs = [_spec(task, data, manager) for task in tasks]
+    by_name: dict[str, Any] = {}
+    with no_fetched_metrics():
+        for task, spec in zip(tasks, specs, strict=True):
+            by_name |= _load(task, spec, manager)
+    for name, loaded in by_name.items():
+        _refuse_fetched_metrics(name, loaded)
+    return LoadedTasks(manager, specs, by_name)
+
+
+def _needs_no_other(task: str) -> bool:
+    """Whether a task is a file that names no task that ships with lm_eval."""
+    if not is_task_file(task):
+        return False
+    text = read_task_file(task)
+    return "task_list" not in text and "group:" not in text
+
+
+def _load(task: str, spec: Any, manager: Any) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = manager.load([spec])["tasks"]
+    except Exception as error:  # a task's file may run anything; the user needs one line of it
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"the task cannot be loaded: {reason}",
+            where=task,
+            fix="check the file, and that its data can be reached; or give its data as a file: "
+            f"`data: {{{task_name(task)}: <a file>}}`",
+        ) from error
+    return loaded
+
+
+def _refuse_fetched_metrics(name: str, task: Any) -> None:
+    metrics = getattr(task, "_metric_fn_list", {})
+    fetched = [metric for metric, function in metrics.items() if function is None]
+    has_own_results = getattr(task.config, "process_results", None) is not None
+    if fetched and not has_own_results:
+        raise UserError(
+            f"its metric {fetched[0]!r} would be fetched as code from the Hub",
+            where=name,
+            fix="take another task, or give one with metrics of lm_eval's own or with "
+            "`process_results`",
+        )
+
+
+@contextmanager
+def no_fetched_metrics() -> Iterator[None]:
+    """While this is open `import evaluate` fails, as it does where the library is not installed."""
+    library = sys.modules.get("evaluate")
+    sys.modules["evaluate"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["evaluate"]
+        if library is not None:
+            sys.modules["evaluate"] = library
+
+
+def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
+    """What lm_eval is asked for: a name or a path, or with own data the whole configuration."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    path: Path | None = None
+    if is_task_file(task):
+        path = Path(task).expanduser().resolve()
+    elif task not in manager.task_index:
+        hint = did_you_mean(task, list(manager.all_tasks))
+        raise UserError(
+            f"lm_eval has no task {task!r}.{hint}",
+            where="tasks",
+            fix="see `lm_eval ls tasks`",
+        )
+    files = data.get(task_name(task))
+    if files is None:
+        return str(path) if path else task
+    path = path or manager.task_index[task].yaml_path
+    config = load_yaml(path) if path else {}
+    if not isinstance(config.get("task"), str) or "class" in config:
+        raise UserError(
+            f"{task!r} is not a single task, so it has no data of its own",
+            where=", ".join(files),
+            fix="give data to the tasks of a group one by one",
+        )
+    return _with_data(config, files)
+
+
+def _with_data(config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    """A task's configuration with its data exchanged."""
+    kind = data_format(files)
+    split = config.get("test_split") or config.get("validation_split") or "test"
+    paths = [str(Path(file).expanduser().resolve()) for file in files]
+    arguments: dict[str, Any] = {"data_files": {split: paths}}
+    if kind == ".tsv":
+        arguments["sep"] = "\t"
+    return {
+        **config,
+        "dataset_path": FORMATS[kind],
+        "dataset_name": None,
+        "dataset_kwargs": arguments,
+        "test_split": split,
+        "validation_split": None,
+        "training_split": None,
+        "fewshot_split": None,
+    }

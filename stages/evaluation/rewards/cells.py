@@ -1,0 +1,141 @@
+"""Judged pairs under one principle, and the questions that reward models are asked about them.
+
+Pure functions. In: the judge matrix of held-out pairs, and who is right in each cell. Out: `Cell`s,
+and `Question`s that a model answers by its difference in score.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.principles.constitution import Principle
+from stages.principles.polarity import wording
+from stages.runtime.rows import Judgement, Message, request_text
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair under one principle."""
+
+    prompt_id: str
+    pair: str
+    prompt: list[Message]
+    a: str
+    b: str
+    principle: Principle
+    better: int
+    """+1 if response a is better, -1 if b is, 0 without a verdict."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.pair, self.principle.id
+
+
+@dataclass(frozen=True)
+class Question:
+    """A pair under principle texts.
+
+    Its answer is the score of a less that of b, and is right if it has the sign of `better`.
+    """
+
+    prompt_id: str
+    prompt: list[Message]
+    a: str
+    b: str
+    texts: tuple[str, ...]
+    better: int
+
+
+Answer = Callable[[Question], float]
+"""A model's difference in score."""
+
+
+def read_cells(
+    rows: Sequence[Judgement],
+    principles: Mapping[str, Principle],
+    truth: Callable[[str, str], Any] | None,
+    min_margin: float,
+) -> tuple[list[Cell], list[Cell]]:
+    """The cells with a verdict, and those without.
+
+    With a ground truth the verdict is its own: it has one where exactly one response violates the
+    principle's dimension, and principles that it does not know have no cells. Without, it is the
+    judge's where it says the same in both orders, by `min_margin` on average.
+    """
+    decided: list[Cell] = []
+    undecided: list[Cell] = []
+    for row in rows:
+        principle = principles.get(row.principle)
+        if principle is None:
+            continue
+        if truth:
+            better = _better_by_truth(row, principle, truth)
+        else:
+            better = _better_by_judge(row, min_margin)
+        if better is None:
+            continue
+        cell = Cell(
+            prompt_id=row.prompt_id,
+            pair=row.pair_id,
+            prompt=row.prompt,
+            a=row.response_a,
+            b=row.response_b,
+            principle=principle,
+            better=better,
+        )
+        if better:
+            decided.append(cell)
+        else:
+            undecided.append(cell)
+    return decided, undecided
+
+
+def _better_by_truth(
+    row: Judgement, principle: Principle, truth: Callable[[str, str], Any]
+) -> int | None:
+    request = request_text(row.prompt)
+    dimension = principle.dimension or ""
+    a_violates = truth(request, row.response_a).violations.get(dimension)
+    b_violates = truth(request, row.response_b).violations.get(dimension)
+    if a_violates is None or b_violates is None:
+        return None
+    return int(bool(b_violates)) - int(bool(a_violates))
+
+
+def _better_by_judge(row: Judgement, min_margin: float) -> int:
+    margin = (row.margin_ab + row.margin_ba) / 2
+    orders_agree = row.margin_ab * row.margin_ba > 0
+    if not orders_agree or abs(margin) < min_margin:
+        return 0
+    return 1 if margin > 0 else -1
+
+
+def by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each pair."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.pair, []).append(cell)
+    return groups
+
+
+def ask(cell: Cell, negated: bool = False) -> Question:
+    """One cell as a question, under its principle or the opposite."""
+    better = -cell.better if negated else cell.better
+    return question_of(cell, (wording(cell.principle, negated),), better)
+
+
+def question_of(cell: Cell, texts: tuple[str, ...], better: int) -> Question:
+    """The cell's pair under other texts."""
+    return Question(
+        prompt_id=cell.prompt_id,
+        prompt=cell.prompt,
+        a=cell.a,
+        b=cell.b,
+        texts=texts,
+        better=better,
+    )
+
+
+def right(difference: float, better: int) -> float:
+    """1, 0, or one half for a tie."""
+    return 0.5 if difference == 0 else float((difference > 0) == (better > 0))

@@ -1,0 +1,122 @@
+"""One reward model's answers to all questions.
+
+In: a model, and cells, lists and labelled pairs to ask it about. Out: what it got right, by test
+and by principle, and facts about its scores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import pstdev
+from typing import Any
+
+from stages.evaluation.rewards.cells import Cell, Question, ask
+from stages.evaluation.rewards.labelled_pairs import LabelledPair, count_labels
+from stages.evaluation.rewards.lists import Lists
+from stages.evaluation.rewards.reward_metrics import (
+    ModelResult,
+    order_effects,
+    values_by_principle,
+)
+from stages.evaluation.rewards.reward_tests import count
+from stages.runtime.context import Context
+from stages.runtime.models import Model
+from stages.statistics.intervals import by_prompt
+from stages.training.reward_models.format import read_format
+from stages.training.reward_models.stored_scores import stored_scores
+
+QuestionKey = tuple[str, str, str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What every model is asked."""
+
+    cells: list[Cell]
+    agreeing: Lists
+    lone: Lists
+    pairs: list[LabelledPair]
+    held_out: tuple[str, ...]
+    """Ids of the principles that the models were not trained with."""
+
+    def questions(self) -> list[Question]:
+        questions = [ask(cell) for cell in self.cells]
+        questions += [ask(cell, negated=True) for cell in self.cells if cell.principle.opposite]
+        for principle_list in self.agreeing + self.lone:
+            questions += principle_list.questions()
+        return questions + [pair.question for pair in self.pairs]
+
+
+def examine(
+    name: str, model: Model, exam: Exam, batch_size: int, dtype: str, context: Context
+) -> ModelResult:
+    """Ask one model everything, and count its answers."""
+    layout = read_format(model)
+    differences, facts = _differences(
+        exam.questions(),
+        name,
+        model,
+        layout.principles,
+        batch_size,
+        dtype,
+        context,
+    )
+    sign = -1.0 if layout.objective == "cost" else 1.0
+
+    def answer(question: Question) -> float:
+        return sign * differences[_key(question)]
+
+    counts = count(exam.cells, exam.agreeing, exam.lone, set(exam.held_out), answer)
+    count_labels(counts, exam.pairs, answer)
+    return ModelResult(
+        tests={test: by_prompt(values) for test, values in counts.items() if values},
+        principles=values_by_principle(exam.cells, answer),
+        facts=facts | order_effects(exam.agreeing + exam.lone, answer),
+    )
+
+
+def _key(question: Question) -> QuestionKey:
+    return question.prompt_id, question.a, question.b, question.texts
+
+
+def _differences(
+    questions: Sequence[Question],
+    name: str,
+    model: Model,
+    reads_principles: bool,
+    batch_size: int,
+    dtype: str,
+    context: Context,
+) -> tuple[dict[QuestionKey, float], dict[str, Any]]:
+    """Differences in score, a less b, and facts about the scores.
+
+    A text that does not fit the model's context leaves the difference at 0: a tie.
+    """
+    items = []
+    for question in questions:
+        texts = question.texts if reads_principles else ()
+        items.append((question.prompt, question.a, texts))
+        items.append((question.prompt, question.b, texts))
+    scores, counts = stored_scores(
+        model,
+        items,
+        context,
+        batch_size,
+        dtype,
+        name,
+    )
+    differences = {}
+    unread = 0
+    for question, a, b in zip(questions, scores[::2], scores[1::2], strict=True):
+        difference = 0.0
+        if a is None or b is None:
+            unread += 1
+        else:
+            difference = a - b
+        differences[_key(question)] = difference
+    readable = [score for score in scores if score is not None]
+    facts = {
+        "sd": round(pstdev(readable), 6) if readable else None,
+        "unread": unread,
+        "scores": counts,
+    }
+    return differences, facts

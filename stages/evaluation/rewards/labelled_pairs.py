@@ -1,0 +1,117 @@
+"""Held-out pairs whose own labels are tests of reward models.
+
+In: inputs of Pair rows. Out: each pair as a question, with the tests that it is part of: all pairs
+together, those of each input where there are several, and where there are sections, each section
+and each kind of pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stages.evaluation.rewards.cells import Answer, Question, right
+from stages.evaluation.rewards.reward_tests import Counts
+from stages.principles.constitution import Principle
+from stages.principles.polarity import wording
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Pair
+
+PAIRS = "the pairs' labels"
+SECTION = "section: "
+Sections = Mapping[str, Sequence[str]]
+"""{section: kinds of pairs}"""
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """A pair as a question."""
+
+    row: Pair
+    question: Question
+    tests: list[str]
+    """The tests that it is part of."""
+
+    @property
+    def unit_of_section(self) -> str:
+        """What a section counts once: a request, for each kind of pairs that has it."""
+        return f"{self.row.kind}: {self.row.prompt_id}"
+
+    def unit_of(self, test: str) -> str:
+        """What a test counts once."""
+        if test.startswith(SECTION):
+            return self.unit_of_section
+        return self.row.prompt_id
+
+
+def read_labelled_pairs(
+    inputs: Mapping[str, Sequence[Pair]],
+    principles: Mapping[str, Principle],
+    sections: Sections,
+    general: str,
+    where: str,
+) -> list[LabelledPair]:
+    """The pairs that have a preference, under principles that are known.
+
+    Args:
+        inputs: rows by the input's name.
+        general: the text that pairs without principles are shown.
+
+    Raises:
+        UserError: a section holds none of the pairs' kinds.
+    """
+    kinds = {row.kind for rows in inputs.values() for row in rows}
+    _check_sections(sections, kinds, where)
+    pairs = []
+    for source, rows in inputs.items():
+        for row in rows:
+            if row.label == 0.5 or not set(row.principles) <= principles.keys():
+                continue
+            tests = [PAIRS]
+            if len(inputs) > 1:
+                tests.append(f"{PAIRS}: {source}")
+            tests += _section_tests(row, sections)
+            pairs.append(LabelledPair(row, _question(row, principles, general), tests))
+    return pairs
+
+
+def _check_sections(sections: Sections, kinds: set[str], where: str) -> None:
+    for name, section_kinds in sections.items():
+        if kinds.isdisjoint(section_kinds):
+            raise UserError(
+                f"the section {name!r} holds none of the pairs' kinds",
+                where=where,
+                fix=f"name some of {', '.join(sorted(kinds)) or 'nothing'}; see `kind_column`",
+            )
+
+
+def _section_tests(row: Pair, sections: Sections) -> list[str]:
+    if not sections:
+        return []
+    tests = []
+    for name, kinds in sections.items():
+        if row.kind in kinds:
+            tests.append(f"{SECTION}{name}")
+    return [*tests, f"{PAIRS}: {row.kind}"]
+
+
+def _question(row: Pair, principles: Mapping[str, Principle], general: str) -> Question:
+    negated = row.negated or [False] * len(row.principles)
+    texts = []
+    for name, is_negated in zip(row.principles, negated, strict=True):
+        texts.append(wording(principles[name], is_negated))
+    return Question(
+        prompt_id=row.prompt_id,
+        prompt=row.prompt,
+        a=row.chosen,
+        b=row.rejected,
+        texts=tuple(texts) or (general,),
+        better=1 if row.label > 0.5 else -1,
+    )
+
+
+def count_labels(counts: Counts, pairs: Sequence[LabelledPair], answer: Answer) -> None:
+    """Add one model's answers to the pairs to its `counts`, by test and what the test counts."""
+    for pair in pairs:
+        question = pair.question
+        value = right(answer(question), question.better)
+        for test in pair.tests:
+            counts.setdefault(test, []).append((pair.unit_of(test), value))

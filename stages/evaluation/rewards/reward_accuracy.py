@@ -1,0 +1,213 @@
+"""Stage `reward_accuracy`: do reward models follow their principles, side by side?
+
+In: reward models, under any names, the first being the one in question (a plain one, trained on the
+same pairs without principles, belongs beside it); `judgements`, the judge matrix of pairs that none
+was trained on; any further inputs of held-out Pair rows, whose own labels are then a test too: all
+together, and each input, each kind of pairs and each of the `sections` alone where there are
+several. RewardBench's score (Lambert et al. 2024, arXiv 2403.13787) is their mean. There must be
+something to ask about. Out: metrics, tables, and one Tested for each model, test and request, which
+an ablation compares.
+
+The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with
+each other one on the same prompts. `ground_truth` decides which side is better where there is one
+(a `module:function` as in `evaluate`), and the judge itself otherwise, where both its orders agree.
+A cost model's lower score counts as the better one. Scores are remembered in the call store.
+
+Left out: calibration; which principle of a list a score owes itself to.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.evaluation.ground_truth import load_truth, truth_identity
+from stages.evaluation.rewards.cells import read_cells
+from stages.evaluation.rewards.exam import Exam, examine
+from stages.evaluation.rewards.labelled_pairs import (
+    SECTION,
+    LabelledPair,
+    read_labelled_pairs,
+)
+from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
+from stages.evaluation.rewards.reward_metrics import ModelResult, reward_metrics
+from stages.evaluation.rewards.reward_tables import reward_tables
+from stages.principles.constitution import Principle
+from stages.principles.select import Selection, select
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.models import Model
+from stages.runtime.rows import Judgement, Pair, Tested
+from stages.runtime.settings import machine
+from stages.runtime.stage import ANY, Stage
+
+
+@dataclass(frozen=True)
+class Config:
+    constitution: Selection | None = None
+    """The principles to ask about; also where the words of the pairs' principles are. Null: pairs
+    without principles are the only question.
+    """
+    held_out: tuple[str, ...] = ()
+    """Ids of those that the models were not trained with."""
+    ground_truth: str | None = None
+    """`module:function`, or null: the judge matrix is the truth."""
+    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    """Without a ground truth, how sure the judge must be on average."""
+    sections: dict[str, tuple[str, ...]] | None = None
+    """{section: kinds of pairs}, whose pairs are counted together, as RewardBench does with its
+    subsets.
+    """
+    list_size: Annotated[int, Field(ge=2)] = 3
+    """Principles at a time in the tests of lists."""
+    general: str = "The response should be good."
+    """What pairs without principles are shown, as in `reward_model`."""
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    """Of the bootstrap."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Of the intervals."""
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
+    """Texts at a time."""
+    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+    """Of the models' weights."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    constitution = None
+    if config.constitution:
+        constitution = select(config.constitution).identity("text", "opposite", "dimension")
+    return {
+        "constitution": constitution,
+        "ground_truth_module": truth_identity(
+            config.ground_truth,
+            "reward_accuracy.ground_truth",
+        ),
+    }
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Ask every model, then compare the first with the others.
+
+    Raises:
+        UserError: no reward model, nothing to ask about, an unknown id, or what `score` raises.
+    """
+    where = f"step {context.step!r}"
+    models = _read_models(inputs, where)
+    exam = _prepare_exam(config, inputs, context)
+    context.release_engines()
+    results = {}
+    for name, model in models.items():
+        results[name] = examine(name, model, exam, config.batch_size, config.dtype, context)
+    metrics = {
+        "cells": len(exam.cells),
+        "confidence": config.confidence,
+        "held_out": list(config.held_out),
+        **reward_metrics(results, config.resamples, config.confidence, context.seed),
+        "truth": "ground truth" if config.ground_truth else "judge",
+    }
+    return Result(
+        rows=_rows(results, exam.pairs),
+        row_type=Tested,
+        metrics=metrics,
+        tables=reward_tables(metrics),
+    )
+
+
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    optional=ANY,
+    reads_models=True,
+    identity=identity,
+)
+
+
+def _read_models(inputs: Mapping[str, Artifact], where: str) -> dict[str, Model]:
+    models = {}
+    for name, artifact in inputs.items():
+        if artifact.manifest["rows"] is None:
+            models[name] = artifact.model()
+    if not models:
+        raise UserError(
+            "there is no reward model to test",
+            where=where,
+            fix="add `inputs: {reward: <a reward_model step>}`",
+        )
+    return models
+
+
+def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Context) -> Exam:
+    where = f"step {context.step!r}"
+    principles = _read_principles(config, where)
+    truth = load_truth(config.ground_truth, where) if config.ground_truth else None
+    judgements: list[Judgement] = []
+    pairs: dict[str, list[Pair]] = {}
+    for name, artifact in inputs.items():
+        if name == "judgements":
+            judgements = artifact.rows(Judgement)
+        elif artifact.manifest["rows"] is not None:
+            pairs[name] = artifact.rows(Pair)
+    cells, undecided = read_cells(judgements, principles, truth, config.min_margin)
+    labelled = read_labelled_pairs(
+        pairs,
+        principles,
+        config.sections or {},
+        config.general,
+        where,
+    )
+    if not cells and not labelled:
+        what = "there are no pairs to ask about"
+        if judgements:
+            what = "there is nothing to ask the reward models: no cell has a verdict"
+        raise UserError(
+            what,
+            where=where,
+            fix="give `inputs.judgements` a judge step over held-out responses under this "
+            "constitution, or an input of pairs",
+        )
+    return Exam(
+        cells=cells,
+        agreeing=agreeing_lists(cells, config.list_size, context.seed),
+        lone=lone_lists(cells, undecided, config.list_size, context.seed),
+        pairs=labelled,
+        held_out=config.held_out,
+    )
+
+
+def _read_principles(config: Config, where: str) -> dict[str, Principle]:
+    principles = {}
+    if config.constitution:
+        for principle in select(config.constitution).principles:
+            principles[principle.id] = principle
+    for name in config.held_out:
+        if name not in principles:
+            hint = did_you_mean(name, list(principles))
+            raise UserError(
+                f"held_out: there is no principle {name!r}.{hint}",
+                where=where,
+                fix="fix the id",
+            )
+    return principles
+
+
+def _rows(results: Mapping[str, ModelResult], pairs: Sequence[LabelledPair]) -> list[Tested]:
+    """One row for each model, test and request."""
+    section_pairs = {pair.unit_of_section: pair.row for pair in pairs}
+    rows = []
+    for name, result in results.items():
+        for test, values in result.tests.items():
+            for number, (unit, value) in enumerate(values.items()):
+                pair = section_pairs[unit] if test.startswith(SECTION) else None
+                row = Tested(
+                    id=f"{name}/{test}/{number}",
+                    prompt_id=pair.prompt_id if pair else unit,
+                    model=name,
+                    test=test,
+                    value=value,
+                    kind=pair.kind if pair else "",
+                )
+                rows.append(row)
+    return rows

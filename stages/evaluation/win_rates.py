@@ -1,0 +1,99 @@
+"""From duels to win rates. Arithmetic only.
+
+In: the judge's margins for two policies' responses to one prompt, in both orders. Out:
+
+    {policy: {against: {value, low, high, n, wins, losses, ties, flipped, first_place, controlled,
+    longer}}}
+
+`value` to `n` are an estimate over prompts; wins, losses and ties count duels. `flipped` is the
+fraction of the duels asked about whose verdict turns with the order, `first_place` that of picks
+that fell on the response shown first; both are None where no duel needed a question. `controlled`
+is the win rate at equal length, an estimate, and `longer` the number of characters by which the
+policy's answers are longer, in the mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.statistics.intervals import by_prompt, win_rate
+from stages.statistics.length_control import length_controlled
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two policies' responses to one prompt, from the first's side."""
+
+    policy: str
+    rival: str
+    prompt: str
+    first: float
+    """The margin in logits with our response shown first."""
+    second: float
+    """The same with it shown second."""
+    longer: int
+    """By how many characters our response is longer."""
+
+    @property
+    def score(self) -> float:
+        return score(self.first, self.second)
+
+
+def score(margin_first: float, margin_second: float) -> float:
+    """1 for a win, 0 for a loss, 0.5 where the two orders disagree or a margin is 0."""
+    if margin_first > 0 and margin_second > 0:
+        return 1.0
+    if margin_first < 0 and margin_second < 0:
+        return 0.0
+    return 0.5
+
+
+def win_rates(
+    duels: Sequence[Duel], resamples: int, confidence: float, seed: int
+) -> dict[str, Any]:
+    """The win rate of each policy against each rival that it met."""
+    groups: dict[tuple[str, str], list[Duel]] = {}
+    for duel in duels:
+        groups.setdefault((duel.policy, duel.rival), []).append(duel)
+    rates: dict[str, Any] = {}
+    for (policy, rival), group in groups.items():
+        of_policy = rates.setdefault(policy, {})
+        of_policy[rival] = _win_rate(group, resamples, confidence, seed)
+    return rates
+
+
+def _win_rate(
+    duels: Sequence[Duel], resamples: int, confidence: float, seed: int
+) -> dict[str, Any]:
+    scores = by_prompt((duel.prompt, duel.score) for duel in duels)
+    estimate = win_rate(list(scores.values()), resamples, confidence, seed)
+    assert estimate is not None, "a group has at least one duel"
+    controlled = length_controlled(
+        [(duel.prompt, duel.score, duel.longer) for duel in duels],
+        confidence,
+    )
+    return {
+        "value": estimate.value,
+        "low": max(estimate.low, 0.0),
+        "high": min(estimate.high, 1.0),
+        "n": estimate.n,
+        "wins": sum(duel.score == 1.0 for duel in duels),
+        "losses": sum(duel.score == 0.0 for duel in duels),
+        "ties": sum(duel.score == 0.5 for duel in duels),
+        **_order_effects(duels),
+        "controlled": controlled.plain() if controlled else None,
+        "longer": sum(duel.longer for duel in duels) / len(duels),
+    }
+
+
+def _order_effects(duels: Sequence[Duel]) -> dict[str, float | None]:
+    """How much the order matters, in the duels that the judge was asked about."""
+    judged = [duel for duel in duels if duel.first or duel.second]
+    if not judged:
+        return {"flipped": None, "first_place": None}
+    flipped = sum(duel.first * duel.second < 0 for duel in judged)
+    picked_first = sum((duel.first > 0) + (duel.second < 0) for duel in judged)
+    return {
+        "flipped": flipped / len(judged),
+        "first_place": picked_first / (2 * len(judged)),
+    }

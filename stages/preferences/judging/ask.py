@@ -1,0 +1,133 @@
+"""Questions to a judge, read off the log-probabilities of the options that it may answer.
+
+In: a judge, responses, the text of a principle, a template. Out: numbers: margins of a comparison
+in both orders, or a probability. Who asks decides what they mean; the question is put in one way:
+one user turn, the rendered template, with the options in a fixed order.
+
+An answer that cannot be read is never a number. The judge gave no verdict, and the row is dropped
+and counted, where
+
+    a margin         is not finite: an option is impossible, or has no log-probability
+    a probability    is of nothing: all options are impossible, or one has no log-probability
+"""
+
+import math
+from collections.abc import Sequence
+
+from stages.runtime.calls import RememberedGenerator
+from stages.runtime.context import Drop
+from stages.runtime.rows import Message, request_text
+from stages.runtime.templates import render
+
+CHOICES = ("A", "B")
+YES_OR_NO = ("Yes", "No")
+
+
+async def compare(
+    judge: RememberedGenerator,
+    prompt: Sequence[Message],
+    response_a: str,
+    response_b: str,
+    principle: str,
+    template: str,
+) -> tuple[float, float]:
+    """Ask which of two responses follows a principle better, in both orders.
+
+    Args:
+        principle: its text.
+        template: it is given request, response_a, response_b (as they are shown) and principle.
+
+    Returns:
+        The margin with `response_a` shown first, and the margin with it shown second. Both are
+        logit differences in favour of `response_a`.
+
+    Raises:
+        Drop: the judge gave no verdict.
+        UserError, TooLong: as `Generator.choose`.
+    """
+    request = request_text(prompt)
+    forward = user_turn(
+        template,
+        request=request,
+        response_a=response_a,
+        response_b=response_b,
+        principle=principle,
+    )
+    backward = user_turn(
+        template,
+        request=request,
+        response_a=response_b,
+        response_b=response_a,
+        principle=principle,
+    )
+    margin_ab = await choose_margin(judge, forward)
+    margin_ba = await choose_margin(judge, backward)
+    return margin_ab, -margin_ba
+
+
+async def violation_probability(
+    judge: RememberedGenerator,
+    prompt: Sequence[Message],
+    response: str,
+    principle: str,
+    template: str,
+) -> float:
+    """Ask whether a response follows a principle, Yes or No.
+
+    Args:
+        principle: its text.
+        template: it is given request, response and principle.
+
+    Returns:
+        The probability of No.
+
+    Raises:
+        Drop: the judge gave no verdict.
+        UserError, TooLong: as `Generator.choose`.
+    """
+    question = user_turn(
+        template,
+        request=request_text(prompt),
+        response=response,
+        principle=principle,
+    )
+    _, violated = await choose_probabilities(judge, question, YES_OR_NO)
+    return min(violated, 1.0)
+
+
+def user_turn(template: str, **variables: object) -> list[Message]:
+    """Return a rendered template as the user's only turn."""
+    return [{"role": "user", "content": render(template, **variables)}]
+
+
+async def choose_margin(judge: RememberedGenerator, messages: Sequence[Message]) -> float:
+    """Return the log-probability of A less that of B.
+
+    Raises:
+        Drop: the judge gave no verdict.
+    """
+    log_a, log_b = await judge.choose(messages, CHOICES)
+    margin = log_a - log_b
+    if not math.isfinite(margin):
+        raise _no_verdict()
+    return margin
+
+
+async def choose_probabilities(
+    judge: RememberedGenerator, messages: Sequence[Message], options: Sequence[str]
+) -> list[float]:
+    """Return each option's probability; their sum is 1 up to rounding.
+
+    Raises:
+        Drop: the judge gave no verdict.
+    """
+    logs = await judge.choose(messages, tuple(options))
+    probabilities = [math.exp(log) for log in logs]
+    total = math.fsum(probabilities)
+    if not 0 < total < math.inf:  # false, too, where it is not a number
+        raise _no_verdict()
+    return probabilities
+
+
+def _no_verdict() -> Drop:
+    return Drop("the judge gave no verdict")
