@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# PyPI's torch is the CUDA build; this index has the CPU build. Where it cannot be reached, pip's own configuration decides.
+# PyPI's torch is the CUDA build; this index has the CPU build. Where it cannot be reached, pip's own
+# configuration decides.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export TOKENIZERS_PARALLELISM = false
-# Two workers of one thread each: tiny models gain nothing from a second thread, and much of the time is waiting.
+# Two workers of one thread each: tiny models gain nothing from a second thread, and much of the
+# time is waiting.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
 
 .DEFAULT_GOAL := help
@@ -40,7 +42,7 @@ check: $(READY)  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lock: $(READY)  ## work out requirements/*.txt anew from requirements/*.in
+lock: $(READY)  ## resolve requirements/*.txt again from requirements/*.in
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 requirements/cpu.in \
 	  --override requirements/cpu-overrides.txt --output-file requirements/cpu.txt

@@ -186,26 +186,6 @@ def test_a_benchmark_joins_any_pipeline(part):
         assert steps["hhh"].inputs == {"base": "base", "policy": "rl_cai"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "page, least", [("README.md", 10), ("docs/ablation.md", 4), ("docs/benchmarks.md", 1)]
-)
-def test_commands_of_the_documents_compose(page, least):
-    """Every `python run.py ...` in a block of code."""
-    import shlex
-
-    text = (CONF.parent / page).read_text()
-    commands = [
-        shlex.split(line, comments=True)[2:]
-        for line in re.findall(r"^python run\.py.*$", text, re.MULTILINE)
-    ]
-    assert len(commands) >= least
-    for arguments in commands:
-        swept = {a for a in arguments if "-m" in arguments and "," in a and "[" not in a}
-        single = [a.partition(",")[0] if a in swept else a for a in arguments if a != "-m"]
-        read_steps(composed_steps(*single), STAGES)
-
-
 @pytest.mark.parametrize("name", names("launcher"))
 def test_every_launcher(name, tmp_path):
     """accelerate takes the files that are handed to it; it refuses keys that it does not know."""

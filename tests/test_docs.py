@@ -1,0 +1,114 @@
+"""README and docs say what is there: commands compose, links lead to files, paths exist."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stages import STAGES
+from stages.runtime.pipeline.steps import join_sections, read_steps
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / room / "README.md" for room in ("constitutions", "requirements", "timings")),
+]
+# What was run is on record in docs/results.md, and its commands stay as they were.
+CURRENT = [page for page in PAGES if page.name not in ("results.md", "CHANGELOG.md")]
+SHIPPED = ("stages", "tests", "conf", "docs", "constitutions", "timings", "requirements")
+CODE = re.compile(r"```.*?```", re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def inline_code(text: str) -> list[str]:
+    """The texts between backticks in prose, each on one line."""
+    spans = re.findall(r"`([^`]+)`", CODE.sub("", text))
+    return [" ".join(span.split()) for span in spans]
+
+
+def commands(text: str, start: str) -> list[str]:
+    """The commands in blocks of code and in prose, without those that have a `<placeholder>`."""
+    lines = [line for block in CODE.findall(text) for line in block.splitlines()]
+    starting = [line for line in (*lines, *inline_code(text)) if line.startswith(start)]
+    return [line for line in starting if "<" not in line]
+
+
+def overrides_of(command: str) -> list[str]:
+    """The overrides of a `python run.py` command; of a sweep, those of its first job."""
+    arguments = shlex.split(command, comments=True)[2:]
+    overrides = [argument for argument in arguments if argument != "-m"]
+    if "-m" not in arguments:
+        return overrides
+    return [text if "[" in text else text.partition(",")[0] for text in overrides]
+
+
+def commands_of_all_pages() -> list[str]:
+    texts = [page.read_text() for page in CURRENT]
+    return sorted({command for text in texts for command in commands(text, "python run.py")})
+
+
+def test_commands_compose():
+    """Every `python run.py ...` names groups, files, keys, steps and stages that exist."""
+    checked = {tuple(overrides_of(command)) for command in commands_of_all_pages()}
+    assert len(checked) > 30
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for overrides in sorted(checked):
+            config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+            read_steps(join_sections(config["pipeline"]), STAGES)
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name_of)
+def test_modules_that_are_run_exist(page):
+    for command in commands(page.read_text(), "python -m stages."):
+        module = command.split()[2]
+        assert importlib.util.find_spec(module) is not None, module
+
+
+@pytest.mark.parametrize("page", CURRENT, ids=name_of)
+def test_paths_exist(page):
+    """Every path in prose, such as `stages/runtime/rows.py`, but for patterns."""
+    paths = [text for text in inline_code(page.read_text()) if re.fullmatch(r"[\w./-]+", text)]
+    ours = [text for text in paths if text.partition("/")[0] in SHIPPED and "/" in text]
+    assert [text for text in ours if not (ROOT / text).exists() and "my-set" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    text = CODE.sub("", page.read_text())
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors_of(linked), target
+
+
+def anchors_of(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", CODE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def test_the_map_of_the_readme_shows_folders_that_exist():
+    text = (ROOT / "README.md").read_text().partition("## Where things are")[2]
+    parents: list[str] = []
+    folders = []
+    for line in CODE.findall(text)[0].splitlines():
+        entry = re.match(r"( *)([\w/.]+)/ ", line)
+        if entry is None:
+            continue
+        depth = len(entry[1]) // 2
+        parents = [*parents[:depth], entry[2]]
+        folders.append("/".join(parents))
+    assert len(folders) > 20
+    assert {folder for folder in folders if not (ROOT / folder).is_dir()} <= {"runs"}
