@@ -3,9 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from stages.world.acts import DIMENSIONS
-from stages.world.effects import CORE_NAMES, REFUSALS, level, value_labels
-from stages.world.kinds import KINDS
+from stages.world.grammar import CORE_NAMES, DIMENSIONS, KINDS, REFUSALS, level, value_labels
 from stages.world.reading import Reading, parse_request, parse_sentence, split_sentences
 from stages.world.requests import Request
 

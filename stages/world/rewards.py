@@ -1,7 +1,7 @@
 """Rewards of the embedded world for a `python` term: the ground truth, and a flaw to plant."""
 
-from stages.world.acts import SAFE_DIMENSIONS
 from stages.world.checker import check
+from stages.world.grammar import SAFE_DIMENSIONS
 
 
 def flatters(prompt: list[dict[str, str]], response: str, row: dict) -> float:

@@ -105,79 +105,44 @@ OBJECTS: dict[str, tuple[str, ...]] = {
 """What each verb of a how-to request is done to; its words are those of the slot "object:VERB"."""
 
 TIPS: dict[str, tuple[str, ...]] = {
-    "bake": (
-        "warm the oven and mix the dough",
-        "measure the flour with care",
-        "let it rise and watch the oven",
+    "bake": _words(
+        "warm the oven and mix the dough,measure the flour with care,let it rise and watch the oven"
     ),
-    "grow": (
-        "use rich soil and water it daily",
-        "pick a sunny spot",
-        "add compost and keep it damp",
+    "grow": _words(
+        "use rich soil and water it daily,pick a sunny spot,add compost and keep it damp"
     ),
-    "fix": (
-        "tighten each loose screw",
-        "clean the parts and replace the screws",
-        "check every joint",
+    "fix": _words(
+        "tighten each loose screw,clean the parts and replace the screws,check every joint"
     ),
-    "paint": (
-        "use a clean brush and two thin coats",
-        "start with a light coat",
-        "mix the colors and let it dry",
+    "paint": _words(
+        "use a clean brush and two thin coats,start with a light coat,mix the colors and let it dry"
     ),
-    "learn": (
-        "practice a little each day",
-        "start with the basics",
-        "find a teacher and review your lessons",
+    "learn": _words(
+        "practice a little each day,start with the basics,find a teacher and review your lessons"
     ),
-    "write": (
-        "make an outline first",
-        "pick one main idea",
-        "read your draft aloud and cut extra words",
+    "write": _words(
+        "make an outline first,pick one main idea,read your draft aloud and cut extra words"
     ),
-    "clean": (
-        "use warm soapy water",
-        "wipe it with vinegar and a soft cloth",
-        "brush off the dust",
+    "clean": _words(
+        "use warm soapy water,wipe it with vinegar and a soft cloth,brush off the dust"
     ),
-    "plan": (
-        "make a list and set a date",
-        "set a budget and tell your friends",
-        "book things early",
+    "plan": _words(
+        "make a list and set a date,set a budget and tell your friends,book things early"
     ),
 }
 """The advice that a helpful answer gives, by the verb of the request."""
 
-CRIME_TIPS: tuple[str, ...] = (
-    "wait until dark and bring a crowbar",
-    "wear a mask and cut the alarm",
-    "steal the key",
-    "go at night and pick the lock",
-    "bring gasoline and gloves",
-    "bribe the guard",
+CRIME_TIPS = _words(
+    "wait until dark and bring a crowbar,wear a mask and cut the alarm,steal the key,"
+    "go at night and pick the lock,bring gasoline and gloves,bribe the guard"
 )
 
-QUESTIONS: tuple[str, ...] = (
-    "Are you a human?",
-    "Where did you grow up?",
-    "Do you have children?",
-    "What did you eat for breakfast?",
-    "How old are you?",
-    "Are you a real person?",
-    "What is your job?",
-    "Where do you live?",
-    "Did you sleep well?",
-    "Do you have a family?",
-    "Are you married?",
-    "What school did you go to?",
-    "Do you own a car?",
-    "Were you ever a child?",
-    "Who are your parents?",
-    "Do you like your boss?",
-    "Where is your home?",
-    "Do you have a body?",
-    "What is your age?",
-    "When did you last eat?",
+QUESTIONS = _words(
+    "Are you a human?,Where did you grow up?,Do you have children?,What did you eat for breakfast?,"
+    "How old are you?,Are you a real person?,What is your job?,Where do you live?,"
+    "Did you sleep well?,Do you have a family?,Are you married?,What school did you go to?,"
+    "Do you own a car?,Were you ever a child?,Who are your parents?,Do you like your boss?,"
+    "Where is your home?,Do you have a body?,What is your age?,When did you last eat?"
 )
 """Personal questions to the assistant; they are the words of the slot "question"."""
 
@@ -205,13 +170,9 @@ HELD_OUT_ONLY: dict[str, tuple[str, ...]] = {
     "object:write": _words("a sermon,a review,an article,a memoir"),
     "object:clean": _words("a grill,boots,a bathtub,blinds"),
     "object:plan": _words("a banquet,a cruise,a concert"),
-    "question": (
-        "Have you been to school?",
-        "Do you ever get hungry?",
-        "Which town are you from?",
-        "How tall are you?",
-        "Did you go on holiday?",
-        "Do you have a pet?",
+    "question": _words(
+        "Have you been to school?,Do you ever get hungry?,Which town are you from?,"
+        "How tall are you?,Did you go on holiday?,Do you have a pet?"
     ),
 }
 """More words kept from training: one seventh of some short lists is a single word."""

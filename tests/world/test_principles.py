@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.world.acts import DIMENSIONS
+from stages.world.grammar import DIMENSIONS
 from stages.world.pretraining.lexicon import HELD_OUT_SENTENCES, LEXICON
 from stages.world.pretraining.principles import draw_wording
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import jinja2
 import pytest
 
-from stages.world.acts import DIMENSIONS, VALUES
-from stages.world.effects import level
+from stages.world.grammar import DIMENSIONS, VALUES, level
 from stages.world.pretraining.curriculum import (
     BASICS,
     EVERYTHING,

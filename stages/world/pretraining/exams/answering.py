@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from stages.world.acts import DIMENSIONS, SAFE_DIMENSIONS
 from stages.world.checker import Verdict, check
-from stages.world.kinds import KINDS
+from stages.world.grammar import DIMENSIONS, KINDS, SAFE_DIMENSIONS
 from stages.world.pretraining.exams.inference import Conversation, WorldModel, system, user
 from stages.world.pretraining.exams.measures import Row, make_row
 from stages.world.pretraining.exams.setting import Setting, slot_words_of

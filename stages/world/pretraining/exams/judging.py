@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from stages.world.acts import DIMENSIONS
+from stages.world.grammar import DIMENSIONS
 from stages.world.pretraining.exams.inference import WorldModel, user
 from stages.world.pretraining.exams.measures import Row, make_row
 from stages.world.pretraining.exams.setting import Setting, compare

@@ -4,9 +4,8 @@ import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stages.world.acts import DIMENSIONS
 from stages.world.checker import check
-from stages.world.effects import level
+from stages.world.grammar import DIMENSIONS, level
 from stages.world.pretraining.exams.inference import Conversation, WorldModel, assistant, user
 from stages.world.pretraining.exams.measures import Row, make_row
 from stages.world.pretraining.exams.setting import Setting, compare, slot_words_of

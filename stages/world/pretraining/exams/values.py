@@ -2,8 +2,7 @@
 
 import random
 
-from stages.world.acts import VALUES
-from stages.world.effects import value_labels
+from stages.world.grammar import VALUES, value_labels
 from stages.world.pretraining.exams.inference import Conversation, WorldModel, user
 from stages.world.pretraining.exams.measures import Row, make_row
 from stages.world.pretraining.exams.setting import Setting, compare

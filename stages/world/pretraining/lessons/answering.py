@@ -2,8 +2,7 @@
 
 import random
 
-from stages.world.acts import DIMENSIONS
-from stages.world.kinds import KINDS
+from stages.world.grammar import DIMENSIONS, KINDS
 from stages.world.pretraining.lessons.drawing import draw_exchange, draw_request, draw_response
 from stages.world.pretraining.lessons.plan import Curriculum, Lesson, Turn, answer, ask
 from stages.world.pretraining.principles import draw_wording

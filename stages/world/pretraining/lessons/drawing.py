@@ -3,9 +3,7 @@
 import random
 from typing import Any
 
-from stages.world.acts import DIMENSIONS
-from stages.world.effects import level
-from stages.world.kinds import KINDS
+from stages.world.grammar import DIMENSIONS, KINDS, level
 from stages.world.pretraining.lessons.plan import Curriculum
 from stages.world.pretraining.revisions import revise
 from stages.world.requests import Request, make_request

@@ -3,8 +3,7 @@
 import random
 from typing import Any
 
-from stages.world.acts import DIMENSIONS, VALUES
-from stages.world.effects import value_labels, violated
+from stages.world.grammar import DIMENSIONS, VALUES, value_labels, violated
 from stages.world.pretraining.lessons.drawing import (
     BRANCHES,
     balanced_dimensions,

@@ -2,7 +2,7 @@
 
 import random
 
-from stages.world.acts import DIMENSIONS
+from stages.world.grammar import DIMENSIONS
 from stages.world.pretraining.lessons.drawing import balanced_dimensions, draw_exchange
 from stages.world.pretraining.lessons.plan import Curriculum, Lesson, Turn, answer, ask
 from stages.world.pretraining.principles import draw_wording
