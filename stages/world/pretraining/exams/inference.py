@@ -44,9 +44,9 @@ class WorldModel:
         for indices, inputs in self._batches(conversations):
             with torch.inference_mode():
                 logits = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
-            of_labels = logits.log_softmax(-1)[:, tokens].tolist()
-            for index, log_probabilities in zip(indices, of_labels, strict=True):
-                odds[index] = log_probabilities
+            log_probabilities = logits.log_softmax(-1)[:, tokens].tolist()
+            for index, row in zip(indices, log_probabilities, strict=True):
+                odds[index] = row
         return odds
 
     def _batches(self, conversations: list[Conversation]) -> Iterator[tuple[list[int], Any]]:
@@ -79,16 +79,10 @@ def load(path: Path | str) -> WorldModel:
     return WorldModel(model.eval(), tokenizer)
 
 
-def system(text: str) -> dict[str, str]:
-    """A system message."""
-    return {"role": "system", "content": text}
-
-
-def user(text: str) -> dict[str, str]:
-    """A user message."""
-    return {"role": "user", "content": text}
-
-
-def assistant(text: str) -> dict[str, str]:
-    """An assistant message."""
-    return {"role": "assistant", "content": text}
+def converse(*texts: str, system: str = "") -> Conversation:
+    """Messages of the user and the assistant in turn, below a system prompt if there is one."""
+    messages = [{"role": "system", "content": system}] if system else []
+    for number, text in enumerate(texts):
+        role = "assistant" if number % 2 else "user"
+        messages.append({"role": role, "content": text})
+    return messages

@@ -35,9 +35,11 @@ def draw_response(
     return make_response(rng, request, held_out, plan.nonsense, asides=plan.asides, **options)
 
 
-def draw_exchange(rng: random.Random, plan: Curriculum) -> tuple[Request, list[Sentence]]:
-    """A request of any kind and a response of the base mixture."""
-    request = draw_request(rng, plan)
+def draw_exchange(
+    rng: random.Random, plan: Curriculum, kind: str | None = None
+) -> tuple[Request, list[Sentence]]:
+    """A request and a response of the base mixture."""
+    request = draw_request(rng, plan, kind)
     return request, draw_response(rng, plan, request)
 
 
