@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from stages.world.grammar import DIMENSIONS
-from stages.world.pretraining.lexicon import HELD_OUT_SENTENCES, LEXICON
-from stages.world.pretraining.principles import draw_wording
+from stages.world.pretraining.principles import HELD_OUT_SENTENCES, LEXICON, draw_wording
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions" / "world.yaml"
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 
 from stages.world import CHECKPOINT
-from stages.world.pretraining.exams.answering import raw_rows, steering_rows
 from stages.world.pretraining.exams.inference import load
 from stages.world.pretraining.exams.judging import judge_rows, value_rows
 from stages.world.pretraining.exams.measures import Row, Setting, table
-from stages.world.pretraining.exams.revising import critique_rows, fix_rows
+from stages.world.pretraining.exams.writing import critique_rows, fix_rows, raw_rows, steering_rows
 
 REPORT = Path(__file__).resolve().parents[3] / "docs" / "embedded-model.md"
 TEXT = Path(__file__).resolve().parent / "report.md"

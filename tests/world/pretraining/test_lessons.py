@@ -18,7 +18,7 @@ from stages.world.pretraining.curriculum import (
 from stages.world.pretraining.lessons.catalogue import LESSONS, draw_lesson
 from stages.world.pretraining.lessons.drawing import balanced_dimensions, preferred
 from stages.world.pretraining.lessons.judging import judge_lesson, value_lesson, verdict_lesson
-from stages.world.pretraining.lessons.revising import fix_lesson
+from stages.world.pretraining.lessons.writing import fix_lesson
 from stages.world.pretraining.wordings import STAGES, TEMPLATES, render_prompt
 from stages.world.requests import make_request
 from stages.world.responses import act_names, make_response

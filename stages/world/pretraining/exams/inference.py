@@ -1,6 +1,6 @@
 """Ask a model of the embedded world: sampled answers, and the odds of first tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,39 +25,39 @@ class WorldModel:
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
             sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-        answers = [""] * len(conversations)
-        for indices, inputs in self._batches(conversations):
-            with torch.inference_mode():
-                output = self.model.generate(**inputs, max_new_tokens=LONGEST_ANSWER, **sampling)
-            new_tokens = output[:, inputs["input_ids"].shape[1] :]
+
+        def complete(inputs: Any) -> list[str]:
+            output = self.model.generate(**inputs, max_new_tokens=LONGEST_ANSWER, **sampling)
+            prompt_length = inputs["input_ids"].shape[1]
+            new_tokens = output[:, prompt_length:]
             texts = self.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
-            for index, text in zip(indices, texts, strict=True):
-                answers[index] = text.strip()
-        return answers
+            return [text.strip() for text in texts]
+
+        return self._in_batches(conversations, complete)
 
     def label_odds(
         self, conversations: list[Conversation], labels: tuple[str, ...]
     ) -> list[list[float]]:
         """Log-probabilities of single-token labels as the first token of the answer."""
         tokens = [self.tokenizer.encode(label, add_special_tokens=False)[0] for label in labels]
-        odds: list[list[float]] = [[] for _ in conversations]
-        for indices, inputs in self._batches(conversations):
-            with torch.inference_mode():
-                logits = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
-            log_probabilities = logits.log_softmax(-1)[:, tokens].tolist()
-            for index, row in zip(indices, log_probabilities, strict=True):
-                odds[index] = row
-        return odds
 
-    def _batches(self, conversations: list[Conversation]) -> Iterator[tuple[list[int], Any]]:
-        """The indices and encoded prompts of each batch; texts of like length go together."""
-        texts = [
-            self.tokenizer.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True
-            )
-            for conversation in conversations
-        ]
+        def compute_odds(inputs: Any) -> list[list[float]]:
+            logits = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
+            return logits.log_softmax(-1)[:, tokens].tolist()
+
+        return self._in_batches(conversations, compute_odds)
+
+    @torch.inference_mode()
+    def _in_batches(self, conversations: list[Conversation], function: Callable) -> list:
+        """Apply a function to the encoded prompts of each batch; results are in the first order.
+
+        Texts of like length go together.
+        """
+        texts = self.tokenizer.apply_chat_template(
+            conversations, tokenize=False, add_generation_prompt=True
+        )
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        results = {}
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]
             inputs = self.tokenizer(
@@ -67,7 +67,8 @@ class WorldModel:
                 add_special_tokens=False,
             )
             inputs.pop("token_type_ids", None)
-            yield indices, inputs
+            results.update(zip(indices, function(inputs), strict=True))
+        return [results[index] for index in range(len(texts))]
 
 
 def load(path: Path | str) -> WorldModel:

@@ -3,10 +3,15 @@
 import random
 from collections.abc import Callable
 
-from stages.world.pretraining.lessons.answering import copy_lesson, respond_lesson, steer_lesson
 from stages.world.pretraining.lessons.judging import judge_lesson, value_lesson, verdict_lesson
 from stages.world.pretraining.lessons.plan import Curriculum, Lesson
-from stages.world.pretraining.lessons.revising import describe_lesson, fix_lesson
+from stages.world.pretraining.lessons.writing import (
+    copy_lesson,
+    describe_lesson,
+    fix_lesson,
+    respond_lesson,
+    steer_lesson,
+)
 
 LESSONS: dict[str, Callable[[random.Random, Curriculum], Lesson]] = {
     "copy": copy_lesson,
