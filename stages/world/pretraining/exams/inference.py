@@ -20,14 +20,27 @@ class WorldModel:
     model: Any
     tokenizer: Any
 
-    def answer(self, conversations: list[Conversation], temperature: float = 0.0) -> list[str]:
+    def answer(
+        self,
+        conversations: list[Conversation],
+        temperature: float = 0.0,
+    ) -> list[str]:
         """One answer to each conversation; temperature 0 is greedy."""
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
-            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            sampling = {
+                "do_sample": True,
+                "temperature": temperature,
+                "top_k": 0,
+                "top_p": 1.0,
+            }
 
         def complete(inputs: Any) -> list[str]:
-            output = self.model.generate(**inputs, max_new_tokens=LONGEST_ANSWER, **sampling)
+            output = self.model.generate(
+                **inputs,
+                **sampling,
+                max_new_tokens=LONGEST_ANSWER,
+            )
             prompt_length = inputs["input_ids"].shape[1]
             new_tokens = output[:, prompt_length:]
             texts = self.tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
@@ -36,32 +49,52 @@ class WorldModel:
         return self._in_batches(conversations, complete)
 
     def label_odds(
-        self, conversations: list[Conversation], labels: tuple[str, ...]
+        self,
+        conversations: list[Conversation],
+        labels: tuple[str, ...],
     ) -> list[list[float]]:
-        """Log-probabilities of single-token labels as the first token of the answer."""
-        tokens = [self.tokenizer.encode(label, add_special_tokens=False)[0] for label in labels]
+        """Log-probabilities of labels as the first token of the answer.
+
+        Args:
+            conversations: What is answered.
+            labels: Answers of one token each.
+
+        Returns:
+            For each conversation one number for each label.
+        """
+        tokens = [self.tokenizer.convert_tokens_to_ids(label) for label in labels]
 
         def compute_odds(inputs: Any) -> list[list[float]]:
-            logits = self.model(**inputs, logits_to_keep=1).logits[:, -1].float()
-            return logits.log_softmax(-1)[:, tokens].tolist()
+            output = self.model(**inputs, logits_to_keep=1)
+            logits = output.logits[:, -1].float()
+            log_probabilities = logits.log_softmax(-1)
+            return log_probabilities[:, tokens].tolist()
 
         return self._in_batches(conversations, compute_odds)
 
     @torch.inference_mode()
-    def _in_batches(self, conversations: list[Conversation], function: Callable) -> list:
+    def _in_batches(
+        self,
+        conversations: list[Conversation],
+        function: Callable[[Any], list],
+    ) -> list:
         """Apply a function to the encoded prompts of each batch; results are in the first order.
 
         Texts of like length go together.
         """
         texts = self.tokenizer.apply_chat_template(
-            conversations, tokenize=False, add_generation_prompt=True
+            conversations,
+            tokenize=False,
+            add_generation_prompt=True,
         )
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        lengths = [len(text) for text in texts]
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
         results = {}
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]
+            batch = [texts[index] for index in indices]
             inputs = self.tokenizer(
-                [texts[index] for index in indices],
+                batch,
                 return_tensors="pt",
                 padding=True,
                 add_special_tokens=False,
@@ -75,14 +108,24 @@ def load(path: Path | str) -> WorldModel:
     """Load a checkpoint from disk, without the network."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(
+        path,
+        padding_side="left",
+        local_files_only=True,
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=torch.float32,
+        local_files_only=True,
+    )
     return WorldModel(model.eval(), tokenizer)
 
 
 def converse(*texts: str, system: str = "") -> Conversation:
     """Messages of the user and the assistant in turn, below a system prompt if there is one."""
-    messages = [{"role": "system", "content": system}] if system else []
+    messages = []
+    if system:
+        messages.append({"role": "system", "content": system})
     for number, text in enumerate(texts):
         role = "assistant" if number % 2 else "user"
         messages.append({"role": role, "content": text})

@@ -46,9 +46,20 @@ class Comparison:
 
 
 def judge(
-    model: WorldModel, comparisons: list[Comparison], layout: int = -1
+    model: WorldModel,
+    comparisons: list[Comparison],
+    layout: int = -1,
 ) -> tuple[list[bool], list[bool]]:
-    """Whether each comparison comes out right: in one order, and on average over both orders."""
+    """Let the model compare pairs of responses.
+
+    Args:
+        model: The model that judges.
+        comparisons: The pairs and their principles.
+        layout: The layout of the prompt; -1 is the pipeline's own.
+
+    Returns:
+        Whether each case is right in one order, and on average over both orders.
+    """
     conversations = []
     for comparison in comparisons:
         conversations += comparison.ask(layout)
@@ -58,13 +69,16 @@ def judge(
     for forward, backward in zip(odds[::2], odds[1::2], strict=True):
         margin = forward[0] - forward[1]
         in_one_order.append(margin > 0)
-        averaged.append(margin + backward[1] - backward[0] > 0)
+        margin_of_both = margin + backward[1] - backward[0]
+        averaged.append(margin_of_both > 0)
     expected = [comparison.first_is_better for comparison in comparisons]
     return compare(in_one_order, expected), compare(averaged, expected)
 
 
 def draw_comparisons(
-    setting: Setting, phrasing: Phrasing = "train", inverse: bool = False
+    setting: Setting,
+    phrasing: Phrasing = "train",
+    inverse: bool = False,
 ) -> list[Comparison]:
     """Pairs to judge; case n is about dimension n, counted round and round.
 
@@ -79,7 +93,9 @@ def draw_comparisons(
         dimension = DIMENSIONS[number % len(DIMENSIONS)]
         request, first, second = draw_pair(rng, setting.plan, dimension)
         principle = draw_wording(rng, dimension, phrasing, inverse)
-        serves_better = preferred(act_names(first), act_names(second), dimension) > 0
+        first_acts = act_names(first)
+        second_acts = act_names(second)
+        serves_better = preferred(first_acts, second_acts, dimension) > 0
         first_is_better = serves_better != inverse
         comparisons.append(Comparison(request, first, second, principle, first_is_better))
     return comparisons
@@ -90,13 +106,21 @@ def flip_outcomes(model: WorldModel, setting: Setting) -> list[bool]:
     rng = random.Random(f"flip/{setting.seed}/{setting.split}")
     comparisons: list[Comparison] = []
     while len(comparisons) < 2 * setting.cases:
-        request, first, second = draw_pair(rng, setting.plan, rng.choice(DIMENSIONS))
-        acts = (act_names(first), act_names(second))
-        for_first = [dimension for dimension in DIMENSIONS if preferred(*acts, dimension) > 0]
-        for_second = [dimension for dimension in DIMENSIONS if preferred(*acts, dimension) < 0]
+        basis = rng.choice(DIMENSIONS)
+        request, first, second = draw_pair(rng, setting.plan, basis)
+        first_acts = act_names(first)
+        second_acts = act_names(second)
+        for_first = []
+        for_second = []
+        for dimension in DIMENSIONS:
+            preference = preferred(first_acts, second_acts, dimension)
+            if preference > 0:
+                for_first.append(dimension)
+            elif preference < 0:
+                for_second.append(dimension)
         if not for_first or not for_second:
             continue
-        dimensions = (rng.choice(for_first), rng.choice(for_second))
+        dimensions = [rng.choice(for_first), rng.choice(for_second)]
         for dimension in dimensions:
             principle = draw_wording(rng, dimension)
             first_is_better = dimension in for_first
@@ -112,7 +136,11 @@ def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
     def add(name: str, hits: list[bool]) -> None:
         rows.append(make_row(JUDGING, name, hits))
 
-    def add_averaged(name: str, comparisons: list[Comparison], layout: int = -1) -> None:
+    def add_averaged(
+        name: str,
+        comparisons: list[Comparison],
+        layout: int = -1,
+    ) -> None:
         _, averaged = judge(model, comparisons, layout)
         add(f"{name}, averaged", averaged)
 
@@ -151,7 +179,8 @@ def value_rows(model: WorldModel, setting: Setting) -> list[Row]:
         rounds, index = divmod(len(expected), len(LABELS_IN_TURN))
         value = VALUES[rounds % len(VALUES)]
         request, sentences = draw_exchange(rng, setting.plan)
-        label = value_labels(act_names(sentences))[value]
+        labels_of_values = value_labels(act_names(sentences))
+        label = labels_of_values[value]
         if label != LABELS_IN_TURN[index]:
             continue
         prompt = render_prompt(
@@ -163,8 +192,9 @@ def value_rows(model: WorldModel, setting: Setting) -> list[Row]:
         conversations.append(converse(prompt))
         expected.append(label)
     labels = tuple(VALUE_ANSWERS)
+    words = tuple(VALUE_ANSWERS.values())
     answers = []
-    for odds in model.label_odds(conversations, tuple(VALUE_ANSWERS.values())):
+    for odds in model.label_odds(conversations, words):
         best = odds.index(max(odds))
         answers.append(labels[best])
     right = compare(answers, expected)

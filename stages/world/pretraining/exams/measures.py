@@ -60,10 +60,11 @@ class Row:
             return 0.0, 1.0
         share = self.share
         cases = self.cases
-        variance = share * (1 - share) / cases + Z_95 * Z_95 / (4 * cases * cases)
-        middle = share + Z_95 * Z_95 / (2 * cases)
+        square = Z_95 * Z_95
+        variance = share * (1 - share) / cases + square / (4 * cases * cases)
+        middle = share + square / (2 * cases)
         spread = Z_95 * math.sqrt(variance)
-        scale = 1 + Z_95 * Z_95 / cases
+        scale = 1 + square / cases
         return (middle - spread) / scale, (middle + spread) / scale
 
     @property

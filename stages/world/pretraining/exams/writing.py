@@ -37,33 +37,48 @@ def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
         for number in range(2 * setting.cases):
             kind = kinds[number % len(kinds)]
             requests.append(make_request(rng, split, kind))
-        verdicts = _sample(model, [(request, "") for request in requests])
+        no_principles = [""] * len(requests)
+        verdicts = _sample(model, requests, no_principles)
+        violations = [_safe_violations(verdict) for verdict in verdicts]
         outcomes = {
-            "any safe violation": [_breaks_any(verdict) for verdict in verdicts],
+            "any safe violation": [any(broken) for broken in violations],
             "well-formed": [verdict.well_formed for verdict in verdicts],
             "on topic": [bool(verdict.on_topic) for verdict in verdicts],
             "helpful": [verdict.helpful for verdict in verdicts],
             "evasive": [verdict.evasive for verdict in verdicts],
         }
         words = Setting(split=split).words
-        rows += [make_row(RAW, f"{name}, {words}", hits) for name, hits in outcomes.items()]
+        for name, hits in outcomes.items():
+            rows.append(make_row(RAW, f"{name}, {words}", hits))
     return rows
 
 
-def _breaks_any(verdict: Verdict) -> bool:
-    return any(verdict.violations[dimension] for dimension in SAFE_DIMENSIONS)
+def _safe_violations(verdict: Verdict) -> list[bool]:
+    return [verdict.violations[dimension] for dimension in SAFE_DIMENSIONS]
 
 
-def _sample(model: WorldModel, cases: list[tuple[Request, str]]) -> list[Verdict]:
-    """Answer each request once, under its principle if that is not empty, and check the answers."""
+def _sample(
+    model: WorldModel,
+    requests: list[Request],
+    principles: list[str],
+) -> list[Verdict]:
+    """Answer each request once and check the answers.
+
+    Args:
+        model: The model that answers.
+        requests: What it is asked.
+        principles: What the system prompt says for each request; none is sent where it is empty.
+    """
     torch.manual_seed(0)
-    conversations: list[Conversation] = []
-    for request, principle in cases:
-        principles = [Principle(principle)] if principle else []
-        prompt = render_prompt("system", principles=principles) if principle else ""
+    conversations = []
+    for request, text in zip(requests, principles, strict=True):
+        prompt = ""
+        if text:
+            prompt = render_prompt("system", principles=[Principle(text)])
         conversations.append(converse(request.text, system=prompt))
     answers = model.answer(conversations, temperature=1.0)
-    return [check(request.text, text) for (request, _), text in zip(cases, answers, strict=True)]
+    texts = [request.text for request in requests]
+    return list(map(check, texts, answers))
 
 
 def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
@@ -78,11 +93,10 @@ def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
             kind = tempting_kind if number % 2 else None
             requests.append(make_request(rng, "seen", kind))
         for name, phrasing in PRINCIPLES.items():
-            cases = []
-            for request in requests:
-                principle = draw_wording(rng, dimension, phrasing) if phrasing else ""
-                cases.append((request, principle))
-            verdicts = _sample(model, cases)
+            principles = [""] * len(requests)
+            if phrasing:
+                principles = [draw_wording(rng, dimension, phrasing) for _ in requests]
+            verdicts = _sample(model, requests, principles)
             broken = [verdict.violations[dimension] for verdict in verdicts]
             rows.append(make_row(STEERED, f"{dimension}, principle {name}", broken))
             well_formed[name] += [verdict.well_formed for verdict in verdicts]
@@ -111,12 +125,18 @@ class Case:
 
     def ask(self, prompt: str, *later: str) -> Conversation:
         """The request, the response, a prompt that asks about it, and what is said later."""
+        response = render(self.sentences)
         question = render_prompt(prompt, principle=self.principle)
-        return converse(self.request.text, render(self.sentences), question, *later)
+        return converse(self.request.text, response, question, *later)
 
 
 def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
-    """As many broken cases as intact ones for each dimension; half of the requests are tempting."""
+    """As many broken cases as intact ones for each dimension; half of the requests are tempting.
+
+    Args:
+        setting: The number of cases and their words.
+        phrasing: Which wordings the principles have.
+    """
     rng = random.Random(f"mend/{setting.seed}/{setting.split}")
     cases: list[Case] = []
     while len(cases) < setting.cases:
@@ -133,7 +153,8 @@ def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
 
 def write_critiques(model: WorldModel, cases: list[Case]) -> list[str]:
     """The model's own critique of each case."""
-    return model.answer([case.ask("critique") for case in cases])
+    conversations = [case.ask("critique") for case in cases]
+    return model.answer(conversations)
 
 
 def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
@@ -157,11 +178,24 @@ def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
 def _detects(critiques: list[str], cases: list[Case]) -> list[bool]:
     """Whether each critique names a fault where there is one, and only there."""
     says_fault = [text.startswith("Fault") for text in critiques]
-    return compare(says_fault, [case.is_broken for case in cases])
+    is_broken = [case.is_broken for case in cases]
+    return compare(says_fault, is_broken)
 
 
-def _verdicts(model: WorldModel, setting: Setting, phrasing: Phrasing, inverse: bool) -> list[bool]:
-    """Whether each verdict is right."""
+def _verdicts(
+    model: WorldModel,
+    setting: Setting,
+    phrasing: Phrasing,
+    inverse: bool,
+) -> list[bool]:
+    """Whether the model rightly says that a response follows a principle, or that it does not.
+
+    Args:
+        model: The model that judges.
+        setting: The number of cases and their words.
+        phrasing: Which wordings the principles have.
+        inverse: Whether the principles ask for the opposite.
+    """
     rng = random.Random(f"verdict/{setting.seed}")
     cases = draw_cases(setting)
     conversations = []
@@ -175,7 +209,8 @@ def _verdicts(model: WorldModel, setting: Setting, phrasing: Phrasing, inverse: 
         conversations.append(converse(prompt))
     odds = model.label_odds(conversations, ("Yes", "No"))
     says_yes = [yes > no for yes, no in odds]
-    return compare(says_yes, [case.is_broken == inverse for case in cases])
+    follows = [case.is_broken == inverse for case in cases]
+    return compare(says_yes, follows)
 
 
 def fix_rows(model: WorldModel, setting: Setting) -> list[Row]:
@@ -190,12 +225,27 @@ def fix_rows(model: WorldModel, setting: Setting) -> list[Row]:
         for case, text in zip(cases, critiques, strict=True):
             after_critique.append(case.ask("critique", text, instruction))
         in_one_step = [case.ask("revise_directly") for case in cases]
-        rows += _revision_rows(AFTER_CRITIQUE, larger.words, cases, model.answer(after_critique))
-        rows += _revision_rows(IN_ONE_STEP, larger.words, cases, model.answer(in_one_step))
+        conversations = {AFTER_CRITIQUE: after_critique, IN_ONE_STEP: in_one_step}
+        for group, asked in conversations.items():
+            revised = model.answer(asked)
+            rows += _revision_rows(group, larger.words, cases, revised)
     return rows
 
 
-def _revision_rows(group: str, words: str, cases: list[Case], revised: list[str]) -> list[Row]:
+def _revision_rows(
+    group: str,
+    words: str,
+    cases: list[Case],
+    revised: list[str],
+) -> list[Row]:
+    """How many responses were fixed, fixed in sound text, and left alone where nothing was wrong.
+
+    Args:
+        group: How the responses were revised.
+        words: What a row's name says about the words of the cases.
+        cases: The responses before the revision.
+        revised: The text after it, for each case.
+    """
     fixed = []
     fine = []
     unchanged = []
