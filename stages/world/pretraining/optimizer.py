@@ -45,7 +45,8 @@ class Optimizer:
             group["lr"] = OTHER_RATE * scale
         self.adam.step()
         self.adam.zero_grad()
-        workers.map(lambda name: self._step_matrix(name, scale), self.matrices)
+        scales = [scale] * len(self.matrices)
+        list(workers.map(self._step_matrix, self.matrices, scales))
 
     @torch.no_grad()
     def _step_matrix(self, name: str, scale: float) -> None:

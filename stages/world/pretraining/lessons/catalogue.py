@@ -27,5 +27,7 @@ LESSONS: dict[str, Callable[[random.Random, Curriculum], Lesson]] = {
 
 def draw_lesson(rng: random.Random, plan: Curriculum) -> tuple[str, Lesson]:
     """Draw one lesson by the shares of the plan, and name its kind."""
-    name = rng.choices(tuple(plan.shares), tuple(plan.shares.values()))[0]
+    names = tuple(plan.shares)
+    weights = tuple(plan.shares.values())
+    name = rng.choices(names, weights)[0]
     return name, LESSONS[name](rng, plan)

@@ -57,7 +57,8 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
 
 def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     """One pair, every principle under which it differs: the same texts with opposed answers."""
-    request, first, second = draw_pair(rng, plan, rng.choice(DIMENSIONS))
+    basis = rng.choice(DIMENSIONS)
+    request, first, second = draw_pair(rng, plan, basis)
     first_acts = act_names(first)
     second_acts = act_names(second)
     dimensions = [name for name in DIMENSIONS if preferred(first_acts, second_acts, name)]
@@ -82,10 +83,12 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     if layout == -1 and rng.random() < plan.naming:
         # Naming the faults of each response, after the same opening, is half the way to comparing
         # them.
-        opening = render_prompt("judge", principle="", **texts).partition("Principle:")[0]
+        whole = render_prompt("judge", principle="", **texts)
+        opening, _, _ = whole.partition("Principle:")
         for letter, acts in (("A", first_acts), ("B", second_acts)):
             question = f"{opening}Name every fault of response {letter}."
-            lesson.append([ask(question), answer(name_faults(acts))])
+            faults = name_faults(acts)
+            lesson.append([ask(question), answer(faults)])
     return lesson
 
 
@@ -110,5 +113,6 @@ def value_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
             response=render(sentences),
             value=value,
         )
-        lesson.append([ask(prompt), label(VALUE_ANSWERS[labels[value]])])
+        word = VALUE_ANSWERS[labels[value]]
+        lesson.append([ask(prompt), label(word)])
     return lesson

@@ -32,7 +32,8 @@ def copy_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     if rng.random() < 0.4:
         text = render(draw_exchange(rng, plan)[1])
     else:
-        text = " ".join(_draw_copied_word(rng) for _ in range(rng.randint(3, 16)))
+        count = rng.randint(3, 16)
+        text = " ".join(_draw_copied_word(rng) for _ in range(count))
     return [[ask("Repeat: " + text), answer(text)]]
 
 
@@ -57,14 +58,17 @@ def steer_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     Often one of the principles is one that the request tempts to break.
     """
     request = draw_request(rng, plan)
-    dimensions = rng.sample(DIMENSIONS, rng.choice((1, 1, 1, 2, 3)))
+    count = rng.choice((1, 1, 1, 2, 3))
+    dimensions = rng.sample(DIMENSIONS, count)
     if rng.random() < 0.4:
         dimensions[0] = KINDS[request.kind].dimension
     dimensions = list(dict.fromkeys(dimensions))
     principles = [Principle(draw_wording(rng, dimension)) for dimension in dimensions]
     sentences = draw_response(rng, plan, request, bad_core=0.6, keep=tuple(dimensions))
-    system = render_prompt("system", draw_layout(rng, "system"), principles=principles)
-    return [[Turn("system", system), ask(request.text), answer(render(sentences))]]
+    layout = draw_layout(rng, "system")
+    system = render_prompt("system", layout, principles=principles)
+    response = render(sentences)
+    return [[Turn("system", system), ask(request.text), answer(response)]]
 
 
 SECOND_FIX_RATE = 0.12
@@ -110,11 +114,14 @@ def _fix(
         layout = draw_layout(rng, "revise_directly")
         prompt = render_prompt("revise_directly", layout, principle=principle)
         return [ask(prompt), answer(render(revised))], revised
-    critique_prompt = render_prompt("critique", draw_layout(rng, "critique"), principle=principle)
-    revise_prompt = render_prompt("revise", draw_layout(rng, "revise"), principle=principle)
+    layout = draw_layout(rng, "critique")
+    critique_prompt = render_prompt("critique", layout, principle=principle)
+    layout = draw_layout(rng, "revise")
+    revise_prompt = render_prompt("revise", layout, principle=principle)
+    gold = critique(sentences, dimension)
     turns = [
         ask(critique_prompt),
-        Turn("assistant", critique(sentences, dimension), 1.0, 5.0),
+        Turn("assistant", gold, 1.0, 5.0),
         ask(revise_prompt),
         answer(render(revised)),
     ]
@@ -132,4 +139,5 @@ def describe_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         return [[ask(question), answer(description)]]
     request, sentences = draw_exchange(rng, plan)
     question = f"Request: {request.text}\nResponse: {render(sentences)}\nName every fault."
-    return [[ask(question), answer(name_faults(act_names(sentences)))]]
+    faults = name_faults(act_names(sentences))
+    return [[ask(question), answer(faults)]]
