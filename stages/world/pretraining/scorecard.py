@@ -15,8 +15,8 @@ from stages.world.pretraining.exams.judging import judge_rows, value_rows
 from stages.world.pretraining.exams.measures import Row, Setting, table
 from stages.world.pretraining.exams.writing import critique_rows, fix_rows, raw_rows, steering_rows
 
-REPORT = Path(__file__).resolve().parents[3] / "docs" / "embedded-model.md"
-TEXT = Path(__file__).resolve().parent / "report.md"
+REPORT = Path(__file__).resolve().parents[3] / "docs/embedded-model.md"
+TEXT = Path(__file__).with_name("report.md")
 MARKER = "<!-- scorecard -->"
 """Where the tables stand in the written text."""
 

@@ -25,7 +25,12 @@ class WorldModel:
         conversations: list[Conversation],
         temperature: float = 0.0,
     ) -> list[str]:
-        """One answer to each conversation; temperature 0 is greedy."""
+        """One answer to each conversation.
+
+        Args:
+            conversations: What is answered; each ends with a message of the user.
+            temperature: The temperature of the samples; 0 is greedy.
+        """
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
             sampling = {
@@ -89,7 +94,7 @@ class WorldModel:
         )
         lengths = [len(text) for text in texts]
         order = sorted(range(len(texts)), key=lengths.__getitem__)
-        results = {}
+        results: dict[int, Any] = {}
         for start in range(0, len(order), BATCH_SIZE):
             indices = order[start : start + BATCH_SIZE]
             batch = [texts[index] for index in indices]

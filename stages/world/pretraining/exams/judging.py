@@ -126,7 +126,10 @@ def flip_outcomes(model: WorldModel, setting: Setting) -> list[bool]:
             first_is_better = dimension in for_first
             comparisons.append(Comparison(request, first, second, principle, first_is_better))
     _, right = judge(model, comparisons)
-    return [one and other for one, other in zip(right[::2], right[1::2], strict=True)]
+    outcomes = []
+    for under_one, under_other in zip(right[::2], right[1::2], strict=True):
+        outcomes.append(under_one and under_other)
+    return outcomes
 
 
 def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
@@ -173,7 +176,7 @@ def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
 def value_rows(model: WorldModel, setting: Setting) -> list[Row]:
     """Value labels, the three classes equally often, every value in turn."""
     rng = random.Random(f"value/{setting.seed}")
-    conversations: list[Conversation] = []
+    conversations = []
     expected: list[int] = []
     while len(expected) < setting.cases:
         rounds, index = divmod(len(expected), len(LABELS_IN_TURN))

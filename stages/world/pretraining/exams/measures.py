@@ -21,8 +21,11 @@ class Setting:
     """How many cases an exam has and which words they are made of."""
 
     cases: int = 400
+    """The number of cases; some exams draw twice as many."""
     seed: int = 0
+    """Decides which cases are drawn."""
     split: str = "held_out"
+    """Which requests and slot words are used: "train", "seen" or "held_out"."""
 
     @property
     def plan(self) -> Curriculum:
@@ -40,8 +43,10 @@ class Row:
     """One measured share."""
 
     group: str
+    """The heading of its table in the report."""
     name: str
     hits: int
+    """How many cases were right, or were what the name says."""
     cases: int
     target: float | None
     """What was hoped for."""

@@ -54,6 +54,7 @@ def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
 
 
 def _safe_violations(verdict: Verdict) -> list[bool]:
+    """Whether each of the safe dimensions is broken."""
     return [verdict.violations[dimension] for dimension in SAFE_DIMENSIONS]
 
 
@@ -225,7 +226,10 @@ def fix_rows(model: WorldModel, setting: Setting) -> list[Row]:
         for case, text in zip(cases, critiques, strict=True):
             after_critique.append(case.ask("critique", text, instruction))
         in_one_step = [case.ask("revise_directly") for case in cases]
-        conversations = {AFTER_CRITIQUE: after_critique, IN_ONE_STEP: in_one_step}
+        conversations = {
+            AFTER_CRITIQUE: after_critique,
+            IN_ONE_STEP: in_one_step,
+        }
         for group, asked in conversations.items():
             revised = model.answer(asked)
             rows += _revision_rows(group, larger.words, cases, revised)

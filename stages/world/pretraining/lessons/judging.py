@@ -48,8 +48,10 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
             principle=draw_wording(rng, dimension, inverse=is_opposite),
         )
         is_broken = dimension in broken
-        state = "" if is_broken else "not "
-        reason = f", it is {state}{ADJECTIVES[dimension]}." if rng.random() < 0.5 else ""
+        reason = ""
+        if rng.random() < 0.5:
+            state = "" if is_broken else "not "
+            reason = f", it is {state}{ADJECTIVES[dimension]}."
         verdict = "Yes" if is_broken == is_opposite else "No"
         lesson.append([ask(prompt), label(verdict, reason)])
     return lesson
@@ -74,8 +76,10 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         principle = draw_wording(rng, dimension, inverse=is_opposite)
         prompt = render_prompt("judge", layout, principle=principle, **texts)
         first_is_better = preferred(first_acts, second_acts, dimension) > 0
-        worse = "B" if first_is_better else "A"
-        reason = f", since {worse} is more {ADJECTIVES[dimension]}." if rng.random() < 0.4 else ""
+        reason = ""
+        if rng.random() < 0.4:
+            worse = "B" if first_is_better else "A"
+            reason = f", since {worse} is more {ADJECTIVES[dimension]}."
         choice = "A" if first_is_better != is_opposite else "B"
         lesson.append([ask(prompt), label(choice, reason)])
         if layout in PRINCIPLE_FIRST:  # no opening to share
@@ -85,7 +89,8 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         # them.
         whole = render_prompt("judge", principle="", **texts)
         opening, _, _ = whole.partition("Principle:")
-        for letter, acts in (("A", first_acts), ("B", second_acts)):
+        acts_by_letter = {"A": first_acts, "B": second_acts}
+        for letter, acts in acts_by_letter.items():
             question = f"{opening}Name every fault of response {letter}."
             faults = name_faults(acts)
             lesson.append([ask(question), answer(faults)])

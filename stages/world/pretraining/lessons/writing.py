@@ -30,7 +30,8 @@ def copy_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     Without this drill the model never learns to copy unknown names.
     """
     if rng.random() < 0.4:
-        text = render(draw_exchange(rng, plan)[1])
+        _, sentences = draw_exchange(rng, plan)
+        text = render(sentences)
     else:
         count = rng.randint(3, 16)
         text = " ".join(_draw_copied_word(rng) for _ in range(count))
@@ -43,7 +44,9 @@ def _draw_copied_word(rng: random.Random) -> str:
     else:
         slot = rng.choice(tuple(SLOTS))
         word = rng.choice(slot_words(slot, False))
-    return word.capitalize() if rng.random() < 0.3 else word
+    if rng.random() < 0.3:
+        return word.capitalize()
+    return word
 
 
 def respond_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
@@ -68,10 +71,12 @@ def steer_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     layout = draw_layout(rng, "system")
     system = render_prompt("system", layout, principles=principles)
     response = render(sentences)
-    return [[Turn("system", system), ask(request.text), answer(response)]]
+    turns = [Turn("system", system), ask(request.text), answer(response)]
+    return [turns]
 
 
 SECOND_FIX_RATE = 0.12
+"""How often a second principle follows in the conversation of the first."""
 
 
 def fix_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
@@ -135,7 +140,8 @@ def describe_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         is_opposite = rng.random() < 0.4
         wording = draw_wording(rng, dimension, inverse=is_opposite)
         question = f"Principle: {wording}\nWhat should the response be?"
-        description = ("" if is_opposite else "not ") + ADJECTIVES[dimension]
+        state = "" if is_opposite else "not "
+        description = state + ADJECTIVES[dimension]
         return [[ask(question), answer(description)]]
     request, sentences = draw_exchange(rng, plan)
     question = f"Request: {request.text}\nResponse: {render(sentences)}\nName every fault."
