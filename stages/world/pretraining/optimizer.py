@@ -46,6 +46,7 @@ class Optimizer:
         self.adam.step()
         self.adam.zero_grad()
         scales = [scale] * len(self.matrices)
+        # As a list, so that all are done and an error of any of them is raised here.
         list(workers.map(self._step_matrix, self.matrices, scales))
 
     @torch.no_grad()
