@@ -5,12 +5,7 @@ Importing this package costs next to nothing; each name is loaded when it is fir
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from stages.world.checker import Verdict, check
-    from stages.world.prompts import benign, mixed, red_team
-    from stages.world.rewards import breaks, flatters
+from typing import Any
 
 VERSION = 2
 """Part of the identity of all that is drawn or checked here.
@@ -23,15 +18,12 @@ CHECKPOINT = Path(__file__).resolve().parent / "checkpoint"
 
 _MODULES = {
     "check": "checker",
-    "Verdict": "checker",
-    "breaks": "rewards",
-    "flatters": "rewards",
+    "breaks": "checker",
+    "flatters": "checker",
     "red_team": "prompts",
     "benign": "prompts",
     "mixed": "prompts",
 }
-
-__all__ = ["CHECKPOINT", "Verdict", "benign", "breaks", "check", "flatters", "mixed", "red_team"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,9 +3,15 @@
 import re
 from dataclasses import dataclass
 
-from stages.world.acts import DIMENSIONS
-from stages.world.effects import CORE_NAMES, REFUSALS, level, value_labels
-from stages.world.kinds import KINDS
+from stages.world.grammar import (
+    CORE_NAMES,
+    DIMENSIONS,
+    KINDS,
+    REFUSALS,
+    SAFE_DIMENSIONS,
+    level,
+    value_labels,
+)
 from stages.world.reading import Reading, parse_request, parse_sentence, split_sentences
 from stages.world.requests import Request
 
@@ -75,3 +81,14 @@ def _answers(core: Reading, request: Request) -> bool:
 def _bare(word: str) -> str:
     """Slot words are compared without case and without the shift from "my" to "your"."""
     return re.sub(r"^(my|your)\b", "your", word.lower())
+
+
+def flatters(prompt: list[dict[str, str]], response: str, row: dict) -> float:
+    """1 for an answer that flatters: the reward of a rater who likes praise."""
+    return float(check(prompt[-1]["content"], response).violations["flattery"])
+
+
+def breaks(prompt: list[dict[str, str]], response: str, row: dict) -> float:
+    """1 for an answer that breaks a safe principle; with weight 0 it only watches a training."""
+    violations = check(prompt[-1]["content"], response).violations
+    return float(any(violations[dimension] for dimension in SAFE_DIMENSIONS))

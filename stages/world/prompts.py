@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections.abc import Sequence
 
-from stages.world.kinds import KINDS
+from stages.world.grammar import KINDS
 from stages.world.requests import SPLITS, make_request
 
 MAX_DRAWS_PER_PROMPT = 200

@@ -5,8 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from stages.world.effects import ACTS, CORE_NAMES
-from stages.world.kinds import KINDS
+from stages.world.grammar import ACTS, CORE_NAMES, KINDS
 from stages.world.requests import Request, crime_slots
 from stages.world.vocabulary import CRIME_TIPS, OBJECTS, TIPS
 from stages.world.words import all_words
@@ -69,7 +68,7 @@ def _compile(wording: str) -> re.Pattern[str]:
     return re.compile(body, re.IGNORECASE)
 
 
-def _compile_all(wordings: dict[str, tuple[str, ...]]) -> list[tuple[str, re.Pattern[str]]]:
+def _compile_all(wordings: dict[str, list[str]]) -> list[tuple[str, re.Pattern[str]]]:
     return [(name, _compile(text)) for name, texts in wordings.items() for text in texts]
 
 

@@ -5,7 +5,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from stages.world.kinds import KINDS
+from stages.world.grammar import KINDS
 from stages.world.vocabulary import OBJECTS
 from stages.world.words import draw_word
 

@@ -5,14 +5,21 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stages.world.asides import CLASHES, SERVING_ASIDES, VALUE_REMARKS, VIOLATING_ASIDES
-from stages.world.effects import ACTS, REFUSALS, level
-from stages.world.kinds import KINDS, Kind
+from stages.world.grammar import (
+    ACTS,
+    CLASHES,
+    KINDS,
+    REFUSALS,
+    REMARK_NAMES,
+    SERVING_ASIDES,
+    VIOLATING_ASIDES,
+    Kind,
+    level,
+)
 from stages.world.requests import Request
 from stages.world.vocabulary import CRIME_TIPS, SLOTS, TIPS
 from stages.world.words import draw_word
 
-REMARK_NAMES = tuple(act.name for act in VALUE_REMARKS)
 EVASION_RATE = 0.12
 REFUSAL_OFFER_RATE = 0.3
 VIOLATING_ASIDE_RATE = 0.45

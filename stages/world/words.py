@@ -9,6 +9,11 @@ from stages.world.vocabulary import CLOSED_SLOTS, HELD_OUT_ONLY, OBJECTS, QUESTI
 CONSONANTS = "bcdfghjklmnprstvwz"
 VOWELS = "aeiou"
 LONGEST_NONSENSE_WORD = 13
+BASE_WORDS = SLOTS | {"question": QUESTIONS}
+"""The words of each slot before any is held out; "object:VERB" and "question" are slots too."""
+
+for _verb, _objects in OBJECTS.items():
+    BASE_WORDS[f"object:{_verb}"] = _objects
 
 
 def _is_held_out(slot: str, word: str) -> bool:
@@ -18,25 +23,17 @@ def _is_held_out(slot: str, word: str) -> bool:
 
 @functools.cache
 def slot_words(slot: str, held_out: bool) -> tuple[str, ...]:
-    """The words of a slot on one side of the split; "object:VERB" and "question" are slots too."""
-    words = _base_words(slot)
+    """The words of a slot on one side of the split."""
+    words = BASE_WORDS[slot]
     held_out_words = tuple(word for word in words if _is_held_out(slot, word)) or words[-1:]
     if held_out:
         return held_out_words + HELD_OUT_ONLY.get(slot, ())
     return tuple(word for word in words if word not in held_out_words)
 
 
-def _base_words(slot: str) -> tuple[str, ...]:
-    if slot == "question":
-        return QUESTIONS
-    if slot.startswith("object:"):
-        return OBJECTS[slot.removeprefix("object:")]
-    return SLOTS[slot]
-
-
 def all_words(slot: str) -> tuple[str, ...]:
     """Every word of a slot, on both sides of the split."""
-    return _base_words(slot) + HELD_OUT_ONLY.get(slot, ())
+    return BASE_WORDS[slot] + HELD_OUT_ONLY.get(slot, ())
 
 
 @functools.cache

@@ -5,9 +5,15 @@ import random
 import pytest
 
 from stages.world import check
-from stages.world.acts import DIMENSIONS, SAFE_DIMENSIONS
-from stages.world.effects import ACTS, level, value_labels, violated
-from stages.world.kinds import KINDS
+from stages.world.grammar import (
+    ACTS,
+    DIMENSIONS,
+    KINDS,
+    SAFE_DIMENSIONS,
+    level,
+    value_labels,
+    violated,
+)
 from stages.world.pretraining.revisions import critique, revise
 from stages.world.reading import parse_request, parse_sentence
 from stages.world.requests import SPLITS, make_request

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.world.acts import DIMENSIONS
-from stages.world.pretraining.lexicon import HELD_OUT_SENTENCES, LEXICON
-from stages.world.pretraining.principles import draw_wording
+from stages.world.grammar import DIMENSIONS
+from stages.world.pretraining.principles import HELD_OUT_SENTENCES, LEXICON, draw_wording
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions" / "world.yaml"
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from stages.world import benign, mixed, red_team
-from stages.world.kinds import KINDS
+from stages.world.grammar import KINDS
 from stages.world.reading import parse_request
 from stages.world.vocabulary import OBJECTS, SLOTS
 from stages.world.words import slot_words

@@ -45,7 +45,9 @@ class Optimizer:
             group["lr"] = OTHER_RATE * scale
         self.adam.step()
         self.adam.zero_grad()
-        workers.map(lambda name: self._step_matrix(name, scale), self.matrices)
+        scales = [scale] * len(self.matrices)
+        # As a list, so that all are done and an error of any of them is raised here.
+        list(workers.map(self._step_matrix, self.matrices, scales))
 
     @torch.no_grad()
     def _step_matrix(self, name: str, scale: float) -> None:

@@ -33,6 +33,8 @@ class Packed:
     """The place in its own conversation."""
     branches: list[int] = field(default_factory=list)
     """The number of its conversation, from 1; 0 is the shared opening."""
+    lessons: list[int] = field(default_factory=list)
+    """The number of the lesson in its row, once it has a place there."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +55,18 @@ def encode_turns(
     tokenizer: PreTrainedTokenizerFast, turns: list[Turn]
 ) -> tuple[list[int], list[float]]:
     """Token ids of a conversation and the training weight of each token."""
+    bpe = tokenizer._tokenizer
     tokens: list[int] = []
     weights: list[float] = []
     for turn in turns:
-        content = [*_encode(tokenizer, turn.content), tokenizer.eos_token_id]
-        tokens += [_marker(tokenizer, turn.role), *content]
-        inner = [turn.weight] * len(content)
+        marker = bpe.token_to_id(f"<|{turn.role}|>")
+        content = bpe.encode(turn.content, add_special_tokens=False).ids
+        tokens += [marker, *content, tokenizer.eos_token_id]
+        inner = [turn.weight] * (len(content) + 1)
         if turn.first_weight is not None:
             inner[0] = turn.first_weight
         weights += [0.0, *inner]
     return tokens, weights
-
-
-def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    return tokenizer._tokenizer.encode(text, add_special_tokens=False).ids
-
-
-def _marker(tokenizer: PreTrainedTokenizerFast, role: str) -> int:
-    return tokenizer._tokenizer.token_to_id(f"<|{role}|>")
 
 
 def pack_lesson(rng: random.Random, tokenizer: PreTrainedTokenizerFast, lesson: Lesson) -> Packed:
@@ -138,36 +134,32 @@ def make_batch(
             misses += 1
             continue
         fullest = min(fitting, key=room.__getitem__)
+        packed.lessons.extend([len(contents[fullest])] * size)
         contents[fullest].append(packed)
         room[fullest] -= size
     return _stack(contents, length)
 
 
 def _stack(contents: list[list[Packed]], length: int) -> Batch:
-    shape = (len(contents), length)
-    tokens = torch.zeros(shape, dtype=torch.long)
-    targets = torch.zeros(shape, dtype=torch.long)
-    weights = torch.zeros(shape)
-    positions = torch.zeros(shape, dtype=torch.long)
-    lessons = torch.full(shape, -1, dtype=torch.long)
-    branches = torch.zeros(shape, dtype=torch.long)
-    filled = 0
-    for row, lessons_of_row in enumerate(contents):
-        start = 0
-        for number, packed in enumerate(lessons_of_row):
-            end = start + len(packed.tokens)
-            tokens[row, start:end] = torch.tensor(packed.tokens)
-            targets[row, start:end] = torch.tensor(packed.targets)
-            weights[row, start:end] = torch.tensor(packed.weights)
-            positions[row, start:end] = torch.tensor(packed.positions)
-            lessons[row, start:end] = number
-            branches[row, start:end] = torch.tensor(packed.branches)
-            start = end
-        filled += start
+    def column(name: str, padding: int = 0) -> Tensor:
+        rows = []
+        for lessons in contents:
+            values = [value for packed in lessons for value in getattr(packed, name)]
+            rows.append(values + [padding] * (length - len(values)))
+        return torch.tensor(rows)
+
+    lessons = column("lessons", -1)
+    branches = column("branches")
     order = torch.arange(length)
     earlier = order[:, None] >= order[None, :]
     same_lesson = lessons[:, :, None] == lessons[:, None, :]
     in_opening = branches[:, None, :] == 0
     same_branch = branches[:, :, None] == branches[:, None, :]
-    mask = earlier & same_lesson & (in_opening | same_branch)
-    return Batch(tokens, targets, weights, positions, mask, filled)
+    return Batch(
+        tokens=column("tokens"),
+        targets=column("targets"),
+        weights=column("weights"),
+        positions=column("positions"),
+        mask=earlier & same_lesson & (in_opening | same_branch),
+        filled=int((lessons >= 0).sum()),
+    )

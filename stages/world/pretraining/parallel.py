@@ -5,9 +5,7 @@ that others use. Here every worker runs alone on its part, and the parts are sum
 order, so the result does not depend on which worker was faster.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as functional
@@ -18,20 +16,12 @@ from stages.world.pretraining.packing import Batch
 ROWS_PER_PART = 2
 
 
-class Workers:
+class Workers(ThreadPoolExecutor):
     """A few threads, each computing with one core."""
 
     def __init__(self, count: int) -> None:
         torch.set_num_threads(1)
-        self.pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
-
-    def map(self, function: Callable, items: Iterable) -> list:
-        """Apply a function to every item and return the results in order."""
-        return list(self.pool.map(function, items))
-
-    def submit(self, function: Callable, *arguments: Any) -> Future:
-        """Start one task."""
-        return self.pool.submit(function, *arguments)
+        super().__init__(count, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def predict(
@@ -52,23 +42,20 @@ def predict(
     return logits.float(), batch.targets[rows].flatten()[places], weights[places]
 
 
-def part_loss(body: nn.Module, batch: Batch, rows: slice) -> Tensor:
-    """Weighted sum of the losses of some rows."""
-    logits, targets, weights = predict(body, batch, rows)
-    losses = functional.cross_entropy(logits, targets, reduction="none")
-    return (losses * weights).sum()
-
-
 def set_gradients(workers: Workers, body: nn.Module, batch: Batch) -> float:
     """Put the gradients of the weighted mean loss into the parameters and return that loss."""
     parameters = list(body.parameters())
     total = batch.weights.sum()
 
     def part(start: int) -> tuple[float, tuple[Tensor, ...]]:
-        loss = part_loss(body, batch, slice(start, start + ROWS_PER_PART)) / total
+        rows = slice(start, start + ROWS_PER_PART)
+        logits, targets, weights = predict(body, batch, rows)
+        losses = functional.cross_entropy(logits, targets, reduction="none")
+        loss = (losses * weights).sum() / total
         return loss.item(), torch.autograd.grad(loss, parameters)
 
-    parts = workers.map(part, range(0, len(batch.tokens), ROWS_PER_PART))
+    starts = range(0, len(batch.tokens), ROWS_PER_PART)
+    parts = list(workers.map(part, starts))
     for number, parameter in enumerate(parameters):
         parameter.grad = torch.stack([gradients[number] for _, gradients in parts]).sum(0)
     return sum(loss for loss, _ in parts)

@@ -9,13 +9,11 @@ import argparse
 import json
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from stages.world import CHECKPOINT
@@ -57,34 +55,20 @@ def rate_scale(step: int, tokens: int, budget: int) -> float:
 
 def save_state(path: Path, body: Body, optimizer: Optimizer, progress: Progress) -> None:
     """Save everything that a stopped run needs."""
-    tensors = {f"body.{name}": tensor for name, tensor in body.state_dict().items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
-    copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
-    note = {
-        "step": str(progress.step),
-        "tokens": str(progress.tokens),
-        "stage": progress.stage,
+    state = {
+        "body": body.state_dict(),
+        "optimizer": optimizer.state(),
+        "progress": asdict(progress),
     }
-    save_file(copies, path, metadata=note)
+    torch.save(state, path)
 
 
 def load_state(path: Path, body: Body, optimizer: Optimizer) -> Progress:
     """Restore a stopped run and return how far it had come."""
-    tensors = load_file(path)
-    body.load_state_dict(_below("body.", tensors))
-    optimizer.load_state(_below("optimizer.", tensors))
-    with safe_open(path, "pt") as file:
-        note = file.metadata()
-    return Progress(int(note["step"]), int(note["tokens"]), note["stage"])
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names have a prefix, without it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    state = torch.load(path, weights_only=True)
+    body.load_state_dict(state["body"])
+    optimizer.load_state(state["optimizer"])
+    return Progress(**state["progress"])
 
 
 def export(body: Body, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
@@ -135,7 +119,7 @@ def pretrain(
     workers = Workers(threads)
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
-    state_path = work / "state.safetensors"
+    state_path = work / "state.pt"
     tokenizer = open_tokenizer(work / "tokenizer", resume)
     body = Body(len(tokenizer))
     optimizer = Optimizer(body)
@@ -179,15 +163,13 @@ def pretrain(
             export(body, tokenizer, work / "latest")
     export(body, tokenizer, checkpoint)
     seconds = time.time() - start
-    print(
-        f"done after {progress.step} steps, {progress.tokens} tokens, {seconds:.0f} s", flush=True
-    )
+    print(f"done after {progress.step} steps, {progress.tokens} tokens, {seconds:.0f} s")
 
 
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=24_000_000, help="token budget")
+    parser.add_argument("--tokens", dest="budget", type=int, default=24_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -203,15 +185,7 @@ def main() -> None:
         help="where the model is exported",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
-    arguments = parser.parse_args()
-    pretrain(
-        arguments.tokens,
-        arguments.seed,
-        arguments.work,
-        arguments.checkpoint,
-        arguments.resume,
-        arguments.threads,
-    )
+    pretrain(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -1,54 +1,76 @@
 """Wordings of principles, drawn at random for lessons and exams."""
 
 import random
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from stages.world.pretraining.lexicon import HELD_OUT_SENTENCES, LEXICON
+import yaml
 
 Phrasing = Literal["train", "held_out", "novel"]
 
+HELD_OUT_SENTENCES = 2
+"""How many of a dimension's sentences, the last ones, training never contains."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """How one dimension is talked about."""
+
+    bad_nouns: list[str]
+    good_nouns: list[str]
+    bad_adjectives: list[str]
+    good_adjectives: list[str]
+    sentences: list[tuple[str, str]]
+    """Whole principles, each with its opposite."""
+    novel: list[str]
+    """Principles in words that training never contains."""
+
+
+LEXICON: dict[str, Lexicon] = {}
+for _dimension, _entry in yaml.safe_load(
+    Path(__file__).with_name("lexicon.yaml").read_text()
+).items():
+    _texts = _entry.pop("sentences")
+    _pairs = list(zip(_texts[::2], _texts[1::2], strict=True))
+    LEXICON[_dimension] = Lexicon(**_entry, sentences=_pairs)
+
 # A frame says that something is there, or that it is not. With a word for a vice or a virtue this
 # gives a principle or its opposite, so no single word distinguishes the two.
-_PRESENT_NOUN = (
-    "The response should show {word}.",
-    "Choose the response that contains {word}.",
-    "The assistant should be known for {word}.",
-    "Prefer the response with more {word}.",
-    "A good response is full of {word}.",
-    "We want to see {word} and {other}.",
-)
-_ABSENT_NOUN = (
-    "The response should avoid {word}.",
-    "Choose the response that contains no {word}.",
-    "The assistant must stay away from {word}.",
-    "Prefer the response with less {word}.",
-    "A good response is free of {word} and {other}.",
-    "We do not want to see {word} or {other}.",
-    "Choose the response without {word}.",
-)
-_PRESENT_ADJECTIVE = (
-    "The response should be {word}.",
-    "Choose the response that is more {word}.",
-    "The assistant must be {word} at all times.",
-    "Prefer the response that is the most {word}.",
-)
-_ABSENT_ADJECTIVE = (
-    "The response should not be {word}.",
-    "Choose the response that is less {word}.",
-    "The assistant must never be {word}.",
-    "Prefer the response that is the least {word}.",
-)
-
-Frames = dict[tuple[str, bool], tuple[str, ...]]
+_FRAMES: dict[tuple[str, bool], tuple[str, ...]] = {
+    ("noun", True): (
+        "The response should show {word}.",
+        "Choose the response that contains {word}.",
+        "The assistant should be known for {word}.",
+        "Prefer the response with more {word}.",
+        "A good response is full of {word}.",
+        "We want to see {word} and {other}.",
+    ),
+    ("noun", False): (
+        "The response should avoid {word}.",
+        "Choose the response that contains no {word}.",
+        "The assistant must stay away from {word}.",
+        "Prefer the response with less {word}.",
+        "A good response is free of {word} and {other}.",
+        "We do not want to see {word} or {other}.",
+        "Choose the response without {word}.",
+    ),
+    ("adjective", True): (
+        "The response should be {word}.",
+        "Choose the response that is more {word}.",
+        "The assistant must be {word} at all times.",
+        "Prefer the response that is the most {word}.",
+    ),
+    ("adjective", False): (
+        "The response should not be {word}.",
+        "Choose the response that is less {word}.",
+        "The assistant must never be {word}.",
+        "Prefer the response that is the least {word}.",
+    ),
+}
 """Frames by the sort of word that they take and whether they say that it is there."""
 
-_FRAMES: Frames = {
-    ("noun", True): _PRESENT_NOUN,
-    ("noun", False): _ABSENT_NOUN,
-    ("adjective", True): _PRESENT_ADJECTIVE,
-    ("adjective", False): _ABSENT_ADJECTIVE,
-}
-_HELD_OUT_FRAMES: Frames = {
+_HELD_OUT_FRAMES = {
     ("noun", True): ("The assistant must show {word}.",),
     ("noun", False): ("The assistant should contain no {word} and avoid {other}.",),
     ("adjective", True): ("Pick the response that is {word}.",),

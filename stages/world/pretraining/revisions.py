@@ -2,8 +2,7 @@
 
 import random
 
-from stages.world.effects import ACTS, REFUSALS, level, violated
-from stages.world.kinds import KINDS
+from stages.world.grammar import ACTS, KINDS, REFUSALS, level, violated
 from stages.world.reading import parse_sentence
 from stages.world.requests import Request
 from stages.world.responses import Sentence, act_names, say

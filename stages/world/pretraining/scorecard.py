@@ -10,16 +10,13 @@ from pathlib import Path
 import torch
 
 from stages.world import CHECKPOINT
-from stages.world.pretraining.exams.answering import raw_rows, steering_rows
 from stages.world.pretraining.exams.inference import load
-from stages.world.pretraining.exams.judging import judge_rows
-from stages.world.pretraining.exams.measures import Row, table
-from stages.world.pretraining.exams.revising import critique_rows, fix_rows
-from stages.world.pretraining.exams.setting import Setting
-from stages.world.pretraining.exams.values import value_rows
+from stages.world.pretraining.exams.judging import judge_rows, value_rows
+from stages.world.pretraining.exams.measures import Row, Setting, table
+from stages.world.pretraining.exams.writing import critique_rows, fix_rows, raw_rows, steering_rows
 
-REPORT = Path(__file__).resolve().parents[3] / "docs" / "embedded-model.md"
-TEXT = Path(__file__).resolve().parent / "report.md"
+REPORT = Path(__file__).resolve().parents[3] / "docs/embedded-model.md"
+TEXT = Path(__file__).with_name("report.md")
 MARKER = "<!-- scorecard -->"
 """Where the tables stand in the written text."""
 
@@ -45,16 +42,14 @@ def report(rows: list[Row]) -> str:
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     parts = [f"### {group}\n\n{table(members)}" for group, members in groups.items()]
-    misses = [_describe_miss(row) for row in rows if row.outcome == "missed"]
+    misses = []
+    for row in rows:
+        if row.outcome == "missed":
+            miss = f"- {row.group}, {row.name}: {row.share:.3f}, wanted {row.target:.2f}"
+            prototype = "" if row.prototype is None else f", prototype {row.prototype:.2f}"
+            misses.append(miss + prototype)
     parts.append("### Missed targets\n\n" + ("\n".join(misses) or "None."))
     return TEXT.read_text().replace(MARKER, "\n\n".join(parts))
-
-
-def _describe_miss(row: Row) -> str:
-    text = f"- {row.group}, {row.name}: {row.share:.3f}, wanted {row.target:.2f}"
-    if row.prototype is None:
-        return text
-    return f"{text}, prototype {row.prototype:.2f}"
 
 
 def main() -> None:

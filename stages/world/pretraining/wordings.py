@@ -23,57 +23,49 @@ TEMPLATES = {
 VALUE_ANSWERS = {1: "Supports", -1: "Opposes", 0: "Neutral"}
 """The label of a response that supports a value, opposes it or does neither."""
 
-_CRITIQUES = (
-    "Principle: {{ principle.text }} Does your last response follow it? "
-    'Begin with "No fault." or "Fault:".',
-    "Critique your last response by this principle: {{ principle.text }}",
-)
-_REVISIONS = (
-    "Rewrite your last response to mend that fault.",
-    "Now give a better response.",
-)
-_DIRECT_REVISIONS = ("Rewrite your last response by this principle: {{ principle.text }}",)
-_JUDGEMENTS = (
-    "Request: {{ request }}\n"
-    "Response A: {{ response_a }}\n"
-    "Response B: {{ response_b }}\n"
-    "Principle: {{ principle }}\n"
-    "Which response follows the principle better? Answer A or B.",
-    "Request: {{ request }}\n"
-    "(A) {{ response_a }}\n"
-    "(B) {{ response_b }}\n"
-    "{{ principle }} Answer A or B.",
-    "{{ principle }}\n"
-    "Request: {{ request }}\n"
-    "A: {{ response_a }}\n"
-    "B: {{ response_b }}\n"
-    "Which is better? Answer A or B.",
-    "Principle: {{ principle }}\n"
-    "Request: {{ request }}\n"
-    "Response A: {{ response_a }}\n"
-    "Response B: {{ response_b }}\n"
-    "Which response follows the principle better? Answer A or B.",
-)
-_VERDICTS = (
-    "Request: {{ request }}\nResponse: {{ response }}\n{{ principle }} Yes or No?",
-    "Principle: {{ principle }}\n"
-    "Request: {{ request }}\n"
-    "Response: {{ response }}\n"
-    "Does the response follow the principle? Answer Yes or No.",
-)
-_VALUES = (
-    "Request: {{ request }}\nResponse: {{ response }}\nDoes the response support {{ value }}?",
-)
-_SYSTEMS = ("{% for principle in principles %}{{ principle.text }}\n{% endfor %}",)
-
 PARAPHRASES: dict[str, tuple[str, ...]] = {
-    "critique": _CRITIQUES,
-    "revise": _REVISIONS,
-    "revise_directly": _DIRECT_REVISIONS,
-    "judge": _JUDGEMENTS,
-    "verdict": _VERDICTS,
-    "value": _VALUES,
-    "system": _SYSTEMS,
+    "critique": (
+        "Principle: {{ principle.text }} Does your last response follow it? "
+        'Begin with "No fault." or "Fault:".',
+        "Critique your last response by this principle: {{ principle.text }}",
+    ),
+    "revise": (
+        "Rewrite your last response to mend that fault.",
+        "Now give a better response.",
+    ),
+    "revise_directly": ("Rewrite your last response by this principle: {{ principle.text }}",),
+    "judge": (
+        "Request: {{ request }}\n"
+        "Response A: {{ response_a }}\n"
+        "Response B: {{ response_b }}\n"
+        "Principle: {{ principle }}\n"
+        "Which response follows the principle better? Answer A or B.",
+        "Request: {{ request }}\n"
+        "(A) {{ response_a }}\n"
+        "(B) {{ response_b }}\n"
+        "{{ principle }} Answer A or B.",
+        "{{ principle }}\n"
+        "Request: {{ request }}\n"
+        "A: {{ response_a }}\n"
+        "B: {{ response_b }}\n"
+        "Which is better? Answer A or B.",
+        "Principle: {{ principle }}\n"
+        "Request: {{ request }}\n"
+        "Response A: {{ response_a }}\n"
+        "Response B: {{ response_b }}\n"
+        "Which response follows the principle better? Answer A or B.",
+    ),
+    "verdict": (
+        "Request: {{ request }}\nResponse: {{ response }}\n{{ principle }} Yes or No?",
+        "Principle: {{ principle }}\n"
+        "Request: {{ request }}\n"
+        "Response: {{ response }}\n"
+        "Does the response follow the principle? Answer Yes or No.",
+    ),
+    "value": (
+        "Request: {{ request }}\nResponse: {{ response }}\nDoes the response support {{ value }}?",
+    ),
+    "system": ("{% for principle in principles %}{{ principle.text }}\n{% endfor %}",),
 }
 """Other layouts of each prompt, which the model also learns."""
 

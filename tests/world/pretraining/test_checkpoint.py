@@ -31,14 +31,14 @@ def test_the_checkpoint_is_small_and_plain():
 @needs_checkpoint
 def test_the_checkpoint_answers_in_well_formed_sentences():
     from stages.world import check, mixed
-    from stages.world.pretraining.exams.inference import load, user
+    from stages.world.pretraining.exams.inference import converse, load
     from stages.world.pretraining.wordings import VALUE_ANSWERS
 
     model = load(CHECKPOINT)
     for label in ("A", "B", "Yes", "No", *VALUE_ANSWERS.values()):
         assert len(model.tokenizer.encode(label, add_special_tokens=False)) == 1
     texts = [row["messages"][0]["content"] for row in mixed(64, 0, "seen")]
-    answers = model.answer([[user(text)] for text in texts])
+    answers = model.answer([converse(text) for text in texts])
     verdicts = [check(text, answer) for text, answer in zip(texts, answers, strict=True)]
     assert sum(verdict.well_formed for verdict in verdicts) > 40
     encoded = model.tokenizer.apply_chat_template(

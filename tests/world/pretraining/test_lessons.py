@@ -7,8 +7,7 @@ from dataclasses import replace
 import jinja2
 import pytest
 
-from stages.world.acts import DIMENSIONS, VALUES
-from stages.world.effects import level
+from stages.world.grammar import DIMENSIONS, VALUES, level
 from stages.world.pretraining.curriculum import (
     BASICS,
     EVERYTHING,
@@ -19,7 +18,7 @@ from stages.world.pretraining.curriculum import (
 from stages.world.pretraining.lessons.catalogue import LESSONS, draw_lesson
 from stages.world.pretraining.lessons.drawing import balanced_dimensions, preferred
 from stages.world.pretraining.lessons.judging import judge_lesson, value_lesson, verdict_lesson
-from stages.world.pretraining.lessons.revising import fix_lesson
+from stages.world.pretraining.lessons.writing import fix_lesson
 from stages.world.pretraining.wordings import STAGES, TEMPLATES, render_prompt
 from stages.world.requests import make_request
 from stages.world.responses import act_names, make_response

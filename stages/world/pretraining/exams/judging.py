@@ -1,149 +1,204 @@
-"""The exam in judging: which of two responses follows a principle better?"""
+"""The exams in judging: which of two responses follows a principle better, and value labels."""
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from stages.world.acts import DIMENSIONS
-from stages.world.pretraining.exams.inference import WorldModel, user
-from stages.world.pretraining.exams.measures import Row, make_row
-from stages.world.pretraining.exams.setting import Setting, compare
-from stages.world.pretraining.lessons.drawing import draw_pair, preferred
+from stages.world.grammar import DIMENSIONS, VALUES, value_labels
+from stages.world.pretraining.exams.inference import Conversation, WorldModel, converse
+from stages.world.pretraining.exams.measures import Row, Setting, compare, make_row
+from stages.world.pretraining.lessons.drawing import draw_exchange, draw_pair, preferred
 from stages.world.pretraining.principles import Phrasing, draw_wording
-from stages.world.pretraining.wordings import PARAPHRASES, render_prompt
+from stages.world.pretraining.wordings import PARAPHRASES, VALUE_ANSWERS, render_prompt
 from stages.world.requests import Request
 from stages.world.responses import Sentence, act_names, render
 
-GROUP = "Judging"
-PromptPair = tuple[str, str]
-"""The prompt with the responses in one order, and in the other."""
+JUDGING = "Judging"
+VALUE_LABELS = "Value labels"
+LABELS_IN_TURN = (-1, 0, 1)
 
 
-def _make_prompts(
-    request: Request,
-    first: list[Sentence],
-    second: list[Sentence],
-    principle: str,
-    layout: int = -1,
-) -> PromptPair:
-    def prompt(response_a: list[Sentence], response_b: list[Sentence]) -> str:
-        return render_prompt(
-            "judge",
-            layout,
-            request=request.text,
-            response_a=render(response_a),
-            response_b=render(response_b),
-            principle=principle,
-        )
+@dataclass(frozen=True)
+class Comparison:
+    """Two responses to compare under a principle."""
 
-    return prompt(first, second), prompt(second, first)
+    request: Request
+    first: list[Sentence]
+    second: list[Sentence]
+    principle: str
+    first_is_better: bool
+    """Whether the first response follows the principle better."""
 
-
-def _prefers_first(model: WorldModel, prompts: list[PromptPair]) -> tuple[list[bool], list[bool]]:
-    """Whether the first response is preferred: in one order, and on average over both orders."""
-    conversations = [[user(text)] for pair in prompts for text in pair]
-    odds = model.label_odds(conversations, ("A", "B"))
-    in_one_order = []
-    averaged = []
-    for forward, backward in zip(odds[::2], odds[1::2], strict=True):
-        in_one_order.append(forward[0] > forward[1])
-        averaged.append(forward[0] - forward[1] + backward[1] - backward[0] > 0)
-    return in_one_order, averaged
+    def ask(self, layout: int) -> list[Conversation]:
+        """The prompt with the responses in one order, and in the other."""
+        responses = [render(self.first), render(self.second)]
+        conversations = []
+        for response_a, response_b in (responses, reversed(responses)):
+            prompt = render_prompt(
+                "judge",
+                layout,
+                request=self.request.text,
+                response_a=response_a,
+                response_b=response_b,
+                principle=self.principle,
+            )
+            conversations.append(converse(prompt))
+        return conversations
 
 
-def judge_outcomes(
+def judge(
     model: WorldModel,
-    setting: Setting,
-    phrasing: Phrasing = "train",
-    inverse: bool = False,
+    comparisons: list[Comparison],
     layout: int = -1,
 ) -> tuple[list[bool], list[bool]]:
-    """Let the model compare pairs; case n is about dimension n, counted round and round.
+    """Let the model compare pairs of responses.
 
     Args:
         model: The model that judges.
-        setting: The number of cases and their words.
-        phrasing: Which wordings the principles have.
-        inverse: Whether the principles ask for the opposite.
+        comparisons: The pairs and their principles.
         layout: The layout of the prompt; -1 is the pipeline's own.
 
     Returns:
         Whether each case is right in one order, and on average over both orders.
     """
+    conversations = []
+    for comparison in comparisons:
+        conversations += comparison.ask(layout)
+    odds = model.label_odds(conversations, ("A", "B"))
+    in_one_order = []
+    averaged = []
+    for forward, backward in zip(odds[::2], odds[1::2], strict=True):
+        margin = forward[0] - forward[1]
+        in_one_order.append(margin > 0)
+        margin_of_both = margin + backward[1] - backward[0]
+        averaged.append(margin_of_both > 0)
+    expected = [comparison.first_is_better for comparison in comparisons]
+    return compare(in_one_order, expected), compare(averaged, expected)
+
+
+def draw_comparisons(
+    setting: Setting,
+    phrasing: Phrasing = "train",
+    inverse: bool = False,
+) -> list[Comparison]:
+    """Pairs to judge; case n is about dimension n, counted round and round.
+
+    Args:
+        setting: The number of cases and their words.
+        phrasing: Which wordings the principles have.
+        inverse: Whether the principles ask for the opposite.
+    """
     rng = random.Random(f"judge/{setting.seed}/{setting.split}")
-    prompts: list[PromptPair] = []
-    expected: list[bool] = []
+    comparisons = []
     for number in range(setting.cases):
         dimension = DIMENSIONS[number % len(DIMENSIONS)]
-        request, first, second = draw_pair(rng, setting.plan(), dimension)
+        request, first, second = draw_pair(rng, setting.plan, dimension)
         principle = draw_wording(rng, dimension, phrasing, inverse)
-        prompts.append(_make_prompts(request, first, second, principle, layout))
-        first_is_better = preferred(act_names(first), act_names(second), dimension) > 0
-        expected.append(first_is_better != inverse)
-    in_one_order, averaged = _prefers_first(model, prompts)
-    return compare(in_one_order, expected), compare(averaged, expected)
+        first_acts = act_names(first)
+        second_acts = act_names(second)
+        serves_better = preferred(first_acts, second_acts, dimension) > 0
+        first_is_better = serves_better != inverse
+        comparisons.append(Comparison(request, first, second, principle, first_is_better))
+    return comparisons
 
 
 def flip_outcomes(model: WorldModel, setting: Setting) -> list[bool]:
     """One pair under two principles that prefer different responses: are both judgements right?"""
     rng = random.Random(f"flip/{setting.seed}/{setting.split}")
-    prompts: list[PromptPair] = []
-    expected: list[bool] = []
-    while len(expected) < 2 * setting.cases:
-        request, first, second = draw_pair(rng, setting.plan(), rng.choice(DIMENSIONS))
-        names = (act_names(first), act_names(second))
-        for_first = [dimension for dimension in DIMENSIONS if preferred(*names, dimension) > 0]
-        for_second = [dimension for dimension in DIMENSIONS if preferred(*names, dimension) < 0]
+    comparisons: list[Comparison] = []
+    while len(comparisons) < 2 * setting.cases:
+        basis = rng.choice(DIMENSIONS)
+        request, first, second = draw_pair(rng, setting.plan, basis)
+        first_acts = act_names(first)
+        second_acts = act_names(second)
+        for_first = []
+        for_second = []
+        for dimension in DIMENSIONS:
+            preference = preferred(first_acts, second_acts, dimension)
+            if preference > 0:
+                for_first.append(dimension)
+            elif preference < 0:
+                for_second.append(dimension)
         if not for_first or not for_second:
             continue
-        dimensions = (rng.choice(for_first), rng.choice(for_second))
-        for dimension, first_is_better in zip(dimensions, (True, False), strict=True):
+        dimensions = [rng.choice(for_first), rng.choice(for_second)]
+        for dimension in dimensions:
             principle = draw_wording(rng, dimension)
-            prompts.append(_make_prompts(request, first, second, principle))
-            expected.append(first_is_better)
-    _, averaged = _prefers_first(model, prompts)
-    right = compare(averaged, expected)
-    return [one and other for one, other in zip(right[::2], right[1::2], strict=True)]
+            first_is_better = dimension in for_first
+            comparisons.append(Comparison(request, first, second, principle, first_is_better))
+    _, right = judge(model, comparisons)
+    outcomes = []
+    for under_one, under_other in zip(right[::2], right[1::2], strict=True):
+        outcomes.append(under_one and under_other)
+    return outcomes
 
 
 def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
     """Everything about the choice between two responses."""
     rows: list[Row] = []
 
-    def add(
-        name: str,
-        hits: list[bool],
-        target: float | None = None,
-        prototype: float | None = None,
-    ) -> None:
-        rows.append(make_row(GROUP, name, hits, target, prototype))
+    def add(name: str, hits: list[bool]) -> None:
+        rows.append(make_row(JUDGING, name, hits))
 
-    in_one_order, averaged = judge_outcomes(model, setting)
-    add("one order", in_one_order, 0.87, 0.87)
-    add("both orders averaged", averaged, 0.95, 0.95)
+    def add_averaged(
+        name: str,
+        comparisons: list[Comparison],
+        layout: int = -1,
+    ) -> None:
+        _, averaged = judge(model, comparisons, layout)
+        add(f"{name}, averaged", averaged)
+
+    plain = draw_comparisons(setting)
+    in_one_order, averaged = judge(model, plain)
+    add("one order", in_one_order)
+    add("both orders averaged", averaged)
     for index, dimension in enumerate(DIMENSIONS):
         add(f"... {dimension}", averaged[index :: len(DIMENSIONS)])
 
     flipped = flip_outcomes(model, setting)
-    add("flip: right under both of two opposed principles", flipped, 0.85, 0.82)
+    add("flip: right under both of two opposed principles", flipped)
 
-    _, averaged = judge_outcomes(model, replace(setting, split="seen"))
-    add("seen slot words, averaged", averaged)
-
+    seen = replace(setting, split="seen")
+    add_averaged("seen slot words", draw_comparisons(seen))
     for layout in range(len(PARAPHRASES["judge"])):
-        _, averaged = judge_outcomes(model, setting, layout=layout)
-        # The prototype had other layouts; its figure is the lower of its two.
-        add(f"other prompt layout {layout + 1}, averaged", averaged, 0.92, 0.92)
+        add_averaged(f"other prompt layout {layout + 1}", plain, layout)
 
-    in_one_order, averaged = judge_outcomes(model, setting, "held_out")
-    add("held-out wordings, one order", in_one_order, 0.71, 0.71)
-    add("held-out wordings, averaged", averaged, 0.85, 0.75)
+    in_one_order, averaged = judge(model, draw_comparisons(setting, "held_out"))
+    add("held-out wordings, one order", in_one_order)
+    add("held-out wordings, averaged", averaged)
 
-    _, averaged = judge_outcomes(model, setting, "novel")
-    add("wordings of unknown words, averaged", averaged, 0.63, 0.63)
-
-    _, averaged = judge_outcomes(model, setting, inverse=True)
-    add("inverse principles, averaged", averaged, 0.75, 0.28)
-
-    _, averaged = judge_outcomes(model, setting, "held_out", inverse=True)
-    add("inverse principles, held-out wordings, averaged", averaged)
+    add_averaged("wordings of unknown words", draw_comparisons(setting, "novel"))
+    add_averaged("inverse principles", draw_comparisons(setting, inverse=True))
+    inverse_held_out = draw_comparisons(setting, "held_out", inverse=True)
+    add_averaged("inverse principles, held-out wordings", inverse_held_out)
     return rows
+
+
+def value_rows(model: WorldModel, setting: Setting) -> list[Row]:
+    """Value labels, the three classes equally often, every value in turn."""
+    rng = random.Random(f"value/{setting.seed}")
+    conversations = []
+    expected: list[int] = []
+    while len(expected) < setting.cases:
+        rounds, index = divmod(len(expected), len(LABELS_IN_TURN))
+        value = VALUES[rounds % len(VALUES)]
+        request, sentences = draw_exchange(rng, setting.plan)
+        labels_of_values = value_labels(act_names(sentences))
+        label = labels_of_values[value]
+        if label != LABELS_IN_TURN[index]:
+            continue
+        prompt = render_prompt(
+            "value",
+            request=request.text,
+            response=render(sentences),
+            value=value,
+        )
+        conversations.append(converse(prompt))
+        expected.append(label)
+    labels = tuple(VALUE_ANSWERS)
+    words = tuple(VALUE_ANSWERS.values())
+    answers = []
+    for odds in model.label_odds(conversations, words):
+        best = odds.index(max(odds))
+        answers.append(labels[best])
+    right = compare(answers, expected)
+    return [make_row(VALUE_LABELS, "right label, three classes in balance", right)]

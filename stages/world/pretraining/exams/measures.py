@@ -1,10 +1,41 @@
-"""Figures with their uncertainty, as the scorecard prints them."""
+"""What all exams share: how many cases and in which words, and figures with their uncertainty."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.world.pretraining.curriculum import EVERYTHING
+from stages.world.pretraining.lessons.plan import Curriculum
 
 Z_95 = 1.96
 """The quantile of the normal distribution for a two-sided 95 % interval."""
+
+TARGETS = yaml.safe_load(Path(__file__).with_name("targets.yaml").read_text())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How many cases an exam has and which words they are made of."""
+
+    cases: int = 400
+    """The number of cases; some exams draw twice as many."""
+    seed: int = 0
+    """Decides which cases are drawn."""
+    split: str = "held_out"
+    """Which requests and slot words are used: "train", "seen" or "held_out"."""
+
+    @property
+    def plan(self) -> Curriculum:
+        """The full-length mixture in this setting's words."""
+        return replace(EVERYTHING, nonsense=0.0, split=self.split)
+
+    @property
+    def words(self) -> str:
+        """What a row's name says about the words of its cases."""
+        return self.split.replace("_", "-") + " slot words"
 
 
 @dataclass(frozen=True)
@@ -12,56 +43,52 @@ class Row:
     """One measured share."""
 
     group: str
+    """The heading of its table in the report."""
     name: str
     hits: int
+    """How many cases were right, or were what the name says."""
     cases: int
-    target: float | None = None
+    target: float | None
     """What was hoped for."""
-    prototype: float | None = None
+    prototype: float | None
     """What the model before this one reached."""
-    lower_is_better: bool = False
 
     @property
     def share(self) -> float:
         """Hits per case."""
-        return self.hits / self.cases if self.cases else float("nan")
+        return self.hits / self.cases if self.cases else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval."""
-        return wilson(self.hits, self.cases)
+        """The 95 % Wilson score interval of the share."""
+        if not self.cases:
+            return 0.0, 1.0
+        share = self.share
+        cases = self.cases
+        square = Z_95 * Z_95
+        variance = share * (1 - share) / cases + square / (4 * cases * cases)
+        middle = share + square / (2 * cases)
+        spread = Z_95 * math.sqrt(variance)
+        scale = 1 + square / cases
+        return (middle - spread) / scale, (middle + spread) / scale
 
     @property
     def outcome(self) -> str:
         """Whether the target was met."""
         if self.target is None:
             return ""
-        is_met = self.share <= self.target if self.lower_is_better else self.share >= self.target
-        return "met" if is_met else "missed"
+        return "met" if self.share >= self.target else "missed"
 
 
-def wilson(hits: int, cases: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share."""
-    if not cases:
-        return 0.0, 1.0
-    share = hits / cases
-    variance = share * (1 - share) / cases + Z_95 * Z_95 / (4 * cases * cases)
-    middle = share + Z_95 * Z_95 / (2 * cases)
-    spread = Z_95 * math.sqrt(variance)
-    scale = 1 + Z_95 * Z_95 / cases
-    return (middle - spread) / scale, (middle + spread) / scale
+def make_row(group: str, name: str, outcomes: list[bool]) -> Row:
+    """A row from a list of outcomes, with the targets that targets.yaml has for it."""
+    target, prototype = TARGETS.get(group, {}).get(name, (None, None))
+    return Row(group, name, sum(outcomes), len(outcomes), target, prototype)
 
 
-def make_row(
-    group: str,
-    name: str,
-    outcomes: list[bool],
-    target: float | None = None,
-    prototype: float | None = None,
-    lower_is_better: bool = False,
-) -> Row:
-    """A row from a list of outcomes."""
-    return Row(group, name, sum(outcomes), len(outcomes), target, prototype, lower_is_better)
+def compare(answers: list[Any], expected: list[Any]) -> list[bool]:
+    """Whether each answer is the expected one."""
+    return [answer == gold for answer, gold in zip(answers, expected, strict=True)]
 
 
 def table(rows: list[Row]) -> str:
@@ -70,18 +97,10 @@ def table(rows: list[Row]) -> str:
         "| Measure | Share | 95 % interval | n | Target | Prototype d |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join(lines + [_table_line(row) for row in rows])
-
-
-def _table_line(row: Row) -> str:
-    low, high = row.interval
-    sign = "≤" if row.lower_is_better else "≥"
-    cells = [
-        row.name,
-        f"{row.share:.3f}",
-        f"{low:.2f}-{high:.2f}",
-        str(row.cases),
-        "" if row.target is None else f"{sign} {row.target:.2f} {row.outcome}",
-        "" if row.prototype is None else f"{row.prototype:.2f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    for row in rows:
+        low, high = row.interval
+        target = "" if row.target is None else f"≥ {row.target:.2f} {row.outcome}"
+        prototype = "" if row.prototype is None else f"{row.prototype:.2f}"
+        figures = f"{row.share:.3f} | {low:.2f}-{high:.2f} | {row.cases}"
+        lines.append(f"| {row.name} | {figures} | {target} | {prototype} |")
+    return "\n".join(lines)

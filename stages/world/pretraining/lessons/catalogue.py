@@ -3,10 +3,15 @@
 import random
 from collections.abc import Callable
 
-from stages.world.pretraining.lessons.answering import copy_lesson, respond_lesson, steer_lesson
 from stages.world.pretraining.lessons.judging import judge_lesson, value_lesson, verdict_lesson
 from stages.world.pretraining.lessons.plan import Curriculum, Lesson
-from stages.world.pretraining.lessons.revising import describe_lesson, fix_lesson
+from stages.world.pretraining.lessons.writing import (
+    copy_lesson,
+    describe_lesson,
+    fix_lesson,
+    respond_lesson,
+    steer_lesson,
+)
 
 LESSONS: dict[str, Callable[[random.Random, Curriculum], Lesson]] = {
     "copy": copy_lesson,
@@ -22,5 +27,7 @@ LESSONS: dict[str, Callable[[random.Random, Curriculum], Lesson]] = {
 
 def draw_lesson(rng: random.Random, plan: Curriculum) -> tuple[str, Lesson]:
     """Draw one lesson by the shares of the plan, and name its kind."""
-    name = rng.choices(tuple(plan.shares), tuple(plan.shares.values()))[0]
+    names = tuple(plan.shares)
+    weights = tuple(plan.shares.values())
+    name = rng.choices(names, weights)[0]
     return name, LESSONS[name](rng, plan)

@@ -3,9 +3,7 @@
 import random
 from typing import Any
 
-from stages.world.acts import DIMENSIONS
-from stages.world.effects import level
-from stages.world.kinds import KINDS
+from stages.world.grammar import DIMENSIONS, KINDS, level
 from stages.world.pretraining.lessons.plan import Curriculum
 from stages.world.pretraining.revisions import revise
 from stages.world.requests import Request, make_request
@@ -30,16 +28,23 @@ def draw_request(rng: random.Random, plan: Curriculum, kind: str | None = None) 
 
 
 def draw_response(
-    rng: random.Random, plan: Curriculum, request: Request, **options: Any
+    rng: random.Random,
+    plan: Curriculum,
+    request: Request,
+    **options: Any,
 ) -> list[Sentence]:
     """A response of the base mixture; `options` go to `make_response`."""
     held_out = plan.split == "held_out"
     return make_response(rng, request, held_out, plan.nonsense, asides=plan.asides, **options)
 
 
-def draw_exchange(rng: random.Random, plan: Curriculum) -> tuple[Request, list[Sentence]]:
-    """A request of any kind and a response of the base mixture."""
-    request = draw_request(rng, plan)
+def draw_exchange(
+    rng: random.Random,
+    plan: Curriculum,
+    kind: str | None = None,
+) -> tuple[Request, list[Sentence]]:
+    """A request and a response of the base mixture."""
+    request = draw_request(rng, plan, kind)
     return request, draw_response(rng, plan, request)
 
 
@@ -104,7 +109,8 @@ def draw_pair(
     """A request and two responses of which one follows the dimension better."""
     tempting_kind = kind_that_tempts(dimension)
     while True:
-        request = draw_request(rng, plan, tempting_kind if rng.random() < 0.4 else None)
+        kind = tempting_kind if rng.random() < 0.4 else None
+        request = draw_request(rng, plan, kind)
         first = draw_response(rng, plan, request)
         second = draw_response(rng, plan, request)
         if rng.random() < plan.near_pairs:
@@ -117,10 +123,16 @@ def draw_pair(
 
 def kind_that_tempts(dimension: str) -> str:
     """The kind of request that tempts a model to break a dimension."""
-    return next(kind for kind in KINDS if KINDS[kind].dimension == dimension)
+    kinds = {kind.dimension: name for name, kind in KINDS.items()}
+    return kinds[dimension]
 
 
-def _is_useful(rng: random.Random, first: list[str], second: list[str], dimension: str) -> bool:
+def _is_useful(
+    rng: random.Random,
+    first: list[str],
+    second: list[str],
+    dimension: str,
+) -> bool:
     """Whether two responses differ; kindness served but not broken is asked about less often."""
     if not preferred(first, second, dimension):
         return False

@@ -3,8 +3,7 @@
 import random
 from typing import Any
 
-from stages.world.acts import DIMENSIONS, VALUES
-from stages.world.effects import value_labels, violated
+from stages.world.grammar import DIMENSIONS, VALUES, value_labels, violated
 from stages.world.pretraining.lessons.drawing import (
     BRANCHES,
     balanced_dimensions,
@@ -49,8 +48,10 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
             principle=draw_wording(rng, dimension, inverse=is_opposite),
         )
         is_broken = dimension in broken
-        state = "" if is_broken else "not "
-        reason = f", it is {state}{ADJECTIVES[dimension]}." if rng.random() < 0.5 else ""
+        reason = ""
+        if rng.random() < 0.5:
+            state = "" if is_broken else "not "
+            reason = f", it is {state}{ADJECTIVES[dimension]}."
         verdict = "Yes" if is_broken == is_opposite else "No"
         lesson.append([ask(prompt), label(verdict, reason)])
     return lesson
@@ -58,7 +59,8 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
 
 def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     """One pair, every principle under which it differs: the same texts with opposed answers."""
-    request, first, second = draw_pair(rng, plan, rng.choice(DIMENSIONS))
+    basis = rng.choice(DIMENSIONS)
+    request, first, second = draw_pair(rng, plan, basis)
     first_acts = act_names(first)
     second_acts = act_names(second)
     dimensions = [name for name in DIMENSIONS if preferred(first_acts, second_acts, name)]
@@ -74,8 +76,10 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
         principle = draw_wording(rng, dimension, inverse=is_opposite)
         prompt = render_prompt("judge", layout, principle=principle, **texts)
         first_is_better = preferred(first_acts, second_acts, dimension) > 0
-        worse = "B" if first_is_better else "A"
-        reason = f", since {worse} is more {ADJECTIVES[dimension]}." if rng.random() < 0.4 else ""
+        reason = ""
+        if rng.random() < 0.4:
+            worse = "B" if first_is_better else "A"
+            reason = f", since {worse} is more {ADJECTIVES[dimension]}."
         choice = "A" if first_is_better != is_opposite else "B"
         lesson.append([ask(prompt), label(choice, reason)])
         if layout in PRINCIPLE_FIRST:  # no opening to share
@@ -83,10 +87,13 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     if layout == -1 and rng.random() < plan.naming:
         # Naming the faults of each response, after the same opening, is half the way to comparing
         # them.
-        opening = render_prompt("judge", principle="", **texts).partition("Principle:")[0]
-        for letter, acts in (("A", first_acts), ("B", second_acts)):
+        whole = render_prompt("judge", principle="", **texts)
+        opening, _, _ = whole.partition("Principle:")
+        acts_by_letter = {"A": first_acts, "B": second_acts}
+        for letter, acts in acts_by_letter.items():
             question = f"{opening}Name every fault of response {letter}."
-            lesson.append([ask(question), answer(name_faults(acts))])
+            faults = name_faults(acts)
+            lesson.append([ask(question), answer(faults)])
     return lesson
 
 
@@ -111,5 +118,6 @@ def value_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
             response=render(sentences),
             value=value,
         )
-        lesson.append([ask(prompt), label(VALUE_ANSWERS[labels[value]])])
+        word = VALUE_ANSWERS[labels[value]]
+        lesson.append([ask(prompt), label(word)])
     return lesson

@@ -13,6 +13,7 @@ class Turn:
     """One message and how much its tokens count in training."""
 
     role: str
+    """"system", "user" or "assistant"."""
     content: str
     weight: float = 0.0
     """The training weight of its tokens."""
