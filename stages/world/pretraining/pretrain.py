@@ -9,11 +9,13 @@ import argparse
 import json
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from stages.world import CHECKPOINT
@@ -55,20 +57,34 @@ def rate_scale(step: int, tokens: int, budget: int) -> float:
 
 def save_state(path: Path, body: Body, optimizer: Optimizer, progress: Progress) -> None:
     """Save everything that a stopped run needs."""
-    state = {
-        "body": body.state_dict(),
-        "optimizer": optimizer.state(),
-        "progress": asdict(progress),
+    tensors = {f"body.{name}": tensor for name, tensor in body.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
+    copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    note = {
+        "step": str(progress.step),
+        "tokens": str(progress.tokens),
+        "stage": progress.stage,
     }
-    torch.save(state, path)
+    save_file(copies, path, metadata=note)
 
 
 def load_state(path: Path, body: Body, optimizer: Optimizer) -> Progress:
     """Restore a stopped run and return how far it had come."""
-    state = torch.load(path, weights_only=True)
-    body.load_state_dict(state["body"])
-    optimizer.load_state(state["optimizer"])
-    return Progress(**state["progress"])
+    tensors = load_file(path)
+    body.load_state_dict(_below("body.", tensors))
+    optimizer.load_state(_below("optimizer.", tensors))
+    with safe_open(path, "pt") as file:
+        note = file.metadata()
+    return Progress(int(note["step"]), int(note["tokens"]), note["stage"])
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names have a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def export(body: Body, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
@@ -119,7 +135,7 @@ def pretrain(
     workers = Workers(threads)
     torch.manual_seed(seed)
     work.mkdir(parents=True, exist_ok=True)
-    state_path = work / "state.pt"
+    state_path = work / "state.safetensors"
     tokenizer = open_tokenizer(work / "tokenizer", resume)
     body = Body(len(tokenizer))
     optimizer = Optimizer(body)
