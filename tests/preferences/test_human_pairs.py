@@ -14,7 +14,8 @@ from stages import STAGES
 from stages.preferences.human_pairs import Config, check, identity, run
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.steps import read_steps
-from stages.runtime.rows import Pair, read_rows, write_rows
+from stages.runtime.row_files import read_rows, write_rows
+from stages.runtime.rows import Pair
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
 
