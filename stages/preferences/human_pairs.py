@@ -30,7 +30,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Message, Pair
 from stages.runtime.stage import Stage
-from stages.runtime.store import derive_seed
+from stages.runtime.store import derive_fraction
 from stages.text.source import source_identity, take_part, without_folder
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -113,7 +113,7 @@ def _reason(candidate: Candidate, config: Config, rows: dict[str, Pair]) -> str:
 def _hash_position(prompt: list[Message]) -> float:
     """Return the place of a conversation in [0, 1), by a hash of its first user turn."""
     opening = next(message["content"] for message in prompt if message["role"] == "user")
-    return derive_seed("human_pairs", opening) / 2**31
+    return derive_fraction("human_pairs", opening)
 
 
 def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.ablation.redundancy import Finding, agreements, attributions, redundancies
-from stages.preferences.judged_pairs import Rule
+from stages.preferences.label_rule import Rule
 from stages.principles.constitution import Principle
 
 

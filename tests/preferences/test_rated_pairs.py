@@ -76,7 +76,7 @@ def test_a_soft_label_is_bradley_terrys_and_a_gap_is_asked_for(tmp_path):
     "rows, message",
     [
         ([], "no ratings"),
-        ([rating("g", 0, math.nan), rating("g", 1, 1.0)], "is no number"),
+        ([rating("g", 0, math.nan), rating("g", 1, 1.0)], "is not a number"),
         ([rating("g", 0, 1.0), rating("h", 0, 2.0)], "none of 2 groups has two answers"),
     ],
 )

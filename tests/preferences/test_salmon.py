@@ -14,6 +14,7 @@ from stages.preferences import salmon
 from stages.principles.constitution import Principle
 from stages.principles.importers import salmon as read_salmon
 from stages.runtime.errors import UserError
+from stages.runtime.store import derive_fraction
 from tests.preferences.matrices import cells, judged_pairs, pairs
 
 score = st.floats(-20, 20, allow_nan=False)
@@ -91,7 +92,7 @@ def test_a_subset_has_between_one_and_the_most(place, geometric, most):
 
 def test_subset_sizes_follow_the_truncated_geometric():
     sizes = Counter(
-        salmon.subset_size(salmon.chance(0, f"row {i}", "size"), 0.2, 8) for i in range(20000)
+        salmon.subset_size(derive_fraction(0, f"row {i}", "size"), 0.2, 8) for i in range(20000)
     )
     left = 1 - 0.8**8
     wanted = {n: 0.2 * 0.8 ** (n - 1) / left for n in range(1, 9)}

@@ -13,7 +13,7 @@ from stages.ablation import matrix
 from stages.ablation.compare import Comparison, Run
 from stages.ablation.jobs import Job
 from stages.ablation.redundancy import findings
-from stages.preferences.judged_pairs import rule_of
+from stages.preferences.label_rule import rule_of
 from stages.report.sweep import tables, view
 from stages.report.sweep.charts import Bar, Rung, forest, ladder, sign, tint
 from stages.report.sweep.page import write_report
