@@ -161,9 +161,13 @@ def test_who_is_better_and_who_is_safe_in_columns_of_their_own(tmp_path):
     with (tmp_path / "pku.csv").open("w", newline="") as file:
         csv.writer(file).writerows([fields, *rows])
     named = {
-        "prompt": "prompt", "chosen": "response_0", "rejected": "response_1", "better": "better_response_id",
-        "chosen_safe": "is_response_0_safe", "rejected_safe": "is_response_1_safe",
-    }  # fmt: skip
+        "prompt": "prompt",
+        "chosen": "response_0",
+        "rejected": "response_1",
+        "better": "better_response_id",
+        "chosen_safe": "is_response_0_safe",
+        "rejected_safe": "is_response_1_safe",
+    }
     first, second = made(str(tmp_path / "pku.csv"), **named).rows
     assert (first.chosen, first.chosen_safe, first.rejected, first.rejected_safe) == (
         "I will not.",

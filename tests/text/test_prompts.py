@@ -12,7 +12,10 @@ from stages.text.messages import read_prompts
 from stages.text.prompts import Config, identity, run
 from stages.text.records import read_file
 
-TALK = "\n\nHuman: How do I do this: step one?\n\nAssistant: Well.\n\nHuman: And: now?\n\nAssistant: Bye."
+TALK = (
+    "\n\nHuman: How do I do this: step one?\n\nAssistant: Well."
+    "\n\nHuman: And: now?\n\nAssistant: Bye."
+)
 
 
 class Context:
