@@ -1,50 +1,98 @@
-"""Rated answers by request: what `best_of` and `rated_pairs` choose from."""
+"""Ratings as groups: the rated answers to one request, all rated by one rater.
+
+In: inputs of Rating rows. Out: the usable rows, and what was dropped, with reasons. Scores are
+compared within a group only, so a group has one rater.
+"""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from stages.preferences.judging.rating import refuse_other_rater
 from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating
 
 
+def read_rows(
+    inputs: Mapping[str, Artifact], fault: Callable[[Rating], str]
+) -> tuple[list[Rating], list[Dropped]]:
+    """Return the usable ratings of all inputs, in their order, and the others.
+
+    Args:
+        fault: returns the reason to drop a row, or "".
+
+    Raises:
+        UserError: a score is not a number, or a group has two raters.
+    """
+    ratings: list[Rating] = []
+    dropped: list[Dropped] = []
+    raters: dict[str, tuple[Any, ...]] = {}
+    for artifact in inputs.values():
+        for row in artifact.rows(Rating):
+            if not math.isfinite(row.score):
+                raise UserError(
+                    f"the score {row.score} is not a number",
+                    where=f"rating {row.id} (step {artifact.step!r})",
+                    fix="look at the step that rated; a reward model that scores NaN has diverged "
+                    "in its training",
+                )
+            reason = fault(row)
+            if reason:
+                dropped.append(Dropped(id=row.id, reason=reason))
+                continue
+            _refuse_other_rater(raters, row, artifact.step)
+            ratings.append(row)
+    return ratings, dropped
+
+
 def read_groups(
-    inputs: dict[str, Artifact], where: str
+    inputs: Mapping[str, Artifact], where: str
 ) -> tuple[dict[str, list[Rating]], list[Dropped]]:
     """Return the ratings by request, and those that came twice.
 
     Raises:
         UserError: there are none, a score is not a number, or a group has two raters.
     """
-    groups: dict[str, list[Rating]] = {}
-    raters: dict[str, tuple[Any, ...]] = {}
     seen: set[tuple[str, str]] = set()
-    repeated = []
-    for artifact in inputs.values():
-        for row in artifact.rows(Rating):
-            if not math.isfinite(row.score):
-                raise UserError(
-                    f"the score {row.score} of the rating {row.id!r} is not a number",
-                    where=where,
-                    fix="look at the step that rated: its model gives no usable scores",
-                )
-            key = (row.id, row.response)
-            if key in seen:
-                repeated.append(Dropped(id=row.id, reason="rated twice"))
-                continue
-            refuse_other_rater(raters, row, artifact.step)
-            seen.add(key)
-            groups.setdefault(row.prompt_id, []).append(row)
-    if not groups:
+
+    def fault(row: Rating) -> str:
+        if (row.id, row.response) in seen:
+            return "rated twice"
+        seen.add((row.id, row.response))
+        return ""
+
+    ratings, repeated = read_rows(inputs, fault)
+    if not ratings:
         raise UserError(
             "there are no ratings to choose from",
             where=where,
             fix="add an input: a `score` or `rate` step",
         )
+    groups: dict[str, list[Rating]] = {}
+    for row in ratings:
+        groups.setdefault(row.prompt_id, []).append(row)
     return groups, repeated
 
 
 def rank(ratings: list[Rating]) -> list[Rating]:
     """Return a group's ratings, the best first; of equal scores the first by id."""
     return sorted(ratings, key=lambda row: (-row.score, row.id))
+
+
+def _refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: str) -> None:
+    """Refuse ratings of one request by different raters, or under different principles.
+
+    Args:
+        raters: the rater of each request so far; the row's is added.
+
+    Raises:
+        UserError: another rater rated another answer to the request.
+    """
+    rater = (row.model, tuple(row.principles), tuple(row.negated))
+    if raters.setdefault(row.prompt_id, rater) != rater:
+        raise UserError(
+            "answers to one request were rated by different raters or under different principles, "
+            "so their scores do not compare",
+            where=f"rating {row.id} (step {step!r}), request {row.prompt_id}",
+            fix="rate all answers to a request in the same way",
+        )

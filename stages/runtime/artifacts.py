@@ -1,7 +1,7 @@
 """Artifacts: one folder per step and identity, `runs/artifacts/<step>-<fingerprint>/`.
 
 The manifest is written last and atomically: it exists = the step is done. It keeps what the
-fingerprint was made of, so a miss can say which field changed.
+fingerprint was made of, so a miss can name the field that changed.
 """
 
 import hashlib

@@ -15,7 +15,6 @@ from pydantic_core import PydanticCustomError
 
 from stages.preferences.judging.ask import choose_probabilities, user_turn
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Message, Rating, request_text
 
 
@@ -88,26 +87,6 @@ async def _expectation(
     ]
     expected = math.fsum(products) / math.fsum(probabilities)
     return min(max(expected, min(values)), max(values))
-
-
-def refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: str) -> None:
-    """Refuse ratings of one request by different raters, or under different principles.
-
-    Args:
-        raters: the rater of each request so far; this function adds to it.
-        step: the step that made the rating.
-
-    Raises:
-        UserError: another rater rated another answer to the request.
-    """
-    rater = (row.model, tuple(row.principles), tuple(row.negated))
-    if raters.setdefault(row.prompt_id, rater) != rater:
-        raise UserError(
-            "answers to one request were rated by different raters or under different principles, "
-            "so their scores do not compare",
-            where=f"rating {row.id} (step {step!r}), request {row.prompt_id}",
-            fix="rate all answers to a request in the same way",
-        )
 
 
 def rescaled(rating: float, scale: Mapping[str, float]) -> float:

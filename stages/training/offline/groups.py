@@ -7,10 +7,7 @@ different answers, the best-rated first, and what was dropped, with reasons. Sco
 within a group only, so a group has one rater.
 """
 
-import math
-from typing import Any
-
-from stages.preferences.judging.rating import refuse_other_rater
+from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
@@ -28,40 +25,31 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     sources = {name: inputs[name] for name in sorted(inputs) if name not in ("model", "responses")}
     responses = inputs["responses"].rows(Response) if "responses" in inputs else []
     cut_off = {row.id for row in responses if row.finish_reason == "length"}
-    examples: Examples = []
-    dropped: list[Dropped] = []
     seen: set[str] = set()
-    raters: dict[str, tuple[Any, ...]] = {}
-    for artifact in sources.values():
-        for row in artifact.rows(Rating):
-            key = canonical([row.prompt_id, row.response])
-            if not math.isfinite(row.score):
-                raise UserError(
-                    f"the score {row.score} is no number",
-                    where=f"rating {row.id} (step {artifact.step!r})",
-                    fix="see what the rater was given; a reward model that scores NaN has diverged in its training",
-                )
-            if not row.response.strip():
-                dropped.append(Dropped(id=row.id, reason="empty completion"))
-                continue
-            if row.response_id in cut_off:
-                dropped.append(Dropped(id=row.id, reason="cut off at max_tokens"))
-                continue
-            if key in seen:
-                dropped.append(Dropped(id=row.id, reason="duplicate"))
-                continue
-            seen.add(key)
-            refuse_other_rater(raters, row, artifact.step)
-            answer = [{"role": "assistant", "content": row.response}]
-            examples.append(
-                {
-                    "id": row.id,
-                    "prompt": row.prompt,
-                    "completion": answer,
-                    "group": row.prompt_id,
-                    "score": row.score,
-                }
-            )
+
+    def fault(row: Rating) -> str:
+        if not row.response.strip():
+            return "empty completion"
+        if row.response_id in cut_off:
+            return "cut off at max_tokens"
+        key = canonical([row.prompt_id, row.response])
+        if key in seen:
+            return "duplicate"
+        seen.add(key)
+        return ""
+
+    ratings, dropped = read_rows(sources, fault)
+    examples: Examples = []
+    for row in ratings:
+        examples.append(
+            {
+                "id": row.id,
+                "prompt": row.prompt,
+                "completion": [{"role": "assistant", "content": row.response}],
+                "group": row.prompt_id,
+                "score": row.score,
+            }
+        )
     if not examples:
         named = ", ".join(f"{name!r} (step {a.step!r})" for name, a in sources.items())
         raise UserError(

@@ -170,7 +170,7 @@ def test_answers_that_were_cut_off_are_dropped_where_their_responses_are_given(a
     [
         ([rating(0, 0, "a", 1.0), rating(1, 0, "b", 1.0)], "no request has two different answers"),
         ([rating(0, 0, "a", 1.0), rating(0, 1, "b", 1.0)], "constant within every group"),
-        ([rating(0, 0, "a", math.nan), rating(0, 1, "b", 1.0)], "is no number"),
+        ([rating(0, 0, "a", math.nan), rating(0, 1, "b", 1.0)], "is not a number"),
         ([rating(0, 0, "a", 1.0), rating(0, 1, "b", 2.0, model="another")], "different raters"),
         ([rating(0, 0, " ", 1.0)], "no rating is left"),
     ],
