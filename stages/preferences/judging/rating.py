@@ -13,9 +13,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from stages.preferences.judging.ask import choose_probabilities, user_turn
+from stages.preferences.judging.ask import choose_probabilities
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, request_text
+from stages.runtime.templates import render
 
 
 def _as_option(name: object) -> object:
@@ -57,13 +58,13 @@ async def expected_rating(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    question = user_turn(
+    text = render(
         template,
         request=request_text(prompt),
         response=response,
         principle=principle,
     )
-    return await _expectation(judge, question, scale)
+    return await expected_value(judge, text, scale)
 
 
 async def expected_value(
@@ -74,12 +75,7 @@ async def expected_value(
     Raises:
         Drop, UserError, TooLong: as `expected_rating`.
     """
-    return await _expectation(judge, [{"role": "user", "content": text}], scale)
-
-
-async def _expectation(
-    judge: RememberedGenerator, question: list[Message], scale: Mapping[str, float]
-) -> float:
+    question = [{"role": "user", "content": text}]
     probabilities = await choose_probabilities(judge, question, tuple(scale))
     values = list(scale.values())
     products = [
