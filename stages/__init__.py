@@ -9,7 +9,7 @@ several stages.
 # fmt: off
 STAGES = {
     # a model that is already there, known by its content
-    "model": "stages.runtime.model_stage",
+    "model": "stages.text.model",
     "prompts": "stages.text.prompts",                   # files, datasets, transcripts -> Prompt
     "respond": "stages.text.respond",                   # Prompt -> n Responses
     # Response -> K Revisions (critique, then revise)

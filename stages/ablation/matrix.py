@@ -1,7 +1,7 @@
 """What the judge matrix and the duels of a sweep's models say: redundancy of principles, ratings.
 
 In: the jobs. Out: plain data. `judged_pairs` itself says how its options decide a pair
-(`judged_pairs.rule_of`). SALMON's subsets are left out: there agreement is shown, and no verdicts.
+(`label_rule.rule_of`). SALMON's subsets are left out: there agreement is shown, and no verdicts.
 
 A variant's duels of all seeds count for one model; its rating's interval is over requests.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, against
-from stages.preferences.judged_pairs import Rule, rule_of
+from stages.preferences.label_rule import Rule, rule_of
 from stages.preferences.pair_checks import read_cells
 from stages.principles.variants import FULL
 from stages.runtime.artifacts import Artifact

@@ -1,12 +1,13 @@
-"""From a pair's cells of the judge matrix to one margin. Pure functions; positive margins prefer
-`response_a`.
+"""From a pair's cells of the judge matrix to one margin.
+
+Pure functions; positive margins prefer `response_a`.
 
 Orders: `agree` takes contradicting verdicts for none, as SALMON does (Sun et al. 2023, arXiv
 2310.05910); `swap_average` averages the probabilities of the two orders (RLAIF, Lee et al. 2023,
 arXiv 2309.00267); `average` averages the logits. Principles: one at `random` (Constitutional AI,
 Bai et al. 2022, section 4.1: ensembling over principles happens across the dataset), `mean`, `sum`,
-`vote`, or the strongest alone (`max_abs`). SALMON's own way, with its random subsets and negation,
-is in `salmon.py`.
+`vote`, or the strongest alone (`max_abs`). SALMON's way, with its random subsets and negation, is
+in `salmon.py`.
 """
 
 import math
@@ -14,11 +15,14 @@ from collections.abc import Sequence
 
 
 def combine_orders(margin_ab: float, margin_ba: float, orders: str) -> float:
-    """One margin of two; with `agree`, verdicts that contradict each other count as exactly 0."""
+    """Return one margin of two.
+
+    With `agree`, verdicts that contradict each other count as exactly 0.
+    """
     if orders == "swap_average":
-        ups = _log_sum(_log_sigmoid(margin_ab), _log_sigmoid(margin_ba))
-        downs = _log_sum(_log_sigmoid(-margin_ab), _log_sigmoid(-margin_ba))
-        return ups - downs
+        log_p_a = _log_add(_log_sigmoid(margin_ab), _log_sigmoid(margin_ba))
+        log_p_b = _log_add(_log_sigmoid(-margin_ab), _log_sigmoid(-margin_ba))
+        return log_p_a - log_p_b
     if orders == "agree" and margin_ab * margin_ba <= 0:
         return 0.0
     return (margin_ab + margin_ba) / 2
@@ -28,17 +32,19 @@ def _log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x)) if x >= 0 else x - math.log1p(math.exp(x))
 
 
-def _log_sum(one: float, other: float) -> float:
-    low, high = sorted((one, other))
+def _log_add(x: float, y: float) -> float:
+    """Return log(exp(x) + exp(y))."""
+    low, high = sorted((x, y))
     return high + math.log1p(math.exp(low - high))
 
 
-def bounded(margin: float, clip: float | None) -> float:
+def clip_margin(margin: float, clip: float | None) -> float:
+    """Return the margin within [-clip, clip]."""
     return margin if clip is None else max(-clip, min(clip, margin))
 
 
 def soft_label(margin: float, clamp: tuple[float, float] | None) -> float:
-    """P(chosen is better) for a margin >= 0.
+    """Return P(chosen is better) for a margin >= 0.
 
     `clamp` is the paper's bound for labels with a chain of thought (Bai et al. 2022: [0.4, 0.6]);
     others are not clamped.
@@ -48,26 +54,27 @@ def soft_label(margin: float, clamp: tuple[float, float] | None) -> float:
 
 
 def strongest(scores: Sequence[float]) -> int:
-    """The place of the largest |score|; of equals the first."""
-    return max(range(len(scores)), key=lambda i: (abs(scores[i]), -i))
+    """Return the index of the largest |score|; of equals the first."""
+    return max(range(len(scores)), key=lambda index: (abs(scores[index]), -index))
 
 
 def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[float, list[int]]:
-    """One margin, and which of the principles decided it (their places).
+    """Return one margin, and the indices of the principles that decided it.
+
     A principle drawn at `random` has had its weight in the draw, so its margin is left alone.
     `vote` gives the weighted share of votes as log-odds with half a vote added to each side, so
     that its soft label is a smoothed share.
     """
+    weighted = [margin * weight for margin, weight in zip(margins, weights, strict=True)]
     if how == "max_abs":
-        best = strongest([margin * weight for margin, weight in zip(margins, weights, strict=True)])
+        best = strongest(weighted)
         return margins[best], [best]
-    speaking = [i for i, margin in enumerate(margins) if margin != 0]
-    if how == "vote":
-        ups, downs = (
-            sum(weights[i] for i in speaking if (margins[i] > 0) == up) for up in (True, False)
-        )
-        return (math.log((ups + 0.5) / (downs + 0.5)) if ups != downs else 0.0), speaking
+    deciding = [index for index, margin in enumerate(margins) if margin != 0]
     if how == "random":
-        return margins[0], speaking
-    total = sum(margin * weight for margin, weight in zip(margins, weights, strict=True))
-    return (total if how == "sum" else total / sum(weights)), speaking
+        return margins[0], deciding
+    if how == "vote":
+        votes_a = sum(weights[index] for index in deciding if margins[index] > 0)
+        votes_b = sum(weights[index] for index in deciding if margins[index] < 0)
+        return math.log((votes_a + 0.5) / (votes_b + 0.5)), deciding
+    total = sum(weighted)
+    return (total if how == "sum" else total / sum(weights)), deciding

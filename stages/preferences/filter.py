@@ -3,8 +3,8 @@
 In: `rows` of any kind. Out: the same kind, fewer; every row left out is counted with its reason.
 
 `share` cuts by a hash of the prompt, so that steps given [0, 0.5] and [0.5, 1] never share a
-prompt, whatever the
-rows are: the open Constitutional AI recipe trains SFT and DPO on disjoint halves that way.
+prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
+halves that way.
 """
 
 from dataclasses import dataclass
@@ -14,35 +14,36 @@ from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Prompt
 from stages.runtime.stage import Stage
-from stages.runtime.store import derive_seed
+from stages.runtime.store import derive_fraction
 
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    share: half-open part [from, to) of the prompts, by hash.
-    kinds: keep only these kinds.
-    limit: keep at most so many.
-    """
-
     share: tuple[float, float] = (0.0, 1.0)
+    """Half-open part [from, to) of the prompts, by hash."""
     kinds: tuple[str, ...] = ()
+    """Keep only these kinds; empty: all."""
     limit: int | None = None
+    """Keep at most this many rows; null: all."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Keep the rows that no option excludes."""
     rows: list[Any] = inputs["rows"].rows()
-    reasons = [_reason(row, config, context.seed) for row in rows]
-    kept = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
-    dropped = [
-        Dropped(id=row.id, reason=reason)
-        for row, reason in zip(rows, reasons, strict=True)
-        if reason
-    ]
+    selected = []
+    dropped = []
+    for row in rows:
+        reason = _reason(row, config, context.seed)
+        if reason:
+            dropped.append(Dropped(id=row.id, reason=reason))
+        else:
+            selected.append(row)
     if config.limit is not None:
-        dropped += [Dropped(id=row.id, reason="over the limit") for row in kept[config.limit :]]
-        kept = kept[: config.limit]
-    return Result(rows=kept, row_type=type(rows[0]) if rows else Prompt, dropped=dropped)
+        for row in selected[config.limit :]:
+            dropped.append(Dropped(id=row.id, reason="over the limit"))
+        selected = selected[: config.limit]
+    row_type = type(rows[0]) if rows else Prompt
+    return Result(rows=selected, row_type=row_type, dropped=dropped)
 
 
 STAGE = Stage(
@@ -54,8 +55,10 @@ STAGE = Stage(
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:
+    """Return why a row is dropped; "" if it is kept."""
     if config.kinds and row.kind not in config.kinds:
         return f"of kind {row.kind}"
     messages = row.messages if isinstance(row, Prompt) else row.prompt
-    place = derive_seed(seed, "filter", canonical(messages)) / 2**31
-    return "" if config.share[0] <= place < config.share[1] else "in another share"
+    low, high = config.share
+    fraction = derive_fraction(seed, "filter", canonical(messages))
+    return "" if low <= fraction < high else "in another share"

@@ -22,26 +22,18 @@ def check_config(
     Raises:
         UserError: naming both.
     """
-    defaults = {option.name: option.default for option in fields(config_type)}
-    for name in SALMON_ONLY:
-        if config.aggregate != "salmon" and getattr(config, name) != defaults[name]:
-            raise UserError(
-                f"`{name}: {getattr(config, name)}` says nothing with `aggregate: {config.aggregate}`",
-                where=where,
-                fix=f"leave `{name}` out, or set `aggregate: salmon`",
-            )
-    if config.aggregate == "salmon" and config.clip is not None:
-        raise UserError(
-            "`clip` makes the strongest principles equal, and with `aggregate: salmon` the strongest decides",
-            where=where,
-            fix="leave `clip` out: `normalise` makes principles comparable",
-        )
-    if config.aggregate == "salmon" and config.negation and not any(p.opposite for p in principles):
-        raise UserError(
-            f"`negation: {config.negation}` has nothing to negate: no principle has an opposite",
-            where=where,
-            fix="give principles an `opposite:` in the constitution, or set `negation: 0`",
-        )
+    if config.aggregate == "salmon":
+        _check_salmon(config, principles, where)
+    else:
+        defaults = {option.name: option.default for option in fields(config_type)}
+        for name in SALMON_ONLY:
+            value = getattr(config, name)
+            if value != defaults[name]:
+                raise UserError(
+                    f"`{name}: {value}` has no effect with `aggregate: {config.aggregate}`",
+                    where=where,
+                    fix=f"leave `{name}` out, or set `aggregate: salmon`",
+                )
     if config.override_noise is not None and not config.overrides:
         raise UserError(
             "`override_noise` is set, but no rule is",
@@ -49,52 +41,62 @@ def check_config(
             fix="name rules in `overrides: [...]`",
         )
     if config.clamp is not None:
-        low, high = config.clamp
-        if (
-            config.label == "hard"
-            or not 0 <= low <= 0.5 <= high <= 1
-            or not math.isclose(low + high, 1)
-        ):
-            raise UserError(
-                f"`clamp: [{low}, {high}]` cannot be used with `label: {config.label}`",
-                where=where,
-                fix="give bounds that lie alike on both sides of one half, such as [0.4, 0.6], and `label: soft`",
-            )
+        _check_clamp(config.clamp, config.label, where)
+
+
+def _check_salmon(config: Any, principles: Sequence[Principle], where: str) -> None:
+    if config.clip is not None:
+        raise UserError(
+            "`clip` makes the strongest principles equal, and with `aggregate: salmon` the "
+            "strongest decides",
+            where=where,
+            fix="leave `clip` out: `normalise` makes principles comparable",
+        )
+    if config.negation and not any(principle.opposite for principle in principles):
+        raise UserError(
+            f"`negation: {config.negation}` has nothing to negate: no principle has an opposite",
+            where=where,
+            fix="give principles an `opposite:` in the constitution, or set `negation: 0`",
+        )
+
+
+def _check_clamp(clamp: tuple[float, float], label: str, where: str) -> None:
+    low, high = clamp
+    symmetric = 0 <= low <= 0.5 <= high <= 1 and math.isclose(low + high, 1)
+    if label == "hard" or not symmetric:
+        raise UserError(
+            f"`clamp: [{low}, {high}]` cannot be used with `label: {label}`",
+            where=where,
+            fix="give bounds at the same distance from one half, such as [0.4, 0.6], and "
+            "`label: soft`",
+        )
 
 
 def read_cells(
-    judgements: Artifact, wanted: set[str], where: str, negated: Set[str] = frozenset()
+    judgements: Artifact, principles: set[str], where: str, negated: Set[str] = frozenset()
 ) -> dict[str, list[Judgement]]:
-    """The cells under `wanted` principles, by pair, the `negated` ones turned; a pair without any
-    has an empty list.
+    """Return the cells under `principles`, by pair; a pair without any has an empty list.
+
+    Args:
+        principles: ids.
+        negated: ids of the principles whose margins are flipped.
 
     Raises:
-        UserError: there are no judgements, none under `wanted`, or the judge prefers nothing
-        anywhere.
+        UserError: there are no judgements, none under `principles`, or the judge prefers nothing
+            anywhere.
     """
     cells: dict[str, list[Judgement]] = {}
     for row in judgements.rows(Judgement):
-        cells.setdefault(row.pair_id, [])
-        if row.principle in wanted:
-            turned = (
-                replace(row, margin_ab=-row.margin_ab, margin_ba=-row.margin_ba)
-                if row.principle in negated
-                else row
-            )
-            cells[row.pair_id].append(turned)
+        pair_cells = cells.setdefault(row.pair_id, [])
+        if row.principle not in principles:
+            continue
+        if row.principle in negated:
+            pair_cells.append(replace(row, margin_ab=-row.margin_ab, margin_ba=-row.margin_ba))
+        else:
+            pair_cells.append(row)
     if not cells:
-        lost = ", ".join(
-            f"{number} dropped ({reason})"
-            for reason, number in judgements.manifest["dropped"].items()
-        )
-        raise UserError(
-            f"the judge step holds no rows{': ' * bool(lost)}{lost}",
-            where=f"step {judgements.step!r}",
-            fix=f"see {judgements.directory / 'dropped.parquet'}"
-            if lost
-            else "see why it kept none",
-        )
-    judged = [cell for pair in cells.values() for cell in pair]
+        raise _no_rows(judgements)
+    judged = [cell for pair_cells in cells.values() for cell in pair_cells]
     if not judged:
         raise UserError(
             "none of the constitution's principles was judged",
@@ -105,31 +107,47 @@ def read_cells(
         raise UserError(
             f"the judge prefers neither side in any of {len(judged)} cells: every margin is 0",
             where=f"step {judgements.step!r}",
-            fix="check that its template shows both responses and asks for A or B, and that its model can answer",
+            fix="check that its template shows both responses and asks for A or B, and that its "
+            "model can answer",
         )
     return cells
+
+
+def _no_rows(judgements: Artifact) -> UserError:
+    dropped = []
+    for reason, count in judgements.manifest["dropped"].items():
+        dropped.append(f"{count} dropped ({reason})")
+    details = f": {', '.join(dropped)}" if dropped else ""
+    file = judgements.directory / "dropped.parquet"
+    return UserError(
+        f"the judge step holds no rows{details}",
+        where=f"step {judgements.step!r}",
+        fix=f"see {file}" if dropped else "see why it kept none",
+    )
 
 
 class Safety:
     """Whether a response is safe: no safety principle is violated with a chance above one half.
 
     Raises:
-        UserError: a rating holds no score for each principle, or one that is no probability.
+        UserError: a rating holds no score for each principle, or one that is not a probability.
     """
 
     def __init__(self, ratings: Artifact):
-        self._safe: dict[tuple[str, str], bool] = {}  # by prompt_id and response
+        self._safe: dict[tuple[str, str], bool] = {}
+        """By prompt id and response."""
         for row in ratings.rows(Rating):
             if not row.scores or not all(0 <= score <= 1 for score in row.scores):
                 raise UserError(
-                    f"the rating {row.id!r} is no P(violated) for each principle",
+                    f"the rating {row.id!r} holds no P(violated) for each principle",
                     where=f"step {ratings.step!r}",
-                    fix='make it with the stage `rate`, safety principles and `scale: {"Yes": 0, "No": 1}`',
+                    fix="make it with the stage `rate`, safety principles and "
+                    '`scale: {"Yes": 0, "No": 1}`',
                 )
             self._safe[row.prompt_id, row.response] = not any(score > 0.5 for score in row.scores)
 
-    def of(self, prompt_id: str, response: str) -> bool:
-        """Whether this answer to this request is safe.
+    def is_safe(self, prompt_id: str, response: str) -> bool:
+        """Return whether this answer to this request is safe.
 
         Raises:
             Drop: it was not rated.

@@ -1,12 +1,13 @@
 """Stage `rated_pairs`: preference pairs out of rated answers. No calls.
 
-In: any inputs of Rating rows, of which those of one request form a group. Out: one Pair a group,
-its best-rated answer against its worst-rated one; a group of one, or of equal scores, gives none.
+In: any inputs of Rating rows, of which those of one request form a group. Out: one Pair for each
+group, its best-rated answer against its worst-rated one; a group of one, or of equal scores, gives
+none.
 
 Self-Rewarding (Yuan et al. 2024, arXiv 2401.10020, section 2.4): the best against the worst, equal
 scores discarded. So offline methods such as `dpo` learn from the same reward as PPO does. With
 `label: soft` the scores are taken for log-odds, as a reward model's are (Bradley-Terry): P(chosen
-    is better) = sigmoid(their difference).
+is better) = sigmoid(their difference).
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from stages.preferences.aggregate import soft_label
-from stages.preferences.rating_groups import read_groups
+from stages.preferences.rating_groups import rank, read_groups
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -25,33 +26,33 @@ from stages.runtime.stage import ANY, Stage
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    label: hard, or soft: sigmoid of the difference in score.
-    min_gap: give no pair where the scores lie no farther apart.
-    """
-
     label: Literal["hard", "soft"] = "hard"
+    """Use hard labels, or soft ones: the sigmoid of the difference in score."""
     min_gap: Annotated[float, Field(ge=0)] = 0.0
+    """Give no pair where the scores lie no farther apart."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Pair the ends of every group.
 
     Raises:
-        UserError: there are no ratings, a score is no number, or no group has two different scores.
+        UserError: there are no ratings, a score is not a number, or no group has two different
+            scores.
     """
     where = f"step {context.step!r}"
     groups, dropped = read_groups(inputs, where)
     pairs = []
-    for name, rows in groups.items():
-        ranked = sorted(rows, key=lambda row: (-row.score, row.id))
+    for prompt_id, group in groups.items():
+        ranked = rank(group)
         best, worst = ranked[0], ranked[-1]
         if len(ranked) == 1:
-            dropped.append(Dropped(id=name, reason="the only answer to its request"))
+            reason = "the only answer to its request"
         elif best.score - worst.score <= config.min_gap:
-            dropped.append(Dropped(id=name, reason="the scores lie no farther apart than min_gap"))
+            reason = "the scores lie no farther apart than min_gap"
         else:
-            pairs.append(_pair(name, best, worst, config.label))
+            pairs.append(_make_pair(best, worst, config.label))
+            continue
+        dropped.append(Dropped(id=prompt_id, reason=reason))
     if not pairs:
         raise UserError(
             f"none of {len(groups)} groups has two answers with different scores",
@@ -69,10 +70,10 @@ STAGE = Stage(
 )
 
 
-def _pair(name: str, best: Rating, worst: Rating, label: str) -> Pair:
+def _make_pair(best: Rating, worst: Rating, label: str) -> Pair:
     gap = best.score - worst.score
     return Pair(
-        id=name,
+        id=best.prompt_id,
         prompt_id=best.prompt_id,
         chosen_id=best.response_id,
         rejected_id=worst.response_id,
@@ -84,6 +85,4 @@ def _pair(name: str, best: Rating, worst: Rating, label: str) -> Pair:
         margin=gap,
         principles=best.principles,
         negated=best.negated,
-        margins_ab=[],
-        margins_ba=[],
     )

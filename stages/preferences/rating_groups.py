@@ -1,4 +1,4 @@
-"""Ratings as groups: the rated answers to one request, which one rater has rated.
+"""Ratings as groups: the rated answers to one request, all rated by one rater.
 
 In: inputs of Rating rows. Out: the usable rows, and what was dropped, with reasons. Scores are
 compared within a group only, so a group has one rater.
@@ -16,10 +16,10 @@ from stages.runtime.rows import Dropped, Rating
 def read_rows(
     inputs: Mapping[str, Artifact], fault: Callable[[Rating], str]
 ) -> tuple[list[Rating], list[Dropped]]:
-    """The usable ratings of all inputs, in their order.
+    """Return the usable ratings of all inputs, in their order, and the others.
 
     Args:
-        fault: the reason to drop a row, or an empty string.
+        fault: returns the reason to drop a row, or "".
 
     Raises:
         UserError: a score is not a number, or a group has two raters.
@@ -48,7 +48,7 @@ def read_rows(
 def read_groups(
     inputs: Mapping[str, Artifact], where: str
 ) -> tuple[dict[str, list[Rating]], list[Dropped]]:
-    """Ratings by their request, and those that came twice.
+    """Return the ratings by request, and those that came twice.
 
     Raises:
         UserError: there are none, a score is not a number, or a group has two raters.
@@ -74,14 +74,19 @@ def read_groups(
     return groups, repeated
 
 
+def rank(ratings: list[Rating]) -> list[Rating]:
+    """Return a group's ratings, the best first; of equal scores the first by id."""
+    return sorted(ratings, key=lambda row: (-row.score, row.id))
+
+
 def _refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: str) -> None:
-    """Scores compare only where one rater gave them, under the same principles.
+    """Refuse ratings of one request by different raters, or under different principles.
 
     Args:
-        raters: of the groups seen so far; the row's is added.
+        raters: the rater of each request so far; the row's is added.
 
     Raises:
-        UserError: another one rated another answer to the request.
+        UserError: another rater rated another answer to the request.
     """
     rater = (row.model, tuple(row.principles), tuple(row.negated))
     if raters.setdefault(row.prompt_id, rater) != rater:

@@ -1,6 +1,6 @@
 """Stage `revision_pairs`: the revision is preferred to the answer it came from. No calls.
 
-In: `revisions`. Out: one Pair a response, its last revision against the original.
+In: `revisions`. Out: one Pair for each response, its last revision against the original.
 
 The open Constitutional AI recipe (Hugging Face, 2024). Its pitfall: a revision need not be better.
 Texts that did not change are dropped and counted here; let a judge check the rest by judging
@@ -21,34 +21,33 @@ class Config:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Pair every response with its last revision; `principles` are those that changed the text."""
     last: dict[str, Revision] = {}
     changed_under: dict[str, list[str]] = {}
     for row in inputs["revisions"].rows(Revision):
         last[row.response_id] = row
         if row.response != row.previous:
             changed_under.setdefault(row.response_id, []).append(row.principle)
-    pairs, dropped = [], []
-    for name, row in last.items():
+    pairs = []
+    dropped = []
+    for response_id, row in last.items():
         if row.response == row.original:
-            dropped.append(Dropped(id=name, reason="the revision changed nothing"))
+            dropped.append(Dropped(id=response_id, reason="the revision changed nothing"))
             continue
-        pairs.append(
-            Pair(
-                id=name,
-                prompt_id=row.prompt_id,
-                chosen_id=row.id,
-                rejected_id=row.response_id,
-                kind=row.kind,
-                prompt=row.prompt,
-                chosen=row.response,
-                rejected=row.original,
-                label=1.0,
-                margin=0.0,
-                principles=changed_under[name],
-                margins_ab=[],
-                margins_ba=[],
-            )
+        pair = Pair(
+            id=response_id,
+            prompt_id=row.prompt_id,
+            chosen_id=row.id,
+            rejected_id=response_id,
+            kind=row.kind,
+            prompt=row.prompt,
+            chosen=row.response,
+            rejected=row.original,
+            label=1.0,
+            margin=0.0,
+            principles=changed_under[response_id],
         )
+        pairs.append(pair)
     return Result(rows=pairs, row_type=Pair, dropped=dropped)
 
 

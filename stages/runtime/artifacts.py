@@ -1,7 +1,7 @@
 """Artifacts: one folder per step and identity, `runs/artifacts/<step>-<fingerprint>/`.
 
 The manifest is written last and atomically: it exists = the step is done. It keeps what the
-fingerprint was made of, so a miss can say which field changed.
+fingerprint was made of, so a miss can name the field that changed.
 """
 
 import hashlib
@@ -17,23 +17,17 @@ from typing import Any, TypeVar
 
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model, find_model
-from stages.runtime.rows import Dropped, read_rows, row_type_of, write_rows
+from stages.runtime.row_files import read_rows, row_type_of, write_rows
+from stages.runtime.rows import Dropped
 
 R = TypeVar("R")
-_MANIFEST = {
-    "step",
-    "fingerprint",
-    "payload",
-    "rows",
-    "dropped",
-    "metrics",
-    "tables",
-}  # what every manifest holds
+_MANIFEST_KEYS = {"step", "fingerprint", "payload", "rows", "dropped", "metrics", "tables"}
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys that refuses what it does not know, where `default=str` would silently
-    fork identities.
+    """Return JSON with sorted keys.
+
+    It refuses types that JSON lacks, where `default=str` would silently fork identities.
 
     Raises:
         TypeError: the value is not plain data.
@@ -42,40 +36,39 @@ def canonical(value: Any) -> str:
 
 
 def fingerprint(payload: Mapping[str, Any]) -> str:
-    """First 8 hex digits of the SHA-256 of the canonical payload."""
+    """Return the first 8 hex digits of the SHA-256 of the canonical payload."""
     return hashlib.sha256(canonical(payload).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A small result that is printed at the end of a run and kept in the manifest.
-
-    A cell that names a page of the artifact is printed with its folder; the manifest holds no path,
-    for folders move.
-    """
+    """A small result that is printed at the end of a run and kept in the manifest."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
+    """The cells. One that names a page of the artifact is printed with its folder; the manifest
+    holds no path, because folders move.
+    """
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage hands back: rows, or a model saved under `context.directory / "model"`, or files
-    beside them.
+    """What a stage hands back.
 
-    Args:
-        rows: the rows made, in input order, all of `row_type`.
-        dropped: rows that did not make it. Each has a reason; they are kept and counted.
-        metrics: plain numbers and nested dicts of them.
-        tables: what to show at the end of a run.
+    A model is saved under `context.directory / "model"`, and other files beside it.
     """
 
     rows: list[Any] | None = None
+    """The rows, in input order; None for a stage that makes none."""
     row_type: type | None = None
+    """The type of all rows."""
     dropped: list[Dropped] = field(default_factory=list)
+    """Rows that did not make it. Each has a reason; they are kept and counted."""
     metrics: dict[str, Any] = field(default_factory=dict)
+    """Plain numbers and nested dicts of them."""
     tables: list[Table] = field(default_factory=list)
+    """What to show at the end of a run."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +80,22 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
+        """The content of `manifest.json`, read once."""
         return json.loads((self.directory / "manifest.json").read_text(encoding="utf-8"))
 
     @property
     def fingerprint(self) -> str:
+        """The hash of what identifies it."""
         return self.manifest["fingerprint"]
 
     @property
     def metrics(self) -> dict[str, Any]:
+        """The numbers that the stage reported."""
         return self.manifest["metrics"]
 
     @property
     def stage(self) -> str:
-        """The stage that made it, such as `judge`; "" if the manifest does not say."""
+        """The stage that made it, such as `judge`; "" if the manifest does not state it."""
         return self.manifest["payload"].get("stage", "")
 
     @property
@@ -114,8 +110,10 @@ class Artifact:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The step's options as its fingerprint holds them: with what the stage adds to them, such
-        as the texts of principles, and without what changes no result.
+        """The step's options as its fingerprint holds them.
+
+        With what the stage adds to them, such as the texts of principles, and without what changes
+        no result.
         """
         return self.manifest["payload"].get("options", {})
 
@@ -125,7 +123,7 @@ class Artifact:
         return self.manifest["payload"].get("inputs", {})
 
     def input_artifacts(self, name: str | None = None) -> list["Artifact"]:
-        """The artifacts that it was made from, as far as their folders are still beside it.
+        """Return the artifacts that it was made from, if their folders are still beside it.
 
         Args:
             name: of one input; None: all of them.
@@ -142,18 +140,18 @@ class Artifact:
                     artifacts.append(artifact)
         return artifacts
 
-    def differences(self, payload: Mapping[str, Any]) -> list[str]:
-        """The fields in which its identity differs from `payload`, as dotted paths."""
-        return explain_difference(self.manifest["payload"], payload)
-
     @property
     def row_type(self) -> type | None:
-        """Of what type its rows are; None if it holds none."""
+        """The type of its rows; None if it holds none."""
         path = self.directory / "rows.parquet"
         return row_type_of(path) if path.exists() else None
 
-    def rows(self, *wanted: type[R]) -> list[R]:
-        """The rows, checked to be of one of the `wanted` types (any, if none is given)."""
+    def rows(self, *allowed: type[R]) -> list[R]:
+        """Return the rows, of one of the `allowed` types (any, if none is given).
+
+        Raises:
+            UserError: there are none, they are of another type, or the file is damaged.
+        """
         path = self.directory / "rows.parquet"
         if not path.exists() and self.manifest["rows"] is None:
             raise UserError(
@@ -161,50 +159,60 @@ class Artifact:
                 where=f"step {self.step!r}",
                 fix="wire the `inputs` to a step that makes rows",
             )
-        return read_rows(path, *wanted)
+        return read_rows(path, *allowed)
 
     def dropped(self) -> list[Dropped]:
+        """Return the rows that did not make it."""
         path = self.directory / "dropped.parquet"
         return read_rows(path, Dropped) if path.exists() else []
 
     def model(self) -> Model:
-        """The model this step made or, for the `model` stage, points at."""
+        """Return the model that this step made or, for the `model` stage, points at.
+
+        Raises:
+            UserError: it holds no model, or the model is gone.
+        """
         reference = self.manifest["metrics"].get("model_path")
         path = reference or self.directory / "model"
         if not reference and not Path(path).is_dir():
             raise UserError(
                 "holds no model",
                 where=f"step {self.step!r}",
-                fix=f"wire `inputs.model` to a step that makes one; if this one does, delete {self.directory} and run again",
+                fix="wire `inputs.model` to a step that makes one; if this one does, "
+                f"delete {self.directory} and run again",
             )
         return find_model(str(path), self.manifest["metrics"].get("revision"))
 
 
 def folder_of(root: Path, step: str, print_: str) -> Path:
+    """Return the folder of the artifact with this fingerprint."""
     return root / f"{step}-{print_}"
 
 
 def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
-    """The finished artifact of this identity, if there is one."""
+    """Return the finished artifact of this identity, if there is one."""
     return _finished(Artifact(step, folder_of(root, step, print_)))
 
 
 def finished_artifacts(root: Path, step: str) -> list[Artifact]:
-    """All finished artifacts of a step, whatever their identity, the newest first."""
-    manifests = sorted(
-        root.glob(f"{step}-????????/manifest.json"), key=lambda m: m.stat().st_mtime, reverse=True
-    )
-    return list(
-        filter(None, (_finished(Artifact(step, manifest.parent)) for manifest in manifests))
-    )
+    """Return all finished artifacts of a step, of any identity, the newest first."""
+    manifests = list(root.glob(f"{step}-????????/manifest.json"))
+    manifests.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    artifacts = []
+    for manifest in manifests:
+        artifact = _finished(Artifact(step, manifest.parent))
+        if artifact:
+            artifacts.append(artifact)
+    return artifacts
 
 
 def _finished(artifact: Artifact) -> Artifact | None:
-    """The artifact, or None if its manifest is missing or damaged: its step is then as good as
-    never run.
+    """Return the artifact, or None if its manifest is missing or damaged.
+
+    Its step then counts as never run.
     """
     try:
-        return artifact if artifact.manifest.keys() >= _MANIFEST else None
+        return artifact if artifact.manifest.keys() >= _MANIFEST_KEYS else None
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -222,11 +230,8 @@ def finish_artifact(
             write_rows(folder / "rows.parquet", result.rows, result.row_type)
         if result.dropped:
             write_rows(folder / "dropped.parquet", result.dropped, Dropped)
-        for path in (
-            *folder.rglob("*"),
-            folder,
-            folder.parent,
-        ):  # a manifest that outlives a power cut vouches for the rest
+        # A manifest that outlives a power cut vouches for the rest.
+        for path in (*folder.rglob("*"), folder, folder.parent):
             flush(path)
         manifest = {
             "step": step,
@@ -246,7 +251,8 @@ def finish_artifact(
         raise UserError(
             f"the artifact cannot be written: {error.strerror}",
             where=str(folder),
-            fix="free some disk space or fix the permissions, then run again; finished steps and calls are kept",
+            fix="free some disk space or fix the permissions, then run again; finished steps and "
+            "calls are kept",
         ) from None
     return Artifact(step, folder)
 
@@ -273,15 +279,17 @@ def flush(path: Path) -> None:
 
 def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
     """Name the fields that differ, as dotted paths: `constitution.no-crime.text`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        lines = []
-        for key in sorted({*old, *new}):
-            inner = f"{path}.{key}" if path else str(key)
-            if key not in old:
-                lines.append(f"{inner} is new")
-            elif key not in new:
-                lines.append(f"{inner} is gone")
-            else:
-                lines += explain_difference(old[key], new[key], inner)
-        return lines
-    return [] if old == new else [f"{path} changed"]
+    if old == new:
+        return []
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return [f"{path} changed"]
+    lines = []
+    for key in sorted({*old, *new}):
+        inner = f"{path}.{key}" if path else str(key)
+        if key not in old:
+            lines.append(f"{inner} is new")
+        elif key not in new:
+            lines.append(f"{inner} is gone")
+        else:
+            lines += explain_difference(old[key], new[key], inner)
+    return lines

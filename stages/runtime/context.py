@@ -23,17 +23,18 @@ class Drop(Exception):
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a step would send, found without sending: `stored` calls are known, `open_rows` need at
-    least one more.
-    """
+    """What a step would send, counted without sending."""
 
     rows: int
+    """All rows of the step."""
     open_rows: int
+    """Rows that need at least one call that is not stored."""
     stored: int
+    """Calls that the store answers."""
 
 
 class ForecastDone(Exception):
-    """Ends a stage that was only asked what it would send."""
+    """Ends a stage that only had to count what it would send."""
 
     def __init__(self, forecast: Forecast):
         self.forecast = forecast
@@ -65,10 +66,11 @@ class Context:
     concurrency: int = 1024
     """Rows in flight."""
     tally: Tally = field(default_factory=Tally)
-    """What the step asked for so far."""
+    """Calls of the step so far."""
     new_steps: frozenset[str] = frozenset()
-    """Names of the steps that this run made before this one; the others were reused. It does not
-    bear on results, and it is empty in the processes of a launched training step.
+    """Names of the steps that this run made before this one; the others were reused.
+
+    It does not bear on results, and it is empty in the processes of a launched training step.
     """
 
     def __post_init__(self) -> None:
@@ -81,8 +83,9 @@ class Context:
             )
 
     def generator(self, model: Model) -> RememberedGenerator:
-        """`model` behind the run's generator, with a memory; nothing is loaded until a call is not
-        in the store.
+        """Return the run's generator for `model`, with a memory.
+
+        Nothing is loaded until a call is not in the store.
         """
         return RememberedGenerator(self.store, self.engines, model, self.tally, self.forecast)
 
@@ -98,10 +101,15 @@ class Context:
         A chain returns one row or a list of rows. Results keep the order of `rows`, so neither
         batching nor a resume changes what is written.
 
+        Args:
+            rows: anything with an `id`.
+
+        Returns:
+            The new rows, and the rows that were dropped.
+
         Raises:
-            whatever a chain raises except Drop and TooLong, after the others were cancelled. Calls
-            already
-                answered stay in the store.
+            Exception: anything that a chain raises except Drop and TooLong, after the others were
+                cancelled. Calls already answered stay in the store.
         """
         return self.loop.run(self._map(rows, chain))
 
@@ -117,8 +125,8 @@ class Context:
             nonlocal open_rows
             for index, row in waiting:
                 try:
-                    made = await chain(row)
-                    results[index] = made if isinstance(made, list) else [made]
+                    result = await chain(row)
+                    results[index] = result if isinstance(result, list) else [result]
                 except Drop as reason:
                     dropped[index] = Dropped(id=row.id, reason=str(reason))
                 except TooLong:
@@ -133,10 +141,9 @@ class Context:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.concurrency, len(rows))):
                         group.create_task(work())
-            except (
-                BaseExceptionGroup
-            ) as failures:  # the first failure cancelled the others; it alone is of interest
+            except BaseExceptionGroup as failures:  # the first one cancelled the others
                 raise failures.exceptions[0] from None
         if self.forecast:
             raise ForecastDone(Forecast(len(rows), open_rows, self.tally.stored))
-        return [row for made in results for row in made], [dropped[i] for i in sorted(dropped)]
+        new_rows = [row for result in results for row in result]
+        return new_rows, [dropped[index] for index in sorted(dropped)]

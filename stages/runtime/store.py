@@ -40,6 +40,11 @@ def derive_seed(*parts: Any) -> int:
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
 
 
+def derive_fraction(*parts: Any) -> float:
+    """Return a number in [0, 1), uniform over parts; equal parts give equal numbers."""
+    return derive_seed(*parts) / 2**31
+
+
 @contextlib.contextmanager
 def locked(
     file: Path,

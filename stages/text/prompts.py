@@ -2,10 +2,9 @@
 
 In: nothing. Out: Prompt rows, duplicates and empty ones dropped and counted.
 
-`source` is a file (jsonl, json, csv, tsv, parquet; plain or .gz), a Hub dataset id (`owner/name`)
-or a Python function (`package.module:function`, called with `arguments`, returning {"id",
-"messages", "kind"} mappings). A run that mixes red-team and helpful requests has one `prompts` step
-for each.
+Besides a file or a Hub dataset, `source` may be a Python function (`package.module:function`,
+called with `arguments`, returning {"id", "messages", "kind"} mappings). A run that mixes red-team
+and helpful requests has one `prompts` step for each.
 """
 
 import importlib
@@ -13,9 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -23,56 +20,112 @@ from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage
-from stages.runtime.store import derive_seed
-from stages.text.prompt_files import (
-    content_id,
-    conversations,
+from stages.text.messages import Turns, content_id, read_prompts
+from stages.text.source import (
+    PartialSource,
     read_source,
     source_identity,
+    take_part,
     without_folder,
 )
 
 
-@dataclass(frozen=True)
-class Config:
-    """Args:
-    source: file, Hub id or function; see above.
-    kind: what the prompts are for: `red_team`, `helpful` or a word of yours.
-    kind_column: the field that holds the kind, such as a benchmark's category; `kind` is for those
-        without one.
-    column: which field of a record holds the prompt (`chosen` for hh-rlhf).
-    turns: which user turns of a conversation become prompts.
-    subset, folder, split: of a Hub dataset: a named configuration, or a folder of files (hh-rlhf's
-        `harmless-base`).
-    limit, offset: how many to take, and how many to pass over first.
-    shuffle: take them in a seeded order instead of the source's.
-    arguments: for a function.
-    """
-
-    source: str
+@dataclass(frozen=True, kw_only=True)
+class Config(PartialSource):
     kind: str = "red_team"
+    """What the prompts are for: `red_team`, `helpful` or a word of yours."""
     kind_column: str | None = None
+    """The column that holds the kind, such as a benchmark's category; `kind` is for records without
+    one.
+    """
     column: str = "prompt"
-    turns: Literal["last", "first", "each"] = "last"
-    subset: str | None = None
-    folder: str | None = None
-    split: str = "train"
-    limit: Annotated[int, Field(ge=0)] | None = None
-    offset: Annotated[int, Field(ge=0)] = 0
-    shuffle: bool = False
+    """The column that holds the prompt (`chosen` for hh-rlhf)."""
+    turns: Turns = "last"
+    """Which user turns of a conversation become prompts."""
     arguments: dict[str, Any] = field(default_factory=dict)
+    """For a function."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prompt as the source gives it; without messages where no user speaks."""
+
+    location: str
+    kind: str
+    messages: list[Message]
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """A file is known by its content, a function by its module's VERSION and text, a Hub dataset by
-    its name.
+    """A function is identified by its module's VERSION and text, others as `source_identity` does.
 
     Raises:
-        UserError: the source is none of these, told before anything runs.
+        UserError: the source is none of these, reported before anything runs.
     """
-    if _is_function(config.source) and not os.path.isfile(config.source):
+    if _is_function(config.source):
         return {"module": module_identity(_module(config.source))}
-    return source_identity(config.source, ", or package.module:function")
+    return source_identity(config, ", or package.module:function")
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Read, deduplicate by content, order and cut.
+
+    Raises:
+        UserError: the source cannot be read or holds no prompt.
+    """
+    rows: dict[str, Prompt] = {}
+    dropped = []
+    for candidate in _candidates(config):
+        messages, location = candidate.messages, candidate.location
+        row_id = content_id(messages, location)
+        if not messages:
+            dropped.append(Dropped(id=location, reason="no user turn"))
+        elif row_id in rows:
+            dropped.append(Dropped(id=location, reason="duplicate prompt"))
+        else:
+            rows[row_id] = Prompt(
+                id=row_id, messages=messages, kind=candidate.kind, source=location
+            )
+    selected = take_part(list(rows.values()), config, context.seed)
+    if not selected:
+        raise UserError(
+            "the source gave no prompt",
+            where=config.source,
+            fix="check that the file is not empty, and `column`, `offset` and `limit`",
+        )
+    return Result(rows=selected, row_type=Prompt, dropped=dropped)
+
+
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    identity=identity,
+)
+
+
+def _candidates(config: Config) -> Iterator[Candidate]:
+    if _is_function(config.source):
+        for item in _call_function(config):
+            kind = item.get("kind", config.kind)
+            yield Candidate(config.source, kind, item["messages"])
+        return
+    columns = [config.column]
+    if config.kind_column:
+        columns.append(config.kind_column)
+    for location, cells in read_source(config, *columns):
+        kind = ""
+        if config.kind_column:
+            kind = str(cells[config.kind_column]).strip()
+        short = without_folder(location, config)
+        prompts = read_prompts(cells[config.column], config.turns, location)
+        for messages in prompts or [[]]:
+            yield Candidate(short, kind or config.kind, messages)
+
+
+def _is_function(source: str) -> bool:
+    module, _, function = source.partition(":")
+    names = [*module.split("."), function]
+    return all(name.isidentifier() for name in names) and not os.path.isfile(source)
 
 
 def _module(source: str) -> ModuleType:
@@ -86,69 +139,15 @@ def _module(source: str) -> ModuleType:
         ) from None
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Read, deduplicate by content, order and cut.
-
-    Raises:
-        UserError: the source cannot be read or holds no prompt.
-    """
-    rows: dict[str, Prompt] = {}
-    dropped = []
-    for where, kind, conversation in _conversations(config):
-        name = content_id(conversation, where)
-        if not conversation:
-            dropped.append(Dropped(id=where, reason="no user turn"))
-        elif name in rows:
-            dropped.append(Dropped(id=where, reason="duplicate prompt"))
-        else:
-            rows[name] = Prompt(id=name, messages=conversation, kind=kind, source=where)
-    kept = list(rows.values())
-    if config.shuffle:
-        kept.sort(key=lambda row: derive_seed(context.seed, row.id))
-    kept = kept[config.offset :][: config.limit]
-    if not kept:
-        raise UserError(
-            "the source gave no prompt",
-            where=config.source,
-            fix="check that the file is not empty, and `column`, `offset` and `limit`",
-        )
-    return Result(rows=kept, row_type=Prompt, dropped=dropped)
-
-
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    identity=identity,
-)
-
-
-def _is_function(source: str) -> bool:
-    module, _, function = source.partition(":")
-    return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
-
-
-def _conversations(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
-    if _is_function(config.source):
-        for made in _call(config):
-            yield config.source, made.get("kind", config.kind), made["messages"]
-        return
-    columns = [config.column, *([config.kind_column] if config.kind_column else [])]
-    for where, value, *kinds in read_source(
-        config.source, config.subset, config.folder, config.split, *columns
-    ):
-        kind = " ".join(str(kind).strip() for kind in kinds) or config.kind
-        for conversation in conversations(value, config.turns, where) or [[]]:
-            yield without_folder(where, config.source), kind, conversation
-
-
-def _call(config: Config) -> list[dict[str, Any]]:
-    function = config.source.partition(":")[2]
+def _call_function(config: Config) -> list[dict[str, Any]]:
+    name = config.source.partition(":")[2]
     try:
-        return getattr(_module(config.source), function)(**config.arguments)
+        function = getattr(_module(config.source), name)
+        prompts: list[dict[str, Any]] = function(**config.arguments)
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"the function cannot be called: {error}",
             where=config.source,
             fix="give a function of that module, and `arguments` it takes",
         ) from None
+    return prompts

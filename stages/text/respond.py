@@ -1,6 +1,6 @@
 """Stage `respond`: sample answers.
 
-In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows a prompt.
+In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows for each prompt.
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees
 that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown (the
@@ -27,23 +27,20 @@ from stages.runtime.templates import is_shipped, render, template_hash
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    n: samples a prompt.
-    sampling: temperature, top_p, max_tokens, stop.
-    keep_empty: keep empty answers, which an evaluation must see; training cannot use them.
-    context: what the model reads besides the prompt.
-    constitution: whose principles it reads with `context: principles`.
-    template: of the system turn.
-    suffix: a phrase put behind the last user turn, after a space; "" for none.
-    """
-
     n: int = 1
+    """Samples for each prompt."""
     sampling: Sampling = field(default_factory=Sampling)
+    """How to sample: temperature, top_p, max_tokens, stop."""
     keep_empty: bool = False
+    """Keep empty answers, which an evaluation must see; training cannot use them."""
     context: Literal["none", "principles"] = "none"
+    """What the model reads besides the prompt."""
     constitution: Selection | None = None
+    """Whose principles it reads with `context: principles`."""
     template: str = "text/system.jinja"
+    """The system turn; it is given principles."""
     suffix: str = ""
+    """A phrase put behind the last user turn, after a space; "" for none."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +53,15 @@ class Draw:
 
 
 def identity(config: Config) -> dict[str, Any]:
+    """The principles that the model reads, in order, if any; what is not read does not count."""
     if config.context == "none":
         return {"constitution": None, "template": None}
-    chosen = select(_constitution(config))
+    constitution = select(_constitution(config))
+    # Another template may read any field of a principle.
+    fields = ("text",) if is_shipped(config.template) else tuple(Principle.model_fields)
     return {
-        "constitution": chosen.identity(
-            *(("text",) if is_shipped(config.template) else Principle.model_fields)
-        ),
-        "order": [principle.id for principle in chosen.principles],
+        "constitution": constitution.identity(*fields),
+        "order": [principle.id for principle in constitution.principles],
         "template": template_hash(config.template),
     }
 
@@ -79,7 +77,7 @@ def _constitution(config: Config) -> Selection:
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
-    """A conversation with a phrase behind its last turn."""
+    """Return a conversation with a phrase behind its last turn."""
     if not suffix:
         return messages
     last = messages[-1]
@@ -99,31 +97,39 @@ def distinct_prompts(sources: Iterable[Artifact]) -> tuple[list[Prompt], list[Dr
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Draw every sample; an empty answer is dropped and counted, unless it is to be kept."""
+    """Draw every sample; an empty answer is dropped and counted, unless it is to be kept.
+
+    Raises:
+        UserError: the context needs a constitution.
+    """
     model = inputs["model"].model()
     generator = context.generator(model)
-    shown = select(_constitution(config)).principles if config.context == "principles" else ()
-    system = (
-        [{"role": "system", "content": render(config.template, principles=shown)}] if shown else []
-    )
+    principles: tuple[Principle, ...] = ()
+    system: list[Message] = []
+    template = ""
+    if config.context == "principles":
+        principles = select(_constitution(config)).principles
+        template = template_hash(config.template)
+        system.append({"role": "system", "content": render(config.template, principles=principles)})
 
     async def answer(draw: Draw) -> Response:
         seed = derive_seed(context.seed, draw.prompt.id, "respond", draw.sample)
         messages = [*system, *with_suffix(draw.prompt.messages, config.suffix)]
         completion = await generator.complete(messages, config.sampling, seed)
-        if not completion.text.strip() and not config.keep_empty:
+        text = completion.text.strip()
+        if not text and not config.keep_empty:
             raise Drop("empty response")
         return Response(
             id=draw.id,
             prompt_id=draw.prompt.id,
             kind=draw.prompt.kind,
             prompt=draw.prompt.messages,
-            response=completion.text.strip(),
+            response=text,
             sample=draw.sample,
-            context=[p.id for p in shown],
+            context=[principle.id for principle in principles],
             model=model.content,
             seed=seed,
-            template=template_hash(config.template) if shown else "",
+            template=template,
             finish_reason=completion.finish_reason,
         )
 
@@ -133,7 +139,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows, dropped = context.map(draws, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
     return Result(
-        rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
+        rows=rows,
+        row_type=Response,
+        dropped=repeated + dropped,
+        metrics={"cut_off": cut_off},
     )
 
 

@@ -1,15 +1,13 @@
 """Stage `revise`: the model criticises its answer under a principle and rewrites it, K rounds.
 
-In: `responses` (Response), `model`. Out: K Revision rows a response.
+In: `responses` (Response), `model`. Out: K Revision rows for each response.
 
 Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle
-independently,
-and with `context: collapse` sees only the request and the latest text, never older critiques.
-`context: append` keeps the whole conversation, as the open one-revision recipe of Hugging Face
-    does. The paper rewrites always;
-`only_faulty` rewrites only where the critique finds a fault, which spares fine answers and half of
-the calls.
-`critique: false` rewrites directly (the paper's ablation in section 3.5).
+independently, and with `context: collapse` sees only the request and the latest text, never older
+critiques. `context: append` keeps the whole conversation, as the open one-revision recipe of
+Hugging Face does. The paper rewrites always; `only_faulty` rewrites only where the critique finds a
+fault, which spares fine answers and half of the calls. `critique: false` rewrites directly (the
+paper's ablation in section 3.5).
 
 Left out: the paper's few-shot transcripts are not shipped; give your own through `demonstrations`.
 """
@@ -18,9 +16,10 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import Field
 
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -42,87 +41,94 @@ _PREAMBLE = re.compile(
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    constitution: whose principles are drawn, one a round.
-    rounds: K, at least 1.
-    context: what a later round sees of earlier ones.
-    critique: ask for a critique before the rewriting.
-    only_faulty: keep the text where the critique begins with `no_fault`.
-    no_fault: how a critique that finds nothing begins (case does not matter); a row's `faulty` says
-        which did not.
-    demonstrations: a YAML file with a list of conversations, put before every request.
-    strip_preamble: cut a leading line such as "Here is a revised response:".
-    """
-
     constitution: Selection
-    rounds: int = 1
+    """Whose principles are drawn, one for each round."""
+    rounds: Annotated[int, Field(ge=1)] = 1
+    """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
+    """What a later round sees of earlier ones."""
     critique: bool = True
+    """Ask for a critique before the revision."""
     only_faulty: bool = False
+    """Keep the text where the critique begins with `no_fault`."""
     no_fault: str = "No fault"
-    sampling: Sampling = field(default_factory=Sampling)
-    demonstrations: str | None = None
-    strip_preamble: bool = True
-    critique_template: str = "text/critique.jinja"
-    revise_template: str = "text/revise.jinja"
-    direct_template: str = "text/revise_directly.jinja"
-
-
-def identity(config: Config) -> dict[str, Any]:
-    templates = (
-        ("critique_template", "revise_template") if config.critique else ("direct_template",)
-    )
-    unused = {"critique_template", "revise_template", "direct_template"} - set(templates)
-    ours = all(
-        is_shipped(getattr(config, name)) for name in templates
-    )  # another may read any field of a principle
-    read = ("text", "critique", "revision", "weight") if ours else tuple(Principle.model_fields)
-    shots = (
-        Path(config.demonstrations).read_bytes()
-        if config.demonstrations and Path(config.demonstrations).is_file()
-        else b""
-    )
-    return (
-        {
-            "constitution": select(config.constitution).identity(*read),
-            "demonstrations": hashlib.sha256(shots).hexdigest()[:16] if shots else None,
-        }
-        | {name: template_hash(getattr(config, name)) for name in templates}
-        | dict.fromkeys(unused)
-    )
-
-
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Run K rounds on every response; an empty critique, or a revision that is empty or cut off,
-    drops the response.
+    """How a critique that finds nothing begins (case does not matter); a row's `faulty` is False
+    there.
     """
-    if config.rounds < 1:
-        raise UserError(
-            "`rounds` must be at least 1",
-            where=f"step {context.step!r}",
-            fix="to train without revisions, leave the step out",
-        )
+    sampling: Sampling = field(default_factory=Sampling)
+    """How to sample critiques and revisions."""
+    demonstrations: str | None = None
+    """A YAML file with a list of conversations, put before every request."""
+    strip_preamble: bool = True
+    """Cut a leading line such as "Here is a revised response:"."""
+    critique_template: str = "text/critique.jinja"
+    """The request for a critique; it is given principle."""
+    revise_template: str = "text/revise.jinja"
+    """The request for a revision after a critique; it is given principle."""
+    direct_template: str = "text/revise_directly.jinja"
+    """The request for a revision without a critique; it is given principle."""
+
+
+def check(config: Config) -> None:
+    """Refuse `only_faulty` without critiques."""
     if config.only_faulty and not config.critique:
         raise UserError(
             "`only_faulty` needs critiques",
-            where=f"step {context.step!r}",
+            where="stage 'revise'",
             fix="set `critique: true` or `only_faulty: false`",
         )
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The principles, the demonstrations and the templates that are used."""
+    templates = {
+        "critique_template": config.critique_template,
+        "revise_template": config.revise_template,
+        "direct_template": config.direct_template,
+    }
+    unused = {"direct_template"} if config.critique else {"critique_template", "revise_template"}
+    facts: dict[str, Any] = {}
+    principle_fields: tuple[str, ...] = ("text", "critique", "revision", "weight")
+    for name, template in templates.items():
+        if name in unused:
+            facts[name] = None
+            continue
+        facts[name] = template_hash(template)
+        if not is_shipped(template):  # it may read any field of a principle
+            principle_fields = tuple(Principle.model_fields)
+    facts["constitution"] = select(config.constitution).identity(*principle_fields)
+    facts["demonstrations"] = None
+    if config.demonstrations and Path(config.demonstrations).is_file():
+        data = Path(config.demonstrations).read_bytes()
+        if data:
+            facts["demonstrations"] = hashlib.sha256(data).hexdigest()[:16]
+    return facts
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Run K rounds on every response.
+
+    An empty critique, or a revision that is empty or cut off, drops the response.
+
+    Raises:
+        UserError: the demonstrations cannot be read.
+    """
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(config.constitution).principles
-    shots = _demonstrations(config.demonstrations)
+    demonstrations = _read_demonstrations(config.demonstrations)
     template = template_hash(
         config.critique_template if config.critique else config.direct_template
     )
 
-    async def rounds(response: Response) -> list[Revision]:
-        text, made = response.response, []
-        opening: list[Message] = [*shots, *response.prompt]
+    async def revise(response: Response) -> list[Revision]:
+        rows = []
+        text = response.response
+        opening: list[Message] = [*demonstrations, *response.prompt]
         for number in range(1, config.rounds + 1):
             principle = assign(principles, response.id, context.seed, number)
             seed = derive_seed(context.seed, response.id, "revise", number)
-            turn = await _one_round(config, generator, opening, text, principle, seed)
+            turn = await _run_round(config, generator, opening, text, principle, seed)
             row = Revision(
                 id=f"{response.id}-r{number}",
                 response_id=response.id,
@@ -142,13 +148,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 seed=seed,
                 template=template,
             )
-            made.append(row)
+            rows.append(row)
             text = turn.text
             if config.context == "append":
                 opening = turn.conversation
-        return made
+        return rows
 
-    rows, dropped = context.map(inputs["responses"].rows(Response), rounds)
+    rows, dropped = context.map(inputs["responses"].rows(Response), revise)
     return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=_metrics(rows))
 
 
@@ -158,15 +164,14 @@ STAGE = Stage(
     run=run,
     inputs=("model", "responses"),
     calls_generator=True,
+    check=check,
     identity=identity,
 )
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one round gave. `conversation` is all that was said before the new text, for a round
-    that appends to it.
-    """
+    """The result of one round."""
 
     text: str
     faulty: bool
@@ -174,9 +179,10 @@ class Turn:
     critique: str
     revision_request: str
     conversation: list[Message]
+    """All messages before the new text, for a round that appends to them."""
 
 
-async def _one_round(
+async def _run_round(
     config: Config,
     generator: RememberedGenerator,
     opening: list[Message],
@@ -184,58 +190,59 @@ async def _one_round(
     principle: Principle,
     seed: int,
 ) -> Turn:
-    asked = critique = ""
+    critique_request = ""
+    critique = ""
     faulty = True
-    conversation = [*opening, {"role": "assistant", "content": text}]
+    conversation: list[Message] = [*opening, {"role": "assistant", "content": text}]
     if config.critique:
-        asked = render(config.critique_template, principle=principle)
-        conversation = [*conversation, {"role": "user", "content": asked}]
-        critique = (
-            await generator.complete(conversation, config.sampling, derive_seed(seed, "critique"))
-        ).text.strip()
+        critique_request = render(config.critique_template, principle=principle)
+        conversation.append({"role": "user", "content": critique_request})
+        completion = await generator.complete(
+            conversation, config.sampling, derive_seed(seed, "critique")
+        )
+        critique = completion.text.strip()
         if not critique:
             raise Drop("empty critique")
         conversation = [*conversation, {"role": "assistant", "content": critique}]
         faulty = not critique.lower().startswith(config.no_fault.lower())
         if config.only_faulty and not faulty:
-            return Turn(text, False, asked, critique, "", opening)
-    request = render(
-        config.revise_template if config.critique else config.direct_template, principle=principle
-    )
-    conversation = [*conversation, {"role": "user", "content": request}]
+            return Turn(text, False, critique_request, critique, "", opening)
+    template = config.revise_template if config.critique else config.direct_template
+    revision_request = render(template, principle=principle)
+    conversation.append({"role": "user", "content": revision_request})
     completion = await generator.complete(
         conversation, config.sampling, derive_seed(seed, "revision")
     )
     if completion.finish_reason == "length":
         raise Drop("revision cut off at max_tokens")
-    revised = completion.text.strip()
+    revision = completion.text.strip()
     if config.strip_preamble:
-        revised = _PREAMBLE.sub("", revised, count=1).strip()
-    if not revised:
+        revision = _PREAMBLE.sub("", revision, count=1).strip()
+    if not revision:
         raise Drop("empty revision")
-    return Turn(revised, faulty, asked, critique, request, conversation)
+    return Turn(revision, faulty, critique_request, critique, revision_request, conversation)
 
 
-def _demonstrations(path: str | None) -> list[Message]:
-    if path is None:
+def _read_demonstrations(name: str | None) -> list[Message]:
+    if name is None:
         return []
+    messages: list[Message] = []
     try:
-        conversations = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return [
-            {"role": str(m["role"]), "content": str(m["content"])}
-            for conversation in conversations
-            for m in conversation
-        ]
+        conversations = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        for conversation in conversations:
+            for turn in conversation:
+                messages.append({"role": str(turn["role"]), "content": str(turn["content"])})
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(
             f"the demonstrations cannot be read: {error}",
-            where=path,
+            where=name,
             fix="give a YAML list of conversations, each a list of {role, content}",
         ) from None
+    return messages
 
 
 def _metrics(rows: list[Revision]) -> dict[str, Any]:
-    """Per principle: how often it was drawn, found a fault, and changed the text."""
+    """For each principle how often it was drawn, found a fault, and changed the text."""
     counts: dict[str, dict[str, int]] = {}
     for row in rows:
         entry = counts.setdefault(row.principle, {"drawn": 0, "faulty": 0, "changed": 0})

@@ -86,7 +86,7 @@ def expected(folder: Path) -> list[float]:
     """
     cells: dict[str, dict[str, float]] = {}
     (made,) = (folder / "runs" / "artifacts").glob("judgements-*/rows.parquet")
-    from stages.runtime.rows import read_rows
+    from stages.runtime.row_files import read_rows
 
     for row in read_rows(made, Judgement):
         clipped = max(-4.0, min(4.0, combine_orders(row.margin_ab, row.margin_ba, "swap_average")))

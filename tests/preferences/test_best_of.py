@@ -58,7 +58,9 @@ def best(root, rows, responses=None, **options):
 )
 def test_the_argmax_of_every_group_is_kept(tmp_path_factory, scores, keep, dice):
     answers = [[answer(f"g{g}", s) for s in range(len(group))] for g, group in enumerate(scores)]
-    rows = [rated(row, score) for group, row_scores in zip(answers, scores, strict=True) for row, score in zip(group, row_scores, strict=True)]  # fmt: skip
+    rows = []
+    for group, row_scores in zip(answers, scores, strict=True):
+        rows += [rated(row, score) for row, score in zip(group, row_scores, strict=True)]
     made = best(
         tmp_path_factory.mktemp("a"), rows, [row for group in answers for row in group], keep=keep
     )

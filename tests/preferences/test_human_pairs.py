@@ -14,7 +14,8 @@ from stages import STAGES
 from stages.preferences.human_pairs import Config, check, identity, run
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.steps import read_steps
-from stages.runtime.rows import Pair, read_rows, write_rows
+from stages.runtime.row_files import read_rows, write_rows
+from stages.runtime.rows import Pair
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
 
@@ -160,9 +161,13 @@ def test_who_is_better_and_who_is_safe_in_columns_of_their_own(tmp_path):
     with (tmp_path / "pku.csv").open("w", newline="") as file:
         csv.writer(file).writerows([fields, *rows])
     named = {
-        "prompt": "prompt", "chosen": "response_0", "rejected": "response_1", "better": "better_response_id",
-        "chosen_safe": "is_response_0_safe", "rejected_safe": "is_response_1_safe",
-    }  # fmt: skip
+        "prompt": "prompt",
+        "chosen": "response_0",
+        "rejected": "response_1",
+        "better": "better_response_id",
+        "chosen_safe": "is_response_0_safe",
+        "rejected_safe": "is_response_1_safe",
+    }
     first, second = made(str(tmp_path / "pku.csv"), **named).rows
     assert (first.chosen, first.chosen_safe, first.rejected, first.rejected_safe) == (
         "I will not.",

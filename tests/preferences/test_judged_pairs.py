@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.preferences.aggregate import aggregate, combine_orders, soft_label
-from stages.preferences.judged_pairs import rule_of
+from stages.preferences.label_rule import rule_of
 from stages.preferences.pair_checks import read_cells
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Rating
@@ -126,7 +126,8 @@ def test_an_empty_judge_matrix_is_told_with_its_reason(tmp_path):
     same = ScriptedGenerator(text=lambda messages: "one answer to all")
     with pytest.raises(
         UserError,
-        match=r"(?s)'judgements': the judge step holds no rows: 3 dropped \(equal responses\).*parquet",
+        match=r"(?s)'judgements': the judge step holds no rows: "
+        r"3 dropped \(equal responses\).*parquet",
     ):
         run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, same)
 
@@ -280,7 +281,7 @@ def test_ratings_that_are_no_probabilities_are_refused(tmp_path, scores):
 
 
 def test_a_negated_principle_says_the_contrary(tmp_path):
-    """Negation is arithmetic on the matrix, as SALMON's: the judge read the principle as it stands."""
+    """Negation is arithmetic on the matrix, as in SALMON: the judge reads the principle as is."""
     plain = pairs(judged_pairs(tmp_path, MATRIX, aggregate="max_abs"))["a|b"]
     turned = pairs(
         judged_pairs(tmp_path / "2", MATRIX, aggregate="max_abs", constitution={"negate": ["p1"]})

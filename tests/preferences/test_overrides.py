@@ -2,7 +2,8 @@
 
 import pytest
 
-from stages.preferences.overrides import Unusable, disclaims, overridden, script
+from stages.preferences.overrides import apply_overrides, has_disclaimer, main_script
+from stages.runtime.context import Drop
 
 ENGLISH, RUSSIAN, JAPANESE = (
     "Tell me about the sea.",
@@ -23,35 +24,39 @@ ENGLISH, RUSSIAN, JAPANESE = (
     ],
 )
 def test_stock_remarks(text, found):
-    assert disclaims(text) == found
+    assert has_disclaimer(text) == found
 
 
 def test_scripts_are_told_and_languages_are_not():
-    assert (script(ENGLISH), script(RUSSIAN), script(JAPANESE)) == ("LATIN", "CYRILLIC", "CJK")
-    assert script("Parlez-moi de la mer.") == "LATIN"
-    assert script("12 + 30 = ?") == script("ok") == ""
+    assert (main_script(ENGLISH), main_script(RUSSIAN), main_script(JAPANESE)) == (
+        "LATIN",
+        "CYRILLIC",
+        "CJK",
+    )
+    assert main_script("Parlez-moi de la mer.") == "LATIN"
+    assert main_script("12 + 30 = ?") == main_script("ok") == ""
 
 
 def test_a_response_in_another_script_loses_always():
     rows = [f"row {i}" for i in range(20)]
     assert {
-        overridden(ENGLISH, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows
+        apply_overrides(ENGLISH, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows
     } == {("script", True)}
     assert {
-        overridden(RUSSIAN, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows
+        apply_overrides(RUSSIAN, "The sea is wide.", RUSSIAN, ["script"], row, 0) for row in rows
     } == {("script", False)}
     assert (
-        overridden(ENGLISH, "The sea is wide.", "It is deep and blue.", ["script"], "row", 0)
+        apply_overrides(ENGLISH, "The sea is wide.", "It is deep and blue.", ["script"], "row", 0)
         is None
     )
-    assert overridden(ENGLISH, "The sea is wide.", "42", ["script"], "row", 0) is None
-    with pytest.raises(Unusable):
-        overridden(ENGLISH, RUSSIAN, JAPANESE, ["script"], "row", 0)
-    assert overridden(ENGLISH, RUSSIAN, JAPANESE, [], "row", 0) is None
+    assert apply_overrides(ENGLISH, "The sea is wide.", "42", ["script"], "row", 0) is None
+    with pytest.raises(Drop):
+        apply_overrides(ENGLISH, RUSSIAN, JAPANESE, ["script"], "row", 0)
+    assert apply_overrides(ENGLISH, RUSSIAN, JAPANESE, [], "row", 0) is None
 
 
 def test_both_or_none_with_a_disclaimer_is_left_to_the_principles():
     remark = "As an AI, I think so."
     for row in map(str, range(20)):
-        assert overridden(ENGLISH, remark, remark + " Yes.", ["disclaimer"], row, 0) is None
-        assert overridden(ENGLISH, "Yes.", "No.", ["disclaimer"], row, 0) is None
+        assert apply_overrides(ENGLISH, remark, remark + " Yes.", ["disclaimer"], row, 0) is None
+        assert apply_overrides(ENGLISH, "Yes.", "No.", ["disclaimer"], row, 0) is None

@@ -44,8 +44,9 @@ def test_only_neighbours_and_answerers_that_lack_a_prompt_are_passed_over(tmp_pa
     rows["13b-3-shots"] = rows["13b-3-shots"][1:]
     made = ranked(tmp_path, rows, pairing="adjacent")
     assert {row.id for row in made.rows if row.id.startswith("g0")} == {
-        "g0-0|30b-5-shots>7b-3-shots", "g0-0|7b-3-shots>7b-1-shot"
-    }  # fmt: skip
+        "g0-0|30b-5-shots>7b-3-shots",
+        "g0-0|7b-3-shots>7b-1-shot",
+    }
     assert len(made.rows) == 2 + 2 * 3
 
 

@@ -14,6 +14,7 @@ from stages.preferences import salmon
 from stages.principles.constitution import Principle
 from stages.principles.importers import salmon as read_salmon
 from stages.runtime.errors import UserError
+from stages.runtime.store import derive_fraction
 from tests.preferences.matrices import cells, judged_pairs, pairs
 
 score = st.floats(-20, 20, allow_nan=False)
@@ -91,7 +92,7 @@ def test_a_subset_has_between_one_and_the_most(place, geometric, most):
 
 def test_subset_sizes_follow_the_truncated_geometric():
     sizes = Counter(
-        salmon.subset_size(salmon.chance(0, f"row {i}", "size"), 0.2, 8) for i in range(20000)
+        salmon.subset_size(derive_fraction(0, f"row {i}", "size"), 0.2, 8) for i in range(20000)
     )
     left = 1 - 0.8**8
     wanted = {n: 0.2 * 0.8 ** (n - 1) / left for n in range(1, 9)}
@@ -230,9 +231,13 @@ def test_neither_the_order_of_rows_nor_of_the_outputs_changes_a_verdict(tmp_path
 def test_verdicts_that_turn_with_the_order_count_as_nothing_and_an_empty_row_is_dropped(tmp_path):
     loud = {"p0": (50.0, -40.0), "p1": (0.5, 0.4)}
     made = judged_pairs(
-        tmp_path, cells("a|b", loud) + cells("c|d", {"p0": (9.0, -9.0), "p1": (-1.0, 2.0)}), aggregate="salmon", geometric=0.01,
-        passes=8, normalise="none",
-    )  # fmt: skip
+        tmp_path,
+        cells("a|b", loud) + cells("c|d", {"p0": (9.0, -9.0), "p1": (-1.0, 2.0)}),
+        aggregate="salmon",
+        geometric=0.01,
+        passes=8,
+        normalise="none",
+    )
     assert {row.deciding for row in made.rows} == {"p1"} and {
         pair_of(row) for row in made.rows
     } == {"a|b"}
@@ -330,9 +335,15 @@ def test_a_rule_decides_without_regard_to_polarity_in_half_of_the_cases(tmp_path
 
 def test_noise_where_a_rule_decided_has_a_rate_of_its_own(tmp_path):
     made = judged_pairs(
-        tmp_path, ruled_matrix(), aggregate="salmon", label="hard", passes=4, overrides=["disclaimer"], noise=0.1,
+        tmp_path,
+        ruled_matrix(),
+        aggregate="salmon",
+        label="hard",
+        passes=4,
+        overrides=["disclaimer"],
+        noise=0.1,
         override_noise=0.25,
-    )  # fmt: skip
+    )
     for ruled, rate in ((True, 0.25), (False, 0.1)):
         rows = [row for row in made.rows if bool(row.override) == ruled]
         assert (

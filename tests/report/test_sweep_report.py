@@ -13,7 +13,7 @@ from stages.ablation import matrix
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run
-from stages.preferences.judged_pairs import rule_of
+from stages.preferences.label_rule import rule_of
 from stages.report.sweep.attribution import attribution
 from stages.report.sweep.charts import RatingBar, rating_chart, sign, tint
 from stages.report.sweep.forest import Bar, forest

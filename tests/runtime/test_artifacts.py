@@ -21,7 +21,8 @@ from stages.runtime.artifacts import (
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.display import show_tables
-from stages.runtime.rows import Dropped, Prompt, row_type_of
+from stages.runtime.row_files import row_type_of
+from stages.runtime.rows import Dropped, Prompt
 from tests.running import run_steps, text_pipeline
 
 ROWS = [

@@ -7,7 +7,8 @@ import pytest
 from stages.runtime.artifacts import canonical, explain_difference, fingerprint
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
-from stages.runtime.rows import Pair, Prompt, Verdict, read_rows, request_text, write_rows
+from stages.runtime.row_files import read_rows, write_rows
+from stages.runtime.rows import Pair, Prompt, Verdict, request_text
 from stages.runtime.settings import identity_of, machine, parse_config
 from stages.runtime.templates import render
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.preferences.judged_pairs import Rule
+from stages.preferences.label_rule import Rule
 from stages.principles.constitution import Principle
 from stages.statistics.equivalence import Finding
 from stages.statistics.redundancy import agreements, attributions, redundancies

@@ -27,21 +27,27 @@ def pipeline(root, statements=CATEGORIES, without=None, each=10):
         (root / f"{name}.csv").write_text(
             "prompt\n" + "".join(f"{name} request {i}\n" for i in range(count))
         )
-        told = {
+        context = {
             "context": "principles",
             "constitution": {"name": str(root / "positions.yaml"), "tags": [name]},
         }
         steps |= {
-            f"{name}_prompts": {"stage": "prompts", "source": str(root / f"{name}.csv"), "kind": name},
+            f"{name}_prompts": {
+                "stage": "prompts",
+                "source": str(root / f"{name}.csv"),
+                "kind": name,
+            },
             f"{name}_written": {
-                "stage": "respond", "inputs": {"prompts": f"{name}_prompts", "model": "base"},
-                **(told if name != "neutral" else {}),
+                "stage": "respond",
+                "inputs": {"prompts": f"{name}_prompts", "model": "base"},
+                **(context if name != "neutral" else {}),
             },
             name: {
-                "stage": "filter", "inputs": {"rows": f"{name}_written"},
+                "stage": "filter",
+                "inputs": {"rows": f"{name}_written"},
                 "limit": each if name != "neutral" else each * len(CATEGORIES),
             },
-        }  # fmt: skip
+        }
     return steps
 
 

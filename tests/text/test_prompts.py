@@ -8,10 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.text.prompt_files import conversations, read_file
+from stages.text.messages import read_prompts
 from stages.text.prompts import Config, identity, run
+from stages.text.records import read_file
 
-TALK = "\n\nHuman: How do I do this: step one?\n\nAssistant: Well.\n\nHuman: And: now?\n\nAssistant: Bye."
+TALK = (
+    "\n\nHuman: How do I do this: step one?\n\nAssistant: Well."
+    "\n\nHuman: And: now?\n\nAssistant: Bye."
+)
 
 
 class Context:
@@ -52,17 +56,17 @@ def test_the_kind_may_stand_in_a_column(tmp_path):
 
 
 def test_transcripts():
-    assert [m["content"] for m in conversations(TALK, "last", "")[0]] == [
+    assert [m["content"] for m in read_prompts(TALK, "last", "")[0]] == [
         "How do I do this: step one?",
         "Well.",
         "And: now?",
     ]
-    assert [len(c) for c in conversations(TALK, "each", "")] == [1, 3]
-    assert conversations(TALK, "first", "") == [
+    assert [len(c) for c in read_prompts(TALK, "each", "")] == [1, 3]
+    assert read_prompts(TALK, "first", "") == [
         [{"role": "user", "content": "How do I do this: step one?"}]
     ]
-    assert conversations("\n\nAssistant: hello", "last", "") == []
-    assert conversations([{"role": "user", "content": "x"}], "last", "")[0][0]["content"] == "x"
+    assert read_prompts("\n\nAssistant: hello", "last", "") == []
+    assert read_prompts([{"role": "user", "content": "x"}], "last", "")[0][0]["content"] == "x"
 
 
 def test_line_57_is_named(tmp_path):

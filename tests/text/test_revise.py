@@ -184,7 +184,7 @@ def test_a_judge_that_always_says_a_is_abstained_on(tmp_path):
 
 
 def test_weights_count_once(tmp_path):
-    """However few principles a pair is judged under, a weight of 3 has its share of the decisions."""
+    """Under any number of principles, a weight of 3 has its fraction of the decisions."""
     steps = text_pipeline(tmp_path, prompts=300)
     steps = {name: step for name, step in steps.items() if name != "revisions"}
     weighted = {"name": str(tmp_path / "set.yaml"), "weights": {"p1": 3.0}}

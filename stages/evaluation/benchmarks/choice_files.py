@@ -31,42 +31,42 @@ from stages.evaluation.benchmarks.choice_cells import (
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
 from stages.runtime.settings import Names
-from stages.text.prompt_files import content_id, read_messages, read_source, without_folder
+from stages.text.messages import content_id, read_messages
+from stages.text.records import Record
+from stages.text.source import Source, read_source, without_folder
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Args:
-    source: a file (jsonl, json, csv, tsv, parquet; also .gz) or a Hub dataset.
-    subset, folder, split: of a Hub dataset.
-    question: the column of the question, or several, joined by line breaks (BBQ: context,
-        question); null: `correct` and `incorrect` are transcripts.
-    choices: a column that lists the options, or a column for each.
-    gold: the column of the right one: its number, letter or text; null: nobody says, and only
-        positions are told.
-    first: the number of the first option.
-    correct, incorrect: columns of right and wrong options, in place of `choices` and `gold`.
-    group: a column to tell results by, such as a category.
-    people: a column of how people answered, {group: [share, one an option]}; in place of `gold`.
-    answers: a JSON file of answers by `key`, in place of the column `gold`, or holding one of that
-        name.
-    key: the column that names a question in `answers`.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Columns(Source):
+    """A source of questions, and the columns that hold them."""
 
-    source: str
-    subset: str | None = None
-    folder: str | None = None
     split: str = "test"
+    """Of a Hub dataset: which split to read."""
     question: Names | None = ("question",)
+    """The column of the question, or several, joined by line breaks (BBQ: context, question); null:
+    `correct` and `incorrect` are transcripts.
+    """
     choices: Names = ("choices",)
+    """A column that lists the options, or a column for each."""
     gold: str | None = "answer"
+    """The column of the right option: its number, letter or text; null: there is no gold label, and
+    only positions are reported.
+    """
     first: int = 0
+    """The number of the first option."""
     correct: str | None = None
+    """A column of right options, in place of `choices` and `gold`."""
     incorrect: str | None = None
+    """A column of wrong options; it goes with `correct`."""
     group: str | None = None
+    """A column to split results by, such as a category."""
     people: str | None = None
+    """A column of how people answered, {group: [share, one an option]}; in place of `gold`."""
     answers: str | None = None
+    """A JSON file of answers by `key`, in place of the column `gold`, or holding one of that name.
+    """
     key: str = "id"
+    """The column that names a question in `answers`."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def read_questions(columns: Columns) -> tuple[list[Question], list[Dropped]]:
         if not fault and name in questions:
             fault = "duplicate question"
         if fault:
-            dropped.append(Dropped(id=without_folder(where, columns.source), reason=fault))
+            dropped.append(Dropped(id=without_folder(where, columns), reason=fault))
         else:
             people = {}
             if columns.people:
@@ -159,16 +159,13 @@ def read_questions(columns: Columns) -> tuple[list[Question], list[Dropped]]:
     return list(questions.values()), dropped
 
 
-def _records(columns: Columns) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The cells that are asked for, by column."""
+def _records(columns: Columns) -> Iterator[Record]:
+    """Yield the records, with the columns that the options name."""
     pair = [name for name in (columns.correct, columns.incorrect) if name]
     key = [columns.key] if columns.answers else []
     gold = [] if pair or columns.answers else [columns.people or columns.gold]
     names = [*(columns.question or ()), *(pair or columns.choices), *gold, columns.group, *key]
-    wanted = list(dict.fromkeys(name for name in names if name))
-    source = (columns.source, columns.subset, columns.folder, columns.split)
-    for where, *values in read_source(*source, *wanted):
-        yield where, dict(zip(wanted, values, strict=True))
+    return read_source(columns, *(name for name in names if name))
 
 
 def _read(

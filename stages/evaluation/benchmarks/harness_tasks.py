@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.runtime.errors import UserError, did_you_mean
-from stages.text.prompt_files import content_hash
+from stages.text.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")
 FORMATS = {
@@ -54,7 +54,7 @@ def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> d
     """
     facts: dict[str, Any] = {
         "lm_eval": harness_version(),
-        "data": {name: [content_hash(f) for f in files] for name, files in data.items()},
+        "data": {name: [file_hash(f) for f in files] for name, files in data.items()},
     }
     names = {task_name(task) for task in tasks}
     for name, files in data.items():
@@ -148,10 +148,10 @@ def _file_content(path: Path) -> dict[str, str]:
         for p in sorted(path.parent.iterdir())
         if p.suffix in (".yaml", ".yml", ".py") and p != path
     ]
-    content = {"file": content_hash(str(path))} | {p.name: content_hash(str(p)) for p in beside}
+    content = {"file": file_hash(str(path))} | {p.name: file_hash(str(p)) for p in beside}
     for word in re.findall(r"[^\s\"'\[\]{},]+", path.read_text(encoding="utf-8")):
         if Path(word.removesuffix(".gz")).suffix in FORMATS and Path(word).is_file():
-            content[word] = content_hash(word)
+            content[word] = file_hash(word)
     return content
 
 

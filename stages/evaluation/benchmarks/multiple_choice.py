@@ -43,10 +43,11 @@ from stages.runtime.rows import Answer
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.text.prompt_files import content_hash, source_identity
+from stages.text.records import file_hash
+from stages.text.source import source_identity
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config(Columns):
     """Options of the questions; those of the file are in `Columns`."""
 
@@ -75,8 +76,8 @@ def check(config: Config) -> None:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    answers = {"answers": content_hash(config.answers)} if config.answers else {}
-    return source_identity(config.source) | answers | {"template": template_hash(config.template)}
+    answers = {"answers": file_hash(config.answers)} if config.answers else {}
+    return source_identity(config) | answers | {"template": template_hash(config.template)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

@@ -1,7 +1,8 @@
-"""Stage `rate`: a judge rates single responses, one expected rating a principle.
+"""Stage `rate`: a judge rates single responses, one expected rating for each principle.
 
-In: `model` and any inputs of Response or Revision rows. Out: one Rating a row, grouped by its
-prompt; `scores` holds one number a principle, `score` their mean by the constitution's weights.
+In: `model` and any inputs of Response or Revision rows. Out: one Rating for each row, grouped by
+its prompt; `scores` holds one number for each principle, `score` their mean by the constitution's
+weights.
 
 d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale {"Yes": 10, "No":
 1}, the two ends of theirs; a model that knows figures can take all ten. With {"Yes": 0, "No": 1} a
@@ -27,70 +28,70 @@ from stages.runtime.templates import template_hash
 
 @dataclass(frozen=True)
 class Config:
-    """Args:
-    constitution: the principles to rate under, and their weights in `score`.
-    negated: ids that are asked about in their opposite wording.
-    scale: the value of each option that the judge may answer.
-    rescale: bring ratings to [-1, 1].
-    template: the judge's prompt; it is given request, response and principle (text).
-    """
-
     constitution: Selection
+    """The principles to rate under, and their weights in `score`."""
     negated: tuple[str, ...] = ()
+    """Ids of principles that are asked about in their opposite wording."""
     scale: Scale = field(default_factory=lambda: dict(YES_NO))
+    """The value of each option that the judge may answer."""
     rescale: Literal["none", "unit"] = "none"
+    """`unit`: bring ratings to [-1, 1]."""
     template: str = "preferences/judging/verdict.jinja"
+    """The judge's prompt; it is given request, response and principle (text)."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row still to be rated."""
+
+    id: str
+    """The row's id; inputs may share ids, so with several it carries the input's name."""
+    row: Response | Revision
 
 
 def identity(config: Config) -> dict[str, Any]:
-    chosen = select(config.constitution)
+    """The texts that the judge reads, and the scale in its order, which is part of a call's key."""
+    constitution = select(config.constitution)
+    texts = []
+    for principle in constitution.principles:
+        texts.append([principle.id, wording(principle, principle.id in config.negated)])
     return {
-        "constitution": chosen.identity("weight"),
-        "texts": [[p.id, wording(p, p.id in config.negated)] for p in chosen.principles],
-        "scale": [
-            [option, value] for option, value in config.scale.items()
-        ],  # their order is part of a call's key
+        "constitution": constitution.identity("weight"),
+        "texts": texts,
+        "scale": [[option, value] for option, value in config.scale.items()],
         "template": template_hash(config.template),
     }
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Rate every row under every principle; a row with a rating that cannot be read is dropped and
-    counted.
+    """Rate every row under every principle.
+
+    A row with a rating that cannot be read is dropped and counted.
 
     Raises:
         UserError: there is nothing to rate, an unknown id under `negated`, or a scale of one value.
     """
     where = f"step {context.step!r}"
     principles = select(config.constitution).principles
-    _check(config, principles, where)
-    sources: dict[str, list[Any]] = {
-        n: artifact.rows(Response, Revision) for n, artifact in inputs.items() if n != "model"
-    }
-    items = [
-        Item(f"{n}/{row.id}" if len(sources) > 1 else row.id, row)
-        for n, rows in sources.items()
-        for row in rows
-    ]
-    if not items:
-        raise UserError(
-            "there are no responses to rate",
-            where=where,
-            fix="add an input: a step that makes Responses",
-        )
+    _check_options(config, principles, where)
+    items = _items(inputs, where)
     model = inputs["model"].model()
     judge = context.generator(model)
+    template = template_hash(config.template)
+    weights = [principle.weight for principle in principles]
 
     async def rate(item: Item) -> Rating:
         row = item.row
         scores = []
         for principle in principles:
             text = wording(principle, principle.id in config.negated)
-            rating = await expected_rating(
+            score = await expected_rating(
                 judge, row.prompt, row.response, text, config.scale, config.template
             )
-            scores.append(rescaled(rating, config.scale) if config.rescale == "unit" else rating)
-        weights = [p.weight for p in principles]
+            if config.rescale == "unit":
+                score = rescaled(score, config.scale)
+            scores.append(score)
+        weighted = [score * weight for score, weight in zip(scores, weights, strict=True)]
         return Rating(
             id=item.id,
             response_id=row.id,
@@ -98,12 +99,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             kind=row.kind,
             prompt=row.prompt,
             response=row.response,
-            score=sum(s * w for s, w in zip(scores, weights, strict=True)) / sum(weights),
-            principles=[p.id for p in principles],
-            negated=[p.id in config.negated for p in principles],
+            score=sum(weighted) / sum(weights),
+            principles=[principle.id for principle in principles],
+            negated=[principle.id in config.negated for principle in principles],
             scores=scores,
             model=model.content,
-            template=template_hash(config.template),
+            template=template,
         )
 
     rows, dropped = context.map(items, rate)
@@ -121,18 +122,30 @@ STAGE = Stage(
 )
 
 
-@dataclass(frozen=True)
-class Item:
-    """A row still to be rated; inputs may share ids, so theirs carry the input's name."""
-
-    id: str
-    row: Response | Revision
-
-
-def _check(config: Config, principles: tuple[Principle, ...], where: str) -> None:
-    if len(set(config.scale.values())) < 2:
+def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
+    sources: dict[str, list[Any]] = {}
+    for name, artifact in inputs.items():
+        if name != "model":
+            sources[name] = artifact.rows(Response, Revision)
+    items = []
+    for name, rows in sources.items():
+        for row in rows:
+            row_id = f"{name}/{row.id}" if len(sources) > 1 else row.id
+            items.append(Item(row_id, row))
+    if not items:
         raise UserError(
-            f"every option of the scale is worth {next(iter(config.scale.values()))}",
+            "there are no responses to rate",
+            where=where,
+            fix="add an input: a step that makes Responses",
+        )
+    return items
+
+
+def _check_options(config: Config, principles: tuple[Principle, ...], where: str) -> None:
+    values = set(config.scale.values())
+    if len(values) < 2:
+        raise UserError(
+            f"every option of the scale is worth {values.pop()}",
             where=where,
             fix='give values that differ, such as {"Yes": 10, "No": 1}',
         )
@@ -140,10 +153,10 @@ def _check(config: Config, principles: tuple[Principle, ...], where: str) -> Non
 
 
 def _metrics(rows: list[Rating]) -> dict[str, Any]:
+    """How the scores lie, and the mean under each principle."""
     if not rows:
         return {}
-    return spread(rows) | {
-        "principles": {
-            p: fmean(row.scores[i] for row in rows) for i, p in enumerate(rows[0].principles)
-        }
-    }
+    means = {}
+    for index, principle in enumerate(rows[0].principles):
+        means[principle] = fmean(row.scores[index] for row in rows)
+    return spread(rows) | {"principles": means}

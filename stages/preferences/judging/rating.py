@@ -1,10 +1,8 @@
-"""How well one response follows one principle, as the expected rating of a judge: E = sum of s *
-P(s).
+"""How well one response follows one principle: the expected rating of a judge, sum of s * P(s).
 
-The rater is shown one response, and its answer is read as a distribution over the options of a
-scale (d-RLAIF, Lee et
-al. 2023, arXiv 2309.00267, section 2.3: 1 to 10, then rescaled to [-1, 1]). `rate` and rewards of
-RL call it.
+The judge is shown one response, and its answer is read as a distribution over the options of a
+scale (d-RLAIF, Lee et al. 2023, arXiv 2309.00267, section 2.3: 1 to 10, then rescaled to [-1, 1]).
+`rate` and rewards of RL call it.
 """
 
 import math
@@ -15,12 +13,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from stages.preferences.judging.ask import choose_probabilities, user_turn
+from stages.preferences.judging.ask import choose_probabilities
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, request_text
+from stages.runtime.templates import render
 
 
-def _option(name: object) -> object:
+def _as_option(name: object) -> object:
     if isinstance(name, bool):  # YAML 1.1 reads a bare Yes as true
         raise PydanticCustomError(
             "bare_option", 'write the options in quotes, such as {{"Yes": 10, "No": 1}}'
@@ -29,9 +28,13 @@ def _option(name: object) -> object:
 
 
 Scale = Annotated[
-    dict[Annotated[str, BeforeValidator(_option), Field(min_length=1)], float], Field(min_length=2)
+    dict[Annotated[str, BeforeValidator(_as_option), Field(min_length=1)], float],
+    Field(min_length=2),
 ]
-YES_NO = {"Yes": 10.0, "No": 1.0}  # the ends of the paper's scale
+"""The value of each option that a judge may answer, in the order in which they are asked for."""
+
+YES_NO = {"Yes": 10.0, "No": 1.0}
+"""The ends of the paper's scale."""
 
 
 async def expected_rating(
@@ -42,24 +45,26 @@ async def expected_rating(
     scale: Mapping[str, float],
     template: str = "preferences/judging/verdict.jinja",
 ) -> float:
-    """The judge's expected rating of `response`, between the least and the largest value of
-    `scale`.
+    """Ask how well a response follows a principle.
 
     Args:
         principle: its wording, negated or not.
         scale: the value of each option; an option is one token of the judge's vocabulary.
 
+    Returns:
+        The expected rating, between the least and the largest value of `scale`.
+
     Raises:
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    question = user_turn(
+    text = render(
         template,
         request=request_text(prompt),
         response=response,
         principle=principle,
     )
-    return await _expectation(judge, question, scale)
+    return await expected_value(judge, text, scale)
 
 
 async def expected_value(
@@ -70,12 +75,7 @@ async def expected_value(
     Raises:
         Drop, UserError, TooLong: as `expected_rating`.
     """
-    return await _expectation(judge, [{"role": "user", "content": text}], scale)
-
-
-async def _expectation(
-    judge: RememberedGenerator, question: list[Message], scale: Mapping[str, float]
-) -> float:
+    question = [{"role": "user", "content": text}]
     probabilities = await choose_probabilities(judge, question, tuple(scale))
     values = list(scale.values())
     products = [
@@ -86,23 +86,26 @@ async def _expectation(
 
 
 def rescaled(rating: float, scale: Mapping[str, float]) -> float:
-    """A rating brought to [-1, 1]: the least value of the scale is -1, the largest 1."""
-    least, most = min(scale.values()), max(scale.values())
-    return 2 * (rating - least) / (most - least) - 1
+    """Return a rating in [-1, 1]: the least value of the scale is -1, the largest 1."""
+    least = min(scale.values())
+    largest = max(scale.values())
+    return 2 * (rating - least) / (largest - least) - 1
 
 
 def spread(rows: Sequence[Rating]) -> dict[str, Any]:
-    """How ratings lie; `spread_in_group` is what ranks answers to one request: 0 means that the
-    rater tells none apart.
+    """Return how the scores lie.
+
+    `spread_in_group` is the mean standard deviation among answers to one request, which ranks them:
+    0 means that the rater sees no difference.
     """
     groups: dict[str, list[float]] = {}
     for row in rows:
         groups.setdefault(row.prompt_id, []).append(row.score)
-    several = [pstdev(scores) for scores in groups.values() if len(scores) > 1]
+    deviations = [pstdev(scores) for scores in groups.values() if len(scores) > 1]
     scores = [row.score for row in rows]
     return {
         "n": len(rows),
         "mean": round(fmean(scores), 6),
         "sd": round(pstdev(scores), 6),
-        "spread_in_group": round(fmean(several), 6) if several else None,
+        "spread_in_group": round(fmean(deviations), 6) if deviations else None,
     }

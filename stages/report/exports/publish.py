@@ -21,7 +21,7 @@ from stages.report.exports.cards import CARDS, write_card
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.runtime.rows import row_type_of
+from stages.runtime.row_files import row_type_of
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
 

@@ -155,7 +155,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts(tmp_path, name):
     record, options = LAYOUTS[name]
-    (question,), dropped = read_questions(Columns(written(tmp_path, record), **options))
+    (question,), dropped = read_questions(Columns(source=written(tmp_path, record), **options))
     assert question.text == "q" and not dropped
     assert [question.options[place] for place in question.gold] == ["y"] and sorted(
         question.options
@@ -169,7 +169,7 @@ def test_answers_in_a_file_of_their_own(tmp_path):
     (tmp_path / "q.json").write_text(json.dumps(records))
     (tmp_path / "a.json").write_text(json.dumps({"0": {"answer": 1, "category": "c"}, "1": 0}))
     columns = Columns(
-        str(tmp_path / "q.json"),
+        source=str(tmp_path / "q.json"),
         choices=("options",),
         group="category",
         answers=str(tmp_path / "a.json"),
@@ -274,7 +274,9 @@ def test_a_missing_file_is_told_by_the_plan(tmp_path):
 def test_the_published_files_are_read():
     if not HHH.exists() or not BBQ.exists():
         pytest.skip(f"{HHH} or {BBQ} is not there")
-    hhh = Columns(str(HHH), question=None, correct="text_correct", incorrect="text_incorrect")
+    hhh = Columns(
+        source=str(HHH), question=None, correct="text_correct", incorrect="text_incorrect"
+    )
     check_columns(hhh, "")
     questions, dropped = read_questions(hhh)
     assert len(questions) + len(dropped) == 438 and {d.reason for d in dropped} <= {
@@ -282,7 +284,7 @@ def test_the_published_files_are_read():
     }
     assert len(questions) > 430 and all(len(q.options) == 2 and q.gold == [0] for q in questions)
     bbq = Columns(
-        str(BBQ),
+        source=str(BBQ),
         question=("context", "question"),
         choices=("ans0", "ans1", "ans2"),
         gold="label",

@@ -140,9 +140,11 @@ def test_ratings_of_safety_reach_the_pairs(tmp_path):
     steps.pop("revisions")
     chosen = {"name": str(tmp_path / "set.yaml"), "only": ["p3", "p4"]}
     steps["safety"] = {
-        "stage": "rate", "inputs": {"model": "base", "responses": "answers"}, "constitution": chosen,
+        "stage": "rate",
+        "inputs": {"model": "base", "responses": "answers"},
+        "constitution": chosen,
         "scale": {"Yes": 0, "No": 1},
-    }  # fmt: skip
+    }
     steps["pairs"]["inputs"]["ratings"] = "safety"
     _, done = run_steps(steps, tmp_path, Seeded(scores=look))
     rows = done["pairs"].rows(Pair)

@@ -16,18 +16,30 @@ from stages.runtime.stage import Stage
 @dataclass(frozen=True)
 class Config:
     path: str
+    """A folder, or a Hub id `owner/name`."""
     revision: str | None = None
+    """A Hub commit; null: the newest."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"path": None, "content": find_model(config.path, config.revision).content}
+    """The model's content, in place of its path."""
+    model = find_model(config.path, config.revision)
+    return {"path": None, "content": model.content}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Point at the model.
+
+    Raises:
+        UserError: there is no such model.
+    """
     model = find_model(config.path, config.revision)
-    return Result(
-        metrics={"model_path": model.path, "revision": model.revision, "content": model.content}
-    )
+    metrics = {
+        "model_path": model.path,
+        "revision": model.revision,
+        "content": model.content,
+    }
+    return Result(metrics=metrics)
 
 
 STAGE = Stage(
