@@ -184,7 +184,7 @@ def _detectable(
         f"the full set's rate being {format_percent(assumed)} %"
     )
     outcome = repr(FIRST[level])
-    if smallest.effect is None:
+    if smallest is None:
         return (
             f"No effect on {outcome} would be found in four of five cases ({conditions}): "
             "take more requests or seeds."
@@ -193,7 +193,7 @@ def _detectable(
     if seeds == 1:
         other_seeds = "It does not include what another seed would change."
     return (
-        f"An effect on {outcome} of about {format_percent(smallest.effect)} points is found with "
+        f"An effect on {outcome} of about {format_percent(smallest)} points is found with "
         f"a chance of 80 % ({conditions}) if answers change as between two independent draws; "
         f"the fewer change, the smaller it may be. {other_seeds}"
     )

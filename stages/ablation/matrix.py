@@ -122,7 +122,7 @@ def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
     for anchor, games in _games(jobs).items():
         results += ratings(games, anchor=anchor, resamples=300, confidence=confidence)
     results.sort(key=lambda rating: -rating.elo)
-    return [rating.plain() for rating in results]
+    return [asdict(rating) for rating in results]
 
 
 def _games(jobs: Sequence[Job]) -> dict[str, list[Game]]:

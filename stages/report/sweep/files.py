@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _variant(comparison: Comparison, run: Run) -> dict[str, Any]:
             finding = comparison.finding(outcome, run.label)
             outcomes[outcome] = {
                 "effect": by_label[run.label].plain(),
-                "finding": finding.plain() if finding else None,
+                "finding": asdict(finding) if finding else None,
             }
     return {
         "variant": run.label,

@@ -97,7 +97,7 @@ def detectable(family: Sequence[Effect], alpha: float) -> float | None:
     first = family[0]
     changes = median(effect.discordance for effect in family) if first.reference > 0 else None
     seed_sds = [effect.seed_sd for effect in family if effect.seed_sd is not None]
-    smallest = minimum_detectable(
+    return minimum_detectable(
         first.n_prompts,
         first.n_seeds,
         base_rate=min(max(first.reference, 0.0), 1.0),
@@ -106,7 +106,6 @@ def detectable(family: Sequence[Effect], alpha: float) -> float | None:
         comparisons=len(family),
         alpha=alpha,
     )
-    return smallest.effect
 
 
 def _forest(

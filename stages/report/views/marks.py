@@ -12,7 +12,6 @@ from stages.statistics.formatting import (
     format_percent_range,
     format_points,
     format_points_range,
-    format_significant,
 )
 
 
@@ -30,7 +29,7 @@ def mark_change(difference: dict[str, Any] | None, good: int) -> dict[str, str] 
         return None
     title = f"{difference['fell']} prompts fell, {difference['rose']} rose"
     if difference["p"] is not None:
-        title += f"; exact McNemar p = {format_significant(difference['p'], 2)}"
+        title += f"; exact McNemar p = {difference['p']:.2g}"
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
