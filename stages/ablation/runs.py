@@ -39,7 +39,7 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
     Raises:
         UserError: no full set was run to its end, so there is nothing to compare with.
     """
-    missing = [_missing(job.label, job.seed, job.error) for job in jobs if job.error]
+    missing = [missing_job(job.label, job.seed, job.error) for job in jobs if job.error]
     finished = [job for job in jobs if not job.error]
     full_sets = [job for job in finished if job.variant == FULL]
     if not full_sets:
@@ -50,7 +50,7 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
         label = _reference_of(job, jobs, full_sets)
         reference = _find(full_sets, label, job.seed)
         if reference is None:
-            missing.append(_missing(job.label, job.seed, f"{label!r} has no such seed"))
+            missing.append(missing_job(job.label, job.seed, f"{label!r} has no such seed"))
             continue
         run = runs.setdefault(job.label, Run(job.label, job.kind, job.target, label))
         run.seeds[str(job.seed)] = values(level, job, reference)
@@ -60,12 +60,9 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
     return runs, missing
 
 
-def _missing(label: str, seed: int, error: str) -> dict[str, Any]:
-    return {
-        "variant": label,
-        "seed": seed,
-        "error": error,
-    }
+def missing_job(label: str, seed: int | None, error: str) -> dict[str, Any]:
+    """What `results.json` holds of a job that failed."""
+    return {"variant": label, "seed": seed, "error": error}
 
 
 def _no_reference(missing: Sequence[Mapping[str, Any]]) -> UserError:
@@ -102,16 +99,7 @@ def _add_run_before_the_method(runs: dict[str, Run], job: Job) -> None:
     if not outcomes:
         return
     name = f"{NONE} {job.group}".strip()
-    run = runs.setdefault(
-        name,
-        Run(
-            name,
-            NONE,
-            "",
-            job.label,
-            same=False,
-        ),
-    )
+    run = runs.setdefault(name, Run(name, NONE, "", job.label, same=False))
     run.seeds[str(job.seed)] = outcomes
 
 

@@ -7,15 +7,16 @@
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stages.ablation.compare import Comparison
+from stages.ablation.jobs import Job
 from stages.ablation.runs import Run, mean_of, of_outcome
+from stages.report.page import errors_of_writing
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Ablate
 
 EFFECT = (
@@ -52,36 +53,28 @@ ROWS = (
 PROMPTS = ("prompt", "text")
 
 
-def write(folder: Path, comparison: Comparison, settings: Ablate, facts: Mapping[str, Any]) -> None:
+def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> None:
     """Write the sweep's files.
 
     Args:
-        facts: more keys of `results.json`.
+        jobs: those that were finished.
 
     Raises:
         UserError: they cannot be written.
     """
-    results = results_of(comparison, settings, facts)
+    results = _results(comparison, settings, jobs)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
     prompts: dict[str, str] = {}
-    try:
+    with errors_of_writing("ablation", folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "results.json", text)
         _write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))
         _write_csv(folder / "rows.csv", ROWS, _rows(comparison, prompts))
         names = ((name, prompt) for prompt, name in prompts.items())
         _write_csv(folder / "prompts.csv", PROMPTS, names)
-    except OSError as error:
-        raise UserError(
-            f"the ablation cannot be written: {error.strerror}",
-            where=str(folder),
-            fix="free some disk space and give the same command again",
-        ) from None
 
 
-def results_of(
-    comparison: Comparison, settings: Ablate, facts: Mapping[str, Any]
-) -> dict[str, Any]:
+def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> dict[str, Any]:
     """What a report needs: by variant and outcome the effect and what may be said of it."""
     return {
         "level": comparison.level,
@@ -89,12 +82,22 @@ def results_of(
         "margin": settings.margin,
         "confidence": settings.confidence,
         "correction": settings.correction,
-        **facts,
+        "jobs": [_job(job) for job in jobs],
         "variants": [_variant(comparison, run) for run in comparison.runs.values()],
         "missing": comparison.missing,
         "notes": comparison.notes,
         "redundancy": comparison.redundancy,
         "ratings": comparison.ratings,
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    """The run.json in a job's folder says where its artifacts lie."""
+    return {
+        "variant": job.label,
+        "seed": job.seed,
+        "folder": str(job.number),
+        "constitution": job.constitution,
     }
 
 

@@ -18,28 +18,25 @@ from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_p_value, format_percent, format_points
 
 
-def headline(
-    comparison: Comparison, family: Mapping[str, Effect], limit: float | None
-) -> dict[str, Any] | None:
+def headline(comparison: Comparison, family: Mapping[str, Effect]) -> dict[str, Any] | None:
     """The largest effect that the correction lets stand, of the kind that says most.
 
     Args:
         family: by label the effects of the variants.
-        limit: the smallest detectable effect, a share.
 
     Returns:
-        `sentence`, `mood`, `change` (None where there is no change in points), `interval`, `p` and
-        `limit`; None without variants.
+        `sentence`, `mood`, `change` (None where there is no change in points), `interval` and `p`;
+        None without variants.
     """
     if not family:
         return None
     works = [label for label in family if comparison.verdict(comparison.outcome, label) == "works"]
     if not works:
-        return _no_effect(comparison, limit)
+        return _no_effect(comparison)
     label = _leading(comparison, family, works)
     action, effect = _action(comparison, label), family[label]
     if is_logits(comparison.outcome):
-        return _of_logits(action, effect, comparison.outcome)
+        return _of_logits(action, effect)
     p = format_p_value(effect.p_adjusted)
     return {
         "sentence": f"{action} {_consequence(comparison, effect)}",
@@ -47,36 +44,19 @@ def headline(
         "change": format_points(effect.value),
         "interval": format_interval(effect, comparison.outcome),
         "p": p.replace("<", "below"),
-        "limit": _points(limit),
     }
 
 
-def _points(limit: float | None) -> str | None:
-    return None if limit is None else format_percent(limit)
-
-
-def _no_effect(comparison: Comparison, limit: float | None) -> dict[str, Any]:
+def _no_effect(comparison: Comparison) -> dict[str, Any]:
     sentence = f"No variant measurably changed {name_of(comparison.outcome)}"
     if counts_labels(comparison.level, comparison.outcome):
         sentence = "No variant is shown to change more of the labels than the margin"
-    return {
-        "sentence": sentence,
-        "mood": "same",
-        "limit": _points(limit),
-        "change": None,
-    }
+    return {"sentence": sentence, "mood": "same", "change": None}
 
 
-def _of_logits(action: str, effect: Effect, outcome: str) -> dict[str, Any]:
-    size = f"{abs(effect.value):.2f}"
-    return {
-        "sentence": f"{action} moves the judge's support by {size} logits",
-        "mood": "other",
-        "change": None,
-        "interval": f"{format_interval(effect, outcome)} logits",
-        "p": "",
-        "limit": None,
-    }
+def _of_logits(action: str, effect: Effect) -> dict[str, Any]:
+    sentence = f"{action} moves the judge's support by {abs(effect.value):.2f} logits"
+    return {"sentence": sentence, "mood": "other", "change": None}
 
 
 def _leading(comparison: Comparison, family: Mapping[str, Effect], works: Sequence[str]) -> str:

@@ -1,14 +1,14 @@
-"""The tables of a sweep's page: which principles agree, and ratings.
+"""The table of a sweep's page that shows which principles agree.
 
 In: plain data of `matrix`. Out: plain data for the template.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from stages.ablation.outcomes import NONE
-from stages.report.sweep.charts import RatingBar, background
-from stages.statistics.formatting import format_count, format_percent, format_percent_range
+from stages.report.sweep.charts import background
+from stages.statistics.formatting import format_count, format_percent
 
 Plain = Mapping[str, Any]
 
@@ -20,40 +20,28 @@ def redundancy_table(redundancy: Plain | None) -> dict[str, Any] | None:
     """
     if not redundancy:
         return None
-    names, verdicts = redundancy["names"], redundancy["redundancies"]
+    verdicts = redundancy["redundancies"]
     agreements: dict[tuple[str, str], Plain] = {}
     for agreement in redundancy["agreements"]:
         first, second = agreement["first"], agreement["second"]
         agreements[first, second] = agreements[second, first] = agreement
-    alone = {each["principle"]: _alone(each) for each in redundancy["principles"]}
+    alone = {each["principle"]: each for each in redundancy["principles"]}
     redundant = [each for each in verdicts if each["verdict"] == "redundant"]
     pairs = {(each["principle"], each["beside"]) for each in redundant}
     rows = []
-    for name in names:
+    for name in redundancy["names"]:
         cells = []
-        for other in names:
+        for other in redundancy["names"]:
             agreement = agreements.get((name, other))
             cells.append(_cell(name, other, agreement, (name, other) in pairs))
-        rows.append({"id": name, "cells": cells} | alone.get(name, {}))
+        rows.append({"id": name, "cells": cells, "alone": alone.get(name)})
     return {
-        "names": names,
+        "names": redundancy["names"],
         "rows": rows,
-        "pairs": format_count(redundancy["pairs"]),
-        "redundant": [_redundant(each) for each in redundant],
-        "undecided": sum(each["verdict"] == "undecided" for each in verdicts),
-        "distinct": sum(each["verdict"] == "distinct" for each in verdicts),
+        "pairs": redundancy["pairs"],
+        "redundant": redundant,
+        "verdicts": Counter(each["verdict"] for each in verdicts),
         "decided": bool(alone),
-    }
-
-
-def _alone(principle: Plain) -> dict[str, str]:
-    """What one principle does by itself."""
-    pivotal = principle["pivotal"]
-    return {
-        "speaks": format_percent(principle["speaks"], 0),
-        "decides": format_percent(principle["decides"]),
-        "pivotal": format_percent(pivotal["value"]),
-        "interval": format_percent_range(pivotal["low"], pivotal["high"]),
     }
 
 
@@ -78,29 +66,3 @@ def _cell(name: str, other: str, agreement: Plain | None, redundant: bool) -> di
         "redundant": redundant,
         "title": title,
     }
-
-
-def _redundant(redundancy: Plain) -> dict[str, str]:
-    """A principle that can go while another stays, and the three shares that show it."""
-    return {
-        "principle": redundancy["principle"],
-        "beside": redundancy["beside"],
-        "agree": format_percent(redundancy["agree"]),
-        "covered": format_percent(redundancy["covered"]),
-        "pivotal": format_percent(redundancy["pivotal"]),
-    }
-
-
-def rating_bar(rating: Plain) -> RatingBar:
-    """One model's line in the chart of ratings."""
-    name = rating["model"]
-    if name.partition(" ")[0] == NONE:
-        name = f"before the method{name.removeprefix(NONE)}"
-    record = f"{rating['wins']} won, {rating['ties']} tied, {rating['losses']} lost"
-    return RatingBar(
-        name,
-        rating["elo"],
-        rating["low"],
-        rating["high"],
-        record,
-    )

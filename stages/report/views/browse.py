@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict
+from stages.runtime.rows import Judgement, Pair, Rating, Revision, Verdict
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
+ROUND = ("principle", "faulty", "critique", "previous", "response")
+"""What the browser shows of a round of a revision."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,7 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
             key, entry = _ENTRIES[row_type]
             groups = _group(source.rows(), key)
             entries = [entry(rows) for rows in groups[:max_rows]]
-            by_step.append(
-                Section(
-                    step=source.step,
-                    kind=row_type.__name__,
-                    total=len(groups),
-                    entries=entries,
-                )
-            )
+            by_step.append(Section(source.step, row_type.__name__, len(groups), entries))
     order = [row_type.__name__ for row_type in _ENTRIES]
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
@@ -67,13 +62,7 @@ def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
             )
     if not entries:
         return []
-    section = Section(
-        step="dropped rows",
-        kind="Dropped",
-        total=len(entries),
-        entries=entries[:max_rows],
-    )
-    return [section]
+    return [Section("dropped rows", "Dropped", len(entries), entries[:max_rows])]
 
 
 def principle_texts(source: Artifact) -> dict[str, str]:
@@ -100,14 +89,10 @@ def _head(
     flags: dict[str, bool],
 ) -> Entry:
     """What every entry has. A principle is listed once; only flags that are set are listed."""
-    messages: list[Message] = row.prompt
-    prompt = []
-    for message in messages:
-        prompt.append([message["role"], message["content"]])
     return {
         "id": entry_id,
         "kind": row.kind,
-        "prompt": prompt,
+        "prompt": [[message["role"], message["content"]] for message in row.prompt],
         "principles": list(dict.fromkeys(principles)),
         "flags": _set_names(flags),
     }
@@ -130,18 +115,8 @@ def _revisions(rounds: list[Revision]) -> Entry:
     principles = [row.principle for row in rounds]
     entry = _head(first, first.response_id, principles, flags)
     entry["original"] = first.original
-    entry["rounds"] = [_round(row) for row in rounds]
+    entry["rounds"] = [{name: getattr(row, name) for name in ROUND} for row in rounds]
     return entry
-
-
-def _round(row: Revision) -> Entry:
-    return {
-        "principle": row.principle,
-        "faulty": row.faulty,
-        "critique": row.critique,
-        "previous": row.previous,
-        "response": row.response,
-    }
 
 
 def _verdicts(rows: list[Verdict]) -> Entry:
@@ -236,11 +211,10 @@ def _ratings(rows: list[Rating]) -> Entry:
     """A group of responses, the best one first."""
     first = rows[0]
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
-    opposite = False
+    opposite = any(any(row.negated) for row in rows)
     principles: list[str] = []
     ratings = []
     for row in ranked:
-        opposite = opposite or any(row.negated)
         principles += row.principles
         ratings.append(
             {
@@ -257,21 +231,17 @@ def _ratings(rows: list[Rating]) -> Entry:
 def _judgements(cells: list[Judgement]) -> Entry:
     """Two responses and the judge's margins under each principle, in both orders."""
     first = cells[0]
-    principles = []
+    flips = any(_flip(cell.margin_ab, cell.margin_ba) for cell in cells)
     margins = []
     rationales = []
-    flips = False
     for cell in cells:
         name = cell.principle
-        principles.append(name)
-        flips = flips or _flip(cell.margin_ab, cell.margin_ba)
-        ab = round(cell.margin_ab, 3)
-        ba = round(cell.margin_ba, 3)
-        margins.append([name, ab, ba])
+        margins.append([name, round(cell.margin_ab, 3), round(cell.margin_ba, 3)])
         if cell.rationale_ab:
             rationales.append([name, "A", cell.rationale_ab])
         if cell.rationale_ba:
             rationales.append([name, "B", cell.rationale_ba])
+    principles = [cell.principle for cell in cells]
     entry = _head(first, first.pair_id, principles, {"flips": flips})
     entry["a"] = first.response_a
     entry["b"] = first.response_b

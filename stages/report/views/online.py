@@ -48,7 +48,7 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
     overlays = _Overlays(runs, shades, readings)
     watched = overlays.draw("reward", "reward")
     for wire, label in WIRES.items():
-        watched += overlays.draw_wire(wire, label)
+        watched += overlays.draw(wire, label, wire=True)
     terms = []
     for key in overlays.logged():
         if key.startswith(TERM):
@@ -60,8 +60,17 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
         inner += overlays.draw(key, label)
     descriptions = []
     for run in runs:
-        name = run.fingerprint
-        descriptions.append(_run(run, shades[name], readings[name]))
+        reading = readings[run.fingerprint]
+        descriptions.append(
+            {
+                "step": run.step,
+                "stage": run.stage,
+                "index": shades[run.fingerprint],
+                "steps": int(run.metrics["history"][-1]["step"]),
+                "tripped": bool(reading and reading.tripped),
+                "sentence": describe_reading(reading),
+            }
+        )
     return {
         "runs": descriptions,
         "watched": watched,
@@ -92,64 +101,31 @@ class _Overlays:
                 keys |= dict.fromkeys(point)
         return list(keys)
 
-    def draw(self, key: str, label: str) -> list[Markup]:
-        """One drawing; none where nothing was logged."""
-        lines = [self._line(run, key) for run in self.runs]
-        drawing = overlay(lines, label, "runs away")
+    def draw(self, key: str, label: str, wire: bool = False) -> list[Markup]:
+        """One drawing; none where nothing was logged.
+
+        Args:
+            wire: `key` is what a tripwire watches; mark where it tripped.
+        """
+        lines = [self._line(run, key, wire) for run in self.runs]
+        least = 20.0 if key in SHARES else 0.0
+        limit = KL if wire and key == "kl" else math.inf
+        drawing = overlay(lines, label, "runs away", from_zero=wire, least=least, limit=limit)
         return [Markup(drawing)] if drawing else []
 
-    def draw_wire(self, wire: str, label: str) -> list[Markup]:
-        """One drawing of what a tripwire watches, with marks where it tripped."""
-        lines = [self._line(run, wire, wire) for run in self.runs]
-        least = 20.0 if wire in SHARES else 0.0
-        limit = KL if wire == "kl" else math.inf
-        drawing = overlay(
-            lines,
-            label,
-            "runs away",
-            from_zero=True,
-            least=least,
-            limit=limit,
-        )
-        return [Markup(drawing)] if drawing else []
-
-    def _line(
-        self,
-        run: Artifact,
-        key: str,
-        wire: str = "",
-    ) -> Line:
+    def _line(self, run: Artifact, key: str, wire: bool) -> Line:
         reading = self.readings[run.fingerprint]
-        marked = bool(wire and reading and wire in reading.tripped)
+        marked = bool(wire and reading and key in reading.tripped)
         points = _points(run.metrics["history"], key, wire)
         return Line(run.step, self.shades[run.fingerprint], points, marked)
 
 
-def _run(
-    run: Artifact,
-    shade: int,
-    reading: Reading | None,
-) -> dict[str, Any]:
-    return {
-        "step": run.step,
-        "stage": run.stage,
-        "index": shade,
-        "steps": int(run.metrics["history"][-1]["step"]),
-        "tripped": bool(reading and reading.tripped),
-        "sentence": describe_reading(reading),
-    }
-
-
-def _points(
-    history: Sequence[Mapping[str, float]],
-    key: str,
-    wire: str,
-) -> list[Point]:
+def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> list[Point]:
     """A curve; among the tripwires the KL is that of a completion, and shares are per cent."""
     scale = PER_CENT if key in SHARES else 1.0
     points = []
     for point in history:
-        value = kl_per_completion(point) if wire == "kl" else point.get(key)
+        value = kl_per_completion(point) if wire and key == "kl" else point.get(key)
         if value is not None and math.isfinite(value):
             points.append((point["step"], scale * value))
     return points

@@ -86,15 +86,7 @@ def _headline(metrics: Metrics) -> View | None:
         rival = names[1]
         difference = metrics["differences"][rival]["flipped"]
         lead = mark_change(difference, 1)
-    low = format_percent(flipped["low"])
-    high = format_percent(flipped["high"])
-    return {
-        "model": names[0],
-        "rival": rival,
-        "lead": lead,
-        "text": format_percent(flipped["value"]),
-        "interval": f"{low} to {high}",
-    }
+    return {"model": names[0], "rival": rival, "lead": lead, "right": flipped}
 
 
 def _test(test: str, metrics: Metrics) -> View:

@@ -100,16 +100,12 @@ def polyline(
     return tag("polyline", *inside, kind=kind, style=style, points=places)
 
 
-def drawing(
-    width: float,
-    height: float,
-    label: str,
-    parts: Sequence[str],
-) -> str:
+def drawing(width: float, height: float, label: str, parts: Sequence[str], kind: str = "") -> str:
     """The whole drawing, as wide as the page lets it be; `label` says in words what it shows."""
     return tag(
         "svg",
         *parts,
+        kind=kind,
         viewBox=f"0 0 {width:g} {height:g}",
         role="img",
         aria_label=label,

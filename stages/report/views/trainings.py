@@ -11,12 +11,7 @@ from markupsafe import Markup
 
 from stages.report.views.curves import curve
 from stages.runtime.artifacts import Artifact
-from stages.statistics.formatting import (
-    PER_CENT,
-    format_count,
-    format_percent,
-    format_percent_range,
-)
+from stages.statistics.formatting import format_count, format_percent, format_percent_range
 
 CURVES = {"loss": "loss", "accuracy": "accuracy of preferences", "margin": "reward margin"}
 SAFE_SIDE = "responses on the right side of 0: costs above it, safe ones below"
@@ -42,7 +37,7 @@ def offline(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
                     "step": artifact.step,
                     "drawings": [Markup(drawing) for drawing in drawings if drawing],
                     "facts": _facts(artifact.metrics),
-                    "mix": _mix(artifact.metrics.get("mix") or {}),
+                    "mix": artifact.metrics.get("mix") or {},
                 }
             )
     return trainings
@@ -62,14 +57,3 @@ def _facts(metrics: Mapping[str, Any]) -> list[Fact]:
         padding = f"{format_percent(metrics['padding_wasted'])} %"
         facts.append(("padding", padding, "of the places in the training batches"))
     return facts
-
-
-def _mix(mix: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Where the rows came from; nothing for a single source."""
-    if len(mix) < 2:
-        return []
-    parts = []
-    for name, part in mix.items():
-        count = format_count(part["n"])
-        parts.append({"name": name, "share": PER_CENT * part["share"], "n": count})
-    return parts

@@ -13,7 +13,6 @@ from stages.evaluation.measures import foremost
 from stages.report.views.marks import mark_change, place_estimate
 from stages.statistics.formatting import (
     DASH,
-    PER_CENT,
     format_count,
     format_number,
     format_percent,
@@ -80,17 +79,7 @@ def judge_tiles(judge: dict[str, Any]) -> dict[str, Any] | None:
     tiles = [*_verdict_tiles(verdicts), *_choice_tiles(pairs), *_order_tiles(pairs)]
     if not tiles:
         return None
-    principles = []
-    for name, agreement in (pairs.get("principles") or {}).items():
-        principles.append(
-            {
-                "id": name,
-                "n": agreement["n"],
-                "at": PER_CENT * agreement["accuracy"],
-                "text": format_percent(agreement["accuracy"]),
-            }
-        )
-    return {"tiles": tiles, "principles": principles}
+    return {"tiles": tiles, "principles": pairs.get("principles") or {}}
 
 
 def _verdict_tiles(verdicts: dict[str, Any]) -> list[Tile]:
