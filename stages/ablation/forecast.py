@@ -6,6 +6,7 @@ once, there.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,24 +69,21 @@ def forecast(
     jobs: list[JobForecast] = []
     detectable = ""
     errors: list[UserError] = []
-    with asyncio.Runner() as loop:
-        planner = _Planner(config, console, loop)
-        try:
-            for job_overrides, group in zip(overrides, groups(overrides), strict=True):
-                job_config = planner.configs(job_overrides)
-                label = f"{job_config.variant} {group}".strip()
-                try:
-                    settings, planned = planner.plan(job_config, group)
-                except UserError as error:
-                    if not jobs:
-                        raise
-                    jobs.append(JobForecast(label, job_config.seed, error=error.what))
-                    errors.append(error)
-                    continue
-                jobs.append(planner.count(label, settings.seed, planned))
-                detectable = detectable or _detectable(settings, planned, overrides)
-        finally:
-            planner.close()
+    with asyncio.Runner() as loop, ExitStack() as stack:
+        planner = _Planner(config, console, loop, stack)
+        for job_overrides, group in zip(overrides, groups(overrides), strict=True):
+            job_config = planner.configs(job_overrides)
+            label = f"{job_config.variant} {group}".strip()
+            try:
+                settings, planned = planner.plan(job_config, group)
+            except UserError as error:
+                if not jobs:
+                    raise
+                jobs.append(JobForecast(label, job_config.seed, error=error.what))
+                errors.append(error)
+                continue
+            jobs.append(planner.count(label, settings.seed, planned))
+            detectable = detectable or _detectable(settings, planned, overrides)
     variants = [job for job in jobs if not job.label.startswith(FULL)]
     if errors and len(errors) == len(variants):  # no variant would run
         raise errors[0]
@@ -95,10 +93,13 @@ def forecast(
 class _Planner:
     """Plans the jobs of a sweep one after the other, and remembers what earlier ones would make."""
 
-    def __init__(self, config: DictConfig, console: Console, loop: asyncio.Runner):
+    def __init__(
+        self, config: DictConfig, console: Console, loop: asyncio.Runner, stack: ExitStack
+    ):
         self.configs = Configs(config)
         self._console = console
         self._loop = loop
+        self._stack = stack  # closes the stores
         self._stores: dict[str, CallStore] = {}
         self._full: dict[str, list[Step]] = {}  # by group, the steps of its full set
         self._artifacts: set[str] = set()  # that earlier jobs would make
@@ -114,7 +115,8 @@ class _Planner:
             self._full[group] = steps_of_full_set(config)
         check_followed(settings, steps, self._full[group])
         if settings.store not in self._stores:
-            self._stores[settings.store] = CallStore(Path(settings.store))
+            store = closing(CallStore(Path(settings.store)))
+            self._stores[settings.store] = self._stack.enter_context(store)
         generator = settings.generator
         runner = Runner(
             Path(settings.runs_dir) / "artifacts",
@@ -145,10 +147,6 @@ class _Planner:
             unknown=len(calling) - len(counted),
             trainings=sum(p.step.contract.trains for p in new),
         )
-
-    def close(self) -> None:
-        for store in self._stores.values():
-            store.close()
 
 
 def _artifact_name(planned: PlannedStep) -> str:

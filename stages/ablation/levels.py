@@ -161,7 +161,8 @@ def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection
     """
     rewording = Change(reword=change.reword)
     for name, step in _steps(join_sections(pipeline)):
-        stage, options = step.get("stage"), step.get("constitution")
+        stage = step.get("stage")
+        options = step.get("constitution")
         part = Change()
         if stage in VARIED[level]:
             part = change

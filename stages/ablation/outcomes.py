@@ -161,7 +161,8 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
         place: of the policy among all of them; -1 is the last.
     """
     policies = list(artifact.metrics["policies"])
-    first, policy = policies[0], policies[place]
+    first = policies[0]
+    policy = policies[place]
     verdicts = [row for row in _verdicts(artifact) if row.policy == policy]
     rows: Measured = [(row.prompt_id, row) for row in verdicts]
     options = artifact.config
@@ -170,13 +171,7 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
         rows,
         source == "truth",
         Counted(options["counted"], set(options["not_counted"])),
-        Settings(
-            tuple(options["harmless_kinds"]),
-            tuple(options["helpful_kinds"]),
-            0,
-            0.95,
-            0,
-        ),
+        Settings(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"]), 0, 0.95, 0),
     )
     results = {name: measures[name] for name in MEASURES}
     duels = [row for row in verdicts if first in row.rivals]

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from markupsafe import Markup
 from pydantic import Field
 
 from stages.report import page
@@ -127,20 +126,17 @@ def lineage(sources: list[Artifact]) -> list[Artifact]:
 
 def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
     """What was measured: evaluations, reward models, trainings, and any other step's tables."""
-    evaluations = []
+    evaluations = [source for source in sources if source.stage == "evaluate"]
     views = []
     rewards = []
     tables = []
     for source in sources:
-        stage = source.stage
-        if stage == "evaluate":
-            texts = principle_texts(source)
-            evaluations.append(source)
-            views.append(view(source.step, source.metrics, texts))
-        elif stage == "reward_accuracy":
-            texts = principle_texts(source)
-            rewards.append(reward_models.view(source.step, source.metrics, texts))
-        elif stage not in SHOWN_OTHERWISE:
+        facts = (source.step, source.metrics, principle_texts(source))
+        if source.stage == "evaluate":
+            views.append(view(*facts))
+        elif source.stage == "reward_accuracy":
+            rewards.append(reward_models.view(*facts))
+        elif source.stage not in SHOWN_OTHERWISE:
             tables += source.manifest["tables"]
     return {
         "evaluations": views,
@@ -156,7 +152,7 @@ def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
     steps = steps_of(artifacts, made)
     manifests = [artifact.manifest for artifact in artifacts]
     return {
-        "flow": Markup(draw(steps)),
+        "flow": draw(steps),
         "reuse": describe_reuse(steps),
         "origins": {step.origin for step in steps},
         "kinds": {step.kind for step in steps},
@@ -168,11 +164,9 @@ def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
 def _rows(browsed: list[Section]) -> dict[str, Any]:
     """What the browser of rows reads; base64 needs no escaping."""
     packed = [pack(section) for section in browsed]
-    heads = [each.head for each in packed]
-    blocks = [Markup(block) for each in packed for block in each.blocks]
     return {
-        "data": Markup(as_script(heads)) if heads else "",
-        "blocks": blocks,
+        "data": as_script([each.head for each in packed]) if packed else "",
+        "blocks": [block for each in packed for block in each.blocks],
     }
 
 

@@ -122,8 +122,14 @@ def of_cube(
     results = []
     for effect, p_adjusted in zip(single, adjusted, strict=True):
         low, high = _interval(effect.centre, effect.spread, alpha_all, shares)
-        changes = {"p_adjusted": p_adjusted, "low_all": low, "high_all": high}
-        results.append(replace(effect, correction=correction, **changes))
+        corrected = replace(
+            effect,
+            p_adjusted=p_adjusted,
+            correction=correction,
+            low_all=low,
+            high_all=high,
+        )
+        results.append(corrected)
     return results
 
 

@@ -89,7 +89,8 @@ def ratings(
     columns = (elo_of(totals).tolist(), lows.tolist(), highs.tolist(), table.records.tolist())
     results = []
     for model, elo, low, high, record in zip(table.models, *columns, strict=True):
-        results.append(Rating(model, elo, low, high, *record, prompts))
+        wins, ties, losses = record
+        results.append(Rating(model, elo, low, high, wins, ties, losses, prompts))
     return sorted(results, key=lambda rating: (-rating.elo, rating.model))
 
 

@@ -14,13 +14,12 @@ from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run
 from stages.preferences.judged_pairs import rule_of
-from stages.report.sweep.attribution import attribution
 from stages.report.sweep.charts import rating_chart, sign, tint
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import headline
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
-from stages.report.sweep.tables import redundancy_table
+from stages.report.sweep.tables import attribution, redundancy_table
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.config import Ablate
 from stages.runtime.rows import Judgement, Pair, Verdict

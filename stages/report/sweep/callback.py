@@ -125,7 +125,8 @@ def check_outcome(config: DictConfig) -> None:
     Raises:
         UserError: there will be no such outcome.
     """
-    level, outcome = config.ablate.level, config.ablate.outcome
+    level = config.ablate.level
+    outcome = config.ablate.outcome
     if outcome is None or str(outcome).startswith(OWN_TESTS):
         return
     principles = select(selection_of(config.constitution)).principles

@@ -49,7 +49,14 @@ def shape(x: float, y: float, verdict: str) -> str:
         return svg.tag("path", kind="mark", d=f"M{path}Z")
     if verdict == "equivalent":
         return svg.tag("circle", kind="mark open", cx=x, cy=y, r=5)
-    return svg.tag("rect", kind="mark open", x=x - 4.5, y=y - 4.5, width=9, height=9)
+    return svg.tag(
+        "rect",
+        kind="mark open",
+        x=x - 4.5,
+        y=y - 4.5,
+        width=9,
+        height=9,
+    )
 
 
 def sign(verdict: str) -> str:
@@ -82,7 +89,15 @@ def rating_chart(ratings: Sequence[Mapping[str, Any]]) -> str:
     highs = [rating["high"] for rating in ratings]
     marks = ticks(min(ANCHOR, *lows), max(ANCHOR, *highs), TICKS)
     height = TOP + ROW * len(ratings) + 8
-    plot = Plot(WIDTH, height, LEFT, RIGHT, TOP - 8, 4, x_range=(marks[0], marks[-1]))
+    plot = Plot(
+        width=WIDTH,
+        height=height,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP - 8,
+        bottom=4,
+        x_range=(marks[0], marks[-1]),
+    )
     parts = []
     for mark in marks:
         kind = "zero" if mark == ANCHOR else "grid"
@@ -97,15 +112,18 @@ def _rating(rating: Mapping[str, Any], y: float, plot: Plot) -> str:
     name = rating["model"]
     if name.partition(" ")[0] == NONE:
         name = f"before the method{name.removeprefix(NONE)}"
-    elo, low, high = (rating[key] for key in ("elo", "low", "high"))
+    elo = f"{rating['elo']:.0f}"
+    low = f"{rating['low']:.0f}"
+    high = f"{rating['high']:.0f}"
     record = f"{rating['wins']} won, {rating['ties']} tied, {rating['losses']} lost"
+    left = plot.x(rating["low"])
+    right = plot.x(rating["high"])
+    middle = plot.x(rating["elo"])
     return svg.tag(
         "g",
-        svg.title(f"{name}: {elo:.0f} ({low:.0f} to {high:.0f}), {record}"),
+        svg.title(f"{name}: {elo} ({low} to {high}), {record}"),
         svg.text(0, y + 4, short_name(name), "label"),
-        svg.line(plot.x(low), y, plot.x(high), y, "whisker"),
-        svg.tag("circle", kind="mark", cx=plot.x(elo), cy=y, r=5),
-        number_with_interval(
-            WIDTH - RIGHT + 14, y + 4, f"{elo:.0f}", f"[{low:.0f}, {high:.0f}] {record}"
-        ),
+        svg.line(left, y, right, y, "whisker"),
+        svg.tag("circle", kind="mark", cx=middle, cy=y, r=5),
+        number_with_interval(WIDTH - RIGHT + 14, y + 4, elo, f"[{low}, {high}] {record}"),
     )

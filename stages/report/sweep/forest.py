@@ -77,13 +77,22 @@ def forest(
     lines = _lines(bars)
     marks = _ticks(bars, [limit for limit in (margin, detectable) if limit is not None], scale)
     height = TOP + ROW * len(lines) + 10
-    plot = Plot(WIDTH, height, LEFT, RIGHT, TOP - 6, 6, x_range=(marks[0], marks[-1]))
+    plot = Plot(
+        width=WIDTH,
+        height=height,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP - 6,
+        bottom=6,
+        x_range=(marks[0], marks[-1]),
+    )
     parts = []
     if margin is not None:
         parts.append(_zone(plot, scale * margin))
     for mark in marks:
-        number = format_short(mark, "+") if mark else "0"
-        parts.append(plot.x_tick(mark, number, TOP - 12, "grid" if mark else "zero"))
+        label = format_short(mark, "+") if mark else "0"
+        kind = "grid" if mark else "zero"
+        parts.append(plot.x_tick(mark, label, TOP - 12, kind))
     if detectable is not None:
         for limit in (-scale * detectable, scale * detectable):
             parts.append(plot.upright(limit, "detectable"))
@@ -102,7 +111,8 @@ def _ticks(bars: Sequence[Bar], limits: Sequence[float], scale: float) -> list[f
     """The ticks of an axis that covers 0, all intervals, and the limits on both sides."""
     lows = [bar.low for bar in bars] + [-limit for limit in limits]
     highs = [bar.high for bar in bars] + list(limits)
-    low, high = min(0.0, *lows), max(0.0, *highs)
+    low = min(0.0, *lows)
+    high = max(0.0, *highs)
     return ticks(scale * low, scale * high, TICKS)
 
 
@@ -121,7 +131,14 @@ def _zone(plot: Plot, margin: float) -> str:
     left = plot.x(-margin)
     width = plot.x(margin) - left
     height = int(plot.height) - TOP
-    return svg.tag("rect", kind="zone", x=left, y=TOP - 6, width=width, height=height)
+    return svg.tag(
+        "rect",
+        kind="zone",
+        x=left,
+        y=TOP - 6,
+        width=width,
+        height=height,
+    )
 
 
 def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
@@ -152,7 +169,14 @@ def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
     title = f"{bar.name}: {number} {interval}, p {p}, {verdict}. {bar.hint}".strip()
     return _row(
         svg.title(title),
-        svg.tag("rect", kind="hover", x=0, y=0, width=WIDTH, height=ROW),
+        svg.tag(
+            "rect",
+            kind="hover",
+            x=0,
+            y=0,
+            width=WIDTH,
+            height=ROW,
+        ),
         svg.text(0, BASELINE, short_name(bar.name), "label"),
         svg.line(low, middle, high, middle, "whisker"),
         shape(value, middle, bar.verdict),

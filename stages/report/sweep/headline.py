@@ -10,8 +10,7 @@ from stages.report.sweep.wording import (
     HEADLINE_ORDER,
     counts_labels,
     format_interval,
-    good,
-    mood,
+    mood_of,
     name_of,
 )
 from stages.statistics.effect import Effect
@@ -34,13 +33,14 @@ def headline(comparison: Comparison, family: Mapping[str, Effect]) -> dict[str, 
     if not works:
         return _no_effect(comparison)
     label = _leading(comparison, family, works)
-    action, effect = _action(comparison, label), family[label]
+    action = _action(comparison, label)
+    effect = family[label]
     if is_logits(comparison.outcome):
         return _of_logits(action, effect)
     p = format_p_value(effect.p_adjusted)
     return {
         "sentence": f"{action} {_consequence(comparison, effect)}",
-        "mood": mood(effect, good(comparison.outcome, comparison.level)),
+        "mood": mood_of(effect, comparison.outcome, comparison.level),
         "change": format_points(effect.value),
         "interval": format_interval(effect, comparison.outcome),
         "p": p.replace("<", "below"),
@@ -84,7 +84,8 @@ def _consequence(comparison: Comparison, effect: Effect) -> str:
         return f"wins {size} points"
     verb = "raises" if effect.value > 0 else "lowers"
     outcome = name_of(comparison.outcome)
-    before, after = format_percent(effect.reference), format_percent(effect.mean)
+    before = format_percent(effect.reference)
+    after = format_percent(effect.mean)
     return f"{verb} {outcome} from {before} to {after} %"
 
 
@@ -94,7 +95,8 @@ def before_the_method(comparison: Comparison) -> str:
     for run in comparison.runs.values():
         effect = comparison.effect(outcome, run.label)
         if run.kind == NONE and effect:
-            before, after = format_percent(effect.mean), format_percent(effect.reference)
+            before = format_percent(effect.mean)
+            after = format_percent(effect.reference)
             return (
                 f"Before the method {name_of(outcome)} were at {before} %, "
                 f"with the full set {after} %."

@@ -43,9 +43,14 @@ def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[dict[str, An
     longest = max([SHORTEST, *(work.seconds for work in works)])
     lines = []
     for job, work in zip(jobs, works, strict=True):
-        bar = 100 * work.seconds / longest
-        links = _links(job, sweep, page)
-        lines.append({"job": job, "work": work, "bar": bar, "links": links})
+        lines.append(
+            {
+                "job": job,
+                "work": work,
+                "bar": 100 * work.seconds / longest,
+                "links": _links(job, sweep, page),
+            }
+        )
     return lines
 
 

@@ -9,8 +9,6 @@ Credo it loads nothing and works from disk.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.report import page
@@ -21,7 +19,6 @@ from stages.report.sweep.view import view
 from stages.runtime.pipeline.config import Ablate
 
 NAME = "report.html"
-VERDICTS = ("works", "equivalent", "undecided")
 HERE = Path(__file__).resolve().parent
 
 
@@ -50,8 +47,8 @@ def write_report(
         title=title,
         v=view(comparison, jobs, settings, texts),
         redundancy=redundancy_table(comparison.redundancy),
-        ratings=Markup(rating_chart(comparison.ratings)),
-        signs={verdict: Markup(sign(verdict)) for verdict in VERDICTS},
+        ratings=rating_chart(comparison.ratings),
+        sign=sign,
         lines=job_table(jobs, folder.parent, path),
     )
     return path

@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from markupsafe import Markup
-
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
-from stages.report.sweep.attribution import attribution
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import before_the_method, headline
-from stages.report.sweep.wording import KINDS, counts_labels, good, mood, name_of
+from stages.report.sweep.tables import attribution
+from stages.report.sweep.wording import KINDS, counts_labels, good, mood_of, name_of
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import PER_CENT, format_confidence, format_short
@@ -101,7 +99,8 @@ def _forest(
     family = comparison.family(outcome)
     if not family:
         return None
-    level, logits = comparison.level, is_logits(outcome)
+    level = comparison.level
+    logits = is_logits(outcome)
     limit = _detectable(comparison, outcome, settings)
     ends = ENDS[good(outcome, level)]
     if counts_labels(level, outcome):
@@ -119,7 +118,7 @@ def _forest(
         "outcome": outcome,
         "name": name_of(outcome),
         "unit": "logits" if logits else "points",
-        "drawing": Markup(drawing),
+        "drawing": drawing,
         "detectable": limit,
     }
 
@@ -131,10 +130,10 @@ def _bars(
     texts: Mapping[str, str],
 ) -> list[Bar]:
     """The variants by kind, in each the largest effect first."""
-    direction = good(outcome, comparison.level)
     bars = []
     for label, effect in family.items():
-        run, finding = comparison.runs[label], comparison.finding(outcome, label)
+        run = comparison.runs[label]
+        finding = comparison.finding(outcome, label)
         bars.append(
             Bar(
                 label,
@@ -145,13 +144,9 @@ def _bars(
                 effect.p_adjusted,
                 verdict=comparison.verdict(outcome, label),
                 inside=bool(finding and finding.inside),
-                mood=mood(effect, direction),
+                mood=mood_of(effect, outcome, comparison.level),
                 hint=texts.get(run.target, ""),
             )
         )
     kinds = list(KINDS)
-
-    def order(bar: Bar) -> tuple[int, float]:
-        return (kinds.index(bar.kind) if bar.kind in kinds else len(kinds), -abs(bar.value))
-
-    return sorted(bars, key=order)
+    return sorted(bars, key=lambda bar: (kinds.index(bar.kind), -abs(bar.value)))

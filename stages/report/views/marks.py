@@ -33,16 +33,21 @@ def mark_change(difference: dict[str, Any] | None, good: int) -> dict[str, str] 
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
-        "mood": _mood(difference, good),
+        "mood": mood(difference["low"], difference["high"], good),
         "title": title,
     }
 
 
-def _mood(difference: dict[str, Any], good: int) -> str:
-    if difference["low"] <= 0 <= difference["high"]:
+def mood(low: float, high: float, good: int) -> str:
+    """How the page colours an interval: `same` where it holds 0, else `better` or `worse`.
+
+    `other` where more is neither good (1) nor bad (-1).
+    """
+    if low <= 0 <= high:
         return "same"
-    rises = difference["low"] > 0
-    return "better" if rises == (good > 0) else "worse"
+    if not good:
+        return "other"
+    return "better" if (low > 0) == (good > 0) else "worse"
 
 
 def place_estimate(estimate: dict[str, Any], places: int = 1) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from markupsafe import Markup
-
 from stages.report.views.charts import Point
 from stages.report.views.curves import Line, overlay
 from stages.report.views.trainings import is_online
@@ -101,7 +99,7 @@ class _Overlays:
                 keys |= dict.fromkeys(point)
         return list(keys)
 
-    def draw(self, key: str, label: str, wire: bool = False) -> list[Markup]:
+    def draw(self, key: str, label: str, wire: bool = False) -> list[str]:
         """One drawing; none where nothing was logged.
 
         Args:
@@ -110,8 +108,15 @@ class _Overlays:
         lines = [self._line(run, key, wire) for run in self.runs]
         least = 20.0 if key in SHARES else 0.0
         limit = KL if wire and key == "kl" else math.inf
-        drawing = overlay(lines, label, "runs away", from_zero=wire, least=least, limit=limit)
-        return [Markup(drawing)] if drawing else []
+        drawing = overlay(
+            lines,
+            label,
+            "runs away",
+            from_zero=wire,
+            least=least,
+            limit=limit,
+        )
+        return [drawing] if drawing else []
 
     def _line(self, run: Artifact, key: str, wire: bool) -> Line:
         reading = self.readings[run.fingerprint]

@@ -7,8 +7,6 @@ for the template. A training whose history holds a reward is an online one (`onl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from stages.report.views.curves import curve
 from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import format_count, format_percent, format_percent_range
@@ -35,7 +33,7 @@ def offline(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
             trainings.append(
                 {
                     "step": artifact.step,
-                    "drawings": [Markup(drawing) for drawing in drawings if drawing],
+                    "drawings": [drawing for drawing in drawings if drawing],
                     "facts": _facts(artifact.metrics),
                     "mix": artifact.metrics.get("mix") or {},
                 }
