@@ -10,12 +10,7 @@ from typing import Any
 from stages.evaluation.measures import before, foremost
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import mark_change, place_estimate
-from stages.report.views.verdicts import (
-    judge_tiles,
-    measured_by,
-    principle_rows,
-    scale_of_bars,
-)
+from stages.report.views.verdicts import measured_by, principle_rows, scale_of_bars
 from stages.statistics.formatting import PER_CENT, format_confidence, format_percent
 
 EFFECTS = {
@@ -58,7 +53,7 @@ def view(
         "principles": principle_rows(metrics, texts),
         "views": measured_by(metrics),
         "full": scale_of_bars(metrics),
-        "judge": judge_tiles(metrics.get("judge") or {}),
+        "judge": metrics.get("judge") or {},
     }
 
 
@@ -179,29 +174,15 @@ def _win_rates(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, rivals in metrics["win_rates"].items():
         for rival, rate in rivals.items():
+            controlled = rate.get("controlled")
             rows.append(
                 {
                     **place_estimate(rate),
                     "policy": name,
                     "index": names.index(name),
                     "rival": rival,
-                    "wins": rate["wins"],
-                    "losses": rate["losses"],
-                    "ties": rate["ties"],
-                    "controlled": _controlled(rate),
+                    "rate": rate,
+                    "controlled": place_estimate(controlled) if controlled else None,
                 }
             )
     return rows
-
-
-def _controlled(rate: dict[str, Any]) -> dict[str, Any] | None:
-    """The rate at equal length; `far` if it differs from the plain one by more than 10 points."""
-    controlled = rate.get("controlled")
-    if not controlled:
-        return None
-    direction = "longer" if rate["longer"] >= 0 else "shorter"
-    return {
-        **place_estimate(controlled),
-        "far": abs(controlled["value"] - rate["value"]) > 0.1,
-        "longer": f"{abs(rate['longer']):.0f} characters {direction}",
-    }

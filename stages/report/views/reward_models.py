@@ -60,7 +60,7 @@ def view(
         "models": colours,
         "confidence": format_confidence(metrics["confidence"]),
         "by": metrics["truth"],
-        "cells": format_count(metrics["cells"]),
+        "cells": metrics["cells"],
         "headline": _headline(metrics),
         "tests": [_test(test, metrics) for test in first["tests"]],
         "principles": [_principle(p, metrics, texts) for p in first["principles"]],

@@ -1,8 +1,7 @@
-"""Verdicts on principles as the report shows them, and how far to trust the judge that gave them.
+"""Verdicts on principles as the report shows them.
 
 In: the metrics of one `evaluate` artifact. Out: plain data for the template: violations of each
-principle by ground truth and by the judge, and the judge's answers against ground truth and against
-its own in the other order.
+principle by ground truth and by the judge.
 """
 
 import math
@@ -11,15 +10,8 @@ from typing import Any
 
 from stages.evaluation.measures import foremost
 from stages.report.views.marks import mark_change, place_estimate
-from stages.statistics.formatting import (
-    DASH,
-    format_count,
-    format_number,
-    format_percent,
-)
 
 SOURCES = ("truth", "judge")
-Tile = tuple[str, str, str]  # name, value, remark
 
 
 def principle_rows(metrics: dict[str, Any], texts: dict[str, str]) -> list[dict[str, Any]]:
@@ -70,82 +62,3 @@ def _cell(estimates: dict[str, Any]) -> dict[str, Any]:
         source: place_estimate(estimates[source]) if estimates[source] else None
         for source in SOURCES
     }
-
-
-def judge_tiles(judge: dict[str, Any]) -> dict[str, Any] | None:
-    """The tiles, and the agreement of A/B choices by principle; None if nothing was measured."""
-    verdicts = judge.get("verdicts") or {}
-    pairs = judge.get("pairs") or {}
-    tiles = [*_verdict_tiles(verdicts), *_choice_tiles(pairs), *_order_tiles(pairs)]
-    if not tiles:
-        return None
-    return {"tiles": tiles, "principles": pairs.get("principles") or {}}
-
-
-def _verdict_tiles(verdicts: dict[str, Any]) -> list[Tile]:
-    """How often Yes/No verdicts are right."""
-    if not verdicts.get("n"):
-        return []
-    number = format_count(verdicts["n"])
-    false_alarms = _with_unit(verdicts["false_alarms"])
-    return [
-        (
-            "Yes/No verdicts: accuracy",
-            _with_unit(verdicts["accuracy"]),
-            f"{number} verdicts against ground truth",
-        ),
-        (
-            "Yes/No verdicts: kappa",
-            format_number(verdicts["kappa"]),
-            "Cohen; 1 is perfect, 0 is chance",
-        ),
-        (
-            "violations missed",
-            _with_unit(verdicts["missed"]),
-            f"false alarms {false_alarms}",
-        ),
-    ]
-
-
-def _choice_tiles(pairs: dict[str, Any]) -> list[Tile]:
-    """How often choices between A and B are right."""
-    if not pairs.get("n"):
-        return []
-    single = _with_unit(pairs["accuracy_single"])
-    number = format_count(pairs["n"])
-    cells = format_count(pairs["cells"])
-    return [
-        (
-            "A/B choices: accuracy",
-            _with_unit(pairs["accuracy"]),
-            f"both orders averaged; one order {single}",
-        ),
-        (
-            "A/B choices: kappa",
-            format_number(pairs["kappa"]),
-            f"{number} of {cells} cells where truth prefers one",
-        ),
-    ]
-
-
-def _order_tiles(pairs: dict[str, Any]) -> list[Tile]:
-    """How far choices depend on which response comes first."""
-    if not pairs.get("cells"):
-        return []
-    cells = format_count(pairs["cells"])
-    return [
-        (
-            "verdict flips with the order",
-            _with_unit(pairs["flipped"]),
-            f"of {cells} cells",
-        ),
-        (
-            "first place is picked",
-            _with_unit(pairs["first_place"]),
-            "50 % is unbiased",
-        ),
-    ]
-
-
-def _with_unit(share: float | None) -> str:
-    return DASH if share is None else f"{format_percent(share)} %"
