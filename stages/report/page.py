@@ -19,12 +19,14 @@ from markupsafe import Markup
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError
 from stages.statistics.formatting import (
+    format_confidence,
     format_count,
     format_number,
     format_percent,
     format_percent_range,
 )
 
+FILTERS = (format_confidence, format_count, format_number, format_percent, format_percent_range)
 HERE = Path(__file__).resolve().parent
 SHARED = (HERE / "page.html.jinja", HERE / "macros.html.jinja", HERE / "report.css")
 
@@ -77,6 +79,6 @@ def _environment(folder: Path) -> Environment:
         lstrip_blocks=True,
         autoescape=True,
     )
-    for formatter in (format_count, format_number, format_percent, format_percent_range):
+    for formatter in FILTERS:
         environment.filters[formatter.__name__] = formatter
     return environment

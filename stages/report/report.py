@@ -154,8 +154,6 @@ def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
     return {
         "flow": draw(steps),
         "reuse": describe_reuse(steps),
-        "origins": {step.origin for step in steps},
-        "kinds": {step.kind for step in steps},
         "rows_of_steps": list(zip(steps, manifests, strict=True)),
         "longest": max([SHORTEST, *(step.seconds for step in steps)]),
     }

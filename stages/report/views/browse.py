@@ -115,7 +115,9 @@ def _revisions(rounds: list[Revision]) -> Entry:
     principles = [row.principle for row in rounds]
     entry = _head(first, first.response_id, principles, flags)
     entry["original"] = first.original
-    entry["rounds"] = [{name: getattr(row, name) for name in ROUND} for row in rounds]
+    entry["rounds"] = []
+    for row in rounds:
+        entry["rounds"].append({name: getattr(row, name) for name in ROUND})
     return entry
 
 
@@ -236,7 +238,9 @@ def _judgements(cells: list[Judgement]) -> Entry:
     rationales = []
     for cell in cells:
         name = cell.principle
-        margins.append([name, round(cell.margin_ab, 3), round(cell.margin_ba, 3)])
+        ab = round(cell.margin_ab, 3)
+        ba = round(cell.margin_ba, 3)
+        margins.append([name, ab, ba])
         if cell.rationale_ab:
             rationales.append([name, "A", cell.rationale_ab])
         if cell.rationale_ba:

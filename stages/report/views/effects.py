@@ -11,7 +11,7 @@ from stages.evaluation.measures import before, foremost
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import mark_change, place_estimate
 from stages.report.views.verdicts import measured_by, principle_rows, scale_of_bars
-from stages.statistics.formatting import PER_CENT, format_confidence, format_percent
+from stages.statistics.formatting import PER_CENT, format_percent
 
 EFFECTS = {
     "any_violation": ("Violations", -1),
@@ -42,8 +42,7 @@ def view(
         "policies": names,
         "ends": (names[0], foremost(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
-        "confidence": format_confidence(metrics["confidence"]),
-        "counted": metrics["counted"],
+        "metrics": metrics,
         "by": "ground truth" if truth else "the judge alone (there is no ground truth)",
         "headline": headline(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
@@ -53,7 +52,6 @@ def view(
         "principles": principle_rows(metrics, texts),
         "views": measured_by(metrics),
         "full": scale_of_bars(metrics),
-        "judge": metrics.get("judge") or {},
     }
 
 
