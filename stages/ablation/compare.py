@@ -193,7 +193,9 @@ def _against(runs: Mapping[str, Run], reference: str, outcome: str, settings: Ab
     before: dict[str, Runs] = {}
     for run in runs.values():
         cells = of_outcome(run, outcome)
-        if run.reference != reference or run.label == reference or not base.keys() <= cells.keys():
+        if run.reference != reference or run.label == reference:
+            continue
+        if not base.keys() <= cells.keys():
             continue
         part = before if run.kind == NONE else family
         part[run.label] = cells

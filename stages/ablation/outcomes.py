@@ -171,7 +171,13 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
         rows,
         source == "truth",
         Counted(options["counted"], set(options["not_counted"])),
-        Settings(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"]), 0, 0.95, 0),
+        Settings(
+            tuple(options["harmless_kinds"]),
+            tuple(options["helpful_kinds"]),
+            0,
+            0.95,
+            0,
+        ),
     )
     results = {name: measures[name] for name in MEASURES}
     duels = [row for row in verdicts if first in row.rivals]

@@ -30,6 +30,7 @@ from stages.report.views import reward_models
 from stages.report.views.browse import Section, dropped, principle_texts, sections
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
+from stages.report.views.marks import View
 from stages.report.views.online import online
 from stages.report.views.packed import as_script, pack
 from stages.report.views.steps import describe_reuse, steps_of
@@ -124,7 +125,7 @@ def lineage(sources: list[Artifact]) -> list[Artifact]:
     return list(steps.values())
 
 
-def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
+def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
     """What was measured: evaluations, reward models, trainings, and any other step's tables."""
     evaluations = [source for source in sources if source.stage == "evaluate"]
     views = []
@@ -147,7 +148,7 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
     }
 
 
-def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
+def _work(artifacts: list[Artifact], made: Collection[str]) -> View:
     """What was done: the drawing, the sentence above it and the table below it."""
     steps = steps_of(artifacts, made)
     manifests = [artifact.manifest for artifact in artifacts]
@@ -159,7 +160,7 @@ def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _rows(browsed: list[Section]) -> dict[str, Any]:
+def _rows(browsed: list[Section]) -> View:
     """What the browser of rows reads; base64 needs no escaping."""
     packed = [pack(section) for section in browsed]
     return {

@@ -100,11 +100,7 @@ def _cells_of(pair: Pair, matrix: Matrix) -> list[Judgement]:
 
 
 def _write_pairs(
-    source: Artifact,
-    matrix: Matrix,
-    texts: Mapping[str, str],
-    config: Config,
-    context: Context,
+    source: Artifact, matrix: Matrix, texts: Mapping[str, str], config: Config, context: Context
 ) -> Written:
     compared = []
     for pair in source.rows(Pair):

@@ -37,8 +37,14 @@ def number_with_interval(x: float, y: float, number: str, rest: str) -> str:
         rest: such as the number's interval.
     """
     small = svg.tag("tspan", svg.plain(rest), kind="tick")
-    place = {"x": float(x), "y": float(y)}
-    return svg.tag("text", svg.plain(f"{number} "), small, kind="number", **place)
+    return svg.tag(
+        "text",
+        svg.plain(f"{number} "),
+        small,
+        kind="number",
+        x=float(x),
+        y=float(y),
+    )
 
 
 def shape(x: float, y: float, verdict: str) -> str:
@@ -87,7 +93,9 @@ def rating_chart(ratings: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lows = [rating["low"] for rating in ratings]
     highs = [rating["high"] for rating in ratings]
-    marks = ticks(min(ANCHOR, *lows), max(ANCHOR, *highs), TICKS)
+    low = min(ANCHOR, *lows)
+    high = max(ANCHOR, *highs)
+    marks = ticks(low, high, TICKS)
     height = TOP + ROW * len(ratings) + 8
     plot = Plot(
         width=WIDTH,

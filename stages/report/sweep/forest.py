@@ -75,7 +75,8 @@ def forest(
     if not bars:
         return ""
     lines = _lines(bars)
-    marks = _ticks(bars, [limit for limit in (margin, detectable) if limit is not None], scale)
+    limits = [limit for limit in (margin, detectable) if limit is not None]
+    marks = _ticks(bars, limits, scale)
     height = TOP + ROW * len(lines) + 10
     plot = Plot(
         width=WIDTH,
@@ -151,7 +152,8 @@ def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
         parts.append(svg.text(zero - 8, 14, f"\u2190 {left}", "axis", "end"))
     if highest > 0:
         parts.append(svg.text(zero + 8, 14, f"{right} \u2192", "axis"))
-    for x, heading in ((EFFECT, "effect"), (P, f"p ({correction})"), (VERDICT, "verdict")):
+    headings = {EFFECT: "effect", P: f"p ({correction})", VERDICT: "verdict"}
+    for x, heading in headings.items():
         parts.append(svg.text(x, TOP - 12, heading, "tick"))
     return parts
 
@@ -159,7 +161,9 @@ def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
 def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
     """One variant's row."""
     middle = ROW / 2
-    value, low, high = (plot.x(scale * number) for number in (bar.value, bar.low, bar.high))
+    value = plot.x(scale * bar.value)
+    low = plot.x(scale * bar.low)
+    high = plot.x(scale * bar.high)
     number = format_effect(bar.value, scale)
     interval = f"[{format_effect(bar.low, scale)}, {format_effect(bar.high, scale)}]"
     p = format_p_value(bar.p)

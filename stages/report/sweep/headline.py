@@ -1,7 +1,6 @@
 """The first sentence of a sweep's page: its largest effect, or that there is none."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from stages.ablation.compare import Comparison
 from stages.ablation.outcomes import NONE, is_logits
@@ -13,11 +12,12 @@ from stages.report.sweep.wording import (
     mood_of,
     name_of,
 )
+from stages.report.views.marks import View
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_p_value, format_percent, format_points
 
 
-def headline(comparison: Comparison, family: Mapping[str, Effect]) -> dict[str, Any] | None:
+def headline(comparison: Comparison, family: Mapping[str, Effect]) -> View | None:
     """The largest effect that the correction lets stand, of the kind that says most.
 
     Args:
@@ -29,32 +29,33 @@ def headline(comparison: Comparison, family: Mapping[str, Effect]) -> dict[str, 
     """
     if not family:
         return None
-    works = [label for label in family if comparison.verdict(comparison.outcome, label) == "works"]
+    outcome = comparison.outcome
+    works = [label for label in family if comparison.verdict(outcome, label) == "works"]
     if not works:
         return _no_effect(comparison)
     label = _leading(comparison, family, works)
     action = _action(comparison, label)
     effect = family[label]
-    if is_logits(comparison.outcome):
+    if is_logits(outcome):
         return _of_logits(action, effect)
     p = format_p_value(effect.p_adjusted)
     return {
         "sentence": f"{action} {_consequence(comparison, effect)}",
-        "mood": mood_of(effect, comparison.outcome, comparison.level),
+        "mood": mood_of(effect, outcome, comparison.level),
         "change": format_points(effect.value),
-        "interval": format_interval(effect, comparison.outcome),
+        "interval": format_interval(effect, outcome),
         "p": p.replace("<", "below"),
     }
 
 
-def _no_effect(comparison: Comparison) -> dict[str, Any]:
+def _no_effect(comparison: Comparison) -> View:
     sentence = f"No variant measurably changed {name_of(comparison.outcome)}"
     if counts_labels(comparison.level, comparison.outcome):
         sentence = "No variant is shown to change more of the labels than the margin"
     return {"sentence": sentence, "mood": "same", "change": None}
 
 
-def _of_logits(action: str, effect: Effect) -> dict[str, Any]:
+def _of_logits(action: str, effect: Effect) -> View:
     sentence = f"{action} moves the judge's support by {abs(effect.value):.2f} logits"
     return {"sentence": sentence, "mood": "other", "change": None}
 

@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from stages.ablation.jobs import DONE, FAILED, Job
+from stages.report.views.marks import View
 
 SHORTEST = 1e-9  # seconds
 
@@ -31,7 +31,7 @@ class Work:
     seconds: float = 0.0
 
 
-def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[dict[str, Any]]:
+def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[View]:
     """A line for each job; `bar` is the length of its time, in per cent.
 
     Args:

@@ -18,6 +18,7 @@ from stages.report.sweep.wording import (
     format_interval,
     mood_of,
 )
+from stages.report.views.marks import View
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_count, format_percent
 
@@ -25,9 +26,7 @@ FAINT = 0.05  # an effect below it never has the full colour
 Plain = Mapping[str, Any]
 
 
-def attribution(
-    comparison: Comparison, outcomes: Sequence[str], texts: Mapping[str, str]
-) -> dict[str, Any]:
+def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[str, str]) -> View:
     """A row for each variant, a column for each outcome.
 
     A cell without colour holds 0 in its interval. Each column has its own full colour: the largest
@@ -83,9 +82,7 @@ def _largest(effects: Mapping[str, Effect]) -> float:
     return max([FAINT, *sure])
 
 
-def _effect_cell(
-    comparison: Comparison, run: Run, outcome: str, full: float
-) -> dict[str, Any] | None:
+def _effect_cell(comparison: Comparison, run: Run, outcome: str, full: float) -> View | None:
     effect = comparison.effect(outcome, run.label)
     if effect is None:
         return None
@@ -102,7 +99,7 @@ def _effect_cell(
     }
 
 
-def redundancy_table(redundancy: Plain | None) -> dict[str, Any] | None:
+def redundancy_table(redundancy: Plain | None) -> View | None:
     """`matrix.redundancy` as a table: a row and a column for each principle.
 
     Beside them stands what each principle does alone, and below the pairs that are redundant.
@@ -125,7 +122,13 @@ def redundancy_table(redundancy: Plain | None) -> dict[str, Any] | None:
         for other in redundancy["names"]:
             agreement = agreements.get((name, other))
             cells.append(_agreement_cell(name, other, agreement, (name, other) in pairs))
-        rows.append({"id": name, "cells": cells, "alone": alone.get(name)})
+        rows.append(
+            {
+                "id": name,
+                "cells": cells,
+                "alone": alone.get(name),
+            }
+        )
     return {
         "names": redundancy["names"],
         "rows": rows,
@@ -136,9 +139,7 @@ def redundancy_table(redundancy: Plain | None) -> dict[str, Any] | None:
     }
 
 
-def _agreement_cell(
-    name: str, other: str, agreement: Plain | None, redundant: bool
-) -> dict[str, Any] | None:
+def _agreement_cell(name: str, other: str, agreement: Plain | None, redundant: bool) -> View | None:
     """How far two principles agree; None where they never both speak."""
     if agreement is None or agreement["agree"] is None:
         return None

@@ -7,7 +7,6 @@ has no unit of shares (`support`, in logits) stays as it is.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
@@ -16,6 +15,7 @@ from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import before_the_method, headline
 from stages.report.sweep.tables import attribution
 from stages.report.sweep.wording import KINDS, counts_labels, good, mood_of, name_of
+from stages.report.views.marks import View
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import PER_CENT, format_confidence, format_short
@@ -33,7 +33,7 @@ def view(
     jobs: Sequence[Job],
     settings: Ablate,
     texts: Mapping[str, str],
-) -> dict[str, Any]:
+) -> View:
     """Everything but redundancy, ratings and what the jobs did.
 
     Args:
@@ -94,7 +94,7 @@ def _forest(
     outcome: str,
     settings: Ablate,
     texts: Mapping[str, str],
-) -> dict[str, Any] | None:
+) -> View | None:
     """One outcome's forest with its headings; None where no variant was compared."""
     family = comparison.family(outcome)
     if not family:

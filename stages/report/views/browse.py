@@ -37,10 +37,11 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     for source in artifacts:
         row_type = source.row_type
         if row_type and row_type in _ENTRIES:
-            key, entry = _ENTRIES[row_type]
-            groups = _group(source.rows(), key)
+            field, entry = _ENTRIES[row_type]
+            groups = _group(source.rows(), field)
             entries = [entry(rows) for rows in groups[:max_rows]]
-            by_step.append(Section(source.step, row_type.__name__, len(groups), entries))
+            section = Section(source.step, row_type.__name__, len(groups), entries)
+            by_step.append(section)
     order = [row_type.__name__ for row_type in _ENTRIES]
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
@@ -75,10 +76,10 @@ def principle_texts(source: Artifact) -> dict[str, str]:
     return texts
 
 
-def _group(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
+def _group(rows: Iterable[Any], field: str) -> list[list[Any]]:
     groups: dict[str, list[Any]] = {}
     for row in rows:
-        groups.setdefault(key(row), []).append(row)
+        groups.setdefault(getattr(row, field), []).append(row)
     return list(groups.values())
 
 
@@ -254,10 +255,11 @@ def _judgements(cells: list[Judgement]) -> Entry:
     return entry
 
 
-_ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] = {
-    Revision: (lambda row: row.response_id, _revisions),
-    Verdict: (lambda row: row.prompt_id, _verdicts),
-    Pair: (lambda row: row.id, _pair),
-    Judgement: (lambda row: row.pair_id, _judgements),
-    Rating: (lambda row: row.prompt_id, _ratings),
+_ENTRIES: dict[Any, tuple[str, Callable[[list[Any]], Entry]]] = {
+    Revision: ("response_id", _revisions),
+    Verdict: ("prompt_id", _verdicts),
+    Pair: ("id", _pair),
+    Judgement: ("pair_id", _judgements),
+    Rating: ("prompt_id", _ratings),
 }
+"""By type: the field that is the same in all rows of an entry, and the entry of such rows."""

@@ -86,7 +86,8 @@ class Plot:
 
     def x_tick(self, value: float, label: str, y: float, kind: str = "grid") -> str:
         """A vertical line at a value, and its label at the height `y`."""
-        return self.upright(value, kind) + svg.text(self.x(value), y, label, "tick", "middle")
+        text = svg.text(self.x(value), y, label, "tick", "middle")
+        return self.upright(value, kind) + text
 
     def y_tick(self, value: float, label: str, gap: float = 6) -> str:
         """A horizontal line of the grid with its label on the left, `gap` pixels away."""

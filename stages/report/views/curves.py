@@ -80,8 +80,9 @@ def curve(
     parts.append(_step_label(plot, last, bottom, "end"))
     path = plot.path(points)
     x, y = path[-1]
+    end_dot = svg.tag("circle", kind="end", cx=x, cy=y, r=3)
     parts.append(svg.polyline(path, kind="curve"))
-    parts.append(svg.tag("circle", kind="end", cx=x, cy=y, r=3))
+    parts.append(end_dot)
     start, end = line.ends
     return plot.draw(f"{label}, from {start} to {end}", parts)
 

@@ -5,11 +5,9 @@ cent, differences percentage points. A change counts as better or worse only if 
 0 out.
 """
 
-from typing import Any
-
 from stages.evaluation.measures import before, foremost
 from stages.report.views.charts import trade_off
-from stages.report.views.marks import mark_change, place_estimate
+from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 from stages.report.views.verdicts import measured_by, principle_rows, scale_of_bars
 from stages.statistics.formatting import PER_CENT, format_percent
 
@@ -31,9 +29,9 @@ VERBS = {"better": "fell", "worse": "rose", "same": "did not measurably change:"
 
 def view(
     step: str,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     texts: dict[str, str],
-) -> dict[str, Any]:
+) -> View:
     """Everything the template shows of one evaluation; `texts` are the principles' texts by id."""
     names = list(metrics["policies"])
     truth = metrics["measured_by"] == "truth"
@@ -55,7 +53,7 @@ def view(
     }
 
 
-def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
+def headline(metrics: Metrics) -> View | None:
     """The first sentence: violations of the last policy against the first.
 
     It says only what the interval allows.
@@ -90,7 +88,7 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _other_measures(was: dict[str, Any], now: dict[str, Any]) -> str:
+def _other_measures(was: Metrics, now: Metrics) -> str:
     """The shares of all measures but violations, before and after."""
     parts = []
     for measure, (label, _) in EFFECTS.items():
@@ -104,17 +102,17 @@ def _other_measures(was: dict[str, Any], now: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
+def _effect_row(metrics: Metrics, index: int) -> View:
     """One policy: its estimates, and their changes against the policy before."""
     name = list(metrics["policies"])[index]
     facts = metrics["policies"][name]
-    earlier: dict[str, Any] = {}
-    changes: dict[str, Any] = {}
+    earlier: Metrics = {}
+    changes: Metrics = {}
     if index:
         rival = before(metrics, name)
         earlier = metrics["policies"][rival]["measures"]
         changes = metrics["differences"][name][rival]["measures"]
-    cells: list[dict[str, Any] | None] = []
+    cells: list[View | None] = []
     for measure, (_, good) in EFFECTS.items():
         estimate = facts["measures"][measure]
         if estimate is None:
@@ -139,7 +137,7 @@ def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def _beside(
-    metrics: dict[str, Any],
+    metrics: Metrics,
     name: str,
     measure: str,
 ) -> str:
@@ -153,7 +151,7 @@ def _beside(
     return ", ".join(parts)
 
 
-def _trade_off(metrics: dict[str, Any]) -> str:
+def _trade_off(metrics: Metrics) -> str:
     """Violations against evasive answers; nothing for a single policy."""
     points = []
     for name, facts in metrics["policies"].items():
@@ -166,7 +164,7 @@ def _trade_off(metrics: dict[str, Any]) -> str:
     return trade_off(points, "violations", "evasive")
 
 
-def _win_rates(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+def _win_rates(metrics: Metrics) -> list[View]:
     """How often the judge prefers a policy's answers to those of another."""
     names = list(metrics["policies"])
     rows = []

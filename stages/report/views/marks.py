@@ -14,8 +14,13 @@ from stages.statistics.formatting import (
     format_points_range,
 )
 
+Metrics = dict[str, Any]
+"""What a step measured, or a part of it."""
+View = dict[str, Any]
+"""Plain data for a template."""
 
-def mark_change(difference: dict[str, Any] | None, good: int) -> dict[str, str] | None:
+
+def mark_change(difference: Metrics | None, good: int) -> dict[str, str] | None:
     """A difference of shares in words.
 
     Args:
@@ -50,7 +55,7 @@ def mood(low: float, high: float, good: int) -> str:
     return "better" if (low > 0) == (good > 0) else "worse"
 
 
-def place_estimate(estimate: dict[str, Any], places: int = 1) -> dict[str, Any]:
+def place_estimate(estimate: Metrics, places: int = 1) -> View:
     """Where an estimate and its interval lie on a strip from 0 to 100, and its text."""
     low = PER_CENT * estimate["low"]
     high = PER_CENT * estimate["high"]

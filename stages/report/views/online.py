@@ -7,11 +7,12 @@ without.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 from stages.report.views.charts import Point
 from stages.report.views.curves import Line, overlay
+from stages.report.views.marks import View
 from stages.report.views.trainings import is_online
 from stages.report.views.tripped import WIRES, describe_alarm, describe_reading
 from stages.runtime.artifacts import Artifact
@@ -32,7 +33,7 @@ TERM = "term "
 """Stands before a term's name among the keys of a history."""
 
 
-def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, Any] | None:
+def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | None:
     """The online trainings over each other; None if there are none.
 
     Args:
@@ -78,18 +79,14 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
     }
 
 
+@dataclass(frozen=True)
 class _Overlays:
     """Drawings of the same number of all trainings."""
 
-    def __init__(
-        self,
-        runs: Sequence[Artifact],
-        shades: Mapping[str, int],
-        readings: Mapping[str, Reading | None],
-    ) -> None:
-        self.runs = runs
-        self.shades = shades
-        self.readings = readings
+    runs: Sequence[Artifact]
+    shades: Mapping[str, int]
+    """By fingerprint, as the readings."""
+    readings: Mapping[str, Reading | None]
 
     def logged(self) -> list[str]:
         """What the histories log, in order."""

@@ -4,12 +4,8 @@ In: the metrics of one artifact. Out: plain data for the template, in the terms 
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from stages.report.views.marks import mark_change, place_estimate
-
-Metrics = Mapping[str, Any]
-View = dict[str, Any]
+from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 
 TESTS = {
     "all": ("the better side of a pair scores higher, under each principle", True),

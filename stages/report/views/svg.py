@@ -93,14 +93,23 @@ def line(
 
 
 def polyline(
-    points: Sequence[tuple[float, float]], *inside: str, kind: str, style: str | None = None
+    points: Sequence[tuple[float, float]],
+    *inside: str,
+    kind: str,
+    style: str | None = None,
 ) -> str:
     """A line through points."""
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return tag("polyline", *inside, kind=kind, style=style, points=places)
 
 
-def drawing(width: float, height: float, label: str, parts: Sequence[str], kind: str = "") -> str:
+def drawing(
+    width: float,
+    height: float,
+    label: str,
+    parts: Sequence[str],
+    kind: str = "",
+) -> str:
     """The whole drawing, as wide as the page lets it be; `label` says in words what it shows."""
     return tag(
         "svg",

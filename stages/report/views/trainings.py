@@ -5,9 +5,9 @@ for the template. A training whose history holds a reward is an online one (`onl
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from stages.report.views.curves import curve
+from stages.report.views.marks import View
 from stages.runtime.artifacts import Artifact
 
 CURVES = {"loss": "loss", "accuracy": "accuracy of preferences", "margin": "reward margin"}
@@ -18,7 +18,7 @@ def is_online(artifact: Artifact) -> bool:
     return any("reward" in point for point in artifact.metrics.get("history") or [])
 
 
-def offline(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+def offline(artifacts: Sequence[Artifact]) -> list[View]:
     """Each training that learns from rows: its curves, and facts about its data."""
     trainings = []
     for artifact in artifacts:

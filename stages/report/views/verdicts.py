@@ -6,21 +6,21 @@ principle by ground truth and by the judge.
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from stages.evaluation.measures import foremost
-from stages.report.views.marks import mark_change, place_estimate
+from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 
 SOURCES = ("truth", "judge")
 
 
-def principle_rows(metrics: dict[str, Any], texts: dict[str, str]) -> list[dict[str, Any]]:
+def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
     """A row for each principle, with a cell for each policy; `texts` by the principle's id."""
     names = list(metrics["policies"])
-    changes: dict[str, Any] = {}
+    changes: Metrics = {}
     if len(names) > 1:
         changes = metrics["differences"][foremost(metrics)][names[0]]["principles"]
-    verdicts = (metrics.get("judge") or {}).get("verdicts", {}).get("principles", {})
+    judge = metrics.get("judge") or {}
+    verdicts = judge.get("verdicts", {}).get("principles", {})
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
         cells = [metrics["policies"][name]["principles"][principle] for name in names]
@@ -36,13 +36,13 @@ def principle_rows(metrics: dict[str, Any], texts: dict[str, str]) -> list[dict[
     return rows
 
 
-def measured_by(metrics: dict[str, Any]) -> list[str]:
+def measured_by(metrics: Metrics) -> list[str]:
     """Which of truth and judge measured any principle."""
     cells = list(_cells(metrics))
     return [source for source in SOURCES if any(cell[source] for cell in cells)]
 
 
-def scale_of_bars(metrics: dict[str, Any]) -> int:
+def scale_of_bars(metrics: Metrics) -> int:
     """Per cent at which a principle's bar is full: the highest share, rounded up to tens."""
     highest = 0.0
     for cell in _cells(metrics):
@@ -52,12 +52,12 @@ def scale_of_bars(metrics: dict[str, Any]) -> int:
     return max(10, 10 * math.ceil(10 * highest - 1e-9))
 
 
-def _cells(metrics: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _cells(metrics: Metrics) -> Iterator[Metrics]:
     for facts in metrics["policies"].values():
         yield from facts["principles"].values()
 
 
-def _cell(estimates: dict[str, Any]) -> dict[str, Any]:
+def _cell(estimates: Metrics) -> View:
     return {
         source: place_estimate(estimates[source]) if estimates[source] else None
         for source in SOURCES
