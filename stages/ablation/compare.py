@@ -13,7 +13,7 @@ from typing import Any
 from stages.ablation.jobs import Job
 from stages.ablation.matrix import rated, redundancy
 from stages.ablation.outcomes import FIRST, NONE, is_logits
-from stages.ablation.runs import Run, gather, missing_job, of_outcome
+from stages.ablation.runs import Missing, Run, gather, missing_job, of_outcome
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.corrections import holm
@@ -47,7 +47,7 @@ class Comparison:
     runs: dict[str, Run]
     effects: dict[str, dict[str, Effect]]
     findings: dict[str, dict[str, Finding]]
-    missing: list[dict[str, Any]]
+    missing: list[Missing]
     notes: list[str] = field(default_factory=list)
     correction: str = "holm"
     redundancy: dict[str, Any] | None = None
@@ -126,9 +126,7 @@ def no_outcome(name: str, outcomes: list[str]) -> UserError:
     )
 
 
-def _lacking_a_seed(
-    runs: Mapping[str, Run], missing: Sequence[Mapping[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def _lacking_a_seed(runs: Mapping[str, Run], missing: Sequence[Missing]) -> Iterator[Missing]:
     """The variants without a seed that their reference has, unless a failed job says so already."""
     reported = {job["variant"] for job in missing}
     for run in runs.values():

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from stages.ablation.levels import check_followed, prepare_job, steps_of_full_set
 from stages.ablation.outcomes import FIRST, requests_known
-from stages.ablation.overrides import Configs, groups, values_of
+from stages.ablation.overrides import Configs, Overrides, groups, values_of
 from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
@@ -58,7 +58,7 @@ class JobForecast:
 
 
 def forecast(
-    config: DictConfig, overrides: Sequence[Sequence[str]], console: Console
+    config: DictConfig, overrides: Overrides, console: Console
 ) -> tuple[list[JobForecast], str]:
     """A forecast for each job, and a sentence on what the whole sweep could detect.
 
@@ -153,9 +153,7 @@ def _artifact_name(planned: PlannedStep) -> str:
     return f"{planned.step.name}-{planned.fingerprint}"
 
 
-def _detectable(
-    settings: Settings, planned: Sequence[PlannedStep], overrides: Sequence[Sequence[str]]
-) -> str:
+def _detectable(settings: Settings, planned: Sequence[PlannedStep], overrides: Overrides) -> str:
     """What the sweep could detect, as far as its full set was measured before."""
     level = settings.ablate.level
     if level == "labels":
@@ -197,7 +195,7 @@ def _detectable(
     )
 
 
-def _size_of(overrides: Sequence[Sequence[str]]) -> tuple[int, int]:
+def _size_of(overrides: Overrides) -> tuple[int, int]:
     """How many seeds a sweep has, and how many variants are compared with the reference."""
     seeds = set()
     variants = set()

@@ -9,6 +9,9 @@ from stages.ablation.outcomes import NONE, Values, before_the_method, same_lesso
 from stages.principles.variants import FULL
 from stages.runtime.errors import UserError
 
+Missing = dict[str, Any]
+"""A job that has no part in a run, as `results.json` lists it: `variant`, `seed` and `error`."""
+
 
 @dataclass
 class Run:
@@ -28,13 +31,12 @@ class Run:
     same: bool = True
 
 
-def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[str, Any]]]:
+def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[Missing]]:
     """The runs of a sweep by label, and what is missing.
 
     Returns:
         A run for each variant of which a job and its reference were finished, and for level
-        `policy` the model before the method. What is missing: `variant`, `seed` and `error` of each
-        job that has no part in a run.
+        `policy` the model before the method.
 
     Raises:
         UserError: no full set was run to its end, so there is nothing to compare with.
@@ -60,12 +62,11 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
     return runs, missing
 
 
-def missing_job(label: str, seed: int | None, error: str) -> dict[str, Any]:
-    """What `results.json` holds of a job that failed."""
+def missing_job(label: str, seed: int | None, error: str) -> Missing:
     return {"variant": label, "seed": seed, "error": error}
 
 
-def _no_reference(missing: Sequence[Mapping[str, Any]]) -> UserError:
+def _no_reference(missing: Sequence[Missing]) -> UserError:
     errors = [f"{job['variant']} seed {job['seed']}: {job['error']}" for job in missing[:3]]
     return UserError(
         "the full set was not run to its end, so there is nothing to compare with "

@@ -42,8 +42,9 @@ def write(
     css = "\n".join(path.read_text(encoding="utf-8") for path in (HERE / "report.css", *styles))
     js = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     page = _environment(template.parent).get_template(template.name)
+    html = page.render(css=Markup(css), js=Markup(js), **values)
     with errors_of_writing("report", path):
-        write_atomically(path, page.render(css=Markup(css), js=Markup(js), **values))
+        write_atomically(path, html)
 
 
 @contextmanager
