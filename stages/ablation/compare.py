@@ -13,7 +13,7 @@ from typing import Any
 from stages.ablation.jobs import Job
 from stages.ablation.matrix import rated, redundancy
 from stages.ablation.outcomes import FIRST, NONE, is_logits
-from stages.ablation.runs import Run, gather, of_outcome
+from stages.ablation.runs import Missing, Run, gather, missing_job, of_outcome
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.corrections import holm
@@ -47,7 +47,7 @@ class Comparison:
     runs: dict[str, Run]
     effects: dict[str, dict[str, Effect]]
     findings: dict[str, dict[str, Finding]]
-    missing: list[dict[str, Any]]
+    missing: list[Missing]
     notes: list[str] = field(default_factory=list)
     correction: str = "holm"
     redundancy: dict[str, Any] | None = None
@@ -84,7 +84,8 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
     runs, missing = gather(settings.level, jobs)
     outcomes = _outcome_names(runs)
     first = settings.outcome or FIRST[settings.level]
-    _check_outcome(first, outcomes)
+    if first not in outcomes:
+        raise no_outcome(first, outcomes)
     comparison = Comparison(
         settings.level,
         first,
@@ -115,34 +116,24 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
     return list(names)
 
 
-def _check_outcome(name: str, outcomes: list[str]) -> None:
-    """There is an outcome of this name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in outcomes:
-        raise UserError(
-            f"there is no outcome {name!r}.{did_you_mean(name, outcomes)}",
-            where="ablate.outcome",
-            fix=f"choose from: {', '.join(outcomes) or 'nothing'}",
-        )
+def no_outcome(name: str, outcomes: list[str]) -> UserError:
+    """There is no outcome of this name."""
+    return UserError(
+        f"there is no outcome {name!r}.{did_you_mean(name, outcomes)}",
+        where="ablate.outcome",
+        fix=f"choose from: {', '.join(outcomes) or 'nothing'}; "
+        "other levels have other outcomes (docs/ablation.md)",
+    )
 
 
-def _lacking_a_seed(
-    runs: Mapping[str, Run], missing: Sequence[Mapping[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def _lacking_a_seed(runs: Mapping[str, Run], missing: Sequence[Missing]) -> Iterator[Missing]:
     """The variants without a seed that their reference has, unless a failed job says so already."""
     reported = {job["variant"] for job in missing}
     for run in runs.values():
         if run.label in reported or run.reference not in runs:
             continue
         if set(run.seeds) < set(runs[run.reference].seeds):
-            yield {
-                "variant": run.label,
-                "seed": None,
-                "error": "lacks a seed",
-            }
+            yield missing_job(run.label, None, "lacks a seed")
 
 
 def _left_out(comparison: Comparison) -> dict[str, Finding]:
@@ -173,7 +164,11 @@ def _add(comparison: Comparison, reference: str, outcome: str, settings: Ablate)
     comparison.effects.setdefault(outcome, {}).update(new_effects)
     by_label = comparison.findings.setdefault(outcome, {})
     for label, finding in new_findings.items():
-        by_label[label] = _equal_by_construction(finding) if runs[label].same else finding
+        if runs[label].same:  # it learnt from the reference's data, and needs no statistics
+            finding = replace(
+                finding, verdict="equivalent", differs=False, inside=True, p_equivalence_holm=0.0
+            )
+        by_label[label] = finding
     if outcome == comparison.outcome:
         comparison.notes.extend(_warnings(runs, new_effects, outcome, reference))
 
@@ -196,7 +191,9 @@ def _against(runs: Mapping[str, Run], reference: str, outcome: str, settings: Ab
     before: dict[str, Runs] = {}
     for run in runs.values():
         cells = of_outcome(run, outcome)
-        if run.reference != reference or run.label == reference or not base.keys() <= cells.keys():
+        if run.reference != reference or run.label == reference:
+            continue
+        if not base.keys() <= cells.keys():
             continue
         part = before if run.kind == NONE else family
         part[run.label] = cells
@@ -208,27 +205,10 @@ def _against(runs: Mapping[str, Run], reference: str, outcome: str, settings: Ab
     all_findings: dict[str, Finding] = {}
     for part in (family, before):
         pools = {label: "far" if runs[label].kind in FAR else "near" for label in part}
-        part_effects = effects(
-            base,
-            part,
-            settings.confidence,
-            pools,
-            settings.correction,
-        )
+        part_effects = effects(base, part, settings.confidence, pools, settings.correction)
         all_effects |= part_effects
         all_findings |= findings(part_effects, margin, 1 - settings.confidence)
     return all_effects, all_findings
-
-
-def _equal_by_construction(finding: Finding) -> Finding:
-    """The finding of a variant that learnt from the reference's data: it needs no statistics."""
-    return replace(
-        finding,
-        verdict="equivalent",
-        differs=False,
-        inside=True,
-        p_equivalence_holm=0.0,
-    )
 
 
 def _warnings(

@@ -6,6 +6,7 @@ once, there.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from stages.ablation.levels import check_followed, prepare_job, steps_of_full_set
 from stages.ablation.outcomes import FIRST, requests_known
-from stages.ablation.overrides import Configs, groups, values_of
+from stages.ablation.overrides import Configs, Overrides, groups, values_of
 from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
@@ -57,7 +58,7 @@ class JobForecast:
 
 
 def forecast(
-    config: DictConfig, overrides: Sequence[Sequence[str]], console: Console
+    config: DictConfig, overrides: Overrides, console: Console
 ) -> tuple[list[JobForecast], str]:
     """A forecast for each job, and a sentence on what the whole sweep could detect.
 
@@ -68,24 +69,21 @@ def forecast(
     jobs: list[JobForecast] = []
     detectable = ""
     errors: list[UserError] = []
-    with asyncio.Runner() as loop:
-        planner = _Planner(config, console, loop)
-        try:
-            for job_overrides, group in zip(overrides, groups(overrides), strict=True):
-                job_config = planner.configs(job_overrides)
-                label = f"{job_config.variant} {group}".strip()
-                try:
-                    settings, planned = planner.plan(job_config, group)
-                except UserError as error:
-                    if not jobs:
-                        raise
-                    jobs.append(JobForecast(label, job_config.seed, error=error.what))
-                    errors.append(error)
-                    continue
-                jobs.append(planner.count(label, settings.seed, planned))
-                detectable = detectable or _detectable(settings, planned, overrides)
-        finally:
-            planner.close()
+    with asyncio.Runner() as loop, ExitStack() as stack:
+        planner = _Planner(config, console, loop, stack)
+        for job_overrides, group in zip(overrides, groups(overrides), strict=True):
+            job_config = planner.configs(job_overrides)
+            label = f"{job_config.variant} {group}".strip()
+            try:
+                settings, planned = planner.plan(job_config, group)
+            except UserError as error:
+                if not jobs:
+                    raise
+                jobs.append(JobForecast(label, job_config.seed, error=error.what))
+                errors.append(error)
+                continue
+            jobs.append(planner.count(label, settings.seed, planned))
+            detectable = detectable or _detectable(settings, planned, overrides)
     variants = [job for job in jobs if not job.label.startswith(FULL)]
     if errors and len(errors) == len(variants):  # no variant would run
         raise errors[0]
@@ -95,10 +93,13 @@ def forecast(
 class _Planner:
     """Plans the jobs of a sweep one after the other, and remembers what earlier ones would make."""
 
-    def __init__(self, config: DictConfig, console: Console, loop: asyncio.Runner):
+    def __init__(
+        self, config: DictConfig, console: Console, loop: asyncio.Runner, stack: ExitStack
+    ):
         self.configs = Configs(config)
         self._console = console
         self._loop = loop
+        self._stack = stack  # closes the stores
         self._stores: dict[str, CallStore] = {}
         self._full: dict[str, list[Step]] = {}  # by group, the steps of its full set
         self._artifacts: set[str] = set()  # that earlier jobs would make
@@ -114,7 +115,8 @@ class _Planner:
             self._full[group] = steps_of_full_set(config)
         check_followed(settings, steps, self._full[group])
         if settings.store not in self._stores:
-            self._stores[settings.store] = CallStore(Path(settings.store))
+            store = closing(CallStore(Path(settings.store)))
+            self._stores[settings.store] = self._stack.enter_context(store)
         generator = settings.generator
         runner = Runner(
             Path(settings.runs_dir) / "artifacts",
@@ -146,18 +148,12 @@ class _Planner:
             trainings=sum(p.step.contract.trains for p in new),
         )
 
-    def close(self) -> None:
-        for store in self._stores.values():
-            store.close()
-
 
 def _artifact_name(planned: PlannedStep) -> str:
     return f"{planned.step.name}-{planned.fingerprint}"
 
 
-def _detectable(
-    settings: Settings, planned: Sequence[PlannedStep], overrides: Sequence[Sequence[str]]
-) -> str:
+def _detectable(settings: Settings, planned: Sequence[PlannedStep], overrides: Overrides) -> str:
     """What the sweep could detect, as far as its full set was measured before."""
     level = settings.ablate.level
     if level == "labels":
@@ -184,7 +180,7 @@ def _detectable(
         f"the full set's rate being {format_percent(assumed)} %"
     )
     outcome = repr(FIRST[level])
-    if smallest.effect is None:
+    if smallest is None:
         return (
             f"No effect on {outcome} would be found in four of five cases ({conditions}): "
             "take more requests or seeds."
@@ -193,13 +189,13 @@ def _detectable(
     if seeds == 1:
         other_seeds = "It does not include what another seed would change."
     return (
-        f"An effect on {outcome} of about {format_percent(smallest.effect)} points is found with "
+        f"An effect on {outcome} of about {format_percent(smallest)} points is found with "
         f"a chance of 80 % ({conditions}) if answers change as between two independent draws; "
         f"the fewer change, the smaller it may be. {other_seeds}"
     )
 
 
-def _size_of(overrides: Sequence[Sequence[str]]) -> tuple[int, int]:
+def _size_of(overrides: Overrides) -> tuple[int, int]:
     """How many seeds a sweep has, and how many variants are compared with the reference."""
     seeds = set()
     variants = set()

@@ -5,12 +5,12 @@ only where they are.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.ablation.overrides import groups, values_of
+from stages.ablation.overrides import Overrides, groups, values_of
 from stages.principles.variants import FULL, kind_and_target
 from stages.runtime.artifacts import Artifact
 
@@ -59,7 +59,7 @@ class Job:
         return [made for made in self.artifacts() if made.stage == stage]
 
 
-def read_jobs(folder: Path, overrides: Sequence[Sequence[str]]) -> list[Job]:
+def read_jobs(folder: Path, overrides: Overrides) -> list[Job]:
     """The sweep's jobs as their folders describe them, in order.
 
     One that left nothing counts as failed.

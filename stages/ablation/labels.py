@@ -36,7 +36,8 @@ def label_outcomes(pairs: Artifact, reference: Artifact) -> dict[str, dict[str, 
     Args:
         pairs, reference: artifacts of the stage `judged_pairs`.
     """
-    after, before = _labels(pairs), _labels(reference)
+    after = _labels(pairs)
+    before = _labels(reference)
     prompt_ids = before.prompt_ids | after.prompt_ids
     cells: dict[str, list[tuple[str, float]]] = {name: [] for name in LABELS}
     for row_id in sorted(after.judged | before.judged):

@@ -94,7 +94,8 @@ def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> li
     if not labelled:
         return steps
     _, plain = read_settings(_with(config, whole))
-    under_whole = {step.name: step for step in read_steps(join_sections(plain["pipeline"]), STAGES)}
+    of_whole = read_steps(join_sections(plain["pipeline"]), STAGES)
+    under_whole = {step.name: step for step in of_whole}
     replaced = {step.name for step in up_to(steps, labelled)} - set(labelled)
     # a rewording is on the judging steps already
     replaced -= {name for name in replaced if under_whole[name].stage == "judge"}
@@ -161,7 +162,8 @@ def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection
     """
     rewording = Change(reword=change.reword)
     for name, step in _steps(join_sections(pipeline)):
-        stage, options = step.get("stage"), step.get("constitution")
+        stage = step.get("stage")
+        options = step.get("constitution")
         part = Change()
         if stage in VARIED[level]:
             part = change

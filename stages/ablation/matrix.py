@@ -122,7 +122,7 @@ def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
     for anchor, games in _games(jobs).items():
         results += ratings(games, anchor=anchor, resamples=300, confidence=confidence)
     results.sort(key=lambda rating: -rating.elo)
-    return [rating.plain() for rating in results]
+    return [asdict(rating) for rating in results]
 
 
 def _games(jobs: Sequence[Job]) -> dict[str, list[Game]]:
@@ -132,7 +132,8 @@ def _games(jobs: Sequence[Job]) -> dict[str, list[Game]]:
         anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
         for evaluation in job.of_stage("evaluate")[:1]:
             policies = list(evaluation.metrics["policies"])
-            first, last = policies[0], policies[-1]
+            first = policies[0]
+            last = policies[-1]
             for row in evaluation.rows(Verdict):
                 if row.policy == last and first in row.rivals:
                     game = (row.prompt_id, job.label, anchor, against(row, first))

@@ -161,7 +161,8 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
         place: of the policy among all of them; -1 is the last.
     """
     policies = list(artifact.metrics["policies"])
-    first, policy = policies[0], policies[place]
+    first = policies[0]
+    policy = policies[place]
     verdicts = [row for row in _verdicts(artifact) if row.policy == policy]
     rows: Measured = [(row.prompt_id, row) for row in verdicts]
     options = artifact.config

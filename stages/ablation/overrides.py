@@ -17,6 +17,7 @@ from stages.runtime.errors import UserError
 
 SWEPT = ("variant", "seed")
 SUBDIR = "${hydra:job.num}"
+Overrides = Sequence[Sequence[str]]  # by job, each `key=value`
 
 
 def overrides_of(config: DictConfig) -> list[list[str]]:
@@ -76,7 +77,7 @@ def _user_error_behind(error: BaseException) -> UserError | None:
     return None
 
 
-def _check_jobs(jobs: Sequence[Sequence[str]]) -> None:
+def _check_jobs(jobs: Overrides) -> None:
     """The jobs can be compared with each other.
 
     Raises:
@@ -125,7 +126,7 @@ def values_of(overrides: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def groups(jobs: Sequence[Sequence[str]]) -> list[str]:
+def groups(jobs: Overrides) -> list[str]:
     """For each job the overrides in which it differs from others, besides variant and seed.
 
     Args:

@@ -9,6 +9,9 @@ from stages.ablation.outcomes import NONE, Values, before_the_method, same_lesso
 from stages.principles.variants import FULL
 from stages.runtime.errors import UserError
 
+Missing = dict[str, Any]
+"""A job that has no part in a run, as `results.json` lists it: `variant`, `seed` and `error`."""
+
 
 @dataclass
 class Run:
@@ -28,18 +31,17 @@ class Run:
     same: bool = True
 
 
-def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[str, Any]]]:
+def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[Missing]]:
     """The runs of a sweep by label, and what is missing.
 
     Returns:
         A run for each variant of which a job and its reference were finished, and for level
-        `policy` the model before the method. What is missing: `variant`, `seed` and `error` of each
-        job that has no part in a run.
+        `policy` the model before the method.
 
     Raises:
         UserError: no full set was run to its end, so there is nothing to compare with.
     """
-    missing = [_missing(job.label, job.seed, job.error) for job in jobs if job.error]
+    missing = [missing_job(job.label, job.seed, job.error) for job in jobs if job.error]
     finished = [job for job in jobs if not job.error]
     full_sets = [job for job in finished if job.variant == FULL]
     if not full_sets:
@@ -50,7 +52,7 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
         label = _reference_of(job, jobs, full_sets)
         reference = _find(full_sets, label, job.seed)
         if reference is None:
-            missing.append(_missing(job.label, job.seed, f"{label!r} has no such seed"))
+            missing.append(missing_job(job.label, job.seed, f"{label!r} has no such seed"))
             continue
         run = runs.setdefault(job.label, Run(job.label, job.kind, job.target, label))
         run.seeds[str(job.seed)] = values(level, job, reference)
@@ -60,15 +62,11 @@ def gather(level: str, jobs: Sequence[Job]) -> tuple[dict[str, Run], list[dict[s
     return runs, missing
 
 
-def _missing(label: str, seed: int, error: str) -> dict[str, Any]:
-    return {
-        "variant": label,
-        "seed": seed,
-        "error": error,
-    }
+def missing_job(label: str, seed: int | None, error: str) -> Missing:
+    return {"variant": label, "seed": seed, "error": error}
 
 
-def _no_reference(missing: Sequence[Mapping[str, Any]]) -> UserError:
+def _no_reference(missing: Sequence[Missing]) -> UserError:
     errors = [f"{job['variant']} seed {job['seed']}: {job['error']}" for job in missing[:3]]
     return UserError(
         "the full set was not run to its end, so there is nothing to compare with "
@@ -102,16 +100,7 @@ def _add_run_before_the_method(runs: dict[str, Run], job: Job) -> None:
     if not outcomes:
         return
     name = f"{NONE} {job.group}".strip()
-    run = runs.setdefault(
-        name,
-        Run(
-            name,
-            NONE,
-            "",
-            job.label,
-            same=False,
-        ),
-    )
+    run = runs.setdefault(name, Run(name, NONE, "", job.label, same=False))
     run.seeds[str(job.seed)] = outcomes
 
 

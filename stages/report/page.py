@@ -1,12 +1,14 @@
 """A page of results: one HTML file that holds all it shows, loads nothing and works from disk.
 
-In: a template that extends `page.html.jinja`, and its values. Out: the page's text. The policy in
+In: a template that extends `page.html.jinja`, and its values. Out: the page's file. The policy in
 its head forbids every connection. Texts are escaped by jinja2; data for the script is JSON that
-cannot end its element (`packed.as_script`).
+cannot end its element (`packed.as_script`). The functions of `formatting`
+that templates need are filters.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,38 +16,70 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.runtime.artifacts import write_atomically
+from stages.runtime.errors import UserError
+from stages.statistics.formatting import (
+    format_confidence,
+    format_count,
+    format_number,
+    format_percent,
+    format_percent_range,
+)
+
+FILTERS = (format_confidence, format_count, format_number, format_percent, format_percent_range)
 HERE = Path(__file__).resolve().parent
 SHARED = (HERE / "page.html.jinja", HERE / "macros.html.jinja", HERE / "report.css")
 
 
-def render(
-    template: Path, scripts: Sequence[Path], styles: Sequence[Path] = (), **values: Any
-) -> str:
-    """The page; `styles` come after the shared one."""
+def write(
+    path: Path, template: Path, scripts: Sequence[Path], styles: Sequence[Path] = (), **values: Any
+) -> None:
+    """Write the page; `styles` come after the shared one.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     css = "\n".join(path.read_text(encoding="utf-8") for path in (HERE / "report.css", *styles))
     js = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
-    return (
-        _environment(template.parent)
-        .get_template(template.name)
-        .render(css=Markup(css), js=Markup(js), **values)
-    )
+    page = _environment(template.parent).get_template(template.name)
+    html = page.render(css=Markup(css), js=Markup(js), **values)
+    with errors_of_writing("report", path):
+        write_atomically(path, html)
+
+
+@contextmanager
+def errors_of_writing(what: str, path: Path) -> Iterator[None]:
+    """Report an error of the disk as one of the user's.
+
+    Raises:
+        UserError: `what` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the {what} cannot be written: {error.strerror}",
+            where=str(path),
+            fix="free some disk space and give the same command again",
+        ) from None
 
 
 def identity(*files: Path) -> dict[str, str]:
     """Hashes of everything that a page's appearance depends on."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in (*SHARED, *files)
-    }
+    paths = (*SHARED, *files)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in paths}
 
 
 @lru_cache(maxsize=2)
 def _environment(folder: Path) -> Environment:
     """Not `templates.render`: that one is for prompts and does not escape."""
-    loader = FileSystemLoader([folder, HERE])
-    return Environment(
-        loader=loader,
+    environment = Environment(
+        loader=FileSystemLoader([folder, HERE]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=True,
     )
+    for formatter in FILTERS:
+        environment.filters[formatter.__name__] = formatter
+    return environment

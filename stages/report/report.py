@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from markupsafe import Markup
 from pydantic import Field
 
 from stages.report import page
@@ -31,18 +30,20 @@ from stages.report.views import reward_models
 from stages.report.views.browse import Section, dropped, principle_texts, sections
 from stages.report.views.drawing import draw
 from stages.report.views.effects import view
+from stages.report.views.marks import View
 from stages.report.views.online import online
 from stages.report.views.packed import as_script, pack
-from stages.report.views.steps import describe_reuse, origin_of, steps_of
+from stages.report.views.steps import describe_reuse, steps_of
 from stages.report.views.trainings import offline
-from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
+from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.stage import ANY, Stage
-from stages.statistics.formatting import PER_CENT, format_count, format_number
 
 SHOWN_OTHERWISE = ("evaluate", "reward_accuracy", "report")
 """Stages whose tables the page shows in another form."""
+SHORTEST = 1e-9
+"""Seconds, so that the share of the longest step is a number."""
 _HERE = Path(__file__).resolve()
 _TEMPLATE = _HERE.with_name("report.html.jinja")
 _SCRIPT = _HERE.with_name("report.js")
@@ -85,7 +86,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     browsed = sections(sources, config.max_rows)
     browsed += dropped(steps, config.max_rows)
     finished = [str(source.manifest.get("finished", "")) for source in sources]
-    html = page.render(
+    path = context.directory / "report.html"
+    page.write(
+        path,
         _TEMPLATE,
         [_SCRIPT],
         title=config.title,
@@ -96,33 +99,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         versions=first.manifest.get("versions") or {},
         finished=max(finished),
     )
-    path = context.directory / "report.html"
-    try:
-        write_atomically(path, html)
-    except OSError as error:
-        raise UserError(
-            f"the report cannot be written: {error.strerror}",
-            where=str(path),
-            fix="free some disk space",
-        ) from None
     shown = sum(len(section.entries) for section in browsed)
     total = sum(section.total for section in browsed)
-    table = Table(
-        "Report",
-        ["page", "entries to browse"],
-        [[path.name, f"{shown} of {total}"]],
-    )
+    table = Table("Report", ["page", "entries to browse"], [[path.name, f"{shown} of {total}"]])
     metrics = {"entries": shown, "bytes": path.stat().st_size}
     return Result(metrics=metrics, tables=[table])
 
 
-STAGE = Stage(
-    version=5,
-    config=Config,
-    run=run,
-    optional=ANY,
-    identity=identity,
-)
+STAGE = Stage(version=5, config=Config, run=run, optional=ANY, identity=identity)
 
 
 def lineage(sources: list[Artifact]) -> list[Artifact]:
@@ -141,22 +125,19 @@ def lineage(sources: list[Artifact]) -> list[Artifact]:
     return list(steps.values())
 
 
-def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
+def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
     """What was measured: evaluations, reward models, trainings, and any other step's tables."""
-    evaluations = []
+    evaluations = [source for source in sources if source.stage == "evaluate"]
     views = []
     rewards = []
     tables = []
     for source in sources:
-        stage = source.stage
-        if stage == "evaluate":
-            texts = principle_texts(source)
-            evaluations.append(source)
-            views.append(view(source.step, source.metrics, texts))
-        elif stage == "reward_accuracy":
-            texts = principle_texts(source)
-            rewards.append(reward_models.view(source.step, source.metrics, texts))
-        elif stage not in SHOWN_OTHERWISE:
+        facts = (source.step, source.metrics, principle_texts(source))
+        if source.stage == "evaluate":
+            views.append(view(*facts))
+        elif source.stage == "reward_accuracy":
+            rewards.append(reward_models.view(*facts))
+        elif source.stage not in SHOWN_OTHERWISE:
             tables += source.manifest["tables"]
     return {
         "evaluations": views,
@@ -167,26 +148,24 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> dict[str, Any]:
     }
 
 
-def _work(artifacts: list[Artifact], made: Collection[str]) -> dict[str, Any]:
+def _work(artifacts: list[Artifact], made: Collection[str]) -> View:
     """What was done: the drawing, the sentence above it and the table below it."""
     steps = steps_of(artifacts, made)
+    manifests = [artifact.manifest for artifact in artifacts]
     return {
-        "flow": Markup(draw(steps)),
+        "flow": draw(steps),
         "reuse": describe_reuse(steps),
-        "origins": {step.origin for step in steps},
-        "kinds": {step.kind for step in steps},
-        "steps": _steps(artifacts, made),
+        "rows_of_steps": list(zip(steps, manifests, strict=True)),
+        "longest": max([SHORTEST, *(step.seconds for step in steps)]),
     }
 
 
-def _rows(browsed: list[Section]) -> dict[str, Any]:
+def _rows(browsed: list[Section]) -> View:
     """What the browser of rows reads; base64 needs no escaping."""
     packed = [pack(section) for section in browsed]
-    heads = [each.head for each in packed]
-    blocks = [Markup(block) for each in packed for block in each.blocks]
     return {
-        "data": Markup(as_script(heads)) if heads else "",
-        "blocks": blocks,
+        "data": as_script([each.head for each in packed]) if packed else "",
+        "blocks": [block for each in packed for block in each.blocks],
     }
 
 
@@ -201,32 +180,3 @@ def _colours(evaluations: list[Artifact], steps: list[Artifact]) -> dict[str, in
                 model = source.inputs.get("model", "")
                 colours.setdefault(model, index)
     return colours
-
-
-def _steps(artifacts: list[Artifact], made: Collection[str]) -> list[dict[str, Any]]:
-    """The rows of the table of steps."""
-    seconds = [artifact.manifest.get("seconds") or 0 for artifact in artifacts]
-    longest = max([*seconds, 1e-9])
-    rows = []
-    for artifact, duration in zip(artifacts, seconds, strict=True):
-        facts = artifact.manifest
-        calls = facts.get("calls") or {}
-        asks = calls.get("sent") or calls.get("stored")
-        dropped_rows = []
-        for reason, number in (facts.get("dropped") or {}).items():
-            dropped_rows.append(f"{format_count(number)} \u00d7 {reason}")
-        rows.append(
-            {
-                "name": artifact.step,
-                "stage": artifact.stage,
-                "origin": origin_of(artifact, made),
-                "seconds": format_number(duration, 1),
-                "share": PER_CENT * duration / longest,
-                "rows": format_count(facts.get("rows")),
-                "dropped": dropped_rows,
-                "sent": format_count(calls.get("sent", 0)) if asks else "",
-                "stored": format_count(calls.get("stored", 0)) if asks else "",
-                "tokens": format_count(calls.get("tokens") or None),
-            }
-        )
-    return rows

@@ -30,7 +30,7 @@ independent).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -42,19 +42,6 @@ from stages.statistics.intervals import bonett_price, mcnemar_exact
 from stages.statistics.variance import Array, Parts, Spread, components
 
 ONE_SD = 2 * NormalDist().cdf(1) - 1  # the confidence of an interval of one standard deviation
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What kind of values a cube holds: shares (from 0 to 1), or even yes/no."""
-
-    shares: bool
-    binary: bool
-
-    @classmethod
-    def of(cls, cube: Array) -> "Scale":
-        shares = bool(cube.min() >= 0 and cube.max() <= 1)
-        return cls(shares, binary=bool(np.isin(cube, (0.0, 1.0)).all()))
 
 
 def effects(
@@ -124,25 +111,25 @@ def of_cube(
         names: of the runs after the reference.
         pools: of the runs after the reference, see `effects`.
     """
-    scale = Scale.of(cube)
+    shares = bool(cube.min() >= 0 and cube.max() <= 1)
+    binary = bool(np.isin(cube, (0.0, 1.0)).all())
     parts = _pooled_components(cube, pools or ["all"] * len(names))
     single = []
     for name, run, part in zip(names, cube[1:], parts, strict=True):
-        single.append(_effect(name, cube[0], run, part, seeds, 1 - confidence, scale))
+        single.append(_effect(name, cube[0], run, part, seeds, 1 - confidence, shares, binary))
     adjusted = _adjusted(single, cube, correction)
     alpha_all = (1 - confidence) / len(single)
     results = []
     for effect, p_adjusted in zip(single, adjusted, strict=True):
-        low, high = _interval(effect.centre, effect.spread, alpha_all, scale.shares)
-        results.append(
-            replace(
-                effect,
-                p_adjusted=p_adjusted,
-                correction=correction,
-                low_all=low,
-                high_all=high,
-            )
+        low, high = _interval(effect.centre, effect.spread, alpha_all, shares)
+        corrected = replace(
+            effect,
+            p_adjusted=p_adjusted,
+            correction=correction,
+            low_all=low,
+            high_all=high,
         )
+        results.append(corrected)
     return results
 
 
@@ -177,24 +164,27 @@ def _effect(
     parts: Parts,
     seeds: Sequence[str],
     alpha: float,
-    scale: Scale,
+    shares: bool,
+    binary: bool,
 ) -> Effect:
     """One variant's effect, not yet corrected for the others."""
     d = run - reference
     n_seeds, n_prompts = d.shape
-    value, before, after = float(d.mean()), float(reference.mean()), float(run.mean())
-    unit = 1.0 if scale.shares else float(np.abs(d).max())
-    if scale.binary and n_seeds == 1:
-        fell, rose = int((d < 0).sum()), int((d > 0).sum())
+    value = float(d.mean())
+    before = float(reference.mean())
+    after = float(run.mean())
+    unit = 1.0 if shares else float(np.abs(d).max())
+    if binary and n_seeds == 1:
+        fell = int((d < 0).sum())
+        rose = int((d > 0).sum())
         centre, spread = _bonett_price_spread(fell, rose, n_prompts)
-        p, test = mcnemar_exact(fell, rose), "mcnemar"
-    elif n_seeds == 1:
-        centre, spread = _with_imagined_changes(value, parts, unit)
-        p, test = sign_flip(d[0]), "sign_flip"
+        p = mcnemar_exact(fell, rose)
+        test = "mcnemar"
     else:
         centre, spread = _with_imagined_changes(value, parts, unit)
-        p, test = spread.p_value(centre), "t"
-    low, high = _interval(centre, spread, alpha, scale.shares)
+        p = sign_flip(d[0]) if n_seeds == 1 else spread.p_value(centre)
+        test = "sign_flip" if n_seeds == 1 else "t"
+    low, high = _interval(centre, spread, alpha, shares)
     by_seed = [float(mean) for mean in d.mean(axis=1)]
     return Effect(
         variant=name,
@@ -208,7 +198,7 @@ def _effect(
         reference=before,
         mean=after,
         by_seed=dict(zip(seeds, by_seed, strict=True)),
-        cohens_h=cohens_h(after, before) if scale.shares else None,
+        cohens_h=cohens_h(after, before) if shares else None,
         discordance=float((d != 0).mean()),
         seed_sd=parts.seed_sd,
         seeds_p=parts.seeds_p,
@@ -232,7 +222,8 @@ def _bonett_price_spread(fell: int, rose: int, n_prompts: int) -> tuple[float, S
 
 def _with_imagined_changes(value: float, parts: Parts, unit: float) -> tuple[float, Spread]:
     """The middle of the interval and the variance, with an imagined change of `unit` each way."""
-    trials, spread = parts.trials, parts.spread
+    trials = parts.trials
+    spread = parts.spread
     shrink = trials / (trials + 2)
     spread = replace(
         spread,
@@ -245,5 +236,6 @@ def _with_imagined_changes(value: float, parts: Parts, unit: float) -> tuple[flo
 
 def _interval(centre: float, spread: Spread, alpha: float, shares: bool) -> tuple[float, float]:
     half = spread.half_width(alpha)
-    low, high = centre - half, centre + half
+    low = centre - half
+    high = centre + half
     return (max(low, -1.0), min(high, 1.0)) if shares else (low, high)

@@ -10,7 +10,7 @@ from stages.statistics.variance import Spread
 Runs = Mapping[str, Mapping[str, float]]  # seed: {prompt: value}, of one variant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Effect:
     """A variant minus the reference.
 
@@ -46,10 +46,10 @@ class Effect:
     reference: float
     mean: float
     by_seed: dict[str, float]
-    cohens_h: float | None
+    cohens_h: float | None = None
     discordance: float
-    seed_sd: float | None
-    seeds_p: float | None
+    seed_sd: float | None = None
+    seeds_p: float | None = None
     p: float
     test: str
     p_adjusted: float

@@ -8,8 +8,7 @@ nor shown not to matter is `undecided`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from stages.statistics.corrections import holm
 from stages.statistics.effect import Effect
@@ -37,9 +36,6 @@ class Finding:
     p_equivalence_holm: float
     over: str
 
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def findings(
     effects: Mapping[str, Effect], margin: float | None, alpha: float = 0.05
@@ -52,25 +48,29 @@ def findings(
     p_inside = [1.0 if margin is None else equivalence_p(e, margin) for e in effects.values()]
     results = {}
     for (name, effect), p_holm in zip(effects.items(), holm(p_inside), strict=True):
-        differs, inside = effect.p_adjusted <= alpha, p_holm <= alpha
-        results[name] = Finding(
-            variant=name,
-            verdict=verdict_of(differs, inside),
-            differs=differs,
-            inside=inside,
-            margin=margin,
-            p_adjusted=effect.p_adjusted,
-            p_equivalence_holm=p_holm,
-            over=effect.over,
-        )
+        results[name] = finding_of(effect, p_holm, margin, alpha)
     return results
 
 
-def verdict_of(differs: bool, inside: bool) -> str:
-    """The verdict on what was shown; "works" goes before "equivalent"."""
-    if differs:
-        return "works"
-    return "equivalent" if inside else "undecided"
+def finding_of(effect: Effect, p_holm: float, margin: float | None, alpha: float) -> Finding:
+    """What may be said of one effect; "works" goes before "equivalent".
+
+    Args:
+        p_holm: that the effect is inside the margin, adjusted for all variants.
+    """
+    differs = effect.p_adjusted <= alpha
+    inside = p_holm <= alpha
+    verdict = "equivalent" if inside else "undecided"
+    return Finding(
+        variant=effect.variant,
+        verdict="works" if differs else verdict,
+        differs=differs,
+        inside=inside,
+        margin=margin,
+        p_adjusted=effect.p_adjusted,
+        p_equivalence_holm=p_holm,
+        over=effect.over,
+    )
 
 
 def equivalence_p(effect: Effect, margin: float) -> float:

@@ -21,9 +21,7 @@ Sign = Literal["", "+"]
 
 def format_percent(share: float | None, places: int = 1, missing: str = DASH) -> str:
     """A share in per cent, without the unit: `58.2`."""
-    if share is None:
-        return missing
-    return f"{PER_CENT * share:.{places}f}"
+    return missing if share is None else f"{PER_CENT * share:.{places}f}"
 
 
 def format_percent_range(low: float, high: float) -> str:
@@ -31,9 +29,9 @@ def format_percent_range(low: float, high: float) -> str:
     return f"{format_percent(low)} to {format_percent(high)} %"
 
 
-def format_points(difference: float, places: int = 1) -> str:
+def format_points(difference: float) -> str:
     """A difference of two shares in points with its sign: `−12.3`, `+4.0`, or `0.0`."""
-    text = f"{PER_CENT * abs(difference):.{places}f}"
+    text = format_percent(abs(difference))
     if float(text) == 0:
         return text
     return f"{'+' if difference > 0 else MINUS}{text}"
@@ -48,19 +46,12 @@ def format_number(
     value: float | None, places: int = 2, sign: Sign = "", missing: str = DASH
 ) -> str:
     """A number with a fixed number of decimals and a true minus sign: `−0.25`."""
-    if value is None:
-        return missing
-    return f"{value:{sign}.{places}f}".replace("-", MINUS)
+    return missing if value is None else f"{value:{sign}.{places}f}".replace("-", MINUS)
 
 
 def format_short(value: float, sign: Sign = "") -> str:
     """A number with as few digits as it needs, at most six, and a true minus sign: `0.1`, `20`."""
     return f"{value:{sign}g}".replace("-", MINUS)
-
-
-def format_significant(value: float, digits: int = 3) -> str:
-    """A number with that many significant digits: `0.0123`, `1.2e-09`."""
-    return f"{value:.{digits}g}"
 
 
 def format_p_value(p: float) -> str:
@@ -73,9 +64,9 @@ def format_confidence(confidence: float) -> str:
     return f"{PER_CENT * confidence:g} %"
 
 
-def format_count(number: float | None, missing: str = "") -> str:
+def format_count(number: float | None) -> str:
     """A whole number with a comma between thousands: `12,345`."""
-    return missing if number is None else f"{number:,.0f}"
+    return "" if number is None else f"{number:,.0f}"
 
 
 def format_plural(number: int, noun: str) -> str:
@@ -121,10 +112,9 @@ def format_change(difference: Mapping[str, Any] | None) -> str:
     """
     if difference is None:
         return NO_VALUE
-    value, low, high = (_whole_points(difference[name]) for name in ("value", "low", "high"))
+    texts = []
+    for name in ("value", "low", "high"):
+        points = PER_CENT * difference[name]
+        texts.append(f"{points:+.0f}" if abs(points) >= 1 else f"{points:+.1f}")
+    value, low, high = texts
     return f"{value} [{low},{high}]"
-
-
-def _whole_points(difference: float) -> str:
-    points = PER_CENT * difference
-    return f"{points:+.0f}" if abs(points) >= 1 else f"{points:+.1f}"

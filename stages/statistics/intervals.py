@@ -80,7 +80,8 @@ def mean_interval(
     """
     if not values:
         return None
-    n, mean = len(values), fmean(values)
+    n = len(values)
+    mean = fmean(values)
     if min(values) == max(values):
         _, bound = _wilson(0.0, n, confidence)
         return Estimate(mean, mean - bound, mean + bound, n)
@@ -188,8 +189,8 @@ def win_rate(
     whole = all(score in (0.0, 0.5, 1.0) for score in scores)
     differences = [2 * score - 1 for score in scores]
     change = _mean_change(differences, lost, won, whole, resamples, confidence, seed)
-    low, high = 0.5 + change.low / 2, 0.5 + change.high / 2
-    return Estimate(0.5 + change.value / 2, low, high, change.n)
+    rate, low, high = (0.5 + bound / 2 for bound in (change.value, change.low, change.high))
+    return Estimate(rate, low, high, change.n)
 
 
 def bonett_price(fell: int, rose: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -201,7 +202,8 @@ def bonett_price(fell: int, rose: int, n: int, confidence: float = 0.95) -> tupl
     Source: Bonett and Price 2012.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    down, up = (fell + 1) / (n + 2), (rose + 1) / (n + 2)
+    down = (fell + 1) / (n + 2)
+    up = (rose + 1) / (n + 2)
     half = z * math.sqrt((down + up - (up - down) ** 2) / (n + 2))
     return up - down - half, up - down + half
 

@@ -17,7 +17,7 @@ Left out: length control, and the scale's misfit where preferences are not trans
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,6 @@ class Rating:
     ties: int
     losses: int
     n_prompts: int
-
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def ratings(
@@ -89,22 +86,11 @@ def ratings(
     tail = 50 * (1 - confidence)
     sample = [elo_of(wins) for wins in resampled]
     lows, highs = np.percentile(sample, [tail, 100 - tail], axis=0)
-    elo = elo_of(totals)
+    columns = (elo_of(totals).tolist(), lows.tolist(), highs.tolist(), table.records.tolist())
     results = []
-    for i, model in enumerate(table.models):
-        wins, ties, losses = table.records[i]
-        results.append(
-            Rating(
-                model=model,
-                elo=float(elo[i]),
-                low=float(lows[i]),
-                high=float(highs[i]),
-                wins=int(wins),
-                ties=int(ties),
-                losses=int(losses),
-                n_prompts=prompts,
-            )
-        )
+    for model, elo, low, high, record in zip(table.models, *columns, strict=True):
+        wins, ties, losses = record
+        results.append(Rating(model, elo, low, high, wins, ties, losses, prompts))
     return sorted(results, key=lambda rating: (-rating.elo, rating.model))
 
 

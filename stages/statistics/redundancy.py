@@ -9,7 +9,7 @@ both is another question. What a principle decides also depends on how principle
 other one, so even a duplicate's pairs change.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -78,8 +78,7 @@ def _agreement(
 
     def share_among(selected: Any, values: Any) -> Estimate | None:
         chosen = [pair for pair, yes in zip(pairs, selected, strict=True) if yes]
-        by_pair = dict(zip(chosen, values[selected], strict=True))
-        return _share(by_pair, prompts, confidence)
+        return _share(chosen, values[selected], prompts, confidence)
 
     return Agreement(
         first=first,
@@ -93,10 +92,10 @@ def _agreement(
 
 
 def _share(
-    values: Mapping[str, Any], prompts: Mapping[str, str], confidence: float
+    pairs: Iterable[str], values: Any, prompts: Mapping[str, str], confidence: float
 ) -> Estimate | None:
-    cells = [(prompts.get(pair, pair), float(value)) for pair, value in values.items()]
-    return share(by_prompt(cells), confidence)
+    names = [prompts.get(pair, pair) for pair in pairs]
+    return share(by_prompt(zip(names, values, strict=True)), confidence)
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,7 @@ def attributions(
     results = {}
     for name in principles_of(matrix):
         after = np.sign([margin_without(name, pair) for pair in matrix])
-        changed = dict(zip(matrix, before != after, strict=True))
-        pivotal = _share(changed, prompts or {}, confidence)
+        pivotal = _share(matrix, before != after, prompts or {}, confidence)
         assert pivotal is not None
         spoken = [cells[name] != 0 for cells in matrix.values() if name in cells]
         decided = [_part_of(name, who) if margin else 0.0 for margin, who in labels.values()]
@@ -212,14 +210,6 @@ def redundancies(
                 verdict = "redundant"
             else:
                 verdict = "undecided"
-            results.append(
-                Redundancy(
-                    principle=name,
-                    beside=beside,
-                    verdict=verdict,
-                    agree=agree.value,
-                    covered=covered.value,
-                    pivotal=pivotal.value,
-                )
-            )
+            shares = (agree.value, covered.value, pivotal.value)
+            results.append(Redundancy(name, beside, verdict, *shares))
     return results

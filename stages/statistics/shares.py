@@ -15,7 +15,7 @@ from typing import cast
 
 from stages.statistics.corrections import holm
 from stages.statistics.effect import Effect, Runs
-from stages.statistics.equivalence import Finding, verdict_of
+from stages.statistics.equivalence import Finding, finding_of
 from stages.statistics.intervals import Estimate, by_prompt, share
 from stages.statistics.variance import Spread
 
@@ -33,11 +33,11 @@ def changes(
         averages = by_prompt(cell for cells in runs.values() for cell in cells.items())
         if averages:
             values[name] = averages
-    tails = {name: _tails(cells, margin) for name, cells in values.items()}
-    above = dict(zip(values, holm([p for p, _ in tails.values()]), strict=True))
-    below = dict(zip(values, holm([p for _, p in tails.values()]), strict=True))
+    tails = [_tails(cells, margin) for cells in values.values()]
+    above = holm([p for p, _ in tails])
+    below = holm([p for _, p in tails])
     effects, findings = {}, {}
-    for name, cells in values.items():
+    for i, (name, cells) in enumerate(values.items()):
         estimate = _share(cells, confidence)
         wide = _share(cells, 1 - (1 - confidence) / len(values))
         variance = estimate.value * (1 - estimate.value) / estimate.n
@@ -53,30 +53,17 @@ def changes(
             reference=0.0,
             mean=estimate.value,
             by_seed={seed: _share(runs).value for seed, runs in variants[name].items()},
-            cohens_h=None,
             discordance=estimate.value,
-            seed_sd=None,
-            seeds_p=None,
-            p=tails[name][0],
+            p=tails[i][0],
             test="binomial",
-            p_adjusted=above[name],
+            p_adjusted=above[i],
             correction="holm",
             low_all=wide.low,
             high_all=wide.high,
             centre=estimate.value,
             spread=Spread(0.0, 0.0, variance, df_seeds=1.0, df_prompts=math.inf),
         )
-        differs, inside = above[name] <= 1 - confidence, below[name] <= 1 - confidence
-        findings[name] = Finding(
-            variant=name,
-            verdict=verdict_of(differs, inside),
-            differs=differs,
-            inside=inside,
-            margin=margin,
-            p_adjusted=above[name],
-            p_equivalence_holm=below[name],
-            over="prompts",
-        )
+        findings[name] = finding_of(effects[name], below[i], margin, 1 - confidence)
     return effects, findings
 
 

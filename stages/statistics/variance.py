@@ -105,7 +105,7 @@ def components(cube: Array) -> list[Parts]:
 
     # mean squares of each run: between prompts, and what neither prompt nor seed explains
     between = d.mean(axis=1).var(axis=1, ddof=1) * n_seeds
-    residual = _residual_squares(d) / ((n_seeds - 1) * df_prompts)
+    residual = _sum_of_squares(_centred(d, (2, 1))) / ((n_seeds - 1) * df_prompts)
     seed_variance = _seed_variance(cube)
 
     # variances of each run's mean difference
@@ -176,12 +176,9 @@ def _interaction(cube: Array) -> tuple[Array, Array]:
 
     What runs and seeds do alone is taken out of both.
     """
-    # run and seed out; what remains is of the prompt
-    inner = cube - cube.mean(axis=2, keepdims=True)
-    inner = inner - inner.mean(axis=0) - inner.mean(axis=1, keepdims=True) + inner.mean(axis=(0, 1))
-    table = cube.mean(axis=2)
-    outer = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
-    return (inner**2).sum(axis=(1, 2)), (outer**2).sum(axis=1)
+    means = cube.mean(axis=2, keepdims=True)
+    inner = _centred(cube - means, (0, 1))  # what remains is of the prompt
+    return _sum_of_squares(inner), _sum_of_squares(_centred(means, (0, 1)))
 
 
 def _seed_component(runs: int, n_seeds: int, n_prompts: int, inner: Any, outer: Any) -> Any:
@@ -190,9 +187,12 @@ def _seed_component(runs: int, n_seeds: int, n_prompts: int, inner: Any, outer: 
     return 2 * (outer / df - inner / (df * (n_prompts - 1)) / n_prompts)
 
 
-def _residual_squares(tables: Array) -> Any:
-    """Sum of squares that neither rows nor columns explain, of the last two axes."""
-    rows = tables.mean(axis=-1, keepdims=True)
-    columns = tables.mean(axis=-2, keepdims=True)
-    residual = tables - rows - columns + tables.mean(axis=(-2, -1), keepdims=True)
-    return (residual**2).sum(axis=(-2, -1))
+def _centred(values: Array, axes: tuple[int, int]) -> Array:
+    """What neither of two axes alone explains."""
+    first, second = (values.mean(axis=axis, keepdims=True) for axis in axes)
+    return values - first - second + values.mean(axis=axes, keepdims=True)
+
+
+def _sum_of_squares(cube: Array) -> Array:
+    """By run."""
+    return np.asarray((cube**2).sum(axis=(1, 2)))

@@ -18,6 +18,7 @@ from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement
 from stages.runtime.store import CallStore
+from stages.text.messages import content_id
 from tests.ablation.sweeping import ROOT, arguments, credo, last_sweep, results, write_set
 
 ABLATE = ("-m", "experiment=ablate")
@@ -67,6 +68,12 @@ def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, 
     assert len(rows) == 20 and sum(float(r["value"]) for r in rows) / 20 == pytest.approx(
         changed[2]
     )
+    with (sweep / "ablation" / "prompts.csv").open() as stream:
+        texts = {row["prompt_id"]: row["text"] for row in csv.DictReader(stream)}
+    assert texts.keys() >= {row["prompt_id"] for row in rows}
+    assert texts == {
+        content_id([{"role": "user", "content": text}], "a test"): text for text in texts.values()
+    }
     assert (sweep / "ablation" / "effects.csv").read_text().count("leave_one_out") == 12 * 5
     ran = json.loads((sweep / "3" / "run.json").read_text())
     assert (

@@ -19,8 +19,16 @@ PROMPT = [{"role": "user", "content": "Is tea, or coffee, better?\nSay."}]
 
 def pair(name, **more):
     rejected_id, _, chosen_id = name.partition("#")[0].partition("|")  # `cell` shows tea second
-    facts = {"chosen": "tea", "rejected": "poison", "label": 0.9, "margin": 2.0, "principles": ["harm", "kind"],
-             "margins_ab": [2.0, 1.0], "margins_ba": [1.0, -1.0], "deciding": "harm"}  # fmt: skip
+    facts = {
+        "chosen": "tea",
+        "rejected": "poison",
+        "label": 0.9,
+        "margin": 2.0,
+        "principles": ["harm", "kind"],
+        "margins_ab": [2.0, 1.0],
+        "margins_ba": [1.0, -1.0],
+        "deciding": "harm",
+    }
     return Pair(
         id=name,
         prompt_id="tea or coffee",

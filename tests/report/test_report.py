@@ -184,8 +184,17 @@ def inputs(tmp_path):
         chosen_safe=True,
         rejected_safe=False,
     )
-    ruled = dataclasses.replace(pair, id="q", override="disclaimer", deciding="", noise=False, chosen_safe=None,
-                                rejected_safe=None, principles=["harm"], negated=[])  # fmt: skip
+    ruled = dataclasses.replace(
+        pair,
+        id="q",
+        override="disclaimer",
+        deciding="",
+        noise=False,
+        chosen_safe=None,
+        rejected_safe=None,
+        principles=["harm"],
+        negated=[],
+    )
     pairs = fakes.artifact(
         tmp_path,
         "pairs",

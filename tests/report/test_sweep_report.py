@@ -14,13 +14,12 @@ from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run
 from stages.preferences.label_rule import rule_of
-from stages.report.sweep.attribution import attribution
-from stages.report.sweep.charts import RatingBar, rating_chart, sign, tint
+from stages.report.sweep.charts import rating_chart, sign, tint
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import headline
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
-from stages.report.sweep.tables import redundancy_table
+from stages.report.sweep.tables import attribution, redundancy_table
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.config import Ablate
 from stages.runtime.rows import Judgement, Pair, Verdict
@@ -236,10 +235,9 @@ def test_nothing_found_is_said_so(comparison):
         for name, e in comparison.effects["any_violation"].items()
         if name in ("without:b", "opposite:a")
     }
-    sentence = headline(comparison, quiet, 0.04)
+    sentence = headline(comparison, quiet)
     assert sentence["sentence"] == "No variant measurably changed violations"
-    assert sentence["limit"] == "4.0"
-    assert headline(comparison, {}, None) is None
+    assert headline(comparison, {}) is None
 
 
 def test_the_map_leaves_uncertain_cells_without_colour(comparison):
@@ -264,7 +262,7 @@ def test_redundancy_and_ratings(jobs):
     assert (
         shown["rows"][0]["cells"][1]["text"] == "100" and shown["rows"][0]["cells"][1]["redundant"]
     )
-    assert len(shown["redundant"]) == 2 and shown["rows"][2]["decides"] == "0.0"
+    assert len(shown["redundant"]) == 2 and shown["rows"][2]["alone"]["decides"] == 0
     rated = matrix.rated(jobs, 0.95)
     assert {r["model"] for r in rated} == {"full", "without:a", "none"}
     assert rated[-1]["model"] == "none" and rated[-1]["elo"] == 1000
@@ -291,8 +289,8 @@ def test_every_aggregate_has_its_arithmetic(tmp_path, aggregate):
 
 def test_what_was_done_counts_a_shared_step_once(tmp_path, jobs):
     done = job_table(jobs, tmp_path / "sweep", tmp_path / "sweep" / "ablation" / "report.html")
-    assert [line["made"][0] for line in done["lines"][:2]] == ["judgements", "pairs"]
-    assert done["total"]["reused"] == "1" and done["lines"][2]["error"]
+    assert [line["work"].made[0] for line in done[:2]] == ["judgements", "pairs"]
+    assert sum(line["work"].reused for line in done) == 1 and done[2]["job"].error
 
 
 BARS = [
@@ -330,11 +328,10 @@ def test_small_drawings():
     ElementTree.fromstring(
         forest([replace(BARS[1], value=0, low=0, high=0)], None, None, ("", ""), 100, {})
     )
-    ElementTree.fromstring(
-        rating_chart(
-            [RatingBar(HOSTILE, 1100, 1050, 1150, "<&>"), RatingBar("x", 1000, 1000, 1000, "")]
-        )
-    )
+    record = {"wins": 1, "ties": 0, "losses": 0}
+    hostile = {"model": HOSTILE, "elo": 1100, "low": 1050, "high": 1150} | record
+    anchor = {"model": "x", "elo": 1000, "low": 1000, "high": 1000} | record
+    ElementTree.fromstring(rating_chart([hostile, anchor]))
     assert len({sign(verdict) for verdict in ("works", "equivalent", "undecided")}) == 3
     assert tint(0.0, 0.5, "better") != tint(0.5, 0.5, "better") == tint(0.9, 0.5, "better")
     assert tint(0.1, 0, "same")

@@ -23,11 +23,7 @@ LABEL = "Default annotator from original dataset (from column `preferred_text`)"
 COLUMNS = ("text_a", "text_b", "preferred_text", "prompt")
 
 
-def comparison(
-    pair: Pair,
-    cells: Sequence[Judgement],
-    texts: Mapping[str, str],
-) -> dict[str, Any]:
+def comparison(pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]) -> dict[str, Any]:
     """One pair with its label and its principles' votes.
 
     Args:
@@ -84,10 +80,7 @@ def vote(first: float, second: float) -> dict[str, Any]:
 
 
 def annotated_pairs(
-    compared: Sequence[Mapping[str, Any]],
-    name: str,
-    finished: str,
-    texts: Mapping[str, str],
+    compared: Sequence[Mapping[str, Any]], name: str, finished: str, texts: Mapping[str, str]
 ) -> dict[str, Any]:
     """The whole file.
 

@@ -16,12 +16,7 @@ from stages.runtime.templates import render
 CARDS = {"model": "report/exports/model_card.jinja", "dataset": "report/exports/dataset_card.jinja"}
 
 
-def write_card(
-    kind: str,
-    folder: Path,
-    artifact: Artifact,
-    **variables: Any,
-) -> None:
+def write_card(kind: str, folder: Path, artifact: Artifact, **variables: Any) -> None:
     """Write README.md into a folder.
 
     Args:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from stages.report.exports.annotated_pairs import annotated_pairs, comparison, write_csv
 from stages.report.exports.inspect_logs import inspect_log
+from stages.report.page import errors_of_writing
 from stages.report.views.browse import principle_texts
 from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
@@ -55,18 +56,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             for cell in source.rows(Judgement):
                 matrix.setdefault(cell.pair_id, []).append(cell)
     written: Written = []
-    try:
+    with errors_of_writing("export", context.directory):
         for source in inputs.values():
             if source.row_type is Pair:
                 written += _write_pairs(source, matrix, texts, config, context)
             elif source.row_type is Verdict and "inspect" in config.formats:
                 written += _write_logs(source, context)
-    except OSError as error:
-        raise UserError(
-            f"the export cannot be written: {error.strerror}",
-            where=str(context.directory),
-            fix="free some disk space",
-        ) from None
     if not written:
         raise UserError(
             "there is nothing that these formats hold",
@@ -105,11 +100,7 @@ def _cells_of(pair: Pair, matrix: Matrix) -> list[Judgement]:
 
 
 def _write_pairs(
-    source: Artifact,
-    matrix: Matrix,
-    texts: Mapping[str, str],
-    config: Config,
-    context: Context,
+    source: Artifact, matrix: Matrix, texts: Mapping[str, str], config: Config, context: Context
 ) -> Written:
     compared = []
     for pair in source.rows(Pair):

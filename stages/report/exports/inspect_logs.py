@@ -42,12 +42,7 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> Log:
     }
 
 
-def _eval(
-    policy: str,
-    samples: Sequence[Facts],
-    source: Artifact,
-    finished: str,
-) -> Log:
+def _eval(policy: str, samples: Sequence[Facts], source: Artifact, finished: str) -> Log:
     """The log's header."""
     identity = f"{source.fingerprint}/{policy}"
     eval_id = hashlib.sha256(identity.encode()).hexdigest()[:22]
@@ -140,11 +135,7 @@ def _scores(samples: Sequence[Facts], facts: Facts) -> list[Log]:
     return [_score(name, values, facts) for name, values in by_name.items()]
 
 
-def _score(
-    name: str,
-    values: Sequence[float],
-    facts: Facts,
-) -> Log:
+def _score(name: str, values: Sequence[float], facts: Facts) -> Log:
     """Mean and standard error over answers; the interval is the evaluation's own, over prompts."""
     number = len(values)
     metrics = {"mean": fmean(values), "stderr": 0.0}

@@ -121,11 +121,7 @@ STAGE = Stage(
 )
 
 
-def _write_model(
-    root: Path,
-    inputs: dict[str, Artifact],
-    config: Config,
-) -> Published:
+def _write_model(root: Path, inputs: dict[str, Artifact], config: Config) -> Published:
     model = inputs["model"]
     folder = root / "model"
     shutil.copytree(model.model().path, folder)
@@ -141,12 +137,7 @@ def _write_model(
     return Published(config.repository, folder, "model")
 
 
-def _write_dataset(
-    root: Path,
-    name: str,
-    artifact: Artifact,
-    config: Config,
-) -> Published:
+def _write_dataset(root: Path, name: str, artifact: Artifact, config: Config) -> Published:
     if not artifact.manifest["rows"]:
         raise UserError(
             f"the input {name!r} holds no rows",

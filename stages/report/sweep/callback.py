@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from stages.ablation.compare import Comparison, compare
+from stages.ablation.compare import Comparison, compare, no_outcome
 from stages.ablation.forecast import forecast
 from stages.ablation.forecast_table import show_forecast
 from stages.ablation.jobs import DONE, FAILED, Job, read_jobs
@@ -34,7 +34,7 @@ from stages.report.sweep.files import write
 from stages.report.sweep.page import write_report
 from stages.report.sweep.summary import notes, summary_table
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Ablate, as_user_error, read_settings
 from stages.runtime.pipeline.display import set_console_width, show_error
 
@@ -110,31 +110,13 @@ class Ablation(Callback):
 def _write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> Path:
     """Write the sweep's files and its page; returns the page's path."""
     finished = [job for job in jobs if not job.error]
-    facts = {"jobs": [_facts_of(job) for job in finished]}
-    write(folder, comparison, settings, facts)
+    write(folder, comparison, settings, finished)
     sets = list(dict.fromkeys(job.constitution["name"] for job in finished))
     texts: dict[str, str] = {}
     for name in sets:
         texts |= {principle.id: principle.text for principle in load(name).principles}
     title = f"Ablation of {' and '.join(sets)}, level {settings.level}"
-    return write_report(
-        folder,
-        comparison,
-        settings,
-        jobs,
-        texts,
-        title,
-    )
-
-
-def _facts_of(job: Job) -> dict[str, Any]:
-    """What `results.json` holds of a job; its folder's run.json says where its artifacts lie."""
-    return {
-        "variant": job.label,
-        "seed": job.seed,
-        "folder": str(job.number),
-        "constitution": job.constitution,
-    }
+    return write_report(folder, comparison, settings, jobs, texts, title)
 
 
 def check_outcome(config: DictConfig) -> None:
@@ -143,18 +125,14 @@ def check_outcome(config: DictConfig) -> None:
     Raises:
         UserError: there will be no such outcome.
     """
-    level, outcome = config.ablate.level, config.ablate.outcome
+    level = config.ablate.level
+    outcome = config.ablate.outcome
     if outcome is None or str(outcome).startswith(OWN_TESTS):
         return
     principles = select(selection_of(config.constitution)).principles
     names = outcomes_of(level, [principle.id for principle in principles])
     if str(outcome).partition(" (")[0] not in names:
-        choice = f"choose from: {', '.join(names)}"
-        raise UserError(
-            f"there is no outcome {outcome!r}.{did_you_mean(str(outcome), names)}",
-            where="ablate.outcome",
-            fix=f"{choice}; other levels have other outcomes (docs/ablation.md)",
-        )
+        raise no_outcome(str(outcome), names)
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:

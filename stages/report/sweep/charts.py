@@ -1,15 +1,16 @@
 """Parts of an ablation's drawings, and the chart of ratings.
 
-In: plain numbers. Out: SVG text, styles. Colours are CSS variables of the page. A verdict shows in
+In: plain data. Out: SVG text, styles. Colours are CSS variables of the page. A verdict shows in
 its word and in its shape: a filled diamond works, a ring is equivalent, an open square is
 undecided.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from stages.ablation.outcomes import NONE
 from stages.report.views import svg
-from stages.report.views.charts import ticks
+from stages.report.views.charts import Plot, ticks
 
 LONGEST = 30  # letters of a name that fit beside the plot
 TICKS = 6
@@ -24,54 +25,6 @@ TOP = 34
 ROW = 25
 
 
-@dataclass(frozen=True)
-class Axis:
-    """The horizontal axis of a plot: its ticks, from the pixel `left` to the pixel `right`."""
-
-    ticks: list[float]
-    left: float
-    right: float
-
-    @classmethod
-    def over(
-        cls,
-        low: float,
-        high: float,
-        left: float,
-        right: float,
-    ) -> "Axis":
-        """An axis that covers all numbers from `low` to `high`."""
-        return cls(ticks(low, high, TICKS), left, right)
-
-    def x(self, value: float) -> float:
-        """The pixel of a number."""
-        first, last = self.ticks[0], self.ticks[-1]
-        return self.left + (value - first) / (last - first) * (self.right - self.left)
-
-    def upright(
-        self,
-        value: float,
-        top: float,
-        bottom: float,
-        kind: str,
-    ) -> str:
-        """A vertical line at a number, from one height to another."""
-        x = self.x(value)
-        return svg.line(x, top, x, bottom, kind)
-
-
-def drawing(kind: str, width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    """A whole drawing with a class of its own; `label` says in words what it shows."""
-    return svg.tag(
-        "svg",
-        *parts,
-        kind=kind,
-        viewBox=f"0 0 {width:g} {height:g}",
-        role="img",
-        aria_label=label,
-    )
-
-
 def short_name(name: str) -> str:
     """A name that fits beside the plot."""
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + ELLIPSIS
@@ -84,8 +37,14 @@ def number_with_interval(x: float, y: float, number: str, rest: str) -> str:
         rest: such as the number's interval.
     """
     small = svg.tag("tspan", svg.plain(rest), kind="tick")
-    place = {"x": float(x), "y": float(y)}
-    return svg.tag("text", svg.plain(f"{number} "), small, kind="number", **place)
+    return svg.tag(
+        "text",
+        svg.plain(f"{number} "),
+        small,
+        kind="number",
+        x=float(x),
+        y=float(y),
+    )
 
 
 def shape(x: float, y: float, verdict: str) -> str:
@@ -128,49 +87,51 @@ def background(mood: str, strength: float) -> str:
     return f"background:rgba(var(--tint-{mood}), {strength:.2f})"
 
 
-@dataclass(frozen=True)
-class RatingBar:
-    """One model's rating.
-
-    Args:
-        value, low, high: Elo points.
-        record: wins, ties and losses in words.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    record: str
-
-
-def rating_chart(bars: Sequence[RatingBar]) -> str:
-    """Ratings in Elo points with intervals, the strongest first; 1000 is the anchor."""
-    if not bars:
+def rating_chart(ratings: Sequence[Mapping[str, Any]]) -> str:
+    """Ratings in Elo points with intervals, as `matrix.rated` lists them; 1000 is the anchor."""
+    if not ratings:
         return ""
-    height = TOP + ROW * len(bars) + 8
-    low = min(ANCHOR, *(bar.low for bar in bars))
-    high = max(ANCHOR, *(bar.high for bar in bars))
-    axis = Axis.over(low, high, LEFT, WIDTH - RIGHT)
+    lows = [rating["low"] for rating in ratings]
+    highs = [rating["high"] for rating in ratings]
+    low = min(ANCHOR, *lows)
+    high = max(ANCHOR, *highs)
+    marks = ticks(low, high, TICKS)
+    height = TOP + ROW * len(ratings) + 8
+    plot = Plot(
+        width=WIDTH,
+        height=height,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP - 8,
+        bottom=4,
+        x_range=(marks[0], marks[-1]),
+    )
     parts = []
-    for tick in axis.ticks:
-        kind = "zero" if tick == ANCHOR else "grid"
-        parts.append(axis.upright(tick, TOP - 8, height - 4, kind))
-        parts.append(svg.text(axis.x(tick), TOP - 14, f"{tick:g}", "tick", "middle"))
-    for number, bar in enumerate(bars):
-        parts.append(_rating(bar, TOP + ROW * number + ROW / 2, axis))
-    label = f"Ratings of {len(bars)} models"
-    return drawing("ratings works", WIDTH, height, label, parts)
+    for mark in marks:
+        kind = "zero" if mark == ANCHOR else "grid"
+        parts.append(plot.x_tick(mark, f"{mark:g}", TOP - 14, kind))
+    for number, rating in enumerate(ratings):
+        parts.append(_rating(rating, TOP + ROW * number + ROW / 2, plot))
+    return plot.draw(f"Ratings of {len(ratings)} models", parts, "ratings works")
 
 
-def _rating(bar: RatingBar, y: float, axis: Axis) -> str:
+def _rating(rating: Mapping[str, Any], y: float, plot: Plot) -> str:
     """One model's line."""
-    value, low, high = f"{bar.value:.0f}", f"{bar.low:.0f}", f"{bar.high:.0f}"
+    name = rating["model"]
+    if name.partition(" ")[0] == NONE:
+        name = f"before the method{name.removeprefix(NONE)}"
+    elo = f"{rating['elo']:.0f}"
+    low = f"{rating['low']:.0f}"
+    high = f"{rating['high']:.0f}"
+    record = f"{rating['wins']} won, {rating['ties']} tied, {rating['losses']} lost"
+    left = plot.x(rating["low"])
+    right = plot.x(rating["high"])
+    middle = plot.x(rating["elo"])
     return svg.tag(
         "g",
-        svg.title(f"{bar.name}: {value} ({low} to {high}), {bar.record}"),
-        svg.text(0, y + 4, short_name(bar.name), "label"),
-        svg.line(axis.x(bar.low), y, axis.x(bar.high), y, "whisker"),
-        svg.tag("circle", kind="mark", cx=axis.x(bar.value), cy=y, r=5),
-        number_with_interval(WIDTH - RIGHT + 14, y + 4, value, f"[{low}, {high}] {bar.record}"),
+        svg.title(f"{name}: {elo} ({low} to {high}), {record}"),
+        svg.text(0, y + 4, short_name(name), "label"),
+        svg.line(left, y, right, y, "whisker"),
+        svg.tag("circle", kind="mark", cx=middle, cy=y, r=5),
+        number_with_interval(WIDTH - RIGHT + 14, y + 4, elo, f"[{low}, {high}] {record}"),
     )

@@ -1,21 +1,23 @@
 """What a sweep leaves in its folder, for reports and for others' tools.
 
 `results.json` holds all that a report needs, `effects.csv` a line for each variant and outcome,
-`rows.csv` one for each variant, seed, prompt and outcome; `prompts.csv` says which prompt is which.
+`rows.csv` one for each variant, seed, prompt and outcome; `prompts.csv` holds the prompts' texts.
 """
 
 import csv
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stages.ablation.compare import Comparison
+from stages.ablation.jobs import Job
 from stages.ablation.runs import Run, mean_of, of_outcome
+from stages.report.page import errors_of_writing
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Ablate
+from stages.runtime.rows import Pair, Prompt, request_text
 
 EFFECT = (
     "value",
@@ -44,43 +46,33 @@ ROWS = (
     "kind",
     "target",
     "seed",
-    "prompt",
+    "prompt_id",
     "outcome",
     "value",
 )
-PROMPTS = ("prompt", "text")
+PROMPTS = ("prompt_id", "text")
 
 
-def write(folder: Path, comparison: Comparison, settings: Ablate, facts: Mapping[str, Any]) -> None:
+def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> None:
     """Write the sweep's files.
 
     Args:
-        facts: more keys of `results.json`.
+        jobs: those that were finished.
 
     Raises:
         UserError: they cannot be written.
     """
-    results = results_of(comparison, settings, facts)
+    results = _results(comparison, settings, jobs)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-    prompts: dict[str, str] = {}
-    try:
+    with errors_of_writing("ablation", folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "results.json", text)
         _write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))
-        _write_csv(folder / "rows.csv", ROWS, _rows(comparison, prompts))
-        names = ((name, prompt) for prompt, name in prompts.items())
-        _write_csv(folder / "prompts.csv", PROMPTS, names)
-    except OSError as error:
-        raise UserError(
-            f"the ablation cannot be written: {error.strerror}",
-            where=str(folder),
-            fix="free some disk space and give the same command again",
-        ) from None
+        _write_csv(folder / "rows.csv", ROWS, _rows(comparison))
+        _write_csv(folder / "prompts.csv", PROMPTS, _texts(jobs).items())
 
 
-def results_of(
-    comparison: Comparison, settings: Ablate, facts: Mapping[str, Any]
-) -> dict[str, Any]:
+def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> dict[str, Any]:
     """What a report needs: by variant and outcome the effect and what may be said of it."""
     return {
         "level": comparison.level,
@@ -88,12 +80,22 @@ def results_of(
         "margin": settings.margin,
         "confidence": settings.confidence,
         "correction": settings.correction,
-        **facts,
+        "jobs": [_job(job) for job in jobs],
         "variants": [_variant(comparison, run) for run in comparison.runs.values()],
         "missing": comparison.missing,
         "notes": comparison.notes,
         "redundancy": comparison.redundancy,
         "ratings": comparison.ratings,
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    """The run.json in a job's folder says where its artifacts lie."""
+    return {
+        "variant": job.label,
+        "seed": job.seed,
+        "folder": str(job.number),
+        "constitution": job.constitution,
     }
 
 
@@ -104,7 +106,7 @@ def _variant(comparison: Comparison, run: Run) -> dict[str, Any]:
             finding = comparison.finding(outcome, run.label)
             outcomes[outcome] = {
                 "effect": by_label[run.label].plain(),
-                "finding": finding.plain() if finding else None,
+                "finding": asdict(finding) if finding else None,
             }
     return {
         "variant": run.label,
@@ -126,19 +128,25 @@ def _effects(comparison: Comparison) -> Iterable[Sequence[Any]]:
             yield (label, run.kind, run.target, outcome, *numbers, verdict)
 
 
-def _rows(comparison: Comparison, prompts: dict[str, str]) -> Iterable[Sequence[Any]]:
-    """The values of all runs; notes in `prompts` the name of each prompt."""
+def _rows(comparison: Comparison) -> Iterable[Sequence[Any]]:
     for run in comparison.runs.values():
         variant = (run.label, run.kind, run.target)
         for seed, outcomes in run.seeds.items():
             for outcome, cells in outcomes.items():
-                for prompt, value in cells.items():
-                    name = prompts.setdefault(prompt, _name_of(prompt))
-                    yield (*variant, seed, name, outcome, f"{value:g}")
+                for prompt_id, value in cells.items():
+                    yield (*variant, seed, prompt_id, outcome, f"{value:g}")
 
 
-def _name_of(prompt: str) -> str:
-    return hashlib.sha256(prompt.encode()).hexdigest()[:12]
+def _texts(jobs: Sequence[Job]) -> dict[str, str]:
+    """The text of every prompt that the jobs' steps read from a source, by prompt_id."""
+    sources = {artifact.directory: artifact for job in jobs for artifact in job.artifacts()}
+    texts = {}
+    for source in sources.values():
+        if source.stage == "prompts":
+            texts |= {row.id: request_text(row.messages) for row in source.rows(Prompt)}
+        elif source.stage == "human_pairs":
+            texts |= {row.prompt_id: request_text(row.prompt) for row in source.rows(Pair)}
+    return texts
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -7,8 +7,9 @@ height of a row, too (sweep.js).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.report.sweep.charts import Axis, drawing, number_with_interval, shape, short_name
+from stages.report.sweep.charts import TICKS, number_with_interval, shape, short_name
 from stages.report.views import svg
+from stages.report.views.charts import Plot, ticks
 from stages.statistics.formatting import (
     PER_CENT,
     format_number,
@@ -73,34 +74,47 @@ def forest(
     """
     if not bars:
         return ""
-    axis = _axis_of(bars, [limit for limit in (margin, detectable) if limit is not None], scale)
     lines = _lines(bars)
-    label = f"Effects of {len(bars)} variants with their intervals"
+    limits = [limit for limit in (margin, detectable) if limit is not None]
+    marks = _ticks(bars, limits, scale)
     height = TOP + ROW * len(lines) + 10
+    plot = Plot(
+        width=WIDTH,
+        height=height,
+        left=LEFT,
+        right=RIGHT,
+        top=TOP - 6,
+        bottom=6,
+        x_range=(marks[0], marks[-1]),
+    )
     parts = []
     if margin is not None:
-        parts.append(_zone(axis, scale * margin, height))
-    parts += _grid(axis, height)
+        parts.append(_zone(plot, scale * margin))
+    for mark in marks:
+        label = format_short(mark, "+") if mark else "0"
+        kind = "grid" if mark else "zero"
+        parts.append(plot.x_tick(mark, label, TOP - 12, kind))
     if detectable is not None:
         for limit in (-scale * detectable, scale * detectable):
-            parts.append(axis.upright(limit, TOP - 6, height - 6, "detectable"))
-    parts += _heads(axis, ends, correction)
+            parts.append(plot.upright(limit, "detectable"))
+    parts += _heads(plot, ends, correction)
     for number, line in enumerate(lines):
         y = TOP + ROW * number
         if isinstance(line, Bar):
-            parts.append(_bar(line, y, axis, scale))
+            parts.append(_bar(line, y, plot, scale))
         else:
             heading = svg.text(0, 18, kinds.get(line, line), "tick")
             parts.append(_row(heading, y=y, kind="row", data_heading=line))
-    return drawing("forest", WIDTH, height, label, parts)
+    return plot.draw(f"Effects of {len(bars)} variants with their intervals", parts, "forest")
 
 
-def _axis_of(bars: Sequence[Bar], limits: Sequence[float], scale: float) -> Axis:
-    """An axis that covers 0, all intervals, and the limits on both sides."""
+def _ticks(bars: Sequence[Bar], limits: Sequence[float], scale: float) -> list[float]:
+    """The ticks of an axis that covers 0, all intervals, and the limits on both sides."""
     lows = [bar.low for bar in bars] + [-limit for limit in limits]
     highs = [bar.high for bar in bars] + list(limits)
-    low, high = min(0.0, *lows), max(0.0, *highs)
-    return Axis.over(scale * low, scale * high, LEFT, WIDTH - RIGHT)
+    low = min(0.0, *lows)
+    high = max(0.0, *highs)
+    return ticks(scale * low, scale * high, TICKS)
 
 
 def _lines(bars: Sequence[Bar]) -> list[str | Bar]:
@@ -114,47 +128,42 @@ def _lines(bars: Sequence[Bar]) -> list[str | Bar]:
     return lines
 
 
-def _zone(axis: Axis, margin: float, height: float) -> str:
-    left, right = axis.x(-margin), axis.x(margin)
+def _zone(plot: Plot, margin: float) -> str:
+    left = plot.x(-margin)
+    width = plot.x(margin) - left
+    height = int(plot.height) - TOP
     return svg.tag(
         "rect",
         kind="zone",
         x=left,
         y=TOP - 6,
-        width=right - left,
-        height=height - TOP,
+        width=width,
+        height=height,
     )
 
 
-def _grid(axis: Axis, height: float) -> list[str]:
-    """A line with its number at every tick."""
-    parts = []
-    for tick in axis.ticks:
-        kind = "grid" if tick else "zero"
-        number = format_short(tick, "+") if tick else "0"
-        parts.append(axis.upright(tick, TOP - 6, height - 6, kind))
-        parts.append(svg.text(axis.x(tick), TOP - 12, number, "tick", "middle"))
-    return parts
-
-
-def _heads(axis: Axis, ends: tuple[str, str], correction: str) -> list[str]:
+def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
     """What lies on either side of 0, and the headings of the columns."""
     left, right = ends
-    zero = axis.x(0)
+    zero = plot.x(0)
+    lowest, highest = plot.x_range
     parts = []
-    if axis.ticks[0] < 0:
+    if lowest < 0:
         parts.append(svg.text(zero - 8, 14, f"\u2190 {left}", "axis", "end"))
-    if axis.ticks[-1] > 0:
+    if highest > 0:
         parts.append(svg.text(zero + 8, 14, f"{right} \u2192", "axis"))
-    for x, heading in ((EFFECT, "effect"), (P, f"p ({correction})"), (VERDICT, "verdict")):
+    headings = {EFFECT: "effect", P: f"p ({correction})", VERDICT: "verdict"}
+    for x, heading in headings.items():
         parts.append(svg.text(x, TOP - 12, heading, "tick"))
     return parts
 
 
-def _bar(bar: Bar, y: float, axis: Axis, scale: float) -> str:
+def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
     """One variant's row."""
     middle = ROW / 2
-    value, low, high = (axis.x(scale * number) for number in (bar.value, bar.low, bar.high))
+    value = plot.x(scale * bar.value)
+    low = plot.x(scale * bar.low)
+    high = plot.x(scale * bar.high)
     number = format_effect(bar.value, scale)
     interval = f"[{format_effect(bar.low, scale)}, {format_effect(bar.high, scale)}]"
     p = format_p_value(bar.p)

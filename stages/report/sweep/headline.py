@@ -1,7 +1,6 @@
 """The first sentence of a sweep's page: its largest effect, or that there is none."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from stages.ablation.compare import Comparison
 from stages.ablation.outcomes import NONE, is_logits
@@ -10,73 +9,55 @@ from stages.report.sweep.wording import (
     HEADLINE_ORDER,
     counts_labels,
     format_interval,
-    good,
-    mood,
+    mood_of,
     name_of,
 )
+from stages.report.views.marks import View
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_p_value, format_percent, format_points
 
 
-def headline(
-    comparison: Comparison, family: Mapping[str, Effect], limit: float | None
-) -> dict[str, Any] | None:
+def headline(comparison: Comparison, family: Mapping[str, Effect]) -> View | None:
     """The largest effect that the correction lets stand, of the kind that says most.
 
     Args:
         family: by label the effects of the variants.
-        limit: the smallest detectable effect, a share.
 
     Returns:
-        `sentence`, `mood`, `change` (None where there is no change in points), `interval`, `p` and
-        `limit`; None without variants.
+        `sentence`, `mood`, `change` (None where there is no change in points), `interval` and `p`;
+        None without variants.
     """
     if not family:
         return None
-    works = [label for label in family if comparison.verdict(comparison.outcome, label) == "works"]
+    outcome = comparison.outcome
+    works = [label for label in family if comparison.verdict(outcome, label) == "works"]
     if not works:
-        return _no_effect(comparison, limit)
+        return _no_effect(comparison)
     label = _leading(comparison, family, works)
-    action, effect = _action(comparison, label), family[label]
-    if is_logits(comparison.outcome):
-        return _of_logits(action, effect, comparison.outcome)
+    action = _action(comparison, label)
+    effect = family[label]
+    if is_logits(outcome):
+        return _of_logits(action, effect)
     p = format_p_value(effect.p_adjusted)
     return {
         "sentence": f"{action} {_consequence(comparison, effect)}",
-        "mood": mood(effect, good(comparison.outcome, comparison.level)),
+        "mood": mood_of(effect, outcome, comparison.level),
         "change": format_points(effect.value),
-        "interval": format_interval(effect, comparison.outcome),
+        "interval": format_interval(effect, outcome),
         "p": p.replace("<", "below"),
-        "limit": _points(limit),
     }
 
 
-def _points(limit: float | None) -> str | None:
-    return None if limit is None else format_percent(limit)
-
-
-def _no_effect(comparison: Comparison, limit: float | None) -> dict[str, Any]:
+def _no_effect(comparison: Comparison) -> View:
     sentence = f"No variant measurably changed {name_of(comparison.outcome)}"
     if counts_labels(comparison.level, comparison.outcome):
         sentence = "No variant is shown to change more of the labels than the margin"
-    return {
-        "sentence": sentence,
-        "mood": "same",
-        "limit": _points(limit),
-        "change": None,
-    }
+    return {"sentence": sentence, "mood": "same", "change": None}
 
 
-def _of_logits(action: str, effect: Effect, outcome: str) -> dict[str, Any]:
-    size = f"{abs(effect.value):.2f}"
-    return {
-        "sentence": f"{action} moves the judge's support by {size} logits",
-        "mood": "other",
-        "change": None,
-        "interval": f"{format_interval(effect, outcome)} logits",
-        "p": "",
-        "limit": None,
-    }
+def _of_logits(action: str, effect: Effect) -> View:
+    sentence = f"{action} moves the judge's support by {abs(effect.value):.2f} logits"
+    return {"sentence": sentence, "mood": "other", "change": None}
 
 
 def _leading(comparison: Comparison, family: Mapping[str, Effect], works: Sequence[str]) -> str:
@@ -104,7 +85,8 @@ def _consequence(comparison: Comparison, effect: Effect) -> str:
         return f"wins {size} points"
     verb = "raises" if effect.value > 0 else "lowers"
     outcome = name_of(comparison.outcome)
-    before, after = format_percent(effect.reference), format_percent(effect.mean)
+    before = format_percent(effect.reference)
+    after = format_percent(effect.mean)
     return f"{verb} {outcome} from {before} to {after} %"
 
 
@@ -114,7 +96,8 @@ def before_the_method(comparison: Comparison) -> str:
     for run in comparison.runs.values():
         effect = comparison.effect(outcome, run.label)
         if run.kind == NONE and effect:
-            before, after = format_percent(effect.mean), format_percent(effect.reference)
+            before = format_percent(effect.mean)
+            after = format_percent(effect.reference)
             return (
                 f"Before the method {name_of(outcome)} were at {before} %, "
                 f"with the full set {after} %."

@@ -5,13 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from stages.ablation.jobs import DONE, FAILED, Job
-from stages.statistics.formatting import format_count
+from stages.report.views.marks import View
 
-SUMMED = ("steps", "reused", "sent", "stored", "trainings", "seconds")
 SHORTEST = 1e-9  # seconds
 
 
@@ -20,13 +18,12 @@ class Work:
     """What one job did itself.
 
     Args:
-        made: the names of the steps that it ran; `steps` is their number.
+        made: the names of the steps that it ran.
         reused: steps that were there, or that an earlier job ran.
         sent, stored: calls to a model, and calls that the store answered.
     """
 
     made: tuple[str, ...] = ()
-    steps: int = 0
     reused: int = 0
     sent: int = 0
     stored: int = 0
@@ -34,8 +31,8 @@ class Work:
     seconds: float = 0.0
 
 
-def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
-    """A line for each job, and their sums.
+def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[View]:
+    """A line for each job; `bar` is the length of its time, in per cent.
 
     Args:
         sweep: the folder with the jobs' own.
@@ -46,14 +43,15 @@ def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> dict[str, Any]:
     longest = max([SHORTEST, *(work.seconds for work in works)])
     lines = []
     for job, work in zip(jobs, works, strict=True):
-        line = _line(job, work, longest)
-        line["links"] = _links(job, sweep, page)
-        lines.append(line)
-    totals = {}
-    for name in SUMMED:
-        total = sum(getattr(work, name) for work in works)
-        totals[name] = format_count(total)
-    return {"lines": lines, "total": totals}
+        lines.append(
+            {
+                "job": job,
+                "work": work,
+                "bar": 100 * work.seconds / longest,
+                "links": _links(job, sweep, page),
+            }
+        )
+    return lines
 
 
 def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
@@ -69,7 +67,6 @@ def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
     calls = [artifact.manifest.get("calls") or {} for artifact in artifacts]
     return Work(
         made=tuple(artifact.step for artifact in artifacts),
-        steps=len(artifacts),
         reused=len(reused) - len(artifacts),
         sent=sum(each.get("sent", 0) for each in calls),
         stored=sum(each.get("stored", 0) for each in calls),
@@ -86,22 +83,6 @@ def _reused(folder: Path) -> dict[str, bool]:
     except (OSError, ValueError):
         return {}
     return {name: bool(step.get("reused")) for name, step in steps.items()}
-
-
-def _line(job: Job, work: Work, longest: float) -> dict[str, Any]:
-    """A job as the template shows it; `bar` is the length of its time, in per cent."""
-    return {
-        "variant": job.label,
-        "seed": job.seed,
-        "error": job.error,
-        "made": work.made,
-        "reused": work.reused,
-        "trainings": work.trainings,
-        "sent": format_count(work.sent),
-        "stored": format_count(work.stored),
-        "seconds": f"{work.seconds:.1f}",
-        "bar": 100 * work.seconds / longest,
-    }
 
 
 def _links(job: Job, sweep: Path, page: Path) -> list[tuple[str, str]]:

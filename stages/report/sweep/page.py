@@ -9,21 +9,16 @@ Credo it loads nothing and works from disk.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from markupsafe import Markup
-
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.report import page
 from stages.report.sweep.charts import rating_chart, sign
 from stages.report.sweep.job_table import job_table
-from stages.report.sweep.tables import rating_bar, redundancy_table
+from stages.report.sweep.tables import redundancy_table
 from stages.report.sweep.view import view
-from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Ablate
 
 NAME = "report.html"
-VERDICTS = ("works", "equivalent", "undecided")
 HERE = Path(__file__).resolve().parent
 
 
@@ -44,30 +39,16 @@ def write_report(
         UserError: it cannot be written.
     """
     path = folder / NAME
-    ratings = rating_chart([rating_bar(rating) for rating in comparison.ratings])
-    html = page.render(
+    page.write(
+        path,
         HERE / "sweep.html.jinja",
         [HERE / "sweep.js"],
         [HERE / "sweep.css"],
         title=title,
-        v=view(
-            comparison,
-            jobs,
-            settings.margin,
-            settings.confidence,
-            texts,
-        ),
+        v=view(comparison, jobs, settings, texts),
         redundancy=redundancy_table(comparison.redundancy),
-        ratings=Markup(ratings),
-        signs={verdict: Markup(sign(verdict)) for verdict in VERDICTS},
-        work=job_table(jobs, folder.parent, path),
+        ratings=rating_chart(comparison.ratings),
+        sign=sign,
+        lines=job_table(jobs, folder.parent, path),
     )
-    try:
-        write_atomically(path, html)
-    except OSError as error:
-        raise UserError(
-            f"the report cannot be written: {error.strerror}",
-            where=str(path),
-            fix="free some disk space and give the same command again",
-        ) from None
     return path

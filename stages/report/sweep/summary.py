@@ -12,7 +12,6 @@ from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.outcomes import is_logits
 from stages.ablation.runs import Run, mean_of, of_outcome
 from stages.report.sweep.wording import VIOLATES
-from stages.statistics.effect import Effect
 from stages.statistics.equivalence import Finding
 from stages.statistics.formatting import (
     NO_VALUE,
@@ -33,7 +32,8 @@ def summary_table(comparison: Comparison) -> Table:
     others = _other_outcomes(comparison)
     table = Table(title=_title(comparison), title_justify="left")
     p = f"p ({CORRECTIONS[comparison.correction]})"
-    for index, column in enumerate(("variant", comparison.outcome, p, "verdict", *others)):
+    columns = ["variant", comparison.outcome, p, "verdict", *others]
+    for index, column in enumerate(columns):
         is_text = index in (0, 3)
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     for run in comparison.runs.values():
@@ -83,7 +83,7 @@ def _cells(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
         f"{_number(effect.value, outcome)} {escape(interval)}",
         format_p_value(effect.p_adjusted),
         _verdict(comparison.finding(outcome, run.label)),
-        *(_change(comparison.effect(other, run.label), other) for other in others),
+        *(_change(comparison, run, other) for other in others),
     ]
 
 
@@ -98,7 +98,8 @@ def _number(value: float, outcome: str, sign: Sign = "+") -> str:
     return f"{value:{sign}.2f}" if is_logits(outcome) else f"{PER_CENT * value:{sign}.1f}"
 
 
-def _change(effect: Effect | None, outcome: str) -> str:
+def _change(comparison: Comparison, run: Run, outcome: str) -> str:
+    effect = comparison.effect(outcome, run.label)
     return NO_VALUE if effect is None else _number(effect.value, outcome)
 
 

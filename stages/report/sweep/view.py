@@ -7,24 +7,18 @@ has no unit of shares (`support`, in logits) stays as it is.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
-
-from markupsafe import Markup
 
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
-from stages.report.sweep.attribution import attribution
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import before_the_method, headline
-from stages.report.sweep.wording import KINDS, counts_labels, good, mood, name_of
+from stages.report.sweep.tables import attribution
+from stages.report.sweep.wording import KINDS, counts_labels, good, mood_of, name_of
+from stages.report.views.marks import View
+from stages.runtime.pipeline.config import Ablate
 from stages.statistics.effect import Effect
-from stages.statistics.formatting import (
-    PER_CENT,
-    format_confidence,
-    format_percent,
-    format_short,
-)
+from stages.statistics.formatting import PER_CENT, format_confidence, format_short
 from stages.statistics.power import minimum_detectable
 
 ENDS = {
@@ -37,10 +31,9 @@ ENDS = {
 def view(
     comparison: Comparison,
     jobs: Sequence[Job],
-    margin: float,
-    confidence: float,
+    settings: Ablate,
     texts: Mapping[str, str],
-) -> dict[str, Any]:
+) -> View:
     """Everything but redundancy, ratings and what the jobs did.
 
     Args:
@@ -49,30 +42,17 @@ def view(
     first = comparison.outcome
     family = comparison.family(first)
     an_effect = next(iter(family.values()), None)
-    shares = counts_labels(comparison.level, first)
-    limit = None
-    if not shares and not is_logits(first):
-        limit = detectable(list(family.values()), 1 - confidence)
     outcomes = [first, *(outcome for outcome in comparison.effects if outcome != first)]
     kinds = [run.kind for run in comparison.runs.values() if run.kind in KINDS]
-    forests = [
-        _forest(
-            comparison,
-            o,
-            margin,
-            confidence,
-            texts,
-        )
-        for o in outcomes
-    ]
+    forests = [_forest(comparison, outcome, settings, texts) for outcome in outcomes]
     return {
         "level": comparison.level,
         "outcome": name_of(first),
-        "confidence": format_confidence(confidence),
-        "margin": format_short(PER_CENT * margin),
-        "shares": shares,
-        "detectable": None if limit is None else format_percent(limit),
-        "headline": headline(comparison, family, limit),
+        "confidence": format_confidence(settings.confidence),
+        "margin": format_short(PER_CENT * settings.margin),
+        "shares": counts_labels(comparison.level, first),
+        "detectable": _detectable(comparison, first, settings),
+        "headline": headline(comparison, family),
         "verdicts": Counter(comparison.verdict(first, label) for label in family),
         "before": before_the_method(comparison),
         "forests": [one for one in forests if one],
@@ -87,49 +67,47 @@ def view(
     }
 
 
-def detectable(family: Sequence[Effect], alpha: float) -> float | None:
-    """The smallest effect found with a chance of 80 %; None without effects.
+def _detectable(comparison: Comparison, outcome: str, settings: Ablate) -> float | None:
+    """The smallest effect found with a chance of 80 %; None without effects that are differences.
 
     It rests on what these runs showed of base rate, changes and seeds.
     """
-    if not family:
+    family = list(comparison.family(outcome).values())
+    if not family or comparison.level == "labels" or is_logits(outcome):
         return None
     first = family[0]
     changes = median(effect.discordance for effect in family) if first.reference > 0 else None
     seed_sds = [effect.seed_sd for effect in family if effect.seed_sd is not None]
-    smallest = minimum_detectable(
+    return minimum_detectable(
         first.n_prompts,
         first.n_seeds,
         base_rate=min(max(first.reference, 0.0), 1.0),
         discordance=changes,
         seed_sd=median(seed_sds) if seed_sds else 0.0,
         comparisons=len(family),
-        alpha=alpha,
+        alpha=1 - settings.confidence,
     )
-    return smallest.effect
 
 
 def _forest(
     comparison: Comparison,
     outcome: str,
-    margin: float,
-    confidence: float,
+    settings: Ablate,
     texts: Mapping[str, str],
-) -> dict[str, Any] | None:
+) -> View | None:
     """One outcome's forest with its headings; None where no variant was compared."""
     family = comparison.family(outcome)
     if not family:
         return None
-    level, logits = comparison.level, is_logits(outcome)
-    limit = None
-    if not logits and level != "labels":
-        limit = detectable(list(family.values()), 1 - confidence)
+    level = comparison.level
+    logits = is_logits(outcome)
+    limit = _detectable(comparison, outcome, settings)
     ends = ENDS[good(outcome, level)]
     if counts_labels(level, outcome):
         ends = ("fewer", "more")
     drawing = forest(
         _bars(comparison, outcome, family, texts),
-        None if logits else margin,
+        None if logits else settings.margin,
         limit,
         ends,
         1 if logits else PER_CENT,
@@ -140,8 +118,8 @@ def _forest(
         "outcome": outcome,
         "name": name_of(outcome),
         "unit": "logits" if logits else "points",
-        "drawing": Markup(drawing),
-        "detectable": None if limit is None else format_percent(limit),
+        "drawing": drawing,
+        "detectable": limit,
     }
 
 
@@ -152,10 +130,10 @@ def _bars(
     texts: Mapping[str, str],
 ) -> list[Bar]:
     """The variants by kind, in each the largest effect first."""
-    direction = good(outcome, comparison.level)
     bars = []
     for label, effect in family.items():
-        run, finding = comparison.runs[label], comparison.finding(outcome, label)
+        run = comparison.runs[label]
+        finding = comparison.finding(outcome, label)
         bars.append(
             Bar(
                 label,
@@ -166,13 +144,9 @@ def _bars(
                 effect.p_adjusted,
                 verdict=comparison.verdict(outcome, label),
                 inside=bool(finding and finding.inside),
-                mood=mood(effect, direction),
+                mood=mood_of(effect, outcome, comparison.level),
                 hint=texts.get(run.target, ""),
             )
         )
     kinds = list(KINDS)
-
-    def order(bar: Bar) -> tuple[int, float]:
-        return (kinds.index(bar.kind) if bar.kind in kinds else len(kinds), -abs(bar.value))
-
-    return sorted(bars, key=order)
+    return sorted(bars, key=lambda bar: (kinds.index(bar.kind), -abs(bar.value)))

@@ -6,6 +6,7 @@ neither.
 
 from stages.ablation.labels import LOGITS
 from stages.ablation.outcomes import is_logits
+from stages.report.views.marks import mood
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_number, format_points, format_points_range
 
@@ -87,22 +88,9 @@ def good(outcome: str, level: str) -> int:
     return GOOD.get(outcome.partition(" (")[0], 0)
 
 
-def mood(effect: Effect, direction: int) -> str:
-    """How the page colours an effect.
-
-    Args:
-        direction: of the outcome, as `good` has it.
-
-    Returns:
-        `better` or `worse` where the interval leaves 0 out, `other` if the outcome is neither good
-        nor bad; else `same`.
-    """
-    if effect.low <= 0 <= effect.high:
-        return "same"
-    if not direction:
-        return "other"
-    side = 1 if effect.low > 0 else -1
-    return "better" if side == direction else "worse"
+def mood_of(effect: Effect, outcome: str, level: str) -> str:
+    """How the page colours an effect, see `marks.mood`."""
+    return mood(effect.low, effect.high, good(outcome, level))
 
 
 def counts_labels(level: str, outcome: str) -> bool:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement, Message, Pair, Rating, Revision, Verdict
+from stages.runtime.rows import Judgement, Pair, Rating, Revision, Verdict
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
+ROUND = ("principle", "faulty", "critique", "previous", "response")
+"""What the browser shows of a round of a revision."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,11 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     for source in artifacts:
         row_type = source.row_type
         if row_type and row_type in _ENTRIES:
-            key, entry = _ENTRIES[row_type]
-            groups = _group(source.rows(), key)
+            field, entry = _ENTRIES[row_type]
+            groups = _group(source.rows(), field)
             entries = [entry(rows) for rows in groups[:max_rows]]
-            by_step.append(
-                Section(
-                    step=source.step,
-                    kind=row_type.__name__,
-                    total=len(groups),
-                    entries=entries,
-                )
-            )
+            section = Section(source.step, row_type.__name__, len(groups), entries)
+            by_step.append(section)
     order = [row_type.__name__ for row_type in _ENTRIES]
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
@@ -67,13 +63,7 @@ def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
             )
     if not entries:
         return []
-    section = Section(
-        step="dropped rows",
-        kind="Dropped",
-        total=len(entries),
-        entries=entries[:max_rows],
-    )
-    return [section]
+    return [Section("dropped rows", "Dropped", len(entries), entries[:max_rows])]
 
 
 def principle_texts(source: Artifact) -> dict[str, str]:
@@ -86,10 +76,10 @@ def principle_texts(source: Artifact) -> dict[str, str]:
     return texts
 
 
-def _group(rows: Iterable[Any], key: Callable[[Any], str]) -> list[list[Any]]:
+def _group(rows: Iterable[Any], field: str) -> list[list[Any]]:
     groups: dict[str, list[Any]] = {}
     for row in rows:
-        groups.setdefault(key(row), []).append(row)
+        groups.setdefault(getattr(row, field), []).append(row)
     return list(groups.values())
 
 
@@ -100,14 +90,10 @@ def _head(
     flags: dict[str, bool],
 ) -> Entry:
     """What every entry has. A principle is listed once; only flags that are set are listed."""
-    messages: list[Message] = row.prompt
-    prompt = []
-    for message in messages:
-        prompt.append([message["role"], message["content"]])
     return {
         "id": entry_id,
         "kind": row.kind,
-        "prompt": prompt,
+        "prompt": [[message["role"], message["content"]] for message in row.prompt],
         "principles": list(dict.fromkeys(principles)),
         "flags": _set_names(flags),
     }
@@ -130,18 +116,10 @@ def _revisions(rounds: list[Revision]) -> Entry:
     principles = [row.principle for row in rounds]
     entry = _head(first, first.response_id, principles, flags)
     entry["original"] = first.original
-    entry["rounds"] = [_round(row) for row in rounds]
+    entry["rounds"] = []
+    for row in rounds:
+        entry["rounds"].append({name: getattr(row, name) for name in ROUND})
     return entry
-
-
-def _round(row: Revision) -> Entry:
-    return {
-        "principle": row.principle,
-        "faulty": row.faulty,
-        "critique": row.critique,
-        "previous": row.previous,
-        "response": row.response,
-    }
 
 
 def _verdicts(rows: list[Verdict]) -> Entry:
@@ -236,11 +214,10 @@ def _ratings(rows: list[Rating]) -> Entry:
     """A group of responses, the best one first."""
     first = rows[0]
     ranked = sorted(rows, key=lambda row: (-row.score, row.id))
-    opposite = False
+    opposite = any(any(row.negated) for row in rows)
     principles: list[str] = []
     ratings = []
     for row in ranked:
-        opposite = opposite or any(row.negated)
         principles += row.principles
         ratings.append(
             {
@@ -257,14 +234,11 @@ def _ratings(rows: list[Rating]) -> Entry:
 def _judgements(cells: list[Judgement]) -> Entry:
     """Two responses and the judge's margins under each principle, in both orders."""
     first = cells[0]
-    principles = []
+    flips = any(_flip(cell.margin_ab, cell.margin_ba) for cell in cells)
     margins = []
     rationales = []
-    flips = False
     for cell in cells:
         name = cell.principle
-        principles.append(name)
-        flips = flips or _flip(cell.margin_ab, cell.margin_ba)
         ab = round(cell.margin_ab, 3)
         ba = round(cell.margin_ba, 3)
         margins.append([name, ab, ba])
@@ -272,6 +246,7 @@ def _judgements(cells: list[Judgement]) -> Entry:
             rationales.append([name, "A", cell.rationale_ab])
         if cell.rationale_ba:
             rationales.append([name, "B", cell.rationale_ba])
+    principles = [cell.principle for cell in cells]
     entry = _head(first, first.pair_id, principles, {"flips": flips})
     entry["a"] = first.response_a
     entry["b"] = first.response_b
@@ -280,10 +255,11 @@ def _judgements(cells: list[Judgement]) -> Entry:
     return entry
 
 
-_ENTRIES: dict[Any, tuple[Callable[[Any], str], Callable[[list[Any]], Entry]]] = {
-    Revision: (lambda row: row.response_id, _revisions),
-    Verdict: (lambda row: row.prompt_id, _verdicts),
-    Pair: (lambda row: row.id, _pair),
-    Judgement: (lambda row: row.pair_id, _judgements),
-    Rating: (lambda row: row.prompt_id, _ratings),
+_ENTRIES: dict[Any, tuple[str, Callable[[list[Any]], Entry]]] = {
+    Revision: ("response_id", _revisions),
+    Verdict: ("prompt_id", _verdicts),
+    Pair: ("id", _pair),
+    Judgement: ("pair_id", _judgements),
+    Rating: ("prompt_id", _ratings),
 }
+"""By type: the field that is the same in all rows of an entry, and the entry of such rows."""

@@ -37,12 +37,7 @@ def ticks(
         high += 0.5
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
-    steps = [
-        power,
-        2 * power,
-        5 * power,
-        10 * power,
-    ]
+    steps = [factor * power for factor in (1, 2, 5, 10)]
     step = next(step for step in steps if step >= raw * 0.999)
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)
@@ -60,7 +55,7 @@ class Plot:
     top: float
     bottom: float
     x_range: Point
-    y_range: Point
+    y_range: Point = (0.0, 1.0)
 
     def x(self, value: float) -> float:
         """Pixels from the left edge."""
@@ -84,17 +79,17 @@ class Plot:
         y = self.y(value)
         return svg.line(self.left, y, self.width - self.right, y, kind)
 
-    def upright(self, value: float) -> str:
-        """A vertical line of the grid."""
+    def upright(self, value: float, kind: str = "grid") -> str:
+        """A vertical line at a value."""
         x = self.x(value)
-        return svg.line(x, self.top, x, self.floor, "grid")
+        return svg.line(x, self.top, x, self.floor, kind)
 
-    def y_tick(
-        self,
-        value: float,
-        label: str,
-        gap: float = 6,
-    ) -> str:
+    def x_tick(self, value: float, label: str, y: float, kind: str = "grid") -> str:
+        """A vertical line at a value, and its label at the height `y`."""
+        text = svg.text(self.x(value), y, label, "tick", "middle")
+        return self.upright(value, kind) + text
+
+    def y_tick(self, value: float, label: str, gap: float = 6) -> str:
         """A horizontal line of the grid with its label on the left, `gap` pixels away."""
         y = self.y(value) + 4
         text = svg.text(self.left - gap, y, label, "tick", "end")
@@ -104,9 +99,9 @@ class Plot:
         """Points as pixels."""
         return [(self.x(x), self.y(y)) for x, y in points]
 
-    def draw(self, label: str, parts: Sequence[str]) -> str:
+    def draw(self, label: str, parts: Sequence[str], kind: str = "") -> str:
         """The whole drawing; `label` says in words what it shows."""
-        return svg.drawing(self.width, self.height, label, parts)
+        return svg.drawing(self.width, self.height, label, parts, kind)
 
 
 def trade_off(
@@ -133,9 +128,7 @@ def trade_off(
     )
     parts = []
     for tick in xs:
-        x = plot.x(tick)
-        label = svg.text(x, plot.floor + 16, f"{tick:.0f}", "tick", "middle")
-        parts.append(plot.upright(tick) + label)
+        parts.append(plot.x_tick(tick, f"{tick:.0f}", plot.floor + 16))
     for tick in ys:
         parts.append(plot.y_tick(tick, f"{tick:.0f}", gap=8))
     parts += _axis_labels(plot, f"{x_label}, %", f"{y_label}, %")

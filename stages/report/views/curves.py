@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stages.report.views import svg
 from stages.report.views.charts import PALETTE, Plot, Point, colour, ticks
-from stages.statistics.formatting import format_short, format_significant
+from stages.statistics.formatting import format_short
 
 SMOOTH_FROM = 30
 """Points of a curve from which its running mean is drawn, and the points themselves faintly."""
@@ -40,7 +40,7 @@ class Line:
         """Its first and its last value."""
         _, first = self.points[0]
         _, last = self.points[-1]
-        return format_significant(first), format_significant(last)
+        return f"{first:.3g}", f"{last:.3g}"
 
 
 def curve(
@@ -80,8 +80,9 @@ def curve(
     parts.append(_step_label(plot, last, bottom, "end"))
     path = plot.path(points)
     x, y = path[-1]
+    end_dot = svg.tag("circle", kind="end", cx=x, cy=y, r=3)
     parts.append(svg.polyline(path, kind="curve"))
-    parts.append(svg.tag("circle", kind="end", cx=x, cy=y, r=3))
+    parts.append(end_dot)
     start, end = line.ends
     return plot.draw(f"{label}, from {start} to {end}", parts)
 

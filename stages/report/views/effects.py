@@ -5,18 +5,11 @@ cent, differences percentage points. A change counts as better or worse only if 
 0 out.
 """
 
-from typing import Any
-
 from stages.evaluation.measures import before, foremost
 from stages.report.views.charts import trade_off
-from stages.report.views.marks import mark_change, place_estimate
-from stages.report.views.verdicts import (
-    judge_tiles,
-    measured_by,
-    principle_rows,
-    scale_of_bars,
-)
-from stages.statistics.formatting import PER_CENT, format_confidence, format_percent
+from stages.report.views.marks import Metrics, View, mark_change, place_estimate
+from stages.report.views.verdicts import measured_by, principle_rows, scale_of_bars
+from stages.statistics.formatting import PER_CENT, format_percent
 
 EFFECTS = {
     "any_violation": ("Violations", -1),
@@ -36,9 +29,9 @@ VERBS = {"better": "fell", "worse": "rose", "same": "did not measurably change:"
 
 def view(
     step: str,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     texts: dict[str, str],
-) -> dict[str, Any]:
+) -> View:
     """Everything the template shows of one evaluation; `texts` are the principles' texts by id."""
     names = list(metrics["policies"])
     truth = metrics["measured_by"] == "truth"
@@ -47,8 +40,7 @@ def view(
         "policies": names,
         "ends": (names[0], foremost(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
-        "confidence": format_confidence(metrics["confidence"]),
-        "counted": metrics["counted"],
+        "metrics": metrics,
         "by": "ground truth" if truth else "the judge alone (there is no ground truth)",
         "headline": headline(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
@@ -58,11 +50,10 @@ def view(
         "principles": principle_rows(metrics, texts),
         "views": measured_by(metrics),
         "full": scale_of_bars(metrics),
-        "judge": judge_tiles(metrics.get("judge") or {}),
     }
 
 
-def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
+def headline(metrics: Metrics) -> View | None:
     """The first sentence: violations of the last policy against the first.
 
     It says only what the interval allows.
@@ -97,7 +88,7 @@ def headline(metrics: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _other_measures(was: dict[str, Any], now: dict[str, Any]) -> str:
+def _other_measures(was: Metrics, now: Metrics) -> str:
     """The shares of all measures but violations, before and after."""
     parts = []
     for measure, (label, _) in EFFECTS.items():
@@ -111,17 +102,17 @@ def _other_measures(was: dict[str, Any], now: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
+def _effect_row(metrics: Metrics, index: int) -> View:
     """One policy: its estimates, and their changes against the policy before."""
     name = list(metrics["policies"])[index]
     facts = metrics["policies"][name]
-    earlier: dict[str, Any] = {}
-    changes: dict[str, Any] = {}
+    earlier: Metrics = {}
+    changes: Metrics = {}
     if index:
         rival = before(metrics, name)
         earlier = metrics["policies"][rival]["measures"]
         changes = metrics["differences"][name][rival]["measures"]
-    cells: list[dict[str, Any] | None] = []
+    cells: list[View | None] = []
     for measure, (_, good) in EFFECTS.items():
         estimate = facts["measures"][measure]
         if estimate is None:
@@ -146,7 +137,7 @@ def _effect_row(metrics: dict[str, Any], index: int) -> dict[str, Any]:
 
 
 def _beside(
-    metrics: dict[str, Any],
+    metrics: Metrics,
     name: str,
     measure: str,
 ) -> str:
@@ -160,7 +151,7 @@ def _beside(
     return ", ".join(parts)
 
 
-def _trade_off(metrics: dict[str, Any]) -> str:
+def _trade_off(metrics: Metrics) -> str:
     """Violations against evasive answers; nothing for a single policy."""
     points = []
     for name, facts in metrics["policies"].items():
@@ -173,35 +164,21 @@ def _trade_off(metrics: dict[str, Any]) -> str:
     return trade_off(points, "violations", "evasive")
 
 
-def _win_rates(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+def _win_rates(metrics: Metrics) -> list[View]:
     """How often the judge prefers a policy's answers to those of another."""
     names = list(metrics["policies"])
     rows = []
     for name, rivals in metrics["win_rates"].items():
         for rival, rate in rivals.items():
+            controlled = rate.get("controlled")
             rows.append(
                 {
                     **place_estimate(rate),
                     "policy": name,
                     "index": names.index(name),
                     "rival": rival,
-                    "wins": rate["wins"],
-                    "losses": rate["losses"],
-                    "ties": rate["ties"],
-                    "controlled": _controlled(rate),
+                    "rate": rate,
+                    "controlled": place_estimate(controlled) if controlled else None,
                 }
             )
     return rows
-
-
-def _controlled(rate: dict[str, Any]) -> dict[str, Any] | None:
-    """The rate at equal length; `far` if it differs from the plain one by more than 10 points."""
-    controlled = rate.get("controlled")
-    if not controlled:
-        return None
-    direction = "longer" if rate["longer"] >= 0 else "shorter"
-    return {
-        **place_estimate(controlled),
-        "far": abs(controlled["value"] - rate["value"]) > 0.1,
-        "longer": f"{abs(rate['longer']):.0f} characters {direction}",
-    }

@@ -12,11 +12,15 @@ from stages.statistics.formatting import (
     format_percent_range,
     format_points,
     format_points_range,
-    format_significant,
 )
 
+Metrics = dict[str, Any]
+"""What a step measured, or a part of it."""
+View = dict[str, Any]
+"""Plain data for a template."""
 
-def mark_change(difference: dict[str, Any] | None, good: int) -> dict[str, str] | None:
+
+def mark_change(difference: Metrics | None, good: int) -> dict[str, str] | None:
     """A difference of shares in words.
 
     Args:
@@ -30,23 +34,28 @@ def mark_change(difference: dict[str, Any] | None, good: int) -> dict[str, str] 
         return None
     title = f"{difference['fell']} prompts fell, {difference['rose']} rose"
     if difference["p"] is not None:
-        title += f"; exact McNemar p = {format_significant(difference['p'], 2)}"
+        title += f"; exact McNemar p = {difference['p']:.2g}"
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
-        "mood": _mood(difference, good),
+        "mood": mood(difference["low"], difference["high"], good),
         "title": title,
     }
 
 
-def _mood(difference: dict[str, Any], good: int) -> str:
-    if difference["low"] <= 0 <= difference["high"]:
+def mood(low: float, high: float, good: int) -> str:
+    """How the page colours an interval: `same` where it holds 0, else `better` or `worse`.
+
+    `other` where more is neither good (1) nor bad (-1).
+    """
+    if low <= 0 <= high:
         return "same"
-    rises = difference["low"] > 0
-    return "better" if rises == (good > 0) else "worse"
+    if not good:
+        return "other"
+    return "better" if (low > 0) == (good > 0) else "worse"
 
 
-def place_estimate(estimate: dict[str, Any], places: int = 1) -> dict[str, Any]:
+def place_estimate(estimate: Metrics, places: int = 1) -> View:
     """Where an estimate and its interval lie on a strip from 0 to 100, and its text."""
     low = PER_CENT * estimate["low"]
     high = PER_CENT * estimate["high"]

@@ -7,13 +7,12 @@ without.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
-
-from markupsafe import Markup
 
 from stages.report.views.charts import Point
 from stages.report.views.curves import Line, overlay
+from stages.report.views.marks import View
 from stages.report.views.trainings import is_online
 from stages.report.views.tripped import WIRES, describe_alarm, describe_reading
 from stages.runtime.artifacts import Artifact
@@ -34,7 +33,7 @@ TERM = "term "
 """Stands before a term's name among the keys of a history."""
 
 
-def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, Any] | None:
+def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | None:
     """The online trainings over each other; None if there are none.
 
     Args:
@@ -48,7 +47,7 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
     overlays = _Overlays(runs, shades, readings)
     watched = overlays.draw("reward", "reward")
     for wire, label in WIRES.items():
-        watched += overlays.draw_wire(wire, label)
+        watched += overlays.draw(wire, label, wire=True)
     terms = []
     for key in overlays.logged():
         if key.startswith(TERM):
@@ -60,8 +59,17 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
         inner += overlays.draw(key, label)
     descriptions = []
     for run in runs:
-        name = run.fingerprint
-        descriptions.append(_run(run, shades[name], readings[name]))
+        reading = readings[run.fingerprint]
+        descriptions.append(
+            {
+                "step": run.step,
+                "stage": run.stage,
+                "index": shades[run.fingerprint],
+                "steps": int(run.metrics["history"][-1]["step"]),
+                "tripped": bool(reading and reading.tripped),
+                "sentence": describe_reading(reading),
+            }
+        )
     return {
         "runs": descriptions,
         "watched": watched,
@@ -71,18 +79,14 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> dict[st
     }
 
 
+@dataclass(frozen=True)
 class _Overlays:
     """Drawings of the same number of all trainings."""
 
-    def __init__(
-        self,
-        runs: Sequence[Artifact],
-        shades: Mapping[str, int],
-        readings: Mapping[str, Reading | None],
-    ) -> None:
-        self.runs = runs
-        self.shades = shades
-        self.readings = readings
+    runs: Sequence[Artifact]
+    shades: Mapping[str, int]
+    """By fingerprint, as the readings."""
+    readings: Mapping[str, Reading | None]
 
     def logged(self) -> list[str]:
         """What the histories log, in order."""
@@ -92,64 +96,38 @@ class _Overlays:
                 keys |= dict.fromkeys(point)
         return list(keys)
 
-    def draw(self, key: str, label: str) -> list[Markup]:
-        """One drawing; none where nothing was logged."""
-        lines = [self._line(run, key) for run in self.runs]
-        drawing = overlay(lines, label, "runs away")
-        return [Markup(drawing)] if drawing else []
+    def draw(self, key: str, label: str, wire: bool = False) -> list[str]:
+        """One drawing; none where nothing was logged.
 
-    def draw_wire(self, wire: str, label: str) -> list[Markup]:
-        """One drawing of what a tripwire watches, with marks where it tripped."""
-        lines = [self._line(run, wire, wire) for run in self.runs]
-        least = 20.0 if wire in SHARES else 0.0
-        limit = KL if wire == "kl" else math.inf
+        Args:
+            wire: `key` is what a tripwire watches; mark where it tripped.
+        """
+        lines = [self._line(run, key, wire) for run in self.runs]
+        least = 20.0 if key in SHARES else 0.0
+        limit = KL if wire and key == "kl" else math.inf
         drawing = overlay(
             lines,
             label,
             "runs away",
-            from_zero=True,
+            from_zero=wire,
             least=least,
             limit=limit,
         )
-        return [Markup(drawing)] if drawing else []
+        return [drawing] if drawing else []
 
-    def _line(
-        self,
-        run: Artifact,
-        key: str,
-        wire: str = "",
-    ) -> Line:
+    def _line(self, run: Artifact, key: str, wire: bool) -> Line:
         reading = self.readings[run.fingerprint]
-        marked = bool(wire and reading and wire in reading.tripped)
+        marked = bool(wire and reading and key in reading.tripped)
         points = _points(run.metrics["history"], key, wire)
         return Line(run.step, self.shades[run.fingerprint], points, marked)
 
 
-def _run(
-    run: Artifact,
-    shade: int,
-    reading: Reading | None,
-) -> dict[str, Any]:
-    return {
-        "step": run.step,
-        "stage": run.stage,
-        "index": shade,
-        "steps": int(run.metrics["history"][-1]["step"]),
-        "tripped": bool(reading and reading.tripped),
-        "sentence": describe_reading(reading),
-    }
-
-
-def _points(
-    history: Sequence[Mapping[str, float]],
-    key: str,
-    wire: str,
-) -> list[Point]:
+def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> list[Point]:
     """A curve; among the tripwires the KL is that of a completion, and shares are per cent."""
     scale = PER_CENT if key in SHARES else 1.0
     points = []
     for point in history:
-        value = kl_per_completion(point) if wire == "kl" else point.get(key)
+        value = kl_per_completion(point) if wire and key == "kl" else point.get(key)
         if value is not None and math.isfinite(value):
             points.append((point["step"], scale * value))
     return points

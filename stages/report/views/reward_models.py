@@ -4,18 +4,8 @@ In: the metrics of one artifact. Out: plain data for the template, in the terms 
 """
 
 from collections.abc import Mapping
-from typing import Any
 
-from stages.report.views.marks import mark_change, place_estimate
-from stages.statistics.formatting import (
-    format_confidence,
-    format_count,
-    format_number,
-    format_percent,
-)
-
-Metrics = Mapping[str, Any]
-View = dict[str, Any]
+from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 
 TESTS = {
     "all": ("the better side of a pair scores higher, under each principle", True),
@@ -48,23 +38,13 @@ def view(
     """Everything the template shows; `texts` are the principles' texts by id."""
     models = metrics["models"]
     first = next(iter(models.values()))
-    colours = []
-    orders = []
-    for place, (name, facts) in enumerate(models.items()):
-        colours.append({"name": name, "index": _colour(place)})
-        order = _order(name, facts)
-        if order["text"]:
-            orders.append(order)
     return {
         "step": step,
-        "models": colours,
-        "confidence": format_confidence(metrics["confidence"]),
-        "by": metrics["truth"],
-        "cells": format_count(metrics["cells"]),
+        "metrics": metrics,
+        "models": [{"name": name, "index": _colour(i)} for i, name in enumerate(models)],
         "headline": _headline(metrics),
         "tests": [_test(test, metrics) for test in first["tests"]],
         "principles": [_principle(p, metrics, texts) for p in first["principles"]],
-        "order": orders,
     }
 
 
@@ -86,15 +66,7 @@ def _headline(metrics: Metrics) -> View | None:
         rival = names[1]
         difference = metrics["differences"][rival]["flipped"]
         lead = mark_change(difference, 1)
-    low = format_percent(flipped["low"])
-    high = format_percent(flipped["high"])
-    return {
-        "model": names[0],
-        "rival": rival,
-        "lead": lead,
-        "text": format_percent(flipped["value"]),
-        "interval": f"{low} to {high}",
-    }
+    return {"model": names[0], "rival": rival, "lead": lead, "right": flipped}
 
 
 def _test(test: str, metrics: Metrics) -> View:
@@ -135,21 +107,3 @@ def _principle(principle: str, metrics: Metrics, texts: Mapping[str, str]) -> Vi
         "n": largest,
         "cells": cells,
     }
-
-
-def _order(name: str, facts: Metrics) -> View:
-    """How much depends on the order of several principles, and what could not be read."""
-    text = ""
-    if facts.get("order_shift") == 0:
-        text = "the order of several principles changes nothing in its scores"
-    elif facts.get("order_matters") is not None:
-        changed = format_percent(facts["order_matters"])
-        text = f"another order of the principles flips {changed} % of its verdicts on lists"
-        if facts.get("sd"):
-            moved = format_number(facts["order_shift"] / facts["sd"])
-            text += f" and moves the difference in score by {moved} standard deviations"
-            text += " of its scores"
-    if facts.get("unread"):
-        unread = f"{format_count(facts['unread'])} questions did not fit its context"
-        text += f"{'; ' if text else ''}{unread} and count as ties"
-    return {"name": name, "text": text}

@@ -50,11 +50,7 @@ def origin_of(source: Artifact, made: Collection[str]) -> str:
 def steps_of(artifacts: Sequence[Artifact], made: Collection[str]) -> list[Step]:
     """The artifacts as steps, in their order. An input that is not among them is left out."""
     number = {artifact.fingerprint: i for i, artifact in enumerate(artifacts)}
-    steps = []
-    for artifact in artifacts:
-        origin = origin_of(artifact, made)
-        steps.append(_step(artifact, origin, number))
-    return steps
+    return [_step(artifact, origin_of(artifact, made), number) for artifact in artifacts]
 
 
 def _step(

@@ -93,7 +93,10 @@ def line(
 
 
 def polyline(
-    points: Sequence[tuple[float, float]], *inside: str, kind: str, style: str | None = None
+    points: Sequence[tuple[float, float]],
+    *inside: str,
+    kind: str,
+    style: str | None = None,
 ) -> str:
     """A line through points."""
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -105,11 +108,13 @@ def drawing(
     height: float,
     label: str,
     parts: Sequence[str],
+    kind: str = "",
 ) -> str:
     """The whole drawing, as wide as the page lets it be; `label` says in words what it shows."""
     return tag(
         "svg",
         *parts,
+        kind=kind,
         viewBox=f"0 0 {width:g} {height:g}",
         role="img",
         aria_label=label,

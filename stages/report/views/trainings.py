@@ -4,23 +4,13 @@ In: artifacts with a `history` among their metrics (`training/progress.py`). Out
 for the template. A training whose history holds a reward is an online one (`online.py`).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from markupsafe import Markup
+from collections.abc import Sequence
 
 from stages.report.views.curves import curve
+from stages.report.views.marks import View
 from stages.runtime.artifacts import Artifact
-from stages.statistics.formatting import (
-    PER_CENT,
-    format_count,
-    format_percent,
-    format_percent_range,
-)
 
 CURVES = {"loss": "loss", "accuracy": "accuracy of preferences", "margin": "reward margin"}
-SAFE_SIDE = "responses on the right side of 0: costs above it, safe ones below"
-Fact = tuple[str, str, str]  # name, value, remark
 
 
 def is_online(artifact: Artifact) -> bool:
@@ -28,7 +18,7 @@ def is_online(artifact: Artifact) -> bool:
     return any("reward" in point for point in artifact.metrics.get("history") or [])
 
 
-def offline(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+def offline(artifacts: Sequence[Artifact]) -> list[View]:
     """Each training that learns from rows: its curves, and facts about its data."""
     trainings = []
     for artifact in artifacts:
@@ -40,36 +30,8 @@ def offline(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
             trainings.append(
                 {
                     "step": artifact.step,
-                    "drawings": [Markup(drawing) for drawing in drawings if drawing],
-                    "facts": _facts(artifact.metrics),
-                    "mix": _mix(artifact.metrics.get("mix") or {}),
+                    "drawings": [drawing for drawing in drawings if drawing],
+                    "metrics": artifact.metrics,
                 }
             )
     return trainings
-
-
-def _facts(metrics: Mapping[str, Any]) -> list[Fact]:
-    facts = []
-    if held_out := metrics.get("held_out"):
-        accuracy = f"{format_percent(held_out['accuracy'])} %"
-        pairs = f"{format_count(held_out['n'])} pairs"
-        interval = f"{format_percent_range(*held_out['interval'])}, {pairs}"
-        facts.append(("held-out preferences right", accuracy, interval))
-        if "sign_accuracy" in held_out:
-            signs = f"{format_percent(held_out['sign_accuracy'])} %"
-            facts.append(("signs right", signs, SAFE_SIDE))
-    if metrics.get("padding_wasted") is not None:
-        padding = f"{format_percent(metrics['padding_wasted'])} %"
-        facts.append(("padding", padding, "of the places in the training batches"))
-    return facts
-
-
-def _mix(mix: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Where the rows came from; nothing for a single source."""
-    if len(mix) < 2:
-        return []
-    parts = []
-    for name, part in mix.items():
-        count = format_count(part["n"])
-        parts.append({"name": name, "share": PER_CENT * part["share"], "n": count})
-    return parts

@@ -58,7 +58,8 @@ def _describe_drift(name: str, reading: Reading) -> str:
         case "kl":
             return f"the KL to the start reached {drift.last:.0f} nats an answer"
         case _:
-            start, end = format_percent(drift.first, 0), format_percent(drift.last, 0)
+            start = format_percent(drift.first, 0)
+            end = format_percent(drift.last, 0)
             return f"{name} rose from {start} to {end} %"
 
 
