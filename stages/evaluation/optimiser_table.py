@@ -12,17 +12,7 @@ from stages.statistics.formatting import (
     format_percent,
 )
 
-COLUMNS = [
-    "policy",
-    "reward",
-    "gain",
-    "violations, %",
-    "change",
-    "KL, nats",
-    "words",
-    "seconds",
-    "prompts",
-]
+COLUMNS = ("reward", "gain", "violations, %", "change", "KL, nats", "words", "seconds", "prompts")
 
 
 def optimiser_table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Table:
@@ -42,7 +32,7 @@ def optimiser_table(policies: Mapping[str, Mapping[str, Any]], confidence: float
         ]
         rows.append(row)
     title = f"What each optimiser gained and cost ({format_confidence(confidence)} intervals)"
-    return Table(title, list(COLUMNS), rows)
+    return Table(title, ["policy", *COLUMNS], rows)
 
 
 def _value(estimate: Mapping[str, Any] | None) -> float | None:

@@ -111,7 +111,7 @@ def test_reward_violations_kl_and_time_beside_each_other(
 def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):
     reward = pointing("reward", reward_model(tiny, tmp_path / "rm", principles=False).path)
     config = compare_optimisers.Config(resamples=100)
-    with pytest.raises(UserError, match="there is no policy"):
+    with pytest.raises(UserError, match="no responses to evaluate"):
         compare_optimisers.run(config, {"reward": reward}, context("a"))
     one = artifact("one", [response(0, "a kind answer")])
     other = artifact("other", [response(1, "a kind answer")])

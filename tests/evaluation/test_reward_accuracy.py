@@ -154,7 +154,7 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
     found, _ = read_cells(matrix(verdicts), known, None, 0.0)
     lists = agreeing_lists(found, size, 7)
     for first, texts, other in lists:
-        given = verdicts[int(first.a[1:])]
+        given = verdicts[int(first.row.response_a[1:])]
         assert 2 <= len(texts) <= size and sorted(texts) == sorted(other) and texts != other
         for text in texts:
             verb, name = text.rstrip(".").split()
@@ -163,8 +163,8 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
     able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
     turned = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
-    assert {c.pair: (texts, other) for c, texts, other in lists} == {
-        c.pair: (texts, other) for c, texts, other in turned
+    assert {c.row.pair_id: (texts, other) for c, texts, other in lists} == {
+        c.row.pair_id: (texts, other) for c, texts, other in turned
     }
 
 

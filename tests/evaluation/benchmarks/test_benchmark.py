@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.evaluation.comparison import ALL, compare, grouped
+from stages.evaluation.comparison import ALL, Intervals, compare, grouped
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
 from tests.running import fake_model, run_steps
@@ -171,17 +171,18 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(UserError, match=r"'tuned' answers no prompt that the first input answers"):
         run_steps(pipeline, tmp_path, opener=by_model)
     pipeline["rates"]["inputs"] = {}
-    with pytest.raises(UserError, match=r"there are no answers"):
+    with pytest.raises(UserError, match="no responses to evaluate"):
         run_steps(pipeline, tmp_path, opener=by_model)
 
 
 def test_groups_and_values():
+    intervals = Intervals(200, 0.95, 0)
     values = {"a": grouped([("x", "1", 0.0), ("x", "1", 1.0), ("y", "2", None), ("y", "3", 1.0)])}
     assert values["a"] == {ALL: {"1": 0.5, "3": 1.0}, "x": {"1": 0.5}, "y": {"3": 1.0}}
     values["b"] = grouped([("x", "1", 1.0)])
-    assert list(compare({"b": values["b"]}, 200, 0.95, 0)["models"]["b"]) == [ALL], (
+    assert list(compare({"b": values["b"]}, intervals)["models"]["b"]) == [ALL], (
         "one group is all there is"
     )
-    found = compare(values, 200, 0.95, 0)
+    found = compare(values, intervals)
     assert found["models"]["b"]["y"] is None and found["differences"]["b"]["y"] is None
     assert found["differences"]["b"]["x"]["value"] == 0.5
