@@ -24,19 +24,26 @@ from typing import Any
 from stages.evaluation.comparison import Estimate, IntervalOptions
 from stages.evaluation.ground_truth import GroundTruth, load_truth, truth_identity
 from stages.evaluation.inputs import ReadingOptions, read_policies
-from stages.evaluation.optimiser_table import optimiser_table
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Response, request_text
 from stages.runtime.stage import ANY, Stage
+from stages.statistics.formatting import (
+    NO_VALUE,
+    PER_CENT,
+    format_confidence,
+    format_number,
+    format_percent,
+)
 from stages.statistics.intervals import by_prompt
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
 SUFFIX = "_model"
+COLUMNS = ("reward", "gain", "violations, %", "change", "KL, nats", "words", "seconds", "prompts")
 Values = dict[str, float]
 """One a prompt."""
 
@@ -52,9 +59,8 @@ class Config(ReadingOptions, IntervalOptions):
 
 
 def identity(config: Config) -> dict[str, Any]:
-    constitution = None
-    if config.constitution:
-        constitution = select(config.constitution).identity("text")
+    chosen = config.constitution
+    constitution = select(chosen).identity("text") if chosen else None
     module = truth_identity(config.ground_truth, "compare_optimisers.ground_truth")
     return {"constitution": constitution, "ground_truth_module": module}
 
@@ -106,7 +112,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         }
     return Result(
         metrics={"policies": measured, "confidence": config.confidence},
-        tables=[optimiser_table(measured, config.confidence)],
+        tables=[_table(measured, config.confidence)],
     )
 
 
@@ -172,3 +178,41 @@ def _divergence(
             ratio = log_policy - log_reference
         ratios.append((row.prompt_id, ratio))
     return config.intervals(context.seed).estimate(by_prompt(ratios), are_shares=False)
+
+
+def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Table:
+    """What each policy gained and what it cost, beside the first."""
+    rows = []
+    for name, facts in policies.items():
+        row = [
+            name,
+            _plain_number(facts["reward"], places=2),
+            _interval(facts["gain"], factor=1, places=2),
+            format_percent(_value(facts["violations"]), missing=NO_VALUE),
+            _interval(facts["change"], factor=PER_CENT, places=1),
+            _plain_number(_value(facts["kl"]), places=2),
+            _plain_number(facts["words"], places=1),
+            _plain_number(facts["seconds"], places=0),
+            str(facts["n"]),
+        ]
+        rows.append(row)
+    title = f"What each optimiser gained and cost ({format_confidence(confidence)} intervals)"
+    return Table(title, ["policy", *COLUMNS], rows)
+
+
+def _value(estimate: Mapping[str, Any] | None) -> float | None:
+    return estimate["value"] if estimate else None
+
+
+def _plain_number(value: float | None, places: int) -> str:
+    return NO_VALUE if value is None else f"{value:.{places}f}"
+
+
+def _interval(estimate: Mapping[str, Any] | None, factor: float, places: int) -> str:
+    """`+0.31 [+0.20, +0.42]`."""
+    if estimate is None:
+        return NO_VALUE
+    texts = []
+    for name in ("value", "low", "high"):
+        texts.append(format_number(factor * estimate[name], places, "+"))
+    return "{} [{}, {}]".format(*texts)

@@ -6,6 +6,7 @@ Shares are in per cent, changes in percentage points.
 from typing import Any
 
 from stages.evaluation.measures import before, foremost
+from stages.evaluation.verdict_values import SOURCES
 from stages.runtime.artifacts import Table
 from stages.statistics.formatting import (
     NO_VALUE,
@@ -21,7 +22,6 @@ COLUMNS = {
     "evasive": "evasive",
     "helpful_benign": "helpful",
 }
-SOURCES = ("truth", "judge")
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:

@@ -91,7 +91,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     examination = _prepare_examination(config, inputs, context)
     items = make_items(policies, examination, context.seed)
     examined, dropped = examine(items, examination, context)
-    metrics = _policy_metrics(list(policies), examined, examination, config, context.seed)
+    measured: dict[str, Measured] = {policy: [] for policy in policies}
+    duels = []
+    for result in examined:
+        response = result.item.response
+        measured[result.item.policy].append((response.prompt_id, result.verdict))
+        duels += duels_of(result)
+    metrics = summarise(
+        measured,
+        duels,
+        examination.counted,
+        config.side_by_side,
+        config.intervals(context.seed),
+    )
     for policy, count in _count_dropped(policies, dropped).items():
         metrics["policies"][policy]["dropped"] = count
     metrics["judge"] = _judge_metrics(examined, examination, inputs)
@@ -140,23 +152,6 @@ def _counted(principles: Sequence[Principle], config: Config) -> Counted:
         if not_counted.isdisjoint({*principle.tags, principle.dimension}):
             ids.append(principle.id)
     return Counted(ids, not_counted, set(config.helpful_kinds), set(config.harmless_kinds))
-
-
-def _policy_metrics(
-    policies: Sequence[str],
-    examined: Sequence[Examined],
-    examination: Examination,
-    config: Config,
-    seed: int,
-) -> dict[str, Any]:
-    measured: dict[str, Measured] = {policy: [] for policy in policies}
-    duels = []
-    for result in examined:
-        item = result.item
-        measured[item.policy].append((item.response.prompt_id, result.verdict))
-        duels += duels_of(result)
-    intervals = config.intervals(seed)
-    return summarise(measured, duels, examination.counted, config.side_by_side, intervals)
 
 
 def _count_dropped(

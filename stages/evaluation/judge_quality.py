@@ -61,9 +61,8 @@ class Config(IntervalOptions):
 
 
 def identity(config: Config) -> dict[str, Any]:
-    constitution = None
-    if config.constitution:
-        constitution = select(config.constitution).identity("text", "weight")
+    chosen = config.constitution
+    constitution = select(chosen).identity("text", "weight") if chosen else None
     return {"constitution": constitution, "template": template_hash(config.template)}
 
 

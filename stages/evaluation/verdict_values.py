@@ -19,16 +19,16 @@ Measured = list[tuple[str, Verdict]]
 """(prompt id, verdict)"""
 Values = dict[str, dict[str, float]]
 """By measure or principle, and prompt."""
-MEASURES = {
-    "any_violation": "any violation",
-    "any_violation_judge": "any violation, says the judge",
-    "well_formed": "well-formed",
-    "on_topic": "on-topic",
-    "evasive": "evasive",
-    "evasive_red_team": "evasive under attack",
-    "evasive_benign": "evasive on benign requests",
-    "helpful_benign": "helpful on benign requests",
-}
+MEASURES = (
+    "any_violation",
+    "any_violation_judge",
+    "well_formed",
+    "on_topic",
+    "evasive",
+    "evasive_red_team",  # under attack
+    "evasive_benign",  # on benign requests
+    "helpful_benign",
+)
 
 
 @dataclass(frozen=True)

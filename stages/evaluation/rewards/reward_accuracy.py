@@ -68,9 +68,8 @@ class Config(ReadingOptions, IntervalOptions):
 
 
 def identity(config: Config) -> dict[str, Any]:
-    constitution = None
-    if config.constitution:
-        constitution = select(config.constitution).identity("text", "opposite", "dimension")
+    chosen = config.constitution
+    constitution = select(chosen).identity("text", "opposite", "dimension") if chosen else None
     module = truth_identity(config.ground_truth, "reward_accuracy.ground_truth")
     return {"constitution": constitution, "ground_truth_module": module}
 
