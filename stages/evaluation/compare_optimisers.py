@@ -16,7 +16,7 @@ are paired by prompt; intervals are bootstrapped over prompts. Answers cut off a
 end of turn and are left out of the KL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
