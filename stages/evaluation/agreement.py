@@ -51,12 +51,17 @@ def verdict_agreement(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def _agreement(cells: Sequence[tuple[bool, bool]]) -> dict[str, Any]:
-    accuracy = _mean(truth == judge for truth, judge in cells)
-    return {"n": len(cells), "accuracy": accuracy, "kappa": kappa(cells)}
+    return {
+        "n": len(cells),
+        "accuracy": _mean(truth == judge for truth, judge in cells),
+        "kappa": kappa(cells),
+    }
 
 
 def pair_agreement(
-    rows: Sequence[Judgement], principles: Sequence[Principle], truth: GroundTruth | None
+    rows: Sequence[Judgement],
+    principles: Sequence[Principle],
+    truth: GroundTruth | None,
 ) -> dict[str, Any]:
     """The judge matrix against itself (order) and, if there is a ground truth, against that."""
     picks_first = []
@@ -79,7 +84,12 @@ def pair_agreement(
 
 
 def better_response(row: Judgement, dimension: str | None, truth: GroundTruth) -> int | None:
-    """+1 if only response b violates the dimension, -1 if only a does, else 0; None: not known."""
+    """Which of two responses the ground truth prefers.
+
+    Returns:
+        +1 for a: only b violates the dimension. -1 for b: only a does. 0 where both or none do, and
+        None where the ground truth does not know the dimension.
+    """
     request = request_text(row.prompt)
     a_violates = truth(request, row.response_a).violations.get(dimension or "")
     b_violates = truth(request, row.response_b).violations.get(dimension or "")
@@ -92,16 +102,21 @@ def _accuracies(groups: dict[str, list[tuple[Judgement, int]]]) -> dict[str, Any
     cells = [cell for group in groups.values() for cell in group]
     first = _mean(right(row.margin_ab, better) for row, better in cells)
     second = _mean(right(row.margin_ba, better) for row, better in cells)
+    single = None
+    if first is not None and second is not None:
+        single = (first + second) / 2
     decided = [(better > 0, _margin(row) > 0) for row, better in cells if _margin(row)]
     principles = {}
     for name, group in groups.items():
-        accuracy = _mean(right(_margin(row), better) for row, better in group)
-        principles[name] = {"n": len(group), "accuracy": accuracy}
+        principles[name] = {
+            "n": len(group),
+            "accuracy": _mean(right(_margin(row), better) for row, better in group),
+        }
     return {
         "n": len(cells),
         "accuracy_ab": first,
         "accuracy_ba": second,
-        "accuracy_single": None if first is None or second is None else (first + second) / 2,
+        "accuracy_single": single,
         "accuracy": _mean(right(_margin(row), better) for row, better in cells),
         "kappa": kappa(decided),
         "principles": principles,

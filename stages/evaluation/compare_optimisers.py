@@ -126,7 +126,12 @@ STAGE = Stage(
 )
 
 
-def _rewards(rows: list[Response], artifact: Artifact, config: Config, context: Context) -> Values:
+def _rewards(
+    rows: list[Response],
+    artifact: Artifact,
+    config: Config,
+    context: Context,
+) -> Values:
     model = artifact.model()
     sign = -1.0 if read_format(model).objective == "cost" else 1.0
     texts: tuple[str, ...] = ()
@@ -134,7 +139,13 @@ def _rewards(rows: list[Response], artifact: Artifact, config: Config, context: 
         principles = select(config.constitution).principles
         texts = tuple(principle.text for principle in principles)
     items = [(row.prompt, row.response, texts) for row in rows]
-    scores, _ = stored_scores(model, items, context, config.batch_size, config.dtype)
+    scores, _ = stored_scores(
+        model,
+        items,
+        context,
+        config.batch_size,
+        config.dtype,
+    )
     rewards = []
     for row, score in zip(rows, scores, strict=True):
         reward = None if score is None else sign * score
@@ -159,7 +170,10 @@ def _violations(rows: Sequence[Response], truth: GroundTruth, config: Config) ->
 
 
 def _divergence(
-    rows: Sequence[Response], models: Sequence[Artifact], config: Config, context: Context
+    rows: Sequence[Response],
+    models: Sequence[Artifact],
+    config: Config,
+    context: Context,
 ) -> Estimate | None:
     """The KL of the first model, whose answers the rows are, from the second."""
     complete = [row for row in rows if row.finish_reason != "length" and row.response]
@@ -170,7 +184,14 @@ def _divergence(
     logps = []
     for artifact in models:
         model = artifact.model()
-        logps.append(answer_logps(model, answers, config.batch_size, config.dtype, arguments))
+        of_model = answer_logps(
+            model,
+            answers,
+            config.batch_size,
+            config.dtype,
+            arguments,
+        )
+        logps.append(of_model)
     ratios: list[tuple[str, float | None]] = []
     for row, log_policy, log_reference in zip(complete, *logps, strict=True):
         ratio = None

@@ -41,20 +41,38 @@ class Intervals:
     seed: int
 
     def estimate(self, values: Mapping[str, float], are_shares: bool = True) -> Estimate | None:
-        """The mean of one group; None without values."""
+        """The mean of one group; None without values.
+
+        Args:
+            are_shares: the values lie in [0, 1].
+        """
         if are_shares:
             estimate = share(values, self.confidence)
         else:
-            numbers = list(values.values())
-            estimate = mean_interval(numbers, self.resamples, self.confidence, self.seed)
+            estimate = mean_interval(
+                list(values.values()),
+                self.resamples,
+                self.confidence,
+                self.seed,
+            )
         return estimate.plain() if estimate else None
 
     def difference(
         self, before: Mapping[str, float], after: Mapping[str, float], are_shares: bool = True
     ) -> Estimate | None:
-        """The mean of `after` less `before` over common items; None without one."""
+        """The mean of `after` less `before` over common items; None without one.
+
+        Args:
+            are_shares: the values of both lie in [0, 1].
+        """
         if are_shares:
-            return paired_difference(before, after, self.resamples, self.confidence, self.seed)
+            return paired_difference(
+                before,
+                after,
+                self.resamples,
+                self.confidence,
+                self.seed,
+            )
         changes = {item: after[item] - before[item] for item in before if item in after}
         return self.estimate(changes, are_shares=False)
 
@@ -127,17 +145,24 @@ def compare(values: Mapping[str, Groups], intervals: Intervals) -> dict[str, Any
     models: dict[str, Any] = {}
     differences: dict[str, Any] = {}
     for name, model in values.items():
-        of_groups = {group: model.get(group, {}) for group in groups}
-        models[name] = {
-            group: intervals.estimate(of_group, are_shares[group])
-            for group, of_group in of_groups.items()
-        }
-        if model is not baseline:
-            differences[name] = {
-                group: intervals.difference(baseline.get(group, {}), of_group, are_shares[group])
-                for group, of_group in of_groups.items()
-            }
-    return {"confidence": intervals.confidence, "models": models, "differences": differences}
+        models[name] = {}
+        for group in groups:
+            values_of_group = model.get(group, {})
+            models[name][group] = intervals.estimate(values_of_group, are_shares[group])
+        if model is baseline:
+            continue
+        differences[name] = {}
+        for group in groups:
+            differences[name][group] = intervals.difference(
+                baseline.get(group, {}),
+                model.get(group, {}),
+                are_shares[group],
+            )
+    return {
+        "confidence": intervals.confidence,
+        "models": models,
+        "differences": differences,
+    }
 
 
 def _group_names(models: Sequence[Groups]) -> list[str]:
@@ -157,13 +182,21 @@ def comparison_table(title: str, metrics: Mapping[str, Any], column: str = "grou
     columns = [column, *metrics["models"], *(f"{other} less {first}" for other in others), "n"]
     rows = estimate_rows(metrics["models"], metrics["differences"])
     confidence = format_confidence(metrics["confidence"])
-    return Table(f"{title}; shares in per cent, {confidence} intervals", columns, rows)
+    return Table(
+        f"{title}; shares in per cent, {confidence} intervals",
+        columns,
+        rows,
+    )
 
 
 def estimate_rows(models: Estimates, differences: Estimates, **style: Any) -> list[list[str]]:
-    """A row for each group of the first model: its name, estimates, differences, and their `n`.
+    """The rows of a table that compares models, one for each group of the first model.
+
+    A row holds the group's name, each model's estimate, each later model's difference, and `n`:
+    one number, or several with slashes where the models differ in it.
 
     Args:
+        models: a model may lack a group that the first one has.
         style: how `format_estimate` writes them; without it, shares in per cent.
     """
     rows = []
@@ -181,6 +214,7 @@ def estimate_rows(models: Estimates, differences: Estimates, **style: Any) -> li
 
 
 def _style(estimates: Sequence[Estimate | None]) -> dict[str, Any]:
+    """Shares are in per cent, other numbers have three decimals."""
     for estimate in estimates:
         if estimate and not (estimate["low"] >= 0 and estimate["high"] <= 1):
             return {"factor": 1, "places": 3}

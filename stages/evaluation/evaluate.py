@@ -142,7 +142,13 @@ def _prepare_examination(
             "`verdicts` on",
         )
     principles = select(config.constitution).principles
-    return Examination(principles, _counted(principles, config), truth, judge, config)
+    return Examination(
+        principles,
+        _counted(principles, config),
+        truth,
+        judge,
+        config,
+    )
 
 
 def _counted(principles: Sequence[Principle], config: Config) -> Counted:

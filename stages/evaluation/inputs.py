@@ -19,7 +19,6 @@ from stages.runtime.settings import machine
 from stages.runtime.store import derive_seed
 
 NO_MODEL = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
-NO_RESPONSES = "add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first"
 Ask = Callable[[str, RememberedGenerator, Any], Awaitable[Any]]
 """(the input's name, the model, an item) -> a row, or several."""
 
@@ -47,7 +46,11 @@ def read_policies(
         if name not in others:
             policies[name] = artifact.rows(Response)
     if not policies:
-        raise UserError("there are no responses to evaluate", where=where, fix=NO_RESPONSES)
+        raise UserError(
+            "there are no responses to evaluate",
+            where=where,
+            fix="add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first",
+        )
     for name, rows in policies.items():
         if not rows:
             raise UserError(
@@ -58,15 +61,27 @@ def read_policies(
     return policies
 
 
-def draw(ids: Iterable[str], limit: int | None, seed: int, purpose: str) -> list[str]:
+def draw(
+    ids: Iterable[str],
+    limit: int | None,
+    seed: int,
+    purpose: str,
+) -> list[str]:
     """Up to `limit` ids, drawn by a hash; None: all, in their order."""
     if limit is None:
         return list(ids)
-    return sorted(ids, key=lambda name: (derive_seed(seed, purpose, name), name))[:limit]
+
+    def rank(name: str) -> tuple[int, str]:
+        return derive_seed(seed, purpose, name), name
+
+    return sorted(ids, key=rank)[:limit]
 
 
 def ask_each(
-    models: Mapping[str, Artifact], items: Sequence[Any], ask: Ask, context: Context
+    models: Mapping[str, Artifact],
+    items: Sequence[Any],
+    ask: Ask,
+    context: Context,
 ) -> tuple[dict[str, list[Any]], list[Dropped]]:
     """Every model's rows by the input's name, and what was dropped.
 
@@ -75,8 +90,11 @@ def ask_each(
         ForecastDone: in a forecast, over all models.
     """
     if not models:
-        where = f"step {context.step!r}"
-        raise UserError("there is no model to ask", where=where, fix=NO_MODEL)
+        raise UserError(
+            "there is no model to ask",
+            where=f"step {context.step!r}",
+            fix=NO_MODEL,
+        )
     rows: dict[str, list[Any]] = {}
     dropped: list[Dropped] = []
     forecasts: list[Forecast] = []

@@ -93,8 +93,14 @@ def kappa_with_interval(margins: Margins, intervals: Intervals) -> dict[str, Any
     value = kappa(pairs)
     low = high = None
     if value is not None:
-        low, high = intervals.percentiles(_few(intervals).resample(pairs, kappa))
-    return {"value": value, "low": low, "high": high, "n": len(pairs)}
+        drawn = _few(intervals).resample(pairs, kappa)
+        low, high = intervals.percentiles(drawn)
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": len(pairs),
+    }
 
 
 def alphas_with_intervals(
@@ -117,16 +123,26 @@ def alphas_with_intervals(
             margin = sum(margins.get(pair, (0.0, 0.0)))
             of_judge.append(_choice(margin, place))
         choices.append(of_judge)
+    raters = {
+        "judges": choices,
+        "judges_and_people": [*choices, people],
+    }
     few = _few(intervals)
     alphas = {}
-    for name, labels in (("judges", choices), ("judges_and_people", [*choices, people])):
-        estimate = krippendorff(labels, few.resamples, few.confidence, few.seed)
+    for name, labels in raters.items():
+        estimate = krippendorff(
+            labels,
+            few.resamples,
+            few.confidence,
+            few.seed,
+        )
         if estimate:
             alphas[name] = estimate.plain()
     return alphas or None
 
 
 def _few(intervals: Intervals) -> Intervals:
+    """Fewer draws: each takes a while."""
     return replace(intervals, resamples=min(intervals.resamples, MOST_RESAMPLES))
 
 

@@ -78,7 +78,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     async def ask(name: str, judge: RememberedGenerator, pair: Pair) -> list[Judgement]:
         rows = []
         for principle in principles:
-            rows.append(await _judge(name, judge, pair, principle, config.template))
+            row = await _judge(name, judge, pair, principle, config.template)
+            rows.append(row)
         return rows
 
     judges = {name: artifact for name, artifact in inputs.items() if name != "pairs"}
@@ -145,10 +146,19 @@ def _read_pairs(
 
 
 async def _judge(
-    name: str, judge: RememberedGenerator, pair: Pair, principle: Principle, template: str
+    name: str,
+    judge: RememberedGenerator,
+    pair: Pair,
+    principle: Principle,
+    template: str,
 ) -> Judgement:
     margin_ab, margin_ba = await compare_responses(
-        judge, pair.prompt, pair.chosen, pair.rejected, principle.text, template
+        judge,
+        pair.prompt,
+        pair.chosen,
+        pair.rejected,
+        principle.text,
+        template,
     )
     return Judgement(
         id=f"{name}/{pair.id}|{principle.id}",

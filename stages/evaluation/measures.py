@@ -42,7 +42,9 @@ class PolicyValues:
     """What was measured of one policy, by prompt."""
 
     measures: Values
+    """By measure."""
     principles: dict[str, dict[Source, dict[str, float]]]
+    """By principle, and who says so."""
 
 
 def summarise(
@@ -84,7 +86,10 @@ def summarise(
 
 
 def _policy_values(
-    rows: Measured, ids: Sequence[str], by_truth: bool, counted: Counted
+    rows: Measured,
+    ids: Sequence[str],
+    by_truth: bool,
+    counted: Counted,
 ) -> PolicyValues:
     principles = {}
     for index, principle in enumerate(ids):
@@ -103,7 +108,10 @@ def _estimates(values: PolicyValues, intervals: Intervals) -> dict[str, Any]:
 
 
 def _differences(
-    values: Mapping[str, PolicyValues], source: Source, side_by_side: bool, intervals: Intervals
+    values: Mapping[str, PolicyValues],
+    source: Source,
+    side_by_side: bool,
+    intervals: Intervals,
 ) -> dict[str, Any]:
     names = list(values)
     differences: dict[str, Any] = {}

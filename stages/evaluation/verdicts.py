@@ -54,8 +54,10 @@ class Examination:
 
     principles: tuple[Principle, ...]
     counted: Counted
+    """What "any violation" covers."""
     truth: GroundTruth | None
     judge: RememberedGenerator | None
+    """At least one of the two is there."""
     options: JudgeOptions
 
 
@@ -143,7 +145,10 @@ def examine(
 
 
 async def _ask_judge(
-    judge: RememberedGenerator, item: Item, examination: Examination, seed: int
+    judge: RememberedGenerator,
+    item: Item,
+    examination: Examination,
+    seed: int,
 ) -> tuple[list[float], Margins]:
     """The probability that each principle is violated, and the margins against each rival."""
     options = examination.options
@@ -152,8 +157,14 @@ async def _ask_judge(
     if options.verdicts:
         template = options.verdict_template
         for principle in examination.principles:
-            probability = violation_probability(judge, prompt, text, principle.text, template)
-            violated.append(await probability)
+            probability = await violation_probability(
+                judge,
+                prompt,
+                text,
+                principle.text,
+                template,
+            )
+            violated.append(probability)
     margins: Margins = {}
     if options.win_rate:
         template = options.judge_template
@@ -162,8 +173,14 @@ async def _ask_judge(
             if text == row.response:
                 margins[rival] = (0.0, 0.0)  # a tie that needs no question
                 continue
-            comparison = compare(judge, prompt, text, row.response, principle.text, template)
-            margins[rival] = await comparison
+            margins[rival] = await compare(
+                judge,
+                prompt,
+                text,
+                row.response,
+                principle.text,
+                template,
+            )
     return violated, margins
 
 
@@ -174,8 +191,15 @@ def duels_of(examined: Examined) -> list[Duel]:
     duels = []
     for rival, first, second in margins:
         longer = len(item.response.response) - len(item.rivals[rival].response)
-        prompt_id = item.response.prompt_id
-        duels.append(Duel(item.policy, rival, prompt_id, first, second, longer))
+        duel = Duel(
+            policy=item.policy,
+            rival=rival,
+            prompt=item.response.prompt_id,
+            first=first,
+            second=second,
+            longer=longer,
+        )
+        duels.append(duel)
     return duels
 
 

@@ -37,6 +37,7 @@ class Duel:
 
     @property
     def score(self) -> float:
+        """As the function `score`."""
         return score(self.first, self.second)
 
 

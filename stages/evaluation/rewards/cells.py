@@ -48,9 +48,14 @@ class Cell:
 
     def question(self, texts: tuple[str, ...], better: int) -> Question:
         """The pair under other texts."""
-        row = self.row
-        a, b = row.response_a, row.response_b
-        return Question(row.prompt_id, row.prompt, a, b, texts, better)
+        return Question(
+            prompt_id=self.row.prompt_id,
+            prompt=self.row.prompt,
+            a=self.row.response_a,
+            b=self.row.response_b,
+            texts=texts,
+            better=better,
+        )
 
 
 def read_cells(

@@ -47,7 +47,11 @@ class Exam:
 
 
 def examine(
-    name: str, model: Model, exam: Exam, options: ReadingOptions, context: Context
+    name: str,
+    model: Model,
+    exam: Exam,
+    options: ReadingOptions,
+    context: Context,
 ) -> ModelResult:
     """Ask one model everything, and count its answers."""
     layout = read_format(model)
@@ -56,7 +60,14 @@ def examine(
         texts = question.texts if layout.principles else ()
         items += [(question.prompt, text, texts) for text in (question.a, question.b)]
     batch_size, dtype = options.batch_size, options.dtype
-    scores, tally = stored_scores(model, items, context, batch_size, dtype, name)
+    scores, tally = stored_scores(
+        model,
+        items,
+        context,
+        batch_size,
+        dtype,
+        name,
+    )
     readable = [score for score in scores if score is not None]
     differences, unread = _differences(exam.questions(), scores)
     facts = {
@@ -69,7 +80,13 @@ def examine(
     def answer(question: Question) -> float:
         return sign * differences[_key(question)]
 
-    counts = count(exam.cells, exam.agreeing, exam.lone, exam.held_out, answer)
+    counts = count(
+        exam.cells,
+        exam.agreeing,
+        exam.lone,
+        exam.held_out,
+        answer,
+    )
     count_labels(counts, exam.pairs, answer)
     return ModelResult(
         tests={test: by_prompt(values) for test, values in counts.items() if values},

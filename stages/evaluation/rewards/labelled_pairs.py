@@ -89,9 +89,14 @@ def _question(row: Pair, principles: Mapping[str, Principle], general: str) -> Q
     texts = []
     for name, is_negated in zip(row.principles, negated, strict=True):
         texts.append(wording(principles[name], is_negated))
-    better = 1 if row.label > 0.5 else -1
-    shown = tuple(texts) or (general,)
-    return Question(row.prompt_id, row.prompt, row.chosen, row.rejected, shown, better)
+    return Question(
+        prompt_id=row.prompt_id,
+        prompt=row.prompt,
+        a=row.chosen,
+        b=row.rejected,
+        texts=tuple(texts) or (general,),
+        better=1 if row.label > 0.5 else -1,
+    )
 
 
 def count_labels(counts: Counts, pairs: Sequence[LabelledPair], answer: Answer) -> None:

@@ -55,7 +55,12 @@ def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
     return lists
 
 
-def lone_lists(cells: Sequence[Cell], undecided: Sequence[Cell], size: int, seed: int) -> Lists:
+def lone_lists(
+    cells: Sequence[Cell],
+    undecided: Sequence[Cell],
+    size: int,
+    seed: int,
+) -> Lists:
     """For each pair one cell, its text behind and before texts without a verdict on the pair.
 
     Args:

@@ -84,7 +84,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     models = _read_models(inputs, where)
     exam = _prepare_exam(config, inputs, context)
     context.release_engines()
-    results = {name: examine(name, models[name], exam, config, context) for name in models}
+    results = {}
+    for name, model in models.items():
+        results[name] = examine(name, model, exam, config, context)
     metrics = {
         "cells": len(exam.cells),
         "confidence": config.confidence,
@@ -137,7 +139,13 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
             pairs[name] = artifact.rows(Pair)
     cells, undecided = read_cells(judgements, principles, truth, config.min_margin)
     sections = config.sections or {}
-    labelled = read_labelled_pairs(pairs, principles, sections, config.general, where)
+    labelled = read_labelled_pairs(
+        pairs,
+        principles,
+        sections,
+        config.general,
+        where,
+    )
     if not cells and not labelled:
         what = "there are no pairs to ask about"
         if judgements:

@@ -60,7 +60,10 @@ def order_effects(lists: Lists, answer: Answer) -> dict[str, float | None]:
         first, second = (answer(question) for question in principle_list.questions())
         shifts.append(abs(first - second))
         turns.append((first > 0) != (second > 0))
-    return {"order_shift": round(fmean(shifts), 6), "order_matters": round(fmean(turns), 6)}
+    return {
+        "order_shift": round(fmean(shifts), 6),
+        "order_matters": round(fmean(turns), 6),
+    }
 
 
 def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> dict[str, Any]:
@@ -71,10 +74,12 @@ def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> 
     differences: dict[str, Any] = {}
     for name, result in results.items():
         models[name] = _model_metrics(result, tests, intervals)
-        if result is not first:
-            differences[name] = {
-                test: intervals.difference(result.tests[test], first.tests[test]) for test in tests
-            }
+        if result is first:
+            continue
+        differences[name] = {}
+        for test in tests:
+            before, after = result.tests[test], first.tests[test]
+            differences[name][test] = intervals.difference(before, after)
     return {"models": models, "differences": differences}
 
 
@@ -93,7 +98,10 @@ def _model_metrics(
     section_means = [fmean(values.values()) for values in sections]
     principles = {}
     for name, kinds in result.principles.items():
-        principles[name] = {kind: intervals.estimate(values) for kind, values in kinds.items()}
+        principles[name] = {
+            "plain": intervals.estimate(kinds["plain"]),
+            "negated": intervals.estimate(kinds["negated"]),
+        }
     return {
         **result.facts,
         "tests": {test: intervals.estimate(result.tests[test]) for test in tests},

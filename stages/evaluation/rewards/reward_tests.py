@@ -52,7 +52,11 @@ CellValues = dict[tuple[str, str], float]
 
 
 def count(
-    cells: Sequence[Cell], agreeing: Lists, lone: Lists, held_out: Container[str], answer: Answer
+    cells: Sequence[Cell],
+    agreeing: Lists,
+    lone: Lists,
+    held_out: Container[str],
+    answer: Answer,
 ) -> Counts:
     """Count one model's answers in every test.
 
@@ -85,7 +89,10 @@ def count(
 
 
 def _count_cells(
-    counts: Counts, cells: Sequence[Cell], plain: CellValues, negated: CellValues
+    counts: Counts,
+    cells: Sequence[Cell],
+    plain: CellValues,
+    negated: CellValues,
 ) -> None:
     for cell in cells:
         prompt_id, value = cell.row.prompt_id, plain[cell.key]
@@ -106,7 +113,12 @@ def _flipped_pairs(
             yield group[0].row.prompt_id, ups, downs
 
 
-def _count_lists(counts: Counts, lists: Lists, names: tuple[str, str], answer: Answer) -> None:
+def _count_lists(
+    counts: Counts,
+    lists: Lists,
+    names: tuple[str, str],
+    answer: Answer,
+) -> None:
     for principle_list in lists:
         for name, question in zip(names, principle_list.questions(), strict=True):
             counts[name].append((question.prompt_id, is_right(question, answer)))
