@@ -47,14 +47,7 @@ def probabilities(
     answers, missing = stored_answers(keys, texts, context.store)
     if missing:
         limit = context_length(config)
-        computed = _classify(
-            model,
-            missing,
-            several,
-            limit,
-            batch_size,
-            dtype,
-        )
+        computed = _classify(model, missing, several, limit, batch_size, dtype)
         store_answers(answers, computed, context.store)
     return [_probability(answers[key]["probabilities"], places, several) for key in keys]
 

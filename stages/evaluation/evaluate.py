@@ -98,11 +98,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         measured[result.item.policy].append((response.prompt_id, result.verdict))
         duels += duels_of(result)
     metrics = summarise(
-        measured,
-        duels,
-        examination.counted,
-        config.side_by_side,
-        config.intervals(context.seed),
+        measured, duels, examination.counted, config.side_by_side, config.intervals(context.seed)
     )
     for policy, count in _count_dropped(policies, dropped).items():
         metrics["policies"][policy]["dropped"] = count
@@ -142,13 +138,7 @@ def _prepare_examination(
             "`verdicts` on",
         )
     principles = select(config.constitution).principles
-    return Examination(
-        principles,
-        _counted(principles, config),
-        truth,
-        judge,
-        config,
-    )
+    return Examination(principles, _counted(principles, config), truth, judge, config)
 
 
 def _counted(principles: Sequence[Principle], config: Config) -> Counted:

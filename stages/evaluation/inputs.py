@@ -41,10 +41,8 @@ def read_policies(
     Raises:
         UserError: there is no such input, or one without rows.
     """
-    policies = {}
-    for name, artifact in inputs.items():
-        if name not in others:
-            policies[name] = artifact.rows(Response)
+    steps = {name: step for name, step in inputs.items() if name not in others}
+    policies = {name: step.rows(Response) for name, step in steps.items()}
     if not policies:
         raise UserError(
             "there are no responses to evaluate",

@@ -82,7 +82,7 @@ class Examined:
 
     item: Item
     verdict: Verdict
-    unread: bool = False
+    unread: bool
     """The judge could not read it; the ground truth stands."""
 
 
@@ -131,15 +131,17 @@ def examine(
         return [], []
 
     async def examine_item(item: Item) -> Examined:
-        if judge is None or not item.is_judged:
-            return Examined(item, _verdict(item, examination))
-        try:
-            violated, margins = await _ask_judge(judge, item, examination, context.seed)
-        except (Drop, TooLong):
-            if item.truth is None:
-                raise
-            return Examined(item, _verdict(item, examination), unread=True)
-        return Examined(item, _verdict(item, examination, violated, margins))
+        violated: list[float] = []
+        margins: Margins = {}
+        unread = False
+        if judge and item.is_judged:
+            try:
+                violated, margins = await _ask_judge(judge, item, examination, context.seed)
+            except (Drop, TooLong):
+                if item.truth is None:
+                    raise
+                unread = True
+        return Examined(item, _verdict(item, examination, violated, margins), unread)
 
     return context.map(items, examine_item)
 
@@ -206,11 +208,10 @@ def duels_of(examined: Examined) -> list[Duel]:
 def _verdict(
     item: Item,
     examination: Examination,
-    judged: Sequence[float] = (),
-    margins: Mapping[str, tuple[float, float]] | None = None,
+    judged: list[float],
+    margins: Margins,
 ) -> Verdict:
     row = item.response
-    margins = margins or {}
     return Verdict(
         id=item.id,
         response_id=row.id,
@@ -220,7 +221,7 @@ def _verdict(
         prompt=row.prompt,
         response=row.response,
         principles=[principle.id for principle in examination.principles],
-        judged=list(judged),
+        judged=judged,
         rivals=list(margins),
         margins_first=[first for first, _ in margins.values()],
         margins_second=[second for _, second in margins.values()],

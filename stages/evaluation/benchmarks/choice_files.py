@@ -92,9 +92,7 @@ def check_columns(columns: Columns, where: str) -> None:
     """
     if (columns.correct is None) != (columns.incorrect is None):
         raise UserError(
-            "`correct` and `incorrect` come together",
-            where=where,
-            fix="set both, or neither",
+            "`correct` and `incorrect` come together", where=where, fix="set both, or neither"
         )
     if columns.question is None and columns.correct is None:
         raise UserError(

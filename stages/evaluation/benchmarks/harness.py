@@ -125,13 +125,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-    identity=identity,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY, identity=identity)
 
 
 def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:

@@ -59,13 +59,12 @@ def examine(
     for question in exam.questions():
         texts = question.texts if layout.principles else ()
         items += [(question.prompt, text, texts) for text in (question.a, question.b)]
-    batch_size, dtype = options.batch_size, options.dtype
     scores, tally = stored_scores(
         model,
         items,
         context,
-        batch_size,
-        dtype,
+        options.batch_size,
+        options.dtype,
         name,
     )
     readable = [score for score in scores if score is not None]

@@ -113,17 +113,14 @@ STAGE = Stage(
 
 
 def _read_models(inputs: Mapping[str, Artifact], where: str) -> dict[str, Model]:
-    models = {}
-    for name, artifact in inputs.items():
-        if artifact.manifest["rows"] is None:
-            models[name] = artifact.model()
-    if not models:
+    steps = {name: step for name, step in inputs.items() if step.manifest["rows"] is None}
+    if not steps:
         raise UserError(
             "there is no reward model to test",
             where=where,
             fix="add `inputs: {reward: <a reward_model step>}`",
         )
-    return models
+    return {name: step.model() for name, step in steps.items()}
 
 
 def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Context) -> Exam:

@@ -78,8 +78,10 @@ def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> 
             continue
         differences[name] = {}
         for test in tests:
-            before, after = result.tests[test], first.tests[test]
-            differences[name][test] = intervals.difference(before, after)
+            differences[name][test] = intervals.difference(
+                result.tests[test],
+                first.tests[test],
+            )
     return {"models": models, "differences": differences}
 
 
