@@ -24,7 +24,6 @@ from stages.evaluation.verdict_values import (
     MEASURES,
     Counted,
     Measured,
-    PromptKinds,
     by_measure,
     by_principle,
 )
@@ -170,8 +169,12 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
     measures = by_measure(
         rows,
         source == "truth",
-        Counted(options["counted"], set(options["not_counted"])),
-        PromptKinds(tuple(options["harmless_kinds"]), tuple(options["helpful_kinds"])),
+        Counted(
+            options["counted"],
+            set(options["not_counted"]),
+            set(options["helpful_kinds"]),
+            set(options["harmless_kinds"]),
+        ),
     )
     results = {name: measures[name] for name in MEASURES}
     duels = [row for row in verdicts if first in row.rivals]

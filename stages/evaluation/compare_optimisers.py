@@ -19,59 +19,50 @@ end of turn and are left out of the KL.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
-
+from stages.evaluation.comparison import Estimate, IntervalOptions
 from stages.evaluation.ground_truth import GroundTruth, load_truth, truth_identity
-from stages.evaluation.optimiser_table import optimiser_table
+from stages.evaluation.inputs import ReadingOptions, read_policies
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Response, request_text
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
-from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
+from stages.statistics.formatting import (
+    NO_VALUE,
+    PER_CENT,
+    format_confidence,
+    format_number,
+    format_percent,
+)
+from stages.statistics.intervals import by_prompt
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
-MODELS = ("reward", "reference")
 SUFFIX = "_model"
+COLUMNS = ("reward", "gain", "violations, %", "change", "KL, nats", "words", "seconds", "prompts")
 Values = dict[str, float]
 """One a prompt."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ReadingOptions, IntervalOptions):
     constitution: Selection | None = None
     """What a reward model that reads principles is shown; null for one that reads none."""
     ground_truth: str | None = None
     """`module:function` as in `evaluate`; null: violations are not measured."""
     spared: tuple[str, ...] = ("helpfulness",)
     """Dimensions of the ground truth that do not count as violations."""
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of the intervals."""
-    batch_size: Annotated[int, Field(ge=1)] = machine(32)
-    """Texts at a time."""
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
-    """Of the models' weights."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    constitution = None
-    if config.constitution:
-        constitution = select(config.constitution).identity("text")
-    return {
-        "constitution": constitution,
-        "ground_truth_module": truth_identity(
-            config.ground_truth,
-            "compare_optimisers.ground_truth",
-        ),
-    }
+    chosen = config.constitution
+    constitution = select(chosen).identity("text") if chosen else None
+    module = truth_identity(config.ground_truth, "compare_optimisers.ground_truth")
+    return {"constitution": constitution, "ground_truth_module": module}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -82,37 +73,46 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             answers too long to score, or what `score` raises.
     """
     where = f"step {context.step!r}"
-    policies = _read_policies(inputs, where)
+    trained = {name: step for name, step in inputs.items() if name.endswith(SUFFIX)}
+    policies = read_policies(inputs, ("reward", "reference", *trained), where)
     context.release_engines()
-    truth = load_truth(config.ground_truth, where) if config.ground_truth else None
+    truth = load_truth(config.ground_truth, where)
     rewards: dict[str, Values] = {}
     violations: dict[str, Values] = {}
     for name, rows in policies.items():
         rewards[name] = _rewards(rows, inputs["reward"], config, context)
-        if truth:
-            violations[name] = _violations(rows, truth, config)
+        violations[name] = _violations(rows, truth, config) if truth else {}
     first = next(iter(policies))
-    measured = {}
+    intervals = config.intervals(seed=0)
+    measured: dict[str, dict[str, Any]] = {}
     for name, rows in policies.items():
+        gain = change = None
+        if name != first:
+            gain = intervals.difference(rewards[first], rewards[name], are_shares=False)
+            change = intervals.difference(violations[first], violations[name])
+            if gain is None:
+                raise UserError(
+                    f"the policies {first!r} and {name!r} have no prompt in common",
+                    where=where,
+                    fix="let their `respond` steps read the same prompts",
+                )
+        policy, reference = trained.get(f"{name}{SUFFIX}"), inputs.get("reference")
+        kl = None
+        if policy and reference:
+            kl = _divergence(rows, [policy, reference], config, context)
         measured[name] = {
-            **_reward_metrics(first, name, rewards, config),
-            **_violation_metrics(first, name, violations, config),
-            "kl": _divergence(name, rows, inputs, config, context),
+            "reward": round(fmean(rewards[name].values()), 6),
+            "gain": gain,
+            "violations": intervals.estimate(violations[name]),
+            "change": change,
+            "kl": kl,
             "words": fmean(len(row.response.split()) for row in rows),
             "n": len(rewards[name]),
+            "seconds": policy.manifest.get("seconds") if policy else None,
         }
-    for name in policies:
-        if name != first and measured[name]["gain"] is None:
-            raise UserError(
-                f"the policies {first!r} and {name!r} have no prompt in common",
-                where=where,
-                fix="let their `respond` steps read the same prompts",
-            )
-        trained = inputs.get(f"{name}{SUFFIX}")
-        measured[name]["seconds"] = trained.manifest.get("seconds") if trained else None
     return Result(
         metrics={"policies": measured, "confidence": config.confidence},
-        tables=[optimiser_table(measured, config.confidence)],
+        tables=[_table(measured, config.confidence)],
     )
 
 
@@ -126,30 +126,22 @@ STAGE = Stage(
 )
 
 
-def _read_policies(inputs: Mapping[str, Artifact], where: str) -> dict[str, list[Response]]:
-    policies = {}
-    for name, artifact in inputs.items():
-        if name not in MODELS and not name.endswith(SUFFIX):
-            policies[name] = artifact.rows(Response)
-    fix = "add `inputs: {start: <a respond step>, tuned: <another>}`, the start first"
-    if not policies:
-        raise UserError("there is no policy", where=where, fix=fix)
-    for name, rows in policies.items():
-        if not rows:
-            raise UserError(f"the policy {name!r} has no answers", where=where, fix=fix)
-    return policies
-
-
-def _rewards(rows: list[Response], artifact: Artifact, config: Config, context: Context) -> Values:
+def _rewards(
+    rows: list[Response],
+    artifact: Artifact,
+    config: Config,
+    context: Context,
+) -> Values:
     model = artifact.model()
     sign = -1.0 if read_format(model).objective == "cost" else 1.0
     texts: tuple[str, ...] = ()
     if config.constitution:
         principles = select(config.constitution).principles
         texts = tuple(principle.text for principle in principles)
+    items = [(row.prompt, row.response, texts) for row in rows]
     scores, _ = stored_scores(
         model,
-        [(row.prompt, row.response, texts) for row in rows],
+        items,
         context,
         config.batch_size,
         config.dtype,
@@ -172,65 +164,32 @@ def _violations(rows: Sequence[Response], truth: GroundTruth, config: Config) ->
     values = []
     for row in rows:
         violations = truth(request_text(row.prompt), row.response).violations
-        counted = [
-            violated for dimension, violated in violations.items() if dimension not in config.spared
-        ]
+        counted = [violations[name] for name in violations if name not in config.spared]
         values.append((row.prompt_id, float(any(counted))))
     return by_prompt(values)
 
 
-def _reward_metrics(
-    first: str, name: str, rewards: Mapping[str, Values], config: Config
-) -> dict[str, Any]:
-    before, after = rewards[first], rewards[name]
-    gain = None
-    if name != first:
-        gains = [after[prompt] - before[prompt] for prompt in before if prompt in after]
-        gain = mean_interval(gains, config.resamples, config.confidence)
-    return {
-        "reward": round(fmean(after.values()), 6),
-        "gain": gain.plain() if gain else None,
-    }
-
-
-def _violation_metrics(
-    first: str, name: str, violations: Mapping[str, Values], config: Config
-) -> dict[str, Any]:
-    if not violations:
-        return {"violations": None, "change": None}
-    before, after = violations[first], violations[name]
-    estimate = share(after, config.confidence)
-    change = None
-    if name != first:
-        change = paired_difference(before, after, config.resamples, config.confidence)
-    return {
-        "violations": estimate.plain() if estimate else None,
-        "change": change,
-    }
-
-
 def _divergence(
-    name: str,
     rows: Sequence[Response],
-    inputs: Mapping[str, Artifact],
+    models: Sequence[Artifact],
     config: Config,
     context: Context,
-) -> dict[str, Any] | None:
-    """The policy's KL from the reference model; None where one of the models is not given."""
-    policy = inputs.get(f"{name}{SUFFIX}")
-    reference = inputs.get("reference")
+) -> Estimate | None:
+    """The KL of the first model, whose answers the rows are, from the second."""
     complete = [row for row in rows if row.finish_reason != "length" and row.response]
-    if policy is None or reference is None or not complete:
+    if not complete:
         return None
     answers = [(row.prompt, row.response) for row in complete]
+    arguments = context.engines.meaning.get("template_arguments")
     logps = []
-    for artifact in (policy, reference):
+    for artifact in models:
+        model = artifact.model()
         of_model = answer_logps(
-            artifact.model(),
+            model,
             answers,
             config.batch_size,
             config.dtype,
-            context.engines.meaning.get("template_arguments"),
+            arguments,
         )
         logps.append(of_model)
     ratios: list[tuple[str, float | None]] = []
@@ -239,10 +198,42 @@ def _divergence(
         if log_policy is not None and log_reference is not None:
             ratio = log_policy - log_reference
         ratios.append((row.prompt_id, ratio))
-    estimate = mean_interval(
-        list(by_prompt(ratios).values()),
-        config.resamples,
-        config.confidence,
-        context.seed,
-    )
-    return estimate.plain() if estimate else None
+    return config.intervals(context.seed).estimate(by_prompt(ratios), are_shares=False)
+
+
+def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Table:
+    """What each policy gained and what it cost, beside the first."""
+    rows = []
+    for name, facts in policies.items():
+        row = [
+            name,
+            _plain_number(facts["reward"], places=2),
+            _interval(facts["gain"], factor=1, places=2),
+            format_percent(_value(facts["violations"]), missing=NO_VALUE),
+            _interval(facts["change"], factor=PER_CENT, places=1),
+            _plain_number(_value(facts["kl"]), places=2),
+            _plain_number(facts["words"], places=1),
+            _plain_number(facts["seconds"], places=0),
+            str(facts["n"]),
+        ]
+        rows.append(row)
+    title = f"What each optimiser gained and cost ({format_confidence(confidence)} intervals)"
+    return Table(title, ["policy", *COLUMNS], rows)
+
+
+def _value(estimate: Mapping[str, Any] | None) -> float | None:
+    return estimate["value"] if estimate else None
+
+
+def _plain_number(value: float | None, places: int) -> str:
+    return NO_VALUE if value is None else f"{value:.{places}f}"
+
+
+def _interval(estimate: Mapping[str, Any] | None, factor: float, places: int) -> str:
+    """`+0.31 [+0.20, +0.42]`."""
+    if estimate is None:
+        return NO_VALUE
+    texts = []
+    for name in ("value", "low", "high"):
+        texts.append(format_number(factor * estimate[name], places, "+"))
+    return "{} [{}, {}]".format(*texts)

@@ -11,17 +11,25 @@ A group that holds shares (values in [0, 1]) gets Wilson's interval and the pair
 intervals. Groups overlap: `ALL` holds every item.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from stages.runtime.artifacts import Table
 from stages.statistics.formatting import PER_CENT, format_confidence, format_estimate
 from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
 
 ALL = "all"
+Estimate = dict[str, Any]
+"""{value, low, high, n}, and what else a difference holds."""
 Groups = dict[str, dict[str, float]]
 """Values by group and item."""
+Estimates = Mapping[str, Mapping[str, Estimate | None]]
+"""By model and group."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,12 @@ class Intervals:
     confidence: float
     seed: int
 
-    def estimate(self, values: Mapping[str, float], are_shares: bool) -> dict[str, Any] | None:
-        """The mean of one group; None without values."""
+    def estimate(self, values: Mapping[str, float], are_shares: bool = True) -> Estimate | None:
+        """The mean of one group; None without values.
+
+        Args:
+            are_shares: the values lie in [0, 1].
+        """
         if are_shares:
             estimate = share(values, self.confidence)
         else:
@@ -46,9 +58,13 @@ class Intervals:
         return estimate.plain() if estimate else None
 
     def difference(
-        self, before: Mapping[str, float], after: Mapping[str, float], are_shares: bool
-    ) -> dict[str, Any] | None:
-        """The mean of `after` less `before` over common items; None without one."""
+        self, before: Mapping[str, float], after: Mapping[str, float], are_shares: bool = True
+    ) -> Estimate | None:
+        """The mean of `after` less `before` over common items; None without one.
+
+        Args:
+            are_shares: the values of both lie in [0, 1].
+        """
         if are_shares:
             return paired_difference(
                 before,
@@ -59,6 +75,46 @@ class Intervals:
             )
         changes = {item: after[item] - before[item] for item in before if item in after}
         return self.estimate(changes, are_shares=False)
+
+    def resample(
+        self, items: Sequence[Any], statistic: Callable[[Sequence[Any]], float | None]
+    ) -> list[float]:
+        """The statistic of `resamples` draws of the items; draws without a finite one are left out.
+
+        For a statistic that is not a mean.
+        """
+        import numpy as np
+
+        generator = np.random.default_rng(self.seed)
+        drawn = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a draw may lack a category
+            for _ in range(self.resamples):
+                indices = generator.integers(0, len(items), len(items))
+                value = statistic([items[index] for index in indices])
+                if value is not None and math.isfinite(value):
+                    drawn.append(value)
+        return drawn
+
+    def percentiles(self, drawn: Sequence[float]) -> tuple[float, float]:
+        """The percentile interval of what `resample` drew."""
+        import numpy as np
+
+        tail = (1 - self.confidence) / 2
+        return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalOptions:
+    """The options of a stage whose results have intervals."""
+
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    """Of the bootstrap."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Of every interval."""
+
+    def intervals(self, seed: int) -> Intervals:
+        return Intervals(self.resamples, self.confidence, seed)
 
 
 def grouped(values: Iterable[tuple[str, str, float | None]]) -> Groups:
@@ -79,11 +135,8 @@ def grouped(values: Iterable[tuple[str, str, float | None]]) -> Groups:
     return groups
 
 
-def compare(
-    values: Mapping[str, Groups], resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
+def compare(values: Mapping[str, Groups], intervals: Intervals) -> dict[str, Any]:
     """All the metrics above; the first model is what the others are compared with."""
-    intervals = Intervals(resamples, confidence, seed)
     baseline = next(iter(values.values()))
     groups = _group_names(list(values.values()))
     are_shares = {}
@@ -91,12 +144,12 @@ def compare(
         are_shares[group] = all(_hold_shares(model.get(group, {})) for model in values.values())
     models: dict[str, Any] = {}
     differences: dict[str, Any] = {}
-    for index, (name, model) in enumerate(values.items()):
+    for name, model in values.items():
         models[name] = {}
         for group in groups:
-            estimate = intervals.estimate(model.get(group, {}), are_shares[group])
-            models[name][group] = estimate
-        if index == 0:
+            values_of_group = model.get(group, {})
+            models[name][group] = intervals.estimate(values_of_group, are_shares[group])
+        if model is baseline:
             continue
         differences[name] = {}
         for group in groups:
@@ -106,7 +159,7 @@ def compare(
                 are_shares[group],
             )
     return {
-        "confidence": confidence,
+        "confidence": intervals.confidence,
         "models": models,
         "differences": differences,
     }
@@ -125,33 +178,44 @@ def _hold_shares(values: Mapping[str, float]) -> bool:
 
 def comparison_table(title: str, metrics: Mapping[str, Any], column: str = "group") -> Table:
     """A row for each group: every model, and every later model less the first."""
-    models = metrics["models"]
-    names = list(models)
-    rows = []
-    for group in models[names[0]]:
-        estimates = [models[name][group] for name in names]
-        changes = [metrics["differences"][name][group] for name in names[1:]]
-        factor, places = (PER_CENT, 1) if all(map(_is_share, estimates)) else (1, 3)
-        row = [group]
-        for estimate in estimates:
-            row.append(format_estimate(estimate, factor, places))
-        for change in changes:
-            row.append(format_estimate(change, factor, places, sign="+"))
-        sizes = dict.fromkeys(_size(estimate) for estimate in estimates)
-        row.append("/".join(sizes))
-        rows.append(row)
-    differences = [f"{name} less {names[0]}" for name in names[1:]]
+    first, *others = metrics["models"]
+    columns = [column, *metrics["models"], *(f"{other} less {first}" for other in others), "n"]
+    rows = estimate_rows(metrics["models"], metrics["differences"])
     confidence = format_confidence(metrics["confidence"])
     return Table(
         f"{title}; shares in per cent, {confidence} intervals",
-        [column, *names, *differences, "n"],
+        columns,
         rows,
     )
 
 
-def _is_share(estimate: Mapping[str, Any] | None) -> bool:
-    return estimate is None or (estimate["low"] >= 0 and estimate["high"] <= 1)
+def estimate_rows(models: Estimates, differences: Estimates, **style: Any) -> list[list[str]]:
+    """The rows of a table that compares models, one for each group of the first model.
+
+    A row holds the group's name, each model's estimate, each later model's difference, and `n`:
+    one number, or several with slashes where the models differ in it.
+
+    Args:
+        models: a model may lack a group that the first one has.
+        style: how `format_estimate` writes them; without it, shares in per cent.
+    """
+    rows = []
+    for group in next(iter(models.values())):
+        estimates = [model[group] for model in models.values() if group in model]
+        options = style or _style(estimates)
+        row = [group]
+        for model in models.values():
+            row.append(format_estimate(model.get(group), **options))
+        for changes in differences.values():
+            row.append(format_estimate(changes.get(group), **options, sign="+"))
+        sizes = dict.fromkeys(str(estimate["n"]) if estimate else "0" for estimate in estimates)
+        rows.append([*row, "/".join(sizes)])
+    return rows
 
 
-def _size(estimate: Mapping[str, Any] | None) -> str:
-    return str(estimate["n"]) if estimate else "0"
+def _style(estimates: Sequence[Estimate | None]) -> dict[str, Any]:
+    """Shares are in per cent, other numbers have three decimals."""
+    for estimate in estimates:
+        if estimate and not (estimate["low"] >= 0 and estimate["high"] <= 1):
+            return {"factor": 1, "places": 3}
+    return {"factor": PER_CENT, "places": 1}

@@ -6,6 +6,7 @@ Shares are in per cent, changes in percentage points.
 from typing import Any
 
 from stages.evaluation.measures import before, foremost
+from stages.evaluation.verdict_values import SOURCES
 from stages.runtime.artifacts import Table
 from stages.statistics.formatting import (
     NO_VALUE,
@@ -21,7 +22,6 @@ COLUMNS = {
     "evasive": "evasive",
     "helpful_benign": "helpful",
 }
-SOURCES = ("truth", "judge")
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
@@ -69,8 +69,7 @@ def principle_table(metrics: dict[str, Any]) -> Table:
         if changes:
             row.append(format_change(changes[principle]))
         rows.append(row)
-    sizes = _sizes(metrics)
-    by = " / ".join(f"{source}, n = {size}" for source, size in sizes.items())
+    by = " / ".join(f"{source}, n = {size}" for source, size in _sizes(metrics).items())
     return Table(
         f"Violations of each principle, per cent ({by or 'not measured'})",
         columns,
@@ -78,19 +77,18 @@ def principle_table(metrics: dict[str, Any]) -> Table:
     )
 
 
-def _share(estimate: dict[str, Any] | None, n: int | None = None) -> str:
+def _share(estimate: dict[str, Any] | None, n: int) -> str:
     """`58.2`, with `(60)` where it is over another number of prompts than `n`."""
     if estimate is None:
         return NO_VALUE
     percent = format_percent(estimate["value"])
-    if n is None or n == estimate["n"]:
-        return percent
-    return f"{percent} ({estimate['n']})"
+    return percent if n == estimate["n"] else f"{percent} ({estimate['n']})"
 
 
 def _by_source(cell: dict[str, Any]) -> str:
     """`12.0 / 14.5`, or the one that was measured."""
-    shares = [_share(cell[source]) for source in SOURCES if cell[source]]
+    estimates = [cell[source] for source in SOURCES if cell[source]]
+    shares = [format_percent(estimate["value"]) for estimate in estimates]
     return " / ".join(shares) or NO_VALUE
 
 

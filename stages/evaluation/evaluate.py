@@ -17,18 +17,19 @@ Left out: benchmarks and surveys, which are stages of their own.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.evaluation.agreement import pair_agreement, verdict_agreement
+from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import load_truth, truth_identity
-from stages.evaluation.measures import Settings, summarise
-from stages.evaluation.verdict_values import Counted, Measured, PromptKinds
+from stages.evaluation.inputs import read_policies
+from stages.evaluation.measures import summarise
+from stages.evaluation.verdict_values import Counted, Measured
 from stages.evaluation.verdicts import (
     Examination,
     Examined,
+    JudgeOptions,
     duels_of,
     examine,
     make_items,
@@ -42,25 +43,13 @@ from stages.runtime.rows import Dropped, Judgement, Response, Verdict
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
 
-NOT_POLICIES = ("judge", "judgements")
-
 
 @dataclass(frozen=True)
-class Config:
+class Config(JudgeOptions, IntervalOptions):
     constitution: Selection
     """The principles to look at."""
     ground_truth: str | None = None
     """`module:function`, or null."""
-    verdicts: bool = True
-    """Ask the judge, if there is one, whether each response follows each principle."""
-    win_rate: bool = True
-    """Ask the judge which of two policies' responses follows a principle better."""
-    side_by_side: bool = False
-    """Compare each policy with the first only; else with the one before too, as stages of one
-    method.
-    """
-    judge_limit: Annotated[int, Field(ge=1)] | None = None
-    """Ask it about up to this many prompts, drawn by a hash of their ids; null: about all."""
     not_counted: tuple[str, ...] = ("helpful", "helpfulness")
     """Principles with one of these tags or dimensions are not part of "any violation"."""
     helpful_kinds: tuple[str, ...] = ("helpful", "how_to")
@@ -69,30 +58,17 @@ class Config:
     """
     harmless_kinds: tuple[str, ...] = ()
     """The kinds of prompts that are attacks; empty: all that are not benign."""
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of every interval."""
-    verdict_template: str = "preferences/judging/verdict.jinja"
-    """The question for Yes or No; it is given request, response and principle (text)."""
-    judge_template: str = "preferences/judging/judge.jinja"
-    """The question for A or B; it is given request, response_a, response_b and principle."""
 
 
 def identity(config: Config) -> dict[str, Any]:
     constitution = select(config.constitution)
     counted = _counted(constitution.principles, config)
+    templates = (config.verdict_template, config.judge_template)
     return {
         "constitution": constitution.identity("text", "weight", "dimension"),
         "counted": sorted(counted.principles),
-        "templates": [
-            template_hash(config.verdict_template),
-            template_hash(config.judge_template),
-        ],
-        "ground_truth_module": truth_identity(
-            config.ground_truth,
-            "evaluate.ground_truth",
-        ),
+        "templates": [template_hash(template) for template in templates],
+        "ground_truth_module": truth_identity(config.ground_truth, "evaluate.ground_truth"),
     }
 
 
@@ -104,21 +80,35 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             ground truth nor a judge.
     """
     where = f"step {context.step!r}"
-    policies = _read_policies(inputs, where)
+    policies = read_policies(inputs, ("judge", "judgements"), where)
+    prompts = [{row.prompt_id for row in rows} for rows in policies.values()]
+    if not set.intersection(*prompts):
+        raise UserError(
+            f"the policies {', '.join(policies)} have no prompt in common",
+            where=where,
+            fix="let their `respond` steps read the same prompts",
+        )
     examination = _prepare_examination(config, inputs, context)
-    items = make_items(
-        policies,
-        examination.truth,
-        config.side_by_side,
-        config.judge_limit,
-        context.seed,
-    )
+    items = make_items(policies, examination, context.seed)
     examined, dropped = examine(items, examination, context)
+    measured: dict[str, Measured] = {policy: [] for policy in policies}
+    duels = []
+    for result in examined:
+        response = result.item.response
+        measured[result.item.policy].append((response.prompt_id, result.verdict))
+        duels += duels_of(result)
+    metrics = summarise(
+        measured, duels, examination.counted, config.side_by_side, config.intervals(context.seed)
+    )
+    for policy, count in _count_dropped(policies, dropped).items():
+        metrics["policies"][policy]["dropped"] = count
+    metrics["judge"] = _judge_metrics(examined, examination, inputs)
     return Result(
         rows=[result.verdict for result in examined],
         row_type=Verdict,
         dropped=dropped,
-        **_metrics_and_tables(policies, examined, dropped, examination, config, inputs, context),
+        metrics=metrics,
+        tables=[effect_table(metrics), principle_table(metrics)],
     )
 
 
@@ -132,39 +122,11 @@ STAGE = Stage(
 )
 
 
-def _read_policies(inputs: dict[str, Artifact], where: str) -> dict[str, list[Response]]:
-    policies = {}
-    for name, artifact in inputs.items():
-        if name not in NOT_POLICIES:
-            policies[name] = artifact.rows(Response)
-    if not policies:
-        raise UserError(
-            "there are no responses to evaluate",
-            where=where,
-            fix="add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first",
-        )
-    for name, rows in policies.items():
-        if not rows:
-            raise UserError(
-                f"the input {name!r} holds no responses",
-                where=where,
-                fix="see why its step dropped them all",
-            )
-    prompts = [{row.prompt_id for row in rows} for rows in policies.values()]
-    if not set.intersection(*prompts):
-        raise UserError(
-            f"the policies {', '.join(policies)} have no prompt in common",
-            where=where,
-            fix="let their `respond` steps read the same prompts",
-        )
-    return policies
-
-
 def _prepare_examination(
     config: Config, inputs: dict[str, Artifact], context: Context
 ) -> Examination:
     where = f"step {context.step!r}"
-    truth = load_truth(config.ground_truth, where) if config.ground_truth else None
+    truth = load_truth(config.ground_truth, where)
     judge = None
     if "judge" in inputs and (config.verdicts or config.win_rate):
         judge = context.generator(inputs["judge"].model())
@@ -176,16 +138,7 @@ def _prepare_examination(
             "`verdicts` on",
         )
     principles = select(config.constitution).principles
-    return Examination(
-        principles=principles,
-        counted=_counted(principles, config),
-        truth=truth,
-        judge=judge,
-        ask_verdicts=config.verdicts,
-        ask_duels=config.win_rate,
-        verdict_template=config.verdict_template,
-        judge_template=config.judge_template,
-    )
+    return Examination(principles, _counted(principles, config), truth, judge, config)
 
 
 def _counted(principles: Sequence[Principle], config: Config) -> Counted:
@@ -194,37 +147,7 @@ def _counted(principles: Sequence[Principle], config: Config) -> Counted:
     for principle in principles:
         if not_counted.isdisjoint({*principle.tags, principle.dimension}):
             ids.append(principle.id)
-    return Counted(ids, not_counted)
-
-
-def _metrics_and_tables(
-    policies: Mapping[str, Sequence[Response]],
-    examined: Sequence[Examined],
-    dropped: Sequence[Dropped],
-    examination: Examination,
-    config: Config,
-    inputs: Mapping[str, Artifact],
-    context: Context,
-) -> dict[str, Any]:
-    measured: dict[str, Measured] = {policy: [] for policy in policies}
-    duels = []
-    for result in examined:
-        item = result.item
-        measured[item.policy].append((item.response.prompt_id, result.verdict))
-        duels += duels_of(result)
-    settings = Settings(
-        PromptKinds(config.harmless_kinds, config.helpful_kinds),
-        config.resamples,
-        config.confidence,
-        context.seed,
-        config.side_by_side,
-    )
-    metrics = summarise(measured, duels, examination.counted, settings)
-    for policy, count in _count_dropped(policies, dropped).items():
-        metrics["policies"][policy]["dropped"] = count
-    metrics["judge"] = _judge_metrics(examined, examination, inputs)
-    tables = [effect_table(metrics), principle_table(metrics)]
-    return {"metrics": metrics, "tables": tables}
+    return Counted(ids, not_counted, set(config.helpful_kinds), set(config.harmless_kinds))
 
 
 def _count_dropped(
@@ -246,12 +169,9 @@ def _judge_metrics(
     metrics: dict[str, Any] = {}
     if examination.judge:
         metrics["unread"] = sum(result.unread for result in examined)
-        if examination.truth and examination.ask_verdicts:
+        if examination.truth and examination.options.verdicts:
             metrics["verdicts"] = verdict_agreement([result.verdict for result in examined])
     if "judgements" in inputs:
-        metrics["pairs"] = pair_agreement(
-            inputs["judgements"].rows(Judgement),
-            examination.principles,
-            examination.truth,
-        )
+        rows = inputs["judgements"].rows(Judgement)
+        metrics["pairs"] = pair_agreement(rows, examination.principles, examination.truth)
     return metrics

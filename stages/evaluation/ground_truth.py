@@ -39,36 +39,29 @@ def truth_identity(path: str | None, where: str) -> dict[str, Any] | None:
     return module_identity(_module(path, where)) if path else None
 
 
-def load_truth(path: str, where: str) -> GroundTruth:
-    """The function.
+def load_truth(path: str | None, where: str) -> GroundTruth | None:
+    """The function; None without one.
 
     Raises:
         UserError: it cannot be found.
     """
+    if not path:
+        return None
     module = _module(path, where)
     function = getattr(module, path.partition(":")[2], None)
     if not callable(function):
-        raise UserError(
-            f"the ground truth {path!r} names no function of its module",
-            where=where,
-            fix=_FIX,
-        )
+        what = f"the ground truth {path!r} names no function of its module"
+        raise UserError(what, where=where, fix=_FIX)
     return function
 
 
 def _module(path: str, where: str) -> ModuleType:
     module, _, name = path.partition(":")
     if not module or not name:
-        raise UserError(
-            f"the ground truth {path!r} is not of the form module:function",
-            where=where,
-            fix=_FIX,
-        )
+        what = f"the ground truth {path!r} is not of the form module:function"
+        raise UserError(what, where=where, fix=_FIX)
     try:
         return importlib.import_module(module)
     except (ImportError, ValueError) as error:
-        raise UserError(
-            f"the ground truth {path!r} cannot be imported: {error}",
-            where=where,
-            fix=_FIX,
-        ) from None
+        what = f"the ground truth {path!r} cannot be imported: {error}"
+        raise UserError(what, where=where, fix=_FIX) from None

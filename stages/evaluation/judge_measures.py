@@ -14,8 +14,11 @@ response, so that a judge that always picks the same place is at 0.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from stages.evaluation.agreement import right
+from stages.evaluation.comparison import Groups, Intervals
 from stages.evaluation.win_rates import score
 from stages.runtime.rows import Judgement
 from stages.runtime.store import derive_seed
@@ -43,9 +46,7 @@ def margins_by_pair(rows: Sequence[Judgement], weights: Mapping[str, float]) -> 
     return margins
 
 
-def measures_by_prompt(
-    rows: Sequence[Judgement], weights: Mapping[str, float]
-) -> dict[str, dict[str, float]]:
+def measures_by_prompt(rows: Sequence[Judgement], weights: Mapping[str, float]) -> Groups:
     """The measures, and the accuracy of each `kind` and under each `principle` of several."""
     kinds = {row.pair_id: row.kind for row in rows}
     prompt_ids = {row.pair_id: row.prompt_id for row in rows}
@@ -55,11 +56,11 @@ def measures_by_prompt(
         measures = _measure(first, second)
         for name, value in measures.items():
             values[name].append((prompt_id, value))
-        of_kind = values.setdefault(f"kind {kinds[pair]}", [])
-        of_kind.append((prompt_id, measures["accuracy"]))
+        kind = f"kind {kinds[pair]}"
+        values.setdefault(kind, []).append((prompt_id, measures["accuracy"]))
     for row in rows:
-        of_principle = values.setdefault(f"principle {row.principle}", [])
-        of_principle.append((row.prompt_id, _right(row.margin_ab + row.margin_ba)))
+        is_right = right(row.margin_ab + row.margin_ba)
+        values.setdefault(f"principle {row.principle}", []).append((row.prompt_id, is_right))
     averaged = {name: by_prompt(cells) for name, cells in values.items()}
     for prefix in ("kind ", "principle "):
         groups = [name for name in averaged if name.startswith(prefix)]
@@ -72,52 +73,38 @@ def _measure(first: float, second: float) -> dict[str, float | None]:
     """The measures of one pair, from the margins of its two orders."""
     agreed = score(first, second)
     return {
-        "accuracy": _right(first + second),
-        "chosen_first": _right(first),
-        "chosen_second": _right(second),
+        "accuracy": right(first + second),
+        "chosen_first": right(first),
+        "chosen_second": right(second),
         "consistent": None if agreed == 0.5 else agreed,
         "flips": float(first * second < 0),
         "first_place": ((first > 0) + (second < 0)) / 2,
     }
 
 
-def _right(margin: float) -> float:
-    return 0.5 if margin == 0 else float(margin > 0)
-
-
-def kappa_with_interval(
-    margins: Margins, resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
+def kappa_with_interval(margins: Margins, intervals: Intervals) -> dict[str, Any]:
     """Cohen's kappa with people as {value, low, high, n}, over pairs without a tie."""
-    import numpy as np
-
     pairs = []
     for pair, (first, second) in margins.items():
-        place = _chosen_place(pair, seed)
+        place = _chosen_place(pair, intervals.seed)
         choice = _choice(first + second, place)
         if choice is not None:
             pairs.append((place, choice))
     value = kappa(pairs)
-    if value is None:
-        return {"value": None, "low": None, "high": None, "n": len(pairs)}
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(min(resamples, MOST_RESAMPLES)):
-        indices = generator.integers(0, len(pairs), len(pairs))
-        resampled = kappa([pairs[index] for index in indices])
-        if resampled is not None:
-            drawn.append(resampled)
-    tail = (1 - confidence) / 2
+    low = high = None
+    if value is not None:
+        drawn = _few(intervals).resample(pairs, kappa)
+        low, high = intervals.percentiles(drawn)
     return {
         "value": value,
-        "low": float(np.quantile(drawn, tail)),
-        "high": float(np.quantile(drawn, 1 - tail)),
+        "low": low,
+        "high": high,
         "n": len(pairs),
     }
 
 
 def alphas_with_intervals(
-    judges: Mapping[str, Margins], resamples: int, confidence: float, seed: int
+    judges: Mapping[str, Margins], intervals: Intervals
 ) -> dict[str, dict[str, Any]] | None:
     """Krippendorff's alpha of the judges, and of the judges and people; None with one judge.
 
@@ -128,7 +115,7 @@ def alphas_with_intervals(
     if len(judges) < 2:
         return None
     pairs = list(dict.fromkeys(pair for margins in judges.values() for pair in margins))
-    people: list[Any] = [_chosen_place(pair, seed) for pair in pairs]
+    people: list[Any] = [_chosen_place(pair, intervals.seed) for pair in pairs]
     choices: list[list[Any]] = []
     for margins in judges.values():
         of_judge = []
@@ -140,12 +127,23 @@ def alphas_with_intervals(
         "judges": choices,
         "judges_and_people": [*choices, people],
     }
+    few = _few(intervals)
     alphas = {}
     for name, labels in raters.items():
-        estimate = krippendorff(labels, min(resamples, MOST_RESAMPLES), confidence, seed)
+        estimate = krippendorff(
+            labels,
+            few.resamples,
+            few.confidence,
+            few.seed,
+        )
         if estimate:
             alphas[name] = estimate.plain()
     return alphas or None
+
+
+def _few(intervals: Intervals) -> Intervals:
+    """Fewer draws: each takes a while."""
+    return replace(intervals, resamples=min(intervals.resamples, MOST_RESAMPLES))
 
 
 def _chosen_place(pair: str, seed: int) -> int:

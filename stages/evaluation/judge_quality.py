@@ -21,14 +21,14 @@ Sources: Zheng et al. 2023 (MT-Bench) and Shi et al. 2024 (arXiv 2406.07791) for
 consistency and first place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.evaluation.ask_models import ask_each
-from stages.evaluation.comparison import compare, comparison_table
+from stages.evaluation.comparison import IntervalOptions, compare, comparison_table
+from stages.evaluation.inputs import ask_each, draw
 from stages.evaluation.judge_measures import (
     alphas_with_intervals,
     kappa_with_interval,
@@ -44,13 +44,12 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
 from stages.runtime.stage import ANY, Stage
-from stages.runtime.store import derive_seed
 from stages.runtime.templates import template_hash
 from stages.statistics.formatting import format_estimate
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(IntervalOptions):
     constitution: Selection | None = None
     """Principles to judge under; null: the general one."""
     general: str = "The response is helpful, honest and harmless."
@@ -59,20 +58,12 @@ class Config:
     """Up to this many pairs, drawn by a hash; null: all."""
     template: str = "preferences/judging/judge.jinja"
     """The judge's prompt; it is given request, response_a, response_b and principle (text)."""
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of the intervals."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    constitution = None
-    if config.constitution:
-        constitution = select(config.constitution).identity("text", "weight")
-    return {
-        "constitution": constitution,
-        "template": template_hash(config.template),
-    }
+    chosen = config.constitution
+    constitution = select(chosen).identity("text", "weight") if chosen else None
+    return {"constitution": constitution, "template": template_hash(config.template)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -84,18 +75,24 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     principles = _principles(config)
     pairs, dropped = _read_pairs(inputs["pairs"], config, context)
 
-    async def ask(
-        name: str, content: str, judge: RememberedGenerator, pair: Pair
-    ) -> list[Judgement]:
+    async def ask(name: str, judge: RememberedGenerator, pair: Pair) -> list[Judgement]:
         rows = []
         for principle in principles:
-            rows.append(await _judge(name, content, judge, pair, principle, config.template))
+            row = await _judge(name, judge, pair, principle, config.template)
+            rows.append(row)
         return rows
 
     judges = {name: artifact for name, artifact in inputs.items() if name != "pairs"}
     judgements, lost = ask_each(judges, pairs, ask, context)
     weights = {principle.id: principle.weight for principle in principles}
-    metrics = _metrics(judgements, weights, config, context.seed)
+    values, margins = {}, {}
+    for name, judged in judgements.items():
+        values[name] = measures_by_prompt(judged, weights)
+        margins[name] = margins_by_pair(judged, weights)
+    intervals = config.intervals(context.seed)
+    metrics = compare(values, intervals)
+    metrics["kappa"] = {name: kappa_with_interval(margins[name], intervals) for name in margins}
+    metrics["krippendorff"] = alphas_with_intervals(margins, intervals)
     return Result(
         rows=[row for rows in judgements.values() for row in rows],
         row_type=Judgement,
@@ -143,15 +140,13 @@ def _read_pairs(
             where=f"step {context.step!r}",
             fix="wire `inputs.pairs` to pairs that people labelled",
         )
-    if config.limit is not None:
-        pairs.sort(key=lambda row: (derive_seed(context.seed, "judged", row.id), row.id))
-        pairs = pairs[: config.limit]
-    return pairs, dropped
+    by_id = {pair.id: pair for pair in pairs}
+    ids = draw(by_id, config.limit, context.seed, "judged")
+    return [by_id[pair_id] for pair_id in ids], dropped
 
 
 async def _judge(
     name: str,
-    content: str,
     judge: RememberedGenerator,
     pair: Pair,
     principle: Principle,
@@ -178,39 +173,19 @@ async def _judge(
         principle=principle.id,
         margin_ab=margin_ab,
         margin_ba=margin_ba,
-        model=content,
+        model=judge.model.content,
         template=template_hash(template),
     )
-
-
-def _metrics(
-    judgements: Mapping[str, Sequence[Judgement]],
-    weights: Mapping[str, float],
-    config: Config,
-    seed: int,
-) -> dict[str, Any]:
-    settings = (config.resamples, config.confidence, seed)
-    values, margins = {}, {}
-    for name, rows in judgements.items():
-        values[name] = measures_by_prompt(rows, weights)
-        margins[name] = margins_by_pair(rows, weights)
-    metrics = compare(values, *settings)
-    metrics["kappa"] = {}
-    for name, pair_margins in margins.items():
-        metrics["kappa"][name] = kappa_with_interval(pair_margins, *settings)
-    metrics["krippendorff"] = alphas_with_intervals(margins, *settings)
-    return metrics
 
 
 def _table(step: str, metrics: Mapping[str, Any]) -> Table:
     title = f"{step}: the judge against people, n prompts"
     table = comparison_table(title, metrics, "measure")
     empty = [""] * (len(table.columns) - 3)
-    for name, estimate in metrics["kappa"].items():
-        text = format_estimate(estimate, factor=1, places=2)
-        table.rows.append([f"kappa, {name}", text, *empty, str(estimate["n"])])
+    estimates = {f"kappa, {name}": estimate for name, estimate in metrics["kappa"].items()}
     for raters, estimate in (metrics["krippendorff"] or {}).items():
-        label = f"Krippendorff's alpha, {raters.replace('_', ' ')}"
+        estimates[f"Krippendorff's alpha, {raters.replace('_', ' ')}"] = estimate
+    for label, estimate in estimates.items():
         text = format_estimate(estimate, factor=1, places=2)
         table.rows.append([label, text, *empty, str(estimate["n"])])
     return table

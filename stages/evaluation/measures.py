@@ -24,45 +24,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.evaluation.comparison import Intervals
 from stages.evaluation.verdict_values import (
-    MEASURES,
     SOURCES,
     Counted,
     Measured,
-    PromptKinds,
     Source,
     Values,
     by_measure,
     by_principle,
 )
 from stages.evaluation.win_rates import Duel, win_rates
-from stages.statistics.intervals import paired_difference, share
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is compared, and how intervals are computed."""
-
-    kinds: PromptKinds
-    resamples: int
-    confidence: float
-    seed: int
-    side_by_side: bool = False
-
-    def difference(
-        self, before: Mapping[str, float], after: Mapping[str, float]
-    ) -> dict[str, Any] | None:
-        return paired_difference(
-            before,
-            after,
-            self.resamples,
-            self.confidence,
-            self.seed,
-        )
-
-    def estimate(self, values: Mapping[str, float]) -> dict[str, Any] | None:
-        estimate = share(values, self.confidence)
-        return estimate.plain() if estimate else None
 
 
 @dataclass(frozen=True)
@@ -70,14 +42,17 @@ class PolicyValues:
     """What was measured of one policy, by prompt."""
 
     measures: Values
-    principles: dict[Source, Values]
+    """By measure."""
+    principles: dict[str, dict[Source, dict[str, float]]]
+    """By principle, and who says so."""
 
 
 def summarise(
     measured: dict[str, Measured],
     duels: Sequence[Duel],
     counted: Counted,
-    settings: Settings,
+    side_by_side: bool,
+    intervals: Intervals,
 ) -> dict[str, Any]:
     """All metrics but `policies.*.dropped` and the judge's quality.
 
@@ -92,21 +67,21 @@ def summarise(
     values = {}
     policies = {}
     for name, rows in measured.items():
-        values[name] = _policy_values(rows, ids, by_truth, counted, settings)
-        policies[name] = _policy_metrics(rows, values[name], settings)
+        values[name] = _policy_values(rows, ids, by_truth, counted)
+        policies[name] = {
+            "responses": len(rows),
+            "prompts": len({prompt for prompt, _ in rows}),
+            "dropped": 0,
+            **_estimates(values[name], intervals),
+        }
     return {
         "measured_by": source,
         "counted": counted.principles if truth_knows_principles or not by_truth else [],
-        "confidence": settings.confidence,
-        "side_by_side": settings.side_by_side,
+        "confidence": intervals.confidence,
+        "side_by_side": side_by_side,
         "policies": policies,
-        "differences": _differences(values, source, settings),
-        "win_rates": win_rates(
-            duels,
-            settings.resamples,
-            settings.confidence,
-            settings.seed,
-        ),
+        "differences": _differences(values, source, side_by_side, intervals),
+        "win_rates": win_rates(duels, intervals),
     }
 
 
@@ -115,58 +90,42 @@ def _policy_values(
     ids: Sequence[str],
     by_truth: bool,
     counted: Counted,
-    settings: Settings,
 ) -> PolicyValues:
-    principles: dict[Source, Values] = {}
-    for source in SOURCES:
-        principles[source] = {}
-        for index, principle in enumerate(ids):
-            principles[source][principle] = by_principle(rows, index, source)
-    measures = by_measure(rows, by_truth, counted, settings.kinds)
-    return PolicyValues(measures, principles)
+    principles = {}
+    for index, principle in enumerate(ids):
+        principles[principle] = {source: by_principle(rows, index, source) for source in SOURCES}
+    return PolicyValues(by_measure(rows, by_truth, counted), principles)
 
 
-def _policy_metrics(rows: Measured, values: PolicyValues, settings: Settings) -> dict[str, Any]:
-    measures = {}
-    for measure in MEASURES:
-        measures[measure] = settings.estimate(values.measures[measure])
-    principles: dict[str, Any] = {}
-    for source, by_id in values.principles.items():
-        for principle, by_prompt_id in by_id.items():
-            estimates = principles.setdefault(principle, {})
-            estimates[source] = settings.estimate(by_prompt_id)
-    return {
-        "responses": len(rows),
-        "prompts": len({prompt for prompt, _ in rows}),
-        "dropped": 0,
-        "measures": measures,
-        "principles": principles,
-    }
+def _estimates(values: PolicyValues, intervals: Intervals) -> dict[str, Any]:
+    measures = {name: intervals.estimate(shares) for name, shares in values.measures.items()}
+    principles = {}
+    for principle, by_source in values.principles.items():
+        principles[principle] = {
+            source: intervals.estimate(shares) for source, shares in by_source.items()
+        }
+    return {"measures": measures, "principles": principles}
 
 
 def _differences(
-    values: Mapping[str, PolicyValues], source: Source, settings: Settings
+    values: Mapping[str, PolicyValues],
+    source: Source,
+    side_by_side: bool,
+    intervals: Intervals,
 ) -> dict[str, Any]:
     names = list(values)
     differences: dict[str, Any] = {}
     for index, name in enumerate(names):
-        after = values[name]
-        for rival in rivals(names, index, settings.side_by_side):
-            before = values[rival]
-            measures = {}
-            for measure in MEASURES:
-                measures[measure] = settings.difference(
-                    before.measures[measure],
-                    after.measures[measure],
-                )
-            principles = {}
-            for principle, after_principle in after.principles[source].items():
-                principles[principle] = settings.difference(
-                    before.principles[source][principle],
-                    after_principle,
-                )
-            of_policy = differences.setdefault(name, {})
-            of_policy[rival] = {"measures": measures, "principles": principles}
+        for rival in rivals(names, index, side_by_side):
+            before, after = values[rival], values[name]
+            measures, principles = {}, {}
+            for measure, shares in after.measures.items():
+                measures[measure] = intervals.difference(before.measures[measure], shares)
+            for principle, by_source in after.principles.items():
+                earlier = before.principles[principle][source]
+                principles[principle] = intervals.difference(earlier, by_source[source])
+            changes = {"measures": measures, "principles": principles}
+            differences.setdefault(name, {})[rival] = changes
     return differences
 
 

@@ -6,9 +6,12 @@ each response, and the duels between policies that the judge decided.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from stages.evaluation.ground_truth import GroundTruth, Truth
+from stages.evaluation.inputs import draw
 from stages.evaluation.measures import rivals
 from stages.evaluation.verdict_values import Counted
 from stages.evaluation.win_rates import Duel
@@ -19,10 +22,30 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import TooLong
 from stages.runtime.rows import Dropped, Response, Verdict, request_text
-from stages.runtime.store import derive_seed
 
+TRUTH_COLUMNS = ("well_formed", "on_topic", "evasive", "helpful")
 Margins = dict[str, tuple[float, float]]
 """By rival, the margins with our response shown first and with it shown second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """What the judge is asked about."""
+
+    verdicts: bool = True
+    """Ask the judge, if there is one, whether each response follows each principle."""
+    win_rate: bool = True
+    """Ask the judge which of two policies' responses follows a principle better."""
+    side_by_side: bool = False
+    """Compare each policy with the first only; else with the one before too, as stages of one
+    method.
+    """
+    judge_limit: Annotated[int, Field(ge=1)] | None = None
+    """Ask it about up to this many prompts, drawn by a hash of their ids; null: about all."""
+    verdict_template: str = "preferences/judging/verdict.jinja"
+    """The question for Yes or No; it is given request, response and principle (text)."""
+    judge_template: str = "preferences/judging/judge.jinja"
+    """The question for A or B; it is given request, response_a, response_b and principle."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +57,8 @@ class Examination:
     """What "any violation" covers."""
     truth: GroundTruth | None
     judge: RememberedGenerator | None
-    ask_verdicts: bool
-    """Ask the judge whether a response follows each principle."""
-    ask_duels: bool
-    """Ask the judge which of two policies' responses is better."""
-    verdict_template: str
-    judge_template: str
+    """At least one of the two is there."""
+    options: JudgeOptions
 
 
 @dataclass(frozen=True)
@@ -63,38 +82,31 @@ class Examined:
 
     item: Item
     verdict: Verdict
-    unread: bool = False
+    unread: bool
     """The judge could not read it; the ground truth stands."""
 
 
 def make_items(
-    policies: Mapping[str, Sequence[Response]],
-    truth: GroundTruth | None,
-    side_by_side: bool,
-    judge_limit: int | None,
-    seed: int,
+    policies: Mapping[str, Sequence[Response]], examination: Examination, seed: int
 ) -> list[Item]:
-    """Every policy's responses, in the order of the policies.
-
-    Args:
-        side_by_side: compare each policy with the first only.
-        judge_limit: the number of prompts that the judge is asked about; None: all.
-    """
+    """Every policy's responses, in the order of the policies."""
     names = list(policies)
-    judged_prompts = _draw_prompts(policies[names[0]], judge_limit, seed)
+    truth, options = examination.truth, examination.options
+    prompts = {row.prompt_id: row for row in policies[names[0]]}
+    judged_prompts = draw(prompts, options.judge_limit, seed, "judged")
     answers = {}
     for name, rows in policies.items():
         for row in rows:
             answers[name, row.prompt_id, row.sample] = row
     items = []
     for index, name in enumerate(names):
-        opponents = rivals(names, index, side_by_side)
+        opponents = rivals(names, index, options.side_by_side)
         for row in policies[name]:
             rival_responses = {}
             for opponent in opponents:
-                place = (opponent, row.prompt_id, row.sample)
-                if place in answers:
-                    rival_responses[opponent] = answers[place]
+                answer = answers.get((opponent, row.prompt_id, row.sample))
+                if answer:
+                    rival_responses[opponent] = answer
             item = Item(
                 id=f"{name}/{row.id}",
                 policy=name,
@@ -107,14 +119,6 @@ def make_items(
     return items
 
 
-def _draw_prompts(rows: Sequence[Response], limit: int | None, seed: int) -> set[str]:
-    def rank(prompt_id: str) -> tuple[int, str]:
-        return derive_seed(seed, "judged", prompt_id), prompt_id
-
-    prompts = {row.prompt_id for row in rows}
-    return set(sorted(prompts, key=rank)[:limit])
-
-
 def examine(
     items: list[Item], examination: Examination, context: Context
 ) -> tuple[list[Examined], list[Dropped]]:
@@ -122,58 +126,62 @@ def examine(
 
     It is one pass, so that a forecast sees all the calls.
     """
-    if context.forecast and examination.judge is None:
+    judge = examination.judge
+    if context.forecast and judge is None:
         return [], []
 
     async def examine_item(item: Item) -> Examined:
-        if examination.judge is None or not item.is_judged:
-            return Examined(item, _verdict(item, examination))
-        try:
-            violated, margins = await _ask_judge(
-                examination.judge,
-                item,
-                examination,
-                context.seed,
-            )
-        except (Drop, TooLong):
-            if item.truth is None:
-                raise
-            return Examined(item, _verdict(item, examination), unread=True)
-        return Examined(item, _verdict(item, examination, violated, margins))
+        violated: list[float] = []
+        margins: Margins = {}
+        unread = False
+        if judge and item.is_judged:
+            try:
+                violated, margins = await _ask_judge(judge, item, examination, context.seed)
+            except (Drop, TooLong):
+                if item.truth is None:
+                    raise
+                unread = True
+        return Examined(item, _verdict(item, examination, violated, margins), unread)
 
     return context.map(items, examine_item)
 
 
 async def _ask_judge(
-    judge: RememberedGenerator, item: Item, examination: Examination, seed: int
+    judge: RememberedGenerator,
+    item: Item,
+    examination: Examination,
+    seed: int,
 ) -> tuple[list[float], Margins]:
     """The probability that each principle is violated, and the margins against each rival."""
-    response = item.response
+    options = examination.options
+    prompt, text = item.response.prompt, item.response.response
     violated = []
-    if examination.ask_verdicts:
+    if options.verdicts:
+        template = options.verdict_template
         for principle in examination.principles:
             probability = await violation_probability(
                 judge,
-                response.prompt,
-                response.response,
+                prompt,
+                text,
                 principle.text,
-                examination.verdict_template,
+                template,
             )
             violated.append(probability)
     margins: Margins = {}
-    if examination.ask_duels:
-        principle = assign(examination.principles, response.prompt_id, seed)
-        for rival, other in item.rivals.items():
-            if response.response == other.response:
+    if options.win_rate:
+        template = options.judge_template
+        principle = assign(examination.principles, item.response.prompt_id, seed)
+        for rival, row in item.rivals.items():
+            if text == row.response:
                 margins[rival] = (0.0, 0.0)  # a tie that needs no question
                 continue
             margins[rival] = await compare(
                 judge,
-                response.prompt,
-                response.response,
-                other.response,
+                prompt,
+                text,
+                row.response,
                 principle.text,
-                examination.judge_template,
+                template,
             )
     return violated, margins
 
@@ -181,23 +189,17 @@ async def _ask_judge(
 def duels_of(examined: Examined) -> list[Duel]:
     """The item's duels, from its own side."""
     item, verdict = examined.item, examined.verdict
-    rows = zip(
-        verdict.rivals,
-        verdict.margins_first,
-        verdict.margins_second,
-        strict=True,
-    )
+    margins = zip(verdict.rivals, verdict.margins_first, verdict.margins_second, strict=True)
     duels = []
-    for rival, first, second in rows:
-        length = len(item.response.response)
-        rival_length = len(item.rivals[rival].response)
+    for rival, first, second in margins:
+        longer = len(item.response.response) - len(item.rivals[rival].response)
         duel = Duel(
             policy=item.policy,
             rival=rival,
             prompt=item.response.prompt_id,
             first=first,
             second=second,
-            longer=length - rival_length,
+            longer=longer,
         )
         duels.append(duel)
     return duels
@@ -206,11 +208,10 @@ def duels_of(examined: Examined) -> list[Duel]:
 def _verdict(
     item: Item,
     examination: Examination,
-    judged: Sequence[float] = (),
-    margins: Mapping[str, tuple[float, float]] | None = None,
+    judged: list[float],
+    margins: Margins,
 ) -> Verdict:
     row = item.response
-    margins = margins or {}
     return Verdict(
         id=item.id,
         response_id=row.id,
@@ -220,7 +221,7 @@ def _verdict(
         prompt=row.prompt,
         response=row.response,
         principles=[principle.id for principle in examination.principles],
-        judged=list(judged),
+        judged=judged,
         rivals=list(margins),
         margins_first=[first for first, _ in margins.values()],
         margins_second=[second for _, second in margins.values()],
@@ -231,26 +232,12 @@ def _verdict(
 def _truth_columns(truth: Truth | None, examination: Examination) -> dict[str, Any]:
     """The columns of a Verdict that the ground truth fills."""
     if truth is None:
-        return {
-            "violated": [],
-            "any_violation": None,
-            "well_formed": None,
-            "on_topic": None,
-            "evasive": None,
-            "helpful": None,
-        }
-    violated = []
-    for principle in examination.principles:
-        violated.append(truth.violations.get(principle.dimension or ""))
+        return {"violated": [], "any_violation": None, **dict.fromkeys(TRUTH_COLUMNS)}
+    principles = examination.principles
+    violated = [truth.violations.get(principle.dimension or "") for principle in principles]
     is_known = any(value is not None for value in violated)
     return {
         "violated": violated if is_known else [],
-        "any_violation": examination.counted.any_violation(
-            truth.violations,
-            examination.principles,
-        ),
-        "well_formed": truth.well_formed,
-        "on_topic": truth.on_topic,
-        "evasive": truth.evasive,
-        "helpful": truth.helpful,
+        "any_violation": examination.counted.any_violation(truth.violations, principles),
+        **{name: getattr(truth, name) for name in TRUTH_COLUMNS},
     }

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.evaluation.comparison import Intervals
 from stages.statistics.intervals import by_prompt, win_rate
 from stages.statistics.length_control import length_controlled
 
@@ -36,6 +37,7 @@ class Duel:
 
     @property
     def score(self) -> float:
+        """As the function `score`."""
         return score(self.first, self.second)
 
 
@@ -48,30 +50,24 @@ def score(margin_first: float, margin_second: float) -> float:
     return 0.5
 
 
-def win_rates(
-    duels: Sequence[Duel], resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
+def win_rates(duels: Sequence[Duel], intervals: Intervals) -> dict[str, Any]:
     """The win rate of each policy against each rival that it met."""
     groups: dict[tuple[str, str], list[Duel]] = {}
     for duel in duels:
         groups.setdefault((duel.policy, duel.rival), []).append(duel)
     rates: dict[str, Any] = {}
     for (policy, rival), group in groups.items():
-        of_policy = rates.setdefault(policy, {})
-        of_policy[rival] = _win_rate(group, resamples, confidence, seed)
+        rates.setdefault(policy, {})[rival] = _win_rate(group, intervals)
     return rates
 
 
-def _win_rate(
-    duels: Sequence[Duel], resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
-    scores = by_prompt((duel.prompt, duel.score) for duel in duels)
-    estimate = win_rate(list(scores.values()), resamples, confidence, seed)
+def _win_rate(duels: Sequence[Duel], intervals: Intervals) -> dict[str, Any]:
+    scores = list(by_prompt((duel.prompt, duel.score) for duel in duels).values())
+    confidence = intervals.confidence
+    estimate = win_rate(scores, intervals.resamples, confidence, intervals.seed)
     assert estimate is not None, "a group has at least one duel"
-    controlled = length_controlled(
-        [(duel.prompt, duel.score, duel.longer) for duel in duels],
-        confidence,
-    )
+    lengths = [(duel.prompt, duel.score, duel.longer) for duel in duels]
+    controlled = length_controlled(lengths, confidence)
     return {
         "value": estimate.value,
         "low": max(estimate.low, 0.0),

@@ -55,12 +55,10 @@ not_a_function = 3
 
 def judge_scores(messages, options):
     """A judge that sees what the truth sees; of two equally good responses it picks the first."""
-    fields = dict(
-        line.split(": ", 1) for line in messages[-1]["content"].splitlines() if ": " in line
-    )
-    word = {"does no harm": "poison", "is kind": "fool", "helps": "cannot"}[
-        next(key for key in ("does no harm", "is kind", "helps") if key in fields["Principle"])
-    ]
+    lines = messages[-1]["content"].splitlines()
+    fields = dict(line.split(": ", 1) for line in lines if ": " in line)
+    words = {"does no harm": "poison", "is kind": "fool", "helps": "cannot"}
+    word = next(word for key, word in words.items() if key in fields["Principle"])
     if options[0] == "Yes":
         yes = 0.1 if word in fields["Response"] else 0.9
     else:
@@ -80,9 +78,8 @@ def model(tmp_path: Path, name: str = "judge") -> Artifact:
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(name.encode())
-    return artifact(
-        tmp_path, name, Result(metrics={"model_path": str(folder), "revision": None}), stage="model"
-    )
+    result = Result(metrics={"model_path": str(folder), "revision": None})
+    return artifact(tmp_path, name, result, stage="model")
 
 
 def artifact(

@@ -1,4 +1,4 @@
-"""What an optimisation bought and cost: KL against torch's own sum, rewards against the scorer,
+"""What an optimisation gained and cost: KL against torch's own sum, rewards against the scorer,
 differences by prompt.
 """
 
@@ -25,14 +25,10 @@ ASK = [{"role": "user", "content": "how do I help"}]
 @pytest.fixture
 def pointing(tmp_path):
     def make(name: str, path: str) -> Artifact:
-        (tmp_path / f"to-{name}").mkdir()
-        return finish_artifact(
-            tmp_path / f"to-{name}",
-            name,
-            {},
-            Result(metrics={"model_path": path, "revision": None}),
-            {"seconds": 12.3},
-        )
+        folder = tmp_path / f"to-{name}"
+        folder.mkdir()
+        result = Result(metrics={"model_path": path, "revision": None})
+        return finish_artifact(folder, name, {}, result, {"seconds": 12.3})
 
     return make
 
@@ -78,11 +74,8 @@ def test_reward_violations_kl_and_time_beside_each_other(
         "tuned": artifact("tuned", tuned),
         "tuned_model": pointing("tuned_model", str(other)),
     }
-    config = parse_config(
-        compare_optimisers.Config,
-        {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200},
-        "test",
-    )
+    options = {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200}
+    config = parse_config(compare_optimisers.Config, options, "test")
     result = compare_optimisers.run(config, inputs, context("bought"))
     first, second = result.metrics["policies"].values()
     scorer = Scorer(reward)
@@ -92,18 +85,14 @@ def test_reward_violations_kl_and_time_beside_each_other(
     }
     assert second["reward"] == pytest.approx(sum(mean["b"]) / 6, abs=1e-4)
     assert second["gain"]["value"] == pytest.approx((sum(mean["b"]) - sum(mean["a"])) / 6, abs=1e-4)
-    assert first["violations"]["value"] == 1 and second["violations"]["value"] == pytest.approx(
-        1 / 6
-    )
+    assert first["violations"]["value"] == 1
+    assert second["violations"]["value"] == pytest.approx(1 / 6)
     assert second["change"]["fell"] == 5 and first["change"] is None and first["gain"] is None
     whole = [(r.prompt, r.response) for r in tuned[:5]]  # the sixth was cut off
     ours, theirs = (answer_logps(find_model(str(path)), whole) for path in (other, tiny))
     expected = sum(a - b for a, b in zip(ours, theirs, strict=True)) / 5
-    assert (
-        second["kl"]["value"] == pytest.approx(expected, abs=1e-3)
-        and second["kl"]["n"] == 5
-        and first["kl"] is None
-    )
+    assert second["kl"]["value"] == pytest.approx(expected, abs=1e-3)
+    assert second["kl"]["n"] == 5 and first["kl"] is None
     assert second["seconds"] == 12.3 and first["seconds"] is None
     assert [row[0] for row in result.tables[0].rows] == ["start", "tuned"]
 
@@ -111,7 +100,7 @@ def test_reward_violations_kl_and_time_beside_each_other(
 def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):
     reward = pointing("reward", reward_model(tiny, tmp_path / "rm", principles=False).path)
     config = compare_optimisers.Config(resamples=100)
-    with pytest.raises(UserError, match="there is no policy"):
+    with pytest.raises(UserError, match="no responses to evaluate"):
         compare_optimisers.run(config, {"reward": reward}, context("a"))
     one = artifact("one", [response(0, "a kind answer")])
     other = artifact("other", [response(1, "a kind answer")])

@@ -30,20 +30,9 @@ def policies(tmp_path):
     base, tuned = [], []
     for i in range(N):
         kind = "helpful" if i % 4 == 3 else "red_team"
-        base.append(
-            response(
-                str(i),
-                "tea with poison" if i % 2 else "tea, you fool" if i % 4 == 0 else "tea",
-                kind,
-            )
-        )
-        tuned.append(
-            response(
-                str(i),
-                "I cannot say" if i % 8 == 3 else "tea, you fool" if i % 4 == 0 else "tea",
-                kind,
-            )
-        )
+        text = "tea, you fool" if i % 4 == 0 else "tea"
+        base.append(response(str(i), "tea with poison" if i % 2 else text, kind))
+        tuned.append(response(str(i), "I cannot say" if i % 8 == 3 else text, kind))
     return {
         "base": fakes.responses(tmp_path, "base_answers", base),
         "tuned": fakes.responses(tmp_path, "tuned_answers", tuned),

@@ -52,9 +52,8 @@ def judge(pull: float):
     """Believes in good answers by one nat, and in the first place by `pull`."""
 
     def scores(messages, options):
-        first = next(
-            line for line in messages[-1]["content"].splitlines() if line.startswith("Response A: ")
-        )
+        lines = messages[-1]["content"].splitlines()
+        first = next(line for line in lines if line.startswith("Response A: "))
         margin = (1.0 if "good" in first else -1.0) + pull
         return [-log(1 + 2.718281828**-margin), -log(1 + 2.718281828**margin)]
 
@@ -72,10 +71,8 @@ def asked(folder: Path, generator, rows, names=("judge",), **options) -> Result:
 def test_a_good_judge_and_one_of_places(tmp_path):
     good = asked(tmp_path / "good", judge(0.0), pairs()).metrics
     measures = good["models"]["judge"]
-    assert (
-        measures["accuracy"]["value"] == measures["consistent"]["value"] == 1
-        and measures["flips"]["value"] == 0
-    )
+    assert measures["accuracy"]["value"] == measures["consistent"]["value"] == 1
+    assert measures["flips"]["value"] == 0
     assert measures["accuracy"]["n"] == 20 and measures["accuracy"]["low"] > 0.8, (
         "prompts are counted, not pairs"
     )

@@ -48,16 +48,11 @@ def principles(opposites=True):
 
 def matrix(verdicts):
     """A pair for every dict of principle -> +1, -1, or 0 for no verdict."""
-    return [
-        cell
-        for i, given in enumerate(verdicts)
-        for cell in cells(
-            f"a{i}|b{i}",
-            {p: (2.0 * v, 1.0 * v) for p, v in given.items()},
-            (f"a{i}", f"b{i}"),
-            f"request {i}",
-        )
-    ]
+    rows = []
+    for i, of_pair in enumerate(verdicts):
+        margins = {name: (2.0 * value, 1.0 * value) for name, value in of_pair.items()}
+        rows += cells(f"a{i}|b{i}", margins, (f"a{i}", f"b{i}"), f"request {i}")
+    return rows
 
 
 def obedient(verdicts, forgets=()):
@@ -154,7 +149,7 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
     found, _ = read_cells(matrix(verdicts), known, None, 0.0)
     lists = agreeing_lists(found, size, 7)
     for first, texts, other in lists:
-        given = verdicts[int(first.a[1:])]
+        given = verdicts[int(first.row.response_a[1:])]
         assert 2 <= len(texts) <= size and sorted(texts) == sorted(other) and texts != other
         for text in texts:
             verb, name = text.rstrip(".").split()
@@ -163,8 +158,8 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
     able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
     turned = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
-    assert {c.pair: (texts, other) for c, texts, other in lists} == {
-        c.pair: (texts, other) for c, texts, other in turned
+    assert {c.row.pair_id: (texts, other) for c, texts, other in lists} == {
+        c.row.pair_id: (texts, other) for c, texts, other in turned
     }
 
 
@@ -249,17 +244,14 @@ def stage(tmp_path, monkeypatch):
     def run(models, rows=None, pairs=None, **options):
         inputs = {}
         for name in models:
-            path = fake_model(
-                tmp_path / f"model-{name}-{len(list(tmp_path.iterdir()))}", name.encode()
-            )
-            write_format(
-                path, make_format("cost" if name == "cost" else "preference", name != "plain", None)
-            )
+            number = len(list(tmp_path.iterdir()))
+            path = fake_model(tmp_path / f"model-{name}-{number}", name.encode())
+            objective = "cost" if name == "cost" else "preference"
+            write_format(path, make_format(objective, name != "plain", None))
             folder = tmp_path / f"artifact-{path.name}"
             folder.mkdir()
-            inputs[name] = finish_artifact(
-                folder, name, {}, Result(metrics={"model_path": str(path)}), {}
-            )
+            result = Result(metrics={"model_path": str(path)})
+            inputs[name] = finish_artifact(folder, name, {}, result, {})
         if rows is not None:
             inputs["judgements"] = artifact(tmp_path, "judge", rows, Judgement)
         if pairs is not None:
@@ -284,19 +276,14 @@ def test_models_stand_side_by_side_and_the_first_is_compared_with_each(stage):
     }
     assert set(values["principled"].values()) == {1.0} and values["principled"].keys() == set(TESTS)
     assert values["cost"] == values["principled"], "the lower cost is the better answer"
-    assert (
-        values["plain"]["flipped"] == 0.5
-        and values["plain"]["both right"] == values["plain"]["turned"] == 0.0
-    )
+    assert values["plain"]["flipped"] == 0.5
+    assert values["plain"]["both right"] == values["plain"]["turned"] == 0.0
     assert values["plain"]["all"] == 0.5  # of all ways to judge three principles
-    assert all(texts == () for _, _, texts in fake.read["plain"]) and all(
-        texts for _, _, texts in fake.read["principled"]
-    )
+    assert all(texts == () for _, _, texts in fake.read["plain"])
+    assert all(texts for _, _, texts in fake.read["principled"])
     assert differences.keys() == {"plain", "cost"}
-    assert (
-        differences["plain"]["flipped"]["value"] == 0.5
-        and differences["cost"]["flipped"]["value"] == 0.0
-    )
+    assert differences["plain"]["flipped"]["value"] == 0.5
+    assert differences["cost"]["flipped"]["value"] == 0.0
     assert (
         models["principled"]["order_matters"] == 0.0 and models["principled"]["order_shift"] == 0.0
     )

@@ -3,12 +3,13 @@
 In: Response rows and how to look at them. Out: a value by item, and a Rating row.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stages.evaluation.classifier import probabilities
-from stages.preferences.judging.rating import expected_value
+from stages.evaluation.inputs import ReadingOptions
+from stages.preferences.judging.rating import Scale, expected_value
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
@@ -34,63 +35,75 @@ class Item:
     row: Response
 
 
-@dataclass(frozen=True)
-class Examiner:
-    """How answers are looked at; the options are those of the stage."""
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions(ReadingOptions):
+    """How answers are looked at."""
 
-    by: By
-    judge: Model | None
-    """None by refusal."""
-    question: str
-    scale: Mapping[str, float]
-    labels: tuple[str, ...]
-    template: str | None
-    """What the judge reads; None where it reads no template."""
-    batch_size: int
-    dtype: str
+    by: By = "question"
+    """What looks at the answers; see `benchmark`."""
+    question: str = ""
+    """What a judge is asked about request and response."""
+    scale: Scale = field(default_factory=lambda: {"Yes": 1.0, "No": 0.0})
+    """The options that it can answer, each one token of its vocabulary, and what they are worth."""
+    labels: tuple[str, ...] = ()
+    """Of a classifier, those that count."""
+    template: str | None = None
+    """What a judge or a classifier reads; it is given request, response, kind and question. Null:
+    Credo's own.
+    """
+
+    def template_path(self) -> str | None:
+        """The template; None where nothing reads one."""
+        if self.by not in TEMPLATES:
+            return None
+        return self.template or TEMPLATES[self.by]
 
     def text(self, row: Response) -> str:
         """What a judge or a classifier reads of an answer."""
         return render(
-            self.template or "",
+            self.template_path() or "",
             request=request_text(row.prompt),
             response=row.response,
             kind=row.kind,
             question=self.question,
         )
 
-    def rating(self, item: Item, value: float) -> Rating:
-        """The row of an answer and its value."""
-        row = item.row
-        return Rating(
-            id=item.id,
-            response_id=row.id,
-            prompt_id=row.prompt_id,
-            kind=row.kind,
-            prompt=row.prompt,
-            response=row.response,
-            score=value,
-            principles=[],
-            negated=[],
-            scores=[],
-            model=self.judge.content if self.judge else "",
-            template=template_hash(self.template) if self.template else "",
-        )
+
+def rating(item: Item, value: float, judge: Model | None, template: str | None) -> Rating:
+    """The row of an answer and its value."""
+    row = item.row
+    return Rating(
+        id=item.id,
+        response_id=row.id,
+        prompt_id=row.prompt_id,
+        kind=row.kind,
+        prompt=row.prompt,
+        response=row.response,
+        score=value,
+        principles=[],
+        negated=[],
+        scores=[],
+        model=judge.content if judge else "",
+        template=template_hash(template) if template else "",
+    )
 
 
 def value_answers(
-    items: list[Item], examiner: Examiner, context: Context
+    items: list[Item], judge: Model | None, options: AnswerOptions, context: Context
 ) -> tuple[dict[str, float], list[Dropped]]:
-    """The value of each item, by its id, and what was dropped."""
-    judge = examiner.judge
-    if examiner.by == "question" and judge:
-        return _ask_question(items, judge, examiner, context)
+    """The value of each item, by its id, and what was dropped.
+
+    Args:
+        judge: the model that looks at them; None by refusal.
+    """
+    if options.by == "question" and judge:
+        return _ask_question(items, judge, options, context)
     if context.forecast:
         return {}, []
     if judge is None:
         return {item.id: float(refuses(item.row.response)) for item in items}, []
     context.release_engines()
-    scores = _score(items, judge, examiner, context)
+    scores = _score(items, judge, options, context)
     values: dict[str, float] = {}
     dropped = []
     for item, score in zip(items, scores, strict=True):
@@ -102,37 +115,25 @@ def value_answers(
 
 
 def _ask_question(
-    items: list[Item], judge: Model, examiner: Examiner, context: Context
+    items: list[Item], judge: Model, options: AnswerOptions, context: Context
 ) -> tuple[dict[str, float], list[Dropped]]:
     generator = context.generator(judge)
 
     async def ask(item: Item) -> tuple[str, float]:
-        text = examiner.text(item.row)
-        value = await expected_value(generator, text, examiner.scale)
-        return item.id, value
+        return item.id, await expected_value(generator, options.text(item.row), options.scale)
 
     values, dropped = context.map(items, ask)
     return dict(values), dropped
 
 
 def _score(
-    items: Sequence[Item], judge: Model, examiner: Examiner, context: Context
+    items: Sequence[Item], judge: Model, options: AnswerOptions, context: Context
 ) -> list[float | None]:
     """By a reward model or a classifier; None where an answer does not fit its context."""
-    if examiner.by == "reward":
-        scores, _ = stored_scores(
-            judge,
-            [(item.row.prompt, item.row.response, ()) for item in items],
-            context,
-            examiner.batch_size,
-            examiner.dtype,
-        )
+    batch_size, dtype = options.batch_size, options.dtype
+    if options.by == "reward":
+        unread = [(item.row.prompt, item.row.response, ()) for item in items]
+        scores, _ = stored_scores(judge, unread, context, batch_size, dtype)
         return scores
-    return probabilities(
-        judge,
-        [examiner.text(item.row) for item in items],
-        examiner.labels,
-        context,
-        examiner.batch_size,
-        examiner.dtype,
-    )
+    texts = [options.text(item.row) for item in items]
+    return probabilities(judge, texts, options.labels, context, batch_size, dtype)

@@ -24,74 +24,39 @@ attacks (GCG, PAIR).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import Field
-
-from stages.evaluation.benchmarks.answer_values import (
-    TEMPLATES,
-    By,
-    Examiner,
-    Item,
-    value_answers,
-)
-from stages.evaluation.comparison import compare, comparison_table, grouped
-from stages.preferences.judging.rating import Scale
+from stages.evaluation.benchmarks.answer_values import AnswerOptions, Item, rating, value_answers
+from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
+from stages.evaluation.inputs import read_policies
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Rating, Response
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
 from stages.training.reward_models.format import read_format
 
 
 @dataclass(frozen=True)
-class Config:
-    by: By = "question"
-    """What looks at the answers; see above."""
+class Config(AnswerOptions, IntervalOptions):
     measure: str = "share"
     """What the table calls the values."""
-    question: str = ""
-    """What a judge is asked about request and response."""
-    scale: Scale = field(default_factory=lambda: {"Yes": 1.0, "No": 0.0})
-    """The options that it can answer, each one token of its vocabulary, and what they are worth."""
-    labels: tuple[str, ...] = ()
-    """Of a classifier, those that count."""
-    template: str | None = None
-    """What a judge or a classifier reads; it is given request, response, kind and question. Null:
-    Credo's own.
-    """
     threshold: float | None = None
     """Count the answers whose value lies above it; null: average the values. Rows hold the values
     either way.
     """
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of the intervals."""
-    batch_size: Annotated[int, Field(ge=1)] = machine(32)
-    """Texts at a time, of a classifier or a reward model."""
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
-    """Of the weights of a classifier or a reward model."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    template = _template(config)
+    template = config.template_path()
     return {
         "template": template_hash(template) if template else None,
         # pairs, for the order of options is part of a call's key
         "scale": [[option, value] for option, value in config.scale.items()],
     }
-
-
-def _template(config: Config) -> str | None:
-    if config.by not in TEMPLATES:
-        return None
-    return config.template or TEMPLATES[config.by]
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -104,24 +69,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     where = f"step {context.step!r}"
     judge = _read_judge(config, inputs, where)
     answers = _read_answers(inputs, where)
-    examiner = Examiner(
-        by=config.by,
-        judge=judge,
-        question=config.question,
-        scale=config.scale,
-        labels=config.labels,
-        template=_template(config),
-        batch_size=config.batch_size,
-        dtype=config.dtype,
-    )
     items = []
     for name, rows in answers.items():
         items += [Item(f"{name}/{row.id}", name, row) for row in rows]
-    values, dropped = value_answers(items, examiner, context)
+    values, dropped = value_answers(items, judge, config, context)
+    template = config.template_path()
     ratings = []
     for item in items:
         if item.id in values:
-            ratings.append(examiner.rating(item, values[item.id]))
+            ratings.append(rating(item, values[item.id], judge, template))
     metrics = _metrics(answers, items, values, config, context.seed)
     title = f"{context.step}: {config.measure}, by {config.by}"
     return Result(
@@ -134,26 +90,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-    calls_generator=True,
-    identity=identity,
+    version=1, config=Config, run=run, optional=ANY, calls_generator=True, identity=identity
 )
 
 
 def _read_answers(inputs: Mapping[str, Artifact], where: str) -> dict[str, list[Response]]:
-    answers = {}
-    for name, artifact in inputs.items():
-        if name != "judge":
-            answers[name] = artifact.rows(Response)
-    if not answers:
-        raise UserError(
-            "there are no answers to look at",
-            where=where,
-            fix="add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first",
-        )
+    answers = read_policies(inputs, ("judge",), where)
     baseline = {row.prompt_id for row in next(iter(answers.values()))}
     for name, rows in answers.items():
         if baseline.isdisjoint(row.prompt_id for row in rows):
@@ -224,7 +166,7 @@ def _metrics(
         "measure": config.measure,
         "by": config.by,
         "threshold": config.threshold,
-        **compare(by_kind, config.resamples, config.confidence, seed),
+        **compare(by_kind, config.intervals(seed)),
         "facts": facts,
     }
 

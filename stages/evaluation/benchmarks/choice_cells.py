@@ -76,10 +76,7 @@ def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
     """
     if isinstance(value, str):
         text = re.sub(
-            r"^defaultdict\(<class 'list'>, (.*)\)$",
-            r"\1",
-            value.strip(),
-            flags=re.DOTALL,
+            r"^defaultdict\(<class 'list'>, (.*)\)$", r"\1", value.strip(), flags=re.DOTALL
         )
         with contextlib.suppress(*NOT_LITERAL):
             value = ast.literal_eval(text)
@@ -150,8 +147,6 @@ def read_gold_file(path: str) -> Mapping[str, Any]:
         ) from None
     if not isinstance(answers, dict):
         raise UserError(
-            "the answers are not a JSON object",
-            where=path,
-            fix='write {"<key>": <answer>, ...}',
+            "the answers are not a JSON object", where=path, fix='write {"<key>": <answer>, ...}'
         )
     return answers

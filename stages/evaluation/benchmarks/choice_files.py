@@ -28,6 +28,7 @@ from stages.evaluation.benchmarks.choice_cells import (
     plain_text,
     read_gold_file,
 )
+from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
 from stages.runtime.settings import Names
@@ -83,40 +84,15 @@ class Question:
     """The options' shares among people, by group."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the cells of a record hold."""
-
-    question: str
-    options: list[str]
-    gold: list[int]
-    fault: str = ""
-    """Why the question is dropped."""
-
-    def first_fault(self) -> str:
-        """Why the question is dropped, or an empty text."""
-        if self.fault:
-            return self.fault
-        if len(self.options) < 2:
-            return "fewer than two options"
-        if len(self.options) > len(ascii_uppercase):
-            return "more than 26 options"
-        return ""
-
-
 def check_columns(columns: Columns, where: str) -> None:
     """Check that the options fit together.
 
     Raises:
         UserError: they do not.
     """
-    pair = (columns.correct, columns.incorrect)
-    is_incomplete = pair.count(None) == 1
-    if is_incomplete:
+    if (columns.correct is None) != (columns.incorrect is None):
         raise UserError(
-            "`correct` and `incorrect` come together",
-            where=where,
-            fix="set both, or neither",
+            "`correct` and `incorrect` come together", where=where, fix="set both, or neither"
         )
     if columns.question is None and columns.correct is None:
         raise UserError(
@@ -137,25 +113,14 @@ def read_questions(columns: Columns) -> tuple[list[Question], list[Dropped]]:
     dropped = []
     answers = read_gold_file(columns.answers) if columns.answers else {}
     for where, cells in _records(columns):
-        parts = _read(cells, columns, answers, where)
-        name = content_id([parts.question, parts.options], where)
-        fault = parts.first_fault()
-        if not fault and name in questions:
-            fault = "duplicate question"
-        if fault:
-            dropped.append(Dropped(id=without_folder(where, columns), reason=fault))
+        try:
+            question = _read_question(cells, columns, answers, where)
+            if question.id in questions:
+                raise Drop("duplicate question")
+        except Drop as drop:
+            dropped.append(Dropped(id=without_folder(where, columns), reason=str(drop)))
         else:
-            people = {}
-            if columns.people:
-                people = people_shares(cells[columns.people], len(parts.options), where)
-            questions[name] = Question(
-                id=name,
-                text=parts.question,
-                options=parts.options,
-                gold=parts.gold,
-                group=plain_text(cells.get(columns.group or "", "")),
-                people=people,
-            )
+            questions[question.id] = question
     return list(questions.values()), dropped
 
 
@@ -168,46 +133,69 @@ def _records(columns: Columns) -> Iterator[Record]:
     return read_source(columns, *(name for name in names if name))
 
 
-def _read(
+def _read_question(
     cells: Mapping[str, Any], columns: Columns, answers: Mapping[str, Any], where: str
-) -> Parts:
+) -> Question:
+    """The question that a record holds.
+
+    Raises:
+        Drop: it has none that can be asked.
+    """
+    text, options, gold = _read_parts(cells, columns, answers, where)
+    if len(options) < 2:
+        raise Drop("fewer than two options")
+    if len(options) > len(ascii_uppercase):
+        raise Drop("more than 26 options")
+    people = {}
+    if columns.people:
+        people = people_shares(cells[columns.people], len(options), where)
+    return Question(
+        id=content_id([text, options], where),
+        text=text,
+        options=options,
+        gold=gold,
+        group=plain_text(cells.get(columns.group or "", "")),
+        people=people,
+    )
+
+
+def _read_parts(
+    cells: Mapping[str, Any], columns: Columns, answers: Mapping[str, Any], where: str
+) -> tuple[str, list[str], list[int]]:
+    """The question's text, its options, and the places of the right ones."""
     if columns.question is None:
         right, wrong = cells[columns.correct or ""], cells[columns.incorrect or ""]
         return _read_transcripts(right, wrong, where)
-    question = "\n".join(plain_text(cells[name]) for name in columns.question)
+    text = "\n".join(plain_text(cells[name]) for name in columns.question)
     if columns.correct and columns.incorrect:
         correct = option_texts(cells[columns.correct], where)
         incorrect = option_texts(cells[columns.incorrect], where)
-        return Parts(question, correct + incorrect, list(range(len(correct))))
-    options = _read_options(cells, columns, where)
+        return text, correct + incorrect, list(range(len(correct)))
+    if len(columns.choices) == 1:
+        options = option_texts(cells[columns.choices[0]], where)
+    else:
+        texts = [plain_text(cells[name]) for name in columns.choices]
+        options = [option for option in texts if option]
     if columns.answers:
         key = str(cells[columns.key])
         if key not in answers:
-            return Parts(question, options, [], "no answer in the file of answers")
+            raise Drop("no answer in the file of answers")
         answer = answers[key]
         if isinstance(answer, Mapping):
             answer = answer.get(columns.gold)
     elif columns.gold is None or columns.people:
-        return Parts(question, options, [])
+        return text, options, []
     else:
         answer = cells[columns.gold]
-    return Parts(question, options, [gold_index(answer, options, columns.first, where)])
+    return text, options, [gold_index(answer, options, columns.first, where)]
 
 
-def _read_options(cells: Mapping[str, Any], columns: Columns, where: str) -> list[str]:
-    if len(columns.choices) == 1:
-        return option_texts(cells[columns.choices[0]], where)
-    texts = [plain_text(cells[name]) for name in columns.choices]
-    return [text for text in texts if text]
-
-
-def _read_transcripts(right: Any, wrong: Any, where: str) -> Parts:
-    right_messages = read_messages(right, where)
-    wrong_messages = read_messages(wrong, where)
-    for messages in (right_messages, wrong_messages):
+def _read_transcripts(right: Any, wrong: Any, where: str) -> tuple[str, list[str], list[int]]:
+    transcripts = [read_messages(right, where), read_messages(wrong, where)]
+    for messages in transcripts:
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
-            return Parts("", [], [], "no answer at the end of a transcript")
-    if right_messages[:-1] != wrong_messages[:-1]:
-        return Parts("", [], [], "the transcripts do not share a conversation")
-    options = [right_messages[-1]["content"], wrong_messages[-1]["content"]]
-    return Parts(request_text(right_messages[:-1]), options, [0])
+            raise Drop("no answer at the end of a transcript")
+    shared = transcripts[0][:-1]
+    if shared != transcripts[1][:-1]:
+        raise Drop("the transcripts do not share a conversation")
+    return request_text(shared), [messages[-1]["content"] for messages in transcripts], [0]

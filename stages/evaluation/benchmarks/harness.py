@@ -29,6 +29,7 @@ from stages.evaluation.benchmarks.harness_loading import (
     LoadedTasks,
     load_tasks,
     no_fetched_metrics,
+    one_line,
 )
 from stages.evaluation.benchmarks.harness_numbers import (
     Measured,
@@ -37,35 +38,26 @@ from stages.evaluation.benchmarks.harness_numbers import (
     read_results,
 )
 from stages.evaluation.benchmarks.harness_tasks import tasks_identity
+from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
+from stages.evaluation.inputs import NO_MODEL
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.settings import Names, machine
 from stages.runtime.stage import ANY, Stage
-from stages.statistics.formatting import format_confidence, format_estimate
+from stages.statistics.formatting import format_confidence
 from stages.training.model_files import refuse_adapter
 
-NOT_MODEL_ARGS = (
-    "pretrained",
-    "revision",
-    "dtype",
-    "trust_remote_code",
-    "use_safetensors",
-)
+NOT_MODEL_ARGS = ("pretrained", "revision", "dtype", "trust_remote_code", "use_safetensors")
 """Arguments of lm_eval's model class that `model_args` cannot set."""
-SAMPLE_KEYS = (
-    "doc_id",
-    "filter",
-    "target",
-    "filtered_resps",
-)
+SAMPLE_KEYS = ("doc_id", "filter", "target", "filtered_resps")
 MODEL_ERRORS = (OSError, ValueError, TypeError, ImportError)
 """What lm_eval raises for a model that it cannot run."""
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(IntervalOptions):
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of lm_eval's tasks and groups, and paths of task files."""
     data: dict[str, Names] = field(default_factory=dict)
@@ -92,8 +84,6 @@ class Config:
     """torch's name; null: a GPU where there is one."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of the intervals."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -123,40 +113,24 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         results = _evaluate(model, tasks, config)
         measured[name] = read_results(results, tasks.by_name, config.metrics)
         facts = _task_facts(results)
-        _write_samples(
-            context.directory / f"samples-{name}.jsonl",
-            results.get("samples", {}),
-        )
+        _write_samples(context.directory / f"samples-{name}.jsonl", results.get("samples", {}))
     if not next(iter(measured.values())):
         raise UserError(
             "the tasks gave none of these metrics",
             where=where,
             fix="set `metrics` to some that they give, or leave it out",
         )
-    metrics = {
-        "confidence": config.confidence,
-        "tasks": facts,
-        **_compare(measured, config, context.seed),
-    }
+    comparison = _compare(measured, config.intervals(context.seed))
+    metrics = {"confidence": config.confidence, "tasks": facts, **comparison}
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-    identity=identity,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY, identity=identity)
 
 
 def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
     if not inputs:
-        raise UserError(
-            "there is no model to evaluate",
-            where=where,
-            fix="add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`",
-        )
+        raise UserError("there is no model to evaluate", where=where, fix=NO_MODEL)
     refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
     if refused:
         raise UserError(
@@ -190,9 +164,8 @@ def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any
                 log_samples=True,
             )  # type: ignore[return-value]
     except MODEL_ERRORS as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"lm_eval cannot evaluate this model: {reason}",
+            f"lm_eval cannot evaluate this model: {one_line(error)}",
             where=model.path,
             fix="check the model's folder, `model_args`, `backend` and the tasks; `lm_eval run` "
             "says more",
@@ -239,48 +212,30 @@ def _write_samples(path: Path, samples: Mapping[str, Sequence[Mapping[str, Any]]
 
 
 def _compare(
-    measured: Mapping[str, Mapping[str, Measured]], config: Config, seed: int
+    measured: Mapping[str, Mapping[str, Measured]], intervals: Intervals
 ) -> dict[str, Any]:
     """`models` and `differences`, of the metrics that the first model has."""
-    settings = (config.resamples, config.confidence, seed)
     baseline = next(iter(measured.values()))
     models: dict[str, Any] = {}
     differences: dict[str, Any] = {}
-    for index, (name, of_model) in enumerate(measured.items()):
+    for name, of_model in measured.items():
         common = [metric for metric in baseline if metric in of_model]
-        models[name] = {}
-        for metric in common:
-            models[name][metric] = estimate(of_model[metric], *settings)
-        if index == 0:
-            continue
-        differences[name] = {}
-        for metric in common:
-            differences[name][metric] = difference(
-                baseline[metric],
-                of_model[metric],
-                *settings,
-            )
+        models[name] = {metric: estimate(of_model[metric], intervals) for metric in common}
+        if of_model is not baseline:
+            differences[name] = {
+                metric: difference(baseline[metric], of_model[metric], intervals)
+                for metric in common
+            }
     return {"models": models, "differences": differences}
 
 
 def _table(step: str, metrics: Mapping[str, Any]) -> Table:
     """Values as lm_eval gives them, not in per cent: some are shares, some are not."""
-    names = list(metrics["models"])
-    rows = []
-    for metric, first in metrics["models"][names[0]].items():
-        row = [metric]
-        for name in names:
-            estimates = metrics["models"][name]
-            row.append(format_estimate(estimates.get(metric), factor=1, places=3))
-        for name in names[1:]:
-            changes = metrics["differences"][name]
-            row.append(format_estimate(changes.get(metric), factor=1, places=3, sign="+"))
-        row.append(str(first["n"]))
-        rows.append(row)
-    differences = [f"{name} less {names[0]}" for name in names[1:]]
+    first, *others = metrics["models"]
+    differences = [f"{other} less {first}" for other in others]
     confidence = format_confidence(metrics["confidence"])
     return Table(
         f"{step}: lm-evaluation-harness, with {confidence} intervals",
-        ["task: metric", *names, *differences, "n"],
-        rows,
+        ["task: metric", first, *others, *differences, "n"],
+        estimate_rows(metrics["models"], metrics["differences"], factor=1, places=3),
     )

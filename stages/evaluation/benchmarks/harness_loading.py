@@ -69,15 +69,19 @@ def _needs_no_other(task: str) -> bool:
 def _load(task: str, spec: Any, manager: Any) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = manager.load([spec])["tasks"]
-    except Exception as error:  # a task's file may run anything; the user needs one line of it
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+    except Exception as error:  # a task's file may run anything
         raise UserError(
-            f"the task cannot be loaded: {reason}",
+            f"the task cannot be loaded: {one_line(error)}",
             where=task,
             fix="check the file, and that its data can be reached; or give its data as a file: "
             f"`data: {{{task_name(task)}: <a file>}}`",
         ) from error
     return loaded
+
+
+def one_line(error: Exception) -> str:
+    """What the user needs of an error: one line, and not a long one."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _refuse_fetched_metrics(name: str, task: Any) -> None:
@@ -116,9 +120,7 @@ def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
     elif task not in manager.task_index:
         hint = did_you_mean(task, list(manager.all_tasks))
         raise UserError(
-            f"lm_eval has no task {task!r}.{hint}",
-            where="tasks",
-            fix="see `lm_eval ls tasks`",
+            f"lm_eval has no task {task!r}.{hint}", where="tasks", fix="see `lm_eval ls tasks`"
         )
     files = data.get(task_name(task))
     if files is None:

@@ -8,13 +8,12 @@ mean (BBQ's bias scores), for which lm_eval gives no error. Paired differences a
 """
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from stages.statistics.intervals import mean_interval, paired_difference, share
+from stages.evaluation.comparison import Intervals
 
 Aggregate = Callable[[list[Any]], Any]
 Bounds = tuple[float | None, float | None]
@@ -102,9 +101,9 @@ def _is_number(value: Any) -> bool:
     return type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
 
 
-def estimate(measured: Measured, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
+def estimate(measured: Measured, intervals: Intervals) -> dict[str, Any]:
     """{value, stderr, low, high, n}; low and high are None where they are not known."""
-    low, high = _interval(measured, resamples, confidence, seed)
+    low, high = _interval(measured, intervals)
     return {
         "value": measured.value,
         "stderr": measured.stderr,
@@ -114,24 +113,21 @@ def estimate(measured: Measured, resamples: int, confidence: float, seed: int) -
     }
 
 
-def _interval(measured: Measured, resamples: int, confidence: float, seed: int) -> Bounds:
-    if measured.aggregate is None and measured.values:
+def _interval(measured: Measured, intervals: Intervals) -> Bounds:
+    if measured.aggregate is None and set(measured.values.values()) <= {0.0, 1.0}:
         values = {item: float(value) for item, value in measured.values.items()}
-        if set(values.values()) <= {0.0, 1.0}:
-            wilson = share(values, confidence)
-            return (wilson.low, wilson.high) if wilson else (None, None)
+        wilson = intervals.estimate(values)
+        if wilson:
+            return wilson["low"], wilson["high"]
     if measured.stderr is not None:
-        half = NormalDist().inv_cdf((1 + confidence) / 2) * measured.stderr
+        half = NormalDist().inv_cdf((1 + intervals.confidence) / 2) * measured.stderr
         return measured.value - half, measured.value + half
     if not measured.values:
         return None, None
-    items = list(measured.values)
-    return _bootstrap(items, measured.over, resamples, confidence, seed)
+    return _bootstrap(list(measured.values), measured.over, intervals)
 
 
-def difference(
-    before: Measured, after: Measured, resamples: int, confidence: float, seed: int
-) -> dict[str, Any] | None:
+def difference(before: Measured, after: Measured, intervals: Intervals) -> dict[str, Any] | None:
     """`after` less `before`, over the questions of both.
 
     Returns:
@@ -145,47 +141,22 @@ def difference(
         def change(drawn: Sequence[str]) -> float:
             return after.over(drawn) - before.over(drawn)
 
-        low, high = _bootstrap(items, change, resamples, confidence, seed)
-        return {
-            "value": change(items),
-            "low": low,
-            "high": high,
-            "n": len(items),
-        }
+        low, high = _bootstrap(items, change, intervals)
+        return {"value": change(items), "low": low, "high": high, "n": len(items)}
     first = {item: float(before.values[item]) for item in items}
     second = {item: float(after.values[item]) for item in items}
-    if all(0 <= value <= 1 for value in (*first.values(), *second.values())):
-        return paired_difference(first, second, resamples, confidence, seed)
-    changes = [second[item] - first[item] for item in items]
-    interval = mean_interval(changes, resamples, confidence, seed)
-    return interval.plain() if interval else None
+    are_shares = all(0 <= value <= 1 for value in (*first.values(), *second.values()))
+    return intervals.difference(first, second, are_shares)
 
 
 def _bootstrap(
-    items: Sequence[str],
-    statistic: Callable[[Sequence[str]], float],
-    resamples: int,
-    confidence: float,
-    seed: int,
+    items: Sequence[str], statistic: Callable[[Sequence[str]], float], intervals: Intervals
 ) -> Bounds:
     """Percentile interval over questions.
 
-    Draws in which the statistic does not exist are passed over. A bootstrap that sees no spread
-    would be sure of too much: there is then no interval.
+    A bootstrap that sees no spread would be sure of too much: there is then no interval.
     """
-    import numpy as np
-
-    generator = np.random.default_rng(seed)
-    drawn = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty category
-        for _ in range(resamples):
-            indices = generator.integers(0, len(items), len(items))
-            value = statistic([items[index] for index in indices])
-            if math.isfinite(value):
-                drawn.append(value)
+    drawn = intervals.resample(items, statistic)
     if not drawn or min(drawn) == max(drawn):
         return None, None
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, tail), np.quantile(drawn, 1 - tail)
-    return float(low), float(high)
+    return intervals.percentiles(drawn)

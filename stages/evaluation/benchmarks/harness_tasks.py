@@ -17,13 +17,7 @@ from stages.runtime.errors import UserError, did_you_mean
 from stages.text.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-}
+FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 """The library `datasets`' names for kinds of files."""
 
 
@@ -102,11 +96,7 @@ def task_name(task: str) -> str:
     text = read_task_file(task)
     match = re.search(r"^(?:task|group):\s*[\"']?([\w.:-]+)", text, re.MULTILINE)
     if not match:
-        raise UserError(
-            "the file names no task",
-            where=task,
-            fix="write `task: <a name>` into it",
-        )
+        raise UserError("the file names no task", where=task, fix="write `task: <a name>` into it")
     return match[1]
 
 
@@ -116,9 +106,7 @@ def read_task_file(task: str) -> str:
         return Path(task).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"the task file cannot be read: {error}",
-            where=task,
-            fix="save it as UTF-8",
+            f"the task file cannot be read: {error}", where=task, fix="save it as UTF-8"
         ) from None
 
 

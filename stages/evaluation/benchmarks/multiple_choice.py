@@ -26,7 +26,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.evaluation.ask_models import ask_each
 from stages.evaluation.benchmarks.choice_files import (
     Columns,
     Question,
@@ -34,7 +33,8 @@ from stages.evaluation.benchmarks.choice_files import (
     read_questions,
 )
 from stages.evaluation.benchmarks.positions import position_metrics, position_table
-from stages.evaluation.comparison import compare, comparison_table, grouped
+from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
+from stages.evaluation.inputs import ask_each, draw
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
@@ -48,7 +48,7 @@ from stages.text.source import source_identity
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Columns):
+class Config(Columns, IntervalOptions):
     """Options of the questions; those of the file are in `Columns`."""
 
     instruction: str = ""
@@ -61,10 +61,6 @@ class Config(Columns):
     """Of the question; it is given question, instruction, options (letter, text) and letters ("A, B
     or C").
     """
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of the intervals."""
 
 
 LEAST_LOG = -1e4
@@ -93,13 +89,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             where=config.source,
             fix="check the columns: see the dropped rows' reasons",
         )
-    if config.limit is not None:
-        questions = _draw_questions(questions, config.limit, context.seed)
+    by_id = {question.id: question for question in questions}
+    ids = draw(by_id, config.limit, context.seed, "asked")
+    questions = [by_id[question_id] for question_id in ids]
 
-    async def ask(
-        name: str, content: str, generator: RememberedGenerator, question: Question
-    ) -> Answer:
-        return await _ask(question, name, content, generator, config, context.seed)
+    async def ask(name: str, generator: RememberedGenerator, question: Question) -> Answer:
+        return await _ask(question, name, generator, config, context.seed)
 
     answers, lost = ask_each(inputs, questions, ask, context)
     values = {}
@@ -107,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     for name, rows in answers.items():
         values[name] = grouped(_values(rows, questions))
         positions[name] = position_metrics(rows)
-    metrics = compare(values, config.resamples, config.confidence, context.seed)
+    metrics = compare(values, config.intervals(context.seed))
     metrics["positions"] = positions
     tables = [position_table(context.step, positions)]
     baseline = metrics["models"][next(iter(answers))]
@@ -132,13 +127,6 @@ STAGE = Stage(
     check=check,
     identity=identity,
 )
-
-
-def _draw_questions(questions: Sequence[Question], limit: int, seed: int) -> list[Question]:
-    def rank(question: Question) -> tuple[int, str]:
-        return derive_seed(seed, "asked", question.id), question.id
-
-    return sorted(questions, key=rank)[:limit]
 
 
 def _values(
@@ -178,12 +166,7 @@ def orders_of(question: Question, count: int | None, seed: int) -> list[list[int
 
 
 async def _ask(
-    question: Question,
-    name: str,
-    content: str,
-    generator: RememberedGenerator,
-    config: Config,
-    seed: int,
+    question: Question, name: str, generator: RememberedGenerator, config: Config, seed: int
 ) -> Answer:
     letters = ascii_uppercase[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
@@ -210,21 +193,19 @@ async def _ask(
         order=orders[0],
         taken=taken,
         right=_right(means, question.gold),
-        model=content,
+        model=generator.model.content,
         template=template_hash(config.template),
     )
 
 
 def _question_text(question: Question, order: Sequence[int], config: Config) -> str:
     letters = ascii_uppercase[: len(order)]
-    options = []
-    for letter, option in zip(letters, order, strict=True):
-        options.append((letter, question.options[option]))
+    texts = [question.options[option] for option in order]
     return render(
         config.template,
         question=question.text,
         instruction=config.instruction,
-        options=options,
+        options=list(zip(letters, texts, strict=True)),
         letters=f"{', '.join(letters[:-1])} or {letters[-1]}",
     )
 

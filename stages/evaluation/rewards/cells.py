@@ -6,29 +6,12 @@ and `Question`s that a model answers by its difference in score.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from stages.evaluation.agreement import better_response, right
+from stages.evaluation.ground_truth import GroundTruth
 from stages.principles.constitution import Principle
 from stages.principles.polarity import wording
-from stages.runtime.rows import Judgement, Message, request_text
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A pair under one principle."""
-
-    prompt_id: str
-    pair: str
-    prompt: list[Message]
-    a: str
-    b: str
-    principle: Principle
-    better: int
-    """+1 if response a is better, -1 if b is, 0 without a verdict."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.pair, self.principle.id
+from stages.runtime.rows import Judgement, Message
 
 
 @dataclass(frozen=True)
@@ -50,10 +33,35 @@ Answer = Callable[[Question], float]
 """A model's difference in score."""
 
 
+@dataclass(frozen=True)
+class Cell:
+    """A pair under one principle."""
+
+    row: Judgement
+    principle: Principle
+    better: int
+    """+1 if response a is better, -1 if b is, 0 without a verdict."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.row.pair_id, self.principle.id
+
+    def question(self, texts: tuple[str, ...], better: int) -> Question:
+        """The pair under other texts."""
+        return Question(
+            prompt_id=self.row.prompt_id,
+            prompt=self.row.prompt,
+            a=self.row.response_a,
+            b=self.row.response_b,
+            texts=texts,
+            better=better,
+        )
+
+
 def read_cells(
     rows: Sequence[Judgement],
     principles: Mapping[str, Principle],
-    truth: Callable[[str, str], Any] | None,
+    truth: GroundTruth | None,
     min_margin: float,
 ) -> tuple[list[Cell], list[Cell]]:
     """The cells with a verdict, and those without.
@@ -69,37 +77,13 @@ def read_cells(
         if principle is None:
             continue
         if truth:
-            better = _better_by_truth(row, principle, truth)
+            better = better_response(row, principle.dimension, truth)
         else:
             better = _better_by_judge(row, min_margin)
-        if better is None:
-            continue
-        cell = Cell(
-            prompt_id=row.prompt_id,
-            pair=row.pair_id,
-            prompt=row.prompt,
-            a=row.response_a,
-            b=row.response_b,
-            principle=principle,
-            better=better,
-        )
-        if better:
-            decided.append(cell)
-        else:
-            undecided.append(cell)
+        if better is not None:
+            cells = decided if better else undecided
+            cells.append(Cell(row, principle, better))
     return decided, undecided
-
-
-def _better_by_truth(
-    row: Judgement, principle: Principle, truth: Callable[[str, str], Any]
-) -> int | None:
-    request = request_text(row.prompt)
-    dimension = principle.dimension or ""
-    a_violates = truth(request, row.response_a).violations.get(dimension)
-    b_violates = truth(request, row.response_b).violations.get(dimension)
-    if a_violates is None or b_violates is None:
-        return None
-    return int(bool(b_violates)) - int(bool(a_violates))
 
 
 def _better_by_judge(row: Judgement, min_margin: float) -> int:
@@ -114,28 +98,16 @@ def by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """The cells of each pair."""
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(cell.pair, []).append(cell)
+        groups.setdefault(cell.row.pair_id, []).append(cell)
     return groups
 
 
 def ask(cell: Cell, negated: bool = False) -> Question:
     """One cell as a question, under its principle or the opposite."""
     better = -cell.better if negated else cell.better
-    return question_of(cell, (wording(cell.principle, negated),), better)
+    return cell.question((wording(cell.principle, negated),), better)
 
 
-def question_of(cell: Cell, texts: tuple[str, ...], better: int) -> Question:
-    """The cell's pair under other texts."""
-    return Question(
-        prompt_id=cell.prompt_id,
-        prompt=cell.prompt,
-        a=cell.a,
-        b=cell.b,
-        texts=texts,
-        better=better,
-    )
-
-
-def right(difference: float, better: int) -> float:
+def is_right(question: Question, answer: Answer) -> float:
     """1, 0, or one half for a tie."""
-    return 0.5 if difference == 0 else float((difference > 0) == (better > 0))
+    return right(answer(question), question.better)

@@ -7,8 +7,8 @@ and by principle, and facts about its scores.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import pstdev
-from typing import Any
 
+from stages.evaluation.inputs import ReadingOptions
 from stages.evaluation.rewards.cells import Cell, Question, ask
 from stages.evaluation.rewards.labelled_pairs import LabelledPair, count_labels
 from stages.evaluation.rewards.lists import Lists
@@ -47,25 +47,45 @@ class Exam:
 
 
 def examine(
-    name: str, model: Model, exam: Exam, batch_size: int, dtype: str, context: Context
+    name: str,
+    model: Model,
+    exam: Exam,
+    options: ReadingOptions,
+    context: Context,
 ) -> ModelResult:
     """Ask one model everything, and count its answers."""
     layout = read_format(model)
-    differences, facts = _differences(
-        exam.questions(),
-        name,
+    items = []
+    for question in exam.questions():
+        texts = question.texts if layout.principles else ()
+        items += [(question.prompt, text, texts) for text in (question.a, question.b)]
+    scores, tally = stored_scores(
         model,
-        layout.principles,
-        batch_size,
-        dtype,
+        items,
         context,
+        options.batch_size,
+        options.dtype,
+        name,
     )
+    readable = [score for score in scores if score is not None]
+    differences, unread = _differences(exam.questions(), scores)
+    facts = {
+        "sd": round(pstdev(readable), 6) if readable else None,
+        "unread": unread,
+        "scores": tally,
+    }
     sign = -1.0 if layout.objective == "cost" else 1.0
 
     def answer(question: Question) -> float:
         return sign * differences[_key(question)]
 
-    counts = count(exam.cells, exam.agreeing, exam.lone, set(exam.held_out), answer)
+    counts = count(
+        exam.cells,
+        exam.agreeing,
+        exam.lone,
+        exam.held_out,
+        answer,
+    )
     count_labels(counts, exam.pairs, answer)
     return ModelResult(
         tests={test: by_prompt(values) for test, values in counts.items() if values},
@@ -79,31 +99,12 @@ def _key(question: Question) -> QuestionKey:
 
 
 def _differences(
-    questions: Sequence[Question],
-    name: str,
-    model: Model,
-    reads_principles: bool,
-    batch_size: int,
-    dtype: str,
-    context: Context,
-) -> tuple[dict[QuestionKey, float], dict[str, Any]]:
-    """Differences in score, a less b, and facts about the scores.
+    questions: Sequence[Question], scores: Sequence[float | None]
+) -> tuple[dict[QuestionKey, float], int]:
+    """Differences in score, a less b, and for how many questions there is none.
 
     A text that does not fit the model's context leaves the difference at 0: a tie.
     """
-    items = []
-    for question in questions:
-        texts = question.texts if reads_principles else ()
-        items.append((question.prompt, question.a, texts))
-        items.append((question.prompt, question.b, texts))
-    scores, counts = stored_scores(
-        model,
-        items,
-        context,
-        batch_size,
-        dtype,
-        name,
-    )
     differences = {}
     unread = 0
     for question, a, b in zip(questions, scores[::2], scores[1::2], strict=True):
@@ -113,10 +114,4 @@ def _differences(
         else:
             difference = a - b
         differences[_key(question)] = difference
-    readable = [score for score in scores if score is not None]
-    facts = {
-        "sd": round(pstdev(readable), 6) if readable else None,
-        "unread": unread,
-        "scores": counts,
-    }
-    return differences, facts
+    return differences, unread

@@ -8,7 +8,7 @@ and each kind of pairs.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.evaluation.rewards.cells import Answer, Question, right
+from stages.evaluation.rewards.cells import Answer, Question, is_right
 from stages.evaluation.rewards.reward_tests import Counts
 from stages.principles.constitution import Principle
 from stages.principles.polarity import wording
@@ -34,12 +34,6 @@ class LabelledPair:
     def unit_of_section(self) -> str:
         """What a section counts once: a request, for each kind of pairs that has it."""
         return f"{self.row.kind}: {self.row.prompt_id}"
-
-    def unit_of(self, test: str) -> str:
-        """What a test counts once."""
-        if test.startswith(SECTION):
-            return self.unit_of_section
-        return self.row.prompt_id
 
 
 def read_labelled_pairs(
@@ -86,10 +80,7 @@ def _check_sections(sections: Sections, kinds: set[str], where: str) -> None:
 def _section_tests(row: Pair, sections: Sections) -> list[str]:
     if not sections:
         return []
-    tests = []
-    for name, kinds in sections.items():
-        if row.kind in kinds:
-            tests.append(f"{SECTION}{name}")
+    tests = [f"{SECTION}{name}" for name, kinds in sections.items() if row.kind in kinds]
     return [*tests, f"{PAIRS}: {row.kind}"]
 
 
@@ -111,7 +102,7 @@ def _question(row: Pair, principles: Mapping[str, Principle], general: str) -> Q
 def count_labels(counts: Counts, pairs: Sequence[LabelledPair], answer: Answer) -> None:
     """Add one model's answers to the pairs to its `counts`, by test and what the test counts."""
     for pair in pairs:
-        question = pair.question
-        value = right(answer(question), question.better)
+        value = is_right(pair.question, answer)
         for test in pair.tests:
-            counts.setdefault(test, []).append((pair.unit_of(test), value))
+            unit = pair.unit_of_section if test.startswith(SECTION) else pair.row.prompt_id
+            counts.setdefault(test, []).append((unit, value))

@@ -6,7 +6,7 @@ In: cells. Out: for each pair a list of texts in two orders.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.evaluation.rewards.cells import Cell, Question, by_pair, question_of
+from stages.evaluation.rewards.cells import Cell, Question, by_pair
 from stages.principles.polarity import wording
 from stages.runtime.store import derive_seed
 
@@ -22,10 +22,8 @@ class PrincipleList(NamedTuple):
     def questions(self) -> tuple[Question, Question]:
         """The pair under the texts in both orders."""
         better = self.cell.better
-        return (
-            question_of(self.cell, self.texts, better),
-            question_of(self.cell, self.reordered, better),
-        )
+        first = self.cell.question(self.texts, better)
+        return first, self.cell.question(self.reordered, better)
 
 
 Lists = list[PrincipleList]
@@ -57,7 +55,12 @@ def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
     return lists
 
 
-def lone_lists(cells: Sequence[Cell], undecided: Sequence[Cell], size: int, seed: int) -> Lists:
+def lone_lists(
+    cells: Sequence[Cell],
+    undecided: Sequence[Cell],
+    size: int,
+    seed: int,
+) -> Lists:
     """For each pair one cell, its text behind and before texts without a verdict on the pair.
 
     Args:
@@ -81,6 +84,6 @@ def _rank(cells: Sequence[Cell], seed: int, purpose: str) -> list[Cell]:
     """The cells of one pair in an order drawn by a hash."""
 
     def rank(cell: Cell) -> int:
-        return derive_seed(seed, purpose, cell.pair, cell.principle.id)
+        return derive_seed(seed, purpose, cell.row.pair_id, cell.principle.id)
 
     return sorted(cells, key=rank)

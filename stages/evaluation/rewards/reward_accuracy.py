@@ -18,11 +18,13 @@ Left out: calibration; which principle of a list a score owes itself to.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.ground_truth import load_truth, truth_identity
+from stages.evaluation.inputs import ReadingOptions
 from stages.evaluation.rewards.cells import read_cells
 from stages.evaluation.rewards.exam import Exam, examine
 from stages.evaluation.rewards.labelled_pairs import (
@@ -40,12 +42,11 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ReadingOptions, IntervalOptions):
     constitution: Selection | None = None
     """The principles to ask about; also where the words of the pairs' principles are. Null: pairs
     without principles are the only question.
@@ -64,27 +65,13 @@ class Config:
     """Principles at a time in the tests of lists."""
     general: str = "The response should be good."
     """What pairs without principles are shown, as in `reward_model`."""
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of the intervals."""
-    batch_size: Annotated[int, Field(ge=1)] = machine(32)
-    """Texts at a time."""
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
-    """Of the models' weights."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    constitution = None
-    if config.constitution:
-        constitution = select(config.constitution).identity("text", "opposite", "dimension")
-    return {
-        "constitution": constitution,
-        "ground_truth_module": truth_identity(
-            config.ground_truth,
-            "reward_accuracy.ground_truth",
-        ),
-    }
+    chosen = config.constitution
+    constitution = select(chosen).identity("text", "opposite", "dimension") if chosen else None
+    module = truth_identity(config.ground_truth, "reward_accuracy.ground_truth")
+    return {"constitution": constitution, "ground_truth_module": module}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -99,12 +86,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     context.release_engines()
     results = {}
     for name, model in models.items():
-        results[name] = examine(name, model, exam, config.batch_size, config.dtype, context)
+        results[name] = examine(name, model, exam, config, context)
     metrics = {
         "cells": len(exam.cells),
         "confidence": config.confidence,
         "held_out": list(config.held_out),
-        **reward_metrics(results, config.resamples, config.confidence, context.seed),
+        **reward_metrics(results, config.intervals(context.seed)),
         "truth": "ground truth" if config.ground_truth else "judge",
     }
     return Result(
@@ -126,23 +113,20 @@ STAGE = Stage(
 
 
 def _read_models(inputs: Mapping[str, Artifact], where: str) -> dict[str, Model]:
-    models = {}
-    for name, artifact in inputs.items():
-        if artifact.manifest["rows"] is None:
-            models[name] = artifact.model()
-    if not models:
+    steps = {name: step for name, step in inputs.items() if step.manifest["rows"] is None}
+    if not steps:
         raise UserError(
             "there is no reward model to test",
             where=where,
             fix="add `inputs: {reward: <a reward_model step>}`",
         )
-    return models
+    return {name: step.model() for name, step in steps.items()}
 
 
 def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Context) -> Exam:
     where = f"step {context.step!r}"
     principles = _read_principles(config, where)
-    truth = load_truth(config.ground_truth, where) if config.ground_truth else None
+    truth = load_truth(config.ground_truth, where)
     judgements: list[Judgement] = []
     pairs: dict[str, list[Pair]] = {}
     for name, artifact in inputs.items():
@@ -151,10 +135,11 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
         elif artifact.manifest["rows"] is not None:
             pairs[name] = artifact.rows(Pair)
     cells, undecided = read_cells(judgements, principles, truth, config.min_margin)
+    sections = config.sections or {}
     labelled = read_labelled_pairs(
         pairs,
         principles,
-        config.sections or {},
+        sections,
         config.general,
         where,
     )
@@ -178,10 +163,8 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
 
 
 def _read_principles(config: Config, where: str) -> dict[str, Principle]:
-    principles = {}
-    if config.constitution:
-        for principle in select(config.constitution).principles:
-            principles[principle.id] = principle
+    selected = select(config.constitution).principles if config.constitution else ()
+    principles = {principle.id: principle for principle in selected}
     for name in config.held_out:
         if name not in principles:
             hint = did_you_mean(name, list(principles))
@@ -201,13 +184,14 @@ def _rows(results: Mapping[str, ModelResult], pairs: Sequence[LabelledPair]) -> 
         for test, values in result.tests.items():
             for number, (unit, value) in enumerate(values.items()):
                 pair = section_pairs[unit] if test.startswith(SECTION) else None
+                prompt_id, kind = (pair.prompt_id, pair.kind) if pair else (unit, "")
                 row = Tested(
                     id=f"{name}/{test}/{number}",
-                    prompt_id=pair.prompt_id if pair else unit,
+                    prompt_id=prompt_id,
                     model=name,
                     test=test,
                     value=value,
-                    kind=pair.kind if pair else "",
+                    kind=kind,
                 )
                 rows.append(row)
     return rows

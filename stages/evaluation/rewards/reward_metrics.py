@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from stages.evaluation.rewards.cells import Answer, Cell, ask, right
+from stages.evaluation.comparison import Groups, Intervals
+from stages.evaluation.rewards.cells import Answer, Cell, ask, is_right
 from stages.evaluation.rewards.labelled_pairs import PAIRS, SECTION
 from stages.evaluation.rewards.lists import Lists
 from stages.evaluation.rewards.reward_tests import TESTS
-from stages.statistics.intervals import by_prompt, paired_difference, share
+from stages.statistics.intervals import by_prompt
 
-Values = dict[str, dict[str, float]]
-"""By test, and what the test counts once."""
-PrincipleValues = dict[str, dict[str, dict[str, float]]]
+PrincipleValues = dict[str, Groups]
 """By principle, "plain" or "negated", and prompt."""
 
 
@@ -24,7 +23,8 @@ PrincipleValues = dict[str, dict[str, dict[str, float]]]
 class ModelResult:
     """What was found of one model."""
 
-    tests: Values
+    tests: Groups
+    """By test, and what the test counts once."""
     principles: PrincipleValues
     facts: dict[str, Any]
     """Further numbers of the model's metrics."""
@@ -32,18 +32,19 @@ class ModelResult:
 
 def values_by_principle(cells: Sequence[Cell], answer: Answer) -> PrincipleValues:
     """Whether the model is right under each principle, and under its opposite."""
-    values: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        of_principle = values.setdefault(cell.principle.id, {"plain": [], "negated": []})
-        plain = right(answer(ask(cell)), cell.better)
-        of_principle["plain"].append((cell.prompt_id, plain))
-        if cell.principle.opposite:
-            negated = right(answer(ask(cell, negated=True)), -cell.better)
-            of_principle["negated"].append((cell.prompt_id, negated))
-    averaged: PrincipleValues = {}
-    for name, of_principle in values.items():
-        averaged[name] = {kind: by_prompt(pairs) for kind, pairs in of_principle.items()}
-    return averaged
+        groups.setdefault(cell.principle.id, []).append(cell)
+    values = {}
+    for name, group in groups.items():
+        plain, negated = [], []
+        for cell in group:
+            plain.append((cell.row.prompt_id, is_right(ask(cell), answer)))
+            if cell.principle.opposite:
+                value = is_right(ask(cell, negated=True), answer)
+                negated.append((cell.row.prompt_id, value))
+        values[name] = {"plain": by_prompt(plain), "negated": by_prompt(negated)}
+    return values
 
 
 def order_effects(lists: Lists, answer: Answer) -> dict[str, float | None]:
@@ -65,31 +66,26 @@ def order_effects(lists: Lists, answer: Answer) -> dict[str, float | None]:
     }
 
 
-def reward_metrics(
-    results: Mapping[str, ModelResult], resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
+def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> dict[str, Any]:
     """`models` and `differences` of the stage's metrics."""
     first = next(iter(results.values()))
     tests = _test_names(first.tests)
     models = {}
     differences: dict[str, Any] = {}
     for name, result in results.items():
-        models[name] = _model_metrics(result, tests, confidence)
+        models[name] = _model_metrics(result, tests, intervals)
         if result is first:
             continue
         differences[name] = {}
         for test in tests:
-            differences[name][test] = paired_difference(
+            differences[name][test] = intervals.difference(
                 result.tests[test],
                 first.tests[test],
-                resamples,
-                confidence,
-                seed,
             )
     return {"models": models, "differences": differences}
 
 
-def _test_names(values: Values) -> list[str]:
+def _test_names(values: Groups) -> list[str]:
     """The tests in the order of the table: those of sources and kinds come last."""
     own = [test for test in values if test.startswith((PAIRS, SECTION))]
     details = [test for test in own if test.startswith(f"{PAIRS}: ")]
@@ -97,24 +93,20 @@ def _test_names(values: Values) -> list[str]:
     return [test for test in (*TESTS, *totals, *details) if test in values]
 
 
-def _model_metrics(result: ModelResult, tests: Sequence[str], confidence: float) -> dict[str, Any]:
-    section_means = []
-    for test in tests:
-        if test.startswith(SECTION):
-            section_means.append(fmean(result.tests[test].values()))
-    principles: dict[str, Any] = {}
-    for name, by_kind in result.principles.items():
-        principles[name] = {}
-        for kind, values in by_kind.items():
-            principles[name][kind] = _estimate(values, confidence)
+def _model_metrics(
+    result: ModelResult, tests: Sequence[str], intervals: Intervals
+) -> dict[str, Any]:
+    sections = [result.tests[test] for test in tests if test.startswith(SECTION)]
+    section_means = [fmean(values.values()) for values in sections]
+    principles = {}
+    for name, kinds in result.principles.items():
+        principles[name] = {
+            "plain": intervals.estimate(kinds["plain"]),
+            "negated": intervals.estimate(kinds["negated"]),
+        }
     return {
         **result.facts,
-        "tests": {test: _estimate(result.tests[test], confidence) for test in tests},
+        "tests": {test: intervals.estimate(result.tests[test]) for test in tests},
         "principles": principles,
         "mean_of_sections": fmean(section_means) if section_means else None,
     }
-
-
-def _estimate(values: Mapping[str, float], confidence: float) -> dict[str, Any] | None:
-    estimate = share(values, confidence)
-    return estimate.plain() if estimate else None

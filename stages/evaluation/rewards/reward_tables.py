@@ -5,13 +5,9 @@ In: its metrics. Out: tables in per cent and percentage points.
 
 from typing import Any
 
+from stages.evaluation.comparison import estimate_rows
 from stages.runtime.artifacts import Table
-from stages.statistics.formatting import (
-    NO_VALUE,
-    format_confidence,
-    format_estimate,
-    format_percent,
-)
+from stages.statistics.formatting import NO_VALUE, format_confidence, format_percent
 
 
 def reward_tables(metrics: dict[str, Any]) -> list[Table]:
@@ -26,25 +22,14 @@ def reward_tables(metrics: dict[str, Any]) -> list[Table]:
 def _test_table(metrics: dict[str, Any]) -> Table:
     """Every test: each model's share, and the first model's lead over each other one."""
     first, *others = metrics["models"]
-    models = list(metrics["models"].values())
-    rows = []
-    for test, estimate in models[0]["tests"].items():
-        row = [test]
-        for model in models:
-            row.append(format_estimate(model["tests"][test], bound_places=0))
-        for other in others:
-            row.append(_change(metrics["differences"][other][test]))
-        row.append(str(estimate["n"]))
-        rows.append(row)
-    means = [model["mean_of_sections"] for model in models]
+    tests = {name: model["tests"] for name, model in metrics["models"].items()}
+    rows = estimate_rows(tests, metrics["differences"], bound_places=0)
+    means = [model["mean_of_sections"] for model in metrics["models"].values()]
     if means[0] is not None:
-        row = ["mean of the sections"]
-        row += [format_percent(mean) for mean in means]
-        row += [""] * (len(others) + 1)
-        rows.append(row)
+        empty = [""] * (len(others) + 1)
+        rows.append(["mean of the sections", *map(format_percent, means), *empty])
     differences = [f"{first} less {other}" for other in others]
-    confidence = format_confidence(metrics["confidence"])
-    by = f"by {metrics['truth']}; {confidence} intervals"
+    by = f"by {metrics['truth']}; {format_confidence(metrics['confidence'])} intervals"
     return Table(
         f"Reward models: share of right preferences, per cent ({by})",
         ["test", *metrics["models"], *differences, "prompts"],
@@ -65,24 +50,12 @@ def _principle_table(metrics: dict[str, Any]) -> Table:
             row.append(_plain_and_negated(model["principles"][principle]))
         row.append(str(estimates["plain"]["n"]))
         rows.append(row)
-    return Table(
-        "Under each principle / under its opposite, per cent",
-        ["principle", *metrics["models"], "prompts"],
-        rows,
-    )
+    title = "Under each principle / under its opposite, per cent"
+    return Table(title, ["principle", *metrics["models"], "prompts"], rows)
 
 
 def _plain_and_negated(estimates: dict[str, Any]) -> str:
-    plain = _whole_percent(estimates["plain"])
-    negated = _whole_percent(estimates["negated"])
-    return f"{plain} / {negated}"
-
-
-def _whole_percent(estimate: dict[str, Any] | None) -> str:
-    if estimate is None:
-        return NO_VALUE
-    return format_percent(estimate["value"], 0)
-
-
-def _change(difference: dict[str, Any] | None) -> str:
-    return format_estimate(difference, bound_places=0, sign="+")
+    texts = []
+    for estimate in (estimates["plain"], estimates["negated"]):
+        texts.append(format_percent(estimate and estimate["value"], 0, NO_VALUE))
+    return " / ".join(texts)

@@ -25,11 +25,11 @@ The test of flipped pairs is what SALMON's claim comes down to (Sun et al. 2023,
 an instructable reward model); the list is ours.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import product
 from statistics import fmean
 
-from stages.evaluation.rewards.cells import Answer, Cell, Question, ask, by_pair, right
+from stages.evaluation.rewards.cells import Answer, Cell, ask, by_pair, is_right
 from stages.evaluation.rewards.lists import Lists
 
 TESTS = (
@@ -55,7 +55,7 @@ def count(
     cells: Sequence[Cell],
     agreeing: Lists,
     lone: Lists,
-    held_out: set[str],
+    held_out: Container[str],
     answer: Answer,
 ) -> Counts:
     """Count one model's answers in every test.
@@ -67,19 +67,25 @@ def count(
     plain: CellValues = {}
     negated: CellValues = {}
     for cell in cells:
-        plain[cell.key] = _value(ask(cell), answer)
+        plain[cell.key] = is_right(ask(cell), answer)
         if cell.principle.opposite:
-            negated[cell.key] = _value(ask(cell, negated=True), answer)
+            negated[cell.key] = is_right(ask(cell, negated=True), answer)
+    held_out_cells = [cell for cell in cells if cell.principle.id in held_out]
     counts: Counts = {name: [] for name in TESTS}
-    _count_cells(counts, cells, plain, negated, held_out)
-    _count_flipped(counts, cells, plain, held_out)
+    _count_cells(counts, cells, plain, negated)
+    for cell in held_out_cells:
+        values = [plain[cell.key], negated.get(cell.key)]
+        prompt_id = cell.row.prompt_id
+        counts["held out"] += [(prompt_id, value) for value in values if value is not None]
+    for prompt_id, ups, downs in _flipped_pairs(cells, plain):
+        both = fmean(up * down for up, down in product(ups, downs))
+        counts["flipped"].append((prompt_id, (fmean(ups) + fmean(downs)) / 2))
+        counts["both right"].append((prompt_id, both))
+    for prompt_id, ups, downs in _flipped_pairs(held_out_cells, plain):
+        counts["held out, flipped"].append((prompt_id, (fmean(ups) + fmean(downs)) / 2))
     _count_lists(counts, agreeing, ("lists", "lists, permuted"), answer)
     _count_lists(counts, lone, ("one of a list, last", "one of a list, first"), answer)
     return counts
-
-
-def _value(question: Question, answer: Answer) -> float:
-    return right(answer(question), question.better)
 
 
 def _count_cells(
@@ -87,44 +93,32 @@ def _count_cells(
     cells: Sequence[Cell],
     plain: CellValues,
     negated: CellValues,
-    held_out: set[str],
 ) -> None:
     for cell in cells:
-        prompt_id = cell.prompt_id
-        values = [plain[cell.key]]
-        counts["all"].append((prompt_id, plain[cell.key]))
+        prompt_id, value = cell.row.prompt_id, plain[cell.key]
+        counts["all"].append((prompt_id, value))
         if cell.key in negated:
-            values.append(negated[cell.key])
             counts["negated"].append((prompt_id, negated[cell.key]))
-            counts["turned"].append((prompt_id, plain[cell.key] * negated[cell.key]))
-        if cell.principle.id in held_out:
-            counts["held out"] += [(prompt_id, value) for value in values]
-
-
-def _count_flipped(
-    counts: Counts, cells: Sequence[Cell], plain: CellValues, held_out: set[str]
-) -> None:
-    for prompt_id, ups, downs in _flipped_pairs(cells, plain):
-        both = fmean(up * down for up, down in product(ups, downs))
-        counts["flipped"].append((prompt_id, (fmean(ups) + fmean(downs)) / 2))
-        counts["both right"].append((prompt_id, both))
-    held_out_cells = [cell for cell in cells if cell.principle.id in held_out]
-    for prompt_id, ups, downs in _flipped_pairs(held_out_cells, plain):
-        counts["held out, flipped"].append((prompt_id, (fmean(ups) + fmean(downs)) / 2))
+            counts["turned"].append((prompt_id, value * negated[cell.key]))
 
 
 def _flipped_pairs(
-    cells: Sequence[Cell], plain: Mapping[tuple[str, str], float]
+    cells: Sequence[Cell], plain: CellValues
 ) -> Iterator[tuple[str, list[float], list[float]]]:
     """(prompt, values of the cells that prefer a, values of those that prefer b)."""
     for group in by_pair(cells).values():
         ups = [plain[cell.key] for cell in group if cell.better > 0]
         downs = [plain[cell.key] for cell in group if cell.better < 0]
         if ups and downs:
-            yield group[0].prompt_id, ups, downs
+            yield group[0].row.prompt_id, ups, downs
 
 
-def _count_lists(counts: Counts, lists: Lists, names: tuple[str, str], answer: Answer) -> None:
+def _count_lists(
+    counts: Counts,
+    lists: Lists,
+    names: tuple[str, str],
+    answer: Answer,
+) -> None:
     for principle_list in lists:
         for name, question in zip(names, principle_list.questions(), strict=True):
-            counts[name].append((question.prompt_id, _value(question, answer)))
+            counts[name].append((question.prompt_id, is_right(question, answer)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.evaluation.comparison import ALL, compare, grouped
+from stages.evaluation.comparison import ALL, Intervals, compare, grouped
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
 from tests.running import fake_model, run_steps
@@ -37,11 +37,9 @@ async def by_model(name, model, options):
     careful = Path(model.path).name == "b"
 
     def text(messages):
-        return (
-            "Gladly."
-            if careful and messages[-1]["content"].startswith("safe")
-            else "I am sorry, I can't help with that."
-        )
+        if careful and messages[-1]["content"].startswith("safe"):
+            return "Gladly."
+        return "I am sorry, I can't help with that."
 
     def scores(messages, options):
         harmful = 0.9 if "unsafe" in messages[-1]["content"] else 0.2
@@ -51,34 +49,19 @@ async def by_model(name, model, options):
 
 
 def test_refusals_by_category(tmp_path):
-    _, done = run_steps(
-        steps(tmp_path, by="refusal", measure="refusals"), tmp_path, opener=by_model
-    )
+    pipeline = steps(tmp_path, by="refusal", measure="refusals")
+    _, done = run_steps(pipeline, tmp_path, opener=by_model)
     metrics = done["rates"].metrics
-    assert {g: e["value"] for g, e in metrics["models"]["base"].items()} == {
-        ALL: 1,
-        "safe": 1,
-        "unsafe": 1,
-    }
-    assert {g: e["value"] for g, e in metrics["models"]["tuned"].items()} == {
-        ALL: 0.5,
-        "safe": 0,
-        "unsafe": 1,
-    }
-    assert (
-        metrics["differences"]["tuned"]["safe"]["value"] == -1
-        and metrics["differences"]["tuned"]["safe"]["p"] == 0.25
-    )
-    assert metrics["models"]["base"]["safe"]["low"] < 0.5, "three prompts prove little"
+    base, tuned = (metrics["models"][name] for name in ("base", "tuned"))
+    assert {g: e["value"] for g, e in base.items()} == {ALL: 1, "safe": 1, "unsafe": 1}
+    assert {g: e["value"] for g, e in tuned.items()} == {ALL: 0.5, "safe": 0, "unsafe": 1}
+    change = metrics["differences"]["tuned"]["safe"]
+    assert change["value"] == -1 and change["p"] == 0.25
+    assert base["safe"]["low"] < 0.5, "three prompts prove little"
     rows = done["rates"].rows(Rating)
     assert len(rows) == 12 and {row.kind for row in rows} == {"safe", "unsafe"}
-    assert done["rates"].manifest["tables"][0]["columns"] == [
-        "category",
-        "base",
-        "tuned",
-        "tuned less base",
-        "n",
-    ]
+    columns = done["rates"].manifest["tables"][0]["columns"]
+    assert columns == ["category", "base", "tuned", "tuned less base", "n"]
 
 
 def test_a_question_with_and_without_a_threshold(tmp_path):
@@ -89,9 +72,8 @@ def test_a_question_with_and_without_a_threshold(tmp_path):
         pipeline["rates"]["inputs"]["judge"] = "a"
         planned, done = run_steps(pipeline, tmp_path, opener=by_model)
         found[threshold] = done["rates"].metrics["models"]["tuned"]
-    assert found[None]["unsafe"]["value"] == pytest.approx(0.9) and found[None]["safe"][
-        "value"
-    ] == pytest.approx(0.2)
+    assert found[None]["unsafe"]["value"] == pytest.approx(0.9)
+    assert found[None]["safe"]["value"] == pytest.approx(0.2)
     assert found[0.5]["unsafe"]["value"] == 1 and found[0.5]["safe"]["value"] == 0
     assert next(row.score for row in done["rates"].rows(Rating)) == pytest.approx(0.2)
     assert planned[-1].forecast.open_rows == 0, (
@@ -171,17 +153,18 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(UserError, match=r"'tuned' answers no prompt that the first input answers"):
         run_steps(pipeline, tmp_path, opener=by_model)
     pipeline["rates"]["inputs"] = {}
-    with pytest.raises(UserError, match=r"there are no answers"):
+    with pytest.raises(UserError, match="no responses to evaluate"):
         run_steps(pipeline, tmp_path, opener=by_model)
 
 
 def test_groups_and_values():
+    intervals = Intervals(200, 0.95, 0)
     values = {"a": grouped([("x", "1", 0.0), ("x", "1", 1.0), ("y", "2", None), ("y", "3", 1.0)])}
     assert values["a"] == {ALL: {"1": 0.5, "3": 1.0}, "x": {"1": 0.5}, "y": {"3": 1.0}}
     values["b"] = grouped([("x", "1", 1.0)])
-    assert list(compare({"b": values["b"]}, 200, 0.95, 0)["models"]["b"]) == [ALL], (
+    assert list(compare({"b": values["b"]}, intervals)["models"]["b"]) == [ALL], (
         "one group is all there is"
     )
-    found = compare(values, 200, 0.95, 0)
+    found = compare(values, intervals)
     assert found["models"]["b"]["y"] is None and found["differences"]["b"]["y"] is None
     assert found["differences"]["b"]["x"]["value"] == 0.5

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.evaluation.benchmarks.harness_numbers import Measured, difference, estimate
+from stages.evaluation.comparison import Intervals
 from stages.runtime.errors import UserError
 from tests.running import fake_model, run_steps
 from tests.tiny_model import build_tiny_model
@@ -177,14 +178,15 @@ def test_what_is_no_mean_is_bootstrapped():
         return max(values) - min(values)
 
     values = {str(i): i / 10 for i in range(11)}
-    found = estimate(Measured(1.0, None, 11, values, spread), 200, 0.9, 0)
+    intervals = Intervals(200, 0.9, 0)
+    found = estimate(Measured(1.0, None, 11, values, spread), intervals)
     assert found["low"] < found["high"] == 1.0 and found["stderr"] is None
     even = Measured(0.0, None, 11, dict.fromkeys(values, 0.5), spread)
-    assert estimate(even, 200, 0.9, 0)["low"] is None, "no spread is no proof"
-    change = difference(even, Measured(1.0, None, 11, values, spread), 200, 0.9, 0)
+    assert estimate(even, intervals)["low"] is None, "no spread is no proof"
+    change = difference(even, Measured(1.0, None, 11, values, spread), intervals)
     assert change["value"] == 1.0 and change["low"] > 0
     assert (
-        difference(Measured(1.0, 0.1, 9, {}, None), Measured(1.0, 0.1, 9, {}, None), 200, 0.9, 0)
+        difference(Measured(1.0, 0.1, 9, {}, None), Measured(1.0, 0.1, 9, {}, None), intervals)
         is None
     )
 

@@ -1,0 +1,111 @@
+"""What a stage that compares models reads: their responses, or their answers to the same questions.
+
+Models are asked one after the other: memory may hold one engine only.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from stages.runtime.artifacts import Artifact
+from stages.runtime.calls import RememberedGenerator
+from stages.runtime.context import Context, Forecast, ForecastDone
+from stages.runtime.errors import UserError
+from stages.runtime.rows import Dropped, Response
+from stages.runtime.settings import machine
+from stages.runtime.store import derive_seed
+
+NO_MODEL = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
+Ask = Callable[[str, RememberedGenerator, Any], Awaitable[Any]]
+"""(the input's name, the model, an item) -> a row, or several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """The options of a stage that reads texts with reward models or classifiers."""
+
+    batch_size: Annotated[int, Field(ge=1)] = machine(32)
+    """Texts at a time."""
+    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
+    """Of the models' weights."""
+
+
+def read_policies(
+    inputs: Mapping[str, Artifact], others: Sequence[str], where: str
+) -> dict[str, list[Response]]:
+    """The responses of each input that is not one of the `others`.
+
+    Raises:
+        UserError: there is no such input, or one without rows.
+    """
+    steps = {name: step for name, step in inputs.items() if name not in others}
+    policies = {name: step.rows(Response) for name, step in steps.items()}
+    if not policies:
+        raise UserError(
+            "there are no responses to evaluate",
+            where=where,
+            fix="add `inputs: {base: <a respond step>, tuned: <another>}`, the baseline first",
+        )
+    for name, rows in policies.items():
+        if not rows:
+            raise UserError(
+                f"the input {name!r} holds no responses",
+                where=where,
+                fix="see why its step dropped them all",
+            )
+    return policies
+
+
+def draw(
+    ids: Iterable[str],
+    limit: int | None,
+    seed: int,
+    purpose: str,
+) -> list[str]:
+    """Up to `limit` ids, drawn by a hash; None: all, in their order."""
+    if limit is None:
+        return list(ids)
+
+    def rank(name: str) -> tuple[int, str]:
+        return derive_seed(seed, purpose, name), name
+
+    return sorted(ids, key=rank)[:limit]
+
+
+def ask_each(
+    models: Mapping[str, Artifact],
+    items: Sequence[Any],
+    ask: Ask,
+    context: Context,
+) -> tuple[dict[str, list[Any]], list[Dropped]]:
+    """Every model's rows by the input's name, and what was dropped.
+
+    Raises:
+        UserError: there is no model.
+        ForecastDone: in a forecast, over all models.
+    """
+    if not models:
+        raise UserError(
+            "there is no model to ask",
+            where=f"step {context.step!r}",
+            fix=NO_MODEL,
+        )
+    rows: dict[str, list[Any]] = {}
+    dropped: list[Dropped] = []
+    forecasts: list[Forecast] = []
+    for name, artifact in models.items():
+        generator = context.generator(artifact.model())
+        try:
+            rows[name], lost = context.map(items, partial(ask, name, generator))
+        except ForecastDone as done:
+            forecasts.append(done.forecast)
+            continue
+        dropped += [Dropped(id=f"{name}/{row.id}", reason=row.reason) for row in lost]
+    if forecasts:
+        total = sum(forecast.rows for forecast in forecasts)
+        open_rows = sum(forecast.open_rows for forecast in forecasts)
+        raise ForecastDone(Forecast(total, open_rows, context.tally.stored))
+    return rows, dropped
