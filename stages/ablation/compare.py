@@ -123,7 +123,7 @@ def _check_outcome(name: str, outcomes: list[str]) -> None:
     """
     if name not in outcomes:
         raise UserError(
-            f"there is no outcome {name!r}.{did_you_mean(name, outcomes)}",
+            f"there is no outcome {name!r}{did_you_mean(name, outcomes)}",
             where="ablate.outcome",
             fix=f"choose from: {', '.join(outcomes) or 'nothing'}",
         )

@@ -168,7 +168,7 @@ def locate(name_or_path: str | Path) -> Path:
         return path
     names = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
     raise UserError(
-        f"there is no constitution {text!r}.{did_you_mean(path.stem, names)}",
+        f"there is no constitution {text!r}{did_you_mean(path.stem, names)}",
         where="constitution.name",
         fix=f"give the path of a file, or one of: {', '.join(names)}",
     )

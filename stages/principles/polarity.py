@@ -38,7 +38,7 @@ def refuse_unknown(negated: Iterable[str], principles: Sequence[Principle], wher
     for name in negated:
         if name not in ids:
             raise UserError(
-                f"negated: there is no principle {name!r}.{did_you_mean(name, ids)}",
+                f"negated: there is no principle {name!r}{did_you_mean(name, ids)}",
                 where=where,
                 fix=f"choose from: {', '.join(ids)}",
             )

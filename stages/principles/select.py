@@ -145,7 +145,7 @@ def _refuse_unknown(option: str, names: Iterable[str], choices: list[str], file:
     for name in names:
         if name not in choices:
             kind = "tag" if option == "tags" else "principle"
-            what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), choices)}"
+            what = f"{file} has no {kind} {name!r}{did_you_mean(str(name), choices)}"
             raise UserError(
                 what, where=where, fix=f"choose from: {', '.join(choices) or 'nothing'}"
             )

@@ -92,7 +92,7 @@ def enumerate_variants(selection: Selection, kinds: Sequence[str]) -> list[str]:
     names = [FULL]
     for kind in kinds:
         if kind not in KINDS:
-            what = f"there is no kind {kind!r}.{did_you_mean(str(kind), list(KINDS))}"
+            what = f"there is no kind {kind!r}{did_you_mean(str(kind), list(KINDS))}"
             fix = f"choose from: {', '.join(KINDS)}"
             raise UserError(what, where="ablate.kinds", fix=fix)
         variants = _variants_of_kind(kind, principles)
@@ -231,7 +231,7 @@ def _parse_number(name: str, text: str, number_type: type[NumberT]) -> NumberT:
 
 def _check_form(name: str, form: str, parts: Sequence[str]) -> None:
     if form not in FORMS:
-        what = f"there is no variant {name!r}.{did_you_mean(form, list(FORMS))}"
+        what = f"there is no variant {name!r}{did_you_mean(form, list(FORMS))}"
         patterns = [pattern for each in FORMS.values() for pattern in each.patterns]
         raise _bad_name(what, patterns)
     lengths = {pattern.count(":") for pattern in FORMS[form].patterns}
@@ -242,7 +242,7 @@ def _check_form(name: str, form: str, parts: Sequence[str]) -> None:
 def _check_target(name: str, target: str, choices: list[str], kind: str) -> None:
     if target not in choices:
         hint = did_you_mean(target, choices)
-        what = f"{name!r}: the selected set has no {kind} {target!r}.{hint}"
+        what = f"{name!r}: the selected set has no {kind} {target!r}{hint}"
         raise UserError(
             what, where="variant", fix=f"choose from: {', '.join(choices) or 'nothing'}"
         )

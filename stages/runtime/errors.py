@@ -24,8 +24,8 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, allowed: list[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest of `allowed`, or an empty text."""
+    """Return `. Did you mean 'x'?` for the nearest of `allowed`, or an empty text."""
     import difflib
 
     nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f". Did you mean {nearest[0]!r}?" if nearest else ""

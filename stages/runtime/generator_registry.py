@@ -38,7 +38,7 @@ async def open_generator(name: str, model: Model, options: Mapping[str, Any]) ->
     """
     if name not in GENERATORS:
         raise UserError(
-            f"no generator is called {name!r}.{did_you_mean(name, list(GENERATORS))}",
+            f"no generator is called {name!r}{did_you_mean(name, list(GENERATORS))}",
             where="generator.name",
             fix=f"choose one of {', '.join(GENERATORS)}",
         )

@@ -92,7 +92,7 @@ def _refuse_unknown(
     for name, value in values.items():
         if name not in allowed:
             raise UserError(
-                f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), allowed)}",
+                f"unknown option {prefix + str(name)!r}{did_you_mean(str(name), allowed)}",
                 where=where,
                 fix=f"the options are {', '.join(allowed)}",
             )

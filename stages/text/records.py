@@ -173,7 +173,7 @@ def _select_columns(record: Any, columns: tuple[str, ...], location: str) -> dic
     for column in columns:
         if not isinstance(record, dict) or column not in record:
             raise UserError(
-                f"there is no column {column!r}.{did_you_mean(column, available)}",
+                f"there is no column {column!r}{did_you_mean(column, available)}",
                 where=location,
                 fix=f"name one of {', '.join(available) or '(none found)'} in the step's options",
             )

@@ -61,7 +61,7 @@ def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> d
         if name not in names:
             hint = did_you_mean(name, sorted(names))
             raise UserError(
-                f"data are given for {name!r}, which is not a task here.{hint}",
+                f"data are given for {name!r}, which is not a task here{hint}",
                 where=", ".join(files),
                 fix=f"name one of the step's tasks: {', '.join(sorted(names))}",
             )

@@ -186,7 +186,7 @@ def _read_principles(config: Config, where: str) -> dict[str, Principle]:
         if name not in principles:
             hint = did_you_mean(name, list(principles))
             raise UserError(
-                f"held_out: there is no principle {name!r}.{hint}",
+                f"held_out: there is no principle {name!r}{hint}",
                 where=where,
                 fix="fix the id",
             )

@@ -151,7 +151,7 @@ def check_outcome(config: DictConfig) -> None:
     if str(outcome).partition(" (")[0] not in names:
         choice = f"choose from: {', '.join(names)}"
         raise UserError(
-            f"there is no outcome {outcome!r}.{did_you_mean(str(outcome), names)}",
+            f"there is no outcome {outcome!r}{did_you_mean(str(outcome), names)}",
             where="ablate.outcome",
             fix=f"{choice}; other levels have other outcomes (docs/ablation.md)",
         )

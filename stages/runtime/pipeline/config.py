@@ -99,7 +99,7 @@ def as_user_error(error: Exception) -> UserError:
         options = list(error.options or ())
         hint = did_you_mean(name, options)
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
-        return UserError(f"there is no {error.missing_cfg_file!r}.{hint}", where=group, fix=fix)
+        return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
     if isinstance(error, yaml.YAMLError):
         return UserError(" ".join(str(error).split()), where="conf/", fix="correct the YAML file")
     if isinstance(error, OSError):

@@ -55,7 +55,7 @@ def _check_loop(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
     for key in loop:
         if key not in KEYS:
             hint = did_you_mean(str(key), list(KEYS))
-            raise UserError(f"a loop has no {key!r}.{hint}", where=where, fix=form)
+            raise UserError(f"a loop has no {key!r}{hint}", where=where, fix=form)
     for key in KEYS:
         if key not in loop:
             raise UserError(f"a loop needs {key!r}", where=where, fix=form)
@@ -79,7 +79,7 @@ def _check_loop(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
     if loop["give"] not in names:
         hint = did_you_mean(str(loop["give"]), names)
         raise UserError(
-            f"give: {loop['give']!r} is not a step of the loop.{hint}",
+            f"give: {loop['give']!r} is not a step of the loop{hint}",
             where=where,
             fix=f"name one of {', '.join(names)}",
         )

@@ -124,7 +124,7 @@ def _read_step(
     stage = step.pop("stage", None)
     if not isinstance(stage, str) or stage not in stages:
         raise UserError(
-            f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}",
+            f"no stage is called {stage!r}{did_you_mean(str(stage), list(stages))}",
             where=where,
             fix=f"set `stage` to one of {', '.join(stages)}",
         )
@@ -159,14 +159,14 @@ def _check_inputs(
         if "*" not in allowed and input_name not in allowed:
             hint = did_you_mean(input_name, list(allowed))
             raise UserError(
-                f"the stage {stage!r} takes no input {input_name!r}.{hint}",
+                f"the stage {stage!r} takes no input {input_name!r}{hint}",
                 where=where,
                 fix=f"it takes {', '.join(allowed) or 'none'}",
             )
         if not isinstance(source, str) or source not in step_names:
             hint = did_you_mean(str(source), list(step_names))
             raise UserError(
-                f"the input {input_name!r} names a step {source!r} that does not exist.{hint}",
+                f"the input {input_name!r} names a step {source!r} that does not exist{hint}",
                 where=where,
                 fix=f"name one of {', '.join(step_names)}",
             )

@@ -17,7 +17,7 @@ def up_to(steps: Sequence[Step], until: Sequence[str] | None) -> list[Step]:
     names = [step.name for step in steps]
     for name in until:
         if name not in names:
-            what = f"there is no step {name!r}.{did_you_mean(str(name), names)}"
+            what = f"there is no step {name!r}{did_you_mean(str(name), names)}"
             raise UserError(what, where="until", fix=f"name one or several of {', '.join(names)}")
     if not until:
         raise UserError(

@@ -100,7 +100,7 @@ def _check_ids(names: Iterable[str], ids: Collection[str], where: str) -> None:
     for name in names:
         if name not in ids:
             raise UserError(
-                f"there is no principle {name!r} here.{did_you_mean(name, list(ids))}",
+                f"there is no principle {name!r} here{did_you_mean(name, list(ids))}",
                 where=where,
                 fix=f"choose from {', '.join(ids)}",
             )
