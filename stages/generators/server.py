@@ -94,11 +94,7 @@ class ServerGenerator:
         """See `Generator.complete`."""
         body: dict[str, Any] = dict(NEUTRAL_SAMPLING) if self.options.extensions else {}
         body |= self._body(messages, sampling.max_tokens)
-        body |= {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": seed % 2**63,
-        }
+        body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed % 2**63}
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         return await self.client.ask(CHAT, body, read_completion)

@@ -110,9 +110,7 @@ class VllmGenerator:
         self.options = options
         self.log = log
         self.renderer = Renderer(
-            engine.get_tokenizer(),
-            engine.model_config.max_model_len,
-            options.template_arguments,
+            engine.get_tokenizer(), engine.model_config.max_model_len, options.template_arguments
         )
         self.prompt_tokens = 0
         self.cached_tokens = 0

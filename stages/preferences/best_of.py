@@ -69,12 +69,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _select(ranked: list[Rating], config: Config) -> tuple[list[Rating], list[Dropped]]:

@@ -91,13 +91,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    check=check,
-    identity=identity,
-)
+STAGE = Stage(version=2, config=Config, run=run, check=check, identity=identity)
 
 
 def _reason(candidate: Candidate, config: Config, rows: dict[str, Pair]) -> str:

@@ -158,10 +158,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             dropped.append(Dropped(id=pair.id, reason="among the weakest margins"))
     pairs = [pair for pair in pairs if pair.id not in weak]
     return Result(
-        rows=pairs,
-        row_type=Pair,
-        dropped=dropped,
-        metrics=describe_pairs(pairs, unscaled),
+        rows=pairs, row_type=Pair, dropped=dropped, metrics=describe_pairs(pairs, unscaled)
     )
 
 
@@ -177,11 +174,7 @@ STAGE = Stage(
 
 
 def _decide(
-    row_id: str,
-    cells: list[Judgement],
-    rule: Rule,
-    scale: dict[str, float],
-    config: Config,
+    row_id: str, cells: list[Judgement], rule: Rule, scale: dict[str, float], config: Config
 ) -> Decision:
     if not cells:
         raise Drop("judged under none of these principles")

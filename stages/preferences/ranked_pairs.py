@@ -92,19 +92,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         gap = scores.gap(claim) if scores else None
         pairs.append(_make_pair(claim, gap or 0.0))
     return Result(
-        rows=pairs,
-        row_type=Pair,
-        dropped=dropped,
-        metrics=_metrics(pairs, claims, scores),
+        rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, claims, scores)
     )
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _claims(inputs: dict[str, Artifact], config: Config, where: str) -> list[Claim]:

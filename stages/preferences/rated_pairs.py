@@ -62,12 +62,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _make_pair(best: Rating, worst: Rating, label: str) -> Pair:

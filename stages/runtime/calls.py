@@ -125,10 +125,7 @@ class RememberedGenerator:
     ) -> Completion:
         """See `Generator.complete`."""
         key = self._key(
-            verb="complete",
-            messages=list(messages),
-            sampling=asdict(sampling),
-            seed=seed,
+            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
         )
         answer = self._recall(key)
         if answer is None:

@@ -95,12 +95,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=selected, row_type=Prompt, dropped=dropped)
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    identity=identity,
-)
+STAGE = Stage(version=2, config=Config, run=run, identity=identity)
 
 
 def _candidates(config: Config) -> Iterator[Candidate]:

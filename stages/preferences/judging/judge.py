@@ -153,12 +153,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for principle in _draw(principles, config.per_pair, a.prompt_id, context.seed):
             cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
     rows, unread = context.map(cells, judge)
-    return Result(
-        rows=rows,
-        row_type=Judgement,
-        dropped=dropped + unread,
-        metrics=_metrics(rows),
-    )
+    return Result(rows=rows, row_type=Judgement, dropped=dropped + unread, metrics=_metrics(rows))
 
 
 STAGE = Stage(

@@ -132,10 +132,7 @@ def _wait(command: list[str], folder: Path, context: Context) -> int:
     """Run a command to its end, with its output in a log and its progress on the console."""
     progress_file = folder / "progress.json"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        PROGRESS: str(progress_file),
-    }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), PROGRESS: str(progress_file)}
     bar = progress_bar(context.console, "steps")
     with (folder / "log.txt").open("w", encoding="utf-8") as log, bar:
         child = subprocess.Popen(

@@ -141,11 +141,7 @@ def _read_step(
 
 
 def _check_inputs(
-    stage: str,
-    contract: Stage,
-    inputs: Mapping[str, Any],
-    step_names: Sequence[str],
-    where: str,
+    stage: str, contract: Stage, inputs: Mapping[str, Any], step_names: Sequence[str], where: str
 ) -> None:
     for needed in contract.inputs:
         if needed not in inputs:
