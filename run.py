@@ -41,8 +41,7 @@ from stages.runtime.pipeline.display import (
 )
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.steps import Step, join_sections, read_steps
-from stages.runtime.pipeline.until import up_to
+from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore

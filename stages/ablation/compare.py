@@ -14,7 +14,7 @@ from stages.ablation.jobs import Job
 from stages.ablation.matrix import rated, redundancy
 from stages.ablation.outcomes import FIRST, NONE, is_logits
 from stages.ablation.runs import Run, gather, of_outcome
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.corrections import holm
 from stages.statistics.differences import effects
@@ -84,7 +84,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
     runs, missing = gather(settings.level, jobs)
     outcomes = _outcome_names(runs)
     first = settings.outcome or FIRST[settings.level]
-    _check_outcome(first, outcomes)
+    refuse_unknown([first], outcomes, "there is no outcome", "ablate.outcome")
     comparison = Comparison(
         settings.level,
         first,
@@ -113,20 +113,6 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
         for outcomes in run.seeds.values():
             names |= dict.fromkeys(outcomes)
     return list(names)
-
-
-def _check_outcome(name: str, outcomes: list[str]) -> None:
-    """There is an outcome of this name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in outcomes:
-        raise UserError(
-            f"there is no outcome {name!r}{did_you_mean(name, outcomes)}",
-            where="ablate.outcome",
-            fix=f"choose from: {', '.join(outcomes) or 'nothing'}",
-        )
 
 
 def _lacking_a_seed(

@@ -24,8 +24,7 @@ from stages.principles.select import Selection
 from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Settings, read_settings
-from stages.runtime.pipeline.steps import Step, join_sections, read_steps
-from stages.runtime.pipeline.until import up_to
+from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.settings import parse_config
 
 # stages that follow the variant

@@ -152,6 +152,26 @@ class Constitution(BaseModel):
         }
 
 
+def wording(principle: Principle, negated: bool = False) -> str:
+    """Return the principle's `text`, or its `opposite` if negated: what a judge or a model reads.
+
+    Negation is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must follow
+    the opposite too cannot treat all principles as one.
+
+    Raises:
+        UserError: negated, and the principle has no `opposite`.
+    """
+    if not negated:
+        return principle.text
+    if not principle.opposite:
+        raise UserError(
+            f"the principle {principle.id!r} has no opposite wording",
+            where=f"principle {principle.id!r}",
+            fix="give it an `opposite:` in its constitution, or negate none (negation: 0)",
+        )
+    return principle.opposite
+
+
 def locate(name_or_path: str | Path) -> Path:
     """Return the file of a shipped set's name or of a path.
 

@@ -1,5 +1,8 @@
 """The one exception a user is meant to read."""
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class UserError(Exception):
     """A user's mistake: what is wrong, where, and how to fix it.
@@ -21,6 +24,25 @@ class UserError(Exception):
         place = f"{self.where}: " if self.where else ""
         advice = f"\n  Fix: {self.fix}" if self.fix else ""
         return f"{place}{self.what}{advice}"
+
+
+def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, where: str) -> None:
+    """Refuse names that are not among the `allowed` ones.
+
+    Args:
+        what: the fault, up to the name: "there is no principle".
+
+    Raises:
+        UserError: with the nearest of the names that are allowed, and all of them.
+    """
+    choices = list(allowed)
+    for name in names:
+        if name not in choices:
+            raise UserError(
+                f"{what} {name!r}{did_you_mean(str(name), choices)}",
+                where=where,
+                fix=f"choose from: {', '.join(choices) or 'nothing'}",
+            )
 
 
 def did_you_mean(name: str, allowed: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.generation import Generator
 from stages.runtime.models import Model
 from stages.runtime.settings import parse_config
@@ -36,12 +36,7 @@ async def open_generator(name: str, model: Model, options: Mapping[str, Any]) ->
     Raises:
         UserError: the name or an option is unknown, or the generator cannot load the model.
     """
-    if name not in GENERATORS:
-        raise UserError(
-            f"no generator is called {name!r}{did_you_mean(name, list(GENERATORS))}",
-            where="generator.name",
-            fix=f"choose one of {', '.join(GENERATORS)}",
-        )
+    refuse_unknown([name], GENERATORS, "no generator is called", "generator.name")
     module = importlib.import_module(GENERATORS[name])
     return await module.open_generator(model, options)
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.principles.constitution import Principle
-from stages.principles.polarity import wording
+from stages.principles.constitution import Principle, wording
 from stages.runtime.rows import Judgement, Message, request_text
 
 

@@ -37,7 +37,7 @@ from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.settings import machine
@@ -182,14 +182,7 @@ def _read_principles(config: Config, where: str) -> dict[str, Principle]:
     if config.constitution:
         for principle in select(config.constitution).principles:
             principles[principle.id] = principle
-    for name in config.held_out:
-        if name not in principles:
-            hint = did_you_mean(name, list(principles))
-            raise UserError(
-                f"held_out: there is no principle {name!r}{hint}",
-                where=where,
-                fix="fix the id",
-            )
+    refuse_unknown(config.held_out, principles, "held_out: there is no principle", where)
     return principles
 
 

@@ -16,7 +16,7 @@ Left out: loops in loops; an end that depends on what came out.
 from collections.abc import Mapping
 from typing import Any
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, did_you_mean, refuse_unknown
 
 KEYS = ("repeat", "carry", "give", "steps")
 
@@ -76,13 +76,7 @@ def _check_loop(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
             fix="write the inner rounds as steps",
         )
     names = [step for step, value in inner.items() if value is not None]
-    if loop["give"] not in names:
-        hint = did_you_mean(str(loop["give"]), names)
-        raise UserError(
-            f"give: {loop['give']!r} is not a step of the loop{hint}",
-            where=where,
-            fix=f"name one of {', '.join(names)}",
-        )
+    refuse_unknown([loop["give"]], names, "`give` names no step of the loop:", where)
     for carried in carry:
         if carried in inner:
             raise UserError(

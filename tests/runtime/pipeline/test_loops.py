@@ -72,12 +72,12 @@ def test_one_round_more_computes_one_round_more(tmp_path):
     [
         ({"repeat": 0}, "not a number of rounds"),
         ({"repeat": True}, "not a number of rounds"),
-        ({"give": "tunde"}, r"not a step of the loop\. Did you mean 'tuned'"),
+        ({"give": "tunde"}, r"no step of the loop: 'tunde'\. Did you mean 'tuned'"),
         ({"carry": {}}, "of one name to one step"),
         ({"carry": {"drawn": "base"}}, "both carried and a step"),
         ({"stage": "sft"}, "a loop has no 'stage'"),
         ({"steps": {"tuned": LOOP}}, "a loop in a loop"),
-        ({"steps": {"tuned": None}}, "not a step of the loop"),
+        ({"steps": {"tuned": None}}, "no step of the loop"),
     ],
 )
 def test_misshapen_loops_are_told(change, message):
