@@ -15,9 +15,9 @@ from stages.generators.rendering import Renderer
 from stages.generators.transformers_loading import Options, context_limit, load_model
 from stages.generators.transformers_sampling import Request, sample, score
 from stages.runtime.generation import Completion, Generator, Sampling
-from stages.runtime.generator_registry import read_options
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
+from stages.runtime.settings import parse_config
 
 LINGER_SECONDS = 0.005
 
@@ -28,7 +28,7 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     Raises:
         UserError: transformers cannot load it, an option is unknown, or its context is not known.
     """
-    parsed = read_options(Options, options, "transformers")
+    parsed: Options = parse_config(Options, options, "generator.options of transformers")
     network, tokenizer = load_model(model, parsed)
     limit = context_limit(network, model, parsed)
     renderer = Renderer(tokenizer, limit, parsed.template_arguments)

@@ -20,7 +20,7 @@ rankings of more than two.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -55,15 +55,6 @@ def check(config: Config) -> None:
         )
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """As the source of `prompts`.
-
-    Raises:
-        UserError: no such source.
-    """
-    return source_identity(config)
-
-
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Read, check, deduplicate by content, order and cut.
 
@@ -91,7 +82,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(version=2, config=Config, run=run, check=check, identity=identity)
+STAGE = Stage(version=2, config=Config, run=run, check=check, identity=source_identity)
 
 
 def _reason(candidate: Candidate, config: Config, rows: dict[str, Pair]) -> str:

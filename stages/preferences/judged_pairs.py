@@ -98,7 +98,7 @@ class Decision:
 def check(config: Config) -> None:
     """Refuse options that exclude each other."""
     principles = select(config.constitution).principles
-    check_config(config, Config, principles, "stage 'judged_pairs'")
+    check_config(config, principles, "stage 'judged_pairs'")
 
 
 def identity(config: Config) -> dict[str, Any]:

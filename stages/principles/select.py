@@ -24,25 +24,19 @@ class Selection:
 
     name: str
     """A shipped set's name, or the path of a file."""
-
     only: tuple[str, ...] | None = None
     """Ids to keep; None keeps all."""
-
     drop: tuple[str, ...] = ()
     """Ids to leave out."""
-
     tags: tuple[str, ...] = ()
     """Keep principles that have at least one of these tags; empty keeps all."""
-
     weights: dict[str, float] | None = None
     """New weights by id; 0 drops the principle."""
-
     negate: tuple[str, ...] = ()
     """Ids whose text and `opposite` change places.
 
     Their own critique and revision requests, which ask for the text, are left out.
     """
-
     reword: dict[str, int] | None = None
     """By id, which of its `rewordings` takes the place of the text, counted from 0."""
 

@@ -68,16 +68,12 @@ class Change:
 
     only: tuple[str, ...] | None = None
     """Ids to keep; None keeps all."""
-
     drop: tuple[str, ...] = ()
     """Ids to leave out."""
-
     factors: tuple[tuple[str, float], ...] = ()
     """Ids, and what their weight is multiplied by."""
-
     negate: tuple[str, ...] = ()
     """Ids to negate; one that the selection negates already is negated back."""
-
     reword: tuple[tuple[str, int], ...] = ()
     """Ids, and which of their rewordings takes the place of the text."""
 

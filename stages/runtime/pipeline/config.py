@@ -13,6 +13,8 @@ from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.settings import parse_config
 
+PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+
 
 @dataclass(frozen=True)
 class Generator:
@@ -20,8 +22,10 @@ class Generator:
 
     name: str
     options: dict[str, Any]
-    keep: Any
-    concurrency: Any
+    keep: PositiveInt
+    """Engines loaded at a time; more than 1 to hold several."""
+    concurrency: PositiveInt
+    """Rows in flight, such as 1024."""
 
 
 @dataclass(frozen=True)
