@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from stages.runtime.errors import UserError
-from stages.runtime.generator_registry import Count
 
 ADDRESS = re.compile(r"(https?://[^/\s]+)(/\S*?)?/*")
 
@@ -75,9 +74,9 @@ class Options:
     """Name of the environment variable that holds the key; empty sends none."""
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """Seconds an answer may take."""
-    max_retries: Annotated[int, Field(ge=0)] = 5
+    max_retries: NonNegativeInt = 5
     """Further attempts for one request; also the failures in a row that make an endpoint dead."""
-    concurrency: Count = 64
+    concurrency: PositiveInt = 64
     """Requests in flight at each endpoint."""
     backoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     """Seconds before a failed endpoint is tried again.

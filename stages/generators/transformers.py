@@ -82,6 +82,7 @@ class TransformersGenerator:
 
     async def _work(self) -> None:
         """Take all waiting requests, serve them in batches of similar length, and look again."""
+        options = self.options
         while True:
             # Requests that are started together join the first batch.
             await asyncio.sleep(LINGER_SECONDS)
@@ -90,16 +91,13 @@ class TransformersGenerator:
             if not waiting:
                 return
             try:
-                for batch in self._batches(waiting):
+                limit = self.renderer.limit
+                for batch in batches(waiting, limit, options.max_batch, options.max_batch_tokens):
                     await self._serve(batch)
             except BaseException as error:
                 fail(waiting, error)
                 if not isinstance(error, Exception):
                     raise
-
-    def _batches(self, waiting: list[Request]) -> list[list[Request]]:
-        options = self.options
-        return batches(waiting, self.renderer.limit, options.max_batch, options.max_batch_tokens)
 
     async def _serve(self, batch: list[Request]) -> None:
         answer: Callable[..., list[Any]] = score if batch[0].options else sample

@@ -16,7 +16,7 @@ from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -32,7 +32,7 @@ Scores = dict[tuple[str, str], float]
 class Config:
     pairing: Literal["all", "adjacent"] = "all"
     """Pair `all` ranks with each other, or only `adjacent` ones."""
-    max_length_ratio: Annotated[float, Field(gt=0)] | None = 1.5
+    max_length_ratio: PositiveFloat | None = 1.5
     """Drop a pair whose worse answer has more than this many times the better one's words; null:
     keep it.
     """
@@ -40,7 +40,7 @@ class Config:
     """Drop a pair whose better answer holds one of them (case does not matter), such as "I don't
     know".
     """
-    min_gap: Annotated[float, Field(ge=0)] = 0.0
+    min_gap: NonNegativeFloat = 0.0
     """With `ratings`: the better answer must be rated higher by more than this."""
 
 

@@ -11,9 +11,9 @@ is better) = sigmoid(their difference).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import NonNegativeFloat
 
 from stages.preferences.aggregate import soft_label
 from stages.preferences.rating_groups import rank, read_groups
@@ -28,7 +28,7 @@ from stages.runtime.stage import ANY, Stage
 class Config:
     label: Literal["hard", "soft"] = "hard"
     """Use hard labels, or soft ones: the sigmoid of the difference in score."""
-    min_gap: Annotated[float, Field(ge=0)] = 0.0
+    min_gap: NonNegativeFloat = 0.0
     """Give no pair where the scores lie no farther apart."""
 
 

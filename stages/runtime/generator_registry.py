@@ -6,16 +6,12 @@ imported only when its name is used, so that this room depends on no generator.
 
 import importlib
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.runtime.errors import refuse_unknown
 from stages.runtime.generation import Generator
 from stages.runtime.models import Model
 from stages.runtime.settings import parse_config
-
-Count = Annotated[int, Field(ge=1)]  # the type of many of their options
 
 GENERATORS = {
     "vllm": "stages.generators.vllm",

@@ -15,10 +15,10 @@ Left out: the paper's few-shot transcripts are not shipped; give your own throug
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import PositiveInt
 
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -43,7 +43,7 @@ _PREAMBLE = re.compile(
 class Config:
     constitution: Selection
     """Whose principles are drawn, one for each round."""
-    rounds: Annotated[int, Field(ge=1)] = 1
+    rounds: PositiveInt = 1
     """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
     """What a later round sees of earlier ones."""

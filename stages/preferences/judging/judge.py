@@ -21,9 +21,9 @@ et al. not.
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import PositiveInt
 
 from stages.preferences.judging.ask import choose_margin, compare, user_turn
 from stages.principles.assign import assign_many
@@ -46,7 +46,7 @@ class Config:
     """The columns of the matrix. A negated principle is judged as it stands; `judged_pairs` negates
     its margins.
     """
-    per_pair: Annotated[int, Field(ge=1)] | None = None
+    per_pair: PositiveInt | None = None
     """How many principles each pair is judged under, drawn without replacement and without regard
     to their weights, which count once, where the cells are aggregated; null: all.
     """

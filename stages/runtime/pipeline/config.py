@@ -13,7 +13,7 @@ from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.settings import parse_config
 
-PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Generator:
 
     name: str
     options: dict[str, Any]
-    keep: PositiveInt
+    keep: Count
     """Engines loaded at a time; more than 1 to hold several."""
-    concurrency: PositiveInt
+    concurrency: Count
     """Rows in flight, such as 1024."""
 
 

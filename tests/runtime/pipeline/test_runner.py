@@ -321,7 +321,7 @@ def test_broken_templates(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("step", "change", "message"),
     [
-        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than or equal to 1"),
+        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than 0"),
         ("requests", {"limit": -1}, "'limit'.*greater than or equal to 0"),
         ("requests", {"offset": -1}, "'offset'.*greater than or equal to 0"),
         (
