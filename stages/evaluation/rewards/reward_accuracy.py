@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from stages.evaluation.ground_truth import load_truth, truth_identity
 from stages.evaluation.rewards.cells import read_cells
@@ -54,7 +54,7 @@ class Config:
     """Ids of those that the models were not trained with."""
     ground_truth: str | None = None
     """`module:function`, or null: the judge matrix is the truth."""
-    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    min_margin: NonNegativeFloat = 0.0
     """Without a ground truth, how sure the judge must be on average."""
     sections: dict[str, tuple[str, ...]] | None = None
     """{section: kinds of pairs}, whose pairs are counted together, as RewardBench does with its
