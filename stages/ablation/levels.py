@@ -52,7 +52,7 @@ def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step
     selects = whole != Selection(whole.name)
     if level in ENDS and settings.ablate.before == "whole" and selects:
         steps = _before_whole(steps, config, Selection(whole.name, reword=whole.reword))
-    return settings, plain, up_to(steps, settings.targets or ends(steps, level))
+    return settings, plain, up_to(steps, settings.until or ends(steps, level))
 
 
 def steps_of_full_set(config: DictConfig) -> list[Step]:

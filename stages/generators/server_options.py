@@ -1,14 +1,11 @@
 """The options of the server generator."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, HttpUrl, NonNegativeInt, PositiveInt
 
 from stages.runtime.errors import UserError
-
-ADDRESS = re.compile(r"(https?://[^/\s]+)(/\S*?)?/*")
 
 
 def complete_address(text: str) -> str:
@@ -24,26 +21,16 @@ def complete_address(text: str) -> str:
             fix="write http://host:8000/v1, and name the variable that holds the key in "
             "generator.options.api_key_env",
         )
-    match = ADDRESS.fullmatch(text)
-    if not match or not _is_url(text):
+    try:
+        url = HttpUrl(text)
+    except ValueError:
         raise UserError(
             f"{text!r} is not an address",
             where="generator.options.endpoints",
             fix="write http://host:8000/v1",
-        )
-    base, path = match.groups()
-    return base + (path or "/v1")
-
-
-def _is_url(text: str) -> bool:
-    import httpx
-
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        return False
-    port = url.port or 80
-    return bool(url.host) and 0 < port < 2**16
+        ) from None
+    address = str(url).rstrip("/")
+    return f"{address}/v1" if url.path in ("/", None) else address
 
 
 @dataclass(frozen=True)

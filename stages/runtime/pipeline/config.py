@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.settings import parse_config
+from stages.runtime.settings import Names, parse_config
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -71,13 +71,8 @@ class Settings:
     scale: dict[str, Any]
     seed: Annotated[int, Field(strict=True)]
     store: str
-    until: str | tuple[str, ...] | None
+    until: Names | None
     variant: str
-
-    @property
-    def targets(self) -> tuple[str, ...] | None:
-        """The steps in `until`."""
-        return (self.until,) if isinstance(self.until, str) else self.until
 
     @property
     def is_ablation(self) -> bool:
