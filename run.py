@@ -41,8 +41,7 @@ from stages.runtime.pipeline.display import (
 )
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.steps import Step, join_sections, read_steps
-from stages.runtime.pipeline.until import up_to
+from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
@@ -127,7 +126,7 @@ def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
         return prepare_job(config)
     parse_config(Selection, settings.constitution, "constitution")
     steps = read_steps(join_sections(plain["pipeline"]), STAGES)
-    return settings, plain, up_to(steps, settings.targets)
+    return settings, plain, up_to(steps, settings.until)
 
 
 def variants(constitution: Any, kinds: Any) -> str:

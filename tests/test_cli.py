@@ -41,7 +41,7 @@ BAD = {
     ),
     "missing input": (
         ["pipeline.steps.pairs.inputs.judgements=judgement"],
-        r"step 'pairs'.*'judgement' that does not exist",
+        r"step 'pairs'.*unknown step 'judgement'",
     ),
     "no such model": (["model.path=/nowhere/at/all"], r"/nowhere/at/all: no such model folder"),
     "no such constitution": (["constitution.name=hhhh"], r"hhh"),

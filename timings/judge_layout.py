@@ -88,12 +88,10 @@ async def measure(generator: Any, texts: list[str]) -> tuple[float, float]:
 async def main() -> None:
     args = arguments()
     from stages.generators.vllm import open_generator
-    from stages.generators.vllm_options import Options
 
     model = model_of(args.model)
-    generator: Any = await open_generator(
-        model, Options(dtype=args.dtype, kv_cache_gib=1.0, block_size=args.block_size)
-    )
+    options = {"dtype": args.dtype, "kv_cache_gib": 1.0, "block_size": args.block_size}
+    generator: Any = await open_generator(model, options)
     size = len(generator.renderer.prompt([{"role": "user", "content": prompts(args, 0, True)[0]}]))
     print(
         f"{args.pairs} pairs of {args.words} words, {args.principles} principles, {size} tokens a prompt, "

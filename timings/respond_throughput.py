@@ -93,7 +93,7 @@ async def main() -> None:
         model_of(args.model),
         Options(dtype=args.dtype, max_num_seqs=args.max_num_seqs, kv_cache_gib=1.0),
     )
-    generator: Any = await open_generator(model, options)
+    generator: Any = await open_generator(model, vars(options))
     from vllm import LLM
 
     settings = engine_arguments(model, options)

@@ -119,7 +119,7 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
 def no_outcome(name: str, outcomes: list[str]) -> UserError:
     """There is no outcome of this name."""
     return UserError(
-        f"there is no outcome {name!r}.{did_you_mean(name, outcomes)}",
+        f"there is no outcome {name!r}{did_you_mean(name, outcomes)}",
         where="ablate.outcome",
         fix=f"choose from: {', '.join(outcomes) or 'nothing'}; "
         "other levels have other outcomes (docs/ablation.md)",

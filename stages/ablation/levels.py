@@ -24,8 +24,7 @@ from stages.principles.select import Selection
 from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.config import Settings, read_settings
-from stages.runtime.pipeline.steps import Step, join_sections, read_steps
-from stages.runtime.pipeline.until import up_to
+from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.settings import parse_config
 
 # stages that follow the variant
@@ -53,7 +52,7 @@ def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step
     selects = whole != Selection(whole.name)
     if level in ENDS and settings.ablate.before == "whole" and selects:
         steps = _before_whole(steps, config, Selection(whole.name, reword=whole.reword))
-    return settings, plain, up_to(steps, settings.targets or ends(steps, level))
+    return settings, plain, up_to(steps, settings.until or ends(steps, level))
 
 
 def steps_of_full_set(config: DictConfig) -> list[Step]:

@@ -46,10 +46,6 @@ class Endpoint:
     failed_at: float = 0.0
     last_error: str = ""
 
-    def capacity(self, concurrency: int) -> int:
-        """Return how many requests it may hold."""
-        return 1 if self.failures else concurrency
-
     def note_success(self) -> None:
         """Record an answer."""
         self.failures = 0
@@ -148,8 +144,8 @@ class Pool:
             await asyncio.wait([waiter], timeout=min(pauses, default=1.0))
 
     def _is_free(self, endpoint: Endpoint, now: float) -> bool:
-        has_room = endpoint.in_flight < endpoint.capacity(self.concurrency)
-        return has_room and now >= endpoint.until
+        most = 1 if endpoint.failures else self.concurrency
+        return endpoint.in_flight < most and now >= endpoint.until
 
     def _refuse_dead(self) -> None:
         if any(endpoint.failures <= self.max_retries for endpoint in self.endpoints):

@@ -101,26 +101,39 @@ class Renderer:
     def _look_up_options(self, options: tuple[str, ...]) -> list[int]:
         text, add_special_tokens = self._render(PROBE)
         before = self._encode(text, add_special_tokens)
-        option_of: dict[int, str] = {}
+        ids: list[int] = []
         for option in options:
             alone = self._encode(option, False)
             *head, token = self._encode(text + option, add_special_tokens)
             if len(alone) != 1 or head != before:
-                raise UserError(
-                    f"option {option!r} is not one token of this model's vocabulary "
-                    f"(alone it is {len(alone)} tokens)",
-                    where="choose",
-                    fix="use options of one token, such as A and B; "
-                    "the tokenizer's vocabulary decides",
-                )
-            if token in option_of:
-                raise UserError(
-                    f"options {option_of[token]!r} and {option!r} are the same token",
-                    where="choose",
-                    fix="use options that differ in their first token",
-                )
-            option_of[token] = option
-        return list(option_of)
+                raise not_one_token(option, alone)
+            ids.append(token)
+        refuse_same_tokens(options, ids)
+        return ids
+
+
+def not_one_token(option: str, alone: Sequence[int]) -> UserError:
+    """Return the error of an option for which no single token stands; `alone` are its tokens."""
+    return UserError(
+        f"option {option!r} is not one token of this model's vocabulary "
+        f"(alone it is {len(alone)} tokens)",
+        where="choose",
+        fix="use options of one token, such as A and B; the tokenizer's vocabulary decides",
+    )
+
+
+def refuse_same_tokens(options: Sequence[str], ids: Sequence[int]) -> None:
+    """Refuse options that share a token, given the token of each.
+
+    Raises:
+        UserError: two do.
+    """
+    if len(set(ids)) < len(ids):
+        raise UserError(
+            f"two of the options {list(options)} are the same token",
+            where="choose",
+            fix="use options that differ in their first token",
+        )
 
 
 def transcript(messages: Sequence[Message]) -> str:

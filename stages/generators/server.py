@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.generators.rendering import PROBE, normalise
+from stages.generators.rendering import PROBE, normalise, not_one_token, refuse_same_tokens
 from stages.generators.server_client import Client, read_completion, read_first_token, read_tokens
 from stages.generators.server_options import Options
 from stages.runtime import generator_registry
@@ -20,6 +20,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
+from stages.runtime.settings import parse_config
 
 TOP_LOGPROBS = 20  # the most that the OpenAI protocol grants
 CHAT = "chat/completions"
@@ -35,7 +36,7 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         UserError: there is no endpoint, an address is not valid, or the key's environment variable
             is empty.
     """
-    parsed = generator_registry.read_options(Options, options, "server")
+    parsed: Options = parse_config(Options, options, "generator.options of server")
     if not parsed.endpoints:
         raise UserError(
             "no list of endpoints is given",
@@ -94,11 +95,7 @@ class ServerGenerator:
         """See `Generator.complete`."""
         body: dict[str, Any] = dict(NEUTRAL_SAMPLING) if self.options.extensions else {}
         body |= self._body(messages, sampling.max_tokens)
-        body |= {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": seed % 2**63,
-        }
+        body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed % 2**63}
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         return await self.client.ask(CHAT, body, read_completion)
@@ -191,19 +188,9 @@ class ServerGenerator:
             head, rest = turn[: len(before)], turn[len(before) :]
             token = rest if head == before else alone
             if len(alone) != 1 or len(token) != 1:
-                raise UserError(
-                    f"option {option!r} is not one token of this model's vocabulary",
-                    where="choose",
-                    fix="use options of one token, such as A and B; "
-                    "the tokenizer's vocabulary decides",
-                )
+                raise not_one_token(option, alone)
             ids += token
-        if len(set(ids)) < len(ids):
-            raise UserError(
-                f"two of the options {list(options)} are the same token",
-                where="choose",
-                fix="use options that differ in their first token",
-            )
+        refuse_same_tokens(options, ids)
         return ids
 
     async def _tokenize_chat(self, messages: list[Message], **flags: bool) -> list[int]:

@@ -1,15 +1,11 @@
 """The options of the server generator."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, HttpUrl, NonNegativeInt, PositiveInt
 
 from stages.runtime.errors import UserError
-from stages.runtime.generator_registry import Count
-
-ADDRESS = re.compile(r"(https?://[^/\s]+)(/\S*?)?/*")
 
 
 def complete_address(text: str) -> str:
@@ -25,26 +21,16 @@ def complete_address(text: str) -> str:
             fix="write http://host:8000/v1, and name the variable that holds the key in "
             "generator.options.api_key_env",
         )
-    match = ADDRESS.fullmatch(text)
-    if not match or not _is_url(text):
+    try:
+        url = HttpUrl(text)
+    except ValueError:
         raise UserError(
             f"{text!r} is not an address",
             where="generator.options.endpoints",
             fix="write http://host:8000/v1",
-        )
-    base, path = match.groups()
-    return base + (path or "/v1")
-
-
-def _is_url(text: str) -> bool:
-    import httpx
-
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        return False
-    port = url.port or 80
-    return bool(url.host) and 0 < port < 2**16
+        ) from None
+    address = str(url).rstrip("/")
+    return f"{address}/v1" if url.path in ("/", None) else address
 
 
 @dataclass(frozen=True)
@@ -75,9 +61,9 @@ class Options:
     """Name of the environment variable that holds the key; empty sends none."""
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
     """Seconds an answer may take."""
-    max_retries: Annotated[int, Field(ge=0)] = 5
+    max_retries: NonNegativeInt = 5
     """Further attempts for one request; also the failures in a row that make an endpoint dead."""
-    concurrency: Count = 64
+    concurrency: PositiveInt = 64
     """Requests in flight at each endpoint."""
     backoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
     """Seconds before a failed endpoint is tried again.

@@ -15,9 +15,9 @@ from stages.generators.rendering import Renderer
 from stages.generators.transformers_loading import Options, context_limit, load_model
 from stages.generators.transformers_sampling import Request, sample, score
 from stages.runtime.generation import Completion, Generator, Sampling
-from stages.runtime.generator_registry import read_options
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
+from stages.runtime.settings import parse_config
 
 LINGER_SECONDS = 0.005
 
@@ -28,7 +28,7 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     Raises:
         UserError: transformers cannot load it, an option is unknown, or its context is not known.
     """
-    parsed = read_options(Options, options, "transformers")
+    parsed: Options = parse_config(Options, options, "generator.options of transformers")
     network, tokenizer = load_model(model, parsed)
     limit = context_limit(network, model, parsed)
     renderer = Renderer(tokenizer, limit, parsed.template_arguments)
@@ -82,6 +82,7 @@ class TransformersGenerator:
 
     async def _work(self) -> None:
         """Take all waiting requests, serve them in batches of similar length, and look again."""
+        options = self.options
         while True:
             # Requests that are started together join the first batch.
             await asyncio.sleep(LINGER_SECONDS)
@@ -90,16 +91,13 @@ class TransformersGenerator:
             if not waiting:
                 return
             try:
-                for batch in self._batches(waiting):
+                limit = self.renderer.limit
+                for batch in batches(waiting, limit, options.max_batch, options.max_batch_tokens):
                     await self._serve(batch)
             except BaseException as error:
                 fail(waiting, error)
                 if not isinstance(error, Exception):
                     raise
-
-    def _batches(self, waiting: list[Request]) -> list[list[Request]]:
-        options = self.options
-        return batches(waiting, self.renderer.limit, options.max_batch, options.max_batch_tokens)
 
     async def _serve(self, batch: list[Request]) -> None:
         answer: Callable[..., list[Any]] = score if batch[0].options else sample

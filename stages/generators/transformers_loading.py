@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import PositiveInt
+
 from stages.runtime.errors import UserError
-from stages.runtime.generator_registry import Count
 from stages.runtime.models import Model
 
 
@@ -16,11 +17,11 @@ class Options:
     """torch's name, or "auto": the checkpoint's, but float32 on a CPU."""
     device: str = "auto"
     """torch's name, or "auto": a GPU where there is one."""
-    max_model_len: Count | None = None
+    max_model_len: PositiveInt | None = None
     """Context in tokens; None takes the model's own."""
-    max_batch: Count = 64
+    max_batch: PositiveInt = 64
     """Sequences in a batch."""
-    max_batch_tokens: Count = 65536
+    max_batch_tokens: PositiveInt = 65536
     """Padded prompt and answer tokens in a batch: what bounds memory."""
     template_arguments: dict[str, Any] = field(default_factory=dict)
     """Variables for the chat template, such as `enable_thinking: false`."""

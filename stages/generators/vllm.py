@@ -21,9 +21,9 @@ from stages.generators.vllm_process import (
 )
 from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Generator, Sampling
-from stages.runtime.generator_registry import read_options
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
+from stages.runtime.settings import parse_config
 
 SHUTDOWN_SECONDS = 30.0
 
@@ -35,7 +35,7 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         UserError: vLLM is not installed, an option is unknown, or the engine does not start; gives
             vLLM's reason.
     """
-    parsed = read_options(Options, options, "vllm")
+    parsed: Options = parse_config(Options, options, "generator.options of vllm")
     folder = Path(model.path)
     if folder.is_dir() and not (folder / "config.json").exists():
         raise UserError(
@@ -110,9 +110,7 @@ class VllmGenerator:
         self.options = options
         self.log = log
         self.renderer = Renderer(
-            engine.get_tokenizer(),
-            engine.model_config.max_model_len,
-            options.template_arguments,
+            engine.get_tokenizer(), engine.model_config.max_model_len, options.template_arguments
         )
         self.prompt_tokens = 0
         self.cached_tokens = 0

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-from stages.runtime.generator_registry import Count
 from stages.runtime.models import Model
 
 GIB = 1024**3
@@ -30,21 +29,21 @@ class Options:
 
     "auto" takes the checkpoint's, but float32 on a CPU without bfloat16 arithmetic.
     """
-    max_model_len: Count | None = None
+    max_model_len: PositiveInt | None = None
     """Context in tokens; None takes the model's own."""
-    max_num_seqs: Count = 256
+    max_num_seqs: PositiveInt = 256
     """Sequences decoded at once."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
     """Fraction of a GPU's memory, 0 to 1; None leaves vLLM's default."""
     kv_cache_gib: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Memory for keys and values in GiB; None: 1 on a CPU, and all that remains on a GPU."""
-    block_size: Count | None = None
+    block_size: PositiveInt | None = None
     """Tokens a cache block; None means 32 on a CPU and vLLM's default on a GPU."""
     enforce_eager: bool | None = None
     """True skips compilation; None means True on a CPU."""
-    tensor_parallel_size: Count = 1
+    tensor_parallel_size: PositiveInt = 1
     """GPUs that one model is spread over."""
-    concurrency: Count | None = None
+    concurrency: PositiveInt | None = None
     """Requests in flight; None: twice max_num_seqs, which keeps the engine's queue filled."""
     log: str = ""
     """A file for the engine's warnings; empty keeps them until `close` and then drops them."""

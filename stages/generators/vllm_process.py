@@ -37,19 +37,15 @@ def redirect_logging(log: Path) -> Path:
     settings = {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-        },
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
         "handlers": {
             "file": {
                 "class": "logging.FileHandler",
                 "filename": str(log.resolve()),
                 "formatter": "plain",
-            },
+            }
         },
-        "loggers": {
-            "vllm": {"handlers": ["file"], "level": "WARNING", "propagate": False},
-        },
+        "loggers": {"vllm": {"handlers": ["file"], "level": "WARNING", "propagate": False}},
     }
     path = create_temporary_file(".json")
     path.write_text(json.dumps(settings))

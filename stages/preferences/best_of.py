@@ -13,9 +13,9 @@ less a KL term.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
+from pydantic import PositiveInt
 
 from stages.preferences.rating_groups import rank, read_groups
 from stages.runtime.artifacts import Artifact, Result
@@ -27,7 +27,7 @@ from stages.runtime.stage import ANY, Stage
 
 @dataclass(frozen=True)
 class Config:
-    keep: Annotated[int, Field(ge=1)] = 1
+    keep: PositiveInt = 1
     """How many answers of each group to keep, best first."""
     minimum: float | None = None
     """Keep none below this score; null: no bound."""
@@ -69,12 +69,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _select(ranked: list[Rating], config: Config) -> tuple[list[Rating], list[Dropped]]:

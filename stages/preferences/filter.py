@@ -46,12 +46,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=selected, row_type=row_type, dropped=dropped)
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    inputs=("rows",),
-)
+STAGE = Stage(version=1, config=Config, run=run, inputs=("rows",))
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:

@@ -20,11 +20,11 @@ rankings of more than two.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from stages.preferences.human_records import Candidate, PairSource, read_pairs
+from stages.preferences.human_records import PairSource, read_pairs
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -55,15 +55,6 @@ def check(config: Config) -> None:
         )
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """As the source of `prompts`.
-
-    Raises:
-        UserError: no such source.
-    """
-    return source_identity(config)
-
-
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Read, check, deduplicate by content, order and cut.
 
@@ -72,13 +63,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     rows: dict[str, Pair] = {}
     dropped = []
-    for candidate in read_pairs(config):
-        reason = _reason(candidate, config, rows)
-        if candidate.pair is None or reason:
-            row_id = without_folder(candidate.location, config)
-            dropped.append(Dropped(id=row_id, reason=reason))
+    for location, pair, fault in read_pairs(config):
+        reason = _reason(pair, config, rows) if pair else fault
+        if pair is None or reason:
+            dropped.append(Dropped(id=without_folder(location, config), reason=reason))
         else:
-            rows[candidate.pair.id] = candidate.pair
+            rows[pair.id] = pair
     selected = take_part(list(rows.values()), config, context.seed)
     if not selected:
         raise _no_pair(config, dropped)
@@ -91,23 +81,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    check=check,
-    identity=identity,
-)
+STAGE = Stage(version=2, config=Config, run=run, check=check, identity=source_identity)
 
 
-def _reason(candidate: Candidate, config: Config, rows: dict[str, Pair]) -> str:
-    """Return why a candidate is dropped; "" if it is kept."""
-    if candidate.pair is None:
-        return candidate.reason
+def _reason(pair: Pair, config: Config, rows: dict[str, Pair]) -> str:
+    """Return why a pair is dropped; "" if it is kept."""
     low, high = config.share
-    if not low <= _hash_position(candidate.pair.prompt) < high:
+    if not low <= _hash_position(pair.prompt) < high:
         return "in another share"
-    return "duplicate" if candidate.pair.id in rows else ""
+    return "duplicate" if pair.id in rows else ""
 
 
 def _hash_position(prompt: list[Message]) -> float:

@@ -1,7 +1,7 @@
 """Pairs out of records of human preferences: conversations or answers, and who is preferred.
 
-In: a file or a Hub dataset, and the names of its columns. Out: a `Candidate` for every record: its
-pair, or the reason why it makes none.
+In: a file or a Hub dataset, and the names of its columns. Out: for every record its pair, or the
+reason why it makes none.
 """
 
 from collections.abc import Iterator
@@ -52,17 +52,8 @@ class Side:
     fault: str = ""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A record's pair, or the reason why it makes none."""
-
-    location: str
-    pair: Pair | None
-    reason: str = ""
-
-
-def read_pairs(source: PairSource) -> Iterator[Candidate]:
-    """Yield a candidate for every record.
+def read_pairs(source: PairSource) -> Iterator[tuple[str, Pair | None, str]]:
+    """Yield the location of every record, its pair, and the reason why it makes none, or "".
 
     Raises:
         UserError: the source cannot be read, lacks a column, or holds something else in one.
@@ -92,7 +83,7 @@ def read_pairs(source: PairSource) -> Iterator[Candidate]:
             kind = str(cells[source.kind_column])
         reason = _fault(chosen, rejected)
         pair = None if reason else _make_pair(chosen, rejected, kind, location)
-        yield Candidate(location, pair, reason)
+        yield location, pair, reason
 
 
 def _read_request(value: Any, location: str) -> list[Message]:

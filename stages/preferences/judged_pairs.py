@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
@@ -49,19 +49,19 @@ class Config:
     """What to do with the two orders of a cell."""
     aggregate: Literal["random", "mean", "sum", "vote", "max_abs", "salmon"] = "random"
     """How a pair's principles become one margin."""
-    clip: Annotated[float, Field(gt=0)] | None = None
+    clip: PositiveFloat | None = None
     """Bound each principle's margin to [-clip, clip] first; null: no bound."""
     label: Literal["soft", "hard"] = "soft"
     """Use soft labels, the sigmoid of the margin, or hard ones."""
     clamp: tuple[float, float] | None = None
     """Bounds for soft labels, at the same distance from one half: [0.4, 0.6] in the paper."""
-    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    min_margin: NonNegativeFloat = 0.0
     """Abstain below it."""
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The fraction of pairs to keep, strongest margins first; what a rule decided counts as
     strongest.
     """
-    passes: Annotated[int, Field(ge=1)] = 1
+    passes: PositiveInt = 1
     """salmon: label every pair under this many subsets (4 in SALMON)."""
     normalise: Literal["variance", "std", "none"] = "variance"
     """salmon: what a principle's margins are divided by before they compete."""
@@ -69,7 +69,7 @@ class Config:
     """salmon: the subset's size is geometric with this probability, drawn again while it is above
     `max_principles`.
     """
-    max_principles: Annotated[int, Field(ge=1)] = 8
+    max_principles: PositiveInt = 8
     """salmon: the largest subset."""
     negation: Fraction = 0.5
     """salmon: the probability that a drawn principle is negated, if it has an opposite."""
@@ -98,7 +98,7 @@ class Decision:
 def check(config: Config) -> None:
     """Refuse options that exclude each other."""
     principles = select(config.constitution).principles
-    check_config(config, Config, principles, "stage 'judged_pairs'")
+    check_config(config, principles, "stage 'judged_pairs'")
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -158,10 +158,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             dropped.append(Dropped(id=pair.id, reason="among the weakest margins"))
     pairs = [pair for pair in pairs if pair.id not in weak]
     return Result(
-        rows=pairs,
-        row_type=Pair,
-        dropped=dropped,
-        metrics=describe_pairs(pairs, unscaled),
+        rows=pairs, row_type=Pair, dropped=dropped, metrics=describe_pairs(pairs, unscaled)
     )
 
 
@@ -177,11 +174,7 @@ STAGE = Stage(
 
 
 def _decide(
-    row_id: str,
-    cells: list[Judgement],
-    rule: Rule,
-    scale: dict[str, float],
-    config: Config,
+    row_id: str, cells: list[Judgement], rule: Rule, scale: dict[str, float], config: Config
 ) -> Decision:
     if not cells:
         raise Drop("judged under none of these principles")

@@ -14,9 +14,7 @@ from stages.runtime.rows import Judgement, Rating
 SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
 
 
-def check_config(
-    config: Any, config_type: Any, principles: Sequence[Principle], where: str
-) -> None:
+def check_config(config: Any, principles: Sequence[Principle], where: str) -> None:
     """Refuse options that exclude each other.
 
     Raises:
@@ -25,7 +23,7 @@ def check_config(
     if config.aggregate == "salmon":
         _check_salmon(config, principles, where)
     else:
-        defaults = {option.name: option.default for option in fields(config_type)}
+        defaults = {option.name: option.default for option in fields(config)}
         for name in SALMON_ONLY:
             value = getattr(config, name)
             if value != defaults[name]:

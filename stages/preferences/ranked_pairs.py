@@ -16,7 +16,7 @@ from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -24,12 +24,15 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating, Response
 from stages.runtime.stage import ANY, Stage
 
+Scores = dict[tuple[str, str], float]
+"""By prompt id and response."""
+
 
 @dataclass(frozen=True)
 class Config:
     pairing: Literal["all", "adjacent"] = "all"
     """Pair `all` ranks with each other, or only `adjacent` ones."""
-    max_length_ratio: Annotated[float, Field(gt=0)] | None = 1.5
+    max_length_ratio: PositiveFloat | None = 1.5
     """Drop a pair whose worse answer has more than this many times the better one's words; null:
     keep it.
     """
@@ -37,7 +40,7 @@ class Config:
     """Drop a pair whose better answer holds one of them (case does not matter), such as "I don't
     know".
     """
-    min_gap: Annotated[float, Field(ge=0)] = 0.0
+    min_gap: NonNegativeFloat = 0.0
     """With `ratings`: the better answer must be rated higher by more than this."""
 
 
@@ -58,21 +61,6 @@ class Claim:
         return f"{self.better.prompt_id}-{self.better.sample}|{self.above}>{self.below}"
 
 
-class Scores:
-    """Scores of responses."""
-
-    def __init__(self, ratings: Artifact):
-        self._scores: dict[tuple[str, str], float] = {}
-        for row in ratings.rows(Rating):
-            self._scores[row.prompt_id, row.response] = row.score
-
-    def gap(self, claim: Claim) -> float | None:
-        """Return the better answer's score less the worse one's; None if one was not rated."""
-        better = self._scores.get((claim.better.prompt_id, claim.better.response))
-        worse = self._scores.get((claim.worse.prompt_id, claim.worse.response))
-        return None if better is None or worse is None else better - worse
-
-
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Make a claim for every two ranks, and drop the doubtful ones.
 
@@ -81,30 +69,24 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             answered.
     """
     claims = _claims(inputs, config, f"step {context.step!r}")
-    scores = Scores(inputs["ratings"]) if "ratings" in inputs else None
+    scores: Scores | None = None
+    if "ratings" in inputs:
+        rows = inputs["ratings"].rows(Rating)
+        scores = {(row.prompt_id, row.response): row.score for row in rows}
     pairs = []
     dropped = []
     for claim in claims:
         reason = _doubt(claim, config, scores)
         if reason:
             dropped.append(Dropped(id=claim.id, reason=reason))
-            continue
-        gap = scores.gap(claim) if scores else None
-        pairs.append(_make_pair(claim, gap or 0.0))
+        else:
+            pairs.append(_make_pair(claim, _gap(claim, scores) or 0.0))
     return Result(
-        rows=pairs,
-        row_type=Pair,
-        dropped=dropped,
-        metrics=_metrics(pairs, claims, scores),
+        rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, claims, scores)
     )
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _claims(inputs: dict[str, Artifact], config: Config, where: str) -> list[Claim]:
@@ -167,10 +149,19 @@ def _doubt(claim: Claim, config: Config, scores: Scores | None) -> str:
         return "the better response holds an unwanted phrase"
     if scores is None:
         return ""
-    gap = scores.gap(claim)
+    gap = _gap(claim, scores)
     if gap is None:
         return "a response without a rating"
     return "" if gap > config.min_gap else "the ratings disagree"
+
+
+def _gap(claim: Claim, scores: Scores | None) -> float | None:
+    """Return the better answer's score less the worse one's; None if one was not rated."""
+    if scores is None:
+        return None
+    better = scores.get((claim.better.prompt_id, claim.better.response))
+    worse = scores.get((claim.worse.prompt_id, claim.worse.response))
+    return None if better is None or worse is None else better - worse
 
 
 def _make_pair(claim: Claim, gap: float) -> Pair:
@@ -202,7 +193,7 @@ def _metrics(
         counts = ranks.setdefault(f"{claim.above}>{claim.below}", {"claimed": 0, "kept": 0})
         counts["claimed"] += 1
         counts["kept"] += claim.id in pair_ids
-        gap = scores.gap(claim) if scores else None
+        gap = _gap(claim, scores)
         if gap is not None:
             agreements.append(gap > 0)
     length_gaps = [len(pair.chosen) - len(pair.rejected) for pair in pairs]

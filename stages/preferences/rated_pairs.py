@@ -11,9 +11,9 @@ is better) = sigmoid(their difference).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import NonNegativeFloat
 
 from stages.preferences.aggregate import soft_label
 from stages.preferences.rating_groups import rank, read_groups
@@ -28,7 +28,7 @@ from stages.runtime.stage import ANY, Stage
 class Config:
     label: Literal["hard", "soft"] = "hard"
     """Use hard labels, or soft ones: the sigmoid of the difference in score."""
-    min_gap: Annotated[float, Field(ge=0)] = 0.0
+    min_gap: NonNegativeFloat = 0.0
     """Give no pair where the scores lie no farther apart."""
 
 
@@ -62,12 +62,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    optional=ANY,
-)
+STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _make_pair(best: Rating, worst: Rating, label: str) -> Pair:

@@ -40,7 +40,14 @@ def read_rows(
             if reason:
                 dropped.append(Dropped(id=row.id, reason=reason))
                 continue
-            _refuse_other_rater(raters, row, artifact.step)
+            rater = (row.model, tuple(row.principles), tuple(row.negated))
+            if raters.setdefault(row.prompt_id, rater) != rater:
+                raise UserError(
+                    "answers to one request were rated by different raters or under different "
+                    "principles, so their scores do not compare",
+                    where=f"rating {row.id} (step {artifact.step!r}), request {row.prompt_id}",
+                    fix="rate all answers to a request in the same way",
+                )
             ratings.append(row)
     return ratings, dropped
 
@@ -77,22 +84,3 @@ def read_groups(
 def rank(ratings: list[Rating]) -> list[Rating]:
     """Return a group's ratings, the best first; of equal scores the first by id."""
     return sorted(ratings, key=lambda row: (-row.score, row.id))
-
-
-def _refuse_other_rater(raters: dict[str, tuple[Any, ...]], row: Rating, step: str) -> None:
-    """Refuse ratings of one request by different raters, or under different principles.
-
-    Args:
-        raters: the rater of each request so far; the row's is added.
-
-    Raises:
-        UserError: another rater rated another answer to the request.
-    """
-    rater = (row.model, tuple(row.principles), tuple(row.negated))
-    if raters.setdefault(row.prompt_id, rater) != rater:
-        raise UserError(
-            "answers to one request were rated by different raters or under different principles, "
-            "so their scores do not compare",
-            where=f"rating {row.id} (step {step!r}), request {row.prompt_id}",
-            fix="rate all answers to a request in the same way",
-        )

@@ -51,9 +51,4 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped)
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    inputs=("revisions",),
-)
+STAGE = Stage(version=1, config=Config, run=run, inputs=("revisions",))

@@ -58,59 +58,47 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 class Principle(BaseModel):
     """One principle of a set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    id: Slug = Field(
-        description="Stable slug, such as no-crime: rows, ablations and reports refer to it."
-    )
-    text: Text = Field(
-        description="One full sentence: what a response does when it follows the principle."
-    )
-    opposite: Text | None = Field(
-        None, description="The negated wording, for training that needs both polarities."
-    )
-    rewordings: tuple[Text, ...] = Field(
-        (), description="Other ways to say the text: do its words matter, or its meaning?"
-    )
-    critique: Text | None = Field(
-        None, description="A full critique request; default: one built around text."
-    )
-    revision: Text | None = Field(
-        None, description="A full revision request; default: a general one."
-    )
-    weight: Number = Field(
-        1.0,
-        gt=0,
-        description="How often it is drawn, and how much it counts, relative to the others.",
-    )
-    tags: tuple[Slug, ...] = Field((), description="Names of groups to select by.")
-    situations: tuple[Text, ...] = Field(
-        (), description="When the principle applies: what retrieval matches."
-    )
-    dimension: Text | None = Field(
-        None, description="The basic value that the principle expresses."
-    )
+    id: Slug
+    """Stable slug, such as no-crime: rows, ablations and reports refer to it."""
+    text: Text
+    """One full sentence: what a response does when it follows the principle."""
+    opposite: Text | None = None
+    """The negated wording, for training that needs both polarities."""
+    rewordings: tuple[Text, ...] = ()
+    """Other ways to say the text: do its words matter, or its meaning?"""
+    critique: Text | None = None
+    """A full critique request; default: one built around text."""
+    revision: Text | None = None
+    """A full revision request; default: a general one."""
+    weight: Annotated[Number, Field(gt=0)] = 1.0
+    """How often it is drawn, and how much it counts, relative to the others."""
+    tags: tuple[Slug, ...] = ()
+    """Names of groups to select by."""
+    situations: tuple[Text, ...] = ()
+    """When the principle applies: what retrieval matches."""
+    dimension: Text | None = None
+    """The basic value that the principle expresses."""
 
 
 class Constitution(BaseModel):
     """A principle set: what a model is to be aligned with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    name: Slug = Field(description="Slug of the set, usually its file name.")
-    version: Annotated[int, Field(strict=True, ge=1)] = Field(
-        1, description="Raise it when you publish a change."
-    )
-    title: Text | None = Field(None, description="A heading for reports.")
-    source: Text | None = Field(
-        None, description="Where the principles come from, and their licence."
-    )
-    principles: tuple[Principle, ...] = Field(
-        description="The principles.", json_schema_extra={"minItems": 1}
-    )
-    targets: dict[Text, Number] | None = Field(
-        None, min_length=1, description="The wanted number for each dimension."
-    )
+    name: Slug
+    """Slug of the set, usually its file name."""
+    version: Annotated[int, Field(strict=True, ge=1)] = 1
+    """Raise it when you publish a change."""
+    title: Text | None = None
+    """A heading for reports."""
+    source: Text | None = None
+    """Where the principles come from, and their licence."""
+    principles: tuple[Principle, ...] = Field(json_schema_extra={"minItems": 1})
+    """The principles."""
+    targets: dict[Text, Number] | None = Field(None, min_length=1)
+    """The wanted number for each dimension."""
 
     @model_validator(mode="after")
     def _check_principles(self) -> Constitution:
@@ -152,6 +140,26 @@ class Constitution(BaseModel):
         }
 
 
+def wording(principle: Principle, negated: bool = False) -> str:
+    """Return the principle's `text`, or its `opposite` if negated: what a judge or a model reads.
+
+    Negation is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.2): a model that must follow
+    the opposite too cannot treat all principles as one.
+
+    Raises:
+        UserError: negated, and the principle has no `opposite`.
+    """
+    if not negated:
+        return principle.text
+    if not principle.opposite:
+        raise UserError(
+            f"the principle {principle.id!r} has no opposite wording",
+            where=f"principle {principle.id!r}",
+            fix="give it an `opposite:` in its constitution, or negate none (negation: 0)",
+        )
+    return principle.opposite
+
+
 def locate(name_or_path: str | Path) -> Path:
     """Return the file of a shipped set's name or of a path.
 
@@ -168,7 +176,7 @@ def locate(name_or_path: str | Path) -> Path:
         return path
     names = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
     raise UserError(
-        f"there is no constitution {text!r}.{did_you_mean(path.stem, names)}",
+        f"there is no constitution {text!r}{did_you_mean(path.stem, names)}",
         where="constitution.name",
         fix=f"give the path of a file, or one of: {', '.join(names)}",
     )

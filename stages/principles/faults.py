@@ -72,7 +72,7 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
     list_of_keys = f"the keys are: {', '.join(allowed_keys)}"
     match detail["type"]:
         case "extra_forbidden":
-            what = f"unknown key {key!r}.{did_you_mean(key, allowed_keys)}"
+            what = f"unknown key {key!r}{did_you_mean(key, allowed_keys)}"
             fix = list_of_keys
         case "invalid_key":
             what = f"the key {value!r} is not text"

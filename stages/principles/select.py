@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from stages.principles.constitution import Constitution, Number, Principle, load, locate
 from stages.principles.document import display_path
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 
 _WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0)]])
 
@@ -24,25 +24,19 @@ class Selection:
 
     name: str
     """A shipped set's name, or the path of a file."""
-
     only: tuple[str, ...] | None = None
     """Ids to keep; None keeps all."""
-
     drop: tuple[str, ...] = ()
     """Ids to leave out."""
-
     tags: tuple[str, ...] = ()
     """Keep principles that have at least one of these tags; empty keeps all."""
-
     weights: dict[str, float] | None = None
     """New weights by id; 0 drops the principle."""
-
     negate: tuple[str, ...] = ()
     """Ids whose text and `opposite` change places.
 
     Their own critique and revision requests, which ask for the text, are left out.
     """
-
     reword: dict[str, int] | None = None
     """By id, which of its `rewordings` takes the place of the text, counted from 0."""
 
@@ -129,26 +123,21 @@ def _negate(principle: Principle, file: str) -> Principle:
 def _check_names(selection: Selection, constitution: Constitution, file: str) -> None:
     ids = [principle.id for principle in constitution.principles]
     tags = {tag for principle in constitution.principles for tag in principle.tags}
-    _refuse_unknown("only", selection.only or (), ids, file)
-    _refuse_unknown("drop", selection.drop, ids, file)
-    _refuse_unknown("weights", selection.weights or (), ids, file)
-    _refuse_unknown("negate", selection.negate, ids, file)
-    _refuse_unknown("reword", selection.reword or (), ids, file)
-    _refuse_unknown("tags", selection.tags, sorted(tags), file)
+    _check_option("only", selection.only or (), ids, file)
+    _check_option("drop", selection.drop, ids, file)
+    _check_option("weights", selection.weights or (), ids, file)
+    _check_option("negate", selection.negate, ids, file)
+    _check_option("reword", selection.reword or (), ids, file)
+    _check_option("tags", selection.tags, sorted(tags), file)
 
 
-def _refuse_unknown(option: str, names: Iterable[str], choices: list[str], file: str) -> None:
+def _check_option(option: str, names: Iterable[str], choices: list[str], file: str) -> None:
     where = f"constitution.{option}"
     if isinstance(names, str):
         what = f"it must be a list, not {names!r}"
         raise UserError(what, where=where, fix=f"write '{where}=[{names}]'")
-    for name in names:
-        if name not in choices:
-            kind = "tag" if option == "tags" else "principle"
-            what = f"{file} has no {kind} {name!r}.{did_you_mean(str(name), choices)}"
-            raise UserError(
-                what, where=where, fix=f"choose from: {', '.join(choices) or 'nothing'}"
-            )
+    kind = "tag" if option == "tags" else "principle"
+    refuse_unknown(names, choices, f"{file} has no {kind}", where)
 
 
 def _check_weights(weights: dict[str, float]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from typing import NamedTuple, TypeVar
 
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, did_you_mean, refuse_unknown
 from stages.runtime.store import derive_seed
 
 FULL = "full"
@@ -68,16 +68,12 @@ class Change:
 
     only: tuple[str, ...] | None = None
     """Ids to keep; None keeps all."""
-
     drop: tuple[str, ...] = ()
     """Ids to leave out."""
-
     factors: tuple[tuple[str, float], ...] = ()
     """Ids, and what their weight is multiplied by."""
-
     negate: tuple[str, ...] = ()
     """Ids to negate; one that the selection negates already is negated back."""
-
     reword: tuple[tuple[str, int], ...] = ()
     """Ids, and which of their rewordings takes the place of the text."""
 
@@ -90,11 +86,8 @@ def enumerate_variants(selection: Selection, kinds: Sequence[str]) -> list[str]:
     """
     principles = select(selection).principles
     names = [FULL]
+    refuse_unknown(kinds, KINDS, "there is no kind", "ablate.kinds")
     for kind in kinds:
-        if kind not in KINDS:
-            what = f"there is no kind {kind!r}.{did_you_mean(str(kind), list(KINDS))}"
-            fix = f"choose from: {', '.join(KINDS)}"
-            raise UserError(what, where="ablate.kinds", fix=fix)
         variants = _variants_of_kind(kind, principles)
         if not variants:
             reason = FORM_OF_KIND[kind].why_none
@@ -159,10 +152,10 @@ def change_of(name: str, selection: Selection) -> Change:
         return Change(only=_first(count, order, principles))
     if form in ("without-tag", "only-tag"):
         tags = {tag for p in principles.values() for tag in p.tags}
-        _check_target(name, target, sorted(tags), "tag")
+        refuse_unknown([target], sorted(tags), f"{name!r}: the selected set has no tag", "variant")
         tagged = _ids_with_tag(principles.values(), target)
         return Change(drop=tagged) if form == "without-tag" else Change(only=tagged)
-    _check_target(name, target, list(principles), "principle")
+    refuse_unknown([target], principles, f"{name!r}: the selected set has no principle", "variant")
     match form:
         case "without":
             return Change(drop=(target,))
@@ -231,21 +224,12 @@ def _parse_number(name: str, text: str, number_type: type[NumberT]) -> NumberT:
 
 def _check_form(name: str, form: str, parts: Sequence[str]) -> None:
     if form not in FORMS:
-        what = f"there is no variant {name!r}.{did_you_mean(form, list(FORMS))}"
+        what = f"there is no variant {name!r}{did_you_mean(form, list(FORMS))}"
         patterns = [pattern for each in FORMS.values() for pattern in each.patterns]
         raise _bad_name(what, patterns)
     lengths = {pattern.count(":") for pattern in FORMS[form].patterns}
     if len(parts) not in lengths or "" in parts:
         raise _bad_name(f"{name!r} is incomplete or too long", FORMS[form].patterns)
-
-
-def _check_target(name: str, target: str, choices: list[str], kind: str) -> None:
-    if target not in choices:
-        hint = did_you_mean(target, choices)
-        what = f"{name!r}: the selected set has no {kind} {target!r}.{hint}"
-        raise UserError(
-            what, where="variant", fix=f"choose from: {', '.join(choices) or 'nothing'}"
-        )
 
 
 def _bad_name(what: str, patterns: Iterable[str]) -> UserError:

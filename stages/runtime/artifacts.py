@@ -99,11 +99,6 @@ class Artifact:
         return self.manifest["payload"].get("stage", "")
 
     @property
-    def version(self) -> int | None:
-        """The stage's VERSION at that time."""
-        return self.manifest["payload"].get("version")
-
-    @property
     def seed(self) -> int | None:
         """The run's seed."""
         return self.manifest["payload"].get("seed")

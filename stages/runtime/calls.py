@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.generator_registry import check_options, open_generator
 from stages.runtime.models import Model
@@ -44,7 +43,7 @@ class Engines:
         opener: loads a model, as `open_generator` does.
 
     Raises:
-        UserError: an option or `keep` is not valid.
+        UserError: an option is not valid.
     """
 
     def __init__(
@@ -55,12 +54,6 @@ class Engines:
         opener: Callable[..., Awaitable[Generator]] = open_generator,
     ):
         check_options(name, options)
-        if not isinstance(keep, int) or keep < 1:
-            raise UserError(
-                f"{keep!r} engines cannot be kept",
-                where="generator.keep",
-                fix="set generator.keep=1, or more to hold several",
-            )
         self.name = name
         self.options = options
         self.keep = keep
@@ -125,10 +118,7 @@ class RememberedGenerator:
     ) -> Completion:
         """See `Generator.complete`."""
         key = self._key(
-            verb="complete",
-            messages=list(messages),
-            sampling=asdict(sampling),
-            seed=seed,
+            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
         )
         answer = self._recall(key)
         if answer is None:

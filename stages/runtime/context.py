@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
-from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
@@ -42,11 +41,7 @@ class ForecastDone(Exception):
 
 @dataclass
 class Context:
-    """What a stage's `run` is given besides its config and its inputs.
-
-    Raises:
-        UserError: `concurrency` is not a positive whole number.
-    """
+    """What a stage's `run` is given besides its config and its inputs."""
 
     step: str
     """The step's name."""
@@ -72,15 +67,6 @@ class Context:
 
     It does not bear on results, and it is empty in the processes of a launched training step.
     """
-
-    def __post_init__(self) -> None:
-        # Without workers an artifact would have no rows.
-        if type(self.concurrency) is not int or self.concurrency < 1:
-            raise UserError(
-                f"{self.concurrency!r} is not a number of rows in flight",
-                where="generator.concurrency",
-                fix="set it to a whole number of at least 1, such as 1024",
-            )
 
     def generator(self, model: Model) -> RememberedGenerator:
         """Return the run's generator for `model`, with a memory.

@@ -1,5 +1,8 @@
 """The one exception a user is meant to read."""
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class UserError(Exception):
     """A user's mistake: what is wrong, where, and how to fix it.
@@ -23,9 +26,28 @@ class UserError(Exception):
         return f"{place}{self.what}{advice}"
 
 
+def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, where: str) -> None:
+    """Refuse names that are not among the `allowed` ones.
+
+    Args:
+        what: the fault, up to the name: "there is no principle".
+
+    Raises:
+        UserError: with the nearest of the names that are allowed, and all of them.
+    """
+    choices = list(allowed)
+    for name in names:
+        if name not in choices:
+            raise UserError(
+                f"{what} {name!r}{did_you_mean(str(name), choices)}",
+                where=where,
+                fix=f"choose from: {', '.join(choices) or 'nothing'}",
+            )
+
+
 def did_you_mean(name: str, allowed: list[str]) -> str:
-    """Return ` Did you mean 'x'?` for the nearest of `allowed`, or an empty text."""
+    """Return `. Did you mean 'x'?` for the nearest of `allowed`, or an empty text."""
     import difflib
 
     nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f". Did you mean {nearest[0]!r}?" if nearest else ""

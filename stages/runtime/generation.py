@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from stages.runtime.rows import Message
 
@@ -19,7 +19,7 @@ class Sampling:
 
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_tokens: Annotated[int, Field(ge=1)] = 256
+    max_tokens: PositiveInt = 256
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 

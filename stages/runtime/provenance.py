@@ -53,12 +53,7 @@ def git_state() -> dict[str, Any]:
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
         ).stdout.strip()
 
     try:

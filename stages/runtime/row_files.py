@@ -17,12 +17,7 @@ from stages.runtime.rows import ROW_TYPES, Message
 R = TypeVar("R")
 
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
-_ARROW_TYPES = {
-    str: pa.string(),
-    int: pa.int64(),
-    float: pa.float64(),
-    bool: pa.bool_(),
-}
+_ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:

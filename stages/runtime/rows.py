@@ -269,18 +269,7 @@ class Dropped:
     reason: str
 
 
-_TYPES = (
-    Prompt,
-    Response,
-    Revision,
-    Judgement,
-    Pair,
-    Rating,
-    Verdict,
-    Answer,
-    Tested,
-    Dropped,
-)
+_TYPES = (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)
 ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in _TYPES}
 
 

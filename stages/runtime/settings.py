@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 
 
 def _as_tuple(value: Any) -> Any:
@@ -88,14 +88,9 @@ def _refuse_unknown(
     config_type: type, values: Mapping[str, Any], where: str, prefix: str = ""
 ) -> None:
     types = typing.get_type_hints(config_type)
-    allowed = [option.name for option in fields(config_type)]
+    allowed = [f"{prefix}{option.name}" for option in fields(config_type)]
+    refuse_unknown([f"{prefix}{name}" for name in values], allowed, "unknown option", where)
     for name, value in values.items():
-        if name not in allowed:
-            raise UserError(
-                f"unknown option {prefix + str(name)!r}.{did_you_mean(str(name), allowed)}",
-                where=where,
-                fix=f"the options are {', '.join(allowed)}",
-            )
         if is_dataclass(types[name]) and isinstance(value, Mapping):
             inner_type = typing.cast(type, types[name])
             _refuse_unknown(inner_type, value, where, f"{prefix}{name}.")

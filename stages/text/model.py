@@ -34,11 +34,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: there is no such model.
     """
     model = find_model(config.path, config.revision)
-    metrics = {
-        "model_path": model.path,
-        "revision": model.revision,
-        "content": model.content,
-    }
+    metrics = {"model_path": model.path, "revision": model.revision, "content": model.content}
     return Result(metrics=metrics)
 
 

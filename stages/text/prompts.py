@@ -46,15 +46,6 @@ class Config(PartialSource):
     """For a function."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A prompt as the source gives it; without messages where no user speaks."""
-
-    location: str
-    kind: str
-    messages: list[Message]
-
-
 def identity(config: Config) -> dict[str, Any]:
     """A function is identified by its module's VERSION and text, others as `source_identity` does.
 
@@ -74,17 +65,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     rows: dict[str, Prompt] = {}
     dropped = []
-    for candidate in _candidates(config):
-        messages, location = candidate.messages, candidate.location
+    for location, kind, messages in _read_prompts(config):
         row_id = content_id(messages, location)
         if not messages:
             dropped.append(Dropped(id=location, reason="no user turn"))
         elif row_id in rows:
             dropped.append(Dropped(id=location, reason="duplicate prompt"))
         else:
-            rows[row_id] = Prompt(
-                id=row_id, messages=messages, kind=candidate.kind, source=location
-            )
+            rows[row_id] = Prompt(id=row_id, messages=messages, kind=kind, source=location)
     selected = take_part(list(rows.values()), config, context.seed)
     if not selected:
         raise UserError(
@@ -95,19 +83,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=selected, row_type=Prompt, dropped=dropped)
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    identity=identity,
-)
+STAGE = Stage(version=2, config=Config, run=run, identity=identity)
 
 
-def _candidates(config: Config) -> Iterator[Candidate]:
+def _read_prompts(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
+    """Yield locations, kinds and messages; no messages where no user speaks."""
     if _is_function(config.source):
         for item in _call_function(config):
             kind = item.get("kind", config.kind)
-            yield Candidate(config.source, kind, item["messages"])
+            yield config.source, kind, item["messages"]
         return
     columns = [config.column]
     if config.kind_column:
@@ -119,7 +103,7 @@ def _candidates(config: Config) -> Iterator[Candidate]:
         short = without_folder(location, config)
         prompts = read_prompts(cells[config.column], config.turns, location)
         for messages in prompts or [[]]:
-            yield Candidate(short, kind or config.kind, messages)
+            yield short, kind or config.kind, messages
 
 
 def _is_function(source: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -169,14 +169,9 @@ def _select_columns(record: Any, columns: tuple[str, ...], location: str) -> dic
     if isinstance(record, str) and len(columns) == 1:
         return {columns[0]: record}
     available = [str(name) for name in record] if isinstance(record, dict) else []
+    refuse_unknown(columns, available, "there is no column", location)
     cells = {}
     for column in columns:
-        if not isinstance(record, dict) or column not in record:
-            raise UserError(
-                f"there is no column {column!r}.{did_you_mean(column, available)}",
-                where=location,
-                fix=f"name one of {', '.join(available) or '(none found)'} in the step's options",
-            )
         value = record[column]
         cells[column] = "" if value is None else value  # an empty prompt is dropped and counted
     return cells

@@ -139,10 +139,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows, dropped = context.map(draws, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
     return Result(
-        rows=rows,
-        row_type=Response,
-        dropped=repeated + dropped,
-        metrics={"cut_off": cut_off},
+        rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
     )
 
 

@@ -12,14 +12,13 @@ paper's ablation in section 3.5).
 Left out: the paper's few-shot transcripts are not shipped; give your own through `demonstrations`.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import PositiveInt
 
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -33,6 +32,7 @@ from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
+from stages.text.records import file_hash
 
 _PREAMBLE = re.compile(
     r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE
@@ -43,7 +43,7 @@ _PREAMBLE = re.compile(
 class Config:
     constitution: Selection
     """Whose principles are drawn, one for each round."""
-    rounds: Annotated[int, Field(ge=1)] = 1
+    rounds: PositiveInt = 1
     """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
     """What a later round sees of earlier ones."""
@@ -98,10 +98,8 @@ def identity(config: Config) -> dict[str, Any]:
             principle_fields = tuple(Principle.model_fields)
     facts["constitution"] = select(config.constitution).identity(*principle_fields)
     facts["demonstrations"] = None
-    if config.demonstrations and Path(config.demonstrations).is_file():
-        data = Path(config.demonstrations).read_bytes()
-        if data:
-            facts["demonstrations"] = hashlib.sha256(data).hexdigest()[:16]
+    if config.demonstrations:
+        facts["demonstrations"] = file_hash(config.demonstrations)
     return facts
 
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import NonNegativeInt
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Prompt
@@ -34,9 +34,9 @@ class Source:
 class PartialSource(Source):
     """A source of which a part may be taken."""
 
-    limit: Annotated[int, Field(ge=0)] | None = None
+    limit: NonNegativeInt | None = None
     """How many rows to take; null: all."""
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: NonNegativeInt = 0
     """How many rows to pass over first."""
     shuffle: bool = False
     """Take the rows in a seeded order instead of the source's."""

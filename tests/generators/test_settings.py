@@ -3,10 +3,9 @@
 import pytest
 
 from stages.generators.server_options import complete_address
-from stages.generators.transformers import Options
 from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling
-from stages.runtime.generator_registry import check_options, open_generator, read_options
+from stages.runtime.generator_registry import check_options, open_generator
 from stages.runtime.models import Model
 from stages.runtime.settings import parse_config
 
@@ -37,7 +36,6 @@ def test_sampling_out_of_bounds(wrong):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("vllm", None, "mapping"),
         ("vllm", {"template_arguments": 3}, "template_arguments"),
         ("vllm", {"max_num_seqs": 0}, "max_num_seqs"),
         ("vllm", {"concurrency": -1}, "concurrency"),
@@ -62,10 +60,7 @@ def test_options_that_cannot_be(name, options, words):
 
 def test_good_options_pass():
     options = {"max_batch": 4, "load": {"attn_implementation": "eager"}}
-    assert read_options(Options, options, "transformers") == Options(
-        max_batch=4, load={"attn_implementation": "eager"}
-    )
-    assert read_options(Options, Options(), "transformers") == Options()
+    check_options("transformers", options)
     check_options(
         "server",
         SERVER | {"timeout": 5, "local": {"name": "transformers", "options": {"max_batch": 2}}},

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES
-from stages.preferences.human_pairs import Config, check, identity, run
+from stages.preferences.human_pairs import Config, check, run
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair
 from stages.text import prompts
+from stages.text.source import source_identity
 from tests.preferences.matrices import run_stage
 
 HH = Path(__file__).resolve().parents[3] / "shared" / "data" / "hh_rlhf"
@@ -234,8 +235,8 @@ def test_what_a_plan_says():
         with pytest.raises(UserError, match=message):
             config = Config(**options)
             check(config)
-            identity(config)
-    assert identity(Config(source="Anthropic/hh-rlhf")) == {}
+            source_identity(config)
+    assert source_identity(Config(source="Anthropic/hh-rlhf")) == {}
     with pytest.raises(UserError, match=r"option 'share\.1'"):
         read_steps({"people": {"stage": "human_pairs", "source": "a/b", "share": [0, 1.5]}}, STAGES)
 

@@ -4,6 +4,8 @@ import pytest
 
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
+from stages.runtime.pipeline.config import Generator
+from stages.runtime.settings import parse_config
 
 SPEED = {"max_num_seqs": 4, "kv_cache_gib": 1.0}
 
@@ -21,11 +23,22 @@ def test_options_that_change_an_answer_are_separate_from_those_of_speed():
     ).meaning == {"local": answer_options}
 
 
-@pytest.mark.parametrize(
-    ("options", "keep"),
-    [({}, 0), ({}, None), ({}, "two"), (None, 1), ({"template_arguments": 3}, 1)],
-)
-def test_engines_that_cannot_be(options, keep):
+def test_engines_that_cannot_be():
     with pytest.raises(UserError) as caught:
-        Engines("vllm", options, keep)
+        Engines("vllm", {"template_arguments": 3})
     assert caught.value.where.startswith("generator.")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("options", None),
+        *(("keep", value) for value in (0, None, "two")),
+        *(("concurrency", value) for value in (0, -1, 1.5, "8", None, True)),
+    ],
+)
+def test_generator_settings_that_cannot_be(option, value):
+    settings = {"name": "vllm", "options": {}, "keep": 1, "concurrency": 8}
+    parse_config(Generator, settings, "the config")
+    with pytest.raises(UserError, match=f"the config: option '{option}"):
+        parse_config(Generator, settings | {option: value}, "the config")

@@ -1,4 +1,4 @@
-"""kill -9 at random moments: nothing done is lost, nothing is done twice, the rows are byte-equal."""
+"""kill -9 at random moments: nothing done is lost or done twice, and the rows are byte-equal."""
 
 import os
 import random

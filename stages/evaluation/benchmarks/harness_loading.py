@@ -120,7 +120,7 @@ def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
     elif task not in manager.task_index:
         hint = did_you_mean(task, list(manager.all_tasks))
         raise UserError(
-            f"lm_eval has no task {task!r}.{hint}", where="tasks", fix="see `lm_eval ls tasks`"
+            f"lm_eval has no task {task!r}{hint}", where="tasks", fix="see `lm_eval ls tasks`"
         )
     files = data.get(task_name(task))
     if files is None:

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.text.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")
@@ -50,15 +50,9 @@ def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> d
         "lm_eval": harness_version(),
         "data": {name: [file_hash(f) for f in files] for name, files in data.items()},
     }
-    names = {task_name(task) for task in tasks}
+    names = sorted({task_name(task) for task in tasks})
     for name, files in data.items():
-        if name not in names:
-            hint = did_you_mean(name, sorted(names))
-            raise UserError(
-                f"data are given for {name!r}, which is not a task here.{hint}",
-                where=", ".join(files),
-                fix=f"name one of the step's tasks: {', '.join(sorted(names))}",
-            )
+        refuse_unknown([name], names, "data are given for the unknown task", ", ".join(files))
         data_format(files)
     for task in tasks:
         if is_task_file(task):

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from stages.evaluation.agreement import better_response, right
 from stages.evaluation.ground_truth import GroundTruth
-from stages.principles.constitution import Principle
-from stages.principles.polarity import wording
+from stages.principles.constitution import Principle, wording
 from stages.runtime.rows import Judgement, Message
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from stages.evaluation.rewards.cells import Answer, Question, is_right
 from stages.evaluation.rewards.reward_tests import Counts
-from stages.principles.constitution import Principle
-from stages.principles.polarity import wording
+from stages.principles.constitution import Principle, wording
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair
 

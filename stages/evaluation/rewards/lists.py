@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stages.evaluation.rewards.cells import Cell, Question, by_pair
-from stages.principles.polarity import wording
+from stages.principles.constitution import wording
 from stages.runtime.store import derive_seed
 
 

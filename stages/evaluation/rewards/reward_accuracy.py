@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.ground_truth import load_truth, truth_identity
@@ -39,7 +39,7 @@ from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.stage import ANY, Stage
@@ -55,7 +55,7 @@ class Config(ReadingOptions, IntervalOptions):
     """Ids of those that the models were not trained with."""
     ground_truth: str | None = None
     """`module:function`, or null: the judge matrix is the truth."""
-    min_margin: Annotated[float, Field(ge=0)] = 0.0
+    min_margin: NonNegativeFloat = 0.0
     """Without a ground truth, how sure the judge must be on average."""
     sections: dict[str, tuple[str, ...]] | None = None
     """{section: kinds of pairs}, whose pairs are counted together, as RewardBench does with its
@@ -163,16 +163,11 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
 
 
 def _read_principles(config: Config, where: str) -> dict[str, Principle]:
-    selected = select(config.constitution).principles if config.constitution else ()
-    principles = {principle.id: principle for principle in selected}
-    for name in config.held_out:
-        if name not in principles:
-            hint = did_you_mean(name, list(principles))
-            raise UserError(
-                f"held_out: there is no principle {name!r}.{hint}",
-                where=where,
-                fix="fix the id",
-            )
+    principles = {}
+    if config.constitution:
+        for principle in select(config.constitution).principles:
+            principles[principle.id] = principle
+    refuse_unknown(config.held_out, principles, "held_out: there is no principle", where)
     return principles
 
 

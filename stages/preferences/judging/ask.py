@@ -47,18 +47,10 @@ async def compare(
     """
     request = request_text(prompt)
     forward = user_turn(
-        template,
-        request=request,
-        response_a=response_a,
-        response_b=response_b,
-        principle=principle,
+        template, request=request, response_a=response_a, response_b=response_b, principle=principle
     )
     backward = user_turn(
-        template,
-        request=request,
-        response_a=response_b,
-        response_b=response_a,
-        principle=principle,
+        template, request=request, response_a=response_b, response_b=response_a, principle=principle
     )
     margin_ab = await choose_margin(judge, forward)
     margin_ba = await choose_margin(judge, backward)
@@ -86,10 +78,7 @@ async def violation_probability(
         UserError, TooLong: as `Generator.choose`.
     """
     question = user_turn(
-        template,
-        request=request_text(prompt),
-        response=response,
-        principle=principle,
+        template, request=request_text(prompt), response=response, principle=principle
     )
     _, violated = await choose_probabilities(judge, question, YES_OR_NO)
     return min(violated, 1.0)

@@ -21,9 +21,9 @@ et al. not.
 
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import PositiveInt
 
 from stages.preferences.judging.ask import choose_margin, compare, user_turn
 from stages.principles.assign import assign_many
@@ -46,7 +46,7 @@ class Config:
     """The columns of the matrix. A negated principle is judged as it stands; `judged_pairs` negates
     its margins.
     """
-    per_pair: Annotated[int, Field(ge=1)] | None = None
+    per_pair: PositiveInt | None = None
     """How many principles each pair is judged under, drawn without replacement and without regard
     to their weights, which count once, where the cells are aggregated; null: all.
     """
@@ -73,16 +73,6 @@ class Cell:
     a: Response
     b: Response
     principle: Principle
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """The margins of both orders in favour of `a`, and the thoughts before each, if any."""
-
-    margin_ab: float
-    margin_ba: float
-    rationale_ab: str = ""
-    rationale_ba: str = ""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -112,10 +102,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     template = template_hash(config.reasoning_template if config.reasoning else config.template)
 
     async def judge(cell: Cell) -> Judgement:
+        rationale_ab = ""
+        rationale_ba = ""
         if config.reasoning:
-            verdicts = await _reason_and_compare(cell, config, generator, context.seed)
+            margin_ab, rationale_ab, margin_ba, rationale_ba = await _reason_and_compare(
+                cell, config, generator, context.seed
+            )
         else:
-            margins = await compare(
+            margin_ab, margin_ba = await compare(
                 generator,
                 cell.a.prompt,
                 cell.a.response,
@@ -123,7 +117,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 cell.principle.text,
                 config.template,
             )
-            verdicts = Verdicts(*margins)
         return Judgement(
             id=cell.id,
             pair_id=cell.pair_id,
@@ -135,12 +128,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             response_a=cell.a.response,
             response_b=cell.b.response,
             principle=cell.principle.id,
-            margin_ab=verdicts.margin_ab,
-            margin_ba=verdicts.margin_ba,
+            margin_ab=margin_ab,
+            margin_ba=margin_ba,
             model=model.content,
             template=template,
-            rationale_ab=verdicts.rationale_ab,
-            rationale_ba=verdicts.rationale_ba,
+            rationale_ab=rationale_ab,
+            rationale_ba=rationale_ba,
         )
 
     pairs, dropped = _pairs(inputs["responses"].rows(Response), config.pairing, context.step)
@@ -153,12 +146,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for principle in _draw(principles, config.per_pair, a.prompt_id, context.seed):
             cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
     rows, unread = context.map(cells, judge)
-    return Result(
-        rows=rows,
-        row_type=Judgement,
-        dropped=dropped + unread,
-        metrics=_metrics(rows),
-    )
+    return Result(rows=rows, row_type=Judgement, dropped=dropped + unread, metrics=_metrics(rows))
 
 
 STAGE = Stage(
@@ -183,8 +171,12 @@ def _draw(
 
 async def _reason_and_compare(
     cell: Cell, config: Config, generator: RememberedGenerator, seed: int
-) -> Verdicts:
-    """Let the judge think aloud about each order of the responses before it chooses."""
+) -> tuple[float, str, float, str]:
+    """Let the judge think aloud about each order of the responses before it chooses.
+
+    Returns:
+        The margin in favour of `a` and the thoughts before it, first with `a` shown first.
+    """
     a, b = cell.a.response, cell.b.response
 
     async def think_and_choose(order: str, first: str, second: str) -> tuple[float, str]:
@@ -207,7 +199,7 @@ async def _reason_and_compare(
 
     margin_ab, rationale_ab = await think_and_choose("ab", a, b)
     margin_ba, rationale_ba = await think_and_choose("ba", b, a)
-    return Verdicts(margin_ab, -margin_ba, rationale_ab, rationale_ba)
+    return margin_ab, rationale_ab, -margin_ba, rationale_ba
 
 
 def _pairs(

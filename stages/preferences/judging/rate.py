@@ -15,12 +15,11 @@ from statistics import fmean
 from typing import Any, Literal
 
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled, spread
-from stages.principles.constitution import Principle
-from stages.principles.polarity import refuse_unknown, wording
+from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Rating, Response, Revision
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
@@ -149,7 +148,8 @@ def _check_options(config: Config, principles: tuple[Principle, ...], where: str
             where=where,
             fix='give values that differ, such as {"Yes": 10, "No": 1}',
         )
-    refuse_unknown(config.negated, principles, where)
+    ids = [principle.id for principle in principles]
+    refuse_unknown(config.negated, ids, "negated: there is no principle", where)
 
 
 def _metrics(rows: list[Rating]) -> dict[str, Any]:

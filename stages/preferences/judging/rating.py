@@ -58,12 +58,7 @@ async def expected_rating(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    text = render(
-        template,
-        request=request_text(prompt),
-        response=response,
-        principle=principle,
-    )
+    text = render(template, request=request_text(prompt), response=response, principle=principle)
     return await expected_value(judge, text, scale)
 
 

@@ -11,7 +11,9 @@ from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.settings import parse_config
+from stages.runtime.settings import Names, parse_config
+
+Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,10 @@ class Generator:
 
     name: str
     options: dict[str, Any]
-    keep: Any
-    concurrency: Any
+    keep: Count
+    """Engines loaded at a time; more than 1 to hold several."""
+    concurrency: Count
+    """Rows in flight, such as 1024."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,8 @@ class Settings:
     scale: dict[str, Any]
     seed: Annotated[int, Field(strict=True)]
     store: str
-    until: str | tuple[str, ...] | None
+    until: Names | None
     variant: str
-
-    @property
-    def targets(self) -> tuple[str, ...] | None:
-        """The steps in `until`."""
-        return (self.until,) if isinstance(self.until, str) else self.until
 
     @property
     def is_ablation(self) -> bool:
@@ -99,7 +98,7 @@ def as_user_error(error: Exception) -> UserError:
         options = list(error.options or ())
         hint = did_you_mean(name, options)
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
-        return UserError(f"there is no {error.missing_cfg_file!r}.{hint}", where=group, fix=fix)
+        return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
     if isinstance(error, yaml.YAMLError):
         return UserError(" ".join(str(error).split()), where="conf/", fix="correct the YAML file")
     if isinstance(error, OSError):

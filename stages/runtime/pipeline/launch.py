@@ -21,10 +21,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import PositiveInt
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -41,7 +41,7 @@ PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progre
 class Launcher:
     """How training steps are started."""
 
-    processes: Annotated[int, Field(ge=1)] = 1
+    processes: PositiveInt = 1
     """Processes on this machine."""
     accelerate: dict[str, Any] | None = None
     """A configuration of `accelerate launch`; empty: torchrun, data-parallel."""
@@ -132,10 +132,7 @@ def _wait(command: list[str], folder: Path, context: Context) -> int:
     """Run a command to its end, with its output in a log and its progress on the console."""
     progress_file = folder / "progress.json"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        PROGRESS: str(progress_file),
-    }
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), PROGRESS: str(progress_file)}
     bar = progress_bar(context.console, "steps")
     with (folder / "log.txt").open("w", encoding="utf-8") as log, bar:
         child = subprocess.Popen(

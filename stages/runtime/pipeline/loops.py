@@ -14,11 +14,26 @@ Left out: loops in loops; an end that depends on what came out.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from stages.runtime.errors import UserError, did_you_mean
+from pydantic import Field
 
-KEYS = ("repeat", "carry", "give", "steps")
+from stages.runtime.errors import UserError, refuse_unknown
+from stages.runtime.settings import parse_config
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Steps that are repeated."""
+
+    repeat: Annotated[int, Field(strict=True, ge=1)]
+    """The number of rounds."""
+    carry: Annotated[dict[str, str], Field(min_length=1, max_length=1)]
+    """One name inside the loop, and the step that it stands for in the first round."""
+    give: str
+    """The step inside that the name stands for in later rounds, and the loop after the last."""
+    steps: dict[str, Any]
 
 
 def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,8 +43,8 @@ def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
         UserError: a loop that lacks a key or has an unknown one; not a number of rounds; `give` or
             `carry` that name nothing; a loop in a loop; two steps of one name.
     """
-    loops = {name: _check_loop(name, step) for name, step in steps.items() if is_loop(step)}
-    last_round = {name: f"{loop['give']}_{loop['repeat']}" for name, loop in loops.items()}
+    loops = {name: _read_loop(name, step) for name, step in steps.items() if is_loop(step)}
+    last_round = {name: f"{loop.give}_{loop.repeat}" for name, loop in loops.items()}
     flat: dict[str, Any] = {}
     for name, step in steps.items():
         written_out = _rounds(loops[name]) if name in loops else {name: step}
@@ -49,58 +64,35 @@ def is_loop(step: Any) -> bool:
     return isinstance(step, Mapping) and "repeat" in step
 
 
-def _check_loop(name: str, loop: Mapping[str, Any]) -> dict[str, Any]:
+def _read_loop(name: str, values: Mapping[str, Any]) -> Loop:
     where = f"loop {name!r}"
-    form = "write {repeat: <rounds>, carry: {<name>: <step>}, give: <step inside>, steps: {...}}"
-    for key in loop:
-        if key not in KEYS:
-            hint = did_you_mean(str(key), list(KEYS))
-            raise UserError(f"a loop has no {key!r}.{hint}", where=where, fix=form)
-    for key in KEYS:
-        if key not in loop:
-            raise UserError(f"a loop needs {key!r}", where=where, fix=form)
-    rounds, carry, inner = loop["repeat"], loop["carry"], loop["steps"]
-    if type(rounds) is not int or rounds < 1:
-        raise UserError(
-            f"repeat: {rounds!r} is not a number of rounds",
-            where=where,
-            fix="give a whole number of at least 1",
-        )
-    if not isinstance(inner, Mapping) or not isinstance(carry, Mapping) or len(carry) != 1:
-        what = "`steps` and `carry` are mappings, `carry` of one name to one step"
-        raise UserError(what, where=where, fix=form)
-    if any(is_loop(step) for step in inner.values()):
+    loop: Loop = parse_config(Loop, values, where)
+    if any(is_loop(step) for step in loop.steps.values()):
         raise UserError(
             "a loop in a loop cannot be written out",
             where=where,
             fix="write the inner rounds as steps",
         )
-    names = [step for step, value in inner.items() if value is not None]
-    if loop["give"] not in names:
-        hint = did_you_mean(str(loop["give"]), names)
-        raise UserError(
-            f"give: {loop['give']!r} is not a step of the loop.{hint}",
-            where=where,
-            fix=f"name one of {', '.join(names)}",
-        )
-    for carried in carry:
-        if carried in inner:
+    names = [step for step, value in loop.steps.items() if value is not None]
+    refuse_unknown([loop.give], names, "`give` names no step of the loop:", where)
+    for carried in loop.carry:
+        if carried in loop.steps:
             raise UserError(
                 f"{carried!r} is both carried and a step of the loop",
                 where=where,
                 fix="give them different names",
             )
-    return dict(loop)
+    return loop
 
 
-def _rounds(loop: Mapping[str, Any]) -> dict[str, Any]:
+def _rounds(loop: Loop) -> dict[str, Any]:
     """The steps of all rounds, named `<step>_<round>`."""
-    ((carried, start),) = loop["carry"].items()
+    ((carried, start),) = loop.carry.items()
     steps: dict[str, Any] = {}
-    for number in range(1, loop["repeat"] + 1):
-        names = {name: f"{name}_{number}" for name in loop["steps"]}
-        names[carried] = start if number == 1 else f"{loop['give']}_{number - 1}"
-        for name, step in loop["steps"].items():
+    for number in range(1, loop.repeat + 1):
+        names = {name: f"{name}_{number}" for name in loop.steps}
+        names[carried] = start if number == 1 else f"{loop.give}_{number - 1}"
+        for name, step in loop.steps.items():
             steps[names[name]] = _rename_inputs(step, names)
     return steps
 

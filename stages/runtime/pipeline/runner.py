@@ -180,11 +180,7 @@ class Runner:
         else:
             result = step.contract.run(step.config, inputs, context)
         seconds = time.monotonic() - started
-        facts = {
-            "seconds": round(seconds, 2),
-            "calls": vars(context.tally),
-            "versions": versions(),
-        }
+        facts = {"seconds": round(seconds, 2), "calls": vars(context.tally), "versions": versions()}
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
             self.console.print(step_line(artifact, context.tally), highlight=False)

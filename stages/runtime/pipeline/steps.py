@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.pipeline.loops import unroll_loops
 from stages.runtime.settings import parse_config
 from stages.runtime.stage import Stage, load_stage
@@ -106,6 +106,31 @@ def _inputs_first(by_name: Mapping[str, Step]) -> list[Step]:
     return order
 
 
+def up_to(steps: Sequence[Step], until: Sequence[str] | None) -> list[Step]:
+    """Keep the steps in `until` and their ancestors, like a target of make; None keeps all.
+
+    They stay in the order of `steps`.
+
+    Raises:
+        UserError: a step does not exist, or none is named.
+    """
+    if until is None:
+        return list(steps)
+    names = [step.name for step in steps]
+    refuse_unknown(until, names, "there is no step", "until")
+    if not until:
+        raise UserError(
+            "no step is named",
+            where="until",
+            fix="until=null runs all steps; until=[a,b] runs up to both",
+        )
+    needed = set(until)
+    for step in reversed(steps):
+        if step.name in needed:
+            needed |= set(step.inputs.values())
+    return [step for step in steps if step.name in needed]
+
+
 def _as_mapping(value: Any, where: str, what: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         fix = "write a step as {stage: <a stage>, inputs: {<input>: <a step>}, <option>: <value>}"
@@ -122,12 +147,7 @@ def _read_step(
 ) -> Step:
     where = f"step {name!r}"
     stage = step.pop("stage", None)
-    if not isinstance(stage, str) or stage not in stages:
-        raise UserError(
-            f"no stage is called {stage!r}.{did_you_mean(str(stage), list(stages))}",
-            where=where,
-            fix=f"set `stage` to one of {', '.join(stages)}",
-        )
+    refuse_unknown([stage], stages, "no stage is called", where)
     location = stages[stage]
     contract = load_stage(location)
     inputs = _as_mapping(step.pop("inputs", None) or {}, where, "`inputs`")
@@ -141,11 +161,7 @@ def _read_step(
 
 
 def _check_inputs(
-    stage: str,
-    contract: Stage,
-    inputs: Mapping[str, Any],
-    step_names: Sequence[str],
-    where: str,
+    stage: str, contract: Stage, inputs: Mapping[str, Any], step_names: Sequence[str], where: str
 ) -> None:
     for needed in contract.inputs:
         if needed not in inputs:
@@ -154,19 +170,7 @@ def _check_inputs(
                 where=where,
                 fix=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(step_names)}",
             )
-    allowed = contract.input_names
-    for input_name, source in inputs.items():
-        if "*" not in allowed and input_name not in allowed:
-            hint = did_you_mean(input_name, list(allowed))
-            raise UserError(
-                f"the stage {stage!r} takes no input {input_name!r}.{hint}",
-                where=where,
-                fix=f"it takes {', '.join(allowed) or 'none'}",
-            )
-        if not isinstance(source, str) or source not in step_names:
-            hint = did_you_mean(str(source), list(step_names))
-            raise UserError(
-                f"the input {input_name!r} names a step {source!r} that does not exist.{hint}",
-                where=where,
-                fix=f"name one of {', '.join(step_names)}",
-            )
+    if "*" not in contract.optional:
+        refuse_unknown(inputs, contract.input_names, f"the stage {stage!r} takes no input", where)
+    for name, source in inputs.items():
+        refuse_unknown([source], step_names, f"the input {name!r} names the unknown step", where)

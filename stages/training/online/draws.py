@@ -7,12 +7,12 @@ the policy was seen to exploit, the paper's RL-time intervention. All completion
 scored under the same draw, or a group's baseline would mean nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.errors import UserError, refuse_unknown
 
 Boost = Mapping[str, Mapping[str, float]]
 """By kind of prompt, what is added to the weights of the named principles in the draw."""
@@ -53,7 +53,7 @@ class Draw:
         if constitution is None:
             return
         by_id = {principle.id: principle for principle in select(constitution).principles}
-        _check_ids(always, by_id, where)
+        refuse_unknown(always, by_id, "there is no principle", where)
         # An ablation may leave a boosted principle out: then the boost has nothing to do.
         whole = select(Selection(constitution.name)).principles
         self._check_boost([principle.id for principle in whole], always, where)
@@ -81,7 +81,7 @@ class Draw:
 
     def _check_boost(self, ids: Sequence[str], always: Sequence[str], where: str) -> None:
         boosted = {name for weights in self.boost.values() for name in weights}
-        _check_ids(sorted(boosted), ids, where)
+        refuse_unknown(sorted(boosted), ids, "there is no principle", where)
         if boosted and self.count is None:
             raise UserError(
                 "`boost` has no effect where all principles are shown",
@@ -93,14 +93,4 @@ class Draw:
                 f"{name!r} is always shown, so nothing can boost it",
                 where=where,
                 fix="leave it out of `boost`",
-            )
-
-
-def _check_ids(names: Iterable[str], ids: Collection[str], where: str) -> None:
-    for name in names:
-        if name not in ids:
-            raise UserError(
-                f"there is no principle {name!r} here.{did_you_mean(name, list(ids))}",
-                where=where,
-                fix=f"choose from {', '.join(ids)}",
             )

@@ -58,7 +58,7 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
         kind = values.pop("term", None)
         if kind not in TERMS:
             raise UserError(
-                f"there is no reward term {kind!r}.{did_you_mean(str(kind), list(TERMS))}",
+                f"there is no reward term {kind!r}{did_you_mean(str(kind), list(TERMS))}",
                 where=where,
                 fix=f"write {{term: <one of {', '.join(TERMS)}>, ...}}",
             )

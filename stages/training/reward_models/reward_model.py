@@ -202,7 +202,7 @@ def _freeze(model: Any, prefixes: tuple[str, ...], context: Context) -> None:
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):
             raise UserError(
-                f"frozen: no weight's name begins with {prefix!r}.{did_you_mean(prefix, names)}",
+                f"frozen: no weight's name begins with {prefix!r}{did_you_mean(prefix, names)}",
                 where=f"step {context.step!r}",
                 fix="name weights as the model's own files do",
             )

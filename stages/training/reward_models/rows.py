@@ -14,8 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from stages.principles.constitution import Constitution
-from stages.principles.polarity import wording
+from stages.principles.constitution import Constitution, wording
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError

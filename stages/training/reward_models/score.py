@@ -22,12 +22,11 @@ from pydantic import Field
 
 from stages.preferences.judging.rating import spread
 from stages.principles.assign import assign_many
-from stages.principles.constitution import Principle
-from stages.principles.polarity import refuse_unknown, wording
+from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, fingerprint
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
+from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
@@ -149,7 +148,8 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
             fix="remove `constitution`, or give its `reward_model` step one",
         )
     principles = select(config.constitution).principles
-    refuse_unknown(config.negated, principles, where)
+    ids = [principle.id for principle in principles]
+    refuse_unknown(config.negated, ids, "negated: there is no principle", where)
     return principles
 
 

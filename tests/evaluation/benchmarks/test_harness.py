@@ -126,7 +126,7 @@ FAULTS = {
     ),
     "data of no task": (
         {"data": {"colors": "{file}"}},
-        r"'colors', which is not a task here. Did you mean 'colours'",
+        r"unknown task 'colors'. Did you mean 'colours'",
     ),
     "data of no kind": ({"data": {"colours": "{task}"}}, r"data cannot be read from \.yaml files"),
     "no tasks": ({"tasks": []}, r"option 'tasks'"),

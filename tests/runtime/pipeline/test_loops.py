@@ -70,14 +70,14 @@ def test_one_round_more_computes_one_round_more(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"repeat": 0}, "not a number of rounds"),
-        ({"repeat": True}, "not a number of rounds"),
-        ({"give": "tunde"}, r"not a step of the loop\. Did you mean 'tuned'"),
-        ({"carry": {}}, "of one name to one step"),
+        ({"repeat": 0}, "loop 'loop': option 'repeat'.*greater than or equal to 1"),
+        ({"repeat": True}, "loop 'loop': option 'repeat'.*valid integer"),
+        ({"give": "tunde"}, r"no step of the loop: 'tunde'\. Did you mean 'tuned'"),
+        ({"carry": {}}, "option 'carry'.*at least 1 item"),
         ({"carry": {"drawn": "base"}}, "both carried and a step"),
-        ({"stage": "sft"}, "a loop has no 'stage'"),
+        ({"stage": "sft"}, "unknown option 'stage'"),
         ({"steps": {"tuned": LOOP}}, "a loop in a loop"),
-        ({"steps": {"tuned": None}}, "not a step of the loop"),
+        ({"steps": {"tuned": None}}, "no step of the loop"),
     ],
 )
 def test_misshapen_loops_are_told(change, message):
@@ -86,7 +86,7 @@ def test_misshapen_loops_are_told(change, message):
 
 
 def test_a_missing_key_and_a_taken_name_are_told():
-    with pytest.raises(UserError, match="needs 'give'"):
+    with pytest.raises(UserError, match="the option 'give' is missing"):
         unroll_loops({"loop": {key: value for key, value in LOOP.items() if key != "give"}})
     with pytest.raises(UserError, match="two steps are called 'tuned_1'"):
         unroll_loops({"tuned_1": {"stage": "model"}, "loop": LOOP})

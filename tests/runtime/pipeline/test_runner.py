@@ -198,7 +198,7 @@ CIRCLE = {a: {"stage": "filter", "inputs": {"rows": b}} for a, b in ("xy", "yx")
         ),
         (
             {"x": {"stage": "filter", "inputs": {"rows": "answer"}}},
-            "step 'answer' that does not exist. Did you mean 'answers'",
+            "unknown step 'answer'. Did you mean 'answers'",
         ),
         ({"x": CIRCLE["x"], "y": CIRCLE["y"]}, "wait for each other"),
         (
@@ -321,7 +321,7 @@ def test_broken_templates(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("step", "change", "message"),
     [
-        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than or equal to 1"),
+        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than 0"),
         ("requests", {"limit": -1}, "'limit'.*greater than or equal to 0"),
         ("requests", {"offset": -1}, "'offset'.*greater than or equal to 0"),
         (
@@ -357,7 +357,7 @@ def test_no_steps_at_all(steps):
         ({"stage": "filter", "inputs": "answers"}, "`inputs` is a mapping, not 'answers'"),
         (
             {"stage": "filter", "inputs": {"rows": ["answers"]}},
-            r"names a step \['answers'\] that does not exist",
+            r"names the unknown step \['answers'\]",
         ),
     ],
 )
