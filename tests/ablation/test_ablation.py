@@ -12,7 +12,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stages.ablation.jobs import read_jobs
-from stages.ablation.levels import check_followed, prepare_job, steps_of_full_set, variants_of
+from stages.ablation.levels import (
+    check_variant_has_effect,
+    prepare_job,
+    steps_of_full_set,
+    variants_of,
+)
 from stages.ablation.outcomes import values
 from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
@@ -262,7 +267,7 @@ def test_a_pipeline_that_no_variant_reaches_is_reported():
         )
     with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
         settings, _, steps = prepare_job(config)
-        check_followed(settings, steps, steps_of_full_set(config))
+        check_variant_has_effect(settings, steps, steps_of_full_set(config))
 
 
 MISTAKES = {

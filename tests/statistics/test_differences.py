@@ -11,7 +11,7 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
-from stages.statistics.differences import effects, of_cube
+from stages.statistics.differences import effects, effects_of_cube
 from stages.statistics.effect import cohens_h
 from stages.statistics.equivalence import findings
 from stages.statistics.intervals import bonett_price, mcnemar_exact
@@ -106,7 +106,7 @@ def test_effects_corrected_by_max_t():
         [np.zeros(120), *(shared + rng(20 + i).normal(0, 0.3, 120) for i in range(10))]
     )[:, None]
     by_holm, by_max_t = (
-        of_cube(cube, NAMES[:10], "0", correction=how) for how in ("holm", "max_t")
+        effects_of_cube(cube, NAMES[:10], "0", correction=how) for how in ("holm", "max_t")
     )
     assert {e.test for e in by_holm} == {"sign_flip"} and [e.p for e in by_holm] == [
         e.p for e in by_max_t
@@ -116,7 +116,7 @@ def test_effects_corrected_by_max_t():
     )
     assert np.mean([e.p_adjusted for e in by_max_t]) < np.mean([e.p_adjusted for e in by_holm]) / 2
     with pytest.raises(UserError, match="several seeds"):
-        of_cube(np.repeat(cube, 2, axis=1), NAMES[:10], "01", correction="max_t")
+        effects_of_cube(np.repeat(cube, 2, axis=1), NAMES[:10], "01", correction="max_t")
 
 
 def test_cohens_h():
@@ -155,7 +155,7 @@ def test_one_seed_of_graded_outcomes_has_students_interval_and_a_permutation_p()
     from scipy.stats import ttest_rel
 
     scores = rng(6).uniform(size=(2, 1, 2000)) * 0.5 + np.array([0.0, 0.01])[:, None, None]
-    found = of_cube(scores, ["v"], ["s"])[0]
+    found = effects_of_cube(scores, ["v"], ["s"])[0]
     reference = ttest_rel(scores[1, 0], scores[0, 0])
     low, high = reference.confidence_interval()
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
@@ -189,13 +189,19 @@ def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
 
 def test_several_variants_share_what_they_know_of_seeds():
     cube = ablation(rng(11), 12, 3, 100, 0.3, seed_sd=0.3)
-    pooled, alone = of_cube(cube, NAMES, "123"), of_cube(cube, NAMES, "123", pools=NAMES)
+    pooled, alone = (
+        effects_of_cube(cube, NAMES, "123"),
+        effects_of_cube(cube, NAMES, "123", pools=NAMES),
+    )
     assert {e.spread.df_seeds for e in pooled} == {24}
     assert {e.spread.df_seeds for e in alone} == {2}
     assert len({e.seed_sd for e in pooled}) == 1
     assert pooled[0].over == "prompts and seeds"
     assert sum(e.high - e.low for e in pooled) < sum(e.high - e.low for e in alone)
-    assert of_cube(cube[:2], ["v1"], "123")[0] == of_cube(cube[:2], ["v1"], "123", pools=["v1"])[0]
+    assert (
+        effects_of_cube(cube[:2], ["v1"], "123")[0]
+        == effects_of_cube(cube[:2], ["v1"], "123", pools=["v1"])[0]
+    )
 
 
 def test_where_prompts_do_not_matter_the_interval_is_students_over_seeds():
@@ -203,7 +209,7 @@ def test_where_prompts_do_not_matter_the_interval_is_students_over_seeds():
     from scipy.stats import ttest_rel
 
     runs = np.array([[10.0, 11.0, 12.5], [13.0, 13.5, 17.0]])
-    found = of_cube(np.repeat(runs[:, :, None], 5000, axis=2), ["v"], "123")[0]
+    found = effects_of_cube(np.repeat(runs[:, :, None], 5000, axis=2), ["v"], "123")[0]
     reference = ttest_rel(runs[1], runs[0])
     assert (found.low, found.high) == pytest.approx(
         tuple(reference.confidence_interval()), abs=0.01
@@ -226,7 +232,7 @@ def test_p_value_and_interval_agree():
 
 def test_nothing_changed_is_no_proof():
     cube = np.ones((2, 3, 100))
-    found = of_cube(cube, ["v"], "123")[0]
+    found = effects_of_cube(cube, ["v"], "123")[0]
     assert found.value == 0
     assert found.high == pytest.approx(-found.low)
     assert 0.02 < found.high < 0.05
@@ -262,7 +268,7 @@ def test_runs_with_nothing_in_common_are_refused():
     ],
 )
 def test_the_smallest_tables_give_finite_numbers(cube):
-    for found in of_cube(cube, NAMES[: len(cube) - 1], "1234"[: cube.shape[1]]):
+    for found in effects_of_cube(cube, NAMES[: len(cube) - 1], "1234"[: cube.shape[1]]):
         assert (
             math.isfinite(found.low)
             and math.isfinite(found.high)
@@ -273,7 +279,10 @@ def test_the_smallest_tables_give_finite_numbers(cube):
 
 def test_turning_the_comparison_turns_the_sign():
     cube = ablation(rng(13), 1, 3, 80, 0.3, seed_sd=0.2)
-    there, back = of_cube(cube, ["v"], "123")[0], of_cube(cube[::-1], ["v"], "123")[0]
+    there, back = (
+        effects_of_cube(cube, ["v"], "123")[0],
+        effects_of_cube(cube[::-1], ["v"], "123")[0],
+    )
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
     assert there.p == pytest.approx(back.p)
 
@@ -281,25 +290,25 @@ def test_turning_the_comparison_turns_the_sign():
 def test_what_a_seed_does_to_all_runs_alike_does_not_count():
     cube = rng(14).normal(size=(4, 3, 50))
     moved = cube + np.array([0.0, 5.0, -3.0])[:, None]
-    one, other = of_cube(cube, NAMES[:3], "123"), of_cube(moved, NAMES[:3], "123")
+    one, other = effects_of_cube(cube, NAMES[:3], "123"), effects_of_cube(moved, NAMES[:3], "123")
     assert [(e.low, e.high) for e in one] == [pytest.approx((e.low, e.high)) for e in other]
 
 
 def test_simultaneous_intervals_are_bonferronis():
     cube = ablation(rng(15), 12, 3, 100, 0.3)
     together, one = (
-        of_cube(cube, NAMES, "123")[0],
-        of_cube(cube, NAMES, "123", confidence=1 - 0.05 / 12)[0],
+        effects_of_cube(cube, NAMES, "123")[0],
+        effects_of_cube(cube, NAMES, "123", confidence=1 - 0.05 / 12)[0],
     )
     assert (together.low_all, together.high_all) == pytest.approx((one.low, one.high))
 
 
 def test_a_variant_that_seeds_move_more_than_the_others_is_reported():
     cube = ablation(rng(18), 12, 5, 200, 0.3, seed_sd=np.array([0.1] * 12 + [1.5]))
-    found = of_cube(cube, NAMES, "12345")
+    found = effects_of_cube(cube, NAMES, "12345")
     assert found[-1].seeds_p < 0.001
     assert min(e.seeds_p for e in found[:-1]) > 0.05
-    assert of_cube(cube, NAMES, "12345", pools=NAMES)[0].seeds_p is None
+    assert effects_of_cube(cube, NAMES, "12345", pools=NAMES)[0].seeds_p is None
 
 
 # --- what may be concluded
@@ -309,10 +318,10 @@ def test_no_effect_is_claimed_only_with_evidence():
     cube = ablation(rng(16), 3, 3, 400, 0.3, shifts=(1.5,))
     cube[2] = cube[0]
     cube[2, :, :3] = 1 - cube[0, :, :3]  # next to nothing changes
-    found = findings({e.variant: e for e in of_cube(cube, NAMES[:3], "123")}, margin=0.05)
+    found = findings({e.variant: e for e in effects_of_cube(cube, NAMES[:3], "123")}, margin=0.05)
     assert found["v1"].verdict == "works"
     assert found["v2"].verdict == "equivalent"
-    few = of_cube(cube[:, :, :40], NAMES[:3], "123")
+    few = effects_of_cube(cube[:, :, :40], NAMES[:3], "123")
     assert findings({e.variant: e for e in few}, margin=0.05)["v3"].verdict == "undecided"
 
 
@@ -322,7 +331,7 @@ def test_two_one_sided_tests_against_statsmodels():
     from stages.statistics.equivalence import equivalence_p
 
     cube = rng(17).normal(size=(2, 1, 400))
-    found = of_cube(cube, ["v"], "1")[0]
+    found = effects_of_cube(cube, ["v"], "1")[0]
     reference = DescrStatsW(cube[1, 0] - cube[0, 0]).ttost_mean(-0.2, 0.2)[0]
     assert equivalence_p(found, 0.2) == pytest.approx(reference, abs=0.01)
     assert equivalence_p(found, abs(found.value)) == 1.0
@@ -372,7 +381,9 @@ def simulated(
     for _ in range(trials):
         cube = ablation(draws, variants, seeds, prompts, base, seed_sd, shifts)
         names = [f"v{i}" for i in range(1, variants + 1)]
-        yield of_cube(cube, names, [str(s) for s in range(seeds)], pools=None if pool else names)
+        yield effects_of_cube(
+            cube, names, [str(s) for s in range(seeds)], pools=None if pool else names
+        )
 
 
 def coverage(trials, seed, **setting):
@@ -513,5 +524,5 @@ def test_the_promised_effect_is_found_as_often_as_promised(seeds, seed_sd):
         rates = base + (seed_sd / math.sqrt(2)) * draws.standard_normal((13, seeds, 1))
         rates[1] -= detectable
         cube = (draws.random((13, seeds, n)) < rates).astype(float)
-        hits.append(of_cube(cube, NAMES, [str(s) for s in range(seeds)])[0].p <= 0.05 / 12)
+        hits.append(effects_of_cube(cube, NAMES, [str(s) for s in range(seeds)])[0].p <= 0.05 / 12)
     assert 0.73 <= np.mean(hits) <= 0.9
