@@ -149,14 +149,14 @@ def _seed_p_values(cube: Array, chance: Array) -> list[float | None]:
     runs, n_seeds, n_prompts = cube.shape
     if runs < 3:
         return [None] * (runs - 1)
-    own = np.array([_seed_variance(cube[[0, i]]) for i in range(1, runs)])
+    seed_variances = np.array([_seed_variance(cube[[0, i]]) for i in range(1, runs)])
     inner, outer = _interaction(cube)
     # The sum of squares around a mean without run i: the rest takes its own mean, hence the factor.
     inner_others = inner.sum() - inner[1:] * runs / (runs - 1)
     outer_others = outer.sum() - outer[1:] * runs / (runs - 1)
     others = _seed_component(runs - 1, n_seeds, n_prompts, inner_others, outer_others)
     base = chance + np.maximum(others, 0.0)
-    observed = np.maximum(chance + own, 0.0)
+    observed = np.maximum(chance + seed_variances, 0.0)
     ratio = np.divide(observed, base, out=np.ones(runs - 1), where=base > 0)
     return [float(p) for p in fdtrc(n_seeds - 1, (runs - 2) * (n_seeds - 1), ratio)]
 

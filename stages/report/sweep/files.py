@@ -143,7 +143,7 @@ def _rows(comparison: Comparison) -> Iterable[Sequence[Any]]:
 def _texts(jobs: Sequence[Job]) -> dict[str, str]:
     """The text of every prompt that the jobs' steps read from a source, by prompt_id."""
     sources = {artifact.directory: artifact for job in jobs for artifact in job.artifacts()}
-    texts = {}
+    texts: dict[str, str] = {}
     for source in sources.values():
         if source.stage == "prompts":
             texts |= {row.id: request_text(row.messages) for row in source.rows(Prompt)}

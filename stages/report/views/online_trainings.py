@@ -141,8 +141,8 @@ def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, i
     free = (index for index in count(1) if index not in colours.values())
     shades = {}
     for run in runs:
-        own = colours.get(run.fingerprint)
-        shades[run.fingerprint] = next(free) if own is None else own
+        policy_colour = colours.get(run.fingerprint)
+        shades[run.fingerprint] = next(free) if policy_colour is None else policy_colour
     return shades
 
 

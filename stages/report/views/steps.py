@@ -119,8 +119,8 @@ def describe_reuse(steps: Sequence[Step]) -> str:
     saved = f"which took {_cost(reused)} {then}"
     if not new:
         return f"{page} reused {_all(number)}, {saved}."
-    own = f"{page} made {len(new)} of {number} steps: {_cost(new)}."
-    return f"{own} It reused {len(reused)}, {saved}."
+    sentence = f"{page} made {len(new)} of {number} steps: {_cost(new)}."
+    return f"{sentence} It reused {len(reused)}, {saved}."
 
 
 def _cost(steps: Sequence[Step]) -> str:

@@ -339,9 +339,11 @@ def test_small_drawings():
 
 WALK = """<script>
 const record = document.createElement("p");
-const note = (name) => { record.append(`[${name}: ${document.getElementById("count").textContent}, ` +
+const note = (name) => {
+  record.append(`[${name}: ${document.getElementById("count").textContent}, ` +
   `${document.querySelectorAll("#map tr[data-variant]:not([hidden])").length} rows, ` +
-  `height ${document.querySelector(".outcome:not([hidden]) svg").viewBox.baseVal.height}] `); };
+  `height ${document.querySelector(".outcome:not([hidden]) svg").viewBox.baseVal.height}] `);
+};
 const set = (id, value, event) => {
   const at = document.getElementById(id); at.value = value; at.dispatchEvent(new Event(event));
 };
