@@ -123,7 +123,7 @@ def test_too_few_pairs_leave_it_undecided():
     }
 
 
-def test_what_the_models_show_is_heard():
+def test_the_outcomes_of_models_decide_redundancy():
     def outcome(verdict):
         return {
             "copy": Finding(
