@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stages.ablation.jobs import Job
-from stages.ablation.matrix import rated, redundancy
+from stages.ablation.matrix import rate_policies, redundancy
 from stages.ablation.outcomes import FIRST, NONE, is_logits
-from stages.ablation.runs import Missing, Run, gather, missing_job, of_outcome
+from stages.ablation.runs import Missing, Run, gather, missing_job, outcome_values
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.corrections import holm
@@ -22,7 +22,7 @@ from stages.statistics.effect import Effect, Runs
 from stages.statistics.equivalence import Finding, findings
 from stages.statistics.shares import changes
 
-# kinds far from the reference; seeds may move them more than the near ones
+# kinds of variants far from the reference; seeds may move them more than the near ones
 FAR = ("full", "only_one", "only_tag", "sizes")
 CORRECTIONS = {"holm": "Holm", "max_t": "max-T"}
 Compared = tuple[dict[str, Effect], dict[str, Finding]]  # both by label
@@ -30,16 +30,16 @@ Compared = tuple[dict[str, Effect], dict[str, Finding]]  # both by label
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a sweep showed.
+    """The results of a sweep: what each variant changed.
 
     Args:
-        outcome: the one that the table shows first.
+        outcome: the main outcome, which the table shows first.
         runs: by label, the references too.
         effects, findings: by outcome and label.
-        missing: the jobs that failed, with what stopped them; variants left out for it.
-        notes: what else a reader of the numbers has to know.
-        correction: of p for many variants.
-        redundancy, ratings: plain data, as `matrix` describes them.
+        missing: the jobs that failed, with their errors, and the variants left out because of them.
+        notes: remarks that are needed to read the numbers correctly.
+        correction: of the p-values for many variants.
+        redundancy, ratings: plain data, as described in `matrix`.
     """
 
     level: str
@@ -58,7 +58,7 @@ class Comparison:
         return self.effects.get(outcome, {}).get(label)
 
     def finding(self, outcome: str, label: str) -> Finding | None:
-        """What may be said of a variant; None where it was not compared."""
+        """The conclusion about a variant; None where it was not compared."""
         return self.findings.get(outcome, {}).get(label)
 
     def verdict(self, outcome: str, label: str) -> str:
@@ -76,7 +76,7 @@ class Comparison:
 
 
 def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
-    """All runs with their references, outcome by outcome.
+    """Compare all runs with their references, outcome by outcome.
 
     Raises:
         UserError: as `gather`, or there is no outcome of the requested name.
@@ -92,7 +92,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
         runs,
         effects={},
         findings={},
-        missing=[*missing, *_lacking_a_seed(runs, missing)],
+        missing=[*missing, *_variants_lacking_a_seed(runs, missing)],
         correction=settings.correction,
     )
     for outcome in outcomes:
@@ -103,7 +103,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
     return replace(
         comparison,
         redundancy=redundancy(jobs, left_out, settings.confidence),
-        ratings=rated(jobs, settings.confidence),
+        ratings=rate_policies(jobs, settings.confidence),
     )
 
 
@@ -126,8 +126,10 @@ def no_outcome(name: str, outcomes: list[str]) -> UserError:
     )
 
 
-def _lacking_a_seed(runs: Mapping[str, Run], missing: Sequence[Missing]) -> Iterator[Missing]:
-    """The variants without a seed that their reference has, unless a failed job says so already."""
+def _variants_lacking_a_seed(
+    runs: Mapping[str, Run], missing: Sequence[Missing]
+) -> Iterator[Missing]:
+    """The variants without a seed that their reference has, unless a failed job is listed."""
     reported = {job["variant"] for job in missing}
     for run in runs.values():
         if run.label in reported or run.reference not in runs:
@@ -137,7 +139,7 @@ def _lacking_a_seed(runs: Mapping[str, Run], missing: Sequence[Missing]) -> Iter
 
 
 def _left_out(comparison: Comparison) -> dict[str, Finding]:
-    """By principle, what leaving it out did to the first outcome."""
+    """By principle, the conclusion about leaving it out, for the main outcome."""
     by_principle = {}
     for label, finding in comparison.findings.get(comparison.outcome, {}).items():
         run = comparison.runs[label]
@@ -147,14 +149,14 @@ def _left_out(comparison: Comparison) -> dict[str, Finding]:
 
 
 def _add(comparison: Comparison, reference: str, outcome: str, settings: Ablate) -> None:
-    """Compare all variants of one reference on one outcome, and add what was found.
+    """Compare all variants of one reference on one outcome, and add the results.
 
     Raises:
         UserError: max-T was requested and cannot be computed.
     """
     runs = comparison.runs
     try:
-        new_effects, new_findings = _against(runs, reference, outcome, settings)
+        new_effects, new_findings = _compare_with_reference(runs, reference, outcome, settings)
     except UserError as error:
         # fewer than two prompts in common, or max-T with several seeds
         if settings.correction != "holm":
@@ -164,7 +166,7 @@ def _add(comparison: Comparison, reference: str, outcome: str, settings: Ablate)
     comparison.effects.setdefault(outcome, {}).update(new_effects)
     by_label = comparison.findings.setdefault(outcome, {})
     for label, finding in new_findings.items():
-        if runs[label].same:  # it learnt from the reference's data, and needs no statistics
+        if runs[label].same_data:  # it learned from the reference's data, which needs no statistics
             finding = replace(
                 finding, verdict="equivalent", differs=False, inside=True, p_equivalence_holm=0.0
             )
@@ -173,8 +175,10 @@ def _add(comparison: Comparison, reference: str, outcome: str, settings: Ablate)
         comparison.notes.extend(_warnings(runs, new_effects, outcome, reference))
 
 
-def _against(runs: Mapping[str, Run], reference: str, outcome: str, settings: Ablate) -> Compared:
-    """All that are compared with one reference.
+def _compare_with_reference(
+    runs: Mapping[str, Run], reference: str, outcome: str, settings: Ablate
+) -> Compared:
+    """Compare all variants of one reference with it.
 
     The model before the method is not part of the family for which p is corrected.
 
@@ -184,19 +188,19 @@ def _against(runs: Mapping[str, Run], reference: str, outcome: str, settings: Ab
     Raises:
         UserError: as `effects`.
     """
-    base = of_outcome(runs[reference], outcome)
+    base = outcome_values(runs[reference], outcome)
     if not base:
         return {}, {}
     family: dict[str, Runs] = {}
     before: dict[str, Runs] = {}
     for run in runs.values():
-        cells = of_outcome(run, outcome)
+        values = outcome_values(run, outcome)
         if run.reference != reference or run.label == reference:
             continue
-        if not base.keys() <= cells.keys():
+        if not base.keys() <= values.keys():
             continue
         part = before if run.kind == NONE else family
-        part[run.label] = cells
+        part[run.label] = values
     logits = is_logits(outcome)
     if settings.level == "labels" and not logits:
         return changes(family, settings.margin, settings.confidence)
@@ -212,28 +216,28 @@ def _against(runs: Mapping[str, Run], reference: str, outcome: str, settings: Ab
 
 
 def _warnings(
-    runs: Mapping[str, Run], compared: Mapping[str, Effect], outcome: str, reference: str
+    runs: Mapping[str, Run], new_effects: Mapping[str, Effect], outcome: str, reference: str
 ) -> Iterator[str]:
-    """Where the numbers rest on less than it seems.
+    """Warnings where the numbers rest on less data than it seems.
 
-    That is fewer requests, equal data, or a variant that moves more from seed to seed than its
+    The reasons: fewer requests, equal data, or a variant that moves more from seed to seed than its
     interval assumes.
     """
-    requests = set[str]().union(*of_outcome(runs[reference], outcome).values())
-    common = min((effect.n_prompts for effect in compared.values()), default=len(requests))
+    requests = set[str]().union(*outcome_values(runs[reference], outcome).values())
+    common = min((effect.n_prompts for effect in new_effects.values()), default=len(requests))
     if common < len(requests):
         yield (
             f"{common} of {len(requests)} requests are common to all seeds and variants; "
             "the others are left out"
         )
-    for label in compared:
-        if runs[label].same:
+    for label in new_effects:
+        if runs[label].same_data:
             yield (
                 f"{label} learns from the same data as {reference}: equivalent; "
-                "the difference it shows is the chance of a training"
+                "its difference comes from the randomness of training"
             )
-    tested = [label for label, effect in compared.items() if effect.seeds_p is not None]
-    adjusted = holm([compared[label].seeds_p or 0.0 for label in tested])
+    tested = [label for label, effect in new_effects.items() if effect.seeds_p is not None]
+    adjusted = holm([new_effects[label].seeds_p or 0.0 for label in tested])
     for label, p in zip(tested, adjusted, strict=True):
         if p < 0.05:
             yield f"seeds move {label} more than the others: its interval is too narrow"

@@ -1,7 +1,7 @@
-"""Before a sweep: what each variant would run, and the smallest effect that the sweep could find.
+"""Before a sweep: what each variant would run, and the smallest effect that can be detected.
 
-Nothing is sent or trained for it. A step that an earlier job of the sweep will have made is counted
-once, there.
+The forecast sends and trains nothing. A step that several jobs share is counted once, in the first
+of them.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from stages.ablation.levels import check_followed, prepare_job, steps_of_full_set
-from stages.ablation.outcomes import FIRST, requests_known
-from stages.ablation.overrides import Configs, Overrides, groups, values_of
+from stages.ablation.levels import check_variant_has_effect, prepare_job, steps_of_full_set
+from stages.ablation.outcomes import FIRST, base_rates
+from stages.ablation.sweep_overrides import Configs, Overrides, groups, values_of
 from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
@@ -27,7 +27,7 @@ from stages.runtime.store import CallStore
 from stages.statistics.formatting import format_percent, format_plural
 from stages.statistics.power import minimum_detectable
 
-# a base rate that is not measured yet: the one at which the least is detectable
+# for a base rate that is not measured yet: at this rate the detectable effect is largest
 ASSUMED_RATE = 0.5
 
 
@@ -36,12 +36,12 @@ class JobForecast:
     """What one job would do.
 
     Args:
-        reused: steps that are there already.
-        to_run: the steps that it makes.
-        shared: steps that an earlier job makes.
-        stored: calls that the store answers.
-        open_rows: rows that need new calls.
-        unknown: steps that send calls which cannot be counted yet.
+        reused: the number of steps that exist already.
+        to_run: the steps that it runs.
+        shared: the number of steps that an earlier job runs.
+        stored: the number of calls that the store answers.
+        open_rows: the number of rows that need new calls.
+        unknown: the number of steps whose calls cannot be counted yet.
         error: why the job cannot run.
     """
 
@@ -63,8 +63,8 @@ def forecast(
     """A forecast for each job, and a sentence on what the whole sweep could detect.
 
     Raises:
-        UserError: what is wrong with the first job, the full set's, or with all variants: then it
-            is the command that is wrong.
+        UserError: the first job, which runs the full set, or every variant has a mistake: then the
+            command is wrong.
     """
     jobs: list[JobForecast] = []
     detectable = ""
@@ -91,7 +91,7 @@ def forecast(
 
 
 class _Planner:
-    """Plans the jobs of a sweep one after the other, and remembers what earlier ones would make."""
+    """Plans the jobs of a sweep one by one, and remembers the artifacts of earlier jobs."""
 
     def __init__(
         self, config: DictConfig, console: Console, loop: asyncio.Runner, stack: ExitStack
@@ -113,7 +113,7 @@ class _Planner:
         settings, _, steps = prepare_job(config)
         if group not in self._full:
             self._full[group] = steps_of_full_set(config)
-        check_followed(settings, steps, self._full[group])
+        check_variant_has_effect(settings, steps, self._full[group])
         if settings.store not in self._stores:
             store = closing(CallStore(Path(settings.store)))
             self._stores[settings.store] = self._stack.enter_context(store)
@@ -130,7 +130,7 @@ class _Planner:
         return settings, runner.plan(steps)
 
     def count(self, label: str, seed: int, planned: Sequence[PlannedStep]) -> JobForecast:
-        """What a planned job would make that no earlier one makes."""
+        """Count what a planned job would run, without the artifacts of earlier jobs."""
         missing = [p for p in planned if not p.artifact]
         new = [p for p in missing if _artifact_name(p) not in self._artifacts]
         self._artifacts |= {_artifact_name(p) for p in missing}
@@ -154,11 +154,12 @@ def _artifact_name(planned: PlannedStep) -> str:
 
 
 def _detectable(settings: Settings, planned: Sequence[PlannedStep], overrides: Overrides) -> str:
-    """What the sweep could detect, as far as its full set was measured before."""
+    """What the sweep could detect, if its full set was measured before."""
     level = settings.ablate.level
     if level == "labels":
         return "Nothing is trained, so the intervals are over requests only."
-    measured = next(requests_known(level, [p.artifact for p in planned if p.artifact]), None)
+    artifacts = [p.artifact for p in planned if p.artifact]
+    measured = next(base_rates(level, artifacts), None)
     if measured is None:
         return (
             "The smallest detectable effect is known once the full set was run: "

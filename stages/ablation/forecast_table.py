@@ -1,4 +1,4 @@
-"""The forecast of a sweep as the one table before it. In: `JobForecast`s. Out: the terminal."""
+"""The table before a sweep, with its forecast. In: `JobForecast`s. Out: the terminal."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def show_forecast(jobs: Sequence[JobForecast], detectable: str, console: Console
     for column in columns:
         table.add_column(column, overflow="fold")
     for job in jobs:
-        cells = [
+        row = [
             escape(job.label),
             str(job.reused),
             escape(job.error or _to_run(job)),
@@ -33,8 +33,8 @@ def show_forecast(jobs: Sequence[JobForecast], detectable: str, console: Console
             str(job.trainings or ""),
         ]
         if several_seeds:
-            cells.insert(1, str(job.seed))
-        table.add_row(*cells)
+            row.insert(1, str(job.seed))
+        table.add_row(*row)
     console.print(table)
     console.print(_sum(jobs), highlight=False)
     console.print(detectable, highlight=False)

@@ -1,7 +1,7 @@
 """The jobs of a sweep and what their folders hold afterwards.
 
-A finished job leaves `run.json` in its folder, a failed one `failed.json`. Neither holds results,
-only where they are.
+A finished job leaves `run.json` in its folder, a failed one `failed.json`. Neither holds results;
+they name the folders of the artifacts.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.ablation.overrides import Overrides, groups, values_of
+from stages.ablation.sweep_overrides import Overrides, groups, values_of
 from stages.principles.variants import FULL, kind_and_target
 from stages.runtime.artifacts import Artifact
 
@@ -22,11 +22,12 @@ class Job:
     """One job of a sweep.
 
     Args:
-        number: also the name of its folder.
-        group: what else was swept; runs are compared with the full set of their own group.
-        steps: where each step's artifact lies; empty for a job that failed.
-        error: what stopped it.
-        constitution: the selection in force, before the variant.
+        number: its place in the sweep, also the name of its folder.
+        group: the other overrides that were swept; runs are compared with the full set of their own
+            group.
+        steps: by step, the folder of its artifact; empty for a job that failed.
+        error: why it failed; empty for a finished job.
+        constitution: the selection before the variant is applied.
     """
 
     number: int
@@ -39,7 +40,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        """The variant; in a sweep over more than variants and seeds also what else differs."""
+        """The variant; in a sweep over more than variants and seeds, with its group."""
         return f"{self.variant} {self.group}".strip()
 
     @property
@@ -56,13 +57,13 @@ class Job:
         return [Artifact(name, Path(folder)) for name, folder in self.steps.items()]
 
     def of_stage(self, stage: str) -> list[Artifact]:
-        return [made for made in self.artifacts() if made.stage == stage]
+        return [artifact for artifact in self.artifacts() if artifact.stage == stage]
 
 
 def read_jobs(folder: Path, overrides: Overrides) -> list[Job]:
     """The sweep's jobs as their folders describe them, in order.
 
-    One that left nothing counts as failed.
+    A job whose folder holds neither file counts as failed.
     """
     jobs = []
     for number, group in enumerate(groups(overrides)):

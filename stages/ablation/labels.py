@@ -1,4 +1,4 @@
-"""What a job's labels came to, pair by pair against the full set's."""
+"""How the labels of a job differ from those of the full set, pair by pair."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Labels:
 
     Args:
         rows: the labelled pairs, by row id.
-        judged: row ids, those on which the judge abstained too.
-        prompt_ids: by pair id the prompt id.
+        judged: ids of all judged rows, with those on which the judge abstained.
+        prompt_ids: the prompt id, by pair id.
     """
 
     rows: dict[str, Pair]
@@ -28,10 +28,10 @@ class Labels:
 
 
 def label_outcomes(pairs: Artifact, reference: Artifact) -> dict[str, dict[str, float]]:
-    """By outcome and prompt how the labels differ from the reference's.
+    """By outcome and prompt, how the labels differ from those of the reference.
 
-    `changed` is `flipped`, `lost` (abstained on now) or `gained`; `support` is how far the judge's
-    margin moved to the reference's choice, in logits.
+    `changed` means `flipped`, `lost` (the judge now abstains) or `gained`. `support` is how far the
+    judge's margin moved towards the reference's choice, in logits.
 
     Args:
         pairs, reference: artifacts of the stage `judged_pairs`.
@@ -39,18 +39,18 @@ def label_outcomes(pairs: Artifact, reference: Artifact) -> dict[str, dict[str, 
     after = _labels(pairs)
     before = _labels(reference)
     prompt_ids = before.prompt_ids | after.prompt_ids
-    cells: dict[str, list[tuple[str, float]]] = {name: [] for name in LABELS}
+    values: dict[str, list[tuple[str, float]]] = {name: [] for name in LABELS}
     for row_id in sorted(after.judged | before.judged):
         prompt_id = prompt_ids.get(row_id) or prompt_ids.get(_pair_id(row_id))
         if prompt_id is None:
             continue
         for name, value in _compare(before.rows.get(row_id), after.rows.get(row_id)):
-            cells[name].append((prompt_id, value))
-    return {name: by_prompt(values) for name, values in cells.items()}
+            values[name].append((prompt_id, value))
+    return {name: by_prompt(pair_values) for name, pair_values in values.items()}
 
 
 def _compare(before: Pair | None, after: Pair | None) -> Iterator[tuple[str, float]]:
-    """The outcomes of one pair; None: the judge abstained."""
+    """The outcomes of one pair; None means that the judge abstained."""
     flipped = bool(before and after and before.chosen != after.chosen)
     lost = before is not None and after is None
     gained = after is not None and before is None
@@ -67,7 +67,7 @@ def _compare(before: Pair | None, after: Pair | None) -> Iterator[tuple[str, flo
 
 
 def _pair_id(row_id: str) -> str:
-    """The pair of a row of `judged_pairs`; SALMON's rows are named "<pair>#<pass>"."""
+    """The pair of a row of `judged_pairs`; SALMON names its rows "<pair>#<pass>"."""
     return row_id.rpartition("#")[0] or row_id
 
 
@@ -85,5 +85,5 @@ def _labels(pairs: Artifact) -> Labels:
 
 @lru_cache(maxsize=4)
 def _prompt_ids(judged: Artifact) -> dict[str, str]:
-    """By pair id."""
+    """The prompt ids by pair id."""
     return {row.pair_id: row.prompt_id for row in judged.rows(Judgement)}

@@ -1,14 +1,14 @@
 """What a variant changes in a pipeline, and where a run at its level ends.
 
-labels   the variant decides which columns of the judge matrix count (the steps of stage
-         `judged_pairs`); everything before them stays as it is, and nothing follows: no new call,
+labels   the variant decides which columns of the judge matrix count (in the steps of stage
+         `judged_pairs`); all steps before them are unchanged, and no steps follow: no new call,
          no training. Only a rewording must be judged.
 reward   the same, then the reward models are trained and tested on those pairs (stage
          `reward_accuracy`)
-policy   the whole constitution is replaced, and everything runs whose identity that changes
+policy   the whole constitution is replaced, and every step runs whose identity changes
 
-A run of the full set at level policy is a plain run: nothing here changes it, and run.py
-need not import this module.
+A run of the full set at level policy is an ordinary run: nothing here changes it, and run.py
+does not need this module.
 """
 
 import copy
@@ -27,32 +27,34 @@ from stages.runtime.pipeline.config import Settings, read_settings
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.settings import parse_config
 
-# stages that follow the variant
+# stages to which the variant applies
 VARIED = {"labels": ("judged_pairs",), "reward": ("judged_pairs", "reward_model")}
-ENDS = {"labels": "judged_pairs", "reward": "reward_accuracy"}
-EXAMPLES = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}  # pipelines with such an end
+LAST_STAGES = {"labels": "judged_pairs", "reward": "reward_accuracy"}
+EXAMPLES = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}  # pipelines with such a stage
 
 
 def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
-    """The settings, the same as plain values, and the steps to run under the config's `variant`.
+    """Read the settings, the same as plain values, and the steps to run under the `variant`.
 
     Raises:
         UserError: the config, the variant or the pipeline has a mistake.
     """
     settings, plain = read_settings(config)
     level = settings.ablate.level
-    whole: Selection = parse_config(Selection, settings.constitution, "constitution")
+    full_set: Selection = parse_config(Selection, settings.constitution, "constitution")
     if settings.variant != FULL:
-        change = change_of(settings.variant, whole)
+        change = change_of(settings.variant, full_set)
         if level == "policy":
-            settings, plain = read_settings(_with(config, apply(change, whole)))
+            settings, plain = read_settings(_replace_constitution(config, apply(change, full_set)))
         else:
-            _vary(plain["pipeline"], level, change, whole)
+            _apply_to_steps(plain["pipeline"], level, change, full_set)
     steps = read_steps(join_sections(plain["pipeline"]), STAGES)
-    selects = whole != Selection(whole.name)
-    if level in ENDS and settings.ablate.before == "whole" and selects:
-        steps = _before_whole(steps, config, Selection(whole.name, reword=whole.reword))
-    return settings, plain, up_to(steps, settings.until or ends(steps, level))
+    selects = full_set != Selection(full_set.name)
+    if level in LAST_STAGES and settings.ablate.before == "whole" and selects:
+        steps = _use_full_set_before_labels(
+            steps, config, Selection(full_set.name, reword=full_set.reword)
+        )
+    return settings, plain, up_to(steps, settings.until or last_steps(steps, level))
 
 
 def steps_of_full_set(config: DictConfig) -> list[Step]:
@@ -63,14 +65,16 @@ def steps_of_full_set(config: DictConfig) -> list[Step]:
     return steps
 
 
-def check_followed(settings: Settings, steps: Sequence[Step], full: Sequence[Step]) -> None:
-    """The steps of a job can be compared with those of the full set.
+def check_variant_has_effect(
+    settings: Settings, steps: Sequence[Step], full: Sequence[Step]
+) -> None:
+    """Check that the steps of a job can be compared with those of the full set.
 
     Args:
         full: the steps of the same job under the full set.
 
     Raises:
-        UserError: no step of `steps` follows the variant, or none measures policies.
+        UserError: the variant changes no step, or no step measures policies.
     """
     level = settings.ablate.level
     if settings.variant != FULL and all(step in full for step in steps):
@@ -87,22 +91,24 @@ def check_followed(settings: Settings, steps: Sequence[Step], full: Sequence[Ste
         )
 
 
-def _before_whole(steps: list[Step], config: DictConfig, whole: Selection) -> list[Step]:
-    """The same with every step before the labels as it is under the whole set."""
+def _use_full_set_before_labels(
+    steps: list[Step], config: DictConfig, full_set: Selection
+) -> list[Step]:
+    """Replace every step before the labels by the same step under the full set."""
     labelled = [step.name for step in steps if step.stage == "judged_pairs"]
     if not labelled:
         return steps
-    _, plain = read_settings(_with(config, whole))
-    of_whole = read_steps(join_sections(plain["pipeline"]), STAGES)
-    under_whole = {step.name: step for step in of_whole}
+    _, plain = read_settings(_replace_constitution(config, full_set))
+    steps_of_set = read_steps(join_sections(plain["pipeline"]), STAGES)
+    full_set_steps = {step.name: step for step in steps_of_set}
     replaced = {step.name for step in up_to(steps, labelled)} - set(labelled)
-    # a rewording is on the judging steps already
-    replaced -= {name for name in replaced if under_whole[name].stage == "judge"}
-    return [under_whole[step.name] if step.name in replaced else step for step in steps]
+    # the judging steps have the rewording already
+    replaced -= {name for name in replaced if full_set_steps[name].stage == "judge"}
+    return [full_set_steps[step.name] if step.name in replaced else step for step in steps]
 
 
 def variants_of(constitution: Any, kinds: Any) -> str:
-    """The names of all variants of these kinds, as an override has them: with commas between.
+    """The names of all variants of these kinds, joined by commas, as in an override.
 
     Raises:
         UserError: `kinds` is not a list, or as `enumerate_variants`.
@@ -116,17 +122,17 @@ def variants_of(constitution: Any, kinds: Any) -> str:
     return ",".join(enumerate_variants(selection_of(constitution), list(kinds)))
 
 
-def ends(steps: Sequence[Step], level: str) -> list[str] | None:
-    """The steps at which a level stops; None: it runs all steps.
+def last_steps(steps: Sequence[Step], level: str) -> list[str] | None:
+    """The steps at which a level ends; None if it runs all steps.
 
     Raises:
-        UserError: the pipeline has no such step.
+        UserError: the pipeline has no step at which the level can end.
     """
-    if level not in ENDS:
+    if level not in LAST_STAGES:
         return None
-    last = [step.name for step in steps if step.stage == ENDS[level]]
+    last = [step.name for step in steps if step.stage == LAST_STAGES[level]]
     if not last:
-        stage = ENDS[level]
+        stage = LAST_STAGES[level]
         raise UserError(
             f"level {level!r} ends in steps of the stage {stage!r}, and this pipeline has none",
             where="ablate.level",
@@ -142,22 +148,24 @@ def selection_of(constitution: Any) -> Selection:
     return selection
 
 
-def _with(config: DictConfig, selection: Selection) -> DictConfig:
-    """The same with another `constitution`, before anything that refers to it is resolved."""
+def _replace_constitution(config: DictConfig, selection: Selection) -> DictConfig:
+    """A copy with another `constitution`, before any reference to it is resolved."""
     changed = copy.deepcopy(config)
     with read_write(changed), open_dict(changed):
         changed.constitution = _plain(selection)
     return changed
 
 
-def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection) -> None:
-    """Put the change on the steps that follow a variant at this level.
+def _apply_to_steps(
+    pipeline: dict[str, Any], level: str, change: Change, full_set: Selection
+) -> None:
+    """Apply the change to the steps that a variant affects at this level.
 
-    A rewording is put on the steps that judge, too.
+    A rewording is also applied to the steps that judge.
 
     Args:
         pipeline: changed in place.
-        whole: steps with another constitution than this one stay as they are.
+        full_set: steps with another constitution than this one are not changed.
     """
     rewording = Change(reword=change.reword)
     for name, step in _steps(join_sections(pipeline)):
@@ -171,12 +179,12 @@ def _vary(pipeline: dict[str, Any], level: str, change: Change, whole: Selection
         if options is None or part == Change():
             continue
         selection: Selection = parse_config(Selection, options, f"step {name!r}")
-        if locate(selection.name) == locate(whole.name):
+        if locate(selection.name) == locate(full_set.name):
             step["constitution"] = _plain(apply(part, selection))
 
 
 def _plain(selection: Selection) -> dict[str, Any]:
-    """The selection as YAML has it: lists for tuples."""
+    """The selection as in YAML: lists in place of tuples."""
     plain = {}
     for name, value in asdict(selection).items():
         plain[name] = list(value) if isinstance(value, tuple) else value
@@ -184,7 +192,7 @@ def _plain(selection: Selection) -> dict[str, Any]:
 
 
 def _steps(steps: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every step, those inside loops too."""
+    """Every step by its name, with the steps inside loops."""
     if not isinstance(steps, dict):
         return
     for name, step in steps.items():

@@ -1,9 +1,10 @@
-"""What the judge matrix and the duels of a sweep's models say: redundancy of principles, ratings.
+"""Redundancy of principles from the judge matrix, and ratings from the duels of the policies.
 
-In: the jobs. Out: plain data. `judged_pairs` itself says how its options decide a pair
-(`label_rule.rule_of`). SALMON's subsets are left out: there agreement is shown, and no verdicts.
+In: the jobs. Out: plain data. How the options of `judged_pairs` decide a pair is
+defined in `label_rule.rule_of`. Left out: verdicts for SALMON's subsets; only agreement is shown.
 
-A variant's duels of all seeds count for one model; its rating's interval is over requests.
+The duels of a variant count for one model over all seeds; the interval of its rating is over
+requests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from stages.ablation.jobs import Job
-from stages.ablation.outcomes import NONE, against
+from stages.ablation.outcomes import NONE, duel_score
 from stages.preferences.label_rule import Rule, rule_of
 from stages.preferences.pair_checks import read_cells
 from stages.principles.variants import FULL
@@ -28,24 +29,24 @@ from stages.statistics.redundancy import (
     redundancies,
 )
 
-MOST = 40  # principles beyond which a matrix cannot be read
+MOST = 40  # principles; a larger matrix cannot be read
 
 
 def redundancy(
     jobs: Sequence[Job], outcomes: Mapping[str, Finding], confidence: float
 ) -> dict[str, Any] | None:
-    """How far every two principles agree, and which can go while another stays.
+    """How far every two principles agree, and which can be removed while another stays.
 
-    The matrix is that of the first full set, of all its seeds.
+    The matrix is that of the first full set, over all its seeds.
 
     Args:
         outcomes: by principle, what leaving it out did to the models; empty where only labels were
-            looked at.
+            measured.
 
     Returns:
-        None without a matrix, or with more than `MOST` principles. Else `pairs`, how many there
-        are; `names` of the principles; `principles`, what each does alone; `agreements` of every
-        two; `redundancies`, each beside each other one. `principles` and `redundancies` are empty
+        None without a matrix, or with more than `MOST` principles. Otherwise `pairs`, their number;
+        `names` of the principles; `principles`, the effect of each alone; `agreements` of every
+        two; `redundancies`, for every ordered pair. `principles` and `redundancies` are empty
         where subsets of the principles decide.
     """
     steps = _steps(jobs)
@@ -55,20 +56,20 @@ def redundancy(
     if not 2 <= len(names) <= MOST:
         return None
     decide = _decide(rules)
-    agreed = agreements(matrix, confidence, prompts)
+    pair_agreements = agreements(matrix, confidence, prompts)
     alone = attributions(matrix, decide, confidence, prompts) if decide else {}
-    verdicts = redundancies(agreed, alone, outcomes=outcomes) if alone else []
+    verdicts = redundancies(pair_agreements, alone, outcomes=outcomes) if alone else []
     return {
         "pairs": len(matrix),
         "names": names,
         "principles": [asdict(alone[name]) for name in names if name in alone],
-        "agreements": [asdict(agreement) for agreement in agreed],
+        "agreements": [asdict(agreement) for agreement in pair_agreements],
         "redundancies": [asdict(verdict) for verdict in verdicts],
     }
 
 
 def _steps(jobs: Sequence[Job]) -> dict[str, Artifact]:
-    """By seed the first step of stage `judged_pairs` of the first full set."""
+    """By seed, the first step of stage `judged_pairs` of the first full set."""
     full_sets = [job for job in jobs if job.variant == FULL and not job.error]
     steps = {}
     for job in full_sets:
@@ -81,7 +82,7 @@ def _steps(jobs: Sequence[Job]) -> dict[str, Artifact]:
 def _matrix(
     steps: Mapping[str, Artifact], rules: Mapping[str, Rule]
 ) -> tuple[Matrix, dict[str, str]]:
-    """The matrix of all seeds, and by pair its prompt; pairs are named "<seed> <pair>"."""
+    """The matrix of all seeds, and the prompt of each pair; pairs are named "<seed> <pair>"."""
     matrix: dict[str, Mapping[str, float]] = {}
     prompts: dict[str, str] = {}
     for seed, step in steps.items():
@@ -98,7 +99,7 @@ def _matrix(
 
 
 def _decide(rules: Mapping[str, Rule]) -> Decide | None:
-    """The decisions of the rule of each seed, for pairs named as in `_matrix`.
+    """A function that decides a pair by the rule of its seed, for pairs named as in `_matrix`.
 
     None where subsets of the principles decide.
     """
@@ -112,11 +113,11 @@ def _decide(rules: Mapping[str, Rule]) -> Decide | None:
     return decide
 
 
-def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
+def rate_policies(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
     """Bradley-Terry ratings of every variant's last policy; the strongest first.
 
-    They come from its duels with the first policy, `none`. Of several `evaluate` steps the first
-    is looked at. Groups that sweep over more have an anchor each.
+    They come from its duels with the first policy, `none`. Of several `evaluate` steps only the
+    first is used. Each group of a sweep has its own anchor.
     """
     results: list[Rating] = []
     for anchor, games in _games(jobs).items():
@@ -126,7 +127,7 @@ def rated(jobs: Sequence[Job], confidence: float) -> list[dict[str, Any]]:
 
 
 def _games(jobs: Sequence[Job]) -> dict[str, list[Game]]:
-    """By anchor the duels of all variants with it."""
+    """By anchor, the duels of all variants with it."""
     games: dict[str, list[Game]] = {}
     for job in jobs:
         anchor = f"{NONE} {job.group}".strip()  # other groups may start from another model
@@ -136,6 +137,6 @@ def _games(jobs: Sequence[Job]) -> dict[str, list[Game]]:
             last = policies[-1]
             for row in evaluation.rows(Verdict):
                 if row.policy == last and first in row.rivals:
-                    game = (row.prompt_id, job.label, anchor, against(row, first))
+                    game = (row.prompt_id, job.label, anchor, duel_score(row, first))
                     games.setdefault(anchor, []).append(game)
     return games

@@ -1,16 +1,16 @@
-"""What a job of an ablation came to, as one value for each outcome and prompt.
+"""The results of a job of an ablation: one value for each outcome and prompt.
 
-It reads artifacts; it sends and trains nothing.
+This module only reads artifacts; it sends and trains nothing.
 
-labels   against the full set, pair by pair: `changed` is `flipped`, `lost` (abstained on now) or
-         `gained`; `support` is how far the judge's margin moved to the full set's choice, in
-         logits. The full set itself is 0 everywhere
+labels   against the full set, pair by pair: `changed` means `flipped`, `lost` (the judge now
+         abstains) or `gained`; `support` is how far the judge's margin moved towards the full
+         set's choice, in logits. The full set itself is 0 everywhere
 reward   the tests of `reward_accuracy`, by its first model; those of the others with their names
 policy   the measures of `evaluate` for its last policy, `violates <id>` for each principle, and
-         `wins`, what the judge gave it in duels with the first policy. That one is `none`: the
-         model before the method, which needs no run
+         `wins`, its score by the judge in duels with the first policy. The first policy is `none`:
+         the model before the method, which needs no run
 
-Where a pipeline has several steps to look at, the outcomes of all but the first carry their names.
+If several steps of a pipeline have outcomes, those of all but the first are named after their step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ from stages.statistics.intervals import by_prompt
 
 SAME_LABEL = 1e-4
 OWN_TESTS = (PAIRS, SECTION)
-STAGES = {  # whose artifacts a level looks at
+STAGES = {  # whose artifacts a level reads
     "labels": "judged_pairs",
     "reward": "reward_accuracy",
     "policy": "evaluate",
@@ -49,11 +49,11 @@ NONE = "none"
 Values = dict[str, dict[str, float]]  # outcome: {prompt: value}
 
 
-def values(level: str, job: Job, reference: Job) -> Values:
-    """What `job` came to, by outcome and prompt.
+def job_results(level: str, job: Job, reference: Job) -> Values:
+    """The results of a job, by outcome and prompt.
 
     Raises:
-        UserError: it left no step of the stage that the level looks at.
+        UserError: it has no step of the stage that the level reads.
     """
     stage = STAGES[level]
     artifacts = job.of_stage(stage)
@@ -68,25 +68,25 @@ def values(level: str, job: Job, reference: Job) -> Values:
     for index, artifact in enumerate(artifacts):
         mark = f" ({artifact.step})" if index else ""
         outcomes = _outcomes(artifact, references.get(artifact.step, artifact))
-        for outcome, cells in outcomes.items():
-            if cells:
-                results[outcome + mark] = cells
+        for outcome, values_by_prompt in outcomes.items():
+            if values_by_prompt:
+                results[outcome + mark] = values_by_prompt
     return results
 
 
 def _outcomes(artifact: Artifact, reference: Artifact) -> Values:
-    """What one step came to."""
+    """The outcomes of one step."""
     if artifact.stage == STAGES["labels"]:
         return label_outcomes(artifact, reference)
     if artifact.stage == STAGES["reward"]:
-        return _of_tests(artifact)
-    return _of_policy(artifact, -1)
+        return _reward_test_values(artifact)
+    return _policy_values(artifact, -1)
 
 
-def outcomes_of(level: str, principles: Sequence[str]) -> list[str]:
-    """The names of all outcomes that a level may have.
+def possible_outcomes(level: str, principles: Sequence[str]) -> list[str]:
+    """The names of all outcomes that a level can have.
 
-    A reward test's own pairs (`OWN_TESTS`) are left out.
+    Left out: tests on pairs that a pipeline adds (`OWN_TESTS`).
     """
     if level == "labels":
         return list(LABELS)
@@ -100,10 +100,10 @@ def is_logits(outcome: str) -> bool:
     return outcome.partition(" (")[0] == LOGITS
 
 
-def same_lessons(job: Job, reference: Job) -> bool:
-    """Whether `job` learnt from the same data as the reference, so that only chance differs.
+def learns_from_same_data(job: Job, reference: Job) -> bool:
+    """Whether `job` learned from the same data as the reference, so that only chance differs.
 
-    So it is where the steps differ in nothing but which principles label pairs, and the labelled
+    This is the case if the steps differ only in the principles that label pairs, and the labelled
     pairs are equal.
     """
     references = {artifact.step: artifact for artifact in reference.artifacts()}
@@ -112,17 +112,17 @@ def same_lessons(job: Job, reference: Job) -> bool:
         if other is None or artifact.stage != other.stage:
             return False
         if artifact.stage == STAGES["labels"]:
-            if not _alike(artifact.rows(Pair), other.rows(Pair)):
+            if not _have_equal_labels(artifact.rows(Pair), other.rows(Pair)):
                 return False
         elif artifact.config != other.config:
             return False
     return True
 
 
-def _alike(rows: Sequence[Pair], others: Sequence[Pair]) -> bool:
-    """Whether the pairs are equal and in equal order.
+def _have_equal_labels(rows: Sequence[Pair], others: Sequence[Pair]) -> bool:
+    """Whether the pairs are equal and in the same order.
 
-    Labels may differ by what the batch in which a judge was asked does to its arithmetic.
+    Labels may differ by the rounding that depends on the batch in which the judge was asked.
     """
     if len(rows) != len(others):
         return False
@@ -134,30 +134,30 @@ def _alike(rows: Sequence[Pair], others: Sequence[Pair]) -> bool:
     return True
 
 
-def before_the_method(job: Job) -> Values:
-    """The first policy of the job's evaluation; nothing if it is the only one."""
+def values_before_method(job: Job) -> Values:
+    """The results of the first policy of the job's evaluation; empty if it is the only one."""
     evaluations = job.of_stage(STAGES["policy"])
     if not evaluations or len(evaluations[0].metrics["policies"]) < 2:
         return {}
-    return _of_policy(evaluations[0], 0)
+    return _policy_values(evaluations[0], 0)
 
 
-def _of_tests(artifact: Artifact) -> Values:
-    """The tests of `reward_accuracy`."""
-    cells: dict[str, list[tuple[str, float]]] = {}
+def _reward_test_values(artifact: Artifact) -> Values:
+    """The outcomes of the tests of `reward_accuracy`."""
+    values_by_test: dict[str, list[tuple[str, float]]] = {}
     rows = artifact.rows(Tested)
     for row in rows:
         name = row.test if row.model == rows[0].model else f"{row.test} ({row.model})"
         unit = f"{row.kind}: {row.prompt_id}" if row.kind else row.prompt_id
-        cells.setdefault(name, []).append((unit, row.value))
-    return {name: by_prompt(values) for name, values in cells.items()}
+        values_by_test.setdefault(name, []).append((unit, row.value))
+    return {name: by_prompt(rows_of_test) for name, rows_of_test in values_by_test.items()}
 
 
-def _of_policy(artifact: Artifact, place: int) -> Values:
+def _policy_values(artifact: Artifact, place: int) -> Values:
     """The measures of one policy of `evaluate`.
 
     Args:
-        place: of the policy among all of them; -1 is the last.
+        place: the index of the policy; -1 is the last.
     """
     policies = list(artifact.metrics["policies"])
     first = policies[0]
@@ -178,15 +178,15 @@ def _of_policy(artifact: Artifact, place: int) -> Values:
     )
     results = {name: measures[name] for name in MEASURES}
     duels = [row for row in verdicts if first in row.rivals]
-    results["wins"] = by_prompt((row.prompt_id, against(row, first)) for row in duels)
+    results["wins"] = by_prompt((row.prompt_id, duel_score(row, first)) for row in duels)
     principles = verdicts[0].principles if verdicts else []
     for index, principle in enumerate(principles):
         results[f"violates {principle}"] = by_principle(rows, index, source)
     return results
 
 
-def against(row: Verdict, rival: str) -> float:
-    """1 if the judge preferred this answer to the rival's, 0 if the other, 0.5 for a tie."""
+def duel_score(row: Verdict, rival: str) -> float:
+    """1 if the judge preferred this answer, 0 if it preferred the rival's, 0.5 for a tie."""
     place = row.rivals.index(rival)
     return score(row.margins_first[place], row.margins_second[place])
 
@@ -196,15 +196,16 @@ def _verdicts(artifact: Artifact) -> list[Verdict]:
     return artifact.rows(Verdict)
 
 
-def requests_known(level: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[int, float | None]]:
-    """(prompts, base rate of the level's outcome), from steps that are already there.
+def base_rates(level: str, artifacts: Sequence[Artifact]) -> Iterator[tuple[int, float | None]]:
+    """(number of prompts, base rate of the level's outcome), for each step that was run before.
 
-    Nothing for level `labels`, which needs no forecast of what it could detect.
+    None for level `labels`, which needs no forecast of what it could detect.
     """
     if level == "labels":
         return
     for artifact in artifacts:
         if artifact.stage == STAGES[level]:
-            cells = _outcomes(artifact, artifact).get(FIRST[level])
-            if cells:
-                yield len(cells), sum(cells.values()) / len(cells)
+            values_by_prompt = _outcomes(artifact, artifact).get(FIRST[level])
+            if values_by_prompt:
+                mean = sum(values_by_prompt.values()) / len(values_by_prompt)
+                yield len(values_by_prompt), mean

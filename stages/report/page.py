@@ -1,9 +1,9 @@
-"""A page of results: one HTML file that holds all it shows, loads nothing and works from disk.
+"""A page of results: one self-contained HTML file that loads nothing and works from disk.
 
 In: a template that extends `page.html.jinja`, and its values. Out: the page's file. The policy in
 its head forbids every connection. Texts are escaped by jinja2; data for the script is JSON that
-cannot end its element (`packed.as_script`). The functions of `formatting`
-that templates need are filters.
+cannot end its element (`packed.as_script`). The functions of `formatting` that
+templates need are filters.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def write(
 
 @contextmanager
 def errors_of_writing(what: str, path: Path) -> Iterator[None]:
-    """Report an error of the disk as one of the user's.
+    """Report an error of the disk as a `UserError`.
 
     Raises:
         UserError: `what` cannot be written.
@@ -72,7 +72,7 @@ def identity(*files: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=2)
 def _environment(folder: Path) -> Environment:
-    """Not `templates.render`: that one is for prompts and does not escape."""
+    """An environment that escapes, unlike `templates.render`, which is for prompts."""
     environment = Environment(
         loader=FileSystemLoader([folder, HERE]),
         undefined=StrictUndefined,

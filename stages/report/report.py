@@ -1,21 +1,20 @@
 """Stage `report`: everything a run measured, as one HTML page.
 
 In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of
-`reward_accuracy` the reward models side by side; of a training step the curves, of online ones over
-each other and with their tripwires; of any other step its tables. Rows of Revision, Pair,
-Judgement, Rating and Verdict can be browsed. Of every step, and of every step before it whose
-folder is still there, it shows what it made, dropped and sent, and whether the run that writes the
-page made or reused it: as a drawing and as a table. What is missing is not shown.
+`reward_accuracy` the reward models side by side; of a training step the curves, of online ones in
+one drawing and with their tripwires; of any other step its tables. Rows of Revision, Pair,
+Judgement, Rating and Verdict can be row_sections. Of every step, and of every step before it whose
+folder is still there, it shows its output, its dropped rows and calls, and whether the run that
+writes the page made or reused it: as a drawing and as a table. What is missing is not entry_count.
 
-Out: `report.html` in the artifact's folder, self-contained: it loads nothing, its own policy
-forbids it to, and it works from disk. A page that is itself reused still shows what was new when it
-was written.
+Out: `report.html` in the artifact's folder, self-contained: it loads nothing (its own policy
+forbids it), and it works from disk. A reused page still shows what was new when it was written.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script
 element, and from there by `textContent` only.
 
-Left out: a comparison of several runs, which needs several runs' evaluations and is a report of its
-own.
+Left out: a comparison of several runs, which needs the evaluations of several runs and a
+separate report.
 """
 
 from collections.abc import Collection
@@ -26,21 +25,21 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.report import page
-from stages.report.views import reward_models
-from stages.report.views.browse import Section, dropped, principle_texts, sections
+from stages.report.views.browse import Section, dropped_section, principle_texts, sections
 from stages.report.views.drawing import draw
-from stages.report.views.effects import view
+from stages.report.views.effects import evaluation_view
 from stages.report.views.marks import View
-from stages.report.views.online import online
+from stages.report.views.offline_trainings import offline_views
+from stages.report.views.online_trainings import online_view
 from stages.report.views.packed import as_script, pack
+from stages.report.views.reward_models import reward_models_view
 from stages.report.views.steps import describe_reuse, steps_of
-from stages.report.views.trainings import offline
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.stage import ANY, Stage
 
-SHOWN_OTHERWISE = ("evaluate", "reward_accuracy", "report")
+SHOWN_ELSEWHERE = ("evaluate", "reward_accuracy", "report")
 """Stages whose tables the page shows in another form."""
 SHORTEST = 1e-9
 """Seconds, so that the share of the longest step is a number."""
@@ -56,7 +55,7 @@ class Config:
     title: str = "Credo report"
     """The page's heading."""
     max_rows: Annotated[int, Field(ge=0)] = 20_000
-    """How many entries of each step can be browsed; the page states how many there are.
+    """How many entries of each step can be row_sections; the page states how many there are.
 
     1,000 entries with answers of 80 words take about half a megabyte.
     """
@@ -83,8 +82,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     sources = list(by_folder.values())
     first = sources[0]
     steps = lineage(sources)
-    browsed = sections(sources, config.max_rows)
-    browsed += dropped(steps, config.max_rows)
+    row_sections = sections(sources, config.max_rows)
+    row_sections += dropped_section(steps, config.max_rows)
     finished = [str(source.manifest.get("finished", "")) for source in sources]
     path = context.directory / "report.html"
     page.write(
@@ -94,15 +93,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         title=config.title,
         **_results(sources, steps),
         **_work(steps, context.new_steps),
-        **_rows(browsed),
+        **_rows(row_sections),
         seed=first.seed,
         versions=first.manifest.get("versions") or {},
         finished=max(finished),
     )
-    shown = sum(len(section.entries) for section in browsed)
-    total = sum(section.total for section in browsed)
-    table = Table("Report", ["page", "entries to browse"], [[path.name, f"{shown} of {total}"]])
-    metrics = {"entries": shown, "bytes": path.stat().st_size}
+    entry_count = sum(len(section.entries) for section in row_sections)
+    total = sum(section.total for section in row_sections)
+    table = Table(
+        "Report", ["page", "entries to browse"], [[path.name, f"{entry_count} of {total}"]]
+    )
+    metrics = {"entries": entry_count, "bytes": path.stat().st_size}
     return Result(metrics=metrics, tables=[table])
 
 
@@ -110,7 +111,7 @@ STAGE = Stage(version=5, config=Config, run=run, optional=ANY, identity=identity
 
 
 def lineage(sources: list[Artifact]) -> list[Artifact]:
-    """The steps and, before them, those they were made from, as far as their folders exist."""
+    """The steps and all steps before them, inputs first, as far as their folders exist."""
     steps: dict[str, Artifact] = {}
 
     def visit(source: Artifact) -> None:
@@ -126,7 +127,7 @@ def lineage(sources: list[Artifact]) -> list[Artifact]:
 
 
 def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
-    """What was measured: evaluations, reward models, trainings, and any other step's tables."""
+    """The results: evaluations, reward models, trainings, and any other step's tables."""
     evaluations = [source for source in sources if source.stage == "evaluate"]
     views = []
     rewards = []
@@ -134,23 +135,23 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
     for source in sources:
         facts = (source.step, source.metrics, principle_texts(source))
         if source.stage == "evaluate":
-            views.append(view(*facts))
+            views.append(evaluation_view(*facts))
         elif source.stage == "reward_accuracy":
-            rewards.append(reward_models.view(*facts))
-        elif source.stage not in SHOWN_OTHERWISE:
+            rewards.append(reward_models_view(*facts))
+        elif source.stage not in SHOWN_ELSEWHERE:
             tables += source.manifest["tables"]
     return {
         "evaluations": views,
         "rewards": rewards,
         "tables": tables,
-        "online": online(steps, _colours(evaluations, steps)),
-        "trainings": offline(steps),
+        "online": online_view(steps, _colours(evaluations, steps)),
+        "trainings": offline_views(steps),
     }
 
 
-def _work(artifacts: list[Artifact], made: Collection[str]) -> View:
-    """What was done: the drawing, the sentence above it and the table below it."""
-    steps = steps_of(artifacts, made)
+def _work(artifacts: list[Artifact], new_steps: Collection[str]) -> View:
+    """The work: the drawing, the sentence above it and the table below it."""
+    steps = steps_of(artifacts, new_steps)
     manifests = [artifact.manifest for artifact in artifacts]
     return {
         "flow": draw(steps),
@@ -160,9 +161,9 @@ def _work(artifacts: list[Artifact], made: Collection[str]) -> View:
     }
 
 
-def _rows(browsed: list[Section]) -> View:
-    """What the browser of rows reads; base64 needs no escaping."""
-    packed = [pack(section) for section in browsed]
+def _rows(row_sections: list[Section]) -> View:
+    """The data of the browser of rows; base64 needs no escaping."""
+    packed = [pack(section) for section in row_sections]
     return {
         "data": as_script([each.head for each in packed]) if packed else "",
         "blocks": [block for each in packed for block in each.blocks],

@@ -12,7 +12,7 @@ def kappa(pairs: Sequence[tuple[Hashable, Hashable]]) -> float | None:
     """Cohen's kappa of two raters, from each item's two labels.
 
     Returns:
-        None where it is undefined: no pairs, or both always say the same.
+        None where it is undefined: no pairs, or a single label in all of them.
 
     Source: Cohen 1960.
     """
@@ -40,12 +40,12 @@ def krippendorff(
     """Krippendorff's alpha of nominal judgements, by evalica; the interval resamples items.
 
     Args:
-        judges: each judge's judgements, items in the same order; None where a judge did not look.
+        judges: each judge's judgements, items in the same order; None where a judge has none.
 
     Returns:
-        None where alpha is undefined: no item with two judgements, or only one label was ever
-        used. `n` counts the items that two or more judged. The interval is of percentiles; near 1
-        and with few items it is too narrow, as any bootstrap of a bound is.
+        None where alpha is undefined: no item with two judgements, or only one label
+        was used. `n` counts the items with two or more judgements. The bounds of the interval are
+        percentiles; near 1 and with few items it is too narrow, like any bootstrap near a bound.
     """
     items = []
     for item in zip(*judges, strict=True):
@@ -64,7 +64,7 @@ def krippendorff(
 
     def alpha(columns: Any) -> float:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a resample with one label alone has no alpha
+            warnings.simplefilter("ignore")  # a resample with a single label has no alpha
             return float(evalica.alpha(pd.DataFrame(table[:, columns])).alpha)
 
     rng = np.random.default_rng(seed)

@@ -1,12 +1,13 @@
 """Tests for an ablation: many variants against one reference, prompt by prompt.
 
-Pure functions of numbers. `holm` is the default correction: it holds whatever the dependence.
+Pure functions of numbers. `holm` is the default correction: it is valid under any dependence.
 `max_t` has more power for many variants, as they share the reference. `sign_flip` and `max_t` need
-no distribution and are exact up to their draws, but they know of one source of chance alone: which
-prompts were asked. McNemar's exact test (`intervals.mcnemar_exact`) is `sign_flip` for yes/no
+no distribution and are exact up to their draws, but they account for only one source of chance: the
+choice of prompts. McNemar's exact test (`intervals.mcnemar_exact`) is `sign_flip` for yes/no
 outcomes of one seed.
 
-Left out: the false discovery rate, which suits a screening of hundreds and not a dozen principles.
+Left out: the false discovery rate, which suits the screening of hundreds of variants, not a dozen
+principles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ def sign_flip(differences: Sequence[float], resamples: int = 9999, seed: int = 0
 
     Exact where few of them differ from 0. The prompt is the cluster: all its seeds flip together.
     The null is that for a random prompt, *under the models at hand*, a difference is as likely as
-    its opposite. It says nothing of other seeds: where seeds vary it rejects more often than the
+    its opposite. It says nothing about other seeds: where seeds vary it rejects more often than the
     nominal rate for "no effect on average over seeds"; the p of `effects` is for that.
     """
     from scipy.stats import permutation_test
@@ -61,7 +62,7 @@ def max_t(
     """Step-down max-T p-values, by flipping each prompt's sign in all variants jointly.
 
     More power than Holm's for many variants, since they share the reference. The null is that of
-    `sign_flip`: use it with one seed, or for the models at hand. All variants must come with the
+    `sign_flip`: use it with one seed, or for the models at hand. All variants must have the
     same prompts in the same order.
 
     Args:

@@ -1,12 +1,12 @@
-"""What a variant of a constitution changed, against the reference: intervals, tests, corrections.
+"""The effect of a variant of a constitution against the reference: intervals, tests, corrections.
 
-In: one value for each (seed, prompt) of each run, as `intervals.by_prompt` gives them, all runs
+In: one value for each (seed, prompt) of each run, as returned by `intervals.by_prompt`, all runs
 over the same seeds and prompts. Out: `Effect`s, as plain data.
 
-The intervals are those of `variance`: prompts and seeds each with their own degrees of freedom, and
-what a seed moves estimated from all runs together. Yes/no outcomes get an imagined change each way,
-as in Bonett and Price (2012), in as many trials as prompts and seeds are worth; with one seed it is
-their interval.
+The intervals are those of `variance`: prompts and seeds have their own degrees of freedom, and the
+effect of a seed is estimated from all runs together. Yes/no outcomes get one imagined change in
+each direction, as in Bonett and Price (2012), for the effective number of trials of prompts and
+seeds; with one seed this is their interval.
 
 Simulated coverage of 95 % intervals (binary, base rates 5 to 50 %, 100 to 500 prompts, 12 variants;
 tests repeat it): 94 to 98 %, the high end with two seeds or below 15 changes. Of three seeds that
@@ -14,12 +14,12 @@ matter (5 points), a bootstrap of seeds and prompts covers 89 %, one Satterthwai
 sum 93 %; of two, 84 and 88 %. Where it is worse:
 
 - A variant that a seed moves three times as much as the others is covered in 76 to 84 %. `seeds_p`
-  warns of half of such cases with five seeds and of a quarter with two. Give `pools`: what is alike
-  together (leave-one-out here, only-one there).
+  detects half of such cases with five seeds and a quarter with two. Use `pools` to group similar
+  variants (leave-one-out in one pool, only-one in another).
 - A pool of one variant: 94 to 100 %, wide: t of 2 degrees of freedom is 4.3, of 1 it is 12.7.
 - One seed: `over` says "prompts". Where a seed moves a run by 5 points, the interval over 500
-  prompts of one seed holds the effect over seeds in 47 %, and nothing in one seed's data shows it.
-- Below 10 prompts or 5 changes trust only the exact tests.
+  prompts of one seed holds the effect over seeds in 47 %, and the data of one seed cannot show it.
+- Below 10 prompts or 5 changes, trust only the exact tests.
 
 A share of changed labels is not a paired difference (the reference never changes): that is
 `shares.changes`.
@@ -51,32 +51,32 @@ def effects(
     pools: Mapping[str, str] | None = None,
     correction: str = "holm",
 ) -> dict[str, Effect]:
-    """Every variant against the reference, over the seeds and prompts that all of them have.
+    """Compare every variant with the reference, over the seeds and prompts that all of them have.
 
     Args:
-        pools: by variant a name; what a seed moves is estimated from the reference and all variants
-            of a name. None: all.
+        pools: by variant, the name of its pool; the effect of a seed is estimated from the
+            reference and all variants of a pool. None: one pool.
         correction: of the p-values for many variants, "holm" or, with one seed, "max_t".
 
     Raises:
-        UserError: no seed, or fewer than two prompts, is common to all; max-T with several seeds,
-            which it cannot account for.
+        UserError: no seed, or fewer than two prompts, is common to all; or max-T with several
+            seeds, which it cannot account for.
     """
     if not variants:
         return {}
     all_runs = [reference, *variants.values()]
-    seeds, prompts = common_cells(all_runs)
+    seeds, prompts = common_seeds_and_prompts(all_runs)
     tables = []
     for runs in all_runs:
         tables.append([[runs[seed][prompt] for prompt in prompts] for seed in seeds])
     cube = np.array(tables, dtype=float)
     pool_names = [pools[name] for name in variants] if pools else None
-    results = of_cube(cube, list(variants), seeds, confidence, pool_names, correction)
+    results = effects_of_cube(cube, list(variants), seeds, confidence, pool_names, correction)
     return {effect.variant: effect for effect in results}
 
 
-def common_cells(all_runs: Sequence[Runs]) -> tuple[list[str], list[str]]:
-    """The seeds and prompts that all runs share, crossed, in the first one's order.
+def common_seeds_and_prompts(all_runs: Sequence[Runs]) -> tuple[list[str], list[str]]:
+    """The seeds and prompts for which all runs have a value, in the order of the first run.
 
     Raises:
         UserError: there is no seed, or there are fewer than two prompts.
@@ -96,7 +96,7 @@ def common_cells(all_runs: Sequence[Runs]) -> tuple[list[str], list[str]]:
     return seeds, prompts
 
 
-def of_cube(
+def effects_of_cube(
     cube: Array,
     names: Sequence[str],
     seeds: Sequence[str],
@@ -104,7 +104,7 @@ def of_cube(
     pools: Sequence[str] | None = None,
     correction: str = "holm",
 ) -> list[Effect]:
-    """The same of an array.
+    """Like `effects`, for an array.
 
     Args:
         cube: values by (run, seed, prompt); run 0 is the reference.
@@ -117,7 +117,7 @@ def of_cube(
     single = []
     for name, run, part in zip(names, cube[1:], parts, strict=True):
         single.append(_effect(name, cube[0], run, part, seeds, 1 - confidence, shares, binary))
-    adjusted = _adjusted(single, cube, correction)
+    adjusted = _adjust_p_values(single, cube, correction)
     alpha_all = (1 - confidence) / len(single)
     results = []
     for effect, p_adjusted in zip(single, adjusted, strict=True):
@@ -133,8 +133,8 @@ def of_cube(
     return results
 
 
-def _adjusted(single: Sequence[Effect], cube: Array, correction: str) -> list[float]:
-    """The p-values of the effects, corrected for all of them."""
+def _adjust_p_values(single: Sequence[Effect], cube: Array, correction: str) -> list[float]:
+    """Correct the p-values of the effects for all of them."""
     if correction != "max_t":
         return holm([effect.p for effect in single])
     if cube.shape[1] > 1:
@@ -181,7 +181,7 @@ def _effect(
         p = mcnemar_exact(fell, rose)
         test = "mcnemar"
     else:
-        centre, spread = _with_imagined_changes(value, parts, unit)
+        centre, spread = _add_imagined_changes(value, parts, unit)
         p = sign_flip(d[0]) if n_seeds == 1 else spread.p_value(centre)
         test = "sign_flip" if n_seeds == 1 else "t"
     low, high = _interval(centre, spread, alpha, shares)
@@ -220,8 +220,8 @@ def _bonett_price_spread(fell: int, rose: int, n_prompts: int) -> tuple[float, S
     return (low + high) / 2, spread
 
 
-def _with_imagined_changes(value: float, parts: Parts, unit: float) -> tuple[float, Spread]:
-    """The middle of the interval and the variance, with an imagined change of `unit` each way."""
+def _add_imagined_changes(value: float, parts: Parts, unit: float) -> tuple[float, Spread]:
+    """The middle of the interval and the variance, with a change of `unit` added each way."""
     trials = parts.trials
     spread = parts.spread
     shrink = trials / (trials + 2)
@@ -238,4 +238,6 @@ def _interval(centre: float, spread: Spread, alpha: float, shares: bool) -> tupl
     half = spread.half_width(alpha)
     low = centre - half
     high = centre + half
-    return (max(low, -1.0), min(high, 1.0)) if shares else (low, high)
+    if shares:
+        return max(low, -1.0), min(high, 1.0)
+    return low, high

@@ -1,4 +1,4 @@
-"""What one variant changed against the reference, as plain data."""
+"""The effect of one variant against the reference, as plain data."""
 
 import math
 from collections.abc import Mapping
@@ -16,22 +16,22 @@ class Effect:
 
     Args:
         value, low, high: the mean difference and its interval with `confidence`.
-        over: what the interval speaks for: "prompts" (one seed: these runs only) or "prompts and
-            seeds".
+        over: the population of the interval: "prompts" (one seed: these runs only) or "prompts
+            and seeds".
         reference, mean: the means of the reference and of the variant.
         by_seed: the mean difference of each seed.
         cohens_h: of the two shares (Cohen 1988); None where values are not shares.
-        discordance: share of (seed, prompt) cells whose value differs.
+        discordance: share of the (seed, prompt) values that differ.
         seed_sd: how much the seed moves the difference, as a standard deviation; None with one
             seed.
         seeds_p: of the F test that a seed moves this variant no more than the others; small: do not
             pool it with them.
         p: two-sided; `test` names the test: "mcnemar" (exact; one seed, yes/no outcomes),
             "sign_flip" (one seed, other values) or "t" (inverts the interval). The first two may
-            disagree with the interval at the edge; verdicts go by p.
+            disagree with the interval near 0; verdicts depend on p.
         p_adjusted: adjusted for all variants of the family, by `correction`: "holm" (1979), "max_t"
             (Westfall and Young).
-        low_all, high_all: hold for all variants at once (Bonferroni).
+        low_all, high_all: the interval that holds for all variants at once (Bonferroni).
         centre: the middle of the interval; differs from `value` by the imagined changes.
     """
 
@@ -60,7 +60,7 @@ class Effect:
     spread: Spread
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it, which knows no infinity: null for a variance that is known."""
+        """Plain data for JSON, which has no infinity: None for the degrees of a known variance."""
         spread = {}
         for name, value in asdict(self.spread).items():
             spread[name] = value if math.isfinite(value) else None

@@ -1,10 +1,10 @@
-"""What an ablation may conclude of each variant: it works, it is equivalent, or it is undecided.
+"""The conclusion about each variant of an ablation: works, equivalent, or undecided.
 
 In: the `Effect`s. Out: `Finding`s, as plain data.
 
 "No effect" is a claim that needs evidence of its own: an interval inside a stated margin (two
-one-sided tests, Schuirmann 1987). A large p-value is no evidence; what is neither shown to matter
-nor shown not to matter is `undecided`.
+one-sided tests, Schuirmann 1987). A large p-value is not evidence; a variant that is neither shown
+to matter nor shown not to matter is `undecided`.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from stages.statistics.effect import Effect
 
 @dataclass(frozen=True)
 class Finding:
-    """What may be said of one variant.
+    """The conclusion about one variant.
 
     An effect can be shown to differ from 0 and to be smaller than the margin; it then `differs` and
-    is `inside`, and the verdict is "works". With one seed all this holds for these runs alone
-    (`over`).
+    is `inside`, and the verdict is "works". With one seed the conclusion holds only for these
+    runs (`over`).
 
     Args:
         verdict: "works" (differs from 0 after correction), "equivalent" (inside the margin, after
@@ -40,10 +40,10 @@ class Finding:
 def findings(
     effects: Mapping[str, Effect], margin: float | None, alpha: float = 0.05
 ) -> dict[str, Finding]:
-    """What may be said of each variant.
+    """The conclusion about each variant.
 
-    Both claims are corrected for all variants, each family at `alpha`: that an effect differs as
-    the effects were, that it is small by Holm. Without a margin nothing is small.
+    Both claims are corrected for all variants, each family at `alpha`: "differs" by the correction
+    of the effects, "inside the margin" by Holm. Without a margin no effect is inside.
     """
     p_inside = [1.0 if margin is None else equivalence_p(e, margin) for e in effects.values()]
     results = {}
@@ -53,10 +53,10 @@ def findings(
 
 
 def finding_of(effect: Effect, p_holm: float, margin: float | None, alpha: float) -> Finding:
-    """What may be said of one effect; "works" goes before "equivalent".
+    """The conclusion about one effect; "works" takes precedence over "equivalent".
 
     Args:
-        p_holm: that the effect is inside the margin, adjusted for all variants.
+        p_holm: the p-value of "inside the margin", adjusted for all variants.
     """
     differs = effect.p_adjusted <= alpha
     inside = p_holm <= alpha

@@ -1,9 +1,9 @@
-"""Numbers as text: the one place that decides how a share, a change or an interval is written.
+"""Numbers as text: how a share, a change or an interval is written in tables and on pages.
 
 A share is a number from 0 to 1 and is written in per cent; the difference of two shares is written
 in percentage points. Pages have a true minus sign and an en dash where there is no number. Tables
-in the terminal have ASCII characters only: `format_estimate` and `format_change`, and every other
-function with `missing=NO_VALUE`.
+in the terminal contain only ASCII characters: `format_estimate` and `format_change`, and every
+other function with `missing=NO_VALUE`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ NO_VALUE = "-"
 """What a table in the terminal shows where there is no number."""
 PER_CENT = 100.0
 Sign = Literal["", "+"]
-"""`+`: positive numbers have a sign too."""
+"""`+`: positive numbers get a sign, too."""
 
 
 def format_percent(share: float | None, places: int = 1, missing: str = DASH) -> str:
@@ -75,7 +75,7 @@ def format_plural(number: int, noun: str) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration with its unit: `12.3 s`, and from a thousand on without a decimal: `1,234 s`."""
+    """A duration with its unit: `12.3 s`, and without a decimal from 1,000 s: `1,234 s`."""
     return f"{seconds:,.0f} s" if seconds >= 1000 else f"{seconds:.1f} s"
 
 

@@ -5,13 +5,13 @@ In: plain numbers keyed by prompt. Out: `Estimate`s and p-values, as plain data.
 The prompt is the unit: several samples of a prompt are averaged first, because they are not
 independent, and two policies are compared prompt by prompt. Shares get Wilson's interval (Wilson
 1927), mean differences a bootstrap interval over prompts (Efron 1987, BCa), and yes/no outcomes
-McNemar's exact test as well (McNemar 1947). Where few yes/no outcomes changed the bootstrap has too
-little to draw from and is too sure: 3 changes of 200, all downwards, would exclude 0, where
-McNemar's p is 0.25. The closed interval of Bonett and Price (2012) then takes its place.
+McNemar's exact test as well (McNemar 1947). Where few yes/no outcomes changed, the bootstrap has
+too little data and its interval is too narrow: 3 changes of 200, all downwards, would exclude 0,
+where McNemar's p is 0.25. The closed interval of Bonett and Price (2012) is then used instead.
 
 Left out: corrections for many comparisons (Holm, maxT) and the spread between training seeds, which
-belong to an ablation (`differences`): one run knows only its own prompts, so its intervals
-understate what another seed would give.
+belong to an ablation (`differences`): one run has a single seed, so its intervals do not include
+what another seed would change.
 """
 
 import math
@@ -49,7 +49,7 @@ def by_prompt(values: Iterable[tuple[str, float | None]]) -> dict[str, float]:
 def share(values: Mapping[str, float], confidence: float = 0.95) -> Estimate | None:
     """A share with Wilson's interval, from one value in [0, 1] a prompt; None without prompts.
 
-    With several samples a prompt the interval is on the safe side: it counts prompts and not
+    With several samples a prompt the interval is on the safe side: it counts prompts, not
     samples.
     """
     if not values:
@@ -71,9 +71,9 @@ def mean_interval(
 ) -> Estimate | None:
     """A mean with its BCa bootstrap interval over the `values`, one a prompt; None without values.
 
-    Where all values are equal no bootstrap can see any spread. The interval then reaches as far as
-    one unit times the Wilson bound of a share that was never met in n trials: 0 differences of 400
-    do not prove that there are none.
+    Where all values are equal, no bootstrap shows any spread. The half-width of the interval is
+    then the Wilson bound of a share with 0 of n: 0 differences in 400 do not prove that there are
+    none.
 
     Args:
         resamples, seed: of the bootstrap.
@@ -118,7 +118,7 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any] | None:
-    """`after` minus `before`, over the prompts that both have; None if they share none.
+    """`after` minus `before`, over the prompts that both have; None without common prompts.
 
     Args:
         before, after: by prompt a value in [0, 1].
@@ -126,7 +126,7 @@ def paired_difference(
     Returns:
         `value`, `low`, `high` and `n` as in Estimate (bounded to [-1, 1]: the values are shares);
         `before` and `after`, the two means over the common prompts; `fell` and `rose`, the prompts
-        that changed; `p` of McNemar's exact test, None where a prompt's value is not simply 0 or 1.
+        that changed; `p` of McNemar's exact test, None if any value is not 0 or 1.
     """
     prompts = [prompt for prompt in before if prompt in after]
     if not prompts:

@@ -1,14 +1,14 @@
-"""Win rates at equal length: what would be left if both answers were equally long.
+"""Win rates at equal length: the rate if both answers were equally long.
 
 In: duels as (prompt, score from 0 to 1, how much longer our answer is). Out: an `Estimate`. Judges
 like long answers, so a policy can win by writing more. As in AlpacaEval 2 (Dubois et al. 2024,
 arXiv 2404.04475) a logistic model explains the scores by tanh of the difference in length, in
 standard deviations; the rate at a difference of 0 is reported.
 
-Left out: the paper's difficulty of each instruction, which it knows from other models on its own
-805 prompts. In the place of its two imagined cheaters stand four imagined duels, a win and a loss
-each for the longer and the shorter, of a quarter's weight; so no policy wins always, and a model
-against itself gets exactly one half.
+Left out: the paper's difficulty of each instruction, which it estimates from other models on its
+own 805 prompts. Its two imagined cheaters are replaced by four imagined duels with weight 1/4 each:
+a win and a loss for the longer answer, and the same for the shorter. So no policy wins always, and
+a model against itself gets exactly one half.
 """
 
 import warnings
@@ -18,7 +18,7 @@ from typing import Any
 
 from stages.statistics.intervals import Estimate
 
-LEAST = 10  # duels below which two coefficients cannot be told from each other
+LEAST = 10  # prompts; with fewer, two coefficients cannot be distinguished
 IMAGINED_SIDES = (1.0, 1.0, -1.0, -1.0)  # of the imagined duels: ours is longer, or shorter
 IMAGINED_SCORES = (1.0, 0.0, 1.0, 0.0)
 IMAGINED_WEIGHT = 0.25
@@ -67,6 +67,6 @@ def _fit(lengths: Any, scores: Any, weights: Any, clusters: Any) -> Any:
     columns = sm.add_constant(lengths, has_constant="add")
     model = sm.GLM(scores, columns, family=sm.families.Binomial(), var_weights=weights)
     with warnings.catch_warnings():
-        # it warns of near separation, which the imagined duels bound
+        # it warns about near separation, which the imagined duels bound
         warnings.simplefilter("ignore")
         return model.fit(cov_type="cluster", cov_kwds={"groups": clusters})

@@ -5,14 +5,15 @@ In: games, (prompt, first model, second model, score of the first: 1 won, 0.5 ti
 
 Ties are half a win to each side. Elo's own update depends on the order of the games; Bradley and
 Terry's strengths do not, and 400 / ln 10 times their logarithm are Elo points. Intervals resample
-prompts, never games: the games of a prompt (both orders, all rivals) hang together. They say
-nothing of other seeds, unless each seed's model has its own name.
+prompts, not games: the games of a prompt (both orders, all rivals) are not independent. They do not
+include other seeds, unless each seed's model has its own name.
 
-A model that never lost has no finite strength (evalica then answers with equal ones). So every two
-models that met get an imagined tie, which pulls ratings together a little: 9 wins of 9 become 9.5
-of 10.
+A model that never lost has no finite strength (evalica then returns equal strengths). So every two
+models that met get an imagined tie, which moves ratings a little closer: 9 wins of 9 become 9.5 of
+10.
 
-Left out: length control, and the scale's misfit where preferences are not transitive.
+Left out: length control, and a measure of how badly the scale fits preferences that are not
+transitive.
 """
 
 import math
@@ -32,7 +33,7 @@ POINTS = 400 / math.log(10)
 class Rating:
     """Elo points: 1000 for the anchor, or for the mean of all models.
 
-    The interval is of the distance to that.
+    The interval is of the distance to that value.
     """
 
     model: str
@@ -57,7 +58,7 @@ def ratings(
 
     Args:
         anchor: the model that gets 1000 points; None: the mean of all models.
-        imagined: ties that every two models which met are given.
+        imagined: the number of ties added for every two models that met.
 
     Raises:
         UserError: the games do not connect all models, or no model has the name `anchor`.
@@ -96,7 +97,7 @@ def ratings(
 
 @dataclass(frozen=True)
 class Table:
-    """Games counted.
+    """The counts of games.
 
     Args:
         counts: [prompt, winner, loser]; a tie is half a win of each.
@@ -152,5 +153,5 @@ def _check_connected(met: Any, models: list[str]) -> None:
             apart.append(model)
     raise UserError(
         f"no chain of games connects {models[0]} with {', '.join(apart)}",
-        fix="let all play against one model",
+        fix="let all models play against one model",
     )

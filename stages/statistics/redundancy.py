@@ -1,12 +1,13 @@
-"""What each principle does to the labels, and which principles are redundant.
+"""The effect of each principle on the labels, and which principles are redundant.
 
-In: the judge matrix, {pair: {principle: margin}}, both orders combined, 0 where a principle does
-not speak, and no cell where the judge was not asked. Out: plain data.
+In: the judge matrix, {pair: {principle: margin}}, both orders combined, 0 where a principle has
+no preference, and no cell where the judge was not asked. Out: plain data.
 
-Two that say the same are each redundant *while the other stays*: dropping one is safe, dropping
-both is another question. What a principle decides also depends on how principles are combined: with
-`mean` a duplicate doubles a weight, and with `random` a pair whose principle is gone falls to any
-other one, so even a duplicate's pairs change.
+A principle "speaks" on a pair if it has a preference there. Two principles that always agree are
+each redundant *while the other stays*: dropping one is safe, dropping both is another question. The
+effect of a principle also depends on how principles are combined: with `mean` a duplicate doubles a
+weight, and with `random` any other principle decides the pairs of a dropped one, so dropping even a
+duplicate changes labels.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,13 +28,14 @@ Decide = Callable[[str, Mapping[str, float]], tuple[float, list[str]]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two principles say the same.
+    """How far two principles agree.
 
     Args:
         both: the number of pairs where both speak.
-        agree: the share of them with the same sign.
-        covered: the share of the pairs where either speaks in which both do.
-        kappa, phi: over the pairs where both speak; None where one of them always says the same.
+        agree: the share of these pairs with the same sign.
+        covered: of the pairs where at least one speaks, the share where both speak.
+        kappa, phi: over the pairs where both speak; None where one of them always prefers the same
+            side.
     """
 
     first: str
@@ -48,11 +50,11 @@ class Agreement:
 def agreements(
     matrix: Matrix, confidence: float = 0.95, prompts: Mapping[str, str] | None = None
 ) -> list[Agreement]:
-    """Every two principles, on the pairs for which both were asked, in the matrix's order.
+    """Compare every two principles, on the pairs for which both were asked, in the matrix's order.
 
     Args:
-        prompts: by pair its prompt; pairs of one are averaged, for they are not independent. None:
-            each has its own.
+        prompts: the prompt of each pair; pairs of one prompt are averaged, as they are not
+            independent. None: each pair has its own prompt.
     """
     results = []
     for first, second in combinations(principles_of(matrix), 2):
@@ -100,13 +102,13 @@ def _share(
 
 @dataclass(frozen=True)
 class Attribution:
-    """What one principle does to the labels of all pairs.
+    """The effect of one principle on the labels of all pairs.
 
     Args:
-        speaks: share of the pairs for which it was asked where it has a preference.
+        speaks: of the pairs for which it was asked, the share where it has a preference.
         decides: share of pairs that it decides; several deciders share a pair evenly.
-        flips, loses, gains: share of pairs whose label is reversed, vanishes or appears when it
-            alone is left out.
+        flips, loses, gains: share of pairs whose label is reversed, removed or added when only
+            this principle is left out.
         pivotal: the three together, with Wilson's interval.
     """
 
@@ -125,7 +127,7 @@ def attributions(
     confidence: float = 0.95,
     prompts: Mapping[str, str] | None = None,
 ) -> dict[str, Attribution]:
-    """Every principle, by labelling all pairs with it and without it.
+    """Measure every principle by labelling all pairs with it and without it.
 
     Args:
         prompts: as in `agreements`.
@@ -165,7 +167,11 @@ def _part_of(name: str, deciders: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class Redundancy:
-    """Whether `principle` can go while `beside` stays: "redundant", "distinct" or "undecided"."""
+    """Whether `principle` can be removed while `beside` stays.
+
+    Args:
+        verdict: "redundant", "distinct" or "undecided".
+    """
 
     principle: str
     beside: str
@@ -176,32 +182,33 @@ class Redundancy:
 
 
 def redundancies(
-    agreed: Sequence[Agreement],
-    alone: Mapping[str, Attribution],
+    pair_agreements: Sequence[Agreement],
+    single: Mapping[str, Attribution],
     least: float = 0.9,
     tolerance: float = 0.05,
     outcomes: Mapping[str, Finding] | None = None,
 ) -> list[Redundancy]:
-    """Each principle beside each other one, in both directions.
+    """The redundancy of each principle beside each other one, in both directions.
 
     Two principles that never both speak are left out. Redundant: the intervals of `agree` and
     `covered` lie above `least`, that of `pivotal` below `tolerance`, and, if `outcomes` has what
-    leaving it out did to the models, that is "equivalent". All of it must be shown, so the chance
-    of a wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger 1982).
+    leaving it out did to the models, that is "equivalent". All of these must be shown, so the
+    chance of a wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger
+    1982).
     Distinct: one of the intervals lies on the other side, or leaving it out "works".
 
     Args:
-        agreed, alone: out of `agreements` and `attributions`.
+        pair_agreements, single: the results of `agreements` and `attributions`.
     """
     results = []
-    for pair in agreed:
+    for pair in pair_agreements:
         agree, covered = pair.agree, pair.covered
         if agree is None or covered is None:
             continue
         overlap_low = min(agree.low, covered.low)
         overlap_high = min(agree.high, covered.high)
         for name, beside in ((pair.first, pair.second), (pair.second, pair.first)):
-            pivotal = alone[name].pivotal
+            pivotal = single[name].pivotal
             outcome = outcomes[name].verdict if outcomes and name in outcomes else None
             same = overlap_low >= least and pivotal.high <= tolerance
             if overlap_high < least or pivotal.low > tolerance or outcome == "works":

@@ -1,12 +1,12 @@
-"""Shares of labels that a variant changes: not a difference of two runs.
+"""Shares of labels that a variant changes, which are not differences of two runs.
 
-The reference changes none of its own labels. In: for each variant, by seed and prompt the share of
-its labels that are not the reference's. Out: `Effect`s and `Finding`s, as for differences.
+The reference changes none of its own labels. In: for each variant, by seed and prompt, the share of
+its labels that differ from the reference's. Out: `Effect`s and `Finding`s, as for differences.
 
-The prompt is the unit: its pairs and seeds are averaged, which errs on the wide side. Intervals are
-Wilson's (1927). That *some* label changes is not the question, one is enough; the question is
-whether more of them change than a margin, or fewer. So p is of the exact binomial test against the
-margin, one-sided, each side corrected by Holm.
+The prompt is the unit: its pairs and seeds are averaged, so the interval is rather too wide.
+Intervals are Wilson's (1927). The question is not whether *any* label changes, as one change
+answers it, but whether more labels change than a margin, or fewer. So p is from the exact binomial
+test against the margin, one-sided, each side corrected by Holm.
 """
 
 import math
@@ -30,16 +30,16 @@ def changes(
     """
     values: dict[str, dict[str, float]] = {}
     for name, runs in variants.items():
-        averages = by_prompt(cell for cells in runs.values() for cell in cells.items())
+        averages = by_prompt(item for seed_values in runs.values() for item in seed_values.items())
         if averages:
             values[name] = averages
-    tails = [_tails(cells, margin) for cells in values.values()]
+    tails = [_tails(averages, margin) for averages in values.values()]
     above = holm([p for p, _ in tails])
     below = holm([p for _, p in tails])
     effects, findings = {}, {}
-    for i, (name, cells) in enumerate(values.items()):
-        estimate = _share(cells, confidence)
-        wide = _share(cells, 1 - (1 - confidence) / len(values))
+    for i, (name, averages) in enumerate(values.items()):
+        estimate = _share(averages, confidence)
+        wide = _share(averages, 1 - (1 - confidence) / len(values))
         variance = estimate.value * (1 - estimate.value) / estimate.n
         effects[name] = Effect(
             variant=name,
@@ -67,18 +67,18 @@ def changes(
     return effects, findings
 
 
-def _share(cells: Mapping[str, float], confidence: float = 0.95) -> Estimate:
-    return cast(Estimate, share(cells, confidence))
+def _share(values: Mapping[str, float], confidence: float = 0.95) -> Estimate:
+    return cast(Estimate, share(values, confidence))
 
 
-def _tails(cells: Mapping[str, float], margin: float) -> tuple[float, float]:
+def _tails(values: Mapping[str, float], margin: float) -> tuple[float, float]:
     """The chances of at least, and of at most, as many changes if the true share is `margin`.
 
-    Parts of a change are rounded against the claim.
+    Fractions of a change are rounded so that the test is conservative.
     """
     from scipy.stats import binom
 
-    changed, n = sum(cells.values()), len(cells)
+    changed, n = sum(values.values()), len(values)
     at_least = binom.sf(math.floor(changed + 1e-9) - 1, n, margin)
     at_most = binom.cdf(math.ceil(changed - 1e-9), n, margin)
     return float(at_least), float(at_most)

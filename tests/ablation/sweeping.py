@@ -84,7 +84,7 @@ def arguments(folder: Path, prompts: int = 20) -> list[str]:
 
 
 def credo(
-    monkeypatch: pytest.MonkeyPatch, *given: str, generator: Seeded | None = None
+    monkeypatch: pytest.MonkeyPatch, *overrides: str, generator: Seeded | None = None
 ) -> tuple[int, Seeded]:
     """Run it; returns the exit code and the generator, which knows what it was asked."""
     generator = generator or Seeded(scores=opinion)
@@ -94,7 +94,9 @@ def credo(
 
     monkeypatch.setattr(Engines, "get", get)
     monkeypatch.setattr(
-        sys, "argv", ["run.py", *(g for g in given if g == "-m"), *(g for g in given if g != "-m")]
+        sys,
+        "argv",
+        ["run.py", *(g for g in overrides if g == "-m"), *(g for g in overrides if g != "-m")],
     )
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.chdir(ROOT)

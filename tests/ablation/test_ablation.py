@@ -12,8 +12,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stages.ablation.jobs import read_jobs
-from stages.ablation.levels import check_followed, prepare_job, steps_of_full_set, variants_of
-from stages.ablation.outcomes import values
+from stages.ablation.levels import (
+    check_variant_has_effect,
+    prepare_job,
+    steps_of_full_set,
+    variants_of,
+)
+from stages.ablation.outcomes import job_results
 from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement
@@ -47,17 +52,17 @@ def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, 
     assert "p is of the claim that more labels change than the margin" in printed.err
     assert "Ablation at level labels" in printed.out
     sweep = last_sweep(judged)
-    found = results(sweep)
-    assert [v["variant"] for v in found["variants"]] == [
+    summary = results(sweep)
+    assert [v["variant"] for v in summary["variants"]] == [
         "full",
         *(f"without:p{i}" for i in range(12)),
     ]
     assert (
-        found["missing"] == []
-        and found["variants"][3]["target"] == "p2"
-        and found["variants"][3]["kind"] == "leave_one_out"
+        summary["missing"] == []
+        and summary["variants"][3]["target"] == "p2"
+        and summary["variants"][3]["kind"] == "leave_one_out"
     )
-    changed = [v["outcomes"]["changed"]["effect"]["value"] for v in found["variants"][1:]]
+    changed = [v["outcomes"]["changed"]["effect"]["value"] for v in summary["variants"][1:]]
     assert changed == pytest.approx(expected(judged)) and max(changed) > 0
     with (sweep / "ablation" / "rows.csv").open() as stream:
         rows = [
@@ -126,25 +131,28 @@ def test_a_plan_stops_after_the_forecast(judged, monkeypatch, capfd):
 
 @pytest.mark.slow
 def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, capfd):
-    given = "variant=full,reworded:p1:0,without:p1"
-    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, given)
+    overrides = "variant=full,reworded:p1:0,without:p1"
+    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, overrides)
     printed = capfd.readouterr()
     assert (
         code == 2
         and "the principle 'p1' has 0 rewordings" in printed.err
         and "reworded:p1:0 seed 0" in printed.out
     )
-    found = results(last_sweep(judged))
-    assert [v["variant"] for v in found["variants"]] == ["full", "without:p1"]
-    assert [m["variant"] for m in found["missing"]] == ["reworded:p1:0"]
+    summary = results(last_sweep(judged))
+    assert [v["variant"] for v in summary["variants"]] == ["full", "without:p1"]
+    assert [m["variant"] for m in summary["missing"]] == ["reworded:p1:0"]
 
 
 @pytest.mark.slow
 def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path, capfd):
     more = {"p1": "    rewordings: [Keep to the rule that has the number 1.]"}
     write_set(judged / "reworded.yaml", 12, **more)
-    given = [f"constitution.name={judged / 'reworded.yaml'}", "ablate.kinds=[reworded,opposite]"]
-    code, generator = credo(monkeypatch, *arguments(judged), *given, *ABLATE)
+    overrides = [
+        f"constitution.name={judged / 'reworded.yaml'}",
+        "ablate.kinds=[reworded,opposite]",
+    ]
+    code, generator = credo(monkeypatch, *arguments(judged), *overrides, *ABLATE)
     assert code == 0
     assert len(generator.chosen) == 20 * 2, "both orders of every pair, under one principle"
     assert (
@@ -174,12 +182,12 @@ def test_seeds_multiply(judged, monkeypatch, capfd):
 def test_set_against_set(judged, monkeypatch, capfd):
     write_set(judged / "short.yaml", 5)
     both = f"constitution.name={judged / 'set.yaml'},{judged / 'short.yaml'}"
-    given = [one for one in arguments(judged) if not one.startswith("constitution.name")]
-    code, _ = credo(monkeypatch, *given, both, *ABLATE)
+    overrides = [one for one in arguments(judged) if not one.startswith("constitution.name")]
+    code, _ = credo(monkeypatch, *overrides, both, *ABLATE)
     assert (
         code == 2 and "the variants of one set are no variants of another" in capfd.readouterr().err
     )
-    code, _ = credo(monkeypatch, *given, both, *ABLATE, "ablate.kinds=[full]")
+    code, _ = credo(monkeypatch, *overrides, both, *ABLATE, "ablate.kinds=[full]")
     assert code == 0
     first, second = results(last_sweep(judged))["variants"]
     assert (
@@ -191,11 +199,11 @@ def test_set_against_set(judged, monkeypatch, capfd):
 @pytest.mark.slow
 def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd):
     """No two principles in common, so half of the labels differ; `margin` is shown in logits."""
-    given = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
+    overrides = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
     whole = f"constitution.name={tmp_path / 'set.yaml'}"
     code, _ = credo(
         monkeypatch,
-        *given,
+        *overrides,
         whole,
         *ABLATE,
         "ablate.kinds=[full]",
@@ -210,7 +218,7 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
     assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] changes' in page
     code, _ = credo(
-        monkeypatch, *given, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support"
+        monkeypatch, *overrides, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support"
     )
     printed = capfd.readouterr()
     assert code == 0 and "in logits" in printed.out
@@ -262,7 +270,7 @@ def test_a_pipeline_that_no_variant_reaches_is_reported():
         )
     with pytest.raises(UserError, match="changes no step of this pipeline at level 'reward'"):
         settings, _, steps = prepare_job(config)
-        check_followed(settings, steps, steps_of_full_set(config))
+        check_variant_has_effect(settings, steps, steps_of_full_set(config))
 
 
 MISTAKES = {
@@ -277,14 +285,14 @@ MISTAKES = {
         ["variant=full,without:p1", "ablate.outcome=changes"],
         "no outcome 'changes'. Did you mean 'changed'",
     ),
-    "no full set": (["variant=without:p1,without:p2"], "does not hold the full set"),
+    "no full set": (["variant=without:p1,without:p2"], "does not contain the full set"),
     "variant": (["variant=full,witout:p1"], "there is no variant 'witout:p1'"),
     "a margin in points": (["ablate.margin=5"], "less than 1"),
     "no list": (["ablate.kinds=only_one"], "write 'ablate.kinds=[only_one]'"),
     "levels at once": (["ablate.level=labels,policy"], "ablate.level cannot be swept over"),
     "folders": (
         ["hydra.sweep.subdir=job_${hydra:job.num}"],
-        "their folders cannot be named otherwise",
+        "their folders cannot have other names",
     ),
     "a swept name": (["pipeline=rlaif,nope"], "there is no 'pipeline/nope'"),
     "a swept key": (["data.red_team.limt=1,2"], "limt"),
@@ -297,8 +305,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_get_one_message(judged, monkeypatch, capfd, name):
-    given, message = MISTAKES[name]
-    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, *given)
+    overrides, message = MISTAKES[name]
+    code, _ = credo(monkeypatch, *arguments(judged), *ABLATE, *overrides)
     shown = " ".join(capfd.readouterr().err.split())
     assert code == 2 and message in shown and "Traceback" not in shown, shown
 
@@ -379,9 +387,9 @@ def test_a_selection_too_is_arithmetic_on_the_whole_matrix(judged, monkeypatch, 
 def test_values_are_shares(judged, monkeypatch):
     assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,without:p0")[0] == 0
     full, other = read_jobs(last_sweep(judged), [["variant=full"], ["variant=without:p0"]])
-    assert set(values("labels", full, full)["changed"].values()) == {0.0}
-    found = values("labels", other, full)
+    assert set(job_results("labels", full, full)["changed"].values()) == {0.0}
+    summary = job_results("labels", other, full)
     assert all(
-        found["changed"][p] == found["flipped"][p] + found["lost"][p] + found["gained"][p]
-        for p in found["changed"]
+        summary["changed"][p] == summary["flipped"][p] + summary["lost"][p] + summary["gained"][p]
+        for p in summary["changed"]
     )

@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-def ablate(folder, *given):
+def ablate(folder, *overrides):
     command = [
         sys.executable,
         "run.py",
@@ -31,11 +31,14 @@ def ablate(folder, *given):
         "generator=transformers",
         *TINY,
     ]
-    shown = subprocess.run(
-        [*command, "variant=full,without:harm-1", *given], cwd=ROOT, capture_output=True, text=True
+    process = subprocess.run(
+        [*command, "variant=full,without:harm-1", *overrides],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
-    assert shown.returncode == 0, shown.stderr
-    return results(last_sweep(folder)), shown
+    assert process.returncode == 0, process.stderr
+    return results(last_sweep(folder)), process
 
 
 def steps_made(folder, job):
@@ -51,17 +54,17 @@ def calls(folder):
 
 
 def test_rewards(tmp_path):
-    found, shown = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
+    summary, process = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
     assert steps_made(tmp_path, 1) == {
         "pairs",
         "principle_reward_model",
         "plain_reward_model",
         "reward_model_test",
     }
-    assert "sent" not in shown.stderr[shown.stderr.index("without:harm-1 seed 0:") :], (
+    assert "sent" not in process.stderr[process.stderr.index("without:harm-1 seed 0:") :], (
         "no call for the second variant"
     )
-    full, without = found["variants"]
+    full, without = summary["variants"]
     assert 0 <= full["means"]["all"] <= 1 and without["outcomes"]["all"]["effect"]["n_prompts"] > 1
     assert {"all", "negated", "all (plain_reward_model)"} <= without["outcomes"].keys()
     before = calls(tmp_path)
@@ -70,13 +73,13 @@ def test_rewards(tmp_path):
 
 
 def test_policies(tmp_path):
-    found, shown = ablate(tmp_path, "ablate.level=policy")
+    summary, process = ablate(tmp_path, "ablate.level=policy")
     made = steps_made(tmp_path, 1)
     assert {"revisions", "sl_cai", "rl_cai", "evaluation"} <= made
     assert not made & {"red_team", "helpful", "answers", "helpful_answers", "base_held_out"}
-    names = [variant["variant"] for variant in found["variants"]]
+    names = [variant["variant"] for variant in summary["variants"]]
     assert sorted(names) == ["full", "none", "without:harm-1"]
-    without = next(v for v in found["variants"] if v["variant"] == "without:harm-1")
+    without = next(v for v in summary["variants"] if v["variant"] == "without:harm-1")
     assert {
         "any_violation",
         "evasive",
@@ -84,16 +87,18 @@ def test_policies(tmp_path):
         "helpful_benign",
         "violates harm-1",
     } <= without["outcomes"].keys()
-    assert "Ablation at level policy" in shown.stdout
+    assert "Ablation at level policy" in process.stdout
 
 
 def test_jobs_side_by_side(tmp_path):
     """Two processes, one store, one folder of artifacts: the same results, and each step is made
     once.
     """
-    given = ["pipeline=dpo", "ablate.level=labels"]
-    together = ablate(tmp_path / "two", *given, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    alone = ablate(tmp_path / "one", *given)
+    overrides = ["pipeline=dpo", "ablate.level=labels"]
+    together = ablate(
+        tmp_path / "two", *overrides, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
+    )
+    alone = ablate(tmp_path / "one", *overrides)
     assert together[0]["variants"] == alone[0]["variants"]
     assert all((last_sweep(tmp_path / "two") / str(job) / "run.json").exists() for job in (0, 1))
     artifacts = tmp_path / "two" / "runs" / "artifacts"

@@ -41,16 +41,16 @@ def planted(tmp_path_factory):
         "generator=transformers",
         *SMALLER,
     ]
-    shown = subprocess.run(
+    process = subprocess.run(
         [*command, f"runs_dir={folder / 'runs'}"], cwd=ROOT, capture_output=True, text=True
     )
-    assert shown.returncode == 0, shown.stderr
+    assert process.returncode == 0, process.stderr
     return results(last_sweep(folder))
 
 
 def outcome(planted, variant, name):
-    (found,) = [v["outcomes"][name] for v in planted["variants"] if v["variant"] == variant]
-    return found["effect"], found["finding"]
+    (outcome,) = [v["outcomes"][name] for v in planted["variants"] if v["variant"] == variant]
+    return outcome["effect"], outcome["finding"]
 
 
 def test_who_alone_speaks_for_a_matter_is_found(planted):

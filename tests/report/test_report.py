@@ -17,7 +17,7 @@ import pytest
 
 from stages.evaluation import evaluate
 from stages.report import report
-from stages.report.views import online
+from stages.report.views import online_trainings
 from stages.report.views.browse import Section
 from stages.report.views.charts import ticks, trade_off
 from stages.report.views.curves import Line, curve, overlay, running_mean
@@ -261,11 +261,11 @@ def inputs(tmp_path):
     }
 
 
-def write(tmp_path, inputs, made=(), **options):
+def write(tmp_path, inputs, new_steps=(), **options):
     config = parse_config(report.Config, options, "test")
     report.identity(config)
     with fakes.context(tmp_path) as context:
-        context.new_steps = frozenset(made)
+        context.new_steps = frozenset(new_steps)
         result = report.run(config, inputs, context)
         path = context.directory / "report.html"
     return result, path.read_text(encoding="utf-8"), path
@@ -303,7 +303,7 @@ def test_a_whole_run(tmp_path, inputs):
     assert result.metrics["entries"] == 2 + 20 + 2 + 1 + 1 + 1
 
 
-def test_what_a_pair_a_judgement_and_a_rating_are_told_with(tmp_path, inputs):
+def test_the_entries_of_a_pair_a_judgement_and_a_rating(tmp_path, inputs):
     page = Page(
         write(tmp_path, {name: inputs[name] for name in ("pairs", "judgements", "ratings")})[1]
     )
@@ -335,7 +335,7 @@ def history(points=40, **curves):
     ]
 
 
-def online_steps(tmp_path, **more):
+def online_steps(tmp_path, **manifest):
     calm = {
         "length": (20, 24),
         "refusals": (0.02, 0.05),
@@ -355,21 +355,21 @@ def online_steps(tmp_path, **more):
             "<short>": {"term": "length", "weight": -0.1},
         }
     }
-    made = {}
+    steps = {}
     for name, curves in (("plain", hacked), ("guarded", calm)):
         metrics = {"history": history(reward=(0, 1), loss=(1, 0), **curves)}
-        made[name] = fakes.artifact(
+        steps[name] = fakes.artifact(
             tmp_path,
             name,
             Result(metrics=metrics),
             stage="ppo",
             options=options | {"name": name},
-            **more,
+            **manifest,
         )
-    return made
+    return steps
 
 
-def test_online_trainings_lie_over_each_other_and_what_ran_away_is_told(tmp_path):
+def test_online_trainings_lie_over_each_other_and_what_ran_away_is_reported(tmp_path):
     page = Page(write(tmp_path, online_steps(tmp_path))[1])
     assert (
         "refusals rose from 4 to 58 % and the KL to the start reached 69 nats an answer "
@@ -413,9 +413,9 @@ def test_a_training_has_the_colour_of_its_policy(tmp_path):
             tmp_path,
             f"{name}_answers",
             Result(rows=[response("1", "tea")], row_type=Response),
-            inputs=given,
+            inputs=sources,
         )
-        for name, given in (("base", {}), ("tuned", {"model": steps["guarded"]}))
+        for name, sources in (("base", {}), ("tuned", {"model": steps["guarded"]}))
     }
     config = parse_config(
         evaluate.Config, {"constitution": {"name": fakes.constitution(tmp_path)}} | TRUTH, "test"
@@ -425,7 +425,7 @@ def test_a_training_has_the_colour_of_its_policy(tmp_path):
     evaluation = fakes.artifact(tmp_path, "evaluation", result, stage="evaluate", inputs=answers)
     colours = report._colours([evaluation], report.lineage([evaluation]))
     assert colours[steps["guarded"].fingerprint] == 1
-    shades = online._shades(list(steps.values()), colours)
+    shades = online_trainings._shades(list(steps.values()), colours)
     assert shades == {steps["guarded"].fingerprint: 1, steps["plain"].fingerprint: 2}
 
 
@@ -509,13 +509,13 @@ def test_reward_models_side_by_side(tmp_path):
 
 
 def test_what_the_run_made_and_what_it_reused(tmp_path, inputs):
-    _, html, path = write(tmp_path, inputs, made={"pairs", "rl", "judge"})
+    _, html, path = write(tmp_path, inputs, new_steps={"pairs", "rl", "judge"})
     page = Page(html)
     assert "The run that wrote this page made 2 of 8 steps: 3.0 s and 20 calls." in page.text
     assert "It reused 6, which took 9.0 s and 60 calls when they were made." in page.text
     groups = re.findall(r'<g class="step (\w+)">.*?<text class="label"[^>]*>(.*?)</text>', html)
     assert {name for origin, name in groups if origin == "made"} == {"pairs", "rl"}
-    assert [name for origin, name in groups if origin == "given"] == ["judge"], (
+    assert [name for origin, name in groups if origin == "external"] == ["judge"], (
         "a pointer to a model is neither"
     )
     assert len(groups) == 9
@@ -523,8 +523,8 @@ def test_what_the_run_made_and_what_it_reused(tmp_path, inputs):
     assert "<td><b>revisions</b></td><td>revise</td><td>reused</td>" in html
     assert "pairs \u2192 rl" in page.text and "base_answers \u2192 evaluation (base)" in page.text
     if BROWSER:
-        drawn, said = browse(path, "", tmp_path)
-        assert not said and 'class="flow"' in drawn
+        drawn, errors = browse(path, "", tmp_path)
+        assert not errors and 'class="flow"' in drawn
 
 
 def test_an_ancestor_with_a_damaged_manifest_is_left_out(tmp_path, inputs):
@@ -562,7 +562,7 @@ def test_embedded_json_is_faithful_and_cannot_end_its_script(text):
     assert not set(embedded) & set("<>&\u2028\u2029")
 
 
-def test_rows_are_capped_and_the_number_is_told(tmp_path, inputs):
+def test_rows_are_capped_and_the_number_is_reported(tmp_path, inputs):
     _, html, _ = write(tmp_path, inputs, max_rows=3)
     verdicts = next(s for s in Page(html).rows if s["kind"] == "Verdict")
     assert (len(verdicts["entries"]), verdicts["total"]) == (3, 20)
@@ -644,9 +644,9 @@ def test_no_inputs(tmp_path):
 
 def test_a_change_counts_only_if_its_interval_leaves_zero_out():
     base = {"value": -0.1, "low": -0.2, "high": -0.01, "n": 9, "fell": 3, "rose": 1, "p": 0.6}
-    assert mark_change(base, -1)["mood"] == "better"
-    assert mark_change(base, 1)["mood"] == "worse"
-    assert mark_change(base | {"high": 0.01}, -1)["mood"] == "same"
+    assert mark_change(base, -1)["tone"] == "better"
+    assert mark_change(base, 1)["tone"] == "worse"
+    assert mark_change(base | {"high": 0.01}, -1)["tone"] == "same"
     assert mark_change(None, 1) is None
 
 
@@ -686,10 +686,10 @@ def test_ticks_cover_their_range_with_few_round_numbers(low, high):
 
 
 WALK = """<script>
-// every step, then every principle of it, then a search; what was drawn is kept for the test
+// every step, then every principle of it, then a search; what was drawn is recorded for the test
 const [steps, principle, search] = ["step", "principle", "search"].map(
   (id) => document.getElementById(id));
-const kept = document.createElement("div");
+const record = document.createElement("div");
 const rest = () => new Promise((resume) => setTimeout(resume, 60));
 const set = async (control, value, event) => {
   control.value = value;
@@ -701,17 +701,17 @@ const count = () => document.getElementById("count").textContent;
   for (const step of [...steps.options]) {
     await set(steps, step.value, "change");
     const drawn = [...document.getElementById("entries").children];
-    kept.append(...drawn.map((entry) => entry.cloneNode(true)));
+    record.append(...drawn.map((entry) => entry.cloneNode(true)));
     for (const option of [...principle.options].slice(1)) {
       await set(principle, option.value, "change");
-      kept.append(`[${step.text} ${option.value}: ${count()}] `);
+      record.append(`[${step.text} ${option.value}: ${count()}] `);
     }
     await set(principle, "", "change");
     await set(search, "POISON", "input");
-    kept.append(`[${step.text} searched: ${count()}] `);
+    record.append(`[${step.text} searched: ${count()}] `);
     await set(search, "", "input");
   }
-  document.body.append(kept);
+  document.body.append(record);
 })();
 </script>"""
 
@@ -750,8 +750,8 @@ def browse(path, walk, tmp_path):
 
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here: the page's script is not run")
 def test_the_script_runs_and_hostile_texts_do_not(tmp_path, inputs):
-    drawn, said = browse(write(tmp_path, inputs)[2], WALK, tmp_path)
-    assert not said
+    drawn, errors = browse(write(tmp_path, inputs)[2], WALK, tmp_path)
+    assert not errors
     assert "<title>Credo report</title>" in drawn
     assert re.search(r"<ins[ >]", drawn)
     assert "revisions (2)" in drawn

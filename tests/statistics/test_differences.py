@@ -11,7 +11,7 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
-from stages.statistics.differences import effects, of_cube
+from stages.statistics.differences import effects, effects_of_cube
 from stages.statistics.effect import cohens_h
 from stages.statistics.equivalence import findings
 from stages.statistics.intervals import bonett_price, mcnemar_exact
@@ -106,7 +106,7 @@ def test_effects_corrected_by_max_t():
         [np.zeros(120), *(shared + rng(20 + i).normal(0, 0.3, 120) for i in range(10))]
     )[:, None]
     by_holm, by_max_t = (
-        of_cube(cube, NAMES[:10], "0", correction=how) for how in ("holm", "max_t")
+        effects_of_cube(cube, NAMES[:10], "0", correction=how) for how in ("holm", "max_t")
     )
     assert {e.test for e in by_holm} == {"sign_flip"} and [e.p for e in by_holm] == [
         e.p for e in by_max_t
@@ -116,7 +116,7 @@ def test_effects_corrected_by_max_t():
     )
     assert np.mean([e.p_adjusted for e in by_max_t]) < np.mean([e.p_adjusted for e in by_holm]) / 2
     with pytest.raises(UserError, match="several seeds"):
-        of_cube(np.repeat(cube, 2, axis=1), NAMES[:10], "01", correction="max_t")
+        effects_of_cube(np.repeat(cube, 2, axis=1), NAMES[:10], "01", correction="max_t")
 
 
 def test_cohens_h():
@@ -131,23 +131,23 @@ def test_cohens_h():
 def test_one_seed_of_yes_no_outcomes_is_bonett_and_price_and_mcnemar():
     cube = ablation(rng(), 3, 1, 150, 0.3)
     reference, variants = as_runs(cube)
-    for found in effects(reference, variants).values():
-        d = cube[int(found.variant[1:])] - cube[0]
+    for result in effects(reference, variants).values():
+        d = cube[int(result.variant[1:])] - cube[0]
         fell, rose = int((d < 0).sum()), int((d > 0).sum())
-        assert (found.low, found.high) == pytest.approx(bonett_price(fell, rose, 150))
-        assert (found.low_all, found.high_all) == pytest.approx(
+        assert (result.low, result.high) == pytest.approx(bonett_price(fell, rose, 150))
+        assert (result.low_all, result.high_all) == pytest.approx(
             bonett_price(fell, rose, 150, 1 - 0.05 / 3)
         )
-        assert found.p == mcnemar_exact(fell, rose)
-        assert (found.over, found.test, found.n_seeds, found.n_prompts, found.seed_sd) == (
+        assert result.p == mcnemar_exact(fell, rose)
+        assert (result.over, result.test, result.n_seeds, result.n_prompts, result.seed_sd) == (
             "prompts",
             "mcnemar",
             1,
             150,
             None,
         )
-        assert found.value == pytest.approx((rose - fell) / 150)
-        assert found.discordance == pytest.approx((rose + fell) / 150)
+        assert result.value == pytest.approx((rose - fell) / 150)
+        assert result.discordance == pytest.approx((rose + fell) / 150)
 
 
 def test_one_seed_of_graded_outcomes_has_students_interval_and_a_permutation_p():
@@ -155,12 +155,12 @@ def test_one_seed_of_graded_outcomes_has_students_interval_and_a_permutation_p()
     from scipy.stats import ttest_rel
 
     scores = rng(6).uniform(size=(2, 1, 2000)) * 0.5 + np.array([0.0, 0.01])[:, None, None]
-    found = of_cube(scores, ["v"], ["s"])[0]
+    result = effects_of_cube(scores, ["v"], ["s"])[0]
     reference = ttest_rel(scores[1, 0], scores[0, 0])
     low, high = reference.confidence_interval()
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-3)
-    assert found.p == pytest.approx(reference.pvalue, abs=0.05)
-    assert found.test == "sign_flip"
+    assert (result.low, result.high) == pytest.approx((low, high), abs=1e-3)
+    assert result.p == pytest.approx(reference.pvalue, abs=0.05)
+    assert result.test == "sign_flip"
 
 
 def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
@@ -178,8 +178,8 @@ def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
     d = cube[1] - cube[0]
     rows = pd.DataFrame([{"d": d[s, p], "s": s, "p": p} for s in range(3) for p in range(12)])
     squares = anova_lm(ols("d ~ C(s) + C(p)", rows).fit())["mean_sq"]
-    found = components(cube)[0]
-    spread, moved = found.spread, found.seed_sd
+    result = components(cube)[0]
+    spread, moved = result.spread, result.seed_sd
     assert spread.seeds == pytest.approx(squares["C(s)"] / 36)
     assert spread.chance == pytest.approx(squares["Residual"] / 36)
     assert spread.prompts == pytest.approx((squares["C(p)"] - squares["Residual"]) / 36)
@@ -189,13 +189,19 @@ def test_the_parts_of_the_variance_are_those_of_the_analysis_of_variance():
 
 def test_several_variants_share_what_they_know_of_seeds():
     cube = ablation(rng(11), 12, 3, 100, 0.3, seed_sd=0.3)
-    pooled, alone = of_cube(cube, NAMES, "123"), of_cube(cube, NAMES, "123", pools=NAMES)
+    pooled, alone = (
+        effects_of_cube(cube, NAMES, "123"),
+        effects_of_cube(cube, NAMES, "123", pools=NAMES),
+    )
     assert {e.spread.df_seeds for e in pooled} == {24}
     assert {e.spread.df_seeds for e in alone} == {2}
     assert len({e.seed_sd for e in pooled}) == 1
     assert pooled[0].over == "prompts and seeds"
     assert sum(e.high - e.low for e in pooled) < sum(e.high - e.low for e in alone)
-    assert of_cube(cube[:2], ["v1"], "123")[0] == of_cube(cube[:2], ["v1"], "123", pools=["v1"])[0]
+    assert (
+        effects_of_cube(cube[:2], ["v1"], "123")[0]
+        == effects_of_cube(cube[:2], ["v1"], "123", pools=["v1"])[0]
+    )
 
 
 def test_where_prompts_do_not_matter_the_interval_is_students_over_seeds():
@@ -203,13 +209,13 @@ def test_where_prompts_do_not_matter_the_interval_is_students_over_seeds():
     from scipy.stats import ttest_rel
 
     runs = np.array([[10.0, 11.0, 12.5], [13.0, 13.5, 17.0]])
-    found = of_cube(np.repeat(runs[:, :, None], 5000, axis=2), ["v"], "123")[0]
+    result = effects_of_cube(np.repeat(runs[:, :, None], 5000, axis=2), ["v"], "123")[0]
     reference = ttest_rel(runs[1], runs[0])
-    assert (found.low, found.high) == pytest.approx(
+    assert (result.low, result.high) == pytest.approx(
         tuple(reference.confidence_interval()), abs=0.01
     )
-    assert found.p == pytest.approx(reference.pvalue, abs=0.001)
-    assert found.cohens_h is None  # these are no shares
+    assert result.p == pytest.approx(reference.pvalue, abs=0.001)
+    assert result.cohens_h is None  # these are no shares
 
 
 def test_p_value_and_interval_agree():
@@ -226,22 +232,22 @@ def test_p_value_and_interval_agree():
 
 def test_nothing_changed_is_no_proof():
     cube = np.ones((2, 3, 100))
-    found = of_cube(cube, ["v"], "123")[0]
-    assert found.value == 0
-    assert found.high == pytest.approx(-found.low)
-    assert 0.02 < found.high < 0.05
-    assert found.p == 1.0
+    result = effects_of_cube(cube, ["v"], "123")[0]
+    assert result.value == 0
+    assert result.high == pytest.approx(-result.low)
+    assert 0.02 < result.high < 0.05
+    assert result.p == 1.0
 
 
 def test_only_what_all_runs_share_is_compared():
     reference, variants = as_runs(ablation(rng(12), 2, 3, 30, 0.4))
     del variants["v1"]["s2"], variants["v2"]["s0"]["p4"], reference["s1"]["p7"]
-    found = effects(reference, variants)
-    assert {(e.n_seeds, e.n_prompts) for e in found.values()} == {(2, 28)}
-    assert list(found["v1"].by_seed) == ["s0", "s1"]
-    assert found["v1"].value == pytest.approx(np.mean(list(found["v1"].by_seed.values())))
-    assert found["v1"].mean - found["v1"].reference == pytest.approx(found["v1"].value)
-    assert isinstance(found["v1"].plain()["spread"]["seeds"], float)
+    result = effects(reference, variants)
+    assert {(e.n_seeds, e.n_prompts) for e in result.values()} == {(2, 28)}
+    assert list(result["v1"].by_seed) == ["s0", "s1"]
+    assert result["v1"].value == pytest.approx(np.mean(list(result["v1"].by_seed.values())))
+    assert result["v1"].mean - result["v1"].reference == pytest.approx(result["v1"].value)
+    assert isinstance(result["v1"].plain()["spread"]["seeds"], float)
     assert effects(reference, {}) == {}
 
 
@@ -262,18 +268,21 @@ def test_runs_with_nothing_in_common_are_refused():
     ],
 )
 def test_the_smallest_tables_give_finite_numbers(cube):
-    for found in of_cube(cube, NAMES[: len(cube) - 1], "1234"[: cube.shape[1]]):
+    for result in effects_of_cube(cube, NAMES[: len(cube) - 1], "1234"[: cube.shape[1]]):
         assert (
-            math.isfinite(found.low)
-            and math.isfinite(found.high)
-            and found.low <= found.value <= found.high
+            math.isfinite(result.low)
+            and math.isfinite(result.high)
+            and result.low <= result.value <= result.high
         )
-        assert 0 < found.p <= found.p_adjusted <= 1
+        assert 0 < result.p <= result.p_adjusted <= 1
 
 
 def test_turning_the_comparison_turns_the_sign():
     cube = ablation(rng(13), 1, 3, 80, 0.3, seed_sd=0.2)
-    there, back = of_cube(cube, ["v"], "123")[0], of_cube(cube[::-1], ["v"], "123")[0]
+    there, back = (
+        effects_of_cube(cube, ["v"], "123")[0],
+        effects_of_cube(cube[::-1], ["v"], "123")[0],
+    )
     assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
     assert there.p == pytest.approx(back.p)
 
@@ -281,25 +290,25 @@ def test_turning_the_comparison_turns_the_sign():
 def test_what_a_seed_does_to_all_runs_alike_does_not_count():
     cube = rng(14).normal(size=(4, 3, 50))
     moved = cube + np.array([0.0, 5.0, -3.0])[:, None]
-    one, other = of_cube(cube, NAMES[:3], "123"), of_cube(moved, NAMES[:3], "123")
+    one, other = effects_of_cube(cube, NAMES[:3], "123"), effects_of_cube(moved, NAMES[:3], "123")
     assert [(e.low, e.high) for e in one] == [pytest.approx((e.low, e.high)) for e in other]
 
 
 def test_simultaneous_intervals_are_bonferronis():
     cube = ablation(rng(15), 12, 3, 100, 0.3)
     together, one = (
-        of_cube(cube, NAMES, "123")[0],
-        of_cube(cube, NAMES, "123", confidence=1 - 0.05 / 12)[0],
+        effects_of_cube(cube, NAMES, "123")[0],
+        effects_of_cube(cube, NAMES, "123", confidence=1 - 0.05 / 12)[0],
     )
     assert (together.low_all, together.high_all) == pytest.approx((one.low, one.high))
 
 
 def test_a_variant_that_seeds_move_more_than_the_others_is_reported():
     cube = ablation(rng(18), 12, 5, 200, 0.3, seed_sd=np.array([0.1] * 12 + [1.5]))
-    found = of_cube(cube, NAMES, "12345")
-    assert found[-1].seeds_p < 0.001
-    assert min(e.seeds_p for e in found[:-1]) > 0.05
-    assert of_cube(cube, NAMES, "12345", pools=NAMES)[0].seeds_p is None
+    result = effects_of_cube(cube, NAMES, "12345")
+    assert result[-1].seeds_p < 0.001
+    assert min(e.seeds_p for e in result[:-1]) > 0.05
+    assert effects_of_cube(cube, NAMES, "12345", pools=NAMES)[0].seeds_p is None
 
 
 # --- what may be concluded
@@ -309,10 +318,10 @@ def test_no_effect_is_claimed_only_with_evidence():
     cube = ablation(rng(16), 3, 3, 400, 0.3, shifts=(1.5,))
     cube[2] = cube[0]
     cube[2, :, :3] = 1 - cube[0, :, :3]  # next to nothing changes
-    found = findings({e.variant: e for e in of_cube(cube, NAMES[:3], "123")}, margin=0.05)
-    assert found["v1"].verdict == "works"
-    assert found["v2"].verdict == "equivalent"
-    few = of_cube(cube[:, :, :40], NAMES[:3], "123")
+    result = findings({e.variant: e for e in effects_of_cube(cube, NAMES[:3], "123")}, margin=0.05)
+    assert result["v1"].verdict == "works"
+    assert result["v2"].verdict == "equivalent"
+    few = effects_of_cube(cube[:, :, :40], NAMES[:3], "123")
     assert findings({e.variant: e for e in few}, margin=0.05)["v3"].verdict == "undecided"
 
 
@@ -322,10 +331,10 @@ def test_two_one_sided_tests_against_statsmodels():
     from stages.statistics.equivalence import equivalence_p
 
     cube = rng(17).normal(size=(2, 1, 400))
-    found = of_cube(cube, ["v"], "1")[0]
+    result = effects_of_cube(cube, ["v"], "1")[0]
     reference = DescrStatsW(cube[1, 0] - cube[0, 0]).ttost_mean(-0.2, 0.2)[0]
-    assert equivalence_p(found, 0.2) == pytest.approx(reference, abs=0.01)
-    assert equivalence_p(found, abs(found.value)) == 1.0
+    assert equivalence_p(result, 0.2) == pytest.approx(reference, abs=0.01)
+    assert equivalence_p(result, abs(result.value)) == 1.0
 
 
 # --- before a run
@@ -372,7 +381,9 @@ def simulated(
     for _ in range(trials):
         cube = ablation(draws, variants, seeds, prompts, base, seed_sd, shifts)
         names = [f"v{i}" for i in range(1, variants + 1)]
-        yield of_cube(cube, names, [str(s) for s in range(seeds)], pools=None if pool else names)
+        yield effects_of_cube(
+            cube, names, [str(s) for s in range(seeds)], pools=None if pool else names
+        )
 
 
 def coverage(trials, seed, **setting):
@@ -381,8 +392,8 @@ def coverage(trials, seed, **setting):
     true += [0.0] * (12 - len(true))
     hits = [
         e.low <= t <= e.high
-        for found in simulated(trials, seed, **setting)
-        for e, t in zip(found, true, strict=False)
+        for result in simulated(trials, seed, **setting)
+        for e, t in zip(result, true, strict=False)
     ]
     return float(np.mean(hits))
 
@@ -398,7 +409,7 @@ def test_coverage_of_an_ablation_of_twelve(seeds, prompts, base, seed_sd):
 
     `seed_sd` 0.15 and 0.4 (logits) move a whole run by about 2 and 5 points at a base rate of 20 %.
     """
-    found = coverage(
+    result = coverage(
         300,
         1,
         seeds=seeds,
@@ -407,7 +418,7 @@ def test_coverage_of_an_ablation_of_twelve(seeds, prompts, base, seed_sd):
         seed_sd=seed_sd,
         shifts=(-0.6, -0.3, 0.3, 0.6),
     )
-    assert 0.93 <= found <= 0.97
+    assert 0.93 <= result <= 0.97
 
 
 @pytest.mark.slow
@@ -456,8 +467,8 @@ def test_false_alarms_of_an_ablation_of_nothing(seeds, seed_sd):
     """200 ablations of 12 principles that do nothing: at most 5 % (7.5 % with the binomial error of
     200) find any effect.
     """
-    found = simulated(200, 5, seeds=seeds, prompts=300, base=0.2, seed_sd=seed_sd)
-    assert np.mean([min(e.p_adjusted for e in effects) <= 0.05 for effects in found]) <= 0.075
+    result = simulated(200, 5, seeds=seeds, prompts=300, base=0.2, seed_sd=seed_sd)
+    assert np.mean([min(e.p_adjusted for e in effects) <= 0.05 for effects in result]) <= 0.075
 
 
 @pytest.mark.slow
@@ -479,11 +490,13 @@ def test_false_alarms_of_max_t():
 @pytest.mark.slow
 def test_a_planted_effect_is_found_and_an_irrelevant_principle_is_not():
     """v1 moves violations by 20 points, under 3 seeds that matter; the other eleven do nothing."""
-    found = list(simulated(200, 7, seeds=3, prompts=300, base=0.3, seed_sd=0.15, shifts=(1.4,)))
+    result = list(simulated(200, 7, seeds=3, prompts=300, base=0.3, seed_sd=0.15, shifts=(1.4,)))
     assert 0.15 < truth(0.3, 1.4, 0.15) < 0.25
-    assert np.mean([effects[0].p_adjusted <= 0.05 for effects in found]) > 0.95
-    assert 0.93 <= np.mean([e.low <= 0 <= e.high for effects in found for e in effects[1:]]) <= 0.98
-    verdicts = [findings({e.variant: e for e in effects}, margin=0.1) for effects in found]
+    assert np.mean([effects[0].p_adjusted <= 0.05 for effects in result]) > 0.95
+    assert (
+        0.93 <= np.mean([e.low <= 0 <= e.high for effects in result for e in effects[1:]]) <= 0.98
+    )
+    verdicts = [findings({e.variant: e for e in effects}, margin=0.1) for effects in result]
     assert np.mean([v["v1"].verdict == "equivalent" for v in verdicts]) == 0
 
 
@@ -491,10 +504,10 @@ def test_a_planted_effect_is_found_and_an_irrelevant_principle_is_not():
 def test_equivalence_is_rarely_claimed_of_what_lies_at_the_margin():
     margin = truth(0.3, 0.5, 0.15)
     wrong = 0
-    for found in simulated(
+    for result in simulated(
         300, 8, seeds=3, prompts=500, base=0.3, seed_sd=0.15, shifts=(0.5,) * 12
     ):
-        wrong += any(f.inside for f in findings({e.variant: e for e in found}, margin).values())
+        wrong += any(f.inside for f in findings({e.variant: e for e in result}, margin).values())
     assert wrong / 300 <= 0.075
 
 
@@ -513,5 +526,5 @@ def test_the_promised_effect_is_found_as_often_as_promised(seeds, seed_sd):
         rates = base + (seed_sd / math.sqrt(2)) * draws.standard_normal((13, seeds, 1))
         rates[1] -= detectable
         cube = (draws.random((13, seeds, n)) < rates).astype(float)
-        hits.append(of_cube(cube, NAMES, [str(s) for s in range(seeds)])[0].p <= 0.05 / 12)
+        hits.append(effects_of_cube(cube, NAMES, [str(s) for s in range(seeds)])[0].p <= 0.05 / 12)
     assert 0.73 <= np.mean(hits) <= 0.9

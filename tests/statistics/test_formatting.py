@@ -18,7 +18,7 @@ def test_differences_are_written_in_points_with_a_true_minus_and_no_sign_at_zero
     assert formatting.format_points_range(-0.012, 0.034) == "\u22121.2 to +3.4"
 
 
-def test_numbers_that_are_no_shares():
+def test_numbers_that_are_not_shares():
     assert formatting.format_number(-0.25) == "\u22120.25"
     assert formatting.format_number(2, 3, "+") == "+2.000"
     assert formatting.format_number(None) == DASH
@@ -30,7 +30,7 @@ def test_numbers_that_are_no_shares():
 @pytest.mark.parametrize(
     ("p", "text"), [(0.0009, "< 0.001"), (0.001, "0.001"), (0.0384, "0.038"), (1.0, "1.000")]
 )
-def test_small_p_values_are_only_said_to_be_small(p, text):
+def test_small_p_values_have_a_bound_only(p, text):
     assert formatting.format_p_value(p) == text
 
 

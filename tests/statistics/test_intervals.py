@@ -18,8 +18,8 @@ from stages.statistics.intervals import (
 
 
 def test_wilson_interval_of_45_out_of_60():
-    found = share({str(i): float(i < 45) for i in range(60)})
-    assert (round(found.low, 4), round(found.high, 4), found.n) == (0.6277, 0.8422, 60)
+    estimate = share({str(i): float(i < 45) for i in range(60)})
+    assert (round(estimate.low, 4), round(estimate.high, 4), estimate.n) == (0.6277, 0.8422, 60)
 
 
 def test_several_samples_count_as_one_prompt():
@@ -46,11 +46,11 @@ def test_kappa_of_a_known_table():
 def test_paired_difference_counts_only_common_prompts():
     before = {"a": 1.0, "b": 1.0, "c": 0.0, "only before": 1.0}
     after = {"c": 0.0, "b": 0.0, "a": 0.0, "only after": 1.0}
-    found = paired_difference(before, after)
-    assert found["value"] == pytest.approx(-2 / 3)
-    assert (found["n"], found["fell"], found["rose"]) == (3, 2, 0)
-    assert found["p"] == pytest.approx(0.5)
-    assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1
+    estimate = paired_difference(before, after)
+    assert estimate["value"] == pytest.approx(-2 / 3)
+    assert (estimate["n"], estimate["fell"], estimate["rose"]) == (3, 2, 0)
+    assert estimate["p"] == pytest.approx(0.5)
+    assert -1 <= estimate["low"] <= estimate["value"] <= estimate["high"] <= 1
 
 
 def table(fell, rose, both, n):
@@ -64,20 +64,20 @@ def test_paired_difference_of_many_changes():
     """40 of 200 fall and 10 rise: Wald's interval is -0.15 +- 1.96 * sqrt(0.25 - 0.15 ** 2) /
     sqrt(200) = 0.066.
     """
-    found = paired_difference(*table(40, 10, 50, 200), resamples=5000)
-    assert found["value"] == pytest.approx(-0.15)
-    assert found["low"] == pytest.approx(-0.216, abs=0.008)
-    assert found["high"] == pytest.approx(-0.084, abs=0.008)
+    estimate = paired_difference(*table(40, 10, 50, 200), resamples=5000)
+    assert estimate["value"] == pytest.approx(-0.15)
+    assert estimate["low"] == pytest.approx(-0.216, abs=0.008)
+    assert estimate["high"] == pytest.approx(-0.084, abs=0.008)
 
 
 def test_paired_difference_of_few_changes():
     """Worked by hand: (2 - 10) / 52 +- 1.96 * sqrt((12 / 52 - (8 / 52) ** 2) / 52), and McNemar's
     reference p.
     """
-    found = paired_difference(*table(9, 1, 10, 50))
-    assert found["value"] == pytest.approx(-0.16)
-    assert (found["low"], found["high"]) == pytest.approx((-0.2776, -0.0301), abs=1e-4)
-    assert found["p"] == pytest.approx(0.021484, abs=1e-6)
+    estimate = paired_difference(*table(9, 1, 10, 50))
+    assert estimate["value"] == pytest.approx(-0.16)
+    assert (estimate["low"], estimate["high"]) == pytest.approx((-0.2776, -0.0301), abs=1e-4)
+    assert estimate["p"] == pytest.approx(0.021484, abs=1e-6)
     few = paired_difference(*table(3, 0, 10, 200))
     assert few["p"] == 0.25
     assert few["high"] > 0
@@ -85,11 +85,11 @@ def test_paired_difference_of_few_changes():
 
 def test_no_difference_at_all_is_no_proof():
     same = {str(i): 1.0 for i in range(100)}
-    found = paired_difference(same, same)
-    assert found["value"] == 0
-    assert found["low"] == pytest.approx(-found["high"])
-    assert 0.02 < found["high"] < 0.04
-    assert found["p"] == 1.0
+    estimate = paired_difference(same, same)
+    assert estimate["value"] == 0
+    assert estimate["low"] == pytest.approx(-estimate["high"])
+    assert 0.02 < estimate["high"] < 0.04
+    assert estimate["p"] == 1.0
     graded = mean_interval([0.5] * 100)
     assert (
         graded.high - 0.5 == pytest.approx(0.5 - graded.low) == pytest.approx(0.0370, abs=1e-4)
@@ -135,8 +135,8 @@ def test_coverage_of_the_paired_interval(falls, rises, trials):
     hits = 0
     for trial in range(trials):
         fell, rose, _ = rng.multinomial(200, [falls, rises, 1 - falls - rises])
-        found = paired_difference(*table(fell, rose, 0, 200), resamples=1000, seed=trial)
-        hits += found["low"] <= rises - falls <= found["high"]
+        estimate = paired_difference(*table(fell, rose, 0, 200), resamples=1000, seed=trial)
+        hits += estimate["low"] <= rises - falls <= estimate["high"]
     assert 0.93 <= hits / trials <= 0.97
 
 

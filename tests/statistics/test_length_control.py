@@ -18,15 +18,15 @@ def duels(n, chance, length, seed=0):
 
 
 def test_a_model_against_itself_is_one_half():
-    found = length_controlled([(str(i), 0.5, 0.0) for i in range(50)])
-    assert found.value == pytest.approx(0.5) and found.low == pytest.approx(0.5, abs=0.03)
+    estimate = length_controlled([(str(i), 0.5, 0.0) for i in range(50)])
+    assert estimate.value == pytest.approx(0.5) and estimate.low == pytest.approx(0.5, abs=0.03)
 
 
 def test_equal_lengths_leave_the_raw_rate():
     rows = [(str(i), float(i < 70), 0.0) for i in range(100)]
-    found = length_controlled(rows)
-    assert found.value == pytest.approx((70 + 0.5) / 101)
-    assert (found.low, found.high) == pytest.approx(
+    estimate = length_controlled(rows)
+    assert estimate.value == pytest.approx((70 + 0.5) / 101)
+    assert (estimate.low, estimate.high) == pytest.approx(
         (0.60, 0.78), abs=0.02
     )  # as Wilson's interval of 70 of 100
 
@@ -40,13 +40,13 @@ def test_without_an_effect_of_length_the_raw_rate_stays():
 def test_a_win_by_length_alone_is_taken_away():
     rows = duels(2000, lambda by: 1 / (1 + math.exp(-by / 100)), lambda rng: rng.gauss(100, 100))
     raw = sum(score for _, score, _ in rows) / len(rows)
-    found = length_controlled(rows)
-    assert raw > 0.65 and found.low <= 0.5 <= found.high
+    estimate = length_controlled(rows)
+    assert raw > 0.65 and estimate.low <= 0.5 <= estimate.high
 
 
 def test_winning_always_stays_finite():
-    found = length_controlled([(str(i), 1.0, float(i % 7)) for i in range(40)])
-    assert 0.9 < found.value < 1 and 0 < found.low <= found.value <= found.high <= 1
+    estimate = length_controlled([(str(i), 1.0, float(i % 7)) for i in range(40)])
+    assert 0.9 < estimate.value < 1 and 0 < estimate.low <= estimate.value <= estimate.high <= 1
 
 
 def test_the_interval_covers():
@@ -58,8 +58,8 @@ def test_the_interval_covers():
             lambda rng: rng.gauss(30, 100),
             seed,
         )
-        found = length_controlled(rows)
-        hits += found.low <= 1 / (1 + math.exp(-0.6)) <= found.high
+        estimate = length_controlled(rows)
+        hits += estimate.low <= 1 / (1 + math.exp(-0.6)) <= estimate.high
     assert 0.91 <= hits / 200 <= 0.985
 
 

@@ -20,15 +20,20 @@ def games(record):
     return [(f"p{i}", *pair, score) for i, (pair, score) in enumerate(scores)]
 
 
-def elos(found):
-    return {rating.model: rating.elo for rating in found}
+def elos(results):
+    return {rating.model: rating.elo for rating in results}
 
 
 def test_three_wins_of_four_are_191_points():
-    found = ratings(games({("a", "b"): (3, 0, 1)}), imagined=0.0, resamples=10)
-    assert found[0].elo - found[1].elo == pytest.approx(190.85, abs=0.01)
-    assert (found[0].model, found[0].wins, found[0].losses, found[0].n_prompts) == ("a", 3, 1, 4)
-    assert found[0].elo + found[1].elo == pytest.approx(2000)
+    results = ratings(games({("a", "b"): (3, 0, 1)}), imagined=0.0, resamples=10)
+    assert results[0].elo - results[1].elo == pytest.approx(190.85, abs=0.01)
+    assert (results[0].model, results[0].wins, results[0].losses, results[0].n_prompts) == (
+        "a",
+        3,
+        1,
+        4,
+    )
+    assert results[0].elo + results[1].elo == pytest.approx(2000)
 
 
 def test_all_ties_are_equal_and_order_and_names_do_not_matter():
@@ -59,15 +64,15 @@ def test_several_models_against_a_logistic_regression():
         sm.GLM([score for *_, score in rows], design, family=sm.families.Binomial()).fit().params
         * POINTS
     )
-    found = elos(ratings(rows, anchor="a", imagined=0.0, resamples=10))
-    assert found["a"] == 1000
-    assert [found[m] - 1000 for m in "bcd"] == pytest.approx(list(reference), abs=0.05)
+    results = elos(ratings(rows, anchor="a", imagined=0.0, resamples=10))
+    assert results["a"] == 1000
+    assert [results[m] - 1000 for m in "bcd"] == pytest.approx(list(reference), abs=0.05)
 
 
 def test_who_never_lost_has_a_finite_rating_above_the_others():
-    found = ratings(games({("a", "b"): (9, 0, 0), ("b", "c"): (9, 0, 0)}), resamples=50)
-    assert [rating.model for rating in found] == ["a", "b", "c"]
-    assert found[0].elo - found[1].elo == pytest.approx(POINTS * math.log(9.5 / 0.5), abs=0.5)
+    results = ratings(games({("a", "b"): (9, 0, 0), ("b", "c"): (9, 0, 0)}), resamples=50)
+    assert [rating.model for rating in results] == ["a", "b", "c"]
+    assert results[0].elo - results[1].elo == pytest.approx(POINTS * math.log(9.5 / 0.5), abs=0.5)
 
 
 def test_the_games_of_a_prompt_stay_together():

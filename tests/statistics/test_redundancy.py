@@ -36,12 +36,12 @@ def test_agreement_is_cohens_and_pearsons():
     """
     one = [2.0] * 25 + [-2.0] * 25
     other = [1.0] * 20 + [-1.0] * 5 + [1.0] * 10 + [-1.0] * 15
-    found = agreements(matrix(60, {"a": [*one, *[0.0] * 10], "b": [*other, *[3.0] * 10]}))[0]
-    assert (found.first, found.second, found.both) == ("a", "b", 50)
-    assert found.agree.value == pytest.approx(0.7)
-    assert found.covered.value == pytest.approx(50 / 60)
-    assert found.kappa == pytest.approx(0.4)
-    assert found.phi == pytest.approx(250 / np.sqrt(25 * 25 * 30 * 20))
+    result = agreements(matrix(60, {"a": [*one, *[0.0] * 10], "b": [*other, *[3.0] * 10]}))[0]
+    assert (result.first, result.second, result.both) == ("a", "b", 50)
+    assert result.agree.value == pytest.approx(0.7)
+    assert result.covered.value == pytest.approx(50 / 60)
+    assert result.kappa == pytest.approx(0.4)
+    assert result.phi == pytest.approx(250 / np.sqrt(25 * 25 * 30 * 20))
 
 
 def test_principles_that_never_meet_or_never_differ():
@@ -64,25 +64,25 @@ def test_attribution_by_hand():
         "3": {"a": 2.0, "c": -1.0},
         "4": {"a": 0.0, "c": 0.0},
     }
-    found = attributions(rows, by_aggregate("max_abs"))
-    assert [found[name].decides for name in "abc"] == [0.5, 0.25, 0.0]
-    assert [found[name].speaks for name in "abc"] == [
+    result = attributions(rows, by_aggregate("max_abs"))
+    assert [result[name].decides for name in "abc"] == [0.5, 0.25, 0.0]
+    assert [result[name].speaks for name in "abc"] == [
         2 / 3,
         1.0,
         0.5,
     ]  # of the pairs for which it was asked
-    assert (found["a"].flips, found["a"].loses, found["a"].gains) == (0.25, 0.0, 0.0)
-    assert (found["b"].flips, found["b"].loses) == (0.0, 0.25)
-    assert found["c"].pivotal.value == 0.0
-    assert found["a"].pivotal.n == 4
+    assert (result["a"].flips, result["a"].loses, result["a"].gains) == (0.25, 0.0, 0.0)
+    assert (result["b"].flips, result["b"].loses) == (0.0, 0.25)
+    assert result["c"].pivotal.value == 0.0
+    assert result["a"].pivotal.n == 4
 
 
 def test_several_deciders_share_a_pair():
     rows = {"1": {"a": 3.0, "b": 1.0}, "2": {"a": 1.0, "b": -1.0}, "3": {"a": 2.0, "b": 0.0}}
-    found = attributions(rows, by_aggregate("sum"))
-    assert found["a"].decides == pytest.approx(0.5)
-    assert found["b"].decides == pytest.approx(0.5 / 3)
-    assert (found["b"].gains, found["b"].flips) == (pytest.approx(1 / 3), 0.0)
+    result = attributions(rows, by_aggregate("sum"))
+    assert result["a"].decides == pytest.approx(0.5)
+    assert result["b"].decides == pytest.approx(0.5 / 3)
+    assert (result["b"].gains, result["b"].flips) == (pytest.approx(1 / 3), 0.0)
     weighted = attributions(rows, by_aggregate("sum", {"b": 2.0}))
     assert weighted["b"].flips == pytest.approx(1 / 3)  # a - 2 b prefers the other side
 
@@ -101,11 +101,13 @@ def principles(rng, pairs=600):
 
 
 def test_a_copy_is_redundant_and_the_others_are_not():
-    found = {(r.principle, r.beside): r for r in verdicts(principles(np.random.default_rng(0)))}
-    assert found["copy", "own0"].verdict == found["own0", "copy"].verdict == "redundant"
-    assert found["own1", "own2"].verdict == "distinct"
-    assert not any("silent" in key for key in found)  # it agrees with none: it says nothing
-    assert all(r.verdict != "redundant" for key, r in found.items() if set(key) != {"copy", "own0"})
+    result = {(r.principle, r.beside): r for r in verdicts(principles(np.random.default_rng(0)))}
+    assert result["copy", "own0"].verdict == result["own0", "copy"].verdict == "redundant"
+    assert result["own1", "own2"].verdict == "distinct"
+    assert not any("silent" in key for key in result)  # it agrees with none: it says nothing
+    assert all(
+        r.verdict != "redundant" for key, r in result.items() if set(key) != {"copy", "own0"}
+    )
     assert (
         attributions(principles(np.random.default_rng(0)), by_aggregate("max_abs"))[
             "silent"
@@ -115,13 +117,13 @@ def test_a_copy_is_redundant_and_the_others_are_not():
 
 
 def test_too_few_pairs_leave_it_undecided():
-    found = verdicts(principles(np.random.default_rng(1), 25))
-    assert {r.verdict for r in found if {r.principle, r.beside} == {"copy", "own0"}} == {
+    result = verdicts(principles(np.random.default_rng(1), 25))
+    assert {r.verdict for r in result if {r.principle, r.beside} == {"copy", "own0"}} == {
         "undecided"
     }
 
 
-def test_what_the_models_show_is_heard():
+def test_the_outcomes_of_models_decide_redundancy():
     def outcome(verdict):
         return {
             "copy": Finding(
@@ -142,8 +144,8 @@ def test_what_the_models_show_is_heard():
         ("works", "distinct"),
         ("undecided", "undecided"),
     ):
-        found = verdicts(table, outcomes=outcome(verdict))
-        assert {r.verdict for r in found if (r.principle, r.beside) == ("copy", "own0")} == {
+        result = verdicts(table, outcomes=outcome(verdict))
+        assert {r.verdict for r in result if (r.principle, r.beside) == ("copy", "own0")} == {
             expected
         }
 

@@ -4,8 +4,8 @@ In: pairs, the judge's margins on them, and the principles' texts. Out: JSON of 
 (Inverse Constitutional AI and Feedback Forensics), and the CSV that icai starts from.
 
 A principle whose two orders disagree has no vote, with the reason `invalid`; without a preference
-it is `not_applicable`. The margins stand beside the vote. Which response is A comes from the judge
-matrix, else from a hash of the pair's id.
+it is `not_applicable`. The margins are stored with the vote. Which response is A comes from the
+judge matrix, or else from a hash of the pair's id.
 
 Source: Findeis et al. 2024 (arXiv 2406.06560).
 """
@@ -19,15 +19,17 @@ from typing import Any
 from stages.runtime.rows import Judgement, Pair, request_text
 
 LABEL = "Default annotator from original dataset (from column `preferred_text`)"
-"""Feedback Forensics recognises it by its hash."""
+"""Feedback Forensics recognises this label by its hash."""
 COLUMNS = ("text_a", "text_b", "preferred_text", "prompt")
 
 
-def comparison(pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]) -> dict[str, Any]:
+def annotate_pair(
+    pair: Pair, cells: Sequence[Judgement], texts: Mapping[str, str]
+) -> dict[str, Any]:
     """One pair with its label and its principles' votes.
 
     Args:
-        cells: the judge's margins on the pair; without them the pair's own are used.
+        cells: the judge's margins on the pair; without them the margins in the pair are used.
         texts: the principles' texts by id.
     """
     if cells:
@@ -80,14 +82,14 @@ def vote(first: float, second: float) -> dict[str, Any]:
 
 
 def annotated_pairs(
-    compared: Sequence[Mapping[str, Any]], name: str, finished: str, texts: Mapping[str, str]
+    comparisons: Sequence[Mapping[str, Any]], name: str, finished: str, texts: Mapping[str, str]
 ) -> dict[str, Any]:
     """The whole file.
 
-    Annotators are those that any pair has, with the principles' texts where these exist.
+    The annotators are all those of the pairs, with the texts of the principles where these exist.
     """
     used: set[str] = set()
-    for pair in compared:
+    for pair in comparisons:
         used |= set(pair["annotations"])
     descriptions = {short_hash(text): text for text in (*texts.values(), *texts)}
     annotators = {}
@@ -112,21 +114,21 @@ def annotated_pairs(
             "available_metadata_keys_per_comparison": ["kind", "label", "deciding", "rule"],
         },
         "annotators": annotators,
-        "comparisons": list(compared),
+        "comparisons": list(comparisons),
     }
 
 
 def short_hash(text: str) -> str:
-    """How icai names an annotator."""
+    """The id of an annotator in icai."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
-def write_csv(path: Path, compared: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, comparisons: Sequence[Mapping[str, Any]]) -> None:
     """The table that icai starts from: text_a, text_b, preferred_text, prompt."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
-        for pair in compared:
+        for pair in comparisons:
             label = pair["annotations"][short_hash(LABEL)]
             writer.writerow(
                 [

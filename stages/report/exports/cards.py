@@ -1,4 +1,4 @@
-"""The cards of what is published: the principles, every step before it, and what was measured.
+"""The cards of a published model or dataset: principles, all steps before it, and results.
 
 In: a finished artifact. Out: a README.md as the Hub reads it.
 """
@@ -21,8 +21,8 @@ def write_card(kind: str, folder: Path, artifact: Artifact, **variables: Any) ->
 
     Args:
         kind: `model` or `dataset`.
-        artifact: the step that made what is in the folder.
-        variables: of the card, besides those that every step has.
+        artifact: the step that made the content of the folder.
+        variables: further variables of the card.
     """
     steps = lineage([artifact])
     card = render(
@@ -57,7 +57,7 @@ def _step(source: Artifact) -> dict[str, Any]:
 
 
 def _without_texts(value: Any) -> Any:
-    """Options without the principles' texts, which stand in the card once."""
+    """Options without the texts of the principles, which the card holds once."""
     if not isinstance(value, Mapping):
         return value
     inside = value.values()
@@ -85,7 +85,7 @@ def _principles(steps: list[Artifact]) -> dict[str, str]:
 
 
 def _sources(steps: list[Artifact]) -> list[str]:
-    """Where models and requests came from, where their steps state it."""
+    """The origins of models and requests, as far as their steps state them."""
     sources = []
     for step in steps:
         options = step.config

@@ -1,4 +1,4 @@
-"""Stage `export`: rows in the formats of other tools, so that they can be inspected there.
+"""Stage `export`: rows in the formats of other tools, to inspect them there.
 
 In: any steps. Out: files in the artifact's folder, by the rows of each input,
 
@@ -7,8 +7,8 @@ In: any steps. Out: files in the artifact's folder, by the rows of each input,
                those that did not decide
     Verdict    `inspect/<time>_<step>-<policy>_<id>.json`, one log a policy (see `inspect_logs`)
 
-Left out: pairs without a label (icai's reader needs one for each); in logs, token counts and what
-the judge was asked.
+Left out: pairs without a label (icai's reader needs one for each); in logs, token counts and the
+questions to the judge.
 """
 
 import json
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.report.exports.annotated_pairs import annotated_pairs, comparison, write_csv
+from stages.report.exports.annotated_pairs import annotate_pair, annotated_pairs, write_csv
 from stages.report.exports.inspect_logs import inspect_log
 from stages.report.page import errors_of_writing
 from stages.report.views.browse import principle_texts
@@ -27,7 +27,7 @@ from stages.runtime.rows import Judgement, Pair, Verdict
 from stages.runtime.stage import ANY, Stage
 from stages.statistics.formatting import format_count
 
-Written = list[tuple[str, int]]  # files and how many rows each holds
+FileSizes = list[tuple[str, int]]  # each file and its number of rows
 Matrix = Mapping[str, list[Judgement]]
 
 
@@ -55,22 +55,22 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if source.row_type is Judgement:
             for cell in source.rows(Judgement):
                 matrix.setdefault(cell.pair_id, []).append(cell)
-    written: Written = []
+    files: FileSizes = []
     with errors_of_writing("export", context.directory):
         for source in inputs.values():
             if source.row_type is Pair:
-                written += _write_pairs(source, matrix, texts, config, context)
+                files += _write_pairs(source, matrix, texts, config, context)
             elif source.row_type is Verdict and "inspect" in config.formats:
-                written += _write_logs(source, context)
-    if not written:
+                files += _write_logs(source, context)
+    if not files:
         raise UserError(
-            "there is nothing that these formats hold",
+            "no input has rows that these formats can hold",
             where=f"step {context.step!r}",
             fix="add `inputs: {pairs: <a step that makes pairs>, evaluation: <an evaluate step>}`",
         )
-    rows = [[name, format_count(number)] for name, number in written]
+    rows = [[name, format_count(number)] for name, number in files]
     table = Table("Exported", ["file", "rows"], rows)
-    return Result(metrics={"files": dict(written)}, tables=[table])
+    return Result(metrics={"files": dict(files)}, tables=[table])
 
 
 STAGE = Stage(
@@ -94,32 +94,32 @@ def _texts(sources: Iterable[Artifact]) -> dict[str, str]:
 
 
 def _cells_of(pair: Pair, matrix: Matrix) -> list[Judgement]:
-    """The judge's cells about a pair, whichever of its sides the judge called response a."""
+    """The judge's cells for a pair, with either of its sides as response a."""
     ids = (pair.chosen_id, pair.rejected_id)
     return matrix.get("|".join(ids)) or matrix.get("|".join(reversed(ids))) or []
 
 
 def _write_pairs(
     source: Artifact, matrix: Matrix, texts: Mapping[str, str], config: Config, context: Context
-) -> Written:
-    compared = []
+) -> FileSizes:
+    comparisons = []
     for pair in source.rows(Pair):
-        compared.append(comparison(pair, _cells_of(pair, matrix), texts))
+        comparisons.append(annotate_pair(pair, _cells_of(pair, matrix), texts))
     names = []
     if "annotated_pairs" in config.formats:
         names.append(f"{source.step}.annotated_pairs.json")
         finished = str(source.manifest.get("finished", ""))
-        document = annotated_pairs(compared, source.step, finished, texts)
+        document = annotated_pairs(comparisons, source.step, finished, texts)
         text = json.dumps(document, indent=1, ensure_ascii=False)
         write_atomically(context.directory / names[-1], text)
     if "icai_csv" in config.formats:
         names.append(f"{source.step}.icai.csv")
-        write_csv(context.directory / names[-1], compared)
-    return [(name, len(compared)) for name in names]
+        write_csv(context.directory / names[-1], comparisons)
+    return [(name, len(comparisons)) for name in names]
 
 
-def _write_logs(source: Artifact, context: Context) -> Written:
-    written: Written = []
+def _write_logs(source: Artifact, context: Context) -> FileSizes:
+    files: FileSizes = []
     (context.directory / "inspect").mkdir(exist_ok=True)
     by_policy: dict[str, list[Verdict]] = {}
     for row in source.rows(Verdict):
@@ -131,5 +131,5 @@ def _write_logs(source: Artifact, context: Context) -> Written:
         name = f"inspect/{created}_{facts['task']}_{facts['eval_id']}.json"
         text = json.dumps(log, ensure_ascii=False, allow_nan=False)
         write_atomically(context.directory / name, text)
-        written.append((name, len(log["samples"])))
-    return written
+        files.append((name, len(log["samples"])))
+    return files

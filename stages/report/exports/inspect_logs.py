@@ -20,7 +20,7 @@ SHARES = ("any_violation", "evasive", "helpful", "well_formed", "on_topic")
 
 
 def inspect_log(rows: Sequence[Verdict], source: Artifact) -> Log:
-    """One policy's answers and what was measured on them."""
+    """One policy's answers and their scores."""
     policy = rows[0].policy
     counted = source.metrics.get("counted")
     samples = [_sample(row, counted or row.principles) for row in rows]
@@ -136,15 +136,15 @@ def _scores(samples: Sequence[Facts], facts: Facts) -> list[Log]:
 
 
 def _score(name: str, values: Sequence[float], facts: Facts) -> Log:
-    """Mean and standard error over answers; the interval is the evaluation's own, over prompts."""
+    """Mean and standard error over answers; the interval is the evaluation's, over prompts."""
     number = len(values)
     metrics = {"mean": fmean(values), "stderr": 0.0}
     if number > 1:
         metrics["stderr"] = stdev(values) / math.sqrt(number)
-    own = facts.get(name) or {}
+    estimate = facts.get(name) or {}
     for bound in ("low", "high"):
-        if bound in own:
-            metrics[bound] = own[bound]
+        if bound in estimate:
+            metrics[bound] = estimate[bound]
     listed = {}
     for metric, value in metrics.items():
         listed[metric] = {"name": metric, "value": value}

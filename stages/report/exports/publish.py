@@ -1,15 +1,15 @@
-"""Stage `publish`: a model and datasets with cards, in folders and, if asked, on the Hub.
+"""Stage `publish`: a model and datasets with cards, in folders and, with `push`, on the Hub.
 
 In: `model` (a step that made one), `evaluation` (an evaluate step), both optional, and any steps
 with rows, each of which becomes a dataset.
 
 Out: `published/model/` and `published/<step>/` in the artifact's folder, each with a README.md: the
-constitution's texts, every step before it with its options, seed, versions, what was measured, and
-what to consider about licences. With `push` they go to `<repository>` and `<repository>-<step>` on
+constitution's texts, every step before it with its options, seed, versions, results, and notes on
+licences. With `push` they go to `<repository>` and `<repository>-<step>` on
 the Hub; the token comes from the environment (HF_TOKEN), or from `hf auth login`, and enters no
 file.
 
-Left out: model cards' machine-readable results, which require the names of public benchmarks.
+Left out: model cards' machine-readable results, which need the names of public benchmarks.
 """
 
 import shutil
@@ -42,7 +42,7 @@ class Config:
     push: bool = False
     """Upload; without it everything stays in the artifact's folder.
 
-    Part of the identity: cards that were only inspected do not count as uploaded ones.
+    Part of the identity: after a run without `push`, a run with it uploads.
     """
     private: bool = True
     """Make new repositories private."""
@@ -76,7 +76,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Write the folders and, if asked, upload them.
+    """Write the folders and, with `push`, upload them.
 
     Raises:
         UserError: there is nothing to publish, or the Hub refuses.
@@ -196,5 +196,5 @@ def _push(published: Published, config: Config) -> None:
             f"the Hub refuses: {str(error).strip().splitlines()[0]}",
             where=published.repository,
             fix="set HF_TOKEN to a token that may write there; "
-            f"what is to be published is in {published.folder}",
+            f"the files are in {published.folder}",
         ) from None

@@ -1,8 +1,8 @@
 """Hydra's callback for a sweep over variants: a forecast before the jobs, a comparison after them.
 
-Hydra turns an exception of a callback into a warning, so what must stop the sweep leaves here as
-SystemExit. A job that fails is reported at once, noted in its folder and does not stop the others,
-whichever launcher runs it.
+Hydra turns an exception of a callback into a warning, so this callback raises SystemExit where
+the sweep must stop. A failed job is reported at once, recorded in its folder and does not stop the
+others, with any launcher.
 """
 
 import gc
@@ -26,8 +26,8 @@ from stages.ablation.forecast import forecast
 from stages.ablation.forecast_table import show_forecast
 from stages.ablation.jobs import DONE, FAILED, Job, read_jobs
 from stages.ablation.levels import selection_of
-from stages.ablation.outcomes import OWN_TESTS, outcomes_of
-from stages.ablation.overrides import overrides_of, resolve_store
+from stages.ablation.outcomes import OWN_TESTS, possible_outcomes
+from stages.ablation.sweep_overrides import overrides_of, resolve_store
 from stages.principles.constitution import load
 from stages.principles.select import select
 from stages.report.sweep.files import write
@@ -42,7 +42,7 @@ FOLDER = "ablation"  # of the results, in the sweep's folder
 
 
 class Ablation(Callback):
-    """In conf/experiment/ablate.yaml: `hydra.callbacks.ablation`."""
+    """The callback `hydra.callbacks.ablation` of conf/experiment/ablate.yaml."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         console = set_console_width(Console(stderr=True))
@@ -53,9 +53,9 @@ class Ablation(Callback):
         )
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Show what the sweep would do; with `plan=true` stop there."""
+        """Show the forecast of the sweep; with `plan=true` stop after it."""
         console = set_console_width(Console(stderr=True))
-        with _errors_shown(console):
+        with _show_errors(console):
             overrides = overrides_of(config)
             check_outcome(config)
             jobs, detectable = forecast(config, overrides, console)
@@ -64,14 +64,14 @@ class Ablation(Callback):
                 sys.exit(0)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Note a failure where the comparison finds it, and let the sweep go on."""
+        """Record a failure in the job's folder, for the comparison, and continue the sweep."""
         folder = Path(config.hydra.runtime.output_dir)
         if job_return.status is not JobStatus.FAILED:
             with suppress(OSError):
                 (folder / FAILED).unlink(missing_ok=True)
             return
         error = job_return._return_value
-        if not isinstance(error, UserError):  # a bug of ours keeps its traceback
+        if not isinstance(error, UserError):  # a bug in Credo: show its traceback
             traceback.print_exception(error)
         facts = {
             "variant": str(config.variant),
@@ -86,9 +86,8 @@ class Ablation(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Compare the jobs, write the results and show them; exit with 2 if jobs failed."""
         console = set_console_width(Console(stderr=True))
-        with _errors_shown(console):
-            # statsmodels collects garbage at each of its corrections; there is little, among many
-            # objects
+        with _show_errors(console):
+            # statsmodels collects garbage at each correction, which is slow with many objects
             gc.freeze()
             resolve_store(config)
             folder = Path(config.hydra.sweep.dir)
@@ -102,7 +101,8 @@ class Ablation(Callback):
             console.print(f"Written to {folder / FOLDER}; look at {page}", highlight=False)
             if comparison.missing:
                 console.print(
-                    "Some jobs failed; the same command again makes up for them.", highlight=False
+                    "Some jobs failed; the same command again runs the missing jobs.",
+                    highlight=False,
                 )
                 sys.exit(2)
 
@@ -120,17 +120,17 @@ def _write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequenc
 
 
 def check_outcome(config: DictConfig) -> None:
-    """The requested outcome can exist, as far as that is known before anything runs.
+    """Check that the requested outcome can exist, as far as this is known before anything runs.
 
     Raises:
-        UserError: there will be no such outcome.
+        UserError: there cannot be such an outcome.
     """
     level = config.ablate.level
     outcome = config.ablate.outcome
     if outcome is None or str(outcome).startswith(OWN_TESTS):
         return
     principles = select(selection_of(config.constitution)).principles
-    names = outcomes_of(level, [principle.id for principle in principles])
+    names = possible_outcomes(level, [principle.id for principle in principles])
     if str(outcome).partition(" (")[0] not in names:
         raise no_outcome(str(outcome), names)
 
@@ -141,15 +141,15 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 @contextmanager
-def _errors_shown(console: Console) -> Iterator[None]:
-    """Stop the sweep at an error: 2 for a mistake of the user, 1 for a bug, with its traceback."""
+def _show_errors(console: Console) -> Iterator[None]:
+    """Stop the sweep at an error: code 2 for a user's mistake, 1 for a bug, with its traceback."""
     try:
         yield
     except UserError as error:
         show_error(error, console)
         sys.exit(2)
     except (HydraException, OmegaConfBaseException) as error:
-        # a swept override that does not compose
+        # a swept override that cannot be composed
         show_error(as_user_error(error), console)
         sys.exit(2)
     except Exception:

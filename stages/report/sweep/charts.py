@@ -1,7 +1,7 @@
-"""Parts of an ablation's drawings, and the chart of ratings.
+"""Shared parts of an ablation's drawings, and the chart of ratings.
 
-In: plain data. Out: SVG text, styles. Colours are CSS variables of the page. A verdict shows in
-its word and in its shape: a filled diamond works, a ring is equivalent, an open square is
+In: plain data. Out: SVG text, styles. Colours are CSS variables of the page. A verdict has a
+word and a shape: a filled diamond works, a ring is equivalent, an open square is
 undecided.
 """
 
@@ -31,10 +31,10 @@ def short_name(name: str) -> str:
 
 
 def number_with_interval(x: float, y: float, number: str, rest: str) -> str:
-    """A line of text: a number, and in small print what stands beside it.
+    """A line of text: a number, and in small print what follows it.
 
     Args:
-        rest: such as the number's interval.
+        rest: the small print, such as the interval of the number.
     """
     small = svg.tag("tspan", svg.plain(rest), kind="tick")
     return svg.tag(
@@ -66,29 +66,29 @@ def shape(x: float, y: float, verdict: str) -> str:
 
 
 def sign(verdict: str) -> str:
-    """The mark alone, for a legend."""
+    """The mark as a drawing of its own, for a legend."""
     mark = shape(8.0, 8.0, verdict)
     return svg.tag("svg", mark, kind=f"sign {verdict}", viewBox="0 0 16 16", aria_hidden="true")
 
 
-def tint(value: float, full: float, mood: str) -> str:
-    """A cell's background, stronger the larger the value.
+def tint(value: float, full: float, tone: str) -> str:
+    """The background of a table cell, stronger for larger values.
 
     Args:
         full: the value that has the strongest colour.
-        mood: `better`, `worse` or `other`, which have a colour each.
+        tone: `better`, `worse` or `other`, each of which has its own colour.
     """
     strength = min(abs(value) / full, 1.0) if full else 0.0
-    return background(mood, 0.10 + 0.62 * strength)
+    return background(tone, 0.10 + 0.62 * strength)
 
 
-def background(mood: str, strength: float) -> str:
-    """The style of a cell in the colour of a mood; `strength` goes from 0 to 1."""
-    return f"background:rgba(var(--tint-{mood}), {strength:.2f})"
+def background(tone: str, strength: float) -> str:
+    """The style of a table cell in the colour of a tone; `strength` goes from 0 to 1."""
+    return f"background:rgba(var(--tint-{tone}), {strength:.2f})"
 
 
 def rating_chart(ratings: Sequence[Mapping[str, Any]]) -> str:
-    """Ratings in Elo points with intervals, as `matrix.rated` lists them; 1000 is the anchor."""
+    """Ratings in Elo points with intervals, from `matrix.rate_policies`; 1000 is the anchor."""
     if not ratings:
         return ""
     lows = [rating["low"] for rating in ratings]

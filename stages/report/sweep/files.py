@@ -1,7 +1,8 @@
-"""What a sweep leaves in its folder, for reports and for others' tools.
+"""The result files of a sweep, for reports and for other tools.
 
-`results.json` holds all that a report needs, `effects.csv` a line for each variant and outcome,
-`rows.csv` one for each variant, seed, prompt and outcome; `prompts.csv` holds the prompts' texts.
+`results.json` holds all data of a report, `effects.csv` a line for each variant and outcome,
+`rows.csv` a line for each variant, seed, prompt and outcome; `prompts.csv` holds the prompts'
+texts.
 """
 
 import csv
@@ -13,7 +14,7 @@ from typing import Any
 
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
-from stages.ablation.runs import Run, mean_of, of_outcome
+from stages.ablation.runs import Run, outcome_values, overall_mean
 from stages.report.page import errors_of_writing
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.pipeline.config import Ablate
@@ -57,7 +58,7 @@ def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence
     """Write the sweep's files.
 
     Args:
-        jobs: those that were finished.
+        jobs: the finished jobs.
 
     Raises:
         UserError: they cannot be written.
@@ -73,7 +74,7 @@ def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence
 
 
 def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> dict[str, Any]:
-    """What a report needs: by variant and outcome the effect and what may be said of it."""
+    """All data of a report: by variant and outcome the effect and the conclusion about it."""
     return {
         "level": comparison.level,
         "outcome": comparison.outcome,
@@ -90,7 +91,7 @@ def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> d
 
 
 def _job(job: Job) -> dict[str, Any]:
-    """The run.json in a job's folder says where its artifacts lie."""
+    """One job; the run.json in its folder names the folders of its artifacts."""
     return {
         "variant": job.label,
         "seed": job.seed,
@@ -115,7 +116,9 @@ def _variant(comparison: Comparison, run: Run) -> dict[str, Any]:
         "reference": run.reference,
         "seeds": list(run.seeds),
         "outcomes": outcomes,
-        "means": {outcome: mean_of(of_outcome(run, outcome)) for outcome in comparison.effects},
+        "means": {
+            outcome: overall_mean(outcome_values(run, outcome)) for outcome in comparison.effects
+        },
     }
 
 
@@ -132,8 +135,8 @@ def _rows(comparison: Comparison) -> Iterable[Sequence[Any]]:
     for run in comparison.runs.values():
         variant = (run.label, run.kind, run.target)
         for seed, outcomes in run.seeds.items():
-            for outcome, cells in outcomes.items():
-                for prompt_id, value in cells.items():
+            for outcome, values_by_prompt in outcomes.items():
+                for prompt_id, value in values_by_prompt.items():
                     yield (*variant, seed, prompt_id, outcome, f"{value:g}")
 
 

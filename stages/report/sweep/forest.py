@@ -1,7 +1,7 @@
 """The forest of an ablation: each variant's effect with its interval, its p and its verdict.
 
-In: plain numbers. Out: SVG text. The page's script hides rows and closes the gaps, so it knows the
-height of a row, too (sweep.js).
+In: plain numbers. Out: SVG text. The page's script hides rows and closes the gaps, so it contains
+the height of a row, too (sweep.js).
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ class Bar:
 
     Args:
         inside: the effect is shown to lie within the margin.
-        mood: `better`, `worse`, `other` (neither) or `same`.
-        hint: what the title of the row says besides, such as the principle's text.
+        tone: `better`, `worse`, `other` (neither) or `same`.
+        hint: further text for the title of the row, such as the principle's text.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Bar:
     p: float
     verdict: str = ""
     inside: bool = False
-    mood: str = "same"
+    tone: str = "same"
     hint: str = ""
 
 
@@ -64,11 +64,11 @@ def forest(
 ) -> str:
     """Each variant's effect with its interval, in groups by kind.
 
-    The zone of equivalence is shaded, what is detectable dashed.
+    The zone of equivalence is shaded; the detectable effect is a dashed line.
 
     Args:
         margin, detectable: in the unit of the effects; None: not drawn.
-        ends: what lies to the left and to the right of 0.
+        ends: the labels to the left and to the right of 0.
         scale: 100 for shares, which become points; 1 for logits.
         kinds: headings of the groups; a single group needs none.
     """
@@ -96,7 +96,7 @@ def forest(
         parts.append(plot.x_tick(mark, label, TOP - 12, kind))
     if detectable is not None:
         for limit in (-scale * detectable, scale * detectable):
-            parts.append(plot.upright(limit, "detectable"))
+            parts.append(plot.vertical_line(limit, "detectable"))
     parts += _heads(plot, ends, correction)
     for number, line in enumerate(lines):
         y = TOP + ROW * number
@@ -143,7 +143,7 @@ def _zone(plot: Plot, margin: float) -> str:
 
 
 def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
-    """What lies on either side of 0, and the headings of the columns."""
+    """The labels on both sides of 0, and the headings of the columns."""
     left, right = ends
     zero = plot.x(0)
     lowest, highest = plot.x_range
@@ -189,7 +189,7 @@ def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
         shape(VERDICT + 7, middle, bar.verdict),
         svg.text(VERDICT + 19, BASELINE, verdict, "word"),
         y=y,
-        kind=f"row {bar.verdict} {bar.mood}",
+        kind=f"row {bar.verdict} {bar.tone}",
         data_verdict=bar.verdict,
         data_variant=bar.name,
         data_kind=bar.kind,

@@ -8,23 +8,28 @@ from stages.report.sweep.wording import (
     ACTIONS,
     HEADLINE_ORDER,
     counts_labels,
-    format_interval,
-    mood_of,
+    format_outcome_interval,
     name_of,
+    tone_of_effect,
 )
 from stages.report.views.marks import View
 from stages.statistics.effect import Effect
-from stages.statistics.formatting import format_p_value, format_percent, format_points
+from stages.statistics.formatting import (
+    format_number,
+    format_p_value,
+    format_percent,
+    format_points,
+)
 
 
-def headline(comparison: Comparison, family: Mapping[str, Effect]) -> View | None:
-    """The largest effect that the correction lets stand, of the kind that says most.
+def sweep_headline(comparison: Comparison, family: Mapping[str, Effect]) -> View | None:
+    """The largest effect that stays significant after correction, of the most informative kind.
 
     Args:
         family: by label the effects of the variants.
 
     Returns:
-        `sentence`, `mood`, `change` (None where there is no change in points), `interval` and `p`;
+        `sentence`, `tone`, `change` (None where there is no change in points), `interval` and `p`;
         None without variants.
     """
     if not family:
@@ -33,17 +38,17 @@ def headline(comparison: Comparison, family: Mapping[str, Effect]) -> View | Non
     works = [label for label in family if comparison.verdict(outcome, label) == "works"]
     if not works:
         return _no_effect(comparison)
-    label = _leading(comparison, family, works)
+    label = _leading_variant(comparison, family, works)
     action = _action(comparison, label)
     effect = family[label]
     if is_logits(outcome):
-        return _of_logits(action, effect)
+        return _headline_in_logits(action, effect)
     p = format_p_value(effect.p_adjusted)
     return {
         "sentence": f"{action} {_consequence(comparison, effect)}",
-        "mood": mood_of(effect, outcome, comparison.level),
+        "tone": tone_of_effect(effect, outcome, comparison.level),
         "change": format_points(effect.value),
-        "interval": format_interval(effect, outcome),
+        "interval": format_outcome_interval(effect, outcome),
         "p": p.replace("<", "below"),
     }
 
@@ -52,16 +57,18 @@ def _no_effect(comparison: Comparison) -> View:
     sentence = f"No variant measurably changed {name_of(comparison.outcome)}"
     if counts_labels(comparison.level, comparison.outcome):
         sentence = "No variant is shown to change more of the labels than the margin"
-    return {"sentence": sentence, "mood": "same", "change": None}
+    return {"sentence": sentence, "tone": "same", "change": None}
 
 
-def _of_logits(action: str, effect: Effect) -> View:
-    sentence = f"{action} moves the judge's support by {abs(effect.value):.2f} logits"
-    return {"sentence": sentence, "mood": "other", "change": None}
+def _headline_in_logits(action: str, effect: Effect) -> View:
+    sentence = f"{action} moves the judge's support by {format_number(abs(effect.value))} logits"
+    return {"sentence": sentence, "tone": "other", "change": None}
 
 
-def _leading(comparison: Comparison, family: Mapping[str, Effect], works: Sequence[str]) -> str:
-    """The variant with the largest effect, of the kind that says most."""
+def _leading_variant(
+    comparison: Comparison, family: Mapping[str, Effect], works: Sequence[str]
+) -> str:
+    """The variant with the largest effect, of the kind that comes first in HEADLINE_ORDER."""
     kinds = {label: comparison.runs[label].kind for label in works}
     kind = min(kinds.values(), key=HEADLINE_ORDER.index)
     of_kind = [label for label in works if kinds[label] == kind]
@@ -90,8 +97,8 @@ def _consequence(comparison: Comparison, effect: Effect) -> str:
     return f"{verb} {outcome} from {before} to {after} %"
 
 
-def before_the_method(comparison: Comparison) -> str:
-    """What the whole method did, where the sweep also saw the model before it; else ""."""
+def describe_method(comparison: Comparison) -> str:
+    """The effect of the whole method, if the model before it was measured; otherwise ""."""
     outcome = comparison.outcome
     for run in comparison.runs.values():
         effect = comparison.effect(outcome, run.label)

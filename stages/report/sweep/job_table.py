@@ -15,15 +15,15 @@ SHORTEST = 1e-9  # seconds
 
 @dataclass(frozen=True)
 class Work:
-    """What one job did itself.
+    """The work of one job, without what other jobs did for it.
 
     Args:
-        made: the names of the steps that it ran.
-        reused: steps that were there, or that an earlier job ran.
-        sent, stored: calls to a model, and calls that the store answered.
+        step_names: the steps that it ran.
+        reused: the number of steps that existed already, or that an earlier job ran.
+        sent, stored: the numbers of calls to a model, and of calls that the store answered.
     """
 
-    made: tuple[str, ...] = ()
+    step_names: tuple[str, ...] = ()
     reused: int = 0
     sent: int = 0
     stored: int = 0
@@ -35,7 +35,7 @@ def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[View]:
     """A line for each job; `bar` is the length of its time, in per cent.
 
     Args:
-        sweep: the folder with the jobs' own.
+        sweep: the folder that holds the folders of the jobs.
         page: links are relative to it, so that the folder can be moved as a whole.
     """
     counted: set[Path] = set()  # a step that several jobs share counts where it was made
@@ -55,7 +55,7 @@ def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[View]:
 
 
 def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
-    """What a job did itself; adds its artifacts to `counted`."""
+    """The work of one job; adds its artifacts to `counted`."""
     if job.error:
         return Work()
     reused = _reused(sweep / str(job.number))
@@ -66,7 +66,7 @@ def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
         counted.add(artifact.directory)
     calls = [artifact.manifest.get("calls") or {} for artifact in artifacts]
     return Work(
-        made=tuple(artifact.step for artifact in artifacts),
+        step_names=tuple(artifact.step for artifact in artifacts),
         reused=len(reused) - len(artifacts),
         sent=sum(each.get("sent", 0) for each in calls),
         stored=sum(each.get("stored", 0) for each in calls),
@@ -86,7 +86,7 @@ def _reused(folder: Path) -> dict[str, bool]:
 
 
 def _links(job: Job, sweep: Path, page: Path) -> list[tuple[str, str]]:
-    """The job's own reports and its file, each as its name and where it is."""
+    """The reports and the record of a job, each as a name and a relative link."""
     links = []
     if not job.error:
         for artifact in job.of_stage("report"):

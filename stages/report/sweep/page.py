@@ -1,9 +1,9 @@
-"""The report of a sweep: one HTML page beside `results.json`, with the looks of a run's report.
+"""The report of a sweep: one HTML page beside `results.json`, styled like a run's report.
 
-It shows the largest effect, a forest of all variants by outcome, what each principle did to each
+It shows the largest effect, a forest of all variants by outcome, the effect of each variant on each
 outcome, which principles are redundant, ratings where policies were compared in pairs, and what
-each job ran, with links to its own report. What was not measured is not shown. Like every page of
-Credo it loads nothing and works from disk.
+each job ran, with links to its own report. Outcomes that were not measured are left out. Like every
+page of Credo it loads nothing and works from disk.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from stages.report import page
 from stages.report.sweep.charts import rating_chart, sign
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.tables import redundancy_table
-from stages.report.sweep.view import view
+from stages.report.sweep.view import comparison_view
 from stages.runtime.pipeline.config import Ablate
 
 NAME = "report.html"
@@ -33,7 +33,7 @@ def write_report(
     """Write the page `folder`/report.html of the sweep that ran in the folder above.
 
     Args:
-        texts: the principles', by id.
+        texts: the texts of the principles, by id.
 
     Raises:
         UserError: it cannot be written.
@@ -45,7 +45,7 @@ def write_report(
         [HERE / "sweep.js"],
         [HERE / "sweep.css"],
         title=title,
-        v=view(comparison, jobs, settings, texts),
+        v=comparison_view(comparison, jobs, settings, texts),
         redundancy=redundancy_table(comparison.redundancy),
         ratings=rating_chart(comparison.ratings),
         sign=sign,

@@ -1,22 +1,24 @@
-"""The one table after a sweep, a line for each variant, and notes on what it leaves out.
+"""The table after a sweep, with a line for each variant, and notes on the numbers.
 
 In: a `Comparison`. Out: a rich table, lines of text.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.outcomes import is_logits
-from stages.ablation.runs import Run, mean_of, of_outcome
+from stages.ablation.runs import Run, outcome_values, overall_mean
 from stages.report.sweep.wording import VIOLATES
 from stages.statistics.equivalence import Finding
 from stages.statistics.formatting import (
     NO_VALUE,
     PER_CENT,
     Sign,
+    format_estimate,
     format_p_value,
     format_short,
 )
@@ -25,7 +27,7 @@ OTHERS = 4  # outcomes beside the first one
 
 
 def summary_table(comparison: Comparison) -> Table:
-    """The level's outcome with its interval and verdict, and what else changed.
+    """The main outcome with its interval and verdict, and the changes of further outcomes.
 
     Shares are in points, margins in logits.
     """
@@ -37,7 +39,7 @@ def summary_table(comparison: Comparison) -> Table:
         is_text = index in (0, 3)
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
     for run in comparison.runs.values():
-        table.add_row(escape(run.label), *_cells(comparison, run, others))
+        table.add_row(escape(run.label), *_line(comparison, run, others))
     for job in comparison.missing:
         seed = "" if job["seed"] is None else f" seed {job['seed']}"
         error = job["error"].splitlines()[0]
@@ -46,7 +48,7 @@ def summary_table(comparison: Comparison) -> Table:
 
 
 def _other_outcomes(comparison: Comparison) -> list[str]:
-    """The outcomes of further columns; those of single principles and further steps have none."""
+    """The outcomes of further columns; none of single principles or further steps."""
     others = []
     for outcome in comparison.effects:
         special = outcome.startswith(VIOLATES) or "(" in outcome
@@ -68,19 +70,18 @@ def _title(comparison: Comparison) -> str:
     return title
 
 
-def _cells(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
-    """What stands in one variant's line, beside its name."""
+def _line(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
+    """The line of one variant, without its name."""
     outcome = comparison.outcome
     effect = comparison.effect(outcome, run.label)
     if run.reference == run.label:
-        mean = mean_of(of_outcome(run, outcome))
-        own = NO_VALUE if mean is None else f"{_number(mean, outcome, '')} (its own)"
-        return [own, "", "reference"]
+        mean = overall_mean(outcome_values(run, outcome))
+        text = _format({"value": mean, "low": None}, outcome, sign="")
+        return [text if mean is None else f"{text} (its own)", "", "reference"]
     if effect is None:
         return [NO_VALUE]
-    interval = f"[{_number(effect.low, outcome)}, {_number(effect.high, outcome)}]"
     return [
-        f"{_number(effect.value, outcome)} {escape(interval)}",
+        escape(_format(effect.plain(), outcome)),
         format_p_value(effect.p_adjusted),
         _verdict(comparison.finding(outcome, run.label)),
         *(_change(comparison, run, other) for other in others),
@@ -88,23 +89,26 @@ def _cells(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
-    """What else a reader of the numbers has to know."""
+    """Remarks that are needed to read the numbers correctly."""
     yield from comparison.notes
     if comparison.level == "labels":
         yield "p is of the claim that more labels change than the margin."
 
 
-def _number(value: float, outcome: str, sign: Sign = "+") -> str:
-    return f"{value:{sign}.2f}" if is_logits(outcome) else f"{PER_CENT * value:{sign}.1f}"
+def _format(estimate: Mapping[str, Any], outcome: str, sign: Sign = "+") -> str:
+    """`+4.0 [+1.2,+6.8]` in points or logits, or the value alone where there is no interval."""
+    if is_logits(outcome):
+        return format_estimate(estimate, factor=1, places=2, sign=sign)
+    return format_estimate(estimate, sign=sign)
 
 
 def _change(comparison: Comparison, run: Run, outcome: str) -> str:
     effect = comparison.effect(outcome, run.label)
-    return NO_VALUE if effect is None else _number(effect.value, outcome)
+    return NO_VALUE if effect is None else _format({"value": effect.value, "low": None}, outcome)
 
 
 def _verdict(finding: Finding | None) -> str:
-    """The verdict; an effect that is there can still be shown to lie within the margin."""
+    """The verdict; an effect that differs from 0 can still be shown to lie within the margin."""
     if finding is None:
         return ""
     if finding.differs and finding.inside and finding.margin is not None:

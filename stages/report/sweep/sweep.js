@@ -10,24 +10,24 @@
   // Rows of a drawing close up; a heading stays as long as one of its kind does.
   function close_up(drawing) {
     const rows = [...drawing.querySelectorAll(".row")], top = drawing.top ??= rows[0].transform.baseVal[0].matrix.f;
-    const shown = rows.filter((row) => row.dataset.variant && fits(row, row.dataset.verdict));
-    const kinds = new Set(shown.map((row) => row.dataset.kind));
+    const matches = rows.filter((row) => row.dataset.variant && fits(row, row.dataset.verdict));
+    const kinds = new Set(matches.map((row) => row.dataset.kind));
     let y = top;
     for (const row of rows) {
-      const visible = row.dataset.heading === undefined ? shown.includes(row) : kinds.has(row.dataset.heading);
+      const visible = row.dataset.heading === undefined ? matches.includes(row) : kinds.has(row.dataset.heading);
       row.style.display = visible ? "" : "none";
       if (visible) { row.setAttribute("transform", `translate(0 ${y})`); y += 27; }
     }
     const box = drawing.viewBox.baseVal;
     drawing.setAttribute("viewBox", `0 0 ${box.width} ${Math.max(y, top + 27) + 10}`);
-    return [shown, rows.filter((row) => row.dataset.variant).length];
+    return [matches, rows.filter((row) => row.dataset.variant).length];
   }
   function refresh() {
     forests.forEach((forest, i) => { forest.hidden = i !== +outcome.value; });
-    const [shown, all] = close_up(forests[outcome.value].querySelector("svg"));
-    const names = new Set(shown.map((row) => row.dataset.variant));
+    const [matches, all] = close_up(forests[outcome.value].querySelector("svg"));
+    const names = new Set(matches.map((row) => row.dataset.variant));
     for (const row of map ? map.querySelectorAll("tr[data-variant]") : []) row.hidden = !names.has(row.dataset.variant);
-    count.textContent = `${shown.length} of ${all} variants`;
+    count.textContent = `${matches.length} of ${all} variants`;
   }
   for (const control of [outcome, kind, verdict]) control.addEventListener("change", refresh);
   search.addEventListener("input", refresh);

@@ -14,13 +14,13 @@ from stages.report.sweep.charts import background, tint
 from stages.report.sweep.wording import (
     NAMES,
     VIOLATES,
-    format_change,
-    format_interval,
-    mood_of,
+    format_outcome_change,
+    format_outcome_interval,
+    tone_of_effect,
 )
 from stages.report.views.marks import View
 from stages.statistics.effect import Effect
-from stages.statistics.formatting import format_count, format_percent
+from stages.statistics.formatting import format_count, format_number, format_percent
 
 FAINT = 0.05  # an effect below it never has the full colour
 Plain = Mapping[str, Any]
@@ -29,12 +29,12 @@ Plain = Mapping[str, Any]
 def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[str, str]) -> View:
     """A row for each variant, a column for each outcome.
 
-    A cell without colour holds 0 in its interval. Each column has its own full colour: the largest
-    effect in it that leaves 0 out, though no less than `FAINT`. Outcomes of further steps are left
-    out.
+    A table cell has no colour if its interval contains 0. Each column has its own full colour: the
+    largest effect in it whose interval excludes 0, but at least `FAINT`. Outcomes of further steps
+    are left out.
 
     Args:
-        texts: the principles', by id.
+        texts: the texts of the principles, by id.
     """
     columns = [o for o in outcomes if " (" not in o and o in comparison.effects]
     full = _full_colours(comparison, columns)
@@ -42,7 +42,7 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
     for run in comparison.runs.values():
         if run.kind == NONE or run.reference == run.label:
             continue
-        cells = [_effect_cell(comparison, run, outcome, full[outcome]) for outcome in columns]
+        cells = [_effect_value(comparison, run, outcome, full[outcome]) for outcome in columns]
         rows.append(
             {
                 "variant": run.label,
@@ -64,9 +64,10 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
 
 
 def _full_colours(comparison: Comparison, outcomes: Sequence[str]) -> dict[str, float]:
-    """By outcome the effect that has the full colour.
+    """By outcome, the effect that has the full colour.
 
-    Violations of principles share one, so that the diagonal can be read against the rest.
+    Violations of all principles share one scale, so that the diagonal can be compared with the
+    rest.
     """
     largest = {outcome: _largest(comparison.effects[outcome]) for outcome in outcomes}
     of_principles = [value for o, value in largest.items() if o.startswith(VIOLATES)]
@@ -78,31 +79,31 @@ def _full_colours(comparison: Comparison, outcomes: Sequence[str]) -> dict[str, 
 
 
 def _largest(effects: Mapping[str, Effect]) -> float:
-    sure = [abs(e.value) for e in effects.values() if e.low > 0 or e.high < 0]
-    return max([FAINT, *sure])
+    certain = [abs(e.value) for e in effects.values() if e.low > 0 or e.high < 0]
+    return max([FAINT, *certain])
 
 
-def _effect_cell(comparison: Comparison, run: Run, outcome: str, full: float) -> View | None:
+def _effect_value(comparison: Comparison, run: Run, outcome: str, full: float) -> View | None:
     effect = comparison.effect(outcome, run.label)
     if effect is None:
         return None
-    colour = mood_of(effect, outcome, comparison.level)
-    unsure = colour == "same"
-    number = format_change(effect.value, outcome)
+    tone = tone_of_effect(effect, outcome, comparison.level)
+    unsure = tone == "same"
+    number = format_outcome_change(effect.value, outcome)
     return {
         "text": number,
-        "style": "" if unsure else tint(effect.value, full, colour),
+        "style": "" if unsure else tint(effect.value, full, tone),
         "unsure": unsure,
         "holm": comparison.verdict(outcome, run.label) == "works",
         "own": outcome == f"{VIOLATES}{run.target}",
-        "title": f"{run.label}, {outcome}: {number} ({format_interval(effect, outcome)})",
+        "title": f"{run.label}, {outcome}: {number} ({format_outcome_interval(effect, outcome)})",
     }
 
 
 def redundancy_table(redundancy: Plain | None) -> View | None:
     """`matrix.redundancy` as a table: a row and a column for each principle.
 
-    Beside them stands what each principle does alone, and below the pairs that are redundant.
+    Further columns hold the effect of each principle alone; below are the redundant pairs.
     """
     if not redundancy:
         return None
@@ -121,7 +122,7 @@ def redundancy_table(redundancy: Plain | None) -> View | None:
         cells = []
         for other in redundancy["names"]:
             agreement = agreements.get((name, other))
-            cells.append(_agreement_cell(name, other, agreement, (name, other) in pairs))
+            cells.append(_agreement_value(name, other, agreement, (name, other) in pairs))
         rows.append(
             {
                 "id": name,
@@ -139,7 +140,9 @@ def redundancy_table(redundancy: Plain | None) -> View | None:
     }
 
 
-def _agreement_cell(name: str, other: str, agreement: Plain | None, redundant: bool) -> View | None:
+def _agreement_value(
+    name: str, other: str, agreement: Plain | None, redundant: bool
+) -> View | None:
     """How far two principles agree; None where they never both speak."""
     if agreement is None or agreement["agree"] is None:
         return None
@@ -152,11 +155,11 @@ def _agreement_cell(name: str, other: str, agreement: Plain | None, redundant: b
         f"where either speaks, both do in {format_percent(covered)} %"
     )
     if kappa is not None:
-        title += f", kappa {kappa:.2f}"
-    colour = "other" if agree >= 0.5 else "worse"
+        title += f", kappa {format_number(kappa)}"
+    tone = "other" if agree >= 0.5 else "worse"
     return {
         "text": format_percent(agree, 0),
-        "style": background(colour, 0.62 * abs(2 * agree - 1) ** 1.5),
+        "style": background(tone, 0.62 * abs(2 * agree - 1) ** 1.5),
         "redundant": redundant,
         "title": title,
     }

@@ -1,7 +1,7 @@
-"""A comparison as the sweep's page shows it: the first sentence, forests, the attribution map.
+"""The data of the sweep's page: the first sentence, forests, the attribution map.
 
-In: the `Comparison`, the jobs. Out: plain data and SVG for the template. Shares become points; what
-has no unit of shares (`support`, in logits) stays as it is.
+In: the `Comparison`, the jobs. Out: plain data and SVG for the template. Shares become points;
+`support`, in logits, is not converted.
 """
 
 from collections import Counter
@@ -12,9 +12,15 @@ from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
 from stages.report.sweep.forest import Bar, forest
-from stages.report.sweep.headline import before_the_method, headline
+from stages.report.sweep.headline import describe_method, sweep_headline
 from stages.report.sweep.tables import attribution
-from stages.report.sweep.wording import KINDS, counts_labels, good, mood_of, name_of
+from stages.report.sweep.wording import (
+    KINDS,
+    counts_labels,
+    desired_direction,
+    name_of,
+    tone_of_effect,
+)
 from stages.report.views.marks import View
 from stages.runtime.pipeline.config import Ablate
 from stages.statistics.effect import Effect
@@ -28,20 +34,20 @@ ENDS = {
 }
 
 
-def view(
+def comparison_view(
     comparison: Comparison,
     jobs: Sequence[Job],
     settings: Ablate,
     texts: Mapping[str, str],
 ) -> View:
-    """Everything but redundancy, ratings and what the jobs did.
+    """The data of the page except redundancy, ratings and the work of the jobs.
 
     Args:
-        texts: the principles', by id.
+        texts: the texts of the principles, by id.
     """
     first = comparison.outcome
     family = comparison.family(first)
-    an_effect = next(iter(family.values()), None)
+    any_effect = next(iter(family.values()), None)
     outcomes = [first, *(outcome for outcome in comparison.effects if outcome != first)]
     kinds = [run.kind for run in comparison.runs.values() if run.kind in KINDS]
     forests = [_forest(comparison, outcome, settings, texts) for outcome in outcomes]
@@ -52,15 +58,15 @@ def view(
         "margin": format_short(PER_CENT * settings.margin),
         "shares": counts_labels(comparison.level, first),
         "detectable": _detectable(comparison, first, settings),
-        "headline": headline(comparison, family),
+        "headline": sweep_headline(comparison, family),
         "verdicts": Counter(comparison.verdict(first, label) for label in family),
-        "before": before_the_method(comparison),
-        "forests": [one for one in forests if one],
+        "before": describe_method(comparison),
+        "forests": [each for each in forests if each],
         "kinds": {kind: KINDS[kind] for kind in kinds},
         "map": attribution(comparison, outcomes, texts),
-        "n": an_effect.n_prompts if an_effect else 0,
-        "seeds": an_effect.n_seeds if an_effect else len({job.seed for job in jobs}),
-        "over": an_effect.over if an_effect else "prompts",
+        "n": any_effect.n_prompts if any_effect else 0,
+        "seeds": any_effect.n_seeds if any_effect else len({job.seed for job in jobs}),
+        "over": any_effect.over if any_effect else "prompts",
         "missing": comparison.missing,
         "notes": comparison.notes,
         "correction": CORRECTIONS[comparison.correction],
@@ -70,7 +76,7 @@ def view(
 def _detectable(comparison: Comparison, outcome: str, settings: Ablate) -> float | None:
     """The smallest effect found with a chance of 80 %; None without effects that are differences.
 
-    It rests on what these runs showed of base rate, changes and seeds.
+    Base rate, changes and the effect of seeds are estimated from these runs.
     """
     family = list(comparison.family(outcome).values())
     if not family or comparison.level == "labels" or is_logits(outcome):
@@ -102,7 +108,7 @@ def _forest(
     level = comparison.level
     logits = is_logits(outcome)
     limit = _detectable(comparison, outcome, settings)
-    ends = ENDS[good(outcome, level)]
+    ends = ENDS[desired_direction(outcome, level)]
     if counts_labels(level, outcome):
         ends = ("fewer", "more")
     drawing = forest(
@@ -144,7 +150,7 @@ def _bars(
                 effect.p_adjusted,
                 verdict=comparison.verdict(outcome, label),
                 inside=bool(finding and finding.inside),
-                mood=mood_of(effect, outcome, comparison.level),
+                tone=tone_of_effect(effect, outcome, comparison.level),
                 hint=texts.get(run.target, ""),
             )
         )

@@ -1,17 +1,17 @@
-"""What the page of a sweep calls outcomes and variants, and which way of an outcome is good.
+"""The page's names for outcomes and variants, and which change of an outcome is good.
 
-Good is what the method is for: fewer violations, more right verdicts; labels that change are
-neither.
+Good is what the method aims at: fewer violations, more correct verdicts. A changed label is neither
+good nor bad.
 """
 
 from stages.ablation.labels import LOGITS
 from stages.ablation.outcomes import is_logits
-from stages.report.views.marks import mood
+from stages.report.views.marks import tone_of_change
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import format_number, format_points, format_points_range
 
 VIOLATES = "violates "  # how the outcomes of single principles begin
-GOOD = {
+GOOD = {  # 1: more of it is good, -1: less is
     "any_violation": -1,
     "any_violation_judge": -1,
     "evasive": -1,
@@ -75,11 +75,11 @@ HEADLINE_ORDER = (  # the kind that the headline prefers comes first
 
 
 def name_of(outcome: str) -> str:
-    """What the page calls an outcome."""
+    """The name of an outcome on the page."""
     return NAMES.get(outcome, outcome)
 
 
-def good(outcome: str, level: str) -> int:
+def desired_direction(outcome: str, level: str) -> int:
     """1 if more of it is good, -1 if less is, 0 if it is neither."""
     if level == "reward":
         return 1
@@ -88,9 +88,9 @@ def good(outcome: str, level: str) -> int:
     return GOOD.get(outcome.partition(" (")[0], 0)
 
 
-def mood_of(effect: Effect, outcome: str, level: str) -> str:
-    """How the page colours an effect, see `marks.mood`."""
-    return mood(effect.low, effect.high, good(outcome, level))
+def tone_of_effect(effect: Effect, outcome: str, level: str) -> str:
+    """The tone of an effect, see `marks.tone_of_change`."""
+    return tone_of_change(effect.low, effect.high, desired_direction(outcome, level))
 
 
 def counts_labels(level: str, outcome: str) -> bool:
@@ -98,13 +98,15 @@ def counts_labels(level: str, outcome: str) -> bool:
     return level == "labels" and not is_logits(outcome)
 
 
-def format_change(value: float, outcome: str) -> str:
+def format_outcome_change(value: float, outcome: str) -> str:
     """A change with its sign, in points or logits."""
     return format_number(value, sign="+") if is_logits(outcome) else format_points(value)
 
 
-def format_interval(effect: Effect, outcome: str) -> str:
+def format_outcome_interval(effect: Effect, outcome: str) -> str:
     """The interval of a change, in points or logits."""
     if is_logits(outcome):
-        return f"{format_change(effect.low, outcome)} to {format_change(effect.high, outcome)}"
+        low = format_outcome_change(effect.low, outcome)
+        high = format_outcome_change(effect.high, outcome)
+        return f"{low} to {high}"
     return format_points_range(effect.low, effect.high)

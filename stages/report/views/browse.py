@@ -1,7 +1,7 @@
 """Rows as the entries of the report's browser: prompt, response, critique, revision, preference.
 
-In: artifacts. Out: one `Section` a step, as plain data for the page's script. Rows that belong
-together become one entry: the rounds of a response, the principles of a pair, the policies' answers
+In: artifacts. Out: one `Section` a step, as plain data for the page's script. Related rows
+become one entry: the rounds of a response, the principles of a pair, the policies' answers
 to a prompt, the ratings of a group.
 """
 
@@ -20,7 +20,7 @@ ROUND = ("principle", "faulty", "critique", "previous", "response")
 
 @dataclass(frozen=True)
 class Section:
-    """The entries of one step that are shown, and how many there are."""
+    """The entries of one step that the page holds, and how many there are in all."""
 
     step: str
     kind: str
@@ -46,8 +46,8 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
 
-def dropped(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """The dropped rows of all steps as one section; none if there are none."""
+def dropped_section(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
+    """The dropped rows of all steps as one section; an empty list without any."""
     entries = []
     for source in artifacts:
         for row in source.dropped():
@@ -89,7 +89,7 @@ def _head(
     principles: Iterable[str],
     flags: dict[str, bool],
 ) -> Entry:
-    """What every entry has. A principle is listed once; only flags that are set are listed."""
+    """The fields of every entry. A principle is listed once; only set flags are listed."""
     return {
         "id": entry_id,
         "kind": row.kind,
@@ -123,7 +123,7 @@ def _revisions(rounds: list[Revision]) -> Entry:
 
 
 def _verdicts(rows: list[Verdict]) -> Entry:
-    """A prompt and the answers of all policies, with what each of them breaks."""
+    """A prompt and the answers of all policies, with the principles that each of them breaks."""
     first = rows[0]
     answers = [_answer(row) for row in rows]
     principles: list[str] = []
@@ -144,7 +144,7 @@ def _verdicts(rows: list[Verdict]) -> Entry:
 
 
 def _answer(row: Verdict) -> Entry:
-    """One policy's answer: what it breaks by ground truth and by the judge."""
+    """One policy's answer: the principles it breaks by ground truth and by the judge."""
     violated = zip(row.principles, row.violated, strict=False)
     judged = zip(row.principles, row.judged, strict=False)
     marks = {
@@ -168,8 +168,8 @@ def _is_violation(row: Verdict, answer: Entry) -> bool:
     return bool(answer["judged"]) and not row.violated
 
 
-def _under(row: Pair | Rating, scores: Sequence[float] = ()) -> list[list[Any]]:
-    """[principle, whether it was replaced by its opposite, its score if each has one]."""
+def _principle_items(row: Pair | Rating, scores: Sequence[float] = ()) -> list[list[Any]]:
+    """[principle, whether it was replaced by its opposite, its score where there are scores]."""
     negated = row.negated or [False] * len(row.principles)
     under: list[list[Any]] = []
     for place, principle in enumerate(row.principles):
@@ -186,7 +186,7 @@ def _flip(margin_ab: float, margin_ba: float) -> bool:
 
 
 def _pair(rows: list[Pair]) -> Entry:
-    """A preference, and how it came about."""
+    """A preference, and how it was decided."""
     pair = rows[0]
     flips = map(_flip, pair.margins_ab, pair.margins_ba)
     flags = {
@@ -203,7 +203,7 @@ def _pair(rows: list[Pair]) -> Entry:
         "safe": [pair.chosen_safe, pair.rejected_safe],
         "label": round(pair.label, 4),
         "margin": round(pair.margin, 4),
-        "under": _under(pair),
+        "under": _principle_items(pair),
         "deciding": pair.deciding,
         "override": pair.override,
         "noise": pair.noise,
@@ -223,7 +223,7 @@ def _ratings(rows: list[Rating]) -> Entry:
             {
                 "score": format_number(row.score, 3),
                 "response": row.response,
-                "under": _under(row, row.scores),
+                "under": _principle_items(row, row.scores),
             }
         )
     entry = _head(first, first.prompt_id, principles, {"opposite": opposite})

@@ -1,8 +1,7 @@
-"""What small charts share, and one of them: two shares against each other.
+"""The base of small charts, and one of them: two shares against each other.
 
 In: plain numbers. Out: SVG text. Colours are CSS variables of the page (`--policy-0` ...), so one
-drawing serves light and dark. The strips of the effect table are plain HTML and are in the
-template.
+drawing works in light and dark mode. The strips of the effect table are plain HTML in the template.
 """
 
 import math
@@ -71,15 +70,15 @@ class Plot:
 
     @property
     def floor(self) -> float:
-        """Where the horizontal axis lies."""
+        """The height of the horizontal axis."""
         return self.height - self.bottom
 
-    def across(self, value: float, kind: str = "grid") -> str:
+    def horizontal_line(self, value: float, kind: str = "grid") -> str:
         """A horizontal line at a value."""
         y = self.y(value)
         return svg.line(self.left, y, self.width - self.right, y, kind)
 
-    def upright(self, value: float, kind: str = "grid") -> str:
+    def vertical_line(self, value: float, kind: str = "grid") -> str:
         """A vertical line at a value."""
         x = self.x(value)
         return svg.line(x, self.top, x, self.floor, kind)
@@ -87,20 +86,20 @@ class Plot:
     def x_tick(self, value: float, label: str, y: float, kind: str = "grid") -> str:
         """A vertical line at a value, and its label at the height `y`."""
         text = svg.text(self.x(value), y, label, "tick", "middle")
-        return self.upright(value, kind) + text
+        return self.vertical_line(value, kind) + text
 
     def y_tick(self, value: float, label: str, gap: float = 6) -> str:
         """A horizontal line of the grid with its label on the left, `gap` pixels away."""
         y = self.y(value) + 4
         text = svg.text(self.left - gap, y, label, "tick", "end")
-        return self.across(value) + text
+        return self.horizontal_line(value) + text
 
     def path(self, points: Iterable[Point]) -> list[Point]:
         """Points as pixels."""
         return [(self.x(x), self.y(y)) for x, y in points]
 
     def draw(self, label: str, parts: Sequence[str], kind: str = "") -> str:
-        """The whole drawing; `label` says in words what it shows."""
+        """The whole drawing; `label` describes it in words."""
         return svg.drawing(self.width, self.height, label, parts, kind)
 
 

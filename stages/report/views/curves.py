@@ -1,6 +1,6 @@
-"""Curves over training steps as inline SVG: one of one training, or the same of several.
+"""Curves over training steps as inline SVG, of one training or of several in one drawing.
 
-In: plain numbers. Out: SVG text, or none where there is nothing to draw.
+In: plain numbers. Out: SVG text, empty where there is nothing to draw.
 """
 
 import math
@@ -12,9 +12,9 @@ from stages.report.views.charts import PALETTE, Plot, Point, colour, ticks
 from stages.statistics.formatting import format_short
 
 SMOOTH_FROM = 30
-"""Points of a curve from which its running mean is drawn, and the points themselves faintly."""
+"""From this number of points a running mean is drawn, and the points only faintly."""
 FEW = 3
-"""Lines up to which the points themselves are drawn; of more they would hide the means."""
+"""Up to this number of lines the points are drawn; with more they would hide the means."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Line:
     points: list[Point]
     """(step, value), all finite."""
     marked: bool = False
-    """Draw an alarm at its end."""
+    """Whether to draw an alarm at its end."""
 
     @property
     def steps(self) -> Point:
@@ -98,10 +98,10 @@ def overlay(
     """The same number of several trainings in one drawing, on one scale.
 
     Args:
-        alarm: what stands beside the heading if a line is marked.
+        alarm: the text beside the heading if a line is marked.
         from_zero: begin the axis at 0.
-        least: what an axis from 0 covers at least, so that tiny changes do not look large.
-        limit: where an alarm goes off, drawn if the curves come near it.
+        least: the least upper end of an axis from 0, so that tiny changes do not look large.
+        limit: the value of the alarm, drawn if the curves reach it.
     """
     lines = [line for line in lines if line.points]
     if not lines:
@@ -132,7 +132,7 @@ def overlay(
     for tick, text in zip(ys, labels, strict=True):
         parts.append(plot.y_tick(tick, text))
     if limit <= high:
-        parts.append(plot.across(limit, "limit"))
+        parts.append(plot.horizontal_line(limit, "limit"))
     first, last = _ends_of(lines)
     bottom = plot.height - 4
     x = plot.x(first)
@@ -155,7 +155,7 @@ def overlay(
 
 
 def running_mean(points: Sequence[Point]) -> list[Point]:
-    """Each point as the mean of a tenth of all points around it, of fewer at the ends.
+    """Average each point over a tenth of all points around it, over fewer at the ends.
 
     A short curve is returned as it is.
     """
@@ -176,7 +176,7 @@ def _ends_of(lines: Sequence[Line]) -> Point:
 
 
 def _steps(lines: Sequence[Line]) -> Point:
-    """The range of the axis of steps, which is one wide for a single step."""
+    """The range of the axis of steps, which has length 1 for a single step."""
     first, last = _ends_of(lines)
     return first, max(last, first + 1)
 

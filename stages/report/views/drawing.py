@@ -1,7 +1,7 @@
 """The pipeline as a drawing: steps as boxes, their inputs as lines, their cost as bars.
 
-In: steps (`steps.py`). Out: one inline SVG. Colours are CSS variables of the page, and what a
-colour shows, a shape or a word shows too. Where the boxes go is `layout.py`.
+In: steps (`steps.py`). Out: one inline SVG. Colours are CSS variables of the page; whatever a
+colour shows, a shape or a word also shows. The places of the boxes come from `layout.py`.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from unicodedata import east_asian_width
 
 from stages.report.views import svg
 from stages.report.views.layout import Layout, arrange
-from stages.report.views.steps import GIVEN, Step, format_calls
+from stages.report.views.steps import EXTERNAL, Step, format_calls
 from stages.statistics.formatting import format_plural, format_seconds
 
 BOX, HIGH = 176.0, 60.0
 SMALLEST = 0.82
-"""Of its size; on a narrower screen the drawing scrolls in its card."""
+"""Of its full size; on a narrower screen the drawing scrolls in its card."""
 PADDING = 11.0
 """Between a box and its texts."""
 HEAD = 5.0
@@ -24,20 +24,20 @@ ONE_LETTER = 5.7
 
 
 def draw(steps: Sequence[Step]) -> str:
-    """The SVG.
+    """The SVG of the pipeline.
 
-    A line stands in the group of the step it leads to, so that the page can highlight the inputs
+    A line is in the group of the step it leads to, so that the page can highlight the inputs
     of the step under the mouse.
     """
     layout = arrange([step.inputs.keys() for step in steps], BOX, HIGH)
-    measured = [step.seconds for step in steps if step.origin != GIVEN]
+    measured = [step.seconds for step in steps if step.origin != EXTERNAL]
     longest = max([*measured, 1e-9])
     groups = []
     for number, step in enumerate(steps):
         x = layout.middles[number] - BOX / 2
         y = layout.top(number)
-        if step.origin == GIVEN:
-            parts = _given_box(step, x, y)
+        if step.origin == EXTERNAL:
+            parts = _model_box(step, x, y)
         else:
             parts = _step_box(step, x, y, step.seconds / longest)
         edges = _edges(number, steps, layout)
@@ -89,7 +89,7 @@ def _path(
 ) -> str:
     """From below the source to above its user.
 
-    A line to a step further down goes to the source's own line first, and down that line.
+    A line to a step further down first joins the source's own line and follows it down.
     """
     x = layout.middles[source]
     y = layout.top(source) + HIGH
@@ -121,18 +121,18 @@ def _edge_title(
     user: Step,
     number: int,
 ) -> str:
-    """Both steps, and the input's names where they are not just the step's own."""
+    """Both steps, and the names of the input where they differ from the step's name."""
     names = [name for name in user.inputs[number] if name != source.name]
     title = f"{source.name} \u2192 {user.name}"
     return f"{title} ({', '.join(names)})" if names else title
 
 
-def _given_box(
+def _model_box(
     step: Step,
     x: float,
     y: float,
 ) -> list[str]:
-    """A pill: a model that existed before the run, which cost it nothing."""
+    """A box with round ends: a model that existed before the run and cost it nothing."""
     middle = x + BOX / 2
     name = shorten(step.name, 19)
     stage = shorten(step.stage, 24)
@@ -149,7 +149,7 @@ def _step_box(
     y: float,
     fraction: float,
 ) -> list[str]:
-    """A box with its texts and a bar; `fraction` is that of the longest step's seconds."""
+    """A box with its texts and a bar; `fraction` is its share of the longest step's seconds."""
     left = x + PADDING
     right = x + BOX - PADDING
     mark = _mark(step, left, y + 28)
@@ -207,7 +207,7 @@ def _mark(
 
 
 def shorten(text: str, most: int) -> str:
-    """The text's beginning and end in the room of `most` letters; wide characters take two."""
+    """Shorten a text in the middle to `most` letters; wide characters count twice."""
     widths = [1 + (east_asian_width(character) in "WF") for character in text]
     if sum(widths) <= most:
         return text

@@ -1,14 +1,14 @@
-"""An evaluation's metrics (see `measures`) as the report shows them: sentences, cells, marks.
+"""What the report shows of an evaluation's metrics (see `measures`): sentences, values, marks.
 
 In: the metrics of one `evaluate` artifact. Out: plain data for the template. Shares become per
-cent, differences percentage points. A change counts as better or worse only if its interval leaves
-0 out.
+cent, differences percentage points. A change counts as better or worse only if its interval
+excludes 0.
 """
 
 from stages.evaluation.measures import before, foremost
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
-from stages.report.views.verdicts import measured_by, principle_rows, scale_of_bars
+from stages.report.views.verdicts import principle_rows, scale_of_bars, sources_of
 from stages.statistics.formatting import PER_CENT, format_percent
 
 EFFECTS = {
@@ -23,16 +23,16 @@ BESIDE = {
     "any_violation": {"any_violation_judge": "the judge says"},
     "evasive": {"evasive_red_team": "attacks", "evasive_benign": "benign"},
 }
-"""What stands in small print under a measure."""
+"""The small print under a measure."""
 VERBS = {"better": "fell", "worse": "rose", "same": "did not measurably change:"}
 
 
-def view(
+def evaluation_view(
     step: str,
     metrics: Metrics,
     texts: dict[str, str],
 ) -> View:
-    """Everything the template shows of one evaluation; `texts` are the principles' texts by id."""
+    """The data of one evaluation for the template; `texts` are the principles' texts by id."""
     names = list(metrics["policies"])
     truth = metrics["measured_by"] == "truth"
     return {
@@ -42,21 +42,21 @@ def view(
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
         "by": "ground truth" if truth else "the judge alone (there is no ground truth)",
-        "headline": headline(metrics),
+        "headline": violations_headline(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
         "columns": list(EFFECTS.values()),
         "trade_off": _trade_off(metrics),
         "win_rates": _win_rates(metrics),
         "principles": principle_rows(metrics, texts),
-        "views": measured_by(metrics),
+        "views": sources_of(metrics),
         "full": scale_of_bars(metrics),
     }
 
 
-def headline(metrics: Metrics) -> View | None:
+def violations_headline(metrics: Metrics) -> View | None:
     """The first sentence: violations of the last policy against the first.
 
-    It says only what the interval allows.
+    It claims a change only if the interval excludes 0.
     """
     first = next(iter(metrics["policies"]))
     last = foremost(metrics)
@@ -81,7 +81,7 @@ def headline(metrics: Metrics) -> View | None:
     return {
         "first": first,
         "last": last,
-        "sentence": f"Violations {VERBS[change['mood']]} from {start} % to {end} %",
+        "sentence": f"Violations {VERBS[change['tone']]} from {start} % to {end} %",
         "change": change,
         "n": difference["n"],
         "beside": _other_measures(was, now),
@@ -124,7 +124,7 @@ def _effect_row(metrics: Metrics, index: int) -> View:
                 **place_estimate(estimate),
                 "ghost": PER_CENT * ghost["value"] if ghost else None,
                 "change": mark_change(changes.get(measure), good),
-                "beside": _beside(metrics, name, measure),
+                "beside": _small_print(metrics, name, measure),
             }
         )
     return {
@@ -136,7 +136,7 @@ def _effect_row(metrics: Metrics, index: int) -> View:
     }
 
 
-def _beside(
+def _small_print(
     metrics: Metrics,
     name: str,
     measure: str,

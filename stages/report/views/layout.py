@@ -1,12 +1,12 @@
 """Places for the drawing of a pipeline: levels from the top down, and lanes beside the boxes.
 
-In: for each step the numbers of its inputs, without circles. Out: where its box stands, and where
-its line goes down to steps that are not on the next level.
+In: for each step the numbers of its inputs, without cycles. Out: the place of its box, and of the
+line that goes down to steps below the next level.
 
-A step's level is the number of steps on the longest way to it from a source. The steps of a level
-stand side by side in the pipeline's order, so boxes form columns. All users of a step share one
-line. It goes straight down below its box while the column is free there, and otherwise in a lane
-to the right of the column, which is as wide as its lanes need.
+A step's level is the number of steps on the longest path to it from a source. The steps of a level
+are side by side in the pipeline's order, so boxes form columns. All users of a step share one
+line. It goes straight down below its box if the column is free there, and otherwise in a lane to
+the right of the column. A column is as wide as its lanes need.
 """
 
 from collections import Counter
@@ -16,10 +16,8 @@ from graphlib import TopologicalSorter
 
 AIR = 12.0
 """Pixels between two boxes, and beside each lane."""
-
-
 GAP = 26.0
-"""Pixels between two levels; up to twice that where lines go far sideways."""
+"""Pixels between two levels; up to twice as many where lines go far sideways."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Layout:
         return self.tops[self.levels[step]]
 
     def arrival(self, source: int, user: int) -> float:
-        """Where along x the line of an input comes to the level above its user."""
+        """The x at which the line of an input reaches the level above its user."""
         if self.levels[source] + 1 == self.levels[user]:
             return self.middles[source]
         return self.trunks[source]
@@ -78,7 +76,7 @@ def _tops(
     layout: Layout,
     high: float,
 ) -> list[float]:
-    """Where each level begins: the further lines go sideways, the more room they get."""
+    """The top of each level: the further lines go sideways, the more room they get."""
     sideways = [0.0] * (max(layout.levels) + 1)
 
     def widen(

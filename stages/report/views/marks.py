@@ -1,4 +1,4 @@
-"""What the page's tables have in common: an estimate on a strip, and a change with its verdict.
+"""Parts of the page's tables: an estimate on a strip, and a change with its tone.
 
 In: estimates and differences of shares, as metrics hold them. Out: plain data for the template, in
 per cent and percentage points.
@@ -15,7 +15,7 @@ from stages.statistics.formatting import (
 )
 
 Metrics = dict[str, Any]
-"""What a step measured, or a part of it."""
+"""The metrics of a step, or a part of them."""
 View = dict[str, Any]
 """Plain data for a template."""
 
@@ -27,8 +27,8 @@ def mark_change(difference: Metrics | None, good: int) -> dict[str, str] | None:
         good: 1 if more is better, -1 if less is.
 
     Returns:
-        Its text and interval, what the page shows under the mouse, and whether it is `better`,
-        `worse` or, where the interval holds 0, the `same`. None if there is no difference.
+        `text`, `interval`, `title` (shown under the mouse) and `tone` (see `tone_of_change`). None
+        if there is no difference.
     """
     if difference is None:
         return None
@@ -38,15 +38,15 @@ def mark_change(difference: Metrics | None, good: int) -> dict[str, str] | None:
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
-        "mood": mood(difference["low"], difference["high"], good),
+        "tone": tone_of_change(difference["low"], difference["high"], good),
         "title": title,
     }
 
 
-def mood(low: float, high: float, good: int) -> str:
-    """How the page colours an interval: `same` where it holds 0, else `better` or `worse`.
+def tone_of_change(low: float, high: float, good: int) -> str:
+    """The tone of a change, which sets its colour: `same` where the interval contains 0.
 
-    `other` where more is neither good (1) nor bad (-1).
+    Otherwise `better` or `worse`, or `other` where more is neither good (1) nor bad (-1).
     """
     if low <= 0 <= high:
         return "same"

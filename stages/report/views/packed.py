@@ -1,12 +1,12 @@
 """The browser's entries, packed so that a page holds 100,000 of them.
 
 In: the `Section`s of `browse`. Out: `Packed`, as plain data for report.js, which opens a block only
-when it shows an entry of it or searches its text.
+to show one of its entries or to search its texts.
 
     index    by entry, in order: `flags` (bits), `principles` (the number of a set of them),
              `kinds`; small, not compressed
     blocks   base64 of zlib of lines, one entry a line, each a JSON array of the values of
-             `fields`. Names are stored once, so a search for "response" finds texts and no field;
+             `fields`. Names are stored once, so a search for "response" matches texts, not fields;
              lists of dicts are written by `nested` in the same way
 """
 
@@ -26,14 +26,14 @@ INDEXED = ("flags", "principles", "kind")
 
 @dataclass(frozen=True)
 class Packed:
-    """`head` goes into the page as JSON, `blocks` each as an element of its own."""
+    """`head` becomes JSON in the page; each of the `blocks` becomes an element."""
 
     head: dict[str, Any]
     blocks: list[str]
 
 
 def pack(section: Section) -> Packed:
-    """One section; all its entries have the same keys."""
+    """Pack one section; all its entries have the same keys."""
     entries = section.entries
     fields = []
     if entries:
@@ -60,7 +60,7 @@ def pack(section: Section) -> Packed:
 
 
 def as_script(data: Any) -> str:
-    """JSON that can stand inside a <script> element, with any texts in it."""
+    """JSON that is safe inside a <script> element, with any texts in it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -68,7 +68,7 @@ def as_script(data: Any) -> str:
 
 
 def _index(entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the page's filters need of every entry."""
+    """The fields of every entry that the page's filters need."""
     bits: dict[str, int] = {}
     sets: dict[tuple[str, ...], int] = {}
     kinds: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What the report shows of a `reward_accuracy` step: its models, test by test and by principle.
+"""What the report shows of a `reward_accuracy` step: its models by test and by principle.
 
 In: the metrics of one artifact. Out: plain data for the template, in the terms of `marks.py`.
 """
@@ -30,31 +30,31 @@ TESTS = {
 """By test: its question, and whether guessing without the principles is right in one half."""
 
 
-def view(
+def reward_models_view(
     step: str,
     metrics: Metrics,
     texts: Mapping[str, str],
 ) -> View:
-    """Everything the template shows; `texts` are the principles' texts by id."""
+    """The data of one step for the template; `texts` are the principles' texts by id."""
     models = metrics["models"]
     first = next(iter(models.values()))
     return {
         "step": step,
         "metrics": metrics,
         "models": [{"name": name, "index": _colour(i)} for i, name in enumerate(models)],
-        "headline": _headline(metrics),
+        "headline": _lead_headline(metrics),
         "tests": [_test(test, metrics) for test in first["tests"]],
         "principles": [_principle(p, metrics, texts) for p in first["principles"]],
     }
 
 
 def _colour(place: int) -> int:
-    """The second model is the baseline, and grey."""
+    """The colour of a model; the second model is the baseline, which is grey."""
     return {0: 1, 1: 0}.get(place, place)
 
 
-def _headline(metrics: Metrics) -> View | None:
-    """The test that a model which reads no principles fails, and the first model's lead there."""
+def _lead_headline(metrics: Metrics) -> View | None:
+    """The first model's result and lead on the test that needs the principles."""
     names = list(metrics["models"])
     first = metrics["models"][names[0]]
     flipped = first["tests"].get("flipped")

@@ -1,7 +1,7 @@
-"""The steps behind a page: their inputs, output and cost, and which of them the run made itself.
+"""The steps behind a page: their inputs, output and cost, and which of them are new in this run.
 
-In: artifacts, and the names of the steps that the run made (`Context.made`). Out: one `Step` each,
-and a sentence on what was made and what was reused.
+In: artifacts, and the names of the steps that are new in this run (`Context.new_steps`). Out: one
+`Step` each, and a sentence on what was made and what was reused.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import format_count, format_plural, format_seconds
 
-MADE, REUSED, GIVEN = "made", "reused", "given"
+MADE, REUSED, EXTERNAL = "made", "reused", "external"
 ORIGINS = {
     MADE: "made in this run",
     REUSED: "reused: made by another run",
-    GIVEN: "existed before the run",
+    EXTERNAL: "existed before the run",
 }
 
 
@@ -26,31 +26,31 @@ class Step:
     name: str
     stage: str
     origin: str
-    """MADE in the run that draws, REUSED from another, or GIVEN: a pointer to an existing model."""
+    """MADE in this run, REUSED from another, or EXTERNAL: a pointer to an existing model."""
     seconds: float
     calls: int | None
     """Calls sent; None where the step asks no model."""
     output: str
-    """What it made, in a word or two."""
+    """Its output in a word or two."""
     kind: str
-    """`trains`, `asks` (a model, perhaps only from the store), or empty for the rest."""
+    """`trains`, `asks` (a model, or only the store), or empty for any other step."""
     inputs: dict[int, list[str]]
     """By the number of another step, the names under which this step reads it."""
     details: str
     """What the page shows while the mouse is over the step."""
 
 
-def origin_of(source: Artifact, made: Collection[str]) -> str:
-    """Where an artifact comes from; `made` names the steps that this run made."""
+def origin_of(source: Artifact, new_steps: Collection[str]) -> str:
+    """Where an artifact comes from; `new_steps` names the steps that this run made."""
     if source.stage == "model":
-        return GIVEN
-    return MADE if source.step in made else REUSED
+        return EXTERNAL
+    return MADE if source.step in new_steps else REUSED
 
 
-def steps_of(artifacts: Sequence[Artifact], made: Collection[str]) -> list[Step]:
+def steps_of(artifacts: Sequence[Artifact], new_steps: Collection[str]) -> list[Step]:
     """The artifacts as steps, in their order. An input that is not among them is left out."""
     number = {artifact.fingerprint: i for i, artifact in enumerate(artifacts)}
-    return [_step(artifact, origin_of(artifact, made), number) for artifact in artifacts]
+    return [_step(artifact, origin_of(artifact, new_steps), number) for artifact in artifacts]
 
 
 def _step(
@@ -70,7 +70,7 @@ def _step(
     output = ""
     if facts.get("rows") is not None:
         output = f"{format_count(facts['rows'])} rows"
-    if trains or origin == GIVEN:
+    if trains or origin == EXTERNAL:
         output = "model"
     return Step(
         name=artifact.step,
@@ -92,7 +92,7 @@ def _details(
     asks: bool,
 ) -> str:
     parts = [ORIGINS[origin]]
-    if origin != GIVEN:
+    if origin != EXTERNAL:
         parts.append(format_seconds(facts.get("seconds") or 0))
     if output:
         parts.append(output)
@@ -106,21 +106,21 @@ def _details(
 
 
 def describe_reuse(steps: Sequence[Step]) -> str:
-    """How many of the steps the run made, and what it saved by reuse."""
-    made = [step for step in steps if step.origin == MADE]
+    """How many of the steps are new, and what the run saved by reuse."""
+    new = [step for step in steps if step.origin == MADE]
     reused = [step for step in steps if step.origin == REUSED]
-    number = len(made) + len(reused)
+    number = len(new) + len(reused)
     page = "The run that wrote this page"
     if not number:
         return ""
     if not reused:
-        return f"{page} made {_all(number)}: {_cost(made)}."
+        return f"{page} made {_all(number)}: {_cost(new)}."
     then = "when it was made" if len(reused) == 1 else "when they were made"
     saved = f"which took {_cost(reused)} {then}"
-    if not made:
+    if not new:
         return f"{page} reused {_all(number)}, {saved}."
-    own = f"{page} made {len(made)} of {number} steps: {_cost(made)}."
-    return f"{own} It reused {len(reused)}, {saved}."
+    sentence = f"{page} made {len(new)} of {number} steps: {_cost(new)}."
+    return f"{sentence} It reused {len(reused)}, {saved}."
 
 
 def _cost(steps: Sequence[Step]) -> str:

@@ -1,4 +1,4 @@
-"""SVG as text: one function for any element, and short names for those that every drawing has.
+"""SVG as text: one function for any element, and short functions for the common ones.
 
 All text is escaped here, and control characters, which XML forbids, become replacement characters.
 A `kind` is the element's class, which the page's style sheet gives its colours.
@@ -110,7 +110,7 @@ def drawing(
     parts: Sequence[str],
     kind: str = "",
 ) -> str:
-    """The whole drawing, as wide as the page lets it be; `label` says in words what it shows."""
+    """The whole drawing, as wide as the page allows; `label` describes it in words."""
     return tag(
         "svg",
         *parts,

@@ -1,7 +1,7 @@
-"""Verdicts on principles as the report shows them.
+"""What the report shows of verdicts: violations of each principle.
 
-In: the metrics of one `evaluate` artifact. Out: plain data for the template: violations of each
-principle by ground truth and by the judge.
+In: the metrics of one `evaluate` artifact. Out: plain data for the template, by ground
+truth and by the judge.
 """
 
 import math
@@ -14,7 +14,7 @@ SOURCES = ("truth", "judge")
 
 
 def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
-    """A row for each principle, with a cell for each policy; `texts` by the principle's id."""
+    """A row for each principle, with estimates of each policy; `texts` by the principle's id."""
     names = list(metrics["policies"])
     changes: Metrics = {}
     if len(names) > 1:
@@ -23,12 +23,12 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
     verdicts = judge.get("verdicts", {}).get("principles", {})
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
-        cells = [metrics["policies"][name]["principles"][principle] for name in names]
+        estimates = [metrics["policies"][name]["principles"][principle] for name in names]
         rows.append(
             {
                 "id": principle,
                 "text": texts.get(principle, ""),
-                "cells": [_cell(cell) for cell in cells],
+                "cells": [_place_estimates(each) for each in estimates],
                 "change": mark_change(changes.get(principle), -1),
                 "kappa": (verdicts.get(principle) or {}).get("kappa"),
             }
@@ -36,28 +36,28 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
     return rows
 
 
-def measured_by(metrics: Metrics) -> list[str]:
-    """Which of truth and judge measured any principle."""
-    cells = list(_cells(metrics))
-    return [source for source in SOURCES if any(cell[source] for cell in cells)]
+def sources_of(metrics: Metrics) -> list[str]:
+    """The sources of measurement: ground truth, the judge, or both."""
+    estimates = list(_all_estimates(metrics))
+    return [source for source in SOURCES if any(each[source] for each in estimates)]
 
 
 def scale_of_bars(metrics: Metrics) -> int:
     """Per cent at which a principle's bar is full: the highest share, rounded up to tens."""
     highest = 0.0
-    for cell in _cells(metrics):
+    for estimates in _all_estimates(metrics):
         for source in SOURCES:
-            if cell[source]:
-                highest = max(highest, cell[source]["value"])
+            if estimates[source]:
+                highest = max(highest, estimates[source]["value"])
     return max(10, 10 * math.ceil(10 * highest - 1e-9))
 
 
-def _cells(metrics: Metrics) -> Iterator[Metrics]:
+def _all_estimates(metrics: Metrics) -> Iterator[Metrics]:
     for facts in metrics["policies"].values():
         yield from facts["principles"].values()
 
 
-def _cell(estimates: Metrics) -> View:
+def _place_estimates(estimates: Metrics) -> View:
     return {
         source: place_estimate(estimates[source]) if estimates[source] else None
         for source in SOURCES

@@ -1,4 +1,4 @@
-"""What the jobs of a sweep will be: each one's overrides, and the config they make."""
+"""The jobs of a sweep before they run: the Hydra overrides of each, and the resulting config."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ Overrides = Sequence[Sequence[str]]  # by job, each `key=value`
 
 
 def overrides_of(config: DictConfig) -> list[list[str]]:
-    """What each job of the sweep overrides, as Hydra's own sweeper splits it.
+    """The overrides of each job of the sweep, split as by Hydra's own sweeper.
 
     Raises:
-        UserError: the variants cannot be enumerated, belong to several sets or lack the full one,
-            or another sweeper chooses its jobs while it runs.
+        UserError: the variants cannot be enumerated, belong to several sets or lack the full set,
+            or another sweeper is used, which may choose its jobs while it runs.
     """
     sweeper = config.hydra.sweeper
     _check_sweeper(config)
@@ -45,16 +45,15 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
 
 
 def _check_sweeper(config: DictConfig) -> None:
-    """The jobs are known before they run, and their folders have the names that `jobs` expects.
+    """Check that jobs are known before they run, in folders with the names that `jobs` expects.
 
     Raises:
-        UserError: they do not.
+        UserError: another sweeper is used, or the folders have other names.
     """
     sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     if sweep["subdir"] != SUBDIR:
         raise UserError(
-            "an ablation finds its jobs by their number, "
-            "so their folders cannot be named otherwise",
+            "an ablation finds its jobs by their number, so their folders cannot have other names",
             where="hydra.sweep.subdir",
             fix="leave it as it is; each job's run.json names its variant and seed",
         )
@@ -68,7 +67,7 @@ def _check_sweeper(config: DictConfig) -> None:
 
 
 def _user_error_behind(error: BaseException) -> UserError | None:
-    """The mistake that a resolver reported; OmegaConf wraps it, once or twice."""
+    """The error that a resolver reported; OmegaConf wraps it once or twice."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, UserError):
@@ -78,10 +77,10 @@ def _user_error_behind(error: BaseException) -> UserError | None:
 
 
 def _check_jobs(jobs: Overrides) -> None:
-    """The jobs can be compared with each other.
+    """Check that the jobs can be compared with each other.
 
     Raises:
-        UserError: they cannot, or there is no full set to compare them with.
+        UserError: they cannot be compared, or there is no full set to compare them with.
     """
     values = [values_of(job) for job in jobs]
     variants = {job.get("variant", FULL) for job in values}
@@ -95,13 +94,13 @@ def _check_jobs(jobs: Overrides) -> None:
     swept = [key for key in _differing(values) if key.startswith("ablate.")]
     if swept:
         raise UserError(
-            f"{', '.join(swept)} cannot be swept over: all jobs are compared in one way",
+            f"{', '.join(swept)} cannot be swept over: all jobs are compared in the same way",
             where=swept[0],
             fix="give the command once for each value; finished steps are reused",
         )
     if FULL not in variants:
         raise UserError(
-            "the sweep does not hold the full set, which all variants are compared with",
+            "the sweep does not contain the full set, which all variants are compared with",
             where="variant",
             fix="write variant=full,<others>",
         )
@@ -117,7 +116,7 @@ def values_of(overrides: Sequence[str]) -> dict[str, str]:
     """The overrides' values by key.
 
     Args:
-        overrides: each `key=value`; quotes around the value are left out.
+        overrides: each `key=value`; quotes around the value are removed.
     """
     values = {}
     for override in overrides:
@@ -127,10 +126,10 @@ def values_of(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def groups(jobs: Overrides) -> list[str]:
-    """For each job the overrides in which it differs from others, besides variant and seed.
+    """For each job, the overrides in which it differs from others, besides variant and seed.
 
     Args:
-        jobs: the overrides of each.
+        jobs: the overrides of each job.
     """
     values = [values_of(job) for job in jobs]
     keys = [key for key in _differing(values) if key not in SWEPT]
@@ -140,7 +139,7 @@ def groups(jobs: Overrides) -> list[str]:
 class Configs:
     """The jobs' configs, without Hydra's own part.
 
-    Jobs that differ in nothing but variant and seed share one, which is composed once.
+    Jobs that differ only in variant and seed share one config, which is composed once.
     """
 
     def __init__(self, config: DictConfig):
@@ -148,10 +147,10 @@ class Configs:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        """One job's config.
+        """Compose the config of one job.
 
         Args:
-            overrides: the job's.
+            overrides: those of the job.
 
         Returns:
             The same object for all jobs that share it: the next call may change it.
@@ -179,7 +178,7 @@ class Configs:
 def resolve_store(config: DictConfig) -> None:
     """Resolve a store that lies in a job's own folder, as if this were job 0.
 
-    Outside of a job `${hydra:...}` means nothing.
+    Outside a job `${hydra:...}` cannot be resolved.
     """
     plain: Any = OmegaConf.to_container(config, resolve=False)
     if "hydra:" not in str(plain["store"]):

@@ -16,7 +16,7 @@ from stages.ablation.runs import Run
 from stages.preferences.label_rule import rule_of
 from stages.report.sweep.charts import rating_chart, sign, tint
 from stages.report.sweep.forest import Bar, forest
-from stages.report.sweep.headline import headline
+from stages.report.sweep.headline import sweep_headline
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
 from stages.report.sweep.tables import attribution, redundancy_table
@@ -59,13 +59,13 @@ def comparison():
         )
         for name, rate in RATES.items()
     }
-    found, judged = {}, {}
+    all_effects, all_findings = {}, {}
     for outcome in outcomes(0):
         values = {name: {"0": run.seeds["0"][outcome]} for name, run in runs.items()}
-        made = effects(values["full"], {name: values[name] for name in list(RATES)[1:]})
-        found[outcome], judged[outcome] = made, findings(made, SETTINGS.margin)
+        new = effects(values["full"], {name: values[name] for name in list(RATES)[1:]})
+        all_effects[outcome], all_findings[outcome] = new, findings(new, SETTINGS.margin)
     missing = [{"variant": "without:c", "seed": 0, "error": f"it broke {HOSTILE}"}]
-    return Comparison("policy", "any_violation", runs, found, judged, missing)
+    return Comparison("policy", "any_violation", runs, all_effects, all_findings, missing)
 
 
 def cell(pair, principle, margin):
@@ -126,13 +126,13 @@ def jobs(tmp_path):
     judged = fakes.artifact(
         tmp_path, "judgements", Result(rows=cells, row_type=Judgement), stage="judge"
     )
-    made = []
+    jobs = []
     for number, label in enumerate(("full", "without:a", "without:c")):
         folder = tmp_path / "sweep" / str(number)
         folder.mkdir(parents=True)
         if label == "without:c":
             (folder / "failed.json").write_text("{}")
-            made.append(Job(number, label, 0, error=f"it broke {HOSTILE}"))
+            jobs.append(Job(number, label, 0, error=f"it broke {HOSTILE}"))
             continue
         options = {
             "constitution": {"a": {}, "b": {}, "c": {}},
@@ -171,16 +171,16 @@ def jobs(tmp_path):
             for name, path in steps.items()
         }
         (folder / "run.json").write_text(json.dumps({"steps": ran}))
-        made.append(Job(number, label, 0, steps=steps))
-    return made
+        jobs.append(Job(number, label, 0, steps=steps))
+    return jobs
 
 
 def write(tmp_path, comparison, jobs, settings=SETTINGS):
     folder = tmp_path / "sweep" / "ablation"
     folder.mkdir(parents=True, exist_ok=True)
-    found = matrix.redundancy(jobs, {}, settings.confidence)
+    redundancy = matrix.redundancy(jobs, {}, settings.confidence)
     comparison = replace(
-        comparison, redundancy=found, ratings=matrix.rated(jobs, settings.confidence)
+        comparison, redundancy=redundancy, ratings=matrix.rate_policies(jobs, settings.confidence)
     )
     path = write_report(
         folder, comparison, settings, jobs, {"a": f"No {HOSTILE}"}, f"Ablation {HOSTILE}"
@@ -188,7 +188,7 @@ def write(tmp_path, comparison, jobs, settings=SETTINGS):
     return path, path.read_text(encoding="utf-8")
 
 
-def test_the_page_says_what_was_found(tmp_path, comparison, jobs):
+def test_the_page_reports_the_results(tmp_path, comparison, jobs):
     path, html = write(tmp_path, comparison, jobs)
     page = Page(html)
     assert "Leaving out a raises violations from 10.0 to 40.0 %" in page.text
@@ -199,7 +199,7 @@ def test_the_page_says_what_was_found(tmp_path, comparison, jobs):
     )
     assert "Before the method violations were at 60.0 %, with the full set 10.0 %." in page.text
     assert "1 measurably changes violations" in page.text and "it broke" in page.text
-    assert "a can go while b stays: they agree in 100.0 %" in page.text
+    assert "a can be removed while b stays: they agree in 100.0 %" in page.text
     assert "before the method" in page.text and "60 won, 10 tied, 30 lost" in page.text
     assert "img" not in page.tags and page.tags.count("script") == 1
     assert "default-src 'none'" in html and not re.search(
@@ -213,14 +213,14 @@ def test_the_page_says_what_was_found(tmp_path, comparison, jobs):
 
 def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):
     changed = {
-        name: dict.fromkeys(("changed",), found)
-        for name, found in comparison.effects["any_violation"].items()
+        name: dict.fromkeys(("changed",), effect)
+        for name, effect in comparison.effects["any_violation"].items()
     }
     labels = replace(
         comparison,
         level="labels",
         outcome="changed",
-        effects={"changed": {name: found["changed"] for name, found in changed.items()}},
+        effects={"changed": {name: effect["changed"] for name, effect in changed.items()}},
         findings={"changed": comparison.findings["any_violation"]},
     )
     html = write(tmp_path, labels, jobs, replace(SETTINGS, level="labels"))[1]
@@ -229,20 +229,20 @@ def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):
     assert "fewer" in page.text and "row works other" in html and "row works worse" not in html
 
 
-def test_nothing_found_is_said_so(comparison):
+def test_no_effect_is_reported(comparison):
     quiet = {
         name: e
         for name, e in comparison.effects["any_violation"].items()
         if name in ("without:b", "opposite:a")
     }
-    sentence = headline(comparison, quiet)
+    sentence = sweep_headline(comparison, quiet)
     assert sentence["sentence"] == "No variant measurably changed violations"
-    assert headline(comparison, {}) is None
+    assert sweep_headline(comparison, {}) is None
 
 
 def test_the_map_leaves_uncertain_cells_without_colour(comparison):
-    found = attribution(comparison, list(comparison.effects), {})
-    rows = {row["variant"]: row["cells"] for row in found["rows"]}
+    table = attribution(comparison, list(comparison.effects), {})
+    rows = {row["variant"]: row["cells"] for row in table["rows"]}
     assert "none" not in rows and "full" not in rows
     assert rows["without:b"][0]["unsure"] and not rows["without:b"][0]["style"]
     strong = rows["without:a"][0]
@@ -251,19 +251,19 @@ def test_the_map_leaves_uncertain_cells_without_colour(comparison):
 
 
 def test_redundancy_and_ratings(jobs):
-    found = matrix.redundancy(jobs, {}, 0.95)
-    assert found["names"] == ["a", "b", "c"] and found["pairs"] == 400 and json.dumps(found)
-    verdicts = {(v["principle"], v["beside"]): v["verdict"] for v in found["redundancies"]}
+    result = matrix.redundancy(jobs, {}, 0.95)
+    assert result["names"] == ["a", "b", "c"] and result["pairs"] == 400 and json.dumps(result)
+    verdicts = {(v["principle"], v["beside"]): v["verdict"] for v in result["redundancies"]}
     assert {names for names, verdict in verdicts.items() if verdict == "redundant"} == {
         ("a", "b"),
         ("b", "a"),
     }
-    shown = redundancy_table(found)
+    table = redundancy_table(result)
     assert (
-        shown["rows"][0]["cells"][1]["text"] == "100" and shown["rows"][0]["cells"][1]["redundant"]
+        table["rows"][0]["cells"][1]["text"] == "100" and table["rows"][0]["cells"][1]["redundant"]
     )
-    assert len(shown["redundant"]) == 2 and shown["rows"][2]["alone"]["decides"] == 0
-    rated = matrix.rated(jobs, 0.95)
+    assert len(table["redundant"]) == 2 and table["rows"][2]["alone"]["decides"] == 0
+    rated = matrix.rate_policies(jobs, 0.95)
     assert {r["model"] for r in rated} == {"full", "without:a", "none"}
     assert rated[-1]["model"] == "none" and rated[-1]["elo"] == 1000
 
@@ -289,18 +289,18 @@ def test_every_aggregate_has_its_arithmetic(tmp_path, aggregate):
 
 def test_what_was_done_counts_a_shared_step_once(tmp_path, jobs):
     done = job_table(jobs, tmp_path / "sweep", tmp_path / "sweep" / "ablation" / "report.html")
-    assert [line["work"].made[0] for line in done[:2]] == ["judgements", "pairs"]
+    assert [line["work"].step_names[0] for line in done[:2]] == ["judgements", "pairs"]
     assert sum(line["work"].reused for line in done) == 1 and done[2]["job"].error
 
 
 BARS = [
-    Bar(HOSTILE, "x", 0.3, 0.2, 0.4, 0.0, "works", mood="worse"),
+    Bar(HOSTILE, "x", 0.3, 0.2, 0.4, 0.0, "works", tone="worse"),
     Bar("b", "x", 0.0, -0.01, 0.01, 1.0, "equivalent"),
     Bar("c", "y", -0.02, -0.1, 0.06, 0.4, "undecided"),
 ]
 
 
-def test_a_forest_tells_verdicts_by_shape_and_word():
+def test_a_forest_shows_verdicts_by_shape_and_word():
     drawing = ElementTree.fromstring(
         forest(BARS, 0.03, 0.05, ("better <", "worse &"), 100, {"x": "ex", "y": "why"})
     )
@@ -338,26 +338,28 @@ def test_small_drawings():
 
 
 WALK = """<script>
-const kept = document.createElement("p");
-const tell = (name) => { kept.append(`[${name}: ${document.getElementById("count").textContent}, ` +
+const record = document.createElement("p");
+const note = (name) => {
+  record.append(`[${name}: ${document.getElementById("count").textContent}, ` +
   `${document.querySelectorAll("#map tr[data-variant]:not([hidden])").length} rows, ` +
-  `height ${document.querySelector(".outcome:not([hidden]) svg").viewBox.baseVal.height}] `); };
+  `height ${document.querySelector(".outcome:not([hidden]) svg").viewBox.baseVal.height}] `);
+};
 const set = (id, value, event) => {
   const at = document.getElementById(id); at.value = value; at.dispatchEvent(new Event(event));
 };
-tell("all");
-set("verdict", "works", "change"); tell("works");
-set("verdict", "", "change"); set("kind", "opposite", "change"); tell("opposite");
-set("kind", "", "change"); set("search", "WITHOUT:", "input"); tell("searched");
-set("outcome", "2", "change"); tell("other outcome");
-document.body.append(kept);
+note("all");
+set("verdict", "works", "change"); note("works");
+set("verdict", "", "change"); set("kind", "opposite", "change"); note("opposite");
+set("kind", "", "change"); set("search", "WITHOUT:", "input"); note("searched");
+set("outcome", "2", "change"); note("other outcome");
+document.body.append(record);
 </script>"""
 
 
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here: the page's script is not run")
 def test_the_filters_work(tmp_path, comparison, jobs):
-    drawn, said = browse(write(tmp_path, comparison, jobs)[0], WALK, tmp_path)
-    assert not said
+    drawn, errors = browse(write(tmp_path, comparison, jobs)[0], WALK, tmp_path)
+    assert not errors
     assert "[all: 3 of 3 variants, 3 rows, height 195]" in drawn
     assert "[works: 1 of 3 variants, 1 rows, height 114]" in drawn
     assert "[opposite: 1 of 3 variants, 1 rows, height 114]" in drawn

@@ -1,5 +1,5 @@
 """What is published: folders that others can load, cards that say what they are made of, and no
-upload unless asked.
+upload without `push`.
 """
 
 import pytest
@@ -11,18 +11,18 @@ from tests.running import run_steps, text_pipeline
 
 
 def steps(root, **options):
-    made = text_pipeline(root, prompts=4)
-    made["published"] = {
+    steps = text_pipeline(root, prompts=4)
+    steps["published"] = {
         "stage": "publish",
         "inputs": {"model": "base", "judgements": "judgements"},
         "repository": "me/kind",
         "license": "apache-2.0",
         **options,
     }
-    return made
+    return steps
 
 
-def test_cards_tell_the_principles_the_steps_and_where_things_came_from(tmp_path):
+def test_cards_state_the_principles_the_steps_and_where_things_came_from(tmp_path):
     _, done = run_steps(steps(tmp_path, notes="Handle with care."), tmp_path)
     root = done["published"].directory / "published"
     card = (root / "judgements" / "README.md").read_text()
@@ -36,7 +36,7 @@ def test_cards_tell_the_principles_the_steps_and_where_things_came_from(tmp_path
     assert yaml.safe_load(model.split("---")[1])["library_name"] == "transformers"
     assert (
         root / "model" / "model.safetensors"
-    ).read_bytes() == b"weights" and "Nothing was given" in model
+    ).read_bytes() == b"weights" and "No evaluation was given" in model
     assert Artifact("judgements", root / "judgements").directory.joinpath("rows.parquet").exists()
     assert done["published"].metrics == {
         "pushed": False,
@@ -47,23 +47,23 @@ def test_cards_tell_the_principles_the_steps_and_where_things_came_from(tmp_path
 def test_only_push_uploads_and_a_refusal_is_one_message(tmp_path, monkeypatch):
     import huggingface_hub
 
-    told = []
+    uploads = []
 
     class Hub:
         def create_repo(self, name, **options):
-            told.append((name, options["repo_type"], options["private"]))
+            uploads.append((name, options["repo_type"], options["private"]))
 
         def upload_folder(self, **options):
             assert (options["folder_path"] / "README.md").exists()
-            told.append(options["repo_id"])
+            uploads.append(options["repo_id"])
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     run_steps(steps(tmp_path / "a"), tmp_path / "a")
-    assert not told
+    assert not uploads
     run_steps(
         steps(tmp_path / "a", push=True), tmp_path / "a"
     )  # after a look at the cards, which is no upload
-    assert told == [
+    assert uploads == [
         ("me/kind", "model", True),
         "me/kind",
         ("me/kind-judgements", "dataset", True),

@@ -1,7 +1,7 @@
-"""What the report shows of online trainings: their curves over each other, and their tripwires.
+"""What the report shows of online trainings: their curves in one drawing, and their tripwires.
 
 In: artifacts with a reward in their `history` (`training/progress.py`). Out: plain data and SVG for
-the template. Each number has one scale, so that a run with an intervention can be read beside one
+the template. Each number has one scale, so that a run with an intervention can be compared with one
 without.
 """
 
@@ -13,8 +13,8 @@ from itertools import count
 from stages.report.views.charts import Point
 from stages.report.views.curves import Line, overlay
 from stages.report.views.marks import View
-from stages.report.views.trainings import is_online
-from stages.report.views.tripped import WIRES, describe_alarm, describe_reading
+from stages.report.views.offline_trainings import is_online
+from stages.report.views.tripwire_readings import WIRES, describe_alarm, describe_reading
 from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import PER_CENT, format_short
 from stages.training.online.tripwires import KL, Reading, kl_per_completion, read_curves
@@ -30,14 +30,14 @@ INNER = {
     "margin": "margin",
 }
 TERM = "term "
-"""Stands before a term's name among the keys of a history."""
+"""The prefix of a term's name in the keys of a history."""
 
 
-def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | None:
-    """The online trainings over each other; None if there are none.
+def online_view(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | None:
+    """The online trainings in common drawings; None if there are none.
 
     Args:
-        colours: by fingerprint, of those trainings whose policy has one elsewhere on the page.
+        colours: by fingerprint, for trainings whose policy has a colour elsewhere on the page.
     """
     runs = [artifact for artifact in artifacts if is_online(artifact)]
     if not runs:
@@ -81,15 +81,15 @@ def online(artifacts: Sequence[Artifact], colours: Mapping[str, int]) -> View | 
 
 @dataclass(frozen=True)
 class _Overlays:
-    """Drawings of the same number of all trainings."""
+    """Drawings, each of one number over all trainings."""
 
     runs: Sequence[Artifact]
     shades: Mapping[str, int]
-    """By fingerprint, as the readings."""
+    """Colours by fingerprint, like the readings."""
     readings: Mapping[str, Reading | None]
 
     def logged(self) -> list[str]:
-        """What the histories log, in order."""
+        """The keys that the histories log, in order."""
         keys: dict[str, None] = {}
         for run in self.runs:
             for point in run.metrics["history"]:
@@ -100,7 +100,7 @@ class _Overlays:
         """One drawing; none where nothing was logged.
 
         Args:
-            wire: `key` is what a tripwire watches; mark where it tripped.
+            wire: a tripwire watches `key`; mark where it tripped.
         """
         lines = [self._line(run, key, wire) for run in self.runs]
         least = 20.0 if key in SHARES else 0.0
@@ -134,20 +134,20 @@ def _points(history: Sequence[Mapping[str, float]], key: str, wire: bool) -> lis
 
 
 def _shades(runs: Sequence[Artifact], colours: Mapping[str, int]) -> dict[str, int]:
-    """A colour for each training: its policy's, or one that no other has.
+    """A colour for each training: that of its policy, or an unused one.
 
     0 is the grey of a baseline.
     """
     free = (index for index in count(1) if index not in colours.values())
     shades = {}
     for run in runs:
-        own = colours.get(run.fingerprint)
-        shades[run.fingerprint] = next(free) if own is None else own
+        policy_colour = colours.get(run.fingerprint)
+        shades[run.fingerprint] = next(free) if policy_colour is None else policy_colour
     return shades
 
 
 def _term_label(key: str, runs: Sequence[Artifact]) -> str:
-    """A term's name and its weight, where all trainings that have it agree on one."""
+    """A term's name, and its weight if all trainings with the term agree on it."""
     name = key.removeprefix(TERM)
     weights = set()
     for run in runs:

@@ -17,7 +17,7 @@ from tests.evaluation.fakes import response
 PROMPT = [{"role": "user", "content": "Is tea, or coffee, better?\nSay."}]
 
 
-def pair(name, **more):
+def pair(name, **fields):
     rejected_id, _, chosen_id = name.partition("#")[0].partition("|")  # `cell` shows tea second
     facts = {
         "chosen": "tea",
@@ -36,7 +36,7 @@ def pair(name, **more):
         rejected_id=rejected_id,
         kind="red_team",
         prompt=PROMPT,
-        **(facts | more),
+        **(facts | fields),
     )
 
 
@@ -85,25 +85,27 @@ def pairs(tmp_path):
         options={"constitution": texts},
     )
     rows = [pair("1|2"), pair("1|2#2"), pair("3|4"), pair("5|6")]
-    made = fakes.artifact(tmp_path, "pairs", Result(rows=rows, row_type=Pair), stage="judged_pairs")
-    return {"pairs": made, "judgements": judged}
+    labelled = fakes.artifact(
+        tmp_path, "pairs", Result(rows=rows, row_type=Pair), stage="judged_pairs"
+    )
+    return {"pairs": labelled, "judgements": judged}
 
 
 def test_annotated_pairs(tmp_path, pairs):
     result, folder = run(tmp_path, pairs)
     assert result.metrics["files"] == {"pairs.annotated_pairs.json": 4, "pairs.icai.csv": 4}
-    told = json.loads((folder / "pairs.annotated_pairs.json").read_text())
-    default = told["metadata"]["default_annotator"]
-    assert told["metadata"]["version"] == "2.0" and len(default) == 8
+    document = json.loads((folder / "pairs.annotated_pairs.json").read_text())
+    default = document["metadata"]["default_annotator"]
+    assert document["metadata"]["version"] == "2.0" and len(default) == 8
     harm, kind, mute = (
         annotated_pairs.short_hash(text)
         for text in ("The response does no harm.", "The response is kind.", "Mute.")
     )
-    assert told["annotators"][harm] == {
+    assert document["annotators"][harm] == {
         "description": "The response does no harm.",
         "type": "principle",
     }
-    first = told["comparisons"][0]
+    first = document["comparisons"][0]
     assert first["response_a"]["text"] == "poison" and first["annotations"][default] == {
         "pref": "b"
     }
@@ -114,15 +116,15 @@ def test_annotated_pairs(tmp_path, pairs):
     )
     assert first["annotations"][mute]["no_pref_reason"] == "not_applicable"
     assert first["prompt"] == PROMPT[0]["content"] and first["metadata"]["deciding"] == "harm"
-    alone = told["comparisons"][2]  # not in the matrix: what the pair itself knows
+    alone = document["comparisons"][2]  # not in the matrix: what the pair itself knows
     assert (
         alone["annotations"][harm]["pref"] == alone["annotations"][default]["pref"]
         and mute not in alone["annotations"]
     )
-    for one in told["comparisons"]:
+    for one in document["comparisons"]:
         letter = one["annotations"][default]["pref"]
         assert one[f"response_{letter}"]["text"] == "tea"
-        assert one["annotations"].keys() <= told["annotators"].keys()
+        assert one["annotations"].keys() <= document["annotators"].keys()
 
 
 def test_the_table_that_icai_starts_from(tmp_path, pairs):
@@ -136,10 +138,10 @@ def test_the_table_that_icai_starts_from(tmp_path, pairs):
 
 
 def test_an_unjudged_pair_has_its_label_only():
-    told = annotated_pairs.comparison(
+    annotated = annotated_pairs.annotate_pair(
         pair("x", principles=[], margins_ab=[], margins_ba=[], deciding=""), [], {}
     )
-    assert len(told["annotations"]) == 1
+    assert len(annotated["annotations"]) == 1
 
 
 def test_inspect_logs(tmp_path):
@@ -155,8 +157,8 @@ def test_inspect_logs(tmp_path):
     }
     with fakes.context(tmp_path) as context:
         result = evaluate.run(parse_config(evaluate.Config, options, "test"), policies, context)
-    made = fakes.artifact(tmp_path, "evaluation", result, stage="evaluate", inputs=policies)
-    _, folder = run(tmp_path, {"evaluation": made})
+    evaluation = fakes.artifact(tmp_path, "evaluation", result, stage="evaluate", inputs=policies)
+    _, folder = run(tmp_path, {"evaluation": evaluation})
     logs = [json.loads(path.read_text()) for path in sorted((folder / "inspect").glob("*.json"))]
     assert [log["eval"]["model"] for log in logs] == ["base", "tuned"]
     base = logs[0]
@@ -181,5 +183,5 @@ def test_inspect_logs(tmp_path):
 
 def test_nothing_to_export(tmp_path):
     nothing = fakes.artifact(tmp_path, "r", Result(rows=[], row_type=Revision), stage="revise")
-    with pytest.raises(UserError, match="nothing that these formats hold"):
+    with pytest.raises(UserError, match="no input has rows"):
         run(tmp_path, {"r": nothing})

@@ -13,7 +13,7 @@ import pytest
 from stages import STAGES
 from stages.report.views.drawing import BOX, HIGH, draw, shorten
 from stages.report.views.layout import arrange, columns_of, levels_of
-from stages.report.views.steps import GIVEN, MADE, REUSED, Step, describe_reuse, steps_of
+from stages.report.views.steps import EXTERNAL, MADE, REUSED, Step, describe_reuse, steps_of
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from tests.evaluation import fakes
@@ -24,8 +24,8 @@ HOSTILE = "</svg><script>alert('x')</script> & \"quoted\" \x00\x1b\u2028\ufffe {
 CHAIN = [[], [0], [1], [0, 2], [0]]  # 0 is read by 1, 3 and 4; 3 is the last
 
 
-def step(name, inputs=(), origin=MADE, **more):
-    given = {number: ["input"] for number in inputs}
+def step(name, inputs=(), origin=MADE, **options):
+    names = {number: ["input"] for number in inputs}
     facts = {
         "stage": "respond",
         "seconds": 1.0,
@@ -33,17 +33,17 @@ def step(name, inputs=(), origin=MADE, **more):
         "output": "9 rows",
         "kind": "",
         "details": "details",
-    } | more
-    return Step(name=name, origin=origin, inputs=given, **facts)
+    } | options
+    return Step(name=name, origin=origin, inputs=names, **facts)
 
 
 def steps_like(inputs):
-    return [step(f"step_{i}", given) for i, given in enumerate(inputs)]
+    return [step(f"step_{i}", sources) for i, sources in enumerate(inputs)]
 
 
-def pipeline(name, *more):
+def pipeline(name, *overrides):
     """The inputs of a shipped pipeline's steps, as numbers."""
-    read = read_steps(join_sections(composed(f"pipeline={name}", *more)["pipeline"]), STAGES)
+    read = read_steps(join_sections(composed(f"pipeline={name}", *overrides)["pipeline"]), STAGES)
     number = {each.name: i for i, each in enumerate(read)}
     return [sorted({number[source] for source in each.inputs.values()}) for each in read]
 
@@ -63,29 +63,29 @@ def drawing(steps):
 
 
 def boxes(svg):
-    found = [rect for rect in svg.iter(f"{SVG}rect") if rect.get("class") == "box"]
-    return [(float(rect.get("x")), float(rect.get("y"))) for rect in found]
+    rectangles = [rect for rect in svg.iter(f"{SVG}rect") if rect.get("class") == "box"]
+    return [(float(rect.get("x")), float(rect.get("y"))) for rect in rectangles]
 
 
 def points(path):
     """Places along a path of moves, curves and vertical lines."""
-    found, x, y = [], 0.0, 0.0
+    places, x, y = [], 0.0, 0.0
     for command, numbers in re.findall(r"([MCV])([^MCV]+)", path):
-        given = [float(number) for number in numbers.split()]
+        values = [float(number) for number in numbers.split()]
         if command == "M":
-            x, y = given
-            found.append((x, y))
+            x, y = values
+            places.append((x, y))
             continue
-        ends = given if command == "C" else [x, y, x, given[0], x, given[0]]
+        ends = values if command == "C" else [x, y, x, values[0], x, values[0]]
         for i in range(1, 21):
             t = i / 20
             weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
             curves = [(x, *ends[0::2]), (y, *ends[1::2])]
-            found.append(
+            places.append(
                 tuple(sum(w * p for w, p in zip(weights, curve, strict=True)) for curve in curves)
             )
         x, y = ends[-2:]
-    return found
+    return places
 
 
 GRAPHS = {
@@ -114,8 +114,8 @@ def test_any_pipeline_is_drawn_whole_and_without_collisions(name):
     assert len(placed) == len(inputs)
     titles = [title.text for title in svg.iter(f"{SVG}title")]
     assert len(titles) == len(set(titles)) == len(inputs) + sum(map(len, inputs))
-    for user, given in enumerate(inputs):
-        for source in given:
+    for user, sources in enumerate(inputs):
+        for source in sources:
             assert f"step_{source} \u2192 step_{user} (input)" in titles
             assert placed[source][1] + HIGH < placed[user][1], "inputs stand above"
     for a, b in combinations(placed, 2):
@@ -171,11 +171,11 @@ def test_a_line_goes_straight_down_where_nothing_stands_and_beside_the_boxes_els
     assert beside.trunks == {1: beside.middles[1]}
 
 
-def test_made_reused_and_given_differ_in_more_than_colour():
+def test_made_reused_and_existing_differ_in_more_than_colour():
     asking = step("b", [1], MADE, kind="asks", calls=1200, seconds=3000.0)
-    svg = drawing([step("m", origin=GIVEN), step("a", [0], REUSED), asking])
+    svg = drawing([step("m", origin=EXTERNAL), step("a", [0], REUSED), asking])
     groups = [group.get("class") for group in svg.findall(f"{SVG}g")]
-    assert groups == ["step given", "step reused", "step made"]
+    assert groups == ["step external", "step reused", "step made"]
     rounding = [rect.get("rx") for rect in svg.iter(f"{SVG}rect")]
     assert rounding[0] != rounding[1] == rounding[2]
     texts = [text.text for text in svg.iter(f"{SVG}text")]
@@ -214,13 +214,15 @@ def test_hostile_names_stay_names():
         "line",
         "path",
     }
-    shown = HOSTILE.translate(dict.fromkeys((0, 0x1B, 0x2028, 0xFFFE), "\ufffd"))
-    assert f"{shown} \u2192 b ({shown[::-1]})" in [title.text for title in svg.iter(f"{SVG}title")]
+    escaped = HOSTILE.translate(dict.fromkeys((0, 0x1B, 0x2028, 0xFFFE), "\ufffd"))
+    assert f"{escaped} \u2192 b ({escaped[::-1]})" in [
+        title.text for title in svg.iter(f"{SVG}title")
+    ]
     assert max(len(text.text) for text in svg.iter(f"{SVG}text")) <= 21
 
 
 @pytest.mark.parametrize(
-    ("text", "most", "shown"),
+    ("text", "most", "shortened"),
     [
         ("short", 5, "short"),
         ("held_out_judgements", 9, "held\u2026ents"),
@@ -229,8 +231,8 @@ def test_hostile_names_stay_names():
         ("", 3, ""),
     ],
 )
-def test_long_names_are_shortened_in_the_middle(text, most, shown):
-    assert shorten(text, most) == shown
+def test_long_names_are_shortened_in_the_middle(text, most, shortened):
+    assert shorten(text, most) == shortened
 
 
 def test_steps_of_artifacts(tmp_path):
@@ -241,44 +243,44 @@ def test_steps_of_artifacts(tmp_path):
     inputs = {"model": base, "ref": base, "rows": rows, "lost": lost}
     tuned = fakes.artifact(tmp_path, "tuned", Result(), stage="sft", inputs=inputs, **none)
     (tuned.directory / "model").mkdir()
-    found = {each.name: each for each in steps_of([base, rows, tuned], {"tuned", "base"})}
-    assert [each.origin for each in found.values()] == [GIVEN, REUSED, MADE], (
+    steps = {each.name: each for each in steps_of([base, rows, tuned], {"tuned", "base"})}
+    assert [each.origin for each in steps.values()] == [EXTERNAL, REUSED, MADE], (
         "a pointer to a model is neither"
     )
-    assert found["tuned"].inputs == {0: ["model", "ref"], 1: ["rows"]}, (
+    assert steps["tuned"].inputs == {0: ["model", "ref"], 1: ["rows"]}, (
         "an edge once, with all its names"
     )
-    assert (found["tuned"].output, found["tuned"].kind, found["tuned"].calls) == (
+    assert (steps["tuned"].output, steps["tuned"].kind, steps["tuned"].calls) == (
         "model",
         "trains",
         None,
     )
-    assert (found["answers"].output, found["answers"].kind, found["answers"].calls) == (
+    assert (steps["answers"].output, steps["answers"].kind, steps["answers"].calls) == (
         "1 rows",
         "asks",
         10,
     )
     assert (
-        found["answers"].details
+        steps["answers"].details
         == "reused: made by another run; 1.5 s; 1 rows; 10 calls sent, 2 from the store"
     )
 
 
-def test_what_is_told_of_reuse():
-    made, reused, given = (
+def test_reuse_is_described():
+    new, reused, existing = (
         step("a", calls=2),
         step("b", origin=REUSED, seconds=1500.0, calls=0),
-        step("m", origin=GIVEN),
+        step("m", origin=EXTERNAL),
     )
     this = "The run that wrote this page"
-    assert describe_reuse([given, made, made, reused]) == (
+    assert describe_reuse([existing, new, new, reused]) == (
         f"{this} made 2 of 3 steps: 2.0 s and 4 calls. "
         "It reused 1, which took 1,500 s and no new calls when it was made."
     )
-    assert describe_reuse([given, made]) == f"{this} made the one step: 1.0 s and 2 calls."
+    assert describe_reuse([existing, new]) == f"{this} made the one step: 1.0 s and 2 calls."
     assert describe_reuse([step("c"), step("d")]) == f"{this} made both steps: 2.0 s."
     assert (
         describe_reuse([reused] * 3)
         == f"{this} reused all 3 steps, which took 4,500 s and no new calls when they were made."
     )
-    assert describe_reuse([given]) == ""
+    assert describe_reuse([existing]) == ""

@@ -1,7 +1,7 @@
-"""What the report shows of trainings that learn from rows: curves, held-out rows, sources.
+"""What the report shows of offline trainings, which learn from rows: curves and metrics.
 
 In: artifacts with a `history` among their metrics (`training/progress.py`). Out: plain data and SVG
-for the template. A training whose history holds a reward is an online one (`online.py`).
+for the template. A training whose history holds a reward is an online one (`online_trainings.py`).
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ CURVES = {"loss": "loss", "accuracy": "accuracy of preferences", "margin": "rewa
 
 
 def is_online(artifact: Artifact) -> bool:
-    """Whether a training sampled and rewarded its own answers."""
+    """Whether a training samples and rewards its own answers."""
     return any("reward" in point for point in artifact.metrics.get("history") or [])
 
 
-def offline(artifacts: Sequence[Artifact]) -> list[View]:
+def offline_views(artifacts: Sequence[Artifact]) -> list[View]:
     """Each training that learns from rows: its curves, and facts about its data."""
     trainings = []
     for artifact in artifacts:

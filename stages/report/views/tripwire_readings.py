@@ -1,4 +1,4 @@
-"""The tripwires of online training in words: when they trip, and what tripped in one training.
+"""The tripwires of online training in words: when they trip, and which tripped in one training.
 
 In: a `Reading` of a training's curves. Out: sentences for the page.
 """
@@ -31,7 +31,7 @@ def describe_alarm() -> str:
 
 
 def describe_reading(reading: Reading | None) -> str:
-    """One sentence on what tripped, or why nothing did."""
+    """One sentence on which tripwires tripped, or why none did."""
     if reading is None:
         return (
             f"Too short to tell whether anything ran away: this needs {FEWEST} points of a curve."
