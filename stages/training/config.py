@@ -7,15 +7,17 @@ In: a stage's Config, which extends `TrainingConfig` and names the trainer's cla
         stage = "dpo"
         trainer_options = "DPOConfig"
 
-Out: `check_training` and `training_identity`, for the stage's `STAGE`.
+Out: `training_stage`, for the stage's `STAGE`.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from stages.runtime.settings import machine
+from stages.runtime.stage import Stage
 from stages.training.options import check_options, identity_args
 
 
@@ -53,3 +55,7 @@ def check_training(config: TrainingConfig) -> None:
 def training_identity(config: TrainingConfig) -> dict[str, Any]:
     """The part of the trainer's options that identifies a result."""
     return {"args": identity_args(config.args)}
+
+
+training_stage = partial(Stage, trains=True, check=check_training, identity=training_identity)
+"""A stage that trains a model, checked and identified by its trainer's options."""

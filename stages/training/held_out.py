@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
-from stages.runtime.store import derive_seed
+from stages.runtime.store import derive_fraction
 from stages.training.frame import Examples
 
 
@@ -25,7 +25,7 @@ def split_held_out(
     train: Examples = []
     held: Examples = []
     for example in examples:
-        place = derive_seed(context.seed, "held out", canonical(example["prompt"])) / 2**31
+        place = derive_fraction(context.seed, "held out", canonical(example["prompt"]))
         part = train if place >= fraction else held
         part.append(example)
     return (train, held) if train else (examples, [])

@@ -16,18 +16,15 @@ from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore, call_key
-from stages.training.arguments import build_arguments, refusals_as_user_errors
+from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig
-from stages.training.frame import Examples
+from stages.training.frame import Examples, create_trainer
 from stages.training.held_out import check_held_out
 from stages.training.model_files import load_model, load_policy
 
 
 class Reference:
     """The remembered log-probabilities of a frozen reference.
-
-    `stored` and `computed` count the answers that were in the store and those that had to be
-    computed.
 
     Args:
         store: where values lie.
@@ -39,8 +36,8 @@ class Reference:
         self.store = store
         self.facts = facts
         self.folder = folder
-        self.stored = 0
-        self.computed = 0
+        self.counts = {"stored": 0, "computed": 0}
+        """Of the answers whose values were in the store, and of those that had to be computed."""
 
     def fill(
         self,
@@ -71,9 +68,10 @@ class Reference:
             for place, index in enumerate(missing):
                 values[index] = [float(results[column][place]) for column in columns]
                 if main:
-                    self._put(keys[index], values[index])
-        self.computed += len(missing) * len(columns)
-        self.stored += (len(values) - len(missing)) * len(columns)
+                    for key, value in zip(keys[index], values[index], strict=True):
+                        self.store.put(key, value)
+        self.counts["computed"] += len(missing) * len(columns)
+        self.counts["stored"] += (len(values) - len(missing)) * len(columns)
         for place, column in enumerate(columns):
             dataset = dataset.add_column(column, [row[place] for row in values])
         return dataset
@@ -86,14 +84,6 @@ class Reference:
         broadcast_object_list(stored, from_process=0)
         values: list[list[float | None]] = stored[0]
         return values
-
-    def _put(self, keys: list[str], values: list[float | None]) -> None:
-        for key, value in zip(keys, values, strict=True):
-            self.store.put(key, value)
-
-    def counts(self) -> dict[str, int]:
-        """How many answers' values were in the store, and how many were computed."""
-        return {"stored": self.stored, "computed": self.computed}
 
     def _keys(self, batch: Any) -> list[str]:
         """A key for every sequence of an example, which is collated alone.
@@ -170,8 +160,6 @@ def build_with_reference(
         trainer_class: a `RemembersReference`.
         defaults: of the trainer's config, where `args` say nothing.
     """
-    from datasets import Dataset
-
     beforehand = not config.args.get("sync_ref_model")
     arguments = build_arguments(
         config.trainer_options,
@@ -186,15 +174,16 @@ def build_with_reference(
         reference = _reference_of(base, config, arguments, context)
     elif config.lora is None:
         model = load_model(base, config.dtype, config.args)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return trainer_class(
-            **policy,
-            ref_model=model,
-            reference=reference,
-            args=arguments,
-            train_dataset=Dataset.from_list(train),
-            eval_dataset=Dataset.from_list(held) if held else None,
-        )
+    return create_trainer(
+        trainer_class,
+        train,
+        held,
+        context,
+        **policy,
+        ref_model=model,
+        reference=reference,
+        args=arguments,
+    )
 
 
 def _reference_of(
@@ -215,5 +204,5 @@ def measure_with_reference(trainer: Any) -> dict[str, Any]:
     computed; None without a memory.
     """
     reference = trainer.reference
-    counts = reference.counts() if reference else None
+    counts = reference.counts if reference else None
     return {"held_out": check_held_out(trainer), "reference": counts}

@@ -25,11 +25,11 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair, Response, Revision
-from stages.runtime.stage import ANY, Stage
-from stages.training.arguments import build_arguments, refusals_as_user_errors
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.runtime.stage import ANY
+from stages.training.arguments import build_arguments
+from stages.training.config import TrainingConfig, training_stage
 from stages.training.examples import prepare_examples
-from stages.training.frame import Examples, Training, run_training
+from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.model_files import load_policy
 from stages.training.offline.inputs import name_inputs, other_inputs
 
@@ -58,21 +58,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         unrevised = sum(example["unrevised"] for example in fitting)
         # The trainer may pack several rows into one, so it cannot count them.
         counts = {"n": len(fitting), "unrevised": unrevised}
-        return Training(build_trainer(config, inputs, fitting, context), too_long, counts)
+        return Training(build_trainer(config, base, fitting, context), too_long, counts)
 
     return run_training(inputs, context, build, dropped=dropped)
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    inputs=("model",),
-    optional=ANY,
-    trains=True,
-    check=check_training,
-    identity=training_identity,
-)
+STAGE = training_stage(version=2, config=Config, run=run, inputs=("model",), optional=ANY)
 
 
 def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:
@@ -131,14 +122,10 @@ def _example(row: Any, completion: str) -> dict[str, Any]:
     }
 
 
-def build_trainer(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> Any:
-    """TRL's SFTTrainer over the input model; nothing is trained yet."""
-    from datasets import Dataset
+def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:
+    """TRL's SFTTrainer over the base model; nothing is trained yet."""
     from trl import SFTTrainer
 
-    policy = load_policy(config, inputs["model"].model(), context)
+    policy = load_policy(config, base, context)
     arguments = build_arguments("SFTConfig", config.args, context, completion_only_loss=True)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return SFTTrainer(**policy, args=arguments, train_dataset=Dataset.from_list(examples))
+    return create_trainer(SFTTrainer, examples, [], context, **policy, args=arguments)

@@ -19,12 +19,12 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.runtime.stage import ANY, Stage
 from stages.training.online.model_terms import RewardModelTerm
 from stages.training.online.online_stage import (
     OnlineConfig,
     check_online,
     online_identity,
+    online_stage,
     rollout_defaults,
     run_online,
 )
@@ -93,26 +93,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
 
     return run_online(
-        config,
-        inputs,
-        context,
-        make_trainer,
-        rollout_defaults,
-        costs=costs,
-        other_models=("value",),
+        config, inputs, context, make_trainer, rollout_defaults, costs=costs, other_models=["value"]
     )
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    inputs=("model", "prompts"),
-    optional=ANY,
-    trains=True,
-    check=check,
-    identity=identity,
-)
+STAGE = online_stage(version=2, config=Config, run=run, check=check, identity=identity)
 
 
 def _load_value_model(

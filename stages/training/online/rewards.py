@@ -178,8 +178,6 @@ def reward_functions(
             where = f"step {context.step!r}, {option}.{name}"
             use = TermUse(inputs, context, end_tokens, option == "costs", where)
             score = term.score_function(use)
-            function = RewardFunction(
-                name, score, where=f"step {context.step!r}", log_tripwires=not functions
-            )
+            function = RewardFunction(name, score, f"step {context.step!r}", not functions)
             functions.append(function)
     return functions

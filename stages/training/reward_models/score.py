@@ -128,13 +128,8 @@ STAGE = Stage(
 
 
 def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Principle, ...]:
+    layout.refuse_mismatch(config.constitution is not None, where)
     if config.constitution is None:
-        if layout.principles:
-            raise UserError(
-                "this reward model reads principles and was given none",
-                where=where,
-                fix="add `constitution: ${constitution}`",
-            )
         if config.negated or config.sample or config.each:
             raise UserError(
                 "`negated`, `sample` and `each` need a constitution",
@@ -142,12 +137,6 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
                 fix="remove them, or add `constitution:`",
             )
         return ()
-    if not layout.principles:
-        raise UserError(
-            "this reward model was trained without principles and cannot read any",
-            where=where,
-            fix="remove `constitution`, or give its `reward_model` step one",
-        )
     principles = select(config.constitution).principles
     refuse_unknown(config.negated, principles, where)
     return principles

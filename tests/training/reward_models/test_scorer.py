@@ -12,7 +12,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.settings import parse_config
 from stages.training.reward_models import score
-from stages.training.reward_models.format import RewardFormat, make_format, read_format
+from stages.training.reward_models.format import PLAIN, make_format, read_format
 from stages.training.reward_models.scorer import Scorer
 from tests.training.conftest import response
 from tests.training.small_reward_models import constitution, reward_model
@@ -41,7 +41,7 @@ def test_the_principles_stand_last_and_their_text_is_never_template_source():
     assert "a {{ request }}" in shown and shown.index("be {{ kind }}") < shown.index("be short")
     assert shown.index("how do I help") < shown.index("a {{") < shown.index("be {{")
     assert layout.template_arguments() == {"add_generation_prompt": True}
-    plain = RewardFormat()
+    plain = PLAIN
     assert (
         plain.messages(ASK, "yes") == [*ASK, {"role": "assistant", "content": "yes"}]
         and not plain.template_arguments()
@@ -59,8 +59,11 @@ def test_the_layout_travels_with_the_model_and_is_part_of_its_content(saved):
     tmp.write_text(json.dumps({"objective": "fun", "principles": True, "template": ""}))
     with pytest.raises(UserError, match=r"credo_reward\.json is damaged"):
         read_format(model)
+    tmp.write_text(json.dumps({"objective": "cost", "principles": False}))
+    with pytest.raises(UserError, match=r"credo_reward\.json is damaged"):
+        read_format(model)
     tmp.unlink()
-    assert read_format(model) == RewardFormat()
+    assert read_format(model) == PLAIN
 
 
 def test_a_template_that_hides_the_principles_is_refused(tmp_path):
@@ -118,8 +121,7 @@ def test_what_cannot_be_scored_is_reported(saved, tiny, tmp_path):
         Scorer(find_model(str(tiny)))
     with pytest.raises(UserError, match="1 of 1 texts a score that is not a number"):
         Scorer(saved("nan", head=float("nan"))).score([(ASK, "yes", ("be kind",))])
-    with pytest.raises(UserError, match="does not fit the reward model's context of 512"):
-        Scorer(saved("long")).score([(ASK, "helps " * 600, ("be kind",))])
+    assert Scorer(saved("long")).score([(ASK, "helps " * 600, ("be kind",))]) == [None]
 
 
 def stage(artifact_of_model, rows, context, name="it", **options):
