@@ -50,11 +50,7 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
 
 
 def check_label(row: Pair) -> None:
-    """Refuse a label that is not a probability.
-
-    Raises:
-        UserError: it lies outside [0, 1].
-    """
+    """Refuse a label that is not a probability, in [0, 1]."""
     if not 0 <= row.label <= 1:
         raise UserError(
             f"the label {row.label} is not a probability",

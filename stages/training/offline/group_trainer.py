@@ -7,7 +7,7 @@ evaluation counts each process's part alone. Imported only when something is tra
 come with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +93,10 @@ class GroupTrainer(EvaluatesHeldOut, SFTTrainer):
             self.held_out.add(len(groups), accuracy, margin)
 
 
-def group_row(group: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+def group_row(
+    group: dict[str, Any], tokenizer: Any, variables: Mapping[str, Any]
+) -> dict[str, Any]:
     """A group as the trainer reads it: tokens and labels of each answer, and the scores."""
-    variables = group.get("chat_template_kwargs")
     row: dict[str, Any] = {"input_ids": [], "labels": [], "scores": group["scores"]}
     for completion in group["completions"]:
         ids, labels = learnt_tokens(tokenizer, group["prompt"], completion, variables)

@@ -38,8 +38,8 @@ def read_examples(
         )
     examples, dropped = _from_pairs(pairs)
     if ratings:
-        responses = {"responses": inputs["responses"]} if "responses" in inputs else {}
-        rated, unusable = read_ratings({**ratings, **responses})
+        others = {name: artifact for name, artifact in inputs.items() if name not in pairs}
+        rated, unusable = read_ratings(others)
         labelled, undecided = _from_ratings(rated, threshold)
         examples += labelled
         dropped += [*unusable, *undecided]

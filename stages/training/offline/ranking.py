@@ -27,7 +27,7 @@ from stages.runtime.models import Model
 from stages.runtime.stage import ANY
 from stages.training.arguments import build_arguments
 from stages.training.config import HeldOutConfig, check_training, training_stage
-from stages.training.examples import prepare_examples
+from stages.training.examples import prepare_examples, template_variables
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import measure_held_out, split_held_out
 from stages.training.model_files import load_policy, pad_token
@@ -141,11 +141,12 @@ def build_trainer(config: Config, base: Model, groups: Examples, context: Contex
     arguments = build_arguments("SFTConfig", config.args, context, **BATCH, **defaults)
     policy = load_policy(config, base, context)
     tokenizer = policy["processing_class"]
+    variables = template_variables(context)
     train, held = split_held_out(groups, config.eval_fraction, context)
     return create_trainer(
         GroupTrainer,
-        [group_row(group, tokenizer) for group in train],
-        [group_row(group, tokenizer) for group in held],
+        [group_row(group, tokenizer, variables) for group in train],
+        [group_row(group, tokenizer, variables) for group in held],
         context,
         **policy,
         args=arguments,

@@ -81,12 +81,14 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     seen: set[str] = set()
     for artifact in sources.values():
         rows: list[Any] = artifact.rows(Response, Revision, Pair)
-        last_rounds = _last_rounds(rows) if rounds == "last" else {}
+        last_ids: dict[str, str] = {}
+        if rounds == "last":
+            last_ids = {row.response_id: row.id for row in rows if isinstance(row, Revision)}
         for row in rows:
             completion = row.chosen if isinstance(row, Pair) else row.response
             key = canonical([row.prompt, completion])
             reason = ""
-            if last_rounds and last_rounds[row.response_id] != row.id:
+            if last_ids and last_ids[row.response_id] != row.id:
                 reason = "not the last revision"
             elif not completion.strip():
                 reason = "empty completion"
@@ -98,7 +100,14 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
                 dropped.append(Dropped(id=row.id, reason=reason))
                 continue
             seen.add(key)
-            examples.append(_example(row, completion))
+            examples.append(
+                {
+                    "id": row.id,
+                    "prompt": row.prompt,
+                    "completion": [{"role": "assistant", "content": completion}],
+                    "unrevised": isinstance(row, Revision) and row.response == row.original,
+                }
+            )
     if not examples:
         what = "there is no row to train on"
         if dropped:
@@ -106,20 +115,6 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
         where, fix = name_inputs(sources, "Responses or Revisions")
         raise UserError(what, where=where, fix=fix)
     return examples, dropped
-
-
-def _last_rounds(rows: list[Any]) -> dict[str, str]:
-    """Response -> the id of its last revision."""
-    return {row.response_id: row.id for row in rows if isinstance(row, Revision)}
-
-
-def _example(row: Any, completion: str) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "prompt": row.prompt,
-        "completion": [{"role": "assistant", "content": completion}],
-        "unrevised": isinstance(row, Revision) and row.response == row.original,
-    }
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

@@ -35,7 +35,11 @@ def read_prompts(
 
 
 def drop_too_long(
-    prompts: list[Prompt], model: Any, tokenizer: Any, arguments: Any, context: Context
+    prompts: list[Prompt],
+    model: Any,
+    tokenizer: Any,
+    arguments: Any,
+    context: Context,
 ) -> tuple[list[Prompt], list[Dropped]]:
     """Prompts that leave room for an answer in the model's context, and the others.
 

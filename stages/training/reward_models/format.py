@@ -137,11 +137,7 @@ def make_format(objective: str, principles: bool, template: str | None) -> Rewar
 
 
 def _check_template(layout: RewardFormat, file: Path) -> None:
-    """Refuse a template that leaves out what it must show.
-
-    Raises:
-        UserError: naming what is missing.
-    """
+    """Refuse a template that leaves out what it must show, naming what is missing."""
     marks = ["(request)", "(response)"] + ["(principle)"] * layout.principles
     prompt: list[Message] = [{"role": "user", "content": marks[0]}]
     text = layout.messages(prompt, marks[1], tuple(marks[2:]))[0]["content"]

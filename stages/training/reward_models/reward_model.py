@@ -137,11 +137,7 @@ def read(
 
 
 def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context) -> None:
-    """Going on from a reward model means reading what it read.
-
-    Raises:
-        UserError: it was trained on another layout or for another objective.
-    """
+    """Refuse to go on from a reward model of another layout or objective: it reads what it read."""
     model = base.model()
     if not (Path(model.path) / FILE).is_file():
         return

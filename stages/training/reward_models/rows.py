@@ -129,11 +129,7 @@ def _principle_texts(row: Pair, constitution: Constitution | None) -> tuple[str,
 def _check_examples(
     examples: Examples, dropped: list[Dropped], layout: RewardFormat, where: str
 ) -> None:
-    """Refuse examples from which nothing can be learnt.
-
-    Raises:
-        UserError: none is left, or their labels do not differ.
-    """
+    """Refuse examples of which none is left or whose labels do not differ."""
     if not examples:
         _refuse_nothing_left(dropped, where)
     if layout.objective == "cost":

@@ -36,8 +36,6 @@ class Scorer:
     Args:
         model: saved by `reward_model`, or any sequence classifier with one output and a chat
             template.
-        dtype: of the weights.
-        batch_size: texts at a time.
         template_arguments: further variables for the chat template.
         share: compute shared prefixes once, where the architecture allows it.
 
