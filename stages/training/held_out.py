@@ -68,7 +68,7 @@ def check_held_out(trainer: Any) -> dict[str, Any] | None:
         Wilson) and `margin` (mean difference in score, chosen less rejected); None where nothing is
         held out.
     """
-    if trainer.eval_dataset is None or len(trainer.eval_dataset) == 0:
+    if not trainer.eval_dataset:
         return None
     from scipy.stats import binomtest
 

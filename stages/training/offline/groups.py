@@ -10,8 +10,8 @@ from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
+from stages.training.examples import name_inputs, other_inputs
 from stages.training.frame import Examples
-from stages.training.offline.inputs import name_inputs, other_inputs
 
 
 def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:

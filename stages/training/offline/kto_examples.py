@@ -10,9 +10,9 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
+from stages.training.examples import name_inputs, other_inputs
 from stages.training.frame import Examples
 from stages.training.offline.groups import read_ratings
-from stages.training.offline.inputs import name_inputs, other_inputs
 from stages.training.pair_data import read_pairs
 
 

@@ -20,7 +20,7 @@ is safetensors only.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
@@ -28,10 +28,9 @@ from stages.runtime.rows import Dropped, Pair, Response, Revision
 from stages.runtime.stage import ANY
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, training_stage
-from stages.training.examples import prepare_examples
+from stages.training.examples import Sieve, name_inputs, other_inputs, prepare_examples
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.model_files import load_policy
-from stages.training.offline.inputs import name_inputs, other_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +76,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     """
     sources = other_inputs(inputs, "model")
     examples: Examples = []
-    dropped: list[Dropped] = []
-    seen: set[str] = set()
+    sieve = Sieve()
     for artifact in sources.values():
         rows: list[Any] = artifact.rows(Response, Revision, Pair)
         last_ids: dict[str, str] = {}
@@ -86,35 +84,28 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
             last_ids = {row.response_id: row.id for row in rows if isinstance(row, Revision)}
         for row in rows:
             completion = row.chosen if isinstance(row, Pair) else row.response
-            key = canonical([row.prompt, completion])
-            reason = ""
+            fault = ""
             if last_ids and last_ids[row.response_id] != row.id:
-                reason = "not the last revision"
+                fault = "not the last revision"
             elif not completion.strip():
-                reason = "empty completion"
+                fault = "empty completion"
             elif isinstance(row, Response) and row.finish_reason == "length":
-                reason = "cut off at max_tokens"
-            elif key in seen:
-                reason = "duplicate"
-            if reason:
-                dropped.append(Dropped(id=row.id, reason=reason))
-                continue
-            seen.add(key)
-            examples.append(
-                {
+                fault = "cut off at max_tokens"
+            if sieve.accepts(row, fault, row.prompt, completion):
+                example = {
                     "id": row.id,
                     "prompt": row.prompt,
                     "completion": [{"role": "assistant", "content": completion}],
                     "unrevised": isinstance(row, Revision) and row.response == row.original,
                 }
-            )
+                examples.append(example)
     if not examples:
         what = "there is no row to train on"
-        if dropped:
-            what = f"no row is left to train on: of {len(dropped)}, all were dropped"
+        if sieve.dropped:
+            what = f"no row is left to train on: of {len(sieve.dropped)}, all were dropped"
         where, fix = name_inputs(sources, "Responses or Revisions")
         raise UserError(what, where=where, fix=fix)
-    return examples, dropped
+    return examples, sieve.dropped
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

@@ -61,12 +61,25 @@ online_stage = partial(
 """A training stage with what the online stages share."""
 
 
+def rollout_defaults(base: Model, context: Context) -> dict[str, Any]:
+    """Options of TRL's trainers that make rollouts as GRPO does."""
+    # The trainer loads the reference again, from the policy's folder.
+    kwargs: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+    if base.revision is not None:
+        kwargs["revision"] = base.revision
+    defaults = {"model_init_kwargs": kwargs}
+    variables = template_variables(context)
+    if variables:
+        defaults["chat_template_kwargs"] = variables
+    return defaults
+
+
 def run_online(
     config: OnlineConfig,
     inputs: Mapping[str, Artifact],
     context: Context,
     make_trainer: Callable[..., Any],
-    defaults: Callable[[Model, Context], dict[str, Any]],
+    defaults: Callable[[Model, Context], dict[str, Any]] = rollout_defaults,
     *,
     costs: Mapping[str, Term] | None = None,
     other_models: Collection[str] = (),
@@ -122,19 +135,6 @@ def run_online(
     result = run_training(inputs, context, build, dropped=repeated)
     last = last_tenth(result.metrics["history"])
     return replace(result, metrics=result.metrics | {"last": last})
-
-
-def rollout_defaults(base: Model, context: Context) -> dict[str, Any]:
-    """Options of TRL's trainers that make rollouts as GRPO does."""
-    # The trainer loads the reference again, from the policy's folder.
-    kwargs: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
-    if base.revision is not None:
-        kwargs["revision"] = base.revision
-    defaults = {"model_init_kwargs": kwargs}
-    variables = template_variables(context)
-    if variables:
-        defaults["chat_template_kwargs"] = variables
-    return defaults
 
 
 def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:

@@ -25,7 +25,6 @@ from stages.training.online.online_stage import (
     check_online,
     online_identity,
     online_stage,
-    rollout_defaults,
     run_online,
 )
 from stages.training.online.rewards import read_terms, terms_identity
@@ -92,9 +91,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             value_models["cost"] = _load_value_model(costs, config, inputs, context)
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
 
-    return run_online(
-        config, inputs, context, make_trainer, rollout_defaults, costs=costs, other_models=["value"]
-    )
+    return run_online(config, inputs, context, make_trainer, costs=costs, other_models=["value"])
 
 
 STAGE = online_stage(version=2, config=Config, run=run, check=check, identity=identity)

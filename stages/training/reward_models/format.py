@@ -31,6 +31,7 @@ from stages.runtime.templates import find_template, template_hash
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"
+Objective = Literal["preference", "cost"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class RewardFormat:
     """What a reward model reads, and what its scores mean."""
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
-    objective: Literal["preference", "cost"]
+    objective: Objective
     """`preference` (a higher score is better) or `cost` (above 0: unsafe)."""
     principles: bool
     """Whether the model reads principles; it then always needs some."""
@@ -106,7 +107,7 @@ def _compiled(source: str) -> Any:
     return _ENVIRONMENT.from_string(source)
 
 
-def make_format(objective: str, principles: bool, template: str | None) -> RewardFormat:
+def make_format(objective: Objective, principles: bool, template: str | None) -> RewardFormat:
     """The format of a reward model to be trained.
 
     Args:
@@ -119,7 +120,6 @@ def make_format(objective: str, principles: bool, template: str | None) -> Rewar
     name = template
     if name is None:
         name = LAYOUT if principles else ""
-    kind: Literal["preference", "cost"] = "cost" if objective == "cost" else "preference"
     if not name and principles:
         raise UserError(
             "a reward model that reads principles needs a template that shows them",
@@ -127,11 +127,11 @@ def make_format(objective: str, principles: bool, template: str | None) -> Rewar
             fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
         )
     if not name:
-        return RewardFormat(kind, False, "")
+        return RewardFormat(objective, False, "")
     # It reports file and line if the template does not parse.
     template_hash(name)
     file = find_template(name)
-    layout = RewardFormat(kind, principles, file.read_text(encoding="utf-8"))
+    layout = RewardFormat(objective, principles, file.read_text(encoding="utf-8"))
     _check_template(layout, file)
     return layout
 

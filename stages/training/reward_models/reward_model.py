@@ -24,7 +24,7 @@ A training that was killed goes on from its last complete checkpoint (see `sft.p
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -42,6 +42,7 @@ from stages.training.model_files import load_model, load_tokenizer
 from stages.training.reward_models.format import (
     FILE,
     LAYOUT,
+    Objective,
     RewardFormat,
     make_format,
     read_format,
@@ -67,7 +68,7 @@ class Config(HeldOutConfig):
     """What the model reads, given request, response and principles; null: the shipped one with a
     constitution, the plain conversation without.
     """
-    objective: Literal["preference", "cost"] = "preference"
+    objective: Objective = "preference"
     """`preference`, or `cost` for Safe RLHF, which needs `chosen_safe` and `rejected_safe` on the
     pairs.
     """
