@@ -9,6 +9,7 @@ common, and another order of rows finds the same values. Left out: references th
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +24,30 @@ from stages.training.held_out import check_held_out
 from stages.training.model_files import load_model, load_policy
 
 
+@dataclass
 class Reference:
-    """The remembered log-probabilities of a frozen reference.
+    """The remembered log-probabilities of a frozen reference."""
 
-    Args:
-        store: where values lie.
-        facts: what they depend on besides the tokens, as plain data.
-        folder: for files that TRL hands from process to process.
-    """
+    store: CallStore
+    facts: dict[str, Any]
+    """What the values depend on besides the tokens, as plain data."""
+    folder: Path
+    """For files that TRL hands from process to process."""
+    stored: int = 0
+    """Values that were in the store."""
+    computed: int = 0
+    """Values that had to be computed."""
 
-    def __init__(self, store: CallStore, facts: dict[str, Any], folder: Path):
-        self.store = store
-        self.facts = facts
-        self.folder = folder
-        self.counts = {"stored": 0, "computed": 0}
-        """Of the answers whose values were in the store, and of those that had to be computed."""
-
-    def fill(
-        self,
-        dataset: Any,
-        columns: Sequence[str],
-        collate: Callable[[list[Any]], Any],
-        compute: Callable[[Any], Any],
-        main: bool,
-    ) -> Any:
-        """`dataset` with `columns` of reference log-probabilities.
+    def fill(self, trainer: Any, dataset: Any, compute: Callable[[Any], Any]) -> Any:
+        """`dataset` with the trainer's columns of reference log-probabilities.
 
         Args:
-            columns: one for each sequence of an example, in the order in which they are collated.
-            collate: the trainer's collator.
             compute: makes those columns for a part of the dataset.
-            main: whether this process may read and write the store.
         """
-        keys = [self._keys(collate([example])) for example in dataset] if main else []
+        columns = trainer.reference_columns()
+        # The first process alone reads and writes the store.
+        main = trainer.is_world_process_zero()
+        keys = [self._keys(trainer.data_collator([row])) for row in dataset] if main else []
         values = self._stored_values(keys)
         missing = [index for index, row in enumerate(values) if None in row]
         if missing:
@@ -70,8 +62,8 @@ class Reference:
                 if main:
                     for key, value in zip(keys[index], values[index], strict=True):
                         self.store.put(key, value)
-        self.counts["computed"] += len(missing) * len(columns)
-        self.counts["stored"] += (len(values) - len(missing)) * len(columns)
+        self.computed += len(missing) * len(columns)
+        self.stored += (len(values) - len(missing)) * len(columns)
         for place, column in enumerate(columns):
             dataset = dataset.add_column(column, [row[place] for row in values])
         return dataset
@@ -110,9 +102,6 @@ class Reference:
 class RemembersReference:
     """A trainer of TRL's that reads its reference's log-probabilities from a `Reference`."""
 
-    data_collator: Any
-    is_world_process_zero: Callable[[], bool]
-
     def __init__(self, *args: Any, reference: Reference | None = None, **kwargs: Any):
         # TRL's own constructor calls what needs it.
         self.reference = reference
@@ -128,13 +117,7 @@ class RemembersReference:
 
         if self.reference is None:
             return compute(dataset)
-        return self.reference.fill(
-            dataset,
-            self.reference_columns(),
-            self.data_collator,
-            compute,
-            self.is_world_process_zero(),
-        )
+        return self.reference.fill(self, dataset, compute)
 
     def reference_columns(self) -> Sequence[str]:
         """The dataset's columns of log-probabilities, in the order of an example's sequences."""
@@ -204,5 +187,7 @@ def measure_with_reference(trainer: Any) -> dict[str, Any]:
     computed; None without a memory.
     """
     reference = trainer.reference
-    counts = reference.counts if reference else None
+    counts = None
+    if reference:
+        counts = {"stored": reference.stored, "computed": reference.computed}
     return {"held_out": check_held_out(trainer), "reference": counts}

@@ -4,6 +4,7 @@ the stage `score`.
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -51,9 +52,8 @@ def test_the_principles_stand_last_and_their_text_is_never_template_source():
 def test_the_layout_travels_with_the_model_and_is_part_of_its_content(saved):
     model = saved()
     assert read_format(model) == make_format("preference", True, None)
-    file = json.loads(
-        (tmp := __import__("pathlib").Path(model.path) / "credo_reward.json").read_text()
-    )
+    tmp = Path(model.path) / "credo_reward.json"
+    file = json.loads(tmp.read_text())
     tmp.write_text(json.dumps(file | {"template": file["template"] + "\nMore."}))
     assert find_model(model.path).content != model.content
     tmp.write_text(json.dumps({"objective": "fun", "principles": True, "template": ""}))
@@ -80,12 +80,10 @@ def test_a_shared_prefix_gives_the_scores_that_whole_texts_give(saved):
     shared = Scorer(model, batch_size=5).score(asked)
     alone = Scorer(model, batch_size=4, share=False).score(asked)
     one_by_one = [Scorer(model, batch_size=1, share=False).score([item])[0] for item in asked[:4]]
-    assert shared == pytest.approx(alone, abs=2e-5) and alone[:4] == pytest.approx(
-        one_by_one, abs=2e-5
-    )
-    assert len({round(value, 4) for value in shared}) == len(
-        asked
-    )  # nor are they equal because they are constant
+    assert shared == pytest.approx(alone, abs=2e-5)
+    assert alone[:4] == pytest.approx(one_by_one, abs=2e-5)
+    # Nor are they equal because they are constant.
+    assert len({round(value, 4) for value in shared}) == len(asked)
 
 
 def test_prefixes_are_really_shared(saved, monkeypatch):
