@@ -7,6 +7,7 @@ log-probabilities of answers (`likelihood.py`) read this way.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from stages.runtime.errors import UserError
@@ -90,6 +91,12 @@ def padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, A
     ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
     return ids, mask
+
+
+def common_length(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with."""
+    columns = zip(*rows, strict=False)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def stored_answers(

@@ -36,9 +36,8 @@ def mark_complete(checkpoint: Path, training: str) -> None:
     Args:
         training: the hash of the training that made it.
     """
-    for file in list(checkpoint.rglob("*")):
-        if file.is_file():
-            flush(file)
+    for file in checkpoint.rglob("*"):
+        flush(file)
     mark = checkpoint / MARK
     mark.write_text(training, encoding="utf-8")
     flush(mark)

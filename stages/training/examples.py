@@ -1,14 +1,15 @@
-"""The last look at examples before a trainer gets them: the chat template's variables, and their
-length.
+"""From rows to a trainer's examples: which inputs and rows count, the chat template's variables,
+and which examples are short enough.
 
-In: TRL's prompt-completion or preference rows with `id`. Out: those that fit, and what was dropped.
-TRL would cut a row that is longer than `max_length`; its answer would lose the end of its turn, and
-the model would learn not to stop.
+In: rows, and TRL's prompt-completion or preference rows with `id`. Out: examples that fit, and what
+was dropped, with reasons. TRL would cut a row that is longer than `max_length`; its answer would
+lose the end of its turn, and the model would learn not to stop.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
@@ -17,6 +18,50 @@ from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
 
 SIDES = ("completion", "chosen", "rejected")
+
+
+def other_inputs(inputs: Mapping[str, Artifact], *names: str) -> dict[str, Artifact]:
+    """The inputs but those of `names`, in the order of their names, as in a step's identity."""
+    return {name: inputs[name] for name in sorted(inputs) if name not in names}
+
+
+def name_inputs(sources: Mapping[str, Artifact], rows: str) -> tuple[str, str]:
+    """Where to look and what to do if no row of some inputs is left.
+
+    Args:
+        rows: the kinds of rows that the stage takes.
+
+    Returns:
+        `where` and `fix` for a UserError.
+    """
+    if not sources:
+        return "the step's `inputs`", f"add an input with {rows}"
+    steps = ", ".join(f"{name!r} (step {artifact.step!r})" for name, artifact in sources.items())
+    return f"input {steps}", "see that step's dropped.parquet for reasons"
+
+
+class Sieve:
+    """Accepts rows without a fault, each once; what it drops it keeps with reasons."""
+
+    def __init__(self) -> None:
+        self.dropped: list[Dropped] = []
+        self.seen: set[str] = set()
+
+    def accepts(self, row: Any, fault: str, *content: Any) -> bool:
+        """Whether a row is to become an example.
+
+        Args:
+            fault: why it cannot, or an empty string.
+            content: what the example would hold; a row with the content of another is dropped.
+        """
+        key = canonical(content)
+        if not fault and key in self.seen:
+            fault = "duplicate"
+        if fault:
+            self.dropped.append(Dropped(id=row.id, reason=fault))
+            return False
+        self.seen.add(key)
+        return True
 
 
 def prepare_examples(

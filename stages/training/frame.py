@@ -20,6 +20,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
+from stages.training.arguments import refusals_as_user_errors
 from stages.training.checkpoints import last_complete, training_of
 from stages.training.model_files import save_model
 from stages.training.session import in_session
@@ -75,6 +76,28 @@ def run_training(
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics)
 
     return in_session(context, session)
+
+
+def create_trainer(
+    trainer_class: Callable[..., Any],
+    train: Examples,
+    held: Examples,
+    context: Context,
+    **options: Any,
+) -> Any:
+    """A trainer of TRL's over rows to train on, and others, perhaps none, to evaluate on.
+
+    Raises:
+        UserError: it refuses the options.
+    """
+    from datasets import Dataset
+
+    with refusals_as_user_errors("the trainer refuses the options", context):
+        return trainer_class(
+            train_dataset=Dataset.from_list(train),
+            eval_dataset=Dataset.from_list(held) if held else None,
+            **options,
+        )
 
 
 def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
-from stages.runtime.store import derive_seed
+from stages.runtime.store import derive_fraction
 from stages.training.frame import Examples
 
 
@@ -25,7 +25,7 @@ def split_held_out(
     train: Examples = []
     held: Examples = []
     for example in examples:
-        place = derive_seed(context.seed, "held out", canonical(example["prompt"])) / 2**31
+        place = derive_fraction(context.seed, "held out", canonical(example["prompt"]))
         part = train if place >= fraction else held
         part.append(example)
     return (train, held) if train else (examples, [])
@@ -68,7 +68,7 @@ def check_held_out(trainer: Any) -> dict[str, Any] | None:
         Wilson) and `margin` (mean difference in score, chosen less rejected); None where nothing is
         held out.
     """
-    if trainer.eval_dataset is None or len(trainer.eval_dataset) == 0:
+    if not trainer.eval_dataset:
         return None
     from scipy.stats import binomtest
 

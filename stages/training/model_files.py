@@ -44,6 +44,12 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
+def pad_token(tokenizer: Any) -> int | None:
+    """The id of the token that fills up a batch; where there is none, that of the last token."""
+    pad: int | None = tokenizer.pad_token_id
+    return tokenizer.eos_token_id if pad is None else pad
+
+
 def refuse_adapter(model: Model) -> None:
     """Refuse a folder that holds an adapter only.
 

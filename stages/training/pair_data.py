@@ -3,9 +3,10 @@
 In: Pair rows. Out: TRL's preference rows, and what was dropped, with reasons.
 """
 
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair
+from stages.training.examples import Sieve
 from stages.training.frame import Examples
 
 
@@ -17,18 +18,11 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
     """
     rows = artifact.rows(Pair)
     examples: Examples = []
-    dropped: list[Dropped] = []
-    seen: set[str] = set()
+    sieve = Sieve()
     for row in rows:
         check_label(row)
-        key = canonical([row.prompt, row.chosen, row.rejected])
-        reason = fault_of_sides(row)
-        if not reason and key in seen:
-            reason = "duplicate"
-        if reason:
-            dropped.append(Dropped(id=row.id, reason=reason))
+        if not sieve.accepts(row, fault_of_sides(row), row.prompt, row.chosen, row.rejected):
             continue
-        seen.add(key)
         examples.append(
             {
                 "id": row.id,
@@ -46,15 +40,11 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
             fix="see its dropped.parquet for reasons; give it more prompts, or abstain less in "
             "`judged_pairs`",
         )
-    return examples, dropped
+    return examples, sieve.dropped
 
 
 def check_label(row: Pair) -> None:
-    """Refuse a label that is not a probability.
-
-    Raises:
-        UserError: it lies outside [0, 1].
-    """
+    """Refuse a label that is not a probability, in [0, 1]."""
     if not 0 <= row.label <= 1:
         raise UserError(
             f"the label {row.label} is not a probability",

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
-from stages.training.batch_reading import padded
+from stages.training.batch_reading import common_length, padded
 from stages.training.config import TrainingConfig
 
 IGNORED = -100
@@ -27,11 +27,7 @@ _UNUSABLE = (
 
 
 def check_token_options(config: TrainingConfig) -> None:
-    """Refuse options of SFTConfig that would not do what they say.
-
-    Raises:
-        UserError: naming the option.
-    """
+    """Refuse options of SFTConfig that would not do what they say."""
     for name in _UNUSABLE:
         if not config.args.get(name):
             continue
@@ -82,7 +78,7 @@ def learnt_tokens(
                     fix="use a template that writes every turn the same way wherever it stands",
                 )
             end = len(until)
-        start = _common_length(tokens(whole[:place], lead_in=True), ids)
+        start = common_length([tokens(whole[:place], lead_in=True), ids])
         labels[start:end] = ids[start:end]
     return ids, labels
 
@@ -98,11 +94,3 @@ def collate_tokens(
     ids, mask = padded([ids for ids, _ in texts], pad, device)
     labels, _ = padded([labels for _, labels in texts], IGNORED, device)
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens both begin with."""
-    for place, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return place
-    return min(len(left), len(right))

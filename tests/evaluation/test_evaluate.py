@@ -8,7 +8,7 @@ from stages.evaluation import evaluate
 from stages.evaluation.agreement import pair_agreement
 from stages.evaluation.win_rates import score
 from stages.principles.select import Selection, select
-from stages.report.views.effects import view
+from stages.report.views.effects import evaluation_view
 from stages.runtime.context import ForecastDone
 from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
@@ -251,13 +251,13 @@ def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_th
         "worse": ["base"],
     }
     assert result.tables[1].columns[-1] == "base to tuned"
-    shown = view("e", result.metrics, {})
+    shown = evaluation_view("e", result.metrics, {})
     assert (
         shown["headline"]["last"] == "tuned"
         and shown["above"] == "base"
         and shown["ends"] == ("base", "tuned")
     )
-    assert view("e", run(tmp_path, three).metrics, {})["headline"]["last"] == "worse"
+    assert evaluation_view("e", run(tmp_path, three).metrics, {})["headline"]["last"] == "worse"
 
 
 def test_what_the_truth_cannot_tell_is_left_out(tmp_path):

@@ -2,15 +2,14 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.runtime.settings import identity_of
-from stages.training.offline import dpo, sft
-from stages.training.options import (
+from stages.training.config import (
     _SOURCES,
     MACHINE_ARGS,
     OWNED_ARGS,
-    check_options,
     identity_args,
     known_fields,
 )
+from stages.training.offline import dpo, sft
 from stages.training.reward_models import reward_model
 
 
@@ -43,7 +42,7 @@ def test_unknown_option_is_refused_when_the_plan_is_made_and_the_nearest_is_name
     with pytest.raises(UserError, match="Did you mean 'lora_alpha'"):
         reward_model.STAGE.check(reward_model.Config(lora={"lora_alfa": 8}))
     with pytest.raises(UserError, match="cannot be set here"):
-        check_options("SFTConfig", {"output_dir": "x"}, None, "sft")
+        sft.STAGE.check(sft.Config(args={"output_dir": "x"}))
 
 
 def test_identity_keeps_what_changes_the_result_and_nothing_else():
@@ -88,9 +87,5 @@ def test_a_chat_template_is_known_by_its_content(tmp_path):
 def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
     with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be a"):
         sft.STAGE.check(sft.Config(args=args))
-    check_options(
-        "SFTConfig",
-        {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None},
-        None,
-        "sft",
-    )
+    args = {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None}
+    sft.STAGE.check(sft.Config(args=args))

@@ -55,9 +55,8 @@ def dpo_trainer(artifact, context, labels, name, **args):
         "pairs": artifact(f"pairs {name}", trained_pairs(labels)),
     }
     examples, _ = read_pairs(inputs["pairs"])
-    return dpo.build_trainer(
-        dpo.Config(args=ARGS | args, eval_fraction=0), inputs, examples, context(name)
-    )
+    config = dpo.Config(args=ARGS | args, eval_fraction=0)
+    return dpo.build_trainer(config, inputs["model"].model(), examples, context(name))
 
 
 def nudge(trainer):
@@ -131,7 +130,7 @@ def test_every_loss_of_trl_trains(artifact, context):
     for loss in losses:
         options = {"label_smoothing": 0.1} if loss in ("exo_pair", "robust") else {}
         config = dpo.Config(args=ARGS | {"loss_type": [loss], **options}, eval_fraction=0)
-        trainer = dpo.build_trainer(config, inputs, examples, context(loss))
+        trainer = dpo.build_trainer(config, inputs["model"].model(), examples, context(loss))
         value = trainer.compute_loss(
             trainer.model, trainer.data_collator([trainer.train_dataset[0]])
         ).item()

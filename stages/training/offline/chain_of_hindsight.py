@@ -22,6 +22,7 @@ a worse-phrase; and by how much. A training that was killed goes on from its las
 checkpoint (see `sft.py`).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -31,16 +32,17 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped
-from stages.runtime.stage import Stage
+from stages.runtime.rows import Dropped, Message
 from stages.runtime.store import derive_seed
 from stages.text.respond import with_suffix
-from stages.training.config import HeldOutConfig, check_training, training_identity
-from stages.training.examples import prepare_examples
-from stages.training.frame import Examples, Training, run_training
+from stages.training.arguments import build_arguments
+from stages.training.config import HeldOutConfig, check_training, training_stage
+from stages.training.examples import prepare_examples, template_variables
+from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import measure_held_out, split_held_out
+from stages.training.model_files import load_policy
 from stages.training.pair_data import read_pairs
-from stages.training.spans import check_token_options
+from stages.training.spans import check_token_options, learnt_tokens
 
 BETTER = ("Give a good answer.", "Answer this well.", "Write the answer that people prefer.")
 WORSE = ("Give a bad answer.", "Answer this badly.", "Write the answer that people reject.")
@@ -98,20 +100,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(chains, base, config, context)
-        return Training(build_trainer(config, inputs, fitting, held, context), too_long)
+        return Training(build_trainer(config, base, fitting, held, context), too_long)
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    inputs=("model", "pairs"),
-    trains=True,
-    check=check,
-    identity=training_identity,
-)
+STAGE = training_stage(version=1, config=Config, run=run, inputs=("model", "pairs"), check=check)
 
 
 def read_preferences(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
@@ -163,16 +157,50 @@ def chains_of(pair: dict[str, Any], config: Config, seed: int) -> Examples:
 
 
 def build_trainer(
-    config: Config, inputs: dict[str, Artifact], chains: Examples, held: Examples, context: Context
+    config: Config, base: Model, chains: Examples, held: Examples, context: Context
 ) -> Any:
-    """The trainer over the input model; nothing is trained yet."""
-    from stages.training.offline.hindsight_trainer import build_hindsight_trainer
+    """The trainer over the base model; nothing is trained yet.
 
+    Args:
+        held: pairs; the trainer gets those whose chosen and rejected answers fit behind both a
+            better-phrase and a worse-phrase.
+
+    Raises:
+        UserError: the model's attention cannot hide single tokens.
+    """
+    from stages.training.offline.hindsight_trainer import HindsightTrainer
+
+    policy = load_policy(config, base, context)
+    if config.forget and "flash" in str(policy["model"].config._attn_implementation):
+        raise UserError(
+            "flash attention cannot hide single tokens",
+            where=f"step {context.step!r}",
+            fix="set forget: 0, or args.model_init_kwargs: {attn_implementation: sdpa}",
+        )
+    variables = template_variables(context)
+
+    def tokens(prompt: list[Message], completion: list[Message]) -> dict[str, list[int]]:
+        ids, labels = learnt_tokens(policy["processing_class"], prompt, completion, variables)
+        return {"input_ids": ids, "labels": labels}
+
+    arguments = build_arguments("SFTConfig", config.args, context)
+    limit = arguments.max_length or math.inf
     contrasts: Examples = []
     for pair in held:
+        rows = []
         for phrases in (config.better, config.worse):
             prompt = with_suffix(pair["prompt"], phrases[0])
-            contrasts.append({"prompt": prompt, "completion": pair["chosen"]})
-            contrasts.append({"prompt": prompt, "completion": pair["rejected"]})
-    base = inputs["model"].model()
-    return build_hindsight_trainer(config, base, chains, contrasts, context)
+            rows.append(tokens(prompt, pair["chosen"]))
+            rows.append(tokens(prompt, pair["rejected"]))
+        if all(len(row["input_ids"]) <= limit for row in rows):
+            contrasts += rows
+    return create_trainer(
+        HindsightTrainer,
+        [tokens(chain["prompt"], chain["completion"]) for chain in chains],
+        [],
+        context,
+        **policy,
+        args=arguments,
+        forget=config.forget,
+        contrasts=contrasts,
+    )

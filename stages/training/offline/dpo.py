@@ -21,8 +21,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import Stage
-from stages.training.config import HeldOutConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
@@ -49,28 +48,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(examples, base, config, context)
-        return Training(build_trainer(config, inputs, fitting, context), too_long)
+        return Training(build_trainer(config, base, fitting, context), too_long)
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    inputs=("model", "pairs"),
-    trains=True,
-    check=check_training,
-    identity=training_identity,
-)
+STAGE = training_stage(version=2, config=Config, run=run, inputs=("model", "pairs"))
 
 
-def build_trainer(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> Any:
-    """The trainer over the input model and its reference; nothing is trained yet."""
+def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:
+    """The trainer over the base model and its reference; nothing is trained yet."""
     from stages.training.offline.dpo_trainer import SoftDPOTrainer
 
     train, held = split_held_out(examples, config.eval_fraction, context)
-    base = inputs["model"].model()
     return build_with_reference(SoftDPOTrainer, config, base, train, held, context)

@@ -7,20 +7,14 @@ evaluation counts each process's part alone. Imported only when something is tra
 come with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from datasets import Dataset
 from trl import SFTTrainer
 
-from stages.runtime.context import Context
-from stages.runtime.models import Model
-from stages.training.arguments import build_arguments, refusals_as_user_errors
-from stages.training.frame import Examples
-from stages.training.held_out import EvaluatesHeldOut, HeldOut, split_held_out
-from stages.training.model_files import load_policy
+from stages.training.held_out import EvaluatesHeldOut, HeldOut
 from stages.training.spans import IGNORED, collate_tokens, learnt_tokens
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -60,11 +54,7 @@ class GroupTrainer(EvaluatesHeldOut, SFTTrainer):
         self._signature_columns = ["input_ids", "labels", "scores"]
 
     def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         inputs = dict(inputs)
         scores = inputs.pop("scores")
@@ -103,51 +93,10 @@ class GroupTrainer(EvaluatesHeldOut, SFTTrainer):
             self.held_out.add(len(groups), accuracy, margin)
 
 
-def build_group_trainer(
-    config: Any,
-    base: Model,
-    groups: Examples,
-    context: Context,
-    loss: Loss,
-    defaults: dict[str, Any],
-) -> GroupTrainer:
-    """The trainer over the base model; nothing is trained yet.
-
-    Args:
-        config: of the stage `ranking`.
-        defaults: of SFTConfig, where `args` say nothing.
-    """
-    train, held = split_held_out(groups, config.eval_fraction, context)
-    batch = {
-        "per_device_train_batch_size": 1,
-        "per_device_eval_batch_size": 1,
-        "gradient_accumulation_steps": 8,
-    }
-    tokens_made = {"dataset_kwargs": {"skip_prepare_dataset": True}}
-    arguments = build_arguments(
-        "SFTConfig", config.args, context, **batch, **defaults, **tokens_made
-    )
-    policy = load_policy(config, base, context)
-    tokenizer = policy["processing_class"]
-    pad_id = tokenizer.pad_token_id
-    if pad_id is None:
-        pad_id = tokenizer.eos_token_id
-    train_rows = [_tokens(group, tokenizer) for group in train]
-    held_rows = [_tokens(group, tokenizer) for group in held]
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return GroupTrainer(
-            **policy,
-            args=arguments,
-            data_collator=GroupCollator(pad_id or 0),
-            train_dataset=Dataset.from_list(train_rows),
-            eval_dataset=Dataset.from_list(held_rows) if held else None,
-            loss=loss,
-            length_penalty=config.length_penalty,
-        )
-
-
-def _tokens(group: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
-    variables = group.get("chat_template_kwargs")
+def group_row(
+    group: dict[str, Any], tokenizer: Any, variables: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A group as the trainer reads it: tokens and labels of each answer, and the scores."""
     row: dict[str, Any] = {"input_ids": [], "labels": [], "scores": group["scores"]}
     for completion in group["completions"]:
         ids, labels = learnt_tokens(tokenizer, group["prompt"], completion, variables)

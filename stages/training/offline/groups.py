@@ -10,8 +10,8 @@ from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
+from stages.training.examples import name_inputs, other_inputs
 from stages.training.frame import Examples
-from stages.training.offline.inputs import name_inputs, other_inputs
 
 
 def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
@@ -85,7 +85,14 @@ def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, l
         for answer in ranked:
             if answer not in selected:
                 dropped.append(Dropped(id=answer["id"], reason="more than `limit` answers"))
-        groups.append(_group(name, selected))
+        groups.append(
+            {
+                "id": name,
+                "prompt": selected[0]["prompt"],
+                "completions": [answer["completion"] for answer in selected],
+                "scores": [float(answer["score"]) for answer in selected],
+            }
+        )
     _check_groups(groups, where)
     return groups, dropped
 
@@ -96,19 +103,6 @@ def _spread(ranked: Examples, limit: int) -> Examples:
         return ranked
     last = len(ranked) - 1
     return [ranked[round(place * last / (limit - 1))] for place in range(limit)]
-
-
-def _group(name: str, answers: Examples) -> dict[str, object]:
-    first = answers[0]
-    group = {
-        "id": name,
-        "prompt": first["prompt"],
-        "completions": [answer["completion"] for answer in answers],
-        "scores": [float(answer["score"]) for answer in answers],
-    }
-    if "chat_template_kwargs" in first:
-        group["chat_template_kwargs"] = first["chat_template_kwargs"]
-    return group
 
 
 def _check_groups(groups: Examples, where: str) -> None:

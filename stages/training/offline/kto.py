@@ -24,9 +24,9 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import ANY
 from stages.runtime.store import derive_seed
-from stages.training.config import HeldOutConfig, check_training, training_identity
+from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
@@ -59,35 +59,22 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         fitting, too_long = prepare_examples(examples, base, config, context)
         desirable = sum(example["label"] for example in fitting)
         counts = {"desirable": desirable, "undesirable": len(fitting) - desirable}
-        return Training(build_trainer(config, inputs, fitting, context), too_long, counts)
+        return Training(build_trainer(config, base, fitting, context), too_long, counts)
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    inputs=("model",),
-    optional=ANY,
-    trains=True,
-    check=check_training,
-    identity=training_identity,
-)
+STAGE = training_stage(version=1, config=Config, run=run, inputs=("model",), optional=ANY)
 
 
-def build_trainer(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> Any:
-    """The trainer over the input model and its reference; nothing is trained yet."""
+def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:
+    """The trainer over the base model and its reference; nothing is trained yet."""
     from stages.training.offline.kto_trainer import RememberingKTOTrainer
 
     ordered = sorted(examples, key=lambda example: derive_seed(context.seed, "kto", example["id"]))
     train, held = split_held_out(ordered, config.eval_fraction, context)
-    weights = _weights(train, config)
-    base = inputs["model"].model()
     return build_with_reference(
-        RememberingKTOTrainer, config, base, train, held, context, **weights
+        RememberingKTOTrainer, config, base, train, held, context, **_weights(train, config)
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
+from stages.training.examples import name_inputs, other_inputs
 from stages.training.frame import Examples
 from stages.training.offline.groups import read_ratings
-from stages.training.offline.inputs import name_inputs, other_inputs
 from stages.training.pair_data import read_pairs
 
 
@@ -38,8 +38,8 @@ def read_examples(
         )
     examples, dropped = _from_pairs(pairs)
     if ratings:
-        responses = {"responses": inputs["responses"]} if "responses" in inputs else {}
-        rated, unusable = read_ratings({**ratings, **responses})
+        others = {name: artifact for name, artifact in inputs.items() if name not in pairs}
+        rated, unusable = read_ratings(others)
         labelled, undecided = _from_ratings(rated, threshold)
         examples += labelled
         dropped += [*unusable, *undecided]

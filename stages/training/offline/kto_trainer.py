@@ -30,10 +30,9 @@ class RememberingKTOTrainer(RemembersReference, KTOTrainer):
         rewards = dict[str, tuple[list[float], list[float]]]()
         self.model.eval()
         size = self.args.per_device_eval_batch_size
-        count = len(self.eval_dataset)
-        for start in range(0, count, size):
-            places = range(start, min(start + size, count))
-            examples = [self.eval_dataset[place] for place in places]
+        held = list(self.eval_dataset)
+        for start in range(0, len(held), size):
+            examples = held[start : start + size]
             for example, reward in zip(examples, self._rewards(examples), strict=True):
                 bad_and_good = rewards.setdefault(canonical(example["prompt"]), ([], []))
                 bad_and_good[bool(example["label"])].append(reward)

@@ -24,11 +24,13 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY, Stage
-from stages.training.config import HeldOutConfig, check_training, training_identity
-from stages.training.examples import prepare_examples
-from stages.training.frame import Examples, Training, run_training
-from stages.training.held_out import measure_held_out
+from stages.runtime.stage import ANY
+from stages.training.arguments import build_arguments
+from stages.training.config import HeldOutConfig, check_training, training_stage
+from stages.training.examples import prepare_examples, template_variables
+from stages.training.frame import Examples, Training, create_trainer, run_training
+from stages.training.held_out import measure_held_out, split_held_out
+from stages.training.model_files import load_policy, pad_token
 from stages.training.offline.groups import into_groups, read_ratings
 from stages.training.offline.ranking_losses import rrhf_loss, stable_alignment_loss
 from stages.training.spans import check_token_options
@@ -43,6 +45,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "stable_alignment": {"num_train_epochs": 7},
 }
 """Of SFTConfig, as in each paper, where `args` say nothing."""
+BATCH = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 8,
+}
+"""Likewise, for both losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,28 +113,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(examples, base, config, context)
         groups, alone = into_groups(fitting, config.limit, f"step {context.step!r}")
-        return Training(build_trainer(config, inputs, groups, context), [*too_long, *alone])
+        return Training(build_trainer(config, base, groups, context), [*too_long, *alone])
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
-STAGE = Stage(
-    version=1,
-    config=Config,
-    run=run,
-    inputs=("model",),
-    optional=ANY,
-    trains=True,
-    check=check,
-    identity=training_identity,
+STAGE = training_stage(
+    version=1, config=Config, run=run, inputs=("model",), optional=ANY, check=check
 )
 
 
-def build_trainer(
-    config: Config, inputs: dict[str, Artifact], groups: Examples, context: Context
-) -> Any:
-    """The trainer over the input model; nothing is trained yet."""
-    from stages.training.offline.group_trainer import build_group_trainer
+def build_trainer(config: Config, base: Model, groups: Examples, context: Context) -> Any:
+    """The trainer over the base model; nothing is trained yet."""
+    from stages.training.offline.group_trainer import GroupCollator, GroupTrainer, group_row
 
     all_scores = [score for group in groups for score in group["scores"]]
     scale = config.scale or max(all_scores) - min(all_scores)
@@ -138,6 +137,20 @@ def build_trainer(
             sums, lengths, scores, config.ratio, config.margin, scale, config.max_flow
         )
 
-    return build_group_trainer(
-        config, inputs["model"].model(), groups, context, loss, DEFAULTS[config.loss]
+    defaults = {**DEFAULTS[config.loss], "dataset_kwargs": {"skip_prepare_dataset": True}}
+    arguments = build_arguments("SFTConfig", config.args, context, **BATCH, **defaults)
+    policy = load_policy(config, base, context)
+    tokenizer = policy["processing_class"]
+    variables = template_variables(context)
+    train, held = split_held_out(groups, config.eval_fraction, context)
+    return create_trainer(
+        GroupTrainer,
+        [group_row(group, tokenizer, variables) for group in train],
+        [group_row(group, tokenizer, variables) for group in held],
+        context,
+        **policy,
+        args=arguments,
+        data_collator=GroupCollator(pad_token(tokenizer) or 0),
+        loss=loss,
+        length_penalty=config.length_penalty,
     )

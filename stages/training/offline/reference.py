@@ -9,6 +9,7 @@ common, and another order of rows finds the same values. Left out: references th
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +17,37 @@ from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore, call_key
-from stages.training.arguments import build_arguments, refusals_as_user_errors
+from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig
-from stages.training.frame import Examples
+from stages.training.frame import Examples, create_trainer
 from stages.training.held_out import check_held_out
 from stages.training.model_files import load_model, load_policy
 
 
+@dataclass
 class Reference:
-    """The remembered log-probabilities of a frozen reference.
+    """The remembered log-probabilities of a frozen reference."""
 
-    `stored` and `computed` count the answers that were in the store and those that had to be
-    computed.
+    store: CallStore
+    facts: dict[str, Any]
+    """What the values depend on besides the tokens, as plain data."""
+    folder: Path
+    """For files that TRL hands from process to process."""
+    stored: int = 0
+    """Values that were in the store."""
+    computed: int = 0
+    """Values that had to be computed."""
 
-    Args:
-        store: where values lie.
-        facts: what they depend on besides the tokens, as plain data.
-        folder: for files that TRL hands from process to process.
-    """
-
-    def __init__(self, store: CallStore, facts: dict[str, Any], folder: Path):
-        self.store = store
-        self.facts = facts
-        self.folder = folder
-        self.stored = 0
-        self.computed = 0
-
-    def fill(
-        self,
-        dataset: Any,
-        columns: Sequence[str],
-        collate: Callable[[list[Any]], Any],
-        compute: Callable[[Any], Any],
-        main: bool,
-    ) -> Any:
-        """`dataset` with `columns` of reference log-probabilities.
+    def fill(self, trainer: Any, dataset: Any, compute: Callable[[Any], Any]) -> Any:
+        """`dataset` with the trainer's columns of reference log-probabilities.
 
         Args:
-            columns: one for each sequence of an example, in the order in which they are collated.
-            collate: the trainer's collator.
             compute: makes those columns for a part of the dataset.
-            main: whether this process may read and write the store.
         """
-        keys = [self._keys(collate([example])) for example in dataset] if main else []
+        columns = trainer.reference_columns()
+        # The first process alone reads and writes the store.
+        main = trainer.is_world_process_zero()
+        keys = [self._keys(trainer.data_collator([row])) for row in dataset] if main else []
         values = self._stored_values(keys)
         missing = [index for index, row in enumerate(values) if None in row]
         if missing:
@@ -71,7 +60,8 @@ class Reference:
             for place, index in enumerate(missing):
                 values[index] = [float(results[column][place]) for column in columns]
                 if main:
-                    self._put(keys[index], values[index])
+                    for key, value in zip(keys[index], values[index], strict=True):
+                        self.store.put(key, value)
         self.computed += len(missing) * len(columns)
         self.stored += (len(values) - len(missing)) * len(columns)
         for place, column in enumerate(columns):
@@ -86,14 +76,6 @@ class Reference:
         broadcast_object_list(stored, from_process=0)
         values: list[list[float | None]] = stored[0]
         return values
-
-    def _put(self, keys: list[str], values: list[float | None]) -> None:
-        for key, value in zip(keys, values, strict=True):
-            self.store.put(key, value)
-
-    def counts(self) -> dict[str, int]:
-        """How many answers' values were in the store, and how many were computed."""
-        return {"stored": self.stored, "computed": self.computed}
 
     def _keys(self, batch: Any) -> list[str]:
         """A key for every sequence of an example, which is collated alone.
@@ -120,9 +102,6 @@ class Reference:
 class RemembersReference:
     """A trainer of TRL's that reads its reference's log-probabilities from a `Reference`."""
 
-    data_collator: Any
-    is_world_process_zero: Callable[[], bool]
-
     def __init__(self, *args: Any, reference: Reference | None = None, **kwargs: Any):
         # TRL's own constructor calls what needs it.
         self.reference = reference
@@ -138,13 +117,7 @@ class RemembersReference:
 
         if self.reference is None:
             return compute(dataset)
-        return self.reference.fill(
-            dataset,
-            self.reference_columns(),
-            self.data_collator,
-            compute,
-            self.is_world_process_zero(),
-        )
+        return self.reference.fill(self, dataset, compute)
 
     def reference_columns(self) -> Sequence[str]:
         """The dataset's columns of log-probabilities, in the order of an example's sequences."""
@@ -170,8 +143,6 @@ def build_with_reference(
         trainer_class: a `RemembersReference`.
         defaults: of the trainer's config, where `args` say nothing.
     """
-    from datasets import Dataset
-
     beforehand = not config.args.get("sync_ref_model")
     arguments = build_arguments(
         config.trainer_options,
@@ -186,15 +157,16 @@ def build_with_reference(
         reference = _reference_of(base, config, arguments, context)
     elif config.lora is None:
         model = load_model(base, config.dtype, config.args)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return trainer_class(
-            **policy,
-            ref_model=model,
-            reference=reference,
-            args=arguments,
-            train_dataset=Dataset.from_list(train),
-            eval_dataset=Dataset.from_list(held) if held else None,
-        )
+    return create_trainer(
+        trainer_class,
+        train,
+        held,
+        context,
+        **policy,
+        ref_model=model,
+        reference=reference,
+        args=arguments,
+    )
 
 
 def _reference_of(
@@ -215,5 +187,7 @@ def measure_with_reference(trainer: Any) -> dict[str, Any]:
     computed; None without a memory.
     """
     reference = trainer.reference
-    counts = reference.counts() if reference else None
+    counts = None
+    if reference:
+        counts = {"stored": reference.stored, "computed": reference.computed}
     return {"held_out": check_held_out(trainer), "reference": counts}

@@ -20,18 +20,17 @@ is safetensors only.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair, Response, Revision
-from stages.runtime.stage import ANY, Stage
-from stages.training.arguments import build_arguments, refusals_as_user_errors
-from stages.training.config import TrainingConfig, check_training, training_identity
-from stages.training.examples import prepare_examples
-from stages.training.frame import Examples, Training, run_training
+from stages.runtime.stage import ANY
+from stages.training.arguments import build_arguments
+from stages.training.config import TrainingConfig, training_stage
+from stages.training.examples import Sieve, name_inputs, other_inputs, prepare_examples
+from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.model_files import load_policy
-from stages.training.offline.inputs import name_inputs, other_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +57,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         unrevised = sum(example["unrevised"] for example in fitting)
         # The trainer may pack several rows into one, so it cannot count them.
         counts = {"n": len(fitting), "unrevised": unrevised}
-        return Training(build_trainer(config, inputs, fitting, context), too_long, counts)
+        return Training(build_trainer(config, base, fitting, context), too_long, counts)
 
     return run_training(inputs, context, build, dropped=dropped)
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    inputs=("model",),
-    optional=ANY,
-    trains=True,
-    check=check_training,
-    identity=training_identity,
-)
+STAGE = training_stage(version=2, config=Config, run=run, inputs=("model",), optional=ANY)
 
 
 def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:
@@ -86,59 +76,42 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     """
     sources = other_inputs(inputs, "model")
     examples: Examples = []
-    dropped: list[Dropped] = []
-    seen: set[str] = set()
+    sieve = Sieve()
     for artifact in sources.values():
         rows: list[Any] = artifact.rows(Response, Revision, Pair)
-        last_rounds = _last_rounds(rows) if rounds == "last" else {}
+        last_ids: dict[str, str] = {}
+        if rounds == "last":
+            last_ids = {row.response_id: row.id for row in rows if isinstance(row, Revision)}
         for row in rows:
             completion = row.chosen if isinstance(row, Pair) else row.response
-            key = canonical([row.prompt, completion])
-            reason = ""
-            if last_rounds and last_rounds[row.response_id] != row.id:
-                reason = "not the last revision"
+            fault = ""
+            if last_ids and last_ids[row.response_id] != row.id:
+                fault = "not the last revision"
             elif not completion.strip():
-                reason = "empty completion"
+                fault = "empty completion"
             elif isinstance(row, Response) and row.finish_reason == "length":
-                reason = "cut off at max_tokens"
-            elif key in seen:
-                reason = "duplicate"
-            if reason:
-                dropped.append(Dropped(id=row.id, reason=reason))
-                continue
-            seen.add(key)
-            examples.append(_example(row, completion))
+                fault = "cut off at max_tokens"
+            if sieve.accepts(row, fault, row.prompt, completion):
+                example = {
+                    "id": row.id,
+                    "prompt": row.prompt,
+                    "completion": [{"role": "assistant", "content": completion}],
+                    "unrevised": isinstance(row, Revision) and row.response == row.original,
+                }
+                examples.append(example)
     if not examples:
         what = "there is no row to train on"
-        if dropped:
-            what = f"no row is left to train on: of {len(dropped)}, all were dropped"
+        if sieve.dropped:
+            what = f"no row is left to train on: of {len(sieve.dropped)}, all were dropped"
         where, fix = name_inputs(sources, "Responses or Revisions")
         raise UserError(what, where=where, fix=fix)
-    return examples, dropped
+    return examples, sieve.dropped
 
 
-def _last_rounds(rows: list[Any]) -> dict[str, str]:
-    """Response -> the id of its last revision."""
-    return {row.response_id: row.id for row in rows if isinstance(row, Revision)}
-
-
-def _example(row: Any, completion: str) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "prompt": row.prompt,
-        "completion": [{"role": "assistant", "content": completion}],
-        "unrevised": isinstance(row, Revision) and row.response == row.original,
-    }
-
-
-def build_trainer(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> Any:
-    """TRL's SFTTrainer over the input model; nothing is trained yet."""
-    from datasets import Dataset
+def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:
+    """TRL's SFTTrainer over the base model; nothing is trained yet."""
     from trl import SFTTrainer
 
-    policy = load_policy(config, inputs["model"].model(), context)
+    policy = load_policy(config, base, context)
     arguments = build_arguments("SFTConfig", config.args, context, completion_only_loss=True)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return SFTTrainer(**policy, args=arguments, train_dataset=Dataset.from_list(examples))
+    return create_trainer(SFTTrainer, examples, [], context, **policy, args=arguments)

@@ -118,7 +118,7 @@ class RewardModelTerm(ModelTerm):
                     weights.append([1.0] * len(groups))
                 else:
                     weights.append([principle.weight for principle in principles])
-            scores = iter(scorer.score_fitting(items))
+            scores = iter(scorer.score(items))
             rewards = []
             for group_weights in weights:
                 group_scores = [next(scores) for _ in group_weights]
@@ -216,20 +216,7 @@ def _identify(option: str, selection: Selection) -> dict[str, Any]:
 def _check_model(term: RewardModelTerm, model: Model, use: TermUse) -> None:
     """Refuse a reward model whose layout or whose sign is not what the term takes it for."""
     layout = read_format(model)
-    has_principles = bool(term.constitution or term.intervention)
-    if layout.principles and not has_principles:
-        raise UserError(
-            "this reward model reads principles and was given none",
-            where=use.where,
-            fix="add `constitution: ...`",
-        )
-    if has_principles and not layout.principles:
-        raise UserError(
-            "this reward model was trained without principles and cannot read any",
-            where=use.where,
-            fix="remove `constitution` and `intervention`, or give its `reward_model` step a "
-            "constitution",
-        )
+    layout.refuse_mismatch(bool(term.constitution or term.intervention), use.where)
     states_sign = (Path(model.path) / FILE).is_file() and term.weight * term.scale > 0
     if states_sign and layout.objective == "cost" and not use.is_cost:
         raise UserError(

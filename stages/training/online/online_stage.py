@@ -13,15 +13,17 @@ checkpoint.
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.training.arguments import build_arguments, refusals_as_user_errors
-from stages.training.config import TrainingConfig, check_training, training_identity
+from stages.runtime.stage import ANY
+from stages.training.arguments import build_arguments
+from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
 from stages.training.examples import template_variables
-from stages.training.frame import Training, run_training
+from stages.training.frame import Training, create_trainer, run_training
 from stages.training.model_files import load_policy
 from stages.training.online.prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
@@ -49,12 +51,35 @@ def online_identity(config: OnlineConfig) -> dict[str, Any]:
     return training_identity(config) | terms
 
 
+online_stage = partial(
+    training_stage,
+    inputs=("model", "prompts"),
+    optional=ANY,
+    check=check_online,
+    identity=online_identity,
+)
+"""A training stage with what the online stages share."""
+
+
+def rollout_defaults(base: Model, context: Context) -> dict[str, Any]:
+    """Options of TRL's trainers that make rollouts as GRPO does."""
+    # The trainer loads the reference again, from the policy's folder.
+    kwargs: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+    if base.revision is not None:
+        kwargs["revision"] = base.revision
+    defaults = {"model_init_kwargs": kwargs}
+    variables = template_variables(context)
+    if variables:
+        defaults["chat_template_kwargs"] = variables
+    return defaults
+
+
 def run_online(
     config: OnlineConfig,
     inputs: Mapping[str, Artifact],
     context: Context,
     make_trainer: Callable[..., Any],
-    defaults: Callable[[Model, Context], dict[str, Any]],
+    defaults: Callable[[Model, Context], dict[str, Any]] = rollout_defaults,
     *,
     costs: Mapping[str, Term] | None = None,
     other_models: Collection[str] = (),
@@ -73,12 +98,10 @@ def run_online(
     """
     costs = costs or {}
     rewards = read_terms(config.rewards, config.stage)
-    models = {"model", *other_models, *models_of(rewards).values(), *models_of(costs).values()}
+    models = {"model", *other_models, *models_of({**rewards, **costs}).values()}
     prompts, repeated = read_prompts(inputs, models, context.step)
 
     def build(base: Model) -> Training:
-        from datasets import Dataset
-
         from stages.training.online.callbacks import AlignedSaves, NoSignal
 
         policy = load_policy(config, base, context)
@@ -97,33 +120,21 @@ def run_online(
         for prompt in fitting:
             rows.append({"prompt": prompt.messages, "prompt_id": prompt.id, "kind": prompt.kind})
         end_tokens = end_tokens_of(model, tokenizer)
-        functions = reward_functions(rewards, costs, inputs, context, end_tokens)
-        with refusals_as_user_errors("the trainer refuses the options", context):
-            trainer = make_trainer(
-                **policy,
-                args=arguments,
-                train_dataset=Dataset.from_list(rows),
-                reward_funcs=functions,
-                callbacks=[AlignedSaves(arguments), NoSignal(context.step)],
-            )
+        trainer = create_trainer(
+            make_trainer,
+            rows,
+            [],
+            context,
+            **policy,
+            args=arguments,
+            reward_funcs=reward_functions(rewards, costs, inputs, context, end_tokens),
+            callbacks=[AlignedSaves(arguments), NoSignal(context.step)],
+        )
         return Training(trainer, too_long)
 
     result = run_training(inputs, context, build, dropped=repeated)
     last = last_tenth(result.metrics["history"])
     return replace(result, metrics=result.metrics | {"last": last})
-
-
-def rollout_defaults(base: Model, context: Context) -> dict[str, Any]:
-    """Options of TRL's trainers that make rollouts as GRPO does."""
-    # The trainer loads the reference again, from the policy's folder.
-    kwargs: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
-    if base.revision is not None:
-        kwargs["revision"] = base.revision
-    defaults = {"model_init_kwargs": kwargs}
-    variables = template_variables(context)
-    if variables:
-        defaults["chat_template_kwargs"] = variables
-    return defaults
 
 
 def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:

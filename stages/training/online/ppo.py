@@ -19,13 +19,12 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.runtime.stage import ANY, Stage
 from stages.training.online.model_terms import RewardModelTerm
 from stages.training.online.online_stage import (
     OnlineConfig,
     check_online,
     online_identity,
-    rollout_defaults,
+    online_stage,
     run_online,
 )
 from stages.training.online.rewards import read_terms, terms_identity
@@ -92,27 +91,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             value_models["cost"] = _load_value_model(costs, config, inputs, context)
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
 
-    return run_online(
-        config,
-        inputs,
-        context,
-        make_trainer,
-        rollout_defaults,
-        costs=costs,
-        other_models=("value",),
-    )
+    return run_online(config, inputs, context, make_trainer, costs=costs, other_models=["value"])
 
 
-STAGE = Stage(
-    version=2,
-    config=Config,
-    run=run,
-    inputs=("model", "prompts"),
-    optional=ANY,
-    trains=True,
-    check=check,
-    identity=identity,
-)
+STAGE = online_stage(version=2, config=Config, run=run, check=check, identity=identity)
 
 
 def _load_value_model(

@@ -8,7 +8,6 @@ constraint, Dai et al. 2023 (Safe RLHF, arXiv 2310.12773), section 3.3.
 """
 
 import math
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,14 +121,12 @@ class Lagrangian:
     """Rollouts before it moves."""
     seen: int = 0
     """Rollouts so far."""
-    costs: deque[float] = field(default_factory=deque)
+    costs: list[float] = field(default_factory=list)
     """Those of the last completions, at most `window` of them."""
 
     def update(self, costs: list[float]) -> None:
         """Take a rollout's costs, and one step of ascent on lambda (mean cost - threshold)."""
-        self.costs.extend(costs)
-        while len(self.costs) > self.window:
-            self.costs.popleft()
+        self.costs = [*self.costs, *costs][-self.window :]
         self.seen += 1
         if self.seen > self.delay and self.costs:
             excess = sum(self.costs) / len(self.costs) - self.threshold
@@ -142,9 +139,9 @@ class Lagrangian:
         return (reward_advantage - self.multiplier * cost_advantage) / (1 + self.multiplier)
 
     def state(self) -> dict[str, Any]:
-        return {"multiplier": self.multiplier, "seen": self.seen, "costs": list(self.costs)}
+        return {"multiplier": self.multiplier, "seen": self.seen, "costs": self.costs}
 
     def load(self, state: dict[str, Any]) -> None:
         self.multiplier = float(state["multiplier"])
         self.seen = int(state["seen"])
-        self.costs = deque(state["costs"])
+        self.costs = list(state["costs"])

@@ -103,21 +103,17 @@ class PPOTrainer(ValueTrainer):
         """log pi - log pi_ref of each sampled token."""
         if batch.get("old_per_token_logps") is None:
             # GRPO leaves it out where a batch is learnt from only once.
-            batch["old_per_token_logps"] = self._logps_at_rollout(batch)
+            logps, *_ = self._get_per_token_logps_and_entropies(
+                self.model,
+                *whole_sequences(batch),
+                batch["completion_ids"].size(1),
+                batch_size=self.args.per_device_train_batch_size,
+            )
+            batch["old_per_token_logps"] = logps
         if not self.beta:
             return torch.zeros_like(mask)
         kl: torch.Tensor = batch["old_per_token_logps"] - batch["ref_per_token_logps"]
         return kl * mask
-
-    def _logps_at_rollout(self, batch: dict[str, Any]) -> torch.Tensor:
-        logps_and_more = self._get_per_token_logps_and_entropies(
-            self.model,
-            *whole_sequences(batch),
-            batch["completion_ids"].size(1),
-            batch_size=self.args.per_device_train_batch_size,
-        )
-        logps: torch.Tensor = logps_and_more[0]
-        return logps
 
     def _update_multiplier(self, costs: torch.Tensor, scored: torch.Tensor) -> None:
         assert self.lagrangian is not None
@@ -143,8 +139,9 @@ class PPOTrainer(ValueTrainer):
         """
         if self.args.score_clip is not None:
             score = score.clamp(-self.args.score_clip, self.args.score_clip)
-        values = self.values_at_rollout(side, batch) * batch["completion_mask"].float()
-        mask = batch["completion_mask"].float() * scored.unsqueeze(1)
+        sampled = batch["completion_mask"].float()
+        values = self.values_at_rollout(side, batch) * sampled
+        mask = sampled * scored.unsqueeze(1)
         rewards = token_rewards(score, kl, mask, self.kl.coefficient * self.kl_shares[side])
         if self.args.whiten_rewards and side == "reward":
             rewards = whiten(rewards, *self._moments(rewards, mask), shift=False) * mask
@@ -196,9 +193,8 @@ class PPOTrainer(ValueTrainer):
         mean = self._sum(values * mask) / count
         return mean, self._sum((values - mean) ** 2 * mask) / count
 
-    def _sum(self, values: torch.Tensor) -> torch.Tensor:
-        total: torch.Tensor = self.accelerator.reduce(values.sum(), reduction="sum")
-        return total
+    def _sum(self, values: torch.Tensor) -> Any:
+        return self.accelerator.reduce(values.sum(), reduction="sum")
 
     def _log_value(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(float(value))

@@ -11,6 +11,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Prompt
 from stages.text.respond import distinct_prompts
+from stages.training.batch_reading import context_length
 from stages.training.examples import template_variables
 
 
@@ -48,7 +49,7 @@ def drop_too_long(
     Raises:
         UserError: none leaves room.
     """
-    limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = context_length(model.config)
     if limit is None:
         return prompts, []
     answer = getattr(arguments, "max_completion_length", None)  # online DPO has the other option

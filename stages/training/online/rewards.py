@@ -178,8 +178,5 @@ def reward_functions(
             where = f"step {context.step!r}, {option}.{name}"
             use = TermUse(inputs, context, end_tokens, option == "costs", where)
             score = term.score_function(use)
-            function = RewardFunction(
-                name, score, where=f"step {context.step!r}", log_tripwires=not functions
-            )
-            functions.append(function)
+            functions.append(RewardFunction(name, score, where, log_tripwires=not functions))
     return functions

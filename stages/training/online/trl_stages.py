@@ -10,18 +10,17 @@ experimental. Nothing is learnt from a pair with an answer that no term can scor
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY, Stage
 from stages.training.examples import template_variables
 from stages.training.online.online_stage import (
     OnlineConfig,
-    check_online,
-    online_identity,
+    online_stage,
     rollout_defaults,
     run_online,
 )
@@ -51,43 +50,23 @@ class OnlineDPOOptions(OnlineConfig):
     trainer_options = "OnlineDPOConfig"
 
 
-def run_grpo(config: GRPOOptions, inputs: dict[str, Artifact], context: Context) -> Result:
+def run(config: OnlineConfig, inputs: dict[str, Artifact], context: Context) -> Result:
     """Train and save the model; errors as in `run_online`."""
-
-    def make_trainer(**arguments: Any) -> Any:
-        from trl import GRPOTrainer
-
-        from stages.training.online.callbacks import resumable
-
-        return resumable(GRPOTrainer)(**arguments)
-
-    return run_online(config, inputs, context, make_trainer, rollout_defaults)
+    defaults = _online_dpo_defaults if config.stage == "online_dpo" else rollout_defaults
+    return run_online(config, inputs, context, partial(_make_trainer, config.stage), defaults)
 
 
-def run_rloo(config: RLOOOptions, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Train and save the model; errors as in `run_online`."""
+def _make_trainer(stage: str, **arguments: Any) -> Any:
+    import trl
 
-    def make_trainer(**arguments: Any) -> Any:
-        from trl import RLOOTrainer
+    from stages.training.online.callbacks import resumable
 
-        from stages.training.online.callbacks import resumable
-
-        return resumable(RLOOTrainer)(**arguments)
-
-    return run_online(config, inputs, context, make_trainer, rollout_defaults)
-
-
-def run_online_dpo(
-    config: OnlineDPOOptions, inputs: dict[str, Artifact], context: Context
-) -> Result:
-    """Train and save the model; errors as in `run_online`."""
-
-    def make_trainer(**arguments: Any) -> Any:
+    if stage == "online_dpo":
         from stages.training.online.online_dpo_trainer import ScoredPairsTrainer
 
         return ScoredPairsTrainer(**arguments)
-
-    return run_online(config, inputs, context, make_trainer, _online_dpo_defaults)
+    trainer_class = trl.GRPOTrainer if stage == "grpo" else trl.RLOOTrainer
+    return resumable(trainer_class)(**arguments)
 
 
 def _online_dpo_defaults(base: Model, context: Context) -> dict[str, Any]:
@@ -102,33 +81,6 @@ def _online_dpo_defaults(base: Model, context: Context) -> dict[str, Any]:
     return {"remove_unused_columns": False}
 
 
-GRPO = Stage(
-    version=1,
-    config=GRPOOptions,
-    run=run_grpo,
-    inputs=("model", "prompts"),
-    optional=ANY,
-    trains=True,
-    check=check_online,
-    identity=online_identity,
-)
-RLOO = Stage(
-    version=1,
-    config=RLOOOptions,
-    run=run_rloo,
-    inputs=("model", "prompts"),
-    optional=ANY,
-    trains=True,
-    check=check_online,
-    identity=online_identity,
-)
-ONLINE_DPO = Stage(
-    version=3,
-    config=OnlineDPOOptions,
-    run=run_online_dpo,
-    inputs=("model", "prompts"),
-    optional=ANY,
-    trains=True,
-    check=check_online,
-    identity=online_identity,
-)
+GRPO = online_stage(version=1, config=GRPOOptions, run=run)
+RLOO = online_stage(version=1, config=RLOOOptions, run=run)
+ONLINE_DPO = online_stage(version=3, config=OnlineDPOOptions, run=run)

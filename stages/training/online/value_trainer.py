@@ -83,7 +83,7 @@ class ValueTrainer(Resumable, GRPOTrainer):
         if is_new:
             parameters = []
             for value_model in self.value_models.values():
-                parameters += [p for p in value_model.parameters() if p.requires_grad]
+                parameters += value_model.parameters()
             group = {
                 "params": parameters,
                 "lr": self.args.value_learning_rate or self.args.learning_rate,

@@ -13,7 +13,7 @@ own.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError
@@ -30,17 +31,19 @@ from stages.runtime.templates import find_template, template_hash
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"
+Objective = Literal["preference", "cost"]
 
 
 @dataclass(frozen=True)
 class RewardFormat:
     """What a reward model reads, and what its scores mean."""
 
-    objective: Literal["preference", "cost"] = "preference"
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    objective: Objective
     """`preference` (a higher score is better) or `cost` (above 0: unsafe)."""
-    principles: bool = False
+    principles: bool
     """Whether the model reads principles; it then always needs some."""
-    template: str = ""
+    template: str
     """Source of the template that makes one user turn of request, response and principles; "": the
     plain conversation.
     """
@@ -54,19 +57,7 @@ class RewardFormat:
             UserError: principles for a model that reads none, none for one that needs them, or an
             unusable template.
         """
-        if principles and not self.principles:
-            raise UserError(
-                "this reward model was trained without principles and cannot read any",
-                where="reward model",
-                fix="score without a constitution, or train one with `constitution:` in its "
-                "`reward_model` step",
-            )
-        if self.principles and not principles:
-            raise UserError(
-                "this reward model reads principles and was given none",
-                where="reward model",
-                fix="give a constitution, or at least one principle",
-            )
+        self.refuse_mismatch(bool(principles), "reward model")
         if not self.template:
             return [*prompt, {"role": "assistant", "content": response}]
         try:
@@ -83,6 +74,21 @@ class RewardFormat:
             ) from None
         return [{"role": "user", "content": text.strip()}]
 
+    def refuse_mismatch(self, has_principles: bool, where: str) -> None:
+        """Refuse principles for a model that reads none, and none for one that needs them."""
+        if has_principles and not self.principles:
+            raise UserError(
+                "this reward model was trained without principles and cannot read any",
+                where=where,
+                fix="score without principles, or give its `reward_model` step a constitution",
+            )
+        if self.principles and not has_principles:
+            raise UserError(
+                "this reward model reads principles and was given none",
+                where=where,
+                fix="add `constitution: ...`, with at least one principle",
+            )
+
     def template_arguments(self) -> dict[str, Any]:
         """Further arguments for the chat template: a single user turn is followed by the opening of
         an answer.
@@ -90,6 +96,7 @@ class RewardFormat:
         return {"add_generation_prompt": True} if self.template else {}
 
 
+PLAIN = RewardFormat("preference", principles=False, template="")
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
 )
@@ -100,7 +107,7 @@ def _compiled(source: str) -> Any:
     return _ENVIRONMENT.from_string(source)
 
 
-def make_format(objective: str, principles: bool, template: str | None) -> RewardFormat:
+def make_format(objective: Objective, principles: bool, template: str | None) -> RewardFormat:
     """The format of a reward model to be trained.
 
     Args:
@@ -113,7 +120,6 @@ def make_format(objective: str, principles: bool, template: str | None) -> Rewar
     name = template
     if name is None:
         name = LAYOUT if principles else ""
-    kind: Literal["preference", "cost"] = "cost" if objective == "cost" else "preference"
     if not name and principles:
         raise UserError(
             "a reward model that reads principles needs a template that shows them",
@@ -121,21 +127,17 @@ def make_format(objective: str, principles: bool, template: str | None) -> Rewar
             fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
         )
     if not name:
-        return RewardFormat(kind, False, "")
+        return RewardFormat(objective, False, "")
     # It reports file and line if the template does not parse.
     template_hash(name)
     file = find_template(name)
-    layout = RewardFormat(kind, principles, file.read_text(encoding="utf-8"))
+    layout = RewardFormat(objective, principles, file.read_text(encoding="utf-8"))
     _check_template(layout, file)
     return layout
 
 
 def _check_template(layout: RewardFormat, file: Path) -> None:
-    """Refuse a template that leaves out what it must show.
-
-    Raises:
-        UserError: naming what is missing.
-    """
+    """Refuse a template that leaves out what it must show, naming what is missing."""
     marks = ["(request)", "(response)"] + ["(principle)"] * layout.principles
     prompt: list[Message] = [{"role": "user", "content": marks[0]}]
     text = layout.messages(prompt, marks[1], tuple(marks[2:]))[0]["content"]
@@ -163,28 +165,13 @@ def read_format(model: Model) -> RewardFormat:
     """
     file = Path(model.path) / FILE
     if not file.is_file():
-        return RewardFormat()
+        return PLAIN
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        _check_values(values)
-        return RewardFormat(**values)
-    except (ValueError, TypeError, OSError) as error:
+        return TypeAdapter(RewardFormat).validate_json(file.read_bytes())
+    except (ValidationError, OSError) as error:
+        message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise UserError(
-            f"{FILE} is damaged: {error}",
+            f"{FILE} is damaged: {message}",
             where=model.path,
             fix="copy the model again, or train it again",
         ) from None
-
-
-def _check_values(values: Mapping[str, Any]) -> None:
-    """Refuse values that are not the fields of a format.
-
-    Raises:
-        ValueError: naming what is wrong.
-    """
-    types = {"objective": str, "principles": bool, "template": str}
-    complete = values.keys() == types.keys()
-    if not complete or not all(isinstance(values[name], types[name]) for name in types):
-        raise ValueError(f"it must hold {', '.join(types)}")
-    if values["objective"] not in ("preference", "cost"):
-        raise ValueError(f"the objective {values['objective']!r} is not known")

@@ -24,7 +24,7 @@ A training that was killed goes on from its last complete checkpoint (see `sft.p
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -32,16 +32,17 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import ANY
 from stages.runtime.templates import template_hash
-from stages.training.arguments import build_arguments, lora_config, refusals_as_user_errors
-from stages.training.config import HeldOutConfig, check_training, training_identity
-from stages.training.frame import Examples, Training, run_training
+from stages.training.arguments import build_arguments, lora_config
+from stages.training.config import HeldOutConfig, training_identity, training_stage
+from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import check_held_out, split_held_out
 from stages.training.model_files import load_model, load_tokenizer
 from stages.training.reward_models.format import (
     FILE,
     LAYOUT,
+    Objective,
     RewardFormat,
     make_format,
     read_format,
@@ -67,7 +68,7 @@ class Config(HeldOutConfig):
     """What the model reads, given request, response and principles; null: the shipped one with a
     constitution, the plain conversation without.
     """
-    objective: Literal["preference", "cost"] = "preference"
+    objective: Objective = "preference"
     """`preference`, or `cost` for Safe RLHF, which needs `chosen_safe` and `rejected_safe` on the
     pairs.
     """
@@ -109,7 +110,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_pairs(examples, layout, base, config, context)
-        trainer = build_trainer(config, inputs, fitting, context)
+        trainer = build_trainer(config, base, fitting, context)
         return Training(trainer, too_long, {"mix": mix})
 
     return run_training(
@@ -122,15 +123,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(
-    version=4,
-    config=Config,
-    run=run,
-    inputs=("model", "pairs"),
-    optional=ANY,
-    trains=True,
-    check=check_training,
-    identity=identity,
+STAGE = training_stage(
+    version=4, config=Config, run=run, inputs=("model", "pairs"), optional=ANY, identity=identity
 )
 
 
@@ -144,11 +138,7 @@ def read(
 
 
 def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context) -> None:
-    """Going on from a reward model means reading what it read.
-
-    Raises:
-        UserError: it was trained on another layout or for another objective.
-    """
+    """Refuse to go on from a reward model of another layout or objective: it reads what it read."""
     model = base.model()
     if not (Path(model.path) / FILE).is_file():
         return
@@ -162,20 +152,16 @@ def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context)
         )
 
 
-def build_trainer(
-    config: Config, inputs: dict[str, Artifact], examples: Examples, context: Context
-) -> Any:
-    """The trainer over the input model with one output; nothing is trained yet.
+def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:
+    """The trainer over the base model with one output; nothing is trained yet.
 
     Args:
         examples: as `prepare_pairs` makes them.
     """
-    from datasets import Dataset
     from transformers import set_seed
 
     from stages.training.reward_models.trainer import CredoRewardTrainer
 
-    base = inputs["model"].model()
     arguments = build_arguments("RewardConfig", config.args, context)
     # The new output layer is drawn when the model is loaded.
     set_seed(arguments.seed)
@@ -183,18 +169,17 @@ def build_trainer(
     model = load_model(base, config.dtype, config.args, "scalar")
     _freeze(model, config.frozen, context)
     heads = [name for name in HEADS if hasattr(model, name)]
-    tokenizer = load_tokenizer(base, config.args)
-    lora = lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads)
-    with refusals_as_user_errors("the trainer refuses the options", context):
-        return CredoRewardTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=Dataset.from_list(columns(train)),
-            eval_dataset=Dataset.from_list(columns(held)) if held else None,
-            processing_class=tokenizer,
-            peft_config=lora,
-            objective=config.objective,
-        )
+    return create_trainer(
+        CredoRewardTrainer,
+        columns(train),
+        columns(held),
+        context,
+        model=model,
+        args=arguments,
+        processing_class=load_tokenizer(base, config.args),
+        peft_config=lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads),
+        objective=config.objective,
+    )
 
 
 def _freeze(model: Any, prefixes: tuple[str, ...], context: Context) -> None:

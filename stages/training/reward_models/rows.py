@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.principles.constitution import Constitution, wording
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Pair
 from stages.training.config import TrainingConfig
 from stages.training.examples import (
+    Sieve,
     drop_longer,
     longest,
     max_length,
@@ -57,26 +58,20 @@ def reward_examples(
         or, for a cost model, no safety labels or only one kind of them.
     """
     examples: Examples = []
-    dropped: list[Dropped] = []
     counts: Counter[str] = Counter()
-    seen: set[str] = set()
+    sieve = Sieve()
     for name, artifact in inputs.items():
         for row in artifact.rows(Pair):
             check_label(row)
-            key = canonical([row.prompt, row.chosen, row.rejected, row.principles, row.negated])
-            reason = _fault(row, constitution, layout)
-            if not reason and key in seen:
-                reason = "duplicate"
-            if reason:
-                dropped.append(Dropped(id=row.id, reason=reason))
-                continue
-            seen.add(key)
-            counts[name] += 1
-            examples.append(_example(row, layout, constitution, general))
+            fault = _fault(row, constitution, layout)
+            sides = (row.prompt, row.chosen, row.rejected)
+            if sieve.accepts(row, fault, *sides, row.principles, row.negated):
+                counts[name] += 1
+                examples.append(_example(row, layout, constitution, general))
     where = ", ".join(f"{name!r} (step {artifact.step!r})" for name, artifact in inputs.items())
-    _check_examples(examples, dropped, layout, f"input {where}")
+    _check_examples(examples, sieve.dropped, layout, f"input {where}")
     mix = {name: {"n": n, "share": round(n / len(examples), 4)} for name, n in counts.items()}
-    return examples, dropped, mix
+    return examples, sieve.dropped, mix
 
 
 def _fault(row: Pair, constitution: Constitution | None, layout: RewardFormat) -> str:
@@ -128,11 +123,7 @@ def _principle_texts(row: Pair, constitution: Constitution | None) -> tuple[str,
 def _check_examples(
     examples: Examples, dropped: list[Dropped], layout: RewardFormat, where: str
 ) -> None:
-    """Refuse examples from which nothing can be learnt.
-
-    Raises:
-        UserError: none is left, or their labels do not differ.
-    """
+    """Refuse examples of which none is left or whose labels do not differ."""
     if not examples:
         _refuse_nothing_left(dropped, where)
     if layout.objective == "cost":

@@ -88,22 +88,21 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     texts = {p.id: wording(p, p.id in config.negated) for p in principles}
     drawn = _draw(rows, principles, config, context)
     items: list[Item] = []
-    starts = []
     for row in rows:
         ids = [p.id for p in drawn[row.prompt_id]]
         lists = [[name] for name in ids] if config.each and ids else [ids]
-        starts.append(len(items))
         for names in lists:
             items.append((row.prompt, row.response, tuple(texts[name] for name in names)))
-    context.release_engines()
     all_scores, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
     sign = -1 if layout.objective == "cost" else 1
     template = fingerprint(vars(layout))
     ratings, dropped = [], []
-    for row, start in zip(rows, starts, strict=True):
+    remaining = iter(all_scores)
+    for row in rows:
         shown = drawn[row.prompt_id]
         number = len(shown) if config.each and shown else 1
-        scores = [sign * s for s in all_scores[start : start + number] if s is not None]
+        row_scores = [next(remaining) for _ in range(number)]
+        scores = [sign * score for score in row_scores if score is not None]
         if len(scores) < number:
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
             continue
@@ -127,13 +126,8 @@ STAGE = Stage(
 
 
 def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Principle, ...]:
+    layout.refuse_mismatch(config.constitution is not None, where)
     if config.constitution is None:
-        if layout.principles:
-            raise UserError(
-                "this reward model reads principles and was given none",
-                where=where,
-                fix="add `constitution: ${constitution}`",
-            )
         if config.negated or config.sample or config.each:
             raise UserError(
                 "`negated`, `sample` and `each` need a constitution",
@@ -141,12 +135,6 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
                 fix="remove them, or add `constitution:`",
             )
         return ()
-    if not layout.principles:
-        raise UserError(
-            "this reward model was trained without principles and cannot read any",
-            where=where,
-            fix="remove `constitution`, or give its `reward_model` step one",
-        )
     principles = select(config.constitution).principles
     ids = [principle.id for principle in principles]
     refuse_unknown(config.negated, ids, "negated: there is no principle", where)

@@ -10,6 +10,7 @@ Texts are padded on the right; the scalar is read where the architecture's own h
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from stages.runtime.errors import UserError
@@ -22,7 +23,7 @@ from stages.training.batch_reading import (
     is_classifier,
     open_frozen,
 )
-from stages.training.model_files import load_tokenizer
+from stages.training.model_files import load_tokenizer, pad_token
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.shared_prefix import score_groups
 
@@ -35,8 +36,6 @@ class Scorer:
     Args:
         model: saved by `reward_model`, or any sequence classifier with one output and a chat
             template.
-        dtype: of the weights.
-        batch_size: texts at a time.
         template_arguments: further variables for the chat template.
         share: compute shared prefixes once, where the architecture allows it.
 
@@ -59,34 +58,26 @@ class Scorer:
         self.format = read_format(model)
         self.template_arguments = {**(template_arguments or {}), **self.format.template_arguments()}
         self._network: Any = None
-        self._tokenizer: Any = None
         # In tokens; None where the model sets no limit.
         self.limit = _scalar_context_length(model)
 
-    def score(self, items: Sequence[Item]) -> list[float]:
-        """A score for each item.
+    def score(self, items: Sequence[Item]) -> list[float | None]:
+        """A score for each item, None for one that does not fit the model's context.
 
         Raises:
-            UserError: principles the model cannot read or lacks, a text longer than its context, a
-            score that is not a finite number, memory used up.
+            UserError: principles the model cannot read or lacks, a score that is not a finite
+            number, memory used up.
         """
-        if not items:
-            return []
-        texts = self.encode(items)
+        texts: list[tuple[int, ...] | None] = []
         groups: dict[str, set[tuple[int, ...]]] = {}
-        for (prompt, response, _), ids in zip(items, texts, strict=True):
+        for (prompt, response, _), ids in zip(items, self.encode(items), strict=True):
             if self.limit is not None and len(ids) > self.limit:
-                raise UserError(
-                    f"a text of {len(ids)} tokens does not fit the reward model's context of "
-                    f"{self.limit}",
-                    where=f"the request {prompt[-1]['content'][:60]!r}",
-                    fix="shorten the responses (sampling.max_tokens), or take a reward model with "
-                    "a longer context",
-                )
-            groups.setdefault(f"{prompt}\0{response}", set()).add(tuple(ids))
-        by_text = self._score_groups([sorted(group) for group in groups.values()])
-        scores = [by_text[tuple(ids)] for ids in texts]
-        bad = sum(not math.isfinite(score) for score in scores)
+                texts.append(None)
+                continue
+            texts.append(ids)
+            groups.setdefault(f"{prompt}\0{response}", set()).add(ids)
+        scores = self._score_groups([sorted(group) for group in groups.values()])
+        bad = sum(not math.isfinite(score) for score in scores.values())
         if bad:
             raise UserError(
                 f"the reward model gives {bad} of {len(scores)} texts a score that is not a number",
@@ -94,7 +85,7 @@ class Scorer:
                 fix="use dtype: float32; if that does not fix it, the training of the reward model "
                 "has diverged",
             )
-        return scores
+        return [None if ids is None else scores[ids] for ids in texts]
 
     def _score_groups(self, groups: list[list[tuple[int, ...]]]) -> dict[tuple[int, ...], float]:
         try:
@@ -108,47 +99,33 @@ class Scorer:
                 fix="lower batch_size, or set dtype: bfloat16",
             ) from error
 
-    def score_fitting(self, items: Sequence[Item]) -> list[float | None]:
-        """A score for each item, None for one that does not fit the model's context.
-
-        Raises:
-            UserError: as `score`, but for the length.
-        """
-        fits = [self.limit is None or len(ids) <= self.limit for ids in self.encode(items)]
-        scores = iter(self.score([item for item, fit in zip(items, fits, strict=True) if fit]))
-        return [next(scores) if fit else None for fit in fits]
-
-    def encode(self, items: Sequence[Item]) -> list[list[int]]:
+    def encode(self, items: Sequence[Item]) -> list[tuple[int, ...]]:
         """The tokens that the model reads for each item."""
-        tokenizer = self._load_tokenizer()
         texts = []
         for item in items:
-            tokens = tokenizer.apply_chat_template(
+            tokens = self._tokenizer.apply_chat_template(
                 self.format.messages(*item),
                 tokenize=True,
                 return_dict=True,
                 **self.template_arguments,
             )
-            texts.append(list(tokens["input_ids"]))
+            texts.append(tuple(tokens["input_ids"]))
         return texts
 
     def close(self) -> None:
         """Drop the weights."""
         self._network = None
 
-    def _load_tokenizer(self) -> Any:
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self.model, {})
-        return self._tokenizer
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return load_tokenizer(self.model, {})
 
     def _load(self) -> Any:
         if self._network is None:
             network = open_frozen(self.model, self.dtype, "scalar")
             text_config = network.config.get_text_config()
             if text_config.pad_token_id is None:
-                tokenizer = self._load_tokenizer()
-                pad = tokenizer.pad_token_id
-                text_config.pad_token_id = pad if pad is not None else tokenizer.eos_token_id
+                text_config.pad_token_id = pad_token(self._tokenizer)
             self._network = network
         return self._network
 

@@ -9,10 +9,9 @@ principles; they are read the plain way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
 from typing import Any
 
-from stages.training.batch_reading import batches, padded
+from stages.training.batch_reading import batches, common_length, padded
 
 Text = tuple[int, ...]
 Shared = tuple[int, list[Text]]
@@ -45,7 +44,7 @@ def _split(groups: Sequence[list[Text]], pad: int, sharing: bool) -> tuple[set[T
     alone: set[Text] = set()
     shared: list[Shared] = []
     for group in groups:
-        length = _common_length(group, pad) if sharing and len(group) > 1 else 0
+        length = _prefix_length(group, pad) if sharing and len(group) > 1 else 0
         if length >= LEAST_SHARED:
             shared.append((length, group))
         else:
@@ -66,13 +65,11 @@ def _can_share(network: Any) -> bool:
     return generic and layers == {"full_attention"} and not window
 
 
-def _common_length(group: list[Text], pad: int) -> int:
+def _prefix_length(group: list[Text], pad: int) -> int:
     """Tokens that all texts of a group begin with; each keeps at least one of its own that is not
     padding.
     """
-    columns = zip(*group, strict=False)
-    length = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    return min(length, *(_last_real(text, pad) for text in group))
+    return min(common_length(group), *(_last_real(text, pad) for text in group))
 
 
 def _last_real(text: Text, pad: int) -> int:

@@ -68,7 +68,7 @@ def stored_scores(
             transient=True,
             disable=not context.console.is_terminal,
         ):
-            scores = scorer.score_fitting([item for _, item in chunk])
+            scores = scorer.score([item for _, item in chunk])
             for (key, _), score in zip(chunk, scores, strict=True):
                 yield key, {"score": score}
         scorer.close()

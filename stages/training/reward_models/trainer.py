@@ -77,11 +77,7 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
         return round(1 - self.tokens / self.places, 4) if self.places else None
 
     def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         mask = inputs["attention_mask"]
         if self.model.training:

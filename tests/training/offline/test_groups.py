@@ -213,7 +213,7 @@ def test_the_trainers_loss_is_the_mean_over_its_groups(artifact, context):
     inputs = {"model": artifact("base"), "ratings": artifact("ratings", rows)}
     groups, _ = into_groups(read_ratings(inputs)[0], 0, "here")
     config = ranking.Config(loss="rrhf", args=ARGS, eval_fraction=0)
-    trainer = ranking.build_trainer(config, inputs, groups, context())
+    trainer = ranking.build_trainer(config, inputs["model"].model(), groups, context())
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     assert batch["sizes"].tolist() == [4, 3] and len(batch["input_ids"]) == 7
     loss = trainer.compute_loss(trainer.model, batch).item()

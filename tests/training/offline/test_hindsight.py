@@ -21,9 +21,10 @@ ARGS = {
 def built(artifact, context, rows, **options):
     inputs = {"model": artifact("base"), "pairs": artifact("pairs", rows)}
     pairs, _ = read_pairs(inputs["pairs"])
+    base = inputs["model"].model()
     config = coh.Config(args=ARGS, **options)
     chains = [chain for one in pairs for chain in coh.chains_of(one, config, 7)]
-    return coh.build_trainer(config, inputs, chains, pairs, context()), chains
+    return coh.build_trainer(config, base, chains, pairs, context()), chains
 
 
 def test_only_the_answers_are_learnt_and_never_a_phrase_or_the_request(artifact, context):

@@ -81,9 +81,8 @@ def test_the_loss_is_the_papers_and_half_of_the_weights_at_the_reference(artifac
     ]
     inputs = inputs_of(artifact, rows)
     examples, _ = kto.read_examples(inputs, None)
-    trainer = kto.build_trainer(
-        kto.Config(args=ARGS, eval_fraction=0), inputs, examples[:-1], context()
-    )
+    config, base = kto.Config(args=ARGS, eval_fraction=0), inputs["model"].model()
+    trainer = kto.build_trainer(config, base, examples[:-1], context())
     assert (trainer.desirable_weight, trainer.undesirable_weight) == (1.0, 5 / 4)
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
     weights = torch.where(batch["label"], 1.0, 5 / 4).double()

@@ -59,7 +59,7 @@ def test_only_the_answer_and_the_end_of_its_turn_are_learnt(artifact, context):
     row = response(0, "the kind answer")
     inputs = {"model": artifact("base"), "answers": artifact("answers", [row])}
     examples, _ = sft.read_examples(inputs, "all")
-    trainer = sft.build_trainer(sft.Config(args=ARGS), inputs, examples, context())
+    trainer = sft.build_trainer(sft.Config(args=ARGS), inputs["model"].model(), examples, context())
     batch = next(iter(trainer.get_train_dataloader()))
     decode = trainer.processing_class.decode
     learnt = batch["labels"][0] != -100

@@ -342,7 +342,7 @@ def test_a_function_gets_prompt_completion_and_row(called):
     ],
 )
 def test_what_is_no_number_stops_the_run_and_tells_where(called, function, message):
-    with pytest.raises(UserError, match=rf"(?s)step 'it': .*{message}.*Fix:"):
+    with pytest.raises(UserError, match=rf"(?s)step 'it', rewards.f: .*{message}.*Fix:"):
         called({"f": {"term": "python", "function": function}})(["p"], ["x"])
 
 

@@ -9,13 +9,14 @@ import pytest
 from stages.principles.select import Selection, select
 from stages.runtime.errors import UserError
 from stages.training.reward_models import reward_model
-from stages.training.reward_models.format import RewardFormat, make_format
+from stages.training.reward_models.format import PLAIN, RewardFormat, make_format
 from stages.training.reward_models.rows import columns, prepare_pairs, reward_examples
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution
 
 GENERAL = "The response should be good."
-PRINCIPLED, COST = make_format("preference", True, None), RewardFormat("cost")
+PRINCIPLED = make_format("preference", True, None)
+COST = RewardFormat("cost", principles=False, template="")
 WORDS = {
     "kind": ("The answer is kind.", "The answer is harsh."),
     "short": ("The answer is short.", "The answer is long."),
@@ -71,7 +72,7 @@ def test_human_pairs_keep_their_share_and_read_the_general_principle(artifact, t
     assert mix == {"pairs": {"n": 10, "share": 0.25}, "human": {"n": 30, "share": 0.75}}
     assert [d.reason for d in dropped] == ["empty completion"]
     assert [GENERAL in e["chosen"][0]["content"] for e in examples] == [False] * 10 + [True] * 30
-    plain, _, same = read(inputs, RewardFormat())
+    plain, _, same = read(inputs, PLAIN)
     assert same == mix and not any(GENERAL in e["chosen"][-1]["content"] for e in plain)
     assert plain[0]["chosen"] == [*machine[0].prompt, {"role": "assistant", "content": "good 0"}]
 
@@ -118,7 +119,7 @@ def test_cost_rows_carry_both_safety_labels_which_may_disagree_with_the_preferen
         "q4": "no safety label",
     }
     preferred, none, _ = read(
-        {"pairs": pairs}, RewardFormat()
+        {"pairs": pairs}, PLAIN
     )  # the better answer may well be the unsafe one
     assert [e["id"] for e in preferred] == ["q0", "q1", "q2", "q3", "q4"] and not none
     assert not any("chosen_unsafe" in e for e in preferred)
@@ -137,26 +138,26 @@ def test_cost_rows_carry_both_safety_labels_which_may_disagree_with_the_preferen
         ([safe(i, False, True) for i in range(3)], COST, "3 x the preferred side is unsafe"),
         (
             [replace(labelled(i, []), rejected="") for i in range(3)],
-            RewardFormat(),
+            PLAIN,
             "every pair lacks a side",
         ),
         (
             [replace(labelled(i, []), rejected=c) for i, c in enumerate(["", "good 1"])],
-            RewardFormat(),
+            PLAIN,
             "2 are unusable",
         ),
         (
             [replace(labelled(i, []), label=0.5) for i in range(3)],
-            RewardFormat(),
+            PLAIN,
             r"every label is 0\.5",
         ),
-        ([replace(labelled(0, []), label=1.2)], RewardFormat(), r"1\.2 is not a probability"),
+        ([replace(labelled(0, []), label=1.2)], PLAIN, r"1\.2 is not a probability"),
         (
             [replace(labelled(0, []), label=float("nan"))],
-            RewardFormat(),
+            PLAIN,
             "nan is not a probability",
         ),
-        ([], RewardFormat(), "no pair is left to train on: 0"),
+        ([], PLAIN, "no pair is left to train on: 0"),
     ],
 )
 def test_unusable_pairs_get_one_clear_message(artifact, rows, layout, message):

@@ -4,6 +4,7 @@ the stage `score`.
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.settings import parse_config
 from stages.training.reward_models import score
-from stages.training.reward_models.format import RewardFormat, make_format, read_format
+from stages.training.reward_models.format import PLAIN, make_format, read_format
 from stages.training.reward_models.scorer import Scorer
 from tests.training.conftest import response
 from tests.training.small_reward_models import constitution, reward_model
@@ -41,7 +42,7 @@ def test_the_principles_stand_last_and_their_text_is_never_template_source():
     assert "a {{ request }}" in shown and shown.index("be {{ kind }}") < shown.index("be short")
     assert shown.index("how do I help") < shown.index("a {{") < shown.index("be {{")
     assert layout.template_arguments() == {"add_generation_prompt": True}
-    plain = RewardFormat()
+    plain = PLAIN
     assert (
         plain.messages(ASK, "yes") == [*ASK, {"role": "assistant", "content": "yes"}]
         and not plain.template_arguments()
@@ -51,16 +52,18 @@ def test_the_principles_stand_last_and_their_text_is_never_template_source():
 def test_the_layout_travels_with_the_model_and_is_part_of_its_content(saved):
     model = saved()
     assert read_format(model) == make_format("preference", True, None)
-    file = json.loads(
-        (tmp := __import__("pathlib").Path(model.path) / "credo_reward.json").read_text()
-    )
+    tmp = Path(model.path) / "credo_reward.json"
+    file = json.loads(tmp.read_text())
     tmp.write_text(json.dumps(file | {"template": file["template"] + "\nMore."}))
     assert find_model(model.path).content != model.content
     tmp.write_text(json.dumps({"objective": "fun", "principles": True, "template": ""}))
     with pytest.raises(UserError, match=r"credo_reward\.json is damaged"):
         read_format(model)
+    tmp.write_text(json.dumps({"objective": "cost", "principles": False}))
+    with pytest.raises(UserError, match=r"credo_reward\.json is damaged"):
+        read_format(model)
     tmp.unlink()
-    assert read_format(model) == RewardFormat()
+    assert read_format(model) == PLAIN
 
 
 def test_a_template_that_hides_the_principles_is_refused(tmp_path):
@@ -77,12 +80,10 @@ def test_a_shared_prefix_gives_the_scores_that_whole_texts_give(saved):
     shared = Scorer(model, batch_size=5).score(asked)
     alone = Scorer(model, batch_size=4, share=False).score(asked)
     one_by_one = [Scorer(model, batch_size=1, share=False).score([item])[0] for item in asked[:4]]
-    assert shared == pytest.approx(alone, abs=2e-5) and alone[:4] == pytest.approx(
-        one_by_one, abs=2e-5
-    )
-    assert len({round(value, 4) for value in shared}) == len(
-        asked
-    )  # nor are they equal because they are constant
+    assert shared == pytest.approx(alone, abs=2e-5)
+    assert alone[:4] == pytest.approx(one_by_one, abs=2e-5)
+    # Nor are they equal because they are constant.
+    assert len({round(value, 4) for value in shared}) == len(asked)
 
 
 def test_prefixes_are_really_shared(saved, monkeypatch):
@@ -118,8 +119,7 @@ def test_what_cannot_be_scored_is_reported(saved, tiny, tmp_path):
         Scorer(find_model(str(tiny)))
     with pytest.raises(UserError, match="1 of 1 texts a score that is not a number"):
         Scorer(saved("nan", head=float("nan"))).score([(ASK, "yes", ("be kind",))])
-    with pytest.raises(UserError, match="does not fit the reward model's context of 512"):
-        Scorer(saved("long")).score([(ASK, "helps " * 600, ("be kind",))])
+    assert Scorer(saved("long")).score([(ASK, "helps " * 600, ("be kind",))]) == [None]
 
 
 def stage(artifact_of_model, rows, context, name="it", **options):

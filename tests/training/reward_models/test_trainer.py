@@ -121,7 +121,7 @@ def built(artifact, context, given, name="it", **options):
     here = context()
     base = inputs["model"].model()
     kept, _ = prepare_pairs(examples, reward_model.layout_of(config), base, config, here)
-    return reward_model.build_trainer(config, inputs, kept, here)
+    return reward_model.build_trainer(config, base, kept, here)
 
 
 def batch_of(trainer, count):
