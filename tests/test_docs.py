@@ -55,6 +55,7 @@ def commands_of_all_pages() -> list[str]:
     return sorted({command for text in texts for command in commands(text, "python run.py")})
 
 
+@pytest.mark.slow
 def test_commands_compose():
     """Every `python run.py ...` names groups, files, keys, steps and stages that exist."""
     checked = {tuple(overrides_of(command)) for command in commands_of_all_pages()}

@@ -176,7 +176,7 @@ def _check_fields(option: str, values: Mapping[str, Any], config_class: str, whe
         if name not in known:
             hint = did_you_mean(str(name), list(known))
             if name == "warmup_ratio":
-                hint = " Did you mean 'warmup_steps', which also takes a fraction?"
+                hint = ". Did you mean 'warmup_steps', which also takes a fraction?"
             raise UserError(
                 f"{option}: {config_class} has no field {name!r}{hint}",
                 where=where,

@@ -57,6 +57,7 @@ def test_each_rule(principle, rule):
     assert rules(KIND, principle) == {rule} or rule in rules(KIND, principle)
 
 
+@pytest.mark.slow
 def test_a_planted_pair_is_found_among_thousands():
     chance = random.Random(0)
     texts = [
