@@ -31,7 +31,6 @@ from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Settings, as_user_error, read_settings
 from stages.runtime.pipeline.display import (
     set_console_width,
     show_error,
@@ -41,10 +40,11 @@ from stages.runtime.pipeline.display import (
 )
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.settings import Settings, as_user_error, read_settings
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
-from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
+from stages.runtime.typed_config import parse_config
 
 
 def cli() -> None:

@@ -17,7 +17,7 @@ from stages.generators.transformers_sampling import Request, sample, score
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 LINGER_SECONDS = 0.005
 

@@ -23,7 +23,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 SHUTDOWN_SECONDS = 30.0
 

@@ -8,7 +8,7 @@ them, with ids `<pair>#<pass>`.
 2. Principles: `aggregate.aggregate`, or SALMON's subsets (`salmon.py`).
 3. Label: sigmoid of the margin (`soft`), optionally clamped as Bai et al. 2022 do for
    chain-of-thought labels, or 1 (`hard`, SALMON's).
-4. Rules and noise, both off by default (`overrides.py`).
+4. Rules and noise, both off by default (`rules.py`).
 5. Safety: a response is safe if no rating of it is above one half (BeaverTails, Ji et al. 2023,
    arXiv 2307.04657: safe = no category set).
 
@@ -25,9 +25,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
 from stages.preferences.label_rule import Rule
-from stages.preferences.overrides import apply_overrides
 from stages.preferences.pair_checks import Safety, check_config, read_cells
 from stages.preferences.pair_metrics import describe_pairs
+from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop

@@ -11,7 +11,7 @@ from typing import Any
 from stages.runtime.errors import refuse_unknown
 from stages.runtime.generation import Generator
 from stages.runtime.models import Model
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 GENERATORS = {
     "vllm": "stages.generators.vllm",

@@ -7,7 +7,7 @@ import pytest
 from stages.preferences import rated_pairs
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 
 

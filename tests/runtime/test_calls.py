@@ -4,8 +4,8 @@ import pytest
 
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Generator
-from stages.runtime.settings import parse_config
+from stages.runtime.pipeline.settings import Generator
+from stages.runtime.typed_config import parse_config
 
 SPEED = {"max_num_seqs": 4, "kv_cache_gib": 1.0}
 

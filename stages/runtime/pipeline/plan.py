@@ -8,7 +8,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, explain_difference, fingerprint, finished_artifacts
 from stages.runtime.context import Forecast
 from stages.runtime.pipeline.steps import Step
-from stages.runtime.settings import identity_of
+from stages.runtime.typed_config import identity_of
 
 SHOWN_CHANGES = 3  # how many changed fields a plan names
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.pipeline.loops import unroll_loops
-from stages.runtime.settings import parse_config
 from stages.runtime.stage import Stage, load_stage
+from stages.runtime.typed_config import parse_config
 
 
 @dataclass(frozen=True)

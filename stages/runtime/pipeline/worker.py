@@ -21,9 +21,9 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import die_with_parent
-from stages.runtime.settings import parse_config
 from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
+from stages.runtime.typed_config import parse_config
 
 
 def main(job_file: str) -> int:

@@ -17,8 +17,8 @@ from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
-from stages.runtime.settings import machine
 from stages.runtime.templates import template_hash
+from stages.runtime.typed_config import machine
 from stages.training.examples import template_variables
 from stages.training.online.draws import Draw
 from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse

@@ -28,8 +28,8 @@ from stages.runtime.artifacts import Artifact, Result, fingerprint
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
+from stages.runtime.typed_config import machine
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
 from stages.training.reward_models.stored_scores import stored_scores

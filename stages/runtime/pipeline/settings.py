@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.settings import Names, parse_config
+from stages.runtime.typed_config import Names, parse_config
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.preferences.overrides import apply_overrides, has_disclaimer, main_script
+from stages.preferences.rules import apply_overrides, has_disclaimer, main_script
 from stages.runtime.context import Drop
 
 ENGLISH, RUSSIAN, JAPANESE = (
