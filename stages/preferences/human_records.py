@@ -101,7 +101,7 @@ def _read_side(value: Any, request: list[Message] | None, safe: bool | None, loc
         return Side(request, value.strip(), safe)
     messages = read_messages(value, location)
     if not messages or messages[-1]["role"] != "assistant":
-        return Side([], "", fault="the last turn is no answer")
+        return Side([], "", fault="the last turn is not from the assistant")
     earlier = messages[:-1]
     answer = messages[-1]["content"].strip()
     if request is None:

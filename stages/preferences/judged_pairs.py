@@ -25,7 +25,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
 from stages.preferences.label_rule import Rule
-from stages.preferences.pair_checks import Safety, check_config, read_cells
+from stages.preferences.pair_inputs import Safety, check_config, read_cells
 from stages.preferences.pair_metrics import describe_pairs
 from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
@@ -184,7 +184,7 @@ def _decide(
         scaled = [rule.principles[name] for name in by_principle if name in scale]
         if not scaled:
             raise Drop("judged under none of these principles that can be normalised")
-        subset = salmon.draw(
+        subset = salmon.choose_principles(
             scaled, row_id, rule.seed, config.geometric, config.max_principles, config.negation
         )
         negated = {principle.id: is_negated for principle, is_negated in subset}

@@ -57,7 +57,7 @@ class Engines:
         self.name = name
         self.options = options
         self.keep = keep
-        self.meaning = select_answer_options(options)
+        self.answer_options = select_answer_options(options)
         self._open = opener
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
@@ -138,7 +138,7 @@ class RememberedGenerator:
         return answer
 
     def _key(self, **parts: Any) -> str:
-        return call_key(model=self.model.content, generator=self.engines.meaning, **parts)
+        return call_key(model=self.model.content, generator=self.engines.answer_options, **parts)
 
     def _recall(self, key: str) -> Any | None:
         """Return the stored answer, or None if the call is to be sent."""

@@ -46,7 +46,7 @@ def derive_fraction(*parts: Any) -> float:
 
 
 @contextlib.contextmanager
-def locked(
+def hold_lock(
     file: Path,
     on_wait: Callable[[str], object] | None = None,
     kind: str = "folder",
@@ -126,7 +126,7 @@ class CallStore:
                 fix="give a file with store=PATH, such as runs/calls.sqlite",
             )
         # Another run may be creating the file.
-        with locked(path.with_suffix(".lock"), kind="store", option="store"):
+        with hold_lock(path.with_suffix(".lock"), kind="store", option="store"):
             self._open()
 
     def _open(self) -> None:

@@ -94,7 +94,7 @@ def content_id(value: Any, location: str) -> str:
     except UnicodeEncodeError as error:
         lone = ascii(error.object[error.start])
         raise UserError(
-            f"the text holds {lone}, half a character",
+            f"the text holds {lone}, an unpaired surrogate (broken Unicode)",
             where=location,
             fix="fix or delete the record",
         ) from None

@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
-from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled, spread
+from stages.preferences.judging.rating import (
+    YES_NO,
+    Scale,
+    expected_rating,
+    rescale_rating,
+    summarise_scores,
+)
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -88,7 +94,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 judge, row.prompt, row.response, text, config.scale, config.template
             )
             if config.rescale == "unit":
-                score = rescaled(score, config.scale)
+                score = rescale_rating(score, config.scale)
             scores.append(score)
         weighted = [score * weight for score, weight in zip(scores, weights, strict=True)]
         return Rating(
@@ -159,4 +165,4 @@ def _metrics(rows: list[Rating]) -> dict[str, Any]:
     means = {}
     for index, principle in enumerate(rows[0].principles):
         means[principle] = fmean(row.scores[index] for row in rows)
-    return spread(rows) | {"principles": means}
+    return summarise_scores(rows) | {"principles": means}

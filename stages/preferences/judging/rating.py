@@ -80,14 +80,14 @@ async def expected_value(
     return min(max(expected, min(values)), max(values))
 
 
-def rescaled(rating: float, scale: Mapping[str, float]) -> float:
+def rescale_rating(rating: float, scale: Mapping[str, float]) -> float:
     """Return a rating in [-1, 1]: the least value of the scale is -1, the largest 1."""
     least = min(scale.values())
     largest = max(scale.values())
     return 2 * (rating - least) / (largest - least) - 1
 
 
-def spread(rows: Sequence[Rating]) -> dict[str, Any]:
+def summarise_scores(rows: Sequence[Rating]) -> dict[str, Any]:
     """Return how the scores lie.
 
     `spread_in_group` is the mean standard deviation among answers to one request, which ranks them:

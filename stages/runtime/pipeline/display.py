@@ -84,6 +84,6 @@ def _calls(plan: PlannedStep) -> str:
     if plan.artifact or not plan.step.contract.calls_generator:
         return ""
     if plan.forecast is None:
-        return "known once its inputs are there"
+        return "known once its inputs exist"
     forecast = plan.forecast
     return f"{forecast.stored} stored; {forecast.open_rows} of {forecast.rows} rows need new ones"

@@ -33,19 +33,19 @@ class PlannedStep:
 
 
 def identity_payload(
-    step: Step, inputs: Mapping[str, PlannedStep], seed: int, engines_meaning: Mapping[str, Any]
+    step: Step, inputs: Mapping[str, PlannedStep], seed: int, answer_options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what identifies a step's artifact, as plain data.
 
     Args:
         inputs: the planned step behind each input.
-        engines_meaning: the generator options that change answers (`Engines.meaning`).
+        answer_options: the generator options that change answers (`Engines.answer_options`).
     """
     contract = step.contract
     options = identity_of(step.config) | dict(contract.identity(step.config))
     renders_chat = contract.calls_generator or contract.reads_models or "model" in inputs
     if renders_chat:
-        options |= engines_meaning
+        options |= answer_options
     return {
         "stage": step.stage,
         "version": contract.version,

@@ -29,7 +29,7 @@ from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
-from stages.runtime.store import CallStore, locked
+from stages.runtime.store import CallStore, hold_lock
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Runner:
         self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool
     ) -> PlannedStep:
         step.contract.check(step.config)
-        payload = identity_payload(step, inputs, self.seed, self.engines.meaning)
+        payload = identity_payload(step, inputs, self.seed, self.engines.answer_options)
         if not step.contract.reusable:
             pointer, _ = self._run_or_wait(PlannedStep(step, payload, None), {}, frozenset())
             return PlannedStep(step, payload, pointer)
@@ -150,7 +150,7 @@ class Runner:
                 highlight=False,
             )
 
-        with locked(self.root / ".locks" / folder.name, wait):
+        with hold_lock(self.root / ".locks" / folder.name, wait):
             if step.contract.reusable:
                 artifact = find_artifact(self.root, step.name, plan.fingerprint)
                 if artifact:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled
+from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.principles.select import Selection, select
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
@@ -195,7 +195,7 @@ class JudgeTerm(ModelTerm):
                 except (Drop, TooLong):
                     return None
                 if self.rescale:
-                    rating = rescaled(rating, self.scale)
+                    rating = rescale_rating(rating, self.scale)
                 total += principle.weight * rating
                 weights += principle.weight
             return total / weights

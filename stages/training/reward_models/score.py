@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.preferences.judging.rating import spread
+from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
@@ -111,7 +111,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows=ratings,
         row_type=Rating,
         dropped=dropped,
-        metrics=(spread(ratings) if ratings else {}) | counts,
+        metrics=(summarise_scores(ratings) if ratings else {}) | counts,
     )
 
 
