@@ -1,6 +1,6 @@
-"""vLLM's async engine inside this process: one coroutine a request, continuous batching by vLLM.
+"""vLLM's async engine in this process: a coroutine for each request; vLLM batches continuously.
 
-Options change speed and memory only, except `dtype`, whose rounding can move a drawn text.
+Options change speed and memory only, except `dtype`, whose rounding can change a sampled text.
 """
 
 import asyncio

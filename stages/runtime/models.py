@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.runtime.errors import UserError
 
-# What decides the text a model writes. Optimiser states, logs and cards do not.
+# The files that decide what a model writes; optimiser states, logs and model cards do not.
 MEANINGFUL_FILES = (
     "*.safetensors",
     "config.json",
@@ -31,13 +31,13 @@ class Model:
     path: str
     """A local folder or a Hub id."""
     content: str
-    """What the weights are, in 16 hex digits."""
+    """The content id: 16 hex digits of a hash of the files, or of a Hub name and revision."""
     revision: str | None = None
     """A Hub commit."""
 
 
 def find_model(path: str, revision: str | None = None) -> Model:
-    """Check that a model can be loaded safely and work out its content id.
+    """Check that a model can be loaded safely, and compute its content id.
 
     A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its
     content id is its name and revision, so pin a revision where the answer must not change later.

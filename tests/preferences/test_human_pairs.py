@@ -216,7 +216,7 @@ def test_shares_are_cut_by_dialogue_and_not_by_seed(tmp_path):
         ('{"chosen": 3, "rejected": "b"}', "a int where text or messages"),
         (
             json.dumps(hh("\ud83d", "b")),
-            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate (broken Unicode)",
+            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate \(broken Unicode\)",
         ),
         (
             json.dumps(hh("a", "b", ask=ASK.replace("step", "\ud83d"))),
@@ -233,7 +233,7 @@ def test_what_a_broken_file_says(tmp_path, content, message):
 def test_what_a_plan_says():
     for options, message in (
         ({"source": "nowhere.jsonl"}, "no such file"),
-        ({"source": "a/b", "share": (0.5, 0.5)}, "nothing"),
+        ({"source": "a/b", "share": (0.5, 0.5)}, "is empty"),
     ):
         with pytest.raises(UserError, match=message):
             config = Config(**options)

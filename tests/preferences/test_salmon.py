@@ -265,7 +265,7 @@ def test_negating_nothing_and_everything_are_mirror_images(tmp_path):
         assert not any(row.negated) and all(other.negated)
 
 
-def test_a_principle_that_says_the_same_of_every_pair_is_left_out_and_told(tmp_path):
+def test_a_principle_with_the_same_verdict_on_every_pair_is_left_out_and_reported(tmp_path):
     matrix = random_matrix(20, names=3)
     for pair in range(20):
         matrix += cells(

@@ -87,7 +87,7 @@ def test_line_57_is_named(tmp_path):
         ('{"prompt": 3}', "a int where"),
         (
             '{"prompt": "\\ud83d"}',
-            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate (broken Unicode)",
+            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate \(broken Unicode\)",
         ),
         ('{"prompt": ' + "[" * 200_000, "nested too deep"),
         ('{"prompt": ' + "1" * 5000 + "}", "4300"),

@@ -5,15 +5,16 @@ its prompt; `scores` holds one number for each principle, `score` their mean by 
 weights.
 
 d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale {"Yes": 10, "No":
-1}, the two ends of theirs; a model that knows figures can take all ten. With {"Yes": 0, "No": 1} a
-score is P(violated), which is what `judged_pairs` takes for safety. Left out: text ratings that are
-parsed; a rating is always read off probabilities.
+1}, the two ends of their scale; a model that understands digits can use all ten values. With
+{"Yes": 0, "No": 1} a score is P(violated), which `judged_pairs` can read as a safety rating. Left
+out: text ratings that are parsed; a rating is always read off probabilities.
 """
 
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
+from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import (
     YES_NO,
     Scale,
@@ -41,13 +42,13 @@ class Config:
     """The value of each option that the judge may answer."""
     rescale: Literal["none", "unit"] = "none"
     """`unit`: bring ratings to [-1, 1]."""
-    template: str = "preferences/judging/verdict.jinja"
-    """The judge's prompt; it is given request, response and principle (text)."""
+    template: str = VERDICT_TEMPLATE
+    """The judge's prompt; its variables are request, response and principle (text)."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A row still to be rated."""
+    """A row that is to be rated."""
 
     id: str
     """The row's id; inputs may share ids, so with several it carries the input's name."""
@@ -159,7 +160,7 @@ def _check_options(config: Config, principles: tuple[Principle, ...], where: str
 
 
 def _metrics(rows: list[Rating]) -> dict[str, Any]:
-    """How the scores lie, and the mean under each principle."""
+    """A summary of the scores, and the mean under each principle."""
     if not rows:
         return {}
     means = {}

@@ -25,7 +25,7 @@ class PlannedStep:
     reason: str = ""
     """Why it must run."""
     forecast: Forecast | None = None
-    """The calls it would send, where they can be known before it runs."""
+    """The calls it would send; None where they cannot be counted before it runs."""
 
     @property
     def fingerprint(self) -> str:

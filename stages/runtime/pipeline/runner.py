@@ -1,8 +1,8 @@
 """The runner: checked steps become a plan, and the plan becomes artifacts.
 
-A step's identity is its stage, the stage's version, the options that bear meaning, what the stage's
-own `identity` adds (principle texts, template hashes, file contents), and the fingerprints of its
-inputs.
+A step's identity is its stage, the stage's version, the run's seed, the options that change
+results, what the stage's own `identity` adds (principle texts, template hashes, file contents), and
+the fingerprints of its inputs.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Runner:
     console: Console
     loop: asyncio.Runner
     concurrency: int = 1024
-    """Rows in flight, and so the most calls that a kill can lose."""
+    """Rows worked on at the same time, and so about the most calls that a killed run loses."""
     launcher: Launcher = field(default_factory=Launcher)
     """In how many processes the training steps run."""
 
@@ -136,7 +136,7 @@ class Runner:
     def _run_or_wait(
         self, plan: PlannedStep, inputs: dict[str, Artifact], new_steps: frozenset[str]
     ) -> tuple[Artifact, bool]:
-        """Run a step, unless another run is at it: then wait for its artifact.
+        """Run a step, unless another run is already running it: then wait for its artifact.
 
         Returns:
             The artifact, and whether it was made here.

@@ -3,7 +3,7 @@
     python -m stages.runtime.pipeline.worker <job.json>
 
 In: the job that `launch` wrote. Out: beside it `result.json` by rank 0, or `error.json` by a rank
-that met a user's mistake.
+that raised a UserError.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.principles.select import Selection, select
 from stages.runtime.context import Drop
@@ -158,7 +159,7 @@ class JudgeTerm(ModelTerm):
     """The answers it may give, and what each is worth."""
     rescale: bool = True
     """Bring ratings to [-1, 1], as in the paper."""
-    template: str = "preferences/judging/verdict.jinja"
+    template: str = VERDICT_TEMPLATE
     """What the judge reads."""
 
     def check(self, where: str) -> None:

@@ -159,7 +159,7 @@ def test_ratings_of_safety_reach_the_pairs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"scale": {"Yes": 1, "No": 1}}, "worth 1"),
         ({"scale": {"Yes": 1}}, "scale"),
@@ -168,8 +168,8 @@ def test_ratings_of_safety_reach_the_pairs(tmp_path):
         ({"negated": ["p1"]}, "no opposite"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path, options, told):
-    with pytest.raises(UserError, match=told):
+def test_options_that_cannot_work_are_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
         run_steps(rated(tmp_path, options), tmp_path)
 
 
