@@ -28,7 +28,7 @@ from stages.principles.faults import SEE_README, explain
 from stages.runtime.errors import UserError, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions"
-MEANINGFUL_FIELDS = (
+IDENTITY_FIELDS = (
     "text",
     "opposite",
     "critique",
@@ -133,7 +133,7 @@ class Constitution(BaseModel):
         Returns:
             By principle id, those of the fields that are not at their default.
         """
-        included = set(fields or MEANINGFUL_FIELDS)
+        included = set(fields or IDENTITY_FIELDS)
         return {
             p.id: p.model_dump(mode="json", include=included, exclude_defaults=True)
             for p in self.principles

@@ -9,7 +9,7 @@ from pathlib import Path
 from stages.runtime.errors import UserError
 
 # The files that decide what a model writes; optimiser states, logs and model cards do not.
-MEANINGFUL_FILES = (
+CONTENT_FILES = (
     "*.safetensors",
     "config.json",
     "generation_config.json",
@@ -71,7 +71,7 @@ def find_model(path: str, revision: str | None = None) -> Model:
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Return names, sizes and times: with them a process hashes an unchanged folder only once."""
     stamps = set()
-    for pattern in MEANINGFUL_FILES:
+    for pattern in CONTENT_FILES:
         for file in folder.glob(pattern):
             status = file.stat()
             stamps.add((file.name, status.st_size, status.st_mtime_ns))

@@ -47,7 +47,7 @@ class Config(PartialSource):
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """A function is identified by its module's content, other sources as by `source_identity`.
+    """A function is identified by its module's VERSION and file, others by `source_identity`.
 
     Raises:
         UserError: the source is none of these; it is reported before anything runs.
