@@ -1,4 +1,4 @@
-"""The door to Credo: a Hydra config becomes a plan, the plan becomes artifacts.
+"""The entry point of Credo: a Hydra config becomes a plan, the plan becomes artifacts.
 
 python run.py                                        the demo: Constitutional AI, embedded world
 python run.py plan=true                              show what would run, be reused and be sent
@@ -31,7 +31,6 @@ from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Settings, as_user_error, read_settings
 from stages.runtime.pipeline.display import (
     set_console_width,
     show_error,
@@ -41,14 +40,15 @@ from stages.runtime.pipeline.display import (
 )
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.settings import Settings, as_user_error, read_settings
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
-from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
+from stages.runtime.typed_config import parse_config
 
 
 def cli() -> None:
-    """Run, and report in the same way what Hydra refuses before there is a config."""
+    """Run; errors that Hydra raises before there is a config are reported in the same way."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
     OmegaConf.register_new_resolver("variants", variants, replace=True)
     try:
@@ -67,7 +67,7 @@ def cli() -> None:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    """Turn mistakes of the user into one message and exit code 2; bugs keep their traceback."""
+    """Turn a UserError into one message and exit code 2; bugs keep their traceback."""
     console = set_console_width(Console(stderr=True))
     try:
         run(config, console)
@@ -142,7 +142,7 @@ def write_run_manifest(
     artifacts: Mapping[str, Artifact],
     seconds: float,
 ) -> None:
-    """Write run.json into the run's folder: what was run, where the artifacts lie, and on what."""
+    """Write run.json into the run's folder: config, folders of the artifacts, versions, machine."""
     steps = {}
     for plan in planned:
         folder = artifacts[plan.step.name].directory

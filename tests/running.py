@@ -37,9 +37,14 @@ class Seeded(ScriptedGenerator):
 
 
 def run_steps(
-    steps: Mapping[str, Any], root: Path, generator: ScriptedGenerator | None = None, seed: int = 0, only_plan: bool = False,
-    opener: Callable[..., Any] | None = None, concurrency: int = 1024,
-) -> tuple[list[PlannedStep], dict[str, Artifact]]:  # fmt: skip
+    steps: Mapping[str, Any],
+    root: Path,
+    generator: ScriptedGenerator | None = None,
+    seed: int = 0,
+    only_plan: bool = False,
+    opener: Callable[..., Any] | None = None,
+    concurrency: int = 1024,
+) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
 
@@ -101,9 +106,20 @@ def text_pipeline(
         "requests": {"stage": "prompts", "source": str(folder / "prompts.csv")},
         "answers": {"stage": "respond", "inputs": {"prompts": "requests", "model": "base"}, "n": 2},
         "revisions": {
-            "stage": "revise", "inputs": {"responses": "answers", "model": "base"}, "constitution": dict(constitution),
-            "rounds": rounds, **revise,
+            "stage": "revise",
+            "inputs": {"responses": "answers", "model": "base"},
+            "constitution": dict(constitution),
+            "rounds": rounds,
+            **revise,
         },
-        "judgements": {"stage": "judge", "inputs": {"responses": "answers", "model": "base"}, "constitution": {**constitution}},
-        "pairs": {"stage": "judged_pairs", "inputs": {"judgements": "judgements"}, "constitution": dict(constitution)},
-    }  # fmt: skip
+        "judgements": {
+            "stage": "judge",
+            "inputs": {"responses": "answers", "model": "base"},
+            "constitution": {**constitution},
+        },
+        "pairs": {
+            "stage": "judged_pairs",
+            "inputs": {"judgements": "judgements"},
+            "constitution": dict(constitution),
+        },
+    }

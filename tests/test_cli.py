@@ -29,7 +29,7 @@ def credo(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_the_plan_of_the_demo(tmp_path):
     shown = credo(tmp_path)
     assert shown.returncode == 0, shown.stderr
-    assert "1 steps reused, 17 to run" in shown.stderr
+    assert "1 step reused, 17 to run" in shown.stderr
     assert not list((tmp_path / "runs").glob("artifacts/answers-*"))
 
 

@@ -149,7 +149,7 @@ def test_a_method_changes_the_last_steps():
 
 
 def test_a_step_stands_in_one_section():
-    with pytest.raises(UserError, match=r"(?s)'evaluation' stands in both.*last_steps.evaluation"):
+    with pytest.raises(UserError, match=r"(?s)'evaluation' is in both.*last_steps.evaluation"):
         composed_steps("+pipeline.steps.evaluation={judge_limit: 5}")
 
 

@@ -1,4 +1,4 @@
-"""Whole pipelines on the embedded model: real generation, real training, every row accounted for."""
+"""Whole pipelines on the embedded model: real generation and training, no row is lost."""
 
 import signal
 import subprocess

@@ -161,7 +161,7 @@ LAYOUT = {
 
 
 def test_lines_are_not_dense():
-    """At most seven tokens a line that is not blank, room by room; ruff keeps lines to 100 columns."""
+    """At most seven tokens for each non-blank line of a room; ruff checks the line length."""
     tokens: dict[str, int] = {}
     lines: dict[str, int] = {}
     for path in MODULES:

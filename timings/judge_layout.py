@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from stages.preferences.judging.ask import JUDGE_TEMPLATE
 from stages.runtime.templates import find_template, render
 from tests.tiny_model import WORDS
 from timings.respond_throughput import model_of
@@ -58,7 +59,7 @@ def prompts(args: argparse.Namespace, seed: int, principle_last: bool) -> list[s
             "response_b": text(args.words - 2 * share),
         }
         for principle in principles:
-            last = render("preferences/judging/judge.jinja", principle=principle, **pair)
+            last = render(JUDGE_TEMPLATE, principle=principle, **pair)
             found.append(last if principle_last else principle_first(last))
     return found
 
@@ -94,8 +95,9 @@ async def main() -> None:
     generator: Any = await open_generator(model, options)
     size = len(generator.renderer.prompt([{"role": "user", "content": prompts(args, 0, True)[0]}]))
     print(
-        f"{args.pairs} pairs of {args.words} words, {args.principles} principles, {size} tokens a prompt, "
-        f"block size {args.block_size or 'ours'}, {find_template('preferences/judging/judge.jinja')}"
+        f"{args.pairs} pairs of {args.words} words, {args.principles} principles, "
+        f"{size} tokens a prompt, block size {args.block_size or 'ours'}, "
+        f"{find_template(JUDGE_TEMPLATE)}"
     )
     await measure(generator, prompts(args, -1, True)[: 2 * args.principles])  # warm up
     ratios, shares = [], []
@@ -103,14 +105,16 @@ async def main() -> None:
         first, first_share = await measure(generator, prompts(args, repeat, False))
         last, last_share = await measure(generator, prompts(args, repeat, True))
         print(
-            f"repeat {repeat + 1}: principle first {first:6.1f} prompts/s ({first_share:.1%} cached), "
+            f"repeat {repeat + 1}: "
+            f"principle first {first:6.1f} prompts/s ({first_share:.1%} cached), "
             f"last {last:6.1f} ({last_share:.1%}), ratio {last / first:.2f}",
             flush=True,
         )
         ratios.append(last / first)
         shares.append(last_share)
     print(
-        f"ratio: median {statistics.median(ratios):.2f}, range {min(ratios):.2f} to {max(ratios):.2f} (target 4.5); "
+        f"ratio: median {statistics.median(ratios):.2f}, "
+        f"range {min(ratios):.2f} to {max(ratios):.2f} (target 4.5); "
         f"cached {statistics.median(shares):.1%} (target 82 %)"
     )
     await generator.close()

@@ -102,7 +102,8 @@ async def main() -> None:
     sampling = Sampling(max_tokens=args.tokens)
     ratios = []
     print(
-        f"{args.requests} requests of at most {args.tokens} tokens, {args.max_num_seqs} sequences, {model.path}"
+        f"{args.requests} requests of at most {args.tokens} tokens, "
+        f"{args.max_num_seqs} sequences, {model.path}"
     )
     for repeat in range(args.repeats + 1):
         conversations = [
@@ -124,12 +125,14 @@ async def main() -> None:
         same = sum(a == b for a, b in zip(texts, reference, strict=True))
         label = "warm-up " if repeat == 0 else f"repeat {repeat}"
         print(
-            f"{label}: ours {we:.0f} tokens/s, LLM.generate {they:.0f}, ratio {we / they:.3f}, same texts {same}",
+            f"{label}: ours {we:.0f} tokens/s, LLM.generate {they:.0f}, "
+            f"ratio {we / they:.3f}, same texts {same}",
             flush=True,
         )
         ratios += [we / they] if repeat else []
     print(
-        f"ratio: median {statistics.median(ratios):.3f}, range {min(ratios):.3f} to {max(ratios):.3f} (target 0.9)"
+        f"ratio: median {statistics.median(ratios):.3f}, "
+        f"range {min(ratios):.3f} to {max(ratios):.3f} (target 0.9)"
     )
     await generator.close()
     llm.llm_engine.engine_core.shutdown()

@@ -69,12 +69,17 @@ def main() -> None:
                 started = time.process_time()
                 found = reward_model.run(config, {"model": base, "pairs": pairs}, context).metrics
                 seconds[name].append(time.process_time() - started)
-                print(f"{name:16} {seconds[name][-1]:6.1f} s  padding {found['padding_wasted']:.1%}  "
-                      f"held-out accuracy {found['held_out']['accuracy']:.3f}  loss {found['train_loss']:.4f}")  # fmt: skip
+                print(
+                    f"{name:16} {seconds[name][-1]:6.1f} s  "
+                    f"padding {found['padding_wasted']:.1%}  "
+                    f"held-out accuracy {found['held_out']['accuracy']:.3f}  "
+                    f"loss {found['train_loss']:.4f}"
+                )
         store.close()
     ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
     print(
-        f"group_by_length / random: median {median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}, n = {len(ratios)}"
+        f"group_by_length / random: median {median(ratios):.3f}, "
+        f"{min(ratios):.3f} to {max(ratios):.3f}, n = {len(ratios)}"
     )
 
 

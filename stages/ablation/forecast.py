@@ -19,9 +19,9 @@ from stages.ablation.sweep_overrides import Configs, Overrides, groups, values_o
 from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Settings
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
+from stages.runtime.pipeline.settings import Settings
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.store import CallStore
 from stages.statistics.formatting import format_percent, format_plural

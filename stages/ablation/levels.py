@@ -23,9 +23,9 @@ from stages.principles.constitution import locate
 from stages.principles.select import Selection
 from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Settings, read_settings
+from stages.runtime.pipeline.settings import Settings, read_settings
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 # stages to which the variant applies
 VARIED = {"labels": ("judged_pairs",), "reward": ("judged_pairs", "reward_model")}

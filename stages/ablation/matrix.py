@@ -14,7 +14,7 @@ from typing import Any
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, duel_score
 from stages.preferences.label_rule import Rule, rule_of
-from stages.preferences.pair_checks import read_cells
+from stages.preferences.pair_inputs import read_cells
 from stages.principles.variants import FULL
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict

@@ -180,7 +180,7 @@ def _divergence(
     if not complete:
         return None
     answers = [(row.prompt, row.response) for row in complete]
-    arguments = context.engines.meaning.get("template_arguments")
+    arguments = context.engines.answer_options.get("template_arguments")
     logps = []
     for artifact in models:
         model = artifact.model()

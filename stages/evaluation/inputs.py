@@ -15,8 +15,8 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Response
-from stages.runtime.settings import machine
 from stages.runtime.store import derive_seed
+from stages.runtime.typed_config import machine
 
 NO_MODEL = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
 Ask = Callable[[str, RememberedGenerator, Any], Awaitable[Any]]

@@ -35,6 +35,7 @@ from stages.evaluation.judge_measures import (
     margins_by_pair,
     measures_by_prompt,
 )
+from stages.preferences.judging.ask import JUDGE_TEMPLATE
 from stages.preferences.judging.ask import compare as compare_responses
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
@@ -56,7 +57,7 @@ class Config(IntervalOptions):
     """The principle that is asked about without a constitution."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Up to this many pairs, drawn by a hash; null: all."""
-    template: str = "preferences/judging/judge.jinja"
+    template: str = JUDGE_TEMPLATE
     """The judge's prompt; it is given request, response_a, response_b and principle (text)."""
 
 

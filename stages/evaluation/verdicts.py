@@ -15,7 +15,12 @@ from stages.evaluation.inputs import draw
 from stages.evaluation.measures import rivals
 from stages.evaluation.verdict_values import Counted
 from stages.evaluation.win_rates import Duel
-from stages.preferences.judging.ask import compare, violation_probability
+from stages.preferences.judging.ask import (
+    JUDGE_TEMPLATE,
+    VERDICT_TEMPLATE,
+    compare,
+    violation_probability,
+)
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.runtime.calls import RememberedGenerator
@@ -42,9 +47,9 @@ class JudgeOptions:
     """
     judge_limit: Annotated[int, Field(ge=1)] | None = None
     """Ask it about up to this many prompts, drawn by a hash of their ids; null: about all."""
-    verdict_template: str = "preferences/judging/verdict.jinja"
+    verdict_template: str = VERDICT_TEMPLATE
     """The question for Yes or No; it is given request, response and principle (text)."""
-    judge_template: str = "preferences/judging/judge.jinja"
+    judge_template: str = JUDGE_TEMPLATE
     """The question for A or B; it is given request, response_a, response_b and principle."""
 
 

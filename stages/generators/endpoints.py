@@ -1,4 +1,4 @@
-"""Which endpoint takes the next request, and what becomes of one that fails."""
+"""Which endpoint takes the next request, and what happens to an endpoint that fails."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ class Failed(Exception):
 
 @dataclass
 class Endpoint:
-    """One server, and how it has behaved. Times are in seconds of `time.monotonic`."""
+    """One server, and its state. Times are in seconds of `time.monotonic`."""
 
     base: str
     """Its address."""

@@ -1,7 +1,7 @@
-"""OpenAI-compatible endpoints, several at once: how Credo leaves one machine.
+"""OpenAI-compatible endpoints, several at once: how Credo uses more than one machine.
 
-A request goes to the endpoint with the fewest requests in flight. One that fails is left alone for
-a while, longer each time, and its requests move on to the others at once; then a single request
+A request goes to the endpoint with the fewest requests in flight. One that fails gets no requests
+for a while, longer each time, and its requests go to the others at once; then a single request
 tries it again. With vLLM's servers (`extensions`, the default) options are scored by token id;
 plain OpenAI servers are read by their top 20 tokens.
 """
@@ -20,9 +20,9 @@ from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
-TOP_LOGPROBS = 20  # the most that the OpenAI protocol grants
+TOP_LOGPROBS = 20  # the most that the OpenAI protocol allows
 CHAT = "chat/completions"
 TOKENIZE = "../tokenize"  # vLLM's own, outside /v1
 # Otherwise vLLM's server adds its model's own defaults (generation_config.json).
@@ -109,7 +109,7 @@ class ServerGenerator:
         """
         if len(set(options)) < len(options):
             raise UserError(
-                f"the options {list(options)} repeat themselves",
+                f"the options {list(options)} hold an option twice",
                 where="choose",
                 fix="give each option once",
             )

@@ -1,4 +1,4 @@
-"""HTTP to OpenAI-compatible endpoints: send a request, read the answer, classify what fails."""
+"""HTTP to OpenAI-compatible endpoints: send a request, read the answer, classify failures."""
 
 import re
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Client:
     """Connections to all endpoints.
 
     Args:
-        options: the endpoints and how to treat them.
+        options: the endpoints, and the limits of requests and retries.
         key: sent as a bearer token if not empty, and never printed.
     """
 
@@ -54,7 +54,7 @@ class Client:
         Args:
             path: relative to an endpoint's address; `../` leaves its `/v1`.
             body: sent as JSON.
-            read: takes the answer's JSON apart.
+            read: extracts the result from the answer's JSON.
 
         Raises:
             UserError: a server refuses the request, or none answers it.

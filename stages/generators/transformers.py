@@ -17,7 +17,7 @@ from stages.generators.transformers_sampling import Request, sample, score
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 LINGER_SECONDS = 0.005
 
@@ -114,7 +114,7 @@ class TransformersGenerator:
 
 
 def fail(requests: Sequence[Request], error: BaseException) -> None:
-    """Raise `error` in all that still wait."""
+    """Raise `error` in all requests that still wait."""
     for request in requests:
         if request.answer.done():
             continue
@@ -127,7 +127,7 @@ def fail(requests: Sequence[Request], error: BaseException) -> None:
 def batches(
     requests: Sequence[Request], limit: int, max_batch: int, max_tokens: int
 ) -> list[list[Request]]:
-    """Split by kind and length, longest first, so that running out of memory shows at once.
+    """Split by kind and length, longest first, so that running out of memory shows early.
 
     Args:
         requests: in any order.

@@ -70,7 +70,7 @@ def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[li
 
 
 def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Completion]:
-    """Write every request's text. Rows that have ended leave the batch once they are half of it."""
+    """Write every request's text. Finished rows are removed once they are half of the batch."""
     import torch
 
     device = network.device

@@ -1,6 +1,6 @@
-"""vLLM's async engine inside this process: one coroutine a request, continuous batching by vLLM.
+"""vLLM's async engine in this process: a coroutine for each request; vLLM batches continuously.
 
-Options change speed and memory only, except `dtype`, whose rounding can move a drawn text.
+Options change speed and memory only, except `dtype`, whose rounding can change a sampled text.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 SHUTDOWN_SECONDS = 30.0
 

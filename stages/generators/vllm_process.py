@@ -1,6 +1,6 @@
 """The processes that vLLM starts: where they write, how they end, and why they failed.
 
-Their warnings go to a log file, where they cannot tear a progress bar.
+Their warnings go to a log file, where they cannot break the display of a progress bar.
 """
 
 import contextlib
@@ -118,7 +118,7 @@ def _output_to(log: Path) -> Iterator[None]:
 def die_with_parent(target: Callable[..., None], *args: Any, **kwargs: Any) -> None:
     """Run `target` in a child process that the kernel kills with its parent.
 
-    An orphaned engine would keep its memory for ever.
+    An orphaned engine would keep its memory forever.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -129,7 +129,7 @@ def die_with_parent(target: Callable[..., None], *args: Any, **kwargs: Any) -> N
 
 
 def extract_reason(error: Exception, log: Path, start: int) -> str:
-    """Return the line that says why vLLM failed.
+    """Return the line that gives the reason why vLLM failed.
 
     It is the last line in the log since byte `start` that names an exception, or else `error`'s.
     """

@@ -2,11 +2,11 @@
 
 Pure functions; positive margins prefer `response_a`.
 
-Orders: `agree` takes contradicting verdicts for none, as SALMON does (Sun et al. 2023, arXiv
+Orders: `agree` counts contradicting verdicts as no verdict, as SALMON does (Sun et al. 2023, arXiv
 2310.05910); `swap_average` averages the probabilities of the two orders (RLAIF, Lee et al. 2023,
 arXiv 2309.00267); `average` averages the logits. Principles: one at `random` (Constitutional AI,
 Bai et al. 2022, section 4.1: ensembling over principles happens across the dataset), `mean`, `sum`,
-`vote`, or the strongest alone (`max_abs`). SALMON's way, with its random subsets and negation, is
+`vote`, or only the strongest (`max_abs`). SALMON's rule, with its random subsets and negation, is
 in `salmon.py`.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 
 def combine_orders(margin_ab: float, margin_ba: float, orders: str) -> float:
-    """Return one margin of two.
+    """Return one margin from those of the two orders.
 
     With `agree`, verdicts that contradict each other count as exactly 0.
     """
@@ -61,9 +61,9 @@ def strongest(scores: Sequence[float]) -> int:
 def aggregate(margins: list[float], weights: list[float], how: str) -> tuple[float, list[int]]:
     """Return one margin, and the indices of the principles that decided it.
 
-    A principle drawn at `random` has had its weight in the draw, so its margin is left alone.
-    `vote` gives the weighted share of votes as log-odds with half a vote added to each side, so
-    that its soft label is a smoothed share.
+    The weight of a principle drawn at `random` counted in the draw, so its margin is not weighted
+    again. `vote` gives the weighted fraction of votes as log-odds, with half a vote added to each
+    side, so that its soft label is a smoothed fraction.
     """
     weighted = [margin * weight for margin, weight in zip(margins, weights, strict=True)]
     if how == "max_abs":

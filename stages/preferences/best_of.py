@@ -30,7 +30,7 @@ class Config:
     keep: PositiveInt = 1
     """How many answers of each group to keep, best first."""
     minimum: float | None = None
-    """Keep none below this score; null: no bound."""
+    """Keep only answers with at least this score; null: no bound."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -38,7 +38,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     Raises:
         UserError: there are no ratings, a score is not a number, nothing reaches `minimum`, or
-            `responses` are others.
+            `responses` does not hold the rated answers.
     """
     where = f"step {context.step!r}"
     ratings = {name: artifact for name, artifact in inputs.items() if name != "responses"}
@@ -124,7 +124,11 @@ def _as_response(row: Rating, place: int) -> Response:
 
 
 def _metrics(groups: Sequence[list[Rating]], best: Sequence[list[Rating]]) -> dict[str, Any]:
-    """`gain`: how far the selected lie above the mean of all; learning from them can win it."""
+    """Return counts and mean scores.
+
+    `gain` is the mean score of the selected answers minus the mean of all: the most that training
+    on them can gain.
+    """
     mean_selected = fmean(row.score for group in best for row in group)
     mean = fmean(row.score for group in groups for row in group)
     return {

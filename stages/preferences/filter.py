@@ -2,7 +2,7 @@
 
 In: `rows` of any kind. Out: the same kind, fewer; every row left out is counted with its reason.
 
-`share` cuts by a hash of the prompt, so that steps given [0, 0.5] and [0.5, 1] never share a
+`share` cuts by a hash of the prompt, so that steps with [0, 0.5] and [0.5, 1] never share a
 prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
 halves that way.
 """

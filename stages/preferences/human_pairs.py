@@ -13,8 +13,8 @@ better_response_id` (or `safer_response_id`), `chosen_safe: is_response_0_safe, 
 is_response_1_safe`.
 
 Dropped and counted: conversations that differ before their last answer, empty and equal answers,
-duplicates. People who contradict each other are all kept. Left out: strengths of preference, ties,
-rankings of more than two.
+duplicates. Pairs of people who contradict each other are all kept. Left out: strengths of
+preference, ties, rankings of more than two.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ def check(config: Config) -> None:
     """Refuse an empty share."""
     if config.share[0] >= config.share[1]:
         raise UserError(
-            f"the share {list(config.share)} holds nothing",
+            f"the share {list(config.share)} is empty",
             where="stage 'human_pairs'",
             fix="give [from, to) with from < to",
         )

@@ -1,4 +1,4 @@
-"""Pairs out of records of human preferences: conversations or answers, and who is preferred.
+"""Pairs from records of human preferences: conversations or answers, and which is preferred.
 
 In: a file or a Hub dataset, and the names of its columns. Out: for every record its pair, or the
 reason why it makes none.
@@ -19,7 +19,7 @@ class PairSource(PartialSource):
     """A source of pairs, and the columns that hold them."""
 
     kind: str = "helpful"
-    """A word for what the pairs are about: `helpful`, `red_team` or one of yours."""
+    """A word for what the pairs are about: `helpful`, `red_team` or any other."""
     kind_column: str | None = None
     """The column with each pair's own kind, such as RewardBench's `subset`; null: all are of one
     kind.
@@ -44,7 +44,7 @@ class PairSource(PartialSource):
 
 @dataclass(frozen=True)
 class Side:
-    """One answer with what came before it, or the fault that makes the record unusable."""
+    """One answer with the turns before it, or the fault that makes the record unusable."""
 
     prompt: list[Message]
     answer: str
@@ -56,7 +56,8 @@ def read_pairs(source: PairSource) -> Iterator[tuple[str, Pair | None, str]]:
     """Yield the location of every record, its pair, and the reason why it makes none, or "".
 
     Raises:
-        UserError: the source cannot be read, lacks a column, or holds something else in one.
+        UserError: the source cannot be read, lacks a column, or a value in one is of the wrong
+        type.
     """
     options = (
         source.chosen,
@@ -101,7 +102,7 @@ def _read_side(value: Any, request: list[Message] | None, safe: bool | None, loc
         return Side(request, value.strip(), safe)
     messages = read_messages(value, location)
     if not messages or messages[-1]["role"] != "assistant":
-        return Side([], "", fault="the last turn is no answer")
+        return Side([], "", fault="the last turn is not from the assistant")
     earlier = messages[:-1]
     answer = messages[-1]["content"].strip()
     if request is None:

@@ -1,19 +1,19 @@
-"""Stage `judged_pairs`: preference pairs out of the judge matrix. Arithmetic only, no calls.
+"""Stage `judged_pairs`: preference pairs from the judge matrix. Arithmetic only, no calls.
 
 In: `judgements`; `ratings` (Rating rows that hold P(violated) for each safety principle), optional.
-Out: one Pair for every pair that is not abstained on; with `aggregate: salmon` up to `passes` of
-them, with ids `<pair>#<pass>`.
+Out: one Pair for every pair on which the judge does not abstain; with `aggregate: salmon` up to
+`passes` of them, with ids `<pair>#<pass>`.
 
 1. Orders: `aggregate.combine_orders`.
 2. Principles: `aggregate.aggregate`, or SALMON's subsets (`salmon.py`).
 3. Label: sigmoid of the margin (`soft`), optionally clamped as Bai et al. 2022 do for
    chain-of-thought labels, or 1 (`hard`, SALMON's).
-4. Rules and noise, both off by default (`overrides.py`).
+4. Rules and noise, both off by default (`rules.py`).
 5. Safety: a response is safe if no rating of it is above one half (BeaverTails, Ji et al. 2023,
    arXiv 2307.04657: safe = no category set).
 
-The margin of a SALMON pair is its deciding principle's logit difference; normalising only settles
-which one decides.
+The margin of a SALMON pair is its deciding principle's logit difference; normalising only decides
+which one that is.
 """
 
 import math
@@ -25,9 +25,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
 from stages.preferences.label_rule import Rule
-from stages.preferences.overrides import apply_overrides
-from stages.preferences.pair_checks import Safety, check_config, read_cells
+from stages.preferences.pair_inputs import Safety, check_config, read_cells
 from stages.preferences.pair_metrics import describe_pairs
+from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
@@ -42,8 +42,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 @dataclass(frozen=True)
 class Config:
     constitution: Selection
-    """Which columns of the matrix count, their weights, and which are negated: those mean the
-    contrary.
+    """Which columns of the matrix count, their weights, and which are negated: their margins
+    change sign.
     """
     orders: Literal["agree", "average", "swap_average"] = "agree"
     """What to do with the two orders of a cell."""
@@ -56,10 +56,10 @@ class Config:
     clamp: tuple[float, float] | None = None
     """Bounds for soft labels, at the same distance from one half: [0.4, 0.6] in the paper."""
     min_margin: NonNegativeFloat = 0.0
-    """Abstain below it."""
+    """Drop pairs with a smaller margin."""
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The fraction of pairs to keep, strongest margins first; what a rule decided counts as
-    strongest.
+    """The fraction of pairs to keep, strongest margins first; pairs that a rule
+    decided count as the strongest.
     """
     passes: PositiveInt = 1
     """salmon: label every pair under this many subsets (4 in SALMON)."""
@@ -78,7 +78,7 @@ class Config:
     noise: Fraction = 0.0
     """The fraction of labels to flip."""
     override_noise: Fraction | None = None
-    """The same where a rule decided (0.25 in SALMON, beside 0.1); null: `noise`."""
+    """The same where a rule decided (SALMON: 0.25 here, and 0.1 as `noise`); null: `noise`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Decision:
     negated: list[bool]
     """Whether SALMON negated each one's principle; []: none."""
     deciding: str
-    """The principle that decided alone; "" where several did."""
+    """The only principle that decided; "" where several did."""
 
 
 def check(config: Config) -> None:
@@ -184,7 +184,7 @@ def _decide(
         scaled = [rule.principles[name] for name in by_principle if name in scale]
         if not scaled:
             raise Drop("judged under none of these principles that can be normalised")
-        subset = salmon.draw(
+        subset = salmon.choose_principles(
             scaled, row_id, rule.seed, config.geometric, config.max_principles, config.negation
         )
         negated = {principle.id: is_negated for principle, is_negated in subset}

@@ -1,6 +1,6 @@
 """The rule by which `judged_pairs` labels: how a pair's cells become one margin.
 
-An ablation labels pairs again by the rule of a finished step.
+An ablation uses the rule of a finished step to label its pairs again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from stages.runtime.rows import Judgement
 
 @dataclass(frozen=True)
 class Rule:
-    """How a pair's cells become one margin; which of them SALMON's subsets draw is left out."""
+    """How a pair's cells become one margin; SALMON's choice of a subset is not part of it."""
 
     principles: Mapping[str, Principle]
     """The columns of the matrix that count, by id; only ids and weights are read."""
@@ -30,7 +30,7 @@ class Rule:
 
     @property
     def by_subsets(self) -> bool:
-        """Whether SALMON's subsets of the principles decide, and not this rule alone."""
+        """Whether SALMON's subsets of the principles decide, and not `decide`."""
         return self.aggregate == "salmon"
 
     def margins(self, cells: Sequence[Judgement]) -> dict[str, float]:

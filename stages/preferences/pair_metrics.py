@@ -1,6 +1,6 @@
-"""What decided the pairs of `judged_pairs`, and what else there is to suspect.
+"""What decided the pairs of `judged_pairs`, and signs of possible problems.
 
-Rules, noise, the length of what is preferred.
+These are the rules, the noise, safety, and how much longer the chosen responses are.
 """
 
 from collections import Counter

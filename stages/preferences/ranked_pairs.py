@@ -1,4 +1,4 @@
-"""Stage `ranked_pairs`: preferences out of an assumed ranking of models. No judge and no calls.
+"""Stage `ranked_pairs`: preferences from an assumed ranking of models. No judge and no calls.
 
 In: two or more inputs of Response rows to the same prompts, the best answerer first: the order of
 the inputs is the ranking. `ratings` (Rating rows of these responses, by a reward model trained on
@@ -7,7 +7,7 @@ for every better and worse answer.
 
 ALMoST (Kim et al. 2023, arXiv 2305.13735, section 3.1): larger models with more and better
 demonstrations answer better; afterwards pairs are dropped by a heuristic filter and by a reward
-model. How much longer counts as much is our choice.
+model. The threshold on length is our choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
 
 
 def _claims(inputs: dict[str, Artifact], config: Config, where: str) -> list[Claim]:
-    """Return the claims in the order of prompts; answerers that lack a prompt are passed over."""
+    """Return the claims in the order of prompts; answerers that lack a prompt are skipped."""
     ranks = _read_ranks(inputs, where)
     answers: dict[tuple[str, int], dict[str, Response]] = {}
     for answerer, rows in ranks.items():
@@ -137,7 +137,7 @@ def _pair_up(order: list[str], pairing: str) -> Iterator[tuple[str, str]]:
 
 
 def _doubt(claim: Claim, config: Config, scores: Scores | None) -> str:
-    """Return why a claim is not believed; "" if it is."""
+    """Return why a claim is doubtful; "" if it is accepted."""
     better = claim.better.response
     worse = claim.worse.response
     if better == worse:
@@ -156,7 +156,7 @@ def _doubt(claim: Claim, config: Config, scores: Scores | None) -> str:
 
 
 def _gap(claim: Claim, scores: Scores | None) -> float | None:
-    """Return the better answer's score less the worse one's; None if one was not rated."""
+    """Return the better answer's score minus the worse one's; None if one was not rated."""
     if scores is None:
         return None
     better = scores.get((claim.better.prompt_id, claim.better.response))

@@ -1,4 +1,4 @@
-"""Stage `rated_pairs`: preference pairs out of rated answers. No calls.
+"""Stage `rated_pairs`: preference pairs from rated answers. No calls.
 
 In: any inputs of Rating rows, of which those of one request form a group. Out: one Pair for each
 group, its best-rated answer against its worst-rated one; a group of one, or of equal scores, gives
@@ -6,7 +6,7 @@ none.
 
 Self-Rewarding (Yuan et al. 2024, arXiv 2401.10020, section 2.4): the best against the worst, equal
 scores discarded. So offline methods such as `dpo` learn from the same reward as PPO does. With
-`label: soft` the scores are taken for log-odds, as a reward model's are (Bradley-Terry): P(chosen
+`label: soft` the scores are read as log-odds, as a reward model's are (Bradley-Terry): P(chosen
 is better) = sigmoid(their difference).
 """
 
@@ -29,11 +29,11 @@ class Config:
     label: Literal["hard", "soft"] = "hard"
     """Use hard labels, or soft ones: the sigmoid of the difference in score."""
     min_gap: NonNegativeFloat = 0.0
-    """Give no pair where the scores lie no farther apart."""
+    """Make a pair only where the two scores differ by more than this."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Pair the ends of every group.
+    """Pair the best and the worst answer of every group.
 
     Raises:
         UserError: there are no ratings, a score is not a number, or no group has two different

@@ -55,7 +55,7 @@ def read_rows(
 def read_groups(
     inputs: Mapping[str, Artifact], where: str
 ) -> tuple[dict[str, list[Rating]], list[Dropped]]:
-    """Return the ratings by request, and those that came twice.
+    """Return the ratings by request, and the repeated ones.
 
     Raises:
         UserError: there are none, a score is not a number, or a group has two raters.

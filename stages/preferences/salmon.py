@@ -6,11 +6,11 @@ seed).
 
 Re-derived from the published algorithm; none of the original code. Where it differs:
 - draws are hashes of (seed, pair, pass, principle), not one random stream: dropping a principle
-  moves few other draws;
+  changes few other draws;
 - a constitution's weights count in the draw of the subset; with equal weights it is uniform, as in
   the paper;
 - a principle whose verdicts hardly vary cannot be normalised: it is left out and reported, instead
-  of outshouting the rest.
+  of dominating the rest.
 """
 
 import math
@@ -24,7 +24,7 @@ from stages.runtime.rows import Judgement
 from stages.runtime.store import derive_fraction
 
 MIN_VARIANCE = 1e-6
-"""Of logit differences; below it there is nothing to divide by."""
+"""Of logit differences; a smaller variance is too close to 0 to divide by."""
 
 Subset = list[tuple[Principle, bool]]
 """(principle, whether it is negated), in the order in which a reward model reads them."""
@@ -67,7 +67,7 @@ def subset_size(fraction: float, geometric: float, largest: int) -> int:
     return min(max(size, 1), largest)
 
 
-def draw(
+def choose_principles(
     principles: Sequence[Principle],
     row_id: str,
     seed: int,

@@ -1,4 +1,4 @@
-"""Assign principles to rows, so that dropping one principle moves only its own rows.
+"""Assign principles to rows, so that dropping one principle changes only its own rows.
 
 Comes in: principles, a row id, the run's seed and the number of the draw. Goes out: the principle
 with the highest score -w / ln(u), where w is its weight and u is a hash of (seed, draw, row id,

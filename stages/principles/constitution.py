@@ -28,7 +28,7 @@ from stages.principles.faults import SEE_README, explain
 from stages.runtime.errors import UserError, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions"
-MEANINGFUL_FIELDS = (
+IDENTITY_FIELDS = (
     "text",
     "opposite",
     "critique",
@@ -98,7 +98,7 @@ class Constitution(BaseModel):
     principles: tuple[Principle, ...] = Field(json_schema_extra={"minItems": 1})
     """The principles."""
     targets: dict[Text, Number] | None = Field(None, min_length=1)
-    """The wanted number for each dimension."""
+    """The target value of each dimension."""
 
     @model_validator(mode="after")
     def _check_principles(self) -> Constitution:
@@ -122,18 +122,18 @@ class Constitution(BaseModel):
         return self
 
     def identity(self, *fields: str) -> dict[str, dict[str, Any]]:
-        """Return the part that bears meaning, for a fingerprint.
+        """Return the part that changes results, for a fingerprint.
 
         The name, title, source, tags and comments are never in it: editing them reuses every
         artifact. Targets are not in it either: no stage reads them.
 
         Args:
-            fields: the fields of a principle to include; by default all that bear meaning.
+            fields: the fields of a principle to include; by default all that change results.
 
         Returns:
             By principle id, those of the fields that are not at their default.
         """
-        included = set(fields or MEANINGFUL_FIELDS)
+        included = set(fields or IDENTITY_FIELDS)
         return {
             p.id: p.model_dump(mode="json", include=included, exclude_defaults=True)
             for p in self.principles

@@ -1,4 +1,4 @@
-"""Read a user's YAML file safely and remember which line every value stands on.
+"""Read a user's YAML file safely and remember the line of every value.
 
 Comes in: a path. Goes out: a `Document`, whose data is what `yaml.safe_load` would give. Files that
 are too large, too deep, not UTF-8, or that use aliases are refused while they are read.
@@ -17,7 +17,7 @@ from stages.runtime.errors import UserError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 QUOTING_RULE = (
-    "a text that holds ': ', ' #' or begins with {, [, *, &, !, % or @ must stand in double quotes"
+    "a text that holds ': ', ' #' or begins with {, [, *, &, !, % or @ must be in double quotes"
 )
 
 
@@ -42,7 +42,7 @@ class Document:
 
 
 def display_path(path: Path) -> str:
-    """Return `path` as a user would type it: relative when it lies below the working directory."""
+    """Return `path` as a user would type it: relative if it is inside the working directory."""
     resolved = path.resolve()
     if resolved.is_relative_to(Path.cwd()):
         return str(resolved.relative_to(Path.cwd()))
@@ -121,7 +121,10 @@ def _parse(path: Path, text: str) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, of limited depth, that marks what a constructor refuses."""
+    """SafeLoader without aliases and of limited depth.
+
+    It reports the line of a value that cannot be read.
+    """
 
     depth = 0
 

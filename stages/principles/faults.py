@@ -1,4 +1,4 @@
-"""Turn what pydantic reports of a constitution file into one message: what is wrong, where, and how
+"""Turn pydantic's errors on a constitution file into one message: what is wrong, where, and how
 to fix it.
 """
 

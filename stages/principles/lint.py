@@ -1,4 +1,4 @@
-"""Warn of what is legal in a constitution but seldom meant.
+"""Warn about what is valid in a constitution but probably a mistake.
 
 `python -m stages.principles.lint FILE...`
 
@@ -71,7 +71,7 @@ def _check_principle(principle: Principle) -> list[Finding]:
         message = (
             "the text is framed negatively; judges and critics read what a response does better"
         )
-        warnings.append(("negative framing", message, "say what the response does instead"))
+        warnings.append(("negative framing", message, "write what the response does instead"))
     words = len(principle.text.split())
     if words > MAX_WORDS:
         message = f"the text has {words} words; more than {MAX_WORDS} blur what is judged"

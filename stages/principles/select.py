@@ -1,4 +1,4 @@
-"""Choose principles out of a set: the values of `constitution.*` in a config.
+"""Choose principles of a set: the values of `constitution.*` in a config.
 
 Comes in: a `Selection`. Goes out: a `Constitution` with the selected principles, in file order.
 """
@@ -20,7 +20,7 @@ _WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0)]])
 
 @dataclass(frozen=True)
 class Selection:
-    """A principle set and what to take of it."""
+    """A principle set, and which of its principles to use."""
 
     name: str
     """A shipped set's name, or the path of a file."""
@@ -33,7 +33,7 @@ class Selection:
     weights: dict[str, float] | None = None
     """New weights by id; 0 drops the principle."""
     negate: tuple[str, ...] = ()
-    """Ids whose text and `opposite` change places.
+    """Ids of principles whose text and `opposite` are swapped.
 
     Their own critique and revision requests, which ask for the text, are left out.
     """
@@ -46,7 +46,7 @@ def select(selection: Selection) -> Constitution:
 
     Raises:
         UserError: as `load`; an id or tag the set does not have; a weight that is negative or not a
-        number; an opposite or a rewording that is not there; no principle is left.
+        number; an opposite or a rewording that does not exist; no principle is left.
     """
     constitution = load(selection.name)
     file = display_path(locate(selection.name))

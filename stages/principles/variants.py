@@ -64,7 +64,7 @@ KINDS = tuple(FORM_OF_KIND)
 
 @dataclass(frozen=True)
 class Change:
-    """What a variant changes. `apply` puts it on any selection of the same set."""
+    """What a variant changes. `apply` applies it to any selection of the same set."""
 
     only: tuple[str, ...] | None = None
     """Ids to keep; None keeps all."""
@@ -170,7 +170,7 @@ def change_of(name: str, selection: Selection) -> Change:
 
 
 def apply(change: Change, selection: Selection) -> Selection:
-    """Return `selection` with the change on top of what it already leaves out."""
+    """Return `selection` with the change applied as well."""
     only = selection.only
     if only is None:
         only = change.only

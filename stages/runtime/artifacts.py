@@ -1,7 +1,7 @@
 """Artifacts: one folder per step and identity, `runs/artifacts/<step>-<fingerprint>/`.
 
-The manifest is written last and atomically: it exists = the step is done. It keeps what the
-fingerprint was made of, so a miss can name the field that changed.
+The manifest is written last and atomically: if it exists, the step is done. It keeps what the
+fingerprint was computed from, so that a plan can name the field that changed.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _MANIFEST_KEYS = {"step", "fingerprint", "payload", "rows", "dropped", "metrics"
 def canonical(value: Any) -> str:
     """Return JSON with sorted keys.
 
-    It refuses types that JSON lacks, where `default=str` would silently fork identities.
+    It refuses types that JSON lacks: with `default=str`, equal values could get different texts.
 
     Raises:
         TypeError: the value is not plain data.
@@ -47,24 +47,24 @@ class Table:
     title: str
     columns: list[str]
     rows: list[list[str]]
-    """The cells. One that names a page of the artifact is printed with its folder; the manifest
-    holds no path, because folders move.
+    """The cells. A cell that names a page (`*.html`) of the artifact is printed as the page's whole
+    path; the manifest holds only the name, because folders move.
     """
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a stage hands back.
+    """What a stage returns.
 
     A model is saved under `context.directory / "model"`, and other files beside it.
     """
 
     rows: list[Any] | None = None
-    """The rows, in input order; None for a stage that makes none."""
+    """The rows, in input order; None for a stage that makes no rows."""
     row_type: type | None = None
     """The type of all rows."""
     dropped: list[Dropped] = field(default_factory=list)
-    """Rows that did not make it. Each has a reason; they are kept and counted."""
+    """The dropped rows, each with a reason; they are stored and counted."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Plain numbers and nested dicts of them."""
     tables: list[Table] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Artifact:
 
     @property
     def fingerprint(self) -> str:
-        """The hash of what identifies it."""
+        """The hash of what identifies the artifact (`payload` in the manifest)."""
         return self.manifest["fingerprint"]
 
     @property
@@ -105,10 +105,10 @@ class Artifact:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The step's options as its fingerprint holds them.
+        """The step's options plus what the stage's `identity` adds, as the fingerprint holds them.
 
-        With what the stage adds to them, such as the texts of principles, and without what changes
-        no result.
+        `identity` adds, for example, the texts of principles and the hashes of templates. Options
+        that do not change results are left out.
         """
         return self.manifest["payload"].get("options", {})
 
@@ -125,12 +125,12 @@ class Artifact:
         """
         root = self.directory.parent
         artifacts = []
-        for input_name, print_ in self.inputs.items():
+        for input_name, input_fingerprint in self.inputs.items():
             if name not in (None, input_name):
                 continue
-            for folder in sorted(root.glob(f"*-{print_}")):
-                step = folder.name.removesuffix(f"-{print_}")
-                artifact = find_artifact(root, step, print_)
+            for folder in sorted(root.glob(f"*-{input_fingerprint}")):
+                step = folder.name.removesuffix(f"-{input_fingerprint}")
+                artifact = find_artifact(root, step, input_fingerprint)
                 if artifact:
                     artifacts.append(artifact)
         return artifacts
@@ -157,7 +157,7 @@ class Artifact:
         return read_rows(path, *allowed)
 
     def dropped(self) -> list[Dropped]:
-        """Return the rows that did not make it."""
+        """Return the dropped rows."""
         path = self.directory / "dropped.parquet"
         return read_rows(path, Dropped) if path.exists() else []
 
@@ -179,14 +179,14 @@ class Artifact:
         return find_model(str(path), self.manifest["metrics"].get("revision"))
 
 
-def folder_of(root: Path, step: str, print_: str) -> Path:
+def folder_of(root: Path, step: str, step_fingerprint: str) -> Path:
     """Return the folder of the artifact with this fingerprint."""
-    return root / f"{step}-{print_}"
+    return root / f"{step}-{step_fingerprint}"
 
 
-def find_artifact(root: Path, step: str, print_: str) -> Artifact | None:
-    """Return the finished artifact of this identity, if there is one."""
-    return _finished(Artifact(step, folder_of(root, step, print_)))
+def find_artifact(root: Path, step: str, step_fingerprint: str) -> Artifact | None:
+    """Return the finished artifact with this fingerprint, if there is one."""
+    return _finished(Artifact(step, folder_of(root, step, step_fingerprint)))
 
 
 def finished_artifacts(root: Path, step: str) -> list[Artifact]:
@@ -225,7 +225,7 @@ def finish_artifact(
             write_rows(folder / "rows.parquet", result.rows, result.row_type)
         if result.dropped:
             write_rows(folder / "dropped.parquet", result.dropped, Dropped)
-        # A manifest that outlives a power cut vouches for the rest.
+        # After a power cut, a manifest on the disk must mean that all other files are there too.
         for path in (*folder.rglob("*"), folder, folder.parent):
             flush(path)
         manifest = {
@@ -253,7 +253,7 @@ def finish_artifact(
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there, also after a power cut."""
+    """Write a file so that it is either complete or missing, even after a power cut."""
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as stream:
         stream.write(text)

@@ -11,13 +11,13 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
 
-# Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all
-# they hold counts; a shorter `max_model_len` drops rows and cuts answers.
+# Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
+# their content counts; a shorter `max_model_len` drops rows and cuts answers.
 ANSWER_OPTIONS = ("template_arguments", "extra", "max_model_len", "load", "engine")
 
 
 class Unanswered(Exception):
-    """In a forecast: this call is not in the store, so its row cannot go on."""
+    """In a forecast: this call is not in the store, so its row stops here."""
 
 
 @dataclass
@@ -38,8 +38,8 @@ class Engines:
     Args:
         name: the generator's name.
         options: the generator's options.
-        keep: engines loaded at a time. More than 1 means that memory is plentiful: engines then
-            also stay loaded while a stage trains.
+        keep: engines loaded at a time. More than 1 means that there is enough memory: engines
+            then also stay loaded while a stage trains.
         opener: loads a model, as `open_generator` does.
 
     Raises:
@@ -57,7 +57,7 @@ class Engines:
         self.name = name
         self.options = options
         self.keep = keep
-        self.meaning = select_answer_options(options)
+        self.answer_options = select_answer_options(options)
         self._open = opener
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
@@ -138,7 +138,7 @@ class RememberedGenerator:
         return answer
 
     def _key(self, **parts: Any) -> str:
-        return call_key(model=self.model.content, generator=self.engines.meaning, **parts)
+        return call_key(model=self.model.content, generator=self.engines.answer_options, **parts)
 
     def _recall(self, key: str) -> Any | None:
         """Return the stored answer, or None if the call is to be sent."""

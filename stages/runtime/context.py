@@ -1,4 +1,4 @@
-"""What a running stage is given besides its config and its inputs."""
+"""What a running stage gets besides its config and its inputs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +17,7 @@ from stages.runtime.store import CallStore
 
 
 class Drop(Exception):
-    """Raised by a row's coroutine: this row goes no further, for the given reason."""
+    """Raised by a row's coroutine: drop this row, for the given reason."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ForecastDone(Exception):
 
 @dataclass
 class Context:
-    """What a stage's `run` is given besides its config and its inputs."""
+    """What a stage's `run` gets besides its config and its inputs."""
 
     step: str
     """The step's name."""
@@ -50,7 +50,7 @@ class Context:
     seed: int
     """The run's seed."""
     store: CallStore
-    """Where calls are remembered."""
+    """Where the answers of calls are stored."""
     engines: Engines
     """Where calls are answered."""
     loop: asyncio.Runner
@@ -59,24 +59,24 @@ class Context:
     forecast: bool = False
     """Only count which calls are missing."""
     concurrency: int = 1024
-    """Rows in flight."""
+    """How many rows are worked on at the same time."""
     tally: Tally = field(default_factory=Tally)
     """Calls of the step so far."""
     new_steps: frozenset[str] = frozenset()
     """Names of the steps that this run made before this one; the others were reused.
 
-    It does not bear on results, and it is empty in the processes of a launched training step.
+    It does not change results, and it is empty in the processes of a launched training step.
     """
 
     def generator(self, model: Model) -> RememberedGenerator:
-        """Return the run's generator for `model`, with a memory.
+        """Return the run's generator for `model`; it answers from the store where it can.
 
         Nothing is loaded until a call is not in the store.
         """
         return RememberedGenerator(self.store, self.engines, model, self.tally, self.forecast)
 
     def release_engines(self) -> None:
-        """Give back the engines' memory, if it is scarce; training stages call this first."""
+        """Free the engines' memory, unless several may stay loaded; training calls this first."""
         self.loop.run(self.engines.make_room())
 
     def map(
@@ -88,7 +88,7 @@ class Context:
         batching nor a resume changes what is written.
 
         Args:
-            rows: anything with an `id`.
+            rows: objects with an `id`.
 
         Returns:
             The new rows, and the rows that were dropped.

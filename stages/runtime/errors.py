@@ -8,7 +8,7 @@ class UserError(Exception):
     """A user's mistake: what is wrong, where, and how to fix it.
 
     run.py prints the message without a traceback and exits with code 2. Every other exception is a
-    bug of ours and keeps its traceback.
+    bug in Credo and keeps its traceback.
 
     Args:
         what: the fault in one sentence, without a full stop.
@@ -30,10 +30,10 @@ def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, wher
     """Refuse names that are not among the `allowed` ones.
 
     Args:
-        what: the fault, up to the name: "there is no principle".
+        what: the start of the message, up to the name: "there is no principle".
 
     Raises:
-        UserError: with the nearest of the names that are allowed, and all of them.
+        UserError: a name is not allowed; the message gives the most similar name and all names.
     """
     choices = list(allowed)
     for name in names:
@@ -46,7 +46,7 @@ def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, wher
 
 
 def did_you_mean(name: str, allowed: list[str]) -> str:
-    """Return `. Did you mean 'x'?` for the nearest of `allowed`, or an empty text."""
+    """Return `. Did you mean 'x'?` for the most similar name in `allowed`, or ""."""
     import difflib
 
     nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)

@@ -53,8 +53,8 @@ class TooLong(Exception):
 class Generator(Protocol):
     """An opened model that answers calls.
 
-    One row is one coroutine that awaits as many calls as its stage needs; the generator bounds how
-    many are in flight and batches as it likes.
+    One row is one coroutine that awaits as many calls as its stage needs; the generator limits how
+    many calls run at once, and forms batches as it likes.
     """
 
     async def complete(
@@ -84,5 +84,5 @@ class Generator(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back memory and processes."""
+        """Free the memory and end the processes."""
         ...

@@ -11,7 +11,7 @@ from typing import Any
 from stages.runtime.errors import refuse_unknown
 from stages.runtime.generation import Generator
 from stages.runtime.models import Model
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 GENERATORS = {
     "vllm": "stages.generators.vllm",
@@ -39,7 +39,7 @@ async def open_generator(name: str, model: Model, options: Mapping[str, Any]) ->
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse what `open_generator(name, ...)` would refuse in `options`, before any work is done.
 
-    A name that is not in GENERATORS is not checked: tests open generators of their own.
+    A name that is not in GENERATORS is not checked: tests use their own generators.
 
     Raises:
         UserError: a field is unknown, of the wrong type or out of its bounds.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stages.runtime.errors import UserError
 
-# What decides the text a model writes. Optimiser states, logs and cards do not.
-MEANINGFUL_FILES = (
+# The files that decide what a model writes; optimiser states, logs and model cards do not.
+CONTENT_FILES = (
     "*.safetensors",
     "config.json",
     "generation_config.json",
@@ -31,13 +31,13 @@ class Model:
     path: str
     """A local folder or a Hub id."""
     content: str
-    """What the weights are, in 16 hex digits."""
+    """The content id: 16 hex digits of a hash of the files, or of a Hub name and revision."""
     revision: str | None = None
     """A Hub commit."""
 
 
 def find_model(path: str, revision: str | None = None) -> Model:
-    """Check that a model can be loaded safely and work out its content id.
+    """Check that a model can be loaded safely, and compute its content id.
 
     A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its
     content id is its name and revision, so pin a revision where the answer must not change later.
@@ -71,7 +71,7 @@ def find_model(path: str, revision: str | None = None) -> Model:
 def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Return names, sizes and times: with them a process hashes an unchanged folder only once."""
     stamps = set()
-    for pattern in MEANINGFUL_FILES:
+    for pattern in CONTENT_FILES:
         for file in folder.glob(pattern):
             status = file.stat()
             stamps.add((file.name, status.st_size, status.st_mtime_ns))

@@ -1,4 +1,4 @@
-"""What a run was made of, for its manifest: versions, git state, machine.
+"""What a run depends on besides its config, for its manifest: versions, git state, machine.
 
 Never environment variables: they hold keys.
 """

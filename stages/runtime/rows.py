@@ -102,7 +102,7 @@ class Judgement:
     pair_id: str
     """`<response a>|<response b>`; in `judge_quality` the id of the Pair."""
     response_a_id: str
-    """Empty where the text is not a row of ours."""
+    """Empty where the text is not a row of this run."""
     response_b_id: str
     prompt_id: str
     kind: str
@@ -117,7 +117,7 @@ class Judgement:
     model: str
     template: str = ""
     rationale_ab: str = ""
-    """What the judge thought aloud before it chose, if it was asked to."""
+    """The judge's reasoning before it chose, if it was asked for one."""
     rationale_ba: str = ""
 
 
@@ -128,7 +128,7 @@ class Pair:
     id: str
     prompt_id: str
     chosen_id: str
-    """The Response or Revision with this text; empty where it is not a row of ours."""
+    """The Response or Revision with this text; empty where it is not a row of this run."""
     rejected_id: str
     kind: str
     prompt: list[Message]
@@ -146,7 +146,7 @@ class Pair:
     negated: list[bool] = field(default_factory=list)
     """Parallel to `principles`: labelled under its opposite; []: none."""
     deciding: str = ""
-    """The principle whose verdict is the label, where one alone decided."""
+    """The principle whose verdict is the label, where a single one decided."""
     override: str = ""
     """The rule that decided in place of the principles."""
     noise: bool = False
@@ -158,7 +158,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Rating:
-    """What one response is worth alone: a reward model's score, or a judge's expected rating."""
+    """The score of one response on its own, by a reward model or as a judge's expected rating."""
 
     id: str
     response_id: str
@@ -175,7 +175,7 @@ class Rating:
     negated: list[bool]
     """Parallel to `principles`."""
     scores: list[float]
-    """One for each principle, where each was asked about alone; else empty."""
+    """One for each principle, where each was asked about separately; else empty."""
     model: str
     template: str = ""
 
@@ -240,7 +240,7 @@ class Answer:
     taken: list[int]
     """The option that the model took, one for each order."""
     right: float | None
-    """None without a gold label; a part where options tie."""
+    """1 or 0, or a fraction where options tie; None without a gold label."""
     model: str
     template: str = ""
 
@@ -258,12 +258,12 @@ class Tested:
     value: float
     """The fraction of right answers, in [0, 1]."""
     kind: str = ""
-    """Of the pairs, where a section counts a request once for each kind; else ""."""
+    """The kind of the pairs, where a section counts a request once for each kind; else ""."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """A row that did not make it."""
+    """A row that was left out, and why."""
 
     id: str
     reason: str

@@ -1,4 +1,4 @@
-"""The contract of a stage: one object that says all the runner needs to know.
+"""The contract of a stage: one object with all that the runner needs to know.
 
 A stage is a module with a frozen `Config`, a function `run` and one `STAGE = Stage(...)`, listed in
 `stages/__init__.py`. The smallest one is in docs/architecture.md, where a test runs it.
@@ -17,7 +17,7 @@ ANY = ("*",)
 
 
 def accept_any(config: Any) -> None:
-    """The check of a stage whose `Config` types say everything."""
+    """The check of a stage that needs none beyond the types in its `Config`."""
 
 
 def no_identity(config: Any) -> Mapping[str, Any]:
@@ -32,11 +32,11 @@ class Stage:
     version: int
     """Raise it when the same inputs would give other results."""
     config: type
-    """The frozen dataclass of its options; `machine(...)` marks those that bear on no result."""
+    """The dataclass of its options; `machine(...)` marks those that do not change results."""
     run: Callable[[Any, dict[str, Artifact], Context], Result]
     """Makes the artifact out of a config, the input artifacts by name, and a context."""
     inputs: tuple[str, ...] = ()
-    """Names of the inputs that it cannot do without."""
+    """Names of the inputs that it requires."""
     optional: tuple[str, ...] = ()
     """Names of further inputs that it can use, or `ANY`."""
     calls_generator: bool = False
@@ -46,7 +46,7 @@ class Stage:
     reads_models: bool = False
     """Inputs of any name are models to it, not only an input called `model`."""
     reusable: bool = True
-    """False for a mere pointer to something outside, which every plan makes again."""
+    """False for a step that only points to an existing model; every plan makes it again."""
     check: Callable[[Any], None] = accept_any
     """Raises a UserError for options that cannot work, before anything runs."""
     identity: Callable[[Any], Mapping[str, Any]] = no_identity
@@ -54,7 +54,7 @@ class Stage:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The names of all inputs, needed ones first."""
+        """The names of all inputs, required ones first."""
         return (*self.inputs, *self.optional)
 
 

@@ -1,7 +1,8 @@
-"""The call store: one SQLite file that remembers every call ever answered.
+"""The call store: one SQLite file that holds the answer of every call.
 
-The same mechanism is crash resume, a free second run and reuse across ablations: a stage simply
-runs again and its calls are answered from here. A key never depends on batch order, paths or time.
+One mechanism gives resuming after a crash, a second run without calls, and reuse across ablations:
+a stage simply runs again, and its calls are answered from here. A key never depends on batch order,
+paths or time.
 """
 
 import contextlib
@@ -46,13 +47,13 @@ def derive_fraction(*parts: Any) -> float:
 
 
 @contextlib.contextmanager
-def locked(
+def hold_lock(
     file: Path,
     on_wait: Callable[[str], object] | None = None,
     kind: str = "folder",
     option: str = "runs_dir",
 ) -> Iterator[None]:
-    """Keep other runs out for the length of a `with`, or until the process dies.
+    """Hold a lock against other runs inside a `with`, or until the process dies.
 
     Args:
         file: the lock; its folder is created.
@@ -74,15 +75,15 @@ def locked(
             fix=f"set {option} to a place where you may write",
         ) from None
     pid = os.getpid()
-    # The owner's number only informs those who wait: a full disk may refuse it.
+    # The process id is only for the message of those who wait, so a full disk does no harm here.
     with contextlib.suppress(OSError):
         lock.truncate(0)
         os.write(lock.fileno(), str(pid).encode())
     try:
         yield
     finally:
-        # A forked child shares the lock: closing our end alone would keep it held as long as the
-        # child lives. The child in its turn must not release it.
+        # A forked child shares the lock: closing the file here would not release it while the child
+        # lives. The child itself must not release it.
         if os.getpid() == pid:
             fcntl.flock(lock, fcntl.LOCK_UN)
         lock.close()
@@ -104,11 +105,11 @@ class CallStore:
     """Append-only map from call key to answer. Several runs of one machine may use it at once.
 
     Each answer is committed when it arrives (WAL, synchronous=NORMAL): killing the process loses
-    only calls in flight; a power cut can also lose the last moments' commits, never the file.
+    only unanswered calls; a power cut can also lose the last commits, but never the whole file.
 
     Args:
         path: the SQLite file; it is created if there is none.
-        behind: another store, only read, for what is not in this one.
+        behind: another store, read-only, which is asked for keys that are not in this one.
 
     Raises:
         UserError: a newer Credo wrote the store, it is not a store, or the disk is full.
@@ -126,7 +127,7 @@ class CallStore:
                 fix="give a file with store=PATH, such as runs/calls.sqlite",
             )
         # Another run may be creating the file.
-        with locked(path.with_suffix(".lock"), kind="store", option="store"):
+        with hold_lock(path.with_suffix(".lock"), kind="store", option="store"):
             self._open()
 
     def _open(self) -> None:
@@ -191,7 +192,7 @@ class CallStore:
             raise self._user_error(error) from None
 
     def put(self, key: str, value: Any) -> None:
-        """Remember an answer; the first one wins."""
+        """Store an answer; if the key has one already, that one stays."""
         row = (key, json.dumps(value, ensure_ascii=False))
         self._insert([row])
 

@@ -1,4 +1,4 @@
-"""Conversations in a cell: lists of messages, hh-rlhf transcripts, or plain text."""
+"""Conversations in a cell of a table: lists of messages, hh-rlhf transcripts, or plain text."""
 
 import hashlib
 import re
@@ -23,7 +23,7 @@ def read_prompts(value: Any, turns: Turns, location: str) -> list[list[Message]]
         location: where the cell is, for messages.
 
     Returns:
-        The prompts; none where no user ever speaks.
+        The prompts; an empty list if there is no user turn.
 
     Raises:
         UserError: the value is neither text nor messages.
@@ -44,8 +44,8 @@ def read_messages(value: Any, location: str) -> list[Message]:
     """Turn a cell into messages.
 
     A list is taken as messages, a text with hh-rlhf's Human/Assistant marks is split at them (only
-    where a mark starts a paragraph, so `: ` inside a text cuts nothing), any other text is one user
-    turn.
+    where a mark starts a paragraph, so `: ` inside a text splits nothing), any other text is one
+    user turn.
 
     Raises:
         UserError: the value is neither text nor messages.
@@ -84,17 +84,17 @@ def _is_message(item: Any) -> bool:
 def content_id(value: Any, location: str) -> str:
     """Return the first 12 hex digits of the SHA-256 of plain data.
 
-    That of a prompt's messages is the prompt's id.
+    A prompt's id is the content id of its messages.
 
     Raises:
-        UserError: a text that no file can hold.
+        UserError: a text with an unpaired surrogate, which UTF-8 cannot encode.
     """
     try:
         data = canonical(value).encode()
     except UnicodeEncodeError as error:
         lone = ascii(error.object[error.start])
         raise UserError(
-            f"the text holds {lone}, half a character",
+            f"the text holds {lone}, an unpaired surrogate (broken Unicode)",
             where=location,
             fix="fix or delete the record",
         ) from None

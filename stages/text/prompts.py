@@ -1,6 +1,6 @@
 """Stage `prompts`: where requests come from.
 
-In: nothing. Out: Prompt rows, duplicates and empty ones dropped and counted.
+In: nothing. Out: Prompt rows; duplicates and empty prompts are dropped and counted.
 
 Besides a file or a Hub dataset, `source` may be a Python function (`package.module:function`,
 called with `arguments`, returning {"id", "messages", "kind"} mappings). A run that mixes red-team
@@ -33,7 +33,7 @@ from stages.text.source import (
 @dataclass(frozen=True, kw_only=True)
 class Config(PartialSource):
     kind: str = "red_team"
-    """What the prompts are for: `red_team`, `helpful` or a word of yours."""
+    """What the prompts are for: `red_team`, `helpful` or any other word."""
     kind_column: str | None = None
     """The column that holds the kind, such as a benchmark's category; `kind` is for records without
     one.
@@ -43,14 +43,14 @@ class Config(PartialSource):
     turns: Turns = "last"
     """Which user turns of a conversation become prompts."""
     arguments: dict[str, Any] = field(default_factory=dict)
-    """For a function."""
+    """The function's arguments, if `source` is a function."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """A function is identified by its module's VERSION and text, others as `source_identity` does.
+    """A function is identified by its module's VERSION and file, others by `source_identity`.
 
     Raises:
-        UserError: the source is none of these, reported before anything runs.
+        UserError: the source is none of these; it is reported before anything runs.
     """
     if _is_function(config.source):
         return {"module": module_identity(_module(config.source))}
@@ -87,7 +87,7 @@ STAGE = Stage(version=2, config=Config, run=run, identity=identity)
 
 
 def _read_prompts(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
-    """Yield locations, kinds and messages; no messages where no user speaks."""
+    """Yield locations, kinds and messages; the messages are [] where there is no user turn."""
     if _is_function(config.source):
         for item in _call_function(config):
             kind = item.get("kind", config.kind)

@@ -3,10 +3,10 @@
 In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows for each prompt.
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees
-that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown (the
-context-pruning contract of SELF-ALIGN, Sun et al. 2023, and deliberative alignment). Nor does it
-hold the `suffix`, a phrase behind the last user turn that steers a model taught to heed it (Chain
-of Hindsight, Liu et al. 2023).
+that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown
+(context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative alignment). The stored
+prompt is also without the `suffix`, a phrase after the last user turn that steers a model that was
+trained to follow it (Chain of Hindsight, Liu et al. 2023).
 """
 
 from collections.abc import Iterable
@@ -36,16 +36,16 @@ class Config:
     context: Literal["none", "principles"] = "none"
     """What the model reads besides the prompt."""
     constitution: Selection | None = None
-    """Whose principles it reads with `context: principles`."""
+    """The principles that it reads with `context: principles`."""
     template: str = "text/system.jinja"
-    """The system turn; it is given principles."""
+    """The template of the system turn; its variable is principles."""
     suffix: str = ""
-    """A phrase put behind the last user turn, after a space; "" for none."""
+    """A phrase appended to the last user turn, after a space; "" for none."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One sample still to be drawn."""
+class SampleRequest:
+    """One answer that is to be sampled."""
 
     id: str
     prompt: Prompt
@@ -53,7 +53,7 @@ class Draw:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The principles that the model reads, in order, if any; what is not read does not count."""
+    """The principles that the model reads, if any, in order; unused options are left out."""
     if config.context == "none":
         return {"constitution": None, "template": None}
     constitution = select(_constitution(config))
@@ -77,7 +77,7 @@ def _constitution(config: Config) -> Selection:
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
-    """Return a conversation with a phrase behind its last turn."""
+    """Return a conversation with a phrase appended to its last turn."""
     if not suffix:
         return messages
     last = messages[-1]
@@ -85,7 +85,7 @@ def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
 
 
 def distinct_prompts(sources: Iterable[Artifact]) -> tuple[list[Prompt], list[Dropped]]:
-    """The prompts of several artifacts, and those dropped: of two with one id the first is used."""
+    """The prompts of several artifacts, and the repeated ones: the first one with an id is used."""
     prompts: dict[str, Prompt] = {}
     dropped = []
     for artifact in sources:
@@ -97,7 +97,7 @@ def distinct_prompts(sources: Iterable[Artifact]) -> tuple[list[Prompt], list[Dr
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Draw every sample; an empty answer is dropped and counted, unless it is to be kept.
+    """Sample every answer; an empty one is dropped and counted, unless `keep_empty` is set.
 
     Raises:
         UserError: the context needs a constitution.
@@ -112,20 +112,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         template = template_hash(config.template)
         system.append({"role": "system", "content": render(config.template, principles=principles)})
 
-    async def answer(draw: Draw) -> Response:
-        seed = derive_seed(context.seed, draw.prompt.id, "respond", draw.sample)
-        messages = [*system, *with_suffix(draw.prompt.messages, config.suffix)]
+    async def answer(request: SampleRequest) -> Response:
+        seed = derive_seed(context.seed, request.prompt.id, "respond", request.sample)
+        messages = [*system, *with_suffix(request.prompt.messages, config.suffix)]
         completion = await generator.complete(messages, config.sampling, seed)
         text = completion.text.strip()
         if not text and not config.keep_empty:
             raise Drop("empty response")
         return Response(
-            id=draw.id,
-            prompt_id=draw.prompt.id,
-            kind=draw.prompt.kind,
-            prompt=draw.prompt.messages,
+            id=request.id,
+            prompt_id=request.prompt.id,
+            kind=request.prompt.kind,
+            prompt=request.prompt.messages,
             response=text,
-            sample=draw.sample,
+            sample=request.sample,
             context=[principle.id for principle in principles],
             model=model.content,
             seed=seed,
@@ -135,8 +135,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     sources = [artifact for name, artifact in inputs.items() if name != "model"]
     prompts, repeated = distinct_prompts(sources)
-    draws = [Draw(f"{prompt.id}-{i}", prompt, i) for prompt in prompts for i in range(config.n)]
-    rows, dropped = context.map(draws, answer)
+    requests = []
+    for prompt in prompts:
+        for number in range(config.n):
+            requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
+    rows, dropped = context.map(requests, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
     return Result(
         rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}

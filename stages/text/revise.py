@@ -3,13 +3,13 @@
 In: `responses` (Response), `model`. Out: K Revision rows for each response.
 
 Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle
-independently, and with `context: collapse` sees only the request and the latest text, never older
-critiques. `context: append` keeps the whole conversation, as the open one-revision recipe of
-Hugging Face does. The paper rewrites always; `only_faulty` rewrites only where the critique finds a
-fault, which spares fine answers and half of the calls. `critique: false` rewrites directly (the
-paper's ablation in section 3.5).
+independently, and with `context: collapse` it sees only the request and the latest text, never
+older critiques. `context: append` keeps the whole conversation, as the open one-revision recipe of
+Hugging Face does. The paper always rewrites; `only_faulty` rewrites only where the critique finds a
+fault, which leaves good answers unchanged and can save half of the calls. `critique: false`
+rewrites directly (the paper's ablation in section 3.5).
 
-Left out: the paper's few-shot transcripts are not shipped; give your own through `demonstrations`.
+Left out: the paper's few-shot transcripts; give your own through `demonstrations`.
 """
 
 import re
@@ -42,7 +42,7 @@ _PREAMBLE = re.compile(
 @dataclass(frozen=True)
 class Config:
     constitution: Selection
-    """Whose principles are drawn, one for each round."""
+    """The principles to draw from, one for each round."""
     rounds: PositiveInt = 1
     """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
@@ -52,8 +52,8 @@ class Config:
     only_faulty: bool = False
     """Keep the text where the critique begins with `no_fault`."""
     no_fault: str = "No fault"
-    """How a critique that finds nothing begins (case does not matter); a row's `faulty` is False
-    there.
+    """How a critique begins if it finds no fault (case does not matter); then the row's `faulty` is
+    False.
     """
     sampling: Sampling = field(default_factory=Sampling)
     """How to sample critiques and revisions."""
@@ -62,11 +62,11 @@ class Config:
     strip_preamble: bool = True
     """Cut a leading line such as "Here is a revised response:"."""
     critique_template: str = "text/critique.jinja"
-    """The request for a critique; it is given principle."""
+    """The request for a critique; its variable is principle."""
     revise_template: str = "text/revise.jinja"
-    """The request for a revision after a critique; it is given principle."""
+    """The request for a revision after a critique; its variable is principle."""
     direct_template: str = "text/revise_directly.jinja"
-    """The request for a revision without a critique; it is given principle."""
+    """The request for a revision without a critique; its variable is principle."""
 
 
 def check(config: Config) -> None:

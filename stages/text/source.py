@@ -32,12 +32,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class PartialSource(Source):
-    """A source of which a part may be taken."""
+    """A source, and which part of its rows to take."""
 
     limit: NonNegativeInt | None = None
     """How many rows to take; null: all."""
     offset: NonNegativeInt = 0
-    """How many rows to pass over first."""
+    """How many rows to skip first."""
     shuffle: bool = False
     """Take the rows in a seeded order instead of the source's."""
 
@@ -46,7 +46,7 @@ def source_identity(source: Source, alternatives: str = "") -> dict[str, Any]:
     """Identify a file by its content, and a Hub dataset by its name alone.
 
     Args:
-        alternatives: what else the source may be, for the message.
+        alternatives: what else the source may be, for the error message.
 
     Raises:
         UserError: the source is neither.
@@ -77,7 +77,7 @@ def read_source(source: Source, *columns: str) -> Iterator[Record]:
 
 
 def without_folder(location: str, source: Source) -> str:
-    """Return a record's location for a row: rows do not depend on where their file lies."""
+    """Return a record's location for a row: rows do not depend on the folder of their file."""
     return location.removeprefix(f"{Path(os.path.expanduser(source.source)).parent}/")
 
 

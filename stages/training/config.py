@@ -24,8 +24,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.settings import machine
 from stages.runtime.stage import Stage
+from stages.runtime.typed_config import machine
 
 _TRAINING = [
     ("trl", "trainer/base_config.py", "_BaseConfig"),

@@ -92,7 +92,7 @@ def prepare_examples(
 
 def template_variables(context: Context) -> dict[str, Any]:
     """The variables of the generator's chat template."""
-    return dict(context.engines.meaning.get("template_arguments") or {})
+    return dict(context.engines.answer_options.get("template_arguments") or {})
 
 
 def with_variables(examples: Examples, variables: Mapping[str, Any]) -> Examples:

@@ -185,7 +185,8 @@ def test_set_against_set(judged, monkeypatch, capfd):
     overrides = [one for one in arguments(judged) if not one.startswith("constitution.name")]
     code, _ = credo(monkeypatch, *overrides, both, *ABLATE)
     assert (
-        code == 2 and "the variants of one set are not variants of another" in capfd.readouterr().err
+        code == 2
+        and "the variants of one set are not variants of another" in capfd.readouterr().err
     )
     code, _ = credo(monkeypatch, *overrides, both, *ABLATE, "ablate.kinds=[full]")
     assert code == 0

@@ -10,7 +10,7 @@ from stages.evaluation import compare_optimisers
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.training.likelihood import answer_logps
 from stages.training.reward_models.format import make_format, write_format
 from stages.training.reward_models.scorer import Scorer

@@ -13,7 +13,7 @@ from stages.runtime.context import ForecastDone
 from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
 from stages.runtime.rows import Judgement, Verdict
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
 from tests.scripted import ScriptedGenerator

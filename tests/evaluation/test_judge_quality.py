@@ -99,7 +99,7 @@ def test_a_good_judge_and_one_of_places(tmp_path):
 
 def test_principles_are_averaged_and_told(tmp_path):
     constitution = {"name": str(write_constitution(tmp_path / "set.yaml", 2))}
-    from stages.runtime.settings import parse_config
+    from stages.runtime.typed_config import parse_config
 
     config = parse_config(Config, {"constitution": constitution}, "")
     found = asked(tmp_path / "a", judge(0.5), pairs(4), constitution=config.constitution)

@@ -24,8 +24,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Pair
-from stages.runtime.settings import parse_config
 from stages.runtime.store import CallStore
+from stages.runtime.typed_config import parse_config
 from stages.training.reward_models.format import make_format, write_format
 from tests.preferences.matrices import artifact, cells, constitution
 from tests.running import fake_model

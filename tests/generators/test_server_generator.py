@@ -177,7 +177,7 @@ async def test_bad_options_are_refused():
         generator, plain = await server(stub), await server(stub, extensions=False)
         with pytest.raises(UserError, match="not one token"):
             await generator.choose(QUESTION, ["AB", "B"])
-        with pytest.raises(UserError, match="repeat"):
+        with pytest.raises(UserError, match="hold an option twice"):
             await generator.choose(QUESTION, ["A", "A"])
         with pytest.raises(UserError, match="no log-probability for"):
             await plain.choose(QUESTION, ["A", "Z"])

@@ -7,7 +7,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling
 from stages.runtime.generator_registry import check_options, open_generator
 from stages.runtime.models import Model
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 SERVER = {"endpoints": ["http://host:8000/v1"]}
 

@@ -9,7 +9,7 @@ from typing import Any
 from stages import STAGES
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.rows import Judgement, Pair
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 Margins = dict[str, tuple[float, float]]  # by principle: (margin_ab, margin_ba)
 

@@ -99,7 +99,7 @@ def test_ties_go_to_the_first_id_and_a_minimum_can_empty_a_group(tmp_path):
         best(tmp_path / "2", [rated(one, 1.0)], minimum=3.0)
 
 
-def test_what_cannot_be_ranked_is_told(tmp_path):
+def test_ratings_that_cannot_be_ranked_are_refused(tmp_path):
     row = answer("g", 0)
     with pytest.raises(UserError, match="not a number"):
         best(tmp_path / "1", [rated(row, math.nan)])

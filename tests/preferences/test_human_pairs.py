@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
         "empty answer": 1,
         "equal answers": 1,
         "the conversations differ before the last answer": 1,
-        "the last turn is no answer": 2,
+        "the last turn is not from the assistant": 2,
         "no user turn before the answer": 2,
     }
     assert {drop.id for drop in result.dropped} == {
@@ -211,10 +211,13 @@ def test_shares_are_cut_by_dialogue_and_not_by_seed(tmp_path):
         ('"a text"', r"p\.jsonl:1: there is no column 'chosen'"),
         (
             '{"chosen": "a", "rejected": "b"}',
-            "1 x the last turn is no answer.*name the `prompt` column",
+            "1 x the last turn is not from the assistant.*name the `prompt` column",
         ),
         ('{"chosen": 3, "rejected": "b"}', "a int where text or messages"),
-        (json.dumps(hh("\ud83d", "b")), r"p\.jsonl:1: the text holds '\\ud83d', half a character"),
+        (
+            json.dumps(hh("\ud83d", "b")),
+            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate \(broken Unicode\)",
+        ),
         (
             json.dumps(hh("a", "b", ask=ASK.replace("step", "\ud83d"))),
             r"p\.jsonl:1: the text holds '\\ud83d'",
@@ -230,7 +233,7 @@ def test_what_a_broken_file_says(tmp_path, content, message):
 def test_what_a_plan_says():
     for options, message in (
         ({"source": "nowhere.jsonl"}, "no such file"),
-        ({"source": "a/b", "share": (0.5, 0.5)}, "nothing"),
+        ({"source": "a/b", "share": (0.5, 0.5)}, "is empty"),
     ):
         with pytest.raises(UserError, match=message):
             config = Config(**options)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stages.preferences.aggregate import aggregate, combine_orders, soft_label
 from stages.preferences.label_rule import rule_of
-from stages.preferences.pair_checks import read_cells
+from stages.preferences.pair_inputs import read_cells
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Rating
 from tests.preferences.matrices import artifact, cells, constitution, judged_pairs, pairs
@@ -122,7 +122,7 @@ def test_a_clamp_that_cannot_be_meant_is_refused(tmp_path, options):
         run_steps(steps, tmp_path)
 
 
-def test_an_empty_judge_matrix_is_told_with_its_reason(tmp_path):
+def test_an_empty_judge_matrix_is_reported_with_its_reason(tmp_path):
     same = ScriptedGenerator(text=lambda messages: "one answer to all")
     with pytest.raises(
         UserError,
@@ -174,13 +174,13 @@ def test_weights_of_the_constitution_count_in_a_sum(tmp_path):
     assert (row.chosen, row.margin) == ("one", 9 * 1.5 - 4)
 
 
-def test_a_table_of_zeros_is_told(tmp_path):
+def test_a_matrix_of_zeros_is_reported(tmp_path):
     with pytest.raises(UserError, match="every margin is 0"):
         judged_pairs(tmp_path, cells("a|b", {"p0": (0.0, 0.0)}) + cells("c|d", {"p0": (0.0, 0.0)}))
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"passes": 4}, "passes"),
         ({"aggregate": "mean", "negation": 0.1}, "negation"),
@@ -193,8 +193,8 @@ def test_a_table_of_zeros_is_told(tmp_path):
         ({"min_margin": -1}, "min_margin"),
     ],
 )
-def test_options_that_exclude_each_other_are_refused(tmp_path, options, told):
-    with pytest.raises(UserError, match=told):
+def test_options_that_exclude_each_other_are_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
         judged_pairs(tmp_path, MATRIX, **options)
 
 

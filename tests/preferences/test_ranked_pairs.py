@@ -87,7 +87,7 @@ def test_the_ratings_must_agree(tmp_path):
     )
 
 
-def test_what_is_no_ranking_is_told(tmp_path):
+def test_an_input_that_is_not_a_ranking_is_refused(tmp_path):
     one = answers("one")
     with pytest.raises(UserError, match="two answerers"):
         ranked(tmp_path / "1", {"one": one})

@@ -7,7 +7,7 @@ import pytest
 from stages.preferences import rated_pairs
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 
 
@@ -80,6 +80,6 @@ def test_a_soft_label_is_bradley_terrys_and_a_gap_is_asked_for(tmp_path):
         ([rating("g", 0, 1.0), rating("h", 0, 2.0)], "none of 2 groups has two answers"),
     ],
 )
-def test_what_makes_no_pair_is_told(tmp_path, rows, message):
+def test_ratings_that_make_no_pair_are_reported(tmp_path, rows, message):
     with pytest.raises(UserError, match=message):
         paired(tmp_path, rows)

@@ -106,7 +106,7 @@ def test_subset_sizes_follow_the_truncated_geometric():
 
 
 def test_draws_are_uniform_without_repetition_and_half_negated():
-    drawn = [salmon.draw(principles(8), f"row {i}", 0) for i in range(4000)]
+    drawn = [salmon.choose_principles(principles(8), f"row {i}", 0) for i in range(4000)]
     assert all(len({p.id for p, _ in subset}) == len(subset) for subset in drawn)
     assert (
         chisquare(list(Counter(p.id for subset in drawn for p, _ in subset).values())).pvalue > 1e-4
@@ -116,16 +116,20 @@ def test_draws_are_uniform_without_repetition_and_half_negated():
     )
     turned = [negated for subset in drawn for _, negated in subset]
     assert binomtest(sum(turned), len(turned), 0.5).pvalue > 1e-4
-    assert not any(negated for _, negated in salmon.draw(principles(8, opposites=False), "row", 0))
-    assert salmon.draw(principles(8), "row", 1) != salmon.draw(principles(8), "row", 2)
+    assert not any(
+        negated for _, negated in salmon.choose_principles(principles(8, opposites=False), "row", 0)
+    )
+    assert salmon.choose_principles(principles(8), "row", 1) != salmon.choose_principles(
+        principles(8), "row", 2
+    )
 
 
 def test_the_order_of_the_constitution_and_a_dropped_principle_move_little():
     whole = principles(8)
     rows = [f"row {i}" for i in range(500)]
-    before = {row: salmon.draw(whole, row, 0) for row in rows}
-    assert before == {row: salmon.draw(whole[::-1], row, 0) for row in rows}
-    after = {row: salmon.draw(whole[1:], row, 0) for row in rows}
+    before = {row: salmon.choose_principles(whole, row, 0) for row in rows}
+    assert before == {row: salmon.choose_principles(whole[::-1], row, 0) for row in rows}
+    after = {row: salmon.choose_principles(whole[1:], row, 0) for row in rows}
     spared = [row for row in rows if "p0" not in {p.id for p, _ in before[row]}]
     # one fewer to choose from also shortens the longest subsets a little; nothing else may move
     same = [row for row in spared if after[row] == before[row][: len(after[row])]]
@@ -135,7 +139,7 @@ def test_the_order_of_the_constitution_and_a_dropped_principle_move_little():
 
 def test_a_principle_of_twice_the_weight_is_drawn_more_often():
     heavy = [p.model_copy(update={"weight": 5.0}) if p.id == "p3" else p for p in principles(8)]
-    first = Counter(salmon.draw(heavy, f"row {i}", 0)[0][0].id for i in range(2000))
+    first = Counter(salmon.choose_principles(heavy, f"row {i}", 0)[0][0].id for i in range(2000))
     assert binomtest(first["p3"], 2000, 5 / 12).pvalue > 1e-4
 
 
@@ -261,7 +265,7 @@ def test_negating_nothing_and_everything_are_mirror_images(tmp_path):
         assert not any(row.negated) and all(other.negated)
 
 
-def test_a_principle_that_says_the_same_of_every_pair_is_left_out_and_told(tmp_path):
+def test_a_principle_with_the_same_verdict_on_every_pair_is_left_out_and_reported(tmp_path):
     matrix = random_matrix(20, names=3)
     for pair in range(20):
         matrix += cells(
@@ -360,6 +364,6 @@ def test_salmons_own_principles_fit(name, negatable):
         pytest.skip("the shared data is not here")
     found = read_salmon(file).principles
     assert len(found) == 11 and sum(p.opposite is not None for p in found) == negatable
-    drawn = [salmon.draw(found, f"row {i}", 0) for i in range(2000)]
+    drawn = [salmon.choose_principles(found, f"row {i}", 0) for i in range(2000)]
     assert {len(subset) for subset in drawn} == set(range(1, 9))
     assert any(negated for subset in drawn for _, negated in subset) == bool(negatable)

@@ -26,7 +26,7 @@ from stages.report.views.packed import as_script, pack
 from stages.runtime.artifacts import Result, Table
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.statistics.intervals import paired_difference, share
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response

@@ -1,6 +1,4 @@
-"""Artifacts that something happened to: damaged files count as absent or are told, with what to
-delete.
-"""
+"""Damaged artifacts: their files count as absent, or an error names what to delete."""
 
 import io
 import os
@@ -64,7 +62,7 @@ def test_a_step_with_a_damaged_manifest_runs_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "overwritten", "gone"])
-def test_damaged_rows_are_told(tmp_path, damage):
+def test_damaged_rows_are_reported(tmp_path, damage):
     made = finished(tmp_path)
     path = made.directory / "rows.parquet"
     content = path.read_bytes()
@@ -87,7 +85,7 @@ def test_damaged_rows_are_told(tmp_path, damage):
             row_type_of(path)
 
 
-def test_what_was_never_made_is_told(tmp_path):
+def test_missing_results_are_reported(tmp_path):
     made = finished(tmp_path, Result(metrics={}))
     with pytest.raises(UserError, match=r"(?s)holds no rows.*wire the `inputs`"):
         made.rows(Prompt)

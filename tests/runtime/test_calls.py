@@ -4,23 +4,23 @@ import pytest
 
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Generator
-from stages.runtime.settings import parse_config
+from stages.runtime.pipeline.settings import Generator
+from stages.runtime.typed_config import parse_config
 
 SPEED = {"max_num_seqs": 4, "kv_cache_gib": 1.0}
 
 
 def test_options_that_change_an_answer_are_separate_from_those_of_speed():
-    assert Engines("vllm", SPEED | {"max_model_len": None, "engine": {}}).meaning == {}
+    assert Engines("vllm", SPEED | {"max_model_len": None, "engine": {}}).answer_options == {}
     answer_options = {"max_model_len": 512, "engine": {"quantization": "fp8"}}
-    assert Engines("vllm", SPEED | answer_options).meaning == answer_options
-    assert Engines("transformers", {"load": {"torch_dtype": "auto"}, "max_batch": 2}).meaning == {
-        "load": {"torch_dtype": "auto"}
-    }
-    assert Engines("server", {"local": {"name": "vllm", "options": SPEED}}).meaning == {}
+    assert Engines("vllm", SPEED | answer_options).answer_options == answer_options
+    assert Engines(
+        "transformers", {"load": {"torch_dtype": "auto"}, "max_batch": 2}
+    ).answer_options == {"load": {"torch_dtype": "auto"}}
+    assert Engines("server", {"local": {"name": "vllm", "options": SPEED}}).answer_options == {}
     assert Engines(
         "server", {"local": {"name": "vllm", "options": SPEED | answer_options}}
-    ).meaning == {"local": answer_options}
+    ).answer_options == {"local": answer_options}
 
 
 def test_engines_that_cannot_be():

@@ -12,7 +12,7 @@ import pytest
 
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
-from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, locked
+from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, hold_lock
 
 
 def count_calls(path):
@@ -41,7 +41,7 @@ def test_keys_depend_on_meaning_only():
 
 def test_generator_options_that_change_an_answer_are_part_of_a_calls_key():
     plain, thinking, penalised, faster = (
-        Engines("server", options).meaning
+        Engines("server", options).answer_options
         for options in (
             {},
             {"template_arguments": {"enable_thinking": True}},
@@ -117,10 +117,10 @@ def test_a_lock_is_waited_for(tmp_path):
     events: list[str] = []
 
     def other():
-        with locked(tmp_path / "locks" / "step", events.append):
+        with hold_lock(tmp_path / "locks" / "step", events.append):
             events.append("ours")
 
-    with locked(tmp_path / "locks" / "step"):
+    with hold_lock(tmp_path / "locks" / "step"):
         waiting = threading.Thread(target=other)
         waiting.start()
         while not events:
@@ -129,20 +129,20 @@ def test_a_lock_is_waited_for(tmp_path):
     waiting.join(10)
     assert events[1:] == ["ours"]
     (tmp_path / "a-file").write_text("")
-    with pytest.raises(UserError, match="runs_dir"), locked(tmp_path / "a-file" / "step"):
+    with pytest.raises(UserError, match="runs_dir"), hold_lock(tmp_path / "a-file" / "step"):
         pass
 
 
 def test_a_child_does_not_keep_the_lock(tmp_path):
     """vLLM forks its engine, which then holds all that was open."""
     owners: list[str] = []
-    with locked(tmp_path / "step"):
+    with hold_lock(tmp_path / "step"):
         child = os.fork()
         if child == 0:
             time.sleep(30)
             os._exit(0)
     try:
-        with locked(tmp_path / "step", owners.append):
+        with hold_lock(tmp_path / "step", owners.append):
             assert not owners
     finally:
         os.kill(child, signal.SIGKILL)

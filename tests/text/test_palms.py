@@ -68,7 +68,7 @@ def test_every_category_has_its_statement_and_examples_and_the_control_is_as_lon
     assert all(f"The position on {name}." in read[name] for name in CATEGORIES)
 
 
-def test_a_category_without_a_statement_or_without_an_example_is_told(tmp_path):
+def test_a_category_without_a_statement_or_without_an_example_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"has no tag 'violence'"):
         run_steps(pipeline(tmp_path, statements=CATEGORIES[:2]), tmp_path)
     with pytest.raises(UserError, match="the source gave no prompt"):

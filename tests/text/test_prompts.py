@@ -85,7 +85,10 @@ def test_line_57_is_named(tmp_path):
         ('{"promt": "x"}', "no column 'prompt'. Did you mean 'promt'"),
         ("[1]", "a list where"),
         ('{"prompt": 3}', "a int where"),
-        ('{"prompt": "\\ud83d"}', r"p\.jsonl:1: the text holds '\\ud83d', half a character"),
+        (
+            '{"prompt": "\\ud83d"}',
+            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate \(broken Unicode\)",
+        ),
         ('{"prompt": ' + "[" * 200_000, "nested too deep"),
         ('{"prompt": ' + "1" * 5000 + "}", "4300"),
         ('{"prompt": null}', "gave no prompt"),

@@ -1,7 +1,7 @@
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.runtime.settings import identity_of
+from stages.runtime.typed_config import identity_of
 from stages.training.config import (
     _SOURCES,
     MACHINE_ARGS,

@@ -31,7 +31,7 @@ from stages.evaluation.benchmarks.choice_cells import (
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
-from stages.runtime.settings import Names
+from stages.runtime.typed_config import Names
 from stages.text.messages import content_id, read_messages
 from stages.text.records import Record
 from stages.text.source import Source, read_source, without_folder

@@ -44,8 +44,8 @@ from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.settings import Names, machine
 from stages.runtime.stage import ANY, Stage
+from stages.runtime.typed_config import Names, machine
 from stages.statistics.formatting import format_confidence
 from stages.training.model_files import refuse_adapter
 

@@ -1,14 +1,14 @@
 """Questions to a judge, read off the log-probabilities of the options that it may answer.
 
 In: a judge, responses, the text of a principle, a template. Out: numbers: margins of a comparison
-in both orders, or a probability. Who asks decides what they mean; the question is put in one way:
-one user turn, the rendered template, with the options in a fixed order.
+in both orders, or a probability. The caller decides what the numbers mean. The question always has
+the same form: one user turn, the rendered template, with the options in a fixed order.
 
 An answer that cannot be read is never a number. The judge gave no verdict, and the row is dropped
 and counted, where
 
     a margin         is not finite: an option is impossible, or has no log-probability
-    a probability    is of nothing: all options are impossible, or one has no log-probability
+    a probability    is undefined: all options are impossible, or one has no log-probability
 """
 
 import math
@@ -19,6 +19,8 @@ from stages.runtime.context import Drop
 from stages.runtime.rows import Message, request_text
 from stages.runtime.templates import render
 
+JUDGE_TEMPLATE = "preferences/judging/judge.jinja"
+VERDICT_TEMPLATE = "preferences/judging/verdict.jinja"
 CHOICES = ("A", "B")
 YES_OR_NO = ("Yes", "No")
 
@@ -35,7 +37,8 @@ async def compare(
 
     Args:
         principle: its text.
-        template: it is given request, response_a, response_b (as they are shown) and principle.
+        template: its variables are request, response_a, response_b (as they are shown) and
+            principle.
 
     Returns:
         The margin with `response_a` shown first, and the margin with it shown second. Both are
@@ -68,7 +71,7 @@ async def violation_probability(
 
     Args:
         principle: its text.
-        template: it is given request, response and principle.
+        template: its variables are request, response and principle.
 
     Returns:
         The probability of No.
@@ -90,7 +93,7 @@ def user_turn(template: str, **variables: object) -> list[Message]:
 
 
 async def choose_margin(judge: RememberedGenerator, messages: Sequence[Message]) -> float:
-    """Return the log-probability of A less that of B.
+    """Return the log-probability of A minus that of B.
 
     Raises:
         Drop: the judge gave no verdict.

@@ -1,22 +1,22 @@
 """Stage `judge`: the judge matrix, (pair, principle, order) -> logit difference.
 
-In: `responses` (two or more a prompt), `model`. Out: one Judgement per pair and principle, with the
-margins of both orders.
+In: `responses` (two or more for each prompt), `model`. Out: one Judgement per pair and principle,
+with the margins of both orders.
 
 Everything after it (one random principle, weighted sums, votes, any subset for an ablation) is
-arithmetic on this table, so ablating principles costs no new call. The principle stands last in the
-prompt: all principles of a pair share one prefix, which the engine's prefix cache then answers (3.5
-to 6 times the throughput of principle-first). A label needs one generated token.
+arithmetic on this table, so ablating principles costs no new call. The principle is the last part
+of the prompt: all principles of a pair share one prefix, which the engine's prefix cache then
+answers (3.5 to 6 times the throughput of principle-first). A label needs one generated token.
 
-With `reasoning` the judge first thinks aloud, a text for each order that is kept on the row, and
-the option is read after it. Such labels are near 0 or 1 (Bai et al. 2022): give `judged_pairs` a
-`clamp` of [0.4, 0.6] for them.
+With `reasoning` the judge first writes down its reasoning, one text for each order, which is kept
+on the row, and the option is read after it. Such labels are near 0 or 1 (Bai et al. 2022): give
+`judged_pairs` a `clamp` of [0.4, 0.6] for them.
 
 Sources: Bai et al. 2022 (arXiv 2212.08073) section 4.1, for reading labels off option
 log-probabilities and for chains of thought; Lee et al. 2023 (RLAIF, arXiv 2309.00267), for asking
 in both orders and for the two steps of a reasoned choice.
-Left out: few-shot examples; several rationales per cell, which helped Bai et al. a little and Lee
-et al. not.
+Left out: few-shot examples; several rationales per cell, which helped a little in Bai et al.
+and not in Lee et al.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from stages.preferences.judging.ask import choose_margin, compare, user_turn
+from stages.preferences.judging.ask import JUDGE_TEMPLATE, choose_margin, compare, user_turn
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
@@ -47,26 +47,26 @@ class Config:
     its margins.
     """
     per_pair: PositiveInt | None = None
-    """How many principles each pair is judged under, drawn without replacement and without regard
-    to their weights, which count once, where the cells are aggregated; null: all.
+    """How many principles each pair is judged under, drawn without replacement; null: all.
+    The draw ignores their weights, which count once, where the cells are aggregated.
     """
     pairing: Literal["first_two", "all"] = "first_two"
     """Pair the `first_two` samples of a prompt, or make `all` combinations."""
-    template: str = "preferences/judging/judge.jinja"
-    """The judge's prompt; it is given request, response_a, response_b and principle (text)."""
+    template: str = JUDGE_TEMPLATE
+    """The judge's prompt; its variables are request, response_a, response_b, principle (text)."""
     reasoning: bool = False
-    """Let the judge think aloud before it chooses; twice the calls, and much longer ones."""
+    """Let the judge write its reasoning before it chooses; twice the calls, and longer ones."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How to sample the judge's thoughts."""
+    """How to sample the judge's reasoning."""
     reasoning_template: str = "preferences/judging/reasoning.jinja"
-    """In place of `template`, with the same variables; it asks for thoughts."""
+    """In place of `template`, with the same variables; it asks for the reasoning."""
     choice_template: str = "preferences/judging/reasoned_choice.jinja"
-    """The question for A or B that follows the thoughts."""
+    """The question for A or B that follows the reasoning."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the matrix, still to be judged."""
+    """One cell of the matrix that is to be judged."""
 
     id: str
     pair_id: str
@@ -76,7 +76,7 @@ class Cell:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The texts of the principles and the templates that are used; unused options do not count."""
+    """The texts of the principles and the templates that are used; unused options are left out."""
     facts: dict[str, Any] = {
         "constitution": select(without_negation(config.constitution)).identity("text")
     }
@@ -143,7 +143,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if a.response == b.response:
             dropped.append(Dropped(id=pair_id, reason="equal responses"))
             continue
-        for principle in _draw(principles, config.per_pair, a.prompt_id, context.seed):
+        for principle in _choose_principles(principles, config.per_pair, a.prompt_id, context.seed):
             cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
     rows, unread = context.map(cells, judge)
     return Result(rows=rows, row_type=Judgement, dropped=dropped + unread, metrics=_metrics(rows))
@@ -159,7 +159,7 @@ STAGE = Stage(
 )
 
 
-def _draw(
+def _choose_principles(
     principles: tuple[Principle, ...], count: int | None, prompt_id: str, seed: int
 ) -> list[Principle]:
     """Return the principles that the pairs of a prompt are judged under."""
@@ -172,14 +172,15 @@ def _draw(
 async def _reason_and_compare(
     cell: Cell, config: Config, generator: RememberedGenerator, seed: int
 ) -> tuple[float, str, float, str]:
-    """Let the judge think aloud about each order of the responses before it chooses.
+    """Let the judge reason about each order of the responses before it chooses.
 
     Returns:
-        The margin in favour of `a` and the thoughts before it, first with `a` shown first.
+        The margin in favour of `a` and the reasoning, with `a` shown first; then both with `b`
+        shown first.
     """
     a, b = cell.a.response, cell.b.response
 
-    async def think_and_choose(order: str, first: str, second: str) -> tuple[float, str]:
+    async def reason_and_choose(order: str, first: str, second: str) -> tuple[float, str]:
         variables = {
             "request": request_text(cell.a.prompt),
             "response_a": first,
@@ -197,8 +198,8 @@ async def _reason_and_compare(
         conversation = [*question, {"role": "assistant", "content": rationale}, *choice]
         return await choose_margin(generator, conversation), rationale
 
-    margin_ab, rationale_ab = await think_and_choose("ab", a, b)
-    margin_ba, rationale_ba = await think_and_choose("ba", b, a)
+    margin_ab, rationale_ab = await reason_and_choose("ab", a, b)
+    margin_ba, rationale_ba = await reason_and_choose("ba", b, a)
     return margin_ab, rationale_ab, -margin_ba, rationale_ba
 
 
@@ -219,7 +220,7 @@ def _pairs(
         raise UserError(
             "no prompt has two responses",
             where=f"step {step!r}",
-            fix="set n: 2 or more in the `respond` step it reads",
+            fix="set n: 2 or more in the `respond` step that it reads",
         )
     return pairs, dropped
 

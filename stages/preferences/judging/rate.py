@@ -5,16 +5,23 @@ its prompt; `scores` holds one number for each principle, `score` their mean by 
 weights.
 
 d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale {"Yes": 10, "No":
-1}, the two ends of theirs; a model that knows figures can take all ten. With {"Yes": 0, "No": 1} a
-score is P(violated), which is what `judged_pairs` takes for safety. Left out: text ratings that are
-parsed; a rating is always read off probabilities.
+1}, the two ends of their scale; a model that understands digits can use all ten values. With
+{"Yes": 0, "No": 1} a score is P(violated), which `judged_pairs` can read as a safety rating. Left
+out: text ratings that are parsed; a rating is always read off probabilities.
 """
 
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
-from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled, spread
+from stages.preferences.judging.ask import VERDICT_TEMPLATE
+from stages.preferences.judging.rating import (
+    YES_NO,
+    Scale,
+    expected_rating,
+    rescale_rating,
+    summarise_scores,
+)
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -35,13 +42,13 @@ class Config:
     """The value of each option that the judge may answer."""
     rescale: Literal["none", "unit"] = "none"
     """`unit`: bring ratings to [-1, 1]."""
-    template: str = "preferences/judging/verdict.jinja"
-    """The judge's prompt; it is given request, response and principle (text)."""
+    template: str = VERDICT_TEMPLATE
+    """The judge's prompt; its variables are request, response and principle (text)."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A row still to be rated."""
+    """A row that is to be rated."""
 
     id: str
     """The row's id; inputs may share ids, so with several it carries the input's name."""
@@ -88,7 +95,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 judge, row.prompt, row.response, text, config.scale, config.template
             )
             if config.rescale == "unit":
-                score = rescaled(score, config.scale)
+                score = rescale_rating(score, config.scale)
             scores.append(score)
         weighted = [score * weight for score, weight in zip(scores, weights, strict=True)]
         return Rating(
@@ -153,10 +160,10 @@ def _check_options(config: Config, principles: tuple[Principle, ...], where: str
 
 
 def _metrics(rows: list[Rating]) -> dict[str, Any]:
-    """How the scores lie, and the mean under each principle."""
+    """A summary of the scores, and the mean under each principle."""
     if not rows:
         return {}
     means = {}
     for index, principle in enumerate(rows[0].principles):
         means[principle] = fmean(row.scores[index] for row in rows)
-    return spread(rows) | {"principles": means}
+    return summarise_scores(rows) | {"principles": means}

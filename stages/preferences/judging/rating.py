@@ -2,7 +2,7 @@
 
 The judge is shown one response, and its answer is read as a distribution over the options of a
 scale (d-RLAIF, Lee et al. 2023, arXiv 2309.00267, section 2.3: 1 to 10, then rescaled to [-1, 1]).
-`rate` and rewards of RL call it.
+The stage `rate` and the rewards of RL use it.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from stages.preferences.judging.ask import choose_probabilities
+from stages.preferences.judging.ask import VERDICT_TEMPLATE, choose_probabilities
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, request_text
 from stages.runtime.templates import render
@@ -34,7 +34,7 @@ Scale = Annotated[
 """The value of each option that a judge may answer, in the order in which they are asked for."""
 
 YES_NO = {"Yes": 10.0, "No": 1.0}
-"""The ends of the paper's scale."""
+"""The largest and the smallest value of the paper's scale."""
 
 
 async def expected_rating(
@@ -43,12 +43,12 @@ async def expected_rating(
     response: str,
     principle: str,
     scale: Mapping[str, float],
-    template: str = "preferences/judging/verdict.jinja",
+    template: str = VERDICT_TEMPLATE,
 ) -> float:
     """Ask how well a response follows a principle.
 
     Args:
-        principle: its wording, negated or not.
+        principle: its text, or the text of its opposite.
         scale: the value of each option; an option is one token of the judge's vocabulary.
 
     Returns:
@@ -80,18 +80,18 @@ async def expected_value(
     return min(max(expected, min(values)), max(values))
 
 
-def rescaled(rating: float, scale: Mapping[str, float]) -> float:
+def rescale_rating(rating: float, scale: Mapping[str, float]) -> float:
     """Return a rating in [-1, 1]: the least value of the scale is -1, the largest 1."""
     least = min(scale.values())
     largest = max(scale.values())
     return 2 * (rating - least) / (largest - least) - 1
 
 
-def spread(rows: Sequence[Rating]) -> dict[str, Any]:
-    """Return how the scores lie.
+def summarise_scores(rows: Sequence[Rating]) -> dict[str, Any]:
+    """Return the number, mean and standard deviation of the scores.
 
-    `spread_in_group` is the mean standard deviation among answers to one request, which ranks them:
-    0 means that the rater sees no difference.
+    `spread_in_group` is the mean of the standard deviations among the answers to one request: 0
+    means that the rater sees no difference between them.
     """
     groups: dict[str, list[float]] = {}
     for row in rows:

@@ -35,8 +35,8 @@ from stages.report.sweep.page import write_report
 from stages.report.sweep.summary import notes, summary_table
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.errors import UserError
-from stages.runtime.pipeline.config import Ablate, as_user_error, read_settings
 from stages.runtime.pipeline.display import set_console_width, show_error
+from stages.runtime.pipeline.settings import Ablate, as_user_error, read_settings
 
 FOLDER = "ablation"  # of the results, in the sweep's folder
 

@@ -17,7 +17,7 @@ from stages.ablation.jobs import Job
 from stages.ablation.runs import Run, outcome_values, overall_mean
 from stages.report.page import errors_of_writing
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.pipeline.config import Ablate
+from stages.runtime.pipeline.settings import Ablate
 from stages.runtime.rows import Pair, Prompt, request_text
 
 EFFECT = (

@@ -16,7 +16,7 @@ from stages.report.sweep.charts import rating_chart, sign
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.tables import redundancy_table
 from stages.report.sweep.view import comparison_view
-from stages.runtime.pipeline.config import Ablate
+from stages.runtime.pipeline.settings import Ablate
 
 NAME = "report.html"
 HERE = Path(__file__).resolve().parent

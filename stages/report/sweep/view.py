@@ -22,7 +22,7 @@ from stages.report.sweep.wording import (
     tone_of_effect,
 )
 from stages.report.views.marks import View
-from stages.runtime.pipeline.config import Ablate
+from stages.runtime.pipeline.settings import Ablate
 from stages.statistics.effect import Effect
 from stages.statistics.formatting import PER_CENT, format_confidence, format_short
 from stages.statistics.power import minimum_detectable

@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: the plan before it, a line a step, the tables after it."""
+"""What a run shows in the terminal: first the plan, then a line for each step, last the tables."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,13 +22,13 @@ def set_console_width(console: Console) -> Console:
 
 
 def show_error(error: UserError, console: Console) -> None:
-    """Show a user's mistake."""
+    """Show a UserError."""
     console.print("[bold red]Credo stopped.[/]", highlight=False)
     console.print(str(error), markup=False, highlight=False, soft_wrap=True)
 
 
 def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
-    """Show one line per step: reused or to run, why, and the calls it is known to send."""
+    """Show one line per step: reused or to run, why, and the calls that it will send."""
     table = RichTable(title="Plan", title_justify="left", box=None, pad_edge=False)
     for column in ("step", "stage", "", "why", "calls"):
         table.add_column(column, overflow="fold")
@@ -37,17 +37,23 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
         table.add_row(plan.step.name, plan.step.stage, state, plan.reason, _calls(plan))
     console.print(table)
     to_run = sum(plan.artifact is None for plan in planned)
-    console.print(f"{len(planned) - to_run} steps reused, {to_run} to run.", highlight=False)
+    reused = count_steps(len(planned) - to_run)
+    console.print(f"{reused} reused, {to_run} to run.", highlight=False)
 
 
 def show_job(variant: str, seed: int, planned: Sequence[PlannedStep], console: Console) -> None:
-    """Show one line in place of a plan: the sweep's forecast has shown the rest."""
+    """Show one line in place of a plan; the sweep's forecast has already shown the rest."""
     to_run = [plan.step.name for plan in planned if not plan.artifact]
-    reused = len(planned) - len(to_run)
+    reused = count_steps(len(planned) - len(to_run))
     console.print(
-        f"[bold]{escape(variant)}[/] seed {seed}: {reused} steps reused; "
+        f"[bold]{escape(variant)}[/] seed {seed}: {reused} reused; "
         f"to run: {', '.join(to_run) or 'none'}"
     )
+
+
+def count_steps(number: int) -> str:
+    """Return `1 step` or `2 steps`."""
+    return f"{number} step" if number == 1 else f"{number} steps"
 
 
 def step_line(artifact: Artifact, tally: Tally) -> str:
@@ -68,22 +74,24 @@ def step_line(artifact: Artifact, tally: Tally) -> str:
 
 
 def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
-    """Show the tables that stages left in their manifests."""
+    """Show the tables that the manifests hold."""
     for artifact in artifacts:
         pages = {page.name: str(page) for page in artifact.directory.glob("*.html")}
         for table in artifact.manifest["tables"]:
-            shown = RichTable(title=table["title"], title_justify="left")
+            rich_table = RichTable(title=table["title"], title_justify="left")
             for i, column in enumerate(table["columns"]):
-                shown.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+                rich_table.add_column(
+                    column, justify="left" if i == 0 else "right", overflow="fold"
+                )
             for row in table["rows"]:
-                shown.add_row(*(pages.get(cell, cell) for cell in row))
-            console.print(shown)
+                rich_table.add_row(*(pages.get(cell, cell) for cell in row))
+            console.print(rich_table)
 
 
 def _calls(plan: PlannedStep) -> str:
     if plan.artifact or not plan.step.contract.calls_generator:
         return ""
     if plan.forecast is None:
-        return "known once its inputs are there"
+        return "known once its inputs exist"
     forecast = plan.forecast
     return f"{forecast.stored} stored; {forecast.open_rows} of {forecast.rows} rows need new ones"

@@ -5,10 +5,10 @@ made it; rank 0 reports it. The runner stays one process: only steps of stages w
 launched. Data-parallel processes come from torchrun, on a GPU (nccl) or a CPU (gloo); what
 `accelerate` names (FSDP, DeepSpeed) comes from `accelerate launch` with that configuration.
 
-The number of processes is not a part of a step's identity: each takes its share of
-`args.per_device_train_batch_size`. What is drawn at random in training (sampled rollouts, dropout)
-does differ with that number. The ranks read the run's call store, and what they add comes back to
-it at the end. They die with the run that started them.
+The number of processes is not a part of a step's identity: each takes its part of
+`args.per_device_train_batch_size`. But random numbers in training (sampled rollouts, dropout) do
+depend on it. The ranks read the run's call store; the calls that they add are copied into it at the
+end. They are killed when the run that started them ends.
 """
 
 import ctypes
@@ -44,11 +44,11 @@ class Launcher:
     processes: PositiveInt = 1
     """Processes on this machine."""
     accelerate: dict[str, Any] | None = None
-    """A configuration of `accelerate launch`; empty: torchrun, data-parallel."""
+    """A configuration of `accelerate launch`; empty or null: torchrun, data-parallel."""
 
     @property
     def launches(self) -> bool:
-        """Whether training leaves this process.
+        """Whether training runs outside of this process.
 
         With `accelerate` one process is enough: DeepSpeed can move its states off the GPU.
         """
@@ -64,7 +64,7 @@ def launch(
         stage: its location, as in `stages/__init__.py`.
 
     Raises:
-        UserError: what a rank reported, or that the ranks died, with the place of their log.
+        UserError: a rank reported one, or the ranks died; the message then names their log.
     """
     context.release_engines()
     folder = context.directory / "launch"
@@ -84,7 +84,7 @@ def launch(
         raise UserError(
             f"the {launcher.processes} training processes ended with exit code {exit_code}",
             where=f"step {context.step!r}",
-            fix=f"see {log}; the same command goes on from the last whole checkpoint",
+            fix=f"see {log}; the same command goes on from the last complete checkpoint",
         )
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     dropped = [Dropped(**row) for row in result["dropped"]]
@@ -154,8 +154,8 @@ def _wait(command: list[str], folder: Path, context: Context) -> int:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process with its parent, however that ends; to be called in the
-    child.
+    """Have the kernel kill this process with its parent, however the parent ends; to be called in
+    the child.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

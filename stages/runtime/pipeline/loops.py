@@ -3,14 +3,15 @@
     raft:
       repeat: 3
       carry: {policy: base}     # inside, `policy` is `base` in the first round
-      give: tuned               # later it is `tuned` of the round before; after the loop,
-                                # the name `raft` stands for the last `tuned`
+      give: tuned               # the step whose output each round gives to the next one: later
+                                # `policy` is `tuned` of the round before, and outside of the
+                                # loop the name `raft` means `tuned` of the last round
       steps: {samples: {...}, tuned: {stage: sft, inputs: {model: policy, ...}}}
 
 In: the mapping of a pipeline file. Out: the same without loops: `samples_1`, `tuned_1`,
-`samples_2`, ... A round whose inputs did not change is reused like any other step, so more rounds
-of a finished loop cost the added ones only.
-Left out: loops in loops; an end that depends on what came out.
+`samples_2`, ... A round whose inputs did not change is reused like any other step, so adding
+rounds to a finished loop runs only the new rounds.
+Left out: loops in loops; loops that stop when a result is good enough.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.runtime.errors import UserError, refuse_unknown
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Loop:
     carry: Annotated[dict[str, str], Field(min_length=1, max_length=1)]
     """One name inside the loop, and the step that it stands for in the first round."""
     give: str
-    """The step inside that the name stands for in later rounds, and the loop after the last."""
+    """The step inside whose output a round gives to the next one, under the carried name; outside,
+    the loop's name stands for this step of the last round.
+    """
     steps: dict[str, Any]
 
 
@@ -41,7 +44,7 @@ def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         UserError: a loop that lacks a key or has an unknown one; not a number of rounds; `give` or
-            `carry` that name nothing; a loop in a loop; two steps of one name.
+            `carry` that name no step; a loop in a loop; two steps of one name.
     """
     loops = {name: _read_loop(name, step) for name, step in steps.items() if is_loop(step)}
     last_round = {name: f"{loop.give}_{loop.repeat}" for name, loop in loops.items()}

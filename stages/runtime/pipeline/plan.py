@@ -8,7 +8,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, explain_difference, fingerprint, finished_artifacts
 from stages.runtime.context import Forecast
 from stages.runtime.pipeline.steps import Step
-from stages.runtime.settings import identity_of
+from stages.runtime.typed_config import identity_of
 
 SHOWN_CHANGES = 3  # how many changed fields a plan names
 
@@ -25,7 +25,7 @@ class PlannedStep:
     reason: str = ""
     """Why it must run."""
     forecast: Forecast | None = None
-    """The calls it would send, where they can be known before it runs."""
+    """The calls it would send; None where they cannot be counted before it runs."""
 
     @property
     def fingerprint(self) -> str:
@@ -33,19 +33,19 @@ class PlannedStep:
 
 
 def identity_payload(
-    step: Step, inputs: Mapping[str, PlannedStep], seed: int, engines_meaning: Mapping[str, Any]
+    step: Step, inputs: Mapping[str, PlannedStep], seed: int, answer_options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what identifies a step's artifact, as plain data.
 
     Args:
         inputs: the planned step behind each input.
-        engines_meaning: the generator options that change answers (`Engines.meaning`).
+        answer_options: the generator options that change answers (`Engines.answer_options`).
     """
     contract = step.contract
     options = identity_of(step.config) | dict(contract.identity(step.config))
     renders_chat = contract.calls_generator or contract.reads_models or "model" in inputs
     if renders_chat:
-        options |= engines_meaning
+        options |= answer_options
     return {
         "stage": step.stage,
         "version": contract.version,

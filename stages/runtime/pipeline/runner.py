@@ -1,8 +1,8 @@
 """The runner: checked steps become a plan, and the plan becomes artifacts.
 
-A step's identity is its stage, the stage's version, the options that bear meaning, what the stage's
-own `identity` adds (principle texts, template hashes, file contents), and the fingerprints of its
-inputs.
+A step's identity is its stage, the stage's version, the run's seed, the options that change
+results, what the stage's own `identity` adds (principle texts, template hashes, file contents), and
+the fingerprints of its inputs.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
-from stages.runtime.store import CallStore, locked
+from stages.runtime.store import CallStore, hold_lock
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Runner:
     console: Console
     loop: asyncio.Runner
     concurrency: int = 1024
-    """Rows in flight, and so the most calls that a kill can lose."""
+    """Rows worked on at the same time, and so about the most calls that a killed run loses."""
     launcher: Launcher = field(default_factory=Launcher)
     """In how many processes the training steps run."""
 
@@ -86,7 +86,7 @@ class Runner:
         self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool
     ) -> PlannedStep:
         step.contract.check(step.config)
-        payload = identity_payload(step, inputs, self.seed, self.engines.meaning)
+        payload = identity_payload(step, inputs, self.seed, self.engines.answer_options)
         if not step.contract.reusable:
             pointer, _ = self._run_or_wait(PlannedStep(step, payload, None), {}, frozenset())
             return PlannedStep(step, payload, pointer)
@@ -136,7 +136,7 @@ class Runner:
     def _run_or_wait(
         self, plan: PlannedStep, inputs: dict[str, Artifact], new_steps: frozenset[str]
     ) -> tuple[Artifact, bool]:
-        """Run a step, unless another run is at it: then wait for its artifact.
+        """Run a step, unless another run is already running it: then wait for its artifact.
 
         Returns:
             The artifact, and whether it was made here.
@@ -150,7 +150,7 @@ class Runner:
                 highlight=False,
             )
 
-        with locked(self.root / ".locks" / folder.name, wait):
+        with hold_lock(self.root / ".locks" / folder.name, wait):
             if step.contract.reusable:
                 artifact = find_artifact(self.root, step.name, plan.fingerprint)
                 if artifact:

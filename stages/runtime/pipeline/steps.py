@@ -12,8 +12,8 @@ from typing import Any
 
 from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.pipeline.loops import unroll_loops
-from stages.runtime.settings import parse_config
 from stages.runtime.stage import Stage, load_stage
+from stages.runtime.typed_config import parse_config
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def join_sections(pipeline: Mapping[str, Any]) -> Any:
     The two sections let a variant add steps that are listed before the evaluation it inherits.
 
     Raises:
-        UserError: a step stands in both.
+        UserError: a step is in both.
     """
     steps, last_steps = pipeline.get("steps"), pipeline.get("last_steps") or {}
     if not isinstance(steps, Mapping) or not isinstance(last_steps, Mapping):
@@ -46,7 +46,7 @@ def join_sections(pipeline: Mapping[str, Any]) -> Any:
     for name in steps:
         if name in last_steps:
             raise UserError(
-                f"the step {name!r} stands in both `steps` and `last_steps`",
+                f"the step {name!r} is in both `steps` and `last_steps`",
                 where="pipeline",
                 fix=f"write it in `last_steps` only: pipeline.last_steps.{name}",
             )
@@ -84,7 +84,7 @@ def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
 
 
 def _inputs_first(by_name: Mapping[str, Step]) -> list[Step]:
-    """Keep the file's order where inputs allow it: its author groups steps that share an engine."""
+    """Keep the file's order where inputs allow it: authors group steps that share an engine."""
     sorter = TopologicalSorter({name: step.inputs.values() for name, step in by_name.items()})
     try:
         sorter.prepare()

@@ -3,7 +3,7 @@
     python -m stages.runtime.pipeline.worker <job.json>
 
 In: the job that `launch` wrote. Out: beside it `result.json` by rank 0, or `error.json` by a rank
-that met a user's mistake.
+that raised a UserError.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import die_with_parent
-from stages.runtime.settings import parse_config
 from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
+from stages.runtime.typed_config import parse_config
 
 
 def main(job_file: str) -> int:

@@ -11,14 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescaled
+from stages.preferences.judging.ask import VERDICT_TEMPLATE
+from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.principles.select import Selection, select
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
 from stages.runtime.models import Model
-from stages.runtime.settings import machine
 from stages.runtime.templates import template_hash
+from stages.runtime.typed_config import machine
 from stages.training.examples import template_variables
 from stages.training.online.draws import Draw
 from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
@@ -158,7 +159,7 @@ class JudgeTerm(ModelTerm):
     """The answers it may give, and what each is worth."""
     rescale: bool = True
     """Bring ratings to [-1, 1], as in the paper."""
-    template: str = "preferences/judging/verdict.jinja"
+    template: str = VERDICT_TEMPLATE
     """What the judge reads."""
 
     def check(self, where: str) -> None:
@@ -195,7 +196,7 @@ class JudgeTerm(ModelTerm):
                 except (Drop, TooLong):
                     return None
                 if self.rescale:
-                    rating = rescaled(rating, self.scale)
+                    rating = rescale_rating(rating, self.scale)
                 total += principle.weight * rating
                 weights += principle.weight
             return total / weights

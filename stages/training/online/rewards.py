@@ -19,7 +19,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
-from stages.runtime.settings import identity_of, parse_config
+from stages.runtime.typed_config import identity_of, parse_config
 from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm
 from stages.training.online.terms import (
     Completion,

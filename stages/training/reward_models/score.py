@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.preferences.judging.rating import spread
+from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
@@ -28,8 +28,8 @@ from stages.runtime.artifacts import Artifact, Result, fingerprint
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.settings import machine
 from stages.runtime.stage import ANY, Stage
+from stages.runtime.typed_config import machine
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
 from stages.training.reward_models.stored_scores import stored_scores
@@ -111,7 +111,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows=ratings,
         row_type=Rating,
         dropped=dropped,
-        metrics=(spread(ratings) if ratings else {}) | counts,
+        metrics=(summarise_scores(ratings) if ratings else {}) | counts,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.preferences.judging.rating import YES_NO, expected_rating, rescaled
+from stages.preferences.judging.rating import YES_NO, expected_rating, rescale_rating
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Rating, Revision
@@ -25,7 +25,7 @@ def rating(logs, scale=DIGITS):
 @given(st.lists(st.floats(-60, 0), min_size=10, max_size=10))
 def test_an_expected_rating_lies_on_the_scale(logs):
     found = rating(logs)
-    assert 1 <= found <= 10 and -1 <= rescaled(found, DIGITS) <= 1
+    assert 1 <= found <= 10 and -1 <= rescale_rating(found, DIGITS) <= 1
     chances = [math.exp(log) for log in logs]
     by_hand = sum(
         value * chance for value, chance in zip(DIGITS.values(), chances, strict=True)
@@ -40,7 +40,11 @@ def test_the_ends_of_the_scale():
     )
     assert rating(uneven, YES_NO) == pytest.approx(10 * 0.25 + 1 * 0.75)
     assert rating(uneven, {"Yes": 0.0, "No": 1.0}) == pytest.approx(0.75)
-    assert (rescaled(1, YES_NO), rescaled(5.5, YES_NO), rescaled(10, YES_NO)) == (-1, 0, 1)
+    assert (rescale_rating(1, YES_NO), rescale_rating(5.5, YES_NO), rescale_rating(10, YES_NO)) == (
+        -1,
+        0,
+        1,
+    )
     for unread in ([math.nan] * 10, [-math.inf] * 10):
         with pytest.raises(Drop):
             rating(unread)
@@ -155,7 +159,7 @@ def test_ratings_of_safety_reach_the_pairs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"scale": {"Yes": 1, "No": 1}}, "worth 1"),
         ({"scale": {"Yes": 1}}, "scale"),
@@ -164,8 +168,8 @@ def test_ratings_of_safety_reach_the_pairs(tmp_path):
         ({"negated": ["p1"]}, "no opposite"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path, options, told):
-    with pytest.raises(UserError, match=told):
+def test_options_that_cannot_work_are_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
         run_steps(rated(tmp_path, options), tmp_path)
 
 

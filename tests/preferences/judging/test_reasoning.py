@@ -12,7 +12,7 @@ from stages.principles.select import Selection
 from stages.runtime.artifacts import canonical
 from stages.runtime.generation import Completion, Sampling
 from stages.runtime.rows import Judgement, Pair
-from stages.runtime.settings import identity_of
+from stages.runtime.typed_config import identity_of
 from tests.running import Seeded, run_steps, text_pipeline
 
 

@@ -10,7 +10,7 @@ from stages.report.exports import annotated_pairs, export
 from stages.runtime.artifacts import Result
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Revision
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
 

@@ -21,7 +21,7 @@ from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
 from stages.report.sweep.tables import attribution, redundancy_table
 from stages.runtime.artifacts import Result
-from stages.runtime.pipeline.config import Ablate
+from stages.runtime.pipeline.settings import Ablate
 from stages.runtime.rows import Judgement, Pair, Verdict
 from stages.statistics.differences import effects
 from stages.statistics.equivalence import findings

@@ -80,12 +80,12 @@ def test_one_round_more_computes_one_round_more(tmp_path):
         ({"steps": {"tuned": None}}, "no step of the loop"),
     ],
 )
-def test_misshapen_loops_are_told(change, message):
+def test_invalid_loops_are_refused(change, message):
     with pytest.raises(UserError, match=message):
         unroll_loops({"base": {"stage": "model"}, "loop": LOOP | change})
 
 
-def test_a_missing_key_and_a_taken_name_are_told():
+def test_a_missing_key_and_a_repeated_name_are_refused():
     with pytest.raises(UserError, match="the option 'give' is missing"):
         unroll_loops({"loop": {key: value for key, value in LOOP.items() if key != "give"}})
     with pytest.raises(UserError, match="two steps are called 'tuned_1'"):

@@ -54,23 +54,24 @@ def test_a_step_knows_which_steps_the_run_made(tmp_path, monkeypatch):
     """Not those that were there, nor what another run made while this one waited, nor a pointer to
     a model.
     """
-    told, text = [], text_pipeline(tmp_path, prompts=3)
+    new_steps = []
+    text = text_pipeline(tmp_path, prompts=3)
 
     def run(config, inputs, context):
-        told.append(context.new_steps)
+        new_steps.append(context.new_steps)
         return Result()
 
     monkeypatch.setattr(report, "STAGE", dataclasses.replace(report.STAGE, run=run))
     whole = copy.deepcopy(text)
     steps = text | {"report": {"stage": "report", "inputs": {"pairs": "pairs"}}}
     run_steps(copy.deepcopy(steps), tmp_path)
-    assert told == [{"requests", "answers", "revisions", "judgements", "pairs"}]
+    assert new_steps == [{"requests", "answers", "revisions", "judgements", "pairs"}]
     assert run_steps(copy.deepcopy(steps), tmp_path)[0][-1].artifact, (
         "what was made is no part of an identity"
     )
     steps["pairs"]["keep"] = 0.5
     run_steps(copy.deepcopy(steps), tmp_path)
-    assert told[1:] == [{"pairs"}]
+    assert new_steps[1:] == [{"pairs"}]
 
     plan = Runner.plan
 
@@ -82,7 +83,7 @@ def test_a_step_knows_which_steps_the_run_made(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Runner, "plan", plan_and_be_overtaken)
     run_steps(copy.deepcopy(steps), tmp_path, seed=5)
-    assert told[2:] == [{"pairs"}], "only this run keeps half of the pairs"
+    assert new_steps[2:] == [{"pairs"}], "only this run keeps half of the pairs"
 
 
 def test_every_row_can_be_traced_to_its_prompt(tmp_path):

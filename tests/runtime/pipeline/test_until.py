@@ -32,6 +32,6 @@ def test_ancestors_alone_are_kept_in_order(steps):
 @pytest.mark.parametrize(
     ("until", "message"), [(["judgments"], "Did you mean 'judgements'"), ([], "no step is named")]
 )
-def test_what_is_no_step_is_told(steps, until, message):
+def test_unknown_steps_are_refused(steps, until, message):
     with pytest.raises(UserError, match=message):
         up_to(steps, until)

@@ -10,7 +10,7 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.training.offline import ranking
 from stages.training.offline.groups import into_groups, read_ratings
 from stages.training.offline.ranking_losses import rrhf_loss, stable_alignment_loss

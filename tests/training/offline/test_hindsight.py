@@ -3,7 +3,7 @@
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.training.offline import chain_of_hindsight as coh
 from stages.training.pair_data import read_pairs
 from stages.training.spans import IGNORED, learnt_tokens

@@ -14,7 +14,7 @@ from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.rows import Pair
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.scorer import Scorer
 from tests.embedded import ROOT, run_config

@@ -11,7 +11,7 @@ import pytest
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.training.reward_models import score
 from stages.training.reward_models.format import PLAIN, make_format, read_format
 from stages.training.reward_models.scorer import Scorer

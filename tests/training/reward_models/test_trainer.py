@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
-from stages.runtime.settings import parse_config
+from stages.runtime.typed_config import parse_config
 from stages.training.held_out import check_held_out
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import read_format

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.preferences.overrides import apply_overrides, has_disclaimer, main_script
+from stages.preferences.rules import apply_overrides, has_disclaimer, main_script
 from stages.runtime.context import Drop
 
 ENGLISH, RUSSIAN, JAPANESE = (
@@ -27,7 +27,7 @@ def test_stock_remarks(text, found):
     assert has_disclaimer(text) == found
 
 
-def test_scripts_are_told_and_languages_are_not():
+def test_scripts_are_distinguished_and_languages_are_not():
     assert (main_script(ENGLISH), main_script(RUSSIAN), main_script(JAPANESE)) == (
         "LATIN",
         "CYRILLIC",

@@ -1,4 +1,4 @@
-"""What `judged_pairs` reads and refuses: its options, the judge matrix, safety ratings."""
+"""The checked inputs of `judged_pairs`: its options, the judge matrix, the safety ratings."""
 
 import math
 from collections.abc import Sequence, Set
@@ -18,7 +18,7 @@ def check_config(config: Any, principles: Sequence[Principle], where: str) -> No
     """Refuse options that exclude each other.
 
     Raises:
-        UserError: naming both.
+        UserError: the message names both.
     """
     if config.aggregate == "salmon":
         _check_salmon(config, principles, where)
@@ -80,8 +80,7 @@ def read_cells(
         negated: ids of the principles whose margins are flipped.
 
     Raises:
-        UserError: there are no judgements, none under `principles`, or the judge prefers nothing
-            anywhere.
+        UserError: there are no judgements, none under `principles`, or every margin is 0.
     """
     cells: dict[str, list[Judgement]] = {}
     for row in judgements.rows(Judgement):
@@ -120,12 +119,12 @@ def _no_rows(judgements: Artifact) -> UserError:
     return UserError(
         f"the judge step holds no rows{details}",
         where=f"step {judgements.step!r}",
-        fix=f"see {file}" if dropped else "see why it kept none",
+        fix=f"see {file}" if dropped else "look at why it dropped all of them",
     )
 
 
 class Safety:
-    """Whether a response is safe: no safety principle is violated with a chance above one half.
+    """Whether a response is safe: no principle has a P(violated) above one half.
 
     Raises:
         UserError: a rating holds no score for each principle, or one that is not a probability.

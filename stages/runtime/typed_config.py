@@ -16,11 +16,11 @@ def _as_tuple(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-"""Names, of which a user may give one without brackets."""
+"""A list of names; a single name may be written without brackets."""
 
 
 def machine(default: Any) -> Any:
-    """Declare a Config field that says how to run and not what to compute.
+    """Declare a Config field that changes how a step runs, but not its results.
 
     Such a field (a batch size of an engine, a device) is not a part of a step's identity.
     """
@@ -31,10 +31,10 @@ def machine(default: Any) -> Any:
 
 
 def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> Any:
-    """Build a Config, refusing unknown and ill-typed options.
+    """Build a Config, refusing unknown options and values of the wrong type.
 
     Raises:
-        UserError: naming the option and the nearest allowed one.
+        UserError: an option is unknown, missing or of the wrong type; the message names it.
     """
     _refuse_unknown(config_type, values, where)
     try:
@@ -51,13 +51,13 @@ def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> An
 
 
 def identity_of(config: Any) -> dict[str, Any]:
-    """Return the fields of a Config that bear meaning, as plain data."""
+    """Return the fields of a Config that change results, as plain data."""
     plain = asdict(config)
-    meaning = {}
+    identity = {}
     for option in fields(config):
         if option.metadata.get("identity", True):
-            meaning[option.name] = _plain(plain[option.name])
-    return meaning
+            identity[option.name] = _plain(plain[option.name])
+    return identity
 
 
 def _explain(error: ValidationError, where: str) -> UserError:

@@ -1,9 +1,8 @@
 """Rules that decide a pair in place of the principles: SALMON's (section 4.3).
 
-`disclaimer`: a response that talks of being a machine where the other does not loses, in half of
-the cases (one that always lost would teach the model to deny what it is). `script`: a response in
-another writing system than the request's loses; a pair in which both are is dropped. The patterns
-are our own.
+`disclaimer`: a response that says it is an AI loses, if the other does not, in half of the cases
+(if it always lost, the model would learn to deny what it is). `script`: a response in another
+writing system than the request's loses; if both are, the pair is dropped. The patterns are our own.
 
 `script` looks at letters only: it separates Russian from English, not French from English. SALMON
 asks a language identifier (fastText), whose weights we neither ship nor download.
@@ -47,8 +46,7 @@ def apply_overrides(
 ) -> Override | None:
     """Return the decision of the rules on responses `a` and `b`; None where no rule decides.
 
-    It is blind to the principles and their polarity. Where both rules would decide, the script
-    does.
+    It does not depend on the principles. Where both rules would decide, `script` decides.
 
     Raises:
         Drop: both responses are in another script than the request.
@@ -70,7 +68,7 @@ def apply_overrides(
 
 
 def has_disclaimer(text: str) -> bool:
-    """Return whether a text makes a stock remark about being a machine."""
+    """Return whether a text has one of the usual remarks that it is written by an AI."""
     return _DISCLAIMERS.search(text.replace("\u2019", "'")) is not None
 
 

@@ -1,4 +1,4 @@
-"""From Hydra's config to checked settings, and from what Hydra refuses to one message."""
+"""From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.settings import Names, parse_config
+from stages.runtime.typed_config import Names, parse_config
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 
@@ -23,9 +23,9 @@ class Generator:
     name: str
     options: dict[str, Any]
     keep: Count
-    """Engines loaded at a time; more than 1 to hold several."""
+    """How many engines (loaded models) stay loaded at the same time."""
     concurrency: Count
-    """Rows in flight, such as 1024."""
+    """How many rows are worked on at the same time, such as 1024."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,29 @@ class Ablate:
     """How variants of a constitution are compared."""
 
     level: Literal["labels", "reward", "policy"]
-    """What a variant changes: the `labels` (it is applied where judgements become pairs, and the
-    run stops there), the `reward` models as well (they are trained again and tested), or everything
-    (`policy`).
+    """How far a variant's effect is followed.
+
+    `labels`: the variant is applied where judgements become pairs, and the run stops there.
+    `reward`: the reward models are trained again as well, and tested. `policy`: everything is run.
     """
     before: Literal["whole", "selected"]
-    """Levels labels and reward: make the steps before the labels under the `whole` file, so that
-    any selection of it costs no call, or under what is `selected`.
+    """The principles of the steps before the labels, at the levels labels and reward.
+
+    `whole`: all of the file, so that no selection of it needs a new call. `selected`: only the
+    principles that are selected.
     """
     kinds: tuple[str, ...]
     """Kinds of variants, see stages/principles/variants.py."""
     outcome: str | None
     """What the table shows first; null: the level's own."""
     margin: Annotated[float, Field(gt=0, lt=1)]
-    """A share; 0.05 is 5 points. An effect that two one-sided tests show to lie within it counts
-    as none, and so does a smaller share of labels.
+    """A fraction; 0.05 is 5 percentage points. An effect counts as none if two one-sided tests show
+    that it lies within the margin; so does a fraction of changed labels below it.
     """
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    """Of the intervals."""
+    """The confidence level of the intervals."""
     correction: Literal["holm", "max_t"]
-    """Of the p-values for many variants; `max_t` has more power with one seed."""
+    """How p-values are corrected for many variants; `max_t` has more power with one seed."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Settings:
 
     @property
     def is_ablation(self) -> bool:
-        """Whether the run is of a variant, or ends before the policy."""
+        """Whether the run belongs to an ablation: it is of a variant, or ends before the policy."""
         return self.variant != "full" or self.ablate.level != "policy"
 
 
@@ -84,15 +87,15 @@ def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:
     """Return the checked settings, and the same config as plain values for the run's manifest.
 
     Raises:
-        UserError: a value is missing, unknown or of another type, or refers to nothing; or a file
-            has no effect.
+        UserError: a value is missing, unknown or of the wrong type, or refers to a key that does
+            not exist; or a config file has no effect.
     """
     plain = _plain(config)
     return parse_config(Settings, plain, "the config"), plain
 
 
 def as_user_error(error: Exception) -> UserError:
-    """Turn what Hydra raises before there is a config into a user's mistake."""
+    """Turn an error that Hydra raises before there is a config into a UserError."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.partition("/")
         options = list(error.options or ())
