@@ -63,5 +63,5 @@ def _sum(jobs: Sequence[JobForecast]) -> str:
     unknown = sum(job.unknown for job in jobs)
     calls = f"{rows} rows need new calls"
     if unknown:
-        calls += f", and those of {unknown} steps are known once their inputs are there"
+        calls += f", and those of {unknown} steps are known once their inputs exist"
     return f"{len(jobs)} jobs: {steps} steps to run, {trainings} of them trainings; {calls}."
