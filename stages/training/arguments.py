@@ -17,7 +17,7 @@ _HOMES = {
     "PPOConfig": "stages.training.online.ppo_config",
     "OnlineDPOConfig": "trl.experimental.online_dpo",
 }
-"""Where the config classes are that `trl` itself does not hold."""
+"""Modules of the config classes that `trl` itself does not export."""
 
 
 def build_arguments(
@@ -68,7 +68,7 @@ def _credo_defaults(args: Mapping[str, Any], context: Context) -> dict[str, Any]
 
 
 def _batch_share(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Each of several processes takes its part of a batch, so their number leaves its size alone.
+    """Each of several processes takes its part of a batch, so the batch's size stays the same.
 
     Raises:
         UserError: the batch cannot be divided evenly.
@@ -100,7 +100,7 @@ def lora_config(
 
 @contextmanager
 def refusals_as_user_errors(what: str, context: Context) -> Iterator[None]:
-    """Report what a library says against its options as a UserError; its own error is the cause."""
+    """Report a library's refusal of its options as a UserError; its own error is the cause."""
     try:
         yield
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:

@@ -30,7 +30,7 @@ Examples = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Training:
-    """A trainer that is ready to train, and what became of its examples."""
+    """A trainer that is ready to train, and what was dropped and counted of its examples."""
 
     trainer: Any
     dropped: Sequence[Dropped] = ()
@@ -85,7 +85,7 @@ def create_trainer(
     context: Context,
     **options: Any,
 ) -> Any:
-    """A trainer of TRL's over rows to train on, and others, perhaps none, to evaluate on.
+    """A trainer of TRL's over rows to train on and, if there are any, rows to evaluate on.
 
     Raises:
         UserError: it refuses the options.

@@ -9,8 +9,8 @@ arXiv 2305.16960): see `ranking_losses.py`. There is no reference, and no reward
 Left out: beam search for candidates (use `respond` with `n`); the society of agents that wrote
 Stable Alignment's data; critiques and revisions as training texts (`revise` and `sft`).
 
-A part of the groups is held out: the share in which the best-rated answer is the likeliest, by log
-pi(y) / |y|^length_penalty (for Stable Alignment: token by token), and how far it lies above the
+A part of the groups is held out: the fraction in which the best-rated answer is the likeliest, by
+log pi(y) / |y|^length_penalty (for Stable Alignment: token by token), and how far it lies above the
 mean of the others. A training that was killed goes on from its last complete checkpoint (see
 `sft.py`).
 """

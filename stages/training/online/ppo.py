@@ -20,7 +20,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.training.online.model_terms import RewardModelTerm
-from stages.training.online.online_stage import (
+from stages.training.online.online_training import (
     OnlineConfig,
     check_online,
     online_identity,
@@ -41,7 +41,7 @@ class Config(OnlineConfig):
     stage = "ppo"
     trainer_options = "PPOConfig"
     costs: dict[str, Any] = field(default_factory=dict)
-    """Terms of what is to stay below `args.cost_threshold`; without any it is plain PPO."""
+    """Terms of the constraint: mean cost <= `args.cost_threshold`; without any it is plain PPO."""
 
 
 def check(config: Config) -> None:
@@ -114,7 +114,7 @@ def _load_value_model(
         raise UserError(
             "the value model would start from a model with another vocabulary than the policy's",
             where=f"step {context.step!r}, inputs.{source}",
-            fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself will do",
+            fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
     return load_model(start, config.dtype, {}, head="scalar")

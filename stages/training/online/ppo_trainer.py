@@ -119,10 +119,10 @@ class PPOTrainer(ValueTrainer):
         assert self.lagrangian is not None
         # With the missing ones, so that every process sends equally many.
         gathered = self.accelerator.gather(costs.masked_fill(~scored, torch.nan))
-        known = gathered[~torch.isnan(gathered)]
-        self.lagrangian.update(known.tolist())
+        valid_costs = gathered[~torch.isnan(gathered)]
+        self.lagrangian.update(valid_costs.tolist())
         self._log_value("lambda", self.lagrangian.multiplier)
-        self._log_value("cost", float(known.mean()) if len(known) else math.nan)
+        self._log_value("cost", float(valid_costs.mean()) if len(valid_costs) else math.nan)
 
     def _advantages(
         self,

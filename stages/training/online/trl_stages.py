@@ -1,7 +1,7 @@
 """Stages `grpo`, `rloo` and `online_dpo`: TRL's online trainers under a composed reward.
 
 In: `model`, `prompts` and other Prompt rows, and the models that the reward's terms name. Out: a
-model. See `online_stage.py` for what the online stages share, `rewards.py` for the reward.
+model. See `online_training.py` for what the online stages share, `rewards.py` for the reward.
 
 GRPO: group-relative policy optimisation (Shao et al. 2024, arXiv 2402.03300). RLOO: REINFORCE with
 a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740). Online DPO: DPO on pairs of fresh
@@ -18,7 +18,7 @@ from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.examples import template_variables
-from stages.training.online.online_stage import (
+from stages.training.online.online_training import (
     OnlineConfig,
     online_stage,
     rollout_defaults,

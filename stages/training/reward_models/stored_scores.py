@@ -3,7 +3,7 @@ it read.
 
 In: items as `scorer.Scorer` takes them. Out: a score each, None for a text that does not fit the
 model's context. The weights are loaded only if a score is missing; each chunk is stored when it is
-done, so a run that is interrupted pays for one chunk again.
+done, so a run that is interrupted computes one chunk again.
 """
 
 from collections.abc import Iterator, Sequence

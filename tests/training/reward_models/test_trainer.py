@@ -16,7 +16,7 @@ from stages.runtime.settings import parse_config
 from stages.training.held_out import check_held_out
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import read_format
-from stages.training.reward_models.rows import prepare_pairs
+from stages.training.reward_models.reward_examples import prepare_pairs
 from stages.training.reward_models.scorer import Scorer
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution

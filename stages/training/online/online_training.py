@@ -1,13 +1,13 @@
-"""What the stages share that learn from their own rollouts.
+"""What the stages share that learn from the policy's own rollouts.
 
 In: `model` (the policy and, frozen, the reference), `prompts` and any other inputs of Prompt rows,
 and the models that the terms of the reward name. Out: a model. Rollouts come from transformers, or
 on a GPU from vLLM in one of TRL's ways: `args: {use_vllm: true, vllm_mode: colocate}`.
 
-A training that was killed goes on from its last complete checkpoint and ends in the weights of an
-undisturbed one: checkpoints are only made between two rollouts, and the principles drawn depend on
-the step's number alone. That holds for rollouts from transformers; vLLM's random state is in no
-checkpoint.
+A training that was killed goes on from its last complete checkpoint and ends with the same weights
+as an uninterrupted one: checkpoints are only made between two rollouts, and the principles drawn
+depend on the step's number alone. That holds for rollouts from transformers; no checkpoint holds
+vLLM's random state.
 """
 
 import math
@@ -25,8 +25,8 @@ from stages.training.config import TrainingConfig, check_training, training_iden
 from stages.training.examples import template_variables
 from stages.training.frame import Training, create_trainer, run_training
 from stages.training.model_files import load_policy
-from stages.training.online.prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
+from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
 
 
@@ -145,7 +145,7 @@ def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:
 
 
 def last_tenth(history: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each curve over its last tenth, which is what the training ended at.
+    """The mean of each curve over its last tenth, which is where the training ended.
 
     Rewards are logged once a rollout.
     """
