@@ -32,25 +32,12 @@ def build_arguments(
     Raises:
         UserError: TRL refuses a value.
     """
-    # Credo loads the model itself, with `model_init_kwargs`.
-    user = {name: value for name, value in args.items() if name != "model_init_kwargs"}
-    values = {**_credo_defaults(args, context), **defaults, **user}
-    values["output_dir"] = str(context.directory / "checkpoints")
-    values |= _batch_share(values, context)
-    module = importlib.import_module(_HOMES.get(config_class, "trl"))
-    with refusals_as_user_errors(f"{config_class} refuses the args", context):
-        arguments = getattr(module, config_class)(**values)
-    if arguments.n_gpu > 1:
-        # torch's DataParallel, which TRL refuses: one process trains on one GPU.
-        arguments._n_gpu = 1
-    return arguments
-
-
-def _credo_defaults(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
     import torch
 
+    # Credo loads the model itself, with `model_init_kwargs`.
+    user = {name: value for name, value in args.items() if name != "model_init_kwargs"}
     gpu = torch.cuda.is_available()
-    return {
+    credo_defaults = {
         "seed": context.seed % 2**32,
         "report_to": "none",
         "disable_tqdm": True,
@@ -65,6 +52,16 @@ def _credo_defaults(args: Mapping[str, Any], context: Context) -> dict[str, Any]
         "gradient_checkpointing": gpu,
         "dataloader_pin_memory": gpu,
     }
+    values = {**credo_defaults, **defaults, **user}
+    values["output_dir"] = str(context.directory / "checkpoints")
+    values |= _batch_share(values, context)
+    module = importlib.import_module(_HOMES.get(config_class, "trl"))
+    with refusals_as_user_errors(f"{config_class} refuses the args", context):
+        arguments = getattr(module, config_class)(**values)
+    if arguments.n_gpu > 1:
+        # torch's DataParallel, which TRL refuses: one process trains on one GPU.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _batch_share(args: Mapping[str, Any], context: Context) -> dict[str, Any]:

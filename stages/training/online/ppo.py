@@ -14,6 +14,7 @@ yet hold a policy and a value model at once: data-parallel processes can.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
@@ -43,6 +44,11 @@ class Config(OnlineConfig):
     costs: dict[str, Any] = field(default_factory=dict)
     """Terms of the constraint: mean cost <= `args.cost_threshold`; without any it is plain PPO."""
 
+    @cached_property
+    def cost_terms(self) -> dict[str, Term]:
+        """The checked terms of the costs; errors as in `read_terms`."""
+        return read_terms(self.costs, self.stage, "costs")
+
 
 def check(config: Config) -> None:
     """Refuse options of the trainer and terms that cannot work."""
@@ -54,8 +60,7 @@ def check(config: Config) -> None:
                 fix="remove it; see whiten_rewards and score_clip",
             )
     check_online(config)
-    costs = read_terms(config.costs, config.stage, "costs")
-    repeated = costs.keys() & config.rewards.keys()
+    repeated = config.cost_terms.keys() & config.rewards.keys()
     if repeated:
         raise UserError(
             f"{', '.join(repeated)} is both a reward and a cost",
@@ -66,7 +71,7 @@ def check(config: Config) -> None:
 
 def identity(config: Config) -> dict[str, Any]:
     """The parts of the options and of the terms that identify a result."""
-    costs = read_terms(config.costs, config.stage, "costs")
+    costs = config.cost_terms
     if not costs:
         return online_identity(config)
     terms = {"costs": terms_identity(costs), "cost_terms": list(costs)}
@@ -79,14 +84,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: also for a value model of another tokenizer.
     """
-    costs = read_terms(config.costs, config.stage, "costs")
+    costs = config.cost_terms
 
     def make_trainer(args: Any, **arguments: Any) -> Any:
         from stages.training.online.ppo_trainer import PPOTrainer
 
         _refuse_sharding(args, context)
-        rewards = read_terms(config.rewards, config.stage)
-        value_models = {"reward": _load_value_model(rewards, config, inputs, context)}
+        value_models = {"reward": _load_value_model(config.reward_terms, config, inputs, context)}
         if costs:
             value_models["cost"] = _load_value_model(costs, config, inputs, context)
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)

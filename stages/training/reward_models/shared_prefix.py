@@ -27,7 +27,15 @@ def score_groups(
     import torch
 
     pad = network.config.get_text_config().pad_token_id
-    alone, shared = _split(groups, pad, share and _can_share(network))
+    sharing = share and _can_share(network)
+    alone: set[Text] = set()
+    shared: list[Shared] = []
+    for group in groups:
+        length = _prefix_length(group, pad) if sharing and len(group) > 1 else 0
+        if length >= LEAST_SHARED:
+            shared.append((length, group))
+        else:
+            alone.update(group)
     scores: dict[Text, float] = {}
     with torch.inference_mode():
         for batch in batches(alone, len, size):
@@ -37,19 +45,6 @@ def score_groups(
         for groups_of_batch in _group_batches(shared, size):
             scores.update(_score_behind_prefix(network, groups_of_batch, pad, size))
     return scores
-
-
-def _split(groups: Sequence[list[Text]], pad: int, sharing: bool) -> tuple[set[Text], list[Shared]]:
-    """Texts that are read alone, and groups that share a prefix."""
-    alone: set[Text] = set()
-    shared: list[Shared] = []
-    for group in groups:
-        length = _prefix_length(group, pad) if sharing and len(group) > 1 else 0
-        if length >= LEAST_SHARED:
-            shared.append((length, group))
-        else:
-            alone.update(group)
-    return alone, shared
 
 
 def _can_share(network: Any) -> bool:
