@@ -96,7 +96,7 @@ _KINDS = {"int": "a number", "float": "a number", "bool": "a yes or no (true, fa
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """What all training stages share; what a stage adds stands in its own Config."""
+    """What all training stages share; a stage adds its own in its Config."""
 
     stage: ClassVar[str]
     trainer_options: ClassVar[str]

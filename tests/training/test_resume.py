@@ -236,8 +236,8 @@ def test_a_checkpoint_of_another_model_or_another_lora_is_reported(
         with pytest.raises(UserError, match=r"(?s)checkpoint-2.*of another model.*Fix: delete"):
             stage.run(stage.config(**options, lora=other), inputs, context("cut"))
     other = build_tiny_model(tmp_path / "other", seed=1)
-    made = Result(metrics={"model_path": str(other), "revision": None})
+    result = Result(metrics={"model_path": str(other), "revision": None})
     (tmp_path / "another").mkdir()
-    inputs["model"] = finish_artifact(tmp_path / "another", "another", {}, made, {})
+    inputs["model"] = finish_artifact(tmp_path / "another", "another", {}, result, {})
     with pytest.raises(UserError, match="of another model"):
         stage.run(stage.config(**options, lora={"r": 2}), inputs, context("cut"))

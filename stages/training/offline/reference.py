@@ -45,7 +45,7 @@ class Reference:
             compute: makes those columns for a part of the dataset.
         """
         columns = trainer.reference_columns()
-        # The first process alone reads and writes the store.
+        # Only the first process reads and writes the store.
         main = trainer.is_world_process_zero()
         keys = [self._keys(trainer.data_collator([row])) for row in dataset] if main else []
         values = self._stored_values(keys)

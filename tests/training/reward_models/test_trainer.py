@@ -95,7 +95,7 @@ SHOWN = {"kind": ["The answer is kind."], "harm": ["The answer is harsh."]}
 def rows(count=6):
     """Three kinds of pair: the safer side is safe, both are safe, both are unsafe."""
     labels = [(True, False), (True, True), (False, False)]
-    made = []
+    pairs = []
     for i in range(count):
         chosen, rejected = labels[i % 3]
         text = (
@@ -105,12 +105,12 @@ def rows(count=6):
             if i % 3 == 1
             else ("harm", "harm the dog")
         )
-        made.append(
+        pairs.append(
             replace(
                 pair(i, *text, label=0.9), principles=[], chosen_safe=chosen, rejected_safe=rejected
             )
         )
-    return made
+    return pairs
 
 
 def built(artifact, context, given, name="it", **options):
