@@ -20,7 +20,7 @@ import torch
 
 from stages.training.online.ppo_math import KLController, Lagrangian, gae, token_rewards, whiten
 from stages.training.online.terms import Term
-from stages.training.online.value_trainer import ValueTrainer, whole_sequences
+from stages.training.online.value_trainer import ValueTrainer
 
 STATE = "ppo_state.json"
 
@@ -103,7 +103,8 @@ class PPOTrainer(ValueTrainer):
             # GRPO leaves it out where a batch is learnt from only once.
             logps, *_ = self._get_per_token_logps_and_entropies(
                 self.model,
-                *whole_sequences(batch),
+                torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
+                torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
                 batch["completion_ids"].size(1),
                 batch_size=self.args.per_device_train_batch_size,
             )

@@ -51,7 +51,8 @@ class ValueTrainer(Resumable, GRPOTrainer):
         self, name: str, batch: dict[str, Any], size: int | None = None
     ) -> torch.Tensor:
         """Values before each sampled token, shape (completions, tokens); `size` texts at a time."""
-        ids, attention = whole_sequences(batch)
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         size = size or len(ids)
         parts = []
         for some_ids, some_attention in zip(ids.split(size), attention.split(size), strict=True):
@@ -126,10 +127,3 @@ class ValueTrainer(Resumable, GRPOTrainer):
         for name, value_model in self.value_models.items():
             weights = load_file(checkpoint / f"value_{name}.safetensors")
             self.accelerator.unwrap_model(value_model).load_state_dict(weights)
-
-
-def whole_sequences(batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompt and completion together: ids and attention mask."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    return ids, attention
