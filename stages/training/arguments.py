@@ -17,7 +17,7 @@ _HOMES = {
     "PPOConfig": "stages.training.online.ppo_config",
     "OnlineDPOConfig": "trl.experimental.online_dpo",
 }
-"""Where the config classes are that `trl` itself does not hold."""
+"""Modules of the config classes that `trl` itself does not export."""
 
 
 def build_arguments(
@@ -32,25 +32,12 @@ def build_arguments(
     Raises:
         UserError: TRL refuses a value.
     """
-    # Credo loads the model itself, with `model_init_kwargs`.
-    user = {name: value for name, value in args.items() if name != "model_init_kwargs"}
-    values = {**_credo_defaults(args, context), **defaults, **user}
-    values["output_dir"] = str(context.directory / "checkpoints")
-    values |= _batch_share(values, context)
-    module = importlib.import_module(_HOMES.get(config_class, "trl"))
-    with refusals_as_user_errors(f"{config_class} refuses the args", context):
-        arguments = getattr(module, config_class)(**values)
-    if arguments.n_gpu > 1:
-        # torch's DataParallel, which TRL refuses: one process trains on one GPU.
-        arguments._n_gpu = 1
-    return arguments
-
-
-def _credo_defaults(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
     import torch
 
+    # Credo loads the model itself, with `model_init_kwargs`.
+    user = {name: value for name, value in args.items() if name != "model_init_kwargs"}
     gpu = torch.cuda.is_available()
-    return {
+    credo_defaults = {
         "seed": context.seed % 2**32,
         "report_to": "none",
         "disable_tqdm": True,
@@ -65,10 +52,20 @@ def _credo_defaults(args: Mapping[str, Any], context: Context) -> dict[str, Any]
         "gradient_checkpointing": gpu,
         "dataloader_pin_memory": gpu,
     }
+    values = {**credo_defaults, **defaults, **user}
+    values["output_dir"] = str(context.directory / "checkpoints")
+    values |= _batch_share(values, context)
+    module = importlib.import_module(_HOMES.get(config_class, "trl"))
+    with refusals_as_user_errors(f"{config_class} refuses the args", context):
+        arguments = getattr(module, config_class)(**values)
+    if arguments.n_gpu > 1:
+        # torch's DataParallel, which TRL refuses: one process trains on one GPU.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _batch_share(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
-    """Each of several processes takes its part of a batch, so their number leaves its size alone.
+    """Each of several processes takes its part of a batch, so the batch's size stays the same.
 
     Raises:
         UserError: the batch cannot be divided evenly.
@@ -100,7 +97,7 @@ def lora_config(
 
 @contextmanager
 def refusals_as_user_errors(what: str, context: Context) -> Iterator[None]:
-    """Report what a library says against its options as a UserError; its own error is the cause."""
+    """Report a library's refusal of its options as a UserError; its own error is the cause."""
     try:
         yield
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:

@@ -79,7 +79,7 @@ def batches(
         yield ordered[start : start + size]
 
 
-def padded(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
+def pad_rows(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
     """The rows as a tensor, padded on the right, and the mask of what is not padding.
 
     Returns:

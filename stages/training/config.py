@@ -86,7 +86,7 @@ OWNED_ARGS = {
     "trust_remote_code": "Credo runs no code that comes with a model",
     "push_to_hub": "publish the artifact's `model` folder yourself, once you have looked at it",
     "reward_weights": "each term under `rewards` has its own `weight`",
-    "log_completions_hub_repo": "Credo sends nothing home",
+    "log_completions_hub_repo": "Credo uploads nothing",
     "remove_unused_columns": "the trainers need the columns that Credo gives them",
 }
 """Options that Credo sets, and why a user cannot."""
@@ -96,7 +96,7 @@ _KINDS = {"int": "a number", "float": "a number", "bool": "a yes or no (true, fa
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """What all training stages share; what a stage adds stands in its own Config."""
+    """What all training stages share; a stage adds its own in its Config."""
 
     stage: ClassVar[str]
     trainer_options: ClassVar[str]
@@ -113,7 +113,7 @@ class HeldOutConfig(TrainingConfig):
     """What the stages share that hold out a part of the prompts (`held_out.py`)."""
 
     eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the prompts to hold out, in [0, 1)."""
+    """Fraction of the prompts to hold out, in [0, 1)."""
 
 
 def check_training(config: TrainingConfig) -> None:
@@ -171,10 +171,10 @@ def _annotated_fields(node: ast.ClassDef) -> dict[str, str]:
 
 
 def _check_fields(option: str, values: Mapping[str, Any], config_class: str, where: str) -> None:
-    known = known_fields(config_class)
+    field_types = known_fields(config_class)
     for name, value in values.items():
-        if name not in known:
-            hint = did_you_mean(str(name), list(known))
+        if name not in field_types:
+            hint = did_you_mean(str(name), list(field_types))
             if name == "warmup_ratio":
                 hint = ". Did you mean 'warmup_steps', which also takes a fraction?"
             raise UserError(
@@ -183,7 +183,7 @@ def _check_fields(option: str, values: Mapping[str, Any], config_class: str, whe
                 fix=f"`{option}` takes the fields of {config_class} as its documentation "
                 "names them",
             )
-        kind = known[name].removesuffix(" | None")
+        kind = field_types[name].removesuffix(" | None")
         if value is not None and kind in _KINDS and not _fits(kind, value):
             raise UserError(
                 f"{option}: {name!r} must be {_KINDS[kind]}, not {value!r}",

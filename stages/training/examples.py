@@ -48,7 +48,7 @@ class Sieve:
         self.seen: set[str] = set()
 
     def accepts(self, row: Any, fault: str, *content: Any) -> bool:
-        """Whether a row is to become an example.
+        """Whether a row becomes an example.
 
         Args:
             fault: why it cannot, or an empty string.

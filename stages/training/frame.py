@@ -23,14 +23,14 @@ from stages.runtime.rows import Dropped
 from stages.training.arguments import refusals_as_user_errors
 from stages.training.checkpoints import last_complete, training_of
 from stages.training.model_files import save_model
-from stages.training.session import in_session
+from stages.training.session import model_session
 
 Examples = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A trainer that is ready to train, and what became of its examples."""
+    """A trainer that is ready to train, and what was dropped and counted of its examples."""
 
     trainer: Any
     dropped: Sequence[Dropped] = ()
@@ -62,7 +62,7 @@ def run_training(
         loss.
     """
 
-    def session() -> Result:
+    def build_and_train() -> Result:
         base = inputs["model"].model()
         training = build(base)
         trainer = training.trainer
@@ -75,7 +75,8 @@ def run_training(
         metrics = {"n": rows, **training.counts, **measured, **curve}
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics)
 
-    return in_session(context, session)
+    with model_session(context):
+        return build_and_train()
 
 
 def create_trainer(
@@ -85,7 +86,7 @@ def create_trainer(
     context: Context,
     **options: Any,
 ) -> Any:
-    """A trainer of TRL's over rows to train on, and others, perhaps none, to evaluate on.
+    """A trainer of TRL's over rows to train on and, if there are any, rows to evaluate on.
 
     Raises:
         UserError: it refuses the options.

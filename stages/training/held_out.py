@@ -1,8 +1,8 @@
-"""What is kept apart to check a training with, and how it fares.
+"""The held-out part of the examples, and how well the trained model does on it.
 
-In: examples with `prompt`. Out: those to train on and those held out, and after training the share
-in which the better side scores higher. A prompt's examples all lie on the same side of the split,
-which is drawn by a hash of the prompt: dropping other rows moves none.
+In: examples with `prompt`. Out: those to train on and those held out, and after training the
+fraction in which the better side scores higher. A prompt's examples all lie on the same side of the
+split, which is drawn by a hash of the prompt: dropping other rows moves none.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def split_held_out(
 
 @dataclass
 class HeldOut:
-    """Sums over evaluation batches, each counted with its pairs on all processes (TRL averages
+    """Sums over evaluation batches, each weighted by its pairs on all processes (TRL would average
     batches of unequal size).
     """
 
@@ -64,9 +64,9 @@ def check_held_out(trainer: Any) -> dict[str, Any] | None:
     """Evaluate on the held-out pairs.
 
     Returns:
-        `n`, `accuracy` (share of pairs in which the chosen side scores higher), `interval` (95 %,
-        Wilson) and `margin` (mean difference in score, chosen less rejected); None where nothing is
-        held out.
+        `n`, `accuracy` (fraction of pairs in which the chosen side scores higher), `interval` (95
+        %, Wilson) and `margin` (mean difference in score, chosen less rejected); None where nothing
+        is held out.
     """
     if not trainer.eval_dataset:
         return None
@@ -85,5 +85,5 @@ def check_held_out(trainer: Any) -> dict[str, Any] | None:
 
 
 def measure_held_out(trainer: Any) -> dict[str, Any]:
-    """The metrics of a trainer that has no others than how its held-out part fares."""
+    """The metrics of a trainer that measures nothing but its held-out examples."""
     return {"held_out": check_held_out(trainer)}

@@ -2,8 +2,8 @@
 end of its turn.
 
 In: a model and (prompt messages, answer) items. Out: one number an item, in nats; None for a text
-longer than the model's context. Texts are turned into tokens again, which may cut them otherwise
-than the sampler did.
+longer than the model's context. Texts are turned into tokens again, which may split them
+differently from the sampler.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Models and tokenizers in and out: safetensors only, no remote code, and out in the type the base
+"""Models and tokenizers in and out: safetensors only, no remote code, saved in the type the base
 model came in.
 
 In: a Model (a local folder or a Hub id). Out: `model/` in the artifact's folder, as transformers

@@ -1,4 +1,4 @@
-"""What a training shows while it runs, and the curve that remains of it.
+"""What a training displays while it runs, and the curve that is kept of it.
 
 Imported only when something is trained: transformers comes with it.
 """

@@ -1,7 +1,6 @@
 """A session with a model in this process: engines are released, libraries quiet, memory freed.
 
-In: what to do with the model. Out: what that gives, or a UserError with advice where memory or disk
-ran out.
+In: a block that loads models. Out: a UserError with advice where memory or disk ran out.
 """
 
 import errno
@@ -9,14 +8,12 @@ import gc
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 
-T = TypeVar("T")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
 DISK_FULL = (
     "no space left",
@@ -28,8 +25,11 @@ DISK_FULL = (
 CHATTY = ("trl", "accelerate", "peft", "vllm")
 
 
-def in_session(context: Context, body: Callable[[], T]) -> T:
-    """Run `body` with engines released and libraries quiet; free its memory afterwards.
+@contextmanager
+def model_session(context: Context) -> Iterator[None]:
+    """Release engines and quieten libraries for the block; free its memory afterwards.
+
+    Load models in a function that the block calls: names of the block itself keep their memory.
 
     Raises:
         UserError: memory or disk ran out, with advice.
@@ -37,7 +37,7 @@ def in_session(context: Context, body: Callable[[], T]) -> T:
     context.release_engines()
     try:
         with _quiet_libraries():
-            return body()
+            yield
     except Exception as error:
         advice = _advice(error, context)
         if advice is None:

@@ -6,7 +6,7 @@ d is the difference in score between chosen and rejected: of the two rewards in 
 (Bradley-Terry), of beta times the log-ratios to the reference in DPO (Rafailov et al. 2023). The
 second form is what the code computes: TRL's own loss, plus a term that is 0 where q is 1. It is
 conservative DPO (Mitchell 2023) with a label a row, and what Constitutional AI trains its
-preference model with (Bai et al. 2022, section 4.1). The least loss is at d = logit(q).
+preference model with (Bai et al. 2022, section 4.1). The loss is smallest at d = logit(q).
 
 In: TRL's preference rows with a column `soft_label`. Out: TRL's trainers otherwise. Left out: soft
 forms of TRL's other losses. Imported only when something is trained: torch comes with it.

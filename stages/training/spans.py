@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
-from stages.training.batch_reading import common_length, padded
+from stages.training.batch_reading import common_length, pad_rows
 from stages.training.config import TrainingConfig
 
 IGNORED = -100
@@ -91,6 +91,6 @@ def collate_tokens(
     Returns:
         `input_ids`, `attention_mask` and `labels`, each of shape (texts, longest text).
     """
-    ids, mask = padded([ids for ids, _ in texts], pad, device)
-    labels, _ = padded([labels for _, labels in texts], IGNORED, device)
+    ids, mask = pad_rows([ids for ids, _ in texts], pad, device)
+    labels, _ = pad_rows([labels for _, labels in texts], IGNORED, device)
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}

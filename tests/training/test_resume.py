@@ -14,7 +14,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.checkpoints import last_complete, mark_complete, training_of
 from stages.training.offline import chain_of_hindsight, kto, ranking, sft
-from stages.training.session import in_session
+from stages.training.session import model_session
 from tests.tiny_model import build_tiny_model
 from tests.training.conftest import pair, response
 from tests.training.offline.test_groups import rating
@@ -158,8 +158,8 @@ def test_what_torch_says_of_a_full_disk_is_understood(context, message):
     def save():
         raise RuntimeError(message)
 
-    with pytest.raises(UserError, match="the disk is full"):
-        in_session(context(), save)
+    with pytest.raises(UserError, match="the disk is full"), model_session(context()):
+        save()
 
 
 def test_a_torn_checkpoint_is_removed_and_the_latest_whole_one_found(tmp_path):
@@ -236,8 +236,8 @@ def test_a_checkpoint_of_another_model_or_another_lora_is_reported(
         with pytest.raises(UserError, match=r"(?s)checkpoint-2.*of another model.*Fix: delete"):
             stage.run(stage.config(**options, lora=other), inputs, context("cut"))
     other = build_tiny_model(tmp_path / "other", seed=1)
-    made = Result(metrics={"model_path": str(other), "revision": None})
+    result = Result(metrics={"model_path": str(other), "revision": None})
     (tmp_path / "another").mkdir()
-    inputs["model"] = finish_artifact(tmp_path / "another", "another", {}, made, {})
+    inputs["model"] = finish_artifact(tmp_path / "another", "another", {}, result, {})
     with pytest.raises(UserError, match="of another model"):
         stage.run(stage.config(**options, lora={"r": 2}), inputs, context("cut"))

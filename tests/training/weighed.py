@@ -34,7 +34,7 @@ STAGE = replace(inner, run=run)
 
 
 def content(network) -> str:
-    made = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
-        made.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return made.hexdigest()
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -13,13 +13,12 @@ and the same with the bad answer first. The loss covers both answers and the end
 never a phrase. Phrases are drawn for every pair from two lists. As in the paper, each past token is
 hidden from attention with probability `forget` in training, so that the second answer does not copy
 the first (forgetful causal masking). Left out: the paper's loss on pretraining texts, against
-forgetting; chains of more than two answers; the label of a pair, but for 0.5, which states no
-preference.
+forgetting; chains of more than two answers; the label of a pair, except for 0.5, which states
+no preference.
 
-A part of the prompts is held out: how often the phrase shifts the balance there, that is, the
-chosen answer gains on the rejected one, in log-probability, when a better-phrase is in the place of
-a worse-phrase; and by how much. A training that was killed goes on from its last complete
-checkpoint (see `sft.py`).
+A part of the prompts is held out: how often, and by how much, a better-phrase in place of a
+worse-phrase raises the log-probability of the chosen answer compared with the rejected one. A
+training that was killed goes on from its last complete checkpoint (see `sft.py`).
 """
 
 import math

@@ -3,7 +3,7 @@ the model.
 
 In: conversations whose completion holds two answers (`chain_of_hindsight.py`). Out: TRL's
 SFTTrainer otherwise. A hidden token is hidden from all positions, its own included, and keeps its
-place; the first token never is hidden, so that every position sees something. Which are hidden is
+place; the first token is never hidden, so that every position sees something. Which are hidden is
 drawn from torch's own state, as dropout is, so a resumed training draws the same. Imported only
 when something is trained: torch and TRL come with it.
 """

@@ -7,15 +7,15 @@ not; a rated answer is desirable where its score lies above `threshold`. Out: a 
 Kahneman-Tversky optimisation (Ethayarajh et al. 2024, arXiv 2402.01306), through TRL. With r = beta
 log(pi/pi0) and z an estimate of beta KL(pi || pi0) from answers to other requests of the batch, the
 loss is the mean of weight_d (1 - sigma(r - z)) over desirable and weight_u (1 - sigma(z - r)) over
-undesirable answers. Where one kind is rarer and `args` give no weights, it is weighed up to the
-other (the paper's eq. 8). The rows are put into an order drawn once, for TRL pairs neighbours for z
-and keeps that order in every epoch. A pair's label is not read, but for 0.5, which states no
-preference. The reference's log-probabilities are kept for other runs (`reference.py`). Left out:
-soft labels.
+undesirable answers. Where one kind is rarer and `args` give no weights, its weight is raised to
+balance the other (the paper's eq. 8). The rows are put into an order drawn once, because TRL pairs
+neighbouring rows to estimate z and keeps that order in every epoch. A pair's label is not read,
+except for 0.5, which states no preference. The reference's log-probabilities are kept for other
+runs (`reference.py`). Left out: soft labels.
 
-A part of the prompts is held out: over all desirable-undesirable couples of a prompt, how often and
-by how much r is higher for the desirable one. A training that was killed goes on from its last
-complete checkpoint (see `sft.py`).
+A part of the prompts is held out: over all pairs of a desirable and an undesirable answer to a
+prompt, how often and by how much r is higher for the desirable one. A training that was killed goes
+on from its last complete checkpoint (see `sft.py`).
 """
 
 from dataclasses import dataclass

@@ -9,8 +9,8 @@ arXiv 2305.16960): see `ranking_losses.py`. There is no reference, and no reward
 Left out: beam search for candidates (use `respond` with `n`); the society of agents that wrote
 Stable Alignment's data; critiques and revisions as training texts (`revise` and `sft`).
 
-A part of the groups is held out: the share in which the best-rated answer is the likeliest, by log
-pi(y) / |y|^length_penalty (for Stable Alignment: token by token), and how far it lies above the
+A part of the groups is held out: the fraction in which the best-rated answer is the likeliest, by
+log pi(y) / |y|^length_penalty (for Stable Alignment: token by token), and how far it lies above the
 mean of the others. A training that was killed goes on from its last complete checkpoint (see
 `sft.py`).
 """
@@ -44,19 +44,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "rrhf": {"lr_scheduler_type": "cosine"},
     "stable_alignment": {"num_train_epochs": 7},
 }
-"""Of SFTConfig, as in each paper, where `args` say nothing."""
+"""Defaults of SFTConfig's options, as in each paper."""
 BATCH = {
     "per_device_train_batch_size": 1,
     "per_device_eval_batch_size": 1,
     "gradient_accumulation_steps": 8,
 }
-"""Likewise, for both losses."""
+"""Defaults for both losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(HeldOutConfig):
-    """`args` are fields of TRL's SFTConfig; a batch counts groups. One group at a time and eight a
-    step, unless they say otherwise.
+    """`args` are fields of TRL's SFTConfig; a batch counts groups. By default one group at a
+    time and eight a step.
     """
 
     stage = "ranking"
@@ -66,7 +66,7 @@ class Config(HeldOutConfig):
     length_penalty: Annotated[float, Field(ge=0)] = 1.0
     """RRHF: exponent of the length in s; 1 is the mean log-probability of a token."""
     weight: Annotated[float, Field(ge=0)] = 1.0
-    """RRHF: of the ranking part of the loss."""
+    """RRHF: weight of the ranking part of the loss."""
     ratio: Annotated[float, Field(ge=0)] = 0.2
     """Stable Alignment: weight of the contrastive part of the loss."""
     margin: Annotated[float, Field(ge=0)] = 10.0
@@ -74,11 +74,12 @@ class Config(HeldOutConfig):
     if `scale` lies between them.
     """
     scale: Annotated[float, Field(gt=0)] | None = None
-    """Stable Alignment: how far ratings can lie apart (the paper's: 7); None: how far they do."""
+    """Stable Alignment: the largest possible difference of ratings (the paper's: 7); None: the
+    largest difference among all ratings."""
     max_flow: bool = False
-    """Stable Alignment: the largest term of a group in place of their mean."""
+    """Stable Alignment: take the largest term of a group instead of the mean."""
     limit: Annotated[int, Field(ge=0)] = 0
-    """Answers of a group at most, for memory (Stable Alignment's paper: 3); 0 for all."""
+    """The most answers of a group, to save memory (Stable Alignment's paper: 3); 0 for all."""
 
 
 def check(config: Config) -> None:
@@ -112,8 +113,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(examples, base, config, context)
-        groups, alone = into_groups(fitting, config.limit, f"step {context.step!r}")
-        return Training(build_trainer(config, base, groups, context), [*too_long, *alone])
+        groups, ungrouped = into_groups(fitting, config.limit, f"step {context.step!r}")
+        return Training(build_trainer(config, base, groups, context), [*too_long, *ungrouped])
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 

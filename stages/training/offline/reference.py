@@ -1,11 +1,11 @@
 """Reference log-probabilities, remembered from run to run: a sweep over betas, losses or labels
-pays them once.
+computes them once.
 
 In: a trainer's tokenized examples. Out: the same with its columns of log pi0(answer | prompt), read
 from the run's call store where another run has left them. A value is identified by the reference's
-content, the number format of the weights and the tokens, so DPO and KTO share what they have in
-common, and another order of rows finds the same values. Left out: references that move
-(`sync_ref_model`), which cannot be remembered.
+content, the number format of the weights and the tokens, so DPO and KTO share equal values, and
+another order of rows finds the same values. Left out: references that move (`sync_ref_model`),
+which cannot be remembered.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Reference:
             compute: makes those columns for a part of the dataset.
         """
         columns = trainer.reference_columns()
-        # The first process alone reads and writes the store.
+        # Only the first process reads and writes the store.
         main = trainer.is_world_process_zero()
         keys = [self._keys(trainer.data_collator([row])) for row in dataset] if main else []
         values = self._stored_values(keys)
@@ -183,8 +183,8 @@ def _reference_of(
 
 
 def measure_with_reference(trainer: Any) -> dict[str, Any]:
-    """How the held-out part fares, and how many of the reference's values were stored and how many
-    computed; None without a memory.
+    """The metrics of the held-out part, and how many of the reference's values were stored and how
+    many computed; None without a memory.
     """
     reference = trainer.reference
     counts = None

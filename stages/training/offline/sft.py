@@ -9,8 +9,8 @@ y_1..y_K and on answers to helpful prompts; y_0, what came before the first revi
 of a `revise` step. With its `only_faulty` a row can still be equal to y_0, where no critique found
 a fault: `unrevised` counts those. The loss covers the answer and the end of its turn, not the
 prompt; answers that were cut off at max_tokens, or are too long for max_length, are dropped and
-counted, for they would teach to stop at the wrong place. Left out: a pretrained model to start from
-(give one as `model`).
+counted, because they would teach the model to stop at the wrong place. Left out: a pretrained model
+to start from (give one as `model`).
 
 A training that was killed goes on from its last complete checkpoint. Checkpoints hold `.pt` files
 of the run's own making, read back only by it; they are removed when the model has been saved, which

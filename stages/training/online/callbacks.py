@@ -1,4 +1,4 @@
-"""What watches an online training: where checkpoints may be made, and a reward without a signal.
+"""Callbacks of online training: when checkpoints are made, and a stop if the reward has no signal.
 
 Imported only when something is trained: transformers comes with it.
 """
@@ -17,7 +17,7 @@ PATIENCE = 10
 class Resumable:
     """Mixed into TRL's online trainers: an epoch's order of prompts depends on its number alone.
 
-    Theirs comes from a generator that a resumed training starts again.
+    TRL's order comes from a random generator that a resumed training starts again.
     """
 
     state: Any
@@ -43,7 +43,7 @@ def resumable(trainer: type) -> Any:
 
 
 class AlignedSaves(TrainerCallback):
-    """Puts a checkpoint off to the end of its rollout: half-used rollouts are in no checkpoint."""
+    """Delays a checkpoint until its rollout ends: no checkpoint holds a half-used rollout."""
 
     def __init__(self, arguments: Any):
         batches = getattr(arguments, "steps_per_generation", 1)
@@ -59,8 +59,8 @@ class AlignedSaves(TrainerCallback):
 
 
 class NoSignal(TrainerCallback):
-    """Stops a training whose reward is, from the start on, the same for all answers to a prompt or
-    missing for all.
+    """Stops a training whose reward has never differed between answers to a prompt, or is always
+    missing.
     """
 
     def __init__(self, step: str):
@@ -69,7 +69,7 @@ class NoSignal(TrainerCallback):
         """Batches without a signal; -1 once there was one."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        for logs in state.log_history:  # a resumed training has had its start
+        for logs in state.log_history:  # a resumed training counts its earlier batches too
             self._count(args, logs)
 
     def on_log(

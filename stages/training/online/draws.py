@@ -1,10 +1,10 @@
 """Which principles a completion is scored under.
 
 The draw of principles is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.3): `draw` of them
-for each prompt of a rollout, without replacement, in proportion to their weights, more of some on
-some kinds of prompts (`boost`), and beside them those that are always on: principles against what
-the policy was seen to exploit, the paper's RL-time intervention. All completions of a prompt are
-scored under the same draw, or a group's baseline would mean nothing.
+for each prompt of a rollout, without replacement, in proportion to their weights, with
+higher weights for some on some kinds of prompts (`boost`). Some principles are always added: those
+against what the policy was seen to exploit, the paper's RL-time intervention. All completions of a
+prompt are scored under the same draw; otherwise a group's baseline would mean nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Boost = Mapping[str, Mapping[str, float]]
 """By kind of prompt, what is added to the weights of the named principles in the draw."""
 
 
-class Draw:
+class PrincipleDraw:
     """Chooses the principles of a prompt in a step; equal for all its completions there.
 
     Args:

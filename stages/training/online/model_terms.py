@@ -21,7 +21,7 @@ from stages.runtime.models import Model
 from stages.runtime.templates import template_hash
 from stages.runtime.typed_config import machine
 from stages.training.examples import template_variables
-from stages.training.online.draws import Draw
+from stages.training.online.draws import PrincipleDraw
 from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
 from stages.training.reward_models.format import FILE, read_format
 
@@ -54,13 +54,13 @@ class RewardModelTerm(ModelTerm):
     """A reward model's score of the completion: (score - shift) * scale."""
 
     constitution: Selection | None = None
-    """For a model that reads principles: those that it may be shown."""
+    """For a model that reads principles: those it can be given."""
     draw: int | None = None
     """How many of them are shown for a prompt; None: all, in the file's order."""
     always: tuple[str, ...] = ()
     """Ids of those shown in every rollout, before the drawn ones."""
     intervention: Selection | None = None
-    """A further set, shown in every rollout before all others; nothing need be trained for it."""
+    """A further set, shown in every rollout before all others; it needs no further training."""
     boost: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = field(default_factory=dict)
     """By kind of prompt, what is added to the weights of the named principles in the draw."""
     each: bool = False
@@ -94,7 +94,7 @@ class RewardModelTerm(ModelTerm):
         """Return the function; None for a completion longer than the model's context.
 
         Raises:
-            UserError: the model's layout or its sign is not what the term takes it for.
+            UserError: the model's layout or its sign does not match the term.
         """
         from stages.training.reward_models.scorer import Scorer
 
@@ -123,17 +123,17 @@ class RewardModelTerm(ModelTerm):
             rewards = []
             for group_weights in weights:
                 group_scores = [next(scores) for _ in group_weights]
-                known = [value for value in group_scores if value is not None]
+                valid = [value for value in group_scores if value is not None]
                 reward = None
-                if len(known) == len(group_scores):
-                    reward = (fmean(known, group_weights) - self.shift) * self.scale
+                if len(valid) == len(group_scores):
+                    reward = (fmean(valid, group_weights) - self.shift) * self.scale
                 rewards.append(reward)
             return rewards
 
         return score
 
-    def _make_draw(self, seed: int, where: str) -> Draw:
-        return Draw(
+    def _make_draw(self, seed: int, where: str) -> PrincipleDraw:
+        return PrincipleDraw(
             self.constitution,
             self.draw,
             seed,
@@ -169,7 +169,7 @@ class JudgeTerm(ModelTerm):
                 where=where,
                 fix="give values that differ",
             )
-        Draw(self.constitution, self.draw, seed=0, where=where)
+        PrincipleDraw(self.constitution, self.draw, seed=0, where=where)
 
     def identity(self) -> dict[str, Any]:
         template = {"template": template_hash(self.template)}
@@ -178,7 +178,7 @@ class JudgeTerm(ModelTerm):
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None for a completion without a verdict under some principle."""
         generator = use.context.generator(self.input_model(use))
-        draw = Draw(self.constitution, self.draw, use.context.seed)
+        draw = PrincipleDraw(self.constitution, self.draw, use.context.seed)
 
         async def rate(completion: Completion) -> float | None:
             total = 0.0
@@ -215,19 +215,19 @@ def _identify(option: str, selection: Selection) -> dict[str, Any]:
 
 
 def _check_model(term: RewardModelTerm, model: Model, use: TermUse) -> None:
-    """Refuse a reward model whose layout or whose sign is not what the term takes it for."""
+    """Refuse a reward model whose layout or whose sign does not match the term."""
     layout = read_format(model)
     layout.refuse_mismatch(bool(term.constitution or term.intervention), use.where)
     states_sign = (Path(model.path) / FILE).is_file() and term.weight * term.scale > 0
     if states_sign and layout.objective == "cost" and not use.is_cost:
         raise UserError(
-            "a cost model's score is the higher the worse a response is, and here it is rewarded",
+            "a cost model gives worse responses a higher score, and here it is rewarded",
             where=use.where,
             fix="move the term to `costs` of a `ppo` step, or give it a negative weight",
         )
     if states_sign and layout.objective != "cost" and use.is_cost:
         raise UserError(
-            "a reward model's score is the higher the better a response is, and here it is a cost",
+            "a reward model gives better responses a higher score, and here it is a cost",
             where=use.where,
             fix="train it with `objective: cost`, or give it a negative weight",
         )

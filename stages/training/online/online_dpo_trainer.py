@@ -1,6 +1,6 @@
 """TRL's online DPO with every term logged, and without a gradient from a pair that lacks a reward.
 
-TRL's own logs the sum of the terms only, and takes a missing reward for 0. Imported only when
+TRL's own logs the sum of the terms only, and treats a missing reward as 0. Imported only when
 something is trained.
 """
 
@@ -42,8 +42,8 @@ class ScoredPairsTrainer(OnlineDPOTrainer):
                 log_metric=self._log_value,
                 **columns,
             )
-            known = [score for score in scores if score is not None]
-            self._log_value(f"rewards/{function.__name__}/mean", sum(known) / max(len(known), 1))
+            valid = [score for score in scores if score is not None]
+            self._log_value(f"rewards/{function.__name__}/mean", sum(valid) / max(len(valid), 1))
             filled = [torch.nan if score is None else score for score in scores]
             table[:, column] = torch.tensor(filled)
         scored = ~table.isnan().all(dim=1)
@@ -56,7 +56,7 @@ class ScoredPairsTrainer(OnlineDPOTrainer):
 
 
 def sampled_tokens(ids: list[int], end_tokens: set[int]) -> list[int]:
-    """A completion without what fills it up to the longest of its batch."""
+    """A completion's tokens up to its end of turn, without padding."""
     for place, token in enumerate(ids):
         if token in end_tokens:
             return ids[: place + 1]

@@ -14,13 +14,14 @@ yet hold a policy and a value model at once: data-parallel processes can.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.training.online.model_terms import RewardModelTerm
-from stages.training.online.online_stage import (
+from stages.training.online.online_training import (
     OnlineConfig,
     check_online,
     online_identity,
@@ -41,7 +42,12 @@ class Config(OnlineConfig):
     stage = "ppo"
     trainer_options = "PPOConfig"
     costs: dict[str, Any] = field(default_factory=dict)
-    """Terms of what is to stay below `args.cost_threshold`; without any it is plain PPO."""
+    """Terms of the constraint: mean cost <= `args.cost_threshold`; without any it is plain PPO."""
+
+    @cached_property
+    def cost_terms(self) -> dict[str, Term]:
+        """The checked terms of the costs; errors as in `read_terms`."""
+        return read_terms(self.costs, self.stage, "costs")
 
 
 def check(config: Config) -> None:
@@ -54,8 +60,7 @@ def check(config: Config) -> None:
                 fix="remove it; see whiten_rewards and score_clip",
             )
     check_online(config)
-    costs = read_terms(config.costs, config.stage, "costs")
-    repeated = costs.keys() & config.rewards.keys()
+    repeated = config.cost_terms.keys() & config.rewards.keys()
     if repeated:
         raise UserError(
             f"{', '.join(repeated)} is both a reward and a cost",
@@ -66,7 +71,7 @@ def check(config: Config) -> None:
 
 def identity(config: Config) -> dict[str, Any]:
     """The parts of the options and of the terms that identify a result."""
-    costs = read_terms(config.costs, config.stage, "costs")
+    costs = config.cost_terms
     if not costs:
         return online_identity(config)
     terms = {"costs": terms_identity(costs), "cost_terms": list(costs)}
@@ -79,14 +84,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: also for a value model of another tokenizer.
     """
-    costs = read_terms(config.costs, config.stage, "costs")
+    costs = config.cost_terms
 
     def make_trainer(args: Any, **arguments: Any) -> Any:
         from stages.training.online.ppo_trainer import PPOTrainer
 
         _refuse_sharding(args, context)
-        rewards = read_terms(config.rewards, config.stage)
-        value_models = {"reward": _load_value_model(rewards, config, inputs, context)}
+        value_models = {"reward": _load_value_model(config.reward_terms, config, inputs, context)}
         if costs:
             value_models["cost"] = _load_value_model(costs, config, inputs, context)
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
@@ -114,7 +118,7 @@ def _load_value_model(
         raise UserError(
             "the value model would start from a model with another vocabulary than the policy's",
             where=f"step {context.step!r}, inputs.{source}",
-            fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself will do",
+            fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
     return load_model(start, config.dtype, {}, head="scalar")

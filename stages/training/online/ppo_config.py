@@ -46,21 +46,21 @@ class PPOConfig(GRPOConfig):
     value_coefficient: float = 0.1
     """Coefficient of the value loss."""
     value_clip: float | None = 0.2
-    """How far a value may move from that at rollout; None for no bound."""
+    """How far a value can move from its value at rollout; None for no bound."""
     value_learning_rate: float | None = None
-    """None for that of the policy."""
+    """None: the policy's learning rate."""
     whiten_rewards: bool = False
     """Scale the tokens' rewards to unit variance; their mean stays."""
     score_clip: float | None = None
-    """A completion's score is held within [-score_clip, score_clip]; None for no bounds."""
+    """A completion's score is clipped to [-score_clip, score_clip]; None for no bounds."""
     lambda_init: float = 1.0
     """The multiplier of the constraint at the start, where there are costs."""
     lambda_rate: float = 0.1
     """Rate of the gradient ascent on the multiplier's logarithm."""
     lambda_max: float = 5.0
-    """The multiplier rises no higher."""
+    """The largest value of the multiplier."""
     cost_threshold: float = 0.0
-    """The mean cost is to stay below it."""
+    """Of the constraint: mean cost <= threshold."""
     cost_window: int = 128
     """Completions in the mean cost."""
     cost_delay: int = 0
@@ -68,7 +68,7 @@ class PPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         self._check_values()
-        # GRPO needs groups, PPO does not: a number that GRPO's checks let pass until they are over.
+        # GRPO needs groups, PPO does not: use a number that passes GRPO's checks, and restore 1.
         single = self.num_generations == 1
         if single:
             pair = max(2, self.per_device_train_batch_size)
@@ -91,8 +91,8 @@ class PPOConfig(GRPOConfig):
         for name in FRACTIONS:
             self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         self._require("num_generations", (self.num_generations or 0) >= 1, "at least 1")
-        known = self.kl_estimator in ("k1", "clamped")
-        self._require("kl_estimator", known, "k1 or clamped")
+        is_valid = self.kl_estimator in ("k1", "clamped")
+        self._require("kl_estimator", is_valid, "k1 or clamped")
         self._require("lambda_max", self.lambda_max >= self.lambda_init, "at least lambda_init")
         if self.kl_target is not None:
             self._require("beta", self.beta > 0, "above 0 with a kl_target")

@@ -67,7 +67,7 @@ def value_loss(
 ) -> torch.Tensor:
     """Half the squared error of each token.
 
-    Moving farther than `clip` from the value at rollout earns nothing.
+    Moving farther than `clip` from the value at rollout does not lower the loss.
     """
     error = (values - returns) ** 2
     if clip is not None:
@@ -85,7 +85,7 @@ class KLController:
     target: float | None = None
     """In nats a completion; None keeps the coefficient fixed."""
     horizon: int = 10_000
-    """Completions in which an error of 20 % or more is worked off."""
+    """Completions in which an error of 20 % or more changes the coefficient by 20 %."""
 
     def update(self, kl: float, completions: int) -> None:
         """Move by the measured KL: mean over completions of the sum over tokens."""
@@ -112,7 +112,7 @@ class Lagrangian:
     rate: float = 0.1
     """Of the gradient ascent on log lambda."""
     ceiling: float = 5.0
-    """The multiplier rises no higher."""
+    """The largest value of the multiplier."""
     threshold: float = 0.0
     """Of the mean cost."""
     window: int = 128
@@ -122,7 +122,7 @@ class Lagrangian:
     seen: int = 0
     """Rollouts so far."""
     costs: list[float] = field(default_factory=list)
-    """Those of the last completions, at most `window` of them."""
+    """Of the last completions, at most `window` of them."""
 
     def update(self, costs: list[float]) -> None:
         """Take a rollout's costs, and one step of ascent on lambda (mean cost - threshold)."""

@@ -12,6 +12,7 @@ trained.
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 
 from stages.training.online.ppo_math import KLController, Lagrangian, gae, token_rewards, whiten
 from stages.training.online.terms import Term
-from stages.training.online.value_trainer import ValueTrainer, whole_sequences
+from stages.training.online.value_trainer import ValueTrainer
 
 STATE = "ppo_state.json"
 
@@ -71,9 +72,14 @@ class PPOTrainer(ValueTrainer):
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         with torch.no_grad():
             mask = batch["completion_mask"].float()
-            scored = self._scored()
+            is_cost = self.is_cost.to(mask.device)
+            has_value = ~torch.isnan(self.rewards)
+            # A completion needs a reward and, where there are costs, a cost too.
+            scored = has_value[:, ~is_cost].any(dim=1)
+            if self.lagrangian:
+                scored &= has_value[:, is_cost].any(dim=1)
             kl = self._kl_to_reference(batch, mask)
-            per_completion = self._mean(kl.sum(dim=1))
+            per_completion = float(self.accelerator.gather(kl.sum(dim=1).mean()).mean())
             if self.args.kl_estimator == "clamped":
                 kl = kl.clamp(min=0)
             advantages = {}
@@ -91,21 +97,14 @@ class PPOTrainer(ValueTrainer):
             self.kl.update(per_completion, len(kl) * self.accelerator.num_processes)
         return batch
 
-    def _scored(self) -> torch.Tensor:
-        """Which completions have a reward and, where there are costs, a cost too."""
-        known = ~torch.isnan(self.rewards)
-        is_cost = self.is_cost.to(known.device)
-        has_reward = known[:, ~is_cost].any(dim=1)
-        has_cost = known[:, is_cost].any(dim=1) | ~is_cost.any()
-        return has_reward & has_cost
-
     def _kl_to_reference(self, batch: dict[str, Any], mask: torch.Tensor) -> torch.Tensor:
         """log pi - log pi_ref of each sampled token."""
         if batch.get("old_per_token_logps") is None:
             # GRPO leaves it out where a batch is learnt from only once.
             logps, *_ = self._get_per_token_logps_and_entropies(
                 self.model,
-                *whole_sequences(batch),
+                torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
+                torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
                 batch["completion_ids"].size(1),
                 batch_size=self.args.per_device_train_batch_size,
             )
@@ -119,10 +118,10 @@ class PPOTrainer(ValueTrainer):
         assert self.lagrangian is not None
         # With the missing ones, so that every process sends equally many.
         gathered = self.accelerator.gather(costs.masked_fill(~scored, torch.nan))
-        known = gathered[~torch.isnan(gathered)]
-        self.lagrangian.update(known.tolist())
+        valid_costs = gathered[~torch.isnan(gathered)]
+        self.lagrangian.update(valid_costs.tolist())
         self._log_value("lambda", self.lagrangian.multiplier)
-        self._log_value("cost", float(known.mean()) if len(known) else math.nan)
+        self._log_value("cost", float(valid_costs.mean()) if len(valid_costs) else math.nan)
 
     def _advantages(
         self,
@@ -140,7 +139,8 @@ class PPOTrainer(ValueTrainer):
         if self.args.score_clip is not None:
             score = score.clamp(-self.args.score_clip, self.args.score_clip)
         sampled = batch["completion_mask"].float()
-        values = self.values_at_rollout(side, batch) * sampled
+        size = self.args.per_device_train_batch_size
+        values = self.values_before_tokens(side, batch, size) * sampled
         mask = sampled * scored.unsqueeze(1)
         rewards = token_rewards(score, kl, mask, self.kl.coefficient * self.kl_shares[side])
         if self.args.whiten_rewards and side == "reward":
@@ -161,7 +161,7 @@ class PPOTrainer(ValueTrainer):
         accumulated = self.current_gradient_accumulation_steps if self.model.training else 1
         for side, error in self.value_losses(inputs).items():
             name = "value_loss" if side == "reward" else f"{side}_value_loss"
-            self._log_value(name, self._mean(error.detach()))
+            self._log_value(name, self.accelerator.gather(error.detach()).mean())
             loss = loss + self.args.value_coefficient * error / accumulated
         return loss
 
@@ -182,19 +182,14 @@ class PPOTrainer(ValueTrainer):
 
     # -- over all processes
 
-    def _mean(self, values: torch.Tensor) -> float:
-        return float(self.accelerator.gather(values.float().mean()).mean())
-
     def _moments(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance over the tokens of all processes."""
-        count = self._sum(mask).clamp(min=1)
-        mean = self._sum(values * mask) / count
-        return mean, self._sum((values - mean) ** 2 * mask) / count
-
-    def _sum(self, values: torch.Tensor) -> Any:
-        return self.accelerator.reduce(values.sum(), reduction="sum")
+        total = partial(self.accelerator.reduce, reduction="sum")
+        count = total(mask.sum()).clamp(min=1)
+        mean = total((values * mask).sum()) / count
+        return mean, total(((values - mean) ** 2 * mask).sum()) / count
 
     def _log_value(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(float(value))

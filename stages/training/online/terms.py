@@ -80,7 +80,7 @@ class LengthTerm(Term):
     per: Annotated[int, Field(gt=0)] = 1024
     """Tokens that are worth 1."""
     cap: float = 1.0
-    """The score is never above it."""
+    """The largest score."""
     factor: dict[str, float] = field(default_factory=dict)
     """By kind of prompt; 1 for a kind that is not named."""
 

@@ -2,10 +2,10 @@
 
 Pure functions of texts, and of curves. Each sign is logged at every step of an online training, and
 drawn in the report beside the reward and the KL to the start: a reward that rises while one of them
-runs away is being hacked (Gao et al. 2023, arXiv 2210.10760, for the KL; Sun et al. 2023, section
-3.3, for what SALMON's policies did). `read_curves` is the alarm: it compares the first tenth of a
-curve with its last. Its thresholds are ours, rules of thumb for where a person should look; it does
-not see what runs away for less than that, or comes back before the end.
+changes sharply is being hacked (Gao et al. 2023, arXiv 2210.10760, for the KL; Sun et al. 2023,
+section 3.3, for what SALMON's policies did). `read_curves` is the alarm: it compares the first
+tenth of a curve with its last. Its thresholds are ours, rules of thumb for where a person should
+look; it does not detect smaller changes, or those that are gone at the end.
 """
 
 import math
@@ -66,7 +66,7 @@ class Drift:
     """A curve's mean over its first and its last tenth.
 
     The noise of a point is estimated from its neighbours (the root mean square of successive
-    differences, divided by the root of two), so that a trend is not taken for noise.
+    differences, divided by the root of two), so that a trend is not counted as noise.
     """
 
     first: float
@@ -97,7 +97,7 @@ class Reading:
 
     @property
     def tripped(self) -> tuple[str, ...]:
-        """The tripwires that ran away while the reward rose."""
+        """The tripwires past their thresholds, if the reward rose."""
         return self.beyond if self.rises else ()
 
 

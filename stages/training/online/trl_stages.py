@@ -1,7 +1,7 @@
 """Stages `grpo`, `rloo` and `online_dpo`: TRL's online trainers under a composed reward.
 
 In: `model`, `prompts` and other Prompt rows, and the models that the reward's terms name. Out: a
-model. See `online_stage.py` for what the online stages share, `rewards.py` for the reward.
+model. See `online_training.py` for what the online stages share, `rewards.py` for the reward.
 
 GRPO: group-relative policy optimisation (Shao et al. 2024, arXiv 2402.03300). RLOO: REINFORCE with
 a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740). Online DPO: DPO on pairs of fresh
@@ -16,12 +16,10 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.runtime.models import Model
 from stages.training.examples import template_variables
-from stages.training.online.online_stage import (
+from stages.training.online.online_training import (
     OnlineConfig,
     online_stage,
-    rollout_defaults,
     run_online,
 )
 
@@ -52,8 +50,12 @@ class OnlineDPOOptions(OnlineConfig):
 
 def run(config: OnlineConfig, inputs: dict[str, Artifact], context: Context) -> Result:
     """Train and save the model; errors as in `run_online`."""
-    defaults = _online_dpo_defaults if config.stage == "online_dpo" else rollout_defaults
-    return run_online(config, inputs, context, partial(_make_trainer, config.stage), defaults)
+    defaults = None
+    if config.stage == "online_dpo":
+        _refuse_template_variables(context)
+        defaults = {"remove_unused_columns": False}
+    make_trainer = partial(_make_trainer, config.stage)
+    return run_online(config, inputs, context, make_trainer, defaults=defaults)
 
 
 def _make_trainer(stage: str, **arguments: Any) -> Any:
@@ -69,7 +71,7 @@ def _make_trainer(stage: str, **arguments: Any) -> Any:
     return resumable(trainer_class)(**arguments)
 
 
-def _online_dpo_defaults(base: Model, context: Context) -> dict[str, Any]:
+def _refuse_template_variables(context: Context) -> None:
     variables = template_variables(context)
     if variables:
         raise UserError(
@@ -78,7 +80,6 @@ def _online_dpo_defaults(base: Model, context: Context) -> dict[str, Any]:
             where=f"step {context.step!r}, model.template_arguments",
             fix="use grpo, rloo or ppo, or a model whose template needs none",
         )
-    return {"remove_unused_columns": False}
 
 
 GRPO = online_stage(version=1, config=GRPOOptions, run=run)

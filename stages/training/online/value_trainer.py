@@ -47,14 +47,17 @@ class ValueTrainer(Resumable, GRPOTrainer):
         for name, scalar in value_models.items():
             self.value_models[name] = self.accelerator.prepare_model(ValueModel(scalar))
 
-    def values_at_rollout(self, name: str, batch: dict[str, Any]) -> torch.Tensor:
-        """Values before each sampled token, shape (completions, tokens)."""
-        size = self.args.per_device_train_batch_size
-        ids, attention = whole_sequences(batch)
+    def values_before_tokens(
+        self, name: str, batch: dict[str, Any], size: int | None = None
+    ) -> torch.Tensor:
+        """Values before each sampled token, shape (completions, tokens); `size` texts at a time."""
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        size = size or len(ids)
         parts = []
         for some_ids, some_attention in zip(ids.split(size), attention.split(size), strict=True):
             parts.append(self.value_models[name](some_ids, some_attention))
-        return self._before_each_token(torch.cat(parts), batch)
+        return torch.cat(parts)[:, -batch["completion_ids"].size(1) - 1 : -1]
 
     def value_losses(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Each value model's loss: its sum over the batch, divided by the mean tokens of a batch.
@@ -65,15 +68,12 @@ class ValueTrainer(Resumable, GRPOTrainer):
         items = batch["num_items_in_batch"].clamp(min=1)
         tokens = items / self.accelerator.num_processes / self.args.steps_per_generation
         losses = {}
-        for name, value_model in self.value_models.items():
-            values = self._before_each_token(value_model(*whole_sequences(batch)), batch)
+        for name in self.value_models:
+            values = self.values_before_tokens(name, batch)
             old = batch[f"{name}_values"]
             errors = value_loss(values, old, batch[f"{name}_returns"], self.args.value_clip)
             losses[name] = (errors * mask).sum() / tokens
         return losses
-
-    def _before_each_token(self, values: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
-        return values[:, -batch["completion_ids"].size(1) - 1 : -1]
 
     # -- optimiser
 
@@ -127,10 +127,3 @@ class ValueTrainer(Resumable, GRPOTrainer):
         for name, value_model in self.value_models.items():
             weights = load_file(checkpoint / f"value_{name}.safetensors")
             self.accelerator.unwrap_model(value_model).load_state_dict(weights)
-
-
-def whole_sequences(batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompt and completion together: ids and attention mask."""
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    return ids, attention

@@ -1,4 +1,4 @@
-"""What a reward model reads: the layout it was trained on travels with its weights, so it never
+"""What a reward model reads: the layout it was trained on is saved with its weights, so it never
 reads another.
 
 In: a conversation, a response and principle texts. Out: the messages that the model's chat template

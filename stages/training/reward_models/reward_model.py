@@ -2,20 +2,20 @@
 soft labels.
 
 In: `model` (a language model, or a reward model to go on from), `pairs`, and any further inputs of
-Pair rows, say `human`: they are mixed in, and `mix` reports their shares. Out: a model with one
-output; only differences between answers to the same prompt mean anything.
+Pair rows, say `human`: they are mixed in, and `mix` reports each input's fraction. Out: a model
+with one output; only differences between answers to the same prompt mean anything.
 
 Without a constitution it is the preference model of Constitutional AI (Bai et al. 2022, section
 4.1): it reads the conversation. With one it is SALMON's (Sun et al. 2023, arXiv 2310.05910, section
 3.3): it also reads the principles each pair was labelled under, negated ones in their opposite
-words, and can be aimed at others later without training. What it reads is kept beside its weights
+words, and can be given others later without training. What it reads is kept beside its weights
 (`format.py`). Bradley-Terry through TRL, with a pair's label P(chosen is better) as in
 `soft_labels.py`; `objective: cost` is the cost model of Safe RLHF, for which a pair's chosen side
 is the safer one (`trainer.py`).
 
-A part of the prompts is held out: the share of pairs in which the chosen answer scores higher, with
-a Wilson interval. Whether it follows its principles is measured by `reward_accuracy`, which also
-puts a plain model beside it. Left out: clamping, which `judged_pairs` does; pre-training on
+A part of the prompts is held out: the fraction of pairs in which the chosen answer scores higher,
+with a Wilson interval. Whether it follows its principles is measured by `reward_accuracy`, which
+also compares it with a plain model. Left out: clamping, which `judged_pairs` does; pre-training on
 preferences.
 
 A training that was killed goes on from its last complete checkpoint (see `sft.py`).
@@ -48,7 +48,7 @@ from stages.training.reward_models.format import (
     read_format,
     write_format,
 )
-from stages.training.reward_models.rows import columns, prepare_pairs, reward_examples
+from stages.training.reward_models.reward_examples import columns, prepare_pairs, reward_examples
 
 HEADS = ("score", "classifier", "classification_head")
 """What transformers calls the output layer."""
@@ -75,8 +75,8 @@ class Config(HeldOutConfig):
     general: str = "The response should be good."
     """The principle that is shown with pairs that have none."""
     frozen: tuple[str, ...] = ()
-    """How the names of weights begin that do not train, such as `bert.embeddings`: cheaper, and
-    steadier where pairs are few.
+    """Prefixes of the names of weights that are not trained, such as `bert.embeddings`: cheaper,
+    and more stable where pairs are few.
     """
 
 

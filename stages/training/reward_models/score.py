@@ -1,17 +1,17 @@
 """Stage `score`: a reward model's scores of responses, under any principles.
 
-In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a response; `group` is
-its prompt.
+In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a response; ratings of
+one `prompt_id` are compared.
 
 A reward model that reads principles can get others with every call: the whole constitution, a part
 of it (`only`, `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a
-prompt are scored under the same ones, or their scores would not compare), some of them negated, or
-`each` alone, averaged by weight. SALMON (Sun et al. 2023, arXiv 2310.05910, section 3.4) does this
-at the time of RL. The sign of a cost model's costs is flipped: a higher rating is always the better
-one, for what ranks by it.
+prompt are scored under the same ones, so that their scores can be compared), some of them negated,
+or `each` alone, averaged by weight. SALMON (Sun et al. 2023, arXiv 2310.05910, section 3.4) does
+this at the time of RL. The sign of a cost model's costs is flipped: a higher rating is always the
+better one, for stages that rank by it.
 
 Every score is remembered in the call store, by the model's content and the text it read: a sweep
-pays once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
+computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
 """
 
 from collections.abc import Sequence
@@ -99,14 +99,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     ratings, dropped = [], []
     remaining = iter(all_scores)
     for row in rows:
-        shown = drawn[row.prompt_id]
-        number = len(shown) if config.each and shown else 1
+        row_principles = drawn[row.prompt_id]
+        number = len(row_principles) if config.each and row_principles else 1
         row_scores = [next(remaining) for _ in range(number)]
         scores = [sign * score for score in row_scores if score is not None]
         if len(scores) < number:
             dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
             continue
-        ratings.append(_rating(row, scores, shown, config, model.content, template))
+        ratings.append(_rating(row, scores, row_principles, config, model.content, template))
     return Result(
         rows=ratings,
         row_type=Rating,

@@ -57,7 +57,6 @@ class Scorer:
         self.share = share
         self.format = read_format(model)
         self.template_arguments = {**(template_arguments or {}), **self.format.template_arguments()}
-        self._network: Any = None
         # In tokens; None where the model sets no limit.
         self.limit = _scalar_context_length(model)
 
@@ -76,7 +75,17 @@ class Scorer:
                 continue
             texts.append(ids)
             groups.setdefault(f"{prompt}\0{response}", set()).add(ids)
-        scores = self._score_groups([sorted(group) for group in groups.values()])
+        sorted_groups = [sorted(group) for group in groups.values()]
+        try:
+            scores = score_groups(self._network, sorted_groups, self.batch_size, self.share)
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+                raise
+            raise UserError(
+                "memory ran out while scoring",
+                where=self.model.path,
+                fix="lower batch_size, or set dtype: bfloat16",
+            ) from error
         bad = sum(not math.isfinite(score) for score in scores.values())
         if bad:
             raise UserError(
@@ -86,18 +95,6 @@ class Scorer:
                 "has diverged",
             )
         return [None if ids is None else scores[ids] for ids in texts]
-
-    def _score_groups(self, groups: list[list[tuple[int, ...]]]) -> dict[tuple[int, ...], float]:
-        try:
-            return score_groups(self._load(), groups, self.batch_size, self.share)
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
-                raise
-            raise UserError(
-                "memory ran out while scoring",
-                where=self.model.path,
-                fix="lower batch_size, or set dtype: bfloat16",
-            ) from error
 
     def encode(self, items: Sequence[Item]) -> list[tuple[int, ...]]:
         """The tokens that the model reads for each item."""
@@ -114,20 +111,19 @@ class Scorer:
 
     def close(self) -> None:
         """Drop the weights."""
-        self._network = None
+        self.__dict__.pop("_network", None)
 
     @cached_property
     def _tokenizer(self) -> Any:
         return load_tokenizer(self.model, {})
 
-    def _load(self) -> Any:
-        if self._network is None:
-            network = open_frozen(self.model, self.dtype, "scalar")
-            text_config = network.config.get_text_config()
-            if text_config.pad_token_id is None:
-                text_config.pad_token_id = pad_token(self._tokenizer)
-            self._network = network
-        return self._network
+    @cached_property
+    def _network(self) -> Any:
+        network = open_frozen(self.model, self.dtype, "scalar")
+        text_config = network.config.get_text_config()
+        if text_config.pad_token_id is None:
+            text_config.pad_token_id = pad_token(self._tokenizer)
+        return network
 
 
 def _scalar_context_length(model: Model) -> int | None:

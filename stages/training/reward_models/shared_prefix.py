@@ -1,9 +1,9 @@
-"""How a batch of texts goes through a reward model: those that begin alike pay for their beginning
+"""Scores for a batch of texts from a reward model: a prefix that several texts share is computed
 once.
 
 In: a network, and groups of texts as token ids. Out: a score a text. Where the texts of a group
-differ at their ends alone (one request and response under many principles), a decoder computes the
-common prefix once and reads the rest behind that cache: equal to the plain way up to rounding. Left
+differ only at their ends (one request and response under many principles), a decoder computes the
+common prefix once and reads the rest after that cache: equal to the plain way up to rounding. Left
 out: models with sliding windows or recurrent layers, and encoders, where every token sees the
 principles; they are read the plain way.
 """
@@ -11,7 +11,7 @@ principles; they are read the plain way.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from stages.training.batch_reading import batches, common_length, padded
+from stages.training.batch_reading import batches, common_length, pad_rows
 
 Text = tuple[int, ...]
 Shared = tuple[int, list[Text]]
@@ -27,20 +27,7 @@ def score_groups(
     import torch
 
     pad = network.config.get_text_config().pad_token_id
-    alone, shared = _split(groups, pad, share and _can_share(network))
-    scores: dict[Text, float] = {}
-    with torch.inference_mode():
-        for batch in batches(alone, len, size):
-            ids, mask = padded(batch, pad, network.device)
-            logits = network(input_ids=ids, attention_mask=mask).logits[:, 0]
-            scores.update(zip(batch, logits.float().tolist(), strict=True))
-        for groups_of_batch in _group_batches(shared, size):
-            scores.update(_score_behind_prefix(network, groups_of_batch, pad, size))
-    return scores
-
-
-def _split(groups: Sequence[list[Text]], pad: int, sharing: bool) -> tuple[set[Text], list[Shared]]:
-    """Texts that are read alone, and groups that share a prefix."""
+    sharing = share and _can_share(network)
     alone: set[Text] = set()
     shared: list[Shared] = []
     for group in groups:
@@ -49,7 +36,15 @@ def _split(groups: Sequence[list[Text]], pad: int, sharing: bool) -> tuple[set[T
             shared.append((length, group))
         else:
             alone.update(group)
-    return alone, shared
+    scores: dict[Text, float] = {}
+    with torch.inference_mode():
+        for batch in batches(alone, len, size):
+            ids, mask = pad_rows(batch, pad, network.device)
+            logits = network(input_ids=ids, attention_mask=mask).logits[:, 0]
+            scores.update(zip(batch, logits.float().tolist(), strict=True))
+        for groups_of_batch in _group_batches(shared, size):
+            scores.update(_score_behind_prefix(network, groups_of_batch, pad, size))
+    return scores
 
 
 def _can_share(network: Any) -> bool:
@@ -98,12 +93,12 @@ def _score_behind_prefix(
 
     device = network.device
     prefixes = [group[0][:length] for length, group in groups]
-    ids, mask = padded(prefixes, pad, device)
+    ids, mask = pad_rows(prefixes, pad, device)
     prefix = network.base_model(input_ids=ids, attention_mask=mask, use_cache=True).past_key_values
     for batch in batches(_members(groups), lambda member: len(member[2]) - member[1], size):
         places = torch.tensor([place for place, _, _ in batch], device=device)
         starts = torch.tensor([length for _, length, _ in batch], device=device)
-        rest, rest_mask = padded([text[length:] for _, length, text in batch], pad, device)
+        rest, rest_mask = pad_rows([text[length:] for _, length, text in batch], pad, device)
         scores = network(
             input_ids=rest,
             attention_mask=torch.cat([mask[places], rest_mask], dim=1),

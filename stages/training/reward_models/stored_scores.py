@@ -3,7 +3,7 @@ it read.
 
 In: items as `scorer.Scorer` takes them. Out: a score each, None for a text that does not fit the
 model's context. The weights are loaded only if a score is missing; each chunk is stored when it is
-done, so a run that is interrupted pays for one chunk again.
+done, so a run that is interrupted computes one chunk again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from stages.runtime.store import call_key
 from stages.training.batch_reading import store_answers, stored_answers
 from stages.training.examples import template_variables
 from stages.training.reward_models.scorer import Item, Scorer
-from stages.training.session import in_session
+from stages.training.session import model_session
 
 CHUNK = 16
 """Batches in a chunk: enough to sort by length."""
@@ -74,5 +74,6 @@ def stored_scores(
         scorer.close()
 
     if missing:
-        in_session(context, lambda: store_answers(answers, computed(), context.store))
+        with model_session(context):
+            store_answers(answers, computed(), context.store)
     return [answers[key]["score"] for key in keys], counts

@@ -73,7 +73,7 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
                 )
 
     def padding(self) -> float | None:
-        """Share of the training batches' places that held padding; None before the first step."""
+        """Fraction of padding in the training batches; None before the first step."""
         return round(1 - self.tokens / self.places, 4) if self.places else None
 
     def compute_loss(

@@ -147,9 +147,9 @@ def test_groups_are_ranked_and_what_cannot_be_compared_is_reported(artifact):
     assert {(d.id, d.reason) for d in alone} == {
         (f"g{g}-0", "the only answer to its request") for g in (1, 2)
     }
-    two, left = into_groups(examples, 2, "here")
+    two, dropped = into_groups(examples, 2, "here")
     assert two[0]["scores"] == [3.0, 1.0] and ("g0-1", "more than `limit` answers") in {
-        (d.id, d.reason) for d in left
+        (d.id, d.reason) for d in dropped
     }
 
 

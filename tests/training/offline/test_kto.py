@@ -41,14 +41,14 @@ def test_pairs_and_ratings_become_desirable_and_undesirable_answers(artifact):
         rating(1, 1, "e", 8.0),
     ]
     inputs = inputs_of(artifact, rows, "ratings")
-    own, left = kto.read_examples(inputs, None)  # above or below the mean of its own group
-    assert {e["id"]: e["label"] for e in own} == {
+    by_mean, dropped = kto.read_examples(inputs, None)  # compared with the mean of their group
+    assert {e["id"]: e["label"] for e in by_mean} == {
         "g0-0": True,
         "g0-2": False,
         "g1-0": True,
         "g1-1": False,
     }
-    assert [(d.id, d.reason) for d in left] == [("g0-1", "score at the threshold")]
+    assert [(d.id, d.reason) for d in dropped] == [("g0-1", "score at the threshold")]
     fixed, _ = kto.read_examples(inputs, 4.0)
     assert {e["id"] for e in fixed if e["label"]} == {"g0-0", "g1-0", "g1-1"}
     both, _ = kto.read_examples(inputs | {"pairs": artifact("pairs", pairs(2))}, None)

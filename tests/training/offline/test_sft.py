@@ -33,9 +33,9 @@ def test_rows_of_every_kind_are_read_and_dropped_rows_are_counted(artifact):
         "chosen",
     }
     assert [(d.id, d.reason) for d in dropped] == [("r1", "duplicate"), ("r2", "empty completion")]
-    last, left = sft.read_examples(inputs, "last")
+    last, dropped = sft.read_examples(inputs, "last")
     assert {e["completion"][0]["content"] for e in last} == {"kind", "second", "chosen"}
-    assert ("r0.1", "not the last revision") in [(d.id, d.reason) for d in left]
+    assert ("r0.1", "not the last revision") in [(d.id, d.reason) for d in dropped]
 
 
 def test_no_rows_is_reported_with_the_inputs_name(artifact):

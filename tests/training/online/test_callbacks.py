@@ -125,16 +125,16 @@ def test_a_reward_that_never_tells_answers_apart_stops_the_training(silent, args
     rest = {"loss": 0.1}  # a step without a rollout counts for nothing
     assert after([silent, rest] * 30, args) == 2 * (PATIENCE - 1)
     assert after([silent] * (PATIENCE - 1), args) == PATIENCE - 1
-    told = {"frac_reward_zero_std": 0.5, "reward_std": 0.2, "reward": 1.0}
-    told = {"objective/scores_margin": 0.3} if "objective/scores_margin" in silent else told
+    signal = {"frac_reward_zero_std": 0.5, "reward_std": 0.2, "reward": 1.0}
+    signal = {"objective/scores_margin": 0.3} if "objective/scores_margin" in silent else signal
     assert (
-        after([silent] * 5 + [told] + [silent] * 50, args) == 56
-    )  # once it told something, its end is no mistake
-    assert after([silent] * 50, args, history=[told, rest]) == 50  # nor is it after a resume
+        after([silent] * 5 + [signal] + [silent] * 50, args) == 56
+    )  # after one signal, a silent end is not an error
+    assert after([silent] * 50, args, history=[signal, rest]) == 50  # nor is it after a resume
     assert after([silent] * 50, args, history=[silent] * 4) == PATIENCE - 5
 
 
-def test_one_answer_a_prompt_is_told_apart_by_the_spread_of_the_batch():
+def test_one_answer_a_prompt_is_distinguished_by_the_spread_of_the_batch():
     assert after([SAME] * 30, SINGLE) == 30
 
 

@@ -14,7 +14,7 @@ import pytest
 from stages.runtime.errors import UserError
 from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
-from stages.training.online.online_stage import last_tenth
+from stages.training.online.online_training import last_tenth
 from stages.training.online.rewards import read_terms
 from tests.training.online.test_online import (
     ARGS,

@@ -16,7 +16,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.store import CallStore
-from stages.training.online.draws import Draw
+from stages.training.online.draws import PrincipleDraw
 from stages.training.online.rewards import (
     models_of,
     read_terms,
@@ -202,7 +202,7 @@ def test_three_are_drawn_without_replacement_one_draw_a_prompt_and_round(
 def test_weights_decide_who_is_drawn(tmp_path):
     from scipy.stats import chisquare
 
-    draw = Draw(Selection(**many(tmp_path)), 1, 7)
+    draw = PrincipleDraw(Selection(**many(tmp_path)), 1, 7)
     counts = Counter(draw(f"row {i}", "k", 0)[0].id for i in range(3000))
     total = sum(1 + i % 3 for i in range(12))
     assert (
@@ -214,7 +214,7 @@ def test_weights_decide_who_is_drawn(tmp_path):
 
 
 def test_a_boost_of_128_puts_the_principle_into_nearly_every_draw_of_its_kind_only(tmp_path):
-    draw = Draw(Selection(**many(tmp_path)), 3, 7, boost={"reasoning": {"p0": 128.0}})
+    draw = PrincipleDraw(Selection(**many(tmp_path)), 3, 7, boost={"reasoning": {"p0": 128.0}})
 
     def share(kind, round_=0):
         return (
@@ -429,12 +429,12 @@ def test_each_mistake_in_the_terms_has_one_message(tmp_path, terms, message):
     for term in terms.values():
         if isinstance(term, dict) and term.get("constitution") == "SET":
             term["constitution"] = chosen
-    with pytest.raises(UserError, match=rf"(?s)stage 'grpo'.*({message})") as told:
+    with pytest.raises(UserError, match=rf"(?s)stage 'grpo'.*({message})") as error:
         read_terms(terms, "grpo")
-    assert "Fix:" in str(told.value)
+    assert "Fix:" in str(error.value)
 
 
-def test_an_input_that_the_step_lacks_is_told(called):
+def test_an_input_that_the_step_lacks_is_reported(called):
     with pytest.raises(
         UserError, match=r"(?s)rewards\.a: .*reads an input 'rm'.*inputs here: prompts"
     ):
@@ -470,11 +470,11 @@ def test_what_bears_meaning_is_in_the_identity_and_nothing_else(tmp_path):
     chosen = constitution(tmp_path)
     base = RM | {"constitution": chosen, "draw": 2, "intervention": intervention(tmp_path)}
 
-    def told(**options):
+    def identity_with(**options):
         return terms_identity(read_terms({"a": base | options}, "grpo"))
 
-    before = told()
-    assert told(batch_size=4) == before
+    before = identity_with()
+    assert identity_with(batch_size=4) == before
     for options in (
         {"weight": 2},
         {"draw": 1},
@@ -483,10 +483,10 @@ def test_what_bears_meaning_is_in_the_identity_and_nothing_else(tmp_path):
         {"shift": 1},
         {"model": "other"},
     ):
-        assert told(**options) != before, options
+        assert identity_with(**options) != before, options
     assert (
-        told(boost={"k": {"kind": 1}}) != before
-        and told(constitution=chosen | {"weights": {"kind": 2}}) != before
+        identity_with(boost={"k": {"kind": 1}}) != before
+        and identity_with(constitution=chosen | {"weights": {"kind": 2}}) != before
     )
     for file, old, new in (
         ("set.yaml", "is kind.", "is very kind."),
@@ -494,11 +494,11 @@ def test_what_bears_meaning_is_in_the_identity_and_nothing_else(tmp_path):
     ):
         text = (tmp_path / file).read_text()
         (tmp_path / file).write_text(text.replace(old, new, 1))
-        assert told() != before, file
+        assert identity_with() != before, file
         (tmp_path / file).write_text(text)
     lines = (tmp_path / "hacks.yaml").read_text().splitlines()
     (tmp_path / "hacks.yaml").write_text("\n".join([*lines[:2], lines[3], lines[2]]))
-    assert told() != before, "the order in which they are read"
+    assert identity_with() != before, "the order in which they are read"
     judge = {"term": "judge", "model": "m", "constitution": chosen}
     one, other = (
         terms_identity(read_terms({"a": judge | more}, "grpo")) for more in ({}, {"rescale": False})

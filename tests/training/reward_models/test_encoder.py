@@ -120,11 +120,11 @@ def test_an_encoder_learns_is_saved_with_its_template_and_scores(
     options = {"args": args, "eval_fraction": 0.0, "frozen": ["bert.embeddings.word"]}
     config = parse_config(reward_model.Config, options, "step 'rm'")
     inputs = {"model": model_artifact(tmp_path, encoder), "pairs": artifact("pairs", rows)}
-    made = reward_model.run(config, inputs, context("rm"))
+    result = reward_model.run(config, inputs, context("rm"))
     assert (
-        made.metrics["n"] == 32
-        and not made.dropped
-        and made.metrics["history"][-1]["accuracy"] == 1
+        result.metrics["n"] == 32
+        and not result.dropped
+        and result.metrics["history"][-1]["accuracy"] == 1
     )
     before, after = (
         load_file(folder / "model.safetensors") for folder in (encoder, tmp_path / "rm" / "model")
@@ -142,7 +142,7 @@ def test_an_encoder_learns_is_saved_with_its_template_and_scores(
         scores[5:6], abs=1e-4
     )  # padding changes nothing
 
-    model = finish_artifact(tmp_path / "rm", "rm", {}, made, {})
+    model = finish_artifact(tmp_path / "rm", "rm", {}, result, {})
     turned = [
         pair(i, row.rejected, row.chosen, request=f"{row.prompt[0]['content']} {i}")
         for i, row in enumerate(rows[:8])

@@ -88,7 +88,7 @@ def test_a_shared_prefix_gives_the_scores_that_whole_texts_give(saved):
 
 def test_prefixes_are_really_shared(saved, monkeypatch):
     scorer = Scorer(saved(), batch_size=8)
-    network, seen = scorer._load(), []
+    network, seen = scorer._network, []
     forward = network.base_model.forward
 
     def counted(*args, **kwargs):
@@ -159,7 +159,8 @@ def test_the_stage_scores_once_and_remembers(
         ("r0", "p0", ["kind", "short", "plain"]),
         ("r1", "p0", ["kind", "short", "plain"]),
     ]
-    monkeypatch.setattr(Scorer, "_load", lambda self: pytest.fail("the weights were loaded"))
+    unloaded = property(lambda self: pytest.fail("the weights were loaded"))
+    monkeypatch.setattr(Scorer, "_network", unloaded)
     again = stage(model, rows, context, "again", constitution=chosen)
     assert again.metrics["stored"] == 6 and [r.score for r in again.rows] == [
         r.score for r in first.rows

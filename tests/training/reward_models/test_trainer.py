@@ -16,7 +16,7 @@ from stages.runtime.typed_config import parse_config
 from stages.training.held_out import check_held_out
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import read_format
-from stages.training.reward_models.rows import prepare_pairs
+from stages.training.reward_models.reward_examples import prepare_pairs
 from stages.training.reward_models.scorer import Scorer
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution
@@ -95,7 +95,7 @@ SHOWN = {"kind": ["The answer is kind."], "harm": ["The answer is harsh."]}
 def rows(count=6):
     """Three kinds of pair: the safer side is safe, both are safe, both are unsafe."""
     labels = [(True, False), (True, True), (False, False)]
-    made = []
+    pairs = []
     for i in range(count):
         chosen, rejected = labels[i % 3]
         text = (
@@ -105,12 +105,12 @@ def rows(count=6):
             if i % 3 == 1
             else ("harm", "harm the dog")
         )
-        made.append(
+        pairs.append(
             replace(
                 pair(i, *text, label=0.9), principles=[], chosen_safe=chosen, rejected_safe=rejected
             )
         )
-    return made
+    return pairs
 
 
 def built(artifact, context, given, name="it", **options):

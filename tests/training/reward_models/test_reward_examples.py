@@ -1,5 +1,5 @@
-"""Pairs as a reward model reads them: whose words it is shown, what is dropped, what the mix is,
-what is told.
+"""Pairs as a reward model reads them: whose words it reads, what is dropped, what the mix is,
+what is reported.
 """
 
 from dataclasses import replace
@@ -10,7 +10,7 @@ from stages.principles.select import Selection, select
 from stages.runtime.errors import UserError
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import PLAIN, RewardFormat, make_format
-from stages.training.reward_models.rows import columns, prepare_pairs, reward_examples
+from stages.training.reward_models.reward_examples import columns, prepare_pairs, reward_examples
 from tests.training.conftest import pair
 from tests.training.small_reward_models import constitution
 
@@ -62,7 +62,7 @@ def test_the_principles_keep_the_order_of_the_row(artifact, tmp_path):
 
 
 def test_human_pairs_keep_their_share_and_read_the_general_principle(artifact, tmp_path):
-    """No input is thinned or repeated, whatever its size: 30 rows beside 10 stay three quarters of
+    """No input is subsampled or repeated, for any size: 30 rows beside 10 stay three quarters of
     the mix.
     """
     machine = [labelled(i, ["kind"]) for i in range(10)]
@@ -161,10 +161,10 @@ def test_cost_rows_carry_both_safety_labels_which_may_disagree_with_the_preferen
     ],
 )
 def test_unusable_pairs_get_one_clear_message(artifact, rows, layout, message):
-    with pytest.raises(UserError, match=rf"(?s){message}") as told:
+    with pytest.raises(UserError, match=rf"(?s){message}") as error:
         read({"pairs": artifact("pairs", rows)}, layout)
-    assert "'pairs'" in str(told.value) or "pair q0" in str(told.value)
-    assert "Fix:" in str(told.value)
+    assert "'pairs'" in str(error.value) or "pair q0" in str(error.value)
+    assert "Fix:" in str(error.value)
 
 
 def test_a_negated_principle_without_an_opposite_is_reported(artifact, tmp_path):

@@ -1,19 +1,19 @@
-"""What the stages share that learn from their own rollouts.
+"""What the stages share that learn from the policy's own rollouts.
 
 In: `model` (the policy and, frozen, the reference), `prompts` and any other inputs of Prompt rows,
 and the models that the terms of the reward name. Out: a model. Rollouts come from transformers, or
 on a GPU from vLLM in one of TRL's ways: `args: {use_vllm: true, vllm_mode: colocate}`.
 
-A training that was killed goes on from its last complete checkpoint and ends in the weights of an
-undisturbed one: checkpoints are only made between two rollouts, and the principles drawn depend on
-the step's number alone. That holds for rollouts from transformers; vLLM's random state is in no
-checkpoint.
+A training that was killed goes on from its last complete checkpoint and ends with the same weights
+as an uninterrupted one: checkpoints are only made between two rollouts, and the principles drawn
+depend on the step's number alone. That holds for rollouts from transformers; no checkpoint holds
+vLLM's random state.
 """
 
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
@@ -25,8 +25,8 @@ from stages.training.config import TrainingConfig, check_training, training_iden
 from stages.training.examples import template_variables
 from stages.training.frame import Training, create_trainer, run_training
 from stages.training.model_files import load_policy
-from stages.training.online.prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
+from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
 
 
@@ -37,16 +37,21 @@ class OnlineConfig(TrainingConfig):
     rewards: dict[str, Any]
     """The terms of the reward, by name (see `rewards.py`)."""
 
+    @cached_property
+    def reward_terms(self) -> dict[str, Term]:
+        """The checked terms of the reward; errors as in `read_terms`."""
+        return read_terms(self.rewards, self.stage)
+
 
 def check_online(config: OnlineConfig) -> None:
     """Refuse options of the trainer and terms of the reward that cannot work."""
     check_training(config)
-    read_terms(config.rewards, config.stage)
+    _ = config.reward_terms  # reading them checks them
 
 
 def online_identity(config: OnlineConfig) -> dict[str, Any]:
     """The parts of the options and of the terms that identify a result."""
-    rewards = read_terms(config.rewards, config.stage)
+    rewards = config.reward_terms
     terms = {"rewards": terms_identity(rewards), "terms": list(rewards)}
     return training_identity(config) | terms
 
@@ -61,26 +66,13 @@ online_stage = partial(
 """A training stage with what the online stages share."""
 
 
-def rollout_defaults(base: Model, context: Context) -> dict[str, Any]:
-    """Options of TRL's trainers that make rollouts as GRPO does."""
-    # The trainer loads the reference again, from the policy's folder.
-    kwargs: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
-    if base.revision is not None:
-        kwargs["revision"] = base.revision
-    defaults = {"model_init_kwargs": kwargs}
-    variables = template_variables(context)
-    if variables:
-        defaults["chat_template_kwargs"] = variables
-    return defaults
-
-
 def run_online(
     config: OnlineConfig,
     inputs: Mapping[str, Artifact],
     context: Context,
     make_trainer: Callable[..., Any],
-    defaults: Callable[[Model, Context], dict[str, Any]] = rollout_defaults,
     *,
+    defaults: Mapping[str, Any] | None = None,
     costs: Mapping[str, Term] | None = None,
     other_models: Collection[str] = (),
 ) -> Result:
@@ -88,7 +80,7 @@ def run_online(
 
     Args:
         make_trainer: builds the trainer from keyword arguments that TRL's online trainers share.
-        defaults: gives options of the trainer that the user may override.
+        defaults: options of the trainer that the user can override; None: those of GRPO's rollouts.
         costs: terms beside the rewards, with weight 0 in the reward.
         other_models: inputs that are models, besides `model` and those that terms name.
 
@@ -97,20 +89,30 @@ def run_online(
         prompts, memory or disk used up, a diverged loss.
     """
     costs = costs or {}
-    rewards = read_terms(config.rewards, config.stage)
+    rewards = config.reward_terms
     models = {"model", *other_models, *models_of({**rewards, **costs}).values()}
     prompts, repeated = read_prompts(inputs, models, context.step)
 
     def build(base: Model) -> Training:
         from stages.training.online.callbacks import AlignedSaves, NoSignal
 
+        options = defaults
+        if options is None:
+            # The trainer loads the reference again, from the policy's folder.
+            loading: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+            if base.revision is not None:
+                loading["revision"] = base.revision
+            options = {"model_init_kwargs": loading}
+            variables = template_variables(context)
+            if variables:
+                options["chat_template_kwargs"] = variables
         policy = load_policy(config, base, context)
         arguments = build_arguments(
             config.trainer_options,
             config.args,
             context,
             reward_weights=[term.weight for term in rewards.values()] + [0.0] * len(costs),
-            **defaults(base, context),
+            **options,
         )
         model = policy["model"]
         tokenizer = policy["processing_class"]
@@ -145,7 +147,7 @@ def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:
 
 
 def last_tenth(history: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each curve over its last tenth, which is what the training ended at.
+    """The mean of each curve over its last tenth, which is where the training ended.
 
     Rewards are logged once a rollout.
     """

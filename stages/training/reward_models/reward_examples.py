@@ -2,12 +2,11 @@
 were labelled under.
 
 In: Pair rows of one or several inputs. Out: TRL's preference rows. A pair that was labelled under a
-principle's opposite is shown the opposite's words (SALMON, Sun et al. 2023, arXiv 2310.05910,
-section 3.2). Pairs without principles, such as human ones, are shown a general principle. No input
-is thinned, so each keeps its share (Bai et al. 2022, section 4.1, mix human helpfulness comparisons
-into one preference model); the shares are counted after the unusable rows are gone. For a cost
-model the preferred side is the safer one: pairs that say the opposite of their own safety labels
-are dropped.
+principle's opposite gets the opposite's words (SALMON, Sun et al. 2023, arXiv 2310.05910, section
+3.2). Pairs without principles, such as human ones, get a general principle. No input is subsampled,
+so each keeps its fraction (Bai et al. 2022, section 4.1, mix human helpfulness comparisons into one
+preference model); the fractions are counted after the unusable rows are gone. For a cost model the
+preferred side is the safer one: pairs that say the opposite of their own safety labels are dropped.
 """
 
 from collections import Counter
