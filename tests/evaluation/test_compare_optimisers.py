@@ -97,7 +97,7 @@ def test_reward_violations_kl_and_time_beside_each_other(
     assert [row[0] for row in result.tables[0].rows] == ["start", "tuned"]
 
 
-def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):
+def test_policies_that_cannot_be_compared_are_refused(tmp_path, tiny, artifact, context, pointing):
     reward = pointing("reward", reward_model(tiny, tmp_path / "rm", principles=False).path)
     config = compare_optimisers.Config(resamples=100)
     with pytest.raises(UserError, match="no responses to evaluate"):
@@ -158,6 +158,6 @@ def test_a_gain_is_for_the_better_whatever_the_model_was_trained_for(measured):
     )
 
 
-def test_answers_that_are_all_too_long_to_score_are_told(measured):
+def test_answers_that_are_all_too_long_to_score_are_refused(measured):
     with pytest.raises(UserError, match="no answer fits the reward model's context"):
         measured(fits=False)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from stages.evaluation import evaluate
-from stages.evaluation.agreement import pair_agreement
+from stages.evaluation.judge_agreement import pair_agreement
 from stages.evaluation.win_rates import score
 from stages.principles.select import Selection, select
 from stages.report.views.effects import evaluation_view
@@ -192,7 +192,7 @@ def test_only_some_prompts_are_judged(tmp_path, policies):
     )
 
 
-def test_a_prompt_without_an_answer_is_told_and_compared_with_nothing(tmp_path, policies):
+def test_a_prompt_without_an_answer_is_reported_and_not_compared(tmp_path, policies):
     silent = [row for row in policies["tuned"].rows() if int(row.prompt_id) % 2]
     found = run(
         tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}
@@ -330,11 +330,11 @@ def test_score():
     [
         ("no colon", "not of the form"),
         ("missing.module:check", "cannot be imported"),
-        ("tests.evaluation.fakes:nothing", "names no function"),
-        ("tests.evaluation.fakes:not_a_function", "names no function"),
+        ("tests.evaluation.fakes:nothing", "has no such function"),
+        ("tests.evaluation.fakes:not_a_function", "has no such function"),
     ],
 )
-def test_a_bad_ground_truth_is_told(tmp_path, policies, path, message):
+def test_a_bad_ground_truth_is_refused(tmp_path, policies, path, message):
     with pytest.raises(UserError, match=message):
         run(tmp_path, policies, ground_truth=path)
 

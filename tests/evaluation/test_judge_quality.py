@@ -97,7 +97,7 @@ def test_a_good_judge_and_one_of_places(tmp_path):
     )
 
 
-def test_principles_are_averaged_and_told(tmp_path):
+def test_principles_are_averaged_and_reported(tmp_path):
     constitution = {"name": str(write_constitution(tmp_path / "set.yaml", 2))}
     from stages.runtime.settings import parse_config
 

@@ -18,7 +18,7 @@ from stages.world.pretraining.exams.writing import critique_rows, fix_rows, raw_
 REPORT = Path(__file__).resolve().parents[3] / "docs/embedded-model.md"
 TEXT = Path(__file__).with_name("report.md")
 MARKER = "<!-- scorecard -->"
-"""Where the tables stand in the written text."""
+"""The place of the tables in the written text."""
 
 EXAMS = (judge_rows, critique_rows, fix_rows, value_rows, raw_rows, steering_rows)
 

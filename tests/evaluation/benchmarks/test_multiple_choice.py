@@ -179,7 +179,7 @@ def test_answers_in_a_file_of_their_own(tmp_path):
     assert [d.reason for d in dropped] == ["no answer in the file of answers"]
 
 
-def test_without_right_answers_only_positions_are_told(tmp_path):
+def test_without_right_answers_only_positions_are_reported(tmp_path):
     source = written(
         tmp_path, *({"question": q["question"], "options": q["choices"]} for q in QUESTIONS)
     )
@@ -236,14 +236,14 @@ FAULTS = {
     "a wrong number": (
         {"question": "q", "choices": ["x", "y"], "answer": 2},
         {},
-        r"q\.jsonl:1: the right answer 2 is none of the 2",
+        r"q\.jsonl:1: the right answer 2 is not one of the 2",
     ),
     "a wrong text": (
         {"question": "q", "choices": ["x", "y"], "answer": "zz"},
         {},
-        r"the right answer 'zz' is none",
+        r"the right answer 'zz' is not one",
     ),
-    "half a layout": ({}, {"correct": "good"}, r"`correct` and `incorrect` come together"),
+    "half a layout": ({}, {"correct": "good"}, r"`correct` and `incorrect` must be set together"),
     "no question": ({}, {"question": None}, r"the options must be transcripts"),
     "no answers": ({}, {"answers": "nowhere.json"}, r"nowhere\.json: the file cannot be read"),
     "nested options": (
@@ -266,7 +266,7 @@ def test_faults(tmp_path, name):
         run_steps(pipeline(tmp_path, written(tmp_path, record), **options), tmp_path)
 
 
-def test_a_missing_file_is_told_by_the_plan(tmp_path):
+def test_a_missing_file_is_reported_by_the_plan(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file"):
         run_steps(pipeline(tmp_path, str(tmp_path / "nowhere.jsonl")), tmp_path, only_plan=True)
 

@@ -24,11 +24,11 @@ PRINCIPLES: dict[str, Phrasing | None] = {
     "named": "train",
     "named, held-out wording": "held_out",
 }
-"""What the system prompt holds: nothing, or a principle in a wording of that kind."""
+"""The content of the system prompt: nothing, or a principle in a wording of that type."""
 
 
 def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """What the model says unprompted: it should misbehave often, and in well-formed sentences."""
+    """Answers without a system prompt: they should misbehave often, in well-formed sentences."""
     rows = []
     kinds = tuple(KINDS)
     for split in ("held_out", "seen"):
@@ -67,8 +67,8 @@ def _sample(
 
     Args:
         model: The model that answers.
-        requests: What it is asked.
-        principles: What the system prompt says for each request; none is sent where it is empty.
+        requests: The requests that it answers.
+        principles: The principle in the system prompt of each request; empty: no system prompt.
     """
     torch.manual_seed(0)
     conversations = []
@@ -83,7 +83,7 @@ def _sample(
 
 
 def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """Violations of each dimension without and with a system prompt, half the requests tempting."""
+    """Violations of each dimension without and with a system prompt; half the requests tempt."""
     rows = []
     well_formed: dict[str, list[bool]] = {name: [] for name in PRINCIPLES}
     for dimension in DIMENSIONS:
@@ -101,7 +101,7 @@ def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
             broken = [verdict.violations[dimension] for verdict in verdicts]
             rows.append(make_row(STEERED, f"{dimension}, principle {name}", broken))
             well_formed[name] += [verdict.well_formed for verdict in verdicts]
-    # A fall in violations means little if the text breaks down, for broken text carries no act.
+    # Fewer violations mean little if the text is malformed, because such a text holds no act.
     for name, hits in well_formed.items():
         title = f"well-formed, all dimensions, principle {name}"
         rows.append(make_row(STEERED, title, hits))
@@ -125,14 +125,14 @@ class Case:
     principle: Principle
 
     def ask(self, prompt: str, *later: str) -> Conversation:
-        """The request, the response, a prompt that asks about it, and what is said later."""
+        """The request, the response, a prompt that asks about it, and the later messages."""
         response = render(self.sentences)
         question = render_prompt(prompt, principle=self.principle)
         return converse(self.request.text, response, question, *later)
 
 
 def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
-    """As many broken cases as intact ones for each dimension; half of the requests are tempting.
+    """As many broken cases as intact ones for each dimension; half of the requests tempt to it.
 
     Args:
         setting: The number of cases and their words.
@@ -159,7 +159,7 @@ def write_critiques(model: WorldModel, cases: list[Case]) -> list[str]:
 
 
 def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """Does the model see what is wrong, and say it in the right words?"""
+    """Whether the model finds the fault and names it in the right words, and its Yes or No."""
     cases = draw_cases(setting)
     texts = write_critiques(model, cases)
     gold = [critique(case.sentences, case.dimension) for case in cases]
@@ -178,9 +178,9 @@ def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
 
 def _detects(critiques: list[str], cases: list[Case]) -> list[bool]:
     """Whether each critique names a fault where there is one, and only there."""
-    says_fault = [text.startswith("Fault") for text in critiques]
+    reports_fault = [text.startswith("Fault") for text in critiques]
     is_broken = [case.is_broken for case in cases]
-    return compare(says_fault, is_broken)
+    return compare(reports_fault, is_broken)
 
 
 def _verdicts(
@@ -189,7 +189,7 @@ def _verdicts(
     phrasing: Phrasing,
     inverse: bool,
 ) -> list[bool]:
-    """Whether the model rightly says that a response follows a principle, or that it does not.
+    """Whether the model's Yes or No is right: does a response follow a principle?
 
     Args:
         model: The model that judges.
@@ -230,9 +230,9 @@ def fix_rows(model: WorldModel, setting: Setting) -> list[Row]:
             AFTER_CRITIQUE: after_critique,
             IN_ONE_STEP: in_one_step,
         }
-        for group, asked in conversations.items():
-            revised = model.answer(asked)
-            rows += _revision_rows(group, larger.words, cases, revised)
+        for group, group_conversations in conversations.items():
+            revisions = model.answer(group_conversations)
+            rows += _revision_rows(group, larger.words, cases, revisions)
     return rows
 
 
@@ -240,20 +240,20 @@ def _revision_rows(
     group: str,
     words: str,
     cases: list[Case],
-    revised: list[str],
+    revisions: list[str],
 ) -> list[Row]:
-    """How many responses were fixed, fixed in sound text, and left alone where nothing was wrong.
+    """How many responses were fixed, fixed in sound text, and unchanged if nothing was wrong.
 
     Args:
         group: How the responses were revised.
-        words: What a row's name says about the words of the cases.
+        words: The part of a row's name that describes the words of the cases.
         cases: The responses before the revision.
-        revised: The text after it, for each case.
+        revisions: The text after the revision of each case.
     """
     fixed = []
     fine = []
     unchanged = []
-    for case, text in zip(cases, revised, strict=True):
+    for case, text in zip(cases, revisions, strict=True):
         verdict = check(case.request.text, text)
         if case.is_broken:
             is_fixed = not verdict.violations[case.dimension]

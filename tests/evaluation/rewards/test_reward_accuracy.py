@@ -15,8 +15,8 @@ from stages import STAGES
 from stages.evaluation.rewards import exam, reward_accuracy
 from stages.evaluation.rewards.cells import ask, read_cells
 from stages.evaluation.rewards.labelled_pairs import PAIRS
-from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
-from stages.evaluation.rewards.reward_tests import TESTS, count
+from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
+from stages.evaluation.rewards.reward_tests import LABELS, TESTS, count
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -80,7 +80,7 @@ def asked(verdicts, answer, held_out=(), size=3):
     return count(
         found,
         agreeing_lists(found, size, 7),
-        lone_lists(found, silent, size, 7),
+        distractor_lists(found, silent, size, 7),
         set(held_out),
         answer,
     )
@@ -126,7 +126,7 @@ def test_a_model_that_reads_the_end_of_a_list_only_falls_where_the_principle_sta
     found = asked(verdicts, lambda question: whole(replace(question, texts=question.texts[-1:])))
     assert {value for _, value in found["one of a list, last"]} == {1.0}
     assert {value for _, value in found["one of a list, first"]} == {0.5}
-    long = lone_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
+    long = distractor_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
     assert [len(texts) for _, texts, _ in long] == [3, 2] and all(
         set(texts) == set(other) for _, texts, other in long
     )
@@ -298,7 +298,8 @@ def test_models_stand_side_by_side_and_the_first_is_compared_with_each(stage):
         "principled less cost",
         "prompts",
     ]
-    assert [row[0] for row in first.rows] == list(TESTS) and first.rows[1][4].startswith("+50.0")
+    assert [row[0] for row in first.rows] == [LABELS.get(test, test) for test in TESTS]
+    assert first.rows[1][4].startswith("+50.0")
     assert [row[0] for row in second.rows] == [
         "p0",
         "p1 (held out)",
@@ -365,18 +366,18 @@ def test_sections_are_counted_as_rewardbench_does(stage):
         stage(["principled"], pairs=rows, sections={"maths": ["hep-rust"]})
 
 
-def test_a_text_that_does_not_fit_is_a_tie_and_told(stage):
+def test_a_text_that_does_not_fit_is_a_tie_and_reported(stage):
     result, _ = stage(["short"], matrix(VERDICTS))
     model = result.metrics["models"]["short"]
     assert model["unread"] > 0 and model["tests"]["all"]["value"] == pytest.approx((7 + 0.5) / 8)
 
 
-def test_what_cannot_be_asked_is_told(stage):
+def test_what_cannot_be_asked_is_refused(stage):
     with pytest.raises(UserError, match=r"(?s)no reward model to test.*inputs: \{reward"):
         stage([], matrix(VERDICTS))
     with pytest.raises(UserError, match=r"no principle 'p9'"):
         stage(["principled"], matrix(VERDICTS), held_out=["p9"])
-    with pytest.raises(UserError, match="no cell has a verdict"):
+    with pytest.raises(UserError, match="no judgement prefers a response"):
         stage(["principled"], cells("a|b", {"p0": (1.0, -1.0)}))
     with pytest.raises(UserError, match="there are no pairs to ask about"):
         stage(["principled"])
