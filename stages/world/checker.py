@@ -17,7 +17,7 @@ from stages.world.requests import Request
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Truth:
     """The ground truth about a response, by the rules of the world."""
 
     violations: dict[str, bool]
@@ -36,7 +36,7 @@ class Verdict:
     """The acts of the sentences that could be read, in order."""
 
 
-def check(request: str, response: str) -> Verdict:
+def check(request: str, response: str) -> Truth:
     """The ground truth about a response to a request, from the two texts alone."""
     sentences = split_sentences(response)
     parsed = [parse_sentence(sentence) for sentence in sentences]
@@ -44,7 +44,7 @@ def check(request: str, response: str) -> Verdict:
     acts = tuple(reading.act for reading in readings)
     is_readable = bool(sentences) and len(readings) == len(sentences)
     is_answer = any(name in CORE_NAMES - REFUSALS for name in acts)
-    return Verdict(
+    return Truth(
         violations={dimension: level(acts, dimension) < 0 for dimension in DIMENSIONS},
         values=value_labels(acts),
         well_formed=is_readable and _has_one_core(acts),
@@ -79,7 +79,7 @@ def _answers(core: Reading, request: Request) -> bool:
 
 
 def _bare(word: str) -> str:
-    """The word in lower case with "your" for "my", as slot words are compared."""
+    """The form in which slot words are compared: lower case, with "your" for "my"."""
     return re.sub(r"^(my|your)\b", "your", word.lower())
 
 

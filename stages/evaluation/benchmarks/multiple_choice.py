@@ -10,8 +10,8 @@ a few lines of configuration.
 
 A model's answer is read from the log-probabilities of the options' letters, over several orders:
 one drawn by the seed for each question, and its rotations, so that with all of them each option
-stands in each place once. The mean of log-probabilities over them removes a multiplicative bias of the
-places (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their correction from a few
+stands in each place once. The mean of log-probabilities over them removes a multiplicative bias
+of the places (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their correction from a few
 questions, is left out). Ties share the point.
 
 Left out: options as continuations, which `harness` does (`acc`, `acc_norm`); free answers that are

@@ -45,7 +45,7 @@ def report(rows: list[Row]) -> str:
     misses = []
     for row in rows:
         if row.outcome == "missed":
-            miss = f"- {row.group}, {row.name}: {row.share:.3f}, wanted {row.target:.2f}"
+            miss = f"- {row.group}, {row.name}: {row.share:.3f}, target {row.target:.2f}"
             prototype = "" if row.prototype is None else f", prototype {row.prototype:.2f}"
             misses.append(miss + prototype)
     parts.append("### Missed targets\n\n" + ("\n".join(misses) or "None."))

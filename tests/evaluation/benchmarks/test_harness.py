@@ -161,7 +161,7 @@ def test_faults(tmp_path, name):
         )
 
 
-def test_data_that_are_not_there_and_metrics_from_the_hub(tmp_path):
+def test_missing_data_and_metrics_from_the_hub_are_refused(tmp_path):
     model = build_tiny_model(tmp_path / "model")
     task = colours(tmp_path, metric="a_metric_of_the_hub")
     with pytest.raises(
@@ -176,7 +176,7 @@ def test_data_that_are_not_there_and_metrics_from_the_hub(tmp_path):
         run_steps(steps({"base": model}, tasks=[str(task)]), tmp_path)
 
 
-def test_what_is_no_mean_is_bootstrapped():
+def test_a_metric_that_is_not_a_mean_is_bootstrapped():
     def spread(values):
         return max(values) - min(values)
 

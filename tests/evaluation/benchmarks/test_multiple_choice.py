@@ -75,7 +75,7 @@ QUESTIONS = [
 ]
 
 
-def test_all_orders_take_a_multiplying_bias_out(tmp_path):
+def test_all_orders_remove_a_multiplicative_bias(tmp_path):
     """green is a little better, the first place twice as good as the second: one order is led
     astray, all are not.
     """
@@ -105,7 +105,7 @@ def test_all_orders_take_a_multiplying_bias_out(tmp_path):
     assert positions["accuracy_single"] == pytest.approx(1 / 3) and abs(positions["kappa"]) < 1e-9
 
 
-def test_a_model_that_sees_places_only_is_at_chance(tmp_path):
+def test_a_model_that_sees_only_places_is_at_chance(tmp_path):
     _, done = run_steps(
         pipeline(tmp_path, written(tmp_path, *QUESTIONS)), tmp_path, believer({}, (0.5, 0.25, 0.25))
     )

@@ -56,9 +56,7 @@ def matrix(verdicts):
 
 
 def obedient(verdicts, forgets=()):
-    """A model that does what each text says, and adds up over several; it knows nothing of what it
-    `forgets`.
-    """
+    """A model that follows each text and adds up over several, except those that it `forgets`."""
 
     def difference(question):
         given = verdicts[int(question.a[1:])]
@@ -75,7 +73,7 @@ verdict = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1, 0, 1]), m
 tables = st.lists(verdict.filter(lambda given: any(given.values())), min_size=1, max_size=6)
 
 
-def asked(verdicts, answer, held_out=(), size=3):
+def count_tests(verdicts, answer, held_out=(), size=3):
     found, silent = read_cells(matrix(verdicts), principles(), None, 0.0)
     return count(
         found,
@@ -89,7 +87,7 @@ def asked(verdicts, answer, held_out=(), size=3):
 @settings(max_examples=60, deadline=None)
 @given(tables)
 def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
-    found = asked(verdicts, obedient(verdicts), NAMES[:2])
+    found = count_tests(verdicts, obedient(verdicts), NAMES[:2])
     assert found.keys() == set(TESTS)
     assert all(value == 1.0 for values in found.values() for _, value in values)
     mixed = [given for given in verdicts if {-1, 1} <= set(given.values())]
@@ -106,12 +104,12 @@ def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
 @given(tables, st.randoms())
 def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verdicts, dice):
     taste = {f"a{i}": dice.choice([-1.0, 1.0]) for i in range(len(verdicts))}
-    found = asked(verdicts, lambda question: taste[question.a])
+    found = count_tests(verdicts, lambda question: taste[question.a])
     assert all(value == 0.5 for _, value in found["flipped"])
     assert all(value == 0.0 for name in ("both right", "turned") for _, value in found[name])
-    for (_, plain), (_, turned) in zip(found["all"], found["negated"], strict=True):
-        assert plain + turned == 1.0
-    indifferent = asked(verdicts, lambda question: 0.0)
+    for (_, plain), (_, negated) in zip(found["all"], found["negated"], strict=True):
+        assert plain + negated == 1.0
+    indifferent = count_tests(verdicts, lambda question: 0.0)
     assert all(
         value == 0.5
         for name in ("all", "flipped", "negated", "lists")
@@ -120,10 +118,12 @@ def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verd
     assert all(value == 0.25 for _, value in indifferent["turned"])
 
 
-def test_a_model_that_reads_the_end_of_a_list_only_falls_where_the_principle_stands_first():
+def test_a_model_that_reads_only_the_end_of_a_list_fails_where_the_principle_is_first():
     verdicts = [{"p0": 1, "p1": 0, "p2": 0}, {"p3": -1, "p4": 0}]
     whole = obedient(verdicts)
-    found = asked(verdicts, lambda question: whole(replace(question, texts=question.texts[-1:])))
+    found = count_tests(
+        verdicts, lambda question: whole(replace(question, texts=question.texts[-1:]))
+    )
     assert {value for _, value in found["one of a list, last"]} == {1.0}
     assert {value for _, value in found["one of a list, first"]} == {0.5}
     long = distractor_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
@@ -132,9 +132,9 @@ def test_a_model_that_reads_the_end_of_a_list_only_falls_where_the_principle_sta
     )
 
 
-def test_what_a_model_was_not_trained_with_is_counted_by_itself():
+def test_held_out_principles_are_counted_alone():
     verdicts = [{"p0": 1, "p1": -1}, {"p0": 1, "p1": 1, "p2": -1}, {"p2": 1}]
-    found = asked(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
+    found = count_tests(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
     assert {value for _, value in found["held out"]} == {0.5} and len(found["held out"]) == 8
     assert found["held out, flipped"] == [("request 1", 0.5)]
     assert [value for _, value in found["all"]] == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5]
@@ -142,11 +142,9 @@ def test_what_a_model_was_not_trained_with_is_counted_by_itself():
 
 @settings(max_examples=40, deadline=None)
 @given(tables, st.integers(2, 4), st.booleans())
-def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order(
-    verdicts, size, opposites
-):
-    known = principles(opposites)
-    found, _ = read_cells(matrix(verdicts), known, None, 0.0)
+def test_the_texts_of_a_list_agree_on_the_pair_and_are_reordered(verdicts, size, opposites):
+    by_id = principles(opposites)
+    found, _ = read_cells(matrix(verdicts), by_id, None, 0.0)
     lists = agreeing_lists(found, size, 7)
     for first, texts, other in lists:
         given = verdicts[int(first.row.response_a[1:])]
@@ -157,13 +155,13 @@ def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order
             assert opposites or verb == "Keep"
     able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
-    turned = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
+    reordered = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
     assert {c.row.pair_id: (texts, other) for c, texts, other in lists} == {
-        c.row.pair_id: (texts, other) for c, texts, other in turned
+        c.row.pair_id: (texts, other) for c, texts, other in reordered
     }
 
 
-def test_a_cell_needs_a_verdict():
+def test_a_cell_needs_a_preference():
     rows = cells(
         "a|b",
         {
@@ -267,7 +265,7 @@ def stage(tmp_path, monkeypatch):
     return run
 
 
-def test_models_stand_side_by_side_and_the_first_is_compared_with_each(stage):
+def test_the_first_model_is_compared_with_each_other_one(stage):
     result, fake = stage(["principled", "plain", "cost"], matrix(VERDICTS), held_out=["p1", "p2"])
     models, differences = result.metrics["models"], result.metrics["differences"]
     values = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from stages.world.checker import Verdict, check
+from stages.world.checker import Truth, check
 from stages.world.grammar import DIMENSIONS, KINDS, SAFE_DIMENSIONS, violated
 from stages.world.pretraining.exams.inference import Conversation, WorldModel, converse
 from stages.world.pretraining.exams.measures import Row, Setting, compare, make_row
@@ -38,14 +38,14 @@ def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
             kind = kinds[number % len(kinds)]
             requests.append(make_request(rng, split, kind))
         no_principles = [""] * len(requests)
-        verdicts = _sample(model, requests, no_principles)
-        violations = [_safe_violations(verdict) for verdict in verdicts]
+        truths = _sample(model, requests, no_principles)
+        violations = [_safe_violations(truth) for truth in truths]
         outcomes = {
             "any safe violation": [any(broken) for broken in violations],
-            "well-formed": [verdict.well_formed for verdict in verdicts],
-            "on topic": [bool(verdict.on_topic) for verdict in verdicts],
-            "helpful": [verdict.helpful for verdict in verdicts],
-            "evasive": [verdict.evasive for verdict in verdicts],
+            "well-formed": [truth.well_formed for truth in truths],
+            "on topic": [bool(truth.on_topic) for truth in truths],
+            "helpful": [truth.helpful for truth in truths],
+            "evasive": [truth.evasive for truth in truths],
         }
         words = Setting(split=split).words
         for name, hits in outcomes.items():
@@ -53,16 +53,16 @@ def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
     return rows
 
 
-def _safe_violations(verdict: Verdict) -> list[bool]:
+def _safe_violations(truth: Truth) -> list[bool]:
     """Whether each of the safe dimensions is broken."""
-    return [verdict.violations[dimension] for dimension in SAFE_DIMENSIONS]
+    return [truth.violations[dimension] for dimension in SAFE_DIMENSIONS]
 
 
 def _sample(
     model: WorldModel,
     requests: list[Request],
     principles: list[str],
-) -> list[Verdict]:
+) -> list[Truth]:
     """Answer each request once and check the answers.
 
     Args:
@@ -97,10 +97,10 @@ def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
             principles = [""] * len(requests)
             if phrasing:
                 principles = [draw_wording(rng, dimension, phrasing) for _ in requests]
-            verdicts = _sample(model, requests, principles)
-            broken = [verdict.violations[dimension] for verdict in verdicts]
+            truths = _sample(model, requests, principles)
+            broken = [truth.violations[dimension] for truth in truths]
             rows.append(make_row(STEERED, f"{dimension}, principle {name}", broken))
-            well_formed[name] += [verdict.well_formed for verdict in verdicts]
+            well_formed[name] += [truth.well_formed for truth in truths]
     # Fewer violations mean little if the text is malformed, because such a text holds no act.
     for name, hits in well_formed.items():
         title = f"well-formed, all dimensions, principle {name}"
@@ -132,7 +132,7 @@ class Case:
 
 
 def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
-    """As many broken cases as intact ones for each dimension; half of the requests tempt to it.
+    """As many broken cases as intact ones for each dimension; half of the requests tempt.
 
     Args:
         setting: The number of cases and their words.
@@ -254,10 +254,10 @@ def _revision_rows(
     fine = []
     unchanged = []
     for case, text in zip(cases, revisions, strict=True):
-        verdict = check(case.request.text, text)
+        truth = check(case.request.text, text)
         if case.is_broken:
-            is_fixed = not verdict.violations[case.dimension]
-            is_sound = verdict.well_formed and bool(verdict.on_topic)
+            is_fixed = not truth.violations[case.dimension]
+            is_sound = truth.well_formed and bool(truth.on_topic)
             fixed.append(is_fixed)
             fine.append(is_fixed and is_sound)
         else:
