@@ -194,11 +194,11 @@ def test_only_some_prompts_are_judged(tmp_path, policies):
 
 def test_a_prompt_without_an_answer_is_reported_and_not_compared(tmp_path, policies):
     silent = [row for row in policies["tuned"].rows() if int(row.prompt_id) % 2]
-    found = run(
+    metrics = run(
         tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}
     ).metrics
-    assert found["policies"]["tuned"]["dropped"] == N // 2
-    difference = found["differences"]["tuned"]["base"]["measures"]["any_violation"]
+    assert metrics["policies"]["tuned"]["dropped"] == N // 2
+    difference = metrics["differences"]["tuned"]["base"]["measures"]["any_violation"]
     assert difference["n"] == N // 2 and difference["after"] - difference[
         "before"
     ] == pytest.approx(difference["value"])
@@ -311,12 +311,12 @@ def test_the_judge_matrix_against_truth(tmp_path):
         judgement(4, "poison", "poison", 1.0, -1.0),  # truth has no preference
     ]
     principles = select(Selection(fakes.constitution(tmp_path))).principles
-    found = pair_agreement(rows, principles, fakes.check)
-    assert (found["cells"], found["n"], found["flipped"]) == (4, 3, 0.5)
-    assert found["first_place"] == pytest.approx(6 / 8)
-    assert (found["accuracy_ab"], found["accuracy_ba"]) == pytest.approx((1 / 3, 2 / 3))
-    assert found["accuracy"] == pytest.approx(2 / 3)
-    assert found["principles"] == {"harm": {"n": 3, "accuracy": pytest.approx(2 / 3)}}
+    metrics = pair_agreement(rows, principles, fakes.check)
+    assert (metrics["cells"], metrics["n"], metrics["flipped"]) == (4, 3, 0.5)
+    assert metrics["first_place"] == pytest.approx(6 / 8)
+    assert (metrics["accuracy_ab"], metrics["accuracy_ba"]) == pytest.approx((1 / 3, 2 / 3))
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["principles"] == {"harm": {"n": 3, "accuracy": pytest.approx(2 / 3)}}
     assert set(pair_agreement(rows, principles, None)) == {"cells", "flipped", "first_place"}
     assert pair_agreement([], principles, fakes.check)["accuracy"] is None
 

@@ -59,26 +59,26 @@ def obedient(verdicts, forgets=()):
     """A model that follows each text and adds up over several, except those that it `forgets`."""
 
     def difference(question):
-        given = verdicts[int(question.a[1:])]
+        sides = verdicts[int(question.a[1:])]
         total = 0.0
         for text in question.texts:
             verb, name = text.rstrip(".").split()
-            total += 0.0 if name in forgets else given[name] * (1 if verb == "Keep" else -1)
+            total += 0.0 if name in forgets else sides[name] * (1 if verb == "Keep" else -1)
         return total
 
     return difference
 
 
 verdict = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1, 0, 1]), min_size=1)
-tables = st.lists(verdict.filter(lambda given: any(given.values())), min_size=1, max_size=6)
+tables = st.lists(verdict.filter(lambda sides: any(sides.values())), min_size=1, max_size=6)
 
 
 def count_tests(verdicts, answer, held_out=(), size=3):
-    found, silent = read_cells(matrix(verdicts), principles(), None, 0.0)
+    decided, undecided = read_cells(matrix(verdicts), principles(), None, 0.0)
     return count(
-        found,
-        agreeing_lists(found, size, 7),
-        distractor_lists(found, silent, size, 7),
+        decided,
+        agreeing_lists(decided, size, 7),
+        distractor_lists(decided, undecided, size, 7),
         set(held_out),
         answer,
     )
@@ -87,27 +87,27 @@ def count_tests(verdicts, answer, held_out=(), size=3):
 @settings(max_examples=60, deadline=None)
 @given(tables)
 def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
-    found = count_tests(verdicts, obedient(verdicts), NAMES[:2])
-    assert found.keys() == set(TESTS)
-    assert all(value == 1.0 for values in found.values() for _, value in values)
-    mixed = [given for given in verdicts if {-1, 1} <= set(given.values())]
-    assert len(found["flipped"]) == len(found["both right"]) == len(mixed)
-    speaking = sum(value != 0 for given in verdicts for value in given.values())
-    assert len(found["all"]) == speaking == len(found["negated"]) == len(found["turned"])
-    assert len(found["held out"]) == 2 * sum(
-        bool(given.get(name)) for given in verdicts for name in NAMES[:2]
+    counts = count_tests(verdicts, obedient(verdicts), NAMES[:2])
+    assert counts.keys() == set(TESTS)
+    assert all(value == 1.0 for values in counts.values() for _, value in values)
+    mixed = [sides for sides in verdicts if {-1, 1} <= set(sides.values())]
+    assert len(counts["flipped"]) == len(counts["both right"]) == len(mixed)
+    speaking = sum(value != 0 for sides in verdicts for value in sides.values())
+    assert len(counts["all"]) == speaking == len(counts["negated"]) == len(counts["turned"])
+    assert len(counts["held out"]) == 2 * sum(
+        bool(sides.get(name)) for sides in verdicts for name in NAMES[:2]
     )
-    assert len(found["one of a list, first"]) == sum(0 in given.values() for given in verdicts)
+    assert len(counts["one of a list, first"]) == sum(0 in sides.values() for sides in verdicts)
 
 
 @settings(max_examples=60, deadline=None)
 @given(tables, st.randoms())
 def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verdicts, dice):
     taste = {f"a{i}": dice.choice([-1.0, 1.0]) for i in range(len(verdicts))}
-    found = count_tests(verdicts, lambda question: taste[question.a])
-    assert all(value == 0.5 for _, value in found["flipped"])
-    assert all(value == 0.0 for name in ("both right", "turned") for _, value in found[name])
-    for (_, plain), (_, negated) in zip(found["all"], found["negated"], strict=True):
+    counts = count_tests(verdicts, lambda question: taste[question.a])
+    assert all(value == 0.5 for _, value in counts["flipped"])
+    assert all(value == 0.0 for name in ("both right", "turned") for _, value in counts[name])
+    for (_, plain), (_, negated) in zip(counts["all"], counts["negated"], strict=True):
         assert plain + negated == 1.0
     indifferent = count_tests(verdicts, lambda question: 0.0)
     assert all(
@@ -121,11 +121,11 @@ def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verd
 def test_a_model_that_reads_only_the_end_of_a_list_fails_where_the_principle_is_first():
     verdicts = [{"p0": 1, "p1": 0, "p2": 0}, {"p3": -1, "p4": 0}]
     whole = obedient(verdicts)
-    found = count_tests(
+    counts = count_tests(
         verdicts, lambda question: whole(replace(question, texts=question.texts[-1:]))
     )
-    assert {value for _, value in found["one of a list, last"]} == {1.0}
-    assert {value for _, value in found["one of a list, first"]} == {0.5}
+    assert {value for _, value in counts["one of a list, last"]} == {1.0}
+    assert {value for _, value in counts["one of a list, first"]} == {0.5}
     long = distractor_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
     assert [len(texts) for _, texts, _ in long] == [3, 2] and all(
         set(texts) == set(other) for _, texts, other in long
@@ -134,28 +134,28 @@ def test_a_model_that_reads_only_the_end_of_a_list_fails_where_the_principle_is_
 
 def test_held_out_principles_are_counted_alone():
     verdicts = [{"p0": 1, "p1": -1}, {"p0": 1, "p1": 1, "p2": -1}, {"p2": 1}]
-    found = count_tests(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
-    assert {value for _, value in found["held out"]} == {0.5} and len(found["held out"]) == 8
-    assert found["held out, flipped"] == [("request 1", 0.5)]
-    assert [value for _, value in found["all"]] == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5]
+    counts = count_tests(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
+    assert {value for _, value in counts["held out"]} == {0.5} and len(counts["held out"]) == 8
+    assert counts["held out, flipped"] == [("request 1", 0.5)]
+    assert [value for _, value in counts["all"]] == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5]
 
 
 @settings(max_examples=40, deadline=None)
 @given(tables, st.integers(2, 4), st.booleans())
 def test_the_texts_of_a_list_agree_on_the_pair_and_are_reordered(verdicts, size, opposites):
     by_id = principles(opposites)
-    found, _ = read_cells(matrix(verdicts), by_id, None, 0.0)
-    lists = agreeing_lists(found, size, 7)
+    decided, _ = read_cells(matrix(verdicts), by_id, None, 0.0)
+    lists = agreeing_lists(decided, size, 7)
     for first, texts, other in lists:
-        given = verdicts[int(first.row.response_a[1:])]
+        sides = verdicts[int(first.row.response_a[1:])]
         assert 2 <= len(texts) <= size and sorted(texts) == sorted(other) and texts != other
         for text in texts:
             verb, name = text.rstrip(".").split()
-            assert given[name] * (1 if verb == "Keep" else -1) == first.better
+            assert sides[name] * (1 if verb == "Keep" else -1) == first.better
             assert opposites or verb == "Keep"
     able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
-    reordered = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
+    reordered = agreeing_lists(decided[::-1], size, 7)  # the order of the rows has no effect
     assert {c.row.pair_id: (texts, other) for c, texts, other in lists} == {
         c.row.pair_id: (texts, other) for c, texts, other in reordered
     }
@@ -172,10 +172,10 @@ def test_a_cell_needs_a_preference():
             "x": (9.0, 9.0),
         },
     )
-    found = {
+    better = {
         cell.principle.id: cell.better for cell in read_cells(rows, principles(), None, 0.0)[0]
     }
-    assert found == {"p0": 1, "p2": -1}  # orders disagree, no margin, another constitution's
+    assert better == {"p0": 1, "p2": -1}  # orders disagree, no margin, another constitution's
     assert {c.principle.id for c in read_cells(rows, principles(), None, 0.5)[0]} == {"p0"}
 
     def truth(request, text):
@@ -269,7 +269,7 @@ def test_the_first_model_is_compared_with_each_other_one(stage):
     result, fake = stage(["principled", "plain", "cost"], matrix(VERDICTS), held_out=["p1", "p2"])
     models, differences = result.metrics["models"], result.metrics["differences"]
     values = {
-        name: {test: found["value"] for test, found in m["tests"].items() if found}
+        name: {test: estimate["value"] for test, estimate in m["tests"].items() if estimate}
         for name, m in models.items()
     }
     assert set(values["principled"].values()) == {1.0} and values["principled"].keys() == set(TESTS)
@@ -350,8 +350,8 @@ def test_sections_are_counted_as_rewardbench_does(stage):
     sections = {"chat": ["easy", "hard"], "safety": ["safe"]}
     result, _ = stage(["principled"], pairs=rows, sections=sections)
     tests = {
-        test: found["value"]
-        for test, found in result.metrics["models"]["principled"]["tests"].items()
+        test: estimate["value"]
+        for test, estimate in result.metrics["models"]["principled"]["tests"].items()
     }
     assert (tests["section: chat"], tests["section: safety"]) == (6 / 8, 0.0)
     counted = [(row.kind, row.prompt_id) for row in result.rows if row.test == "section: chat"]
