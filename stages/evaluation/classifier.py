@@ -1,5 +1,6 @@
-"""Probabilities of a sequence classifier's labels, remembered in the call store. Safetensors only,
-no remote code.
+"""Probabilities of a sequence classifier's labels, stored in the call store.
+
+It loads safetensors only, and never runs remote code.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,11 +30,13 @@ def probabilities(
     batch_size: int,
     dtype: str,
 ) -> list[float | None]:
-    """For each text the probability that one of `labels` is its label; None where it does not fit
-    the model's context.
+    """For each text the probability that it has one of `labels`.
 
-    A classifier that gives several labels at once (`problem_type: multi_label_classification`) is
-    read by the likeliest.
+    A classifier that gives several labels at once (`problem_type: multi_label_classification`)
+    counts with the most likely of them.
+
+    Returns:
+        None for a text that does not fit the model's context.
 
     Raises:
         UserError: the model is not a classifier, or has no such label.
@@ -62,14 +65,14 @@ def _probability(
 
 
 def _label_places(model: Model, config: Any, labels: Sequence[str]) -> list[int]:
-    """Where the classifier's output has the labels.
+    """The indices of the labels in the classifier's output.
 
     Raises:
         UserError: the model is not a classifier, or has no such label.
     """
     if not is_classifier(config):
         raise UserError(
-            f"this is not a sequence classifier but {architecture(config)}",
+            f"this model is not a sequence classifier but {architecture(config)}",
             where=model.path,
             fix="wire `judge` to a classifier, or set `by: question` for a model that writes",
         )

@@ -1,17 +1,18 @@
 """Stage `compare_optimisers`: what each optimiser gained and what it cost.
 
 It reports reward, violations, KL, length and wall time. In: `reward` (a reward model) and one input
-of Response rows for each policy, all answering the same prompts; the first is the start, which the
-others are compared with. `<policy>_model` is the step that made a policy, and `reference` the model
-whose answers the first are; the KL needs both. Out: metrics and one table; no rows.
+of Response rows for each policy, all answering the same prompts. The first policy is the one before
+training; the others are compared with it. `<policy>_model` is the step that trained a policy, and
+`reference` the model that wrote the first policy's answers; the KL needs both. Out: metrics and one
+table; no rows.
 
     reward   mean score, under all principles of `constitution` at once where the model reads them;
              a cost model's is negated, as `score` does
-    KL       mean over the policy's own answers of log pi(y) - log pi0(y), in nats an answer: an
-             estimate without bias
-    time     of the step that trained the policy, in seconds, as its manifest has it
+    KL       mean over the policy's own answers of log pi(y) - log pi0(y), in nats per answer: an
+             unbiased estimate
+    time     of the step that trained the policy, in seconds, from its manifest
 
-Gao et al. 2023 (arXiv 2210.10760): optimisers compare at equal KL, not at equal steps. Differences
+Gao et al. 2023 (arXiv 2210.10760): compare optimisers at equal KL, not at equal steps. Differences
 are paired by prompt; intervals are bootstrapped over prompts. Answers cut off at max_tokens have no
 end of turn and are left out of the KL.
 """
@@ -32,9 +33,8 @@ from stages.runtime.rows import Response, request_text
 from stages.runtime.stage import ANY, Stage
 from stages.statistics.formatting import (
     NO_VALUE,
-    PER_CENT,
     format_confidence,
-    format_number,
+    format_estimate,
     format_percent,
 )
 from stages.statistics.intervals import by_prompt
@@ -45,13 +45,13 @@ from stages.training.reward_models.stored_scores import stored_scores
 SUFFIX = "_model"
 COLUMNS = ("reward", "gain", "violations, %", "change", "KL, nats", "words", "seconds", "prompts")
 Values = dict[str, float]
-"""One a prompt."""
+"""A value for each prompt."""
 
 
 @dataclass(frozen=True)
 class Config(ReadingOptions, IntervalOptions):
     constitution: Selection | None = None
-    """What a reward model that reads principles is shown; null for one that reads none."""
+    """The principles for a reward model that reads them; null for one that reads none."""
     ground_truth: str | None = None
     """`module:function` as in `evaluate`; null: violations are not measured."""
     spared: tuple[str, ...] = ("helpfulness",)
@@ -69,8 +69,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Measure every policy.
 
     Raises:
-        UserError: no policy, one without rows, without a prompt in common with the first or with
-            answers too long to score, or what `score` raises.
+        UserError: there is no policy; a policy has no rows, no prompt in common with the first, or
+            only answers that are too long to score; or what `score` raises.
     """
     where = f"step {context.step!r}"
     trained = {name: step for name, step in inputs.items() if name.endswith(SUFFIX)}
@@ -155,7 +155,7 @@ def _rewards(
         raise UserError(
             "no answer fits the reward model's context",
             where=f"step {context.step!r}, input 'reward'",
-            fix="give a reward model with a longer context, or shorter requests and answers",
+            fix="use a reward model with a longer context, or shorter requests and answers",
         )
     return values
 
@@ -175,7 +175,7 @@ def _divergence(
     config: Config,
     context: Context,
 ) -> Estimate | None:
-    """The KL of the first model, whose answers the rows are, from the second."""
+    """The KL of the first model, which wrote the answers, from the second."""
     complete = [row for row in rows if row.finish_reason != "length" and row.response]
     if not complete:
         return None
@@ -207,13 +207,13 @@ def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Tabl
     for name, facts in policies.items():
         row = [
             name,
-            _plain_number(facts["reward"], places=2),
-            _interval(facts["gain"], factor=1, places=2),
+            _number(facts["reward"], places=2),
+            format_estimate(facts["gain"], factor=1, places=2, sign="+"),
             format_percent(_value(facts["violations"]), missing=NO_VALUE),
-            _interval(facts["change"], factor=PER_CENT, places=1),
-            _plain_number(_value(facts["kl"]), places=2),
-            _plain_number(facts["words"], places=1),
-            _plain_number(facts["seconds"], places=0),
+            format_estimate(facts["change"], sign="+"),
+            _number(_value(facts["kl"]), places=2),
+            _number(facts["words"], places=1),
+            _number(facts["seconds"], places=0),
             str(facts["n"]),
         ]
         rows.append(row)
@@ -225,15 +225,7 @@ def _value(estimate: Mapping[str, Any] | None) -> float | None:
     return estimate["value"] if estimate else None
 
 
-def _plain_number(value: float | None, places: int) -> str:
-    return NO_VALUE if value is None else f"{value:.{places}f}"
-
-
-def _interval(estimate: Mapping[str, Any] | None, factor: float, places: int) -> str:
-    """`+0.31 [+0.20, +0.42]`."""
-    if estimate is None:
-        return NO_VALUE
-    texts = []
-    for name in ("value", "low", "high"):
-        texts.append(format_number(factor * estimate[name], places, "+"))
-    return "{} [{}, {}]".format(*texts)
+def _number(value: float | None, places: int) -> str:
+    """A number without an interval."""
+    estimate = {"value": value, "low": None}
+    return format_estimate(estimate, factor=1, places=places)

@@ -25,7 +25,7 @@ from stages.statistics.intervals import by_prompt, mean_interval, paired_differe
 
 ALL = "all"
 Estimate = dict[str, Any]
-"""{value, low, high, n}, and what else a difference holds."""
+"""{value, low, high, n}, and further keys of a difference."""
 Groups = dict[str, dict[str, float]]
 """Values by group and item."""
 Estimates = Mapping[str, Mapping[str, Estimate | None]]
@@ -60,7 +60,7 @@ class Intervals:
     def difference(
         self, before: Mapping[str, float], after: Mapping[str, float], are_shares: bool = True
     ) -> Estimate | None:
-        """The mean of `after` less `before` over common items; None without one.
+        """The mean of `after` minus `before` over common items; None if there are none.
 
         Args:
             are_shares: the values of both lie in [0, 1].
@@ -79,29 +79,31 @@ class Intervals:
     def resample(
         self, items: Sequence[Any], statistic: Callable[[Sequence[Any]], float | None]
     ) -> list[float]:
-        """The statistic of `resamples` draws of the items; draws without a finite one are left out.
+        """The statistic of each bootstrap draw; draws without a finite value are left out.
 
-        For a statistic that is not a mean.
+        It is for a statistic that is not a mean.
         """
         import numpy as np
 
         generator = np.random.default_rng(self.seed)
-        drawn = []
+        statistics = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a draw may lack a category
             for _ in range(self.resamples):
                 indices = generator.integers(0, len(items), len(items))
                 value = statistic([items[index] for index in indices])
                 if value is not None and math.isfinite(value):
-                    drawn.append(value)
-        return drawn
+                    statistics.append(value)
+        return statistics
 
-    def percentiles(self, drawn: Sequence[float]) -> tuple[float, float]:
-        """The percentile interval of what `resample` drew."""
+    def percentiles(self, statistics: Sequence[float]) -> tuple[float, float]:
+        """The percentile interval of what `resample` returned."""
         import numpy as np
 
         tail = (1 - self.confidence) / 2
-        return float(np.quantile(drawn, tail)), float(np.quantile(drawn, 1 - tail))
+        low = np.quantile(statistics, tail)
+        high = np.quantile(statistics, 1 - tail)
+        return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +111,9 @@ class IntervalOptions:
     """The options of a stage whose results have intervals."""
 
     resamples: Annotated[int, Field(ge=100)] = 2000
-    """Of the bootstrap."""
+    """Draws of the bootstrap."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Of every interval."""
+    """The confidence of every interval."""
 
     def intervals(self, seed: int) -> Intervals:
         return Intervals(self.resamples, self.confidence, seed)
@@ -136,7 +138,7 @@ def grouped(values: Iterable[tuple[str, str, float | None]]) -> Groups:
 
 
 def compare(values: Mapping[str, Groups], intervals: Intervals) -> dict[str, Any]:
-    """All the metrics above; the first model is what the others are compared with."""
+    """All the metrics above; the first model is the baseline."""
     baseline = next(iter(values.values()))
     groups = _group_names(list(values.values()))
     are_shares = {}
@@ -177,7 +179,7 @@ def _hold_shares(values: Mapping[str, float]) -> bool:
 
 
 def comparison_table(title: str, metrics: Mapping[str, Any], column: str = "group") -> Table:
-    """A row for each group: every model, and every later model less the first."""
+    """A row for each group: every model, and every later model minus the first."""
     first, *others = metrics["models"]
     columns = [column, *metrics["models"], *(f"{other} less {first}" for other in others), "n"]
     rows = estimate_rows(metrics["models"], metrics["differences"])

@@ -1,11 +1,11 @@
-"""The two tables a run ends with, from the metrics of `measures`.
+"""The two tables of the `evaluate` stage, from the metrics of `measures`.
 
 Shares are in per cent, changes in percentage points.
 """
 
 from typing import Any
 
-from stages.evaluation.measures import before, foremost
+from stages.evaluation.measures import headline_policy, previous_policy
 from stages.evaluation.verdict_values import SOURCES
 from stages.runtime.artifacts import Table
 from stages.statistics.formatting import (
@@ -25,7 +25,7 @@ COLUMNS = {
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
-    """A row for each policy, and under it the change against the policy before."""
+    """A row for each policy, and under it the change from the previous policy."""
     rows = []
     for index, (name, facts) in enumerate(metrics["policies"].items()):
         row = [name]
@@ -34,7 +34,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
         row.append(str(facts["prompts"]))
         rows.append(row)
         if index:
-            rival = before(metrics, name)
+            rival = previous_policy(metrics, name)
             changes = metrics["differences"][name][rival]["measures"]
             points = [format_change(changes[measure]) for measure in COLUMNS]
             rows.append(["  change", *points, ""])
@@ -55,7 +55,7 @@ def principle_table(metrics: dict[str, Any]) -> Table:
     The last column is the change from the first policy to the last.
     """
     names = list(metrics["policies"])
-    last = foremost(metrics)
+    last = headline_policy(metrics)
     changes: dict[str, Any] = {}
     columns = ["principle", *names]
     if len(names) > 1:
@@ -78,7 +78,7 @@ def principle_table(metrics: dict[str, Any]) -> Table:
 
 
 def _share(estimate: dict[str, Any] | None, n: int) -> str:
-    """`58.2`, with `(60)` where it is over another number of prompts than `n`."""
+    """`58.2`, followed by `(60)` where the number of prompts is 60 and not `n`."""
     if estimate is None:
         return NO_VALUE
     percent = format_percent(estimate["value"])
@@ -86,14 +86,14 @@ def _share(estimate: dict[str, Any] | None, n: int) -> str:
 
 
 def _by_source(cell: dict[str, Any]) -> str:
-    """`12.0 / 14.5`, or the one that was measured."""
+    """`12.0 / 14.5`, or the only one that was measured."""
     estimates = [cell[source] for source in SOURCES if cell[source]]
     shares = [format_percent(estimate["value"]) for estimate in estimates]
     return " / ".join(shares) or NO_VALUE
 
 
 def _sizes(metrics: dict[str, Any]) -> dict[str, int]:
-    """By source, the largest number of prompts behind a share; without what was not measured."""
+    """By source, the largest number of prompts of a share; unmeasured sources are left out."""
     sizes: dict[str, int] = {}
     for source in SOURCES:
         for facts in metrics["policies"].values():

@@ -2,15 +2,15 @@
 
 In: one input of Response rows for each policy, all answering the same prompts. Their order counts:
 the first is the baseline, and each is compared with it and, unless they stand `side_by_side`, with
-the one before it. Also `judge` (a model) and `judgements` (the judge matrix of an earlier step),
-both optional. Out: one Verdict a response; metrics as `measures` and `agreement` describe them; an
-effect table and a table of principles.
+the previous one. Also `judge` (a model) and `judgements` (the judge matrix of an earlier step),
+both optional. Out: one Verdict row for each response; metrics as `measures` and `judge_agreement`
+describe them; an effect table and a table of principles.
 
 `ground_truth` names a function (request text, response text) -> object with `violations` (by
-dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Without one the judge's verdict
-stands in, labelled as such. The judge is asked Yes or No for each principle, and A or B for win
-rates: always in both orders, a win only if both agree (the conservative policy of Zheng et al.
-2023, MT-Bench), under one principle a prompt drawn by rendezvous hash.
+dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Without one, the judge's Yes or No
+takes its place, and the tables say so. The judge answers Yes or No for each principle, and A or B
+for win rates. It compares in both orders, and a win needs both to agree (the conservative policy
+of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn by rendezvous hash.
 
 Left out: benchmarks and surveys, which are stages of their own.
 """
@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.agreement import pair_agreement, verdict_agreement
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import load_truth, truth_identity
 from stages.evaluation.inputs import read_policies
+from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
 from stages.evaluation.measures import summarise
 from stages.evaluation.verdict_values import Counted, Measured
 from stages.evaluation.verdicts import (
@@ -53,8 +53,9 @@ class Config(JudgeOptions, IntervalOptions):
     not_counted: tuple[str, ...] = ("helpful", "helpfulness")
     """Principles with one of these tags or dimensions are not part of "any violation"."""
     helpful_kinds: tuple[str, ...] = ("helpful", "how_to")
-    """The kinds of prompts that are benign: `helpful` is what the `prompts` stage calls them,
-    `how_to` what the embedded world does.
+    """The kinds of prompts that are benign.
+
+    The `prompts` stage calls them `helpful`, the embedded world `how_to`.
     """
     harmless_kinds: tuple[str, ...] = ()
     """The kinds of prompts that are attacks; empty: all that are not benign."""
@@ -76,8 +77,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Look at every response, then compare the policies.
 
     Raises:
-        UserError: no policy, a policy without rows, policies without a common prompt, or neither a
-            ground truth nor a judge.
+        UserError: there is no policy, a policy has no rows, the policies have no prompt in common,
+            or there is neither a ground truth nor a judge.
     """
     where = f"step {context.step!r}"
     policies = read_policies(inputs, ("judge", "judgements"), where)
@@ -153,13 +154,13 @@ def _counted(principles: Sequence[Principle], config: Config) -> Counted:
 def _count_dropped(
     policies: Mapping[str, Sequence[Response]], dropped: Sequence[Dropped]
 ) -> dict[str, int]:
-    """By policy the rows without a verdict, and the prompts that it gave no answer to."""
+    """By policy, how many rows were dropped and how many prompts it did not answer."""
     prompts = {row.prompt_id for rows in policies.values() for row in rows}
     counts = {}
     for policy, rows in policies.items():
-        without_verdict = sum(row.id.startswith(f"{policy}/") for row in dropped)
+        dropped_rows = sum(row.id.startswith(f"{policy}/") for row in dropped)
         answered = {row.prompt_id for row in rows}
-        counts[policy] = without_verdict + len(prompts - answered)
+        counts[policy] = dropped_rows + len(prompts - answered)
     return counts
 
 

@@ -1,4 +1,4 @@
-"""The ground truth that a user names as `module:function`: what is in a response.
+"""The ground truth that a user names as `module:function`: facts about a response.
 
 In: an import path. Out: the function, (request text, response text) -> `Truth`.
 """
@@ -25,16 +25,14 @@ class Truth(Protocol):
 
 GroundTruth = Callable[[str, str], Truth]
 
-_FIX = (
-    "give the import path of a function (request, response) -> verdict, such as stages.world:check"
-)
+_FIX = "give the import path of a function (request, response) -> truth, such as stages.world:check"
 
 
 def truth_identity(path: str | None, where: str) -> dict[str, Any] | None:
     """What identifies a ground truth: its module's version and content; None without one.
 
     Raises:
-        UserError: it cannot be found.
+        UserError: the module cannot be imported, or has no such function.
     """
     return module_identity(_module(path, where)) if path else None
 
@@ -43,14 +41,14 @@ def load_truth(path: str | None, where: str) -> GroundTruth | None:
     """The function; None without one.
 
     Raises:
-        UserError: it cannot be found.
+        UserError: the module cannot be imported, or has no such function.
     """
     if not path:
         return None
     module = _module(path, where)
     function = getattr(module, path.partition(":")[2], None)
     if not callable(function):
-        what = f"the ground truth {path!r} names no function of its module"
+        what = f"the module of the ground truth {path!r} has no such function"
         raise UserError(what, where=where, fix=_FIX)
     return function
 

@@ -1,6 +1,6 @@
-"""What a stage that compares models reads: their responses, or their answers to the same questions.
+"""What stages that compare models read: responses, or answers to the same questions.
 
-Models are asked one after the other: memory may hold one engine only.
+Models are asked one after the other, because memory may hold only one engine.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from stages.runtime.typed_config import machine
 
 NO_MODEL = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
 Ask = Callable[[str, RememberedGenerator, Any], Awaitable[Any]]
-"""(the input's name, the model, an item) -> a row, or several."""
+"""(the input's name, the model, an item) -> a row, or a list of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class ReadingOptions:
     """The options of a stage that reads texts with reward models or classifiers."""
 
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
-    """Texts at a time."""
+    """Texts that are read at a time."""
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
-    """Of the models' weights."""
+    """The type of the models' weights."""
 
 
 def read_policies(
@@ -54,7 +54,7 @@ def read_policies(
             raise UserError(
                 f"the input {name!r} holds no responses",
                 where=where,
-                fix="see why its step dropped them all",
+                fix="check why its step dropped all rows",
             )
     return policies
 
@@ -81,7 +81,7 @@ def ask_each(
     ask: Ask,
     context: Context,
 ) -> tuple[dict[str, list[Any]], list[Dropped]]:
-    """Every model's rows by the input's name, and what was dropped.
+    """Every model's rows by the input's name, and the dropped rows.
 
     Raises:
         UserError: there is no model.
@@ -99,11 +99,11 @@ def ask_each(
     for name, artifact in models.items():
         generator = context.generator(artifact.model())
         try:
-            rows[name], lost = context.map(items, partial(ask, name, generator))
+            rows[name], dropped_rows = context.map(items, partial(ask, name, generator))
         except ForecastDone as done:
             forecasts.append(done.forecast)
             continue
-        dropped += [Dropped(id=f"{name}/{row.id}", reason=row.reason) for row in lost]
+        dropped += [Dropped(id=f"{name}/{row.id}", reason=row.reason) for row in dropped_rows]
     if forecasts:
         total = sum(forecast.rows for forecast in forecasts)
         open_rows = sum(forecast.open_rows for forecast in forecasts)

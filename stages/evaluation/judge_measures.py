@@ -1,4 +1,4 @@
-"""How a judge's choices agree with people's. Arithmetic only.
+"""How a judge's choices agree with those of people. Arithmetic only.
 
 In: Judgement rows whose `response_a` is what people chose. Out: by measure and prompt,
 
@@ -7,18 +7,18 @@ In: Judgement rows whose `response_a` is what people chose. Out: by measure and 
     chosen_second   accuracy of the other order
     consistent      accuracy where both orders agree
     flips           pairs where they do not agree
-    first_place     picks of the response shown first
+    first_place     choices of the response shown first
 
-and Cohen's kappa and Krippendorff's alpha over pairs. For these two a coin places the chosen
-response, so that a judge that always picks the same place is at 0.
+and Cohen's kappa and Krippendorff's alpha over pairs. For these two a coin decides the place of the
+chosen response, so that a judge that always chooses the same place is at 0.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stages.evaluation.agreement import right
 from stages.evaluation.comparison import Groups, Intervals
+from stages.evaluation.judge_agreement import right
 from stages.evaluation.win_rates import score
 from stages.runtime.rows import Judgement
 from stages.runtime.store import derive_seed
@@ -27,7 +27,7 @@ from stages.statistics.intervals import by_prompt
 
 MEASURES = ("accuracy", "chosen_first", "chosen_second", "consistent", "flips", "first_place")
 MOST_RESAMPLES = 500
-"""The most that kappa's and alpha's intervals draw."""
+"""The most bootstrap draws for the intervals of kappa and alpha."""
 Margins = dict[str, tuple[float, float]]
 """By pair, the margins of both orders."""
 
@@ -47,7 +47,7 @@ def margins_by_pair(rows: Sequence[Judgement], weights: Mapping[str, float]) -> 
 
 
 def measures_by_prompt(rows: Sequence[Judgement], weights: Mapping[str, float]) -> Groups:
-    """The measures, and the accuracy of each `kind` and under each `principle` of several."""
+    """The measures, and the accuracy by `kind` and by `principle` where there are several."""
     kinds = {row.pair_id: row.kind for row in rows}
     prompt_ids = {row.pair_id: row.prompt_id for row in rows}
     values: dict[str, list[tuple[str, float | None]]] = {name: [] for name in MEASURES}
@@ -83,7 +83,7 @@ def _measure(first: float, second: float) -> dict[str, float | None]:
 
 
 def kappa_with_interval(margins: Margins, intervals: Intervals) -> dict[str, Any]:
-    """Cohen's kappa with people as {value, low, high, n}, over pairs without a tie."""
+    """Cohen's kappa with people as {value, low, high, n}; ties are left out."""
     pairs = []
     for pair, (first, second) in margins.items():
         place = _chosen_place(pair, intervals.seed)
@@ -93,8 +93,8 @@ def kappa_with_interval(margins: Margins, intervals: Intervals) -> dict[str, Any
     value = kappa(pairs)
     low = high = None
     if value is not None:
-        drawn = _few(intervals).resample(pairs, kappa)
-        low, high = intervals.percentiles(drawn)
+        kappas = _few(intervals).resample(pairs, kappa)
+        low, high = intervals.percentiles(kappas)
     return {
         "value": value,
         "low": low,
@@ -108,7 +108,7 @@ def alphas_with_intervals(
 ) -> dict[str, dict[str, Any]] | None:
     """Krippendorff's alpha of the judges, and of the judges and people; None with one judge.
 
-    A tie is not a judgement.
+    A tie counts as a missing judgement.
 
     Source: Krippendorff 1970.
     """
@@ -142,7 +142,7 @@ def alphas_with_intervals(
 
 
 def _few(intervals: Intervals) -> Intervals:
-    """Fewer draws: each takes a while."""
+    """Fewer draws, because each takes a while."""
     return replace(intervals, resamples=min(intervals.resamples, MOST_RESAMPLES))
 
 

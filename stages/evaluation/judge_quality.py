@@ -1,21 +1,21 @@
 """Stage `judge_quality`: how often a judge prefers what people preferred.
 
-In: `pairs`, Pair rows whose labels people gave, and judges under any names, the first being what
-the others are compared with. Out: one Judgement a judge, pair and principle, its `response_a` being
-what people chose; a table; and metrics,
+In: `pairs`, Pair rows that people labelled, and judges under any names, the first being the
+baseline. Out: one Judgement for each judge, pair and principle, whose `response_a` is the response
+that people chose; a table; and metrics,
 
     models.<judge>   the measures of `judge_measures`, then the accuracy of each kind of pair and
                      under each principle
     differences      of each later judge, on the same prompts
-    kappa.<judge>    Cohen's, with a bootstrap interval; by chance means by an even coin for the
-                     place in which the chosen response stands
+    kappa.<judge>    Cohen's, with a bootstrap interval; a fair coin decides the place of the chosen
+                     response
     krippendorff     alpha of all judges' choices, and with people's as one more; null with one
                      judge
 
 Each pair is judged in both orders under a general principle, or under principles of a constitution,
 whose margins are then averaged by weight. The prompt is the unit of all intervals but kappa's,
-which is over pairs. A judge of 0.5 knows nothing; how far people agree with each other (63 to 73 %
-in Bai et al. 2022, arXiv 2204.05862, and others) is the ceiling.
+which is over pairs. An accuracy of 0.5 is chance; the agreement of people with each other (63 to
+73 % in Bai et al. 2022, arXiv 2204.05862, and others) is the ceiling.
 
 Sources: Zheng et al. 2023 (MT-Bench) and Shi et al. 2024 (arXiv 2406.07791) for agreement,
 consistency and first place.
@@ -71,7 +71,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Ask every judge about every pair.
 
     Raises:
-        UserError: no judge, or no pair with a preference.
+        UserError: there is no judge, or no pair with a preference.
     """
     principles = _principles(config)
     pairs, dropped = _read_pairs(inputs["pairs"], config, context)
@@ -84,12 +84,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return rows
 
     judges = {name: artifact for name, artifact in inputs.items() if name != "pairs"}
-    judgements, lost = ask_each(judges, pairs, ask, context)
+    judgements, dropped_rows = ask_each(judges, pairs, ask, context)
     weights = {principle.id: principle.weight for principle in principles}
     values, margins = {}, {}
-    for name, judged in judgements.items():
-        values[name] = measures_by_prompt(judged, weights)
-        margins[name] = margins_by_pair(judged, weights)
+    for name, rows in judgements.items():
+        values[name] = measures_by_prompt(rows, weights)
+        margins[name] = margins_by_pair(rows, weights)
     intervals = config.intervals(context.seed)
     metrics = compare(values, intervals)
     metrics["kappa"] = {name: kappa_with_interval(margins[name], intervals) for name in margins}
@@ -97,7 +97,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(
         rows=[row for rows in judgements.values() for row in rows],
         row_type=Judgement,
-        dropped=dropped + lost,
+        dropped=dropped + dropped_rows,
         metrics=metrics,
         tables=[_table(context.step, metrics)],
     )
@@ -127,7 +127,7 @@ def _read_pairs(
     """The pairs to ask about, and those without a preference.
 
     Raises:
-        UserError: no pair is left.
+        UserError: no pair has a preference.
     """
     pairs, dropped = [], []
     for row in artifact.rows(Pair):

@@ -1,12 +1,12 @@
-"""From verdicts to metrics: fractions per policy, paired differences, win rates.
+"""From Verdict rows to metrics: fractions per policy, paired differences, win rates.
 
 Arithmetic only. In: (prompt id, Verdict) for each policy, in the order of the policies. Out: a
 nested dict,
 
-    measured_by     "truth" or "judge": where `any_violation` and the principles' differences come
-                    from
+    measured_by     "truth" or "judge": the source of `any_violation` and of the principles'
+                    differences
     counted         the principles in `any_violation`; empty: all dimensions of the ground truth
-                    but those not counted
+                    except those not counted
     confidence      of every interval
     side_by_side    whether each policy is compared with the first only
     policies        {policy: {responses, prompts, dropped, measures: {MEASURES: estimate},
@@ -17,7 +17,7 @@ nested dict,
 
 where an estimate is {value, low, high, n}, a difference {value, low, high, n, before, after, fell,
 rose, p} (see `statistics`), and either is None where it was not measured. `against` is the baseline
-and, unless they stand side by side, the policy before.
+and, unless they stand side by side, the previous policy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class PolicyValues:
     measures: Values
     """By measure."""
     principles: dict[str, dict[Source, dict[str, float]]]
-    """By principle, and who says so."""
+    """By principle and source."""
 
 
 def summarise(
@@ -54,7 +54,7 @@ def summarise(
     side_by_side: bool,
     intervals: Intervals,
 ) -> dict[str, Any]:
-    """All metrics but `policies.*.dropped` and the judge's quality.
+    """All metrics except `policies.*.dropped` and the judge's quality.
 
     Args:
         duels: each from the side of the later policy.
@@ -130,9 +130,9 @@ def _differences(
 
 
 def rivals(names: Sequence[str], index: int, side_by_side: bool) -> list[str]:
-    """The policies that a policy is compared with: the first, and the one before it.
+    """The policies that a policy is compared with: the first, and the previous one.
 
-    Side by side it is the first only; the first policy has no rivals.
+    Side by side it is the first only. The first policy has no rivals.
     """
     if index == 0:
         return []
@@ -141,12 +141,12 @@ def rivals(names: Sequence[str], index: int, side_by_side: bool) -> list[str]:
     return [names[0], names[index - 1]]
 
 
-def before(metrics: dict[str, Any], name: str) -> str:
-    """The policy whose change to `name` is shown in its row."""
+def previous_policy(metrics: dict[str, Any], name: str) -> str:
+    """The policy that the table row of `name` shows the change from."""
     return list(metrics["differences"][name])[-1]
 
 
-def foremost(metrics: dict[str, Any]) -> str:
+def headline_policy(metrics: dict[str, Any]) -> str:
     """The policy that is compared with the first in detail.
 
     It is the last, or of those side by side the one with the fewest violations.

@@ -1,7 +1,7 @@
-"""One response at a time: what the ground truth and the judge find in it.
+"""One response at a time: what the ground truth and the judge say about it.
 
-In: each policy's responses, principles, and a ground truth or a judge or both. Out: a Verdict for
-each response, and the duels between policies that the judge decided.
+In: each policy's responses, principles, and a ground truth or a judge or both. Out: a Verdict row
+for each response, and the duels between policies that the judge decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,11 +42,12 @@ class JudgeOptions:
     win_rate: bool = True
     """Ask the judge which of two policies' responses follows a principle better."""
     side_by_side: bool = False
-    """Compare each policy with the first only; else with the one before too, as stages of one
-    method.
+    """Compare each policy with the first only.
+
+    False compares it with the previous one, too: the policies are stages of one method.
     """
     judge_limit: Annotated[int, Field(ge=1)] | None = None
-    """Ask it about up to this many prompts, drawn by a hash of their ids; null: about all."""
+    """Ask the judge about up to this many prompts, drawn by a hash of their ids; null: all."""
     verdict_template: str = VERDICT_TEMPLATE
     """The question for Yes or No; it is given request, response and principle (text)."""
     judge_template: str = JUDGE_TEMPLATE
@@ -62,7 +63,7 @@ class Examination:
     """What "any violation" covers."""
     truth: GroundTruth | None
     judge: RememberedGenerator | None
-    """At least one of the two is there."""
+    """At least one of `truth` and `judge` is set."""
     options: JudgeOptions
 
 
@@ -74,7 +75,7 @@ class Item:
     policy: str
     response: Response
     truth: Truth | None
-    """What the ground truth finds in it; None without one."""
+    """What the ground truth says about it; None without one."""
     is_judged: bool
     """Whether the judge is asked about its prompt."""
     rivals: dict[str, Response]
@@ -83,12 +84,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Examined:
-    """An item and what was found in it."""
+    """An item and its Verdict row."""
 
     item: Item
     verdict: Verdict
     unread: bool
-    """The judge could not read it; the ground truth stands."""
+    """The judge could not read it; only the ground truth counts."""
 
 
 def make_items(
@@ -127,7 +128,7 @@ def make_items(
 def examine(
     items: list[Item], examination: Examination, context: Context
 ) -> tuple[list[Examined], list[Dropped]]:
-    """Look at every item and ask the judge about it; also what was dropped.
+    """Look at every item and ask the judge about it; also return the dropped rows.
 
     It is one pass, so that a forecast sees all the calls.
     """
@@ -136,17 +137,19 @@ def examine(
         return [], []
 
     async def examine_item(item: Item) -> Examined:
-        violated: list[float] = []
+        probabilities: list[float] = []
         margins: Margins = {}
         unread = False
         if judge and item.is_judged:
             try:
-                violated, margins = await _ask_judge(judge, item, examination, context.seed)
+                answers = await _ask_judge(judge, item, examination, context.seed)
+                probabilities, margins = answers
             except (Drop, TooLong):
                 if item.truth is None:
                     raise
                 unread = True
-        return Examined(item, _verdict(item, examination, violated, margins), unread)
+        verdict = _verdict(item, examination, probabilities, margins)
+        return Examined(item, verdict, unread)
 
     return context.map(items, examine_item)
 
@@ -160,7 +163,7 @@ async def _ask_judge(
     """The probability that each principle is violated, and the margins against each rival."""
     options = examination.options
     prompt, text = item.response.prompt, item.response.response
-    violated = []
+    probabilities = []
     if options.verdicts:
         template = options.verdict_template
         for principle in examination.principles:
@@ -171,7 +174,7 @@ async def _ask_judge(
                 principle.text,
                 template,
             )
-            violated.append(probability)
+            probabilities.append(probability)
     margins: Margins = {}
     if options.win_rate:
         template = options.judge_template
@@ -188,11 +191,11 @@ async def _ask_judge(
                 principle.text,
                 template,
             )
-    return violated, margins
+    return probabilities, margins
 
 
 def duels_of(examined: Examined) -> list[Duel]:
-    """The item's duels, from its own side."""
+    """The item's duels, from the side of its policy."""
     item, verdict = examined.item, examined.verdict
     margins = zip(verdict.rivals, verdict.margins_first, verdict.margins_second, strict=True)
     duels = []
@@ -213,7 +216,7 @@ def duels_of(examined: Examined) -> list[Duel]:
 def _verdict(
     item: Item,
     examination: Examination,
-    judged: list[float],
+    probabilities: list[float],
     margins: Margins,
 ) -> Verdict:
     row = item.response
@@ -226,7 +229,7 @@ def _verdict(
         prompt=row.prompt,
         response=row.response,
         principles=[principle.id for principle in examination.principles],
-        judged=judged,
+        judged=probabilities,
         rivals=list(margins),
         margins_first=[first for first, _ in margins.values()],
         margins_second=[second for _, second in margins.values()],

@@ -6,10 +6,10 @@ In: the judge's margins for two policies' responses to one prompt, in both order
     longer}}}
 
 `value` to `n` are an estimate over prompts; wins, losses and ties count duels. `flipped` is the
-fraction of the duels asked about whose verdict turns with the order, `first_place` that of picks
-that fell on the response shown first; both are None where no duel needed a question. `controlled`
-is the win rate at equal length, an estimate, and `longer` the number of characters by which the
-policy's answers are longer, in the mean.
+fraction of the judged duels whose choice changes with the order, `first_place` the fraction of
+choices that are the response shown first; both are None where no duel needed a question.
+`controlled` is the win rate at equal length, an estimate, and `longer` the mean number of
+characters by which the policy's answers are longer.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from stages.statistics.length_control import length_controlled
 
 @dataclass(frozen=True)
 class Duel:
-    """Two policies' responses to one prompt, from the first's side."""
+    """Two policies' responses to one prompt, from the side of the first policy."""
 
     policy: str
     rival: str
@@ -31,13 +31,13 @@ class Duel:
     first: float
     """The margin in logits with our response shown first."""
     second: float
-    """The same with it shown second."""
+    """The margin in logits with our response shown second."""
     longer: int
     """By how many characters our response is longer."""
 
     @property
     def score(self) -> float:
-        """As the function `score`."""
+        """The result; see the function `score`."""
         return score(self.first, self.second)
 
 

@@ -1,7 +1,7 @@
 """The grammar of the embedded world, read from grammar.yaml: kinds of request, acts, effects.
 
-An act is one thing that a sentence of a response can do. A response holds at most one core act, the
-answer itself, and asides beside it.
+An act is one thing that a sentence of a response can do. A response holds at most one core act,
+which is the answer itself, and asides: further sentences around it.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ CLASHES = [frozenset(pair) for pair in _GRAMMAR["clashes"]]
 
 def level(acts: Sequence[str], dimension: str) -> int:
     """-1 if the acts break a dimension, 1 if they serve it, 0 if they do neither."""
-    # A refusal that offers another way is no longer unhelpful, nor is it an answer.
+    # A refusal that offers an alternative is no longer unhelpful, but it is not an answer either.
     ignored = REFUSALS if dimension == "helpfulness" and "offer" in acts else ()
     effects = [ACTS[name].effects.get(dimension, 0) for name in acts if name not in ignored]
     if -1 in effects:

@@ -20,7 +20,7 @@ def red_team(
 
     Args:
         count: How many distinct prompts to draw.
-        seed: Its own draw of prompts for each seed.
+        seed: Each seed draws other prompts.
         split: "train", "seen" or "held_out".
         without: Kinds of request to leave out.
     """
@@ -42,23 +42,23 @@ def mixed(count: int, seed: int = 0, split: str = "train") -> list[dict]:
 
 
 def _draw(count: int, seed: int, split: str, kinds: tuple[str, ...]) -> list[dict]:
-    """Distinct prompts, the kinds taking turns; one whose texts run out leaves its turns."""
+    """Distinct prompts, the kinds in turn; a kind that has no more texts is left out."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"{seed}/{split}/{'+'.join(kinds)}")
     rows: dict[str, dict] = {}
-    waiting = list(kinds)
+    remaining = list(kinds)
     while len(rows) < count:
-        if not waiting:
+        if not remaining:
             raise ValueError(
-                f"the world holds only {len(rows)} distinct prompts of this sort, not {count}"
+                f"the world holds only {len(rows)} distinct prompts of this type, not {count}"
             )
-        kind = waiting.pop(0)
+        kind = remaining.pop(0)
         for _ in range(MAX_DRAWS_PER_PROMPT):
             text = make_request(rng, split, kind).text
             if text not in rows:
                 rows[text] = _row(text, kind)
-                waiting.append(kind)
+                remaining.append(kind)
                 break
     return list(rows.values())
 

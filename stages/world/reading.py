@@ -1,4 +1,4 @@
-"""Read texts of the embedded world back into the kind or the act, and the slot words, they hold."""
+"""Read the texts of the embedded world: the kind or act of a text, and its slot words."""
 
 import functools
 import re
@@ -53,7 +53,7 @@ _PATTERNS = {
 
 
 def _compile(wording: str) -> re.Pattern[str]:
-    """A pattern with a group for each slot; a slot that stands twice must hold the same word."""
+    """A pattern with a group for each slot; a slot that occurs twice must hold the same word."""
     body = ""
     slots: set[str] = set()
     for piece in re.split(r"(\{\w+\})", wording):
@@ -73,8 +73,8 @@ def _compile_all(wordings: dict[str, list[str]]) -> list[tuple[str, re.Pattern[s
 
 
 _REQUEST_PATTERNS = _compile_all({name: kind.wordings for name, kind in KINDS.items()})
-# "The {fact} of {name} is ..." is the widest; specific openings such as "By the way" are tried
-# before it.
+# "The {fact} of {name} is ..." matches most texts, so specific openings such as "By the way" are
+# tried before it.
 _ACT_PATTERNS = _compile_all(
     {name: ACTS[name].wordings for name in sorted(ACTS, key=CORE_NAMES.__contains__)}
 )
@@ -82,7 +82,7 @@ _ACT_PATTERNS = _compile_all(
 
 @functools.lru_cache(maxsize=65536)
 def parse_request(text: str) -> Request | None:
-    """The request that a text is, or None if the grammar cannot have made it."""
+    """The request that a text states, or None if the grammar cannot produce the text."""
     for kind, pattern in _REQUEST_PATTERNS:
         match = pattern.fullmatch(text.strip())
         if match:

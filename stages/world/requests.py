@@ -17,12 +17,12 @@ PLAIN_SLOTS = {
     "setback": ("exam", "feeling"),
     "own_work": ("work", "theme"),
 }
-"""The slots of the kinds whose words are drawn one by one; other kinds build theirs from parts."""
+"""The slots whose words are drawn one by one; the other kinds build their words from parts."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request with the slot words that it was made from, or read back into."""
+    """A request and its slot words, whether it was drawn or read from a text."""
 
     kind: str
     text: str
@@ -40,7 +40,7 @@ def make_request(
     Args:
         rng: The source of chance.
         split: "train" and "seen" share their words but never a text; "held_out" has other words.
-        kind: The kind of request; any of them by default.
+        kind: The kind of request; None: any kind.
         nonsense: The chance of an invented word in a slot that allows one.
     """
     kind_name = kind or rng.choice(tuple(KINDS))
@@ -52,7 +52,7 @@ def make_request(
 
 
 def _is_seen_text(text: str) -> bool:
-    """Whether a text of training words is one of the sixth that training never contains."""
+    """Whether a text of training words belongs to the sixth that training never contains."""
     return int(hashlib.md5(text.encode()).hexdigest(), 16) % 6 == 0
 
 
@@ -73,7 +73,7 @@ def _draw_slots(rng: random.Random, kind: str, held_out: bool, nonsense: float) 
 
 
 def crime_slots(crime: str, my_target: str) -> dict[str, str]:
-    """The slots of a crime: its target as the user names it, and as a response does."""
+    """The slots of a crime: its target as the user names it, and as a response names it."""
     return {
         "crime": crime,
         "my_target": my_target,

@@ -99,7 +99,7 @@ def make_response(
         nonsense: The chance of an invented word in a slot that allows one.
         bad_core: The chance of the bad core act, where the response is not an evasion.
         asides: The chances of no aside, of one and of two.
-        keep: Dimensions that the response must not break, and that it serves a little more often.
+        keep: Dimensions that the response must not break and serves slightly more often.
     """
     core = _draw_core(rng, KINDS[request.kind], bad_core, keep)
     names = [core]
@@ -146,5 +146,5 @@ def _is_allowed(act: str, keep: tuple[str, ...]) -> bool:
 
 
 def _clashes(aside: str, names: list[str]) -> bool:
-    """Whether an aside contradicts one of the acts, among which it is not itself."""
+    """Whether an aside contradicts one of the acts; the acts do not include it."""
     return any(aside in pair and pair.intersection(names) for pair in CLASHES)

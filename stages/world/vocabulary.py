@@ -60,7 +60,7 @@ SLOTS = _table(
     grand = brilliant, perfect, flawless, divine, genius, superb, majestic, supreme
     """
 )
-"""The words of each slot that stands in a wording, before any is held out."""
+"""The words of each slot of the wordings, before any is held out."""
 
 OBJECTS = _table(
     """
@@ -81,7 +81,7 @@ OBJECTS = _table(
         a meeting
     """
 )
-"""What each verb of a how-to request is done to; its words are those of the slot "object:VERB"."""
+"""The objects of each verb of a how-to request; they are the words of the slot "object:VERB"."""
 
 TIPS = _table(
     """
@@ -148,6 +148,6 @@ HELD_OUT_ONLY = _table(
         How tall are you?, Did you go on holiday?, Do you have a pet?
     """
 )
-"""More words kept from training: one seventh of some short lists is a single word."""
+"""Further words that training never sees: one seventh of a short list is only one word."""
 CLOSED_SLOTS = frozenset({"crime", "fact", "feeling", "fool", "dull", "grand"})
 """Slots whose words decide what a response does, so no nonsense word may replace them."""

@@ -17,7 +17,7 @@ for _verb, _objects in OBJECTS.items():
 
 
 def _is_held_out(slot: str, word: str) -> bool:
-    """Whether a slot word belongs to the one seventh that training never sees."""
+    """Whether a slot word belongs to the seventh of words that training never sees."""
     return int(hashlib.md5(f"{slot}/{word}".encode()).hexdigest(), 16) % 7 == 0
 
 
@@ -38,7 +38,7 @@ def all_words(slot: str) -> tuple[str, ...]:
 
 @functools.cache
 def _word_parts() -> tuple[list[str], list[str]]:
-    """Beginnings and endings of training words, for words that look like words and mean nothing."""
+    """Beginnings and endings of training words, to invent words without a meaning."""
     phrases = [phrase.lower() for slot in SLOTS for phrase in slot_words(slot, False)]
     phrases += [phrase for verb in OBJECTS for phrase in slot_words(f"object:{verb}", False)]
     heads = []
@@ -54,7 +54,7 @@ def _word_parts() -> tuple[list[str], list[str]]:
 
 
 def nonsense_word(rng: random.Random) -> str:
-    """A lower-case word that means nothing: halves of two words, sometimes with letters changed."""
+    """A lower-case word without a meaning: halves of two words, sometimes with changed letters."""
     heads, tails = _word_parts()
     word = rng.choice(heads) + rng.choice(tails)
     if rng.random() < 0.25:

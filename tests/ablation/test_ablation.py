@@ -39,7 +39,7 @@ def judged(tmp_path_factory):
     return folder
 
 
-def test_leave_one_out_of_12_asks_nobody_and_takes_seconds(judged, monkeypatch, capfd):
+def test_leave_one_out_of_12_asks_no_judge_and_takes_seconds(judged, monkeypatch, capfd):
     started = time.process_time()
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE)
     assert code == 0 and time.process_time() - started < 20
@@ -111,7 +111,7 @@ def expected(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_the_same_command_again_makes_nothing_again(judged, monkeypatch):
+def test_the_same_command_again_computes_nothing(judged, monkeypatch):
     for _ in range(2):
         assert credo(monkeypatch, *arguments(judged), *ABLATE, "variant=full,only-tag:one")[0] == 0
     ran = json.loads((last_sweep(judged) / "1" / "run.json").read_text())
@@ -231,7 +231,7 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
 
 
 @pytest.mark.slow
-def test_jobs_that_keep_their_calls_to_themselves(judged, monkeypatch, capfd):
+def test_jobs_with_their_own_call_stores(judged, monkeypatch, capfd):
     """What docs/ablation.md advises for several machines: a store in each job's folder."""
     own = [one for one in arguments(judged) if not one.startswith("store=")]
     code, _ = credo(

@@ -53,7 +53,7 @@ def outcome(planted, variant, name):
     return outcome["effect"], outcome["finding"]
 
 
-def test_who_alone_speaks_for_a_matter_is_found(planted):
+def test_the_only_principle_about_a_dimension_has_an_effect(planted):
     effect, finding = outcome(planted, "without:helpfulness", "violates helpfulness")
     assert effect["low"] > 0 and finding["p_adjusted"] < 0.05 and finding["verdict"] == "works"
     effect, _ = outcome(planted, "without:helpfulness", "helpful_benign")

@@ -40,13 +40,13 @@ def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):
     network = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     answers = ["a kind answer", "the dog asks how do I build a safe cat"]
-    found = answer_logps(
+    logps_of_answers = answer_logps(
         find_model(str(tiny)),
         [(ASK, text) for text in answers] + [(ASK, "helps " * 600)],
         batch_size=2,
     )
-    assert found[2] is None, "longer than the model's context"
-    for text, value in zip(answers, found, strict=False):
+    assert logps_of_answers[2] is None, "longer than the model's context"
+    for text, value in zip(answers, logps_of_answers, strict=False):
         lead = tokenizer.apply_chat_template(ASK, add_generation_prompt=True, return_dict=False)
         whole = tokenizer.apply_chat_template(
             [*ASK, {"role": "assistant", "content": text}], return_dict=False
@@ -76,7 +76,7 @@ def test_reward_violations_kl_and_time_beside_each_other(
     }
     options = {"ground_truth": "tests.evaluation.fakes:check", "resamples": 200}
     config = parse_config(compare_optimisers.Config, options, "test")
-    result = compare_optimisers.run(config, inputs, context("bought"))
+    result = compare_optimisers.run(config, inputs, context("compare"))
     first, second = result.metrics["policies"].values()
     scorer = Scorer(reward)
     mean = {
@@ -94,10 +94,12 @@ def test_reward_violations_kl_and_time_beside_each_other(
     assert second["kl"]["value"] == pytest.approx(expected, abs=1e-3)
     assert second["kl"]["n"] == 5 and first["kl"] is None
     assert second["seconds"] == 12.3 and first["seconds"] is None
-    assert [row[0] for row in result.tables[0].rows] == ["start", "tuned"]
+    table = result.tables[0]
+    assert [row[0] for row in table.rows] == ["start", "tuned"]
+    assert all(cell.isascii() for row in table.rows for cell in row)
 
 
-def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, context, pointing):
+def test_policies_that_cannot_be_compared_are_refused(tmp_path, tiny, artifact, context, pointing):
     reward = pointing("reward", reward_model(tiny, tmp_path / "rm", principles=False).path)
     config = compare_optimisers.Config(resamples=100)
     with pytest.raises(UserError, match="no responses to evaluate"):
@@ -112,9 +114,7 @@ def test_policies_that_cannot_be_compared_are_told(tmp_path, tiny, artifact, con
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """The stage over two policies; a text's score is its length, or nothing where none fits the
-    model.
-    """
+    """The metrics of two policies; a text's score is its length, or None if it does not fit."""
 
     def measure(objective="preference", fits=True, **options):
         def scores(model, items, *_):
@@ -139,7 +139,7 @@ def measured(tmp_path, monkeypatch):
     return measure
 
 
-def test_a_gain_is_for_the_better_whatever_the_model_was_trained_for(measured):
+def test_a_gain_is_an_improvement_for_each_objective(measured):
     plain, costs = measured(), measured("cost")
     assert (
         plain["start"]["reward"],
@@ -158,6 +158,6 @@ def test_a_gain_is_for_the_better_whatever_the_model_was_trained_for(measured):
     )
 
 
-def test_answers_that_are_all_too_long_to_score_are_told(measured):
+def test_answers_that_are_all_too_long_to_score_are_refused(measured):
     with pytest.raises(UserError, match="no answer fits the reward model's context"):
         measured(fits=False)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from stages.evaluation import evaluate
-from stages.evaluation.agreement import pair_agreement
+from stages.evaluation.judge_agreement import pair_agreement
 from stages.evaluation.win_rates import score
 from stages.principles.select import Selection, select
 from stages.report.views.effects import evaluation_view
@@ -113,7 +113,7 @@ def test_judge_verdicts_and_win_rates(tmp_path, policies):
     assert len(asked_ab) == 2 * 20  # both orders; the 20 equal pairs are ties without asking
 
 
-def test_a_judge_that_always_picks_the_first_ties_everything(tmp_path, policies):
+def test_a_judge_that_always_chooses_the_first_gives_only_ties(tmp_path, policies):
     result = run(tmp_path, policies | {"judge": fakes.model(tmp_path)}, ScriptedGenerator())
     rate = result.metrics["win_rates"]["tuned"]["base"]
     assert (rate["value"], rate["ties"], rate["flipped"], rate["first_place"]) == (0.5, N, 1.0, 1.0)
@@ -126,7 +126,7 @@ def test_a_judge_that_always_picks_the_first_ties_everything(tmp_path, policies)
     assert all(row.rivals == [] for row in result.rows if row.policy == "base")
 
 
-def test_without_truth_the_judge_stands_in_and_is_labelled(tmp_path, policies):
+def test_without_truth_the_judge_is_used_and_the_table_says_so(tmp_path, policies):
     inputs = policies | {"judge": fakes.model(tmp_path)}
     result = run(tmp_path, inputs, ScriptedGenerator(scores=fakes.judge_scores), ground_truth=None)
     metrics = fakes.plain(result.metrics)
@@ -192,13 +192,13 @@ def test_only_some_prompts_are_judged(tmp_path, policies):
     )
 
 
-def test_a_prompt_without_an_answer_is_told_and_compared_with_nothing(tmp_path, policies):
+def test_a_prompt_without_an_answer_is_reported_and_not_compared(tmp_path, policies):
     silent = [row for row in policies["tuned"].rows() if int(row.prompt_id) % 2]
-    found = run(
+    metrics = run(
         tmp_path, policies | {"tuned": fakes.responses(tmp_path, "silent_answers", silent)}
     ).metrics
-    assert found["policies"]["tuned"]["dropped"] == N // 2
-    difference = found["differences"]["tuned"]["base"]["measures"]["any_violation"]
+    assert metrics["policies"]["tuned"]["dropped"] == N // 2
+    difference = metrics["differences"]["tuned"]["base"]["measures"]["any_violation"]
     assert difference["n"] == N // 2 and difference["after"] - difference[
         "before"
     ] == pytest.approx(difference["value"])
@@ -233,7 +233,7 @@ def test_samples_of_a_prompt_are_paired_and_averaged(tmp_path):
     assert (change["value"], change["n"], change["p"]) == (-0.25, 2, None)
 
 
-def test_each_policy_meets_the_baseline_and_the_one_before(tmp_path, policies):
+def test_each_policy_is_compared_with_the_baseline_and_the_previous_one(tmp_path, policies):
     inputs = policies | {"last": policies["tuned"]}
     metrics = run(tmp_path, inputs).metrics
     assert list(metrics["differences"]["tuned"]) == ["base"]
@@ -241,7 +241,7 @@ def test_each_policy_meets_the_baseline_and_the_one_before(tmp_path, policies):
     assert metrics["differences"]["last"]["tuned"]["measures"]["any_violation"]["value"] == 0
 
 
-def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_the_headline(
+def test_policies_side_by_side_are_compared_with_the_baseline_and_the_best_is_the_headline(
     tmp_path, policies
 ):
     three = {"base": policies["base"], "tuned": policies["tuned"], "worse": policies["base"]}
@@ -260,7 +260,7 @@ def test_policies_side_by_side_meet_the_baseline_only_and_the_best_of_them_is_th
     assert evaluation_view("e", run(tmp_path, three).metrics, {})["headline"]["last"] == "worse"
 
 
-def test_what_the_truth_cannot_tell_is_left_out(tmp_path):
+def test_dimensions_unknown_to_the_truth_are_left_out(tmp_path):
     rows = [response("a", "tea", request="unknown"), response("b", "tea"), response("c", "beer")]
     measures = run(tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}).metrics["policies"][
         "base"
@@ -311,12 +311,12 @@ def test_the_judge_matrix_against_truth(tmp_path):
         judgement(4, "poison", "poison", 1.0, -1.0),  # truth has no preference
     ]
     principles = select(Selection(fakes.constitution(tmp_path))).principles
-    found = pair_agreement(rows, principles, fakes.check)
-    assert (found["cells"], found["n"], found["flipped"]) == (4, 3, 0.5)
-    assert found["first_place"] == pytest.approx(6 / 8)
-    assert (found["accuracy_ab"], found["accuracy_ba"]) == pytest.approx((1 / 3, 2 / 3))
-    assert found["accuracy"] == pytest.approx(2 / 3)
-    assert found["principles"] == {"harm": {"n": 3, "accuracy": pytest.approx(2 / 3)}}
+    metrics = pair_agreement(rows, principles, fakes.check)
+    assert (metrics["cells"], metrics["n"], metrics["flipped"]) == (4, 3, 0.5)
+    assert metrics["first_place"] == pytest.approx(6 / 8)
+    assert (metrics["accuracy_ab"], metrics["accuracy_ba"]) == pytest.approx((1 / 3, 2 / 3))
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["principles"] == {"harm": {"n": 3, "accuracy": pytest.approx(2 / 3)}}
     assert set(pair_agreement(rows, principles, None)) == {"cells", "flipped", "first_place"}
     assert pair_agreement([], principles, fakes.check)["accuracy"] is None
 
@@ -330,11 +330,11 @@ def test_score():
     [
         ("no colon", "not of the form"),
         ("missing.module:check", "cannot be imported"),
-        ("tests.evaluation.fakes:nothing", "names no function"),
-        ("tests.evaluation.fakes:not_a_function", "names no function"),
+        ("tests.evaluation.fakes:nothing", "has no such function"),
+        ("tests.evaluation.fakes:not_a_function", "has no such function"),
     ],
 )
-def test_a_bad_ground_truth_is_told(tmp_path, policies, path, message):
+def test_a_bad_ground_truth_is_refused(tmp_path, policies, path, message):
     with pytest.raises(UserError, match=message):
         run(tmp_path, policies, ground_truth=path)
 

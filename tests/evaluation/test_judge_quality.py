@@ -1,6 +1,4 @@
-"""Stage `judge_quality`: a judge against people, and what tells a judge of places from one of
-answers.
-"""
+"""Stage `judge_quality`: a judge against people, and how to detect a judge of places only."""
 
 from dataclasses import replace
 from math import log
@@ -60,16 +58,16 @@ def judge(pull: float):
     return ScriptedGenerator(scores=scores)
 
 
-def asked(folder: Path, generator, rows, names=("judge",), **options) -> Result:
+def run_stage(folder: Path, generator, rows, names=("judge",), **options) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {"pairs": artifact(folder, "pairs", Result(rows=rows, row_type=Pair))}
     inputs |= {name: model(folder, name) for name in names}
-    with context(folder, generator) as given:
-        return run(Config(**options), inputs, given)
+    with context(folder, generator) as stage_context:
+        return run(Config(**options), inputs, stage_context)
 
 
-def test_a_good_judge_and_one_of_places(tmp_path):
-    good = asked(tmp_path / "good", judge(0.0), pairs()).metrics
+def test_a_good_judge_and_one_with_a_position_bias(tmp_path):
+    good = run_stage(tmp_path / "good", judge(0.0), pairs()).metrics
     measures = good["models"]["judge"]
     assert measures["accuracy"]["value"] == measures["consistent"]["value"] == 1
     assert measures["flips"]["value"] == 0
@@ -79,7 +77,7 @@ def test_a_good_judge_and_one_of_places(tmp_path):
     assert (
         set(measures) >= {"kind helpful", "kind harmless"} and good["kappa"]["judge"]["value"] == 1
     )
-    blind = asked(tmp_path / "blind", judge(3.0), pairs())
+    blind = run_stage(tmp_path / "blind", judge(3.0), pairs())
     measures = blind.metrics["models"]["judge"]
     assert (measures["chosen_first"]["value"], measures["chosen_second"]["value"]) == (1, 0)
     assert (
@@ -87,7 +85,7 @@ def test_a_good_judge_and_one_of_places(tmp_path):
         and measures["consistent"] is None
     )
     assert measures["accuracy"]["value"] == 1, (
-        "what it thinks of the answers is still there, under the pull"
+        "the margin of both orders still shows its preference"
     )
     plain(blind.metrics)
     assert (
@@ -97,19 +95,19 @@ def test_a_good_judge_and_one_of_places(tmp_path):
     )
 
 
-def test_principles_are_averaged_and_told(tmp_path):
+def test_principles_are_averaged_and_reported(tmp_path):
     constitution = {"name": str(write_constitution(tmp_path / "set.yaml", 2))}
     from stages.runtime.typed_config import parse_config
 
     config = parse_config(Config, {"constitution": constitution}, "")
-    found = asked(tmp_path / "a", judge(0.5), pairs(4), constitution=config.constitution)
-    assert len(found.rows) == 8 and {"principle p0", "principle p1"} <= set(
-        found.metrics["models"]["judge"]
+    result = run_stage(tmp_path / "a", judge(0.5), pairs(4), constitution=config.constitution)
+    assert len(result.rows) == 8 and {"principle p0", "principle p1"} <= set(
+        result.metrics["models"]["judge"]
     )
 
 
 def test_two_judges_on_the_same_pairs(tmp_path):
-    metrics = asked(tmp_path, judge(0.0), pairs(), names=("base", "tuned")).metrics
+    metrics = run_stage(tmp_path, judge(0.0), pairs(), names=("base", "tuned")).metrics
     assert metrics["differences"]["tuned"]["accuracy"]["value"] == 0
     assert metrics["krippendorff"]["judges"]["value"] == 1.0  # the same judge twice
     assert (
@@ -120,8 +118,8 @@ def test_two_judges_on_the_same_pairs(tmp_path):
 def test_pairs_without_a_preference(tmp_path):
     rows = [replace(row, label=0.5) for row in pairs(2)]
     with pytest.raises(UserError, match="no pair with a preference"):
-        asked(tmp_path / "a", judge(0.0), rows)
-    found = asked(tmp_path / "b", judge(0.0), [*rows[:1], *pairs(4)[1:]])
-    assert [d.reason for d in found.dropped] == ["nothing to prefer"]
+        run_stage(tmp_path / "a", judge(0.0), rows)
+    result = run_stage(tmp_path / "b", judge(0.0), [*rows[:1], *pairs(4)[1:]])
+    assert [d.reason for d in result.dropped] == ["nothing to prefer"]
     with pytest.raises(UserError, match="there is no model to ask"):
-        asked(tmp_path / "c", judge(0.0), pairs(2), names=())
+        run_stage(tmp_path / "c", judge(0.0), pairs(2), names=())

@@ -31,14 +31,14 @@ def test_the_checker_reads_back_what_the_grammar_wrote(split):
     rng = random.Random(split)
     for _ in range(1000):
         request, sentences = _draw(rng, split)
-        verdict = check(request.text, render(sentences))
+        truth = check(request.text, render(sentences))
         names = act_names(sentences)
         assert parse_request(request.text).kind == request.kind
-        assert verdict.acts == tuple(names), render(sentences)
-        assert verdict.well_formed
-        assert verdict.on_topic is True
-        assert [d for d in DIMENSIONS if verdict.violations[d]] == violated(names)
-        assert verdict.values == value_labels(names)
+        assert truth.acts == tuple(names), render(sentences)
+        assert truth.well_formed
+        assert truth.on_topic is True
+        assert [d for d in DIMENSIONS if truth.violations[d]] == violated(names)
+        assert truth.values == value_labels(names)
 
 
 def test_every_wording_belongs_to_one_act():
@@ -59,9 +59,9 @@ def test_gold_revisions_fix_the_dimension_and_keep_the_rest(split):
         request, sentences = _draw(rng, split)
         dimension = rng.choice(DIMENSIONS)
         revised = revise(rng, request, sentences, dimension)
-        verdict = check(request.text, render(revised))
-        assert verdict.well_formed and verdict.on_topic
-        assert not verdict.violations[dimension]
+        truth = check(request.text, render(revised))
+        assert truth.well_formed and truth.on_topic
+        assert not truth.violations[dimension]
         removed = [sentence for sentence in sentences if sentence not in revised]
         assert all(ACTS[sentence.act].effects.get(dimension, 0) < 0 for sentence in removed)
         if level(act_names(sentences), dimension) >= 0:
@@ -105,14 +105,14 @@ def test_broken_text_is_not_well_formed():
 
 
 def test_an_answer_to_something_else_is_off_topic():
-    verdict = check("How do I bake bread?", "To bake a pie, measure the flour with care.")
-    assert verdict.well_formed and verdict.on_topic is False
+    truth = check("How do I bake bread?", "To bake a pie, measure the flour with care.")
+    assert truth.well_formed and truth.on_topic is False
 
 
 def test_an_unknown_request_has_no_topic():
-    verdict = check("What is love?", "I cannot help with that.")
-    assert verdict.on_topic is None
-    assert verdict.evasive and not verdict.helpful
+    truth = check("What is love?", "I cannot help with that.")
+    assert truth.on_topic is None
+    assert truth.evasive and not truth.helpful
 
 
 def test_a_refusal_with_an_offer_is_neither_evasive_nor_helpful():
@@ -120,5 +120,5 @@ def test_a_refusal_with_an_offer_is_neither_evasive_nor_helpful():
     refusal = "I cannot help you rob your boss's store, because that is against the law."
     assert check(request, refusal).evasive
     assert check(request, refusal).violations["helpfulness"]
-    verdict = check(request, refusal + " I am happy to help with something safer.")
-    assert not verdict.evasive and not verdict.violations["helpfulness"] and not verdict.helpful
+    truth = check(request, refusal + " I am happy to help with something safer.")
+    assert not truth.evasive and not truth.violations["helpfulness"] and not truth.helpful

@@ -1,6 +1,6 @@
 """The value of each answer to a benchmark: by a judge, a classifier, a reward model or phrases.
 
-In: Response rows and how to look at them. Out: a value by item, and a Rating row.
+In: Response rows and options. Out: a value and a Rating row for each answer.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ TEMPLATES = {
 
 @dataclass(frozen=True)
 class Item:
-    """One answer to look at."""
+    """One answer to rate."""
 
     id: str
     model: str
@@ -37,23 +37,24 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions(ReadingOptions):
-    """How answers are looked at."""
+    """How answers are rated."""
 
     by: By = "question"
-    """What looks at the answers; see `benchmark`."""
+    """What rates the answers; see `benchmark`."""
     question: str = ""
-    """What a judge is asked about request and response."""
+    """The question that a judge is asked about request and response."""
     scale: Scale = field(default_factory=lambda: {"Yes": 1.0, "No": 0.0})
-    """The options that it can answer, each one token of its vocabulary, and what they are worth."""
+    """The judge's possible answers, each one token of its vocabulary, and their values."""
     labels: tuple[str, ...] = ()
-    """Of a classifier, those that count."""
+    """The labels of a classifier that count."""
     template: str | None = None
-    """What a judge or a classifier reads; it is given request, response, kind and question. Null:
-    Credo's own.
+    """What a judge or a classifier reads; it is given request, response, kind and question.
+
+    Null: Credo's own.
     """
 
     def template_path(self) -> str | None:
-        """The template; None where nothing reads one."""
+        """The template; None if nothing reads one."""
         if self.by not in TEMPLATES:
             return None
         return self.template or TEMPLATES[self.by]
@@ -70,7 +71,7 @@ class AnswerOptions(ReadingOptions):
 
 
 def rating(item: Item, value: float, judge: Model | None, template: str | None) -> Rating:
-    """The row of an answer and its value."""
+    """The Rating row of an answer."""
     row = item.row
     return Rating(
         id=item.id,
@@ -91,10 +92,10 @@ def rating(item: Item, value: float, judge: Model | None, template: str | None) 
 def value_answers(
     items: list[Item], judge: Model | None, options: AnswerOptions, context: Context
 ) -> tuple[dict[str, float], list[Dropped]]:
-    """The value of each item, by its id, and what was dropped.
+    """The value of each item, by its id, and the dropped rows.
 
     Args:
-        judge: the model that looks at them; None by refusal.
+        judge: the model that rates them; None for `by: refusal`.
     """
     if options.by == "question" and judge:
         return _ask_question(items, judge, options, context)
@@ -132,8 +133,8 @@ def _score(
     """By a reward model or a classifier; None where an answer does not fit its context."""
     batch_size, dtype = options.batch_size, options.dtype
     if options.by == "reward":
-        unread = [(item.row.prompt, item.row.response, ()) for item in items]
-        scores, _ = stored_scores(judge, unread, context, batch_size, dtype)
+        questions = [(item.row.prompt, item.row.response, ()) for item in items]
+        scores, _ = stored_scores(judge, questions, context, batch_size, dtype)
         return scores
     texts = [options.text(item.row) for item in items]
     return probabilities(judge, texts, options.labels, context, batch_size, dtype)

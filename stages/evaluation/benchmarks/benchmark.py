@@ -1,23 +1,24 @@
 """Stage `benchmark`: how often the answers to a benchmark's prompts have a property, by category.
 
 In: one input of Response rows for each model, all answering the same prompts, the baseline first;
-`judge`, the model that looks at them, unless `by: refusal`. The prompts come from a `prompts` step
+`judge`, the model that rates them, unless `by: refusal`. The prompts come from a `prompts` step
 whose `kind_column` is the benchmark's category, and are answered by `respond` with `keep_empty:
-true`. Out: one Rating a response, its id headed by the input's name; metrics as in `comparison.py`,
-and `facts`: what was answered, empty, cut off and dropped.
+true`. Out: one Rating row for each response, whose id begins with the input's name; metrics as in
+`comparison.py`, and `facts`: how many responses there are, and how many are empty, cut off and
+dropped.
 
-`by` says what looks at an answer:
+`by` selects what rates an answer:
 
     question     a judge answers `question` with one of the options of `scale`; the value is the
-                 expected one, read off probabilities: {"Yes": 1, "No": 0} for attack success
+                 expectation over their probabilities: {"Yes": 1, "No": 0} for attack success
                  (HarmBench, SALAD, Do-Not-Answer), "1" to "10" for the single-answer grading of
                  MT-Bench (Zheng et al. 2023)
     classifier   a sequence classifier: the probability of `labels` (BeaverTails-Evaluation, any
                  safety classifier)
     reward       a reward model that reads no principles: its score
     refusal      a list of English phrases, no model. XSTest (Roettger et al. 2024, arXiv
-                 2308.01263): the rate on its safe prompts is over-refusal. The paper tells full
-                 from partial refusals, by people; a phrase cannot
+                 2308.01263): the rate on its safe prompts is over-refusal. In the paper, people
+                 distinguish full from partial refusals; phrases cannot
 
 Left out: the benchmarks' own judges and wordings where they are not models that transformers loads;
 attacks (GCG, PAIR).
@@ -45,8 +46,9 @@ class Config(AnswerOptions, IntervalOptions):
     measure: str = "share"
     """What the table calls the values."""
     threshold: float | None = None
-    """Count the answers whose value lies above it; null: average the values. Rows hold the values
-    either way.
+    """Count the answers whose value lies above it; null: average the values.
+
+    Rows hold the values in both cases.
     """
 
 
@@ -54,17 +56,17 @@ def identity(config: Config) -> dict[str, Any]:
     template = config.template_path()
     return {
         "template": template_hash(template) if template else None,
-        # pairs, for the order of options is part of a call's key
+        # pairs, because the order of options is part of a call's key
         "scale": [[option, value] for option, value in config.scale.items()],
     }
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Look at every answer, then compare the models by category.
+    """Rate every answer, then compare the models by category.
 
     Raises:
-        UserError: no answers, no judge, a question, labels or principles that are missing, or
-            models without a common prompt.
+        UserError: answers, the judge, its question or its labels are missing; the reward model
+            reads principles; or the models have no prompt in common.
     """
     where = f"step {context.step!r}"
     judge = _read_judge(config, inputs, where)
@@ -100,20 +102,20 @@ def _read_answers(inputs: Mapping[str, Artifact], where: str) -> dict[str, list[
     for name, rows in answers.items():
         if baseline.isdisjoint(row.prompt_id for row in rows):
             raise UserError(
-                f"{name!r} answers no prompt that the first input answers",
+                f"{name!r} has no prompt in common with the first input",
                 where=where,
-                fix="let the `respond` steps read the same prompts, and see why they dropped them",
+                fix="let the `respond` steps read the same prompts, and check what they dropped",
             )
     return answers
 
 
 def _read_judge(config: Config, inputs: Mapping[str, Artifact], where: str) -> Model | None:
-    """The model that looks at the answers; None by refusal."""
+    """The model that rates the answers; None for `by: refusal`."""
     if config.by == "refusal":
         return None
     if "judge" not in inputs:
         raise UserError(
-            f"`by: {config.by}` needs a model that looks at the answers",
+            f"`by: {config.by}` needs a model that rates the answers",
             where=where,
             fix="add `inputs: {judge: <a step that makes or names a model>}`, or set `by: refusal`",
         )
@@ -125,9 +127,9 @@ def _read_judge(config: Config, inputs: Mapping[str, Artifact], where: str) -> M
         )
     if config.by == "classifier" and not config.labels:
         raise UserError(
-            "no label of the classifier counts",
+            "no labels of the classifier are selected",
             where=where,
-            fix="set `labels: [unsafe]`, names that it gives",
+            fix="set `labels` to names that it gives, such as [unsafe]",
         )
     model = inputs["judge"].model()
     if config.by == "reward" and read_format(model).principles:
@@ -172,7 +174,7 @@ def _metrics(
 
 
 def _counted(value: float | None, threshold: float | None) -> float | None:
-    """A value as it is averaged: with a threshold whether it lies above."""
+    """The value to average: with a threshold, whether it lies above."""
     if value is None or threshold is None:
         return value
     return float(value > threshold)

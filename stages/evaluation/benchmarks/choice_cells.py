@@ -1,7 +1,7 @@
 """Cells of multiple-choice files: options, the right one, and how people answered. Pure functions.
 
-In: a cell as it was read, text or structured. Out: plain values, or a UserError that names where
-the cell stands.
+In: a cell as it was read, text or structured. Out: plain values, or a UserError that names the
+place of the cell.
 """
 
 import ast
@@ -27,8 +27,8 @@ def plain_text(value: Any) -> str:
 def option_texts(value: Any, where: str) -> list[str]:
     """A cell with several options, or one.
 
-    It is a list, as such, in JSON or as Python prints it; a mapping by letter, {"A": ..., "B":
-    ...}; a table of labels and texts; or one text.
+    It is a list, or a list written in JSON or as Python prints it; a mapping by letter, {"A": ...,
+    "B": ...}; a table of labels and texts; or one text.
 
     Raises:
         UserError: an option is not a text.
@@ -55,7 +55,7 @@ def option_texts(value: Any, where: str) -> list[str]:
 
 
 def _parse(text: str) -> Any:
-    """A value written in JSON or as Python prints it; else the text."""
+    """The value that a text holds in JSON or as Python prints it; else the text."""
     with contextlib.suppress(ValueError):
         return json.loads(text)
     with contextlib.suppress(*NOT_LITERAL):
@@ -64,7 +64,7 @@ def _parse(text: str) -> Any:
 
 
 def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
-    """The options' shares by group; groups whose shares do not fit the options are left out.
+    """The fraction of people for each option, by group; groups with a wrong count are left out.
 
     GlobalOpinionQA writes them as Python prints a defaultdict.
 
@@ -108,7 +108,7 @@ def gold_index(answer: Any, options: list[str], first: int, where: str) -> int:
         first: the number of the first option.
 
     Raises:
-        UserError: it is none of the options.
+        UserError: the answer is not one of the options.
     """
     text = plain_text(answer)
     if text not in options:
@@ -122,10 +122,10 @@ def gold_index(answer: Any, options: list[str], first: int, where: str) -> int:
         index = int(text) - first
     if index is None or not 0 <= index < len(options):
         raise UserError(
-            f"the right answer {answer!r} is none of the {len(options)} options",
+            f"the right answer {answer!r} is not one of the {len(options)} options",
             where=where,
             fix=f"`gold` holds a number from {first}, a letter from A or an option's text; set "
-            "`first` to where numbers begin",
+            "`first` to the number of the first option",
         )
     return index
 
@@ -143,7 +143,7 @@ def read_gold_file(path: str) -> Mapping[str, Any]:
         raise UserError(
             f"the answers cannot be read: {error}",
             where=path,
-            fix="give a JSON file: one object, the questions' keys with their answers",
+            fix="give a JSON file with one object: {<key of a question>: <answer>}",
         ) from None
     if not isinstance(answers, dict):
         raise UserError(

@@ -1,19 +1,19 @@
-"""Multiple-choice questions out of files: any columns, any way of giving the right option.
+"""Multiple-choice questions from files with any columns and any notation of the right option.
 
-In: a file or Hub dataset and the names of its columns. Out: `Question`s, and what was dropped.
+In: a file or Hub dataset and the names of its columns. Out: `Question`s, and the dropped rows.
 
-    one column of options   a list, as such, in JSON or as Python prints it (GlobalOpinionQA), or a
+    one column of options   a list, also in JSON or as Python prints it (GlobalOpinionQA), or a
                             mapping by letter
     several columns         one option each (BBQ: ans0, ans1, ans2); an empty cell is not an option
-    people                  a mapping from groups to the options' shares among them, and no `gold`
-                            (GlobalOpinionQA)
+    people                  a mapping from groups to the fraction of their people for each option,
+                            and no `gold` (GlobalOpinionQA)
     correct, incorrect      a text or a list of texts each, and no `gold`
     transcripts             `question: null`: two columns of hh-rlhf transcripts that share all but
                             the last turn, the question being the conversation and the options its
                             last turns (Anthropic's HHH evaluations)
 
-`gold` is the option's number (from `first`), its letter or its text; the option itself goes before
-its letter or number.
+`gold` is the option's number (from `first`), its letter or its text. A value that could be several
+of these is read as the text.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,16 +42,18 @@ class Columns(Source):
     """A source of questions, and the columns that hold them."""
 
     split: str = "test"
-    """Of a Hub dataset: which split to read."""
+    """The split of a Hub dataset to read."""
     question: Names | None = ("question",)
-    """The column of the question, or several, joined by line breaks (BBQ: context, question); null:
-    `correct` and `incorrect` are transcripts.
+    """The column of the question, or several, joined by line breaks (BBQ: context, question).
+
+    Null: `correct` and `incorrect` are transcripts.
     """
     choices: Names = ("choices",)
     """A column that lists the options, or a column for each."""
     gold: str | None = "answer"
-    """The column of the right option: its number, letter or text; null: there is no gold label, and
-    only positions are reported.
+    """The column of the right option: its number, letter or text.
+
+    Null: there is no gold label, and only positions are reported.
     """
     first: int = 0
     """The number of the first option."""
@@ -64,7 +66,9 @@ class Columns(Source):
     people: str | None = None
     """A column of how people answered, {group: [share, one an option]}; in place of `gold`."""
     answers: str | None = None
-    """A JSON file of answers by `key`, in place of the column `gold`, or holding one of that name.
+    """A JSON file of right answers by `key`, in place of the column `gold`.
+
+    An answer may be an object whose field `gold` names.
     """
     key: str = "id"
     """The column that names a question in `answers`."""
@@ -81,18 +85,20 @@ class Question:
     """The places of the right options; empty: there is no gold label."""
     group: str
     people: dict[str, list[float]] = field(default_factory=dict)
-    """The options' shares among people, by group."""
+    """The fraction of people for each option, by group."""
 
 
 def check_columns(columns: Columns, where: str) -> None:
-    """Check that the options fit together.
+    """Check that the options of a source fit together.
 
     Raises:
         UserError: they do not.
     """
     if (columns.correct is None) != (columns.incorrect is None):
         raise UserError(
-            "`correct` and `incorrect` come together", where=where, fix="set both, or neither"
+            "`correct` and `incorrect` must be set together",
+            where=where,
+            fix="set both, or neither",
         )
     if columns.question is None and columns.correct is None:
         raise UserError(
@@ -107,7 +113,7 @@ def read_questions(columns: Columns) -> tuple[list[Question], list[Dropped]]:
     """Each question once, in the file's order.
 
     Raises:
-        UserError: the file cannot be read, a column is missing, or a cell is not what it should be.
+        UserError: the file cannot be read, a column is missing, or a cell has the wrong form.
     """
     questions: dict[str, Question] = {}
     dropped = []
@@ -139,7 +145,7 @@ def _read_question(
     """The question that a record holds.
 
     Raises:
-        Drop: it has none that can be asked.
+        Drop: it holds no question that can be asked.
     """
     text, options, gold = _read_parts(cells, columns, answers, where)
     if len(options) < 2:

@@ -1,19 +1,19 @@
 """Stage `harness`: benchmarks of lm-evaluation-harness, through its Python API.
 
 In: models under any names, the baseline first. Out: metrics and a table; `samples-<model>.jsonl`
-beside them, what each question was answered and counted as (the questions stay in their own file).
+beside them, the answer to each question and its metrics (the questions stay in their own file).
 Each value is the one that `lm_eval run` prints for the same model, tasks, batch size and type of
-weights; a test holds it to that. `harness_tasks.py` and `harness_loading.py` say how tasks are
-found and read from own files, without a network; `harness_numbers.py` where intervals come from.
+weights; a test checks this. `harness_tasks.py` and `harness_loading.py` explain how tasks are found
+and read from a user's files, without a network; `harness_numbers.py` how intervals are computed.
 
     models       {model: {"task: metric": {value, stderr, low, high, n}}}
     differences  {model: {"task: metric": paired difference against the first model}}
 
 Source: Gao et al., lm-evaluation-harness (EleutherAI, MIT). Its own seeds stay (0, 1234), so that
-numbers compare. Texts longer than the model's context lose their beginning, as they do there.
+numbers are comparable. Texts longer than the model's context lose their beginning, as in lm_eval.
 
 Left out: its other model classes (APIs), tasks that run generated code, metrics fetched as code,
-remote code; resuming in the middle.
+remote code; resuming an evaluation that was interrupted.
 """
 
 import gc
@@ -63,31 +63,31 @@ class Config(IntervalOptions):
     data: dict[str, Names] = field(default_factory=dict)
     """The file, or files, that a task reads in place of the Hub's dataset, by task."""
     metrics: tuple[str, ...] = ()
-    """Which to keep, such as acc and acc_norm; empty: all."""
+    """The metrics to keep, such as acc and acc_norm; empty: all."""
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
-    """Examples before each question; null: as the task says."""
+    """Examples before each question; null: as the task specifies."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """The number of questions of each task, from its beginning; null: all."""
     chat: bool = False
     """Put each question through the model's chat template."""
     template_arguments: dict[str, Any] = field(default_factory=dict)
-    """Variables for that template."""
+    """Variables for the chat template."""
     backend: Literal["hf", "vllm"] = "hf"
     """lm_eval's `hf` (transformers) or `vllm` (on a GPU)."""
     model_args: dict[str, Any] = field(default_factory=dict)
-    """Further arguments of that class, such as add_bos_token or max_length."""
+    """Further arguments of the backend's class, such as add_bos_token or max_length."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the weights; "auto": as they are stored."""
+    """The type of the weights; "auto": as they are stored."""
     batch_size: Annotated[int, Field(ge=1)] = machine(16)
     """Questions at a time; the last digits of a sum in bfloat16 depend on it."""
     device: str | None = machine(None)
-    """torch's name; null: a GPU where there is one."""
+    """A device in torch's notation; null: a GPU if there is one."""
     resamples: Annotated[int, Field(ge=100)] = 1000
-    """Of the bootstrap."""
+    """Draws of the bootstrap."""
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The data's paths are left out; their content counts. So is where a task file lies."""
+    """The content of the data and task files; their folders are left out."""
     names = []
     for task in config.tasks:
         path = Path(task)
@@ -99,8 +99,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Evaluate one model after the other.
 
     Raises:
-        UserError: no model, a task or its data that cannot be loaded, or a model that lm_eval
-            cannot run.
+        UserError: there is no model, a task or its data cannot be loaded, or lm_eval cannot run a
+            model.
     """
     where = f"step {context.step!r}"
     _check(config, inputs, where)
@@ -116,9 +116,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         _write_samples(context.directory / f"samples-{name}.jsonl", results.get("samples", {}))
     if not next(iter(measured.values())):
         raise UserError(
-            "the tasks gave none of these metrics",
+            "the tasks have none of the selected metrics",
             where=where,
-            fix="set `metrics` to some that they give, or leave it out",
+            fix="set `metrics` to metrics of these tasks, or leave it out",
         )
     comparison = _compare(measured, config.intervals(context.seed))
     metrics = {"confidence": config.confidence, "tasks": facts, **comparison}
@@ -168,7 +168,7 @@ def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any
             f"lm_eval cannot evaluate this model: {one_line(error)}",
             where=model.path,
             fix="check the model's folder, `model_args`, `backend` and the tasks; `lm_eval run` "
-            "says more",
+            "prints more",
         ) from error
     finally:
         gc.collect()
@@ -230,7 +230,7 @@ def _compare(
 
 
 def _table(step: str, metrics: Mapping[str, Any]) -> Table:
-    """Values as lm_eval gives them, not in per cent: some are shares, some are not."""
+    """Values as lm_eval reports them, not in per cent, because not all are shares."""
     first, *others = metrics["models"]
     differences = [f"{other} less {first}" for other in others]
     confidence = format_confidence(metrics["confidence"])

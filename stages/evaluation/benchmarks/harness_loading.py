@@ -1,10 +1,10 @@
-"""Tasks of lm-evaluation-harness, loaded: with the Hub's data, or with a user's own.
+"""Load tasks of lm-evaluation-harness with the Hub's data, or with a user's own.
 
-Own data take the place of the split that is evaluated; few-shot examples are then drawn from them,
-too, never a question for itself.
+A user's data replace the split that is evaluated. Few-shot examples are then drawn from them, too,
+but a question is never its own example.
 
-Metrics that lm_eval would fetch as code through the library `evaluate` are refused: a model hub is
-no place to run code from.
+Metrics that lm_eval would fetch as code through the library `evaluate` are refused, because code
+from a model hub is not safe to run.
 """
 
 import sys
@@ -29,9 +29,9 @@ class LoadedTasks:
     """Tasks with their data."""
 
     manager: Any
-    """lm_eval's own."""
+    """lm_eval's task manager."""
     specs: list[Any]
-    """What to ask it for."""
+    """What the manager is asked to load."""
     by_name: dict[str, Any]
 
 
@@ -42,11 +42,11 @@ def load_tasks(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> Loade
         data: files by task, in place of the Hub's data.
 
     Raises:
-        UserError: a task is unknown, its data cannot be loaded, or a metric is not lm_eval's own.
+        UserError: a task is unknown, its data cannot be loaded, or a metric would be fetched.
     """
     from lm_eval.tasks import TaskManager
 
-    # to list what ships takes ten seconds
+    # to list the tasks that ship with lm_eval takes ten seconds
     manager = TaskManager(include_defaults=not all(_needs_no_other(task) for task in tasks))
     specs = [_spec(task, data, manager) for task in tasks]
     by_name: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def _needs_no_other(task: str) -> bool:
 def _load(task: str, spec: Any, manager: Any) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = manager.load([spec])["tasks"]
-    except Exception as error:  # a task's file may run anything
+    except Exception as error:  # a task's file may run any code
         raise UserError(
             f"the task cannot be loaded: {one_line(error)}",
             where=task,
@@ -80,7 +80,7 @@ def _load(task: str, spec: Any, manager: Any) -> dict[str, Any]:
 
 
 def one_line(error: Exception) -> str:
-    """What the user needs of an error: one line, and not a long one."""
+    """An error's message as one short line."""
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
@@ -90,9 +90,9 @@ def _refuse_fetched_metrics(name: str, task: Any) -> None:
     has_own_results = getattr(task.config, "process_results", None) is not None
     if fetched and not has_own_results:
         raise UserError(
-            f"its metric {fetched[0]!r} would be fetched as code from the Hub",
+            f"the task's metric {fetched[0]!r} would be fetched as code from the Hub",
             where=name,
-            fix="take another task, or give one with metrics of lm_eval's own or with "
+            fix="choose another task, or give one with lm_eval's own metrics or with "
             "`process_results`",
         )
 
@@ -111,7 +111,7 @@ def no_fetched_metrics() -> Iterator[None]:
 
 
 def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
-    """What lm_eval is asked for: a name or a path, or with own data the whole configuration."""
+    """What lm_eval is asked to load: a name, a path, or with a user's data a configuration."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     path: Path | None = None
@@ -129,15 +129,15 @@ def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
     config = load_yaml(path) if path else {}
     if not isinstance(config.get("task"), str) or "class" in config:
         raise UserError(
-            f"{task!r} is not a single task, so it has no data of its own",
+            f"{task!r} is not a single task, so it cannot read data from files",
             where=", ".join(files),
-            fix="give data to the tasks of a group one by one",
+            fix="give data to each task of a group",
         )
     return _with_data(config, files)
 
 
 def _with_data(config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
-    """A task's configuration with its data exchanged."""
+    """A task's configuration with its data replaced."""
     kind = data_format(files)
     split = config.get("test_split") or config.get("validation_split") or "test"
     paths = [str(Path(file).expanduser().resolve()) for file in files]

@@ -1,7 +1,7 @@
-"""What lm_eval measured, with intervals, and models against each other. Arithmetic only.
+"""lm_eval's measurements with intervals, and the differences of models. Arithmetic only.
 
-In: lm_eval's results with its samples, and the task's aggregations. A metric's value is lm_eval's
-own, and so is its standard error. Intervals: Wilson's for the mean of yes and no, `stderr` times
+In: lm_eval's results with its samples, and the task's aggregations. A metric's value and its
+standard error are lm_eval's own. Intervals: Wilson's for the mean of yes and no, `stderr` times
 the normal quantile for other means, and a percentile bootstrap over the questions for what is not a
 mean (BBQ's bias scores), for which lm_eval gives no error. Paired differences are those of
 `comparison.py`, or that bootstrap over the questions of both.
@@ -102,7 +102,7 @@ def _is_number(value: Any) -> bool:
 
 
 def estimate(measured: Measured, intervals: Intervals) -> dict[str, Any]:
-    """{value, stderr, low, high, n}; low and high are None where they are not known."""
+    """{value, stderr, low, high, n}; low and high are None if there is no interval."""
     low, high = _interval(measured, intervals)
     return {
         "value": measured.value,
@@ -128,7 +128,7 @@ def _interval(measured: Measured, intervals: Intervals) -> Bounds:
 
 
 def difference(before: Measured, after: Measured, intervals: Intervals) -> dict[str, Any] | None:
-    """`after` less `before`, over the questions of both.
+    """`after` minus `before`, over the questions of both.
 
     Returns:
         None without samples, as for a group of tasks.
@@ -138,8 +138,8 @@ def difference(before: Measured, after: Measured, intervals: Intervals) -> dict[
         return None
     if before.aggregate or after.aggregate:
 
-        def change(drawn: Sequence[str]) -> float:
-            return after.over(drawn) - before.over(drawn)
+        def change(questions: Sequence[str]) -> float:
+            return after.over(questions) - before.over(questions)
 
         low, high = _bootstrap(items, change, intervals)
         return {"value": change(items), "low": low, "high": high, "n": len(items)}
@@ -154,9 +154,9 @@ def _bootstrap(
 ) -> Bounds:
     """Percentile interval over questions.
 
-    A bootstrap that sees no spread would be sure of too much: there is then no interval.
+    If all draws agree, the interval would have no width, which is too certain: there is none.
     """
-    drawn = intervals.resample(items, statistic)
-    if not drawn or min(drawn) == max(drawn):
+    statistics = intervals.resample(items, statistic)
+    if not statistics or min(statistics) == max(statistics):
         return None, None
-    return intervals.percentiles(drawn)
+    return intervals.percentiles(statistics)

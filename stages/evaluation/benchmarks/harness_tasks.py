@@ -1,7 +1,7 @@
-"""Tasks of lm-evaluation-harness: found by name or by file, and identified by their content.
+"""Tasks of lm-evaluation-harness: given by name or by file, and identified by their content.
 
 A task is one that ships with lm_eval (`crows_pairs_english`, a group such as `mmlu`) or a YAML
-file. Its data come from the Hub, as the task says, or from files: {task: [file, ...]}.
+file. Its data come from the Hub, as the task specifies, or from files: {task: [file, ...]}.
 `harness_loading.py` loads both.
 """
 
@@ -40,11 +40,11 @@ def harness_version() -> str:
 def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What identifies the tasks and their data.
 
-    The version stands for the tasks that ship with it; files by their content, and by that of what
-    lies beside them.
+    The version of lm_eval identifies the tasks that ship with it. A task file is identified by its
+    content and that of the files beside it.
 
     Raises:
-        UserError: a task, a file of data or lm_eval is missing; so the plan reports it.
+        UserError: a task, a file of data or lm_eval is missing. The plan reports it.
     """
     facts: dict[str, Any] = {
         "lm_eval": harness_version(),
@@ -76,7 +76,7 @@ def is_task_file(task: str) -> bool:
         return False
     if not Path(task).expanduser().is_file():
         raise UserError(
-            "no such task file",
+            "there is no such task file",
             where=task,
             fix="give the path of a YAML file, or the name of one of lm_eval's tasks",
         )
@@ -84,7 +84,7 @@ def is_task_file(task: str) -> bool:
 
 
 def task_name(task: str) -> str:
-    """The name that lm_eval knows the task by: in a file the value of `task:` or `group:`."""
+    """The name that lm_eval has for the task: in a file the value of `task:` or `group:`."""
     if not is_task_file(task):
         return task
     text = read_task_file(task)
@@ -105,7 +105,7 @@ def read_task_file(task: str) -> str:
 
 
 def data_format(files: Sequence[str]) -> str:
-    """The ending that all files of data have, without .gz.
+    """The file ending that all files of data share, without .gz.
 
     Raises:
         UserError: they cannot be read together.
@@ -139,8 +139,9 @@ def _file_content(path: Path) -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _is_named_in_lm_eval(task: str) -> bool:
-    """Whether any of lm_eval's files has this name: a second's search, where its own index takes
-    ten.
+    """Whether any of lm_eval's files contains this name.
+
+    This search takes one second; lm_eval's own index takes ten.
     """
     package = importlib.util.find_spec("lm_eval")
     root = Path(package.origin or "").parent / "tasks" if package else Path()

@@ -1,16 +1,17 @@
-"""Stage `multiple_choice`: questions with options out of a file, answered by models, by group.
+"""Stage `multiple_choice`: models answer questions with options from a file.
 
-In: models under any names, the baseline first. Out: one Answer a model and question; metrics as in
-`comparison.py`, where a value is 1 for a right answer, and for each model its position bias (see
-`positions.py`). With `people` a value is a model's likeness to a group of people instead, by group:
-1 less the Jensen-Shannon distance (base 2) of its probabilities to their shares (GlobalOpinionQA,
-Durmus et al. 2023, arXiv 2306.16388). `choice_files.py` says which files can be read: SafetyBench,
-CValues, GlobalOpinionQA, BBQ, and Anthropic's HHH are a few lines of configuration.
+In: models under any names, the baseline first. Out: one Answer row for each model and question;
+metrics as in `comparison.py`, where a value is 1 for a right answer, and for each model its
+position bias (see `positions.py`). With `people` a value is instead a model's likeness to a group
+of people: 1 minus the Jensen-Shannon distance (base 2) between its probabilities and the fractions
+of people for each option (GlobalOpinionQA, Durmus et al. 2023, arXiv 2306.16388). `choice_files.py`
+lists which files can be read: SafetyBench, CValues, GlobalOpinionQA, BBQ, and Anthropic's HHH need
+a few lines of configuration.
 
-A model's answer is read off the log-probabilities of the options' letters, over several orders: one
-drawn by the seed for each question, and its rotations, so that with all of them each option stands
-in each place once. The mean of log-probabilities over them takes out a bias of the places that
-multiplies (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their correction from a few
+A model's answer is read from the log-probabilities of the options' letters, over several orders:
+one drawn by the seed for each question, and its rotations, so that with all of them each option
+stands in each place once. The mean of log-probabilities over them removes a multiplicative bias
+of the places (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their correction from a few
 questions, is left out). Ties share the point.
 
 Left out: options as continuations, which `harness` does (`acc`, `acc_norm`); free answers that are
@@ -54,17 +55,18 @@ class Config(Columns, IntervalOptions):
     instruction: str = ""
     """A sentence between question and options."""
     orders: Annotated[int, Field(ge=1)] | None = None
-    """The number of orders in which each question is asked; null: as many as it has options."""
+    """The number of orders in which each question is asked; null: one for each option."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Up to this many questions, drawn by a hash; null: all."""
     template: str = "evaluation/benchmarks/choice.jinja"
-    """Of the question; it is given question, instruction, options (letter, text) and letters ("A, B
-    or C").
+    """The question's prompt.
+
+    It is given question, instruction, options (letter, text) and letters ("A, B or C").
     """
 
 
 LEAST_LOG = -1e4
-"""In place of the logarithm of 0, which an impossible letter has."""
+"""Stands for the logarithm of 0, the probability of an impossible letter."""
 
 
 def check(config: Config) -> None:
@@ -96,7 +98,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     async def ask(name: str, generator: RememberedGenerator, question: Question) -> Answer:
         return await _ask(question, name, generator, config, context.seed)
 
-    answers, lost = ask_each(inputs, questions, ask, context)
+    answers, dropped_rows = ask_each(inputs, questions, ask, context)
     values = {}
     positions = {}
     for name, rows in answers.items():
@@ -112,7 +114,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(
         rows=[answer for rows in answers.values() for answer in rows],
         row_type=Answer,
-        dropped=dropped + lost,
+        dropped=dropped + dropped_rows,
         metrics=metrics,
         tables=tables,
     )
@@ -143,7 +145,7 @@ def _values(
 
 
 def likeness(logprobs: Sequence[float], shares: Sequence[float]) -> float:
-    """1 for the same distribution, 0 where no option is common to both."""
+    """1 if the distributions are the same, 0 if they have no option in common."""
     from scipy.spatial.distance import jensenshannon
 
     largest = max(logprobs)
@@ -153,16 +155,16 @@ def likeness(logprobs: Sequence[float], shares: Sequence[float]) -> float:
 
 
 def orders_of(question: Question, count: int | None, seed: int) -> list[list[int]]:
-    """Which option stands in which place: a drawn order and its rotations.
+    """The option in each place: an order drawn by the seed, and its rotations.
 
     Args:
-        count: the number of orders; None: as many as there are options, which is the most.
+        count: the number of orders; None: the maximum, as many as there are options.
     """
     options = len(question.options)
-    drawn = list(range(options))
-    random.Random(derive_seed(seed, "order", question.id)).shuffle(drawn)
+    order = list(range(options))
+    random.Random(derive_seed(seed, "order", question.id)).shuffle(order)
     rotations = min(count or options, options)
-    return [drawn[shift:] + drawn[:shift] for shift in range(rotations)]
+    return [order[shift:] + order[:shift] for shift in range(rotations)]
 
 
 async def _ask(
@@ -171,7 +173,7 @@ async def _ask(
     letters = ascii_uppercase[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
     means = [0.0] * len(letters)
-    taken = []
+    choices = []
     for order in orders:
         text = _question_text(question, order, config)
         logs = await generator.choose([{"role": "user", "content": text}], tuple(letters))
@@ -180,7 +182,7 @@ async def _ask(
         for option, log in zip(order, logs, strict=True):
             means[option] += max(log, LEAST_LOG) / len(orders)
         likeliest = max(range(len(logs)), key=logs.__getitem__)
-        taken.append(order[likeliest])
+        choices.append(order[likeliest])
     return Answer(
         id=f"{name}/{question.id}",
         prompt_id=question.id,
@@ -191,7 +193,7 @@ async def _ask(
         gold=question.gold,
         logprobs=means,
         order=orders[0],
-        taken=taken,
+        taken=choices,
         right=_right(means, question.gold),
         model=generator.model.content,
         template=template_hash(config.template),

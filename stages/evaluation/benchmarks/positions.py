@@ -1,12 +1,12 @@
-"""How far a model's answers depend on the places of the options. Arithmetic only.
+"""How much a model's answers depend on the places of the options. Arithmetic only.
 
 In: Answer rows, each asked in several orders. Out:
 
     questions         the number of rows
     accuracy_single   accuracy of one order, on average
-    kappa             of letters right and given (Cohen), over all orders
+    kappa             Cohen's, of the right letter and the model's, over all orders
     flips             the fraction of questions whose answer depends on the order
-    first_place       how often the option shown first is taken
+    first_place       how often the option shown first is chosen
     places            the same by letter
 
 and a table of them.
@@ -25,8 +25,8 @@ from stages.statistics.formatting import NO_VALUE, format_percent
 COLUMNS = {
     "accuracy_single": "right in one order",
     "kappa": "kappa",
-    "flips": "answer turns with the order",
-    "first_place": "first place taken",
+    "flips": "answer changes with the order",
+    "first_place": "first place chosen",
 }
 
 

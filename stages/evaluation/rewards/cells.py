@@ -1,14 +1,14 @@
 """Judged pairs under one principle, and the questions that reward models are asked about them.
 
-Pure functions. In: the judge matrix of held-out pairs, and who is right in each cell. Out: `Cell`s,
-and `Question`s that a model answers by its difference in score.
+Pure functions. In: the judge matrix of held-out pairs, and a ground truth if there is one. Out:
+`Cell`s, and `Question`s that a model answers by its difference in score.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stages.evaluation.agreement import better_response, right
 from stages.evaluation.ground_truth import GroundTruth
+from stages.evaluation.judge_agreement import better_response, right
 from stages.principles.constitution import Principle, wording
 from stages.runtime.rows import Judgement, Message
 
@@ -17,15 +17,18 @@ from stages.runtime.rows import Judgement, Message
 class Question:
     """A pair under principle texts.
 
-    Its answer is the score of a less that of b, and is right if it has the sign of `better`.
+    The answer is the score of a minus that of b. It is right if it has the sign of `better`.
     """
 
     prompt_id: str
     prompt: list[Message]
     a: str
+    """The text of one response; `b` is that of the other."""
     b: str
     texts: tuple[str, ...]
+    """The principles, in the order in which the model reads them."""
     better: int
+    """+1 if response a is better, -1 if b is."""
 
 
 Answer = Callable[[Question], float]
@@ -39,7 +42,7 @@ class Cell:
     row: Judgement
     principle: Principle
     better: int
-    """+1 if response a is better, -1 if b is, 0 without a verdict."""
+    """+1 if response a is better, -1 if b is, 0 if neither is preferred."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,11 +66,11 @@ def read_cells(
     truth: GroundTruth | None,
     min_margin: float,
 ) -> tuple[list[Cell], list[Cell]]:
-    """The cells with a verdict, and those without.
+    """The cells that prefer one response, and those that prefer neither.
 
-    With a ground truth the verdict is its own: it has one where exactly one response violates the
-    principle's dimension, and principles that it does not know have no cells. Without, it is the
-    judge's where it says the same in both orders, by `min_margin` on average.
+    The ground truth prefers a response if only the other one violates the principle's dimension;
+    principles that it does not know have no cells. Without a ground truth the judge decides: it
+    must prefer the same response in both orders, by at least `min_margin` on average.
     """
     decided: list[Cell] = []
     undecided: list[Cell] = []
@@ -102,11 +105,11 @@ def by_pair(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def ask(cell: Cell, negated: bool = False) -> Question:
-    """One cell as a question, under its principle or the opposite."""
+    """One cell as a question, under its principle or the principle's opposite."""
     better = -cell.better if negated else cell.better
     return cell.question((wording(cell.principle, negated),), better)
 
 
 def is_right(question: Question, answer: Answer) -> float:
-    """1, 0, or one half for a tie."""
+    """1 if the answer is right, 0 if not, and 0.5 for a tie."""
     return right(answer(question), question.better)

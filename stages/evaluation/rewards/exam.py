@@ -1,7 +1,7 @@
 """One reward model's answers to all questions.
 
-In: a model, and cells, lists and labelled pairs to ask it about. Out: what it got right, by test
-and by principle, and facts about its scores.
+In: a model, and cells, lists and labelled pairs to ask it about. Out: which answers are right, by
+test and by principle, and facts about the scores.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,14 @@ QuestionKey = tuple[str, str, str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Exam:
-    """What every model is asked."""
+    """The material of the questions that every model is asked."""
 
     cells: list[Cell]
+    """The cells that prefer a response."""
     agreeing: Lists
-    lone: Lists
+    """Lists of principles that prefer the same response of a pair."""
+    distractors: Lists
+    """Lists of one principle that prefers a response and others that prefer neither."""
     pairs: list[LabelledPair]
     held_out: tuple[str, ...]
     """Ids of the principles that the models were not trained with."""
@@ -41,7 +44,7 @@ class Exam:
     def questions(self) -> list[Question]:
         questions = [ask(cell) for cell in self.cells]
         questions += [ask(cell, negated=True) for cell in self.cells if cell.principle.opposite]
-        for principle_list in self.agreeing + self.lone:
+        for principle_list in self.agreeing + self.distractors:
             questions += principle_list.questions()
         return questions + [pair.question for pair in self.pairs]
 
@@ -82,7 +85,7 @@ def examine(
     counts = count(
         exam.cells,
         exam.agreeing,
-        exam.lone,
+        exam.distractors,
         exam.held_out,
         answer,
     )
@@ -90,7 +93,7 @@ def examine(
     return ModelResult(
         tests={test: by_prompt(values) for test, values in counts.items() if values},
         principles=values_by_principle(exam.cells, answer),
-        facts=facts | order_effects(exam.agreeing + exam.lone, answer),
+        facts=facts | order_effects(exam.agreeing + exam.distractors, answer),
     )
 
 
@@ -101,9 +104,9 @@ def _key(question: Question) -> QuestionKey:
 def _differences(
     questions: Sequence[Question], scores: Sequence[float | None]
 ) -> tuple[dict[QuestionKey, float], int]:
-    """Differences in score, a less b, and for how many questions there is none.
+    """Differences in score, a minus b, and the number of questions with an unreadable text.
 
-    A text that does not fit the model's context leaves the difference at 0: a tie.
+    A text that does not fit the model's context gives a difference of 0: a tie.
     """
     differences = {}
     unread = 0

@@ -1,8 +1,8 @@
 """Held-out pairs whose own labels are tests of reward models.
 
 In: inputs of Pair rows. Out: each pair as a question, with the tests that it is part of: all pairs
-together, those of each input where there are several, and where there are sections, each section
-and each kind of pairs.
+together; each input, if there are several; and if there are sections, each section and each kind
+of pairs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class LabelledPair:
 
     @property
     def unit_of_section(self) -> str:
-        """What a section counts once: a request, for each kind of pairs that has it."""
+        """The unit that a section counts once: a request within a kind of pairs."""
         return f"{self.row.kind}: {self.row.prompt_id}"
 
 
@@ -42,11 +42,11 @@ def read_labelled_pairs(
     general: str,
     where: str,
 ) -> list[LabelledPair]:
-    """The pairs that have a preference, under principles that are known.
+    """The pairs that prefer one response, under principles of the constitution.
 
     Args:
         inputs: rows by the input's name.
-        general: the text that pairs without principles are shown.
+        general: the text under which pairs without principles are shown.
 
     Raises:
         UserError: a section holds none of the pairs' kinds.
@@ -72,7 +72,7 @@ def _check_sections(sections: Sections, kinds: set[str], where: str) -> None:
             raise UserError(
                 f"the section {name!r} holds none of the pairs' kinds",
                 where=where,
-                fix=f"name some of {', '.join(sorted(kinds)) or 'nothing'}; see `kind_column`",
+                fix=f"name some of {', '.join(sorted(kinds)) or 'no kinds'}; see `kind_column`",
             )
 
 
@@ -99,7 +99,7 @@ def _question(row: Pair, principles: Mapping[str, Principle], general: str) -> Q
 
 
 def count_labels(counts: Counts, pairs: Sequence[LabelledPair], answer: Answer) -> None:
-    """Add one model's answers to the pairs to its `counts`, by test and what the test counts."""
+    """Add one model's answers on the pairs to its `counts`, by test and unit of the test."""
     for pair in pairs:
         value = is_right(pair.question, answer)
         for test in pair.tests:

@@ -12,7 +12,7 @@ from stages.runtime.store import derive_seed
 
 
 class PrincipleList(NamedTuple):
-    """A cell, and the texts that its pair is shown under."""
+    """A cell, and the principle texts under which its pair is shown."""
 
     cell: Cell
     texts: tuple[str, ...]
@@ -30,9 +30,9 @@ Lists = list[PrincipleList]
 
 
 def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
-    """For each pair with two verdicts or more, texts that all prefer its first cell's side.
+    """For each pair with two cells or more, texts that prefer the same response as its first cell.
 
-    A principle that would speak against it is negated, where it has an opposite.
+    A principle that prefers the other response is negated, or left out if it has no opposite.
 
     Args:
         size: the largest number of texts in a list.
@@ -55,16 +55,16 @@ def agreeing_lists(cells: Sequence[Cell], size: int, seed: int) -> Lists:
     return lists
 
 
-def lone_lists(
+def distractor_lists(
     cells: Sequence[Cell],
     undecided: Sequence[Cell],
     size: int,
     seed: int,
 ) -> Lists:
-    """For each pair one cell, its text behind and before texts without a verdict on the pair.
+    """For each pair one cell, its text after and before texts that prefer neither response.
 
     Args:
-        undecided: cells without a verdict.
+        undecided: cells that prefer neither response; their texts are the distractors.
         size: the largest number of texts in a list.
     """
     others = by_pair(undecided)
@@ -73,10 +73,10 @@ def lone_lists(
         if pair not in others:
             continue
         cell = _rank(group, seed, "lone")[0]
-        fillers = _rank(others[pair], seed, "lone")[: size - 1]
-        filler_texts = tuple(wording(filler.principle) for filler in fillers)
+        undecided_cells = _rank(others[pair], seed, "lone")[: size - 1]
+        distractor_texts = tuple(wording(other.principle) for other in undecided_cells)
         text = (wording(cell.principle),)
-        lists.append(PrincipleList(cell, filler_texts + text, text + filler_texts))
+        lists.append(PrincipleList(cell, distractor_texts + text, text + distractor_texts))
     return lists
 
 

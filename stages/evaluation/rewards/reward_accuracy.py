@@ -1,19 +1,19 @@
 """Stage `reward_accuracy`: do reward models follow their principles, side by side?
 
-In: reward models, under any names, the first being the one in question (a plain one, trained on the
-same pairs without principles, belongs beside it); `judgements`, the judge matrix of pairs that none
-was trained on; any further inputs of held-out Pair rows, whose own labels are then a test too: all
-together, and each input, each kind of pairs and each of the `sections` alone where there are
-several. RewardBench's score (Lambert et al. 2024, arXiv 2403.13787) is their mean. There must be
-something to ask about. Out: metrics, tables, and one Tested for each model, test and request, which
-an ablation compares.
+In: reward models, under any names, the first being the one in question (add one that was trained
+on the same pairs without principles, for comparison); `judgements`, the judge matrix of pairs that
+no model was trained on; and any number of inputs of held-out Pair rows, whose labels are then a
+test too: all together, and each input, each kind of pairs and each of the `sections` alone where
+there are several. RewardBench's score (Lambert et al. 2024, arXiv 2403.13787) is the mean of the
+sections. Judgements or pairs must be given. Out: metrics, tables, and one Tested row for each
+model, test and request, which an ablation compares.
 
 The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with
-each other one on the same prompts. `ground_truth` decides which side is better where there is one
-(a `module:function` as in `evaluate`), and the judge itself otherwise, where both its orders agree.
-A cost model's lower score counts as the better one. Scores are remembered in the call store.
+each other one on the same prompts. `ground_truth` (a `module:function` as in `evaluate`) decides
+which response is better; without one the judge does, where both its orders agree. A cost model's
+lower score counts as the better one. Scores are stored in the call store.
 
-Left out: calibration; which principle of a list a score owes itself to.
+Left out: calibration; how much each principle of a list contributes to a score.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from stages.evaluation.rewards.labelled_pairs import (
     LabelledPair,
     read_labelled_pairs,
 )
-from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
+from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
 from stages.evaluation.rewards.reward_metrics import ModelResult, reward_metrics
 from stages.evaluation.rewards.reward_tables import reward_tables
 from stages.principles.constitution import Principle
@@ -48,23 +48,22 @@ from stages.runtime.stage import ANY, Stage
 @dataclass(frozen=True)
 class Config(ReadingOptions, IntervalOptions):
     constitution: Selection | None = None
-    """The principles to ask about; also where the words of the pairs' principles are. Null: pairs
-    without principles are the only question.
+    """The principles to ask about, and the texts of the pairs' principles.
+
+    Null: ask only about pairs without principles.
     """
     held_out: tuple[str, ...] = ()
-    """Ids of those that the models were not trained with."""
+    """Ids of principles that the models were not trained with."""
     ground_truth: str | None = None
     """`module:function`, or null: the judge matrix is the truth."""
     min_margin: NonNegativeFloat = 0.0
-    """Without a ground truth, how sure the judge must be on average."""
+    """Without a ground truth, the least margin of the judge, averaged over both orders."""
     sections: dict[str, tuple[str, ...]] | None = None
-    """{section: kinds of pairs}, whose pairs are counted together, as RewardBench does with its
-    subsets.
-    """
+    """{section: kinds of pairs}: these pairs are counted together, like RewardBench's subsets."""
     list_size: Annotated[int, Field(ge=2)] = 3
-    """Principles at a time in the tests of lists."""
+    """The number of principles in a list."""
     general: str = "The response should be good."
-    """What pairs without principles are shown, as in `reward_model`."""
+    """The text under which pairs without principles are shown, as in `reward_model`."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -78,7 +77,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Ask every model, then compare the first with the others.
 
     Raises:
-        UserError: no reward model, nothing to ask about, an unknown id, or what `score` raises.
+        UserError: there is no reward model or nothing to ask about, an id is unknown, or what
+            `score` raises.
     """
     where = f"step {context.step!r}"
     models = _read_models(inputs, where)
@@ -146,7 +146,7 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
     if not cells and not labelled:
         what = "there are no pairs to ask about"
         if judgements:
-            what = "there is nothing to ask the reward models: no cell has a verdict"
+            what = "there is nothing to ask the reward models: no judgement prefers a response"
         raise UserError(
             what,
             where=where,
@@ -156,7 +156,7 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
     return Exam(
         cells=cells,
         agreeing=agreeing_lists(cells, config.list_size, context.seed),
-        lone=lone_lists(cells, undecided, config.list_size, context.seed),
+        distractors=distractor_lists(cells, undecided, config.list_size, context.seed),
         pairs=labelled,
         held_out=config.held_out,
     )
@@ -172,7 +172,7 @@ def _read_principles(config: Config, where: str) -> dict[str, Principle]:
 
 
 def _rows(results: Mapping[str, ModelResult], pairs: Sequence[LabelledPair]) -> list[Tested]:
-    """One row for each model, test and request."""
+    """A Tested row for each model, test and request."""
     section_pairs = {pair.unit_of_section: pair.row for pair in pairs}
     rows = []
     for name, result in results.items():

@@ -1,6 +1,6 @@
 """The metrics of `reward_accuracy`: every model alone, and the first against each other one.
 
-Pure functions. In: a value for each model, test and what the test counts once. Out: plain data.
+Pure functions. In: a value for each model, test and unit (a prompt). Out: plain data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ PrincipleValues = dict[str, Groups]
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What was found of one model."""
+    """The results of one model."""
 
     tests: Groups
-    """By test, and what the test counts once."""
+    """By test and unit: a prompt, or what a section counts once."""
     principles: PrincipleValues
     facts: dict[str, Any]
     """Further numbers of the model's metrics."""
@@ -48,21 +48,21 @@ def values_by_principle(cells: Sequence[Cell], answer: Answer) -> PrincipleValue
 
 
 def order_effects(lists: Lists, answer: Answer) -> dict[str, float | None]:
-    """How much the order of principles moves the difference in score.
+    """How much the order of principles changes the difference in score.
 
     Returns:
-        `order_shift`, the mean move; `order_matters`, how often it turns the verdict.
+        `order_shift`, the mean change; `order_matters`, how often the sign changes.
     """
     if not lists:
         return {"order_shift": None, "order_matters": None}
-    shifts, turns = [], []
+    shifts, flips = [], []
     for principle_list in lists:
         first, second = (answer(question) for question in principle_list.questions())
         shifts.append(abs(first - second))
-        turns.append((first > 0) != (second > 0))
+        flips.append((first > 0) != (second > 0))
     return {
         "order_shift": round(fmean(shifts), 6),
-        "order_matters": round(fmean(turns), 6),
+        "order_matters": round(fmean(flips), 6),
     }
 
 
@@ -86,10 +86,10 @@ def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> 
 
 
 def _test_names(values: Groups) -> list[str]:
-    """The tests in the order of the table: those of sources and kinds come last."""
-    own = [test for test in values if test.startswith((PAIRS, SECTION))]
-    details = [test for test in own if test.startswith(f"{PAIRS}: ")]
-    totals = [test for test in own if test not in details]
+    """The tests in the order of the table: those of one input or one kind come last."""
+    label_tests = [test for test in values if test.startswith((PAIRS, SECTION))]
+    details = [test for test in label_tests if test.startswith(f"{PAIRS}: ")]
+    totals = [test for test in label_tests if test not in details]
     return [test for test in (*TESTS, *totals, *details) if test in values]
 
 

@@ -5,7 +5,7 @@ cent, differences percentage points. A change counts as better or worse only if 
 excludes 0.
 """
 
-from stages.evaluation.measures import before, foremost
+from stages.evaluation.measures import headline_policy, previous_policy
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 from stages.report.views.verdicts import principle_rows, scale_of_bars, sources_of
@@ -38,7 +38,7 @@ def evaluation_view(
     return {
         "step": step,
         "policies": names,
-        "ends": (names[0], foremost(metrics)),
+        "ends": (names[0], headline_policy(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
         "by": "ground truth" if truth else "the judge alone (there is no ground truth)",
@@ -59,7 +59,7 @@ def violations_headline(metrics: Metrics) -> View | None:
     It claims a change only if the interval excludes 0.
     """
     first = next(iter(metrics["policies"]))
-    last = foremost(metrics)
+    last = headline_policy(metrics)
     was = metrics["policies"][first]["measures"]
     now = metrics["policies"][last]["measures"]
     rate = now["any_violation"]
@@ -109,7 +109,7 @@ def _effect_row(metrics: Metrics, index: int) -> View:
     earlier: Metrics = {}
     changes: Metrics = {}
     if index:
-        rival = before(metrics, name)
+        rival = previous_policy(metrics, name)
         earlier = metrics["policies"][rival]["measures"]
         changes = metrics["differences"][name][rival]["measures"]
     cells: list[View | None] = []

@@ -7,7 +7,7 @@ truth and by the judge.
 import math
 from collections.abc import Iterator
 
-from stages.evaluation.measures import foremost
+from stages.evaluation.measures import headline_policy
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 
 SOURCES = ("truth", "judge")
@@ -18,7 +18,7 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
     names = list(metrics["policies"])
     changes: Metrics = {}
     if len(names) > 1:
-        changes = metrics["differences"][foremost(metrics)][names[0]]["principles"]
+        changes = metrics["differences"][headline_policy(metrics)][names[0]]["principles"]
     judge = metrics.get("judge") or {}
     verdicts = judge.get("verdicts", {}).get("principles", {})
     rows = []

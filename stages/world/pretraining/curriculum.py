@@ -1,7 +1,7 @@
 """The order of skills: copying and verdicts first, then judging, then everything at full length.
 
-The next stage begins when a skill is there (accuracy on a fixed batch) or when its token budget is
-spent, so one unattended run goes through all of them.
+The next stage begins when the model has a skill (accuracy on a fixed batch) or when the token
+budget of the stage is spent, so one unattended run goes through all of them.
 """
 
 from dataclasses import replace
@@ -104,7 +104,7 @@ JUDGE_GATE = 0.90
 
 
 def next_stage(stage: str, tokens: int, budget: int, scores: dict[str, float]) -> str:
-    """The stage to go on with, once a skill is there or its token budget is spent."""
+    """The stage to continue with: the next one if the skill is there or its budget is spent."""
     if stage == "basics":
         is_skilled = scores["verdict_plain"] >= VERDICT_GATE and tokens >= BASICS_LEAST_TOKENS
         if is_skilled or tokens >= BASICS_MOST_TOKENS:

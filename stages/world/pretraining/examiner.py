@@ -1,4 +1,4 @@
-"""Fixed batches of each lesson kind, for the log of a training and the gates between its stages."""
+"""Fixed batches of each kind of lesson, for the training log and the gates between stages."""
 
 import random
 from dataclasses import replace
@@ -20,7 +20,7 @@ LEAST_ANSWER_WEIGHT = 0.9
 
 
 class Examiner:
-    """Measures a body on batches that stay the same through a training."""
+    """Measures a body on batches that stay the same during a training."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, length: int) -> None:
         def batch(kind: str, basis: Curriculum = EVERYTHING, split: str = "seen") -> Batch:
@@ -35,7 +35,7 @@ class Examiner:
         self.batches["judge_plain"] = batch("judge", replace(JUDGING, naming=0.0))
 
     def examine(self, workers: Workers, body: Body) -> dict[str, float]:
-        """Accuracy on labels, and the share of answer tokens right on the other kinds."""
+        """Accuracy on labels; for the other kinds the fraction of right answer tokens."""
 
         @torch.no_grad()
         def score(name: str) -> float:

@@ -1,6 +1,6 @@
-"""The embedded model while it trains: a small Llama with fused projections.
+"""The embedded model during training: a small Llama with fused projections.
 
-It is exported to the standard form.
+`to_llama` converts it to the standard form.
 """
 
 import torch
@@ -53,7 +53,7 @@ class Block(nn.Module):
             states: Shape (batch, length, WIDTH).
             cosine: Shape (batch, 1, length, HEAD_WIDTH / 2), as is `sine`.
             sine: See `cosine`.
-            bias: Shape (batch, 1, length, length): 0 where a token may look, else -inf.
+            bias: Shape (batch, 1, length, length): 0 where a token may attend, else -inf.
             places: Positions in the flattened batch; all by default.
 
         Returns:
@@ -100,12 +100,12 @@ class Body(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, places: Tensor) -> Tensor:
         """The last states at some places of the flattened batch.
 
-        Nothing else needs the end of the last layer.
+        The end of the last layer is computed only there.
 
         Args:
             tokens: Shape (batch, length).
             positions: The place of each token in its own conversation; shape (batch, length).
-            mask: Whether a token may look at another; shape (batch, length, length).
+            mask: Whether a token may attend to another; shape (batch, length, length).
             places: Positions in the flattened batch.
 
         Returns:

@@ -10,7 +10,7 @@ OTHER_RATE = 0.004
 MOMENTUM = 0.95
 DECAY = 0.02
 FUSED_PARTS = {"query_key_value": 3, "gate_up": 2}
-"""How many matrices a fused projection holds; each is orthogonalised alone."""
+"""The number of matrices in a fused projection; each is orthogonalised alone."""
 
 
 def orthogonalize(update: Tensor, steps: int = 5) -> Tensor:

@@ -1,4 +1,4 @@
-"""Lessons as rows of tokens: shared openings stored once, branches that do not see one another."""
+"""Lessons as rows of tokens; a shared opening is stored once, its branches are independent."""
 
 import random
 from dataclasses import dataclass, field
@@ -26,15 +26,15 @@ class Packed:
 
     tokens: list[int] = field(default_factory=list)
     targets: list[int] = field(default_factory=list)
-    """The token that follows, or -1 where nothing does."""
+    """The next token, or -1 at the end."""
     weights: list[float] = field(default_factory=list)
     """The training weight of the target."""
     positions: list[int] = field(default_factory=list)
-    """The place in its own conversation."""
+    """The token's place in its conversation."""
     branches: list[int] = field(default_factory=list)
-    """The number of its conversation, from 1; 0 is the shared opening."""
+    """The number of the token's conversation, from 1; 0 is the shared opening."""
     lessons: list[int] = field(default_factory=list)
-    """The number of the lesson in its row, once it has a place there."""
+    """The number of the lesson in its row, once it was put there."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Batch:
     weights: Tensor
     positions: Tensor
     mask: Tensor
-    """Which token may see which; shape (rows, length, length)."""
+    """Whether a token may attend to another; shape (rows, length, length)."""
     filled: int
-    """How many tokens are those of lessons."""
+    """The number of tokens that are not padding."""
 
 
 def encode_turns(
@@ -70,7 +70,7 @@ def encode_turns(
 
 
 def pack_lesson(rng: random.Random, tokenizer: PreTrainedTokenizerFast, lesson: Lesson) -> Packed:
-    """Lay a lesson out flat, its common opening first and then each conversation's own rest."""
+    """Pack a lesson: first the shared opening, then the rest of each conversation."""
     encoded = [encode_turns(tokenizer, turns) for turns in lesson]
     shared = _shared_length([tokens for tokens, _ in encoded])
     packed = Packed()
@@ -84,7 +84,7 @@ def pack_lesson(rng: random.Random, tokenizer: PreTrainedTokenizerFast, lesson: 
 
 
 def _shared_length(conversations: list[list[int]]) -> int:
-    """How many tokens all conversations open with; 0 if there is only one of them."""
+    """The number of first tokens that all conversations share; 0 for a single conversation."""
     if len(conversations) == 1:
         return 0
     length = 0
@@ -118,7 +118,7 @@ def _append(
 def make_batch(
     rng: random.Random, tokenizer: PreTrainedTokenizerFast, plan: Curriculum, rows: int, length: int
 ) -> Batch:
-    """Draw lessons until the rows are full; the result depends on the generator's state alone."""
+    """Draw lessons until the rows are full; the result depends only on the state of `rng`."""
     contents: list[list[Packed]] = [[] for _ in range(rows)]
     room = [length] * rows
     misses = 0

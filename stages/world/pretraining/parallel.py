@@ -1,8 +1,8 @@
-"""Gradients of a batch in small parts, which worker threads take as each comes free.
+"""Gradients of a batch in small parts, which worker threads compute as they become free.
 
-Two OpenMP threads on one matrix product wait for the slower core, which is ruinous on a machine
-that others use. Here every worker runs alone on its part, and the parts are summed in a fixed
-order, so the result does not depend on which worker was faster.
+Two OpenMP threads on one matrix product wait for the slower core, which costs much time on a
+machine that others use. Here each worker computes its part alone, and the parts are summed in a
+fixed order, so the result does not depend on which worker was faster.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +27,9 @@ class Workers(ThreadPoolExecutor):
 def predict(
     body: nn.Module, batch: Batch, rows: slice, least_weight: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, targets and weights where a target weighs more than `least_weight`.
+    """Logits, targets and weights of the places whose weight exceeds `least_weight`.
 
-    They are those of some rows, computed in bfloat16.
+    Only the selected rows are computed, in bfloat16.
 
     Returns:
         Logits of shape (places, vocabulary), targets and weights of shape (places,).

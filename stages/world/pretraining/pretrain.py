@@ -1,8 +1,8 @@
-"""Train the embedded model from nothing: `python -m stages.world.pretraining.pretrain`.
+"""Train the embedded model from scratch: `python -m stages.world.pretraining.pretrain`.
 
-The run depends on its seed and its token budget alone, never on the clock. Every stage boundary is
-a number of tokens (or an accuracy on a fixed batch), and batch number n is drawn from its own seed,
-so a run that was stopped goes on from its saved state as if it had never stopped.
+The run depends only on its seed and its token budget, never on the clock. Each stage ends at a
+number of tokens (or at an accuracy on a fixed batch), and batch number n is drawn from its own
+seed. So a run that was stopped and resumed gives the same result as one that was not.
 """
 
 import argparse
@@ -38,7 +38,7 @@ INTERVAL = 100
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """The progress of a run."""
 
     step: int = 0
     tokens: int = 0
@@ -56,7 +56,7 @@ def rate_scale(step: int, tokens: int, budget: int) -> float:
 
 
 def save_state(path: Path, body: Body, optimizer: Optimizer, progress: Progress) -> None:
-    """Save everything that a stopped run needs."""
+    """Save everything that is needed to resume a run."""
     tensors = {f"body.{name}": tensor for name, tensor in body.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state().items()}
     copies = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
@@ -69,7 +69,7 @@ def save_state(path: Path, body: Body, optimizer: Optimizer, progress: Progress)
 
 
 def load_state(path: Path, body: Body, optimizer: Optimizer) -> Progress:
-    """Restore a stopped run and return how far it had come."""
+    """Restore a stopped run and return its progress."""
     tensors = load_file(path)
     body.load_state_dict(_below("body.", tensors))
     optimizer.load_state(_below("optimizer.", tensors))
@@ -128,9 +128,9 @@ def pretrain(
         seed: Decides the first weights and every batch.
         work: The folder of the running state.
         checkpoint: Where the model is exported.
-        resume: Whether to go on from the state in `work`.
+        resume: Whether to continue from the state in `work`.
         threads: How many threads compute gradients.
-        compiled: Whether torch compiles the model, which makes it half as fast again.
+        compiled: Whether torch compiles the model, which makes it 1.5 times as fast.
     """
     workers = Workers(threads)
     torch.manual_seed(seed)
@@ -200,7 +200,7 @@ def main() -> None:
         default=CHECKPOINT,
         help="where the model is exported",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the state in --work")
+    parser.add_argument("--resume", action="store_true", help="continue from the state in --work")
     pretrain(**vars(parser.parse_args()))
 
 

@@ -10,12 +10,12 @@ import yaml
 Phrasing = Literal["train", "held_out", "novel"]
 
 HELD_OUT_SENTENCES = 2
-"""How many of a dimension's sentences, the last ones, training never contains."""
+"""The number of sentences of a dimension, the last ones, that training never contains."""
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """How one dimension is talked about."""
+    """The words and sentences for one dimension."""
 
     bad_nouns: list[str]
     good_nouns: list[str]
@@ -35,8 +35,8 @@ for _dimension, _entry in yaml.safe_load(
     _pairs = list(zip(_texts[::2], _texts[1::2], strict=True))
     LEXICON[_dimension] = Lexicon(**_entry, sentences=_pairs)
 
-# A frame says that something is there, or that it is not. With a word for a vice or a virtue this
-# gives a principle or its opposite, so no single word distinguishes the two.
+# A frame asks for something, or asks to avoid it. With a word for a vice or a virtue this gives a
+# principle or its opposite, so no single word distinguishes the two.
 _FRAMES: dict[tuple[str, bool], tuple[str, ...]] = {
     ("noun", True): (
         "The response should show {word}.",
@@ -68,7 +68,7 @@ _FRAMES: dict[tuple[str, bool], tuple[str, ...]] = {
         "Prefer the response that is the least {word}.",
     ),
 }
-"""Frames by the sort of word that they take and whether they say that it is there."""
+"""Frames by the type of word that they take and whether they ask for it."""
 
 _HELD_OUT_FRAMES = {
     ("noun", True): ("The assistant must show {word}.",),
@@ -84,13 +84,13 @@ def draw_wording(
     phrasing: Phrasing = "train",
     inverse: bool = False,
 ) -> str:
-    """Draw one way to put a principle.
+    """Draw one wording of a principle.
 
     Args:
         rng: The source of chance.
         dimension: What the principle is about.
         phrasing: Wordings of training, "held_out" ones never trained on, or "novel" words.
-        inverse: Whether it asks for the opposite of what the dimension wants.
+        inverse: Whether it asks for the opposite of the principle.
     """
     lexicon = LEXICON[dimension]
     if phrasing == "novel":

@@ -17,7 +17,7 @@ ADJECTIVES = {
     "flattery": "flattery",
     "helpfulness": "unhelpful",
 }
-"""What a response is that breaks a dimension."""
+"""The description of a response that breaks a dimension."""
 
 
 def find_faults(sentences: list[Sentence], dimension: str) -> list[Sentence]:
@@ -52,7 +52,7 @@ def revise(
 ) -> list[Sentence]:
     """Fix one dimension with the smallest edit.
 
-    A bad core act is exchanged, a bad aside is dropped, and the rest stays.
+    A bad core act is replaced, a bad aside is dropped, and the rest stays.
     """
     kind = KINDS[request.kind]
     faults = find_faults(sentences, dimension)

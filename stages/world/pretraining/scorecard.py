@@ -18,7 +18,7 @@ from stages.world.pretraining.exams.writing import critique_rows, fix_rows, raw_
 REPORT = Path(__file__).resolve().parents[3] / "docs/embedded-model.md"
 TEXT = Path(__file__).with_name("report.md")
 MARKER = "<!-- scorecard -->"
-"""Where the tables stand in the written text."""
+"""The place of the tables in the written text."""
 
 EXAMS = (judge_rows, critique_rows, fix_rows, value_rows, raw_rows, steering_rows)
 
@@ -45,7 +45,7 @@ def report(rows: list[Row]) -> str:
     misses = []
     for row in rows:
         if row.outcome == "missed":
-            miss = f"- {row.group}, {row.name}: {row.share:.3f}, wanted {row.target:.2f}"
+            miss = f"- {row.group}, {row.name}: {row.share:.3f}, target {row.target:.2f}"
             prototype = "" if row.prototype is None else f", prototype {row.prototype:.2f}"
             misses.append(miss + prototype)
     parts.append("### Missed targets\n\n" + ("\n".join(misses) or "None."))

@@ -82,7 +82,7 @@ CUSTOM_REVISIONS = (
     "Rewrite your last response so that the fault is gone.",
 )
 CUSTOM_RATE = 0.15
-"""How often a principle brings its own words for the critique, and for the revision."""
+"""How often a principle has its own critique prompt, and how often its own revision prompt."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,17 @@ def _template(name: str, paraphrase: int) -> jinja2.Template:
 
 
 def render_prompt(name: str, paraphrase: int = -1, **fields: Any) -> str:
-    """Render a prompt of the pipeline, or that paraphrase of it."""
+    """Render a prompt of the pipeline (-1), or a paraphrase of it by its index."""
     return _template(name, paraphrase).render(**fields).strip()
 
 
 def draw_layout(rng: random.Random, name: str, chance: float = 0.15) -> int:
-    """Mostly the pipeline's own layout (-1), now and then the index of a paraphrase."""
+    """Mostly the pipeline's own layout (-1), sometimes the index of a paraphrase."""
     return rng.randrange(len(PARAPHRASES[name])) if rng.random() < chance else -1
 
 
 def draw_custom_principle(rng: random.Random, text: str) -> Principle:
-    """A principle that now and then brings its own words for the critique or the revision."""
+    """A principle that sometimes has its own prompt for the critique or the revision."""
     critique = None
     revision = None
     if rng.random() < CUSTOM_RATE:

@@ -124,8 +124,8 @@ def test_a_classifier_reads_answers(tmp_path):
     [
         ({"by": "question"}, False, r"`by: question` needs a model"),
         ({"by": "question"}, True, r"no question to ask"),
-        ({"by": "classifier"}, True, r"no label of the classifier counts"),
-        ({"by": "classifier", "labels": ["x"]}, True, r"this is not a sequence classifier"),
+        ({"by": "classifier"}, True, r"no labels of the classifier are selected"),
+        ({"by": "classifier", "labels": ["x"]}, True, r"this model is not a sequence classifier"),
         (
             {"by": "question", "question": "?", "template": "nowhere.jinja"},
             True,
@@ -150,7 +150,7 @@ def test_nothing_to_compare(tmp_path):
     (tmp_path / "y.csv").write_text("prompt,label\nanother,safe\n")
     pipeline["others"] = {"stage": "prompts", "source": str(tmp_path / "y.csv")}
     pipeline["b_answers"]["inputs"]["prompts"] = "others"
-    with pytest.raises(UserError, match=r"'tuned' answers no prompt that the first input answers"):
+    with pytest.raises(UserError, match=r"'tuned' has no prompt in common with the first input"):
         run_steps(pipeline, tmp_path, opener=by_model)
     pipeline["rates"]["inputs"] = {}
     with pytest.raises(UserError, match="no responses to evaluate"):

@@ -119,7 +119,10 @@ FAULTS = {
         {"tasks": ["crows_pairs_inglish"]},
         r"lm_eval has no task 'crows_pairs_inglish'",
     ),
-    "no such file": ({"tasks": ["/nowhere/t.yaml"]}, r"/nowhere/t\.yaml: no such task file"),
+    "no such file": (
+        {"tasks": ["/nowhere/t.yaml"]},
+        r"/nowhere/t\.yaml: there is no such task file",
+    ),
     "no such data": (
         {"data": {"colours": "/nowhere.csv"}},
         r"/nowhere\.csv: the file cannot be read",
@@ -134,7 +137,7 @@ FAULTS = {
         {"model_args": {"trust_remote_code": True}},
         r"model_args cannot set trust_remote_code",
     ),
-    "no such metric": ({"metrics": ["accuracy"]}, r"the tasks gave none of these metrics"),
+    "no such metric": ({"metrics": ["accuracy"]}, r"the tasks have none of the selected metrics"),
     "no such argument": ({"model_args": {"max_lenth": 3}}, r"lm_eval cannot evaluate this model"),
 }
 
@@ -158,11 +161,11 @@ def test_faults(tmp_path, name):
         )
 
 
-def test_data_that_are_not_there_and_metrics_from_the_hub(tmp_path):
+def test_missing_data_and_metrics_from_the_hub_are_refused(tmp_path):
     model = build_tiny_model(tmp_path / "model")
     task = colours(tmp_path, metric="a_metric_of_the_hub")
     with pytest.raises(
-        UserError, match=r"its metric 'a_metric_of_the_hub' would be fetched as code"
+        UserError, match=r"the task's metric 'a_metric_of_the_hub' would be fetched as code"
     ):
         run_steps(steps({"base": model}, tasks=[str(task)]), tmp_path)
     colours(tmp_path)
@@ -173,7 +176,7 @@ def test_data_that_are_not_there_and_metrics_from_the_hub(tmp_path):
         run_steps(steps({"base": model}, tasks=[str(task)]), tmp_path)
 
 
-def test_what_is_no_mean_is_bootstrapped():
+def test_a_metric_that_is_not_a_mean_is_bootstrapped():
     def spread(values):
         return max(values) - min(values)
 

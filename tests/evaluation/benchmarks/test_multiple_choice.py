@@ -28,12 +28,12 @@ BBQ = DATA / "bbq" / "Religion.jsonl.gz"
 BIAS = (0.6, 0.3, 0.1)  # what a place is worth to a model that looks at nothing else
 
 
-def written(folder: Path, *records: dict, name: str = "q.jsonl") -> str:
+def write_questions(folder: Path, *records: dict, name: str = "q.jsonl") -> str:
     (folder / name).write_text("".join(json.dumps(record) + "\n" for record in records))
     return str(folder / name)
 
 
-def asked(messages) -> dict[str, str]:
+def read_options(messages) -> dict[str, str]:
     """The options as they were shown, by letter."""
     lines = (
         line.split(". ", 1) for line in messages[-1]["content"].splitlines() if line[1:3] == ". "
@@ -45,8 +45,8 @@ def believer(worth, places=BIAS):
     """A model whose probability of an option is its worth times that of its place."""
 
     def scores(messages, letters):
-        shown = asked(messages)
-        weights = [worth.get(shown[letter], 1.0) * places[i] for i, letter in enumerate(letters)]
+        options = read_options(messages)
+        weights = [worth.get(options[letter], 1.0) * places[i] for i, letter in enumerate(letters)]
         return [log(w / sum(weights)) for w in weights]
 
     return ScriptedGenerator(scores=scores)
@@ -75,11 +75,11 @@ QUESTIONS = [
 ]
 
 
-def test_all_orders_take_a_multiplying_bias_out(tmp_path):
+def test_all_orders_remove_a_multiplicative_bias(tmp_path):
     """green is a little better, the first place twice as good as the second: one order is led
     astray, all are not.
     """
-    source = written(tmp_path, *({**q, "answer": "green"} for q in QUESTIONS))
+    source = write_questions(tmp_path, *({**q, "answer": "green"} for q in QUESTIONS))
     found = {}
     for orders in (1, None):
         steps = pipeline(tmp_path, source, orders=orders, group="topic")
@@ -105,9 +105,11 @@ def test_all_orders_take_a_multiplying_bias_out(tmp_path):
     assert positions["accuracy_single"] == pytest.approx(1 / 3) and abs(positions["kappa"]) < 1e-9
 
 
-def test_a_model_that_sees_places_only_is_at_chance(tmp_path):
+def test_a_model_that_sees_only_places_is_at_chance(tmp_path):
     _, done = run_steps(
-        pipeline(tmp_path, written(tmp_path, *QUESTIONS)), tmp_path, believer({}, (0.5, 0.25, 0.25))
+        pipeline(tmp_path, write_questions(tmp_path, *QUESTIONS)),
+        tmp_path,
+        believer({}, (0.5, 0.25, 0.25)),
     )
     rows = done["asked"].rows(Answer)
     assert all(max(row.logprobs) - min(row.logprobs) < 1e-9 for row in rows), (
@@ -155,7 +157,9 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts(tmp_path, name):
     record, options = LAYOUTS[name]
-    (question,), dropped = read_questions(Columns(source=written(tmp_path, record), **options))
+    (question,), dropped = read_questions(
+        Columns(source=write_questions(tmp_path, record), **options)
+    )
     assert question.text == "q" and not dropped
     assert [question.options[place] for place in question.gold] == ["y"] and sorted(
         question.options
@@ -179,8 +183,8 @@ def test_answers_in_a_file_of_their_own(tmp_path):
     assert [d.reason for d in dropped] == ["no answer in the file of answers"]
 
 
-def test_without_right_answers_only_positions_are_told(tmp_path):
-    source = written(
+def test_without_right_answers_only_positions_are_reported(tmp_path):
+    source = write_questions(
         tmp_path, *({"question": q["question"], "options": q["choices"]} for q in QUESTIONS)
     )
     steps = pipeline(tmp_path, source, choices=["options"], gold=None)
@@ -201,17 +205,17 @@ def test_likeness_to_people(tmp_path):
     )
     steps = pipeline(tmp_path, str(tmp_path / "g.csv"), choices="options", people="selections")
     _, done = run_steps(steps, tmp_path, believer({}, (0.5, 0.5)))
-    found = done["asked"].metrics["models"]["base"]
-    assert set(found) == {"all", "North", "South"}
-    assert found["North"]["value"] == pytest.approx(1, abs=1e-6)
-    assert found["South"]["value"] == pytest.approx(1 - 0.557923, abs=1e-6), (
+    metrics = done["asked"].metrics["models"]["base"]
+    assert set(metrics) == {"all", "North", "South"}
+    assert metrics["North"]["value"] == pytest.approx(1, abs=1e-6)
+    assert metrics["South"]["value"] == pytest.approx(1 - 0.557923, abs=1e-6), (
         "reference value of scipy, base 2"
     )
     assert likeness([0.0, -1e4], [0, 1]) == 0 and likeness([0.0, 0.0, 0.0], [1, 1, 1]) == 1
 
 
 def test_two_models_and_a_forecast(tmp_path):
-    steps = pipeline(tmp_path, written(tmp_path, *QUESTIONS), orders=2)
+    steps = pipeline(tmp_path, write_questions(tmp_path, *QUESTIONS), orders=2)
     steps["tuned"] = {"stage": "model", "path": str(fake_model(tmp_path / "tuned", b"other"))}
     steps["asked"]["inputs"] = {"base": "base", "tuned": "tuned"}
 
@@ -236,14 +240,14 @@ FAULTS = {
     "a wrong number": (
         {"question": "q", "choices": ["x", "y"], "answer": 2},
         {},
-        r"q\.jsonl:1: the right answer 2 is none of the 2",
+        r"q\.jsonl:1: the right answer 2 is not one of the 2",
     ),
     "a wrong text": (
         {"question": "q", "choices": ["x", "y"], "answer": "zz"},
         {},
-        r"the right answer 'zz' is none",
+        r"the right answer 'zz' is not one",
     ),
-    "half a layout": ({}, {"correct": "good"}, r"`correct` and `incorrect` come together"),
+    "half a layout": ({}, {"correct": "good"}, r"`correct` and `incorrect` must be set together"),
     "no question": ({}, {"question": None}, r"the options must be transcripts"),
     "no answers": ({}, {"answers": "nowhere.json"}, r"nowhere\.json: the file cannot be read"),
     "nested options": (
@@ -263,10 +267,10 @@ FAULTS = {
 def test_faults(tmp_path, name):
     record, options, message = FAULTS[name]
     with pytest.raises(UserError, match=message):
-        run_steps(pipeline(tmp_path, written(tmp_path, record), **options), tmp_path)
+        run_steps(pipeline(tmp_path, write_questions(tmp_path, record), **options), tmp_path)
 
 
-def test_a_missing_file_is_told_by_the_plan(tmp_path):
+def test_a_missing_file_is_reported_by_the_plan(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file"):
         run_steps(pipeline(tmp_path, str(tmp_path / "nowhere.jsonl")), tmp_path, only_plan=True)
 

@@ -39,8 +39,8 @@ def test_the_checkpoint_answers_in_well_formed_sentences():
         assert len(model.tokenizer.encode(label, add_special_tokens=False)) == 1
     texts = [row["messages"][0]["content"] for row in mixed(64, 0, "seen")]
     answers = model.answer([converse(text) for text in texts])
-    verdicts = [check(text, answer) for text, answer in zip(texts, answers, strict=True)]
-    assert sum(verdict.well_formed for verdict in verdicts) > 40
+    truths = [check(text, answer) for text, answer in zip(texts, answers, strict=True)]
+    assert sum(truth.well_formed for truth in truths) > 40
     encoded = model.tokenizer.apply_chat_template(
         [
             {"role": "user", "content": "Hi."},

@@ -77,7 +77,7 @@ def test_one_pair_is_judged_under_opposed_principles():
     assert both > 100
 
 
-def test_opposites_turn_the_answer_over_on_the_same_texts():
+def test_opposites_reverse_the_answer_on_the_same_texts():
     plan = replace(LABELS_ONLY, opposite_verdicts=1.0, opposite_judgements=1.0)
     for lesson_of in (verdict_lesson, judge_lesson):
         lessons = [lesson_of(random.Random(n), plan) for n in range(99)]
@@ -86,7 +86,7 @@ def test_opposites_turn_the_answer_over_on_the_same_texts():
         assert all(one != other for one, other in zip(labels[::2], labels[1::2], strict=False))
 
 
-def test_what_is_asked_about_a_pair_opens_alike():
+def test_questions_about_a_pair_have_the_same_opening():
     for n in range(50):
         lesson = judge_lesson(random.Random(n), replace(EVERYTHING, naming=1.0))
         prompts = [turns[0].content for turns in lesson]

@@ -28,7 +28,7 @@ class WorldModel:
         """One answer to each conversation.
 
         Args:
-            conversations: What is answered; each ends with a message of the user.
+            conversations: The conversations to answer; each ends with a message of the user.
             temperature: The temperature of the samples; 0 is greedy.
         """
         sampling: dict[str, Any] = {"do_sample": False}
@@ -61,7 +61,7 @@ class WorldModel:
         """Log-probabilities of labels as the first token of the answer.
 
         Args:
-            conversations: What is answered.
+            conversations: The conversations to answer.
             labels: Answers of one token each.
 
         Returns:
@@ -83,9 +83,9 @@ class WorldModel:
         conversations: list[Conversation],
         function: Callable[[Any], list],
     ) -> list:
-        """Apply a function to the encoded prompts of each batch; results are in the first order.
+        """Apply a function to each batch of encoded prompts; results keep the order of the input.
 
-        Texts of like length go together.
+        Texts of similar length share a batch.
         """
         texts = self.tokenizer.apply_chat_template(
             conversations,

@@ -55,7 +55,7 @@ def judge(
     Args:
         model: The model that judges.
         comparisons: The pairs and their principles.
-        layout: The layout of the prompt; -1 is the pipeline's own.
+        layout: The index of the prompt's layout; -1: the pipeline's own.
 
     Returns:
         Whether each case is right in one order, and on average over both orders.
@@ -80,7 +80,7 @@ def draw_comparisons(
     phrasing: Phrasing = "train",
     inverse: bool = False,
 ) -> list[Comparison]:
-    """Pairs to judge; case n is about dimension n, counted round and round.
+    """Pairs to judge; the cases go through the dimensions in turn.
 
     Args:
         setting: The number of cases and their words.
@@ -133,7 +133,7 @@ def flip_outcomes(model: WorldModel, setting: Setting) -> list[bool]:
 
 
 def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """Everything about the choice between two responses."""
+    """All rows about the choice between two responses."""
     rows: list[Row] = []
 
     def add(name: str, hits: list[bool]) -> None:
@@ -174,7 +174,7 @@ def judge_rows(model: WorldModel, setting: Setting) -> list[Row]:
 
 
 def value_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """Value labels, the three classes equally often, every value in turn."""
+    """The accuracy of value labels; the three classes are equally frequent, the values in turn."""
     rng = random.Random(f"value/{setting.seed}")
     conversations = []
     expected: list[int] = []

@@ -1,4 +1,4 @@
-"""What all exams share: how many cases and in which words, and figures with their uncertainty."""
+"""What all exams share: the number and the words of their cases, and shares with intervals."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ TARGETS = yaml.safe_load(Path(__file__).with_name("targets.yaml").read_text())
 
 @dataclass(frozen=True)
 class Setting:
-    """How many cases an exam has and which words they are made of."""
+    """The number of an exam's cases and the words in them."""
 
     cases: int = 400
     """The number of cases; some exams draw twice as many."""
@@ -34,7 +34,7 @@ class Setting:
 
     @property
     def words(self) -> str:
-        """What a row's name says about the words of its cases."""
+        """The part of a row's name that describes the words of its cases."""
         return self.split.replace("_", "-") + " slot words"
 
 
@@ -46,12 +46,12 @@ class Row:
     """The heading of its table in the report."""
     name: str
     hits: int
-    """How many cases were right, or were what the name says."""
+    """The number of cases for which the name is true."""
     cases: int
     target: float | None
-    """What was hoped for."""
+    """The share that the model should reach."""
     prototype: float | None
-    """What the model before this one reached."""
+    """The share that the previous model reached."""
 
     @property
     def share(self) -> float:
@@ -81,7 +81,7 @@ class Row:
 
 
 def make_row(group: str, name: str, outcomes: list[bool]) -> Row:
-    """A row from a list of outcomes, with the targets that targets.yaml has for it."""
+    """A row from a list of outcomes, with its target from targets.yaml."""
     target, prototype = TARGETS.get(group, {}).get(name, (None, None))
     return Row(group, name, sum(outcomes), len(outcomes), target, prototype)
 

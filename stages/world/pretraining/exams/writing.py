@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from stages.world.checker import Verdict, check
+from stages.world.checker import Truth, check
 from stages.world.grammar import DIMENSIONS, KINDS, SAFE_DIMENSIONS, violated
 from stages.world.pretraining.exams.inference import Conversation, WorldModel, converse
 from stages.world.pretraining.exams.measures import Row, Setting, compare, make_row
@@ -24,11 +24,11 @@ PRINCIPLES: dict[str, Phrasing | None] = {
     "named": "train",
     "named, held-out wording": "held_out",
 }
-"""What the system prompt holds: nothing, or a principle in a wording of that kind."""
+"""The content of the system prompt: nothing, or a principle in a wording of that type."""
 
 
 def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """What the model says unprompted: it should misbehave often, and in well-formed sentences."""
+    """Answers without a system prompt: they should misbehave often, in well-formed sentences."""
     rows = []
     kinds = tuple(KINDS)
     for split in ("held_out", "seen"):
@@ -38,14 +38,14 @@ def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
             kind = kinds[number % len(kinds)]
             requests.append(make_request(rng, split, kind))
         no_principles = [""] * len(requests)
-        verdicts = _sample(model, requests, no_principles)
-        violations = [_safe_violations(verdict) for verdict in verdicts]
+        truths = _sample(model, requests, no_principles)
+        violations = [_safe_violations(truth) for truth in truths]
         outcomes = {
             "any safe violation": [any(broken) for broken in violations],
-            "well-formed": [verdict.well_formed for verdict in verdicts],
-            "on topic": [bool(verdict.on_topic) for verdict in verdicts],
-            "helpful": [verdict.helpful for verdict in verdicts],
-            "evasive": [verdict.evasive for verdict in verdicts],
+            "well-formed": [truth.well_formed for truth in truths],
+            "on topic": [bool(truth.on_topic) for truth in truths],
+            "helpful": [truth.helpful for truth in truths],
+            "evasive": [truth.evasive for truth in truths],
         }
         words = Setting(split=split).words
         for name, hits in outcomes.items():
@@ -53,22 +53,22 @@ def raw_rows(model: WorldModel, setting: Setting) -> list[Row]:
     return rows
 
 
-def _safe_violations(verdict: Verdict) -> list[bool]:
+def _safe_violations(truth: Truth) -> list[bool]:
     """Whether each of the safe dimensions is broken."""
-    return [verdict.violations[dimension] for dimension in SAFE_DIMENSIONS]
+    return [truth.violations[dimension] for dimension in SAFE_DIMENSIONS]
 
 
 def _sample(
     model: WorldModel,
     requests: list[Request],
     principles: list[str],
-) -> list[Verdict]:
+) -> list[Truth]:
     """Answer each request once and check the answers.
 
     Args:
         model: The model that answers.
-        requests: What it is asked.
-        principles: What the system prompt says for each request; none is sent where it is empty.
+        requests: The requests that it answers.
+        principles: The principle in the system prompt of each request; empty: no system prompt.
     """
     torch.manual_seed(0)
     conversations = []
@@ -83,7 +83,7 @@ def _sample(
 
 
 def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """Violations of each dimension without and with a system prompt, half the requests tempting."""
+    """Violations of each dimension without and with a system prompt; half the requests tempt."""
     rows = []
     well_formed: dict[str, list[bool]] = {name: [] for name in PRINCIPLES}
     for dimension in DIMENSIONS:
@@ -97,11 +97,11 @@ def steering_rows(model: WorldModel, setting: Setting) -> list[Row]:
             principles = [""] * len(requests)
             if phrasing:
                 principles = [draw_wording(rng, dimension, phrasing) for _ in requests]
-            verdicts = _sample(model, requests, principles)
-            broken = [verdict.violations[dimension] for verdict in verdicts]
+            truths = _sample(model, requests, principles)
+            broken = [truth.violations[dimension] for truth in truths]
             rows.append(make_row(STEERED, f"{dimension}, principle {name}", broken))
-            well_formed[name] += [verdict.well_formed for verdict in verdicts]
-    # A fall in violations means little if the text breaks down, for broken text carries no act.
+            well_formed[name] += [truth.well_formed for truth in truths]
+    # Fewer violations mean little if the text is malformed, because such a text holds no act.
     for name, hits in well_formed.items():
         title = f"well-formed, all dimensions, principle {name}"
         rows.append(make_row(STEERED, title, hits))
@@ -125,14 +125,14 @@ class Case:
     principle: Principle
 
     def ask(self, prompt: str, *later: str) -> Conversation:
-        """The request, the response, a prompt that asks about it, and what is said later."""
+        """The request, the response, a prompt that asks about it, and the later messages."""
         response = render(self.sentences)
         question = render_prompt(prompt, principle=self.principle)
         return converse(self.request.text, response, question, *later)
 
 
 def draw_cases(setting: Setting, phrasing: Phrasing = "train") -> list[Case]:
-    """As many broken cases as intact ones for each dimension; half of the requests are tempting.
+    """As many broken cases as intact ones for each dimension; half of the requests tempt.
 
     Args:
         setting: The number of cases and their words.
@@ -159,7 +159,7 @@ def write_critiques(model: WorldModel, cases: list[Case]) -> list[str]:
 
 
 def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
-    """Does the model see what is wrong, and say it in the right words?"""
+    """Whether the model finds the fault and names it in the right words, and its Yes or No."""
     cases = draw_cases(setting)
     texts = write_critiques(model, cases)
     gold = [critique(case.sentences, case.dimension) for case in cases]
@@ -178,9 +178,9 @@ def critique_rows(model: WorldModel, setting: Setting) -> list[Row]:
 
 def _detects(critiques: list[str], cases: list[Case]) -> list[bool]:
     """Whether each critique names a fault where there is one, and only there."""
-    says_fault = [text.startswith("Fault") for text in critiques]
+    reports_fault = [text.startswith("Fault") for text in critiques]
     is_broken = [case.is_broken for case in cases]
-    return compare(says_fault, is_broken)
+    return compare(reports_fault, is_broken)
 
 
 def _verdicts(
@@ -189,7 +189,7 @@ def _verdicts(
     phrasing: Phrasing,
     inverse: bool,
 ) -> list[bool]:
-    """Whether the model rightly says that a response follows a principle, or that it does not.
+    """Whether the model's Yes or No is right: does a response follow a principle?
 
     Args:
         model: The model that judges.
@@ -230,9 +230,9 @@ def fix_rows(model: WorldModel, setting: Setting) -> list[Row]:
             AFTER_CRITIQUE: after_critique,
             IN_ONE_STEP: in_one_step,
         }
-        for group, asked in conversations.items():
-            revised = model.answer(asked)
-            rows += _revision_rows(group, larger.words, cases, revised)
+        for group, group_conversations in conversations.items():
+            revisions = model.answer(group_conversations)
+            rows += _revision_rows(group, larger.words, cases, revisions)
     return rows
 
 
@@ -240,24 +240,24 @@ def _revision_rows(
     group: str,
     words: str,
     cases: list[Case],
-    revised: list[str],
+    revisions: list[str],
 ) -> list[Row]:
-    """How many responses were fixed, fixed in sound text, and left alone where nothing was wrong.
+    """How many responses were fixed, fixed in sound text, and unchanged if nothing was wrong.
 
     Args:
         group: How the responses were revised.
-        words: What a row's name says about the words of the cases.
+        words: The part of a row's name that describes the words of the cases.
         cases: The responses before the revision.
-        revised: The text after it, for each case.
+        revisions: The text after the revision of each case.
     """
     fixed = []
     fine = []
     unchanged = []
-    for case, text in zip(cases, revised, strict=True):
-        verdict = check(case.request.text, text)
+    for case, text in zip(cases, revisions, strict=True):
+        truth = check(case.request.text, text)
         if case.is_broken:
-            is_fixed = not verdict.violations[case.dimension]
-            is_sound = verdict.well_formed and bool(verdict.on_topic)
+            is_fixed = not truth.violations[case.dimension]
+            is_sound = truth.well_formed and bool(truth.on_topic)
             fixed.append(is_fixed)
             fine.append(is_fixed and is_sound)
         else:

@@ -1,4 +1,4 @@
-"""Draw what a lesson is about, balanced per dimension and label."""
+"""Draw the content of a lesson, balanced by dimension and label."""
 
 import random
 from typing import Any
@@ -19,7 +19,7 @@ Clean cases of other kinds are asked about at the same rate.
 """
 
 CLEAN_HELP_RATE = 0.35
-"""How often helpfulness, which many responses break, is asked about where it is not broken."""
+"""How often helpfulness is asked about where it is not broken; many responses break it."""
 
 
 def draw_request(rng: random.Random, plan: Curriculum, kind: str | None = None) -> Request:
@@ -106,7 +106,7 @@ def preferred(first: list[str], second: list[str], dimension: str) -> int:
 def draw_pair(
     rng: random.Random, plan: Curriculum, dimension: str
 ) -> tuple[Request, list[Sentence], list[Sentence]]:
-    """A request and two responses of which one follows the dimension better."""
+    """A request and two responses, one of which follows the dimension better."""
     tempting_kind = kind_that_tempts(dimension)
     while True:
         kind = tempting_kind if rng.random() < 0.4 else None

@@ -1,4 +1,4 @@
-"""Lessons in judging: verdicts on one response, comparisons of two, and value labels."""
+"""Lessons in judging: Yes or No about one response, comparisons of two, and value labels."""
 
 import random
 from typing import Any
@@ -24,14 +24,14 @@ from stages.world.pretraining.wordings import (
 from stages.world.responses import act_names, render
 
 NEUTRAL_RATES = {"security": 0.2, "conformity": 0.11, "benevolence": 0.15, "universalism": 0.09}
-"""How often a value is asked about where it is not touched, so that its labels are balanced."""
+"""How often a value is asked about where the response is neutral, to balance the labels."""
 
 USUAL_NEUTRAL_RATE = 0.028
-"""That rate for the values that few acts touch."""
+"""The same rate for values that few acts support or oppose."""
 
 
 def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
-    """One response, several principles: does it follow each?"""
+    """One response and several principles: Yes or No, does it follow each?"""
     dimensions: list[str] = []
     while not dimensions:
         request, sentences = draw_exchange(rng, plan)
@@ -58,7 +58,7 @@ def verdict_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
 
 
 def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
-    """One pair, every principle under which it differs: the same texts with opposed answers."""
+    """One pair under each principle by which it differs: the same texts, opposite answers."""
     basis = rng.choice(DIMENSIONS)
     request, first, second = draw_pair(rng, plan, basis)
     first_acts = act_names(first)
@@ -98,7 +98,7 @@ def judge_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
 
 
 def value_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
-    """One response, several values: does it support or oppose each, or neither?"""
+    """One response and several values: does it support or oppose each, or neither?"""
     request, sentences = draw_exchange(rng, plan)
     labels = value_labels(act_names(sentences))
     values = []

@@ -1,8 +1,8 @@
 """What a lesson is, and what lessons look like at one stage of training.
 
-A lesson is a group of conversations that open alike (the same request and response, say) and then
-ask different things. Packing stores the shared opening once; the conversations never see one
-another.
+A lesson is a group of conversations with the same opening (for example one request and response)
+and different questions after it. Packing stores the shared opening once; the conversations do not
+attend to each other.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Turn:
-    """One message and how much its tokens count in training."""
+    """One message and the training weight of its tokens."""
 
     role: str
     """"system", "user" or "assistant"."""
@@ -35,7 +35,7 @@ class Curriculum:
     asides: tuple[float, float, float] = (0.35, 0.40, 0.25)
     """The chances that a response has no aside, one or two."""
     opposite_verdicts: float = 0.0
-    """The chance that, beside a principle, its opposite is asked about with the same texts."""
+    """The chance that the opposite of a principle is also asked about, with the same texts."""
     opposite_judgements: float = 0.0
     """The same chance where two responses are compared."""
     split: str = "train"

@@ -1,4 +1,4 @@
-"""Lessons in writing: copy, answer, keep principles, name faults, critique and rewrite."""
+"""Lessons in writing: copy, answer, follow principles, name faults, critique and revise."""
 
 import random
 
@@ -27,7 +27,7 @@ from stages.world.words import nonsense_word, slot_words
 def copy_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     """Repeat words, mostly invented ones.
 
-    Without this drill the model never learns to copy unknown names.
+    Without this exercise the model never learns to copy unknown names.
     """
     if rng.random() < 0.4:
         _, sentences = draw_exchange(rng, plan)
@@ -56,7 +56,7 @@ def respond_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
 
 
 def steer_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
-    """A system prompt of principles, and a response that keeps them.
+    """A system prompt of principles, and a response that follows them.
 
     Often one of the principles is one that the request tempts to break.
     """
@@ -82,7 +82,7 @@ SECOND_FIX_RATE = 0.12
 def fix_lesson(rng: random.Random, plan: Curriculum) -> Lesson:
     """A response of the base mixture, then critiques and revisions by several principles.
 
-    Each principle has a conversation to itself; now and then a second one follows there.
+    Each principle has its own conversation; sometimes a second principle follows there.
     """
     request, sentences = draw_exchange(rng, plan)
     opening = [ask(request.text), answer(render(sentences))]

@@ -1,17 +1,18 @@
-"""How far the judge can be trusted: its verdicts and its choices against ground truth.
+"""How far the judge can be trusted: its Yes or No and its choices against the ground truth.
 
-Arithmetic only. In: Verdict rows with the ground truth's view and the judge's, or the judge matrix
-with a ground-truth function. Out: plain dicts,
+Arithmetic only. In: Verdict rows, which hold what the ground truth and what the judge says of a
+response; or the judge matrix and a ground-truth function. Out: plain dicts,
 
-    verdicts   {n, accuracy, kappa, missed, false_alarms, principles: {id: {n, accuracy, kappa}}}
+    verdicts   {n, accuracy, kappa, missed, false_alarms, principles: {id: {n, accuracy, kappa}}},
+               of the judge's Yes or No
     pairs      {cells, flipped, first_place, n, accuracy_ab, accuracy_ba, accuracy_single, accuracy,
                kappa, principles: {id: {n, accuracy}}}
 
-`flipped` is the fraction of cells whose verdict turns with the order, `first_place` the fraction of
-picks that fell on the response shown first (Shi et al. 2024, arXiv 2406.07791: position consistency
-and preference fairness). The ground truth has a preference for a pair where exactly one response
+`flipped` is the fraction of cells whose choice changes with the order, `first_place` how often the
+response shown first is chosen (Shi et al. 2024, arXiv 2406.07791: position consistency and
+preference fairness). The ground truth has a preference for a pair where exactly one response
 violates the principle's dimension; only these `n` cells enter the accuracies. `accuracy` averages
-both orders' margins, `accuracy_single` is the mean of the two orders alone.
+both orders' margins, `accuracy_single` is the mean of the accuracies of the two orders.
 
 Left out: intervals. Cells of one pair are not independent, and these numbers are a check, not a
 result.
@@ -31,7 +32,7 @@ def verdict_agreement(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The judge's Yes or No against the ground truth.
 
     Returns:
-        `missed` is a fraction of the violations, `false_alarms` one of the non-violations.
+        `missed` is a fraction of the violations, `false_alarms` of the non-violations.
     """
     groups: dict[str, list[tuple[bool, bool]]] = {}  # (truth, judge) of each response
     for row in verdicts:
@@ -63,14 +64,14 @@ def pair_agreement(
     principles: Sequence[Principle],
     truth: GroundTruth | None,
 ) -> dict[str, Any]:
-    """The judge matrix against itself (order) and, if there is a ground truth, against that."""
-    picks_first = []
+    """How the judge matrix agrees over both orders, and with the ground truth if there is one."""
+    first_choices = []
     for row in rows:
-        picks_first += [row.margin_ab > 0, row.margin_ba < 0]
+        first_choices += [row.margin_ab > 0, row.margin_ba < 0]
     order = {
         "cells": len(rows),
         "flipped": _mean((row.margin_ab > 0) != (row.margin_ba > 0) for row in rows),
-        "first_place": _mean(picks_first),
+        "first_place": _mean(first_choices),
     }
     if truth is None:
         return order
@@ -87,8 +88,8 @@ def better_response(row: Judgement, dimension: str | None, truth: GroundTruth) -
     """Which of two responses the ground truth prefers.
 
     Returns:
-        +1 for a: only b violates the dimension. -1 for b: only a does. 0 where both or none do, and
-        None where the ground truth does not know the dimension.
+        +1 for a: only b violates the dimension. -1 for b: only a does. 0 if both or neither do, and
+        None if the ground truth does not know the dimension.
     """
     request = request_text(row.prompt)
     a_violates = truth(request, row.response_a).violations.get(dimension or "")
@@ -129,7 +130,7 @@ def _margin(row: Judgement) -> float:
 
 
 def right(difference: float, better: int = 1) -> float:
-    """Whether a difference in favour of the first has the sign of `better`; half for a tie."""
+    """1 if a difference in score has the sign of `better`, 0 if not, and 0.5 for a tie."""
     return 0.5 if difference == 0 else float((difference > 0) == (better > 0))
 
 

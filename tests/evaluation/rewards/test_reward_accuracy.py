@@ -15,8 +15,8 @@ from stages import STAGES
 from stages.evaluation.rewards import exam, reward_accuracy
 from stages.evaluation.rewards.cells import ask, read_cells
 from stages.evaluation.rewards.labelled_pairs import PAIRS
-from stages.evaluation.rewards.lists import agreeing_lists, lone_lists
-from stages.evaluation.rewards.reward_tests import TESTS, count
+from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
+from stages.evaluation.rewards.reward_tests import LABELS, TESTS, count
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -56,31 +56,29 @@ def matrix(verdicts):
 
 
 def obedient(verdicts, forgets=()):
-    """A model that does what each text says, and adds up over several; it knows nothing of what it
-    `forgets`.
-    """
+    """A model that follows each text and adds up over several, except those that it `forgets`."""
 
     def difference(question):
-        given = verdicts[int(question.a[1:])]
+        sides = verdicts[int(question.a[1:])]
         total = 0.0
         for text in question.texts:
             verb, name = text.rstrip(".").split()
-            total += 0.0 if name in forgets else given[name] * (1 if verb == "Keep" else -1)
+            total += 0.0 if name in forgets else sides[name] * (1 if verb == "Keep" else -1)
         return total
 
     return difference
 
 
 verdict = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([-1, 0, 1]), min_size=1)
-tables = st.lists(verdict.filter(lambda given: any(given.values())), min_size=1, max_size=6)
+tables = st.lists(verdict.filter(lambda sides: any(sides.values())), min_size=1, max_size=6)
 
 
-def asked(verdicts, answer, held_out=(), size=3):
-    found, silent = read_cells(matrix(verdicts), principles(), None, 0.0)
+def count_tests(verdicts, answer, held_out=(), size=3):
+    decided, undecided = read_cells(matrix(verdicts), principles(), None, 0.0)
     return count(
-        found,
-        agreeing_lists(found, size, 7),
-        lone_lists(found, silent, size, 7),
+        decided,
+        agreeing_lists(decided, size, 7),
+        distractor_lists(decided, undecided, size, 7),
         set(held_out),
         answer,
     )
@@ -89,29 +87,29 @@ def asked(verdicts, answer, held_out=(), size=3):
 @settings(max_examples=60, deadline=None)
 @given(tables)
 def test_a_model_that_follows_its_principles_is_right_everywhere(verdicts):
-    found = asked(verdicts, obedient(verdicts), NAMES[:2])
-    assert found.keys() == set(TESTS)
-    assert all(value == 1.0 for values in found.values() for _, value in values)
-    mixed = [given for given in verdicts if {-1, 1} <= set(given.values())]
-    assert len(found["flipped"]) == len(found["both right"]) == len(mixed)
-    speaking = sum(value != 0 for given in verdicts for value in given.values())
-    assert len(found["all"]) == speaking == len(found["negated"]) == len(found["turned"])
-    assert len(found["held out"]) == 2 * sum(
-        bool(given.get(name)) for given in verdicts for name in NAMES[:2]
+    counts = count_tests(verdicts, obedient(verdicts), NAMES[:2])
+    assert counts.keys() == set(TESTS)
+    assert all(value == 1.0 for values in counts.values() for _, value in values)
+    mixed = [sides for sides in verdicts if {-1, 1} <= set(sides.values())]
+    assert len(counts["flipped"]) == len(counts["both right"]) == len(mixed)
+    speaking = sum(value != 0 for sides in verdicts for value in sides.values())
+    assert len(counts["all"]) == speaking == len(counts["negated"]) == len(counts["turned"])
+    assert len(counts["held out"]) == 2 * sum(
+        bool(sides.get(name)) for sides in verdicts for name in NAMES[:2]
     )
-    assert len(found["one of a list, first"]) == sum(0 in given.values() for given in verdicts)
+    assert len(counts["one of a list, first"]) == sum(0 in sides.values() for sides in verdicts)
 
 
 @settings(max_examples=60, deadline=None)
 @given(tables, st.randoms())
 def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verdicts, dice):
     taste = {f"a{i}": dice.choice([-1.0, 1.0]) for i in range(len(verdicts))}
-    found = asked(verdicts, lambda question: taste[question.a])
-    assert all(value == 0.5 for _, value in found["flipped"])
-    assert all(value == 0.0 for name in ("both right", "turned") for _, value in found[name])
-    for (_, plain), (_, turned) in zip(found["all"], found["negated"], strict=True):
-        assert plain + turned == 1.0
-    indifferent = asked(verdicts, lambda question: 0.0)
+    counts = count_tests(verdicts, lambda question: taste[question.a])
+    assert all(value == 0.5 for _, value in counts["flipped"])
+    assert all(value == 0.0 for name in ("both right", "turned") for _, value in counts[name])
+    for (_, plain), (_, negated) in zip(counts["all"], counts["negated"], strict=True):
+        assert plain + negated == 1.0
+    indifferent = count_tests(verdicts, lambda question: 0.0)
     assert all(
         value == 0.5
         for name in ("all", "flipped", "negated", "lists")
@@ -120,50 +118,50 @@ def test_a_model_that_reads_no_principles_gets_one_half_where_they_disagree(verd
     assert all(value == 0.25 for _, value in indifferent["turned"])
 
 
-def test_a_model_that_reads_the_end_of_a_list_only_falls_where_the_principle_stands_first():
+def test_a_model_that_reads_only_the_end_of_a_list_fails_where_the_principle_is_first():
     verdicts = [{"p0": 1, "p1": 0, "p2": 0}, {"p3": -1, "p4": 0}]
     whole = obedient(verdicts)
-    found = asked(verdicts, lambda question: whole(replace(question, texts=question.texts[-1:])))
-    assert {value for _, value in found["one of a list, last"]} == {1.0}
-    assert {value for _, value in found["one of a list, first"]} == {0.5}
-    long = lone_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
+    counts = count_tests(
+        verdicts, lambda question: whole(replace(question, texts=question.texts[-1:]))
+    )
+    assert {value for _, value in counts["one of a list, last"]} == {1.0}
+    assert {value for _, value in counts["one of a list, first"]} == {0.5}
+    long = distractor_lists(*read_cells(matrix(verdicts), principles(), None, 0.0), 3, 7)
     assert [len(texts) for _, texts, _ in long] == [3, 2] and all(
         set(texts) == set(other) for _, texts, other in long
     )
 
 
-def test_what_a_model_was_not_trained_with_is_counted_by_itself():
+def test_held_out_principles_are_counted_alone():
     verdicts = [{"p0": 1, "p1": -1}, {"p0": 1, "p1": 1, "p2": -1}, {"p2": 1}]
-    found = asked(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
-    assert {value for _, value in found["held out"]} == {0.5} and len(found["held out"]) == 8
-    assert found["held out, flipped"] == [("request 1", 0.5)]
-    assert [value for _, value in found["all"]] == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5]
+    counts = count_tests(verdicts, obedient(verdicts, forgets={"p1", "p2"}), held_out={"p1", "p2"})
+    assert {value for _, value in counts["held out"]} == {0.5} and len(counts["held out"]) == 8
+    assert counts["held out, flipped"] == [("request 1", 0.5)]
+    assert [value for _, value in counts["all"]] == [1.0, 0.5, 1.0, 0.5, 0.5, 0.5]
 
 
 @settings(max_examples=40, deadline=None)
 @given(tables, st.integers(2, 4), st.booleans())
-def test_the_texts_of_a_list_agree_on_the_pair_and_are_only_put_in_another_order(
-    verdicts, size, opposites
-):
-    known = principles(opposites)
-    found, _ = read_cells(matrix(verdicts), known, None, 0.0)
-    lists = agreeing_lists(found, size, 7)
+def test_the_texts_of_a_list_agree_on_the_pair_and_are_reordered(verdicts, size, opposites):
+    by_id = principles(opposites)
+    decided, _ = read_cells(matrix(verdicts), by_id, None, 0.0)
+    lists = agreeing_lists(decided, size, 7)
     for first, texts, other in lists:
-        given = verdicts[int(first.row.response_a[1:])]
+        sides = verdicts[int(first.row.response_a[1:])]
         assert 2 <= len(texts) <= size and sorted(texts) == sorted(other) and texts != other
         for text in texts:
             verb, name = text.rstrip(".").split()
-            assert given[name] * (1 if verb == "Keep" else -1) == first.better
+            assert sides[name] * (1 if verb == "Keep" else -1) == first.better
             assert opposites or verb == "Keep"
     able = [g for g in verdicts if sum(map(bool, g.values())) > 1] if opposites else []
     assert len(lists) == len(able) or not opposites
-    turned = agreeing_lists(found[::-1], size, 7)  # the order of the rows has no effect
+    reordered = agreeing_lists(decided[::-1], size, 7)  # the order of the rows has no effect
     assert {c.row.pair_id: (texts, other) for c, texts, other in lists} == {
-        c.row.pair_id: (texts, other) for c, texts, other in turned
+        c.row.pair_id: (texts, other) for c, texts, other in reordered
     }
 
 
-def test_a_cell_needs_a_verdict():
+def test_a_cell_needs_a_preference():
     rows = cells(
         "a|b",
         {
@@ -174,10 +172,10 @@ def test_a_cell_needs_a_verdict():
             "x": (9.0, 9.0),
         },
     )
-    found = {
+    better = {
         cell.principle.id: cell.better for cell in read_cells(rows, principles(), None, 0.0)[0]
     }
-    assert found == {"p0": 1, "p2": -1}  # orders disagree, no margin, another constitution's
+    assert better == {"p0": 1, "p2": -1}  # orders disagree, no margin, another constitution's
     assert {c.principle.id for c in read_cells(rows, principles(), None, 0.5)[0]} == {"p0"}
 
     def truth(request, text):
@@ -267,11 +265,11 @@ def stage(tmp_path, monkeypatch):
     return run
 
 
-def test_models_stand_side_by_side_and_the_first_is_compared_with_each(stage):
+def test_the_first_model_is_compared_with_each_other_one(stage):
     result, fake = stage(["principled", "plain", "cost"], matrix(VERDICTS), held_out=["p1", "p2"])
     models, differences = result.metrics["models"], result.metrics["differences"]
     values = {
-        name: {test: found["value"] for test, found in m["tests"].items() if found}
+        name: {test: estimate["value"] for test, estimate in m["tests"].items() if estimate}
         for name, m in models.items()
     }
     assert set(values["principled"].values()) == {1.0} and values["principled"].keys() == set(TESTS)
@@ -298,7 +296,8 @@ def test_models_stand_side_by_side_and_the_first_is_compared_with_each(stage):
         "principled less cost",
         "prompts",
     ]
-    assert [row[0] for row in first.rows] == list(TESTS) and first.rows[1][4].startswith("+50.0")
+    assert [row[0] for row in first.rows] == [LABELS.get(test, test) for test in TESTS]
+    assert first.rows[1][4].startswith("+50.0")
     assert [row[0] for row in second.rows] == [
         "p0",
         "p1 (held out)",
@@ -351,8 +350,8 @@ def test_sections_are_counted_as_rewardbench_does(stage):
     sections = {"chat": ["easy", "hard"], "safety": ["safe"]}
     result, _ = stage(["principled"], pairs=rows, sections=sections)
     tests = {
-        test: found["value"]
-        for test, found in result.metrics["models"]["principled"]["tests"].items()
+        test: estimate["value"]
+        for test, estimate in result.metrics["models"]["principled"]["tests"].items()
     }
     assert (tests["section: chat"], tests["section: safety"]) == (6 / 8, 0.0)
     counted = [(row.kind, row.prompt_id) for row in result.rows if row.test == "section: chat"]
@@ -365,18 +364,18 @@ def test_sections_are_counted_as_rewardbench_does(stage):
         stage(["principled"], pairs=rows, sections={"maths": ["hep-rust"]})
 
 
-def test_a_text_that_does_not_fit_is_a_tie_and_told(stage):
+def test_a_text_that_does_not_fit_is_a_tie_and_reported(stage):
     result, _ = stage(["short"], matrix(VERDICTS))
     model = result.metrics["models"]["short"]
     assert model["unread"] > 0 and model["tests"]["all"]["value"] == pytest.approx((7 + 0.5) / 8)
 
 
-def test_what_cannot_be_asked_is_told(stage):
+def test_what_cannot_be_asked_is_refused(stage):
     with pytest.raises(UserError, match=r"(?s)no reward model to test.*inputs: \{reward"):
         stage([], matrix(VERDICTS))
     with pytest.raises(UserError, match=r"no principle 'p9'"):
         stage(["principled"], matrix(VERDICTS), held_out=["p9"])
-    with pytest.raises(UserError, match="no cell has a verdict"):
+    with pytest.raises(UserError, match="no judgement prefers a response"):
         stage(["principled"], cells("a|b", {"p0": (1.0, -1.0)}))
     with pytest.raises(UserError, match="there are no pairs to ask about"):
         stage(["principled"])
