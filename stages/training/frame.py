@@ -75,7 +75,7 @@ def run_training(
         metrics = {"n": rows, **training.counts, **measured, **curve}
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics)
 
-    with model_session(context):
+    with model_session(context):  # it frees memory at its end, when nothing refers to the trainer
         return build_and_train()
 
 
