@@ -99,7 +99,7 @@ def make_items(
     names = list(policies)
     truth, options = examination.truth, examination.options
     prompts = {row.prompt_id: row for row in policies[names[0]]}
-    judged_prompts = draw(prompts, options.judge_limit, seed, "judged")
+    judged_prompts = set(draw(prompts, options.judge_limit, seed, "judged"))
     answers = {}
     for name, rows in policies.items():
         for row in rows:

@@ -3,9 +3,9 @@
 In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of
 `reward_accuracy` the reward models side by side; of a training step the curves, of online ones in
 one drawing and with their tripwires; of any other step its tables. Rows of Revision, Pair,
-Judgement, Rating and Verdict can be row_sections. Of every step, and of every step before it whose
+Judgement, Rating and Verdict can be browsed. Of every step, and of every step before it whose
 folder is still there, it shows its output, its dropped rows and calls, and whether the run that
-writes the page made or reused it: as a drawing and as a table. What is missing is not entry_count.
+writes the page made or reused it: as a drawing and as a table. What is missing is not shown.
 
 Out: `report.html` in the artifact's folder, self-contained: it loads nothing (its own policy
 forbids it), and it works from disk. A reused page still shows what was new when it was written.
@@ -55,7 +55,7 @@ class Config:
     title: str = "Credo report"
     """The page's heading."""
     max_rows: Annotated[int, Field(ge=0)] = 20_000
-    """How many entries of each step can be row_sections; the page states how many there are.
+    """How many entries of each step can be browsed; the page states how many there are.
 
     1,000 entries with answers of 80 words take about half a megabyte.
     """

@@ -114,8 +114,8 @@ def estimate(measured: Measured, intervals: Intervals) -> dict[str, Any]:
 
 
 def _interval(measured: Measured, intervals: Intervals) -> Bounds:
-    if measured.aggregate is None and set(measured.values.values()) <= {0.0, 1.0}:
-        values = {item: float(value) for item, value in measured.values.items()}
+    values = {item: float(value) for item, value in measured.values.items()}
+    if measured.aggregate is None and set(values.values()) <= {0.0, 1.0}:
         wilson = intervals.estimate(values)
         if wilson:
             return wilson["low"], wilson["high"]

@@ -6,7 +6,6 @@ In: its metrics. Out: tables in per cent and percentage points.
 from typing import Any
 
 from stages.evaluation.comparison import estimate_rows
-from stages.evaluation.rewards.reward_tests import LABELS
 from stages.runtime.artifacts import Table
 from stages.statistics.formatting import NO_VALUE, format_confidence, format_percent
 
@@ -25,8 +24,6 @@ def _test_table(metrics: dict[str, Any]) -> Table:
     first, *others = metrics["models"]
     tests = {name: model["tests"] for name, model in metrics["models"].items()}
     rows = estimate_rows(tests, metrics["differences"], bound_places=0)
-    for row in rows:
-        row[0] = LABELS.get(row[0], row[0])
     means = [model["mean_of_sections"] for model in metrics["models"].values()]
     if means[0] is not None:
         empty = [""] * (len(others) + 1)

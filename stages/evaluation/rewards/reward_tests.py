@@ -44,8 +44,6 @@ TESTS = (
     "one of a list, last",
     "one of a list, first",
 )
-LABELS = {"turned": "follows the opposite, too"}
-"""What a table calls a test, where its name does not explain it."""
 Counts = dict[str, list[tuple[str, float]]]
 """(prompt, value) by test."""
 CellValues = dict[tuple[str, str], float]

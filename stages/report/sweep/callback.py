@@ -94,10 +94,12 @@ class Ablation(Callback):
             jobs = read_jobs(folder, overrides_of(config))
             settings, _ = read_settings(_without_hydra(config))
             comparison = compare(settings.ablate, jobs)
-            page = _write(folder / FOLDER, comparison, settings.ablate, jobs)
+            finished = [job for job in jobs if not job.error]
+            write(folder / FOLDER, comparison, settings.ablate, finished)
             set_console_width(Console()).print(summary_table(comparison))
             for note in notes(comparison):
                 console.print(f"Note: {note}", highlight=False, markup=False)
+            page = _write_page(folder / FOLDER, comparison, settings.ablate, jobs)
             console.print(f"Written to {folder / FOLDER}; look at {page}", highlight=False)
             if comparison.missing:
                 console.print(
@@ -107,11 +109,11 @@ class Ablation(Callback):
                 sys.exit(2)
 
 
-def _write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> Path:
-    """Write the sweep's files and its page; returns the page's path."""
-    finished = [job for job in jobs if not job.error]
-    write(folder, comparison, settings, finished)
-    sets = list(dict.fromkeys(job.constitution["name"] for job in finished))
+def _write_page(
+    folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence[Job]
+) -> Path:
+    """Write the sweep's page; returns its path."""
+    sets = list(dict.fromkeys(job.constitution["name"] for job in jobs if not job.error))
     texts: dict[str, str] = {}
     for name in sets:
         texts |= {principle.id: principle.text for principle in load(name).principles}

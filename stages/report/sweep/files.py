@@ -7,7 +7,7 @@ texts.
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence
         write_atomically(folder / "results.json", text)
         _write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))
         _write_csv(folder / "rows.csv", ROWS, _rows(comparison))
-        _write_csv(folder / "prompts.csv", PROMPTS, _texts(jobs).items())
+        _write_csv(folder / "prompts.csv", PROMPTS, _prompts(comparison, _texts(jobs)))
 
 
 def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> dict[str, Any]:
@@ -138,6 +138,13 @@ def _rows(comparison: Comparison) -> Iterable[Sequence[Any]]:
             for outcome, values_by_prompt in outcomes.items():
                 for prompt_id, value in values_by_prompt.items():
                     yield (*variant, seed, prompt_id, outcome, f"{value:g}")
+
+
+def _prompts(comparison: Comparison, texts: Mapping[str, str]) -> Iterable[Sequence[str]]:
+    """Each prompt of `rows.csv` once; in a section's test it is `<kind of pairs>: <prompt_id>`."""
+    names = dict.fromkeys(row[ROWS.index("prompt_id")] for row in _rows(comparison))
+    for name in names:
+        yield (name, texts.get(name.rpartition(": ")[2], ""))
 
 
 def _texts(jobs: Sequence[Job]) -> dict[str, str]:
