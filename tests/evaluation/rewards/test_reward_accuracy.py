@@ -16,7 +16,7 @@ from stages.evaluation.rewards import exam, reward_accuracy
 from stages.evaluation.rewards.cells import ask, read_cells
 from stages.evaluation.rewards.labelled_pairs import PAIRS
 from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
-from stages.evaluation.rewards.reward_tests import LABELS, TESTS, count
+from stages.evaluation.rewards.reward_tests import TESTS, count
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -296,7 +296,7 @@ def test_the_first_model_is_compared_with_each_other_one(stage):
         "principled less cost",
         "prompts",
     ]
-    assert [row[0] for row in first.rows] == [LABELS.get(test, test) for test in TESTS]
+    assert [row[0] for row in first.rows] == list(TESTS)
     assert first.rows[1][4].startswith("+50.0")
     assert [row[0] for row in second.rows] == [
         "p0",
