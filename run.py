@@ -126,7 +126,7 @@ def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
         return prepare_job(config)
     parse_config(Selection, settings.constitution, "constitution")
     steps = read_steps(join_sections(plain["pipeline"]), STAGES)
-    return settings, plain, up_to(steps, settings.until)
+    return settings, plain, up_to(steps, settings.until or None)
 
 
 def variants(constitution: Any, kinds: Any) -> str:

@@ -230,6 +230,10 @@ def test_safe_rlhf_knows_the_tags_of_a_constitution():
         return [steps[step]["constitution"]["tags"] for step in ("pairs", "safe_pairs")]
 
     assert tags() == tags("constitution.name=/my/own.set.yaml") == [["helpful"], ["safe"]]
+    assert tags("model=qwen3_0_6b", "constitution.name=my/cai.yaml") == tags("model=qwen3_0_6b")
+    own_set = ["model.constitution=mine.yaml", "constitution.name=mine.yaml"]
+    assert tags(*own_set) == [["helpful"], ["safe"]]
+    assert tags("model=qwen3_0_6b", "constitution.name=world") == [["helpful"], ["safe"]]
     assert tags("model=qwen3_0_6b") == [["help", "wisdom"], ["harm", "crime", "bias"]]
     assert tags("constitution.name=hhh") == [["helpful"], ["harmless"]]
     assert tags("pipeline.safe_tags=[calm]") == [["helpful"], ["calm"]]

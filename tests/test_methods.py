@@ -114,9 +114,9 @@ def test_chain_of_hindsight(done):
 def test_almost(done):
     made = done("almost")
     assert set(made["pairs"].metrics["ranks"]) == {
-        "guided>unguided",
+        "guided>alone",
         "guided>hot",
-        "unguided>hot",
+        "alone>hot",
     }
     assert list(made["evaluation"].metrics["policies"]) == ["base", "tuned", "aligned"]
 

@@ -1,5 +1,6 @@
 """The options of the server generator."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from stages.runtime.errors import UserError
 
 
 def complete_address(text: str) -> str:
-    """Return an endpoint's address without a trailing slash, and with `/v1` if it has no path.
+    """Return an address as written, without a trailing slash, with `/v1` if it has no path.
 
     Raises:
         UserError: it is not an HTTP address, or it holds a user name or a key.
@@ -21,16 +22,18 @@ def complete_address(text: str) -> str:
             fix="write http://host:8000/v1, and name the variable that holds the key in "
             "generator.options.api_key_env",
         )
+    match = re.fullmatch(r"(https?://[^/\s]+)(/\S*?)?/*", text)
     try:
         url = HttpUrl(text)
     except ValueError:
+        url = None
+    if not match or not url or url.port == 0:
         raise UserError(
             f"{text!r} is not an address",
             where="generator.options.endpoints",
             fix="write http://host:8000/v1",
-        ) from None
-    address = str(url).rstrip("/")
-    return f"{address}/v1" if url.path in ("/", None) else address
+        )
+    return match[1] + (match[2] or "/v1")
 
 
 @dataclass(frozen=True)
