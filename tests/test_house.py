@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def room_of(path: Path) -> str:
     return str(path.parent.relative_to(ROOT / "stages"))
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """The modules under stages/ that a module imports, at its top or inside a function."""
     names = set()
@@ -57,6 +59,7 @@ def imports(path: Path) -> set[str]:
     return {name for name in names if is_module(name)}
 
 
+@cache
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     ours = name.startswith("stages.")
@@ -174,6 +177,7 @@ def test_lines_are_not_dense():
     assert dense == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", sorted((ROOT / "timings").glob("*.py")), ids=lambda p: p.name)
 def test_timings_start(script):
     """They are run by hand; here only their imports and options are."""
