@@ -142,7 +142,11 @@ def _rows(comparison: Comparison) -> Iterable[Sequence[Any]]:
 
 def _prompts(comparison: Comparison, texts: Mapping[str, str]) -> Iterable[Sequence[str]]:
     """Each prompt of `rows.csv` once; in a section's test it is `<kind of pairs>: <prompt_id>`."""
-    names = dict.fromkeys(row[ROWS.index("prompt_id")] for row in _rows(comparison))
+    names: dict[str, None] = {}
+    for run in comparison.runs.values():
+        for outcomes in run.seeds.values():
+            for values_by_prompt in outcomes.values():
+                names |= dict.fromkeys(values_by_prompt)
     for name in names:
         yield (name, texts.get(name.rpartition(": ")[2], ""))
 

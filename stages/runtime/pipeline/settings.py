@@ -137,7 +137,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
             fix=f"set it on the command line: {values}",
         )
     try:
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         what = str(error).splitlines()[0]
         raise UserError(what, where="the config", fix="see `python run.py --cfg job`") from None
