@@ -7,6 +7,9 @@ READY  := $(VENV)/.ready
 # configuration decides.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export TOKENIZERS_PARALLELISM = false
+# Some machines forbid compiled files; tests start some two hundred processes, and each would compile
+# Credo anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Two workers of one thread each: tiny models gain nothing from a second thread, and much of the
 # time is waiting.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist

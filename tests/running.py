@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
+import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from stages import STAGES
@@ -20,6 +22,11 @@ from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore
 from tests.scripted import ScriptedGenerator
+
+# Asked without importing it: vLLM takes seconds to import, in each of three processes.
+needs_vllm = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"
+)
 
 
 @dataclass

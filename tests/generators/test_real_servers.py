@@ -19,9 +19,9 @@ from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model
 from stages.world import CHECKPOINT
 from tests.embedded import TINY, calls_in, run_config
+from tests.running import needs_vllm
 
-pytest.importorskip("vllm")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_vllm]
 PROMPTS = [
     [{"role": "user", "content": f"How do I {verb} a bike?"}] for verb in ("fix", "paint", "rob")
 ]

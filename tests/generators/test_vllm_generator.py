@@ -10,10 +10,10 @@ from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling, TooLong
 from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import Model, find_model
+from tests.running import needs_vllm
 from tests.tiny_model import build_tiny_model
 
-pytest.importorskip("vllm")
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.slow, needs_vllm, pytest.mark.asyncio(loop_scope="module")]
 PROMPTS = [
     [{"role": "user", "content": "the cat asks how " * (1 + 3 * (i % 5)) + str(i)}]
     for i in range(16)

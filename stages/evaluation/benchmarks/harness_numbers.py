@@ -114,9 +114,9 @@ def estimate(measured: Measured, intervals: Intervals) -> dict[str, Any]:
 
 
 def _interval(measured: Measured, intervals: Intervals) -> Bounds:
-    values = {item: float(value) for item, value in measured.values.items()}
-    if measured.aggregate is None and set(values.values()) <= {0.0, 1.0}:
-        wilson = intervals.estimate(values)
+    if measured.aggregate is None and set(measured.values.values()) <= {0.0, 1.0}:
+        answers = {item: float(value) for item, value in measured.values.items()}
+        wilson = intervals.estimate(answers)
         if wilson:
             return wilson["low"], wilson["high"]
     if measured.stderr is not None:

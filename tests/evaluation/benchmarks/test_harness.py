@@ -184,6 +184,12 @@ def test_a_metric_that_is_not_a_mean_is_bootstrapped():
     intervals = Intervals(200, 0.9, 0)
     found = estimate(Measured(1.0, None, 11, values, spread), intervals)
     assert found["low"] < found["high"] == 1.0 and found["stderr"] is None
+    with_labels = {item: (value, value > 0.5) for item, value in values.items()}
+    of_labels = Measured(
+        0.5, None, 11, with_labels, lambda pairs: sum(label for _, label in pairs) / len(pairs)
+    )
+    bounds = estimate(of_labels, intervals)
+    assert bounds["low"] < 0.5 < bounds["high"], "a value that is not a number, as BBQ's"
     even = Measured(0.0, None, 11, dict.fromkeys(values, 0.5), spread)
     assert estimate(even, intervals)["low"] is None, "no spread is no proof"
     change = difference(even, Measured(1.0, None, 11, values, spread), intervals)

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-
-from stages.training.online.ppo_math import (  # noqa: E402
+from stages.training.online.ppo_math import (
     KLController,
     Lagrangian,
     gae,

@@ -3,16 +3,15 @@
 import random
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from stages.world.pretraining.curriculum import EVERYTHING  # noqa: E402
-from stages.world.pretraining.lessons.catalogue import draw_lesson  # noqa: E402
-from stages.world.pretraining.model import Body, to_llama  # noqa: E402
-from stages.world.pretraining.optimizer import Optimizer, orthogonalize  # noqa: E402
-from stages.world.pretraining.packing import encode_turns, make_batch, pack_lesson  # noqa: E402
-from stages.world.pretraining.parallel import Workers, set_gradients  # noqa: E402
-from stages.world.pretraining.tokenizer import LABELS, train_tokenizer  # noqa: E402
+from stages.world.pretraining.curriculum import EVERYTHING
+from stages.world.pretraining.lessons.catalogue import draw_lesson
+from stages.world.pretraining.model import Body, to_llama
+from stages.world.pretraining.optimizer import Optimizer, orthogonalize
+from stages.world.pretraining.packing import encode_turns, make_batch, pack_lesson
+from stages.world.pretraining.parallel import Workers, set_gradients
+from stages.world.pretraining.tokenizer import LABELS, train_tokenizer
 
 pytestmark = pytest.mark.slow
 
