@@ -24,8 +24,8 @@ from stages.preferences.judging.ask import (
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.context import Context, Drop
-from stages.runtime.generation import TooLong
+from stages.runtime.context import Context
+from stages.runtime.generation import RowFailure
 from stages.runtime.rows import Dropped, Response, Verdict, request_text
 
 TRUTH_COLUMNS = ("well_formed", "on_topic", "evasive", "helpful")
@@ -144,7 +144,7 @@ def examine(
             try:
                 answers = await _ask_judge(judge, item, examination, context.seed)
                 probabilities, margins = answers
-            except (Drop, TooLong):
+            except RowFailure:
                 if item.truth is None:
                     raise
                 unread = True

@@ -9,14 +9,14 @@ from typing import Any
 from rich.console import Console
 
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
-from stages.runtime.generation import TooLong
+from stages.runtime.generation import RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
 
 
-class Drop(Exception):
+class Drop(RowFailure):
     """Raised by a row's coroutine: drop this row, for the given reason."""
 
 
@@ -94,7 +94,7 @@ class Context:
             The new rows, and the rows that were dropped.
 
         Raises:
-            Exception: anything that a chain raises except Drop and TooLong, after the others were
+            Exception: anything that a chain raises except RowFailure, after the others were
                 cancelled. Calls already answered stay in the store.
         """
         return self.loop.run(self._map(rows, chain))
@@ -113,10 +113,10 @@ class Context:
                 try:
                     result = await chain(row)
                     results[index] = result if isinstance(result, list) else [result]
-                except Drop as reason:
-                    dropped[index] = Dropped(id=row.id, reason=str(reason))
-                except TooLong:
-                    dropped[index] = Dropped(id=row.id, reason="longer than the model's context")
+                except RowFailure as failure:
+                    dropped[index] = Dropped(
+                        id=row.id, reason=failure.reason, detail=failure.detail
+                    )
                 except Unanswered:
                     open_rows += 1
                 progress.advance(task)

@@ -32,10 +32,33 @@ class Completion:
     """`stop`, or `length` where the answer was cut short."""
     prompt_tokens: int
     completion_tokens: int
+    thoughts: str = ""
+    """What the model wrote before its answer, between the marks of its thoughts."""
 
 
-class TooLong(Exception):
-    """The prompt leaves no room for an answer: a reason to drop and count the row, not to stop.
+class RowFailure(Exception):
+    """One row cannot be finished; it is dropped and counted, and the run goes on.
+
+    Args:
+        reason: in a few words that rows of the same kind share, since reasons are counted.
+        detail: what is true of this row alone, such as a server's words; "" for nothing.
+    """
+
+    def __init__(self, reason: str, detail: str = ""):
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class CallFailed(RowFailure):
+    """The model's engine or server did not answer this call, though it answers others.
+
+    Unlike other failures it counts towards the run's `max_failed`.
+    """
+
+
+class TooLong(RowFailure):
+    """The prompt leaves no room for an answer.
 
     Args:
         prompt_tokens: size of the prompt; None where an endpoint does not report it.
@@ -47,7 +70,9 @@ class TooLong(Exception):
         self.limit = limit
         size = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
         context = "the model's context" if limit is None else f"the context of {limit} tokens"
-        super().__init__(f"{size} leaves no room for an answer in {context}")
+        super().__init__(
+            "longer than the model's context", f"{size} leaves no room for an answer in {context}"
+        )
 
 
 class Generator(Protocol):

@@ -59,6 +59,9 @@ class Response:
     seed: int
     template: str = ""
     finish_reason: str = "stop"
+    """`stop`, or `length` where the text was cut off: nothing may learn its end."""
+    thoughts: str = ""
+    """What the model wrote before its answer, between the marks of its thoughts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,10 @@ class Revision:
     model: str
     seed: int
     template: str = ""
+    finish_reason: str = "stop"
+    """Of `response`, as in a Response."""
+    thoughts: str = ""
+    """What the model thought before it wrote `response`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +126,9 @@ class Judgement:
     rationale_ab: str = ""
     """The judge's reasoning before it chose, if it was asked for one."""
     rationale_ba: str = ""
+    finish_reason_a: str = "stop"
+    """Of `response_a`, as in a Response."""
+    finish_reason_b: str = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +164,9 @@ class Pair:
     chosen_safe: bool | None = None
     """None where it was not measured."""
     rejected_safe: bool | None = None
+    chosen_finish_reason: str = "stop"
+    """Of `chosen`, as in a Response."""
+    rejected_finish_reason: str = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +191,8 @@ class Rating:
     """One for each principle, where each was asked about separately; else empty."""
     model: str
     template: str = ""
+    finish_reason: str = "stop"
+    """Of `response`, as in a Response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +282,9 @@ class Dropped:
 
     id: str
     reason: str
+    """Shared by rows of the same kind: the manifest counts each reason."""
+    detail: str = ""
+    """What is true of this row alone, such as the words of a server."""
 
 
 _TYPES = (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)

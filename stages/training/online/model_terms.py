@@ -14,9 +14,8 @@ from pydantic import Field
 from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.principles.select import Selection, select
-from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
-from stages.runtime.generation import TooLong
+from stages.runtime.generation import RowFailure
 from stages.runtime.models import Model
 from stages.runtime.templates import template_hash
 from stages.runtime.typed_config import machine
@@ -193,7 +192,7 @@ class JudgeTerm(ModelTerm):
                         self.scale,
                         self.template,
                     )
-                except (Drop, TooLong):
+                except RowFailure:
                     return None
                 if self.rescale:
                     rating = rescale_rating(rating, self.scale)
