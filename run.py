@@ -33,6 +33,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.display import (
     set_console_width,
+    show_bug,
     show_error,
     show_job,
     show_plan,
@@ -67,7 +68,7 @@ def cli() -> None:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
-    """Turn a UserError into one message and exit code 2; bugs keep their traceback."""
+    """Turn a UserError into one message and exit code 2; a bug into one that names a log, and 1."""
     console = set_console_width(Console(stderr=True))
     try:
         run(config, console)
@@ -78,6 +79,11 @@ def main(config: DictConfig) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         exit_interrupted(console)
+    except Exception as error:
+        show_bug(error, Path(HydraConfig.get().runtime.output_dir) / "run.log", console)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        sys.exit(1)
 
 
 def run(config: DictConfig, console: Console) -> None:
@@ -99,6 +105,7 @@ def run(config: DictConfig, console: Console) -> None:
             loop=loop,
             concurrency=generator.concurrency,
             launcher=settings.launcher,
+            max_failed=settings.max_failed,
         )
         try:
             planned = runner.plan(steps)

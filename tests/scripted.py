@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from stages.runtime.generation import Completion, Sampling
+from stages.runtime.generation import Choice, Completion, Sampling
 from stages.runtime.rows import Message
 
 
@@ -14,8 +14,8 @@ class ScriptedGenerator:
 
     Attributes:
         text: messages -> the assistant's text.
-        scores: (messages, options) -> natural-log probability of each option; the first option wins
-            by default.
+        scores: (messages, options) -> natural-log probability of each option, or a Choice; the
+            first option wins by default.
         delay: seconds each call takes.
         failure: called with the messages before an answer; raises whatever the test wants.
     """
@@ -23,7 +23,7 @@ class ScriptedGenerator:
     text: Callable[[Sequence[Message]], str] = lambda messages: (
         f"answer to: {messages[-1]['content']}"
     )
-    scores: Callable[[Sequence[Message], Sequence[str]], list[float]] | None = None
+    scores: Callable[[Sequence[Message], Sequence[str]], list[float] | Choice] | None = None
     delay: float = 0.0
     failure: Callable[[Sequence[Message]], None] | None = None
     completed: list[tuple[list[Message], Sampling, int]] = field(default_factory=list)
@@ -48,16 +48,17 @@ class ScriptedGenerator:
             words, "stop", sum(len(m["content"].split()) for m in messages), len(words.split())
         )
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
         self.chosen.append((list(messages), list(options)))
         await self._pretend(messages)
         if self.scores:
-            return self.scores(messages, options)
+            answer = self.scores(messages, options)
+            return answer if isinstance(answer, Choice) else Choice(answer)
         from math import log
 
         rest = len(options) - 1
-        return [log(0.9 if rest else 1.0), *[log(0.1 / rest) for _ in options[1:]]]
+        return Choice([log(0.9 if rest else 1.0), *[log(0.1 / rest) for _ in options[1:]]])
 
     async def close(self) -> None:
         """See `Generator.close`."""

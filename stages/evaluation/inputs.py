@@ -4,7 +4,7 @@ Models are asked one after the other, because memory may hold only one engine.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -103,7 +103,8 @@ def ask_each(
         except ForecastDone as done:
             forecasts.append(done.forecast)
             continue
-        dropped += [Dropped(id=f"{name}/{row.id}", reason=row.reason) for row in dropped_rows]
+        for row in dropped_rows:
+            dropped.append(replace(row, id=f"{name}/{row.id}"))
     if forecasts:
         total = sum(forecast.rows for forecast in forecasts)
         open_rows = sum(forecast.open_rows for forecast in forecasts)

@@ -35,7 +35,7 @@ from stages.evaluation.judge_measures import (
     margins_by_pair,
     measures_by_prompt,
 )
-from stages.preferences.judging.ask import JUDGE_TEMPLATE
+from stages.preferences.judging.ask import JUDGE_TEMPLATE, MIN_MASS, MinMass
 from stages.preferences.judging.ask import compare as compare_responses
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
@@ -59,6 +59,8 @@ class Config(IntervalOptions):
     """Up to this many pairs, drawn by a hash; null: all."""
     template: str = JUDGE_TEMPLATE
     """The judge's prompt; it is given request, response_a, response_b and principle (text)."""
+    min_mass: MinMass = MIN_MASS
+    """A pair is dropped where a judge puts less probability than this on A and B together."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     async def ask(name: str, judge: RememberedGenerator, pair: Pair) -> list[Judgement]:
         rows = []
         for principle in principles:
-            row = await _judge(name, judge, pair, principle, config.template)
+            row = await _judge(name, judge, pair, principle, config)
             rows.append(row)
         return rows
 
@@ -104,7 +106,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     inputs=("pairs",),
@@ -151,7 +153,7 @@ async def _judge(
     judge: RememberedGenerator,
     pair: Pair,
     principle: Principle,
-    template: str,
+    config: Config,
 ) -> Judgement:
     margin_ab, margin_ba = await compare_responses(
         judge,
@@ -159,7 +161,8 @@ async def _judge(
         pair.chosen,
         pair.rejected,
         principle.text,
-        template,
+        config.template,
+        config.min_mass,
     )
     return Judgement(
         id=f"{name}/{pair.id}|{principle.id}",
@@ -175,7 +178,7 @@ async def _judge(
         margin_ab=margin_ab,
         margin_ba=margin_ba,
         model=judge.model.content,
-        template=template_hash(template),
+        template=template_hash(config.template),
     )
 
 

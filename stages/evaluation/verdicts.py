@@ -17,7 +17,9 @@ from stages.evaluation.verdict_values import Counted
 from stages.evaluation.win_rates import Duel
 from stages.preferences.judging.ask import (
     JUDGE_TEMPLATE,
+    MIN_MASS,
     VERDICT_TEMPLATE,
+    MinMass,
     compare,
     violation_probability,
 )
@@ -52,6 +54,8 @@ class JudgeOptions:
     """The question for Yes or No; it is given request, response and principle (text)."""
     judge_template: str = JUDGE_TEMPLATE
     """The question for A or B; it is given request, response_a, response_b and principle."""
+    min_mass: MinMass = MIN_MASS
+    """There is no verdict where the judge puts less probability than this on all options."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,10 @@ def examine(
             try:
                 answers = await _ask_judge(judge, item, examination, context.seed)
                 probabilities, margins = answers
-            except RowFailure:
+            except RowFailure as failure:
                 if item.truth is None:
                     raise
+                context.count_failure(item.id, failure)
                 unread = True
         verdict = _verdict(item, examination, probabilities, margins)
         return Examined(item, verdict, unread)
@@ -173,6 +178,7 @@ async def _ask_judge(
                 text,
                 principle.text,
                 template,
+                options.min_mass,
             )
             probabilities.append(probability)
     margins: Margins = {}
@@ -190,6 +196,7 @@ async def _ask_judge(
                 row.response,
                 principle.text,
                 template,
+                options.min_mass,
             )
     return probabilities, margins
 

@@ -1,4 +1,8 @@
-"""Which endpoint takes the next request, and what happens to an endpoint that fails."""
+"""Which endpoint takes the next request, and what happens to an endpoint that fails.
+
+A request that fails again and again is that row's trouble as long as an endpoint answers something:
+before the last endpoint counts as dead, it is asked a short question.
+"""
 
 import asyncio
 import random
@@ -8,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stages.runtime.errors import UserError
+from stages.runtime.generation import CallFailed
 
 T = TypeVar("T")
 LONGEST_PAUSE = 30.0  # seconds
@@ -45,10 +50,13 @@ class Endpoint:
     """The end of the pause that the server itself requested."""
     failed_at: float = 0.0
     last_error: str = ""
+    only_probed: bool = False
+    """After failures it answered the short question, and no request since."""
 
-    def note_success(self) -> None:
-        """Record an answer."""
+    def note_success(self, probed: bool = False) -> None:
+        """Record an answer to a request, or to the short question."""
         self.failures = 0
+        self.only_probed = probed
         self.until = self.requested_until
 
     def note_failure(self, error: Failed, started: float, backoff: float) -> None:
@@ -80,15 +88,24 @@ class Pool:
         max_retries: further attempts for a request; also the failures in a row after which an
             endpoint is dead.
         backoff: first pause in seconds.
+        probe: asks an endpoint a short question; raises if there is no answer.
     """
 
     def __init__(
-        self, endpoints: list[Endpoint], concurrency: int, max_retries: int, backoff: float
+        self,
+        endpoints: list[Endpoint],
+        concurrency: int,
+        max_retries: int,
+        backoff: float,
+        probe: Callable[[Endpoint], Awaitable[None]],
     ):
         self.endpoints = endpoints
         self.concurrency = concurrency
         self.max_retries = max_retries
         self.backoff = backoff
+        self._probe = probe
+        self._probing = asyncio.Lock()
+        self._dead: UserError | None = None
         self._slots = asyncio.Semaphore(concurrency * len(endpoints))
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -100,8 +117,9 @@ class Pool:
         """Try until one endpoint answers.
 
         Raises:
-            UserError: the servers failed this request `max_retries` + 1 times, or every endpoint is
-                dead.
+            CallFailed: the servers failed this request `max_retries` + 1 times.
+            UserError: every endpoint is dead.
+            Exception: what `attempt` raises but `Failed`: the endpoint answered.
         """
         failures = 0
         async with self._slots:
@@ -112,15 +130,14 @@ class Pool:
                     answer = await attempt(endpoint)
                 except Failed as error:
                     endpoint.note_failure(error, started, self.backoff)
-                    if not error.blameless:
+                    if endpoint.only_probed or not error.blameless:
                         failures += 1
                     if failures > self.max_retries:
-                        raise UserError(
-                            f"a request failed {failures} times, last with: {error}",
-                            where=endpoint.base,
-                            fix="look at that server's log; answers are kept, so run again once "
-                            "the server works",
-                        ) from error
+                        words = f"{failures} times, last with: {error} ({endpoint.base})"
+                        raise CallFailed("the server failed on this request", words) from error
+                except Exception:  # not what was hoped for, but an answer
+                    endpoint.note_success()
+                    raise
                 else:
                     endpoint.note_success()
                     return answer
@@ -131,7 +148,7 @@ class Pool:
     async def _take(self) -> Endpoint:
         """Return the endpoint with the fewest requests in flight, of those that may take one."""
         while True:
-            self._refuse_dead()
+            await self._refuse_dead()
             now = time.monotonic()
             free = [endpoint for endpoint in self.endpoints if self._is_free(endpoint, now)]
             if free:
@@ -147,11 +164,32 @@ class Pool:
         most = 1 if endpoint.failures else self.concurrency
         return endpoint.in_flight < most and now >= endpoint.until
 
-    def _refuse_dead(self) -> None:
-        if any(endpoint.failures <= self.max_retries for endpoint in self.endpoints):
+    async def _refuse_dead(self) -> None:
+        """Raise if no endpoint answers anything, not even a short question."""
+        if self._any_alive():
+            return
+        async with self._probing:
+            if self._dead is None and not self._any_alive():
+                await self._look_for_life()
+        if self._dead:
+            raise self._dead
+
+    def _any_alive(self) -> bool:
+        return any(endpoint.failures <= self.max_retries for endpoint in self.endpoints)
+
+    async def _look_for_life(self) -> None:
+        for endpoint in self.endpoints:
+            try:
+                await self._probe(endpoint)
+            except Failed as error:
+                endpoint.last_error = str(error)
+                continue
+            except Exception:  # an answer, though a refusal
+                pass
+            endpoint.note_success(probed=True)
             return
         errors = [f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints]
-        raise UserError(
+        self._dead = UserError(
             f"no endpoint answers ({'; '.join(errors)})",
             where="generator.options.endpoints",
             fix="start the servers, or correct the addresses, and run again: answers are kept",

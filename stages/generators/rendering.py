@@ -148,6 +148,16 @@ def transcript(messages: Sequence[Message]) -> str:
 
 def normalise(values: Sequence[float]) -> list[float]:
     """Shift log-probabilities (nats) so that the probabilities sum to one."""
-    top = max(values)
-    total = top + math.log(sum(math.exp(value - top) for value in values))
+    total = log_sum(values)
     return [value - total for value in values]
+
+
+def log_sum(values: Sequence[float]) -> float:
+    """Return the logarithm of the sum of the probabilities, given their logarithms (nats)."""
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def add_up(values: Sequence[float]) -> float:
+    """Return the sum of the probabilities, given their logarithms (nats); at most 1."""
+    return min(math.fsum(math.exp(value) for value in values), 1.0)

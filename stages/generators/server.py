@@ -7,24 +7,32 @@ plain OpenAI servers are read by their top 20 tokens.
 """
 
 import asyncio
-import os
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.generators.rendering import PROBE, normalise, not_one_token, refuse_same_tokens
-from stages.generators.server_client import Client, read_completion, read_first_token, read_tokens
-from stages.generators.server_options import Options
+from stages.generators.rendering import (
+    PROBE,
+    add_up,
+    log_sum,
+    normalise,
+    not_one_token,
+    refuse_same_tokens,
+)
+from stages.generators.server_answers import read_completion, read_first_token, read_tokens
+from stages.generators.server_client import CHAT, TOKENIZE, Client
+from stages.generators.server_options import Options, read_key
 from stages.runtime import generator_registry
 from stages.runtime.errors import UserError
-from stages.runtime.generation import Completion, Generator, Sampling
+from stages.runtime.generation import Choice, Completion, Generator, RowFailure, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
 
 TOP_LOGPROBS = 20  # the most that the OpenAI protocol allows
-CHAT = "chat/completions"
-TOKENIZE = "../tokenize"  # vLLM's own, outside /v1
+SPACES = " \t\n\r\u2581\u0120\u010a"  # a token's, as servers and tokenizers write them
+SUM_ERROR = 1e-4  # of the sum of 20 rounded probabilities
 # Otherwise vLLM's server adds its model's own defaults (generation_config.json).
 NEUTRAL_SAMPLING = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 
@@ -46,7 +54,7 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     served = (parsed.serves, str(Path(parsed.serves).expanduser()))
     if parsed.serves and model.path not in served:
         return await _open_local(model, parsed)
-    return ServerGenerator(parsed, parsed.model or model.path, _read_key(parsed.api_key_env))
+    return ServerGenerator(parsed, parsed.model or model.path, read_key(parsed.api_key_env))
 
 
 async def _open_local(model: Model, options: Options) -> Generator:
@@ -61,19 +69,6 @@ async def _open_local(model: Model, options: Options) -> Generator:
     return await generator_registry.open_generator(local.name, model, local_options)
 
 
-def _read_key(variable: str) -> str:
-    if not variable:
-        return ""
-    key = os.environ.get(variable, "")
-    if not key:
-        raise UserError(
-            f"the environment variable {variable} is empty",
-            where="generator.options.api_key_env",
-            fix=f"export {variable}=... before you start",
-        )
-    return key
-
-
 class ServerGenerator:
     """One model behind several endpoints.
 
@@ -86,7 +81,7 @@ class ServerGenerator:
     def __init__(self, options: Options, model: str, key: str):
         self.options = options
         self.model = model
-        self.client = Client(options, key)
+        self.client = Client(options, key, self._body(PROBE, 1))
         self._option_ids: dict[tuple[str, ...], asyncio.Task[list[int]]] = {}
 
     async def complete(
@@ -100,14 +95,19 @@ class ServerGenerator:
             body["stop"] = list(sampling.stop)
         return await self.client.ask(CHAT, body, read_completion)
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`.
 
+        A server without vLLM's extensions reports its likeliest tokens only. An option is then the
+        sum of the tokens that spell it, with or without spaces around it (" A"), but not in another
+        case ("a" is a word of its own).
+
         Raises:
-            UserError: as there; or a server without vLLM's extensions leaves an option out of its
-                top tokens.
+            UserError: as there; or an option stands there twice.
+            RowFailure: no option is among the tokens that the server reports.
         """
-        if len(set(options)) < len(options):
+        texts = [option.strip(SPACES) for option in options]
+        if len(set(texts)) < len(texts):
             raise UserError(
                 f"the options {list(options)} hold an option twice",
                 where="choose",
@@ -120,23 +120,10 @@ class ServerGenerator:
         }
         if self.options.extensions:
             ids = await self._look_up_ids(tuple(options))
-            names = [_name_of(token) for token in ids]
-            logprobs = await self._score_ids(body, ids)
-        else:
-            names = list(options)
-            logprobs = await self.client.ask(CHAT, body, read_first_token)
-        missing = [
-            option for option, name in zip(options, names, strict=True) if name not in logprobs
-        ]
-        if missing:
-            raise UserError(
-                f"the server gives no log-probability for {missing}; "
-                f"its first tokens are {list(logprobs)[:5]}",
-                where=self.client.pool.names(),
-                fix="use a judge that answers with the bare option, "
-                "or a vLLM server with generator.options.extensions=true",
-            )
-        return normalise([logprobs[name] for name in names])
+            tokens = await self._score_ids(body, ids)
+            return read_options(tokens, [_name_of(token) for token in ids], is_ranked=False)
+        tokens = await self.client.ask(CHAT, body, read_first_token)
+        return read_options(tokens, texts, is_ranked=True)
 
     async def close(self) -> None:
         """Close the connections; the servers are the user's."""
@@ -196,6 +183,48 @@ class ServerGenerator:
     async def _tokenize_chat(self, messages: list[Message], **flags: bool) -> list[int]:
         body = {"model": self.model} | self._template_arguments() | {"messages": messages} | flags
         return await self.client.ask(TOKENIZE, body, read_tokens)
+
+
+def read_options(tokens: Mapping[str, float], options: Sequence[str], is_ranked: bool) -> Choice:
+    """Read the options off the tokens that a server reports.
+
+    The probability of a token that is not reported is at most that of the least likely one that is,
+    and at most what all of them leave. So the margin is at least the difference to this bound.
+
+    Args:
+        tokens: log-probabilities (nats) by the server's names.
+        options: the names of the options.
+        is_ranked: the server reports its likeliest tokens, by their text.
+
+    Raises:
+        RowFailure: none of the options is reported.
+    """
+    values: list[float | None] = []
+    for option in options:
+        spellings = [
+            value
+            for token, value in tokens.items()
+            if token == option or (is_ranked and token.strip(SPACES) == option)
+        ]
+        values.append(log_sum(spellings) if spellings else None)
+    reported = [value for value in values if value is not None]
+    likeliest = max(tokens, key=tokens.__getitem__)
+    instead = "" if likeliest.strip(SPACES) in options or not is_ranked else likeliest
+    if not reported:
+        ranked = sorted(tokens, key=tokens.__getitem__, reverse=True)
+        raise RowFailure(
+            f"{'neither' if len(options) == 2 else 'no'} option among the likeliest tokens",
+            f"the server's {len(tokens)} likeliest: {', '.join(map(repr, ranked))}",
+        )
+    bound = math.log(max(1 - add_up(list(tokens.values())), SUM_ERROR))
+    if is_ranked:
+        bound = min(bound, *tokens.values())
+    return Choice(
+        logprobs=normalise([bound if value is None else value for value in values]),
+        mass=add_up(reported),
+        bounded=len(reported) < len(values),
+        instead=instead,
+    )
 
 
 def _name_of(token: int) -> str:

@@ -1,20 +1,34 @@
-"""HTTP to OpenAI-compatible endpoints: send a request, read the answer, classify failures."""
+"""HTTP to OpenAI-compatible endpoints: send a request, read the answer, classify failures.
 
+no connection, no answer in time, 408, 425, 429, 5xx    the endpoint's trouble: see `endpoints`
+401, 403, 404, ...                                      no row can be answered: UserError
+400, 413, 422, ..., an answer in an unexpected form     the row's trouble: CallFailed
+"""
+
+import asyncio
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from stages.generators.endpoints import Endpoint, Failed, Pool
+from stages.generators.server_answers import FILTERED, Refused, Unreadable, is_filter
 from stages.generators.server_options import Options
 from stages.runtime.errors import UserError
-from stages.runtime.generation import Completion, TooLong
+from stages.runtime.generation import CallFailed, TooLong
+from stages.runtime.rows import replace_surrogates
 
 T = TypeVar("T")
 
+CHAT = "chat/completions"
+TOKENIZE = "../tokenize"  # vLLM's own, outside /v1
 TOO_LONG = re.compile(
-    r"context.length|maximum.context|context_length_exceeded|maximum model length|max_model_len",
+    r"context.(length|size|window)|maximum.context|maximum model length|max_model_len"
+    r"|(prompt|input)s?( is| are)? too (long|large)|reduce the length|too many (input )?tokens",
     re.I,
 )
+TOO_LARGE = re.compile("request too large", re.I)  # for a limit of tokens a minute, forever
 CHECK_KEY = "check the key in the environment variable that generator.options.api_key_env names"
 FIXES = {
     401: CHECK_KEY,
@@ -22,6 +36,14 @@ FIXES = {
     404: "check generator.options: `endpoints` end in /v1, and `model` is the server's name for it "
     "(GET /v1/models lists them)",
 }
+REFUSALS = {400, 409, 413, 415, 422, 424, 451}  # of this request, not of every one
+UNREADABLE = "the server's answer cannot be read"
+READ_ATTEMPTS = 3  # for an answer in an unexpected form
+UNANSWERED = 20  # calls after which a server that has answered none is given up
+MOST_BYTES = 16 * 2**20  # of an answer
+MOST_WORDS = 300  # characters of a server's words in a message
+LONGEST_REQUESTED_PAUSE = 300.0  # seconds
+PROBE_SECONDS = 60.0
 
 
 class Client:
@@ -30,9 +52,10 @@ class Client:
     Args:
         options: the endpoints, and the limits of requests and retries.
         key: sent as a bearer token if not empty, and never printed.
+        probe: a short request that a working server answers.
     """
 
-    def __init__(self, options: Options, key: str):
+    def __init__(self, options: Options, key: str, probe: dict[str, Any]):
         import httpx
 
         self.pool = Pool(
@@ -40,8 +63,13 @@ class Client:
             options.concurrency,
             options.max_retries,
             options.backoff,
+            self._probe,
         )
         self._key = key
+        self._probe_body = probe
+        self._timeout = options.timeout
+        self._answered: set[Callable[[Any], Any]] = set()
+        self._unanswered: Counter[Callable[[Any], Any]] = Counter()
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(options.timeout, connect=min(10.0, options.timeout)),
@@ -57,49 +85,137 @@ class Client:
             read: extracts the result from the answer's JSON.
 
         Raises:
-            UserError: a server refuses the request, or none answers it.
+            UserError: the servers refuse every request, or none answers.
             TooLong: the prompt does not fit into the model's context.
+            CallFailed: this request is refused, or no answer to it can be read.
         """
-        return await self.pool.run(lambda endpoint: self._post(endpoint, path, body, read))
+        body = replace_surrogates(body)
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                answer = await self.pool.run(
+                    lambda endpoint: self._post(endpoint, path, body, read)
+                )
+            except Refused as refusal:
+                failure = CallFailed(refusal.reason, self._shorten(refusal.words))
+                if refusal.reason == FILTERED:  # no sign of what the server does otherwise
+                    raise failure from None
+            except Unreadable as error:
+                failure = CallFailed(UNREADABLE, str(error))
+                if attempt < READ_ATTEMPTS:
+                    continue
+            else:
+                self._answered.add(read)
+                return answer
+            break
+        self._refuse_useless_server(read, failure)
+        raise failure
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
+    def _refuse_useless_server(self, read: Callable[[Any], Any], failure: CallFailed) -> None:
+        """Stop where calls of this kind have never been answered."""
+        self._unanswered[read] += 1
+        if read in self._answered or self._unanswered[read] < UNANSWERED:
+            return
+        raise UserError(
+            f"none of {UNANSWERED} calls brought an answer that can be used, the last one: "
+            f"{failure}",
+            where=self.pool.names(),
+            fix="look at the server's words: a field that it refuses, an address that is not an "
+            "OpenAI-compatible /v1, or a server that reports no log-probabilities (a judge needs "
+            "them); for servers other than vLLM's set generator.options.extensions=false",
+        ) from failure
+
+    async def _probe(self, endpoint: Endpoint) -> None:
+        """Ask something harmless; raises `Failed` where the endpoint does not answer at all."""
+        seconds = min(PROBE_SECONDS, self._timeout)
+        await self._send(endpoint, CHAT, self._probe_body, seconds)
+
     async def _post(
         self, endpoint: Endpoint, path: str, body: dict[str, Any], read: Callable[[Any], T]
     ) -> T:
-        """Make one attempt; raises `Failed` where another attempt may succeed."""
+        """Make one attempt; raises `Failed` where the endpoint is in trouble."""
+        raw = await self._send(endpoint, path, body, self._timeout)
+        text = raw.decode("utf-8-sig", errors="replace")
+        try:
+            return read(replace_surrogates(json.loads(text)))
+        except Unreadable as error:
+            raise Unreadable(f"{error}: {self._shorten(text)}") from None
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise Unreadable(f"{type(error).__name__}, {self._shorten(text)}") from error
+
+    async def _send(
+        self, endpoint: Endpoint, path: str, body: dict[str, Any], seconds: float
+    ) -> bytes:
+        """Return the body of an answer with status 200.
+
+        Raises:
+            Failed, Unreadable, Refused, TooLong, UserError: there is none.
+        """
         import httpx
 
         try:
-            response = await self._http.post(url_of(endpoint, path), json=body)
-        except httpx.RequestError as error:  # no connection, or a body that contradicts its headers
+            async with (
+                asyncio.timeout(seconds),
+                self._http.stream("POST", url_of(endpoint, path), json=body) as response,
+            ):
+                raw = await read_body(response)
+        except TimeoutError:  # the whole call: a byte a second never ends
+            raise Failed(f"no answer within {seconds:g} seconds") from None
+        except httpx.RequestError as error:
             unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            reason = self._shorten(f"{type(error).__name__}: {error}".rstrip(": "))
             raise Failed(reason, blameless=unreached) from error
         if response.status_code != 200:
-            raise self._as_error(endpoint, response)
-        try:
-            return read(response.json())
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            text = self._shorten(response.text)
-            raise Failed(f"an answer that cannot be read ({error!r}): {text}") from error
+            raise self._as_error(endpoint, path, response, raw.decode(errors="replace"))
+        return raw
 
-    def _as_error(self, endpoint: Endpoint, response: Any) -> Exception:
+    def _as_error(self, endpoint: Endpoint, path: str, response: Any, text: str) -> Exception:
         status = response.status_code
-        message = f"HTTP {status}: {self._shorten(response.text)}"
-        if status in (400, 413, 422) and TOO_LONG.search(response.text):
+        message = f"HTTP {status}: {self._shorten(text)}"
+        if 400 <= status < 500 and is_filter(text, only_codes=status not in REFUSALS):
+            return Refused(FILTERED, message)
+        if status in (400, 413, 422) and TOO_LONG.search(text):
             return TooLong(None, None)
+        if status in REFUSALS or (status == 429 and TOO_LARGE.search(text)):
+            return Refused(f"refused by the server (HTTP {status})", message)
         if status in (408, 425, 429) or status >= 500:
             return Failed(message, pause=retry_after(response), blameless=status == 429)
-        fix = FIXES.get(status, "look at the server's message: it names the field that it refuses")
+        fix = FIXES.get(status, "look at the server's message")
+        if status == 404 and path == TOKENIZE:
+            fix = "set generator.options.extensions=false: only vLLM's servers have /tokenize"
         return UserError(message, where=endpoint.base, fix=fix)
 
     def _shorten(self, text: str) -> str:
-        """Return the start of a text on one line, without the key."""
-        text = " ".join(text.split())[:300]
-        return text.replace(self._key, "***") if self._key else text
+        """Return the start of a text on one line, without the key and control characters."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+        line = " ".join(words)
+        return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
+
+
+async def read_body(response: Any) -> bytes:
+    """Return the bytes of a response; of an error's, those that can be had.
+
+    Raises:
+        Unreadable: the body ends early, is too large, or is not what its headers say.
+    """
+    import httpx
+
+    raw = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            raw += chunk
+            if len(raw) > MOST_BYTES:
+                raise Unreadable(f"a body of more than {MOST_BYTES // 2**20} MiB")
+    except (httpx.RemoteProtocolError, httpx.DecodingError, Unreadable) as error:
+        if response.status_code == 200:
+            name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
+            raise Unreadable(f"{name}{error}") from error
+    return bytes(raw)
 
 
 def url_of(endpoint: Endpoint, path: str) -> str:
@@ -112,30 +228,7 @@ def url_of(endpoint: Endpoint, path: str) -> str:
 def retry_after(response: Any) -> float:
     """Return the seconds of a Retry-After header, 0 without one or where it holds a date."""
     try:
-        return max(0.0, float(response.headers.get("retry-after", 0)))
+        seconds = float(response.headers.get("retry-after", 0))
     except ValueError:
         return 0.0
-
-
-def read_completion(answer: Any) -> Completion:
-    """Read a chat completion. Reasons other than a full length count as a stop."""
-    choice = answer["choices"][0]
-    usage = answer["usage"]
-    return Completion(
-        text=str(choice["message"]["content"] or ""),
-        finish_reason="length" if choice["finish_reason"] == "length" else "stop",
-        prompt_tokens=int(usage["prompt_tokens"]),
-        completion_tokens=int(usage["completion_tokens"]),
-    )
-
-
-def read_first_token(answer: Any) -> dict[str, float]:
-    """Read the log-probability (nats) of the first token and its rivals, by the server's text."""
-    first = answer["choices"][0]["logprobs"]["content"][0]
-    entries = [*first["top_logprobs"], first]
-    return {entry["token"]: float(entry["logprob"]) for entry in entries}
-
-
-def read_tokens(answer: Any) -> list[int]:
-    """Read the token ids of vLLM's /tokenize."""
-    return [int(token) for token in answer["tokens"]]
+    return min(max(0.0, seconds), LONGEST_REQUESTED_PAUSE) if seconds == seconds else 0.0

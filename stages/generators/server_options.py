@@ -1,5 +1,6 @@
 """The options of the server generator."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -36,6 +37,25 @@ def complete_address(text: str) -> str:
     return match[1] + (match[2] or "/v1")
 
 
+def read_key(variable: str) -> str:
+    """Return the key in an environment variable, without spaces around it; "" for no variable.
+
+    Raises:
+        UserError: it is empty, or cannot stand in a header; the message does not show it.
+    """
+    if not variable:
+        return ""
+    key = os.environ.get(variable, "").strip()
+    if key and key.isascii() and key.isprintable():
+        return key
+    fault = "holds letters that no key has" if key else "is empty"
+    raise UserError(
+        f"the environment variable {variable} {fault}",
+        where="generator.options.api_key_env",
+        fix=f"export {variable}=... before you start",
+    )
+
+
 @dataclass(frozen=True)
 class Local:
     """A generator of this process."""
@@ -63,9 +83,13 @@ class Options:
     api_key_env: str = ""
     """Name of the environment variable that holds the key; empty sends none."""
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
-    """Seconds an answer may take."""
+    """Seconds an answer may take, from the request to its last byte."""
     max_retries: NonNegativeInt = 5
-    """Further attempts for one request; also the failures in a row that make an endpoint dead."""
+    """Further attempts for a request that a server fails on.
+
+    Also the failures in a row after which an endpoint is asked a short question: it is dead if it
+    does not answer that either.
+    """
     concurrency: PositiveInt = 64
     """Requests in flight at each endpoint."""
     backoff: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5

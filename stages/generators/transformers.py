@@ -14,7 +14,7 @@ from typing import Any
 from stages.generators.rendering import Renderer
 from stages.generators.transformers_loading import Options, context_limit, load_model
 from stages.generators.transformers_sampling import Request, sample, score
-from stages.runtime.generation import Completion, Generator, Sampling
+from stages.runtime.generation import Choice, Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
@@ -53,7 +53,7 @@ class TransformersGenerator:
         prompt = self.renderer.prompt(messages)
         return await self._ask(prompt, sampling, seed, options=[])
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
         prompt = self.renderer.prompt(messages)
         ids = self.renderer.option_ids(options)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stages.generators.rendering import Renderer
-from stages.runtime.generation import Completion, Sampling
+from stages.runtime.generation import Choice, Completion, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -45,12 +45,8 @@ class Text:
             self.is_open = False
 
 
-def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[list[float]]:
-    """Score each request's options in one forward pass.
-
-    Returns:
-        Log-probabilities (nats), normalised over the options.
-    """
+def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Choice]:
+    """Score each request's options in one forward pass."""
     import torch
 
     with torch.inference_mode():
@@ -63,10 +59,17 @@ def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[li
             use_cache=False,
         )
         logits = output.logits[:, -1].double().cpu()
-        return [
-            torch.log_softmax(row[request.options], -1).tolist()
-            for row, request in zip(logits, batch, strict=True)
-        ]
+        choices = []
+        for row, request in zip(logits, batch, strict=True):
+            likeliest = int(row.argmax())
+            is_option = likeliest in request.options
+            choice = Choice(
+                logprobs=torch.log_softmax(row[request.options], -1).tolist(),
+                mass=min(float(torch.softmax(row, -1)[request.options].sum()), 1.0),
+                instead="" if is_option else renderer.tokenizer.decode([likeliest]),
+            )
+            choices.append(choice)
+        return choices
 
 
 def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Completion]:

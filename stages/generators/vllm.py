@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.generators.rendering import Renderer, normalise
+from stages.generators.rendering import Renderer, add_up, normalise
 from stages.generators.vllm_options import Options, engine_arguments
 from stages.generators.vllm_process import (
     create_temporary_file,
@@ -20,7 +20,7 @@ from stages.generators.vllm_process import (
     restore_logging,
 )
 from stages.runtime.errors import UserError
-from stages.runtime.generation import Completion, Generator, Sampling
+from stages.runtime.generation import Choice, Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
@@ -139,7 +139,7 @@ class VllmGenerator:
         reason = answer.finish_reason or "stop"
         return Completion(text, reason, len(prompt), len(answer.token_ids))
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
         prompt = self.renderer.prompt(messages)
         ids = self.renderer.option_ids(options)
@@ -159,7 +159,9 @@ class VllmGenerator:
         ]
         if missing:
             raise RuntimeError(f"vLLM returned no log-probability for {missing}")
-        return normalise([first_token[token].logprob for token in ids])
+        values = [first_token[token].logprob for token in ids]
+        is_raw = self.engine.model_config.logprobs_mode == "raw_logprobs"
+        return Choice(normalise(values), add_up(values) if is_raw else None)
 
     async def close(self) -> None:
         """Stop the engine's processes and wait until they are gone."""

@@ -1,11 +1,13 @@
 """A generator with a memory: answered calls come from the store, new ones load the engine."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, median
+from typing import Any, TypeVar
 
-from stages.runtime.generation import Completion, Generator, Sampling
+from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
 from stages.runtime.generator_registry import check_options, open_generator
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
@@ -14,6 +16,12 @@ from stages.runtime.store import CallStore, call_key
 # Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
 # their content counts; a shorter `max_model_len` drops rows and cuts answers.
 ANSWER_OPTIONS = ("template_arguments", "extra", "max_model_len", "load", "engine")
+
+
+LOW_MASS = 0.1  # a judge that answers with the options puts nearly all its probability on them
+
+
+T = TypeVar("T")
 
 
 class Unanswered(Exception):
@@ -27,9 +35,48 @@ class Tally:
     stored: int = 0
     """Calls answered by the store."""
     sent: int = 0
-    """Calls sent to an engine."""
+    """Calls sent to an engine, and answered."""
     tokens: int = 0
     """Tokens that the engine wrote."""
+    failed: int = 0
+    """Calls that failed; they are not stored."""
+    choices: int = 0
+    """Questions with options."""
+    bounded: int = 0
+    """Those of them with an option of which only a bound is known."""
+    masses: list[float] = field(default_factory=list)
+    """The probability of all options together, of each question where it is known."""
+
+    def add_choice(self, choice: Choice) -> None:
+        """Count the answer to a question with options."""
+        self.choices += 1
+        self.bounded += choice.bounded
+        if choice.mass is not None and math.isfinite(choice.mass):
+            self.masses.append(choice.mass)
+
+    def call_counts(self) -> dict[str, int]:
+        """Return the numbers of calls, for the manifest."""
+        numbers = {"stored": self.stored, "sent": self.sent, "tokens": self.tokens}
+        return numbers | {"failed": self.failed}
+
+    def option_metrics(self) -> dict[str, Any]:
+        """Return how much probability stood on the options; {} where none were offered.
+
+        `low` is the share of questions where it was less than LOW_MASS, `known` the number of
+        questions for which it is known, `bounded` the share with an option of which only a bound is
+        known.
+        """
+        if not self.choices:
+            return {}
+        masses = self.masses
+        return {
+            "questions": self.choices,
+            "known": len(masses),
+            "mean": fmean(masses) if masses else None,
+            "median": median(masses) if masses else None,
+            "low": fmean(mass < LOW_MASS for mass in masses) if masses else None,
+            "bounded": self.bounded / self.choices,
+        }
 
 
 class Engines:
@@ -123,19 +170,33 @@ class RememberedGenerator:
         answer = self._recall(key)
         if answer is None:
             engine = await self.engines.get(self.model)
-            answer = asdict(await engine.complete(messages, sampling, seed))
+            completion = await self._send(engine.complete(messages, sampling, seed))
+            answer = asdict(completion)
             self._remember(key, answer, answer["completion_tokens"])
         return Completion(**answer)
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
         key = self._key(verb="choose", messages=list(messages), options=list(options))
-        answer: list[float] | None = self._recall(key)
+        answer: Any = self._recall(key)
         if answer is None:
             engine = await self.engines.get(self.model)
-            answer = list(await engine.choose(messages, options))
-            self._remember(key, answer, tokens=0)
-        return answer
+            choice = await self._send(engine.choose(messages, options))
+            if not any(map(math.isnan, choice.logprobs)):  # else another run may read a number
+                self._remember(key, asdict(choice), tokens=0)
+        elif isinstance(answer, list):  # as versions without masses stored it
+            choice = Choice(answer)
+        else:
+            choice = Choice(**answer)
+        self.tally.add_choice(choice)
+        return choice
+
+    async def _send(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except CallFailed:
+            self.tally.failed += 1
+            raise
 
     def _key(self, **parts: Any) -> str:
         return call_key(model=self.model.content, generator=self.engines.answer_options, **parts)

@@ -1,6 +1,8 @@
 """What a running stage gets besides its config and its inputs."""
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
-from stages.runtime.generation import RowFailure
+from stages.runtime.errors import UserError
+from stages.runtime.generation import CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
+
+FEW_FAILURES = 3  # rows that may fail in a step of any size
 
 
 class Drop(RowFailure):
@@ -39,6 +44,49 @@ class ForecastDone(Exception):
         self.forecast = forecast
 
 
+class Failures:
+    """The rows of a step that failed because a call was not answered.
+
+    Args:
+        step: the step's name.
+        rows: all its rows.
+        max_failed: the share of them that may fail.
+    """
+
+    def __init__(self, step: str, rows: int, max_failed: float):
+        self.step = step
+        self.rows = rows
+        self.max_failed = max_failed
+        share = math.floor(max_failed * rows + 1e-9)
+        self.allowed = max(share, FEW_FAILURES if max_failed else 0)
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, row_id: str, failure: RowFailure) -> None:
+        """Count a row, if it was a call that failed.
+
+        Raises:
+            UserError: more rows failed than may, or all of them.
+        """
+        if not isinstance(failure, CallFailed):
+            return
+        self.reasons[failure.reason] += 1
+        failed = self.reasons.total()
+        if failed <= self.allowed and failed < self.rows:
+            return
+        counts = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
+        limit = f"max_failed={self.max_failed:g} allows {self.allowed}"
+        if failed == self.rows:
+            limit = "all of them"
+        raise UserError(
+            f"{failed} of {self.rows} rows failed ({limit}): {counts}; the last one, "
+            f"row {row_id}: {failure.detail or failure.reason}",
+            where=f"step {self.step!r}",
+            fix="what was answered is kept, and the same command tries the failed calls again: "
+            "change what the server's words name (the prompts, generator.options, the server), or "
+            "set max_failed to the share of rows that may be left out",
+        ) from failure
+
+
 @dataclass
 class Context:
     """What a stage's `run` gets besides its config and its inputs."""
@@ -60,6 +108,8 @@ class Context:
     """Only count which calls are missing."""
     concurrency: int = 1024
     """How many rows are worked on at the same time."""
+    max_failed: float = 0.05
+    """The share of a step's rows that may fail because a call was not answered."""
     tally: Tally = field(default_factory=Tally)
     """Calls of the step so far."""
     new_steps: frozenset[str] = frozenset()
@@ -67,6 +117,8 @@ class Context:
 
     It does not change results, and it is empty in the processes of a launched training step.
     """
+    _failures: Failures | None = None
+    """Of the rows that are worked on."""
 
     def generator(self, model: Model) -> RememberedGenerator:
         """Return the run's generator for `model`; it answers from the store where it can.
@@ -78,6 +130,17 @@ class Context:
     def release_engines(self) -> None:
         """Free the engines' memory, unless several may stay loaded; training calls this first."""
         self.loop.run(self.engines.make_room())
+
+    def count_failure(self, row_id: str, failure: RowFailure) -> None:
+        """Count a row that is kept without the answer to a call.
+
+        To be called by a chain that handles a RowFailure itself, so that `max_failed` sees it.
+
+        Raises:
+            UserError: more rows failed than may.
+        """
+        if self._failures:
+            self._failures.add(row_id, failure)
 
     def map(
         self, rows: Sequence[Any], chain: Callable[[Any], Awaitable[Any]]
@@ -94,6 +157,7 @@ class Context:
             The new rows, and the rows that were dropped.
 
         Raises:
+            UserError: more rows failed than `max_failed` allows, or all of them.
             Exception: anything that a chain raises except RowFailure, after the others were
                 cancelled. Calls already answered stay in the store.
         """
@@ -104,6 +168,7 @@ class Context:
     ) -> tuple[list[Any], list[Dropped]]:
         results: list[list[Any]] = [[] for _ in rows]
         dropped: dict[int, Dropped] = {}
+        failures = self._failures = Failures(self.step, len(rows), self.max_failed)
         open_rows = 0
         waiting = iter(enumerate(rows))
 
@@ -117,8 +182,12 @@ class Context:
                     dropped[index] = Dropped(
                         id=row.id, reason=failure.reason, detail=failure.detail
                     )
+                    failures.add(row.id, failure)
                 except Unanswered:
                     open_rows += 1
+                except Exception as bug:
+                    bug.add_note(f"in step {self.step!r}, row {row.id}")
+                    raise
                 progress.advance(task)
 
         with progress_bar(self.console, "rows", hidden=self.forecast) as progress:

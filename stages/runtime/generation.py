@@ -36,6 +36,20 @@ class Completion:
     """What the model wrote before its answer, between the marks of its thoughts."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How likely each option is as the assistant's first token."""
+
+    logprobs: list[float]
+    """Natural logarithms, normalised over the options, in their order."""
+    mass: float | None = None
+    """The probability of all options together, before they were normalised; None if not known."""
+    bounded: bool = False
+    """An option is not among the tokens that a server reports: its value is an upper bound."""
+    instead: str = ""
+    """The likeliest first token where that is no option; "" if not known."""
+
+
 class RowFailure(Exception):
     """One row cannot be finished; it is dropped and counted, and the run goes on.
 
@@ -53,7 +67,8 @@ class RowFailure(Exception):
 class CallFailed(RowFailure):
     """The model's engine or server did not answer this call, though it answers others.
 
-    Unlike other failures it counts towards the run's `max_failed`.
+    Unlike other failures it counts towards the run's `max_failed`, and it is never stored: a later
+    run sends the call again.
     """
 
 
@@ -92,19 +107,18 @@ class Generator(Protocol):
 
         Raises:
             TooLong: the prompt leaves no room for a single token.
+            CallFailed: a server refuses this call, or its answer cannot be read.
         """
         ...
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
-        """Return each option's log-probability as the assistant's first token.
-
-        Returns:
-            Natural logarithms, normalised over the options, in the order of `options`.
+    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
+        """Return how likely each option is as the assistant's first token.
 
         Raises:
             UserError: an option is not one token of this model's vocabulary, or two options share a
                 first token.
             TooLong: the prompt leaves no room for a single token.
+            CallFailed: a server refuses this call, or its answer cannot be read.
         """
         ...
 

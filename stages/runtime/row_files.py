@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.runtime.errors import UserError
-from stages.runtime.rows import ROW_TYPES, Message
+from stages.runtime.rows import ROW_TYPES, Message, replace_surrogates
 
 R = TypeVar("R")
 
@@ -23,7 +23,11 @@ _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa
 def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
     """Write `rows` as parquet. Equal rows give equal bytes."""
     plain = [asdict(row) for row in rows]
-    table = pa.Table.from_pylist(plain, schema=_schema_of(row_type))
+    schema = _schema_of(row_type)
+    try:
+        table = pa.Table.from_pylist(plain, schema=schema)
+    except UnicodeEncodeError:  # half of a character
+        table = pa.Table.from_pylist(replace_surrogates(plain), schema=schema)
     pq.write_table(table, path, compression="zstd")
 
 

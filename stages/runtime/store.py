@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from stages.runtime.errors import UserError
+from stages.runtime.rows import replace_surrogates
 
 STORE_VERSION = 1
 BUSY_SECONDS = 60.0  # how long a write waits for the writes of other runs
@@ -28,7 +29,7 @@ def call_key(**parts: Any) -> str:
         parts: model content, messages, sampling, seed, options.
     """
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(_encode(canonical)).hexdigest()
 
 
 def derive_seed(*parts: Any) -> int:
@@ -37,8 +38,12 @@ def derive_seed(*parts: Any) -> int:
     Args:
         parts: run seed, row id, purpose, index.
     """
-    digest = hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).digest()
+    digest = hashlib.sha256(_encode(json.dumps(parts, ensure_ascii=False))).digest()
     return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def derive_fraction(*parts: Any) -> float:
@@ -193,8 +198,8 @@ class CallStore:
 
     def put(self, key: str, value: Any) -> None:
         """Store an answer; if the key has one already, that one stays."""
-        row = (key, json.dumps(value, ensure_ascii=False))
-        self._insert([row])
+        text = replace_surrogates(json.dumps(value, ensure_ascii=False))
+        self._insert([(key, text)])
 
     def absorb(self, path: Path) -> None:
         """Take over the answers of another store, and remove its file."""

@@ -100,10 +100,26 @@ async def test_choose_is_normalised_and_follows_the_order_of_the_options(generat
         await generator.choose(PROMPTS[0], ["A", "B"]),
         await generator.choose(PROMPTS[0], ["B", "A"]),
     )
-    assert sum(map(math.exp, one)) == pytest.approx(1)
-    assert one == pytest.approx(other[::-1])
+    assert sum(map(math.exp, one.logprobs)) == pytest.approx(1)
+    assert one.logprobs == pytest.approx(other.logprobs[::-1])
     many = await asyncio.gather(*[generator.choose(p, ["A", "B", "7"]) for p in PROMPTS])
-    assert many[3] == pytest.approx(await generator.choose(PROMPTS[3], ["A", "B", "7"]), abs=1e-5)
+    alone = await generator.choose(PROMPTS[3], ["A", "B", "7"])
+    assert many[3].logprobs == pytest.approx(alone.logprobs, abs=1e-5)
+
+
+async def test_the_mass_is_the_share_of_the_whole_vocabulary(generator):
+    import numpy as np
+    import torch
+
+    ids = generator.renderer.prompt(PROMPTS[0])
+    with torch.inference_mode():
+        logits = generator.network(torch.tensor([ids])).logits[0, -1].double().numpy()
+    weights = np.exp(logits - logits.max())
+    options = generator.renderer.option_ids(["A", "B"])
+    choice = await generator.choose(PROMPTS[0], ["A", "B"])
+    assert choice.mass == pytest.approx(weights[options].sum() / weights.sum(), rel=1e-4)
+    assert choice.mass < 0.5 and not choice.bounded
+    assert choice.instead == generator.renderer.tokenizer.decode([int(logits.argmax())])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +148,8 @@ async def test_a_base_model_reads_a_transcript(tmp_path):
         "transformers", find_model(str(build_tiny_model(tmp_path, template=False))), {}
     )
     assert (await generator.complete(PROMPTS[0], Sampling(max_tokens=4), 0)).completion_tokens == 4
-    assert sum(map(math.exp, await generator.choose(PROMPTS[0], ["A", "B"]))) == pytest.approx(1)
+    choice = await generator.choose(PROMPTS[0], ["A", "B"])
+    assert sum(map(math.exp, choice.logprobs)) == pytest.approx(1)
     await generator.close()
 
 

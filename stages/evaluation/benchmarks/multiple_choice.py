@@ -176,7 +176,8 @@ async def _ask(
     choices = []
     for order in orders:
         text = _question_text(question, order, config)
-        logs = await generator.choose([{"role": "user", "content": text}], tuple(letters))
+        choice = await generator.choose([{"role": "user", "content": text}], tuple(letters))
+        logs = choice.logprobs
         if any(math.isnan(log) for log in logs):
             raise Drop("the model gave no answer")
         for option, log in zip(order, logs, strict=True):

@@ -9,13 +9,19 @@ and counted, where
 
     a margin         is not finite: an option is impossible, or has no log-probability
     a probability    is undefined: all options are impossible, or one has no log-probability
+    the options      have next to no probability together: the judge was about to write something
+                     else (a thought, a preamble), and what remains is noise
 """
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Drop
+from stages.runtime.generation import Choice
 from stages.runtime.rows import Message, request_text
 from stages.runtime.templates import render
 
@@ -23,6 +29,12 @@ JUDGE_TEMPLATE = "preferences/judging/judge.jinja"
 VERDICT_TEMPLATE = "preferences/judging/verdict.jinja"
 CHOICES = ("A", "B")
 YES_OR_NO = ("Yes", "No")
+MIN_MASS = 0.001
+"""A tenth of a percent. A small chat model that was never trained to judge puts some percent on A
+and B; one that is about to think puts a hundredth of a percent or less on them.
+"""
+MinMass = Annotated[float, Field(ge=0, le=1)]
+"""An option: the least probability of all options together for which there is a verdict."""
 
 
 async def compare(
@@ -32,6 +44,7 @@ async def compare(
     response_b: str,
     principle: str,
     template: str,
+    min_mass: float = MIN_MASS,
 ) -> tuple[float, float]:
     """Ask which of two responses follows a principle better, in both orders.
 
@@ -39,6 +52,7 @@ async def compare(
         principle: its text.
         template: its variables are request, response_a, response_b (as they are shown) and
             principle.
+        min_mass: with less probability on A and B together there is no verdict.
 
     Returns:
         The margin with `response_a` shown first, and the margin with it shown second. Both are
@@ -55,8 +69,8 @@ async def compare(
     backward = user_turn(
         template, request=request, response_a=response_b, response_b=response_a, principle=principle
     )
-    margin_ab = await choose_margin(judge, forward)
-    margin_ba = await choose_margin(judge, backward)
+    margin_ab = await choose_margin(judge, forward, min_mass)
+    margin_ba = await choose_margin(judge, backward, min_mass)
     return margin_ab, -margin_ba
 
 
@@ -66,12 +80,14 @@ async def violation_probability(
     response: str,
     principle: str,
     template: str,
+    min_mass: float = MIN_MASS,
 ) -> float:
     """Ask whether a response follows a principle, Yes or No.
 
     Args:
         principle: its text.
         template: its variables are request, response and principle.
+        min_mass: with less probability on Yes and No together there is no verdict.
 
     Returns:
         The probability of No.
@@ -83,7 +99,7 @@ async def violation_probability(
     question = user_turn(
         template, request=request_text(prompt), response=response, principle=principle
     )
-    _, violated = await choose_probabilities(judge, question, YES_OR_NO)
+    _, violated = await choose_probabilities(judge, question, YES_OR_NO, min_mass)
     return min(violated, 1.0)
 
 
@@ -92,13 +108,17 @@ def user_turn(template: str, **variables: object) -> list[Message]:
     return [{"role": "user", "content": render(template, **variables)}]
 
 
-async def choose_margin(judge: RememberedGenerator, messages: Sequence[Message]) -> float:
+async def choose_margin(
+    judge: RememberedGenerator, messages: Sequence[Message], min_mass: float = MIN_MASS
+) -> float:
     """Return the log-probability of A minus that of B.
+
+    Where a server reports only one of them, it is the margin that there is at least.
 
     Raises:
         Drop: the judge gave no verdict.
     """
-    log_a, log_b = await judge.choose(messages, CHOICES)
+    log_a, log_b = await _choose(judge, messages, CHOICES, min_mass)
     margin = log_a - log_b
     if not math.isfinite(margin):
         raise _no_verdict()
@@ -106,19 +126,36 @@ async def choose_margin(judge: RememberedGenerator, messages: Sequence[Message])
 
 
 async def choose_probabilities(
-    judge: RememberedGenerator, messages: Sequence[Message], options: Sequence[str]
+    judge: RememberedGenerator,
+    messages: Sequence[Message],
+    options: Sequence[str],
+    min_mass: float = MIN_MASS,
 ) -> list[float]:
     """Return each option's probability; their sum is 1 up to rounding.
 
     Raises:
         Drop: the judge gave no verdict.
     """
-    logs = await judge.choose(messages, tuple(options))
+    logs = await _choose(judge, messages, tuple(options), min_mass)
     probabilities = [math.exp(log) for log in logs]
     total = math.fsum(probabilities)
     if not 0 < total < math.inf:  # false, too, where it is not a number
         raise _no_verdict()
     return probabilities
+
+
+async def _choose(
+    judge: RememberedGenerator, messages: Sequence[Message], options: Sequence[str], min_mass: float
+) -> list[float]:
+    choice = await judge.choose(messages, options)
+    if choice.mass is not None and choice.mass < min_mass:
+        raise Drop("the judge put next to no probability on the options", _describe(choice))
+    return choice.logprobs
+
+
+def _describe(choice: Choice) -> str:
+    text = f"{choice.mass:.2g} on all options together"
+    return f"{text}; the likeliest first token is {choice.instead!r}" if choice.instead else text
 
 
 def _no_verdict() -> Drop:

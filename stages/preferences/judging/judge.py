@@ -25,7 +25,14 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from stages.preferences.judging.ask import JUDGE_TEMPLATE, choose_margin, compare, user_turn
+from stages.preferences.judging.ask import (
+    JUDGE_TEMPLATE,
+    MIN_MASS,
+    MinMass,
+    choose_margin,
+    compare,
+    user_turn,
+)
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
@@ -54,6 +61,8 @@ class Config:
     """Pair the `first_two` samples of a prompt, or make `all` combinations."""
     template: str = JUDGE_TEMPLATE
     """The judge's prompt; its variables are request, response_a, response_b, principle (text)."""
+    min_mass: MinMass = MIN_MASS
+    """A cell is dropped where the judge puts less probability than this on A and B together."""
     reasoning: bool = False
     """Let the judge write its reasoning before it chooses; twice the calls, and longer ones."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -116,6 +125,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 cell.b.response,
                 cell.principle.text,
                 config.template,
+                config.min_mass,
             )
         return Judgement(
             id=cell.id,
@@ -150,7 +160,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=3,
+    version=4,
     config=Config,
     run=run,
     inputs=("model", "responses"),
@@ -196,7 +206,8 @@ async def _reason_and_compare(
             raise Drop("empty rationale")
         choice = user_turn(config.choice_template, **variables)
         conversation = [*question, {"role": "assistant", "content": rationale}, *choice]
-        return await choose_margin(generator, conversation), rationale
+        margin = await choose_margin(generator, conversation, config.min_mass)
+        return margin, rationale
 
     margin_ab, rationale_ab = await reason_and_choose("ab", a, b)
     margin_ba, rationale_ba = await reason_and_choose("ba", b, a)

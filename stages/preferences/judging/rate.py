@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
-from stages.preferences.judging.ask import VERDICT_TEMPLATE
+from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, MinMass
 from stages.preferences.judging.rating import (
     YES_NO,
     Scale,
@@ -44,6 +44,8 @@ class Config:
     """`unit`: bring ratings to [-1, 1]."""
     template: str = VERDICT_TEMPLATE
     """The judge's prompt; its variables are request, response and principle (text)."""
+    min_mass: MinMass = MIN_MASS
+    """A row is dropped where the judge puts less probability than this on all options together."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for principle in principles:
             text = wording(principle, principle.id in config.negated)
             score = await expected_rating(
-                judge, row.prompt, row.response, text, config.scale, config.template
+                judge,
+                row.prompt,
+                row.response,
+                text,
+                config.scale,
+                config.template,
+                config.min_mass,
             )
             if config.rescale == "unit":
                 score = rescale_rating(score, config.scale)
@@ -118,7 +126,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     inputs=("model",),

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from stages.preferences.judging.ask import VERDICT_TEMPLATE, choose_probabilities
+from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, choose_probabilities
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, request_text
 from stages.runtime.templates import render
@@ -44,12 +44,14 @@ async def expected_rating(
     principle: str,
     scale: Mapping[str, float],
     template: str = VERDICT_TEMPLATE,
+    min_mass: float = MIN_MASS,
 ) -> float:
     """Ask how well a response follows a principle.
 
     Args:
         principle: its text, or the text of its opposite.
         scale: the value of each option; an option is one token of the judge's vocabulary.
+        min_mass: with less probability on all options together there is no verdict.
 
     Returns:
         The expected rating, between the least and the largest value of `scale`.
@@ -59,11 +61,11 @@ async def expected_rating(
         UserError, TooLong: as `Generator.choose`.
     """
     text = render(template, request=request_text(prompt), response=response, principle=principle)
-    return await expected_value(judge, text, scale)
+    return await expected_value(judge, text, scale, min_mass)
 
 
 async def expected_value(
-    judge: RememberedGenerator, text: str, scale: Mapping[str, float]
+    judge: RememberedGenerator, text: str, scale: Mapping[str, float], min_mass: float = MIN_MASS
 ) -> float:
     """Return the expected value of the judge's answer to `text`, over the options of `scale`.
 
@@ -71,7 +73,7 @@ async def expected_value(
         Drop, UserError, TooLong: as `expected_rating`.
     """
     question = [{"role": "user", "content": text}]
-    probabilities = await choose_probabilities(judge, question, tuple(scale))
+    probabilities = await choose_probabilities(judge, question, tuple(scale), min_mass)
     values = list(scale.values())
     products = [
         value * probability for value, probability in zip(values, probabilities, strict=True)

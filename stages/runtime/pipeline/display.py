@@ -1,13 +1,15 @@
 """What a run shows in the terminal: first the plan, then a line for each step, last the tables."""
 
+import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import Tally
+from stages.runtime.calls import LOW_MASS, Tally
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.plan import PlannedStep
 
@@ -25,6 +27,21 @@ def show_error(error: UserError, console: Console) -> None:
     """Show a UserError."""
     console.print("[bold red]Credo stopped.[/]", highlight=False)
     console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_bug(error: Exception, log: Path, console: Console) -> None:
+    """Write the traceback of an error that is not the user's into a log, and show the log's path."""
+    with log.open("a", encoding="utf-8", errors="replace") as stream:
+        traceback.print_exception(error, file=stream)
+    notes = " ".join(getattr(error, "__notes__", []))
+    words = " ".join(f"{type(error).__name__}: {error} {notes}".split())
+    console.print(
+        f"Credo stopped at a bug of its own: {words}. The traceback is in {log}; answered calls "
+        "and finished steps are kept.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
@@ -63,14 +80,35 @@ def step_line(artifact: Artifact, tally: Tally) -> str:
     if facts["rows"] is not None:
         parts.append(f"{facts['rows']} rows")
     if facts["dropped"]:
-        reasons = [f"{count} ({reason})" for reason, count in facts["dropped"].items()]
+        reasons = [f"{count} ({escape(reason)})" for reason, count in facts["dropped"].items()]
         parts.append("dropped " + ", ".join(reasons))
-    if tally.sent or tally.stored:
+    if tally.sent or tally.stored or tally.failed:
         calls = f"{tally.sent} calls sent, {tally.stored} from the store"
+        if tally.failed:
+            calls += f", [yellow]{tally.failed} failed[/]"
         if tally.tokens and facts["seconds"]:
             calls += f", {tally.tokens / facts['seconds']:.0f} tokens/s"
         parts.append(calls)
-    return " · ".join(parts)
+    return " · ".join(parts + _option_warnings(tally))
+
+
+def _option_warnings(tally: Tally) -> list[str]:
+    """What makes the answers of a judge doubtful, in rich markup."""
+    metrics = tally.option_metrics()
+    if not metrics:
+        return []
+    warnings = []
+    if metrics["known"] and metrics["median"] < LOW_MASS:
+        warnings.append(
+            f"[yellow]only {metrics['median']:.2g} of the model's probability stood on the "
+            "options (median)[/]"
+        )
+    if metrics["bounded"]:
+        warnings.append(
+            f"[yellow]in {metrics['bounded']:.1%} of the questions an option was not among the "
+            "server's likeliest tokens: only a bound is known[/]"
+        )
+    return warnings
 
 
 def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:

@@ -112,6 +112,7 @@ def _job(
             "keep": context.engines.keep,
         },
         "concurrency": context.concurrency,
+        "max_failed": context.max_failed,
     }
 
 

@@ -8,7 +8,7 @@ the fingerprints of its inputs.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,6 +48,8 @@ class Runner:
     """Rows worked on at the same time, and so about the most calls that a killed run loses."""
     launcher: Launcher = field(default_factory=Launcher)
     """In how many processes the training steps run."""
+    max_failed: float = 0.05
+    """The share of a step's rows that may fail because a call was not answered."""
 
     def plan(self, steps: Sequence[Step], forecast: bool = True) -> list[PlannedStep]:
         """Decide which steps are reused and which run, why, and what they would send.
@@ -67,6 +69,9 @@ class Runner:
         """Run what must run, in order; return the artifact of every step by its name.
 
         A failure leaves every finished step and every answered call in place.
+
+        Raises:
+            UserError: a step failed, or asked a model and dropped every row.
         """
         artifacts: dict[str, Artifact] = {}
         new_steps: frozenset[str] = frozenset()
@@ -74,11 +79,13 @@ class Runner:
             name = plan.step.name
             if plan.artifact:
                 artifacts[name] = plan.artifact
-                continue
-            inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
-            artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
-            if is_new:
-                new_steps |= {name}
+            else:
+                inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
+                artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
+                if is_new:
+                    new_steps |= {name}
+            if plan.step.contract.calls_generator:
+                _refuse_empty(artifacts[name])
         self.loop.run(self.engines.release())
         return artifacts
 
@@ -130,6 +137,7 @@ class Runner:
             console=self.console,
             forecast=forecast,
             concurrency=self.concurrency,
+            max_failed=self.max_failed,
             new_steps=new_steps,
         )
 
@@ -180,8 +188,35 @@ class Runner:
         else:
             result = step.contract.run(step.config, inputs, context)
         seconds = time.monotonic() - started
-        facts = {"seconds": round(seconds, 2), "calls": vars(context.tally), "versions": versions()}
+        masses = context.tally.option_metrics()
+        if masses:
+            result = replace(result, metrics=result.metrics | {"option_mass": masses})
+        facts = {
+            "seconds": round(seconds, 2),
+            "calls": context.tally.call_counts(),
+            "versions": versions(),
+        }
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
             self.console.print(step_line(artifact, context.tally), highlight=False)
         return artifact
+
+
+def _refuse_empty(artifact: Artifact) -> None:
+    """Stop after a step without rows: the later ones could only say that there is nothing to read.
+
+    Raises:
+        UserError: every row was dropped; names the reasons and the file that holds the rows.
+    """
+    dropped = artifact.manifest["dropped"]
+    if artifact.manifest["rows"] != 0 or not dropped:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+    details = [row.detail for row in artifact.dropped() if row.detail]
+    example = f"; for example: {details[0]}" if details else ""
+    raise UserError(
+        f"every row was dropped: {reasons}{example}",
+        where=f"step {artifact.step!r}",
+        fix=f"see {artifact.directory / 'dropped.parquet'}; change what the reasons name, in the "
+        "step's options, its inputs or its model",
+    )

@@ -67,6 +67,10 @@ class Settings:
     data: dict[str, Any]
     generator: Generator
     launcher: Launcher
+    max_failed: Annotated[float, Field(ge=0, le=1)]
+    """The share of a step's rows that may fail, because a server refuses or garbles their calls,
+    before the run stops; 3 rows may in any step, unless it is 0.
+    """
     model: dict[str, Any]
     pipeline: dict[str, Any]
     plan: bool

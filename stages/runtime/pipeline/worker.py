@@ -49,6 +49,7 @@ def main(job_file: str) -> int:
             loop=loop,
             console=Console(stderr=True, quiet=rank != 0),
             concurrency=job["concurrency"],
+            max_failed=job["max_failed"],
         )
         try:
             result = stage.run(config, inputs, context)

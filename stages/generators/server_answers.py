@@ -1,0 +1,224 @@
+"""Reading the answers of OpenAI-compatible servers: texts, thoughts, log-probabilities, refusals.
+
+In: an answer's JSON, without halves of characters. Out: what was asked for, or one of two
+exceptions: `Refused`, where another attempt would end in the same way, and `Unreadable`, where it
+may not. Both are about one call; neither says that the server is in trouble.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.generation import Completion
+
+FILTERED = "refused by the server (content filter)"
+MODEL_REFUSED = "refused by the model (refusal field)"
+TOOL_CALL = "a tool call in place of a text"
+
+CUT_OFF = {"length", "max_tokens", "max_length", "max_output_tokens", "model_length"}
+COMPLETE = {"", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "end"}
+COMPLETE |= {"complete", "completed", "done", "finished"}
+TOOL_REASONS = {"tool_calls", "tool_use", "function_call"}
+FILTER_REASONS = {"content_filter", "content_filtered", "safety", "recitation", "blocklist"}
+FILTER_REASONS |= {"prohibited_content", "spii", "refusal", "sensitive", "blocked", "moderation"}
+FILTER_REASONS |= {"guardrail_intervened"}
+FILTER_CODES = re.compile(
+    r"content.?filter|content.?policy|content management policy|responsible.?ai|blockreason"
+    r"|prohibited_content|flagged_input|input was flagged|data.?inspection|guardrail|moderation",
+    re.I,
+)
+"""Words that only a filter of contents uses."""
+FILTER_WORDS = re.compile(
+    r"safety system|usage polic|content exists risk|considered high risk|sensitive content"
+    r"|flagged as|\bSAFETY\b"
+)
+"""Words that mean a filter where a request was refused, and may mean an account elsewhere."""
+
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
+THOUGHT_PARTS = {"thinking", "reasoning"}
+HIDDEN_PARTS = {"redacted_thinking"}
+LEAST_LOG = -9999.0  # what servers write for "not among the likeliest tokens"
+ROUNDING = 0.01  # a log-probability may be this far above 0
+
+
+class Refused(Exception):
+    """The server or the model refuses this call, and will again.
+
+    Args:
+        reason: in words that calls of the same kind share.
+        words: the server's own, as they came.
+    """
+
+    def __init__(self, reason: str, words: object = ""):
+        self.reason = reason
+        self.words = str(words)
+        super().__init__(reason)
+
+
+class Unreadable(Exception):
+    """An answer in an unexpected form; the message says in which."""
+
+
+@dataclass
+class Parts:
+    """What a message holds."""
+
+    text: str = ""
+    thoughts: str = ""
+    refusal: str = ""
+
+
+def read_completion(answer: Any) -> Completion:
+    """Read a chat completion.
+
+    Raises:
+        Refused: by a filter or by the model; or a tool is called, and none was offered.
+        Unreadable: there is no text, or it ended for a reason that leaves open whether it is whole.
+    """
+    choice = read_choice(answer)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise Unreadable("a choice without a message")
+    content = message.get("content")
+    parts = read_parts(content)
+    for name in THOUGHT_FIELDS:
+        if not parts.thoughts and isinstance(message.get(name), str | list):
+            parts.thoughts = read_parts(message[name]).text
+    refusal = parts.refusal or message.get("refusal")
+    if refusal and not parts.text:
+        raise Refused(MODEL_REFUSED, refusal)
+    if not parts.text and (message.get("tool_calls") or message.get("function_call")):
+        raise Refused(TOOL_CALL)
+    finish_reason = read_finish_reason(choice)
+    if content is None and not parts.thoughts and finish_reason == "stop":
+        raise Unreadable("a message without content")
+    usage = answer.get("usage")
+    return Completion(
+        text=parts.text,
+        finish_reason=finish_reason,
+        prompt_tokens=read_count(usage, "prompt_tokens"),
+        completion_tokens=read_count(usage, "completion_tokens"),
+        thoughts=parts.thoughts,
+    )
+
+
+def read_first_token(answer: Any) -> dict[str, float]:
+    """Read the log-probability (nats) of the first token and its rivals, by the server's text.
+
+    A token at -9999 or minus infinity is left out: so a server writes "not among the likeliest".
+
+    Raises:
+        Refused: by a filter.
+        Unreadable: there is no log-probability, or one that is not a number.
+    """
+    choice = read_choice(answer)
+    read_finish_reason(choice)
+    report = choice.get("logprobs")
+    content = report.get("content") if isinstance(report, dict) else None
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        raise Unreadable("no log-probabilities in the answer")
+    first = content[0]
+    logprobs: dict[str, float] = {}
+    for entry in [*(first.get("top_logprobs") or []), first]:
+        token = entry["token"]
+        value = entry["logprob"]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or math.isnan(value) or value > ROUNDING:
+            raise Unreadable(f"the log-probability of {token!r} is {value!r}")
+        if value > LEAST_LOG:
+            logprobs[token] = max(min(value, 0.0), logprobs.get(token, LEAST_LOG))
+    if not logprobs:
+        raise Unreadable("no token with a log-probability")
+    return logprobs
+
+
+def read_tokens(answer: Any) -> list[int]:
+    """Read the token ids of vLLM's /tokenize."""
+    return [int(token) for token in answer["tokens"]]
+
+
+def read_choice(answer: Any) -> dict[str, Any]:
+    """Return an answer's first choice.
+
+    Raises:
+        Refused: a filter left none.
+        Unreadable: there is none, or an error stands in its place.
+    """
+    if not isinstance(answer, dict):
+        raise Unreadable("an answer that is not a JSON object")
+    choices = answer.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    error = choice.get("error") if isinstance(choice, dict) else answer.get("error")
+    if not isinstance(choice, dict) or error:
+        if is_filter(answer):
+            raise Refused(FILTERED, answer)
+        raise Unreadable("an error in place of an answer" if error else "an answer without choices")
+    return choice
+
+
+def read_finish_reason(choice: dict[str, Any]) -> str:
+    """Return `stop` or `length`.
+
+    Raises:
+        Refused: by a filter; or a tool is called.
+        Unreadable: any other reason, such as `error`: the text may not be whole.
+    """
+    given = choice.get("finish_reason")
+    reason = str(given or "").lower().rpartition(".")[2]
+    if reason in CUT_OFF:
+        return "length"
+    if reason in COMPLETE:
+        return "stop"
+    if reason in FILTER_REASONS:
+        raise Refused(FILTERED, f"finish_reason {given!r}")
+    if reason in TOOL_REASONS:
+        raise Refused(TOOL_CALL, f"finish_reason {given!r}")
+    raise Unreadable(f"the text ended with finish_reason {given!r}")
+
+
+def read_parts(content: Any) -> Parts:
+    """Read a message's content: a text, a list of parts, or nothing.
+
+    Raises:
+        Refused: a part calls a tool.
+        Unreadable: a part of an unknown type.
+    """
+    if content is None:
+        return Parts()
+    if isinstance(content, str):
+        return Parts(text=content)
+    parts = Parts()
+    for part in [content] if isinstance(content, dict) else content:
+        kind = part.get("type", "text") if isinstance(part, dict) else "text"
+        if isinstance(part, str):
+            parts.text += part
+        elif kind in ("text", "output_text"):
+            parts.text += part["text"]
+        elif kind in THOUGHT_PARTS:
+            thoughts = part.get("thinking") or part.get("reasoning") or part.get("text")
+            parts.thoughts += read_parts(thoughts).text
+        elif kind == "refusal":
+            parts.refusal += part["refusal"]
+        elif "tool" in kind or "function" in kind:
+            raise Refused(TOOL_CALL)
+        elif kind not in HIDDEN_PARTS:
+            raise Unreadable(f"a part of type {kind!r} in the content")
+    return parts
+
+
+def read_count(usage: Any, name: str) -> int:
+    """Return a number of tokens, 0 where the server does not report it."""
+    value = usage.get(name) if isinstance(usage, dict) else None
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return max(int(value), 0) if value is not None and is_number else 0
+
+
+def is_filter(words: object, only_codes: bool = False) -> bool:
+    """Whether a server's words mean that a filter refused the contents of the call.
+
+    Args:
+        only_codes: look for words that mean nothing else, as where the status says "no access".
+    """
+    text = str(words)
+    return bool(FILTER_CODES.search(text) or (not only_codes and FILTER_WORDS.search(text)))
