@@ -119,7 +119,7 @@ def _no_rows(judgements: Artifact) -> UserError:
     return UserError(
         f"the judge step holds no rows{details}",
         where=f"step {judgements.step!r}",
-        fix=f"see {file}" if dropped else "look at why it dropped all of them",
+        fix=f"see {file}" if dropped else "let it read responses, two or more to a request",
     )
 
 

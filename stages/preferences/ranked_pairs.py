@@ -125,9 +125,10 @@ def _read_ranks(inputs: dict[str, Artifact], where: str) -> dict[str, list[Respo
     for name, rows in ranks.items():
         if not rows:
             raise UserError(
-                f"the input {name!r} holds no responses",
+                f"the input {name!r} holds no responses; its step dropped "
+                f"{inputs[name].manifest['dropped'] or 'none'}",
                 where=where,
-                fix="see why its step dropped them all",
+                fix=f"change what the step {inputs[name].step!r} reads or how it samples",
             )
     return ranks
 

@@ -21,6 +21,7 @@ from stages.runtime.row_files import read_rows, row_type_of, write_rows
 from stages.runtime.rows import Dropped
 
 R = TypeVar("R")
+DROPPED = "dropped.parquet"
 _MANIFEST_KEYS = {"step", "fingerprint", "payload", "rows", "dropped", "metrics", "tables"}
 
 
@@ -158,7 +159,7 @@ class Artifact:
 
     def dropped(self) -> list[Dropped]:
         """Return the dropped rows."""
-        path = self.directory / "dropped.parquet"
+        path = self.directory / DROPPED
         return read_rows(path, Dropped) if path.exists() else []
 
     def model(self) -> Model:
@@ -224,7 +225,7 @@ def finish_artifact(
         if result.rows is not None and result.row_type is not None:
             write_rows(folder / "rows.parquet", result.rows, result.row_type)
         if result.dropped:
-            write_rows(folder / "dropped.parquet", result.dropped, Dropped)
+            write_rows(folder / DROPPED, result.dropped, Dropped)
         # After a power cut, a manifest on the disk must mean that all other files are there too.
         for path in (*folder.rglob("*"), folder, folder.parent):
             flush(path)

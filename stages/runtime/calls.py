@@ -60,15 +60,15 @@ class Tally:
         return numbers | {"failed": self.failed}
 
     def option_metrics(self) -> dict[str, Any]:
-        """Return how much probability stood on the options; {} where none were offered.
+        """Return how much probability stood on the options; {} where nothing is known of it.
 
         `low` is the share of questions where it was less than LOW_MASS, `known` the number of
         questions for which it is known, `bounded` the share with an option of which only a bound is
         known.
         """
-        if not self.choices:
-            return {}
         masses = self.masses
+        if not masses and not self.bounded:
+            return {}
         return {
             "questions": self.choices,
             "known": len(masses),

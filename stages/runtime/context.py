@@ -60,6 +60,8 @@ class Failures:
         share = math.floor(max_failed * rows + 1e-9)
         self.allowed = max(share, FEW_FAILURES if max_failed else 0)
         self.reasons: Counter[str] = Counter()
+        self.finished = 0
+        """Rows with a result so far, failed or not."""
 
     def add(self, row_id: str, failure: RowFailure) -> None:
         """Count a row, if it was a call that failed.
@@ -74,12 +76,10 @@ class Failures:
         if failed <= self.allowed and failed < self.rows:
             return
         counts = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
-        limit = f"max_failed={self.max_failed:g} allows {self.allowed}"
-        if failed == self.rows:
-            limit = "all of them"
+        limit = f"of {self.rows} in all; max_failed={self.max_failed:g} allows {self.allowed}"
         raise UserError(
-            f"{failed} of {self.rows} rows failed ({limit}): {counts}; the last one, "
-            f"row {row_id}: {failure.detail or failure.reason}",
+            f"{failed} of the first {self.finished} rows failed ({limit}): {counts}; "
+            f"the last one, row {row_id}: {failure.detail or failure.reason}",
             where=f"step {self.step!r}",
             fix="what was answered is kept, and the same command tries the failed calls again: "
             "change what the server's words name (the prompts, generator.options, the server), or "
@@ -178,7 +178,9 @@ class Context:
                 try:
                     result = await chain(row)
                     results[index] = result if isinstance(result, list) else [result]
+                    failures.finished += 1
                 except RowFailure as failure:
+                    failures.finished += 1
                     dropped[index] = Dropped(
                         id=row.id, reason=failure.reason, detail=failure.detail
                     )

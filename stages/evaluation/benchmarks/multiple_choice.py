@@ -20,6 +20,7 @@ parsed.
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -86,10 +87,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     questions, dropped = read_questions(config)
     if not questions:
+        counts = Counter(row.reason for row in dropped).most_common()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
         raise UserError(
-            "the source gave no question",
+            f"the source gave no question (dropped: {reasons or 'no record'})",
             where=config.source,
-            fix="check the columns: see the dropped rows' reasons",
+            fix="check the options that name the columns",
         )
     by_id = {question.id: question for question in questions}
     ids = draw(by_id, config.limit, context.seed, "asked")

@@ -30,7 +30,7 @@ def show_error(error: UserError, console: Console) -> None:
 
 
 def show_bug(error: Exception, log: Path, console: Console) -> None:
-    """Write the traceback of an error that is not the user's into a log, and show the log's path."""
+    """Write the traceback of an error that is not the user's into a log, and show the log."""
     with log.open("a", encoding="utf-8", errors="replace") as stream:
         traceback.print_exception(error, file=stream)
     notes = " ".join(getattr(error, "__notes__", []))

@@ -14,6 +14,7 @@ end. They are killed when the run that started them ends.
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,9 @@ from stages.runtime.rows import Dropped
 
 ROOT = Path(__file__).resolve().parents[3]
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+RAISED = re.compile(
+    r"^(?:\[rank\d+\]: *)?((?!torch\.distributed)[\w.]*(?:Error|Exception): .+)$", re.M
+)
 PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progress
 
 
@@ -82,7 +86,8 @@ def launch(
     if exit_code or not (folder / "result.json").exists():
         log = folder / "log.txt"
         raise UserError(
-            f"the {launcher.processes} training processes ended with exit code {exit_code}",
+            f"the {launcher.processes} training processes ended with exit code {exit_code}"
+            f"{first_error(log)}",
             where=f"step {context.step!r}",
             fix=f"see {log}; the same command goes on from the last complete checkpoint",
         )
@@ -152,6 +157,12 @@ def _wait(command: list[str], folder: Path, context: Context) -> int:
             child.wait()
             raise
     return child.returncode
+
+
+def first_error(log: Path) -> str:
+    """Return `: ` and the last line of the first traceback in a log, which is the cause; or ""."""
+    match = RAISED.search(log.read_text(encoding="utf-8", errors="replace"))
+    return f": {match[1]}" if match else ""
 
 
 def die_with_parent() -> None:

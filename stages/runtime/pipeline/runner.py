@@ -7,6 +7,7 @@ the fingerprints of its inputs.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any, cast
 from rich.console import Console
 
 from stages.runtime.artifacts import (
+    DROPPED,
     Artifact,
+    Result,
     find_artifact,
     fingerprint,
     finish_artifact,
@@ -29,6 +32,8 @@ from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
+from stages.runtime.row_files import write_rows
+from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore, hold_lock
 
 
@@ -79,13 +84,11 @@ class Runner:
             name = plan.step.name
             if plan.artifact:
                 artifacts[name] = plan.artifact
-            else:
-                inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
-                artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
-                if is_new:
-                    new_steps |= {name}
-            if plan.step.contract.calls_generator:
-                _refuse_empty(artifacts[name])
+                continue
+            inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
+            artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
+            if is_new:
+                new_steps |= {name}
         self.loop.run(self.engines.release())
         return artifacts
 
@@ -188,6 +191,9 @@ class Runner:
         else:
             result = step.contract.run(step.config, inputs, context)
         seconds = time.monotonic() - started
+        (folder / DROPPED).unlink(missing_ok=True)  # of a run that could not finish the step
+        if step.contract.calls_generator:
+            _refuse_empty(step.name, result, folder)
         masses = context.tally.option_metrics()
         if masses:
             result = replace(result, metrics=result.metrics | {"option_mass": masses})
@@ -202,21 +208,24 @@ class Runner:
         return artifact
 
 
-def _refuse_empty(artifact: Artifact) -> None:
+def _refuse_empty(step: str, result: Result, folder: Path) -> None:
     """Stop after a step without rows: the later ones could only say that there is nothing to read.
+
+    The step is not finished, since another server or a mended one may give other answers.
 
     Raises:
         UserError: every row was dropped; names the reasons and the file that holds the rows.
     """
-    dropped = artifact.manifest["dropped"]
-    if artifact.manifest["rows"] != 0 or not dropped:
+    if result.rows or result.rows is None or not result.dropped:
         return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-    details = [row.detail for row in artifact.dropped() if row.detail]
+    write_rows(folder / DROPPED, result.dropped, Dropped)
+    counts = Counter(row.reason for row in result.dropped).most_common()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
+    details = [row.detail for row in result.dropped if row.detail]
     example = f"; for example: {details[0]}" if details else ""
     raise UserError(
         f"every row was dropped: {reasons}{example}",
-        where=f"step {artifact.step!r}",
-        fix=f"see {artifact.directory / 'dropped.parquet'}; change what the reasons name, in the "
-        "step's options, its inputs or its model",
+        where=f"step {step!r}",
+        fix=f"see {folder / DROPPED}; change what the reasons name, in the step's options, its "
+        "inputs or its model",
     )

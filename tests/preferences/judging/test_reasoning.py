@@ -4,14 +4,19 @@ other rows.
 
 import hashlib
 import math
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 
 from stages.preferences.judging.judge import Config, identity
 from stages.principles.select import Selection
 from stages.runtime.artifacts import canonical
+from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Sampling
-from stages.runtime.rows import Judgement, Pair
+from stages.runtime.row_files import read_rows
+from stages.runtime.rows import Dropped, Judgement, Pair
 from stages.runtime.typed_config import identity_of
 from tests.running import Seeded, run_steps, text_pipeline
 
@@ -93,12 +98,19 @@ class Silent(Seeded):
 def test_nothing_thought_and_no_verdict_are_counted(tmp_path):
     steps = reasoned(tmp_path / "1")
     steps.pop("pairs")
-    _, done = run_steps(steps, tmp_path / "1", Silent())
-    assert done["judgements"].manifest["dropped"] == {"empty rationale": 12}
+    with pytest.raises(UserError, match="step 'judgements': every row was dropped: 12 empty ratio"):
+        run_steps(steps, tmp_path / "1", Silent())
     steps["judgements"]["reasoning"] = False
     mute = Seeded(scores=lambda messages, options: [math.nan, math.nan])
-    _, done = run_steps(steps, tmp_path / "1", mute)
-    assert done["judgements"].manifest["dropped"] == {"the judge gave no verdict": 12}
+    with pytest.raises(UserError, match="12 the judge gave no verdict") as caught:
+        run_steps(steps, tmp_path / "1", mute)
+    file = Path(re.search(r"see (\S+dropped.parquet)", str(caught.value))[1])
+    assert {row.reason for row in read_rows(file, Dropped)} == {"the judge gave no verdict"}
+    calls = len(mute.chosen)
+    shutil.rmtree(file.parent)
+    with pytest.raises(UserError):
+        run_steps(steps, tmp_path / "1", mute)
+    assert len(mute.chosen) == 2 * calls, "what is not a number was stored"
 
 
 def test_what_is_not_used_does_not_identify(tmp_path):
