@@ -30,8 +30,8 @@ FILTER_CODES = re.compile(
 )
 """Words that only a filter of contents uses."""
 FILTER_WORDS = re.compile(
-    r"safety system|usage polic|content exists risk|considered high risk|sensitive content"
-    r"|flagged as|\bSAFETY\b"
+    r"(?i:safety system|usage polic|content exists risk|considered high risk|sensitive content"
+    r"|flagged as)|\bSAFETY\b"
 )
 """Words that mean a filter where a request was refused, and may mean an account elsewhere."""
 

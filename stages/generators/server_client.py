@@ -70,6 +70,7 @@ class Client:
         self._timeout = options.timeout
         self._answered: set[Callable[[Any], Any]] = set()
         self._unanswered: Counter[Callable[[Any], Any]] = Counter()
+        self._useless: dict[Callable[[Any], Any], UserError] = {}
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(options.timeout, connect=min(10.0, options.timeout)),
@@ -89,6 +90,8 @@ class Client:
             TooLong: the prompt does not fit into the model's context.
             CallFailed: this request is refused, or no answer to it can be read.
         """
+        if read in self._useless:
+            raise self._useless[read]
         body = replace_surrogates(body)
         for attempt in range(1, READ_ATTEMPTS + 1):
             try:
@@ -119,14 +122,15 @@ class Client:
         self._unanswered[read] += 1
         if read in self._answered or self._unanswered[read] < UNANSWERED:
             return
-        raise UserError(
+        self._useless[read] = UserError(
             f"none of {UNANSWERED} calls brought an answer that can be used, the last one: "
             f"{failure}",
             where=self.pool.names(),
             fix="look at the server's words: a field that it refuses, an address that is not an "
             "OpenAI-compatible /v1, or a server that reports no log-probabilities (a judge needs "
             "them); for servers other than vLLM's set generator.options.extensions=false",
-        ) from failure
+        )
+        raise self._useless[read]
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask something harmless; raises `Failed` where the endpoint does not answer at all."""
@@ -149,7 +153,7 @@ class Client:
     async def _send(
         self, endpoint: Endpoint, path: str, body: dict[str, Any], seconds: float
     ) -> bytes:
-        """Return the body of an answer with status 200.
+        """Return the body of an answer whose status means success.
 
         Raises:
             Failed, Unreadable, Refused, TooLong, UserError: there is none.
@@ -168,7 +172,7 @@ class Client:
             unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             reason = self._shorten(f"{type(error).__name__}: {error}".rstrip(": "))
             raise Failed(reason, blameless=unreached) from error
-        if response.status_code != 200:
+        if not response.is_success:
             raise self._as_error(endpoint, path, response, raw.decode(errors="replace"))
         return raw
 
@@ -212,7 +216,7 @@ async def read_body(response: Any) -> bytes:
             if len(raw) > MOST_BYTES:
                 raise Unreadable(f"a body of more than {MOST_BYTES // 2**20} MiB")
     except (httpx.RemoteProtocolError, httpx.DecodingError, Unreadable) as error:
-        if response.status_code == 200:
+        if response.is_success:
             name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
             raise Unreadable(f"{name}{error}") from error
     return bytes(raw)

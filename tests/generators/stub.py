@@ -15,7 +15,7 @@ TOKENS = {"A": 65, "B": 66}
 
 class Stub:
     """A loopback HTTP server. `answer(stub, path, body)` returns (status, payload, headers), or
-    None to hang up.
+    None to hang up. With a Content-Length among the headers, it hangs up after the payload.
     """
 
     def __init__(self, answer):
@@ -56,12 +56,12 @@ class Stub:
                     return
                 status, payload, headers = answer
                 raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-                extra = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-                writer.write(
-                    f"HTTP/1.1 {status} X\r\nContent-Length: {len(raw)}\r\n{extra}\r\n".encode()
-                    + raw
-                )
+                lengths = {"Content-Length": len(raw)} | headers
+                head = "".join(f"{name}: {value}\r\n" for name, value in lengths.items())
+                writer.write(f"HTTP/1.1 {status} X\r\n{head}\r\n".encode() + raw)
                 await writer.drain()
+                if "Content-Length" in headers:
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -120,3 +120,20 @@ async def ask_all(generator, count):
         *[generator.complete(q, Sampling(), n) for n, q in enumerate(questions)]
     )
     assert [answer.text for answer in answers] == [f"echo {number}" for number in range(count)]
+
+
+def reply(content="fine", finish_reason="stop", logprobs=None, **message):
+    """A chat completion; `message` gives further fields of the message."""
+    choice = {
+        "message": {"role": "assistant", "content": content} | message,
+        "finish_reason": finish_reason,
+        "logprobs": logprobs,
+    }
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    return {"choices": [choice], "usage": usage}
+
+
+def top(logprobs):
+    """The `logprobs` of a first token, the likeliest of a mapping."""
+    entries = [{"token": token, "logprob": value} for token, value in logprobs.items()]
+    return {"content": [entries[0] | {"top_logprobs": entries}]}

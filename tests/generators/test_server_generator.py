@@ -164,11 +164,11 @@ async def test_a_request_that_always_fails_is_given_up():
         )
 
     async with Stub(poisoned) as stub:
-        with pytest.raises(CallFailed, match="failed on this request: 3 times, .*poison"):
+        with pytest.raises(CallFailed, match=r"failed on this request: 3 times, .*poison"):
             await ask_all(await server(stub, max_retries=2), 20)
 
 
-@pytest.mark.parametrize("status", [401, 404])
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
 async def test_what_no_retry_heals(status, monkeypatch):
     monkeypatch.setenv("SECRET_KEY_FOR_TEST", "sk-very-secret")
     async with Stub(lambda stub, path, body: (status, {"error": "no sk-very-secret"}, {})) as stub:
