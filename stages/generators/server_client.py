@@ -90,8 +90,6 @@ class Client:
             TooLong: the prompt does not fit into the model's context.
             CallFailed: this request is refused, or no answer to it can be read.
         """
-        if read in self._useless:
-            raise self._useless[read]
         body = replace_surrogates(body)
         for attempt in range(1, READ_ATTEMPTS + 1):
             try:
@@ -141,6 +139,8 @@ class Client:
         self, endpoint: Endpoint, path: str, body: dict[str, Any], read: Callable[[Any], T]
     ) -> T:
         """Make one attempt; raises `Failed` where the endpoint is in trouble."""
+        if read in self._useless:
+            raise self._useless[read]
         raw = await self._send(endpoint, path, body, self._timeout)
         text = raw.decode("utf-8-sig", errors="replace")
         try:
