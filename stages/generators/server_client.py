@@ -13,7 +13,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from stages.generators.endpoints import Endpoint, Failed, Pool
-from stages.generators.server_answers import FILTERED, Refused, Unreadable, is_filter
+from stages.generators.server_answers import (
+    FILTERED,
+    MODEL_REFUSED,
+    Refused,
+    Unreadable,
+    is_filter,
+)
 from stages.generators.server_options import Options
 from stages.runtime.errors import UserError
 from stages.runtime.generation import CallFailed, TooLong
@@ -39,7 +45,7 @@ FIXES = {
 REFUSALS = {400, 409, 413, 415, 422, 424, 451}  # of this request, not of every one
 UNREADABLE = "the server's answer cannot be read"
 READ_ATTEMPTS = 3  # for an answer in an unexpected form
-UNANSWERED = 20  # calls after which a server that has answered none is given up
+MOST_USELESS = 20  # answers after which a server without a single useful one is given up
 MOST_BYTES = 16 * 2**20  # of an answer
 MOST_WORDS = 300  # characters of a server's words in a message
 LONGEST_REQUESTED_PAUSE = 300.0  # seconds
@@ -69,7 +75,7 @@ class Client:
         self._probe_body = probe
         self._timeout = options.timeout
         self._answered: set[Callable[[Any], Any]] = set()
-        self._unanswered: Counter[Callable[[Any], Any]] = Counter()
+        self._useless_answers: Counter[Callable[[Any], Any]] = Counter()
         self._useless: dict[Callable[[Any], Any], UserError] = {}
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -98,31 +104,30 @@ class Client:
                 )
             except Refused as refusal:
                 failure = CallFailed(refusal.reason, self._shorten(refusal.words))
-                if refusal.reason == FILTERED:  # no sign of what the server does otherwise
-                    raise failure from None
+                if refusal.reason not in (FILTERED, MODEL_REFUSED):  # else the server works
+                    self._count_useless(read, failure)
+                raise failure from None
             except Unreadable as error:
                 failure = CallFailed(UNREADABLE, str(error))
-                if attempt < READ_ATTEMPTS:
-                    continue
+                self._count_useless(read, failure)
+                if attempt == READ_ATTEMPTS:
+                    raise failure from None
             else:
                 self._answered.add(read)
                 return answer
-            break
-        self._refuse_useless_server(read, failure)
-        raise failure
+        raise AssertionError("the last attempt returns or raises")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    def _refuse_useless_server(self, read: Callable[[Any], Any], failure: CallFailed) -> None:
-        """Stop where calls of this kind have never been answered."""
-        self._unanswered[read] += 1
-        if read in self._answered or self._unanswered[read] < UNANSWERED:
+    def _count_useless(self, read: Callable[[Any], Any], failure: CallFailed) -> None:
+        """Count an answer of no use; stop where calls of this kind never brought another."""
+        self._useless_answers[read] += 1
+        if read in self._answered or self._useless_answers[read] < MOST_USELESS:
             return
         self._useless[read] = UserError(
-            f"none of {UNANSWERED} calls brought an answer that can be used, the last one: "
-            f"{failure}",
+            f"none of {MOST_USELESS} answers can be used, the last one: {failure}",
             where=self.pool.names(),
             fix="look at the server's words: a field that it refuses, an address that is not an "
             "OpenAI-compatible /v1, or a server that reports no log-probabilities (a judge needs "

@@ -240,7 +240,7 @@ async def test_a_server_that_no_call_understands_ends_the_run_soon():
         assert len(stub.requests) - before < 100
     errors = [str(result) for result in results if isinstance(result, UserError)]
     assert len(errors) > 470 and len(results) - len(errors) < 25
-    assert "none of 20 calls" in errors[0] and "no log-probabilities in the answer" in errors[0]
+    assert "none of 20 answers" in errors[0] and "no log-probabilities in the answer" in errors[0]
 
 
 async def test_a_field_that_is_refused_in_every_call_is_named_soon():
