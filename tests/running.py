@@ -51,6 +51,7 @@ def run_steps(
     only_plan: bool = False,
     opener: Callable[..., Any] | None = None,
     concurrency: int = 1024,
+    max_failed: float = 0.05,
 ) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
@@ -70,6 +71,7 @@ def run_steps(
                 Console(file=io.StringIO()),
                 loop,
                 concurrency,
+                max_failed=max_failed,
             )
             planned = runner.plan(read_steps(steps, STAGES))
             return planned, {} if only_plan else runner.run(planned)

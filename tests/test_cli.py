@@ -1,7 +1,8 @@
-"""`python run.py` as a user types it: one clear message, exit code 2, no traceback; plans that send
-nothing.
+"""`python run.py` as a user types it: one clear message, exit code 2, no traceback (a bug's is in a
+log); plans that send nothing.
 """
 
+import io
 import re
 import runpy
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.running import fake_model, write_constitution
+from stages.runtime.pipeline.display import show_bug
+from tests.running import Seeded, fake_model, run_steps, text_pipeline, write_constitution
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -158,12 +161,36 @@ def test_a_users_own_files(tmp_path):
     assert shown.returncode == 0, shown.stderr
 
 
-def test_a_bug_keeps_its_traceback(tmp_path, monkeypatch):
+def test_a_bug_leaves_its_traceback_in_the_log(tmp_path, monkeypatch, capsys):
     def broken(*_):
-        raise KeyError("ours")
+        raise KeyError("ours [/red]")
 
     monkeypatch.setattr("stages.runtime.pipeline.runner.Runner.plan", broken)
     monkeypatch.setattr(sys, "argv", ["run.py", f"runs_dir={tmp_path}"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    with pytest.raises(KeyError, match="ours"):
+    with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    assert caught.value.code == 1
+    shown = capsys.readouterr().err
+    assert "KeyError: 'ours [/red]'" in shown and "Traceback (most recent" not in shown
+    log = Path(re.search(r"traceback is in (\S+run\.log);", shown)[1])
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert "raise KeyError" in log.read_text()
+
+
+def test_a_bug_in_one_row_names_the_row(tmp_path):
+    def fail(messages):
+        if messages[-1]["content"].endswith("number 3"):
+            raise ZeroDivisionError("ours")
+
+    steps = text_pipeline(tmp_path, prompts=5)
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_steps(steps, tmp_path, Seeded(failure=fail), concurrency=1)
+    console = Console(file=io.StringIO(), width=300)
+    show_bug(caught.value, tmp_path / "run.log", console)
+    assert "ZeroDivisionError: ours in step 'answers', row" in console.file.getvalue()
+    text = (tmp_path / "run.log").read_text()
+    assert 'raise ZeroDivisionError("ours")' in text and "in step 'answers', row" in text
+    healthy = Seeded()
+    run_steps({name: steps[name] for name in ("base", "requests", "answers")}, tmp_path, healthy)
+    assert healthy.calls == 4, "answers of before are used again"
