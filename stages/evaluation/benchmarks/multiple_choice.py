@@ -37,6 +37,7 @@ from stages.evaluation.benchmarks.choice_files import (
 from stages.evaluation.benchmarks.positions import position_metrics, position_table
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import ask_each, draw
+from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
@@ -63,6 +64,10 @@ class Config(Columns, IntervalOptions):
     """The question's prompt.
 
     It is given question, instruction, options (letter, text) and letters ("A, B or C").
+    """
+    min_mass: MinMass = MIN_MASS
+    """A question is dropped where a model puts less probability than this on all letters together:
+    it was about to write something else.
     """
 
 
@@ -124,7 +129,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     optional=ANY,
@@ -180,6 +185,7 @@ async def _ask(
     for order in orders:
         text = _question_text(question, order, config)
         choice = await generator.choose([{"role": "user", "content": text}], tuple(letters))
+        refuse_noise(choice, config.min_mass)
         logs = choice.logprobs
         if any(math.isnan(log) for log in logs):
             raise Drop("the model gave no answer")

@@ -29,9 +29,9 @@ JUDGE_TEMPLATE = "preferences/judging/judge.jinja"
 VERDICT_TEMPLATE = "preferences/judging/verdict.jinja"
 CHOICES = ("A", "B")
 YES_OR_NO = ("Yes", "No")
-MIN_MASS = 0.001
-"""A tenth of a percent. A small chat model that was never trained to judge puts some percent on A
-and B; one that is about to think puts a hundredth of a percent or less on them.
+MIN_MASS = 0.01
+"""Measured: SmolLM2-135M-Instruct, which was never trained to judge, puts 8 % on A and B; the
+embedded model, which was, 99.9 %, and 0.06 to 0.44 % where the template opens a <think> first.
 """
 MinMass = Annotated[float, Field(ge=0, le=1)]
 """An option: the least probability of all options together for which there is a verdict."""
@@ -144,12 +144,21 @@ async def choose_probabilities(
     return probabilities
 
 
+def refuse_noise(choice: Choice, min_mass: float) -> None:
+    """Refuse an answer with next to no probability on the options.
+
+    Raises:
+        Drop: it has less than `min_mass`; one of which it is not known passes.
+    """
+    if choice.mass is not None and choice.mass < min_mass:
+        raise Drop("next to no probability on the options", _describe(choice))
+
+
 async def _choose(
     judge: RememberedGenerator, messages: Sequence[Message], options: Sequence[str], min_mass: float
 ) -> list[float]:
     choice = await judge.choose(messages, options)
-    if choice.mass is not None and choice.mass < min_mass:
-        raise Drop("the judge put next to no probability on the options", _describe(choice))
+    refuse_noise(choice, min_mass)
     return choice.logprobs
 
 

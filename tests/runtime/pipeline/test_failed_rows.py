@@ -194,9 +194,7 @@ def test_masses_reach_metrics_and_old_answers_are_still_read(tmp_path):
     assert metrics["median"] == 0.9
     assert metrics["low"] == pytest.approx(12 / len(asked))
     assert metrics["bounded"] == pytest.approx(8 / (len(asked) + 8))
-    assert done["judgements"].manifest["dropped"] == {
-        "the judge put next to no probability on the options": 4
-    }
+    assert done["judgements"].manifest["dropped"] == {"next to no probability on the options": 4}
     (detail,) = {row.detail for row in done["judgements"].dropped()}
     assert detail == "1e-05 on all options together; the likeliest first token is '<think>'"
 
