@@ -8,7 +8,7 @@ class UserError(Exception):
     """A user's mistake: what is wrong, where, and how to fix it.
 
     run.py prints the message without a traceback and exits with code 2. Every other exception is a
-    bug in Credo and keeps its traceback.
+    bug in Credo: its traceback goes to the run's log, and the exit code is 1.
 
     Args:
         what: the fault in one sentence, without a full stop.
