@@ -20,7 +20,7 @@ from stages.generators.vllm_process import (
     restore_logging,
 )
 from stages.runtime.errors import UserError
-from stages.runtime.generation import Choice, Completion, Generator, Sampling
+from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
@@ -137,6 +137,8 @@ class VllmGenerator:
         answer = output.outputs[0]
         text = answer.text if incremental else self.renderer.text(answer.token_ids)
         reason = answer.finish_reason or "stop"
+        if reason not in ("stop", "length"):  # an abort is no answer
+            raise CallFailed("vLLM ended the text early", f"finish_reason {reason!r}")
         return Completion(text, reason, len(prompt), len(answer.token_ids))
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:

@@ -79,6 +79,7 @@ TROUBLES = {
     "a huge body": ((200, b" " * 17 * 2**20, {}), UNREADABLE),
     "a deep body": ((200, DEEP, {}), UNREADABLE),
     "always 500": ((500, {"error": "poison"}, {}), "the server failed on this request"),
+    "always full": ((429, {"error": "busy"}, {}), "the server failed on this request"),
     "always hung up": (None, "the server failed on this request"),
 }
 

@@ -2,10 +2,14 @@
 
 import pytest
 
-from stages.runtime.calls import Engines
+from stages.runtime.calls import Engines, RememberedGenerator, Tally
 from stages.runtime.errors import UserError
+from stages.runtime.generation import CallFailed, Choice, Completion, Sampling
+from stages.runtime.models import Model
 from stages.runtime.pipeline.settings import Generator
+from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
+from tests.scripted import ScriptedGenerator
 
 SPEED = {"max_num_seqs": 4, "kv_cache_gib": 1.0}
 
@@ -42,3 +46,41 @@ def test_generator_settings_that_cannot_be(option, value):
     parse_config(Generator, settings, "the config")
     with pytest.raises(UserError, match=f"the config: option '{option}"):
         parse_config(Generator, settings | {option: value}, "the config")
+
+
+class Thinking(ScriptedGenerator):
+    async def complete(self, messages, sampling, seed):
+        await super().complete(messages, sampling, seed)
+        return Completion("answer", "length", 3, 2, thoughts="half \ud83d")
+
+
+async def test_an_answer_is_stored_whole_and_a_failure_is_not(tmp_path):
+    choice = Choice([-0.1, -2.4], 0.7, bounded=True, instead="The")
+    engine = Thinking(scores=lambda messages, options: choice)
+
+    async def open_scripted(*_):
+        return engine
+
+    tally = Tally()
+    store = CallStore(tmp_path / "calls.sqlite")
+    engines = Engines("scripted", {}, opener=open_scripted)
+    generator = RememberedGenerator(store, engines, Model("m", "0" * 16), tally)
+    question = [{"role": "user", "content": "why?"}]
+
+    def fail(messages):
+        raise CallFailed("refused by the server (content filter)")
+
+    engine.failure = fail
+    for _ in range(2):
+        with pytest.raises(CallFailed):
+            await generator.complete(question, Sampling(), 0)
+    assert tally.call_counts() == {"stored": 0, "sent": 0, "tokens": 0, "failed": 2}
+    engine.failure = None
+    for _ in range(2):
+        completion = await generator.complete(question, Sampling(), 0)
+        assert (completion.text, completion.finish_reason) == ("answer", "length")
+        assert await generator.choose(question, ["A", "B"]) == choice
+    assert completion.thoughts == "half \ufffd"
+    assert tally.call_counts() == {"stored": 2, "sent": 2, "tokens": 2, "failed": 2}
+    assert tally.option_metrics()["questions"] == 2 and tally.option_metrics()["mean"] == 0.7
+    store.close()
