@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.generators.rendering import PROBE, normalise, not_one_token, refuse_same_tokens
+from stages.generators.chat import merge_system
+from stages.generators.examination import PROBE
+from stages.generators.rendering import normalise, not_one_token, refuse_same_tokens
 from stages.generators.server_client import Client, read_completion, read_first_token, read_tokens
 from stages.generators.server_options import Options
 from stages.runtime import generator_registry
@@ -57,7 +59,12 @@ async def _open_local(model: Model, options: Options) -> Generator:
             where="generator.options.local",
             fix="write {name: vllm, options: {}} or {name: transformers, options: {}}",
         )
-    local_options = {"template_arguments": options.template_arguments} | local.options
+    shared = {
+        "template_arguments": options.template_arguments,
+        "merge_system": options.merge_system,
+        "thought_marks": options.thought_marks,
+    }
+    local_options = shared | local.options
     return await generator_registry.open_generator(local.name, model, local_options)
 
 
@@ -143,7 +150,8 @@ class ServerGenerator:
         await self.client.close()
 
     def _body(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
-        body = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens, "n": 1}
+        arranged = merge_system(messages) if self.options.merge_system else list(messages)
+        body = {"model": self.model, "messages": arranged, "max_tokens": max_tokens, "n": 1}
         return body | self._template_arguments() | self.options.extra
 
     def _template_arguments(self) -> dict[str, Any]:
