@@ -135,26 +135,41 @@ def render_chat(
         lead_in: end with the opening of the assistant's turn.
 
     Raises:
-        TemplateRefusal: the template refuses the turns, or leaves out a turn in silence.
+        TemplateRefusal: the template refuses the turns, or leaves out a system turn in silence.
     """
-    import jinja2
-
     arranged = arrange(messages, variables)
     arguments = {"add_generation_prompt": lead_in} | template_only(variables)
+    text = _apply(tokenizer, arranged, arguments)
+    if arranged[0]["role"] == "system" and _ignores_system(tokenizer, arguments):
+        raise TemplateRefusal(arranged, "it leaves out the system turn in silence")
+    return text
+
+
+def _apply(tokenizer: Any, arranged: list[Message], arguments: Mapping[str, Any]) -> str:
+    import jinja2
+
     try:
-        text = tokenizer.apply_chat_template(arranged, tokenize=False, **arguments)
+        text: str = tokenizer.apply_chat_template(arranged, tokenize=False, **arguments)
     except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
         # A template's expressions raise any of them.
         words = str(error).strip() or type(error).__name__
         raise TemplateRefusal(arranged, words.splitlines()[0]) from error
-    shown = " ".join(text.split())
-    for message in arranged:
-        # Templates rewrite an assistant's words (thoughts), but not those of others.
-        if message["role"] == "assistant":
-            continue
-        if " ".join(message["content"].split()) not in shown:
-            raise TemplateRefusal(arranged, f"it leaves out the {message['role']} turn in silence")
     return text
+
+
+_ignoring: dict[str, bool] = {}
+"""Whether a chat template ignores a system turn, by the template and its variables."""
+
+
+def _ignores_system(tokenizer: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether the template writes the same text with a system turn as without."""
+    key = f"{tokenizer.chat_template}\0{sorted(arguments.items())}"
+    if key not in _ignoring:
+        user: Message = {"role": "user", "content": "Which?"}
+        system: Message = {"role": "system", "content": "Answer briefly."}
+        with_system = _apply(tokenizer, [system, user], arguments)
+        _ignoring[key] = with_system == _apply(tokenizer, [user], arguments)
+    return _ignoring[key]
 
 
 def encode_chat(

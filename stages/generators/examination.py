@@ -6,7 +6,7 @@ know of the template, and warnings. What would make every answer wrong is a User
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 from rich.console import Console
@@ -139,7 +139,8 @@ def _refuse_unopened(
 ) -> None:
     """Refuse a template that ignores `add_generation_prompt` though it opens answers."""
     request = render_chat(tokenizer, PROBE, variables)
-    opening = written[len(commonprefix([written, request])) :]
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(written, request, strict=False))
+    opening = written[sum(1 for _ in shared) :]
     if asked == request and opening.strip():
         raise UserError(
             f"the chat template writes {opening!r} before an assistant's words in a conversation, "

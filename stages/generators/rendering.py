@@ -24,7 +24,7 @@ class Renderer:
 
     Attributes:
         stop_tokens: at which an answer ends.
-        marks_are_special: whether marks of thoughts consist of special tokens, which are then shown.
+        marks_are_special: marks of thoughts consist of special tokens, which then stay in texts.
         prefilled: the opening of thoughts that the template writes before each answer; "" for none.
 
     Raises:
