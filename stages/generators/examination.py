@@ -223,4 +223,6 @@ def show_once(path: str, warnings: Iterable[str], console: Console | None = None
         if (path, warning) not in _shown:
             _shown.add((path, warning))
             console = console or Console(stderr=True)
-            console.print(f"warning: {path}: {warning}", highlight=False, markup=False)
+            console.print(
+                f"warning: {path}: {warning}", highlight=False, markup=False, soft_wrap=True
+            )

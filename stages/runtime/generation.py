@@ -64,7 +64,7 @@ class Completion:
             return ""
         if self.thoughts and self.finish_reason == "length":
             return CUT_OFF_IN_THOUGHTS
-        return f"empty {what} after its thoughts" if self.thoughts else f"empty {what}"
+        return f"no {what} after its thoughts" if self.thoughts else f"empty {what}"
 
 
 def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[str, str]:

@@ -72,7 +72,9 @@ class WarningLog(logging.Handler):
         first = self._first.setdefault(kind, text)
         is_main = os.environ.get("RANK", "0") == "0"
         if is_printed and is_main and not self.counts[first]:
-            self._console.print(f"{self._step}: warning: {text}", highlight=False, markup=False)
+            self._console.print(
+                f"{self._step}: warning: {text}", highlight=False, markup=False, soft_wrap=True
+            )
         self.counts[first] += 1
 
 
