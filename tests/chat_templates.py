@@ -88,7 +88,8 @@ SHAPES = {
     ),
     # Thoughts are always opened by the prompt and left out of finished answers.
     "deepseek-r1": Shape(
-        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '<|User|>' + m.content }}"
+        "{{ bos_token }}{% for m in messages %}"
+        "{% if m.role == 'user' %}{{ '<|User|>' + m.content }}"
         "{% elif m.role == 'assistant' %}"
         "{{ '<|Assistant|>' + m.content.split('</think>')[-1] + eos_token }}"
         "{% else %}{{ m.content }}{% endif %}{% endfor %}"
