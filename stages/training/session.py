@@ -41,6 +41,16 @@ FOR_DEVELOPERS = (
 
 EXPECTED_WEIGHTS = ("score", "classifier", "classification_head", "lm_head")
 """Output layers: a model gets a new one where its kind is changed, which is no news."""
+NO_NEWS = re.compile(
+    r"Triton is installed"  # a machine without a GPU
+    r"|mtime may not be reliable"
+    r"|You passed `model_init_kwargs` to the"  # Credo does, for the reference
+)
+"""Messages that follow from what Credo does, whatever the user writes."""
+
+
+_DECORATION = re.compile(r"\x1b\[[0-9;]*m|^\[RANK \d+\] ")
+"""Colours, and the process that a message comes from."""
 
 
 class WarningLog(logging.Handler):
@@ -65,8 +75,8 @@ class WarningLog(logging.Handler):
 
     def add(self, message: str, is_printed: bool = True) -> None:
         """Count a warning, and print it if it is new."""
-        text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())
-        if _is_new_head(text):
+        text = " ".join(_DECORATION.sub("", message).split())
+        if NO_NEWS.search(text) or _is_new_head(text):
             return
         kind = re.sub(r"\d+", "#", text)
         first = self._first.setdefault(kind, text)
@@ -122,6 +132,7 @@ def model_session(context: Context) -> Iterator[WarningLog]:
 @contextmanager
 def _quiet_libraries(log: WarningLog) -> Iterator[None]:
     """No bars and no telemetry, the libraries' warnings in `log`; as before afterwards."""
+    import accelerate.logging
     import datasets
     import huggingface_hub.constants
     from transformers.utils import logging as transformers_logging
@@ -139,6 +150,10 @@ def _quiet_libraries(log: WarningLog) -> Iterator[None]:
         logger.setLevel(logging.WARNING)
         logger.propagate = False
         logger.handlers = [log]
+
+    # What a library says once in a process is said once in each training.
+    accelerate.logging.MultiProcessAdapter.warning_once.cache_clear()
+    transformers_logging.warning_once.cache_clear()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         if not issubclass(category, FOR_DEVELOPERS):
