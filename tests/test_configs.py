@@ -21,7 +21,10 @@ from stages.runtime.stage import Stage, load_stage
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-OF_MODELS = {"path", "revision", "constitution", "template_arguments", "keep_engines", "sampling"}
+OF_MODELS = {
+    *("path", "revision", "constitution", "keep_engines", "sampling"),
+    *("template_arguments", "merge_system", "thought_marks"),
+}
 TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}
 SALMON = [
     *("base", "red_team", "helpful", "held_out", "held_out_helpful"),

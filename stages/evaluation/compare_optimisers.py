@@ -39,6 +39,7 @@ from stages.statistics.formatting import (
 )
 from stages.statistics.intervals import by_prompt
 from stages.training.likelihood import answer_logps
+from stages.training.model_files import template_variables
 from stages.training.reward_models.format import read_format
 from stages.training.reward_models.stored_scores import stored_scores
 
@@ -180,7 +181,7 @@ def _divergence(
     if not complete:
         return None
     answers = [(row.prompt, row.response) for row in complete]
-    arguments = context.engines.answer_options.get("template_arguments")
+    arguments = template_variables(context)
     logps = []
     for artifact in models:
         model = artifact.model()

@@ -2,46 +2,53 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from stages.generators.chat import ChatOptions, render_chat
+from stages.generators.examination import PROBE, examine_chat, show_once
 from stages.runtime.errors import UserError
-from stages.runtime.generation import TooLong
+from stages.runtime.generation import THOUGHT_MARKS, TooLong
 from stages.runtime.rows import Message
-
-# Any conversation serves to see how an option is spelt at the start of an assistant's turn.
-PROBE: tuple[Message, ...] = ({"role": "user", "content": "Which?"},)
-# Parameters of `apply_chat_template` that are set here.
-RESERVED = {"conversation", "tokenize", "add_generation_prompt"}
 
 
 class Renderer:
-    """A tokenizer with its chat template.
+    """A tokenizer with its chat template, which is examined here.
 
     Args:
         tokenizer: a fast `transformers` tokenizer.
         limit: the model's context, in tokens.
-        template_arguments: variables for the chat template, such as `enable_thinking: false`.
+        options: how conversations are put to the model.
+        stop_tokens: at which the model stops by its own settings.
+        where: the model's path, for messages.
+
+    Attributes:
+        stop_tokens: at which an answer ends.
+        marks_are_special: marks of thoughts consist of special tokens, which then stay in texts.
+        prefilled: the opening of thoughts that the template writes before each answer; "" for none.
 
     Raises:
-        UserError: `template_arguments` sets what is set here.
+        UserError: `template_arguments` sets what is set here, or the template opens no answer.
     """
 
     def __init__(
-        self, tokenizer: Any, limit: int, template_arguments: Mapping[str, Any] | None = None
+        self,
+        tokenizer: Any,
+        limit: int,
+        options: ChatOptions,
+        stop_tokens: Collection[int] = (),
+        where: str = "",
     ):
         self.tokenizer = tokenizer
         self.limit = limit
-        self.template_arguments = dict(template_arguments or {})
-        reserved = RESERVED & self.template_arguments.keys()
-        if reserved:
-            raise UserError(
-                f"{', '.join(sorted(reserved))} cannot be set: "
-                "Credo decides what the template renders",
-                where="template_arguments",
-                fix="keep variables that the model's own chat template reads, "
-                "such as enable_thinking",
-            )
+        self.variables = options.variables()
+        marks = options.thought_marks or THOUGHT_MARKS
+        self.chat = examine_chat(tokenizer, stop_tokens, self.variables, marks, where)
+        show_once(where, self.chat.warnings)
+        self.stop_tokens = {*stop_tokens, *self.chat.extra_stops}
+        self.prefilled = self.chat.prefilled
+        self._visible = self._special_marks(marks)
+        self.marks_are_special = bool(self._visible)
         cached = functools.lru_cache(256)
         self._cached_ids: Callable[[tuple[str, ...]], list[int]] = cached(self._look_up_options)
 
@@ -50,17 +57,33 @@ class Renderer:
 
         Raises:
             TooLong: not even one token fits behind them.
-            UserError: the chat template refuses the messages.
+            TemplateRefusal: the chat template refuses the messages.
         """
-        text, add_special_tokens = self._render(messages)
-        ids = self._encode(text, add_special_tokens)
-        if len(ids) >= self.limit:
-            raise TooLong(len(ids), self.limit)
-        return ids
+        return self._fit(*self._render(messages))
+
+    def question(self, messages: Sequence[Message]) -> list[int]:
+        """Return the token ids up to the point where one of several options is to stand.
+
+        Where the model would think first, that is behind closed thoughts.
+
+        Raises:
+            TooLong, TemplateRefusal: as for `prompt`.
+        """
+        return self._fit(*self._render_question(messages))
 
     def text(self, tokens: Sequence[int]) -> str:
-        """Return the tokens' text, without special tokens and an incomplete last character."""
-        return self.tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\ufffd")
+        """Return the tokens' text, without special tokens and an incomplete last character.
+
+        The marks of thoughts stay, also where they are special tokens.
+        """
+        tokens = list(tokens)
+        if tokens and tokens[-1] in self.stop_tokens:
+            tokens.pop()
+        if self.marks_are_special:
+            hidden = set(self.tokenizer.all_special_ids) - self._visible
+            tokens = [token for token in tokens if token not in hidden]
+        text = self.tokenizer.decode(tokens, skip_special_tokens=not self.marks_are_special)
+        return text.rstrip("\ufffd")
 
     def option_ids(self, options: Sequence[str]) -> list[int]:
         """Return the token that stands for each option as the first of the assistant's turn.
@@ -71,35 +94,40 @@ class Renderer:
         """
         return self._cached_ids(tuple(options))
 
-    def _render(self, messages: Sequence[Message]) -> tuple[str, bool]:
+    def _render(
+        self, messages: Sequence[Message], variables: Mapping[str, Any] | None = None
+    ) -> tuple[str, bool]:
         """Return the prompt's text, and whether the tokenizer must add its begin-of-text token."""
         if not getattr(self.tokenizer, "chat_template", None):
             return transcript(messages), True
-        import jinja2
+        variables = self.variables if variables is None else variables
+        return render_chat(self.tokenizer, messages, variables, lead_in=True), False
 
-        try:
-            text = self.tokenizer.apply_chat_template(
-                list(messages),
-                tokenize=False,
-                add_generation_prompt=True,
-                **self.template_arguments,
-            )
-        except jinja2.TemplateError as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise UserError(
-                f"the model's chat template refuses these messages ({roles}): {error}",
-                where="chat template",
-                fix="some templates know no system role: put those words into the first user turn, "
-                "or use another model",
-            ) from error
-        return text, False
+    def _render_question(self, messages: Sequence[Message]) -> tuple[str, bool]:
+        text, add_special_tokens = self._render(messages, self.chat.option_variables)
+        return text + self.chat.before_option, add_special_tokens
+
+    def _fit(self, text: str, add_special_tokens: bool) -> list[int]:
+        ids = self._encode(text, add_special_tokens)
+        if len(ids) >= self.limit:
+            raise TooLong(len(ids), self.limit)
+        return ids
+
+    def _special_marks(self, marks: Sequence[tuple[str, str]]) -> set[int]:
+        """Return the special tokens that marks of thoughts consist of."""
+        special = set(self.tokenizer.all_special_ids)
+        tokens: set[int] = set()
+        for pair in marks:
+            for mark in pair:
+                tokens |= special & set(self._encode(mark, False))
+        return tokens
 
     def _encode(self, text: str, add_special_tokens: bool) -> list[int]:
         encoding = self.tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)
         return encoding["input_ids"]
 
     def _look_up_options(self, options: tuple[str, ...]) -> list[int]:
-        text, add_special_tokens = self._render(PROBE)
+        text, add_special_tokens = self._render_question(PROBE)
         before = self._encode(text, add_special_tokens)
         ids: list[int] = []
         for option in options:

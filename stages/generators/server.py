@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.generators.chat import merge_system
+from stages.generators.examination import PROBE
 from stages.generators.rendering import (
-    PROBE,
     add_up,
     log_sum,
     normalise,
@@ -65,7 +66,12 @@ async def _open_local(model: Model, options: Options) -> Generator:
             where="generator.options.local",
             fix="write {name: vllm, options: {}} or {name: transformers, options: {}}",
         )
-    local_options = {"template_arguments": options.template_arguments} | local.options
+    shared = {
+        "template_arguments": options.template_arguments,
+        "merge_system": options.merge_system,
+        "thought_marks": options.thought_marks,
+    }
+    local_options = shared | local.options
     return await generator_registry.open_generator(local.name, model, local_options)
 
 
@@ -130,7 +136,8 @@ class ServerGenerator:
         await self.client.close()
 
     def _body(self, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
-        body = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens, "n": 1}
+        arranged = merge_system(messages) if self.options.merge_system else list(messages)
+        body = {"model": self.model, "messages": arranged, "max_tokens": max_tokens, "n": 1}
         return body | self._template_arguments() | self.options.extra
 
     def _template_arguments(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, HttpUrl, NonNegativeInt, PositiveInt
 
+from stages.generators.chat import ChatOptions
 from stages.runtime.errors import UserError
 
 
@@ -65,7 +66,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ChatOptions):
     """Where to send what."""
 
     endpoints: list[Annotated[str, AfterValidator(complete_address)]] = field(default_factory=list)
@@ -99,7 +100,5 @@ class Options:
     """
     extensions: bool = True
     """The servers are vLLM's and accept its further fields."""
-    template_arguments: dict[str, Any] = field(default_factory=dict)
-    """Variables for the chat template, such as `enable_thinking: false`."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields for every request."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.generators.rendering import Renderer
 from stages.generators.transformers_loading import Options, context_limit, load_model
-from stages.generators.transformers_sampling import Request, sample, score
+from stages.generators.transformers_sampling import Request, find_end_tokens, sample, score
 from stages.runtime.generation import Choice, Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
@@ -31,7 +31,8 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
     parsed: Options = parse_config(Options, options, "generator.options of transformers")
     network, tokenizer = load_model(model, parsed)
     limit = context_limit(network, model, parsed)
-    renderer = Renderer(tokenizer, limit, parsed.template_arguments)
+    stops = find_end_tokens(network, tokenizer)
+    renderer = Renderer(tokenizer, limit, parsed, stops, model.path)
     return TransformersGenerator(network, renderer, parsed)
 
 
@@ -55,7 +56,7 @@ class TransformersGenerator:
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
-        prompt = self.renderer.prompt(messages)
+        prompt = self.renderer.question(messages)
         ids = self.renderer.option_ids(options)
         return await self._ask(prompt, Sampling(max_tokens=1), seed=0, options=ids)
 

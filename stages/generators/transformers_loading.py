@@ -5,12 +5,13 @@ from typing import Any
 
 from pydantic import PositiveInt
 
+from stages.generators.chat import ChatOptions
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ChatOptions):
     """Loading and batching."""
 
     dtype: str = "auto"
@@ -23,8 +24,6 @@ class Options:
     """Sequences in a batch."""
     max_batch_tokens: PositiveInt = 65536
     """Padded prompt and answer tokens in a batch: what bounds memory."""
-    template_arguments: dict[str, Any] = field(default_factory=dict)
-    """Variables for the chat template, such as `enable_thinking: false`."""
     load: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `from_pretrained`, such as attn_implementation."""
 

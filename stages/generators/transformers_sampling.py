@@ -78,7 +78,7 @@ def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[C
 
     device = network.device
     tokenizer = renderer.tokenizer
-    end_tokens = find_end_tokens(network, tokenizer)
+    end_tokens = renderer.stop_tokens
     rooms = [
         min(request.sampling.max_tokens, renderer.limit - len(request.prompt)) for request in batch
     ]
@@ -123,7 +123,7 @@ def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[C
                 rows = [rows[at] for at in open_places]
     return [
         Completion(
-            text=cut(renderer.text(text.tokens), request.sampling.stop),
+            text=renderer.prefilled + cut(renderer.text(text.tokens), request.sampling.stop),
             finish_reason=text.finish_reason,
             prompt_tokens=len(request.prompt),
             completion_tokens=len(text.tokens),

@@ -109,8 +109,11 @@ class VllmGenerator:
         self.engine = engine
         self.options = options
         self.log = log
+        tokenizer = engine.get_tokenizer()
+        config = engine.model_config
+        self._known_stops = known_stops(tokenizer, config)
         self.renderer = Renderer(
-            engine.get_tokenizer(), engine.model_config.max_model_len, options.template_arguments
+            tokenizer, config.max_model_len, options, self._known_stops, str(config.model)
         )
         self.prompt_tokens = 0
         self.cached_tokens = 0
@@ -131,11 +134,14 @@ class VllmGenerator:
             top_p=sampling.top_p,
             seed=seed % 2**63,
             stop=list(sampling.stop),
+            stop_token_ids=sorted(self.renderer.stop_tokens - self._known_stops),
             max_tokens=min(sampling.max_tokens, self.renderer.limit - len(prompt)),
             detokenize=incremental,
+            skip_special_tokens=not self.renderer.marks_are_special,
         )
         answer = output.outputs[0]
         text = answer.text if incremental else self.renderer.text(answer.token_ids)
+        text = self.renderer.prefilled + text
         reason = answer.finish_reason or "stop"
         if reason not in ("stop", "length"):  # an abort is no answer
             raise CallFailed("vLLM ended the text early", f"finish_reason {reason!r}")
@@ -143,7 +149,7 @@ class VllmGenerator:
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
-        prompt = self.renderer.prompt(messages)
+        prompt = self.renderer.question(messages)
         ids = self.renderer.option_ids(options)
         # vLLM takes log-probabilities before `allowed_token_ids` and cuts them to the top k: only
         # naming the tokens makes every option present, even those that the model hardly expects.
@@ -203,6 +209,17 @@ class VllmGenerator:
         self.prompt_tokens += len(prompt)
         self.cached_tokens += output.num_cached_tokens or 0
         return output
+
+
+def known_stops(tokenizer: Any, config: Any) -> set[int]:
+    """Return the tokens at which vLLM ends an answer by itself.
+
+    Args:
+        config: vLLM's ModelConfig.
+    """
+    ends = config.try_get_generation_config().get("eos_token_id")
+    ends = ends if isinstance(ends, list) else [ends]
+    return {*ends, tokenizer.eos_token_id} - {None}
 
 
 def _do_nothing(timeout: float | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
+from stages.generators.chat import ChatOptions
 from stages.runtime.models import Model
 
 GIB = 1024**3
@@ -21,7 +22,7 @@ CPU_KV_CACHE_GIB = 1.0
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ChatOptions):
     """Engine settings."""
 
     dtype: str = "auto"
@@ -47,8 +48,6 @@ class Options:
     """Requests in flight; None: twice max_num_seqs, which keeps the engine's queue filled."""
     log: str = ""
     """A file for the engine's warnings; empty keeps them until `close` and then drops them."""
-    template_arguments: dict[str, Any] = field(default_factory=dict)
-    """Variables for the chat template, such as `enable_thinking: false`."""
     engine: dict[str, Any] = field(default_factory=dict)
     """Any further field of vLLM's AsyncEngineArgs; overrides the above."""
 

@@ -106,6 +106,12 @@
     if (pending.length) setTimeout(runPending);
   }
 
+  function fold(name, text) {
+    const details = make("details", "", make("summary", "", name), ...highlight(text));
+    details.open = search.value.trim() !== "" && text.toLowerCase().includes(search.value.trim().toLowerCase());
+    return details;
+  }
+
   function draw(entry, section) {
     const dl = make("dl");
     const line = (name, kind, ...content) => dl.append(make("dt", "", name), make("dd", kind, ...content));
@@ -117,6 +123,7 @@
         line(`critique ${i + 1}`, "critique", chip(round.principle), ...(round.faulty ? [] : [chip("no fault found", "good")]),
           ...(kept ? [chip("text kept")] : []), ...highlight(round.critique));
         if (kept) return;
+        if (round.thoughts) line(`thoughts ${i + 1}`, "critique", fold("before the revision", round.thoughts));
         line(`revision ${i + 1}`, "", ...highlight(round.response));
         const place = dl.lastChild;
         pending.push(() => place.replaceChildren(...changed(round.previous, round.response)));

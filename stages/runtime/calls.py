@@ -7,7 +7,14 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any, TypeVar
 
-from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
+from stages.runtime.generation import (
+    THOUGHT_MARKS,
+    CallFailed,
+    Choice,
+    Completion,
+    Generator,
+    Sampling,
+)
 from stages.runtime.generator_registry import check_options, open_generator
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
@@ -15,7 +22,15 @@ from stages.runtime.store import CallStore, call_key
 
 # Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
 # their content counts; a shorter `max_model_len` drops rows and cuts answers.
-ANSWER_OPTIONS = ("template_arguments", "extra", "max_model_len", "load", "engine")
+ANSWER_OPTIONS = (
+    "template_arguments",
+    "merge_system",
+    "thought_marks",
+    "extra",
+    "max_model_len",
+    "load",
+    "engine",
+)
 
 
 LOW_MASS = 0.1  # a judge that answers with the options puts nearly all its probability on them
@@ -105,6 +120,8 @@ class Engines:
         self.options = options
         self.keep = keep
         self.answer_options = select_answer_options(options)
+        marks = options.get("thought_marks") or THOUGHT_MARKS
+        self.thought_marks = [(str(opening), str(closing)) for opening, closing in marks]
         self._open = opener
         self._loaded: dict[str, Generator] = {}
         self._loading = asyncio.Lock()
@@ -161,9 +178,18 @@ class RememberedGenerator:
         self.forecast = forecast
 
     async def complete(
-        self, messages: Sequence[Message], sampling: Sampling, seed: int
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        seed: int,
+        keep_thoughts: bool = False,
     ) -> Completion:
-        """See `Generator.complete`."""
+        """See `Generator.complete`. The store holds the answer as it was written.
+
+        Args:
+            keep_thoughts: return thoughts in the text, between their marks; else they are split
+                off into the completion's `thoughts`.
+        """
         key = self._key(
             verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
         )
@@ -173,7 +199,9 @@ class RememberedGenerator:
             completion = await self._send(engine.complete(messages, sampling, seed))
             answer = asdict(completion)
             self._remember(key, answer, answer["completion_tokens"])
-        return Completion(**answer)
+        completion = Completion(**answer)
+        marks = self.engines.thought_marks
+        return completion.join(marks) if keep_thoughts else completion.split(marks)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""

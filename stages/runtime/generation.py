@@ -4,13 +4,21 @@ The generators themselves are in `stages.generators`, above this room; `generato
 them by name.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
 
 from pydantic import Field, PositiveInt
 
 from stages.runtime.rows import Message
+
+Marks = Sequence[tuple[str, str]]
+"""Pairs of an opening and a closing mark."""
+THOUGHT_MARKS: Marks = (("<think>", "</think>"), ("<thinking>", "</thinking>"))
+"""Between what models write their thoughts, unless an option says otherwise."""
+CUT_OFF_IN_THOUGHTS = "cut off in its thoughts"
+"""Why an answer is dropped that ended before its words began."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,87 @@ class Completion:
     completion_tokens: int
     thoughts: str = ""
     """What the model wrote before its answer, between the marks of its thoughts."""
+
+    def split(self, marks: Marks) -> "Completion":
+        """Return the completion with the thoughts taken out of its text (`split_thoughts`)."""
+        thoughts, answer = split_thoughts(self.text, marks, self.finish_reason == "length")
+        both = "\n\n".join(part for part in (self.thoughts, thoughts) if part)
+        return replace(self, text=answer, thoughts=both)
+
+    def join(self, marks: Marks) -> "Completion":
+        """Return the completion with thoughts that a server split off put back into its text."""
+        if not self.thoughts or not marks:
+            return self
+        opening, closing = marks[0]
+        return replace(
+            self, text=f"{opening}\n{self.thoughts}\n{closing}\n\n{self.text}", thoughts=""
+        )
+
+    def reason_if_empty(self, what: str) -> str:
+        """Return why there is no text, or ""; `what` was asked for, such as "response"."""
+        if self.text.strip():
+            return ""
+        if self.thoughts and self.finish_reason == "length":
+            return CUT_OFF_IN_THOUGHTS
+        return f"no {what} after its thoughts" if self.thoughts else f"empty {what}"
+
+
+def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[str, str]:
+    """Return the thoughts in a text, and the text without them.
+
+    Thoughts may stand anywhere, several times, one inside the other. An opening mark may be missing
+    (a chat template wrote it: all before the closing mark is thoughts), and a closing one (the text
+    ends in its thoughts). A mark between backticks is quoted and marks nothing, nor does an opening
+    mark within a line that nothing closes. Without any mark the text is returned as it is.
+
+    Args:
+        marks: the pairs that count; case does not matter.
+        is_cut_off: the text ended at max_tokens, so its last thoughts may lack their closing mark.
+    """
+    pair_of: dict[str, int] = {}
+    for number, pair in enumerate(marks):
+        for mark in pair:
+            pair_of[mark.lower()] = number
+    if not pair_of:
+        return "", text
+    names = "|".join(re.escape(mark) for mark in sorted(pair_of, key=len, reverse=True))
+    thoughts: list[str] = []
+    answer: list[str] = []
+    start = 0  # of what has not been assigned yet
+    outer = -1  # the pair that is open
+    depth = 0
+    last_closing: re.Match[str] | None = None  # since the outer opening
+    found = list(re.finditer(f"(?<!`)(?:{names})(?!`)", text, re.IGNORECASE))
+    for place, match in enumerate(found):
+        mark = match[0].lower()
+        number = pair_of[mark]
+        opens = mark == marks[number][0].lower()
+        if depth == 0 and opens:
+            later = {other[0].lower() for other in found[place + 1 :]}
+            begins_line = not text[: match.start()].rpartition("\n")[2].strip()
+            if not begins_line and marks[number][1].lower() not in later:
+                continue
+            answer.append(text[start : match.start()])
+            start, outer, depth, last_closing = match.end(), number, 1, None
+        elif depth == 0:  # its opening mark stands in the prompt
+            thoughts += [*answer, text[start : match.start()]]
+            answer = []
+            start = match.end()
+        elif number == outer:
+            depth += 1 if opens else -1
+            if depth == 0:
+                thoughts.append(text[start : match.start()])
+                start = match.end()
+            elif not opens:
+                last_closing = match
+    if depth and last_closing and not is_cut_off:  # a mark inside the thoughts was only a word
+        thoughts.append(text[start : last_closing.start()])
+        start, depth = last_closing.end(), 0
+    (thoughts if depth else answer).append(text[start:])
+    if not thoughts:
+        return "", text
+    parts = [part.strip() for part in thoughts]
+    return "\n\n".join(part for part in parts if part), "".join(answer).strip()
 
 
 @dataclass(frozen=True)

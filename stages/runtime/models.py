@@ -21,6 +21,8 @@ CONTENT_FILES = (
     "adapter_config.json",
     "credo_reward.json",  # what a reward model reads: see stages/training/reward_models/format.py
 )
+TEMPLATE_FILES = ("*.jinja", "tokenizer_config.json")
+"""Where a chat template is."""
 PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -94,7 +96,17 @@ def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> st
         digest.update(name.encode() + b"\0")
         with (folder / name).open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
+    if _writes_thoughts(folder):
+        # Earlier versions of Credo asked such models differently: their stored answers are not
+        # those of today.
+        digest.update(b"thoughts are closed before an option")
     return digest.hexdigest()[:16]
+
+
+def _writes_thoughts(folder: Path) -> bool:
+    """Whether a model's chat template writes marks of thoughts."""
+    files = [file for pattern in TEMPLATE_FILES for file in folder.glob(pattern)]
+    return any("<think" in file.read_text(encoding="utf-8", errors="replace") for file in files)
 
 
 def _without_safetensors(folder: Path) -> UserError:

@@ -39,6 +39,10 @@ class Config:
     """The principles that it reads with `context: principles`."""
     template: str = "text/system.jinja"
     """The template of the system turn; its variable is principles."""
+    thoughts: Literal["split", "keep"] = "split"
+    """`split`: what the model wrote before its answer, between marks of thoughts, goes into the
+    row's `thoughts`; `keep`: it stays in the answer, and is scored and learnt with it.
+    """
     suffix: str = ""
     """A phrase appended to the last user turn, after a space; "" for none."""
 
@@ -115,10 +119,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     async def answer(request: SampleRequest) -> Response:
         seed = derive_seed(context.seed, request.prompt.id, "respond", request.sample)
         messages = [*system, *with_suffix(request.prompt.messages, config.suffix)]
-        completion = await generator.complete(messages, config.sampling, seed)
+        completion = await generator.complete(
+            messages, config.sampling, seed, keep_thoughts=config.thoughts == "keep"
+        )
         text = completion.text.strip()
         if not text and not config.keep_empty:
-            raise Drop("empty response")
+            raise Drop(completion.reason_if_empty("response"))
         return Response(
             id=request.id,
             prompt_id=request.prompt.id,
@@ -131,6 +137,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             seed=seed,
             template=template,
             finish_reason=completion.finish_reason,
+            thoughts=completion.thoughts,
         )
 
     sources = [artifact for name, artifact in inputs.items() if name != "model"]
@@ -141,13 +148,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
     rows, dropped = context.map(requests, answer)
     cut_off = sum(row.finish_reason == "length" for row in rows)
-    return Result(
-        rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
-    )
+    thinking = sum(bool(row.thoughts) for row in rows)
+    metrics = {"cut_off": cut_off} | ({"with_thoughts": thinking} if thinking else {})
+    return Result(rows=rows, row_type=Response, dropped=repeated + dropped, metrics=metrics)
 
 
 STAGE = Stage(
-    version=3,
+    version=4,
     config=Config,
     run=run,
     inputs=("model", "prompts"),

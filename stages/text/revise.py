@@ -145,6 +145,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 model=model.content,
                 seed=seed,
                 template=template,
+                thoughts=turn.thoughts,
             )
             rows.append(row)
             text = turn.text
@@ -157,7 +158,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     inputs=("model", "responses"),
@@ -178,6 +179,8 @@ class Turn:
     revision_request: str
     conversation: list[Message]
     """All messages before the new text, for a round that appends to them."""
+    thoughts: str = ""
+    """What the model thought before the new text."""
 
 
 async def _run_round(
@@ -200,7 +203,7 @@ async def _run_round(
         )
         critique = completion.text.strip()
         if not critique:
-            raise Drop("empty critique")
+            raise Drop(completion.reason_if_empty("critique"))
         conversation = [*conversation, {"role": "assistant", "content": critique}]
         faulty = not critique.lower().startswith(config.no_fault.lower())
         if config.only_faulty and not faulty:
@@ -211,6 +214,8 @@ async def _run_round(
     completion = await generator.complete(
         conversation, config.sampling, derive_seed(seed, "revision")
     )
+    if not completion.text.strip():
+        raise Drop(completion.reason_if_empty("revision"))
     if completion.finish_reason == "length":
         raise Drop("revision cut off at max_tokens")
     revision = completion.text.strip()
@@ -218,7 +223,15 @@ async def _run_round(
         revision = _PREAMBLE.sub("", revision, count=1).strip()
     if not revision:
         raise Drop("empty revision")
-    return Turn(revision, faulty, critique_request, critique, revision_request, conversation)
+    return Turn(
+        revision,
+        faulty,
+        critique_request,
+        critique,
+        revision_request,
+        conversation,
+        thoughts=completion.thoughts,
+    )
 
 
 def _read_demonstrations(name: str | None) -> list[Message]:

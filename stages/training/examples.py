@@ -9,6 +9,7 @@ lose the end of its turn, and the model would learn not to stop.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.generators.chat import TemplateRefusal, arrange, encode_chat, template_only
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -16,8 +17,11 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message
 from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
+from stages.training.model_files import load_tokenizer, template_variables
 
 SIDES = ("completion", "chosen", "rejected")
+CONVERSATIONS = ("prompt", *SIDES)
+"""Columns of messages."""
 
 
 def other_inputs(inputs: Mapping[str, Artifact], *names: str) -> dict[str, Artifact]:
@@ -67,39 +71,89 @@ class Sieve:
 def prepare_examples(
     examples: Examples, base: Model, config: TrainingConfig, context: Context
 ) -> tuple[Examples, list[Dropped]]:
-    """Examples with the chat template's variables, less those longer than `max_length` tokens.
+    """Examples with the chat template's variables, less those that it refuses and those longer than
+    `max_length` tokens.
 
     Raises:
         UserError: none is left.
     """
-    from stages.training.model_files import load_tokenizer
-
     variables = template_variables(context)
-    examples = with_variables(examples, variables)
-    limit = max_length(config)
-    if limit is None:
-        return examples, []
     tokenizer = load_tokenizer(base, config.args)
-    if not tokenizer.chat_template:
-        # `args` bring one, and TRL applies it.
-        return examples, []
-    lengths = []
+    examples = with_variables(arrange_examples(examples, variables), variables)
+    examples, lengths, refused = measure_examples(examples, tokenizer, variables)
+    refuse_if_none(examples, refused, context)
+    fitting, dropped = drop_longer(examples, lengths, max_length(config), context)
+    return fitting, [*refused, *dropped]
+
+
+def drop_refused(
+    examples: Examples, base: Model, config: TrainingConfig, context: Context
+) -> tuple[Examples, list[Dropped]]:
+    """Examples as the chat template gets them, less those that it refuses; maybe none."""
+    variables = template_variables(context)
+    tokenizer = load_tokenizer(base, config.args)
+    examples = arrange_examples(examples, variables)
+    readable, _, refused = measure_examples(examples, tokenizer, variables)
+    return readable, refused
+
+
+def arrange_examples(examples: Examples, variables: Mapping[str, Any]) -> Examples:
+    """Examples with their messages as the chat template gets them (`merge_system`)."""
+    arranged = []
     for example in examples:
-        sides = [example["prompt"] + example[side] for side in SIDES if side in example]
-        lengths.append(longest(tokenizer, sides, variables))
-    return drop_longer(examples, lengths, limit, context)
+        columns = {
+            name: arrange(example[name], variables) for name in CONVERSATIONS if name in example
+        }
+        arranged.append(example | columns)
+    return arranged
 
 
-def template_variables(context: Context) -> dict[str, Any]:
-    """The variables of the generator's chat template."""
-    return dict(context.engines.answer_options.get("template_arguments") or {})
+def measure_examples(
+    examples: Examples, tokenizer: Any, variables: Mapping[str, Any], whole: bool = False
+) -> tuple[Examples, list[int], list[Dropped]]:
+    """The examples that the chat template can write, their lengths in tokens, and the others.
+
+    Args:
+        whole: a side holds its prompt too.
+    """
+    readable: Examples = []
+    lengths: list[int] = []
+    dropped: list[Dropped] = []
+    for example in examples:
+        opening = [] if whole else example["prompt"]
+        sides = [opening + example[side] for side in SIDES if side in example]
+        try:
+            lengths.append(longest(tokenizer, sides, variables))
+        except TemplateRefusal as refusal:
+            dropped.append(Dropped(id=example["id"], reason=refusal.reason, detail=refusal.detail))
+        else:
+            readable.append(example)
+    return readable, lengths, dropped
+
+
+def refuse_if_none(examples: Examples, refused: Sequence[Dropped], context: Context) -> None:
+    """Refuse examples of which the chat template refuses all.
+
+    Raises:
+        UserError: with the template's words.
+    """
+    if examples or not refused:
+        return
+    first = refused[0]
+    raise UserError(
+        f"{first.reason}, and no row is left to train on: all {len(refused)} were refused "
+        f"({first.detail})",
+        where=f"step {context.step!r}, row {first.id}",
+        fix="give conversations that its chat template can write, or another template",
+    )
 
 
 def with_variables(examples: Examples, variables: Mapping[str, Any]) -> Examples:
     """Examples that hand variables to the chat template, where there are any."""
-    if not variables:
+    read = template_only(variables)
+    if not read:
         return examples
-    return [example | {"chat_template_kwargs": dict(variables)} for example in examples]
+    return [example | {"chat_template_kwargs": dict(read)} for example in examples]
 
 
 def max_length(config: TrainingConfig) -> int | None:
@@ -114,10 +168,13 @@ def max_length(config: TrainingConfig) -> int | None:
 def longest(
     tokenizer: Any, conversations: Sequence[list[Message]], variables: Mapping[str, Any]
 ) -> int:
-    """Tokens of the longest of some conversations."""
+    """Tokens of the longest of some conversations.
+
+    Raises:
+        TemplateRefusal: the chat template refuses one.
+    """
     return max(
-        len(tokenizer.apply_chat_template(conversation, return_dict=False, **variables))
-        for conversation in conversations
+        len(encode_chat(tokenizer, conversation, variables)) for conversation in conversations
     )
 
 

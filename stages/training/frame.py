@@ -23,7 +23,7 @@ from stages.runtime.rows import Dropped
 from stages.training.arguments import refusals_as_user_errors
 from stages.training.checkpoints import last_complete, training_of
 from stages.training.model_files import save_model
-from stages.training.session import model_session
+from stages.training.session import WarningLog, model_session
 
 Examples = list[dict[str, Any]]
 
@@ -50,6 +50,8 @@ def run_training(
 ) -> Result:
     """Build the trainer, train, measure, save.
 
+    Warnings of the libraries are printed once each, and counted in the metrics.
+
     Args:
         inputs: `model` is the base model.
         build: makes the trainer over the base model.
@@ -62,7 +64,7 @@ def run_training(
         loss.
     """
 
-    def build_and_train() -> Result:
+    def build_and_train(log: WarningLog) -> Result:
         base = inputs["model"].model()
         training = build(base)
         trainer = training.trainer
@@ -73,10 +75,13 @@ def run_training(
         if add_files is not None and trainer.is_world_process_zero():
             add_files(context.directory / "model")
         metrics = {"n": rows, **training.counts, **measured, **curve}
+        if log.counts:
+            metrics["warnings"] = dict(log.counts)
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics)
 
-    with model_session(context):  # it frees memory at its end, when nothing refers to the trainer
-        return build_and_train()
+    # It frees memory at its end, when nothing refers to the trainer.
+    with model_session(context) as log:
+        return build_and_train(log)
 
 
 def create_trainer(

@@ -2,13 +2,15 @@
 end of its turn.
 
 In: a model and (prompt messages, answer) items. Out: one number an item, in nats; None for a text
-longer than the model's context. Texts are turned into tokens again, which may split them
-differently from the sampler.
+longer than the model's context, or one that its chat template refuses. Texts are turned into tokens
+again, which may split them differently from the sampler.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from stages.generators.chat import TemplateRefusal
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.training.batch_reading import batches, context_length, open_frozen
@@ -38,12 +40,12 @@ def answer_logps(
     tokenizer = load_tokenizer(model, {})
     network = open_frozen(model, dtype, "language")
     limit = context_length(network.config)
-    texts = []
-    for prompt, answer in items:
+    texts: dict[int, tuple[list[int], list[int]]] = {}
+    for place, (prompt, answer) in enumerate(items):
         turn: list[Message] = [{"role": "assistant", "content": answer}]
-        texts.append(learnt_tokens(tokenizer, prompt, turn, variables))
-    places = range(len(texts))
-    fitting = [place for place in places if limit is None or len(texts[place][0]) <= limit]
+        with suppress(TemplateRefusal):
+            texts[place] = learnt_tokens(tokenizer, prompt, turn, variables)
+    fitting = [place for place in texts if limit is None or len(texts[place][0]) <= limit]
     logps: list[float | None] = [None] * len(items)
     with torch.inference_mode():
         for batch in batches(fitting, lambda place: len(texts[place][0]), batch_size):

@@ -7,32 +7,47 @@ and vLLM load it. Adapters are merged into the weights, so nothing that follows 
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from stages.generators.chat import collect_variables
+from stages.generators.examination import Examination, examine_chat, show_once
+from stages.generators.transformers_sampling import find_end_tokens
 from stages.runtime.artifacts import flush
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.arguments import lora_config
 from stages.training.config import TrainingConfig
+from stages.training.session import count_warning
 
 Head = Literal["language", "scalar", "classifier"]
 """What a model ends in: a vocabulary, a single number, or the classifier's labels it came with."""
 
 
 def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
-    """Load a model's tokenizer.
+    """Load a model's tokenizer, with the chat template that `args` name, if they do.
 
     Raises:
-        UserError: it has no chat template, and `args` brings none.
+        UserError: it has no chat template, and `args` brings none; or no token to pad with.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
         model.path, revision=model.revision, trust_remote_code=False
     )
-    if not tokenizer.chat_template and not args.get("chat_template_path"):
+    template = read_template(args)
+    if template:
+        tokenizer.chat_template = template
+    if pad_token(tokenizer) is None:
+        raise UserError(
+            "the tokenizer has neither a pad token nor an end token, so texts of different length "
+            "cannot form a batch",
+            where=model.path,
+            fix="set pad_token in tokenizer_config.json in the model's folder",
+        )
+    if not tokenizer.chat_template:
         raise UserError(
             "the model's tokenizer has no chat template, so conversations cannot be turned into "
             "text",
@@ -42,6 +57,39 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
             "stages/training/reward_models/encoder_chat.jinja)",
         )
     return tokenizer
+
+
+def read_template(args: Mapping[str, Any]) -> str | None:
+    """The chat template that `args` bring: a file, or another model's, as in TRL.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    path = str(args.get("chat_template_path") or "")
+    if not path:
+        return None
+    try:
+        if path.endswith((".jinja", ".j2")):
+            return Path(path).read_text(encoding="utf-8")
+        template: str | None = AutoTokenizer.from_pretrained(
+            path, trust_remote_code=False
+        ).chat_template
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(
+            f"the chat template cannot be read: {reason}",
+            where=path,
+            fix="fix args.chat_template_path",
+        ) from None
+    return template
+
+
+def template_variables(context: Context) -> dict[str, Any]:
+    """The variables of the generator's chat template, with `merge_system` where it is set."""
+    options = context.engines.answer_options
+    return collect_variables(options.get("template_arguments") or {}, options.get("merge_system"))
 
 
 def pad_token(tokenizer: Any) -> int | None:
@@ -112,14 +160,43 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], head: Head = "
 def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[str, Any]:
     """A language model to train, its tokenizer and its LoRA, by the names that TRL's trainers use.
 
+    The model stops at the token with which its chat template ends a turn, and so does what is saved
+    of it.
+
     Raises:
-        UserError: as `load_model` and `load_tokenizer`, or peft refuses the options.
+        UserError: as `load_model`, `load_tokenizer` and `examine_chat`, or peft refuses the
+        options.
     """
+    model = load_model(base, config.dtype, config.args)
+    tokenizer = load_tokenizer(base, config.args)
+    examination = examine_policy(model, tokenizer, base, context)
+    for warning in examination.warnings:
+        count_warning(warning)
+    show_once(base.path, examination.warnings, context.console)
+    if examination.extra_stops:
+        stops = find_end_tokens(model, tokenizer)
+        model.generation_config.eos_token_id = sorted({*stops, *examination.extra_stops})
     return {
-        "model": load_model(base, config.dtype, config.args),
-        "processing_class": load_tokenizer(base, config.args),
+        "model": model,
+        "processing_class": tokenizer,
         "peft_config": lora_config(config.lora, "CAUSAL_LM", context),
     }
+
+
+def examine_policy(model: Any, tokenizer: Any, base: Model, context: Context) -> Examination:
+    """What the chat template of a model that is to be trained does around an answer.
+
+    Raises:
+        UserError: as `examine_chat`.
+    """
+    stops = find_end_tokens(model, tokenizer)
+    variables = template_variables(context)
+    marks = context.engines.thought_marks
+    examination = examine_chat(tokenizer, stops, variables, marks, base.path)
+    if tokenizer.pad_token_id is not None:
+        return examination
+    pad = f"the tokenizer has no pad token: batches are filled with {tokenizer.eos_token!r}"
+    return replace(examination, warnings=(*examination.warnings, pad))
 
 
 def save_model(trainer: Any, base: Model, folder: Path) -> None:

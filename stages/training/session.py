@@ -1,15 +1,20 @@
-"""A session with a model in this process: engines are released, libraries quiet, memory freed.
+"""A session with a model in this process: engines are released, libraries' warnings are gathered,
+memory is freed.
 
-In: a block that loads models. Out: a UserError with advice where memory or disk ran out.
+In: a block that loads models. Out: the warnings of the libraries, each printed once and counted; a
+UserError with advice where memory or disk ran out.
 """
 
 import errno
 import gc
 import logging
 import os
+import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
@@ -22,12 +27,86 @@ DISK_FULL = (
     "unexpected pos",
     "iostream error",
 )
-CHATTY = ("trl", "accelerate", "peft", "vllm")
+LIBRARIES = ("trl", "transformers", "accelerate", "peft", "datasets", "vllm")
+"""Their loggers."""
+FOR_DEVELOPERS = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    FutureWarning,
+    ImportWarning,
+    ResourceWarning,
+)
+"""Warnings about code, not about this training."""
+
+
+EXPECTED_WEIGHTS = ("score", "classifier", "classification_head", "lm_head")
+"""Output layers: a model gets a new one where its kind is changed, which is no news."""
+NO_NEWS = re.compile(
+    r"Triton is installed"  # a machine without a GPU
+    r"|mtime may not be reliable"
+    r"|You passed `model_init_kwargs` to the"  # Credo does, for the reference
+)
+"""Messages that follow from what Credo does, whatever the user writes."""
+
+
+_DECORATION = re.compile(r"\x1b\[[0-9;]*m|^\[RANK \d+\] ")
+"""Colours, and the process that a message comes from."""
+
+
+class WarningLog(logging.Handler):
+    """The warnings of a session, each printed once and counted.
+
+    Messages that differ only in their numbers are one.
+
+    Attributes:
+        counts: how often each came, by its first message.
+    """
+
+    def __init__(self, context: Context):
+        super().__init__(logging.WARNING)
+        self.counts: Counter[str] = Counter()
+        self._console = context.console
+        self._step = context.step
+        self._first: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record of a library's logger."""
+        self.add(record.getMessage())
+
+    def add(self, message: str, is_printed: bool = True) -> None:
+        """Count a warning, and print it if it is new."""
+        text = " ".join(_DECORATION.sub("", message).split())
+        if NO_NEWS.search(text) or _is_new_head(text):
+            return
+        kind = re.sub(r"\d+", "#", text)
+        first = self._first.setdefault(kind, text)
+        is_main = os.environ.get("RANK", "0") == "0"
+        if is_printed and is_main and not self.counts[first]:
+            self._console.print(
+                f"{self._step}: warning: {text}", highlight=False, markup=False, soft_wrap=True
+            )
+        self.counts[first] += 1
+
+
+def _is_new_head(text: str) -> bool:
+    """Whether transformers reports nothing but the new output layer of a reward model."""
+    weights = re.findall(r"(\S+) \| (?:MISSING|UNEXPECTED)", text)
+    return bool(weights) and all(name.split(".")[0] in EXPECTED_WEIGHTS for name in weights)
+
+
+_logs: list[WarningLog] = []
+"""Those of the open sessions, the innermost last."""
+
+
+def count_warning(message: str) -> None:
+    """Count a warning of Credo's own, which is shown elsewhere, in the open session, if any."""
+    if _logs:
+        _logs[-1].add(message, is_printed=False)
 
 
 @contextmanager
-def model_session(context: Context) -> Iterator[None]:
-    """Release engines and quieten libraries for the block; free its memory afterwards.
+def model_session(context: Context) -> Iterator[WarningLog]:
+    """Release engines and gather libraries' warnings for the block; free its memory afterwards.
 
     Load models in a function that the block calls: names of the block itself keep their memory.
 
@@ -35,39 +114,55 @@ def model_session(context: Context) -> Iterator[None]:
         UserError: memory or disk ran out, with advice.
     """
     context.release_engines()
+    log = WarningLog(context)
+    _logs.append(log)
     try:
-        with _quiet_libraries():
-            yield
+        with _quiet_libraries(log):
+            yield log
     except Exception as error:
         advice = _advice(error, context)
         if advice is None:
             raise
         raise advice from error
     finally:
+        _logs.remove(log)
         _free_memory()
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """No bars, no messages and no telemetry from the libraries; as before afterwards."""
+def _quiet_libraries(log: WarningLog) -> Iterator[None]:
+    """No bars and no telemetry, the libraries' warnings in `log`; as before afterwards."""
+    import accelerate.logging
     import datasets
     import huggingface_hub.constants
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()
     bars = os.environ.get("TQDM_DISABLE")
-    loggers = [logging.getLogger(name) for name in CHATTY]
-    levels = [logger.level for logger in loggers]
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_warning()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
     os.environ["TQDM_DISABLE"] = "1"
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        logger.handlers = [log]
+
+    # What a library says once in a process is said once in each training.
+    accelerate.logging.MultiProcessAdapter.warning_once.cache_clear()
+    transformers_logging.warning_once.cache_clear()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if not issubclass(category, FOR_DEVELOPERS):
+            log.add(str(message))
+
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("always")
+            warnings.showwarning = show
             yield
     finally:
         transformers_logging.set_verbosity(level)
@@ -77,8 +172,10 @@ def _quiet_libraries() -> Iterator[None]:
             os.environ.pop("TQDM_DISABLE", None)
         else:
             os.environ["TQDM_DISABLE"] = bars
-        for logger, before in zip(loggers, levels, strict=True):
-            logger.setLevel(before)
+        for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.propagate = propagate
+            logger.handlers = handlers
 
 
 def _advice(error: Exception, context: Context) -> UserError | None:

@@ -9,6 +9,7 @@ lead-in ends, as in TRL, and its last token is the end of its turn.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.generators.chat import arrange, encode_chat
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.training.batch_reading import common_length, pad_rows
@@ -54,13 +55,13 @@ def learnt_tokens(
 
     Raises:
         UserError: the chat template writes earlier turns differently once later ones follow.
+        TemplateRefusal: it refuses the turns.
     """
 
     def tokens(messages: Sequence[Message], lead_in: bool = False) -> list[int]:
-        return tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=lead_in, return_dict=False, **(variables or {})
-        )
+        return encode_chat(tokenizer, messages, variables, lead_in)
 
+    prompt = arrange(prompt, variables)
     whole = [*prompt, *completion]
     ids = tokens(whole)
     labels = [IGNORED] * len(ids)

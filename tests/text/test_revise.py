@@ -6,6 +6,7 @@ from scipy.stats import chisquare
 
 from stages.runtime.rows import Response, Revision
 from tests.running import Seeded, run_steps, text_pipeline, write_constitution
+from tests.scripted import ScriptedGenerator
 
 
 def test_a_chain_has_k_revisions_and_collapses(tmp_path):
@@ -158,3 +159,17 @@ def test_context_of_principles_is_not_trained_on(tmp_path):
     assert all(
         row.context == ["p1", "p2"] and [m["role"] for m in row.prompt] == ["user"] for row in rows
     )
+
+
+def test_thoughts_before_a_critique_or_a_revision_are_no_part_of_them(tmp_path):
+    def think(messages):
+        return f"<think>about {len(messages)} turns</think>\n\nwords {len(messages)}"
+
+    steps = text_pipeline(tmp_path, prompts=1, rounds=1)
+    steps = {name: steps[name] for name in ("base", "requests", "answers", "revisions")}
+    generator = ScriptedGenerator(text=think)
+    _, done = run_steps(steps, tmp_path, generator)
+    row = done["revisions"].rows(Revision)[0]
+    assert (row.critique, row.response, row.thoughts) == ("words 3", "words 5", "about 5 turns")
+    read = [message["content"] for messages, _, _ in generator.completed for message in messages]
+    assert not any("<think>" in text for text in read)

@@ -25,3 +25,8 @@ def late_letters(prompt, response, row):
 
 def silent(prompt, response, row):
     return None
+
+
+def has_thoughts(prompt, response, row):
+    """1 where a reward reads a mark or a word of the model's thoughts."""
+    return float("think" in response or "hm" in response)

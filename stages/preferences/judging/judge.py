@@ -203,7 +203,7 @@ async def _reason_and_compare(
         )
         rationale = completion.text.strip()
         if not rationale:
-            raise Drop("empty rationale")
+            raise Drop(completion.reason_if_empty("rationale"))
         choice = user_turn(config.choice_template, **variables)
         conversation = [*question, {"role": "assistant", "content": rationale}, *choice]
         margin = await choose_margin(generator, conversation, config.min_mass)

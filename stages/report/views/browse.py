@@ -14,7 +14,7 @@ from stages.runtime.rows import Judgement, Pair, Rating, Revision, Verdict
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
-ROUND = ("principle", "faulty", "critique", "previous", "response")
+ROUND = ("principle", "faulty", "critique", "previous", "response", "thoughts")
 """What the browser shows of a round of a revision."""
 
 

@@ -36,10 +36,10 @@ from stages.runtime.store import derive_seed
 from stages.text.respond import with_suffix
 from stages.training.arguments import build_arguments
 from stages.training.config import HeldOutConfig, check_training, training_stage
-from stages.training.examples import prepare_examples, template_variables
+from stages.training.examples import drop_refused, prepare_examples
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import measure_held_out, split_held_out
-from stages.training.model_files import load_policy
+from stages.training.model_files import load_policy, template_variables
 from stages.training.pair_data import read_pairs
 from stages.training.spans import check_token_options, learnt_tokens
 
@@ -99,7 +99,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(chains, base, config, context)
-        return Training(build_trainer(config, base, fitting, held, context), too_long)
+        readable, refused = drop_refused(held, base, config, context)
+        trainer = build_trainer(config, base, fitting, readable, context)
+        return Training(trainer, [*too_long, *refused])
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 

@@ -27,10 +27,10 @@ from stages.runtime.models import Model
 from stages.runtime.stage import ANY
 from stages.training.arguments import build_arguments
 from stages.training.config import HeldOutConfig, check_training, training_stage
-from stages.training.examples import prepare_examples, template_variables
+from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import measure_held_out, split_held_out
-from stages.training.model_files import load_policy, pad_token
+from stages.training.model_files import load_policy, pad_token, template_variables
 from stages.training.offline.groups import into_groups, read_ratings
 from stages.training.offline.ranking_losses import rrhf_loss, stable_alignment_loss
 from stages.training.spans import check_token_options

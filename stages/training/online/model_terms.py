@@ -19,7 +19,7 @@ from stages.runtime.generation import RowFailure
 from stages.runtime.models import Model
 from stages.runtime.templates import template_hash
 from stages.runtime.typed_config import machine
-from stages.training.examples import template_variables
+from stages.training.model_files import template_variables
 from stages.training.online.draws import PrincipleDraw
 from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
 from stages.training.reward_models.format import FILE, read_format

@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+from stages.generators.chat import arrange, template_only
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.stage import ANY
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
-from stages.training.examples import template_variables
 from stages.training.frame import Training, create_trainer, run_training
-from stages.training.model_files import load_policy
+from stages.training.model_files import examine_policy, load_policy, template_variables
 from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
 from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
@@ -97,15 +97,15 @@ def run_online(
         from stages.training.online.callbacks import AlignedSaves, NoSignal
 
         options = defaults
+        variables = template_variables(context)
         if options is None:
             # The trainer loads the reference again, from the policy's folder.
             loading: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
             if base.revision is not None:
                 loading["revision"] = base.revision
             options = {"model_init_kwargs": loading}
-            variables = template_variables(context)
-            if variables:
-                options["chat_template_kwargs"] = variables
+            if template_only(variables):
+                options["chat_template_kwargs"] = template_only(variables)
         policy = load_policy(config, base, context)
         arguments = build_arguments(
             config.trainer_options,
@@ -120,8 +120,10 @@ def run_online(
         check_rollout_size(fitting, arguments, context)
         rows = []
         for prompt in fitting:
-            rows.append({"prompt": prompt.messages, "prompt_id": prompt.id, "kind": prompt.kind})
+            messages = arrange(prompt.messages, variables)
+            rows.append({"prompt": messages, "prompt_id": prompt.id, "kind": prompt.kind})
         end_tokens = end_tokens_of(model, tokenizer)
+        prefilled = examine_policy(model, tokenizer, base, context).prefilled
         trainer = create_trainer(
             make_trainer,
             rows,
@@ -129,7 +131,7 @@ def run_online(
             context,
             **policy,
             args=arguments,
-            reward_funcs=reward_functions(rewards, costs, inputs, context, end_tokens),
+            reward_funcs=reward_functions(rewards, costs, inputs, context, end_tokens, prefilled),
             callbacks=[AlignedSaves(arguments), NoSignal(context.step)],
         )
         return Training(trainer, too_long)

@@ -19,6 +19,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, did_you_mean
+from stages.runtime.generation import Marks, split_thoughts
 from stages.runtime.typed_config import identity_of, parse_config
 from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm
 from stages.training.online.terms import (
@@ -96,6 +97,10 @@ class RewardFunction:
     where: str
     """For messages."""
     log_tripwires: bool
+    marks: Marks = ()
+    """Of thoughts, which no term reads."""
+    prefilled: str = ""
+    """The opening of thoughts that the prompt ends with."""
 
     @property
     def __name__(self) -> str:
@@ -121,9 +126,11 @@ class RewardFunction:
         batch = []
         for row, tokens in enumerate(completion_ids):
             text = completions[row]
+            words = text if isinstance(text, str) else text[0]["content"]
+            answer = split_thoughts(self.prefilled + words, self.marks)[1]
             completion = Completion(
                 prompt=list(prompts[row]),
-                text=text if isinstance(text, str) else text[0]["content"],
+                text=answer,
                 tokens=list(tokens),
                 prompt_id=prompt_id[row],
                 kind=kind[row],
@@ -162,11 +169,13 @@ def reward_functions(
     inputs: Mapping[str, Artifact],
     context: Context,
     end_tokens: set[int],
+    prefilled: str = "",
 ) -> list[RewardFunction]:
     """The terms as functions that TRL's trainers call, in their order; the first logs tripwires.
 
     Args:
         end_tokens: ids of the tokens that end a turn.
+        prefilled: the opening of thoughts that the chat template writes before each answer.
 
     Raises:
         UserError: a term names an input that the step does not have, or a model that cannot be used
@@ -178,5 +187,13 @@ def reward_functions(
             where = f"step {context.step!r}, {option}.{name}"
             use = TermUse(inputs, context, end_tokens, option == "costs", where)
             score = term.score_function(use)
-            functions.append(RewardFunction(name, score, where, log_tripwires=not functions))
+            function = RewardFunction(
+                name,
+                score,
+                where,
+                log_tripwires=not functions,
+                marks=context.engines.thought_marks,
+                prefilled=prefilled,
+            )
+            functions.append(function)
     return functions

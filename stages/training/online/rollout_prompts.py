@@ -6,13 +6,15 @@ In: Prompt rows. Out: prompts that leave room for an answer, and what was droppe
 from collections.abc import Mapping
 from typing import Any
 
+from stages.generators.chat import TemplateRefusal, encode_chat
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Prompt
 from stages.text.respond import distinct_prompts
 from stages.training.batch_reading import context_length
-from stages.training.examples import template_variables
+from stages.training.examples import refuse_if_none
+from stages.training.model_files import template_variables
 
 
 def read_prompts(
@@ -41,30 +43,33 @@ def drop_too_long(
     arguments: Any,
     context: Context,
 ) -> tuple[list[Prompt], list[Dropped]]:
-    """Prompts that leave room for an answer in the model's context, and the others.
+    """Prompts that the chat template can write and that leave room for an answer in the model's
+    context, and the others.
 
     Args:
         arguments: the trainer's; they hold the longest answer.
 
     Raises:
-        UserError: none leaves room.
+        UserError: there is none.
     """
     limit = context_length(model.config)
-    if limit is None:
-        return prompts, []
     answer = getattr(arguments, "max_completion_length", None)  # online DPO has the other option
     answer = int(answer or getattr(arguments, "max_new_tokens", None) or 0)
     variables = template_variables(context)
     fitting = []
     dropped = []
     for prompt in prompts:
-        tokens = tokenizer.apply_chat_template(
-            prompt.messages, add_generation_prompt=True, return_dict=False, **variables
-        )
-        if len(tokens) + answer <= limit:
+        try:
+            tokens = encode_chat(tokenizer, prompt.messages, variables, lead_in=True)
+        except TemplateRefusal as refusal:
+            dropped.append(Dropped(id=prompt.id, reason=refusal.reason, detail=refusal.detail))
+            continue
+        if limit is None or len(tokens) + answer <= limit:
             fitting.append(prompt)
         else:
             dropped.append(Dropped(id=prompt.id, reason="no room for an answer"))
+    if not fitting and any(row.detail for row in dropped):
+        refuse_if_none([], [row for row in dropped if row.detail], context)
     if not fitting:
         raise UserError(
             f"no prompt leaves room for an answer of {answer} tokens in the model's {limit}",

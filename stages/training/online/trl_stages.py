@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from stages.generators.chat import template_only
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
-from stages.training.examples import template_variables
+from stages.training.model_files import template_variables
 from stages.training.online.online_training import (
     OnlineConfig,
     online_stage,
@@ -72,7 +73,7 @@ def _make_trainer(stage: str, **arguments: Any) -> Any:
 
 
 def _refuse_template_variables(context: Context) -> None:
-    variables = template_variables(context)
+    variables = template_only(template_variables(context))
     if variables:
         raise UserError(
             "TRL's online DPO cannot pass variables to the chat template, "

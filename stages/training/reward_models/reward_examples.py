@@ -18,17 +18,19 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Message, Pair
+from stages.runtime.rows import Dropped, Pair
 from stages.training.config import TrainingConfig
 from stages.training.examples import (
     Sieve,
+    arrange_examples,
     drop_longer,
-    longest,
     max_length,
-    template_variables,
+    measure_examples,
+    refuse_if_none,
     with_variables,
 )
 from stages.training.frame import Examples
+from stages.training.model_files import load_tokenizer, template_variables
 from stages.training.pair_data import check_label, fault_of_sides
 from stages.training.reward_models.format import RewardFormat
 
@@ -168,45 +170,22 @@ def _refuse_nothing_left(dropped: list[Dropped], where: str) -> None:
 def prepare_pairs(
     examples: Examples, layout: RewardFormat, base: Model, config: TrainingConfig, context: Context
 ) -> tuple[Examples, list[Dropped]]:
-    """Examples with the chat template's variables and their length in tokens, less those longer
-    than `max_length`.
+    """Examples with the chat template's variables and their length in tokens, less those that it
+    refuses and those longer than `max_length`.
 
     Raises:
         UserError: none is left.
     """
-    from stages.training.model_files import load_tokenizer
-
     variables = {**template_variables(context), **layout.template_arguments()}
-    examples = with_variables(examples, variables)
     tokenizer = load_tokenizer(base, config.args)
-    template = read_template(config.args)
-    if template is not None:
-        variables["chat_template"] = template
-    elif not tokenizer.chat_template:
-        # `args` name another model's, which TRL will clone.
-        return examples, []
+    examples = with_variables(arrange_examples(examples, variables), variables)
+    readable, lengths, refused = measure_examples(examples, tokenizer, variables, whole=True)
+    refuse_if_none(readable, refused, context)
     measured: Examples = []
-    for example in examples:
-        sides: list[list[Message]] = [example["chosen"], example["rejected"]]
-        measured.append(example | {"length": longest(tokenizer, sides, variables)})
-    lengths = [example["length"] for example in measured]
-    return drop_longer(measured, lengths, max_length(config), context)
-
-
-def read_template(args: Mapping[str, Any]) -> str | None:
-    """The chat template that `args` bring as a file, if they do."""
-    path = str(args.get("chat_template_path") or "")
-    if not path.endswith((".jinja", ".j2")):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise UserError(
-            f"the chat template cannot be read: {error.strerror}",
-            where=path,
-            fix="fix args.chat_template_path",
-        ) from None
+    for example, length in zip(readable, lengths, strict=True):
+        measured.append(example | {"length": length})
+    fitting, dropped = drop_longer(measured, lengths, max_length(config), context)
+    return fitting, [*refused, *dropped]
 
 
 def columns(examples: Examples) -> Examples:

@@ -32,7 +32,7 @@ from stages.runtime.stage import ANY, Stage
 from stages.runtime.typed_config import machine
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
-from stages.training.reward_models.stored_scores import stored_scores
+from stages.training.reward_models.stored_scores import find_faults, stored_scores
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     template = fingerprint(vars(layout))
     ratings, dropped = [], []
     remaining = iter(all_scores)
+    faults = iter(find_faults(model, items, all_scores, context))
     for row in rows:
         row_principles = drawn[row.prompt_id]
         number = len(row_principles) if config.each and row_principles else 1
         row_scores = [next(remaining) for _ in range(number)]
+        row_faults = [fault for fault in (next(faults) for _ in range(number)) if fault]
         scores = [sign * score for score in row_scores if score is not None]
-        if len(scores) < number:
-            dropped.append(Dropped(id=row.id, reason="longer than the reward model's context"))
+        if row_faults:
+            reason, detail = row_faults[0]
+            dropped.append(Dropped(id=row.id, reason=reason, detail=detail))
             continue
         ratings.append(_rating(row, scores, row_principles, config, model.content, template))
     return Result(

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from stages.generators.chat import TemplateRefusal, encode_chat
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
@@ -61,7 +62,7 @@ class Scorer:
         self.limit = _scalar_context_length(model)
 
     def score(self, items: Sequence[Item]) -> list[float | None]:
-        """A score for each item, None for one that does not fit the model's context.
+        """A score for each item, None for one that cannot be read (`fault`).
 
         Raises:
             UserError: principles the model cannot read or lacks, a score that is not a finite
@@ -70,7 +71,7 @@ class Scorer:
         texts: list[tuple[int, ...] | None] = []
         groups: dict[str, set[tuple[int, ...]]] = {}
         for (prompt, response, _), ids in zip(items, self.encode(items), strict=True):
-            if self.limit is not None and len(ids) > self.limit:
+            if ids is None or (self.limit is not None and len(ids) > self.limit):
                 texts.append(None)
                 continue
             texts.append(ids)
@@ -96,18 +97,27 @@ class Scorer:
             )
         return [None if ids is None else scores[ids] for ids in texts]
 
-    def encode(self, items: Sequence[Item]) -> list[tuple[int, ...]]:
-        """The tokens that the model reads for each item."""
-        texts = []
+    def encode(self, items: Sequence[Item]) -> list[tuple[int, ...] | None]:
+        """The tokens that the model reads for each item; None where its chat template refuses."""
+        texts: list[tuple[int, ...] | None] = []
         for item in items:
-            tokens = self._tokenizer.apply_chat_template(
-                self.format.messages(*item),
-                tokenize=True,
-                return_dict=True,
-                **self.template_arguments,
-            )
-            texts.append(tuple(tokens["input_ids"]))
+            try:
+                texts.append(self._encode_item(item))
+            except TemplateRefusal:
+                texts.append(None)
         return texts
+
+    def fault(self, item: Item) -> tuple[str, str]:
+        """Why an item has no score, as the reason and the detail of a dropped row."""
+        try:
+            tokens = self._encode_item(item)
+        except TemplateRefusal as refusal:
+            return refusal.reason, refusal.detail
+        return "longer than the reward model's context", f"{len(tokens)} tokens"
+
+    def _encode_item(self, item: Item) -> tuple[int, ...]:
+        messages = self.format.messages(*item)
+        return tuple(encode_chat(self._tokenizer, messages, self.template_arguments))
 
     def close(self) -> None:
         """Drop the weights."""

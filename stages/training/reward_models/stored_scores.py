@@ -15,10 +15,12 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.store import call_key
 from stages.training.batch_reading import store_answers, stored_answers
-from stages.training.examples import template_variables
+from stages.training.model_files import template_variables
 from stages.training.reward_models.scorer import Item, Scorer
 from stages.training.session import model_session
 
+Faults = list[tuple[str, str] | None]
+"""For each item without a score the reason and the detail of a dropped row."""
 CHUNK = 16
 """Batches in a chunk: enough to sort by length."""
 
@@ -77,3 +79,14 @@ def stored_scores(
         with model_session(context):
             store_answers(answers, computed(), context.store)
     return [answers[key]["score"] for key in keys], counts
+
+
+def find_faults(
+    model: Model, items: Sequence[Item], scores: Sequence[float | None], context: Context
+) -> Faults:
+    """Why items have no score; None for those that have one."""
+    scorer = Scorer(model, template_arguments=template_variables(context))
+    faults: Faults = []
+    for item, score in zip(items, scores, strict=True):
+        faults.append(scorer.fault(item) if score is None else None)
+    return faults

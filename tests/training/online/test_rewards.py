@@ -577,3 +577,30 @@ def test_a_completion_longer_than_the_reward_models_context_is_not_scored_and_st
     call = called(terms, {"rm": principled})
     short, long = call(["the cat", "the cat"], ["a kind answer", "helps " * 600])["rm"]
     assert math.isfinite(short) and long is None
+
+
+def test_no_term_reads_thoughts(called, tmp_path):
+    from stages.training.online.rewards import RewardFunction
+
+    term = {"term": "python", "function": "tests.training.rewarding:has_thoughts"}
+    texts = ["<think>hm</think>kind", "hm</think>\n\nkind", "<think>hm", "hm"]
+    assert called({"seen": term})(["a"] * 4, texts)["seen"] == [0.0, 0.0, 0.0, 1.0]
+
+    def call(function, text):
+        row = {"prompts": [[]], "completions": [text], "completion_ids": [[5, 6, END]]}
+        row |= {"prompt_id": ["a"], "kind": ["k"], "trainer_state": SimpleNamespace(global_step=0)}
+        return function(**row)
+
+    read = []
+
+    def score(completions):
+        read.extend(completions)
+        return [0.0 for _ in completions]
+
+    marks = [("<think>", "</think>")]
+    opened = RewardFunction("it", score, "it", False, marks, prefilled="<think>\n")
+    call(opened, "hm")  # cut off in the thoughts that the prompt opened
+    call(opened, "hm</think>kind")
+    assert [completion.text for completion in read] == ["", "kind"]
+    # Tokens are all that were sampled: a length term and the end of the turn need them.
+    assert read[1].tokens == [5, 6, END]

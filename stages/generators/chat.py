@@ -1,0 +1,190 @@
+"""Chat templates: the one place that turns a conversation into what a model reads.
+
+Generators, trainings and reward models all come here, so the same option acts alike in each. A
+template that refuses a conversation is one row's trouble: the row is dropped and counted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.runtime.errors import UserError
+from stages.runtime.generation import RowFailure
+from stages.runtime.rows import Message
+
+MERGE = "merge_system"
+"""The variable that asks for `merge_system`; it never reaches a template."""
+RESERVED = {"conversation", "tokenize", "add_generation_prompt", MERGE}
+"""Variables that a user cannot set."""
+ROLES_SHOWN = 6
+MERGE_ADVICE = "model.merge_system=true puts the system turn into the first user turn"
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """How conversations are put to a model; every generator has these options."""
+
+    template_arguments: dict[str, Any] = field(default_factory=dict)
+    """Variables for the chat template, such as `enable_thinking: false`."""
+    merge_system: bool = False
+    """Put a system turn into the user turn that follows it, for templates that know no system role.
+
+    It holds for generation, training and reward models.
+    """
+    thought_marks: list[tuple[str, str]] = field(default_factory=list)
+    """Pairs of marks between which the model writes its thoughts; []: `<think>`, `<thinking>`.
+
+    For example `[["<|channel|>analysis<|message|>", "<|channel|>final<|message|>"]]`.
+    """
+
+    def variables(self) -> dict[str, Any]:
+        """Return the template's variables, with `merge_system` where it is set.
+
+        Raises:
+            UserError: `template_arguments` sets what is set here.
+        """
+        reserved = RESERVED & self.template_arguments.keys()
+        if reserved:
+            raise UserError(
+                f"{', '.join(sorted(reserved))} cannot be set: "
+                "Credo decides what the template renders",
+                where="template_arguments",
+                fix="keep variables that the model's own chat template reads, "
+                "such as enable_thinking",
+            )
+        return collect_variables(self.template_arguments, self.merge_system)
+
+
+class TemplateRefusal(RowFailure):
+    """The chat template cannot write this conversation.
+
+    Args:
+        messages: the conversation, as the template got it.
+        words: the template's own.
+    """
+
+    def __init__(self, messages: Sequence[Message], words: str):
+        roles = [message["role"] for message in messages]
+        shown = [*roles[:ROLES_SHOWN], *["..."] * (len(roles) > ROLES_SHOWN)]
+        if "system" in roles:
+            words = f"{words}; {MERGE_ADVICE}"
+        super().__init__(f"the model's chat template refuses its turns ({', '.join(shown)})", words)
+
+
+def collect_variables(arguments: Mapping[str, Any], merge: Any) -> dict[str, Any]:
+    """Return a template's variables, with `merge_system` among them where it is set."""
+    return dict(arguments) | ({MERGE: True} if merge else {})
+
+
+def template_only(variables: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the variables that the template itself reads."""
+    return {name: value for name, value in (variables or {}).items() if name != MERGE}
+
+
+def arrange(
+    messages: Sequence[Message], variables: Mapping[str, Any] | None = None
+) -> list[Message]:
+    """Return the messages as the template gets them: without system turns under `merge_system`."""
+    if not (variables or {}).get(MERGE):
+        return list(messages)
+    return merge_system(messages)
+
+
+def merge_system(messages: Sequence[Message]) -> list[Message]:
+    """Return a conversation whose system turns stand at the head of the user turn that follows.
+
+    A system turn that no user turn follows at once is added to the user turn before it, or else
+    becomes one.
+    """
+    merged: list[Message] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] == "system":
+            waiting.append(message["content"])
+            continue
+        if waiting and message["role"] == "user":
+            words = "\n\n".join([*waiting, message["content"]])
+            message = {**message, "content": words}
+            waiting = []
+        elif waiting:
+            _add_to_user(merged, waiting)
+            waiting = []
+        merged.append(message)
+    if waiting:
+        _add_to_user(merged, waiting)
+    return merged
+
+
+def _add_to_user(messages: list[Message], words: Sequence[str]) -> None:
+    if messages and messages[-1]["role"] == "user":
+        last = messages.pop()
+        words = [last["content"], *words]
+    messages.append({"role": "user", "content": "\n\n".join(words)})
+
+
+def render_chat(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    variables: Mapping[str, Any] | None = None,
+    lead_in: bool = False,
+) -> str:
+    """Return a conversation as the chat template writes it.
+
+    Args:
+        variables: of the template, as `ChatOptions.variables` returns them.
+        lead_in: end with the opening of the assistant's turn.
+
+    Raises:
+        TemplateRefusal: the template refuses the turns, or leaves out a system turn in silence.
+    """
+    arranged = arrange(messages, variables)
+    arguments = {"add_generation_prompt": lead_in} | template_only(variables)
+    text = _apply(tokenizer, arranged, arguments)
+    if arranged[0]["role"] == "system" and _ignores_system(tokenizer, arguments):
+        raise TemplateRefusal(arranged, "it leaves out the system turn in silence")
+    return text
+
+
+def _apply(tokenizer: Any, arranged: list[Message], arguments: Mapping[str, Any]) -> str:
+    import jinja2
+
+    try:
+        text: str = tokenizer.apply_chat_template(arranged, tokenize=False, **arguments)
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        # A template's expressions raise any of them.
+        words = str(error).strip() or type(error).__name__
+        raise TemplateRefusal(arranged, words.splitlines()[0]) from error
+    return text
+
+
+_ignoring: dict[str, bool] = {}
+"""Whether a chat template ignores a system turn, by the template and its variables."""
+
+
+def _ignores_system(tokenizer: Any, arguments: Mapping[str, Any]) -> bool:
+    """Whether the template writes the same text with a system turn as without."""
+    key = f"{tokenizer.chat_template}\0{sorted(arguments.items())}"
+    if key not in _ignoring:
+        user: Message = {"role": "user", "content": "Which?"}
+        system: Message = {"role": "system", "content": "Answer briefly."}
+        with_system = _apply(tokenizer, [system, user], arguments)
+        _ignoring[key] = with_system == _apply(tokenizer, [user], arguments)
+    return _ignoring[key]
+
+
+def encode_chat(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    variables: Mapping[str, Any] | None = None,
+    lead_in: bool = False,
+) -> list[int]:
+    """Return a conversation's token ids; the arguments are those of `render_chat`.
+
+    A template writes the begin-of-text token itself, so the tokenizer adds no second one.
+
+    Raises:
+        TemplateRefusal: as there.
+    """
+    text = render_chat(tokenizer, messages, variables, lead_in)
+    encoding = tokenizer(text, add_special_tokens=False, verbose=False)
+    return list(encoding["input_ids"])

@@ -1,0 +1,228 @@
+"""Examine a tokenizer and its chat template once, when a model is opened.
+
+In: a tokenizer, the tokens at which the model stops. Out: what a generator and a training must
+know of the template, and warnings. What would make every answer wrong is a UserError.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from rich.console import Console
+
+from stages.generators.chat import TemplateRefusal, render_chat
+from stages.runtime.errors import UserError
+from stages.runtime.generation import THOUGHT_MARKS, Marks
+from stages.runtime.rows import Message
+
+# Any conversation shows how a turn is opened and closed.
+PROBE: tuple[Message, ...] = ({"role": "user", "content": "Which?"},)
+ANSWER = "Credoprobe"
+_ANSWERED: tuple[Message, ...] = (*PROBE, {"role": "assistant", "content": ANSWER})
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a tokenizer's chat template does around an assistant's words."""
+
+    end_token: int | None = None
+    """The token with which the template ends the assistant's turn."""
+    extra_stops: tuple[int, ...] = ()
+    """`end_token`, where the model would not stop at it."""
+    prefilled: str = ""
+    """The mark, and what follows it, with which the template opens thoughts: `<think>\\n`."""
+    before_option: str = ""
+    """What closes or skips thoughts, so that an option stands where answers begin."""
+    option_variables: Mapping[str, Any] | None = None
+    """The template's variables for a question with options; None: the same as for an answer."""
+    warnings: tuple[str, ...] = ()
+    """One sentence each."""
+
+
+def examine_chat(
+    tokenizer: Any,
+    stop_tokens: Collection[int],
+    variables: Mapping[str, Any] | None = None,
+    marks: Marks = THOUGHT_MARKS,
+    where: str = "",
+) -> Examination:
+    """Look at what the chat template writes around an assistant's words.
+
+    Args:
+        stop_tokens: those of the tokenizer and of the model's generation config.
+        variables: as `ChatOptions.variables` returns them.
+        marks: of thoughts.
+        where: the model's path, for messages.
+
+    Raises:
+        UserError: the template cannot be rendered, does not write the assistant's words, or renders
+            nothing before them when asked to.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        warning = (
+            "the tokenizer has no chat template: the model reads conversations as a transcript "
+            "(User: ... Assistant: ...)"
+        )
+        return Examination(warnings=(warning,))
+    variables = variables or {}
+    asked, written, closing = _around_answer(tokenizer, variables, where)
+    _refuse_unopened(tokenizer, asked, written, variables, where)
+    prefilled = _open_thoughts(asked, marks)
+    option_variables, before_option = _before_option(tokenizer, variables, marks, where)
+    end_token, is_first = _end_of_turn(tokenizer, closing)
+    extra: tuple[int, ...] = ()
+    warnings = _begin_warnings(tokenizer, asked)
+    if prefilled:
+        mark = prefilled.strip()
+        warnings.append(
+            f"the chat template opens each answer with {mark!r}: thoughts are split off, and an "
+            "option to choose stands after closed thoughts"
+        )
+        if not written.startswith(asked):
+            warnings.append(
+                f"the chat template writes a finished answer without {mark!r}: a model trained on "
+                "such answers is sampled after words that it did not see in training"
+            )
+    if end_token is None:
+        warnings.append(
+            "the chat template ends an assistant's turn with no token of its own: the model cannot "
+            "learn where to stop"
+        )
+    elif end_token not in stop_tokens:
+        name = tokenizer.convert_ids_to_tokens(end_token)
+        warnings.append(
+            f"the chat template ends a turn with {name!r}, which is no stop token of this model "
+            "(eos_token of the tokenizer, eos_token_id of generation_config.json)"
+            + (": Credo stops there too" if is_first else ": answers may run on")
+        )
+        extra = (end_token,) if is_first else ()
+    return Examination(
+        end_token=end_token,
+        extra_stops=extra,
+        prefilled=prefilled,
+        before_option=before_option,
+        option_variables=option_variables,
+        warnings=tuple(warnings),
+    )
+
+
+def _around_answer(
+    tokenizer: Any, variables: Mapping[str, Any], where: str
+) -> tuple[str, str, str]:
+    """Return a request with the opening of an answer, and what a conversation holds before and
+    behind an answer.
+    """
+    try:
+        asked = render_chat(tokenizer, PROBE, variables, lead_in=True)
+        conversation = render_chat(tokenizer, _ANSWERED, variables)
+    except TemplateRefusal as refusal:
+        raise UserError(
+            f"the chat template cannot write a request and its answer: {refusal.detail}",
+            where=where,
+            fix="fix chat_template.jinja (or chat_template in tokenizer_config.json) in the "
+            "model's folder",
+        ) from refusal
+    written, answer, closing = conversation.rpartition(ANSWER)
+    if not answer:
+        raise UserError(
+            "the chat template does not write an assistant's words",
+            where=where,
+            fix="fix chat_template.jinja (or chat_template in tokenizer_config.json) in the "
+            "model's folder",
+        )
+    return asked, written, closing
+
+
+def _refuse_unopened(
+    tokenizer: Any, asked: str, written: str, variables: Mapping[str, Any], where: str
+) -> None:
+    """Refuse a template that ignores `add_generation_prompt` though it opens answers."""
+    request = render_chat(tokenizer, PROBE, variables)
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(written, request, strict=False))
+    opening = written[sum(1 for _ in shared) :]
+    if asked == request and opening.strip():
+        raise UserError(
+            f"the chat template writes {opening!r} before an assistant's words in a conversation, "
+            "and nothing when asked to open an answer (add_generation_prompt)",
+            where=where,
+            fix="append to chat_template.jinja in the model's folder: "
+            f"{{% if add_generation_prompt %}}{{{{ {opening!r} }}}}{{% endif %}}",
+        )
+
+
+def _open_thoughts(text: str, marks: Marks) -> str:
+    """Return the end of a prompt from the opening mark that nothing closes, or ""."""
+    lowered = text.lower()
+    for opening, closing in marks:
+        place = lowered.rfind(opening.lower())
+        if place >= 0 and lowered.find(closing.lower(), place) < 0:
+            return text[place:]
+    return ""
+
+
+def _before_option(
+    tokenizer: Any, variables: Mapping[str, Any], marks: Marks, where: str
+) -> tuple[Mapping[str, Any], str]:
+    """Return the variables and the further words that end a prompt where answers begin.
+
+    `enable_thinking: false` is what such models' own templates call it; others ignore it.
+    """
+    variables = {**variables, "enable_thinking": False}
+    asked, written, _ = _around_answer(tokenizer, variables, where)
+    if written.startswith(asked):
+        # What stands between them is the template's own way past thoughts.
+        skipped = written.removeprefix(asked)
+        return variables, skipped if skipped.strip() else ""
+    prefilled = _open_thoughts(asked, marks)
+    for opening, closing in marks:
+        if prefilled.lower().startswith(opening.lower()):
+            breaks = len(prefilled) - len(prefilled.rstrip("\n"))
+            return variables, "\n" * max(0, 2 - breaks) + f"{closing}\n\n"
+    return variables, ""
+
+
+def _end_of_turn(tokenizer: Any, closing: str) -> tuple[int | None, bool]:
+    """Return the first token behind an answer that is not plain text, and whether it comes first.
+
+    Spaces may stand before it.
+    """
+    special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    ids = tokenizer(closing, add_special_tokens=False, verbose=False)["input_ids"]
+    for place, token in enumerate(ids):
+        if token in special:
+            return token, not tokenizer.decode(ids[:place]).strip()
+    return None, False
+
+
+def _begin_warnings(tokenizer: Any, asked: str) -> list[str]:
+    """What is unusual about the begin-of-text token."""
+    begin = tokenizer.bos_token_id
+    if begin is None:
+        return []
+    plain = tokenizer("a", verbose=False)["input_ids"]
+    ids = tokenizer(asked, add_special_tokens=False, verbose=False)["input_ids"]
+    name = tokenizer.bos_token
+    if ids[:2] == [begin, begin]:
+        return [f"the chat template begins a conversation with two {name!r}"]
+    if plain[:1] != [begin]:
+        return []
+    if ids[:1] != [begin]:
+        return [f"the tokenizer begins every text with {name!r}, and the chat template does not"]
+    return [
+        f"the chat template writes {name!r} and the tokenizer would add another: Credo reads one"
+    ]
+
+
+_shown: set[tuple[str, str]] = set()
+
+
+def show_once(path: str, warnings: Iterable[str], console: Console | None = None) -> None:
+    """Print warnings about a model, each once in this process."""
+    for warning in warnings:
+        if (path, warning) not in _shown:
+            _shown.add((path, warning))
+            console = console or Console(stderr=True)
+            console.print(
+                f"warning: {path}: {warning}", highlight=False, markup=False, soft_wrap=True
+            )
