@@ -16,6 +16,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message
 from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
+from stages.training.turn_ends import cut_after_turns
 
 SIDES = ("completion", "chosen", "rejected")
 
@@ -79,7 +80,7 @@ def prepare_examples(
     limit = max_length(config)
     if limit is None:
         return examples, []
-    tokenizer = load_tokenizer(base, config.args)
+    tokenizer = cut_after_turns(load_tokenizer(base, config.args))
     if not tokenizer.chat_template:
         # `args` bring one, and TRL applies it.
         return examples, []

@@ -16,6 +16,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.arguments import lora_config
 from stages.training.config import TrainingConfig
+from stages.training.turn_ends import cut_after_turns
 
 Head = Literal["language", "scalar", "classifier"]
 """What a model ends in: a vocabulary, a single number, or the classifier's labels it came with."""
@@ -112,12 +113,14 @@ def load_model(model: Model, dtype: str, args: Mapping[str, Any], head: Head = "
 def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[str, Any]:
     """A language model to train, its tokenizer and its LoRA, by the names that TRL's trainers use.
 
+    Answers end with the end of their turn (`turn_ends.py`).
+
     Raises:
         UserError: as `load_model` and `load_tokenizer`, or peft refuses the options.
     """
     return {
         "model": load_model(base, config.dtype, config.args),
-        "processing_class": load_tokenizer(base, config.args),
+        "processing_class": cut_after_turns(load_tokenizer(base, config.args)),
         "peft_config": lora_config(config.lora, "CAUSAL_LM", context),
     }
 

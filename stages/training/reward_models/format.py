@@ -28,6 +28,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
 from stages.runtime.templates import find_template, template_hash
+from stages.training.turn_ends import cut_after_turns
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"
@@ -46,6 +47,11 @@ class RewardFormat:
     template: str
     """Source of the template that makes one user turn of request, response and principles; "": the
     plain conversation.
+    """
+    ends_turn: bool = False
+    """Whether a plain conversation ends with the end of its last turn, where the scalar is then
+    read, without what the chat template writes after it (`turn_ends.py`). A model that does not
+    state it was trained on the template's whole text, and reads that.
     """
 
     def messages(
@@ -95,6 +101,24 @@ class RewardFormat:
         """
         return {"add_generation_prompt": True} if self.template else {}
 
+    def prepare_tokenizer(self, tokenizer: Any) -> Any:
+        """Let the tokenizer's chat template end where the scalar is read, and return it.
+
+        The scalar is read at the last token that is not padding. So what fills a batch up must not
+        be the token that ends a turn, as it is in some tokenizers.
+        """
+        if not self.ends_turn or not tokenizer.chat_template:
+            return tokenizer
+        cut_after_turns(tokenizer)
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+        end = tokenizer.apply_chat_template(turns, return_dict=False)[-1]
+        if tokenizer.pad_token_id in (None, end):
+            for token, added in tokenizer.added_tokens_decoder.items():
+                if added.special and token != end:
+                    tokenizer.pad_token = added.content
+                    break
+        return tokenizer
+
 
 PLAIN = RewardFormat("preference", principles=False, template="")
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
@@ -127,7 +151,7 @@ def make_format(objective: Objective, principles: bool, template: str | None) ->
             fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
         )
     if not name:
-        return RewardFormat(objective, False, "")
+        return RewardFormat(objective, False, "", ends_turn=True)
     # It reports file and line if the template does not parse.
     template_hash(name)
     file = find_template(name)
