@@ -110,20 +110,17 @@ def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str
 
     Returns:
         Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term
-        <name>` for a term of a reward, `missing <name>` for how often it was missing, if it ever was.
+        <name>` for a term of a reward, `missing <name>` for how often it was missing, if ever.
     """
     logged = [entry for entry in log_history if "loss" in entry]
     size = max(1, math.ceil(len(logged) / points))
     means = [_mean_point(logged[start : start + size]) for start in range(0, len(logged), size)]
     missing = {name for point in means for name, value in point.items() if value}
-    return [
-        {name: value for name, value in point.items() if name in missing or not _is_missing(name)}
-        for point in means
-    ]
-
-
-def _is_missing(name: str) -> bool:
-    return name.startswith("missing ")
+    idle = {name for point in means for name in point if name.startswith("missing ")} - missing
+    for point in means:
+        for name in idle:
+            point.pop(name, None)
+    return means
 
 
 def _mean_point(entries: list[dict[str, Any]]) -> dict[str, float]:

@@ -25,3 +25,19 @@ def late_letters(prompt, response, row):
 
 def silent(prompt, response, row):
     return None
+
+
+SCORES = {}
+"""What `first` and `second` give, one after the other."""
+
+
+def first(prompt, response, row):
+    return SCORES["first"].pop(0)
+
+
+def second(prompt, response, row):
+    return SCORES["second"].pop(0)
+
+
+def of_even_prompts(prompt, response, row):
+    return None if int(row["id"][1:]) % 2 else len(response) / 10

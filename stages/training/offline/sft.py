@@ -62,7 +62,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped)
 
 
-STAGE = training_stage(version=2, config=Config, run=run, inputs=("model",), optional=ANY)
+STAGE = training_stage(version=3, config=Config, run=run, inputs=("model",), optional=ANY)
 
 
 def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:

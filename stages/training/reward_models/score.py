@@ -6,9 +6,9 @@ one `prompt_id` are compared.
 A reward model that reads principles can get others with every call: the whole constitution, a part
 of it (`only`, `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a
 prompt are scored under the same ones, so that their scores can be compared), some of them negated,
-or `each` alone, averaged by weight, or plainly where they were drawn by weight. SALMON (Sun et al. 2023, arXiv 2310.05910, section 3.4) does
-this at the time of RL. The sign of a cost model's costs is flipped: a higher rating is always the
-better one, for stages that rank by it.
+or `each` alone, averaged by weight, or plainly where they were drawn by weight. SALMON (Sun et al.
+2023, arXiv 2310.05910, section 3.4) does this at the time of RL. The sign of a cost model's costs
+is flipped: a higher rating is always the better one, for stages that rank by it.
 
 Every score is remembered in the call store, by the model's content and the text it read: a sweep
 computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
