@@ -95,9 +95,7 @@ def test_the_variables_of_a_template_decide_what_follows_a_turn(tiny):
     tokenizer = cut_after_turns(tokenizer_of(tiny, template))
     expected = ids_of(tokenizer, LEAD + "kind<|im_end|>")
     for variables in ({}, {"tail": "safe"}, {"tail": "the dog"}, {}):
-        assert (
-            tokenizer.apply_chat_template(ASK + SAY, return_dict=False, **variables) == expected
-        )
+        assert tokenizer.apply_chat_template(ASK + SAY, return_dict=False, **variables) == expected
     tokenizer.chat_template = BARE  # as when a trainer takes over another one
     assert tokenizer.apply_chat_template(ASK + SAY, tokenize=False).endswith("kind<|im_end|>")
 
@@ -162,10 +160,13 @@ def test_the_log_probability_of_one_word_is_that_of_the_word_and_its_end(
     for loss in ("rrhf", "stable_alignment"):
         config = ranking.Config(loss=loss, args={"max_length": 96}, eval_fraction=0)
         trainer = ranking.build_trainer(config, inputs["model"].model(), groups, context(loss))
-        seen = []
-        monkeypatch.setattr(
-            trainer, "group_loss", lambda *group: seen.append(group) or group[0].sum()
-        )
+        seen: list = []
+
+        def note(*group, seen=seen):
+            seen.append(group)
+            return group[0].sum()
+
+        monkeypatch.setattr(trainer, "group_loss", note)
         with torch.no_grad():
             trainer.compute_loss(trainer.model, trainer.data_collator([trainer.train_dataset[0]]))
         sums, lengths, _ = seen[0]

@@ -1,5 +1,7 @@
 """Chain of Hindsight: what is learnt, what is hidden, and that the phrase steers."""
 
+from itertools import pairwise
+
 import pytest
 
 from stages.runtime.errors import UserError
@@ -115,9 +117,7 @@ def test_each_conversation_hides_its_share_and_each_query_its_own_keys(
     lengths = batch["attention_mask"].sum(1).tolist()
     shares, first_masks = [], []
     for _ in range(60):
-        layers = masks_seen(
-            trainer.model, lambda: trainer.compute_loss(trainer.model, dict(batch))
-        )
+        layers = masks_seen(trainer.model, lambda: trainer.compute_loss(trainer.model, dict(batch)))
         assert all((layer == layers[0]).all() for layer in layers), "one draw for all layers"
         first_masks.append(layers[0])
         shares += hidden_shares(layers[0], lengths)
@@ -129,13 +129,13 @@ def test_each_conversation_hides_its_share_and_each_query_its_own_keys(
         assert own[:, :, 0].all(), "every query sees the first token"
         assert own[:, range(length), range(length)].all(), "and itself"
         assert not masks[:, text, :length, length:].any(), "padding stays hidden"
-    assert width == max(lengths)
+    assert max(lengths) == width
     # uniform between 0 and 5 %: mean 2.5 %, a standard deviation of 1.44 points between texts
     assert np.mean(shares) == pytest.approx(0.025, abs=0.003)
     assert np.std(shares) == pytest.approx(0.05 / 12**0.5, abs=0.003)
     assert max(shares) < 0.05 + 0.02 and min(shares) < 0.006
     hidden = [set(np.flatnonzero(masks[0, 0, q, 1:q] == 0)) for q in range(lengths[0])]
-    assert any(earlier - later for earlier, later in zip(hidden, hidden[1:], strict=False)), (
+    assert any(earlier - later for earlier, later in pairwise(hidden)), (
         "a key that is hidden from one query is seen by the next"
     )
 
@@ -171,7 +171,7 @@ def test_a_sliding_window_still_hides_what_lies_before_it():
     seen = masks_seen(model, forward)[0]
     queries, keys = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
     assert not seen[:, (queries - keys >= 4).numpy()].any()
-    assert 0 < 1 - seen[:, ((queries - keys < 4) & (queries > keys) & (keys > 0)).numpy()].mean()
+    assert 1 - seen[:, ((queries - keys < 4) & (queries > keys) & (keys > 0)).numpy()].mean() > 0
 
 
 def test_a_model_whose_masks_cannot_be_changed_is_refused(tiny):

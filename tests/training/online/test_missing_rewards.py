@@ -1,5 +1,5 @@
-"""A completion that lacks a term of its reward has no reward: in every online trainer, against plain
-arithmetic.
+"""A completion that lacks a term of its reward has no reward, in every online trainer: against
+plain arithmetic.
 """
 
 import math
@@ -17,6 +17,7 @@ from stages.training.progress import curve
 from tests.training.online.test_online import ARGS, inputs  # noqa: F401  (a fixture)
 from tests.training.rewarding import SCORES
 
+
 def term(name, weight):
     function = f"tests.training.rewarding:{name}"
     return {"term": "python", "function": function, "weight": weight}
@@ -25,8 +26,18 @@ def term(name, weight):
 TERMS = {"rm": term("first", 2.0), "length": term("second", 0.5)}
 # Of the first prompt's answers one is too long for the reward model, and its length is worth most;
 # the second prompt has one answer with a reward, the third none, the last all.
-FIRST = [None, -1.0, -2.0, -1.5] + [0.3, None, None, 9.0] + [None] * 4 + [1.0, 2.0, 2.0, 4.0]
-SECOND = [8.0, 1.0, 0.0, 2.0] + [1.0, 1.0, 5.0, None] + [3.0, 1.0, None, 2.0] + [0.0, 0.0, 2.0, 8.0]
+FIRST = [
+    *(None, -1.0, -2.0, -1.5),
+    *(0.3, None, None, 9.0),
+    *(None, None, None, None),
+    *(1.0, 2.0, 2.0, 4.0),
+]
+SECOND = [
+    *(8.0, 1.0, 0.0, 2.0),
+    *(1.0, 1.0, 5.0, None),
+    *(3.0, 1.0, None, 2.0),
+    *(0.0, 0.0, 2.0, 8.0),
+]
 
 
 def sums(first_weight=2.0, second_weight=0.5):
