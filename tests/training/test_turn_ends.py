@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from transformers import AutoTokenizer
 
-from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.models import find_model
 from stages.training.examples import longest
 from stages.training.likelihood import answer_logps
@@ -17,13 +16,14 @@ from stages.training.offline import dpo, kto, ranking, sft
 from stages.training.offline.groups import into_groups, read_ratings
 from stages.training.pair_data import read_pairs
 from stages.training.reward_models import reward_model
-from stages.training.reward_models.format import PLAIN, read_format
+from stages.training.reward_models.reward_examples import prepare_pairs
 from stages.training.reward_models.scorer import Scorer
 from stages.training.spans import IGNORED, learnt_tokens
 from stages.training.turn_ends import cut_after_turns
 from tests.tiny_model import TEMPLATE, build_tiny_model
 from tests.training.conftest import pair, response
 from tests.training.offline.test_groups import rating
+from tests.training.small_reward_models import reward_model as small_reward_model
 
 ASK = [{"role": "user", "content": "a question"}]
 SAY = [{"role": "assistant", "content": "kind"}]
@@ -211,49 +211,24 @@ def test_supervised_tuning_does_not_learn_the_newline(tmp_path, artifact, contex
     assert row["input_ids"] == ids_of(tokenizer, LEAD + "kind<|im_end|>")
 
 
-@pytest.mark.parametrize("pad", ["<pad>", "<|im_end|>"])
-def test_a_reward_model_reads_its_scalar_at_the_end_of_the_turn(tmp_path, artifact, context, pad):
-    """Also where batches are filled up with the token that ends turns, as SmolLM2's are."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    folder = build_tiny_model(tmp_path / "padded")
-    tokenizer = tokenizer_of(folder)
-    tokenizer.pad_token = pad
-    tokenizer.save_pretrained(folder)
-    (tmp_path / "own").mkdir()
-    made = Result(metrics={"model_path": str(folder), "revision": None})
-    inputs = {
-        "model": finish_artifact(tmp_path / "own", "own", {}, made, {}),
-        "pairs": artifact("pairs", [pair(0, "kind", "harm the dog", request="a question")]),
-    }
-    args = {"max_length": 96, "max_steps": 1, "per_device_train_batch_size": 1}
-    here = context()
-    reward_model.run(reward_model.Config(args=args, eval_fraction=0), inputs, here)
-    saved = find_model(str(here.directory / "model"))
-    assert read_format(saved).ends_turn
-    expected = []
-    network = AutoModelForSequenceClassification.from_pretrained(saved.path, dtype=torch.float32)
-    for answer in ("kind", "harm the dog"):
-        ids = torch.tensor([ids_of(tokenizer, f"{LEAD}{answer}<|im_end|>")])
-        with torch.no_grad():
-            hidden = network.model(input_ids=ids).last_hidden_state[0, -1]
-            expected.append(network.score(hidden).item())
-    items = [(ASK, answer, ()) for answer in ("kind", "harm the dog")]
-    assert Scorer(saved).score(items) == pytest.approx(expected, abs=1e-4)
+def test_a_reward_model_reads_the_templates_whole_text_as_other_tools_do(artifact, context):
+    """A scalar is read once, at the end, so nothing there is learnt or counted."""
+    rows = [pair(i, "kind", "harm the dog", request="a question") for i in range(1)]
+    inputs = {"model": artifact("base"), "pairs": artifact("pairs", rows)}
+    config = reward_model.Config(args={"max_length": 96}, eval_fraction=0)
+    examples, _, _ = reward_model.read(config, inputs)
+    base = inputs["model"].model()
+    fitting, _ = prepare_pairs(examples, reward_model.layout_of(config), base, config, context())
+    trainer = reward_model.build_trainer(config, base, fitting, context())
+    row = trainer.train_dataset[0]
+    texts = [f"{LEAD}{answer}<|im_end|>\n" for answer in ("kind", "harm the dog")]
+    expected = [ids_of(AutoTokenizer.from_pretrained(base.path), text) for text in texts]
+    assert [row["chosen_ids"], row["rejected_ids"]] == expected
+    assert fitting[0]["length"] == len(expected[1])
 
 
-def test_a_reward_model_of_others_reads_the_text_that_it_was_trained_on(tiny, tmp_path):
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    network = AutoModelForSequenceClassification.from_pretrained(tiny, num_labels=1)
-    network.save_pretrained(tmp_path / "theirs")
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
-    tokenizer.save_pretrained(tmp_path / "theirs")
-    scorer = Scorer(find_model(str(tmp_path / "theirs")))
-    assert scorer.format == PLAIN and not PLAIN.ends_turn
-    assert scorer.encode([(ASK, "kind", ())]) == [
-        tuple(ids_of(tokenizer, LEAD + "kind<|im_end|>\n"))
-    ]
-    assert torch.isfinite(torch.tensor(scorer.score([(ASK, "kind", ())]))).all()
+def test_a_scorer_reads_what_the_reward_model_was_trained_on(tiny, tmp_path):
+    model = small_reward_model(tiny, tmp_path / "rm", principles=False)
+    text = LEAD + "kind<|im_end|>\n"
+    expected = ids_of(AutoTokenizer.from_pretrained(tiny), text)
+    assert Scorer(model).encode([(ASK, "kind", ())]) == [tuple(expected)]

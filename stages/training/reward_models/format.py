@@ -5,11 +5,13 @@ In: a conversation, a response and principle texts. Out: the messages that the m
 turns into text; and `credo_reward.json` beside the weights, which is part of the model's content
 id.
 
-A plain reward model reads the conversation itself. One that reads principles gets a single user
-turn in which they stand last, after request and response, so that scores under many principles
-share a prefix; the scalar is read where its answer would begin. That order is SALMON's (Sun et al.
-2023, arXiv 2310.05910, section 3.3; there the response comes before the request); the words are our
-own.
+A plain reward model reads the conversation itself, as the chat template writes it, to the last
+token: what a template writes after the end of a turn stays, unlike where answers are learnt or
+measured (`turn_ends.py`). A scalar counts nothing, and other tools read the model that way. One
+that reads principles gets a single user turn in which they stand last, after request and response,
+so that scores under many principles share a prefix; the scalar is read where its answer would
+begin. That order is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.3; there the response
+comes before the request); the words are our own.
 """
 
 import json
@@ -28,7 +30,6 @@ from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
 from stages.runtime.templates import find_template, template_hash
-from stages.training.turn_ends import cut_after_turns
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"
@@ -47,11 +48,6 @@ class RewardFormat:
     template: str
     """Source of the template that makes one user turn of request, response and principles; "": the
     plain conversation.
-    """
-    ends_turn: bool = False
-    """Whether a plain conversation ends with the end of its last turn, where the scalar is then
-    read, without what the chat template writes after it (`turn_ends.py`). A model that does not
-    state it was trained on the template's whole text, and reads that.
     """
 
     def messages(
@@ -101,24 +97,6 @@ class RewardFormat:
         """
         return {"add_generation_prompt": True} if self.template else {}
 
-    def prepare_tokenizer(self, tokenizer: Any) -> Any:
-        """Let the tokenizer's chat template end where the scalar is read, and return it.
-
-        The scalar is read at the last token that is not padding. So what fills a batch up must not
-        be the token that ends a turn, as it is in some tokenizers.
-        """
-        if not self.ends_turn or not tokenizer.chat_template:
-            return tokenizer
-        cut_after_turns(tokenizer)
-        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-        end = tokenizer.apply_chat_template(turns, return_dict=False)[-1]
-        if tokenizer.pad_token_id in (None, end):
-            for token, added in tokenizer.added_tokens_decoder.items():
-                if added.special and token != end:
-                    tokenizer.pad_token = added.content
-                    break
-        return tokenizer
-
 
 PLAIN = RewardFormat("preference", principles=False, template="")
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
@@ -151,7 +129,7 @@ def make_format(objective: Objective, principles: bool, template: str | None) ->
             fix=f"leave `template` out for {LAYOUT}, or give a .jinja file of your own",
         )
     if not name:
-        return RewardFormat(objective, False, "", ends_turn=True)
+        return RewardFormat(objective, False, "")
     # It reports file and line if the template does not parse.
     template_hash(name)
     file = find_template(name)

@@ -178,7 +178,7 @@ def prepare_pairs(
 
     variables = {**template_variables(context), **layout.template_arguments()}
     examples = with_variables(examples, variables)
-    tokenizer = layout.prepare_tokenizer(load_tokenizer(base, config.args))
+    tokenizer = load_tokenizer(base, config.args)
     template = read_template(config.args)
     if template is not None:
         variables["chat_template"] = template

@@ -124,7 +124,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = training_stage(
-    version=5, config=Config, run=run, inputs=("model", "pairs"), optional=ANY, identity=identity
+    version=4, config=Config, run=run, inputs=("model", "pairs"), optional=ANY, identity=identity
 )
 
 
@@ -143,8 +143,7 @@ def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context)
     if not (Path(model.path) / FILE).is_file():
         return
     trained_on = vars(read_format(model))
-    same = trained_on | {"ends_turn": layout.ends_turn}  # where the scalar is read can be relearnt
-    differing = [name for name, value in vars(layout).items() if same[name] != value]
+    differing = [name for name, value in vars(layout).items() if trained_on[name] != value]
     if differing:
         raise UserError(
             f"the model to go on from is a reward model with another {' and '.join(differing)}",
@@ -177,7 +176,7 @@ def build_trainer(config: Config, base: Model, examples: Examples, context: Cont
         context,
         model=model,
         args=arguments,
-        processing_class=layout_of(config).prepare_tokenizer(load_tokenizer(base, config.args)),
+        processing_class=load_tokenizer(base, config.args),
         peft_config=lora_config(config.lora, "SEQ_CLS", context, modules_to_save=heads),
         objective=config.objective,
     )

@@ -5,8 +5,7 @@ In: (prompt messages, response text, principle texts), any number. Out: a score 
 order.
 
 Texts are padded on the right; the scalar is read where the architecture's own head reads it
-(decoders: at the last token that is not padding; of a conversation that is the end of its last
-turn, see `format.py`). How they share a prefix is `shared_prefix.py`.
+(decoders: at the last token that is not padding). How they share a prefix is `shared_prefix.py`.
 """
 
 import math
@@ -116,7 +115,7 @@ class Scorer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return self.format.prepare_tokenizer(load_tokenizer(self.model, {}))
+        return load_tokenizer(self.model, {})
 
     @cached_property
     def _network(self) -> Any:
