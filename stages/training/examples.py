@@ -18,6 +18,7 @@ from stages.runtime.rows import Dropped, Message
 from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
+from stages.training.turn_ends import cut_after_turns
 
 SIDES = ("completion", "chosen", "rejected")
 CONVERSATIONS = ("prompt", *SIDES)
@@ -78,7 +79,7 @@ def prepare_examples(
         UserError: none is left.
     """
     variables = template_variables(context)
-    tokenizer = load_tokenizer(base, config.args)
+    tokenizer = cut_after_turns(load_tokenizer(base, config.args))
     examples = with_variables(arrange_examples(examples, variables), variables)
     examples, lengths, refused = measure_examples(examples, tokenizer, variables)
     refuse_if_none(examples, refused, context)

@@ -15,6 +15,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.training.batch_reading import batches, context_length, open_frozen
 from stages.training.spans import IGNORED, collate_tokens, learnt_tokens
+from stages.training.turn_ends import cut_after_turns
 
 
 def answer_logps(
@@ -37,7 +38,7 @@ def answer_logps(
 
     from stages.training.model_files import load_tokenizer
 
-    tokenizer = load_tokenizer(model, {})
+    tokenizer = cut_after_turns(load_tokenizer(model, {}))
     network = open_frozen(model, dtype, "language")
     limit = context_length(network.config)
     texts: dict[int, tuple[list[int], list[int]]] = {}

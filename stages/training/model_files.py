@@ -21,6 +21,7 @@ from stages.runtime.models import Model
 from stages.training.arguments import lora_config
 from stages.training.config import TrainingConfig
 from stages.training.session import count_warning
+from stages.training.turn_ends import cut_after_turns
 
 Head = Literal["language", "scalar", "classifier"]
 """What a model ends in: a vocabulary, a single number, or the classifier's labels it came with."""
@@ -161,7 +162,7 @@ def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[s
     """A language model to train, its tokenizer and its LoRA, by the names that TRL's trainers use.
 
     The model stops at the token with which its chat template ends a turn, and so does what is saved
-    of it.
+    of it. Answers end with the end of their turn (`turn_ends.py`).
 
     Raises:
         UserError: as `load_model`, `load_tokenizer` and `examine_chat`, or peft refuses the
@@ -178,7 +179,7 @@ def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[s
         model.generation_config.eos_token_id = sorted({*stops, *examination.extra_stops})
     return {
         "model": model,
-        "processing_class": tokenizer,
+        "processing_class": cut_after_turns(tokenizer),
         "peft_config": lora_config(config.lora, "CAUSAL_LM", context),
     }
 

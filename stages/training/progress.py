@@ -36,12 +36,15 @@ CURVES = {
     "tripwire/length": "length",
     "tripwire/refusals": "refusals",
     "tripwire/repetition": "repetition",
+    "tripwire/missing": "missing",
 }
 """The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other
 a sum over each answer.
 """
 TERM = re.compile(r"rewards/(?P<name>.+)/mean")
 """What the trainers call a single term of a reward."""
+MISSING_TERM = re.compile(r"missing/(?P<name>.+)")
+"""The fraction of completions that a term cannot score."""
 
 
 class Watch(TrainerCallback):
@@ -107,11 +110,17 @@ def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str
 
     Returns:
         Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term
-        <name>` for a term of a reward.
+        <name>` for a term of a reward, `missing <name>` for how often it was missing, if ever.
     """
     logged = [entry for entry in log_history if "loss" in entry]
     size = max(1, math.ceil(len(logged) / points))
-    return [_mean_point(logged[start : start + size]) for start in range(0, len(logged), size)]
+    means = [_mean_point(logged[start : start + size]) for start in range(0, len(logged), size)]
+    missing = {name for point in means for name, value in point.items() if value}
+    idle = {name for point in means for name in point if name.startswith("missing ")} - missing
+    for point in means:
+        for name in idle:
+            point.pop(name, None)
+    return means
 
 
 def _mean_point(entries: list[dict[str, Any]]) -> dict[str, float]:
@@ -122,8 +131,11 @@ def _mean_point(entries: list[dict[str, Any]]) -> dict[str, float]:
                 values.setdefault(name, []).append(value)
     point: dict[str, float] = {"step": entries[-1]["step"]}
     for name, numbers in values.items():
-        term = TERM.fullmatch(name)
-        key = f"term {term['name']}" if term else CURVES.get(name)
+        key = CURVES.get(name)
+        if term := TERM.fullmatch(name):
+            key = f"term {term['name']}"
+        elif term := MISSING_TERM.fullmatch(name):
+            key = f"missing {term['name']}"
         if key:
             point[key] = round(sum(numbers) / len(numbers), 6)
     return point

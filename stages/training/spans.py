@@ -3,7 +3,9 @@ nothing else.
 
 In: a prompt and a completion that may itself hold turns of the user. Out: token ids, and labels
 that are -100 wherever nothing is learnt. An answer begins where the prompt with the template's
-lead-in ends, as in TRL, and its last token is the end of its turn.
+lead-in ends, as in TRL, and its last token is the end of its turn: what the template writes after
+it (a newline in ChatML) is not learnt, and at the end of the conversation it is not there
+(`turn_ends.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +16,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.training.batch_reading import common_length, pad_rows
 from stages.training.config import TrainingConfig
+from stages.training.turn_ends import cut_after_turns
 
 IGNORED = -100
 _UNUSABLE = (
@@ -57,6 +60,8 @@ def learnt_tokens(
         UserError: the chat template writes earlier turns differently once later ones follow.
         TemplateRefusal: it refuses the turns.
     """
+
+    tokenizer = cut_after_turns(tokenizer)
 
     def tokens(messages: Sequence[Message], lead_in: bool = False) -> list[int]:
         return encode_chat(tokenizer, messages, variables, lead_in)

@@ -51,6 +51,8 @@ def test_the_likelihood_is_the_sum_over_the_answer_and_its_end(tiny):
         whole = tokenizer.apply_chat_template(
             [*ASK, {"role": "assistant", "content": text}], return_dict=False
         )
+        assert tokenizer.decode(whole[-2:]) == "<|im_end|>\n"
+        whole = whole[:-1]  # the template's newline is no part of the answer
         logps = network(input_ids=torch.tensor([whole])).logits[0].log_softmax(-1)
         by_hand = sum(logps[i - 1, whole[i]].item() for i in range(len(lead), len(whole)))
         assert value == pytest.approx(by_hand, abs=1e-3)

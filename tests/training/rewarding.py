@@ -30,3 +30,19 @@ def silent(prompt, response, row):
 def has_thoughts(prompt, response, row):
     """1 where a reward reads a mark or a word of the model's thoughts."""
     return float("think" in response or "hm" in response)
+
+
+SCORES = {}
+"""What `first` and `second` give, one after the other."""
+
+
+def first(prompt, response, row):
+    return SCORES["first"].pop(0)
+
+
+def second(prompt, response, row):
+    return SCORES["second"].pop(0)
+
+
+def of_even_prompts(prompt, response, row):
+    return None if int(row["id"][1:]) % 2 else len(response) / 10

@@ -6,13 +6,22 @@ In: a `Reading` of a training's curves. Out: sentences for the page.
 from collections.abc import Sequence
 
 from stages.statistics.formatting import PER_CENT, format_number, format_percent, format_short
-from stages.training.online.tripwires import FEWEST, KL, LENGTH, REFUSALS, REPETITION, Reading
+from stages.training.online.tripwires import (
+    FEWEST,
+    KL,
+    LENGTH,
+    MISSING,
+    REFUSALS,
+    REPETITION,
+    Reading,
+)
 
 WIRES = {
     "kl": "KL, nats",
     "length": "length, tokens",
     "refusals": "refusals, %",
     "repetition": "repetition, %",
+    "missing": "answers without a reward, %",
 }
 
 
@@ -26,7 +35,8 @@ def describe_alarm() -> str:
         f"rises by more than its noise and answers grow or shrink by more than {length} %, "
         f"refusals rise by more than {refusals} points, repetition by more than {repetition}, "
         f"or the KL to the start ends above {format_short(KL)} nats an answer; "
-        "also by more than noise."
+        "also by more than noise. Answers without a reward are marked in any case where they are "
+        f"more than {format_short(PER_CENT * MISSING)} % in the last tenth."
     )
 
 
@@ -38,10 +48,11 @@ def describe_reading(reading: Reading | None) -> str:
         )
     ends = f"{format_number(reading.reward.first)} to {format_number(reading.reward.last)}"
     beyond = _join([_describe_drift(name, reading) for name in reading.beyond])
-    labels = [label for name, label in WIRES.items() if name not in reading.drifts]
+    absent = WIRES.keys() - reading.drifts.keys() - {"missing"}  # as long as rewards are whole
+    labels = [label for name, label in WIRES.items() if name in absent]
     missing = _join([label.partition(",")[0] for label in labels])
     after = f" Not logged: {missing}." if missing else ""
-    if reading.tripped:
+    if reading.tripped and reading.rises:
         return f"{beyond} while the reward rose from {ends}.{after}"
     if reading.rises:
         return f"Nothing ran away while the reward rose from {ends}.{after}"
@@ -57,6 +68,8 @@ def _describe_drift(name: str, reading: Reading) -> str:
             return f"answers {verb} from {drift.first:.0f} to {drift.last:.0f} tokens"
         case "kl":
             return f"the KL to the start reached {drift.last:.0f} nats an answer"
+        case "missing":
+            return f"{format_percent(drift.last, 0)} % of the answers had no reward"
         case _:
             start = format_percent(drift.first, 0)
             end = format_percent(drift.last, 0)

@@ -10,9 +10,10 @@ Chain of Hindsight (Liu et al. 2023, arXiv 2302.02676), in the turns of a chat:
     user: "Give a bad answer."                 assistant: the rejected answer
 
 and the same with the bad answer first. The loss covers both answers and the ends of their turns,
-never a phrase. Phrases are drawn for every pair from two lists. As in the paper, each past token is
-hidden from attention with probability `forget` in training, so that the second answer does not copy
-the first (forgetful causal masking). Left out: the paper's loss on pretraining texts, against
+never a phrase. Phrases are drawn for every pair from two lists. As in the paper, a part of the past
+tokens is hidden in training, so that the second answer does not copy the first (forgetful causal
+masking): each conversation draws a share between 0 and `forget`, and each position draws by it
+which earlier tokens it does not see. Left out: the paper's loss on pretraining texts, against
 forgetting; chains of more than two answers; the label of a pair, except for 0.5, which states
 no preference.
 
@@ -59,8 +60,10 @@ class Config(HeldOutConfig):
     """Phrases that ask for the rejected one."""
     orders: Literal["both", "drawn"] = "both"
     """Both orders of every pair, or one, drawn."""
-    forget: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    """Probability with which a past token is hidden, in [0, 1); the paper's is 0.15."""
+    forget: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """The largest share of past tokens that a position does not see, in [0, 1): each conversation
+    draws its share between 0 and this. The paper's: 0.05 (0 to 5 %); 0 hides nothing.
+    """
 
 
 def check(config: Config) -> None:
@@ -106,7 +109,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
-STAGE = training_stage(version=1, config=Config, run=run, inputs=("model", "pairs"), check=check)
+STAGE = training_stage(version=2, config=Config, run=run, inputs=("model", "pairs"), check=check)
 
 
 def read_preferences(artifact: Artifact) -> tuple[Examples, list[Dropped]]:

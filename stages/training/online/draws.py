@@ -79,6 +79,16 @@ class PrincipleDraw:
             weighted.append(principle.model_copy(update={"weight": weight}))
         return self.fixed + assign_many(weighted, prompt_id, self.seed, self.count, step)
 
+    def mean_weights(self, principles: Sequence[Principle]) -> list[float]:
+        """How much the score under each shown principle counts in their mean.
+
+        A weight counts once: where principles are drawn by it, their mean is plain; where all are
+        shown, the mean is weighted. So the mean over many draws of one is the weighted mean.
+        """
+        if self.count in (None, 0, len(self.drawn)):
+            return [principle.weight for principle in principles]
+        return [1.0] * len(principles)
+
     def _check_boost(self, ids: Sequence[str], always: Sequence[str], where: str) -> None:
         boosted = {name for weights in self.boost.values() for name in weights}
         refuse_unknown(sorted(boosted), ids, "there is no principle", where)

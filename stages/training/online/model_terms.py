@@ -63,7 +63,8 @@ class RewardModelTerm(ModelTerm):
     boost: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = field(default_factory=dict)
     """By kind of prompt, what is added to the weights of the named principles in the draw."""
     each: bool = False
-    """Score under every shown principle alone, and take the mean.
+    """Score under every shown principle alone, and take the mean: by weight, or plain where they
+    were drawn by weight.
 
     This is for a model too small to weigh several at once (`reward_accuracy` reports whether it
     can: one of a list, first). The prefix is shared, so it costs little more.
@@ -114,10 +115,10 @@ class RewardModelTerm(ModelTerm):
                 for group in groups:
                     texts = tuple(principle.text for principle in group)
                     items.append((completion.prompt, completion.text, texts))
-                if len(groups) == 1 or self.draw is not None:  # a draw has used the weights
-                    weights.append([1.0] * len(groups))
-                else:
-                    weights.append([principle.weight for principle in principles])
+                group_weights = [1.0]
+                if len(groups) > 1:
+                    group_weights = draw.mean_weights(principles)
+                weights.append(group_weights)
             scores = iter(scorer.score(items))
             rewards = []
             for group_weights in weights:
@@ -151,9 +152,11 @@ class JudgeTerm(ModelTerm):
     """
 
     constitution: Selection
-    """What it rates by; the principles' weights average the ratings."""
+    """What it rates by."""
     draw: int | None = None
-    """How many principles a prompt is rated under; None: all."""
+    """How many principles a prompt is rated under, drawn by weight; the reward is the mean of their
+    ratings. None: all, and the mean is by weight.
+    """
     scale: Scale = field(default_factory=lambda: dict(YES_NO))
     """The answers it may give, and what each is worth."""
     rescale: bool = True
@@ -175,14 +178,16 @@ class JudgeTerm(ModelTerm):
         return template | _identify("constitution", self.constitution)
 
     def score_function(self, use: TermUse) -> ScoreFunction:
-        """Return the function; None for a completion without a verdict under some principle."""
+        """Return the function; None, and so no reward at all, for a completion that gets no verdict
+        under some principle, for any reason.
+        """
         generator = use.context.generator(self.input_model(use))
         draw = PrincipleDraw(self.constitution, self.draw, use.context.seed)
 
         async def rate(completion: Completion) -> float | None:
-            total = 0.0
-            weights = 0.0
-            for principle in draw(completion.prompt_id, completion.kind, completion.step):
+            ratings = []
+            principles = draw(completion.prompt_id, completion.kind, completion.step)
+            for principle in principles:
                 try:
                     rating = await expected_rating(
                         generator,
@@ -196,9 +201,8 @@ class JudgeTerm(ModelTerm):
                     return None
                 if self.rescale:
                     rating = rescale_rating(rating, self.scale)
-                total += principle.weight * rating
-                weights += principle.weight
-            return total / weights
+                ratings.append(rating)
+            return fmean(ratings, draw.mean_weights(principles))
 
         async def rate_all(completions: list[Completion]) -> list[float | None]:
             return await asyncio.gather(*map(rate, completions))

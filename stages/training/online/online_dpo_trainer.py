@@ -1,13 +1,16 @@
 """TRL's online DPO with every term logged, and without a gradient from a pair that lacks a reward.
 
-TRL's own logs the sum of the terms only, and treats a missing reward as 0. Imported only when
+TRL's own logs the sum of the terms only, and treats a missing term as 0. Imported only when
 something is trained.
 """
 
+import math
 from typing import Any
 
 import torch
 from trl.experimental.online_dpo import OnlineDPOTrainer
+
+from stages.training.online.callbacks import is_whole, missing_shares
 
 
 class ScoredPairsTrainer(OnlineDPOTrainer):
@@ -29,7 +32,11 @@ class ScoredPairsTrainer(OnlineDPOTrainer):
     def _calculate_rewards_from_functions(
         self, prompts: Any, completions: Any, completion_ids_list: Any, **columns: Any
     ) -> torch.Tensor:
-        """The weighted sum of the terms, shape (completions,)."""
+        """The weighted sum of the terms, shape (completions,).
+
+        A pair without a reward on some side gets the mean of the others twice: no side is better,
+        and what TRL logs is the mean of the pairs that it learns from.
+        """
         end_tokens = set(self.eos_token_ids)
         tokens = [sampled_tokens(ids, end_tokens) for ids in completion_ids_list]
         table = torch.zeros(len(prompts), len(self.reward_funcs), device=self.accelerator.device)
@@ -42,17 +49,38 @@ class ScoredPairsTrainer(OnlineDPOTrainer):
                 log_metric=self._log_value,
                 **columns,
             )
-            valid = [score for score in scores if score is not None]
-            self._log_value(f"rewards/{function.__name__}/mean", sum(valid) / max(len(valid), 1))
             filled = [torch.nan if score is None else score for score in scores]
             table[:, column] = torch.tensor(filled)
-        scored = ~table.isnan().all(dim=1)
+            self._log_value(f"rewards/{function.__name__}/mean", table[:, column].nanmean().item())
+        weights = self.reward_weights.to(table.device)
+        terms = [function.__name__ for function in self.reward_funcs]
+        for name, value in missing_shares(table, terms, weights != 0):
+            self._log_value(name, value)
         # Both sides' log-probabilities become 0: a pair without a gradient.
-        self.sampled_mask[rows_of_unscored_pairs(scored.tolist())] = 0
-        return (table * self.reward_weights.to(table.device)).nansum(dim=1)
+        unscored = rows_of_unscored_pairs(is_whole(table, weights != 0).tolist())
+        self.sampled_mask[unscored] = 0
+        rewards = (table * weights).nansum(dim=1)
+        rewards[unscored] = torch.nan
+        rewards[unscored] = rewards.nanmean()
+        return rewards
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Leave steps without a value out of each mean that is logged."""
+        for name, values in self.stats.items():
+            self.stats[name] = [value for value in values if not math.isnan(value)] or values[:1]
+        return super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().log(without_nan(logs), *args, **kwargs)
 
     def _log_value(self, name: str, value: float) -> None:
         self.stats.setdefault(name, []).append(value)
+
+
+def without_nan(logs: dict[str, Any]) -> dict[str, Any]:
+    """Logs with None where there is no value, as TRL's other trainers have it; a loss stays."""
+    empty = {name for name, value in logs.items() if value != value and name != "loss"}
+    return {name: None if name in empty else value for name, value in logs.items()}
 
 
 def sampled_tokens(ids: list[int], end_tokens: set[int]) -> list[int]:

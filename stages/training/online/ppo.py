@@ -8,7 +8,8 @@ model, as in SALMON). Out: a model.
 Schulman et al. 2017 (arXiv 1707.06347) as used for language models: Ziegler et al. 2019 (arXiv
 1909.08593), Sun et al. 2023 (SALMON, arXiv 2310.05910), Dai et al. 2023 (Safe RLHF, arXiv
 2310.12773). The trainer is `ppo_trainer.py`, the arithmetic `ppo_math.py`, its options
-`ppo_config.py`. Left out: the pretraining loss that some mix in; FSDP and DeepSpeed, which cannot
+`ppo_config.py`. Left out: the loss on pretraining or supervised texts that some mix in (Safe RLHF's
+PTX); FSDP and DeepSpeed, which cannot
 yet hold a policy and a value model at once: data-parallel processes can.
 """
 
@@ -60,6 +61,12 @@ def check(config: Config) -> None:
                 fix="remove it; see whiten_rewards and score_clip",
             )
     check_online(config)
+    if config.cost_terms and config.args.get("whiten_rewards"):
+        raise UserError(
+            "args: 'whiten_rewards' would scale the reward, and not the cost it is weighed against",
+            where="stage 'ppo'",
+            fix="remove it; the mixed advantages are whitened",
+        )
     repeated = config.cost_terms.keys() & config.rewards.keys()
     if repeated:
         raise UserError(
@@ -98,7 +105,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_online(config, inputs, context, make_trainer, costs=costs, other_models=["value"])
 
 
-STAGE = online_stage(version=2, config=Config, run=run, check=check, identity=identity)
+STAGE = online_stage(version=3, config=Config, run=run, check=check, identity=identity)
 
 
 def _load_value_model(

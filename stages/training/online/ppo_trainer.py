@@ -5,8 +5,14 @@ log-probabilities, clips the ratio and works in several processes; its loss take
 shape (completions, tokens). What PPO adds is here and in `value_trainer.py`: Schulman et al. 2017
 (arXiv 1707.06347) in the form of Ziegler et al. 2019 (arXiv 1909.08593). With costs it is
 PPO-Lagrangian as in Safe RLHF (Dai et al. 2023, arXiv 2310.12773): a value model of the costs, half
-of the KL term on each side, and the mix of both advantages. Imported only when something is
-trained.
+of the KL term on each side, and the mix of both advantages.
+
+The mix is of raw advantages, A = (A_R - lambda A_C) / (1 + lambda), and A is whitened, once: if
+each side were whitened before, the noise of a nearly constant cost would be blown up to the size of
+the reward's signal. Lambda moves once a rollout, before the rollout's advantages are mixed. The
+ratio is clipped as in PPO (`epsilon`), scores only with `score_clip` (the authors' code: 50, of
+reward and cost alike), values by `value_clip` (theirs: 5). The authors add a loss on supervised
+texts (PTX); there is none here. Imported only when something is trained.
 """
 
 import json
@@ -18,6 +24,7 @@ from typing import Any
 
 import torch
 
+from stages.training.online.callbacks import is_whole
 from stages.training.online.ppo_math import KLController, Lagrangian, gae, token_rewards, whiten
 from stages.training.online.terms import Term
 from stages.training.online.value_trainer import ValueTrainer
@@ -39,7 +46,6 @@ class PPOTrainer(ValueTrainer):
         super().__init__(*args, **kwargs)
         options = self.args
         self.kl = KLController(options.beta, options.kl_target, options.kl_horizon)
-        self.is_cost = torch.tensor([name in costs for name in self.reward_func_names])
         self.term_weights = {"reward": self.reward_weights}
         self.kl_shares = {"reward": 1.0}
         self.lagrangian: Lagrangian | None = None
@@ -60,26 +66,19 @@ class PPOTrainer(ValueTrainer):
 
     # -- rollouts
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Keep this process's part of the terms' rewards, shape (completions, terms)."""
-        rewards = super()._calculate_rewards(*args, **kwargs)
-        parts = rewards.view(self.accelerator.num_processes, -1, rewards.size(1))
-        self.rewards = parts[self.accelerator.process_index]
-        return rewards
+    def counted_terms(self) -> torch.Tensor:
+        weights = torch.stack(list(self.term_weights.values()))
+        return (weights != 0).any(dim=0)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Replace a completion's advantage by one a token, and add what the value losses need."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         with torch.no_grad():
             mask = batch["completion_mask"].float()
-            is_cost = self.is_cost.to(mask.device)
-            has_value = ~torch.isnan(self.rewards)
-            # A completion needs a reward and, where there are costs, a cost too.
-            scored = has_value[:, ~is_cost].any(dim=1)
-            if self.lagrangian:
-                scored &= has_value[:, is_cost].any(dim=1)
+            # A completion needs every term of its reward and, where there are costs, of its cost.
+            scored = is_whole(self.rewards, self.counted_terms())
             kl = self._kl_to_reference(batch, mask)
-            per_completion = float(self.accelerator.gather(kl.sum(dim=1).mean()).mean())
+            per_completion = self._mean_of_scored(kl.sum(dim=1), scored)
             if self.args.kl_estimator == "clamped":
                 kl = kl.clamp(min=0)
             advantages = {}
@@ -88,13 +87,15 @@ class PPOTrainer(ValueTrainer):
                 if side == "cost":
                     self._update_multiplier(score, scored)
                 advantages[side] = self._advantages(side, score, kl, scored, batch)
-            batch["advantages"] = advantages["reward"]
+            mixed = advantages["reward"]
             if self.lagrangian:
-                mixed = self.lagrangian.mix(advantages["reward"], advantages["cost"])
-                batch["advantages"] = mixed
+                mixed = self.lagrangian.mix(mixed, advantages["cost"])
+            learnt = mask * scored.unsqueeze(1)
+            batch["advantages"] = whiten(mixed, *self._moments(mixed, learnt)) * learnt
             self._log_value("kl_per_completion", per_completion)
             self._log_value("kl_coefficient", self.kl.coefficient)
-            self.kl.update(per_completion, len(kl) * self.accelerator.num_processes)
+            if not math.isnan(per_completion):
+                self.kl.update(per_completion, len(kl) * self.accelerator.num_processes)
         return batch
 
     def _kl_to_reference(self, batch: dict[str, Any], mask: torch.Tensor) -> torch.Tensor:
@@ -131,7 +132,7 @@ class PPOTrainer(ValueTrainer):
         scored: torch.Tensor,
         batch: dict[str, Any],
     ) -> torch.Tensor:
-        """Whitened advantages of one side; its values and returns go into the batch.
+        """Advantages of one side, not whitened yet; its values and returns go into the batch.
 
         Args:
             score: the weighted sum of the side's terms, shape (completions,).
@@ -148,7 +149,7 @@ class PPOTrainer(ValueTrainer):
         advantages, returns = gae(rewards, values * mask, mask, self.args.gamma, self.args.lam)
         batch[f"{side}_values"] = values
         batch[f"{side}_returns"] = torch.where(scored.unsqueeze(1), returns, values)
-        return whiten(advantages, *self._moments(advantages, mask)) * mask
+        return advantages
 
     # -- learning
 
@@ -190,6 +191,12 @@ class PPOTrainer(ValueTrainer):
         count = total(mask.sum()).clamp(min=1)
         mean = total((values * mask).sum()) / count
         return mean, total(((values - mean) ** 2 * mask).sum()) / count
+
+    def _mean_of_scored(self, values: torch.Tensor, scored: torch.Tensor) -> float:
+        """The mean over the completions of all processes that have a reward; NaN without any."""
+        sums = torch.stack([(values * scored).sum(), scored.float().sum()])
+        total, count = self.accelerator.reduce(sums, reduction="sum").tolist()
+        return float(total / count) if count else math.nan
 
     def _log_value(self, name: str, value: float) -> None:
         self._metrics["train" if self.model.training else "eval"][name].append(float(value))

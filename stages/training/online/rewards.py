@@ -8,7 +8,9 @@
 
 In: the mapping. Out: checked terms by name, what identifies them, and functions as TRL's online
 trainers call them. Each term gives a number for each completion, is multiplied by its `weight`,
-added to the others, and logged under its name. The costs of Safe RLHF are terms too.
+added to the others, and logged under its name. Where one term cannot score a completion, the
+completion has no reward, whatever the others say (`callbacks.py`); a term of weight 0 is only
+watched. The costs of Safe RLHF are terms too.
 """
 
 import math
@@ -121,7 +123,8 @@ class RewardFunction:
         """One reward for each completion, or None where the term cannot score it.
 
         Raises:
-            UserError: the term gives something that is not a finite number.
+            UserError: the term gives something that is not a finite number, or not one for each
+                completion.
         """
         batch = []
         for row, tokens in enumerate(completion_ids):
@@ -143,6 +146,13 @@ class RewardFunction:
             for sign, value in tripwires(texts, lengths).items():
                 log_metric(f"tripwire/{sign}", value)
         scores = self.score(batch)
+        if len(scores) != len(batch):
+            raise UserError(
+                f"the reward term {self.name!r} gave {len(scores)} rewards for {len(batch)} "
+                "completions",
+                where=self.where,
+                fix="return one number for each completion, or None",
+            )
         try:
             rewards = [None if score is None else float(score) for score in scores]
         except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Signs that a policy games its reward: longer answers, refusals, repetition.
+"""Signs that a policy games its reward: longer answers, refusals, repetition, missing rewards.
 
 Pure functions of texts, and of curves. Each sign is logged at every step of an online training, and
 drawn in the report beside the reward and the KL to the start: a reward that rises while one of them
@@ -27,6 +27,8 @@ REPETITION = 0.1
 """Risen by more than this fraction of the n-grams."""
 KL = 25.0
 """Nats per completion that the last tenth lies above."""
+MISSING = 0.05
+"""The fraction of completions without a reward that the last tenth lies above."""
 
 _REFUSAL = re.compile(
     r"\b(i|we) (can(no|')t|can not|won't|will not|must decline|refuse to|would rather not"
@@ -88,7 +90,7 @@ class Reading:
     drifts: dict[str, Drift]
     """By tripwire."""
     beyond: tuple[str, ...]
-    """The tripwires past their thresholds; they trip if the reward rises meanwhile."""
+    """The tripwires past their thresholds; but for `missing` they trip if the reward rises."""
 
     @property
     def rises(self) -> bool:
@@ -97,8 +99,10 @@ class Reading:
 
     @property
     def tripped(self) -> tuple[str, ...]:
-        """The tripwires past their thresholds, if the reward rose."""
-        return self.beyond if self.rises else ()
+        """The tripwires past their thresholds, if the reward rose; and `missing` always: what has
+        no reward is not in the curve of the reward.
+        """
+        return tuple(name for name in self.beyond if self.rises or name == "missing")
 
 
 def kl_per_completion(point: Mapping[str, float]) -> float | None:
@@ -122,7 +126,7 @@ def read_curves(history: Sequence[Mapping[str, float]]) -> Reading | None:
     if reward is None:
         return None
     curves: dict[str, list[float | None]] = {}
-    for name in ("length", "refusals", "repetition"):
+    for name in ("length", "refusals", "repetition", "missing"):
         curves[name] = [point.get(name) for point in history]
     curves["kl"] = [kl_per_completion(point) for point in history]
     drifts = {}
@@ -130,11 +134,15 @@ def read_curves(history: Sequence[Mapping[str, float]]) -> Reading | None:
         drift = _drift(curve)
         if drift is not None:
             drifts[name] = drift
-    beyond = [name for name, drift in drifts.items() if drift.clear and _beyond(name, drift)]
+    beyond = [name for name, drift in drifts.items() if _beyond(name, drift)]
     return Reading(reward, drifts, tuple(beyond))
 
 
 def _beyond(name: str, drift: Drift) -> bool:
+    if name == "missing":  # it need not have changed
+        return drift.last > MISSING
+    if not drift.clear:
+        return False
     rise = drift.last - drift.first
     if name == "length":
         return abs(rise) > LENGTH * drift.first

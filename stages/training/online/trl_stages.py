@@ -6,7 +6,8 @@ model. See `online_training.py` for what the online stages share, `rewards.py` f
 GRPO: group-relative policy optimisation (Shao et al. 2024, arXiv 2402.03300). RLOO: REINFORCE with
 a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740). Online DPO: DPO on pairs of fresh
 rollouts, the better one by the reward (Guo et al. 2024, arXiv 2402.04792); TRL calls it
-experimental. Nothing is learnt from a pair with an answer that no term can score.
+experimental. Nothing is learnt from an answer that lacks a term of its reward, nor from a pair with
+such an answer (`callbacks.py`).
 """
 
 from dataclasses import dataclass
@@ -62,14 +63,14 @@ def run(config: OnlineConfig, inputs: dict[str, Artifact], context: Context) -> 
 def _make_trainer(stage: str, **arguments: Any) -> Any:
     import trl
 
-    from stages.training.online.callbacks import resumable
+    from stages.training.online.callbacks import online_trainer
 
     if stage == "online_dpo":
         from stages.training.online.online_dpo_trainer import ScoredPairsTrainer
 
         return ScoredPairsTrainer(**arguments)
     trainer_class = trl.GRPOTrainer if stage == "grpo" else trl.RLOOTrainer
-    return resumable(trainer_class)(**arguments)
+    return online_trainer(trainer_class)(**arguments)
 
 
 def _refuse_template_variables(context: Context) -> None:
@@ -83,6 +84,6 @@ def _refuse_template_variables(context: Context) -> None:
         )
 
 
-GRPO = online_stage(version=1, config=GRPOOptions, run=run)
-RLOO = online_stage(version=1, config=RLOOOptions, run=run)
-ONLINE_DPO = online_stage(version=3, config=OnlineDPOOptions, run=run)
+GRPO = online_stage(version=2, config=GRPOOptions, run=run)
+RLOO = online_stage(version=2, config=RLOOOptions, run=run)
+ONLINE_DPO = online_stage(version=4, config=OnlineDPOOptions, run=run)

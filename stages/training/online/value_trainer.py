@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from trl import GRPOTrainer
 
-from stages.training.online.callbacks import Resumable
+from stages.training.online.callbacks import Resumable, WholeRewards
 from stages.training.online.ppo_math import value_loss
 
 
@@ -32,7 +32,7 @@ class ValueModel(nn.Module):
         return self.head(hidden).squeeze(-1).float()
 
 
-class ValueTrainer(Resumable, GRPOTrainer):
+class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
     """A GRPOTrainer whose optimiser and checkpoints hold value models too.
 
     Args:

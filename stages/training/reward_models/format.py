@@ -5,11 +5,13 @@ In: a conversation, a response and principle texts. Out: the messages that the m
 turns into text; and `credo_reward.json` beside the weights, which is part of the model's content
 id.
 
-A plain reward model reads the conversation itself. One that reads principles gets a single user
-turn in which they stand last, after request and response, so that scores under many principles
-share a prefix; the scalar is read where its answer would begin. That order is SALMON's (Sun et al.
-2023, arXiv 2310.05910, section 3.3; there the response comes before the request); the words are our
-own.
+A plain reward model reads the conversation itself, as the chat template writes it, to the last
+token: what a template writes after the end of a turn stays, unlike where answers are learnt or
+measured (`turn_ends.py`). A scalar counts nothing, and other tools read the model that way. One
+that reads principles gets a single user turn in which they stand last, after request and response,
+so that scores under many principles share a prefix; the scalar is read where its answer would
+begin. That order is SALMON's (Sun et al. 2023, arXiv 2310.05910, section 3.3; there the response
+comes before the request); the words are our own.
 """
 
 import json

@@ -6,9 +6,9 @@ one `prompt_id` are compared.
 A reward model that reads principles can get others with every call: the whole constitution, a part
 of it (`only`, `drop`, `tags`), `sample` of them drawn for each prompt by weight (all answers to a
 prompt are scored under the same ones, so that their scores can be compared), some of them negated,
-or `each` alone, averaged by weight. SALMON (Sun et al. 2023, arXiv 2310.05910, section 3.4) does
-this at the time of RL. The sign of a cost model's costs is flipped: a higher rating is always the
-better one, for stages that rank by it.
+or `each` alone, averaged by weight, or plainly where they were drawn by weight. SALMON (Sun et al.
+2023, arXiv 2310.05910, section 3.4) does this at the time of RL. The sign of a cost model's costs
+is flipped: a higher rating is always the better one, for stages that rank by it.
 
 Every score is remembered in the call store, by the model's content and the text it read: a sweep
 computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
@@ -16,6 +16,7 @@ computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pair
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -46,8 +47,8 @@ class Config:
     negated: tuple[str, ...] = ()
     """Ids that are read in their opposite wording."""
     each: bool = False
-    """Score under each principle alone. The rating is then the mean by weight, and `scores` holds
-    them all.
+    """Score under each principle alone. The rating is then their mean, and `scores` holds them all.
+    The mean is by weight; of principles that were drawn by weight (`sample`) it is plain.
     """
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
     """Texts at a time."""
@@ -109,7 +110,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             reason, detail = row_faults[0]
             dropped.append(Dropped(id=row.id, reason=reason, detail=detail))
             continue
-        ratings.append(_rating(row, scores, row_principles, config, model.content, template))
+        weights = [1.0] * number
+        if number == len(principles):  # else a draw has used the weights
+            weights = [p.weight for p in principles]
+        rating = fmean(scores, weights)
+        ratings.append(
+            _rating(row, rating, scores, row_principles, config, model.content, template)
+        )
     return Result(
         rows=ratings,
         row_type=Rating,
@@ -119,7 +126,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     inputs=("model",),
@@ -164,15 +171,13 @@ def _draw(
 
 def _rating(
     row: Response,
+    score: float,
     scores: list[float],
     principles: Sequence[Principle],
     config: Config,
     model: str,
     template: str,
 ) -> Rating:
-    each = config.each and bool(principles)
-    weights = [p.weight for p in principles] if each else [1.0]
-    total = sum(score * weight for score, weight in zip(scores, weights, strict=True))
     return Rating(
         id=row.id,
         response_id=row.id,
@@ -180,10 +185,10 @@ def _rating(
         kind=row.kind,
         prompt=row.prompt,
         response=row.response,
-        score=total / sum(weights),
+        score=score,
         principles=[p.id for p in principles],
         negated=[p.id in config.negated for p in principles],
-        scores=scores if each else [],
+        scores=scores if config.each and principles else [],
         model=model,
         template=template,
     )

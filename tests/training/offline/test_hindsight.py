@@ -1,5 +1,7 @@
 """Chain of Hindsight: what is learnt, what is hidden, and that the phrase steers."""
 
+from itertools import pairwise
+
 import pytest
 
 from stages.runtime.errors import UserError
@@ -40,7 +42,7 @@ def test_only_the_answers_are_learnt_and_never_a_phrase_or_the_request(artifact,
             i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED
         ]
         assert [label for label in row["labels"] if label != IGNORED] == learnt_ids
-        assert decode(learnt_ids) == "".join(f"{answer}<|im_end|>\n" for answer in answers)
+        assert decode(learnt_ids) == "".join(f"{answer}<|im_end|>" for answer in answers)
         whole = decode(row["input_ids"])
         assert whole.index(answers[0]) < whole.index(answers[1])
         assert (
@@ -67,16 +69,80 @@ def test_the_loss_is_that_of_the_answers_tokens(artifact, context):
     assert loss == pytest.approx(by_hand.item(), abs=1e-5)
 
 
-def test_hidden_tokens_change_nothing_but_what_is_seen_and_only_in_training(artifact, context):
-    import torch
+def masks_seen(model, forward):
+    """What each layer's attention is allowed to see, as 1 and 0, shape (texts, queries, keys)."""
+    seen = []
 
-    from stages.training.offline.hindsight_trainer import hide
+    def look(layer, args, kwargs):
+        mask = kwargs["attention_mask"]
+        allowed = mask if mask.dtype.is_floating_point is False else mask == 0
+        seen.append(allowed[:, 0].int().numpy())
 
-    mask = torch.ones(400, 50, dtype=torch.long)
-    mask[:, 40:] = 0
-    hidden = hide(mask, 0.15)
-    assert hidden[:, 0].all() and not hidden[:, 40:].any()
-    assert 1 - hidden[:, 1:40].float().mean().item() == pytest.approx(0.15, abs=0.01)
+    hooks = [
+        layer.self_attn.register_forward_pre_hook(look, with_kwargs=True)
+        for layer in model.model.layers
+    ]
+    forward()
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def hidden_shares(seen, lengths):
+    """By text: the fraction of past keys, without the first, that its queries do not see."""
+    shares = []
+    for mask, length in zip(seen, lengths, strict=True):
+        past = [(q, k) for q in range(length) for k in range(1, q)]
+        shares.append(1 - sum(mask[q, k] for q, k in past) / len(past))
+    return shares
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_each_conversation_hides_its_share_and_each_query_its_own_keys(
+    artifact, context, attention
+):
+    """0 to 5 % as in the paper, on the masks that the layers really get."""
+    import numpy as np
+
+    rows = [pair(i, f"kind answer {i} the dog asks how", "harm the dog") for i in range(2)]
+    args = ARGS | {"model_init_kwargs": {"attn_implementation": attention}}
+    inputs = {"model": artifact("base"), "pairs": artifact("pairs", rows)}
+    pairs, _ = read_pairs(inputs["pairs"])
+    config = coh.Config(args=args)
+    assert config.forget == 0.05
+    chains = [chain for one in pairs for chain in coh.chains_of(one, config, 7)]
+    trainer = coh.build_trainer(config, inputs["model"].model(), chains, [], context())
+    trainer.model.train()
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+    lengths = batch["attention_mask"].sum(1).tolist()
+    shares, first_masks = [], []
+    for _ in range(60):
+        layers = masks_seen(trainer.model, lambda: trainer.compute_loss(trainer.model, dict(batch)))
+        assert all((layer == layers[0]).all() for layer in layers), "one draw for all layers"
+        first_masks.append(layers[0])
+        shares += hidden_shares(layers[0], lengths)
+    masks = np.stack(first_masks)
+    width = masks.shape[-1]
+    assert not np.triu(masks, 1).any(), "no query sees what follows"
+    for text, length in enumerate(lengths):
+        own = masks[:, text, :length, :length]
+        assert own[:, :, 0].all(), "every query sees the first token"
+        assert own[:, range(length), range(length)].all(), "and itself"
+        assert not masks[:, text, :length, length:].any(), "padding stays hidden"
+    assert max(lengths) == width
+    # uniform between 0 and 5 %: mean 2.5 %, a standard deviation of 1.44 points between texts
+    assert np.mean(shares) == pytest.approx(0.025, abs=0.003)
+    assert np.std(shares) == pytest.approx(0.05 / 12**0.5, abs=0.003)
+    assert max(shares) < 0.05 + 0.02 and min(shares) < 0.006
+    hidden = [set(np.flatnonzero(masks[0, 0, q, 1:q] == 0)) for q in range(lengths[0])]
+    assert any(earlier - later for earlier, later in pairwise(hidden)), (
+        "a key that is hidden from one query is seen by the next"
+    )
+
+
+def test_hidden_tokens_change_the_loss_only_in_training(artifact, context):
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+
     trainer, _ = built(artifact, context, [pair(0, "kind answer", "harm the dog")], forget=0.5)
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(2)])
     losses = {}
@@ -84,20 +150,39 @@ def test_hidden_tokens_change_nothing_but_what_is_seen_and_only_in_training(arti
         trainer.model.train(mode)
         losses[mode] = {trainer.compute_loss(trainer.model, dict(batch)).item() for _ in range(3)}
     assert len(losses[True]) == 3 and len(losses[False]) == 1
+    assert ALL_MASK_ATTENTION_FUNCTIONS["sdpa"] is sdpa_mask, "other models are as they were"
 
 
-def test_a_hidden_token_is_without_effect_on_all_that_follow(tiny):
+def test_a_sliding_window_still_hides_what_lies_before_it():
     import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    from stages.training.offline.hindsight_trainer import forgetting
+
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
+    model = MistralForCausalLM(MistralConfig(vocab_size=20, sliding_window=4, **sizes, **heads))
+    ids = torch.ones(3, 12, dtype=torch.long)
+
+    def forward():
+        with forgetting(model, 0.4):
+            model(input_ids=ids)
+
+    seen = masks_seen(model, forward)[0]
+    queries, keys = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+    assert not seen[:, (queries - keys >= 4).numpy()].any()
+    assert 1 - seen[:, ((queries - keys < 4) & (queries > keys) & (keys > 0)).numpy()].mean() > 0
+
+
+def test_a_model_whose_masks_cannot_be_changed_is_refused(tiny):
     from transformers import AutoModelForCausalLM
 
+    from stages.training.offline.hindsight_trainer import forgetting
+
     model = AutoModelForCausalLM.from_pretrained(tiny)
-    ids = torch.tensor([[5, 6, 7, 8, 9]])
-    seen = torch.tensor([[1, 1, 0, 1, 1]])
-    other = ids.clone()
-    other[0, 2] = 11
-    left, right = (model(input_ids=x, attention_mask=seen).logits[0] for x in (ids, other))
-    assert torch.equal(left[3:], right[3:])
-    assert not torch.equal(left[4], model(input_ids=ids).logits[0, 4])
+    with pytest.raises(UserError, match=r"(?s)cannot be hidden from LlamaForCausalLM.*Fix:"):  # noqa: SIM117
+        with forgetting(model, 0.05):
+            pass
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 4}])

@@ -63,7 +63,7 @@ def test_only_the_answer_and_the_end_of_its_turn_are_learnt(artifact, context):
     batch = next(iter(trainer.get_train_dataloader()))
     decode = trainer.processing_class.decode
     learnt = batch["labels"][0] != -100
-    assert decode(batch["input_ids"][0][learnt]) == "the kind answer<|im_end|>\n"
+    assert decode(batch["input_ids"][0][learnt]) == "the kind answer<|im_end|>"
     assert (batch["labels"][0][learnt] == batch["input_ids"][0][learnt]).all()
     assert row.prompt[0]["content"] in decode(batch["input_ids"][0][~learnt])
 

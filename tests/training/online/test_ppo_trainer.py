@@ -2,6 +2,7 @@
 checkpoints.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -143,12 +144,13 @@ def test_the_loss_is_the_papers(inputs, context, constrained):
             earned[row, int(mask[row].sum()) - 1] += score(text)
         before[name] = values(trainer.value_models[name], batch) * mask
         raw = discounted(earned, before[name], mask, 0.97, 0.9)
-        advantages[name], target[name] = whitened(raw, mask), (raw + before[name]) * mask
+        advantages[name], target[name] = raw * mask, (raw + before[name]) * mask
     mixed = advantages["reward"]
     if constrained:
         multiplier = trainer.lagrangian.multiplier
         assert multiplier != 0.8  # moved by this rollout's costs
         mixed = (advantages["reward"] - multiplier * advantages["cost"]) / (1 + multiplier)
+    mixed = whitened(mixed, mask)
     np.testing.assert_allclose(batch["advantages"].numpy(), mixed, atol=2e-4)
 
     nudge(trainer.model, 0.01, 2)
@@ -167,6 +169,65 @@ def test_the_loss_is_the_papers(inputs, context, constrained):
     with torch.no_grad():
         found = trainer._compute_loss(trainer.model, batch).item()
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_nearly_constant_cost_adds_next_to_no_noise_to_the_mixture(inputs, context):
+    """At lambda 5 a cost whose spread is 1/80 of the reward's has 25 / 80^2 = 0.4 % of the
+    mixture's variance; of two sides that were whitened apart it would have 25 / 26 = 96 %.
+    """
+    import torch
+
+    options = {"beta": 0.0, "gamma": 1.0, "lam": 1.0, "lambda_init": 5.0, "lambda_rate": 0.0}
+    trainer, rows = built(inputs, context(), COSTS, **options)
+    with torch.no_grad():
+        for value_model in trainer.value_models.values():
+            for weight in value_model.head.parameters():
+                weight.zero_()  # all values are 0, so that an advantage is the score
+    dice = np.random.default_rng(0)
+    noise = dice.normal(size=(2, 16))
+    noise = (noise - noise.mean(1, keepdims=True)) / noise.std(1, keepdims=True)
+    reward, cost = noise[0], 3.0 + noise[1] / 80
+    table = torch.tensor(np.stack([reward, cost], axis=1), dtype=torch.float32)
+    trainer._calculate_rewards = lambda *_, **__: setattr(trainer, "rewards", table) or table
+    batch = trainer._generate_and_score_completions(rows)
+    assert trainer.lagrangian.multiplier == pytest.approx(5.0)
+    advantage = batch["advantages"][:, 0].double().numpy()
+    columns = np.stack([np.ones(16), reward, cost], axis=1)
+    slopes, *_ = np.linalg.lstsq(columns, advantage, rcond=None)
+    np.testing.assert_allclose(columns @ slopes, advantage, atol=1e-4)
+    assert slopes[2] / slopes[1] == pytest.approx(-5.0, rel=1e-3)
+    parts = (slopes[1:] * np.array([reward.std(), cost.std()])) ** 2
+    assert parts[1] / parts.sum() == pytest.approx(0.0039, abs=2e-4)
+    mask = batch["completion_mask"].double().numpy()
+    everything = batch["advantages"].double().numpy()
+    mean = (everything * mask).sum() / mask.sum()
+    spread = ((everything - mean) ** 2 * mask).sum() / mask.sum()
+    assert (mean, spread) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-3))
+
+
+def test_lambda_moves_once_a_rollout_before_its_advantages_are_mixed(inputs, context):
+    """log lambda rises by rate * lambda * (mean cost - threshold), once the delay is over."""
+    import torch
+
+    options = {"beta": 0.0, "lambda_init": 1.0, "lambda_rate": 0.5, "cost_threshold": 0.25}
+    trainer, rows = built(inputs, context(), COSTS, cost_delay=1, cost_window=24, **options)
+    table = torch.tensor([[0.5, 1.0 + i / 16] for i in range(16)])
+    trainer._calculate_rewards = lambda *_, **__: setattr(trainer, "rewards", table) or table
+    trainer._generate_and_score_completions(rows)
+    assert trainer.lagrangian.multiplier == 1.0
+    trainer._generate_and_score_completions(rows)
+    costs = [1.0 + i / 16 for i in range(16)]
+    window = (costs + costs)[-24:]
+    first = math.exp(0.5 * (np.mean(window) - 0.25))
+    assert trainer.lagrangian.multiplier == pytest.approx(first)
+    assert trainer._metrics["train"]["lambda"] == [1.0, pytest.approx(first)]
+
+
+def test_the_reward_is_not_whitened_apart_from_the_cost():
+    config = ppo.Config(rewards=LETTERS, costs=COSTS, args=ARGS | {"whiten_rewards": True})
+    with pytest.raises(UserError, match=r"(?s)'whiten_rewards' would scale the reward.*Fix:"):
+        ppo.check(config)
+    ppo.check(ppo.Config(rewards=LETTERS, args=ARGS | {"whiten_rewards": True}))
 
 
 def early(text):

@@ -5,6 +5,8 @@ mistake.
 import asyncio
 import math
 from collections import Counter
+from itertools import permutations
+from statistics import fmean, stdev
 from types import SimpleNamespace
 
 import pytest
@@ -278,6 +280,90 @@ def test_each_principle_can_be_asked_by_itself_and_the_mean_taken(
         [f"p{i}" for i in range(9)], ["a"] * 9
     )
     assert {2.5, 0.5} <= set(drawn["rm"]) <= {2.5, 2.0, 0.5}, "a draw has used the weights"
+    all_drawn = called({"rm": term | {"draw": 3}}, {"rm": principled})(["one"], ["a"])
+    assert all_drawn["rm"] == [pytest.approx((4 + 3 * 1 + 0) / 5)], "a draw of all has not"
+    fixed = term | {"draw": 2, "always": ["short"]}
+    fixed_and_all = called({"rm": fixed}, {"rm": principled})(["one"], ["a"])
+    assert fixed_and_all["rm"] == [pytest.approx((4 + 3 * 1 + 0) / 5)]
+
+
+WORTH = {"kind": 4.0, "short": -1.0, "plain": 0.5}
+WEIGHTS = {"kind": 1, "short": 3, "plain": 1}
+
+
+def expected_mean_of(count):
+    """The expectation of the plain mean of `count` principles, drawn one after the other by weight:
+    by enumeration.
+    """
+    total = 0.0
+    for order in permutations(WORTH, count):
+        chance = 1.0
+        left = sum(WEIGHTS.values())
+        for name in order:
+            chance *= WEIGHTS[name] / left
+            left -= WEIGHTS[name]
+        total += chance * sum(WORTH[name] for name in order) / count
+    return total
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_weight_counts_once_in_the_expectation_over_draws(
+    called, principled, tmp_path, monkeypatch, count
+):
+    """With one principle a draw it is the weighted mean: the reward where all are asked."""
+    weighted = sum(WEIGHTS[name] * WORTH[name] for name in WORTH) / sum(WEIGHTS.values())
+    assert expected_mean_of(1) == pytest.approx(weighted)
+    worth = {f"The answer is {name}.": value for name, value in WORTH.items()}
+    monkeypatch.setattr(
+        Scorer, "score", lambda self, items: [sum(map(worth.get, t)) for _, _, t in items]
+    )
+    term = {"term": "reward_model", "model": "rm", "constitution": constitution(tmp_path)}
+    term |= {"each": True, "draw": count}
+    prompts = [f"p{i}" for i in range(6000)]
+    rewards = called({"rm": term}, {"rm": principled})(prompts, ["a"] * 6000)["rm"]
+    error = stdev(rewards) / len(rewards) ** 0.5
+    assert fmean(rewards) == pytest.approx(expected_mean_of(count), abs=4 * error)
+
+
+@pytest.mark.parametrize("count, weights", [(1, 1), (2, 1), (3, 0)])
+def test_a_judges_rating_of_drawn_principles_is_their_plain_mean(
+    called, tmp_path, tiny, count, weights
+):
+    from stages.runtime.models import find_model
+
+    yes = {"kind": 0.9, "short": 0.2, "plain": 0.5}
+    asked = []
+
+    def says(messages, options):
+        text = messages[-1]["content"]
+        name = next(name for name in yes if f"The answer is {name}." in text)
+        asked.append(name)
+        return [math.log(yes[name] if option == "Yes" else 1 - yes[name]) for option in options]
+
+    term = {"term": "judge", "model": "judge", "constitution": constitution(tmp_path)}
+    term |= {"draw": count, "scale": {"Yes": 1, "No": 0}, "rescale": False}
+    models = {"judge": Model(find_model(str(tiny)))}
+    for prompt in ("p", "q", "r", "s"):
+        asked.clear()
+        reward = called({"d": term}, models, ScriptedGenerator(scores=says))([prompt], [prompt])
+        counts = {name: 1 if weights else WEIGHTS[name] for name in asked}
+        mean = sum(counts[name] * yes[name] for name in asked) / sum(counts.values())
+        assert len(asked) == count and reward["d"] == [pytest.approx(mean)]
+
+
+def test_a_call_that_failed_is_a_missing_term(called, tmp_path, tiny):
+    from stages.runtime.generation import CallFailed
+    from stages.runtime.models import find_model
+
+    def says(messages, options):
+        if "blocked" in messages[-1]["content"]:
+            raise CallFailed("the server refused it", "400: content filter")
+        return [math.log(0.5)] * 2
+
+    term = {"term": "judge", "model": "judge", "constitution": constitution(tmp_path)}
+    models = {"judge": Model(find_model(str(tiny)))}
+    call = called({"d": term}, models, ScriptedGenerator(scores=says))
+    assert call(["p", "q"], ["blocked", "fine"])["d"] == [None, pytest.approx(0.0)]
 
 
 def test_a_judges_rating_is_expected_rescaled_and_averaged_by_weight(called, tmp_path, tiny):
@@ -324,6 +410,14 @@ def word(prompt, response, row):
     return "good"
 
 
+def endless(prompt, response, row):
+    return -math.inf
+
+
+def several(prompt, response, row):
+    return [1.0, 2.0]
+
+
 def test_a_function_gets_prompt_completion_and_row(called):
     call = called(
         {"f": {"term": "python", "function": "tests.training.online.test_rewards:row_of"}}
@@ -338,7 +432,12 @@ def test_a_function_gets_prompt_completion_and_row(called):
             "tests.training.rewarding:nan",
             "the reward term 'f' gave nan for a completion of prompt p",
         ),
+        (
+            "tests.training.online.test_rewards:endless",
+            "the reward term 'f' gave -inf for a completion of prompt p",
+        ),
         ("tests.training.online.test_rewards:word", "gave something that is not a number"),
+        ("tests.training.online.test_rewards:several", "gave something that is not a number"),
     ],
 )
 def test_what_is_no_number_stops_the_run_and_tells_where(called, function, message):

@@ -206,6 +206,15 @@ def test_a_sample_of_principles_is_drawn_for_the_prompt_and_each_can_be_asked_al
     each = stage(model, rows, context, "each", constitution=chosen, each=True)
     for row in each.rows:
         assert row.score == pytest.approx((row.scores[0] + 3 * row.scores[1] + row.scores[2]) / 5)
+    both = stage(model, rows, context, "both", constitution=chosen, each=True, sample=2)
+    scores = {row.id: dict(zip(row.principles, row.scores, strict=True)) for row in each.rows}
+    for row in both.rows:
+        of_row = [scores[row.id][name] for name in row.principles]
+        assert row.scores == pytest.approx(of_row, abs=2e-5)
+        assert row.score == pytest.approx(sum(of_row) / 2, abs=2e-5), "a draw has used the weights"
+    assert [row.principles for row in both.rows] == [row.principles for row in sampled.rows]
+    whole = stage(model, rows, context, "whole", constitution=chosen, each=True, sample=3)
+    assert [row.score for row in whole.rows] == [row.score for row in each.rows]
     alone = stage(model, rows, context, "alone", constitution=chosen | {"only": ["short"]})
     assert [r.score for r in alone.rows] == pytest.approx(
         [r.scores[1] for r in each.rows], abs=2e-5
