@@ -6,10 +6,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from stages.principles.constitution import Principle
-from stages.runtime.artifacts import Artifact
+from stages.runtime.artifacts import Artifact, advise_on_missing, list_reasons
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement, Rating
+from stages.runtime.rows import Dropped, Judgement, Rating
+from stages.text.cut_off import CutOff, row_fault
 
 SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
 
@@ -110,16 +111,27 @@ def read_cells(
     return cells
 
 
-def _no_rows(judgements: Artifact) -> UserError:
+def drop_cut_off_pairs(
+    cells: dict[str, list[Judgement]], cut_off: CutOff
+) -> tuple[dict[str, list[Judgement]], list[Dropped]]:
+    """Return the cells of the pairs to label, by pair, and the pairs with a response cut off."""
+    finished = {}
     dropped = []
-    for reason, count in judgements.manifest["dropped"].items():
-        dropped.append(f"{count} dropped ({reason})")
-    details = f": {', '.join(dropped)}" if dropped else ""
-    file = judgements.directory / "dropped.parquet"
+    for pair_id, pair_cells in cells.items():
+        fault = row_fault(pair_cells[0]) if pair_cells and cut_off == "drop" else ""
+        if fault:
+            dropped.append(Dropped(id=pair_id, reason=fault))
+        else:
+            finished[pair_id] = pair_cells
+    return finished, dropped
+
+
+def _no_rows(judgements: Artifact) -> UserError:
+    counts = list_reasons(judgements.manifest["dropped"])
     return UserError(
-        f"the judge step holds no rows{details}",
+        "the judge step holds no rows" + (f": {counts}" if counts else ""),
         where=f"step {judgements.step!r}",
-        fix=f"see {file}" if dropped else "look at why it dropped all of them",
+        fix=advise_on_missing({"judgements": judgements}, "give it responses to judge"),
     )
 
 

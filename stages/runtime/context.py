@@ -114,8 +114,9 @@ class Context:
                     result = await chain(row)
                     results[index] = result if isinstance(result, list) else [result]
                 except RowFailure as failure:
+                    results[index] = list(failure.finished)
                     dropped[index] = Dropped(
-                        id=row.id, reason=failure.reason, detail=failure.detail
+                        id=failure.lost or row.id, reason=failure.reason, detail=failure.detail
                     )
                 except Unanswered:
                     open_rows += 1

@@ -6,7 +6,7 @@ them by name.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, PositiveInt
 
@@ -43,6 +43,11 @@ class RowFailure(Exception):
         reason: in a few words that rows of the same kind share, since reasons are counted.
         detail: what is true of this row alone, such as a server's words; "" for nothing.
     """
+
+    lost: str = ""
+    """The id to drop it under, where only a part of the row is lost; "" for the row's own."""
+    finished: Sequence[Any] = ()
+    """The new rows that were finished before the failure; they stay."""
 
     def __init__(self, reason: str, detail: str = ""):
         self.reason = reason

@@ -36,7 +36,7 @@ from stages.evaluation.benchmarks.choice_files import (
 from stages.evaluation.benchmarks.positions import position_metrics, position_table
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import ask_each, draw
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, list_reasons
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
@@ -87,9 +87,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     questions, dropped = read_questions(config)
     if not questions:
         raise UserError(
-            "the source gave no question",
+            f"the source gave no question ({list_reasons(dropped) or 'it holds no rows'})",
             where=config.source,
-            fix="check the columns: see the dropped rows' reasons",
+            fix="check the columns and the file",
         )
     by_id = {question.id: question for question in questions}
     ids = draw(by_id, config.limit, context.seed, "asked")

@@ -104,7 +104,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
-STAGE = training_stage(version=1, config=Config, run=run, inputs=("model", "pairs"), check=check)
+STAGE = training_stage(version=2, config=Config, run=run, inputs=("model", "pairs"), check=check)
 
 
 def read_preferences(artifact: Artifact) -> tuple[Examples, list[Dropped]]:

@@ -53,7 +53,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
 
 
-STAGE = training_stage(version=2, config=Config, run=run, inputs=("model", "pairs"))
+STAGE = training_stage(version=3, config=Config, run=run, inputs=("model", "pairs"))
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

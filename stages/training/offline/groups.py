@@ -1,16 +1,17 @@
 """Groups: several rated answers to one request, which trainers learn to rank.
 
 In: Rating rows of any number of inputs, and `responses` (the Response rows that were rated),
-optional: a Rating does not state whether its answer was cut off at max_tokens, and with them such
-answers are dropped. Out: groups with at least two different answers, the best-rated first, and what
-was dropped, with reasons.
+optional, for Ratings that do not state how their texts ended. Answers that were cut off are
+dropped. Out: groups with at least two different answers, the best-rated first, and what was
+dropped, with reasons.
 """
 
 from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, canonical
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.training.examples import name_inputs, other_inputs
+from stages.text.cut_off import row_fault
+from stages.training.examples import nothing_left, other_inputs
 from stages.training.frame import Examples
 
 
@@ -24,14 +25,15 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     """
     sources = other_inputs(inputs, "model", "responses")
     responses = inputs["responses"].rows(Response) if "responses" in inputs else []
-    cut_off = {row.id for row in responses if row.finish_reason == "length"}
+    faults = {row.id: row_fault(row) for row in responses}
     seen: set[str] = set()
 
     def fault(row: Rating) -> str:
         if not row.response.strip():
             return "empty completion"
-        if row.response_id in cut_off:
-            return "cut off at max_tokens"
+        unfinished = row_fault(row) or faults.get(row.response_id, "")
+        if unfinished:
+            return unfinished
         key = canonical([row.prompt_id, row.response])
         if key in seen:
             return "duplicate"
@@ -40,8 +42,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
 
     ratings, dropped = read_rows(sources, fault)
     if not ratings:
-        where, fix = name_inputs(sources, "Ratings")
-        raise UserError("no rating is left to train on", where=where, fix=fix)
+        raise nothing_left(sources, dropped, "rating", "add an input with Ratings")
     examples: Examples = []
     for row in ratings:
         examples.append(

@@ -64,7 +64,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
 
 
-STAGE = training_stage(version=1, config=Config, run=run, inputs=("model",), optional=ANY)
+STAGE = training_stage(version=2, config=Config, run=run, inputs=("model",), optional=ANY)
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

@@ -121,7 +121,7 @@ def _check_kinds(examples: Examples, sources: Mapping[str, Artifact], rated: boo
     if examples:
         kind = "desirable" if desirable else "undesirable"
         what = f"all {len(examples)} answers are {kind}, and KTO needs both kinds"
-    where, _ = name_inputs(sources, "Pairs or Ratings")
+    where = name_inputs(sources)
     fix = "add an input with Pairs or Ratings"
     if rated:
         fix = "set `threshold` between the scores, or leave it out for the mean of each group"

@@ -120,7 +120,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = training_stage(
-    version=1, config=Config, run=run, inputs=("model",), optional=ANY, check=check
+    version=2, config=Config, run=run, inputs=("model",), optional=ANY, check=check
 )
 
 

@@ -124,7 +124,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = training_stage(
-    version=4, config=Config, run=run, inputs=("model", "pairs"), optional=ANY, identity=identity
+    version=5, config=Config, run=run, inputs=("model", "pairs"), optional=ANY, identity=identity
 )
 
 

@@ -25,7 +25,12 @@ def test_swapping_the_answers_keeps_the_margin_of_an_unbiased_judge(tmp_path):
 
 def test_a_judge_that_always_says_a_is_abstained_on(tmp_path):
     _, done = run_steps(text_pipeline(tmp_path, prompts=10), tmp_path, Seeded())
-    assert done["judgements"].metrics == {"cells": 160, "flipped": 1.0, "first_place_wins": 1.0}
+    assert done["judgements"].metrics == {
+        "cut_off": 0,
+        "cells": 160,
+        "flipped": 1.0,
+        "first_place_wins": 1.0,
+    }
     assert done["pairs"].rows() == []
     assert done["pairs"].manifest["dropped"] == {"the judge abstains": 10}
 
