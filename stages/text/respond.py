@@ -23,6 +23,7 @@ from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
+from stages.text.cut_off import count_cut_off, ending_fault
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         completion = await generator.complete(messages, config.sampling, seed)
         text = completion.text.strip()
         if not text and not config.keep_empty:
-            raise Drop("empty response")
+            fault = ending_fault(completion.finish_reason)
+            raise Drop(f"empty response, {fault}" if fault else "empty response")
         return Response(
             id=request.id,
             prompt_id=request.prompt.id,
@@ -140,10 +142,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number in range(config.n):
             requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
     rows, dropped = context.map(requests, answer)
-    cut_off = sum(row.finish_reason == "length" for row in rows)
-    return Result(
-        rows=rows, row_type=Response, dropped=repeated + dropped, metrics={"cut_off": cut_off}
-    )
+    metrics = {"cut_off": count_cut_off(rows)}
+    return Result(rows=rows, row_type=Response, dropped=repeated + dropped, metrics=metrics)
 
 
 STAGE = Stage(

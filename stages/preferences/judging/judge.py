@@ -211,12 +211,12 @@ async def _reason_and_compare(
         completion = await generator.complete(
             question, config.sampling, derive_seed(seed, cell.id, "rationale", order)
         )
-        rationale = completion.text.strip()
-        if not rationale:
-            raise Drop("empty rationale")
         fault = ending_fault(completion.finish_reason)
         if fault:
             raise Drop(f"rationale {fault}")
+        rationale = completion.text.strip()
+        if not rationale:
+            raise Drop("empty rationale")
         choice = user_turn(config.choice_template, **variables)
         conversation = [*question, {"role": "assistant", "content": rationale}, *choice]
         return await choose_margin(generator, conversation), rationale
