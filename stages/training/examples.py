@@ -52,7 +52,10 @@ def nothing_left(
         return UserError(what, where=where, fix=fix)
     fix = advice
     if any(ending_fault("length") == one.reason for one in dropped):
-        fix = "raise `max_tokens` under `sampling` of the step that wrote the texts"
+        fix = (
+            "raise `max_tokens` under `sampling` of the step that wrote the texts; if its model "
+            "never stops, see which token ends a turn in its chat template"
+        )
     return UserError(
         f"no {row} is left to train on: {len(dropped)} are unusable ({list_reasons(dropped)})",
         where=where,

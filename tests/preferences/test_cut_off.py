@@ -100,7 +100,9 @@ def test_a_kept_answer_carries_its_ending_to_the_pair(tmp_path):
 @pytest.mark.parametrize("a_wins", [True, False])
 def test_the_endings_follow_the_sides(tmp_path, a_wins):
     margin = 2.0 if a_wins else -2.0
-    matrix = [replace(cell, finish_reason_a="length") for cell in cells("a|b", {"p": (margin, margin)})]
+    matrix = [
+        replace(cell, finish_reason_a="length") for cell in cells("a|b", {"p": (margin, margin)})
+    ]
     (pair,) = judged_pairs(tmp_path, matrix, cut_off="keep").rows
     expected = ("length", "stop") if a_wins else ("stop", "length")
     assert (pair.chosen_finish_reason, pair.rejected_finish_reason) == expected
@@ -217,7 +219,9 @@ def test_nothing_to_rate_names_the_true_reason(tmp_path):
 
 def test_reasoning_that_was_cut_off_is_no_reasoning(tmp_path):
     steps = judged_steps(tmp_path, reasoning=True)
-    cuts = CutsOff(cuts=lambda messages, seed: "length" if "Response A" in str(messages) else "stop")
+    cuts = CutsOff(
+        cuts=lambda messages, seed: "length" if "Response A" in str(messages) else "stop"
+    )
     _, done = run_steps(steps | {"pairs": steps["base"]}, tmp_path, cuts)
     assert done["judgements"].rows() == []
     assert done["judgements"].manifest["dropped"] == {f"rationale {CUT}": 8}

@@ -22,7 +22,9 @@ CUT = "cut off at max_tokens"
 
 
 def cut_pair(i: int, side: str, **fields) -> Pair:
-    return replace(pair(i, f"kind {i}", f"harm {i}"), **{f"{side}_finish_reason": "length"}, **fields)
+    return replace(
+        pair(i, f"kind {i}", f"harm {i}"), **{f"{side}_finish_reason": "length"}, **fields
+    )
 
 
 def pairs() -> list[Pair]:
