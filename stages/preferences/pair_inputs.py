@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from stages.principles.constitution import Principle
-from stages.runtime.artifacts import Artifact, advise_on_missing, list_reasons
+from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Rating
@@ -127,11 +127,15 @@ def drop_cut_off_pairs(
 
 
 def _no_rows(judgements: Artifact) -> UserError:
-    counts = list_reasons(judgements.manifest["dropped"])
+    dropped = []
+    for reason, count in judgements.manifest["dropped"].items():
+        dropped.append(f"{count} dropped ({reason})")
+    details = f": {', '.join(dropped)}" if dropped else ""
+    file = judgements.directory / "dropped.parquet"
     return UserError(
-        "the judge step holds no rows" + (f": {counts}" if counts else ""),
+        f"the judge step holds no rows{details}",
         where=f"step {judgements.step!r}",
-        fix=advise_on_missing({"judgements": judgements}, "give it responses to judge"),
+        fix=f"see {file}" if dropped else "give it responses to judge",
     )
 
 

@@ -377,8 +377,9 @@ def test_answers_that_were_cut_off_count_and_their_share_is_shown(tmp_path, poli
     inputs = {"base": fakes.responses(tmp_path, "cut_answers", cut), "tuned": policies["tuned"]}
     result = run(tmp_path, inputs)
     assert result.metrics["policies"]["base"]["cut_off"] == N // 4
-    assert result.metrics["policies"]["base"]["measures"] == (
-        plain.metrics["policies"]["base"]["measures"]
+    assert (
+        result.metrics["policies"]["base"]["measures"]
+        == (plain.metrics["policies"]["base"]["measures"])
     )
     table = result.tables[0]
     assert table.columns[-1] == "cut off"

@@ -1,16 +1,18 @@
 """Answers that were cut off are dropped before pairing, rating and choosing, or carried along."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement, Pair, Rating, Response, Revision
+from stages.runtime.row_files import read_rows
+from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.store import derive_seed
 from stages.text.cut_off import count_cut_off, row_fault
 from tests.preferences.matrices import artifact, cells, judged_pairs, run_stage
 from tests.preferences.test_best_of import answer, rated
-from tests.running import CutsOff, run_steps, text_pipeline
+from tests.running import CutsOff, Seeded, run_steps, text_pipeline
 from tests.training.conftest import revision
 
 CUT = "cut off at max_tokens"
@@ -35,6 +37,13 @@ def cut_samples(prompts, *samples):
         return "length" if seed in numbers else "stop"
 
     return cuts
+
+
+class Silent(Seeded):
+    """Writes nothing."""
+
+    async def complete(self, messages, sampling, seed):
+        return replace(await super().complete(messages, sampling, seed), text=" ")
 
 
 def prompt_ids(tmp_path):
@@ -71,6 +80,16 @@ def test_where_all_are_cut_off_the_judge_says_so(tmp_path):
         run_steps(judged_steps(tmp_path), tmp_path, always)
     assert f"no prompt has two finished responses: 24 x {CUT}" in str(error.value)
     assert "max_tokens" in error.value.fix and "cut_off: keep" in error.value.fix
+
+
+def test_where_no_response_came_the_reasons_of_its_step_are_named(tmp_path):
+    steps = judged_steps(tmp_path)
+    with pytest.raises(UserError) as error:
+        run_steps(steps, tmp_path, Silent())
+    assert "there are no responses to judge" in str(error.value)
+    assert "step 'answers' dropped 24 x empty response" in error.value.fix
+    file = error.value.fix.split("(see ")[1].split(")")[0]
+    assert len(read_rows(Path(file), Dropped)) == 24
 
 
 def test_a_kept_answer_carries_its_ending_to_the_pair(tmp_path):

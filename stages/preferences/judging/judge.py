@@ -30,7 +30,7 @@ from stages.preferences.judging.ask import JUDGE_TEMPLATE, choose_margin, compar
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
@@ -151,6 +151,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
 
     responses = inputs["responses"].rows(Response)
+    if not responses:
+        raise UserError(
+            "there are no responses to judge",
+            where=f"step {context.step!r}",
+            fix=advise_on_missing(inputs, "give it a step that makes responses"),
+        )
     pairs, dropped = _pairs(responses, config, f"step {context.step!r}")
     cells = []
     for a, b in pairs:

@@ -6,8 +6,10 @@ dropped. Out: groups with at least two different answers, the best-rated first, 
 dropped, with reasons.
 """
 
+from collections.abc import Sequence
+
 from stages.preferences.rating_groups import read_rows
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact, canonical, list_reasons
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.text.cut_off import row_fault
@@ -57,13 +59,16 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     return examples, dropped
 
 
-def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, list[Dropped]]:
+def into_groups(
+    examples: Examples, limit: int, where: str, earlier: Sequence[Dropped] = ()
+) -> tuple[Examples, list[Dropped]]:
     """Groups of at least two answers.
 
     Args:
         examples: what `read_ratings` made, or a part of it.
         limit: answers of a group at most: the best, the worst and others evenly spread between; 0
             for all.
+        earlier: answers that were dropped before, for the message where no group is left.
 
     Returns:
         `id`, `prompt`, `completions` (one conversation's end each) and `scores`, from best to
@@ -94,7 +99,7 @@ def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, l
                 "scores": [float(answer["score"]) for answer in selected],
             }
         )
-    _check_groups(groups, where)
+    _check_groups(groups, where, earlier)
     return groups, dropped
 
 
@@ -106,13 +111,14 @@ def _spread(ranked: Examples, limit: int) -> Examples:
     return [ranked[round(place * last / (limit - 1))] for place in range(limit)]
 
 
-def _check_groups(groups: Examples, where: str) -> None:
+def _check_groups(groups: Examples, where: str, earlier: Sequence[Dropped]) -> None:
     if not groups:
+        lost = f" (dropped: {list_reasons(earlier)})" if earlier else ""
         raise UserError(
-            "no request has two different answers to compare",
+            f"no request has two different answers to compare{lost}",
             where=where,
             fix="sample more than one answer a request (`n` of `respond`), at a temperature above "
-            "0",
+            "0, and with enough `max_tokens` to end",
         )
     if all(group["scores"][0] == group["scores"][-1] for group in groups):
         raise UserError(

@@ -8,7 +8,7 @@ import pytest
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Response
-from stages.training.offline import dpo, kto_examples, sft
+from stages.training.offline import dpo, kto_examples, ranking, sft
 from stages.training.offline.chain_of_hindsight import read_preferences
 from stages.training.offline.groups import read_ratings
 from stages.training.pair_data import read_pairs
@@ -103,6 +103,16 @@ def test_ratings_state_their_own_ending(artifact):
     assert [(d.id, d.reason) for d in dropped] == [("g0-0", CUT)]
     with pytest.raises(UserError, match=rf"no rating is left.*1 x {CUT}"):
         read_ratings({"ratings": artifact("cut", rows[:1])})
+
+
+def test_groups_that_lost_their_rivals_and_kinds_that_are_missing_say_why(artifact, context):
+    rows = [replace(rating(g, 0, "a", 3.0), finish_reason="length") for g in range(4)]
+    rows += [rating(g, 1, "b", 1.0) for g in range(4)]
+    inputs = {"model": artifact("base"), "ratings": artifact("ratings", rows)}
+    with pytest.raises(UserError, match=rf"no request has two.*dropped: 4 x {CUT}"):
+        ranking.run(ranking.Config(loss="rrhf"), inputs, context())
+    with pytest.raises(UserError, match=rf"no answer is left.*4 x {CUT}; 4 x score at the thr"):
+        kto_examples.read_examples({"ratings": inputs["ratings"]}, None)
 
 
 @pytest.mark.parametrize("empty_row", [Pair, Response])
