@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +132,20 @@ def text_pipeline(
             "constitution": dict(constitution),
         },
     }
+
+
+@dataclass
+class CutsOff(Seeded):
+    """Answers as `Seeded` does, and cuts some answers off.
+
+    Attributes:
+        cuts: (messages, seed) -> how the answer ends: "stop", "length", or another reason.
+    """
+
+    cuts: Callable[[Sequence[Message], int], str] = lambda messages, seed: "stop"
+
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, seed: int
+    ) -> Completion:
+        answer = await super().complete(messages, sampling, seed)
+        return replace(answer, finish_reason=self.cuts(messages, seed))

@@ -14,7 +14,7 @@ from typing import Any
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, duel_score
 from stages.preferences.label_rule import Rule, rule_of
-from stages.preferences.pair_inputs import read_cells
+from stages.preferences.pair_inputs import drop_cut_off_pairs, read_cells
 from stages.principles.variants import FULL
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict
@@ -89,7 +89,8 @@ def _matrix(
         rule = rules[seed]
         for judged in step.input_artifacts("judgements")[:1]:
             where = f"step {judged.step!r}"
-            pairs = read_cells(judged, set(rule.principles), where, rule.negated)
+            cells_by_pair = read_cells(judged, set(rule.principles), where, rule.negated)
+            pairs, _ = drop_cut_off_pairs(cells_by_pair, step.config.get("cut_off", "keep"))
             for pair_id, cells in pairs.items():
                 if cells:
                     name = f"{seed} {pair_id}"

@@ -38,6 +38,7 @@ from stages.statistics.formatting import (
     format_percent,
 )
 from stages.statistics.intervals import by_prompt
+from stages.text.cut_off import count_cut_off, row_fault
 from stages.training.likelihood import answer_logps
 from stages.training.model_files import template_variables
 from stages.training.reward_models.format import read_format
@@ -109,6 +110,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             "kl": kl,
             "words": fmean(len(row.response.split()) for row in rows),
             "n": len(rewards[name]),
+            "cut_off": count_cut_off(rows),
             "seconds": policy.manifest.get("seconds") if policy else None,
         }
     return Result(
@@ -177,7 +179,7 @@ def _divergence(
     context: Context,
 ) -> Estimate | None:
     """The KL of the first model, which wrote the answers, from the second."""
-    complete = [row for row in rows if row.finish_reason != "length" and row.response]
+    complete = [row for row in rows if row.response and not row_fault(row)]
     if not complete:
         return None
     answers = [(row.prompt, row.response) for row in complete]
@@ -205,6 +207,7 @@ def _divergence(
 def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Table:
     """What each policy gained and what it cost, beside the first."""
     rows = []
+    cut_off = any(facts["cut_off"] for facts in policies.values())
     for name, facts in policies.items():
         row = [
             name,
@@ -217,9 +220,10 @@ def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Tabl
             _number(facts["seconds"], places=0),
             str(facts["n"]),
         ]
-        rows.append(row)
+        rows.append([*row, str(facts["cut_off"])] if cut_off else row)
     title = f"What each optimiser gained and cost ({format_confidence(confidence)} intervals)"
-    return Table(title, ["policy", *COLUMNS], rows)
+    columns = ["policy", *COLUMNS, "cut off"] if cut_off else ["policy", *COLUMNS]
+    return Table(title, columns, rows)
 
 
 def _value(estimate: Mapping[str, Any] | None) -> float | None:

@@ -27,24 +27,30 @@ COLUMNS = {
 def effect_table(metrics: dict[str, Any]) -> Table:
     """A row for each policy, and under it the change from the previous policy."""
     rows = []
+    columns = ["policy", *COLUMNS.values(), "n"]
+    cut_off = any(facts.get("cut_off") for facts in metrics["policies"].values())
+    if cut_off:
+        columns.append("cut off")
     for index, (name, facts) in enumerate(metrics["policies"].items()):
         row = [name]
         for measure in COLUMNS:
             row.append(_share(facts["measures"][measure], facts["prompts"]))
         row.append(str(facts["prompts"]))
+        if cut_off:
+            row.append(format_percent(facts["cut_off"] / facts["responses"]))
         rows.append(row)
         if index:
             rival = previous_policy(metrics, name)
             changes = metrics["differences"][name][rival]["measures"]
             points = [format_change(changes[measure]) for measure in COLUMNS]
-            rows.append(["  change", *points, ""])
+            rows.append(["  change", *points, *[""] * (1 + cut_off)])
     by = ""
     if metrics["measured_by"] != "truth":
         by = " (violations as the judge sees them; no ground truth)"
     confidence = format_confidence(metrics["confidence"])
     return Table(
         f"Effect, per cent{by}; changes in points with {confidence} intervals",
-        ["policy", *COLUMNS.values(), "n"],
+        columns,
         rows,
     )
 

@@ -12,6 +12,9 @@ takes its place, and the tables say so. The judge answers Yes or No for each pri
 for win rates. It compares in both orders, and a win needs both to agree (the conservative policy
 of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn by rendezvous hash.
 
+Answers that were cut off at max_tokens count like all others; the effect table shows their share
+where there are any.
+
 Left out: benchmarks and surveys, which are stages of their own.
 """
 
@@ -42,6 +45,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
+from stages.text.cut_off import count_cut_off
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
     for policy, count in _count_dropped(policies, dropped).items():
         metrics["policies"][policy]["dropped"] = count
+        answers = [one.item.response for one in examined if one.item.policy == policy]
+        metrics["policies"][policy]["cut_off"] = count_cut_off(answers)
     metrics["judge"] = _judge_metrics(examined, examination, inputs)
     return Result(
         rows=[result.verdict for result in examined],

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.runtime.artifacts import Artifact
+from stages.runtime.artifacts import Artifact, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.errors import UserError
@@ -54,7 +54,7 @@ def read_policies(
             raise UserError(
                 f"the input {name!r} holds no responses",
                 where=where,
-                fix="check why its step dropped all rows",
+                fix=advise_on_missing({name: steps[name]}, "give its step prompts to answer"),
             )
     return policies
 

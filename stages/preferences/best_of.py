@@ -17,12 +17,13 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from stages.preferences.rating_groups import rank, read_groups
+from stages.preferences.rating_groups import rank, ratings_of, read_groups
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import ANY, Stage
+from stages.text.cut_off import CutOff, count_cut_off
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Config:
     """How many answers of each group to keep, best first."""
     minimum: float | None = None
     """Keep only answers with at least this score; null: no bound."""
+    cut_off: CutOff = "drop"
+    """Whether answers that were cut off at max_tokens are dropped before the choice."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -42,7 +45,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     where = f"step {context.step!r}"
     ratings = {name: artifact for name, artifact in inputs.items() if name != "responses"}
-    groups, dropped = read_groups(ratings, where)
+    groups, dropped = read_groups(ratings, where, config.cut_off)
     best: list[list[Rating]] = []
     for group in groups.values():
         selected, rejected = _select(rank(group), config)
@@ -61,15 +64,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         responses = []
         for group in best:
             responses += [_as_response(row, place) for place, row in enumerate(group)]
-    return Result(
-        rows=responses,
-        row_type=Response,
-        dropped=dropped,
-        metrics=_metrics(list(groups.values()), best),
-    )
+    cut_off = count_cut_off(ratings_of(ratings))
+    metrics = {"cut_off": cut_off, **_metrics(list(groups.values()), best)}
+    return Result(rows=responses, row_type=Response, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
+STAGE = Stage(version=2, config=Config, run=run, optional=ANY)
 
 
 def _select(ranked: list[Rating], config: Config) -> tuple[list[Rating], list[Dropped]]:
@@ -120,6 +120,7 @@ def _as_response(row: Rating, place: int) -> Response:
         context=[],
         model="",
         seed=0,
+        finish_reason=row.finish_reason,
     )
 
 

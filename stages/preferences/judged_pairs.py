@@ -25,7 +25,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
 from stages.preferences.label_rule import Rule
-from stages.preferences.pair_inputs import Safety, check_config, read_cells
+from stages.preferences.pair_inputs import Safety, check_config, drop_cut_off_pairs, read_cells
 from stages.preferences.pair_metrics import describe_pairs
 from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
@@ -35,6 +35,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction
+from stages.text.cut_off import CutOff, count_cut_off
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -55,6 +56,8 @@ class Config:
     """Use soft labels, the sigmoid of the margin, or hard ones."""
     clamp: tuple[float, float] | None = None
     """Bounds for soft labels, at the same distance from one half: [0.4, 0.6] in the paper."""
+    cut_off: CutOff = "drop"
+    """Whether pairs with a response that was cut off at max_tokens are dropped first."""
     min_margin: NonNegativeFloat = 0.0
     """Drop pairs with a smaller margin."""
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -128,7 +131,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     principles = {p.id: p for p in select(config.constitution).principles}
     negated = frozenset(config.constitution.negate)
     rule = Rule(principles, negated, context.seed, config.orders, config.clip, config.aggregate)
-    cells = read_cells(inputs["judgements"], set(principles), where, negated)
+    all_cells = read_cells(inputs["judgements"], set(principles), where, negated)
+    cells, dropped = drop_cut_off_pairs(all_cells, config.cut_off)
     safety = Safety(inputs["ratings"]) if "ratings" in inputs else None
     scale: dict[str, float] = {}
     unscaled: list[str] = []
@@ -136,14 +140,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         matrix = [cell for pair_cells in cells.values() for cell in pair_cells]
         scale = salmon.scales(matrix, config.normalise)
         unscaled = sorted({cell.principle for cell in matrix} - scale.keys())
-        if not scale:
+        if matrix and not scale:
             raise UserError(
                 "the verdicts of no principle differ from pair to pair, so none can be normalised",
                 where=where,
                 fix="judge more pairs, look at the judge's margins, or set `normalise: none`",
             )
     pairs = []
-    dropped = []
     for pair_id, pair_cells in cells.items():
         for number in range(1, config.passes + 1):
             row_id = f"{pair_id}#{number}" if rule.by_subsets else pair_id
@@ -157,13 +160,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if pair.id in weak:
             dropped.append(Dropped(id=pair.id, reason="among the weakest margins"))
     pairs = [pair for pair in pairs if pair.id not in weak]
-    return Result(
-        rows=pairs, row_type=Pair, dropped=dropped, metrics=describe_pairs(pairs, unscaled)
-    )
+    cut_off = count_cut_off([pair_cells[0] for pair_cells in all_cells.values() if pair_cells])
+    metrics = {"cut_off": cut_off, **describe_pairs(pairs, unscaled)}
+    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics)
 
 
 STAGE = Stage(
-    version=3,
+    version=4,
     config=Config,
     run=run,
     inputs=("judgements",),
@@ -221,6 +224,9 @@ def _make_pair(
     a_is_better = override.a_wins if override else decision.margin > 0
     a_wins = a_is_better != noise
     chosen, rejected = (a, b) if a_wins else (b, a)
+    endings = [first.finish_reason_a, first.finish_reason_b]
+    if not a_wins:
+        endings.reverse()
     sign = 1 if a_wins else -1
     margin = 0.0 if override else abs(decision.margin)
     label = 1.0
@@ -246,6 +252,8 @@ def _make_pair(
         noise=noise,
         chosen_safe=safety.is_safe(first.prompt_id, chosen) if safety else None,
         rejected_safe=safety.is_safe(first.prompt_id, rejected) if safety else None,
+        chosen_finish_reason=endings[0],
+        rejected_finish_reason=endings[1],
     )
 
 

@@ -9,7 +9,8 @@ from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement, Rating
+from stages.runtime.rows import Dropped, Judgement, Rating
+from stages.text.cut_off import CutOff, row_fault
 
 SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
 
@@ -110,6 +111,21 @@ def read_cells(
     return cells
 
 
+def drop_cut_off_pairs(
+    cells: dict[str, list[Judgement]], cut_off: CutOff
+) -> tuple[dict[str, list[Judgement]], list[Dropped]]:
+    """Return the cells of the pairs to label, by pair, and the pairs with a response cut off."""
+    finished = {}
+    dropped = []
+    for pair_id, pair_cells in cells.items():
+        fault = row_fault(pair_cells[0]) if pair_cells and cut_off == "drop" else ""
+        if fault:
+            dropped.append(Dropped(id=pair_id, reason=fault))
+        else:
+            finished[pair_id] = pair_cells
+    return finished, dropped
+
+
 def _no_rows(judgements: Artifact) -> UserError:
     dropped = []
     for reason, count in judgements.manifest["dropped"].items():
@@ -119,7 +135,7 @@ def _no_rows(judgements: Artifact) -> UserError:
     return UserError(
         f"the judge step holds no rows{details}",
         where=f"step {judgements.step!r}",
-        fix=f"see {file}" if dropped else "let it read responses, two or more to a request",
+        fix=f"see {file}" if dropped else "give it responses to judge",
     )
 
 

@@ -10,19 +10,21 @@ demonstrations answer better; afterwards pairs are dropped by a heuristic filter
 model. The threshold on length is our choice.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating, Response
 from stages.runtime.stage import ANY, Stage
+from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 
 Scores = dict[tuple[str, str], float]
 """By prompt id and response."""
@@ -40,6 +42,8 @@ class Config:
     """Drop a pair whose better answer holds one of them (case does not matter), such as "I don't
     know".
     """
+    cut_off: CutOff = "drop"
+    """Whether answers that were cut off at max_tokens are dropped before pairing."""
     min_gap: NonNegativeFloat = 0.0
     """With `ratings`: the better answer must be rated higher by more than this."""
 
@@ -68,30 +72,37 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: fewer than two answerers, an answerer without rows, no prompt that two of them
             answered.
     """
-    claims = _claims(inputs, config, f"step {context.step!r}")
+    where = f"step {context.step!r}"
+    ranks = _read_ranks(inputs, where)
+    answers = {}
+    dropped: list[Dropped] = []
+    for name, responses in ranks.items():
+        answers[name], unfinished = drop_cut_off(responses, config.cut_off, f"{name}/")
+        dropped += unfinished
+    claims = _claims(answers, config)
+    if not claims:
+        _refuse_no_claim(ranks, dropped, where)
     scores: Scores | None = None
     if "ratings" in inputs:
         rows = inputs["ratings"].rows(Rating)
         scores = {(row.prompt_id, row.response): row.score for row in rows}
     pairs = []
-    dropped = []
     for claim in claims:
         reason = _doubt(claim, config, scores)
         if reason:
             dropped.append(Dropped(id=claim.id, reason=reason))
         else:
             pairs.append(_make_pair(claim, _gap(claim, scores) or 0.0))
-    return Result(
-        rows=pairs, row_type=Pair, dropped=dropped, metrics=_metrics(pairs, claims, scores)
-    )
+    cut_off = sum(count_cut_off(responses) for responses in ranks.values())
+    metrics = {"cut_off": cut_off, **_metrics(pairs, claims, scores)}
+    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
+STAGE = Stage(version=2, config=Config, run=run, optional=ANY)
 
 
-def _claims(inputs: dict[str, Artifact], config: Config, where: str) -> list[Claim]:
+def _claims(ranks: dict[str, list[Response]], config: Config) -> list[Claim]:
     """Return the claims in the order of prompts; answerers that lack a prompt are skipped."""
-    ranks = _read_ranks(inputs, where)
     answers: dict[tuple[str, int], dict[str, Response]] = {}
     for answerer, rows in ranks.items():
         for row in rows:
@@ -101,13 +112,27 @@ def _claims(inputs: dict[str, Artifact], config: Config, where: str) -> list[Cla
         order = [answerer for answerer in ranks if answerer in by_answerer]
         for above, below in _pair_up(order, config.pairing):
             claims.append(Claim(above, below, by_answerer[above], by_answerer[below]))
-    if not claims:
-        raise UserError(
-            "no prompt has two answerers",
-            where=where,
-            fix="let their `respond` steps read the same prompts",
-        )
     return claims
+
+
+def _refuse_no_claim(
+    ranks: dict[str, list[Response]], dropped: Sequence[Dropped], where: str
+) -> NoReturn:
+    """Refuse answers that cannot be paired.
+
+    Raises:
+        UserError: always; it names the true reason.
+    """
+    prompts: Counter[str] = Counter()
+    for responses in ranks.values():
+        prompts.update({row.prompt_id for row in responses})
+    if prompts.most_common(1)[0][1] > 1:
+        refuse_no_finished(dropped, "no prompt has finished answers of two answerers", where)
+    raise UserError(
+        "no prompt has two answerers",
+        where=where,
+        fix="let their `respond` steps read the same prompts",
+    )
 
 
 def _read_ranks(inputs: dict[str, Artifact], where: str) -> dict[str, list[Response]]:
@@ -128,7 +153,7 @@ def _read_ranks(inputs: dict[str, Artifact], where: str) -> dict[str, list[Respo
                 f"the input {name!r} holds no responses; its step dropped "
                 f"{inputs[name].manifest['dropped'] or 'none'}",
                 where=where,
-                fix=f"change what the step {inputs[name].step!r} reads or how it samples",
+                fix=advise_on_missing({name: inputs[name]}, "give it prompts to answer"),
             )
     return ranks
 
@@ -177,6 +202,8 @@ def _make_pair(claim: Claim, gap: float) -> Pair:
         rejected=claim.worse.response,
         label=1.0,
         margin=gap,
+        chosen_finish_reason=claim.better.finish_reason,
+        rejected_finish_reason=claim.worse.finish_reason,
     )
 
 

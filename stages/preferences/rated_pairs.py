@@ -16,12 +16,13 @@ from typing import Literal
 from pydantic import NonNegativeFloat
 
 from stages.preferences.aggregate import soft_label
-from stages.preferences.rating_groups import rank, read_groups
-from stages.runtime.artifacts import Artifact, Result
+from stages.preferences.rating_groups import rank, ratings_of, read_groups
+from stages.runtime.artifacts import Artifact, Result, list_reasons
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
 from stages.runtime.stage import ANY, Stage
+from stages.text.cut_off import CutOff, count_cut_off
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Config:
     """Use hard labels, or soft ones: the sigmoid of the difference in score."""
     min_gap: NonNegativeFloat = 0.0
     """Make a pair only where the two scores differ by more than this."""
+    cut_off: CutOff = "drop"
+    """Whether answers that were cut off at max_tokens are dropped before pairing."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -40,7 +43,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             scores.
     """
     where = f"step {context.step!r}"
-    groups, dropped = read_groups(inputs, where)
+    groups, dropped = read_groups(inputs, where, config.cut_off)
+    metrics = {"groups": len(groups), "cut_off": count_cut_off(ratings_of(inputs))}
     pairs = []
     for prompt_id, group in groups.items():
         ranked = rank(group)
@@ -55,14 +59,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped.append(Dropped(id=prompt_id, reason=reason))
     if not pairs:
         raise UserError(
-            f"none of {len(groups)} groups has two answers with different scores",
+            f"none of {len(groups)} groups has two answers with different scores "
+            f"({list_reasons(dropped)})",
             where=where,
-            fix="sample several answers a request (n: 4), lower min_gap, or look at the rater",
+            fix="sample several answers a request (n: 4), raise `max_tokens` if they are cut off, "
+            "lower min_gap, or look at the rater",
         )
-    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics={"groups": len(groups)})
+    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional=ANY)
+STAGE = Stage(version=2, config=Config, run=run, optional=ANY)
 
 
 def _make_pair(best: Rating, worst: Rating, label: str) -> Pair:
@@ -80,4 +86,6 @@ def _make_pair(best: Rating, worst: Rating, label: str) -> Pair:
         margin=gap,
         principles=best.principles,
         negated=best.negated,
+        chosen_finish_reason=best.finish_reason,
+        rejected_finish_reason=worst.finish_reason,
     )

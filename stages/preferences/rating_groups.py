@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stages.runtime.artifacts import Artifact
+from stages.runtime.artifacts import Artifact, advise_on_missing
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating
+from stages.text.cut_off import CutOff, refuse_no_finished, row_fault
 
 
 def read_rows(
@@ -53,9 +54,9 @@ def read_rows(
 
 
 def read_groups(
-    inputs: Mapping[str, Artifact], where: str
+    inputs: Mapping[str, Artifact], where: str, cut_off: CutOff
 ) -> tuple[dict[str, list[Rating]], list[Dropped]]:
-    """Return the ratings by request, and the repeated ones.
+    """Return the ratings by request, and the repeated ones and those that were cut off.
 
     Raises:
         UserError: there are none, a score is not a number, or a group has two raters.
@@ -66,19 +67,28 @@ def read_groups(
         if (row.id, row.response) in seen:
             return "rated twice"
         seen.add((row.id, row.response))
-        return ""
+        return row_fault(row) if cut_off == "drop" else ""
 
-    ratings, repeated = read_rows(inputs, fault)
+    ratings, dropped = read_rows(inputs, fault)
     if not ratings:
+        refuse_no_finished(dropped, "no rating is left to choose from", where)
         raise UserError(
             "there are no ratings to choose from",
             where=where,
-            fix="add an input: a `score` or `rate` step",
+            fix=advise_on_missing(inputs, "add an input: a `score` or `rate` step"),
         )
     groups: dict[str, list[Rating]] = {}
     for row in ratings:
         groups.setdefault(row.prompt_id, []).append(row)
-    return groups, repeated
+    return groups, dropped
+
+
+def ratings_of(inputs: Mapping[str, Artifact]) -> list[Rating]:
+    """Return the ratings of all inputs, usable or not."""
+    rows = []
+    for artifact in inputs.values():
+        rows += artifact.rows(Rating)
+    return rows
 
 
 def rank(ratings: list[Rating]) -> list[Rating]:

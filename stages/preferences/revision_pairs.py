@@ -1,6 +1,7 @@
 """Stage `revision_pairs`: the revision is preferred to the answer it came from. No calls.
 
-In: `revisions`. Out: one Pair for each response, its last revision against the original.
+In: `revisions`. Out: one Pair for each response, its last revision against the original; rounds
+that `revise` lost are no rows, so that is the last finished one.
 
 The open Constitutional AI recipe (Hugging Face, 2024). Its pitfall: a revision need not be better.
 Texts that did not change are dropped and counted here; let a judge check the rest by judging
@@ -13,11 +14,13 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Pair, Revision
 from stages.runtime.stage import Stage
+from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off
 
 
 @dataclass(frozen=True)
 class Config:
-    """No options."""
+    cut_off: CutOff = "drop"
+    """Whether pairs with a side that was cut off at max_tokens are dropped."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -46,9 +49,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             label=1.0,
             margin=0.0,
             principles=changed_under[response_id],
+            chosen_finish_reason=row.finish_reason,
+            rejected_finish_reason=row.original_finish_reason,
         )
         pairs.append(pair)
-    return Result(rows=pairs, row_type=Pair, dropped=dropped)
+    finished, unfinished = drop_cut_off(pairs, config.cut_off)
+    return Result(
+        rows=finished,
+        row_type=Pair,
+        dropped=dropped + unfinished,
+        metrics={"cut_off": count_cut_off(pairs)},
+    )
 
 
-STAGE = Stage(version=1, config=Config, run=run, inputs=("revisions",))
+STAGE = Stage(version=2, config=Config, run=run, inputs=("revisions",))

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -162,6 +162,14 @@ class Artifact:
         path = self.directory / DROPPED
         return read_rows(path, Dropped) if path.exists() else []
 
+    def explain_dropped(self) -> str:
+        """Return what this step dropped, with counts and the file that lists it; "" if nothing."""
+        counts = self.manifest["dropped"]
+        if not counts:
+            return ""
+        file = self.directory / "dropped.parquet"
+        return f"step {self.step!r} dropped {list_reasons(counts)} (see {file})"
+
     def model(self) -> Model:
         """Return the model that this step made or, for the `model` stage, points at.
 
@@ -178,6 +186,33 @@ class Artifact:
                 f"delete {self.directory} and run again",
             )
         return find_model(str(path), self.manifest["metrics"].get("revision"))
+
+
+def list_reasons(reasons: Mapping[str, int] | Iterable[Dropped]) -> str:
+    """Return `6 x cut off at max_tokens; 2 x duplicate`, the most frequent reason first.
+
+    Args:
+        reasons: how often each one occurs, or dropped rows.
+    """
+    if isinstance(reasons, Mapping):
+        counts = Counter(reasons)
+    else:
+        counts = Counter(row.reason for row in reasons)
+    return "; ".join(f"{count} x {reason}" for reason, count in counts.most_common())
+
+
+def advise_on_missing(inputs: Mapping[str, Artifact], advice: str) -> str:
+    """Return how to fix that no row comes from some inputs.
+
+    Args:
+        advice: what to do if they dropped nothing.
+    """
+    notes = []
+    for name, artifact in inputs.items():
+        note = artifact.explain_dropped() if name != "model" else ""
+        if note:
+            notes.append(note)
+    return f"look at what was dropped before: {'; '.join(notes)}" if notes else advice
 
 
 def folder_of(root: Path, step: str, step_fingerprint: str) -> Path:

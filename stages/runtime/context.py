@@ -181,8 +181,9 @@ class Context:
                     failures.finished += 1
                 except RowFailure as failure:
                     failures.finished += 1
+                    results[index] = list(failure.finished)
                     dropped[index] = Dropped(
-                        id=row.id, reason=failure.reason, detail=failure.detail
+                        id=failure.lost or row.id, reason=failure.reason, detail=failure.detail
                     )
                     failures.add(row.id, failure)
                 except Unanswered:

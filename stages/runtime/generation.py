@@ -7,7 +7,7 @@ them by name.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, PositiveInt
 
@@ -64,7 +64,10 @@ class Completion:
             return ""
         if self.thoughts and self.finish_reason == "length":
             return CUT_OFF_IN_THOUGHTS
-        return f"no {what} after its thoughts" if self.thoughts else f"empty {what}"
+        if self.thoughts:
+            return f"no {what} after its thoughts"
+        ending = ", cut off at max_tokens" if self.finish_reason == "length" else ""
+        return f"empty {what}{ending}"
 
 
 def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[str, str]:
@@ -146,6 +149,11 @@ class RowFailure(Exception):
         reason: in a few words that rows of the same kind share, since reasons are counted.
         detail: what is true of this row alone, such as a server's words; "" for nothing.
     """
+
+    lost: str = ""
+    """The id to drop it under, where only a part of the row is lost; "" for the row's own."""
+    finished: Sequence[Any] = ()
+    """The new rows that were finished before the failure; they stay."""
 
     def __init__(self, reason: str, detail: str = ""):
         self.reason = reason

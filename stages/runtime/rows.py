@@ -95,6 +95,8 @@ class Revision:
     template: str = ""
     finish_reason: str = "stop"
     """Of `response`, as in a Response."""
+    original_finish_reason: str = "stop"
+    """Of `original`."""
     thoughts: str = ""
     """What the model thought before it wrote `response`."""
 

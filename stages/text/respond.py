@@ -23,6 +23,7 @@ from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
+from stages.text.cut_off import count_cut_off
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number in range(config.n):
             requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
     rows, dropped = context.map(requests, answer)
-    cut_off = sum(row.finish_reason == "length" for row in rows)
     thinking = sum(bool(row.thoughts) for row in rows)
-    metrics = {"cut_off": cut_off} | ({"with_thoughts": thinking} if thinking else {})
+    metrics = {"cut_off": count_cut_off(rows)}
+    if thinking:
+        metrics["with_thoughts"] = thinking
     return Result(rows=rows, row_type=Response, dropped=repeated + dropped, metrics=metrics)
 
 

@@ -1,18 +1,21 @@
 """Stage `revise`: the model criticises its answer under a principle and rewrites it, K rounds.
 
-In: `responses` (Response), `model`. Out: K Revision rows for each response.
+In: `responses` (Response), `model`. Out: up to K Revision rows for each response: a chain ends
+before a round whose critique or revision is empty or cut off, and its finished rounds stay.
 
 Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle
 independently, and with `context: collapse` it sees only the request and the latest text, never
 older critiques. `context: append` keeps the whole conversation, as the open one-revision recipe of
 Hugging Face does. The paper always rewrites; `only_faulty` rewrites only where the critique finds a
-fault, which leaves good answers unchanged and can save half of the calls. `critique: false`
-rewrites directly (the paper's ablation in section 3.5).
+fault, which leaves good answers unchanged and can save half of the calls; only there the critique
+is offered the answer "No fault.". `critique: false` rewrites directly (the paper's ablation in
+section 3.5).
 
 Left out: the paper's few-shot transcripts; give your own through `demonstrations`.
 """
 
-import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,16 +30,19 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.generation import Sampling
+from stages.runtime.generation import Completion, RowFailure, Sampling
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
+from stages.text.announcements import split_announcement
+from stages.text.cut_off import ending_fault
 from stages.text.records import file_hash
 
-_PREAMBLE = re.compile(
-    r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE
-)
+CRITIQUE_TEMPLATES = {True: "text/critique.jinja", False: "text/critique_always.jinja"}
+"""The shipped requests for a critique, with `only_faulty` and without."""
+EXAMPLES = 3
+"""How many announcements the metrics show."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,11 @@ class Config:
     demonstrations: str | None = None
     """A YAML file with a list of conversations, put before every request."""
     strip_preamble: bool = True
-    """Cut a leading line such as "Here is a revised response:"."""
-    critique_template: str = "text/critique.jinja"
-    """The request for a critique; its variable is principle."""
+    """Cut a leading announcement such as "Here is a revised response:" (`announcements.py`)."""
+    critique_template: str | None = None
+    """The request for a critique; its variable is principle. null: a shipped one, which offers
+    "No fault." as an answer with `only_faulty`, and without it asks for a critique always.
+    """
     revise_template: str = "text/revise.jinja"
     """The request for a revision after a critique; its variable is principle."""
     direct_template: str = "text/revise_directly.jinja"
@@ -79,10 +87,15 @@ def check(config: Config) -> None:
         )
 
 
+def critique_template(config: Config) -> str:
+    """The template of the request for a critique."""
+    return config.critique_template or CRITIQUE_TEMPLATES[config.only_faulty]
+
+
 def identity(config: Config) -> dict[str, Any]:
     """The principles, the demonstrations and the templates that are used."""
     templates = {
-        "critique_template": config.critique_template,
+        "critique_template": critique_template(config),
         "revise_template": config.revise_template,
         "direct_template": config.direct_template,
     }
@@ -106,7 +119,8 @@ def identity(config: Config) -> dict[str, Any]:
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Run K rounds on every response.
 
-    An empty critique, or a revision that is empty or cut off, drops the response.
+    A round that fails ends the response's chain; it is dropped and counted under its own id, and
+    the rounds before it stay.
 
     Raises:
         UserError: the demonstrations cannot be read.
@@ -116,19 +130,31 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     principles = select(config.constitution).principles
     demonstrations = _read_demonstrations(config.demonstrations)
     template = template_hash(
-        config.critique_template if config.critique else config.direct_template
+        critique_template(config) if config.critique else config.direct_template
     )
+    announcements: dict[str, str] = {}
 
     async def revise(response: Response) -> list[Revision]:
-        rows = []
+        rows: list[Revision] = []
         text = response.response
+        ending = response.finish_reason
         opening: list[Message] = [*demonstrations, *response.prompt]
         for number in range(1, config.rounds + 1):
             principle = assign(principles, response.id, context.seed, number)
             seed = derive_seed(context.seed, response.id, "revise", number)
-            turn = await _run_round(config, generator, opening, text, principle, seed)
+            row_id = f"{response.id}-r{number}"
+            try:
+                turn = await _run_round(config, generator, opening, text, principle, seed)
+            except RowFailure as failure:
+                failure.lost = row_id
+                failure.finished = rows
+                raise
+            if turn.is_new:
+                ending = "stop"
+            if turn.announcement:
+                announcements[row_id] = turn.announcement
             row = Revision(
-                id=f"{response.id}-r{number}",
+                id=row_id,
                 response_id=response.id,
                 prompt_id=response.prompt_id,
                 kind=response.kind,
@@ -146,6 +172,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 seed=seed,
                 template=template,
                 thoughts=turn.thoughts,
+                finish_reason=ending,
+                original_finish_reason=response.finish_reason,
             )
             rows.append(row)
             text = turn.text
@@ -153,8 +181,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 opening = turn.conversation
         return rows
 
-    rows, dropped = context.map(inputs["responses"].rows(Response), revise)
-    return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=_metrics(rows))
+    responses = inputs["responses"].rows(Response)
+    rows, dropped = context.map(responses, revise)
+    metrics = {
+        **_count_principles(rows),
+        "lost_rounds": dict(Counter(row.reason for row in dropped)),
+        "rounds_after_lost": config.rounds * len(responses) - len(rows) - len(dropped),
+        "announcements": _describe_announcements(rows, announcements),
+    }
+    return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=metrics)
 
 
 STAGE = Stage(
@@ -179,6 +214,10 @@ class Turn:
     revision_request: str
     conversation: list[Message]
     """All messages before the new text, for a round that appends to them."""
+    is_new: bool = True
+    """False: the text was kept."""
+    announcement: str = ""
+    """What was cut from the start of the revision."""
     thoughts: str = ""
     """What the model thought before the new text."""
 
@@ -196,31 +235,26 @@ async def _run_round(
     faulty = True
     conversation: list[Message] = [*opening, {"role": "assistant", "content": text}]
     if config.critique:
-        critique_request = render(config.critique_template, principle=principle)
+        critique_request = render(critique_template(config), principle=principle)
         conversation.append({"role": "user", "content": critique_request})
         completion = await generator.complete(
             conversation, config.sampling, derive_seed(seed, "critique")
         )
-        critique = completion.text.strip()
-        if not critique:
-            raise Drop(completion.reason_if_empty("critique"))
+        critique = _finished_text(completion, "critique")
         conversation = [*conversation, {"role": "assistant", "content": critique}]
         faulty = not critique.lower().startswith(config.no_fault.lower())
         if config.only_faulty and not faulty:
-            return Turn(text, False, critique_request, critique, "", opening)
+            return Turn(text, False, critique_request, critique, "", opening, is_new=False)
     template = config.revise_template if config.critique else config.direct_template
     revision_request = render(template, principle=principle)
     conversation.append({"role": "user", "content": revision_request})
     completion = await generator.complete(
         conversation, config.sampling, derive_seed(seed, "revision")
     )
-    if not completion.text.strip():
-        raise Drop(completion.reason_if_empty("revision"))
-    if completion.finish_reason == "length":
-        raise Drop("revision cut off at max_tokens")
-    revision = completion.text.strip()
+    revision = _finished_text(completion, "revision")
+    announcement = ""
     if config.strip_preamble:
-        revision = _PREAMBLE.sub("", revision, count=1).strip()
+        announcement, revision = split_announcement(revision)
     if not revision:
         raise Drop("empty revision")
     return Turn(
@@ -230,8 +264,26 @@ async def _run_round(
         critique,
         revision_request,
         conversation,
+        announcement=announcement,
         thoughts=completion.thoughts,
     )
+
+
+def _finished_text(completion: Completion, name: str) -> str:
+    """Return the text of a critique or a revision.
+
+    Raises:
+        Drop: it is empty or was cut off.
+    """
+    text = completion.text.strip()
+    if not text and completion.thoughts:
+        raise Drop(completion.reason_if_empty(name))
+    fault = ending_fault(completion.finish_reason)
+    if fault:
+        raise Drop(f"{name} {fault}")
+    if not text:
+        raise Drop(f"empty {name}")
+    return text
 
 
 def _read_demonstrations(name: str | None) -> list[Message]:
@@ -252,7 +304,7 @@ def _read_demonstrations(name: str | None) -> list[Message]:
     return messages
 
 
-def _metrics(rows: list[Revision]) -> dict[str, Any]:
+def _count_principles(rows: list[Revision]) -> dict[str, Any]:
     """For each principle how often it was drawn, found a fault, and changed the text."""
     counts: dict[str, dict[str, int]] = {}
     for row in rows:
@@ -261,3 +313,19 @@ def _metrics(rows: list[Revision]) -> dict[str, Any]:
         entry["faulty"] += row.faulty
         entry["changed"] += row.response != row.previous
     return {"principles": counts}
+
+
+def _describe_announcements(
+    rows: Sequence[Revision], announcements: dict[str, str]
+) -> dict[str, Any]:
+    """How many announcements were cut, and the first few of them, with what follows each.
+
+    Args:
+        announcements: by the id of the row.
+    """
+    examples: list[dict[str, str]] = []
+    for row in rows:
+        if row.id in announcements and len(examples) < EXAMPLES:
+            example = {"id": row.id, "cut": announcements[row.id], "rest": row.response[:100]}
+            examples.append(example)
+    return {"cut": len(announcements), "examples": examples}

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.generators.chat import TemplateRefusal, arrange, encode_chat, template_only
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact, advise_on_missing, canonical, list_reasons
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message
+from stages.text.cut_off import ending_fault
 from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
@@ -30,19 +31,41 @@ def other_inputs(inputs: Mapping[str, Artifact], *names: str) -> dict[str, Artif
     return {name: inputs[name] for name in sorted(inputs) if name not in names}
 
 
-def name_inputs(sources: Mapping[str, Artifact], rows: str) -> tuple[str, str]:
-    """Where to look and what to do if no row of some inputs is left.
+def name_inputs(sources: Mapping[str, Artifact]) -> str:
+    """Some inputs and their steps, as the place of an error."""
+    if not sources:
+        return "the step's `inputs`"
+    steps = ", ".join(f"{name!r} (step {artifact.step!r})" for name, artifact in sources.items())
+    return f"input {steps}"
+
+
+def nothing_left(
+    sources: Mapping[str, Artifact], dropped: Sequence[Dropped], row: str, advice: str
+) -> UserError:
+    """The error of a training without an example: how many rows each reason cost.
 
     Args:
-        rows: the kinds of rows that the stage takes.
-
-    Returns:
-        `where` and `fix` for a UserError.
+        dropped: the rows of `sources` that did not become examples; this step fails, so no file
+            will hold them.
+        row: what one of them is, such as "pair".
+        advice: what to do where the sources hold no rows and dropped none.
     """
-    if not sources:
-        return "the step's `inputs`", f"add an input with {rows}"
-    steps = ", ".join(f"{name!r} (step {artifact.step!r})" for name, artifact in sources.items())
-    return f"input {steps}", "see that step's dropped.parquet for reasons"
+    where = name_inputs(sources)
+    if not dropped:
+        fix = advise_on_missing(sources, advice)
+        what = f"no {row} is left to train on: 0 came from the inputs"
+        return UserError(what, where=where, fix=fix)
+    fix = advice
+    if any(ending_fault("length") == one.reason for one in dropped):
+        fix = (
+            "raise `max_tokens` under `sampling` of the step that wrote the texts; if its model "
+            "never stops, see which token ends a turn in its chat template"
+        )
+    return UserError(
+        f"no {row} is left to train on: {len(dropped)} are unusable ({list_reasons(dropped)})",
+        where=where,
+        fix=fix,
+    )
 
 
 class Sieve:

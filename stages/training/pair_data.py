@@ -6,8 +6,12 @@ In: Pair rows. Out: TRL's preference rows, and what was dropped, with reasons.
 from stages.runtime.artifacts import Artifact
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair
-from stages.training.examples import Sieve
+from stages.text.cut_off import row_fault
+from stages.training.examples import Sieve, nothing_left
 from stages.training.frame import Examples
+
+ADVICE = "give the step more prompts, or abstain less in `judged_pairs`"
+"""What to do where a step made no pair."""
 
 
 def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
@@ -16,10 +20,9 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
     Raises:
         UserError: no pair is left, or a label is not a probability.
     """
-    rows = artifact.rows(Pair)
     examples: Examples = []
     sieve = Sieve()
-    for row in rows:
+    for row in artifact.rows(Pair):
         check_label(row)
         if not sieve.accepts(row, fault_of_sides(row), row.prompt, row.chosen, row.rejected):
             continue
@@ -33,13 +36,7 @@ def read_pairs(artifact: Artifact) -> tuple[Examples, list[Dropped]]:
             }
         )
     if not examples:
-        none_usable = ", none usable" if rows else ""
-        raise UserError(
-            f"no pair is left to train on: the step holds {len(rows)}{none_usable}",
-            where=f"input 'pairs' (step {artifact.step!r})",
-            fix="see its dropped.parquet for reasons; give it more prompts, or abstain less in "
-            "`judged_pairs`",
-        )
+        raise nothing_left({"pairs": artifact}, sieve.dropped, "pair", ADVICE)
     return examples, sieve.dropped
 
 
@@ -54,9 +51,12 @@ def check_label(row: Pair) -> None:
 
 
 def fault_of_sides(row: Pair) -> str:
-    """Why there is nothing to compare in a pair; an empty string where there is."""
+    """Why nothing can be learnt from a pair's sides; an empty string where something can.
+
+    A side that was cut off would teach an end of the turn that the model did not write.
+    """
     if not row.chosen.strip() or not row.rejected.strip():
         return "empty completion"
     if row.chosen.strip() == row.rejected.strip():
         return "both sides are equal"
-    return ""
+    return row_fault(row)

@@ -1,6 +1,7 @@
 """The evaluate stage: what it counts, how it pairs, what it asks, what it refuses."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from stages.report.views.effects import evaluation_view
 from stages.runtime.context import ForecastDone
 from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
-from stages.runtime.rows import Judgement, Verdict
+from stages.runtime.rows import Judgement, Response, Verdict
 from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
@@ -365,3 +366,22 @@ def test_nothing_to_evaluate(tmp_path, policies):
         run(tmp_path, policies, ground_truth=None)
     with pytest.raises(UserError, match="confidence"):
         run(tmp_path, policies, confidence=95)
+
+
+def test_answers_that_were_cut_off_count_and_their_share_is_shown(tmp_path, policies):
+    plain = run(tmp_path, policies)
+    assert plain.metrics["policies"]["base"]["cut_off"] == 0
+    assert "cut off" not in plain.tables[0].columns
+    rows = policies["base"].rows(Response)
+    cut = [replace(row, finish_reason="length") for row in rows[: N // 4]] + rows[N // 4 :]
+    inputs = {"base": fakes.responses(tmp_path, "cut_answers", cut), "tuned": policies["tuned"]}
+    result = run(tmp_path, inputs)
+    assert result.metrics["policies"]["base"]["cut_off"] == N // 4
+    assert (
+        result.metrics["policies"]["base"]["measures"]
+        == (plain.metrics["policies"]["base"]["measures"])
+    )
+    table = result.tables[0]
+    assert table.columns[-1] == "cut off"
+    assert [row[-1] for row in table.rows] == ["25.0", "0.0", ""]
+    assert all(len(row) == len(table.columns) for row in table.rows)

@@ -66,9 +66,7 @@ def test_only_faulty_spares_what_is_fine(tmp_path):
 
 def test_a_critique_that_finds_nothing_is_noted_even_where_the_text_is_rewritten(tmp_path):
     generator = Seeded(
-        text=lambda messages: (
-            "No fault. Good." if "begin with" in messages[-1]["content"] else "text"
-        )
+        text=lambda messages: "No fault. Good." if "Critique" in messages[-1]["content"] else "text"
     )
     _, done = run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, generator)
     assert all(not row.faulty and row.revision_request for row in done["revisions"].rows(Revision))
@@ -110,7 +108,7 @@ def test_preambles_go_and_empty_texts_are_dropped_with_a_reason(tmp_path):
             return "Here is the revised response:\n\nBetter."
         return (
             ""
-            if "begin with" in messages[-1]["content"] and "number 3" in messages[0]["content"]
+            if "Critique" in messages[-1]["content"] and "number 3" in messages[0]["content"]
             else "fine"
         )
 

@@ -38,6 +38,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Rating, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
+from stages.text.cut_off import count_cut_off
 from stages.training.reward_models.format import read_format
 
 
@@ -161,7 +162,7 @@ def _metrics(
             "responses": len(rows),
             "prompts": len({row.prompt_id for row in rows}),
             "empty": sum(not row.response for row in rows),
-            "cut_off": sum(row.finish_reason == "length" for row in rows),
+            "cut_off": count_cut_off(rows),
             "dropped": sum(item.id not in values for item in model_items),
         }
     return {

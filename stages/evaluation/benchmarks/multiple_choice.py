@@ -20,7 +20,6 @@ parsed.
 
 import math
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -38,7 +37,7 @@ from stages.evaluation.benchmarks.positions import position_metrics, position_ta
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import ask_each, draw
 from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, list_reasons
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
@@ -92,10 +91,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     questions, dropped = read_questions(config)
     if not questions:
-        counts = Counter(row.reason for row in dropped).most_common()
-        reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
         raise UserError(
-            f"the source gave no question (dropped: {reasons or 'no record'})",
+            f"the source gave no question (dropped: {list_reasons(dropped) or 'no record'})",
             where=config.source,
             fix="check the options that name the columns",
         )

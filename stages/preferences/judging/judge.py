@@ -19,6 +19,7 @@ Left out: few-shot examples; several rationales per cell, which helped a little 
 and not in Lee et al.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -36,7 +37,7 @@ from stages.preferences.judging.ask import (
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
@@ -45,6 +46,13 @@ from stages.runtime.rows import Dropped, Judgement, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import template_hash
+from stages.text.cut_off import (
+    CutOff,
+    count_cut_off,
+    drop_cut_off,
+    ending_fault,
+    refuse_no_finished,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Config:
     """
     pairing: Literal["first_two", "all"] = "first_two"
     """Pair the `first_two` samples of a prompt, or make `all` combinations."""
+    cut_off: CutOff = "drop"
+    """Whether responses that were cut off at max_tokens are dropped before pairing."""
     template: str = JUDGE_TEMPLATE
     """The judge's prompt; its variables are request, response_a, response_b, principle (text)."""
     min_mass: MinMass = MIN_MASS
@@ -102,8 +112,10 @@ def identity(config: Config) -> dict[str, Any]:
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Judge every cell in both orders; pairs of equal texts are dropped and counted.
 
+    A cell whose reasoning is empty or was cut off is dropped and counted, too.
+
     Raises:
-        UserError: no prompt has two responses.
+        UserError: no prompt has two responses to compare.
     """
     model = inputs["model"].model()
     generator = context.generator(model)
@@ -144,9 +156,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             template=template,
             rationale_ab=rationale_ab,
             rationale_ba=rationale_ba,
+            finish_reason_a=cell.a.finish_reason,
+            finish_reason_b=cell.b.finish_reason,
         )
 
-    pairs, dropped = _pairs(inputs["responses"].rows(Response), config.pairing, context.step)
+    responses = inputs["responses"].rows(Response)
+    if not responses:
+        raise UserError(
+            "there are no responses to judge",
+            where=f"step {context.step!r}",
+            fix=advise_on_missing(inputs, "give it a step that makes responses"),
+        )
+    pairs, dropped = _pairs(responses, config, f"step {context.step!r}")
     cells = []
     for a, b in pairs:
         pair_id = f"{a.id}|{b.id}"
@@ -156,7 +177,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for principle in _choose_principles(principles, config.per_pair, a.prompt_id, context.seed):
             cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
     rows, unread = context.map(cells, judge)
-    return Result(rows=rows, row_type=Judgement, dropped=dropped + unread, metrics=_metrics(rows))
+    return Result(
+        rows=rows,
+        row_type=Judgement,
+        dropped=dropped + unread,
+        metrics={"cut_off": count_cut_off(responses), **_metrics(rows)},
+    )
 
 
 STAGE = Stage(
@@ -201,6 +227,9 @@ async def _reason_and_compare(
         completion = await generator.complete(
             question, config.sampling, derive_seed(seed, cell.id, "rationale", order)
         )
+        fault = ending_fault(completion.finish_reason)
+        if fault:
+            raise Drop(f"rationale {fault}")
         rationale = completion.text.strip()
         if not rationale:
             raise Drop(completion.reason_if_empty("rationale"))
@@ -215,22 +244,27 @@ async def _reason_and_compare(
 
 
 def _pairs(
-    responses: list[Response], pairing: str, step: str
+    responses: list[Response], config: Config, where: str
 ) -> tuple[list[tuple[Response, Response]], list[Dropped]]:
-    """Return the pairs of each prompt's responses, and the responses without a partner."""
+    """Return the pairs of each prompt's responses, and the responses that are in none."""
+    finished, dropped = drop_cut_off(responses, config.cut_off)
+    cut_off = len(dropped)
+    samples = Counter(response.prompt_id for response in responses)
     by_prompt: dict[str, list[Response]] = {}
-    for response in responses:
+    for response in finished:
         by_prompt.setdefault(response.prompt_id, []).append(response)
     pairs: list[tuple[Response, Response]] = []
-    dropped = []
-    for group in by_prompt.values():
-        pairs += combinations(group if pairing == "all" else group[:2], 2)
+    for prompt_id, group in by_prompt.items():
+        pairs += combinations(group if config.pairing == "all" else group[:2], 2)
         if len(group) == 1:
-            dropped.append(Dropped(id=group[0].id, reason="only one response"))
+            lost = samples[prompt_id] > 1
+            reason = "its rivals were cut off" if lost else "only one response"
+            dropped.append(Dropped(id=group[0].id, reason=reason))
     if not pairs:
+        refuse_no_finished(dropped[:cut_off], "no prompt has two finished responses", where)
         raise UserError(
             "no prompt has two responses",
-            where=f"step {step!r}",
+            where=where,
             fix="set n: 2 or more in the `respond` step that it reads",
         )
     return pairs, dropped

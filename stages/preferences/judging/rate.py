@@ -24,12 +24,13 @@ from stages.preferences.judging.rating import (
 )
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Rating, Response, Revision
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.templates import template_hash
+from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Config:
     """The judge's prompt; its variables are request, response and principle (text)."""
     min_mass: MinMass = MIN_MASS
     """A row is dropped where the judge puts less probability than this on all options together."""
+    cut_off: CutOff = "drop"
+    """Whether rows that were cut off at max_tokens are dropped."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Item:
     id: str
     """The row's id; inputs may share ids, so with several it carries the input's name."""
     row: Response | Revision
+
+    @property
+    def finish_reason(self) -> str:
+        """Of the row's text."""
+        return self.row.finish_reason
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -83,6 +91,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     principles = select(config.constitution).principles
     _check_options(config, principles, where)
     items = _items(inputs, where)
+    finished, cut_off = drop_cut_off(items, config.cut_off)
+    if not finished:
+        refuse_no_finished(cut_off, "no response is left to rate", where)
     model = inputs["model"].model()
     judge = context.generator(model)
     template = template_hash(config.template)
@@ -119,10 +130,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             scores=scores,
             model=model.content,
             template=template,
+            finish_reason=row.finish_reason,
         )
 
-    rows, dropped = context.map(items, rate)
-    return Result(rows=rows, row_type=Rating, dropped=dropped, metrics=_metrics(rows))
+    rows, unread = context.map(finished, rate)
+    return Result(
+        rows=rows,
+        row_type=Rating,
+        dropped=cut_off + unread,
+        metrics={"cut_off": count_cut_off(items), **_metrics(rows)},
+    )
 
 
 STAGE = Stage(
@@ -150,7 +167,7 @@ def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
         raise UserError(
             "there are no responses to rate",
             where=where,
-            fix="add an input: a step that makes Responses",
+            fix=advise_on_missing(inputs, "add an input: a step that makes Responses"),
         )
     return items
 

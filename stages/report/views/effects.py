@@ -133,6 +133,7 @@ def _effect_row(metrics: Metrics, index: int) -> View:
         "cells": cells,
         "responses": facts["responses"],
         "dropped": facts["dropped"],
+        "cut_off": facts.get("cut_off", 0),
     }
 
 

@@ -1,16 +1,19 @@
 """Groups: several rated answers to one request, which trainers learn to rank.
 
 In: Rating rows of any number of inputs, and `responses` (the Response rows that were rated),
-optional: a Rating does not state whether its answer was cut off at max_tokens, and with them such
-answers are dropped. Out: groups with at least two different answers, the best-rated first, and what
-was dropped, with reasons.
+optional, for Ratings that do not state how their texts ended. Answers that were cut off are
+dropped. Out: groups with at least two different answers, the best-rated first, and what was
+dropped, with reasons.
 """
 
+from collections.abc import Sequence
+
 from stages.preferences.rating_groups import read_rows
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact, canonical, list_reasons
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.training.examples import name_inputs, other_inputs
+from stages.text.cut_off import row_fault
+from stages.training.examples import nothing_left, other_inputs
 from stages.training.frame import Examples
 
 
@@ -24,14 +27,15 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     """
     sources = other_inputs(inputs, "model", "responses")
     responses = inputs["responses"].rows(Response) if "responses" in inputs else []
-    cut_off = {row.id for row in responses if row.finish_reason == "length"}
+    faults = {row.id: row_fault(row) for row in responses}
     seen: set[str] = set()
 
     def fault(row: Rating) -> str:
         if not row.response.strip():
             return "empty completion"
-        if row.response_id in cut_off:
-            return "cut off at max_tokens"
+        unfinished = row_fault(row) or faults.get(row.response_id, "")
+        if unfinished:
+            return unfinished
         key = canonical([row.prompt_id, row.response])
         if key in seen:
             return "duplicate"
@@ -40,8 +44,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
 
     ratings, dropped = read_rows(sources, fault)
     if not ratings:
-        where, fix = name_inputs(sources, "Ratings")
-        raise UserError("no rating is left to train on", where=where, fix=fix)
+        raise nothing_left(sources, dropped, "rating", "add an input with Ratings")
     examples: Examples = []
     for row in ratings:
         examples.append(
@@ -56,13 +59,16 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     return examples, dropped
 
 
-def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, list[Dropped]]:
+def into_groups(
+    examples: Examples, limit: int, where: str, earlier: Sequence[Dropped] = ()
+) -> tuple[Examples, list[Dropped]]:
     """Groups of at least two answers.
 
     Args:
         examples: what `read_ratings` made, or a part of it.
         limit: answers of a group at most: the best, the worst and others evenly spread between; 0
             for all.
+        earlier: answers that were dropped before, for the message where no group is left.
 
     Returns:
         `id`, `prompt`, `completions` (one conversation's end each) and `scores`, from best to
@@ -93,7 +99,7 @@ def into_groups(examples: Examples, limit: int, where: str) -> tuple[Examples, l
                 "scores": [float(answer["score"]) for answer in selected],
             }
         )
-    _check_groups(groups, where)
+    _check_groups(groups, where, earlier)
     return groups, dropped
 
 
@@ -105,13 +111,14 @@ def _spread(ranked: Examples, limit: int) -> Examples:
     return [ranked[round(place * last / (limit - 1))] for place in range(limit)]
 
 
-def _check_groups(groups: Examples, where: str) -> None:
+def _check_groups(groups: Examples, where: str, earlier: Sequence[Dropped]) -> None:
     if not groups:
+        lost = f" (dropped: {list_reasons(earlier)})" if earlier else ""
         raise UserError(
-            "no request has two different answers to compare",
+            f"no request has two different answers to compare{lost}",
             where=where,
             fix="sample more than one answer a request (`n` of `respond`), at a temperature above "
-            "0",
+            "0, and with enough `max_tokens` to end",
         )
     if all(group["scores"][0] == group["scores"][-1] for group in groups):
         raise UserError(

@@ -4,10 +4,10 @@ In: inputs of Pair or Rating rows, and `responses` (the rows that were rated), o
 unpaired preference rows, and what was dropped, with reasons.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.runtime.artifacts import Artifact, canonical
+from stages.runtime.artifacts import Artifact, canonical, list_reasons
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
 from stages.training.examples import name_inputs, other_inputs
@@ -43,7 +43,7 @@ def read_examples(
         labelled, undecided = _from_ratings(rated, threshold)
         examples += labelled
         dropped += [*unusable, *undecided]
-    _check_kinds(examples, sources, rated=bool(ratings))
+    _check_kinds(examples, dropped, sources, rated=bool(ratings))
     return examples, dropped
 
 
@@ -108,7 +108,9 @@ def _group_means(rated: Examples) -> dict[str, float]:
     return {group: sum(values) / len(values) for group, values in scores.items()}
 
 
-def _check_kinds(examples: Examples, sources: Mapping[str, Artifact], rated: bool) -> None:
+def _check_kinds(
+    examples: Examples, dropped: Sequence[Dropped], sources: Mapping[str, Artifact], rated: bool
+) -> None:
     """Refuse answers of one kind only.
 
     Raises:
@@ -118,10 +120,13 @@ def _check_kinds(examples: Examples, sources: Mapping[str, Artifact], rated: boo
     if 0 < desirable < len(examples):
         return
     what = "there is no answer, and KTO needs both kinds"
+    if dropped:
+        what = f"no answer is left, and KTO needs both kinds ({list_reasons(dropped)})"
     if examples:
         kind = "desirable" if desirable else "undesirable"
-        what = f"all {len(examples)} answers are {kind}, and KTO needs both kinds"
-    where, _ = name_inputs(sources, "Pairs or Ratings")
+        lost = f"; dropped: {list_reasons(dropped)}" if dropped else ""
+        what = f"all {len(examples)} answers are {kind}, and KTO needs both kinds{lost}"
+    where = name_inputs(sources)
     fix = "add an input with Pairs or Ratings"
     if rated:
         fix = "set `threshold` between the scores, or leave it out for the mean of each group"

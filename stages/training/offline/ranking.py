@@ -113,7 +113,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(examples, base, config, context)
-        groups, ungrouped = into_groups(fitting, config.limit, f"step {context.step!r}")
+        lost = [*dropped, *too_long]
+        groups, ungrouped = into_groups(fitting, config.limit, f"step {context.step!r}", lost)
         return Training(build_trainer(config, base, groups, context), [*too_long, *ungrouped])
 
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)

@@ -22,13 +22,13 @@ from typing import Any, Literal
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair, Response, Revision
 from stages.runtime.stage import ANY
+from stages.text.cut_off import ending_fault
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, training_stage
-from stages.training.examples import Sieve, name_inputs, other_inputs, prepare_examples
+from stages.training.examples import Sieve, nothing_left, other_inputs, prepare_examples
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.model_files import load_policy
 
@@ -40,7 +40,7 @@ class Config(TrainingConfig):
     stage = "sft"
     trainer_options = "SFTConfig"
     rounds: Literal["all", "last"] = "all"
-    """All revisions of a response, as in the paper, or only the last."""
+    """All revisions of a response, as in the paper, or only the last that was finished."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -83,14 +83,14 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
         if rounds == "last":
             last_ids = {row.response_id: row.id for row in rows if isinstance(row, Revision)}
         for row in rows:
-            completion = row.chosen if isinstance(row, Pair) else row.response
-            fault = ""
+            is_pair = isinstance(row, Pair)
+            completion = row.chosen if is_pair else row.response
+            ending = row.chosen_finish_reason if is_pair else row.finish_reason
+            fault = ending_fault(ending)
             if last_ids and last_ids[row.response_id] != row.id:
                 fault = "not the last revision"
             elif not completion.strip():
                 fault = "empty completion"
-            elif isinstance(row, Response) and row.finish_reason == "length":
-                fault = "cut off at max_tokens"
             if sieve.accepts(row, fault, row.prompt, completion):
                 example = {
                     "id": row.id,
@@ -100,11 +100,9 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
                 }
                 examples.append(example)
     if not examples:
-        what = "there is no row to train on"
-        if sieve.dropped:
-            what = f"no row is left to train on: of {len(sieve.dropped)}, all were dropped"
-        where, fix = name_inputs(sources, "Responses or Revisions")
-        raise UserError(what, where=where, fix=fix)
+        raise nothing_left(
+            sources, sieve.dropped, "row", "give it Responses, Revisions or Pairs with text"
+        )
     return examples, sieve.dropped
 
 

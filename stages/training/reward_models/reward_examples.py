@@ -26,12 +26,14 @@ from stages.training.examples import (
     drop_longer,
     max_length,
     measure_examples,
+    name_inputs,
+    nothing_left,
     refuse_if_none,
     with_variables,
 )
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
-from stages.training.pair_data import check_label, fault_of_sides
+from stages.training.pair_data import ADVICE, check_label, fault_of_sides
 from stages.training.reward_models.format import RewardFormat
 
 COLUMNS = (
@@ -69,8 +71,9 @@ def reward_examples(
             if sieve.accepts(row, fault, *sides, row.principles, row.negated):
                 counts[name] += 1
                 examples.append(_example(row, layout, constitution, general))
-    where = ", ".join(f"{name!r} (step {artifact.step!r})" for name, artifact in inputs.items())
-    _check_examples(examples, sieve.dropped, layout, f"input {where}")
+    if not examples:
+        raise _nothing_left(inputs, sieve.dropped)
+    _check_examples(examples, layout, name_inputs(inputs))
     mix = {name: {"n": n, "share": round(n / len(examples), 4)} for name, n in counts.items()}
     return examples, sieve.dropped, mix
 
@@ -121,12 +124,8 @@ def _principle_texts(row: Pair, constitution: Constitution | None) -> tuple[str,
     )
 
 
-def _check_examples(
-    examples: Examples, dropped: list[Dropped], layout: RewardFormat, where: str
-) -> None:
-    """Refuse examples of which none is left or whose labels do not differ."""
-    if not examples:
-        _refuse_nothing_left(dropped, where)
+def _check_examples(examples: Examples, layout: RewardFormat, where: str) -> None:
+    """Refuse examples whose labels do not differ."""
     if layout.objective == "cost":
         unsafe = sum(e["chosen_unsafe"] + e["rejected_unsafe"] for e in examples)
         if unsafe in (0, 2 * len(examples)):
@@ -144,27 +143,22 @@ def _check_examples(
         )
 
 
-def _refuse_nothing_left(dropped: list[Dropped], where: str) -> None:
-    reasons = Counter(row.reason for row in dropped)
-    if set(reasons) == {"no safety label"}:
-        raise UserError(
+def _nothing_left(inputs: Mapping[str, Artifact], dropped: list[Dropped]) -> UserError:
+    reasons = {row.reason for row in dropped}
+    if reasons == {"no safety label"}:
+        return UserError(
             "a cost model needs safety labels, and no pair has any",
-            where=where,
+            where=name_inputs(inputs),
             fix="give their `judged_pairs` step ratings of safety (`inputs: {ratings: <a rate "
             "step>}`), or set objective: preference",
         )
-    what = f"no pair is left to train on: {len(dropped)} are unusable"
-    if reasons:
-        listed = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common())
-        what = f"{what} ({listed})"
-    if set(reasons) == {"empty completion"}:
-        what = "every pair lacks a side: there is nothing to compare"
-    raise UserError(
-        what,
-        where=where,
-        fix="see why its step makes such rows; give it more prompts, or abstain less in "
-        "`judged_pairs`",
-    )
+    if reasons == {"empty completion"}:
+        return UserError(
+            "every pair lacks a side: there is nothing to compare",
+            where=name_inputs(inputs),
+            fix="look at the step that makes such pairs",
+        )
+    return nothing_left(inputs, dropped, "pair", ADVICE)
 
 
 def prepare_pairs(

@@ -25,12 +25,13 @@ from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, fingerprint
+from stages.runtime.artifacts import Artifact, Result, advise_on_missing, fingerprint
 from stages.runtime.context import Context
 from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.typed_config import machine
+from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
 from stages.training.reward_models.stored_scores import find_faults, stored_scores
@@ -50,6 +51,8 @@ class Config:
     """Score under each principle alone. The rating is then their mean, and `scores` holds them all.
     The mean is by weight; of principles that were drawn by weight (`sample`) it is plain.
     """
+    cut_off: CutOff = "drop"
+    """Whether responses that were cut off at max_tokens are dropped."""
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
     """Texts at a time."""
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
@@ -73,15 +76,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         unknown id under `negated`, a score that is not a number, memory used up.
     """
     where = f"step {context.step!r}"
-    rows: list[Response] = []
+    responses: list[Response] = []
     for name, artifact in inputs.items():
         if name != "model":
-            rows += artifact.rows(Response)
+            responses += artifact.rows(Response)
+    rows, dropped = drop_cut_off(responses, config.cut_off)
     if not rows:
+        refuse_no_finished(dropped, "no response is left to score", where)
         raise UserError(
             "there are no responses to score",
             where=where,
-            fix="add an input: a step that makes Responses",
+            fix=advise_on_missing(inputs, "add an input: a step that makes Responses"),
         )
     model = inputs["model"].model()
     layout = read_format(model)
@@ -97,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     all_scores, counts = stored_scores(model, items, context, config.batch_size, config.dtype)
     sign = -1 if layout.objective == "cost" else 1
     template = fingerprint(vars(layout))
-    ratings, dropped = [], []
+    ratings = []
     remaining = iter(all_scores)
     faults = iter(find_faults(model, items, all_scores, context))
     for row in rows:
@@ -121,7 +126,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows=ratings,
         row_type=Rating,
         dropped=dropped,
-        metrics=(summarise_scores(ratings) if ratings else {}) | counts,
+        metrics={
+            "cut_off": count_cut_off(responses),
+            **(summarise_scores(ratings) if ratings else {}),
+            **counts,
+        },
     )
 
 
@@ -191,4 +200,5 @@ def _rating(
         scores=scores if config.each and principles else [],
         model=model,
         template=template,
+        finish_reason=row.finish_reason,
     )

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Judgement
+from stages.runtime.rows import Judgement, Pair
 from tests.running import Seeded, run_steps, text_pipeline
 
 
@@ -25,7 +25,12 @@ def test_swapping_the_answers_keeps_the_margin_of_an_unbiased_judge(tmp_path):
 
 def test_a_judge_that_always_says_a_is_abstained_on(tmp_path):
     _, done = run_steps(text_pipeline(tmp_path, prompts=10), tmp_path, Seeded())
-    assert done["judgements"].metrics == {"cells": 160, "flipped": 1.0, "first_place_wins": 1.0}
+    assert done["judgements"].metrics == {
+        "cut_off": 0,
+        "cells": 160,
+        "flipped": 1.0,
+        "first_place_wins": 1.0,
+    }
     assert done["pairs"].rows() == []
     assert done["pairs"].manifest["dropped"] == {"the judge abstains": 10}
 
@@ -38,9 +43,52 @@ def test_weights_count_once(tmp_path):
     steps["judgements"] |= {"constitution": weighted, "per_pair": 8}
     steps["pairs"] |= {"constitution": weighted, "aggregate": "random", "orders": "average"}
 
-    _, done = run_steps(steps, tmp_path)
+    def longest_wins(messages, options):
+        a, b = (messages[-1]["content"].split(f"Response {x}: ")[1].split("\n")[0] for x in "AB")
+        return [-0.1, -2.4] if a > b else [-2.4, -0.1]
+
+    _, done = run_steps(steps, tmp_path, Seeded(scores=longest_wins))
     judged = Counter(row.principle for row in done["judgements"].rows(Judgement))
     assert judged["p1"] / judged.total() == pytest.approx(1 / 16, abs=0.015)
+    # Half of the pairs are judged under p1, and there it decides 3 of 3 + 7: not 3 of 3 + 15 of
+    # all, and not 9 of 9 + 15, as if the weight counted in both draws.
+    decided = Counter(row.deciding for row in done["pairs"].rows(Pair))
+    assert decided.total() == 300
+    assert decided["p1"] / 300 == pytest.approx(0.5 * 3 / 10, abs=0.04)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "sum"])
+def test_a_weight_counts_once_in_a_mean_of_drawn_principles(tmp_path, aggregate):
+    """The margin of a pair is recomputed from its cells."""
+
+    def by_principle(messages, options):
+        number = int(messages[-1]["content"].split("rule number ")[1].split(".")[0])
+        return [0.0, -0.5 * number - 1.0]
+
+    steps = text_pipeline(tmp_path, prompts=30)
+    weighted = {"name": str(tmp_path / "set.yaml"), "weights": {"p1": 3.0}}
+    steps["judgements"] |= {"constitution": weighted, "per_pair": 8}
+    steps["pairs"] |= {"constitution": weighted, "aggregate": aggregate, "orders": "average"}
+
+    class OneSided(Seeded):
+        async def choose(self, messages, options):
+            scores = await super().choose(messages, options)
+            text = messages[-1]["content"]
+            a, b = (text.split(f"Response {x}: ")[1].split("\n")[0] for x in "AB")
+            return scores if a < b else scores[::-1]
+
+    _, done = run_steps(steps, tmp_path, OneSided(scores=by_principle))
+    cells = {}
+    for row in done["judgements"].rows(Judgement):
+        cells.setdefault(row.pair_id, {})[row.principle] = (row.margin_ab + row.margin_ba) / 2
+    pairs = done["pairs"].rows(Pair)
+    assert len(pairs) == 30 and all(len(margins) == 8 for margins in cells.values())
+    for pair in pairs:
+        margins = cells[pair.id]
+        weights = {name: 3.0 if name == "p1" else 1.0 for name in margins}
+        total = sum(weights[name] * margin for name, margin in margins.items())
+        expected = total / sum(weights.values()) if aggregate == "mean" else total
+        assert pair.margin == pytest.approx(abs(expected))
 
 
 def test_pairs_that_no_principle_of_the_set_has_judged_are_counted(tmp_path):
