@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.runtime.generation import Completion, Generator, Sampling
-from stages.runtime.generator_registry import check_options, open_generator
+from stages.runtime.generator_registry import check_choice, check_options, open_generator
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
@@ -130,7 +130,11 @@ class RememberedGenerator:
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
         """See `Generator.choose`."""
         key = self._key(verb="choose", messages=list(messages), options=list(options))
-        answer: list[float] | None = self._recall(key)
+        try:
+            answer: list[float] | None = self._recall(key)
+        except Unanswered:
+            check_choice(self.engines.name, self.model, options)
+            raise
         if answer is None:
             engine = await self.engines.get(self.model)
             answer = list(await engine.choose(messages, options))

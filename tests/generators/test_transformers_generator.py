@@ -107,7 +107,8 @@ async def test_choose_is_normalised_and_follows_the_order_of_the_options(generat
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [(["Zebra crossing", "B"], "not one token"), (["A", "A"], "same token")]
+    ("options", "words"),
+    [(["Zebra crossing", "B"], "not one token"), (["A", "A"], "hold an option twice")],
 )
 async def test_bad_options_are_refused(generator, options, words):
     with pytest.raises(UserError, match=words):

@@ -40,7 +40,8 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Answer
+from stages.runtime.generation import OPTIONS_PLACE
+from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
@@ -58,6 +59,10 @@ class Config(Columns, IntervalOptions):
     """The number of orders in which each question is asked; null: one for each option."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Up to this many questions, drawn by a hash; null: all."""
+    letters: str = ascii_uppercase
+    """The names of the options, in order; each must be one token of every model. Questions with
+    more options are dropped.
+    """
     template: str = "evaluation/benchmarks/choice.jinja"
     """The question's prompt.
 
@@ -71,6 +76,12 @@ LEAST_LOG = -1e4
 
 def check(config: Config) -> None:
     check_columns(config, "stage 'multiple_choice'")
+    if len(config.letters) < 2 or len(set(config.letters)) < len(config.letters):
+        raise UserError(
+            f"letters: {config.letters!r} does not name two options or more, each in its own way",
+            where="stage 'multiple_choice'",
+            fix="give a text of different characters, such as ABCDE or 01234",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -84,7 +95,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: no model, no question, or what reading the file or choosing raises.
     """
-    questions, dropped = read_questions(config)
+    questions, dropped = _nameable(*read_questions(config), len(config.letters))
     if not questions:
         raise UserError(
             "the source gave no question",
@@ -131,6 +142,17 @@ STAGE = Stage(
 )
 
 
+def _nameable(
+    questions: Sequence[Question], dropped: Sequence[Dropped], names: int
+) -> tuple[list[Question], list[Dropped]]:
+    """Drop the questions that have more options than there are names for."""
+    too_many = [question for question in questions if len(question.options) > names]
+    reasons = [
+        Dropped(id=question.id, reason="more options than `letters`") for question in too_many
+    ]
+    return [question for question in questions if question not in too_many], [*dropped, *reasons]
+
+
 def _values(
     rows: Sequence[Answer], questions: Sequence[Question]
 ) -> Iterator[tuple[str, str, float | None]]:
@@ -170,13 +192,13 @@ def orders_of(question: Question, count: int | None, seed: int) -> list[list[int
 async def _ask(
     question: Question, name: str, generator: RememberedGenerator, config: Config, seed: int
 ) -> Answer:
-    letters = ascii_uppercase[: len(question.options)]
+    letters = config.letters[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
     means = [0.0] * len(letters)
     choices = []
     for order in orders:
         text = _question_text(question, order, config)
-        logs = await generator.choose([{"role": "user", "content": text}], tuple(letters))
+        logs = await _choose(generator, text, letters)
         if any(math.isnan(log) for log in logs):
             raise Drop("the model gave no answer")
         for option, log in zip(order, logs, strict=True):
@@ -200,8 +222,17 @@ async def _ask(
     )
 
 
+async def _choose(generator: RememberedGenerator, text: str, letters: str) -> list[float]:
+    try:
+        return await generator.choose([{"role": "user", "content": text}], tuple(letters))
+    except UserError as error:
+        if error.where == OPTIONS_PLACE:
+            raise UserError(error.what, where="option 'letters'", fix=error.fix) from None
+        raise
+
+
 def _question_text(question: Question, order: Sequence[int], config: Config) -> str:
-    letters = ascii_uppercase[: len(order)]
+    letters = config.letters[: len(order)]
     texts = [question.options[option] for option in order]
     return render(
         config.template,

@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 
 from stages.preferences.judging.ask import VERDICT_TEMPLATE, choose_probabilities
 from stages.runtime.calls import RememberedGenerator
+from stages.runtime.errors import UserError
+from stages.runtime.generation import OPTIONS_PLACE
 from stages.runtime.rows import Message, Rating, request_text
 from stages.runtime.templates import render
 
@@ -27,9 +29,20 @@ def _as_option(name: object) -> object:
     return str(name) if isinstance(name, int) else name
 
 
+def _refuse_repeated(scale: object) -> object:
+    names = [str(name) for name in scale] if isinstance(scale, Mapping) else []
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise PydanticCustomError(
+            "repeated_option", "it gives {names} twice", {"names": ", ".join(repeated)}
+        )
+    return scale
+
+
 Scale = Annotated[
     dict[Annotated[str, BeforeValidator(_as_option), Field(min_length=1)], float],
     Field(min_length=2),
+    BeforeValidator(_refuse_repeated),
 ]
 """The value of each option that a judge may answer, in the order in which they are asked for."""
 
@@ -71,7 +84,12 @@ async def expected_value(
         Drop, UserError, TooLong: as `expected_rating`.
     """
     question = [{"role": "user", "content": text}]
-    probabilities = await choose_probabilities(judge, question, tuple(scale))
+    try:
+        probabilities = await choose_probabilities(judge, question, tuple(scale))
+    except UserError as error:
+        if error.where == OPTIONS_PLACE:
+            raise UserError(error.what, where="option 'scale'", fix=error.fix) from None
+        raise
     values = list(scale.values())
     products = [
         value * probability for value, probability in zip(values, probabilities, strict=True)
