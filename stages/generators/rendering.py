@@ -2,13 +2,11 @@
 
 import functools
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from stages.runtime.errors import UserError
-from stages.runtime.generation import OPTIONS_PLACE, TooLong
+from stages.runtime.generation import TooLong
 from stages.runtime.rows import Message
 
 # Any conversation serves to see how an option is spelt at the start of an assistant's turn.
@@ -120,6 +118,7 @@ class Renderer:
         return [tokens[option][0] for option in options]
 
 
+OPTIONS_PLACE = "the options to choose from (a judge's `scale`, `letters` of questions)"
 NOT_A_TOKEN = -1
 """Follows the tokens of an option that merges with the text before it."""
 USUAL_OPTIONS = (
@@ -229,7 +228,7 @@ def refuse_split_options(folder: str, options: tuple[str, ...]) -> None:
         UserError: an option is not one token of the vocabulary in any place.
     """
     refuse_repeated(options)
-    tokenizer = _read_tokenizer(str(Path(folder) / "tokenizer.json"))
+    tokenizer = _read_tokenizer(f"{folder}/tokenizer.json")
     if tokenizer is None:
         return
 
@@ -254,11 +253,9 @@ def _read_tokenizer(path: str) -> Any:
     """The tokenizer in a file; None if there is none or it cannot be read."""
     from tokenizers import Tokenizer
 
-    if not os.path.isfile(path):
-        return None
     try:
         return Tokenizer.from_file(path)
-    except Exception:  # an old format; the generator itself will say what is wrong
+    except Exception:  # of no class of its own; what is wrong the generator itself will say
         return None
 
 

@@ -114,7 +114,12 @@ class ServerGenerator:
             UserError: as there; or a server without vLLM's extensions leaves an option out of its
                 top tokens.
         """
-        refuse_repeated(options)
+        if len(set(options)) < len(options):
+            raise UserError(
+                f"the options {list(options)} hold an option twice",
+                where="choose",
+                fix="give each option once",
+            )
         body = self._body(messages, 1) | {
             "temperature": 0.0,
             "logprobs": True,
@@ -175,6 +180,7 @@ class ServerGenerator:
             raise
 
     async def _tokenize_options(self, options: tuple[str, ...]) -> list[int]:
+        refuse_repeated(options)
         before = await self._tokenize_chat(list(PROBE), add_generation_prompt=True)
         tokens = {option: await self._tokens_of(option, before) for option in options}
         if not are_single(options, tokens):

@@ -129,12 +129,10 @@ class RememberedGenerator:
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> list[float]:
         """See `Generator.choose`."""
-        key = self._key(verb="choose", messages=list(messages), options=list(options))
-        try:
-            answer: list[float] | None = self._recall(key)
-        except Unanswered:
+        if self.forecast:
             check_choice(self.engines.name, self.model, options)
-            raise
+        key = self._key(verb="choose", messages=list(messages), options=list(options))
+        answer: list[float] | None = self._recall(key)
         if answer is None:
             engine = await self.engines.get(self.model)
             answer = list(await engine.choose(messages, options))

@@ -75,10 +75,6 @@ class TooLong(RowFailure):
         )
 
 
-OPTIONS_PLACE = "choose"
-"""Where errors about the options of `choose` are, for callers that know a better place."""
-
-
 class Generator(Protocol):
     """An opened model that answers calls.
 
@@ -106,8 +102,8 @@ class Generator(Protocol):
             Natural logarithms, normalised over the options, in the order of `options`.
 
         Raises:
-            UserError: an option is not one token of this model's vocabulary, or two options are the
-                same token; names options that work, at `OPTIONS_PLACE`.
+            UserError: an option is not one token of this model's vocabulary, or two options share a
+                first token.
             TooLong: the prompt leaves no room for a single token.
         """
         ...

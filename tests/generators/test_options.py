@@ -10,7 +10,6 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.generators.rendering import Renderer, refuse_split_options
-from stages.preferences.judging.rating import expected_value
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
 from stages.runtime.pipeline.runner import Runner
@@ -61,6 +60,7 @@ def test_a_scale_that_is_split_is_told_with_the_scales_that_work():
     assert error.what.startswith("not one token of this model: '10' (2 tokens); one token each: ")
     assert "'1', '2', ..., '9'; " in error.what
     assert error.what.endswith("'1' and '10' begin with the same token")
+    assert "`scale`" in error.where
     assert "'0', '1', ..., '9'; or '1', '2', '3', '4', '5'; or 'A', " in error.fix
     assert "Yes" not in error.fix  # "Yes" is three tokens here
 
@@ -124,16 +124,6 @@ async def test_a_server_offers_what_its_own_tokenizer_has():
         assert caught.value.fix.endswith("'E'; or 'Yes', 'No'")
         assert {path for path, _ in stub.requests} == {"/tokenize"}  # no question was asked
         await generator.close()
-
-
-def test_the_place_of_a_scale_is_named():
-    class Judge:
-        async def choose(self, messages, options):
-            return Renderer(Longest(), 512).option_ids(options)
-
-    with pytest.raises(UserError, match="not one token of this model: '10'") as caught:
-        asyncio.run(expected_value(Judge(), "How good?", {"10": 10, "1": 1}))
-    assert caught.value.where == "option 'scale'"
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,6 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.generation import OPTIONS_PLACE
 from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
@@ -198,7 +197,7 @@ async def _ask(
     choices = []
     for order in orders:
         text = _question_text(question, order, config)
-        logs = await _choose(generator, text, letters)
+        logs = await generator.choose([{"role": "user", "content": text}], tuple(letters))
         if any(math.isnan(log) for log in logs):
             raise Drop("the model gave no answer")
         for option, log in zip(order, logs, strict=True):
@@ -220,15 +219,6 @@ async def _ask(
         model=generator.model.content,
         template=template_hash(config.template),
     )
-
-
-async def _choose(generator: RememberedGenerator, text: str, letters: str) -> list[float]:
-    try:
-        return await generator.choose([{"role": "user", "content": text}], tuple(letters))
-    except UserError as error:
-        if error.where == OPTIONS_PLACE:
-            raise UserError(error.what, where="option 'letters'", fix=error.fix) from None
-        raise
 
 
 def _question_text(question: Question, order: Sequence[int], config: Config) -> str:

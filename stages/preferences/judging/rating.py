@@ -15,8 +15,6 @@ from pydantic_core import PydanticCustomError
 
 from stages.preferences.judging.ask import VERDICT_TEMPLATE, choose_probabilities
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.errors import UserError
-from stages.runtime.generation import OPTIONS_PLACE
 from stages.runtime.rows import Message, Rating, request_text
 from stages.runtime.templates import render
 
@@ -84,12 +82,7 @@ async def expected_value(
         Drop, UserError, TooLong: as `expected_rating`.
     """
     question = [{"role": "user", "content": text}]
-    try:
-        probabilities = await choose_probabilities(judge, question, tuple(scale))
-    except UserError as error:
-        if error.where == OPTIONS_PLACE:
-            raise UserError(error.what, where="option 'scale'", fix=error.fix) from None
-        raise
+    probabilities = await choose_probabilities(judge, question, tuple(scale))
     values = list(scale.values())
     products = [
         value * probability for value, probability in zip(values, probabilities, strict=True)

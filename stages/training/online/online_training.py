@@ -11,7 +11,7 @@ vLLM's random state.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -25,7 +25,6 @@ from stages.training.config import TrainingConfig, check_training, training_iden
 from stages.training.examples import template_variables
 from stages.training.frame import Training, create_trainer, run_training
 from stages.training.model_files import load_policy
-from stages.training.online.model_terms import JudgeTerm
 from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
 from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
@@ -57,10 +56,9 @@ def online_identity(config: OnlineConfig) -> dict[str, Any]:
     return training_identity(config) | terms
 
 
-def online_choices(config: OnlineConfig) -> list[tuple[str, Sequence[str]]]:
+def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
     """The scales of the judges in the reward."""
-    terms = config.reward_terms.values()
-    return [(term.model, tuple(term.scale)) for term in terms if isinstance(term, JudgeTerm)]
+    return [choice for term in config.reward_terms.values() for choice in term.choices()]
 
 
 online_stage = partial(
