@@ -94,13 +94,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: no model, no question, or what reading the file or choosing raises.
     """
-    questions, dropped = _nameable(*read_questions(config), len(config.letters))
+    questions, dropped = read_questions(config)
     if not questions:
         raise UserError(
             "the source gave no question",
             where=config.source,
             fix="check the columns: see the dropped rows' reasons",
         )
+    questions, too_large = _nameable(questions, config.letters)
+    dropped = [*dropped, *too_large]
     by_id = {question.id: question for question in questions}
     ids = draw(by_id, config.limit, context.seed, "asked")
     questions = [by_id[question_id] for question_id in ids]
@@ -141,15 +143,26 @@ STAGE = Stage(
 )
 
 
-def _nameable(
-    questions: Sequence[Question], dropped: Sequence[Dropped], names: int
-) -> tuple[list[Question], list[Dropped]]:
-    """Drop the questions that have more options than there are names for."""
-    too_many = [question for question in questions if len(question.options) > names]
-    reasons = [
-        Dropped(id=question.id, reason="more options than `letters`") for question in too_many
-    ]
-    return [question for question in questions if question not in too_many], [*dropped, *reasons]
+def _nameable(questions: Sequence[Question], letters: str) -> tuple[list[Question], list[Dropped]]:
+    """Return the questions whose options can be named, and the others.
+
+    Raises:
+        UserError: none can.
+    """
+    nameable = []
+    dropped = []
+    for question in questions:
+        if len(question.options) > len(letters):
+            dropped.append(Dropped(id=question.id, reason="more options than `letters`"))
+        else:
+            nameable.append(question)
+    if not nameable:
+        raise UserError(
+            f"every question has more options than `letters` has names ({len(letters)})",
+            where="stage 'multiple_choice'",
+            fix="give more letters, each one token of the models",
+        )
+    return nameable, dropped
 
 
 def _values(

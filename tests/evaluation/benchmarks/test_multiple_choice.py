@@ -91,6 +91,8 @@ def test_other_names_for_the_options(tmp_path):
     assert reasons == ["more options than `letters`"]
     with pytest.raises(UserError, match="'1' does not name two options"):
         run_steps(pipeline(tmp_path, source, letters="1"), tmp_path, prefers_green)
+    with pytest.raises(UserError, match="every question has more options"):
+        run_steps(pipeline(tmp_path, source, letters="12"), tmp_path, prefers_green)
     with pytest.raises(UserError, match="each in its own way"):
         run_steps(pipeline(tmp_path, source, letters="1231"), tmp_path, prefers_green)
 
