@@ -111,10 +111,17 @@ def test_a_model_brings_its_scale_and_the_command_line_wins():
 
 def test_every_scale_has_the_same_keys():
     """And each of them is used by a pipeline."""
-    scales = [composed(f"scale={name}")["scale"] for name in names("scale")]
+
+    def keys(scale: dict, before: str = "") -> set[str]:
+        names = set()
+        for name, value in scale.items():
+            names |= keys(value, f"{name}.") if isinstance(value, dict) else {before + name}
+        return names
+
+    scales = [keys(composed(f"scale={name}")["scale"]) for name in names("scale")]
     text = "".join(path.read_text() for path in (CONF / "pipeline").rglob("*.yaml"))
-    assert all(scale.keys() == scales[0].keys() for scale in scales)
-    assert set(re.findall(r"\$\{scale\.(\w+)\}", text)) == scales[0].keys()
+    assert all(scale == scales[0] for scale in scales)
+    assert set(re.findall(r"\$\{scale\.([\w.]+)\}", text)) == scales[0]
 
 
 @pytest.mark.parametrize("model", names("model"))

@@ -58,6 +58,22 @@ def test_salmon(done):
     ].keys()
 
 
+def test_salmon_with_the_papers_constants(done):
+    """As for models from the Hub: labels are flipped, and of a token's KL only what is above 0
+    counts, so no completion's is below 0.
+    """
+    made = done("salmon", "scale=paper", "data.red_team.arguments.count=40")
+    pairs = made["pairs"].rows(Pair)
+    assert 0 < sum(pair.noise for pair in pairs) < len(pairs) / 3
+    assert len({pair.id.split("#")[1] for pair in pairs}) == 4
+    assert {"term principles", "term length"} <= made["policy"].metrics["last"].keys()
+
+
+def test_cai_open(done):
+    made = done("cai_open")
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "dpo"]
+
+
 def test_cai_ppo(done):
     made = done("cai_ppo")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sl_cai", "rl_cai"]

@@ -16,10 +16,12 @@ from stages.generators.chat import merge_system
 from stages.generators.examination import PROBE
 from stages.generators.rendering import (
     add_up,
+    are_single,
     log_sum,
     normalise,
-    not_one_token,
-    refuse_same_tokens,
+    not_single,
+    options_to_try,
+    refuse_repeated,
 )
 from stages.generators.server_answers import read_completion, read_first_token, read_tokens
 from stages.generators.server_client import CHAT, TOKENIZE, Client
@@ -113,12 +115,7 @@ class ServerGenerator:
             RowFailure: no option is among the tokens that the server reports.
         """
         texts = [option.strip(SPACES) for option in options]
-        if len(set(texts)) < len(texts):
-            raise UserError(
-                f"the options {list(options)} hold an option twice",
-                where="choose",
-                fix="give each option once",
-            )
+        refuse_repeated(texts)
         body = self._body(messages, 1) | {
             "temperature": 0.0,
             "logprobs": True,
@@ -167,25 +164,30 @@ class ServerGenerator:
             raise
 
     async def _tokenize_options(self, options: tuple[str, ...]) -> list[int]:
+        refuse_repeated(options)
         before = await self._tokenize_chat(list(PROBE), add_generation_prompt=True)
-        ids: list[int] = []
-        for option in options:
-            body = {"model": self.model, "prompt": option, "add_special_tokens": False}
-            alone = await self.client.ask(TOKENIZE, body, read_tokens)
-            turn = await self._tokenize_chat(
-                [*PROBE, {"role": "assistant", "content": option}],
-                add_generation_prompt=False,
-                continue_final_message=True,
-            )
-            # A template may open the turn differently when asked to write (a thinking block): then
-            # the option's token on its own is used.
-            head, rest = turn[: len(before)], turn[len(before) :]
-            token = rest if head == before else alone
-            if len(alone) != 1 or len(token) != 1:
-                raise not_one_token(option, alone)
-            ids += token
-        refuse_same_tokens(options, ids)
-        return ids
+        tokens = {option: await self._tokens_of(option, before) for option in options}
+        if not are_single(options, tokens):
+            for option in options_to_try(options):
+                tokens[option] = await self._tokens_of(option, before)
+            raise not_single(options, tokens)
+        return [tokens[option][0] for option in options]
+
+    async def _tokens_of(self, option: str, before: list[int]) -> list[int]:
+        """Return an option's tokens at the start of the answer to a prompt of these tokens."""
+        turn = await self._tokenize_chat(
+            [*PROBE, {"role": "assistant", "content": option}],
+            add_generation_prompt=False,
+            continue_final_message=True,
+        )
+        head, rest = turn[: len(before)], turn[len(before) :]
+        if head == before:
+            return rest
+        # A template may open the turn differently when asked to write (a thinking block): then the
+        # option's token on its own is used.
+        body = {"model": self.model, "prompt": option, "add_special_tokens": False}
+        alone: list[int] = await self.client.ask(TOKENIZE, body, read_tokens)
+        return alone
 
     async def _tokenize_chat(self, messages: list[Message], **flags: bool) -> list[int]:
         body = {"model": self.model} | self._template_arguments() | {"messages": messages} | flags

@@ -5,7 +5,9 @@
 writing system than the request's loses; if both are, the pair is dropped. The patterns are our own.
 
 `script` looks at letters only: it separates Russian from English, not French from English. SALMON
-asks a language identifier (fastText), whose weights we neither ship nor download.
+asks a language identifier (fastText), whose weights we neither ship nor download. SALMON flips a
+quarter of the labels that a rule gave (`override_noise` of `judged_pairs`), and a tenth of the
+others (`noise`).
 """
 
 import re

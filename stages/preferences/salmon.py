@@ -10,7 +10,11 @@ Re-derived from the published algorithm; none of the original code. Where it dif
 - a constitution's weights count in the draw of the subset; with equal weights it is uniform, as in
   the paper;
 - a principle whose verdicts hardly vary cannot be normalised: it is left out and reported, instead
-  of dominating the rest.
+  of dominating the rest;
+- of equal scores the first by id decides, in the released code the first that was drawn;
+- all principles of the constitution can be drawn; the code judges eleven and draws from eight.
+
+The constants are in conf/pipeline/salmon.yaml. All departures: docs/methods.md.
 """
 
 import math

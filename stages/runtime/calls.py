@@ -15,7 +15,7 @@ from stages.runtime.generation import (
     Generator,
     Sampling,
 )
-from stages.runtime.generator_registry import check_options, open_generator
+from stages.runtime.generator_registry import check_choice, check_options, open_generator
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
@@ -205,6 +205,8 @@ class RememberedGenerator:
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
+        if self.forecast:
+            check_choice(self.engines.name, self.model, options)
         key = self._key(verb="choose", messages=list(messages), options=list(options))
         answer: Any = self._recall(key)
         if answer is None:

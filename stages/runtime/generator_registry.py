@@ -5,7 +5,7 @@ imported only when its name is used, so that this room depends on no generator.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.runtime.errors import refuse_unknown
@@ -34,6 +34,17 @@ async def open_generator(name: str, model: Model, options: Mapping[str, Any]) ->
     refuse_unknown([name], GENERATORS, "no generator is called", "generator.name")
     module = importlib.import_module(GENERATORS[name])
     return await module.open_generator(model, options)
+
+
+def check_choice(name: str, model: Model, options: Sequence[str]) -> None:
+    """Refuse options that no generator can score, before one is opened: see `rendering.py`.
+
+    Raises:
+        UserError: an option is not one token of the model, as far as its files show.
+    """
+    if name in GENERATORS:
+        module = importlib.import_module("stages.generators.rendering")
+        module.refuse_split_options(model.path, tuple(options))
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ A stage is a module with a frozen `Config`, a function `run` and one `STAGE = St
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,11 @@ ANY = ("*",)
 
 def accept_any(config: Any) -> None:
     """The check of a stage that needs none beyond the types in its `Config`."""
+
+
+def no_choices(config: Any) -> Sequence[tuple[str, Sequence[str]]]:
+    """The choices of a stage whose options name none."""
+    return ()
 
 
 def no_identity(config: Any) -> Mapping[str, Any]:
@@ -49,6 +54,10 @@ class Stage:
     """False for a step that only points to an existing model; every plan makes it again."""
     check: Callable[[Any], None] = accept_any
     """Raises a UserError for options that cannot work, before anything runs."""
+    choices: Callable[[Any], Sequence[tuple[str, Sequence[str]]]] = no_choices
+    """(input, options) for every model that is to choose among options which the user names: a plan
+    refuses those that are not one token of the model, as far as its files show.
+    """
     identity: Callable[[Any], Mapping[str, Any]] = no_identity
     """What else identifies its result: principle texts, template hashes, file contents."""
 

@@ -123,7 +123,8 @@ async def test_the_mass_is_the_share_of_the_whole_vocabulary(generator):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [(["Zebra crossing", "B"], "not one token"), (["A", "A"], "same token")]
+    ("options", "words"),
+    [(["Zebra crossing", "B"], "not one token"), (["A", "A"], "hold an option twice")],
 )
 async def test_bad_options_are_refused(generator, options, words):
     with pytest.raises(UserError, match=words):

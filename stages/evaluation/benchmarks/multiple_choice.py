@@ -41,7 +41,7 @@ from stages.runtime.artifacts import Artifact, Result, list_reasons
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Answer
+from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
@@ -59,6 +59,10 @@ class Config(Columns, IntervalOptions):
     """The number of orders in which each question is asked; null: one for each option."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Up to this many questions, drawn by a hash; null: all."""
+    letters: str = ascii_uppercase
+    """The names of the options, in order; each must be one token of every model. Questions with
+    more options are dropped.
+    """
     template: str = "evaluation/benchmarks/choice.jinja"
     """The question's prompt.
 
@@ -76,6 +80,12 @@ LEAST_LOG = -1e4
 
 def check(config: Config) -> None:
     check_columns(config, "stage 'multiple_choice'")
+    if len(config.letters) < 2 or len(set(config.letters)) < len(config.letters):
+        raise UserError(
+            f"letters: {config.letters!r} does not name two options or more, each in its own way",
+            where="stage 'multiple_choice'",
+            fix="give a text of different characters, such as ABCDE or 01234",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -96,6 +106,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             where=config.source,
             fix="check the options that name the columns",
         )
+    questions, too_large = _nameable(questions, config.letters)
+    dropped = [*dropped, *too_large]
     by_id = {question.id: question for question in questions}
     ids = draw(by_id, config.limit, context.seed, "asked")
     questions = [by_id[question_id] for question_id in ids]
@@ -134,6 +146,28 @@ STAGE = Stage(
     check=check,
     identity=identity,
 )
+
+
+def _nameable(questions: Sequence[Question], letters: str) -> tuple[list[Question], list[Dropped]]:
+    """Return the questions whose options can be named, and the others.
+
+    Raises:
+        UserError: none can.
+    """
+    nameable = []
+    dropped = []
+    for question in questions:
+        if len(question.options) > len(letters):
+            dropped.append(Dropped(id=question.id, reason="more options than `letters`"))
+        else:
+            nameable.append(question)
+    if not nameable:
+        raise UserError(
+            f"every question has more options than `letters` has names ({len(letters)})",
+            where="stage 'multiple_choice'",
+            fix="give more letters, each one token of the models",
+        )
+    return nameable, dropped
 
 
 def _values(
@@ -175,7 +209,7 @@ def orders_of(question: Question, count: int | None, seed: int) -> list[list[int
 async def _ask(
     question: Question, name: str, generator: RememberedGenerator, config: Config, seed: int
 ) -> Answer:
-    letters = ascii_uppercase[: len(question.options)]
+    letters = config.letters[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
     means = [0.0] * len(letters)
     choices = []
@@ -208,7 +242,7 @@ async def _ask(
 
 
 def _question_text(question: Question, order: Sequence[int], config: Config) -> str:
-    letters = ascii_uppercase[: len(order)]
+    letters = config.letters[: len(order)]
     texts = [question.options[option] for option in order]
     return render(
         config.template,

@@ -10,6 +10,7 @@ d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale
 out: text ratings that are parsed; a rating is always read off probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
@@ -77,6 +78,11 @@ def identity(config: Config) -> dict[str, Any]:
         "scale": [[option, value] for option, value in config.scale.items()],
         "template": template_hash(config.template),
     }
+
+
+def choices(config: Config) -> list[tuple[str, Sequence[str]]]:
+    """The options of the scale."""
+    return [("model", tuple(config.scale))]
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -149,6 +155,7 @@ STAGE = Stage(
     inputs=("model",),
     optional=ANY,
     calls_generator=True,
+    choices=choices,
     identity=identity,
 )
 

@@ -27,9 +27,20 @@ def _as_option(name: object) -> object:
     return str(name) if isinstance(name, int) else name
 
 
+def _refuse_repeated(scale: object) -> object:
+    names = [str(name) for name in scale] if isinstance(scale, Mapping) else []
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise PydanticCustomError(
+            "repeated_option", "it gives {names} twice", {"names": ", ".join(repeated)}
+        )
+    return scale
+
+
 Scale = Annotated[
     dict[Annotated[str, BeforeValidator(_as_option), Field(min_length=1)], float],
     Field(min_length=2),
+    BeforeValidator(_refuse_repeated),
 ]
 """The value of each option that a judge may answer, in the order in which they are asked for."""
 

@@ -27,6 +27,7 @@ from stages.runtime.artifacts import (
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.errors import UserError
+from stages.runtime.generator_registry import check_choice
 from stages.runtime.pipeline.display import step_line
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
@@ -103,12 +104,24 @@ class Runner:
         artifact = find_artifact(self.root, step.name, fingerprint(payload))
         if artifact:
             return PlannedStep(step, payload, artifact)
+        self._check_choices(step, inputs)
         reason = reason_to_run(self.root, step, payload)
         calls = None
         inputs_ready = all(plan.artifact for plan in inputs.values())
         if forecast and inputs_ready and step.contract.calls_generator:
             calls = self._forecast(step, inputs, payload)
         return PlannedStep(step, payload, None, reason, calls)
+
+    def _check_choices(self, step: Step, inputs: Mapping[str, PlannedStep]) -> None:
+        """Refuse options that a model cannot choose among, where it exists already."""
+        for name, options in step.contract.choices(step.config):
+            model = inputs[name].artifact if name in inputs else None
+            if model:
+                try:
+                    check_choice(self.engines.name, model.model(), options)
+                except UserError as error:
+                    where = f"step {step.name!r}"
+                    raise UserError(error.what, where=where, fix=error.fix) from None
 
     def _forecast(
         self, step: Step, inputs: Mapping[str, PlannedStep], payload: dict[str, Any]

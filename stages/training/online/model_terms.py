@@ -173,6 +173,9 @@ class JudgeTerm(ModelTerm):
             )
         PrincipleDraw(self.constitution, self.draw, seed=0, where=where)
 
+    def choices(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(self.model, tuple(self.scale))]
+
     def identity(self) -> dict[str, Any]:
         template = {"template": template_hash(self.template)}
         return template | _identify("constitution", self.constitution)

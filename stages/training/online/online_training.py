@@ -56,8 +56,14 @@ def online_identity(config: OnlineConfig) -> dict[str, Any]:
     return training_identity(config) | terms
 
 
+def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
+    """The scales of the judges in the reward."""
+    return [choice for term in config.reward_terms.values() for choice in term.choices()]
+
+
 online_stage = partial(
     training_stage,
+    choices=online_choices,
     inputs=("model", "prompts"),
     optional=ANY,
     check=check_online,

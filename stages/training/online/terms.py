@@ -64,6 +64,10 @@ class Term:
         """Return what identifies the term beside its options."""
         return {}
 
+    def choices(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return (input, options) of a model that is to choose among options; see `Stage`."""
+        return []
+
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function that scores completions.
 

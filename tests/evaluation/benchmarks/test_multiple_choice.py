@@ -75,6 +75,28 @@ QUESTIONS = [
 ]
 
 
+def test_other_names_for_the_options(tmp_path):
+    """Where a model's letters are not one token each, figures may be; what has more options than
+    names is dropped.
+    """
+    four = QUESTIONS[0] | {"question": "Four?", "choices": ["red", "green", "blue", "pink"]}
+    source = write_questions(tmp_path, *QUESTIONS, four)
+    prefers_green = believer({"green": 9.0})
+    steps = pipeline(tmp_path, source, letters="123")
+    _, done = run_steps(steps, tmp_path, prefers_green)
+    rows = done["asked"].rows(Answer)
+    assert len(rows) == 12
+    assert [row.right for row in rows] == [float(i % 3 == 1) for i in range(12)]
+    reasons = [row.reason for row in done["asked"].dropped()]
+    assert reasons == ["more options than `letters`"]
+    with pytest.raises(UserError, match="'1' does not name two options"):
+        run_steps(pipeline(tmp_path, source, letters="1"), tmp_path, prefers_green)
+    with pytest.raises(UserError, match="every question has more options"):
+        run_steps(pipeline(tmp_path, source, letters="12"), tmp_path, prefers_green)
+    with pytest.raises(UserError, match="each in its own way"):
+        run_steps(pipeline(tmp_path, source, letters="1231"), tmp_path, prefers_green)
+
+
 def test_all_orders_remove_a_multiplicative_bias(tmp_path):
     """green is a little better, the first place twice as good as the second: one order is led
     astray, all are not.

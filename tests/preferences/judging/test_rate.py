@@ -164,6 +164,8 @@ def test_ratings_of_safety_reach_the_pairs(tmp_path):
         ({"scale": {"Yes": 1, "No": 1}}, "worth 1"),
         ({"scale": {"Yes": 1}}, "scale"),
         ({"scale": {True: 10, False: 1}}, "in quotes"),
+        ({"scale": {1: 10, "1": 1, "2": 3}}, "1 twice"),
+        ({"scale": {"": 10, "No": 1}}, "at least 1"),
         ({"negated": ["p99"]}, "p99"),
         ({"negated": ["p1"]}, "no opposite"),
     ],
