@@ -66,6 +66,13 @@ class Effect:
     centre: float
     spread: Spread
 
+    @property
+    def overlap(self) -> float | None:
+        """How far all seeds change the same prompts, see `power`; None where nothing shows it."""
+        of_answers = self.n_seeds * self.spread.chance
+        total = self.spread.prompts + of_answers
+        return self.spread.prompts / total if self.n_seeds > 1 and total > 0 else None
+
     def plain(self) -> dict[str, Any]:
         """Plain data for JSON, which has no infinity: None for the degrees of a known variance."""
         spread = {}

@@ -33,6 +33,8 @@ class Finding:
             or "undecided". The first two end in `ON_ONE_SEED` where `one_seed` is true.
         one_seed: models were trained, with one seed only: the verdict is about these models, and
             another training may do otherwise.
+        same_data: equivalent without statistics, as it learned from what the reference learned
+            from; only the randomness of training differs.
     """
 
     variant: str
@@ -44,6 +46,7 @@ class Finding:
     p_equivalence_holm: float
     over: str
     one_seed: bool = False
+    same_data: bool = False
 
 
 def findings(

@@ -55,17 +55,13 @@ def minimum_detectable(
     Returns:
         None if no effect that the base rate allows is detected.
     """
-    overlaps = OVERLAPS if overlap is None else (overlap,)
 
     def reaches(effect: float) -> bool:
         change = discordance
         if change is None:
             change = independent_discordance(base_rate, effect)
-        powers = (
-            detection_power(effect, n_prompts, n_seeds, change, seed_sd, part, comparisons, alpha)
-            for part in overlaps
-        )
-        return all(power >= POWER for power in powers)
+        options = (n_prompts, n_seeds, change, seed_sd, comparisons, alpha, overlap)
+        return detection_power(effect, *options) >= POWER
 
     low = 0.0
     high = max(base_rate, 1 - base_rate)
@@ -96,9 +92,9 @@ def detection_power(
     n_seeds: int,
     discordance: float,
     seed_sd: float = 0.0,
-    overlap: float = 0.0,
     comparisons: int = 1,
     alpha: float = 0.05,
+    overlap: float | None = None,
 ) -> float:
     """The chance that a true difference of `effect` is found.
 
@@ -110,21 +106,23 @@ def detection_power(
     if n_seeds == 1:
         return _power_of_mcnemar(abs(effect), n_prompts, change, level)
     variance = change - effect**2
-    of_prompts = overlap * variance / n_prompts
-    chance = (1 - overlap) * variance / (n_prompts * n_seeds)
     df_seeds = comparisons * (n_seeds - 1)
-    half = _half_widths(of_prompts, chance, seed_sd, n_prompts, n_seeds, variance, df_seeds, level)
-    return _chance_beyond(effect, half, of_prompts + chance + seed_sd**2 / n_seeds)
+    powers = []
+    for part in OVERLAPS if overlap is None else (overlap,):
+        of_prompts = part * variance / n_prompts
+        chance = (1 - part) * variance / (n_prompts * n_seeds)
+        sizes = (n_prompts, n_seeds, df_seeds)
+        half = _half_widths(of_prompts, chance, seed_sd, variance, sizes, level)
+        powers.append(_chance_beyond(effect, half, of_prompts + chance + seed_sd**2 / n_seeds))
+    return min(powers)
 
 
 def _half_widths(
     of_prompts: float,
     chance: float,
     seed_sd: float,
-    n_prompts: int,
-    n_seeds: int,
     variance: float,
-    df_seeds: int,
+    sizes: tuple[int, int, int],
     level: float,
 ) -> Array:
     """Half the width of the interval of `differences`, over the estimates of the seeds' variance.
@@ -132,10 +130,12 @@ def _half_widths(
     Args:
         of_prompts, chance: as in `variance.Spread`.
         variance: of a single difference.
+        sizes: the numbers of prompts and seeds, and the degrees of freedom of the seeds' variance.
     """
     from scipy.special import stdtrit
     from scipy.stats import chi2
 
+    n_prompts, n_seeds, df_seeds = sizes
     of_seeds = chance + seed_sd**2 / n_seeds
     drawn = chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, df_seeds) / df_seeds
     t2_seeds = float(stdtrit(df_seeds, level / 2)) ** 2
