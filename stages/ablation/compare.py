@@ -168,7 +168,13 @@ def _add(comparison: Comparison, reference: str, outcome: str, settings: Ablate)
     for label, finding in new_findings.items():
         if runs[label].same_data:  # it learned from the reference's data, which needs no statistics
             finding = replace(
-                finding, verdict="equivalent", differs=False, inside=True, p_equivalence_holm=0.0
+                finding,
+                verdict="equivalent",
+                differs=False,
+                inside=True,
+                p_equivalence_holm=0.0,
+                one_seed=False,
+                same_data=True,
             )
         by_label[label] = finding
     if outcome == comparison.outcome:
@@ -211,7 +217,8 @@ def _compare_with_reference(
         pools = {label: "far" if runs[label].kind in FAR else "near" for label in part}
         part_effects = effects(base, part, settings.confidence, pools, settings.correction)
         all_effects |= part_effects
-        all_findings |= findings(part_effects, margin, 1 - settings.confidence)
+        trained = settings.level != "labels"
+        all_findings |= findings(part_effects, margin, 1 - settings.confidence, trained)
     return all_effects, all_findings
 
 

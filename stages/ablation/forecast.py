@@ -172,6 +172,8 @@ def _detectable(settings: Settings, planned: Sequence[PlannedStep], overrides: O
         prompts,
         seeds,
         base_rate=assumed,
+        seed_sd=settings.ablate.assume_seed_sd,
+        overlap=settings.ablate.assume_overlap,
         comparisons=comparisons,
         alpha=1 - settings.ablate.confidence,
     )
@@ -186,13 +188,25 @@ def _detectable(settings: Settings, planned: Sequence[PlannedStep], overrides: O
             f"No effect on {outcome} would be found in four of five cases ({conditions}): "
             "take more requests or seeds."
         )
-    other_seeds = "Seeds that differ in what they do require a larger effect."
-    if seeds == 1:
-        other_seeds = "It does not include what another seed would change."
     return (
         f"An effect on {outcome} of about {format_percent(smallest)} points is found with "
         f"a chance of 80 % ({conditions}) if answers change as between two independent draws; "
-        f"the fewer change, the smaller it may be. {other_seeds}"
+        f"the fewer change, the smaller it may be. {_about_seeds(settings, seeds)}"
+    )
+
+
+def _about_seeds(settings: Settings, seeds: int) -> str:
+    """What the forecast assumes about seeds."""
+    if seeds == 1:
+        return "It does not include what another seed would change."
+    overlap = settings.ablate.assume_overlap
+    share = "" if overlap is None else f"to {format_percent(overlap, 0)} % "
+    worst = ", whichever needs the larger effect" if overlap is None else ""
+    requests = f"seeds change {share}the same requests" + (" or different ones" if worst else "")
+    moved = format_percent(settings.ablate.assume_seed_sd)
+    return (
+        f"Assumed: {requests}{worst} (ablate.assume_overlap), and a seed moves an effect by "
+        f"{moved} points, as a standard deviation (ablate.assume_seed_sd)."
     )
 
 

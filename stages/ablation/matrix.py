@@ -15,6 +15,7 @@ from stages.ablation.jobs import Job
 from stages.ablation.outcomes import NONE, duel_score
 from stages.preferences.label_rule import Rule, rule_of
 from stages.preferences.pair_inputs import drop_cut_off_pairs, read_cells
+from stages.principles.constitution import load
 from stages.principles.variants import FULL
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict
@@ -45,18 +46,18 @@ def redundancy(
 
     Returns:
         None without a matrix, or with more than `MOST` principles. Otherwise `pairs`, their number;
-        `names` of the principles; `principles`, the effect of each alone; `agreements` of every
-        two; `redundancies`, for every ordered pair. `principles` and `redundancies` are empty
-        where subsets of the principles decide.
+        `names` of the principles, in the order of their file; `principles`, the effect of each
+        alone; `agreements` of every two; `redundancies`, for every ordered pair. `principles` and
+        `redundancies` are empty where subsets of the principles decide.
     """
     steps = _steps(jobs)
     rules = {seed: rule_of(step) for seed, step in steps.items()}
     matrix, prompts = _matrix(steps, rules)
-    names = principles_of(matrix)
+    names = _in_file_order(principles_of(matrix), jobs, rules)
     if not 2 <= len(names) <= MOST:
         return None
     decide = _decide(rules)
-    pair_agreements = agreements(matrix, confidence, prompts)
+    pair_agreements = agreements(matrix, confidence, prompts, names)
     alone = attributions(matrix, decide, confidence, prompts) if decide else {}
     verdicts = redundancies(pair_agreements, alone, outcomes=outcomes) if alone else []
     return {
@@ -66,6 +67,23 @@ def redundancy(
         "agreements": [asdict(agreement) for agreement in pair_agreements],
         "redundancies": [asdict(verdict) for verdict in verdicts],
     }
+
+
+def _in_file_order(
+    names: Sequence[str], jobs: Sequence[Job], rules: Mapping[str, Rule]
+) -> list[str]:
+    """The names in the order of the constitution's file.
+
+    Cells, and steps that an earlier order of the file made, may name them in another one.
+    """
+    order: dict[str, None] = {}
+    full_sets = [job for job in jobs if job.variant == FULL and job.constitution]
+    for job in full_sets[:1]:
+        principles = load(str(job.constitution["name"])).principles
+        order |= dict.fromkeys(principle.id for principle in principles)
+    for rule in rules.values():
+        order |= dict.fromkeys(rule.principles)
+    return [name for name in order if name in set(names)]
 
 
 def _steps(jobs: Sequence[Job]) -> dict[str, Artifact]:

@@ -41,6 +41,8 @@ def sign_flip(differences: Sequence[float], resamples: int = 9999, seed: int = 0
     from scipy.stats import permutation_test
 
     changed = np.array([d for d in differences if d != 0])  # the others stay 0 under every flip
+    # the order of prompts and the direction must not change what is drawn: equal evidence, equal p
+    changed = np.array(sorted(changed * (1.0 if changed.sum() >= 0 else -1.0)))
     if len(changed) < 2:  # with one, either sign is as far from 0
         return 1.0
 

@@ -200,6 +200,9 @@ def _effect(
         by_seed=dict(zip(seeds, by_seed, strict=True)),
         cohens_h=cohens_h(after, before) if shares else None,
         discordance=float((d != 0).mean()),
+        rose=float(d.clip(min=0).mean()),
+        fell=float((-d).clip(min=0).mean()),
+        trials=parts.trials * _graded_worth(d) if shares else None,
         seed_sd=parts.seed_sd,
         seeds_p=parts.seeds_p,
         p=p,
@@ -211,6 +214,14 @@ def _effect(
         centre=centre,
         spread=spread,
     )
+
+
+def _graded_worth(d: Array) -> float:
+    """How many yes/no changes tell as much as one graded change of the same mean; 1 for yes/no.
+
+    With one imagined whole change each way: changes that were not seen may be larger.
+    """
+    return float((np.abs(d).sum() + 2) / ((d**2).sum() + 2))
 
 
 def _bonett_price_spread(fell: int, rose: int, n_prompts: int) -> tuple[float, Spread]:

@@ -22,6 +22,10 @@ class Effect:
         by_seed: the mean difference of each seed.
         cohens_h: of the two shares (Cohen 1988); None where values are not shares.
         discordance: share of the (seed, prompt) values that differ.
+        rose, fell: the means of what rose and of what fell, both above 0; their difference is
+            `value`.
+        trials: how many independent prompts with yes/no outcomes would tell as much (see
+            `variance.Parts`); None where values are not shares.
         seed_sd: how much the seed moves the difference, as a standard deviation; None with one
             seed.
         seeds_p: of the F test that a seed moves this variant no more than the others; small: do not
@@ -48,6 +52,9 @@ class Effect:
     by_seed: dict[str, float]
     cohens_h: float | None = None
     discordance: float
+    rose: float = 0.0
+    fell: float = 0.0
+    trials: float | None = None
     seed_sd: float | None = None
     seeds_p: float | None = None
     p: float
@@ -58,6 +65,13 @@ class Effect:
     high_all: float
     centre: float
     spread: Spread
+
+    @property
+    def overlap(self) -> float | None:
+        """How far all seeds change the same prompts, see `power`; None where nothing shows it."""
+        of_answers = self.n_seeds * self.spread.chance
+        total = self.spread.prompts + of_answers
+        return self.spread.prompts / total if self.n_seeds > 1 and total > 0 else None
 
     def plain(self) -> dict[str, Any]:
         """Plain data for JSON, which has no infinity: None for the degrees of a known variance."""

@@ -54,9 +54,19 @@ def format_short(value: float, sign: Sign = "") -> str:
     return f"{value:{sign}g}".replace("-", MINUS)
 
 
-def format_p_value(p: float) -> str:
-    """`0.038`, or `< 0.001` for anything smaller."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+def format_p_value(p: float, alpha: float = 0.05) -> str:
+    """`0.038`, or `< 0.001` for anything smaller.
+
+    With more decimals close to `alpha`, so that two verdicts never stand beside the same p.
+    """
+    if p < 0.001:
+        return "< 0.001"
+    text = f"{p:.3f}"
+    places = 3
+    while float(text) == alpha != p and places < 9:
+        places += 1
+        text = f"{p:.{places}f}"
+    return text
 
 
 def format_confidence(confidence: float) -> str:

@@ -48,16 +48,20 @@ class Agreement:
 
 
 def agreements(
-    matrix: Matrix, confidence: float = 0.95, prompts: Mapping[str, str] | None = None
+    matrix: Matrix,
+    confidence: float = 0.95,
+    prompts: Mapping[str, str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Agreement]:
-    """Compare every two principles, on the pairs for which both were asked, in the matrix's order.
+    """Compare every two principles, on the pairs for which both were asked.
 
     Args:
+        names: the principles, in the order of the result. None: in the matrix's order.
         prompts: the prompt of each pair; pairs of one prompt are averaged, as they are not
             independent. None: each pair has its own prompt.
     """
     results = []
-    for first, second in combinations(principles_of(matrix), 2):
+    for first, second in combinations(names or principles_of(matrix), 2):
         results.append(_agreement(first, second, matrix, confidence, prompts or {}))
     return results
 
@@ -195,7 +199,8 @@ def redundancies(
     leaving it out did to the models, that is "equivalent". All of these must be shown, so the
     chance of a wrong "redundant" is below 1 - confidence for each (intersection-union test, Berger
     1982).
-    Distinct: one of the intervals lies on the other side, or leaving it out "works".
+    Distinct: one of the intervals lies on the other side, or leaving it out "differs". What models
+    of one seed did shows neither.
 
     Args:
         pair_agreements, single: the results of `agreements` and `attributions`.
@@ -211,7 +216,7 @@ def redundancies(
             pivotal = single[name].pivotal
             outcome = outcomes[name].verdict if outcomes and name in outcomes else None
             same = overlap_low >= least and pivotal.high <= tolerance
-            if overlap_high < least or pivotal.low > tolerance or outcome == "works":
+            if overlap_high < least or pivotal.low > tolerance or outcome == "differs":
                 verdict = "distinct"
             elif same and outcome in (None, "equivalent"):
                 verdict = "redundant"

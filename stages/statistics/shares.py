@@ -25,7 +25,7 @@ def changes(
 ) -> tuple[dict[str, Effect], dict[str, Finding]]:
     """Every variant's share of changed labels, with its interval and its verdict.
 
-    The verdict is "works" if the share is shown to be above the margin, "equivalent" if below it,
+    The verdict is "differs" if the share is shown to be above the margin, "equivalent" if below it,
     else "undecided". Variants without any label are left out.
     """
     values: dict[str, dict[str, float]] = {}
@@ -54,6 +54,7 @@ def changes(
             mean=estimate.value,
             by_seed={seed: _share(runs).value for seed, runs in variants[name].items()},
             discordance=estimate.value,
+            rose=estimate.value,
             p=tails[i][0],
             test="binomial",
             p_adjusted=above[i],

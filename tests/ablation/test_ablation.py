@@ -213,11 +213,11 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
     printed = capfd.readouterr()
     assert code == 0, printed.err
     second = results(last_sweep(tmp_path))["variants"][1]
-    assert second["outcomes"]["changed"]["finding"]["verdict"] == "works" and "p5,p6" in "".join(
+    assert second["outcomes"]["changed"]["finding"]["verdict"] == "differs" and "p5,p6" in "".join(
         printed.out.split()
     )
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
-    assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] changes' in page
+    assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] instead of ' in page
     code, _ = credo(
         monkeypatch, *overrides, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support"
     )

@@ -55,7 +55,8 @@ def outcome(planted, variant, name):
 
 def test_the_only_principle_about_a_dimension_has_an_effect(planted):
     effect, finding = outcome(planted, "without:helpfulness", "violates helpfulness")
-    assert effect["low"] > 0 and finding["p_adjusted"] < 0.05 and finding["verdict"] == "works"
+    assert effect["low"] > 0 and finding["p_adjusted"] < 0.05 and finding["verdict"] == "differs_on_one_seed"
+    assert finding["direction"] == "up"
     effect, _ = outcome(planted, "without:helpfulness", "helpful_benign")
     assert effect["high"] < 0
 
@@ -76,7 +77,7 @@ def test_a_copy_is_redundant(planted):
 
 def test_an_idle_principle_does_nothing(planted):
     effect, finding = outcome(planted, "without:privacy", "any_violation")
-    assert effect["low"] <= 0 <= effect["high"] and finding["verdict"] != "works"
+    assert effect["low"] <= 0 <= effect["high"] and not finding["differs"]
     # its own matter is met in 1 % of the answers; what one training makes of that, an interval of
     # one seed does not know
     assert outcome(planted, "without:privacy", "violates privacy")[0]["value"] < 0.05

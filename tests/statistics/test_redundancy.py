@@ -129,7 +129,7 @@ def test_the_outcomes_of_models_decide_redundancy():
             "copy": Finding(
                 "copy",
                 verdict,
-                verdict == "works",
+                verdict == "differs",
                 verdict == "equivalent",
                 0.05,
                 0.5,
@@ -141,7 +141,7 @@ def test_the_outcomes_of_models_decide_redundancy():
     table = principles(np.random.default_rng(2))
     for verdict, expected in (
         ("equivalent", "redundant"),
-        ("works", "distinct"),
+        ("differs", "distinct"),
         ("undecided", "undecided"),
     ):
         result = verdicts(table, outcomes=outcome(verdict))

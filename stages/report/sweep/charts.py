@@ -1,8 +1,8 @@
 """Shared parts of an ablation's drawings, and the chart of ratings.
 
 In: plain data. Out: SVG text, styles. Colours are CSS variables of the page. A verdict has a
-word and a shape: a filled diamond works, a ring is equivalent, an open square is
-undecided.
+word and a shape: a diamond differs, a ring is equivalent, a square is undecided. A
+diamond that one seed alone shows is not filled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,12 +47,16 @@ def number_with_interval(x: float, y: float, number: str, rest: str) -> str:
     )
 
 
-def shape(x: float, y: float, verdict: str) -> str:
-    """The verdict's mark, which can be recognised without colour."""
-    if verdict == "works":
+def shape(x: float, y: float, verdict: str, one_seed: bool = False) -> str:
+    """The verdict's mark, which can be recognised without colour.
+
+    Args:
+        one_seed: a difference that one seed alone shows is not filled.
+    """
+    if verdict == "differs":
         corners = [(x - 7, y), (x, y - 7), (x + 7, y), (x, y + 7)]
         path = "L".join(f"{across:.1f} {down:.1f}" for across, down in corners)
-        return svg.tag("path", kind="mark", d=f"M{path}Z")
+        return svg.tag("path", kind="mark open" if one_seed else "mark", d=f"M{path}Z")
     if verdict == "equivalent":
         return svg.tag("circle", kind="mark open", cx=x, cy=y, r=5)
     return svg.tag(
@@ -65,9 +69,9 @@ def shape(x: float, y: float, verdict: str) -> str:
     )
 
 
-def sign(verdict: str) -> str:
+def sign(verdict: str, one_seed: bool = False) -> str:
     """The mark as a drawing of its own, for a legend."""
-    mark = shape(8.0, 8.0, verdict)
+    mark = shape(8.0, 8.0, verdict, one_seed)
     return svg.tag("svg", mark, kind=f"sign {verdict}", viewBox="0 0 16 16", aria_hidden="true")
 
 
@@ -112,7 +116,7 @@ def rating_chart(ratings: Sequence[Mapping[str, Any]]) -> str:
         parts.append(plot.x_tick(mark, f"{mark:g}", TOP - 14, kind))
     for number, rating in enumerate(ratings):
         parts.append(_rating(rating, TOP + ROW * number + ROW / 2, plot))
-    return plot.draw(f"Ratings of {len(ratings)} models", parts, "ratings works")
+    return plot.draw(f"Ratings of {len(ratings)} models", parts, "ratings differs")
 
 
 def _rating(rating: Mapping[str, Any], y: float, plot: Plot) -> str:

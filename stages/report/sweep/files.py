@@ -16,6 +16,7 @@ from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run, outcome_values, overall_mean
 from stages.report.page import errors_of_writing
+from stages.report.sweep.conclusions import conclude
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.pipeline.settings import Ablate
 from stages.runtime.rows import Pair, Prompt, request_text
@@ -34,13 +35,19 @@ EFFECT = (
     "n_seeds",
     "over",
 )
+FINDING = (
+    "verdict",
+    "direction",
+    "tone",
+    "sentence",
+)
 EFFECTS = (
     "variant",
     "kind",
     "target",
     "outcome",
     *EFFECT,
-    "verdict",
+    *FINDING,
 )
 ROWS = (
     "variant",
@@ -104,10 +111,9 @@ def _variant(comparison: Comparison, run: Run) -> dict[str, Any]:
     outcomes = {}
     for outcome, by_label in comparison.effects.items():
         if run.label in by_label:
-            finding = comparison.finding(outcome, run.label)
             outcomes[outcome] = {
                 "effect": by_label[run.label].plain(),
-                "finding": asdict(finding) if finding else None,
+                "finding": _finding(comparison, outcome, run.label),
             }
     return {
         "variant": run.label,
@@ -122,13 +128,28 @@ def _variant(comparison: Comparison, run: Run) -> dict[str, Any]:
     }
 
 
+def _finding(comparison: Comparison, outcome: str, label: str) -> dict[str, Any] | None:
+    """The conclusion about a variant, for machines and in words."""
+    finding = comparison.finding(outcome, label)
+    conclusion = conclude(comparison, outcome, label)
+    if finding is None or conclusion is None:
+        return None
+    return asdict(finding) | {
+        "outcome": outcome,
+        "direction": conclusion.direction,
+        "tone": conclusion.tone,
+        "sentence": conclusion.phrase,
+    }
+
+
 def _effects(comparison: Comparison) -> Iterable[Sequence[Any]]:
     for outcome, by_label in comparison.effects.items():
         for label, effect in by_label.items():
             run = comparison.runs[label]
             numbers = [getattr(effect, name) for name in EFFECT]
-            verdict = comparison.verdict(outcome, label)
-            yield (label, run.kind, run.target, outcome, *numbers, verdict)
+            finding = _finding(comparison, outcome, label) or {}
+            words = [finding.get(name, "") for name in FINDING]
+            yield (label, run.kind, run.target, outcome, *numbers, *words)
 
 
 def _rows(comparison: Comparison) -> Iterable[Sequence[Any]]:

@@ -21,14 +21,14 @@ from stages.statistics.formatting import (
 # pixels of the drawing
 WIDTH = 1040
 LEFT = 226
-RIGHT = 366
+RIGHT = 453
 TOP = 50
 ROW = 27
 BASELINE = ROW / 2 + 4  # of a row's text
 # where the columns beside the plot begin
 EFFECT = WIDTH - RIGHT + 34
-P = WIDTH - 186
-VERDICT = WIDTH - 118
+P = WIDTH - 273
+VERDICT = WIDTH - 205
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Bar:
     """One variant's effect on one outcome, in the outcome's unit.
 
     Args:
-        inside: the effect is shown to lie within the margin.
-        tone: `better`, `worse`, `other` (neither) or `same`.
+        verdict: one of `conclusions.CLAIMS`.
+        one_seed: the verdict is about models of one seed.
+        word, phrase, tone: as in `conclusions.Conclusion`.
         hint: further text for the title of the row, such as the principle's text.
     """
 
@@ -48,7 +49,9 @@ class Bar:
     high: float
     p: float
     verdict: str = ""
-    inside: bool = False
+    one_seed: bool = False
+    word: str = ""
+    phrase: str = ""
     tone: str = "same"
     hint: str = ""
 
@@ -167,10 +170,8 @@ def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
     number = format_effect(bar.value, scale)
     interval = f"[{format_effect(bar.low, scale)}, {format_effect(bar.high, scale)}]"
     p = format_p_value(bar.p)
-    verdict = bar.verdict or "no verdict"
-    if bar.verdict == "works" and bar.inside:
-        verdict += ", small"
-    title = f"{bar.name}: {number} {interval}, p {p}, {verdict}. {bar.hint}".strip()
+    word = bar.word or bar.verdict
+    title = f"{bar.name}: {number} {interval}, p {p}, {bar.phrase or word}. {bar.hint}".strip()
     return _row(
         svg.title(title),
         svg.tag(
@@ -183,11 +184,11 @@ def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
         ),
         svg.text(0, BASELINE, short_name(bar.name), "label"),
         svg.line(low, middle, high, middle, "whisker"),
-        shape(value, middle, bar.verdict),
+        shape(value, middle, bar.verdict, bar.one_seed),
         number_with_interval(EFFECT, BASELINE, number, interval),
         svg.text(P, BASELINE, p, "tick"),
-        shape(VERDICT + 7, middle, bar.verdict),
-        svg.text(VERDICT + 19, BASELINE, verdict, "word"),
+        shape(VERDICT + 7, middle, bar.verdict, bar.one_seed),
+        svg.text(VERDICT + 19, BASELINE, word, "word"),
         y=y,
         kind=f"row {bar.verdict} {bar.tone}",
         data_verdict=bar.verdict,

@@ -12,15 +12,13 @@ from rich.table import Table
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.outcomes import is_logits
 from stages.ablation.runs import Run, outcome_values, overall_mean
+from stages.report.sweep.conclusions import SECOND_SEED, conclude
 from stages.report.sweep.wording import VIOLATES
-from stages.statistics.equivalence import Finding
 from stages.statistics.formatting import (
     NO_VALUE,
-    PER_CENT,
     Sign,
     format_estimate,
     format_p_value,
-    format_short,
 )
 
 OTHERS = 4  # outcomes beside the first one
@@ -80,10 +78,11 @@ def _line(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
         return [text if mean is None else f"{text} (its own)", "", "reference"]
     if effect is None:
         return [NO_VALUE]
+    conclusion = conclude(comparison, outcome, run.label)
     return [
         escape(_format(effect.plain(), outcome)),
         format_p_value(effect.p_adjusted),
-        _verdict(comparison.finding(outcome, run.label)),
+        escape(conclusion.phrase if conclusion else ""),
         *(_change(comparison, run, other) for other in others),
     ]
 
@@ -91,6 +90,8 @@ def _line(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
 def notes(comparison: Comparison) -> Iterator[str]:
     """Remarks that are needed to read the numbers correctly."""
     yield from comparison.notes
+    if any(finding.one_seed for finding in comparison.findings[comparison.outcome].values()):
+        yield f"{SECOND_SEED}."
     if comparison.level == "labels":
         yield "p is of the claim that more labels change than the margin."
 
@@ -105,12 +106,3 @@ def _format(estimate: Mapping[str, Any], outcome: str, sign: Sign = "+") -> str:
 def _change(comparison: Comparison, run: Run, outcome: str) -> str:
     effect = comparison.effect(outcome, run.label)
     return NO_VALUE if effect is None else _format({"value": effect.value, "low": None}, outcome)
-
-
-def _verdict(finding: Finding | None) -> str:
-    """The verdict; an effect that differs from 0 can still be shown to lie within the margin."""
-    if finding is None:
-        return ""
-    if finding.differs and finding.inside and finding.margin is not None:
-        return f"{finding.verdict}, within {format_short(PER_CENT * finding.margin)}"
-    return finding.verdict

@@ -11,6 +11,7 @@ from stages.ablation.compare import Comparison
 from stages.ablation.outcomes import NONE
 from stages.ablation.runs import Run
 from stages.report.sweep.charts import background, tint
+from stages.report.sweep.conclusions import DIFFERS, claim_of
 from stages.report.sweep.wording import (
     NAMES,
     VIOLATES,
@@ -47,7 +48,7 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
             {
                 "variant": run.label,
                 "kind": run.kind,
-                "verdict": comparison.verdict(comparison.outcome, run.label),
+                "verdict": claim_of(comparison, comparison.outcome, run.label),
                 "hint": texts.get(run.target, ""),
                 "cells": cells,
             }
@@ -94,7 +95,7 @@ def _effect_value(comparison: Comparison, run: Run, outcome: str, full: float) -
         "text": number,
         "style": "" if unsure else tint(effect.value, full, tone),
         "unsure": unsure,
-        "holm": comparison.verdict(outcome, run.label) == "works",
+        "holm": claim_of(comparison, outcome, run.label) == DIFFERS,
         "own": outcome == f"{VIOLATES}{run.target}",
         "title": f"{run.label}, {outcome}: {number} ({format_outcome_interval(effect, outcome)})",
     }

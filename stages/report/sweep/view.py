@@ -11,6 +11,7 @@ from statistics import median
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
+from stages.report.sweep.conclusions import CLAIMS, SECOND_SEED, claim_of, conclude
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import describe_method, sweep_headline
 from stages.report.sweep.tables import attribution
@@ -19,7 +20,7 @@ from stages.report.sweep.wording import (
     counts_labels,
     desired_direction,
     name_of,
-    tone_of_effect,
+    noun_of,
 )
 from stages.report.views.marks import View
 from stages.runtime.pipeline.settings import Ablate
@@ -50,16 +51,20 @@ def comparison_view(
     any_effect = next(iter(family.values()), None)
     outcomes = [first, *(outcome for outcome in comparison.effects if outcome != first)]
     kinds = [run.kind for run in comparison.runs.values() if run.kind in KINDS]
+    findings = comparison.findings.get(first, {}).values()
     forests = [_forest(comparison, outcome, settings, texts) for outcome in outcomes]
     return {
         "level": comparison.level,
-        "outcome": name_of(first),
+        "outcome": noun_of(first, comparison.level),
         "confidence": format_confidence(settings.confidence),
         "margin": format_short(PER_CENT * settings.margin),
         "shares": counts_labels(comparison.level, first),
         "detectable": _detectable(comparison, first, settings),
         "headline": sweep_headline(comparison, family),
-        "verdicts": Counter(comparison.verdict(first, label) for label in family),
+        "verdicts": Counter(claim_of(comparison, first, label) for label in family),
+        "one_seed": any(finding.one_seed for finding in findings),
+        "second_seed": SECOND_SEED,
+        "claims": CLAIMS,
         "before": describe_method(comparison),
         "forests": [each for each in forests if each],
         "kinds": {kind: KINDS[kind] for kind in kinds},
@@ -76,7 +81,8 @@ def comparison_view(
 def _detectable(comparison: Comparison, outcome: str, settings: Ablate) -> float | None:
     """The smallest effect found with a chance of 80 %; None without effects that are differences.
 
-    Base rate, changes and the effect of seeds are estimated from these runs.
+    Base rate, changes, how far seeds change the same requests, and the effect of seeds are
+    estimated from these runs.
     """
     family = list(comparison.family(outcome).values())
     if not family or comparison.level == "labels" or is_logits(outcome):
@@ -84,12 +90,14 @@ def _detectable(comparison: Comparison, outcome: str, settings: Ablate) -> float
     first = family[0]
     changes = median(effect.discordance for effect in family) if first.reference > 0 else None
     seed_sds = [effect.seed_sd for effect in family if effect.seed_sd is not None]
+    overlaps = [effect.overlap for effect in family if effect.overlap is not None]
     return minimum_detectable(
         first.n_prompts,
         first.n_seeds,
         base_rate=min(max(first.reference, 0.0), 1.0),
         discordance=changes,
         seed_sd=median(seed_sds) if seed_sds else 0.0,
+        overlap=median(overlaps) if overlaps else None,
         comparisons=len(family),
         alpha=1 - settings.confidence,
     )
@@ -139,6 +147,7 @@ def _bars(
     bars = []
     for label, effect in family.items():
         run = comparison.runs[label]
+        conclusion = conclude(comparison, outcome, label)
         finding = comparison.finding(outcome, label)
         bars.append(
             Bar(
@@ -148,9 +157,11 @@ def _bars(
                 effect.low,
                 effect.high,
                 effect.p_adjusted,
-                verdict=comparison.verdict(outcome, label),
-                inside=bool(finding and finding.inside),
-                tone=tone_of_effect(effect, outcome, comparison.level),
+                verdict=conclusion.claim if conclusion else "",
+                one_seed=bool(finding and finding.one_seed),
+                word=conclusion.word if conclusion else "no verdict",
+                phrase=conclusion.phrase if conclusion else "no verdict",
+                tone=conclusion.tone if conclusion else "same",
                 hint=texts.get(run.target, ""),
             )
         )

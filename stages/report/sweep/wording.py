@@ -4,6 +4,8 @@ Good is what the method aims at: fewer violations, more correct verdicts. A chan
 good nor bad.
 """
 
+from typing import NamedTuple
+
 from stages.ablation.labels import LOGITS
 from stages.ablation.outcomes import is_logits
 from stages.report.views.marks import tone_of_change
@@ -48,7 +50,7 @@ KINDS = {
     "opposite": "one principle negated",
     "reworded": "one principle in other words",
     "weights": "one principle's weight changed",
-    "full": "another set",
+    "full": "another set or method",
 }
 ACTIONS = {  # how a sentence about a variant begins
     "leave_one_out": "Leaving out {}",
@@ -58,8 +60,34 @@ ACTIONS = {  # how a sentence about a variant begins
     "sizes": "A set of {}",
     "opposite": "Negating {}",
     "reworded": "Rewording {}",
-    "weights": "Another weight of {}",
-    "full": "Taking {}",
+    "weights": "Weighting {} by {factor}",
+    "full": "Taking {} instead of {reference}",
+}
+
+
+class Verbs(NamedTuple):
+    """What a variant does to labels."""
+
+    passive: str
+    """After "more than 5 % of the labels", as all that follows."""
+    active: str
+    """After "Leaving out a principle", with a place for the share."""
+
+
+LABEL_VERBS = {
+    "changed": Verbs("change", "changes {} % of the labels"),
+    "flipped": Verbs("are reversed", "reverses {} % of the labels"),
+    "lost": Verbs("are lost", "loses {} % of the labels"),
+    "gained": Verbs("are gained", "gains {} % of the labels"),
+}
+NOUNS = {  # of outcomes in a sentence; they are plural
+    "any_violation_judge": "violations that the judge sees",
+    "evasive_red_team": "evasive answers to attacks",
+    "evasive_benign": "evasive answers to benign requests",
+    "helpful_benign": "helpful answers to benign requests",
+    "well_formed": "well-formed answers",
+    "on_topic": "answers on topic",
+    LOGITS: "margins for the full set's choices",
 }
 HEADLINE_ORDER = (  # the kind that the headline prefers comes first
     "full",
@@ -72,6 +100,18 @@ HEADLINE_ORDER = (  # the kind that the headline prefers comes first
     "weights",
     "reworded",
 )
+
+
+def noun_of(outcome: str, level: str) -> str:
+    """The outcome in a sentence, a plural: what rises, falls or stays."""
+    name, _, step = outcome.partition(" (")
+    if name.startswith(VIOLATES):
+        noun = f"violations of {name.removeprefix(VIOLATES)}"
+    elif level == "reward" and name not in NAMES:
+        noun = f"right preferences in the test {name!r}"
+    else:
+        noun = NOUNS.get(name) or name_of(name)
+    return f"{noun} ({step}" if step else noun
 
 
 def name_of(outcome: str) -> str:

@@ -49,13 +49,22 @@ class Ablate:
     outcome: str | None
     """What the table shows first; null: the level's own."""
     margin: Annotated[float, Field(gt=0, lt=1)]
-    """A fraction; 0.05 is 5 percentage points. An effect counts as none if two one-sided tests show
-    that it lies within the margin; so does a fraction of changed labels below it.
+    """A fraction; 0.05 is 5 percentage points. An effect counts as none if it is shown, by exact
+    tests, to lie within the margin; so does a fraction of changed labels below it.
     """
     confidence: Annotated[float, Field(gt=0, lt=1)]
     """The confidence level of the intervals."""
     correction: Literal["holm", "max_t"]
     """How p-values are corrected for many variants; `max_t` has more power with one seed."""
+    assume_overlap: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of the forecast: how far all seeds change the same requests, from 0 (each seed its own) to 1
+    (all the same, so that more seeds do not replace requests). null: whichever needs the largest
+    effect.
+    """
+    assume_seed_sd: Annotated[float, Field(ge=0)] = 0.04
+    """Of the forecast, with several seeds: how much a seed moves an effect, as a standard deviation
+    in fractions (0.04 is 4 points; docs/results.md measured 3.6).
+    """
 
 
 @dataclass(frozen=True)
