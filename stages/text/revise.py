@@ -32,7 +32,7 @@ from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
-from stages.text.records import file_hash
+from stages.sources.records import file_hash
 
 _PREAMBLE = re.compile(
     r"^[^\n]{0,120}\b(revis|rewrit|rewrote|updated|improved)[^\n]{0,80}:\s*\n+", re.IGNORECASE

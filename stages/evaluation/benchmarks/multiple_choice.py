@@ -31,7 +31,7 @@ from stages.evaluation.benchmarks.choice_files import (
     Columns,
     Question,
     check_columns,
-    read_questions,
+    read_rows,
 )
 from stages.evaluation.benchmarks.positions import position_metrics, position_table
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
@@ -44,8 +44,9 @@ from stages.runtime.rows import Answer
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.text.records import file_hash
-from stages.text.source import source_identity
+from stages.sources.reading import name_drops
+from stages.sources.records import file_hash
+from stages.sources.source import source_identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +85,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: no model, no question, or what reading the file or choosing raises.
     """
-    questions, dropped = read_questions(config)
+    questions, dropped, reading = read_rows(config)
     if not questions:
         raise UserError(
-            "the source gave no question",
+            "the source gave no question" + name_drops(dropped),
             where=config.source,
-            fix="check the columns: see the dropped rows' reasons",
+            fix="check the columns; docs/data.md shows forms of questions",
         )
     by_id = {question.id: question for question in questions}
     ids = draw(by_id, config.limit, context.seed, "asked")
@@ -106,6 +107,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         positions[name] = position_metrics(rows)
     metrics = compare(values, config.intervals(context.seed))
     metrics["positions"] = positions
+    metrics["reading"] = reading.as_metrics()
     tables = [position_table(context.step, positions)]
     baseline = metrics["models"][next(iter(answers))]
     if baseline["all"] is not None:
@@ -121,13 +123,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     optional=ANY,
     calls_generator=True,
     check=check,
     identity=identity,
+    read=read_rows,
 )
 
 

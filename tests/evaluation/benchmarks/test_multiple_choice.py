@@ -238,9 +238,9 @@ def test_two_models_and_a_forecast(tmp_path):
 FAULTS = {
     "no such column": ({"q": "q"}, {}, r"no column 'question'"),
     "a wrong number": (
-        {"question": "q", "choices": ["x", "y"], "answer": 2},
+        {"question": "q", "choices": ["x", "y"], "answer": 3},
         {},
-        r"q\.jsonl:1: the right answer 2 is not one of the 2",
+        r"q\.jsonl:1: the right answer 3 is not one of the 2",
     ),
     "a wrong text": (
         {"question": "q", "choices": ["x", "y"], "answer": "zz"},
