@@ -124,7 +124,7 @@ def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:
         "the source gave no pair" + name_drops(dropped),
         where=config.source,
         fix="name the `prompt` column if the sides are bare answers; read answers that are good or "
-        "bad alone with the stage `human_answers`; see `share`, `offset`, `limit`, and docs/data.md",
+        "bad alone with the stage `human_answers`; see `share`, `limit` and docs/data.md",
     )
 
 

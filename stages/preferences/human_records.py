@@ -15,12 +15,15 @@ from stages.runtime.rows import Pair
 from stages.runtime.typed_config import Names, as_names
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.comparisons import Comparison, read_comparisons
-from stages.sources.conversations import content_id, find_style, read_messages
+from stages.sources.conversations import check_text, content_id, find_style, read_messages
 from stages.sources.forms import LIST_FORMS, PAIR_FORMS, REQUESTS, ROW_FORMS, Form, recognise
 from stages.sources.reading import Reading
-from stages.sources.records import Record, column_names, require_columns
+from stages.sources.records import BARE, Record, column_names, require_columns
 from stages.sources.sides import Sides
 from stages.sources.source import PartialSource
+
+EXAMINED = 1000
+"""How many records decide whether sides are answers alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,7 @@ def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) 
     if source.answers or source.answer or source.score:
         return _explicit_answers(source, records)
     default = (source.chosen, source.rejected) == ("chosen", "rejected")
-    if default and not {"chosen", "rejected"} & set(columns):
+    if default and not {"chosen", "rejected", BARE} & set(columns):
         form = recognise(
             columns,
             (*PAIR_FORMS, *LIST_FORMS, *ROW_FORMS),
@@ -201,7 +204,7 @@ def _with_options(form: Form, source: PairSource, columns: Sequence[str]) -> For
 
 def _are_bare(records: Sequence[Record], form: Form) -> bool:
     """Whether most sides are answers alone, without a conversation before them."""
-    values = [record.value(form.first) for record in records]
+    values = [record.value(form.first) for record in records[:EXAMINED]]
     style = find_style(values)
     whole = 0
     filled = 0
@@ -278,6 +281,10 @@ def _make_pair(comparison: Comparison, source: PairSource) -> Outcome:
     kind = source.kind
     if source.kind_column is not None:
         kind = str(comparison.record.value(source.kind_column)) or source.kind
+    try:
+        check_text(kind)
+    except Drop as drop:
+        return Outcome(location, None, drop.reason, drop.detail)
     prompt = comparison.prompt
     pair = Pair(
         id=content_id([prompt, comparison.chosen, comparison.rejected], location),

@@ -13,7 +13,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.answers import Missing, prompt_cell
 from stages.sources.cells import NotStructured, is_empty, parse_structured
-from stages.sources.conversations import PLAIN, Style, find_style
+from stages.sources.conversations import PLAIN, Style, find_style, read_messages
 from stages.sources.forms import Form
 from stages.sources.reading import Reading
 from stages.sources.records import Record, missing_column
@@ -74,6 +74,7 @@ def read_comparisons(
             continue
         try:
             comparisons.append(_read(record, form, columns, verdicts[id(record)]))
+            reading.cells[_cell_form(record, form, columns)] += 1
         except Drop as drop:
             comparisons.append(Missing(record.location, drop.reason, drop.detail))
     return comparisons
@@ -103,6 +104,14 @@ def _examine(
     return Columns(prompt_style, side_style, cut)
 
 
+def _cell_form(record: Record, form: Form, columns: Columns) -> str:
+    """Return the form of the first side's cell."""
+    value = record.value(form.first)
+    if form.prompt and is_text_side(value):
+        return "text after its prompt" if columns.cut else "text"
+    return read_messages(value, columns.sides)[1]
+
+
 def _verdicts(records: Sequence[Record], form: Form, reading: Reading) -> list[Verdict]:
     if form.scores:
         return [_compare_scores(record, form.scores) for record in records]
@@ -116,7 +125,7 @@ def _verdicts(records: Sequence[Record], form: Form, reading: Reading) -> list[V
         [record.location for record in records],
         "better",
         (form.first, form.second),
-        form.one_is_first,
+        form.scale,
     )
     reading.note(f"{column}: {scale} ({form.first}, {form.second})")
     return verdicts

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from stages.runtime.artifacts import canonical
@@ -15,7 +16,13 @@ from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.cells import NotStructured, is_empty, parse_structured
-from stages.sources.transcripts import has_answer, is_rendered, read_escaped, read_transcript
+from stages.sources.transcripts import (
+    find_assistant,
+    has_answer,
+    is_rendered,
+    read_escaped,
+    read_transcript,
+)
 
 Turns = Literal["last", "first", "each"]
 
@@ -28,6 +35,11 @@ USERS = ("user", "human", "prompter")
 ASSISTANTS = ("assistant", "gpt", "chatgpt", "bot", "chatbot", "model", "bing", "bard", "ai")
 SYSTEMS = ("system", "developer")
 TOOLS = ("tool", "function", "observation", "ipython")
+ROLES = (
+    dict.fromkeys(USERS, "user")
+    | dict.fromkeys(ASSISTANTS, "assistant")
+    | dict.fromkeys(SYSTEMS, "system")
+)
 UNREADABLE = "unreadable"
 """The role of a turn that cannot be read; its content is the reason, `of` its own role."""
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -46,6 +58,8 @@ class Style:
 
     by_line: bool = False
     """Transcripts mark their speakers at the start of lines, not of paragraphs."""
+    assistant: str = ""
+    """Another name by which transcripts mark the assistant's turns."""
     lists: bool = False
     """Texts are lists of one text, written as JSON or by Python."""
 
@@ -56,12 +70,13 @@ PLAIN = Style()
 def find_style(values: Sequence[Any]) -> Style:
     """Return what holds for all cells of a column, so that no cell is read in a way of its own."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
-    paragraphs = sum(has_answer(read_transcript(text)) for text in texts)
     by_line = False
-    if not paragraphs:
+    assistant = ""
+    if not any(has_answer(read_transcript(text)) for text in texts):
         lines = sum(has_answer(read_transcript(text, by_line=True)) for text in texts)
         by_line = lines > len(texts) / 2
-    return Style(by_line, bool(texts) and all(_is_list_of_one(text) for text in texts))
+        assistant = "" if lines else find_assistant(texts)
+    return Style(by_line or bool(assistant), assistant, bool(texts) and all(_is_list_of_one(text) for text in texts))
 
 
 def read_prompts(value: Any, turns: Turns, style: Style = PLAIN) -> list[list[Message]]:
@@ -168,7 +183,7 @@ def odd_turns(messages: Sequence[Message]) -> list[str]:
     """Return what is unusual about the order of the turns; such rows are counted, not dropped."""
     odd = []
     roles = [message["role"] for message in messages]
-    if any(one == other for one, other in zip(roles, roles[1:], strict=False)):
+    if any(one == other for one, other in pairwise(roles)):
         odd.append("two turns of one role in a row")
     if "system" in roles[1:]:
         odd.append("a system turn after the first turn")
@@ -194,7 +209,7 @@ def _read_text(text: str, style: Style) -> tuple[list[Message], str]:
         raise Drop("a text that looks like messages and cannot be read")
     if is_rendered(text):
         raise Drop("a text that a chat template has already rendered")
-    turns = read_transcript(text, style.by_line)
+    turns = read_transcript(text, style.by_line, style.assistant)
     if turns is not None:
         return turns, "transcript"
     return [{"role": "user", "content": text.strip()}], "text"
@@ -300,10 +315,8 @@ def _message(role: str, content: Any) -> Message:
     """Return a turn in Credo's roles, or an unreadable one."""
     if role.startswith(TOOLS):
         return _unreadable("a tool turn")
-    for names, name in ((USERS, "user"), (ASSISTANTS, "assistant"), (SYSTEMS, "system")):
-        if role in names:
-            break
-    else:
+    name = ROLES.get(role)
+    if name is None:
         return _unreadable("a turn of an unknown role", role)
     try:
         return {"role": name, "content": _read_content(content)}

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stages.runtime.errors import UserError, did_you_mean
+from stages.sources.records import list_columns
+from stages.sources.verdicts import Scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +28,8 @@ class Form:
     second: str = ""
     better: tuple[str, ...] = ()
     """Columns that may state which side is preferred; (): the first is."""
-    one_is_first: bool = False
-    """In `better`, 1 states the first side."""
+    scale: Scale = "auto"
+    """What numbers in `better` mean."""
     first_safe: str = ""
     second_safe: str = ""
     scores: tuple[str, str] | None = None
@@ -68,6 +70,7 @@ PAIR_FORMS = (
         first="response_1",
         second="response_2",
         better=("preference_strength",),
+        scale="signs",
     ),
     Form(
         name="HelpSteer3",
@@ -76,6 +79,7 @@ PAIR_FORMS = (
         first="response1",
         second="response2",
         better=("overall_preference",),
+        scale="signs",
     ),
     Form(
         name="SHP",
@@ -84,7 +88,7 @@ PAIR_FORMS = (
         first="human_ref_A",
         second="human_ref_B",
         better=("labels",),
-        one_is_first=True,
+        scale="one_or_zero",
     ),
     Form(
         name="Chatbot Arena",
@@ -117,6 +121,7 @@ PAIR_FORMS = (
         first="output_1",
         second="output_2",
         better=("label",),
+        scale="from_one",
     ),
     Form(
         name="AlpacaFarm",
@@ -125,6 +130,7 @@ PAIR_FORMS = (
         first="output_1",
         second="output_2",
         better=("preference",),
+        scale="from_one",
     ),
     Form(
         name="WebGPT comparisons",
@@ -144,8 +150,17 @@ PAIR_FORMS = (
 )
 """Two sides a record, one of which a column prefers."""
 
-REQUESTS = ("prompt", "question", "instruction", "input", "query", "context")
-"""Columns of the request beside `chosen` and `rejected`; of several, the first that is there."""
+REQUESTS = (
+    "prompt",
+    "question",
+    "instruction",
+    "input",
+    "query",
+    "context",
+    "messages",
+    "conversations",
+)
+"""Columns that may hold the request beside `chosen` and `rejected`."""
 
 LIST_FORMS = (
     Form(
@@ -187,6 +202,18 @@ ROW_FORMS = (
         prompt=("prompt",),
         answer="response",
         score=("helpfulness",),
+    ),
+    Form(
+        name="conversations with a label (KTO)",
+        columns=("conversations", "kto_tag"),
+        answer="conversations",
+        score=("kto_tag",),
+    ),
+    Form(
+        name="conversations with a label (KTO)",
+        columns=("messages", "label"),
+        answer="messages",
+        score=("label",),
     ),
 )
 """One answer with its score a record."""
@@ -256,7 +283,7 @@ def recognise(
         raise UserError(
             f"there is no column {name!r}{did_you_mean(name, list(columns))}",
             where=where,
-            fix=f"set {option}; the columns are {', '.join(columns[:30]) or 'none'}; docs/data.md "
+            fix=f"set {option}; the columns are {list_columns(columns)}; docs/data.md "
             "shows the forms that are recognised",
         )
     names = [f"{form.name} ({', '.join(form.columns)})" for form in candidates]

@@ -35,13 +35,10 @@ def read_lines(text: str, where: str) -> list[Numbered]:
     """
     try:
         values = list(_parse_lines(text, where))
-    except UserError:
-        whole = _parse_or_none(text)
-        if whole is None:
-            raise
-        return _check(_unfold(whole, where), where)
+    except UserError as broken:
+        return _read_otherwise(text, where, broken)
     if len(values) == 1 and isinstance(values[0][1], list):
-        number, value = values[0]
+        value = values[0][1]
         if all(isinstance(item, (dict, str)) for item in value):
             return _check(_unfold(value, where), where)
     return _check(values, where)
@@ -102,6 +99,21 @@ def _parse_stream(text: str, where: str) -> Iterator[Numbered]:
         yield line, value
         line += text.count("\n", place, end)
         place = end
+
+
+def _read_otherwise(text: str, where: str, broken: UserError) -> list[Numbered]:
+    """Read text whose lines are no records: one value, or objects over several lines.
+
+    Raises:
+        UserError: it is neither; the error of the broken line.
+    """
+    whole = _parse_or_none(text)
+    if whole is not None:
+        return _check(_unfold(whole, where), where)
+    try:
+        return _check(list(_parse_stream(text, where)), where)
+    except UserError:
+        raise broken from None
 
 
 def _parse_or_none(text: str) -> Any:

@@ -20,9 +20,10 @@ from stages.sources.table_records import SEPARATORS, read_table
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 ALIASES = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
-BARE = ""
+BARE = "\0"
 """The column of a record that is a text alone."""
 SHOWN_COLUMNS = 30
+SHOWN_CHARACTERS = 400
 
 
 class Record(NamedTuple):
@@ -126,14 +127,21 @@ def require_columns(records: Sequence[Record], columns: Sequence[str]) -> None:
     for column in columns:
         if column in names or (BARE in names and len(columns) == 1):
             continue
-        shown = ", ".join(available[:SHOWN_COLUMNS])
-        if len(available) > SHOWN_COLUMNS:
-            shown += f" and {len(available) - SHOWN_COLUMNS} more"
         raise UserError(
             f"there is no column {column!r}{did_you_mean(column, available)}",
             where=records[0].location,
-            fix=f"choose from: {shown or 'nothing'}",
+            fix=f"choose from: {list_columns(available)}",
         )
+
+
+def list_columns(names: Sequence[str]) -> str:
+    """Return the names of columns for a message, the first of many."""
+    shown = ", ".join(names[:SHOWN_COLUMNS])
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = f"{shown[:SHOWN_CHARACTERS]}..."
+    if len(names) > SHOWN_COLUMNS:
+        shown += f" and {len(names) - SHOWN_COLUMNS} more"
+    return shown or "nothing"
 
 
 def missing_column(record: Record, columns: Sequence[str]) -> str:

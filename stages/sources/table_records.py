@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from stages.runtime.errors import UserError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+END = "the end of the table"
+"""A row that shows that no quote is open."""
 OTHER_SEPARATORS = (";", "\t", "|", ",")
 EXTRA = "more cells than columns"
 """The fault of a row that was cut in too many places."""
@@ -47,6 +49,10 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
     if not text.strip():
         return []
     dialect = _find_dialect(text, kind)
+    if kind == ".tsv" and _try_parse(text, dialect) is None:
+        plain = _try_parse(text, dialect._replace(quote=None))
+        if plain is not None and not any(row.fault for row in plain):
+            return plain
     try:
         rows = _parse(text, dialect)
         if any(row.fault for row in rows):
@@ -55,8 +61,6 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
                 rows = escaped
     except csv.Error as error:
         escaped = _try_parse(text, dialect._replace(escape="\\"))
-        if escaped is None and kind == ".tsv":
-            escaped = _try_parse(text, dialect._replace(quote=None))
         if escaped is None:
             raise UserError(
                 f"a quote is opened and never closed: {error}",
@@ -107,6 +111,9 @@ def _parse(text: str, dialect: Dialect) -> list[Row]:
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             raise
+    rows = list(_reader(f"{text}\n{END}\n", dialect, strict=False))
+    if rows[-1] != [END]:
+        raise csv.Error("unexpected end of data")
     return _rows(_reader(text, dialect, strict=False))
 
 

@@ -6,6 +6,8 @@ leading blank line or byte-order mark do not matter.
 """
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 
 from stages.runtime.rows import Message
 
@@ -26,6 +28,9 @@ LINE = r"(?:\A|\n)[^\S\n]*"
 HUMAN = r"(human|assistant)[^\S\n]*:"
 USER = r"(user|assistant|system)[^\S\n]*:"
 HEADING = r"(?:\A|\s*)###[^\S\n]*(human|prompter|assistant|gpt|system)[^\S\n]*:"
+NAME = re.compile(r"\n[^\S\n]*([A-Z]\w+):(?=\s)")
+"""A line that may begin with the name of a speaker."""
+FEWEST_TRANSCRIPTS = 3
 IGNORED = "\ufeff\u200b"
 RENDERED = re.compile(
     r"<\|im_start\|>|<\|begin_of_text\|>|<\|start_header_id\|>|<s>\s*\[INST\]|\[INST\]|"
@@ -34,7 +39,9 @@ RENDERED = re.compile(
 """How a text begins that a chat template has already rendered."""
 
 
-def read_transcript(text: str, by_line: bool = False) -> list[Message] | None:
+def read_transcript(
+    text: str, by_line: bool = False, assistant: str = ""
+) -> list[Message] | None:
     """Return the turns of a transcript, or None where the text is none.
 
     A text that begins with `Human:` or `Assistant:` is one; one that begins with `User:` or
@@ -42,6 +49,7 @@ def read_transcript(text: str, by_line: bool = False) -> list[Message] | None:
 
     Args:
         by_line: a mark at the start of a line counts, not only at the start of a paragraph.
+        assistant: another name by which the assistant's turns are marked.
     """
     text = text.lstrip(IGNORED)
     exact = _split(text, EXACT)
@@ -49,7 +57,8 @@ def read_transcript(text: str, by_line: bool = False) -> list[Message] | None:
         return exact
     text = text.lstrip()
     before = LINE if by_line else PARAGRAPH
-    turns = _split(text, re.compile(before + HUMAN, re.IGNORECASE))
+    speakers = HUMAN.replace("assistant", assistant) if assistant else HUMAN
+    turns = _split(text, re.compile(before + speakers, re.IGNORECASE))
     if turns is not None:
         return turns
     for pattern in (before + USER, HEADING):
@@ -67,8 +76,26 @@ def _split(text: str, speakers: re.Pattern[str]) -> list[Message] | None:
     pieces = speakers.split(unified)
     turns = []
     for name, content in zip(pieces[1::2], pieces[2::2], strict=True):
-        turns.append({"role": ROLES[name.lower()], "content": content.strip()})
+        role = ROLES.get(name.lower(), "assistant")
+        turns.append({"role": role, "content": content.strip()})
     return turns
+
+
+def find_assistant(texts: Sequence[str]) -> str:
+    """Return the name that marks the answers of a column's transcripts, where it is a rare one.
+
+    It starts a line in nine of ten texts that begin with `Human:`; "" where there is no such name.
+    """
+    counts: Counter[str] = Counter()
+    transcripts = 0
+    for text in texts:
+        if re.match(HUMAN, text.lstrip(), re.IGNORECASE):
+            transcripts += 1
+            counts.update(set(NAME.findall(text)))
+    if transcripts < FEWEST_TRANSCRIPTS or transcripts < len(texts) / 2:
+        return ""
+    names = [name for name, count in counts.items() if count >= 0.9 * transcripts]
+    return names[0] if len(names) == 1 else ""
 
 
 def has_answer(turns: list[Message] | None) -> bool:

@@ -13,6 +13,22 @@ from stages.sources.cells import is_empty, plain_text
 Verdict = Literal["first", "second", "tie", "none"]
 """`none`: the cell states nothing."""
 
+Scale = Literal["auto", "from_zero", "from_one", "one_or_zero", "signs"]
+"""What numbers mean: the place of the preferred side, counted from 0 or from 1; 1 for the first
+and 0 for the second; or a sign, negative for the first.
+"""
+SAID = {
+    "from_zero": "0 for the first, 1 for the second",
+    "from_one": "1 for the first, 2 for the second",
+    "one_or_zero": "1 for the first, 0 for the second",
+    "signs": "negative for the first, positive for the second",
+}
+MEANT: dict[str, dict[float, Verdict]] = {
+    "from_zero": {0: "first", 0.5: "tie", 1: "second"},
+    "from_one": {1: "first", 1.5: "tie", 2: "second"},
+    "one_or_zero": {1: "first", 0.5: "tie", 0: "second"},
+}
+
 FIRST = ("a", "first", "left", "chosen")
 SECOND = ("b", "second", "right", "rejected")
 TIES = ("tie", "ties", "both", "equal", "same", "draw", "both_good", "bothbad", "tie (bothbad)")
@@ -30,7 +46,7 @@ def read_verdicts(
     locations: Sequence[str],
     option: str,
     sides: tuple[str, str],
-    one_is_first: bool = False,
+    scale: Scale = "auto",
 ) -> tuple[list[Verdict], str]:
     """Return the preferred side of every record, and the scale of the column.
 
@@ -41,14 +57,15 @@ def read_verdicts(
     Args:
         option: the option that names the column, for messages.
         sides: the columns of the two sides, which a cell may name.
-        one_is_first: 1 states the first side and 0 the second, as in SHP.
+        scale: what the numbers mean, where it is known.
 
     Raises:
         UserError: a cell that states none of this; it names the record.
     """
     texts = [_normalise(value) for value in values]
     numbers = [number for number in map(_number, texts) if number is not None]
-    scale = _find_scale(numbers, one_is_first)
+    if scale == "auto":
+        scale = _find_scale(numbers)
     names = (sides[0].lower(), sides[1].lower())
     verdicts: list[Verdict] = []
     for text, value, location in zip(texts, values, locations, strict=True):
@@ -56,12 +73,12 @@ def read_verdicts(
         if verdict is None:
             raise UserError(
                 f"{value!r} where 0 or 1, true or false, A or B, or a tie is expected"
-                + (f" (the column's numbers are read as {scale})" if numbers else ""),
+                + (f" (numbers are read as {SAID[scale]})" if numbers else ""),
                 where=location,
                 fix=f"name another column as `{option}`, or correct the cell",
             )
         verdicts.append(verdict)
-    return verdicts, scale if numbers else "names of sides"
+    return verdicts, SAID[scale] if numbers else "names of sides"
 
 
 def read_label(value: Any) -> bool | None:
@@ -90,17 +107,13 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _find_scale(numbers: Sequence[float], one_is_first: bool) -> str:
+def _find_scale(numbers: Sequence[float]) -> Scale:
     if any(number < 0 for number in numbers):
         return "signs"
-    if one_is_first:
-        return "1 for the first, 0 for the second"
-    if any(number > 1 for number in numbers) and 0 not in numbers:
-        return "1 for the first, 2 for the second"
-    return "0 for the first, 1 for the second"
+    return "from_one" if any(number > 1 for number in numbers) and 0 not in numbers else "from_zero"
 
 
-def _read_one(text: str, scale: str, names: tuple[str, str]) -> Verdict | None:
+def _read_one(text: str, scale: Scale, names: tuple[str, str]) -> Verdict | None:
     if text in names:
         return "first" if text == names[0] else "second"
     bare = PREFIX.sub("", text)
@@ -117,9 +130,4 @@ def _read_one(text: str, scale: str, names: tuple[str, str]) -> Verdict | None:
         return None if number is None else "none"
     if scale == "signs":
         return "tie" if number == 0 else "first" if number < 0 else "second"
-    places: dict[str, dict[float, Verdict]] = {
-        "0 for the first, 1 for the second": {0: "first", 0.5: "tie", 1: "second"},
-        "1 for the first, 2 for the second": {1: "first", 1.5: "tie", 2: "second"},
-        "1 for the first, 0 for the second": {1: "first", 0.5: "tie", 0: "second"},
-    }
-    return places[scale].get(number)
+    return MEANT[scale].get(number)

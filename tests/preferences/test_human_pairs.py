@@ -16,8 +16,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair
-from stages.text import prompts
 from stages.sources.source import source_identity
+from stages.text import prompts
 from tests.preferences.matrices import run_stage
 
 HH = Path(__file__).resolve().parents[3] / "shared" / "data" / "hh_rlhf"

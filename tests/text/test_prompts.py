@@ -9,8 +9,8 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.sources.conversations import read_prompts
-from stages.text.prompts import Config, identity, run
 from stages.sources.records import read_file
+from stages.text.prompts import Config, identity, run
 
 TALK = (
     "\n\nHuman: How do I do this: step one?\n\nAssistant: Well."

@@ -107,7 +107,8 @@ def _place(gold: Gold, reading: str, first: int | None) -> int | None:
     if reading == "text":
         if not isinstance(value, str) and not options.are_numbers:
             return None
-        return _index(options.texts, text)
+        place = _index(options.texts, text)
+        return _index(options.texts, bare) if place is None else place
     if reading == "label":
         return _index(options.labels, bare)
     if reading == "letter":
@@ -154,13 +155,13 @@ def _none_fits(
 def _several_fit(
     answers: Sequence[Gold], fitting: dict[str, list[int | None]], name: str
 ) -> UserError:
-    for place, gold in enumerate(answers):
-        meant = {reading: places[place] for reading, places in fitting.items()}
-        if len(set(meant.values())) > 1:
-            break
+    place = 0
+    while len({places[place] for places in fitting.values()}) == 1:
+        place += 1
+    gold = answers[place]
     shown = []
-    for reading, index in meant.items():
-        shown.append(f"{READINGS[reading]}: {gold.options.texts[index or 0]!r}")
+    for reading, places in fitting.items():
+        shown.append(f"{READINGS[reading]}: {gold.options.texts[places[place] or 0]!r}")
     return UserError(
         f"all cells of `{name}` can be read in several ways; {gold.value!r} is, by "
         + "; by ".join(shown),

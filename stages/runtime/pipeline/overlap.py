@@ -1,8 +1,8 @@
 """Prompts that a pipeline both learns from and is evaluated on.
 
-In: the steps of a plan and the rows of its sources. Out: for an evaluation, the sources that share prompts
-with a source of a training before it. Prompts are compared by their conversation, without system
-turns, case and white space.
+In: the steps of a plan and the rows of its sources. Out: for an evaluation, the sources that share
+prompts with a source of a training before it. Prompts are compared by their conversation, without
+system turns, case and white space.
 """
 
 from collections.abc import Mapping, Sequence
