@@ -90,7 +90,9 @@ def read_answers(
             cells += _list_cells(record, form)
         else:
             cells.append(_row_cell(record, form))
-    style = find_style([cell.prompt for cell in cells if isinstance(cell, Cell)])
+    of_requests = [cell.prompt if form.prompt else cell.value for cell in cells
+                   if isinstance(cell, Cell)]  # fmt: skip
+    style = find_style(of_requests)
     cut, note = _decide(cells, style, sides, where)
     return [_read(cell, form, style, cut) for cell in cells], note
 
@@ -224,7 +226,7 @@ def _read_side(cell: Cell, style: Style, cut: bool) -> Side:
     if is_empty(cell.value):
         raise Drop("empty answer")
     if cell.prompt is None:
-        side = read_whole(cell.value, find_style([cell.value]))
+        side = read_whole(cell.value, style)
     else:
         request = read_request(cell.prompt, style, cell.system)
         side = read_beside(cell.value, cell.prompt, request, cut)
