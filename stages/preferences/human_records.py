@@ -134,8 +134,9 @@ def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) 
         )
         form = _with_options(form, source, columns)
     else:
-        form = Form(name="chosen and rejected", columns=(), first=source.chosen,
-                    second=source.rejected)  # fmt: skip
+        form = Form(
+            name="chosen and rejected", columns=(), first=source.chosen, second=source.rejected
+        )
         form = _with_options(form, source, columns)
         require_columns(records, [source.chosen, source.rejected])
         if source.prompt is None and _are_bare(records, form):
@@ -240,8 +241,9 @@ def _with_request(form: Form, columns: Sequence[str], where: str, reading: Readi
         if not system and name in columns:
             system = name
     reading.note(f"the sides are bare answers; the request is in {', '.join(present)}")
-    return replace(form, name=f"{' + '.join(present)}, chosen, rejected", prompt=present,
-                   system=system)  # fmt: skip
+    return replace(
+        form, name=f"{' + '.join(present)}, chosen, rejected", prompt=present, system=system
+    )
 
 
 def _pair_answers(answers: Sequence[Answer | Missing], source: PairSource) -> Iterator[Outcome]:
@@ -268,8 +270,9 @@ def _pair_answers(answers: Sequence[Answer | Missing], source: PairSource) -> It
         for better, worse in pairs:
             if better.score == worse.score:
                 continue
-            comparison = Comparison(better.record, better.prompt, better.text, worse.text, None,
-                                    None)  # fmt: skip
+            comparison = Comparison(
+                better.record, better.prompt, better.text, worse.text, None, None
+            )
             if better.text == worse.text:
                 yield Outcome(better.location, None, "equal answers")
             else:

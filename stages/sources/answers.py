@@ -59,8 +59,9 @@ class Cell:
 def prompt_cell(record: Record, columns: Sequence[str]) -> Any:
     """Return the request of a record: a cell, or several joined by a blank line."""
     values = [record.value(column) for column in columns]
-    values = [value.get("full_text", value) if isinstance(value, Mapping) else value
-              for value in values]  # fmt: skip
+    values = [
+        value.get("full_text", value) if isinstance(value, Mapping) else value for value in values
+    ]
     if len(values) == 1:
         return values[0]
     return "\n\n".join(plain_text(value) for value in values if not is_empty(value))
@@ -90,8 +91,9 @@ def read_answers(
             cells += _list_cells(record, form)
         else:
             cells.append(_row_cell(record, form))
-    of_requests = [cell.prompt if form.prompt else cell.value for cell in cells
-                   if isinstance(cell, Cell)]  # fmt: skip
+    of_requests = [
+        cell.prompt if form.prompt else cell.value for cell in cells if isinstance(cell, Cell)
+    ]
     style = find_style(of_requests)
     cut, note = _decide(cells, style, sides, where)
     return [_read(cell, form, style, cut) for cell in cells], note
@@ -162,8 +164,9 @@ def _score_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
     for name in names:
         value = item.get(name)
         if isinstance(value, Mapping):
-            ratings = [inner.get("Rating") for inner in value.values()
-                       if isinstance(inner, Mapping)]  # fmt: skip
+            ratings = [
+                inner.get("Rating") for inner in value.values() if isinstance(inner, Mapping)
+            ]
             numbers = [_as_number(rating) for rating in ratings]
             present = [number for number in numbers if number is not None]
             if present:
@@ -209,8 +212,10 @@ def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer |
         if form.score:
             score = _as_number(cell.score)
             if score is None:
-                raise Drop("no score" if is_empty(cell.score) else "a score that is not a number",
-                           str(cell.score or ""))  # fmt: skip
+                raise Drop(
+                    "no score" if is_empty(cell.score) else "a score that is not a number",
+                    str(cell.score or ""),
+                )
             score = -score if form.rank else score
     except Drop as drop:
         return Missing(location, drop.reason, drop.detail)

@@ -18,6 +18,7 @@ NOT_LITERAL = (ValueError, SyntaxError, MemoryError, RecursionError, tokenize.To
 """What reading a Python literal raises."""
 WRITTEN_LISTS = ("[", "{", '"[', '"{', "array(", "defaultdict(", "OrderedDict(")
 """How a text begins that may hold a list or a mapping."""
+CONTAINERS = ("array", "defaultdict", "OrderedDict", "Counter", "deque")
 NAMES = {"nan": math.nan, "inf": math.inf, "null": None, "true": True, "false": False}
 """Names that numpy and JSON write for values."""
 ENDS = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT)
@@ -135,10 +136,16 @@ def _evaluate(node: ast.expr) -> Any:
             return {_evaluate(key): _evaluate(value) for key, value in pairs if key is not None}
         case ast.Name(id=name) if name in NAMES:
             return NAMES[name]
-        case ast.Call(args=arguments) if arguments:
+        case ast.Call(func=function, args=arguments) if arguments and _is_container(function):
             # array([...], dtype=object), np.float64(0.5), defaultdict(<class>, {...})
             return _evaluate(arguments[-1])
     return ast.literal_eval(node)
+
+
+def _is_container(function: ast.expr) -> bool:
+    """Whether a call only shows the type of the value in it."""
+    name = ast.unparse(function)
+    return name in CONTAINERS or name.startswith(("np.", "numpy."))
 
 
 def _without_class(text: str) -> str:

@@ -76,7 +76,11 @@ def find_style(values: Sequence[Any]) -> Style:
         lines = sum(has_answer(read_transcript(text, by_line=True)) for text in texts)
         by_line = lines > len(texts) / 2
         assistant = "" if lines else find_assistant(texts)
-    return Style(by_line or bool(assistant), assistant, bool(texts) and all(_is_list_of_one(text) for text in texts))
+    return Style(
+        by_line or bool(assistant),
+        assistant,
+        bool(texts) and all(_is_list_of_one(text) for text in texts),
+    )
 
 
 def read_prompts(value: Any, turns: Turns, style: Style = PLAIN) -> list[list[Message]]:

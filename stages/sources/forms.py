@@ -219,24 +219,53 @@ ROW_FORMS = (
 """One answer with its score a record."""
 
 PLAIN_FORMS = (
-    Form(name="Alpaca", columns=("instruction", "input", "output"), prompt=("instruction", "input"),
-         answer="output"),
-    Form(name="prompt and completion", columns=("prompt", "completion"), prompt=("prompt",),
-         answer="completion"),
-    Form(name="prompt and response", columns=("prompt", "response"), prompt=("prompt",),
-         answer="response"),
-    Form(name="instruction and response", columns=("instruction", "response"),
-         prompt=("instruction",), answer="response"),
-    Form(name="instruction and output", columns=("instruction", "output"),
-         prompt=("instruction",), answer="output"),
-    Form(name="question and answer", columns=("question", "answer"), prompt=("question",),
-         answer="answer"),
-    Form(name="question and response", columns=("question", "response"), prompt=("question",),
-         system="system_prompt", answer="response"),
+    Form(
+        name="Alpaca",
+        columns=("instruction", "input", "output"),
+        prompt=("instruction", "input"),
+        answer="output",
+    ),
+    Form(
+        name="prompt and completion",
+        columns=("prompt", "completion"),
+        prompt=("prompt",),
+        answer="completion",
+    ),
+    Form(
+        name="prompt and response",
+        columns=("prompt", "response"),
+        prompt=("prompt",),
+        answer="response",
+    ),
+    Form(
+        name="instruction and response",
+        columns=("instruction", "response"),
+        prompt=("instruction",),
+        answer="response",
+    ),
+    Form(
+        name="instruction and output",
+        columns=("instruction", "output"),
+        prompt=("instruction",),
+        answer="output",
+    ),
+    Form(
+        name="question and answer",
+        columns=("question", "answer"),
+        prompt=("question",),
+        answer="answer",
+    ),
+    Form(
+        name="question and response",
+        columns=("question", "response"),
+        prompt=("question",),
+        system="system_prompt",
+        answer="response",
+    ),
     Form(name="conversations", columns=("messages",), answer="messages"),
     Form(name="conversations", columns=("conversations",), answer="conversations"),
     Form(name="conversations", columns=("conversation",), answer="conversation"),
-)  # fmt: skip
+)
 """Answers without a score; where there is no prompt, a conversation ends in its answer."""
 
 PROMPT_FORMS = (
@@ -246,12 +275,15 @@ PROMPT_FORMS = (
     Form(name="Alpaca", columns=("instruction", "input"), prompt=("instruction", "input")),
     Form(name="instructions", columns=("instruction",), prompt=("instruction",)),
     Form(name="questions", columns=("question",), prompt=("question",), system="system"),
-    Form(name="questions with a system turn", columns=("system_prompt", "question"),
-         prompt=("question",), system="system_prompt"),
+    Form(
+        name="questions with a system turn",
+        columns=("system_prompt", "question"),
+        prompt=("question",),
+        system="system_prompt",
+    ),
     Form(name="a history", columns=("history",), prompt=("history",)),
-    Form(name="preferences", columns=("chosen", "rejected"), prompt=("chosen",),
-         fallback=True),
-)  # fmt: skip
+    Form(name="preferences", columns=("chosen", "rejected"), prompt=("chosen",), fallback=True),
+)
 """Requests, in files without a column `prompt`."""
 
 

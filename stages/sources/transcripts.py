@@ -39,9 +39,7 @@ RENDERED = re.compile(
 """How a text begins that a chat template has already rendered."""
 
 
-def read_transcript(
-    text: str, by_line: bool = False, assistant: str = ""
-) -> list[Message] | None:
+def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> list[Message] | None:
     """Return the turns of a transcript, or None where the text is none.
 
     A text that begins with `Human:` or `Assistant:` is one; one that begins with `User:` or

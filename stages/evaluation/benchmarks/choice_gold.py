@@ -71,19 +71,24 @@ def read_gold(
         fitting.pop("number 1", None)
     if "label" in fitting:
         fitting.pop("letter", None)
-    distinct = {tuple(place for place in places if place is not None): reading
-                for reading, places in reversed(fitting.items())}  # fmt: skip
+    distinct: dict[tuple[int | None, ...], str] = {}
+    for reading, places in fitting.items():
+        distinct.setdefault(tuple(places), reading)
     if len(distinct) > 1:
         raise _several_fit(answers, fitting, name)
-    ((places, reading),) = distinct.items()
+    reading = next(iter(fitting))
     said = READINGS.get(reading, f"numbers from {first}")
     note = f"{name}: {said}"
     if reading == "number 0" and first is None and _fits_from_one(readings):
         note += " (numbers from 1 would fit too: see `first`)"
-    return list(places), note
+    return [place for place in fitting[reading] if place is not None], note
 
 
 def _allowed(form: GoldForm, first: int | None) -> list[str]:
+    """Return the readings to try, those of a text first.
+
+    Where several fit and agree, the first one is named.
+    """
     numbers = ["number 0", "number 1"] if first is None else [f"number {first}"]
     if form == "number":
         return numbers
@@ -112,13 +117,30 @@ def _place(gold: Gold, reading: str, first: int | None) -> int | None:
     if reading == "label":
         return _index(options.labels, bare)
     if reading == "letter":
-        is_letter = len(bare) == 1 and bare.upper() in ascii_uppercase
-        place = ascii_uppercase.index(bare.upper()) if is_letter else -1
+        place = _letter(bare)
     else:
-        if not bare.removeprefix("-").removesuffix(".0").isdecimal() or isinstance(value, bool):
-            return None
-        place = int(float(bare)) - int(reading.partition(" ")[2])
-    return place if 0 <= place < len(options.texts) else None
+        place = _number(value, bare)
+        if place is not None:
+            place -= int(reading.partition(" ")[2])
+    if place is None or not 0 <= place < len(options.texts):
+        return None
+    return place
+
+
+def _letter(text: str) -> int | None:
+    """Return the place of a letter in the alphabet."""
+    if len(text) != 1:
+        return None
+    place = ascii_uppercase.find(text.upper())
+    return place if place >= 0 else None
+
+
+def _number(value: Any, text: str) -> int | None:
+    """Return a whole number."""
+    digits = text.removeprefix("-").removesuffix(".0")
+    if isinstance(value, bool) or not digits.isdecimal():
+        return None
+    return int(float(text))
 
 
 def _index(names: Sequence[str], text: str) -> int | None:

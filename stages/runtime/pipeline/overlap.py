@@ -40,8 +40,12 @@ class Overlap:
 
 def all_source_pairs(steps: Sequence[Step]) -> dict[str, list[tuple[str, str]]]:
     """Return `source_pairs` of every evaluation step that has any, by its name."""
-    pairs = {step.name: source_pairs(steps, step.name) for step in steps}
-    return {name: found for name, found in pairs.items() if found}
+    all_pairs = {}
+    for step in steps:
+        pairs = source_pairs(steps, step.name)
+        if pairs:
+            all_pairs[step.name] = pairs
+    return all_pairs
 
 
 def source_pairs(steps: Sequence[Step], evaluation: str) -> list[tuple[str, str]]:
@@ -86,8 +90,8 @@ def find_overlaps(
     overlaps = []
     for training, evaluation in pairs:
         shared = len(prompts[training] & prompts[evaluation])
+        total = len(prompts[evaluation])
         if shared:
-            total = len(prompts[evaluation])
             overlaps.append(Overlap(training, evaluation, shared, total))
     return overlaps
 
@@ -103,12 +107,16 @@ def overlap_table(step: str, overlaps: Sequence[Overlap]) -> Table:
 
 
 def _prompts(rows: Sequence[Any]) -> set[str]:
-    keys = set()
+    """Return the conversations of rows, as far as they are compared."""
+    prompts = set()
     for row in rows:
         messages = getattr(row, "messages", None) or getattr(row, "prompt", [])
         turns = []
         for message in messages:
-            if message["role"] != "system":
-                turns.append(f"{message['role']}: {' '.join(message['content'].lower().split())}")
-        keys.add("\n".join(turns))
-    return keys
+            if message["role"] == "system":
+                continue
+            words = message["content"].lower().split()
+            turns.append(message["role"])
+            turns.append(" ".join(words))
+        prompts.add("\n".join(turns))
+    return prompts

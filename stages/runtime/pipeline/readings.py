@@ -101,14 +101,14 @@ def _show(
     dropped: Mapping[str, int],
     console: Console,
 ) -> None:
-    form = reading["form"]
-    if reading["cells"]:
-        form += ", cells: " + ", ".join(f"{n} {cell}" for cell, n in reading["cells"].items())
     say(console, f"{name}: {source}")
-    say(console, f"  form: {form}")
+    form = f"  form: {reading['form']}"
+    if reading["cells"]:
+        form += f", cells: {_counts(reading['cells'])}"
+    say(console, form)
     line = f"  {reading['records']} records, {rows} rows"
     if dropped:
-        line += "; dropped: " + ", ".join(f"{n} ({reason})" for reason, n in dropped.items())
+        line += f"; dropped: {_counts(dropped)}"
     say(console, line)
     for note in reading["notes"]:
         say(console, f"  {note}")
@@ -119,6 +119,14 @@ def _show(
     for turn in reading["example"]:
         text = turn["content"].replace("\n", "\n      ")
         say(console, f"    [{turn['role']}] {text}")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """Return `3 text, 1 transcript`."""
+    parts = []
+    for name, count in counts.items():
+        parts.append(f"{count} {name}")
+    return ", ".join(parts)
 
 
 def say(console: Console, text: str) -> None:
