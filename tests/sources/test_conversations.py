@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_dropped_with_its_reason(tmp_path):
     old_call = {"role": "assistant", "content": None, "function_call": {"name": "f"}}
     sharegpt = [("human", "a"), ("function_call", "{}"), ("observation", "1"), ("human", "b")]
     cells = [
-        turns("a", "b") + [{"role": "user", "content": image}],
+        [*turns("a", "b"), {"role": "user", "content": image}],
         [*turns("a"), call, tool, *turns("b")],
         [*turns("a"), old_call, {"role": "function", "content": "1"}, *turns("b")],
         [{"from": role, "value": text} for role, text in sharegpt],

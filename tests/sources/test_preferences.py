@@ -160,7 +160,7 @@ def test_forms_that_are_not_clear_stop_with_the_candidates(tmp_path):
     ]
     with pytest.raises(UserError, match=r"no column 'chosen'(?s:.*)the columns are good, bad"):
         pairs(tmp_path, "a.jsonl", lines({"good": "x", "bad": "y"}))
-    with pytest.raises(UserError, match="question and answer .*; conversations"):
+    with pytest.raises(UserError, match=r"question and answer .*; conversations"):
         record = {"question": "q", "answer": "a", "messages": turns("q", "a")}
         read(tmp_path, "human_answers", "a.jsonl", lines(record))
 
