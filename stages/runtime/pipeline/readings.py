@@ -37,7 +37,7 @@ def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bo
             continue
         asked = getattr(step.config, "describe", False)
         if plan.artifact and (only_plan or asked):
-            show_reading(plan.artifact, console)
+            show_reading(plan.artifact, step.config.source, console)
             rows[step.name] = plan.artifact.rows() if only_plan else []
         elif only_plan and (asked or _is_cheap(step.config.source)):
             rows[step.name] = _show_preview(plan, console)
@@ -56,15 +56,14 @@ def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bo
 
 def warn(overlap: Overlap, console: Console) -> None:
     """Say that a training and an evaluation share prompts."""
-    console.print(f"[bold red]WARNING[/] {escape(str(overlap))}", highlight=False)
+    console.print(f"[bold red]WARNING[/] {escape(str(overlap))}", highlight=False, soft_wrap=True)
 
 
-def show_reading(artifact: Artifact, console: Console) -> None:
+def show_reading(artifact: Artifact, source: str, console: Console) -> None:
     """Show what a finished step read."""
     facts = artifact.manifest
     reading = facts["metrics"].get("reading")
     if reading:
-        source = str(artifact.config.get("source", ""))
         _show(artifact.step, source, reading, facts["rows"] or 0, facts["dropped"], console)
 
 

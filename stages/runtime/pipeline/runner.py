@@ -228,5 +228,5 @@ class Runner:
         if step.contract.reusable:
             self.console.print(step_line(artifact, context.tally), highlight=False)
             if getattr(step.config, "describe", False):
-                show_reading(artifact, self.console)
+                show_reading(artifact, step.config.source, self.console)
         return artifact

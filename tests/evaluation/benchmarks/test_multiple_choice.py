@@ -346,7 +346,9 @@ def test_a_column_that_can_be_read_in_two_ways_stops(tmp_path):
 
 
 def test_a_column_of_two_notations_stops_with_examples(tmp_path):
-    with pytest.raises(UserError, match=r"2 of 3 cells of `answer` are numbers.*'x' \(.*q\.jsonl:3"):
+    with pytest.raises(
+        UserError, match=r"2 of 3 cells of `answer` are numbers.*'x' \(.*q\.jsonl:3"
+    ):
         gold_of(tmp_path, *ask(["x", "y"], 1, 0, "x"))
     assert gold_of(tmp_path, *ask(["x", "y"], 1, None, "")) == ([[1]], ["no right answer"] * 2)
 
