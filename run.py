@@ -40,6 +40,7 @@ from stages.runtime.pipeline.display import (
     show_tables,
 )
 from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings, as_user_error, read_settings
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
@@ -113,6 +114,7 @@ def run(config: DictConfig, console: Console) -> None:
                 show_job(settings.variant, settings.seed, planned, console)
             else:
                 show_plan(planned, console)
+                show_sources(planned, console, only_plan=settings.plan)
             if settings.plan:
                 return
             artifacts = runner.run(planned)

@@ -11,6 +11,8 @@ STAGES = {
     # a model that is already there, known by its content
     "model": "stages.text.model",
     "prompts": "stages.text.prompts",                   # files, datasets, transcripts -> Prompt
+    # files, datasets -> Rating where there is a score, else Response
+    "human_answers": "stages.text.human_answers",
     "respond": "stages.text.respond",                   # Prompt -> n Responses
     # Response -> K Revisions (critique, then revise)
     "revise": "stages.text.revise",

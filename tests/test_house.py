@@ -32,6 +32,7 @@ FLOORS = [
     "preferences",
     "preferences/judging",
     "text",
+    "sources",
     "principles",
     "generators",
     "runtime/pipeline",

@@ -7,17 +7,15 @@ the id that `prompts` gives to the same request.
 
 Without a `prompt` column both sides are whole conversations, as in hh-rlhf (Bai et al. 2022, arXiv
 2204.05862): transcripts or lists of messages, equal up to the last answer. With one, a side is an
-answer, or a list of messages that ends in it. PKU-SafeRLHF's records (Dai et al. 2023, arXiv
-2310.12773) need `prompt: prompt, chosen: response_0, rejected: response_1, better:
-better_response_id` (or `safer_response_id`), `chosen_safe: is_response_0_safe, rejected_safe:
-is_response_1_safe`.
+answer, or a conversation that repeats the request. docs/data.md shows the forms that are recognised
+by their columns: PKU-SafeRLHF, HelpSteer, SHP, Chatbot Arena, UltraFeedback, rankings and others.
 
-Dropped and counted: conversations that differ before their last answer, empty and equal answers,
-duplicates. Pairs of people who contradict each other are all kept. Left out: strengths of
-preference, ties, rankings of more than two.
+Dropped and counted: ties, conversations that differ before their last answer, empty and equal
+answers, duplicates, turns of tools, images. Pairs of people who contradict each other are all kept.
+Of several ranked answers the best and the worst make a pair (`pairing`). Left out: strengths of
+preference (`human_answers` reads scores).
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -31,7 +29,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Message, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction
-from stages.text.source import source_identity, take_part, without_folder
+from stages.sources.reading import Reading, example_pair, name_drops
+from stages.sources.source import read_source, source_identity, take_part, without_folder
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,15 +60,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: the source cannot be read, lacks a column, or holds no usable pair.
     """
-    rows: dict[str, Pair] = {}
-    dropped = []
-    for location, pair, fault in read_pairs(config):
-        reason = _reason(pair, config, rows) if pair else fault
-        if pair is None or reason:
-            dropped.append(Dropped(id=without_folder(location, config), reason=reason))
-        else:
-            rows[pair.id] = pair
-    selected = take_part(list(rows.values()), config, context.seed)
+    rows, dropped, reading = read_rows(config)
+    selected = take_part(rows, config, context.seed)
     if not selected:
         raise _no_pair(config, dropped)
     prompts = {row.prompt_id for row in selected}
@@ -77,11 +69,40 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows=selected,
         row_type=Pair,
         dropped=dropped,
-        metrics={"prompts": len(prompts), "longer_chosen": _longer_chosen(selected)},
+        metrics={
+            "prompts": len(prompts),
+            "longer_chosen": _longer_chosen(selected),
+            "reading": reading.as_metrics(),
+        },
     )
 
 
-STAGE = Stage(version=2, config=Config, run=run, check=check, identity=source_identity)
+def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list[Dropped], Reading]:
+    """Return the pairs of the source's records, or of the first `most`, before `limit` cuts them.
+
+    Raises:
+        UserError: as `run`, but for a source without a pair.
+    """
+    rows: dict[str, Pair] = {}
+    dropped = []
+    reading = Reading()
+    for outcome in read_pairs(config, read_source(config, most), reading):
+        pair = outcome.pair
+        reason = _reason(pair, config, rows) if pair else outcome.reason
+        if pair is None or reason:
+            location = without_folder(outcome.location, config)
+            dropped.append(Dropped(id=location, reason=reason, detail=outcome.detail))
+            continue
+        rows[pair.id] = pair
+        reading.count_turns(pair.prompt)
+        if not reading.example:
+            reading.example = example_pair(pair.prompt, pair.chosen, pair.rejected)
+    return list(rows.values()), dropped, reading
+
+
+STAGE = Stage(
+    version=3, config=Config, run=run, check=check, identity=source_identity, read=read_rows
+)
 
 
 def _reason(pair: Pair, config: Config, rows: dict[str, Pair]) -> str:
@@ -99,13 +120,11 @@ def _hash_position(prompt: list[Message]) -> float:
 
 
 def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:
-    counts = Counter(row.reason for row in dropped).most_common()
-    reasons = "; ".join(f"{count} x {reason}" for reason, count in counts)
     return UserError(
-        "the source gave no pair" + (f" ({reasons})" if reasons else ""),
+        "the source gave no pair" + name_drops(dropped),
         where=config.source,
-        fix="name the `prompt` column if the sides are bare answers; see `share`, `offset`, "
-        "`limit`, and whether the file is empty",
+        fix="name the `prompt` column if the sides are bare answers; read answers that are good or "
+        "bad alone with the stage `human_answers`; see `share`, `limit` and docs/data.md",
     )
 
 

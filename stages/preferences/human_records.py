@@ -1,22 +1,38 @@
 """Pairs from records of human preferences: conversations or answers, and which is preferred.
 
-In: a file or a Hub dataset, and the names of its columns. Out: for every record its pair, or the
-reason why it makes none.
+In: a file or a Hub dataset, and the names of its columns, or a form that `sources/forms.py` lists.
+Out: for every record its pairs, or the reason why it makes none.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
 
+from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Message, Pair
-from stages.text.messages import content_id, read_messages, read_prompts
-from stages.text.source import PartialSource, read_source
+from stages.runtime.rows import Pair
+from stages.runtime.typed_config import Names, as_names
+from stages.sources.answers import Answer, Missing, read_answers
+from stages.sources.comparisons import Comparison, read_comparisons
+from stages.sources.conversations import check_text, content_id, find_style, read_messages
+from stages.sources.forms import LIST_FORMS, PAIR_FORMS, REQUESTS, ROW_FORMS, Form, recognise
+from stages.sources.reading import Reading
+from stages.sources.records import BARE, Record, column_names, require_columns
+from stages.sources.sides import Sides
+from stages.sources.source import PartialSource
+
+EXAMINED = 1000
+"""How many records decide whether sides are answers alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairSource(PartialSource):
-    """A source of pairs, and the columns that hold them."""
+    """A source of pairs, and the columns that hold them.
+
+    A file without the columns `chosen` and `rejected` is recognised by its columns, if it has one
+    of the forms in docs/data.md.
+    """
 
     kind: str = "helpful"
     """A word for what the pairs are about: `helpful`, `red_team` or any other."""
@@ -28,11 +44,15 @@ class PairSource(PartialSource):
     """The column with one side, the preferred one unless `better` is given."""
     rejected: str = "rejected"
     """The column with the other side."""
-    prompt: str | None = None
-    """The column with the request; null: the sides are whole conversations."""
+    prompt: Names | None = None
+    """The column with the request, or several, joined by a blank line; null: the sides are whole
+    conversations, or, where they are not, a column called prompt, question or instruction.
+    """
+    system: str | None = None
+    """A column with a system turn to put before the request."""
     better: str | None = None
-    """A column that states which side is preferred, 0 for `chosen` and 1 for `rejected`; null:
-    `chosen` is.
+    """A column that states which side is preferred, 0 for `chosen` and 1 for `rejected`, or by
+    name (A, B, tie), or by sign; null: `chosen` is.
     """
     chosen_safe: str | None = None
     """A column that states whether the side in `chosen` is safe, for cost models; null: not
@@ -40,120 +60,247 @@ class PairSource(PartialSource):
     """
     rejected_safe: str | None = None
     """The same for the side in `rejected`."""
+    sides: Sides = "auto"
+    """Whether texts beside a `prompt` are bare `answers` or hold the `whole` conversation; auto
+    looks whether all of them begin with their prompt.
+    """
+    answers: str | None = None
+    """A column that lists the answers to the request, in place of `chosen` and `rejected`."""
+    answer: str | None = None
+    """With `answers`, the key of an answer's text in the list; without, the column of an answer,
+    where every record holds one answer.
+    """
+    score: Names | None = None
+    """The key, or the column, of an answer's score; the first that is there counts."""
+    rank: bool = False
+    """In `score` the lowest is the best."""
+    pairing: Literal["extremes", "all"] = "extremes"
+    """Of several answers to a request: the best with the worst, or every two of different score."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """One answer with the turns before it, or the fault that makes the record unusable."""
+class Outcome:
+    """The pair of a record, or the reason why it makes none."""
 
-    prompt: list[Message]
-    answer: str
-    safe: bool | None = None
-    fault: str = ""
+    location: str
+    pair: Pair | None
+    reason: str = ""
+    detail: str = ""
 
 
-def read_pairs(source: PairSource) -> Iterator[tuple[str, Pair | None, str]]:
-    """Yield the location of every record, its pair, and the reason why it makes none, or "".
+def read_pairs(
+    source: PairSource, records: Sequence[Record], reading: Reading
+) -> Iterator[Outcome]:
+    """Yield every record's pairs, and the reasons of those without one.
 
     Raises:
-        UserError: the source cannot be read, lacks a column, or a value in one is of the wrong
-        type.
+        UserError: the source lacks a column, fits several forms, or states preferences that cannot
+            be read.
     """
-    options = (
-        source.chosen,
-        source.rejected,
-        source.prompt,
-        source.better,
-        source.chosen_safe,
-        source.rejected_safe,
-        source.kind_column,
-    )
-    columns = [column for column in options if column is not None]
-    for location, cells in read_source(source, *columns):
-        request = None
-        if source.prompt is not None:
-            request = _read_request(cells[source.prompt], location)
-        chosen_safe = _read_safety(cells, source.chosen_safe, location, "chosen_safe")
-        rejected_safe = _read_safety(cells, source.rejected_safe, location, "rejected_safe")
-        chosen = _read_side(cells[source.chosen], request, chosen_safe, location)
-        rejected = _read_side(cells[source.rejected], request, rejected_safe, location)
-        if source.better is not None and _is_true(cells[source.better], location, "better"):
-            chosen, rejected = rejected, chosen
-        kind = source.kind
-        if source.kind_column is not None:
-            kind = str(cells[source.kind_column])
-        reason = _fault(chosen, rejected)
-        pair = None if reason else _make_pair(chosen, rejected, kind, location)
-        yield location, pair, reason
+    reading.records = len(records)
+    if not records:
+        return
+    form = _find_form(source, records, reading)
+    reading.form = form.name
+    if form.answer or form.tree:
+        answers, note = read_answers(records, form, source.sides, source.source)
+        reading.note(note)
+        yield from _pair_answers(answers, source)
+        return
+    for comparison in read_comparisons(records, form, source.sides, reading, source.source):
+        if isinstance(comparison, Missing):
+            yield Outcome(comparison.location, None, comparison.reason, comparison.detail)
+        else:
+            yield _make_pair(comparison, source)
 
 
-def _read_request(value: Any, location: str) -> list[Message]:
-    """Return the request as `prompts` reads it; [] if there is none or an answer follows it."""
-    prompts = read_prompts(value, "last", location)
-    if not prompts:
-        return []
-    (request,) = prompts
-    rest = read_messages(value, location)[len(request) :]
-    return [] if any(message["content"] for message in rest) else request
+def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) -> Form:
+    """Return the form of a source: by its options, else by the columns.
 
-
-def _read_side(value: Any, request: list[Message] | None, safe: bool | None, location: str) -> Side:
-    if request is not None and isinstance(value, str):  # an answer, even with transcript marks
-        return Side(request, value.strip(), safe)
-    messages = read_messages(value, location)
-    if not messages or messages[-1]["role"] != "assistant":
-        return Side([], "", fault="the last turn is not from the assistant")
-    earlier = messages[:-1]
-    answer = messages[-1]["content"].strip()
-    if request is None:
-        return Side(earlier, answer, safe)
-    fault = "" if earlier in ([], request) else "the conversations differ"
-    return Side(request, answer, safe, fault)
-
-
-def _read_safety(
-    cells: dict[str, Any], column: str | None, location: str, option: str
-) -> bool | None:
-    return None if column is None else _is_true(cells[column], location, option)
-
-
-def _is_true(value: Any, location: str, option: str) -> bool:
-    text = str(value).strip().lower()  # a csv file has only words
-    if text not in ("1", "0", "true", "false"):
-        raise UserError(
-            f"{value!r} where 0 or 1, true or false is expected",
-            where=location,
-            fix=f"name another column as `{option}`",
+    Raises:
+        UserError: a column is missing, or the form is not clear.
+    """
+    columns = column_names(records)
+    if source.answers or source.answer or source.score:
+        return _explicit_answers(source, records)
+    default = (source.chosen, source.rejected) == ("chosen", "rejected")
+    if default and not {"chosen", "rejected", BARE} & set(columns):
+        form = recognise(
+            columns,
+            (*PAIR_FORMS, *LIST_FORMS, *ROW_FORMS),
+            records[0].location,
+            "`chosen` and `rejected`, or `answers`",
+            "chosen, rejected",
         )
-    return text in ("1", "true")
+        form = _with_options(form, source, columns)
+    else:
+        form = Form(
+            name="chosen and rejected", columns=(), first=source.chosen, second=source.rejected
+        )
+        form = _with_options(form, source, columns)
+        require_columns(records, [source.chosen, source.rejected])
+        if source.prompt is None and _are_bare(records, form):
+            form = _with_request(form, columns, records[0].location, reading)
+    named = [*form.prompt, *form.better, form.first_safe, form.second_safe, form.system]
+    named.append(source.kind_column or "")
+    require_columns(records, [name for name in named if name])
+    return form
 
 
-def _fault(chosen: Side, rejected: Side) -> str:
-    """Return why two sides make no pair; "" if they do."""
-    if chosen.fault or rejected.fault:
-        return chosen.fault or rejected.fault
-    prompt = chosen.prompt
-    if prompt != rejected.prompt:
-        return "the conversations differ before the last answer"
-    if not prompt or prompt[-1]["role"] != "user" or not prompt[-1]["content"]:
-        return "no user turn before the answer"
-    if not chosen.answer or not rejected.answer:
-        return "empty answer"
-    return "equal answers" if chosen.answer == rejected.answer else ""
+def _explicit_answers(source: PairSource, records: Sequence[Record]) -> Form:
+    if not source.answer or not source.score:
+        raise UserError(
+            "`answer` and `score` must be set together",
+            where=source.source,
+            fix="name the text of an answer and its score",
+        )
+    prompt = as_names(source.prompt) or ("prompt",)
+    form = Form(
+        name="answers with scores",
+        columns=(),
+        prompt=prompt,
+        system=source.system or "",
+        answers=source.answers or "",
+        answer=source.answer,
+        score=as_names(source.score),
+        rank=source.rank,
+    )
+    named = [source.answers] if source.answers else [source.answer, *as_names(source.score)]
+    require_columns(records, [*prompt, *named])
+    return form
 
 
-def _make_pair(chosen: Side, rejected: Side, kind: str, location: str) -> Pair:
-    return Pair(
-        id=content_id([chosen.prompt, chosen.answer, rejected.answer], location),
-        prompt_id=content_id(chosen.prompt, location),
+def _with_options(form: Form, source: PairSource, columns: Sequence[str]) -> Form:
+    """Return a form with what the options say in place of what its columns say.
+
+    Raises:
+        UserError: several columns state which side is preferred, or none does.
+    """
+    better = tuple(name for name in form.better if name in columns)
+    if source.better:
+        better = (source.better,)
+    elif len(better) > 1:
+        raise UserError(
+            f"{len(better)} columns state which side is preferred: {', '.join(better)}",
+            where=source.source,
+            fix=f"set `better` to one of them (form: {form.name})",
+        )
+    elif form.better and not better:
+        raise UserError(
+            f"no column states which side is preferred (form: {form.name})",
+            where=source.source,
+            fix="set `better`",
+        )
+    first_safe = form.first_safe if form.first_safe in columns else ""
+    second_safe = form.second_safe if form.second_safe in columns else ""
+    return replace(
+        form,
+        better=better,
+        prompt=as_names(source.prompt) or form.prompt,
+        system=source.system or (form.system if form.system in columns else ""),
+        first_safe=source.chosen_safe or first_safe,
+        second_safe=source.rejected_safe or second_safe,
+    )
+
+
+def _are_bare(records: Sequence[Record], form: Form) -> bool:
+    """Whether most sides are answers alone, without a conversation before them."""
+    values = [record.value(form.first) for record in records[:EXAMINED]]
+    style = find_style(values)
+    whole = 0
+    filled = 0
+    for value in values:
+        try:
+            messages, _ = read_messages(value, style)
+        except Drop:
+            continue
+        filled += 1
+        whole += len(messages) > 1
+    return whole <= filled / 2
+
+
+def _with_request(form: Form, columns: Sequence[str], where: str, reading: Reading) -> Form:
+    """Return the form with the column of the request that the file has, if it has one.
+
+    Raises:
+        UserError: it has several.
+    """
+    present = tuple(name for name in REQUESTS if name in columns)
+    if "prompt" in present:
+        present = ("prompt",)
+    if len(present) > 1 and present != ("instruction", "input"):
+        raise UserError(
+            f"several columns may hold the request: {', '.join(present)}",
+            where=where,
+            fix="set `prompt` to one of them",
+        )
+    if not present:
+        return form
+    system = form.system
+    for name in ("system", "system_prompt"):
+        if not system and name in columns:
+            system = name
+    reading.note(f"the sides are bare answers; the request is in {', '.join(present)}")
+    return replace(
+        form, name=f"{' + '.join(present)}, chosen, rejected", prompt=present, system=system
+    )
+
+
+def _pair_answers(answers: Sequence[Answer | Missing], source: PairSource) -> Iterator[Outcome]:
+    """Yield pairs of the answers to one request, in the order of the requests."""
+    groups: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if isinstance(answer, Missing):
+            yield Outcome(answer.location, None, answer.reason, answer.detail)
+        else:
+            key = content_id(answer.prompt, answer.location)
+            groups.setdefault(key, []).append(answer)
+    for group in groups.values():
+        ranked = sorted(group, key=lambda answer: -(answer.score or 0))
+        best, worst = ranked[0], ranked[-1]
+        if len(group) == 1:
+            yield Outcome(best.location, None, "the only answer to its request")
+            continue
+        if best.score == worst.score:
+            yield Outcome(best.location, None, "a tie")
+            continue
+        pairs = [(best, worst)]
+        if source.pairing == "all":
+            pairs = list(combinations(ranked, 2))
+        for better, worse in pairs:
+            if better.score == worse.score:
+                continue
+            comparison = Comparison(
+                better.record, better.prompt, better.text, worse.text, None, None
+            )
+            if better.text == worse.text:
+                yield Outcome(better.location, None, "equal answers")
+            else:
+                yield _make_pair(comparison, source)
+
+
+def _make_pair(comparison: Comparison, source: PairSource) -> Outcome:
+    location = comparison.record.location
+    kind = source.kind
+    if source.kind_column is not None:
+        kind = str(comparison.record.value(source.kind_column)) or source.kind
+    try:
+        check_text(kind)
+    except Drop as drop:
+        return Outcome(location, None, drop.reason, drop.detail)
+    prompt = comparison.prompt
+    pair = Pair(
+        id=content_id([prompt, comparison.chosen, comparison.rejected], location),
+        prompt_id=content_id(prompt, location),
         chosen_id="",
         rejected_id="",
         kind=kind,
-        prompt=chosen.prompt,
-        chosen=chosen.answer,
-        rejected=rejected.answer,
+        prompt=prompt,
+        chosen=comparison.chosen,
+        rejected=comparison.rejected,
         label=1.0,
         margin=0.0,
-        chosen_safe=chosen.safe,
-        rejected_safe=rejected.safe,
+        chosen_safe=comparison.chosen_safe,
+        rejected_safe=comparison.rejected_safe,
     )
+    return Outcome(location, pair)

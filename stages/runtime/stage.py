@@ -60,6 +60,10 @@ class Stage:
     """
     identity: Callable[[Any], Mapping[str, Any]] = no_identity
     """What else identifies its result: principle texts, template hashes, file contents."""
+    read: Callable[[Any, int | None], Any] | None = None
+    """Of a stage that reads a source: the rows, the dropped ones and a `Reading` of the first
+    records, for plans; None for other stages.
+    """
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from stages.runtime.errors import UserError, refuse_unknown
 
 
-def _as_tuple(value: Any) -> Any:
+def as_names(value: Any) -> Any:
+    """Return a single name as a tuple; anything else as it is."""
     return (value,) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
 """A list of names; a single name may be written without brackets."""
 
 

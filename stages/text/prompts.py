@@ -1,6 +1,7 @@
 """Stage `prompts`: where requests come from.
 
-In: nothing. Out: Prompt rows; duplicates and empty prompts are dropped and counted.
+In: nothing. Out: Prompt rows; duplicates, empty prompts, and conversations that Credo cannot read
+(turns of tools, images) are dropped and counted. docs/data.md shows which files are read, and how.
 
 Besides a file or a Hub dataset, `source` may be a Python function (`package.module:function`,
 called with `arguments`, returning {"id", "messages", "kind"} mappings). A run that mixes red-team
@@ -9,19 +10,38 @@ and helpful requests has one `prompts` step for each.
 
 import importlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
-from stages.runtime.context import Context
+from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage
-from stages.text.messages import Turns, content_id, read_prompts
-from stages.text.source import (
+from stages.runtime.typed_config import Names, as_names
+from stages.sources.answers import prompt_cell
+from stages.sources.conversations import (
+    Turns,
+    check_text,
+    content_id,
+    find_style,
+    read_messages,
+    read_prompts,
+)
+from stages.sources.forms import PROMPT_FORMS, Form, recognise
+from stages.sources.reading import Reading, name_drops, shorten
+from stages.sources.records import (
+    BARE,
+    Record,
+    column_names,
+    missing_column,
+    require_columns,
+)
+from stages.sources.sides import with_system
+from stages.sources.source import (
     PartialSource,
     read_source,
     source_identity,
@@ -38,8 +58,13 @@ class Config(PartialSource):
     """The column that holds the kind, such as a benchmark's category; `kind` is for records without
     one.
     """
-    column: str = "prompt"
-    """The column that holds the prompt (`chosen` for hh-rlhf)."""
+    column: Names = ("prompt",)
+    """The column that holds the prompt (`chosen` for hh-rlhf), or several, joined by a blank line
+    (`[instruction, input]`). A file without a column `prompt` is recognised by its columns, if it
+    has one of the forms in docs/data.md.
+    """
+    system: str | None = None
+    """A column with a system turn to put before the prompt."""
     turns: Turns = "last"
     """Which user turns of a conversation become prompts."""
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -63,47 +88,105 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: the source cannot be read or holds no prompt.
     """
-    rows: dict[str, Prompt] = {}
-    dropped = []
-    for location, kind, messages in _read_prompts(config):
-        row_id = content_id(messages, location)
-        if not messages:
-            dropped.append(Dropped(id=location, reason="no user turn"))
-        elif row_id in rows:
-            dropped.append(Dropped(id=location, reason="duplicate prompt"))
-        else:
-            rows[row_id] = Prompt(id=row_id, messages=messages, kind=kind, source=location)
-    selected = take_part(list(rows.values()), config, context.seed)
+    rows, dropped, reading = read_rows(config)
+    selected = take_part(rows, config, context.seed)
     if not selected:
         raise UserError(
-            "the source gave no prompt",
+            "the source gave no prompt" + name_drops(dropped),
             where=config.source,
             fix="check that the file is not empty, and `column`, `offset` and `limit`",
         )
-    return Result(rows=selected, row_type=Prompt, dropped=dropped)
+    metrics = {"reading": reading.as_metrics()}
+    return Result(rows=selected, row_type=Prompt, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=2, config=Config, run=run, identity=identity)
+def read_rows(
+    config: Config, most: int | None = None
+) -> tuple[list[Prompt], list[Dropped], Reading]:
+    """Return the prompts of the source's records, or of the first `most`, before `limit` cuts them.
+
+    Raises:
+        UserError: the source cannot be read, or lacks a column.
+    """
+    rows: dict[str, Prompt] = {}
+    dropped = []
+    reading = Reading()
+    for item in _read_prompts(config, reading, most):
+        if isinstance(item, Dropped):
+            dropped.append(item)
+            continue
+        location, kind, messages = item
+        row_id = content_id(messages, location)
+        if row_id in rows:
+            dropped.append(Dropped(id=location, reason="duplicate prompt"))
+            continue
+        rows[row_id] = Prompt(id=row_id, messages=messages, kind=kind, source=location)
+        reading.count_turns(messages)
+        if not reading.example:
+            reading.example = shorten(messages)
+    return list(rows.values()), dropped, reading
 
 
-def _read_prompts(config: Config) -> Iterator[tuple[str, str, list[Message]]]:
-    """Yield locations, kinds and messages; the messages are [] where there is no user turn."""
+STAGE = Stage(version=3, config=Config, run=run, identity=identity, read=read_rows)
+
+Located = tuple[str, str, list[Message]]
+"""Location, kind and messages."""
+
+
+def _read_prompts(
+    config: Config, reading: Reading, most: int | None
+) -> Iterator[Located | Dropped]:
+    """Yield the prompts of every record, or why there are none."""
     if _is_function(config.source):
-        for item in _call_function(config):
-            kind = item.get("kind", config.kind)
-            yield config.source, kind, item["messages"]
+        items = _call_function(config)
+        reading.form, reading.records = "a function", len(items)
+        for item in items:
+            yield config.source, item.get("kind", config.kind), item["messages"]
         return
-    columns = [config.column]
-    if config.kind_column:
-        columns.append(config.kind_column)
-    for location, cells in read_source(config, *columns):
-        kind = ""
-        if config.kind_column:
-            kind = str(cells[config.kind_column]).strip()
-        short = without_folder(location, config)
-        prompts = read_prompts(cells[config.column], config.turns, location)
-        for messages in prompts or [[]]:
-            yield short, kind or config.kind, messages
+    records = read_source(config, most)
+    reading.records = len(records)
+    if not records:
+        return
+    form = _find_form(config, records)
+    reading.form = form.name
+    style = find_style([prompt_cell(record, form.prompt) for record in records])
+    for record in records:
+        location = without_folder(record.location, config)
+        try:
+            kind = str(record.value(config.kind_column)).strip() if config.kind_column else ""
+            check_text(kind)
+            fault = missing_column(record, form.prompt)
+            if fault:
+                raise Drop(fault)
+            cell = prompt_cell(record, form.prompt)
+            prompts = read_prompts(cell, config.turns, style)
+            if not prompts:
+                raise Drop("no user turn")
+            system = record.value(form.system) if form.system else ""
+            check_text(str(system))
+        except Drop as drop:
+            yield Dropped(id=location, reason=drop.reason, detail=drop.detail)
+            continue
+        reading.cells[read_messages(cell, style)[1]] += 1
+        for messages in prompts:
+            yield location, kind or config.kind, with_system(messages, system)
+
+
+def _find_form(config: Config, records: Sequence[Record]) -> Form:
+    """Return the columns to read: those of the options, or those of a form that the file has.
+
+    Raises:
+        UserError: a column is missing, or the columns fit several forms.
+    """
+    columns = column_names(records)
+    prompt = as_names(config.column)
+    form = Form(name=f"column {' + '.join(prompt)}", columns=(), prompt=prompt)
+    if prompt == ("prompt",) and "prompt" not in columns and BARE not in columns:
+        form = recognise(columns, PROMPT_FORMS, records[0].location, "`column`", "prompt")
+    system = config.system or (form.system if form.system in columns else "")
+    named = [*form.prompt, *filter(None, [config.kind_column, system])]
+    require_columns(records, named)
+    return replace(form, system=system)
 
 
 def _is_function(source: str) -> bool:

@@ -35,9 +35,9 @@ from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
+from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import ending_fault
-from stages.text.records import file_hash
 
 CRITIQUE_TEMPLATES = {True: "text/critique.jinja", False: "text/critique_always.jinja"}
 """The shipped requests for a critique, with `only_faulty` and without."""

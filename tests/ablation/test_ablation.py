@@ -23,7 +23,7 @@ from stages.preferences.aggregate import combine_orders
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement
 from stages.runtime.store import CallStore
-from stages.text.messages import content_id
+from stages.sources.conversations import content_id
 from tests.ablation.sweeping import ROOT, arguments, credo, last_sweep, results, write_set
 
 ABLATE = ("-m", "experiment=ablate")

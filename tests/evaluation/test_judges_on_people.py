@@ -8,8 +8,8 @@ from stages.evaluation import judge_quality
 from stages.runtime.artifacts import Result
 from stages.runtime.calls import Engines
 from stages.runtime.rows import Pair
-from stages.text.messages import content_id, read_messages
-from stages.text.records import read_file
+from stages.sources.conversations import content_id, read_messages
+from stages.sources.records import read_file
 from tests.evaluation import fakes
 
 HH = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "hh_rlhf"
@@ -18,8 +18,8 @@ MODEL = {"model_path": "stages/world/checkpoint", "revision": None}
 
 def human_pairs(path: Path, kind: str, count: int) -> list[Pair]:
     rows = []
-    for where, cells in read_file(path, "chosen", "rejected"):
-        chosen, rejected = (read_messages(side, where) for side in cells.values())
+    for where, cells, _ in read_file(path):
+        chosen, rejected = (read_messages(cells[side])[0] for side in ("chosen", "rejected"))
         if chosen[:-1] != rejected[:-1] or chosen[-1] == rejected[-1] or len(rows) == count:
             continue
         rows.append(

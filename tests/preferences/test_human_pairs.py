@@ -16,8 +16,8 @@ from stages.runtime.errors import UserError
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair
+from stages.sources.source import source_identity
 from stages.text import prompts
-from stages.text.source import source_identity
 from tests.preferences.matrices import run_stage
 
 HH = Path(__file__).resolve().parents[3] / "shared" / "data" / "hh_rlhf"
@@ -104,7 +104,8 @@ def test_what_cannot_be_compared_is_dropped_and_counted(tmp_path):
     assert {drop.id for drop in result.dropped} == {
         f"a.jsonl:{n}" for n in (2, 4, 5, 6, 7, 8, 9, 10)
     }
-    assert result.metrics == {"prompts": 1, "longer_chosen": 0.5}
+    assert result.metrics["prompts"] == 1 and result.metrics["longer_chosen"] == 0.5
+    assert result.metrics["reading"]["records"] == 10
 
 
 def test_marks_inside_a_paragraph_cut_nothing(tmp_path):
@@ -216,11 +217,11 @@ def test_shares_are_cut_by_dialogue_and_not_by_seed(tmp_path):
         ('{"chosen": 3, "rejected": "b"}', "a int where text or messages"),
         (
             json.dumps(hh("\ud83d", "b")),
-            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate \(broken Unicode\)",
+            r"gave no pair \(1 x broken Unicode \(p\.jsonl:1: '\\ud83d', an unpaired surrogate",
         ),
         (
             json.dumps(hh("a", "b", ask=ASK.replace("step", "\ud83d"))),
-            r"p\.jsonl:1: the text holds '\\ud83d'",
+            r"1 x broken Unicode \(p\.jsonl:1: '\\ud83d'",
         ),
     ],
 )

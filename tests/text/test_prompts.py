@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.text.messages import read_prompts
+from stages.sources.conversations import read_prompts
+from stages.sources.records import read_file
 from stages.text.prompts import Config, identity, run
-from stages.text.records import read_file
 
 TALK = (
     "\n\nHuman: How do I do this: step one?\n\nAssistant: Well."
@@ -56,17 +56,17 @@ def test_the_kind_may_stand_in_a_column(tmp_path):
 
 
 def test_transcripts():
-    assert [m["content"] for m in read_prompts(TALK, "last", "")[0]] == [
+    assert [m["content"] for m in read_prompts(TALK, "last")[0]] == [
         "How do I do this: step one?",
         "Well.",
         "And: now?",
     ]
-    assert [len(c) for c in read_prompts(TALK, "each", "")] == [1, 3]
-    assert read_prompts(TALK, "first", "") == [
+    assert [len(c) for c in read_prompts(TALK, "each")] == [1, 3]
+    assert read_prompts(TALK, "first") == [
         [{"role": "user", "content": "How do I do this: step one?"}]
     ]
-    assert read_prompts("\n\nAssistant: hello", "last", "") == []
-    assert read_prompts([{"role": "user", "content": "x"}], "last", "")[0][0]["content"] == "x"
+    assert read_prompts("\n\nAssistant: hello", "last") == []
+    assert read_prompts([{"role": "user", "content": "x"}], "last")[0][0]["content"] == "x"
 
 
 def test_line_57_is_named(tmp_path):
@@ -87,7 +87,7 @@ def test_line_57_is_named(tmp_path):
         ('{"prompt": 3}', "a int where"),
         (
             '{"prompt": "\\ud83d"}',
-            r"p\.jsonl:1: the text holds '\\ud83d', an unpaired surrogate \(broken Unicode\)",
+            r"gave no prompt \(1 x broken Unicode \(p\.jsonl:1: '\\ud83d', an unpaired surrogate",
         ),
         ('{"prompt": ' + "[" * 200_000, "nested too deep"),
         ('{"prompt": ' + "1" * 5000 + "}", "4300"),
@@ -117,7 +117,7 @@ def test_torn_gzip_and_wrong_encoding(tmp_path):
     (tmp_path / "d.jsonl.gz").write_bytes(whole)
     for name in ("a.jsonl.gz", "b.jsonl", "c.parquet", "d.jsonl.gz"):
         with pytest.raises(UserError, match=name):
-            list(read_file(tmp_path / name, "prompt"))
+            list(read_file(tmp_path / name))
 
 
 def test_order_limit_and_drops(tmp_path):

@@ -13,7 +13,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.rows import Pair, Response, Revision
 from stages.runtime.store import CallStore
-from stages.text.messages import content_id
+from stages.sources.conversations import content_id
 from tests.tiny_model import build_tiny_model
 
 REQUESTS = [

@@ -4,46 +4,40 @@ In: a cell as it was read, text or structured. Out: plain values, or a UserError
 place of the cell.
 """
 
-import ast
-import contextlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
+from stages.evaluation.benchmarks.choice_gold import Options
 from stages.runtime.errors import UserError
-
-NOT_LITERAL = (ValueError, SyntaxError, MemoryError, RecursionError)
-"""What `ast.literal_eval` raises."""
+from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
 
 
-def plain_text(value: Any) -> str:
-    """A cell as text."""
-    return str(value).strip()
-
-
-def option_texts(value: Any, where: str) -> list[str]:
+def read_options(value: Any, where: str) -> Options:
     """A cell with several options, or one.
 
     It is a list, or a list written in JSON or as Python prints it; a mapping by letter, {"A": ...,
-    "B": ...}; a table of labels and texts; or one text.
+    "B": ...}; a table of labels and texts, or a list of {label, text}; or one text.
 
     Raises:
         UserError: an option is not a text.
     """
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        value = _parse(value)
+    value = _parse(value)
+    labels: list[Any] = []
     if isinstance(value, Mapping):
         texts = value.get("text")
         if isinstance(texts, list):
+            labels = value.get("label") or []
             value = texts
         else:
-            value = [option for option in value.values() if option is not None]
+            filled = {key: option for key, option in value.items() if option is not None}
+            labels, value = list(filled), list(filled.values())
     if not isinstance(value, (list, tuple)):
-        text = plain_text(value)
-        return [text] if text else []
+        return Options([] if is_empty(value) else [plain_text(value)], [], False)
+    if value and all(isinstance(item, Mapping) and "text" in item for item in value):
+        labels = [item.get("label", "") for item in value]
+        value = [item["text"] for item in value]
     for option in value:
         if not isinstance(option, (str, int, float)):
             raise UserError(
@@ -51,16 +45,21 @@ def option_texts(value: Any, where: str) -> list[str]:
                 where=where,
                 fix="let `choices` name a column that lists texts",
             )
-    return [plain_text(option) for option in value]
+    are_numbers = all(isinstance(option, (int, float)) for option in value)
+    texts = [plain_text(option) for option in value]
+    if len(labels) != len(texts):
+        labels = []
+    return Options(texts, [plain_text(label) for label in labels], are_numbers)
 
 
-def _parse(text: str) -> Any:
+def _parse(value: Any) -> Any:
     """The value that a text holds in JSON or as Python prints it; else the text."""
-    with contextlib.suppress(ValueError):
-        return json.loads(text)
-    with contextlib.suppress(*NOT_LITERAL):
-        return ast.literal_eval(text)
-    return text
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_structured(value)[0]
+    except NotStructured:
+        return value
 
 
 def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
@@ -74,12 +73,7 @@ def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
     Raises:
         UserError: the cell is not a mapping.
     """
-    if isinstance(value, str):
-        text = re.sub(
-            r"^defaultdict\(<class 'list'>, (.*)\)$", r"\1", value.strip(), flags=re.DOTALL
-        )
-        with contextlib.suppress(*NOT_LITERAL):
-            value = ast.literal_eval(text)
+    value = _parse(value)
     if not isinstance(value, Mapping):
         raise UserError(
             "how people answered is not a mapping",
@@ -98,36 +92,6 @@ def _are_shares(shares: Any) -> bool:
     if not isinstance(shares, (list, tuple)):
         return False
     return all(isinstance(share, (int, float)) and share >= 0 for share in shares)
-
-
-def gold_index(answer: Any, options: list[str], first: int, where: str) -> int:
-    """The place of the right option.
-
-    Args:
-        answer: the option's text, its letter, in parentheses or not, or its number.
-        first: the number of the first option.
-
-    Raises:
-        UserError: the answer is not one of the options.
-    """
-    text = plain_text(answer)
-    if text not in options:
-        text = text.removeprefix("(").removesuffix(")")
-    index: int | None = None
-    if isinstance(answer, str) and text in options:
-        index = options.index(text)
-    elif len(text) == 1 and text.upper() in ascii_uppercase:
-        index = ascii_uppercase.index(text.upper())
-    elif text.removeprefix("-").isdecimal() and text.isascii():
-        index = int(text) - first
-    if index is None or not 0 <= index < len(options):
-        raise UserError(
-            f"the right answer {answer!r} is not one of the {len(options)} options",
-            where=where,
-            fix=f"`gold` holds a number from {first}, a letter from A or an option's text; set "
-            "`first` to the number of the first option",
-        )
-    return index
 
 
 def read_gold_file(path: str) -> Mapping[str, Any]:

@@ -12,29 +12,37 @@ In: a file or Hub dataset and the names of its columns. Out: `Question`s, and th
                             the last turn, the question being the conversation and the options its
                             last turns (Anthropic's HHH evaluations)
 
-`gold` is the option's number (from `first`), its letter or its text. A value that could be several
-of these is read as the text.
+`gold` is the option's number (from `first`), its letter, its own label or its text; which of these
+is decided once for the whole column (`choice_gold.py`).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 from typing import Any
 
 from stages.evaluation.benchmarks.choice_cells import (
-    gold_index,
-    option_texts,
     people_shares,
-    plain_text,
     read_gold_file,
+    read_options,
 )
+from stages.evaluation.benchmarks.choice_gold import Gold, GoldForm, Options, read_gold
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
 from stages.runtime.typed_config import Names
-from stages.text.messages import content_id, read_messages
-from stages.text.records import Record
-from stages.text.source import Source, read_source, without_folder
+from stages.sources.cells import is_empty, plain_text
+from stages.sources.conversations import (
+    Style,
+    check_text,
+    content_id,
+    find_style,
+    read_messages,
+    refuse_unreadable,
+)
+from stages.sources.reading import Reading
+from stages.sources.records import Record, missing_column, require_columns
+from stages.sources.source import Source, read_source, without_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +63,10 @@ class Columns(Source):
 
     Null: there is no gold label, and only positions are reported.
     """
-    first: int = 0
-    """The number of the first option."""
+    first: int | None = None
+    """The number of the first option; null: 0, or 1 where no column of numbers from 0 would fit."""
+    gold_is: GoldForm = "auto"
+    """What all cells of `gold` hold; auto: the one reading that fits all of them."""
     correct: str | None = None
     """A column of right options, in place of `choices` and `gold`."""
     incorrect: str | None = None
@@ -113,95 +123,174 @@ def read_questions(columns: Columns) -> tuple[list[Question], list[Dropped]]:
     """Each question once, in the file's order.
 
     Raises:
-        UserError: the file cannot be read, a column is missing, or a cell has the wrong form.
+        UserError: the file cannot be read, a column is missing, a cell has the wrong form, or the
+            right answers cannot all be read in one way.
     """
-    questions: dict[str, Question] = {}
-    dropped = []
+    questions, dropped, _ = read_rows(columns)
+    return questions, dropped
+
+
+def read_rows(
+    columns: Columns, most: int | None = None
+) -> tuple[list[Question], list[Dropped], Reading]:
+    """As `read_questions`, of the first `most` records, and how they were read."""
+    records = read_source(columns, most)
+    reading = Reading(form="questions with options", records=len(records))
+    require_columns(records, _names(columns))
     answers = read_gold_file(columns.answers) if columns.answers else {}
-    for where, cells in _records(columns):
+    style = find_style([record.value(columns.correct or "") for record in records])
+    drafts = []
+    dropped = []
+    for record in records:
         try:
-            question = _read_question(cells, columns, answers, where)
-            if question.id in questions:
-                raise Drop("duplicate question")
+            fault = missing_column(record, _names(columns))
+            if fault:
+                raise Drop(fault)
+            drafts.append(_read_draft(record, columns, answers, style))
         except Drop as drop:
-            dropped.append(Dropped(id=without_folder(where, columns), reason=str(drop)))
+            location = without_folder(record.location, columns)
+            dropped.append(Dropped(id=location, reason=drop.reason, detail=drop.detail))
+    golds = [draft.answer for draft in drafts if draft.answer is not None]
+    name = columns.gold or columns.answers or ""
+    places, note = read_gold(golds, columns.gold_is, columns.first, name)
+    reading.note(note)
+    questions = _finish(drafts, places, columns, dropped)
+    if questions:
+        reading.example = _example(questions[0])
+    return questions, dropped, reading
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A question whose right option may still have to be read with those of the others."""
+
+    where: str
+    question: Question
+    answer: Gold | None = None
+
+
+def _finish(
+    drafts: Sequence[_Draft], places: Sequence[int], columns: Columns, dropped: list[Dropped]
+) -> list[Question]:
+    """Give every question its right option, and leave out those that are repeated."""
+    remaining = iter(places)
+    questions: dict[str, Question] = {}
+    for draft in drafts:
+        question = draft.question
+        if draft.answer is not None:
+            question = replace(question, gold=[next(remaining)])
+        if question.id in questions:
+            location = without_folder(draft.where, columns)
+            dropped.append(Dropped(id=location, reason="duplicate question"))
         else:
             questions[question.id] = question
-    return list(questions.values()), dropped
+    return list(questions.values())
 
 
-def _records(columns: Columns) -> Iterator[Record]:
-    """Yield the records, with the columns that the options name."""
+def _example(question: Question) -> list[dict[str, str]]:
+    lines = [{"role": "question", "content": question.text}]
+    for place, option in enumerate(question.options):
+        role = "right option" if place in question.gold else "option"
+        lines.append({"role": role, "content": option})
+    return lines
+
+
+def _names(columns: Columns) -> list[str]:
+    """The columns that the options name."""
     pair = [name for name in (columns.correct, columns.incorrect) if name]
     key = [columns.key] if columns.answers else []
     gold = [] if pair or columns.answers else [columns.people or columns.gold]
     names = [*(columns.question or ()), *(pair or columns.choices), *gold, columns.group, *key]
-    return read_source(columns, *(name for name in names if name))
+    return [name for name in names if name]
 
 
-def _read_question(
-    cells: Mapping[str, Any], columns: Columns, answers: Mapping[str, Any], where: str
-) -> Question:
+def _read_draft(
+    record: Record, columns: Columns, answers: Mapping[str, Any], style: Style
+) -> _Draft:
     """The question that a record holds.
 
     Raises:
         Drop: it holds no question that can be asked.
     """
-    text, options, gold = _read_parts(cells, columns, answers, where)
-    if len(options) < 2:
+    where = record.location
+    text, options, gold = _read_parts(record, columns, style)
+    if len(options.texts) < 2:
         raise Drop("fewer than two options")
-    if len(options) > len(ascii_uppercase):
+    if len(options.texts) > len(ascii_uppercase):
         raise Drop("more than 26 options")
+    answer = None
+    if not columns.correct and not columns.people:
+        answer = _read_answer(record, columns, answers, options)
+    group = plain_text(record.value(columns.group)) if columns.group else ""
+    check_text("".join([text, group, *options.texts]))
     people = {}
     if columns.people:
-        people = people_shares(cells[columns.people], len(options), where)
-    return Question(
-        id=content_id([text, options], where),
+        people = people_shares(record.value(columns.people), len(options.texts), where)
+    question = Question(
+        id=content_id([text, options.texts], where),
         text=text,
-        options=options,
+        options=options.texts,
         gold=gold,
-        group=plain_text(cells.get(columns.group or "", "")),
+        group=group,
         people=people,
     )
+    return _Draft(where, question, answer)
 
 
-def _read_parts(
-    cells: Mapping[str, Any], columns: Columns, answers: Mapping[str, Any], where: str
-) -> tuple[str, list[str], list[int]]:
-    """The question's text, its options, and the places of the right ones."""
-    if columns.question is None:
-        right, wrong = cells[columns.correct or ""], cells[columns.incorrect or ""]
-        return _read_transcripts(right, wrong, where)
-    text = "\n".join(plain_text(cells[name]) for name in columns.question)
-    if columns.correct and columns.incorrect:
-        correct = option_texts(cells[columns.correct], where)
-        incorrect = option_texts(cells[columns.incorrect], where)
-        return text, correct + incorrect, list(range(len(correct)))
-    if len(columns.choices) == 1:
-        options = option_texts(cells[columns.choices[0]], where)
-    else:
-        texts = [plain_text(cells[name]) for name in columns.choices]
-        options = [option for option in texts if option]
+def _read_answer(
+    record: Record, columns: Columns, answers: Mapping[str, Any], options: Options
+) -> Gold | None:
+    """The right answer as it stands in the column, or in the file of answers.
+
+    Raises:
+        Drop: there is none.
+    """
     if columns.answers:
-        key = str(cells[columns.key])
+        key = str(record.value(columns.key))
         if key not in answers:
             raise Drop("no answer in the file of answers")
         answer = answers[key]
         if isinstance(answer, Mapping):
             answer = answer.get(columns.gold)
-    elif columns.gold is None or columns.people:
-        return text, options, []
+    elif columns.gold is None:
+        return None
     else:
-        answer = cells[columns.gold]
-    return text, options, [gold_index(answer, options, columns.first, where)]
+        answer = record.value(columns.gold)
+    if is_empty(answer):
+        raise Drop("no right answer")
+    return Gold(record.location, answer, options)
 
 
-def _read_transcripts(right: Any, wrong: Any, where: str) -> tuple[str, list[str], list[int]]:
-    transcripts = [read_messages(right, where), read_messages(wrong, where)]
+def _read_parts(record: Record, columns: Columns, style: Style) -> tuple[str, Options, list[int]]:
+    """The question's text, its options, and the places of the right ones where they are known."""
+    where = record.location
+    if columns.question is None:
+        right, wrong = record.value(columns.correct or ""), record.value(columns.incorrect or "")
+        return _read_transcripts(right, wrong, style)
+    text = "\n".join(plain_text(record.value(name)) for name in columns.question)
+    if columns.correct and columns.incorrect:
+        correct = read_options(record.value(columns.correct), where).texts
+        incorrect = read_options(record.value(columns.incorrect), where).texts
+        return text, Options(correct + incorrect, [], False), list(range(len(correct)))
+    if len(columns.choices) == 1:
+        return text, read_options(record.value(columns.choices[0]), where), []
+    filled = {}
+    for name in columns.choices:
+        if plain_text(record.value(name)):
+            filled[name] = record.value(name)
+    are_numbers = all(isinstance(option, (int, float)) for option in filled.values())
+    texts = [plain_text(option) for option in filled.values()]
+    return text, Options(texts, list(filled), are_numbers), []
+
+
+def _read_transcripts(right: Any, wrong: Any, style: Style) -> tuple[str, Options, list[int]]:
+    transcripts = [read_messages(side, style)[0] for side in (right, wrong)]
     for messages in transcripts:
+        refuse_unreadable(messages)
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
             raise Drop("no answer at the end of a transcript")
     shared = transcripts[0][:-1]
     if shared != transcripts[1][:-1]:
         raise Drop("the transcripts do not share a conversation")
-    return request_text(shared), [messages[-1]["content"] for messages in transcripts], [0]
+    texts = [messages[-1]["content"] for messages in transcripts]
+    return request_text(shared), Options(texts, [], False), [0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.runtime.errors import UserError, refuse_unknown
-from stages.text.records import file_hash
+from stages.sources.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")
 FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}

@@ -31,13 +31,13 @@ from stages.evaluation.benchmarks.choice_files import (
     Columns,
     Question,
     check_columns,
-    read_questions,
+    read_rows,
 )
 from stages.evaluation.benchmarks.positions import position_metrics, position_table
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import ask_each, draw
 from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
-from stages.runtime.artifacts import Artifact, Result, list_reasons
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
@@ -45,8 +45,9 @@ from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import render, template_hash
-from stages.text.records import file_hash
-from stages.text.source import source_identity
+from stages.sources.reading import name_drops
+from stages.sources.records import file_hash
+from stages.sources.source import source_identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +100,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     Raises:
         UserError: no model, no question, or what reading the file or choosing raises.
     """
-    questions, dropped = read_questions(config)
+    questions, dropped, reading = read_rows(config)
     if not questions:
         raise UserError(
-            f"the source gave no question (dropped: {list_reasons(dropped) or 'no record'})",
+            "the source gave no question" + name_drops(dropped),
             where=config.source,
-            fix="check the options that name the columns",
+            fix="check the columns; docs/data.md shows forms of questions",
         )
     questions, too_large = _nameable(questions, config.letters)
     dropped = [*dropped, *too_large]
@@ -123,6 +124,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         positions[name] = position_metrics(rows)
     metrics = compare(values, config.intervals(context.seed))
     metrics["positions"] = positions
+    metrics["reading"] = reading.as_metrics()
     tables = [position_table(context.step, positions)]
     baseline = metrics["models"][next(iter(answers))]
     if baseline["all"] is not None:
@@ -145,6 +147,7 @@ STAGE = Stage(
     calls_generator=True,
     check=check,
     identity=identity,
+    read=read_rows,
 )
 
 

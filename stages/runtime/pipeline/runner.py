@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +30,14 @@ from stages.runtime.errors import UserError
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.pipeline.display import step_line
 from stages.runtime.pipeline.launch import Launcher, launch
+from stages.runtime.pipeline.overlap import (
+    Overlap,
+    all_source_pairs,
+    find_overlaps,
+    overlap_table,
+)
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
+from stages.runtime.pipeline.readings import show_reading, warn
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
 from stages.runtime.row_files import write_rows
@@ -56,6 +63,10 @@ class Runner:
     """In how many processes the training steps run."""
     max_failed: float = 0.05
     """The share of a step's rows that may fail because a call was not answered."""
+    _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """The sources of trainings and evaluations to compare, by evaluation step."""
+    _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
+    """What was compared, and what it shares."""
 
     def plan(self, steps: Sequence[Step], forecast: bool = True) -> list[PlannedStep]:
         """Decide which steps are reused and which run, why, and what they would send.
@@ -81,17 +92,47 @@ class Runner:
         """
         artifacts: dict[str, Artifact] = {}
         new_steps: frozenset[str] = frozenset()
+        self._pairs = all_source_pairs([plan.step for plan in planned])
         for plan in planned:
             name = plan.step.name
             if plan.artifact:
                 artifacts[name] = plan.artifact
-                continue
-            inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
-            artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
-            if is_new:
-                new_steps |= {name}
+            else:
+                inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
+                artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
+                if is_new:
+                    new_steps |= {name}
+            if plan.step.contract.read is not None:
+                self._warn_of_overlaps(artifacts)
         self.loop.run(self.engines.release())
         return artifacts
+
+    def _warn_of_overlaps(self, artifacts: Mapping[str, Artifact]) -> None:
+        """Compare the sources that are there now, each pair once, and say what they share."""
+        for pairs in self._pairs.values():
+            ready = [pair for pair in pairs if pair not in self._overlaps]
+            ready = [pair for pair in ready if set(pair) <= artifacts.keys()]
+            names = {name for pair in ready for name in pair}
+            rows: dict[str, list[Any]] = {name: artifacts[name].rows() for name in names}
+            overlaps = find_overlaps(ready, rows)
+            self._overlaps |= dict.fromkeys(ready)
+            for overlap in overlaps:
+                self._overlaps[overlap.training, overlap.evaluation] = overlap
+                warn(overlap, self.console)
+
+    def _with_overlaps(self, step: str, result: Result) -> Result:
+        """Return an evaluation's result with what its sources share with those of trainings."""
+        overlaps = []
+        for pair in self._pairs.get(step, []):
+            overlap = self._overlaps.get(pair)
+            if overlap:
+                overlaps.append(overlap)
+        if not overlaps:
+            return result
+        metrics = result.metrics | {"overlap": [asdict(overlap) for overlap in overlaps]}
+        return replace(
+            result, metrics=metrics, tables=[*result.tables, overlap_table(step, overlaps)]
+        )
 
     def _plan_step(
         self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool
@@ -203,6 +244,7 @@ class Runner:
             result = launch(step.location, step.config, inputs, context, self.launcher)
         else:
             result = step.contract.run(step.config, inputs, context)
+        result = self._with_overlaps(step.name, result)
         seconds = time.monotonic() - started
         (folder / DROPPED).unlink(missing_ok=True)  # of a run that could not finish the step
         if step.contract.calls_generator:
@@ -218,6 +260,8 @@ class Runner:
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
             self.console.print(step_line(artifact, context.tally), highlight=False)
+            if getattr(step.config, "describe", False):
+                show_reading(artifact, step.config.source, self.console)
         return artifact
 
 

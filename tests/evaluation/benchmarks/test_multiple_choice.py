@@ -260,9 +260,9 @@ def test_two_models_and_a_forecast(tmp_path):
 FAULTS = {
     "no such column": ({"q": "q"}, {}, r"no column 'question'"),
     "a wrong number": (
-        {"question": "q", "choices": ["x", "y"], "answer": 2},
+        {"question": "q", "choices": ["x", "y"], "answer": 3},
         {},
-        r"q\.jsonl:1: the right answer 2 is not one of the 2",
+        r"q\.jsonl:1: the right answer 3 is not one of the 2",
     ),
     "a wrong text": (
         {"question": "q", "choices": ["x", "y"], "answer": "zz"},
@@ -321,3 +321,60 @@ def test_the_published_files_are_read():
         len(q.options) == 3 for q in questions
     )
     assert len(questions) + len(dropped) == 1200
+
+
+def gold_of(tmp_path, *records, **options):
+    source = write_questions(tmp_path, *records)
+    questions, dropped = read_questions(Columns(source=source, **options))
+    return [question.gold for question in questions], [drop.reason for drop in dropped]
+
+
+def ask(choices, *answers):
+    return [{"question": f"q{n}", "choices": choices, "answer": a} for n, a in enumerate(answers)]
+
+
+@pytest.mark.parametrize(
+    ("choices", "answers", "gold"),
+    [
+        (["x", "y", "z"], [1, 2, 0], [1, 2, 0]),
+        (["x", "y", "z"], [1, 2, 3], [0, 1, 2]),
+        (["x", "y", "z"], ["1", "3", "2"], [0, 2, 1]),
+        (["x", "y", "z"], [1.0, 0.0], [1, 0]),
+        (["x", "y", "z"], ["A", "(b)", "C."], [0, 1, 2]),
+        (["Yes", "No"], ["yes", "(No)"], [0, 1]),
+        (["3", "4", "5"], ["4", "5"], [1, 2]),
+        (["1", "2", "4"], ["0", "1"], [0, 1]),
+        ([7, 8, 9], [8, 9], [1, 2]),
+        (["10", "20"], [1, 0], [1, 0]),
+        ({"1": "x", "2": "y"}, ["1", "2"], [0, 1]),
+        ({"label": ["B", "A"], "text": ["x", "y"]}, ["A", "B"], [1, 0]),
+        ([{"label": "p", "text": "x"}, {"label": "q", "text": "y"}], ["q"], [1]),
+        ("['x' 'y']", ["y", "x"], [1, 0]),
+        (["x", "y"], [[1], [0]], [1, 0]),
+    ],
+)
+def test_what_a_column_of_right_answers_holds_is_decided_once(tmp_path, choices, answers, gold):
+    """Each expected place was read by hand."""
+    assert gold_of(tmp_path, *ask(choices, *answers)) == ([[place] for place in gold], [])
+
+
+def test_a_column_that_can_be_read_in_two_ways_stops(tmp_path):
+    records = ask(["1", "2", "3"], "1", "2")
+    with pytest.raises(UserError, match=r"by texts of options: '1'; by numbers from 0: '2'"):
+        gold_of(tmp_path, *records)
+    assert gold_of(tmp_path, *records, gold_is="text")[0] == [[0], [1]]
+    assert gold_of(tmp_path, *records, gold_is="number")[0] == [[1], [2]]
+    assert gold_of(tmp_path, *records, gold_is="number", first=1)[0] == [[0], [1]]
+
+
+def test_a_column_of_two_notations_stops_with_examples(tmp_path):
+    with pytest.raises(
+        UserError, match=r"2 of 3 cells of `answer` are numbers.*'x' \(.*q\.jsonl:3"
+    ):
+        gold_of(tmp_path, *ask(["x", "y"], 1, 0, "x"))
+    assert gold_of(tmp_path, *ask(["x", "y"], 1, None, "")) == ([[1]], ["no right answer"] * 2)
+
+
+def test_broken_unicode_in_a_question_drops_it(tmp_path):
+    records = ask(["x", "y\ud83d"], 0) + ask(["x", "y"], 1)
+    assert gold_of(tmp_path, *records) == ([[1]], ["broken Unicode"])

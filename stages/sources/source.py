@@ -1,19 +1,21 @@
 """Where records come from: the options of every stage that reads a file or a Hub dataset."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import NonNegativeInt
 
 from stages.runtime.errors import UserError
-from stages.runtime.rows import Pair, Prompt
+from stages.runtime.rows import Pair, Prompt, Rating, Response
 from stages.runtime.store import derive_seed
-from stages.text.records import SUFFIXES, Record, file_hash, read_file, read_hub
+from stages.runtime.typed_config import machine
+from stages.sources.records import SUFFIXES, Record, file_hash, read_file, read_hub
 
-Row = TypeVar("Row", Prompt, Pair)
+Row = TypeVar("Row", bound=Prompt | Pair | Rating | Response)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +23,17 @@ class Source:
     """A file or a Hub dataset."""
 
     source: str
-    """A file (jsonl, json, csv, tsv, parquet; plain or .gz) or a Hub dataset `owner/name`."""
+    """A file (jsonl, json, csv, tsv, parquet; plain, .gz, .zst, .bz2 or .xz) or a Hub dataset
+    `owner/name`.
+    """
     subset: str | None = None
     """Of a Hub dataset: a named configuration."""
     folder: str | None = None
     """Of a Hub dataset: a folder of files, such as hh-rlhf's `harmless-base`."""
     split: str = "train"
     """Of a Hub dataset: which split to read."""
+    describe: bool = machine(False)
+    """Show in every plan and run what was recognised: the form, rows, drops, and an example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +58,9 @@ def source_identity(source: Source, alternatives: str = "") -> dict[str, Any]:
         UserError: the source is neither.
     """
     name = source.source
-    path = Path(os.path.expanduser(name))
-    if os.path.isfile(path):  # unlike Path.is_file, False for what cannot be a path
+    if is_file(source):
         return {"source": file_hash(name)}
+    path = Path(os.path.expanduser(name))
     if name.count("/") == 1 and not path.suffix and not path.is_absolute():
         return {}
     raise UserError(
@@ -64,16 +70,23 @@ def source_identity(source: Source, alternatives: str = "") -> dict[str, Any]:
     )
 
 
-def read_source(source: Source, *columns: str) -> Iterator[Record]:
-    """Yield every record of the source.
+def is_file(source: Source) -> bool:
+    """Whether the source is a file on this machine."""
+    # unlike Path.is_file, False for what cannot be a path
+    return os.path.isfile(os.path.expanduser(source.source))
+
+
+def read_source(source: Source, most: int | None = None) -> list[Record]:
+    """Return the records of the source, or the first `most` of them.
 
     Raises:
         UserError: as `read_file` and `read_hub`.
     """
-    path = Path(os.path.expanduser(source.source))
-    if os.path.isfile(path):
-        return read_file(path, *columns)
-    return read_hub(source.source, source.subset, source.folder, source.split, *columns)
+    if is_file(source):
+        records = read_file(Path(os.path.expanduser(source.source)))
+    else:
+        records = read_hub(source.source, source.subset, source.folder, source.split)
+    return list(islice(records, most))
 
 
 def without_folder(location: str, source: Source) -> str:

@@ -1,0 +1,122 @@
+"""Prompts that a pipeline both learns from and is evaluated on.
+
+In: the steps of a plan and the rows of its sources. Out: for an evaluation, the sources that share
+prompts with a source of a training before it. Prompts are compared by their conversation, without
+system turns, case and white space.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.runtime.artifacts import Table
+from stages.runtime.pipeline.steps import Step
+
+EVALUATION = "stages.evaluation."
+"""Where the stages that measure are."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a source of an evaluation shares with a source of a training."""
+
+    training: str
+    """The step whose rows a model learns from."""
+    evaluation: str
+    """The step whose rows it is measured on."""
+    shared: int
+    """Different prompts that are in both."""
+    total: int
+    """Different prompts of the evaluation's source."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.shared} of {self.total} prompts ({self.shared / self.total:.1%}) of "
+            f"{self.evaluation!r}, on which models are measured, are also in {self.training!r}, "
+            "from which models learn: results on them do not show what a model does with new "
+            "requests"
+        )
+
+
+def all_source_pairs(steps: Sequence[Step]) -> dict[str, list[tuple[str, str]]]:
+    """Return `source_pairs` of every evaluation step that has any, by its name."""
+    all_pairs = {}
+    for step in steps:
+        pairs = source_pairs(steps, step.name)
+        if pairs:
+            all_pairs[step.name] = pairs
+    return all_pairs
+
+
+def source_pairs(steps: Sequence[Step], evaluation: str) -> list[tuple[str, str]]:
+    """Return the (training source, evaluation source) pairs above an evaluation step.
+
+    A source is a step that reads rows from outside. It is one of training if a step that trains
+    stands between it and the evaluation, and one of evaluation if there is only a way without: an
+    evaluation may also read the judgements that a training learnt from.
+    """
+    by_name = {step.name: step for step in steps}
+    if not by_name[evaluation].location.startswith(EVALUATION):
+        return []
+    learnt: dict[str, None] = {}
+    measured: dict[str, None] = {}
+    seen: set[tuple[str, bool]] = set()
+    waiting = [(name, False) for name in by_name[evaluation].inputs.values()]
+    while waiting:
+        name, trained = waiting.pop()
+        if (name, trained) in seen:
+            continue
+        seen.add((name, trained))
+        step = by_name[name]
+        if step.contract.read is not None:
+            (learnt if trained else measured).setdefault(name)
+        below = trained or step.contract.trains
+        waiting += [(source, below) for source in step.inputs.values()]
+    held_out = [name for name in measured if name not in learnt]
+    return [(one, other) for one in learnt for other in held_out]
+
+
+def find_overlaps(
+    pairs: Sequence[tuple[str, str]], rows: Mapping[str, Sequence[Any]]
+) -> list[Overlap]:
+    """Return the pairs of sources that share prompts.
+
+    Args:
+        rows: the rows of each source.
+    """
+    prompts = {}
+    for name in {name for pair in pairs for name in pair}:
+        prompts[name] = _prompts(rows[name])
+    overlaps = []
+    for training, evaluation in pairs:
+        shared = len(prompts[training] & prompts[evaluation])
+        total = len(prompts[evaluation])
+        if shared:
+            overlaps.append(Overlap(training, evaluation, shared, total))
+    return overlaps
+
+
+def overlap_table(step: str, overlaps: Sequence[Overlap]) -> Table:
+    """Return the table that a run shows at its end."""
+    rows = []
+    for overlap in overlaps:
+        share = f"{overlap.shared / overlap.total:.1%}"
+        rows.append([overlap.evaluation, overlap.training, str(overlap.shared), share])
+    title = f"{step}: WARNING, models learnt from prompts that they are measured on"
+    return Table(title, ["measured on", "learnt from", "shared prompts", "share"], rows)
+
+
+def _prompts(rows: Sequence[Any]) -> set[str]:
+    """Return the conversations of rows, as far as they are compared."""
+    prompts = set()
+    for row in rows:
+        messages = getattr(row, "messages", None) or getattr(row, "prompt", [])
+        turns = []
+        for message in messages:
+            if message["role"] == "system":
+                continue
+            words = message["content"].lower().split()
+            turns.append(message["role"])
+            turns.append(" ".join(words))
+        prompts.add("\n".join(turns))
+    return prompts

@@ -1,0 +1,273 @@
+"""Answers with or without scores, from files that list them by request, by record or as a tree.
+
+In: records and their form. Out: one `Answer` for each text, or the reason why there is none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stages.runtime.context import Drop
+from stages.runtime.rows import Message
+from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
+from stages.sources.conversations import Style, check_text, find_style
+from stages.sources.forms import Form
+from stages.sources.records import Record, missing_column
+from stages.sources.sides import (
+    Side,
+    Sides,
+    decide_cut,
+    is_text_side,
+    read_beside,
+    read_request,
+    read_whole,
+)
+from stages.sources.verdicts import read_label
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to a request; without a score, one that was only written."""
+
+    location: str
+    record: Record
+    prompt: list[Message]
+    text: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A record, or one of its answers, that cannot be used."""
+
+    location: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An answer as it stands in a record."""
+
+    record: Record
+    prompt: Any
+    system: Any
+    value: Any
+    score: Any
+
+
+def prompt_cell(record: Record, columns: Sequence[str]) -> Any:
+    """Return the request of a record: a cell, or several joined by a blank line."""
+    values = [record.value(column) for column in columns]
+    values = [
+        value.get("full_text", value) if isinstance(value, Mapping) else value for value in values
+    ]
+    if len(values) == 1:
+        return values[0]
+    return "\n\n".join(plain_text(value) for value in values if not is_empty(value))
+
+
+def read_answers(
+    records: Sequence[Record], form: Form, sides: Sides, where: str
+) -> tuple[list[Answer | Missing], str]:
+    """Return every answer, in the order of the records.
+
+    Returns:
+        The answers, and a note on prompts that were cut from them.
+
+    Raises:
+        UserError: most answers repeat their prompt and some do not.
+    """
+    if form.tree:
+        return list(_read_tree(records)), ""
+    form = _choose_score(records, form)
+    cells: list[Cell | Missing] = []
+    for record in records:
+        needed = [name for name in (*form.prompt, form.answers) if name]
+        fault = missing_column(record, needed if form.answers else [*needed, form.answer])
+        if fault:
+            cells.append(Missing(record.location, fault))
+        elif form.answers:
+            cells += _list_cells(record, form)
+        else:
+            cells.append(_row_cell(record, form))
+    of_requests = [
+        cell.prompt if form.prompt else cell.value for cell in cells if isinstance(cell, Cell)
+    ]
+    style = find_style(of_requests)
+    cut, note = _decide(cells, style, sides, where)
+    return [_read(cell, form, style, cut) for cell in cells], note
+
+
+def _row_cell(record: Record, form: Form) -> Cell:
+    score = next((record.cells[name] for name in form.score if name in record.cells), None)
+    system = record.value(form.system) if form.system in record.cells else ""
+    prompt = prompt_cell(record, form.prompt) if form.prompt else None
+    return Cell(record, prompt, system, record.value(form.answer), score)
+
+
+def _list_cells(record: Record, form: Form) -> list[Cell | Missing]:
+    """Return the answers that a record lists: objects, or texts beside a list of scores."""
+    prompt = prompt_cell(record, form.prompt)
+    system = record.value(form.system) if form.system in record.cells else ""
+    items = _as_list(record.value(form.answers))
+    if items is None:
+        return [Missing(record.location, "the answers are not a list")]
+    scores = None
+    for name in form.score:
+        scores = scores or _as_list(record.cells.get(name, ""))
+    cells: list[Cell | Missing] = []
+    for place, item in enumerate(items):
+        if isinstance(item, Mapping):
+            score = _score_of(item, form.score)
+            cells.append(Cell(record, prompt, system, item.get(form.answer, ""), score))
+        elif scores and len(scores) == len(items):
+            cells.append(Cell(record, prompt, system, item, scores[place]))
+        else:
+            cells.append(Missing(record.location, "an answer in the list has no score"))
+    return cells
+
+
+def _choose_score(records: Sequence[Record], form: Form) -> Form:
+    """Return the form with one score for the whole file: scores of two names do not compare.
+
+    It is the first name that every answer has, else the one that most of them have.
+    """
+    if not form.answers or len(form.score) < 2:
+        return form
+    items = []
+    for record in records:
+        items += _as_list(record.value(form.answers)) or []
+    counts = {}
+    for name in form.score:
+        scored = [item for item in items if isinstance(item, Mapping)]
+        counts[name] = sum(_score_of(item, (name,)) is not None for item in scored)
+    best = max(form.score, key=lambda name: counts[name])
+    return replace(form, score=(best,)) if counts[best] else form
+
+
+def _as_list(value: Any) -> list[Any] | None:
+    if isinstance(value, str):
+        try:
+            value, _ = parse_structured(value)
+        except (NotStructured, Drop):
+            return None
+    if isinstance(value, Mapping) and any(isinstance(inner, list) for inner in value.values()):
+        columns = {key: inner for key, inner in value.items() if isinstance(inner, list)}
+        rows = zip(*columns.values(), strict=False)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+    return value if isinstance(value, list) else None
+
+
+def _score_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """Return the first score that an answer has; of UltraFeedback's annotations, their mean."""
+    for name in names:
+        value = item.get(name)
+        if isinstance(value, Mapping):
+            ratings = [
+                inner.get("Rating") for inner in value.values() if isinstance(inner, Mapping)
+            ]
+            numbers = [_as_number(rating) for rating in ratings]
+            present = [number for number in numbers if number is not None]
+            if present:
+                return sum(present) / len(present)
+        elif not is_empty(value):
+            return value
+    return None
+
+
+def _as_number(value: Any) -> float | None:
+    """Return a score as a number, yes as 1 and no as 0; None for anything else."""
+    if is_empty(value):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        label = read_label(value)
+        return None if label is None else float(label)
+    return number if number == number else None
+
+
+def _decide(
+    cells: Sequence[Cell | Missing], style: Style, sides: Sides, where: str
+) -> tuple[bool, str]:
+    texts = []
+    for cell in cells:
+        if isinstance(cell, Missing) or cell.prompt is None or not is_text_side(cell.value):
+            continue
+        try:
+            texts.append((cell.value, cell.prompt, read_request(cell.prompt, style)))
+        except Drop:
+            continue
+    return decide_cut(texts, sides, where)
+
+
+def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer | Missing:
+    if isinstance(cell, Missing):
+        return cell
+    location = cell.record.location
+    try:
+        side = _read_side(cell, style, cut)
+        score = None
+        if form.score:
+            score = _as_number(cell.score)
+            if score is None:
+                raise Drop(
+                    "no score" if is_empty(cell.score) else "a score that is not a number",
+                    str(cell.score or ""),
+                )
+            score = -score if form.rank else score
+    except Drop as drop:
+        return Missing(location, drop.reason, drop.detail)
+    return Answer(location, cell.record, side.prompt, side.answer, score)
+
+
+def _read_side(cell: Cell, style: Style, cut: bool) -> Side:
+    """Return prompt and answer of a cell.
+
+    Raises:
+        Drop: there is no request, or no answer.
+    """
+    if is_empty(cell.value):
+        raise Drop("empty answer")
+    if cell.prompt is None:
+        side = read_whole(cell.value, style)
+    else:
+        request = read_request(cell.prompt, style, cell.system)
+        side = read_beside(cell.value, cell.prompt, request, cut)
+    if not side.prompt or side.prompt[-1]["role"] != "user" or not side.prompt[-1]["content"]:
+        raise Drop("no user turn before the answer")
+    if not side.answer:
+        raise Drop("empty answer")
+    return side
+
+
+def _read_tree(records: Sequence[Record]) -> Iterator[Answer | Missing]:
+    """Yield the ranked answers of a tree of messages; rank 0 is the best of its siblings."""
+    by_id = {record.value("message_id"): record for record in records}
+    for record in records:
+        if record.value("role") != "assistant":
+            continue
+        rank = _as_number(record.value("rank"))
+        turns: list[Message] = []
+        parent = record.value("parent_id")
+        while parent in by_id:
+            above = by_id[parent]
+            role = "user" if above.value("role") == "prompter" else "assistant"
+            turns.insert(0, {"role": role, "content": str(above.value("text"))})
+            parent = above.value("parent_id")
+            if len(turns) > len(by_id):
+                break
+        if parent and parent not in by_id:
+            yield Missing(record.location, "its parent is not in the file")
+        elif not turns or turns[-1]["role"] != "user":
+            yield Missing(record.location, "no user turn before the answer")
+        elif rank is None:
+            yield Missing(record.location, "no score")
+        else:
+            try:
+                check_text("".join(turn["content"] for turn in turns) + str(record.value("text")))
+            except Drop as drop:
+                yield Missing(record.location, drop.reason, drop.detail)
+                continue
+            yield Answer(record.location, record, turns, str(record.value("text")).strip(), -rank)

@@ -1,0 +1,193 @@
+"""Records of files and Hub datasets: jsonl, json, csv, tsv and parquet, plain or compressed.
+
+In: a path or a dataset's name. Out: `Record`s, one after another, with all their cells.
+"""
+
+import csv
+import hashlib
+import io
+import lzma
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stages.runtime.errors import UserError, did_you_mean
+from stages.sources.decoding import COMPRESSED, decode, decompress
+from stages.sources.json_records import read_lines, read_whole
+from stages.sources.table_records import SEPARATORS, read_table
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+ALIASES = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
+BARE = "\0"
+"""The column of a record that is a text alone."""
+SHOWN_COLUMNS = 30
+SHOWN_CHARACTERS = 400
+
+
+class Record(NamedTuple):
+    """One record of a file or a dataset."""
+
+    location: str
+    """`file:line`, or `dataset[number]`."""
+    cells: dict[str, Any]
+    """The value of each column; "" where a cell is empty."""
+    fault: str = ""
+    """Why its cells cannot be trusted; "" if they can."""
+
+    def value(self, column: str) -> Any:
+        """Return the cell in a column, "" where the record lacks it, and a bare text in any."""
+        if BARE in self.cells and column not in self.cells:
+            return self.cells[BARE]
+        return self.cells.get(column, "")
+
+
+def file_hash(name: str) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a file's bytes.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        data = Path(os.path.expanduser(name)).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"the file cannot be read: {reason}", where=name, fix="give the path of a file"
+        ) from None
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def read_file(path: Path) -> Iterator[Record]:
+    """Yield every record of a file.
+
+    Raises:
+        UserError: a broken line, a record that is neither an object nor a text, text of an unknown
+            encoding, an unknown kind of file.
+    """
+    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSED]
+    kind = suffixes[-1] if suffixes else ""
+    kind = ALIASES.get(kind, kind)
+    if kind not in SUFFIXES:
+        raise UserError(
+            f"records cannot be read from a {kind or 'suffixless'} file",
+            where=str(path),
+            fix=f"give {', '.join(SUFFIXES)}, plain or {', '.join(COMPRESSED)}",
+        )
+    try:
+        yield from _file_records(path, kind)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as error:
+        raise UserError(
+            f"the file cannot be read: {error}",
+            where=str(path),
+            fix="check that it is whole and readable",
+        ) from None
+
+
+def read_hub(name: str, subset: str | None, folder: str | None, split: str) -> Iterator[Record]:
+    """Yield every record of a Hub dataset (`owner/name`), through the `datasets` library.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from datasets import load_dataset
+
+    try:
+        dataset = load_dataset(name, subset, data_dir=folder, split=split)
+    except Exception as error:  # the library raises a dozen types; each means the same to a user
+        raise UserError(
+            f"the dataset cannot be loaded: {str(error).splitlines()[0]}",
+            where=name,
+            fix="check the name, the split and the network, or give a local file",
+        ) from None
+    for number, record in enumerate(dataset):
+        yield Record(f"{name}[{number}]", _fill(record))
+
+
+def column_names(records: Sequence[Record]) -> list[str]:
+    """Return the names of all columns, in the order in which records bring them."""
+    names: dict[str, None] = {}
+    for record in records:
+        for name in record.cells:
+            names.setdefault(name)
+    return list(names)
+
+
+def require_columns(records: Sequence[Record], columns: Sequence[str]) -> None:
+    """Check that at least one record has each column; a lone column may be a bare text.
+
+    Raises:
+        UserError: no record has it; the message names the most similar column.
+    """
+    if not records:
+        return
+    names = column_names(records)
+    available = [name for name in names if name != BARE]
+    for column in columns:
+        if column in names or (BARE in names and len(columns) == 1):
+            continue
+        raise UserError(
+            f"there is no column {column!r}{did_you_mean(column, available)}",
+            where=records[0].location,
+            fix=f"choose from: {list_columns(available)}",
+        )
+
+
+def list_columns(names: Sequence[str]) -> str:
+    """Return the names of columns for a message, the first of many."""
+    shown = ", ".join(names[:SHOWN_COLUMNS])
+    if len(shown) > SHOWN_CHARACTERS:
+        shown = f"{shown[:SHOWN_CHARACTERS]}..."
+    if len(names) > SHOWN_COLUMNS:
+        shown += f" and {len(names) - SHOWN_COLUMNS} more"
+    return shown or "nothing"
+
+
+def missing_column(record: Record, columns: Sequence[str]) -> str:
+    """Return why a record lacks one of the columns that others have; "" if it has them all."""
+    if record.fault:
+        return record.fault
+    for column in columns:
+        if column not in record.cells and BARE not in record.cells:
+            return f"no column {column!r} in the record"
+    return ""
+
+
+def _file_records(path: Path, kind: str) -> Iterator[Record]:
+    """Yield every record with its line, or its number where a file has no lines."""
+    data = decompress(path.read_bytes())
+    if kind == ".parquet":
+        for number, cells in enumerate(_parquet_rows(data), start=1):
+            yield Record(f"{path}:{number}", _fill(cells))
+        return
+    text = decode(data, str(path))
+    if kind in SEPARATORS:
+        for row in read_table(text, kind, str(path)):
+            yield Record(f"{path}:{row.line}", _fill(row.cells), row.fault)
+        return
+    read = read_lines if kind == ".jsonl" else read_whole
+    for number, value in read(text, str(path)):
+        yield Record(f"{path}:{number}", _fill(value))
+
+
+def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise OSError(str(error)) from None
+    return rows
+
+
+def _fill(record: Any) -> dict[str, Any]:
+    """Return a record's cells, with "" for empty ones: an empty prompt is dropped and counted."""
+    if isinstance(record, str):
+        return {BARE: record}
+    cells = {}
+    for name, value in record.items():
+        is_nan = isinstance(value, float) and value != value
+        cells[str(name)] = "" if value is None or is_nan else value
+    return cells

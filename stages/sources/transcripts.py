@@ -1,0 +1,125 @@
+"""Transcripts: one text that marks who speaks, as hh-rlhf writes it.
+
+In: a text. Out: the turns, or None where it is no transcript. A mark counts where it starts a
+paragraph, so `: ` inside a text splits nothing. Line ends, blanks around a mark, its case, a
+leading blank line or byte-order mark do not matter.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from stages.runtime.rows import Message
+
+ROLES = {
+    "human": "user",
+    "user": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "system": "system",
+}
+EXACT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+"""hh-rlhf's own marks: a text that has them is split at nothing else, since people wrote other
+spellings inside their turns.
+"""
+PARAGRAPH = r"(?:\A|\n[^\S\n]*\n)[^\S\n]*"
+LINE = r"(?:\A|\n)[^\S\n]*"
+HUMAN = r"(human|assistant)[^\S\n]*:"
+USER = r"(user|assistant|system)[^\S\n]*:"
+HEADING = r"(?:\A|\s*)###[^\S\n]*(human|prompter|assistant|gpt|system)[^\S\n]*:"
+NAME = re.compile(r"\n[^\S\n]*([A-Z]\w+):(?=\s)")
+"""A line that may begin with the name of a speaker."""
+FEWEST_TRANSCRIPTS = 3
+IGNORED = "\ufeff\u200b"
+RENDERED = re.compile(
+    r"<\|im_start\|>|<\|begin_of_text\|>|<\|start_header_id\|>|<s>\s*\[INST\]|\[INST\]|"
+    r"<start_of_turn>|<\|user\|>|<\|system\|>|<bos>"
+)
+"""How a text begins that a chat template has already rendered."""
+
+
+def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> list[Message] | None:
+    """Return the turns of a transcript, or None where the text is none.
+
+    A text that begins with `Human:` or `Assistant:` is one; one that begins with `User:` or
+    `System:` is one only if a mark of the assistant follows, since a request may begin so.
+
+    Args:
+        by_line: a mark at the start of a line counts, not only at the start of a paragraph.
+        assistant: another name by which the assistant's turns are marked.
+    """
+    text = text.lstrip(IGNORED)
+    exact = _split(text, EXACT)
+    if has_answer(exact):
+        return exact
+    text = text.lstrip()
+    before = LINE if by_line else PARAGRAPH
+    speakers = HUMAN.replace("assistant", assistant) if assistant else HUMAN
+    turns = _split(text, re.compile(before + speakers, re.IGNORECASE))
+    if turns is not None:
+        return turns
+    for pattern in (before + USER, HEADING):
+        turns = _split(text, re.compile(pattern, re.IGNORECASE))
+        if has_answer(turns):
+            return turns
+    return None
+
+
+def _split(text: str, speakers: re.Pattern[str]) -> list[Message] | None:
+    """Split a text at the marks of its speakers; None if it does not begin with one."""
+    unified = _unify_line_ends(text, speakers)
+    if not speakers.match(unified):
+        return None
+    pieces = speakers.split(unified)
+    turns = []
+    for name, content in zip(pieces[1::2], pieces[2::2], strict=True):
+        role = ROLES.get(name.lower(), "assistant")
+        turns.append({"role": role, "content": content.strip()})
+    return turns
+
+
+def find_assistant(texts: Sequence[str]) -> str:
+    """Return the name that marks the answers of a column's transcripts, where it is a rare one.
+
+    It starts a line in nine of ten texts that begin with `Human:`; "" where there is no such name.
+    """
+    counts: Counter[str] = Counter()
+    transcripts = 0
+    for text in texts:
+        if re.match(HUMAN, text.lstrip(), re.IGNORECASE):
+            transcripts += 1
+            counts.update(set(NAME.findall(text)))
+    if transcripts < FEWEST_TRANSCRIPTS or transcripts < len(texts) / 2:
+        return ""
+    names = [name for name, count in counts.items() if count >= 0.9 * transcripts]
+    return names[0] if len(names) == 1 else ""
+
+
+def has_answer(turns: list[Message] | None) -> bool:
+    """Whether a transcript holds a turn of the assistant."""
+    return turns is not None and any(turn["role"] == "assistant" for turn in turns)
+
+
+def is_rendered(text: str) -> bool:
+    """Whether a chat template has already rendered a text."""
+    return RENDERED.match(text.lstrip()) is not None
+
+
+def read_escaped(text: str) -> str:
+    r"""Return a text whose line ends were written as \n, in two characters, with real ones."""
+    if re.match(r"(\\r)?\\n\s*(\\r)?(\\n)?\s*(human|assistant)\s*:", text.lstrip(), re.IGNORECASE):
+        return text.replace("\\r\\n", "\n").replace("\\n", "\n")
+    return text
+
+
+def _unify_line_ends(text: str, speakers: re.Pattern[str]) -> str:
+    r"""Return the text with \n for \r\n and \r, if marks depend on it; else as it is.
+
+    So the turns of a transcript that has only \n before its marks keep their characters.
+    """
+    if "\r" not in text:
+        return text
+    unified = text.replace("\r\n", "\n").replace("\r", "\n")
+    same = len(speakers.findall(unified)) == len(speakers.findall(text))
+    return text if same else unified

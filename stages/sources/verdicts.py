@@ -1,0 +1,133 @@
+"""Cells that state which of two sides is preferred, or that an answer is good.
+
+In: a column of cells. Out: for each, the preferred side. The scale is decided once for the column.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from stages.runtime.errors import UserError
+from stages.sources.cells import is_empty, plain_text
+
+Verdict = Literal["first", "second", "tie", "none"]
+"""`none`: the cell states nothing."""
+
+Scale = Literal["auto", "from_zero", "from_one", "one_or_zero", "signs"]
+"""What numbers mean: the place of the preferred side, counted from 0 or from 1; 1 for the first
+and 0 for the second; or a sign, negative for the first.
+"""
+SAID = {
+    "from_zero": "0 for the first, 1 for the second",
+    "from_one": "1 for the first, 2 for the second",
+    "one_or_zero": "1 for the first, 0 for the second",
+    "signs": "negative for the first, positive for the second",
+}
+MEANT: dict[str, dict[float, Verdict]] = {
+    "from_zero": {0: "first", 0.5: "tie", 1: "second"},
+    "from_one": {1: "first", 1.5: "tie", 2: "second"},
+    "one_or_zero": {1: "first", 0.5: "tie", 0: "second"},
+}
+
+FIRST = ("a", "first", "left", "chosen")
+SECOND = ("b", "second", "right", "rejected")
+TIES = ("tie", "ties", "both", "equal", "same", "draw", "both_good", "bothbad", "tie (bothbad)")
+NONE = ("", "none", "null", "nan", "n/a", "neither", "unknown")
+PREFIX = re.compile(
+    r"^(?:model|response|text|answer|output|completion|assistant|option|side|candidate|human_ref)"
+    r"[ _-]?(?=[ab0-9]$)"
+)
+TRUE = ("true", "yes", "good", "desirable", "thumbs_up", "safe", "1", "1.0")
+FALSE = ("false", "no", "bad", "undesirable", "thumbs_down", "unsafe", "0", "0.0", "-1", "-1.0")
+
+
+def read_verdicts(
+    values: Sequence[Any],
+    locations: Sequence[str],
+    option: str,
+    sides: tuple[str, str],
+    scale: Scale = "auto",
+) -> tuple[list[Verdict], str]:
+    """Return the preferred side of every record, and the scale of the column.
+
+    Of numbers, 0 is the first side and 1 the second; with 0.5, a tie. Where the column holds a 2
+    and no 0, they count from 1. Where it holds a negative number, the sign states the side,
+    negative the first, and 0 is a tie.
+
+    Args:
+        option: the option that names the column, for messages.
+        sides: the columns of the two sides, which a cell may name.
+        scale: what the numbers mean, where it is known.
+
+    Raises:
+        UserError: a cell that states none of this; it names the record.
+    """
+    texts = [_normalise(value) for value in values]
+    numbers = [number for number in map(_number, texts) if number is not None]
+    if scale == "auto":
+        scale = _find_scale(numbers)
+    names = (sides[0].lower(), sides[1].lower())
+    verdicts: list[Verdict] = []
+    for text, value, location in zip(texts, values, locations, strict=True):
+        verdict = _read_one(text, scale, names)
+        if verdict is None:
+            raise UserError(
+                f"{value!r} where 0 or 1, true or false, A or B, or a tie is expected"
+                + (f" (numbers are read as {SAID[scale]})" if numbers else ""),
+                where=location,
+                fix=f"name another column as `{option}`, or correct the cell",
+            )
+        verdicts.append(verdict)
+    return verdicts, SAID[scale] if numbers else "names of sides"
+
+
+def read_label(value: Any) -> bool | None:
+    """Return whether a cell says yes; None where it says neither yes nor no."""
+    text = plain_text(value).lower()
+    if text in TRUE:
+        return True
+    return False if text in FALSE else None
+
+
+def _normalise(value: Any) -> str:
+    if is_empty(value):
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return plain_text(value).lower()
+
+
+def _number(text: str) -> float | None:
+    bare = PREFIX.sub("", text)
+    if bare in ("true", "false"):
+        return float(bare == "true")
+    try:
+        return float(bare)
+    except ValueError:
+        return None
+
+
+def _find_scale(numbers: Sequence[float]) -> Scale:
+    if any(number < 0 for number in numbers):
+        return "signs"
+    return "from_one" if any(number > 1 for number in numbers) and 0 not in numbers else "from_zero"
+
+
+def _read_one(text: str, scale: Scale, names: tuple[str, str]) -> Verdict | None:
+    if text in names:
+        return "first" if text == names[0] else "second"
+    bare = PREFIX.sub("", text)
+    if bare in FIRST:
+        return "first"
+    if bare in SECOND:
+        return "second"
+    if text in TIES:
+        return "tie"
+    if text in NONE:
+        return "none"
+    number = _number(text)
+    if number is None or number != number:
+        return None if number is None else "none"
+    if scale == "signs":
+        return "tie" if number == 0 else "first" if number < 0 else "second"
+    return MEANT[scale].get(number)

@@ -1,0 +1,240 @@
+"""Forms of preferences: sides beside a prompt, verdicts, published columns, answers with scores."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.runtime.errors import UserError
+from stages.sources.verdicts import read_verdicts
+from tests.sources.reading import lines, pairs, read, turns
+
+NAMED = {"prompt": "prompt", "chosen": "a", "rejected": "b", "better": "w"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([0.0, 1.0], "12"),
+        (["0", "1", "0.5"], "12="),
+        (["0.0", "1.0", ""], "12-"),
+        ([False, True, None], "12-"),
+        (["true", "False"], "21"),
+        (["A", "b", "tie"], "12="),
+        (["model_a", "model_b", "tie (bothbad)"], "12="),
+        (["response_0", "response_1"], "12"),
+        (["response_1", "response_2"], "12"),
+        ([1, 2, 1], "121"),
+        ([-1, 1, 0], "12="),
+        (["-1", "+1"], "12"),
+        ([-3, 2, 0], "12="),
+        (["left", "right", "both"], "12="),
+        (["one", "two", "One"], "121"),
+        ([float("nan"), 0], "-1"),
+    ],
+)
+def test_what_states_the_preferred_side(cells, expected):
+    verdicts, _ = read_verdicts(cells, [""] * len(cells), "better", ("one", "two"))
+    marks = {"first": "1", "second": "2", "tie": "=", "none": "-"}
+    assert "".join(marks[verdict] for verdict in verdicts) == expected
+
+
+@pytest.mark.parametrize(
+    "cells", [[0, 1, 7], ["A", "C"], [0, 1, 2], ["maybe"], [1, 2, 3], [0.3, 1]]
+)
+def test_another_cell_stops_with_its_place(cells):
+    places = [f"f:{n}" for n in range(len(cells))]
+    with pytest.raises(UserError, match=r"^f:\d: .* where 0 or 1"):
+        read_verdicts(cells, places, "better", ("one", "two"))
+
+
+def test_ties_are_dropped_and_the_scale_is_shown(tmp_path):
+    records = [{"prompt": f"q{n}", "a": "x", "b": "y", "w": w} for n, w in enumerate([-2, 1, 0])]
+    rows, dropped, reading = read(tmp_path, "human_pairs", "a.jsonl", lines(*records), **NAMED)
+    assert [(row.chosen, row.rejected) for row in rows] == [("x", "y"), ("y", "x")]
+    assert dropped == {"a tie": 1}
+    assert reading.notes == ["w: negative for the first, positive for the second (a, b)"]
+
+
+SIDES = {
+    "transcripts": ("\n\nHuman: q\n\nAssistant:", "\n\nHuman: q\n\nAssistant: {}"),
+    "transcripts, CRLF": ("\r\n\r\nHuman: q\r\n\r\nAssistant:", "Human: q\r\n\r\nAssistant: {}"),
+    "marks": ("\n\nHuman: q\n\nAssistant:", "\n\nAssistant: {}"),
+    "marks, no blank": ("q", "Assistant:{}"),
+    "plain": ("q", "q {}"),
+    "plain, by a line": ("q", "q\n{}"),
+    "plain and a mark": ("q", "q\n\nAssistant: {}"),
+    "a text beside whole transcripts": ("q", "\n\nHuman: q\n\nAssistant: {}"),
+    "bare": ("q", "{}"),
+    "messages": ("q", [["user", "q"], ["assistant", "{}"]]),
+    "the answer as a message": ("q", [["assistant", "{}"]]),
+    "JSON": ("q", json.dumps([{"role": "user", "content": "q"},
+                              {"role": "assistant", "content": "{}"}])),
+    "a prompt as messages": ([["user", "q"]], [["user", "q"], ["assistant", "{}"]]),
+    "ShareGPT": ([["human", "q"]], {"from": "gpt", "value": "{}"}),
+}  # fmt: skip
+
+
+def fill(cell, answer):
+    if isinstance(cell, str):
+        return cell.replace("{}", answer)
+    if isinstance(cell, dict):
+        return {key: fill(value, answer) for key, value in cell.items()}
+    key = ("from", "value") if cell[0][0] == "human" else ("role", "content")
+    return [dict(zip(key, (role, fill(text, answer)), strict=True)) for role, text in cell]
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_the_answer_is_what_comes_after_the_prompt(tmp_path, name):
+    prompt, side = SIDES[name]
+    record = {"prompt": fill(prompt, ""), "chosen": fill(side, "yes"), "rejected": fill(side, "no")}
+    assert pairs(tmp_path, "a.jsonl", lines(record), prompt="prompt") == [("q", "yes", "no")]
+
+
+SYSTEM = {"role": "system", "content": "s"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "before", "expected"),
+    [
+        ("q", [SYSTEM, *turns("q")], ["s", "q"]),
+        ("q", [SYSTEM], ["s", "q"]),
+        ([SYSTEM, *turns("q")], turns("q"), ["s", "q"]),
+        ([SYSTEM, *turns("q")], [], ["s", "q"]),
+        ("q2", turns("q", "a", "q2"), ["q", "a", "q2"]),
+        (turns("q"), turns("q", "a", "q2"), ["q", "a", "q2"]),
+        (turns("q", "a", "q2"), turns("q2"), ["q", "a", "q2"]),
+        ([SYSTEM, *turns("q2")], turns("q", "a", "q2"), ["s", "q", "a", "q2"]),
+        ("other", turns("q"), None),
+        (turns("x", "a", "q"), turns("y", "a", "q"), None),
+    ],
+)
+def test_prompt_and_sides_may_each_hold_a_part_of_the_conversation(
+    tmp_path, prompt, before, expected
+):
+    record = {"prompt": prompt}
+    for side in ("chosen", "rejected"):
+        record[side] = [*before, {"role": "assistant", "content": side}]
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", lines(record), prompt="prompt")
+    if expected is None:
+        assert not rows and dropped == {"the conversations differ": 1}
+    else:
+        assert [turn["content"] for turn in rows[0].prompt] == expected
+        assert (rows[0].chosen, rows[0].rejected) == ("chosen", "rejected")
+
+
+def test_whether_sides_repeat_their_prompts_is_decided_for_the_column(tmp_path):
+    one = {"prompt": "Name a river.", "chosen": "Name a river. The Elbe.", "rejected": "No."}
+    rest = [{"prompt": f"q{n}", "chosen": f"q{n} x", "rejected": f"q{n} y"} for n in range(3)]
+    bare = {"prompt": "z", "chosen": "a", "rejected": "b"}
+    rows, _, reading = read(tmp_path, "human_pairs", "a.jsonl", lines(one, bare))
+    assert rows[0].chosen == "Name a river. The Elbe."
+    assert "1 of 4 sides begin with their own prompt; none is cut" in reading.notes
+    with pytest.raises(UserError, match="6 of 8 sides begin with their own prompt"):
+        pairs(tmp_path, "b.jsonl", lines(*rest, bare))
+    rows, dropped, _ = read(tmp_path, "human_pairs", "b.jsonl", lines(*rest, bare), sides="whole")
+    assert [row.chosen for row in rows] == ["x"] * 3
+    assert dropped == {"the side does not begin with its prompt": 1}
+    rows, _, _ = read(tmp_path, "human_pairs", "b.jsonl", lines(*rest, bare), sides="answers")
+    assert rows[0].chosen == "q0 x"
+    word = {"prompt": "I", "chosen": "It is.", "rejected": "In it."}
+    assert pairs(tmp_path, "c.jsonl", lines(word)) == [("I", "It is.", "In it.")]
+
+
+def test_answers_that_are_lists_stay_texts(tmp_path):
+    record = {"prompt": "q", "chosen": "[1, 2]", "rejected": '[{"a": 1, "role": "x"}]'}
+    assert pairs(tmp_path, "a.jsonl", lines(record)) == [("q", "[1, 2]", record["rejected"])]
+
+
+def test_forms_that_are_not_clear_stop_with_the_candidates(tmp_path):
+    pku = {"prompt": "q", "response_0": "x", "response_1": "y", "better_response_id": 0}
+    with pytest.raises(UserError, match="better_response_id, safer_response_id"):
+        pairs(tmp_path, "a.jsonl", lines(pku | {"safer_response_id": 1}))
+    assert pairs(tmp_path, "a.jsonl", lines(pku)) == [("q", "x", "y")]
+    two = {"question": "q", "context": "c", "chosen": "x", "rejected": "y"}
+    with pytest.raises(UserError, match="several columns may hold the request: question, context"):
+        pairs(tmp_path, "a.jsonl", lines(two))
+    assert pairs(tmp_path, "a.jsonl", lines(two), prompt=["context", "question"]) == [
+        ("c\n\nq", "x", "y")
+    ]
+    with pytest.raises(UserError, match=r"no column 'chosen'(?s:.*)the columns are good, bad"):
+        pairs(tmp_path, "a.jsonl", lines({"good": "x", "bad": "y"}))
+    with pytest.raises(UserError, match=r"question and answer .*; conversations"):
+        record = {"question": "q", "answer": "a", "messages": turns("q", "a")}
+        read(tmp_path, "human_answers", "a.jsonl", lines(record))
+
+
+def test_forms_without_an_example_on_the_page(tmp_path):
+    helpsteer3 = {
+        "context": turns("q"),
+        "response1": "x",
+        "response2": "y",
+        "overall_preference": 2,
+    }
+    assert pairs(tmp_path, "a.jsonl", lines(helpsteer3)) == [("q", "y", "x")]
+    farm = {"instruction": "q", "input": "i", "output_1": "x", "output_2": "y", "preference": 2}
+    assert pairs(tmp_path, "b.jsonl", lines(farm)) == [("q\n\ni", "y", "x")]
+    webgpt = {"question": {"full_text": "q"}, "answer_0": "x", "answer_1": "y"}
+    records = [webgpt | {"score_0": a, "score_1": -a} for a in (-0.5, 0)]
+    rows, dropped, _ = read(tmp_path, "human_pairs", "c.jsonl", lines(*records))
+    assert [(row.chosen, row.rejected) for row in rows] == [("y", "x")] and dropped == {"a tie": 1}
+    kaggle = {"prompt": '["q"]', "response_a": '["x"]', "response_b": '["y"]', "winner_tie": 0}
+    frame = pd.DataFrame([kaggle | {"winner_model_a": 0, "winner_model_b": 1}])
+    assert pairs(tmp_path, "d.csv", frame.to_csv(index=False)) == [("q", "y", "x")]
+    bench = {
+        "conversation_a": turns("q", "x", "r", "x2"),
+        "conversation_b": turns("q", "y", "r", ""),
+    }
+    arena = lines(bench | {"winner": "model_a", "turn": 1})
+    assert pairs(tmp_path, "e.jsonl", arena) == [("q", "x", "y")], "only the first turn was judged"
+
+
+def test_scores_of_two_names_are_not_compared(tmp_path):
+    answers = [
+        {"response": "x", "overall_score": 7, "fine-grained_score": 3.5},
+        {"response": "y", "overall_score": 9, "fine-grained_score": None},
+        {"response": "z", "overall_score": 8},
+    ]
+    record = {"instruction": "q", "completions": answers}
+    assert pairs(tmp_path, "a.jsonl", lines(record)) == [("q", "y", "x")]
+    rated = [{"response": name, "annotations": {"a": {"Rating": r}, "b": {"Rating": "N/A"}}}
+             for name, r in (("x", "2"), ("y", "5"))]  # fmt: skip
+    record = {"instruction": "q", "completions": rated}
+    assert pairs(tmp_path, "b.jsonl", lines(record)) == [("q", "y", "x")]
+    frame = pd.DataFrame([{"instruction": "q", "completions": np.array(rated, dtype=object)}])
+    assert pairs(tmp_path, "c.csv", frame.to_csv(index=False)) == [("q", "y", "x")]
+
+
+def test_answers_in_columns_of_their_own(tmp_path):
+    record = {"prompt": "q", "texts": ["x", "y", "z"], "marks": [1, 3, 3]}
+    named = {"answers": "texts", "answer": "text", "score": "marks"}
+    assert pairs(tmp_path, "a.jsonl", lines(record), **named) == [("q", "y", "x")]
+    assert pairs(tmp_path, "a.jsonl", lines(record), **named, pairing="all") == [
+        ("q", "y", "x"),
+        ("q", "z", "x"),
+    ]
+    rows, _, _ = read(tmp_path, "human_answers", "a.jsonl", lines(record), **named, rank=True,
+                      prompt="prompt")  # fmt: skip
+    assert [(row.response, row.score) for row in rows] == [("x", -1), ("y", -3), ("z", -3)]
+
+
+def test_labels_of_unpaired_answers(tmp_path):
+    labels = [True, "False", 1, "0", -1, "yes", "thumbs_down", None, "maybe", 0.5]
+    records = [{"prompt": f"q{n}", "completion": "x", "label": v} for n, v in enumerate(labels)]
+    rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", lines(*records))
+    assert [row.score for row in rows] == [1, 0, 1, 0, -1, 1, 0, 0.5]
+    assert dropped == {"no score": 1, "a score that is not a number": 1}
+    tagged = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "x"}],
+               "kto_tag": tag} for tag in (True, False)]  # fmt: skip
+    rows, _, _ = read(tmp_path, "human_answers", "b.jsonl", lines(*tagged))
+    assert [(row.prompt, row.response, row.score) for row in rows] == [
+        (turns("q"), "x", 1),
+        (turns("q"), "x", 0),
+    ]
+    with pytest.raises(UserError, match=r"3 x the only answer to its request(?s:.*)human_answers"):
+        from stages.preferences import human_pairs
+
+        path = tmp_path / "c.jsonl"
+        path.write_text(lines(*records[:3]))
+        human_pairs.run(human_pairs.Config(source=str(path)), {}, type("C", (), {"seed": 0})())
