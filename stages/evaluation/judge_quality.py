@@ -104,7 +104,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     inputs=("pairs",),
@@ -176,6 +176,8 @@ async def _judge(
         margin_ba=margin_ba,
         model=judge.model.content,
         template=template_hash(template),
+        finish_reason_a=pair.chosen_finish_reason,
+        finish_reason_b=pair.rejected_finish_reason,
     )
 
 

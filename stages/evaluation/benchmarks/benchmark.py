@@ -93,7 +93,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1, config=Config, run=run, optional=ANY, calls_generator=True, identity=identity
+    version=2, config=Config, run=run, optional=ANY, calls_generator=True, identity=identity
 )
 
 
