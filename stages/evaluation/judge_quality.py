@@ -179,6 +179,8 @@ async def _judge(
         margin_ba=margin_ba,
         model=judge.model.content,
         template=template_hash(config.template),
+        finish_reason_a=pair.chosen_finish_reason,
+        finish_reason_b=pair.rejected_finish_reason,
     )
 
 

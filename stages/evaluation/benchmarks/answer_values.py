@@ -86,6 +86,7 @@ def rating(item: Item, value: float, judge: Model | None, template: str | None) 
         scores=[],
         model=judge.content if judge else "",
         template=template_hash(template) if template else "",
+        finish_reason=row.finish_reason,
     )
 
 
