@@ -116,11 +116,8 @@ class ServerGenerator:
         """
         texts = [option.strip(SPACES) for option in options]
         refuse_repeated(texts)
-        body = self._body(messages, 1) | {
-            "temperature": 0.0,
-            "logprobs": True,
-            "top_logprobs": TOP_LOGPROBS,
-        }
+        body: dict[str, Any] = {"top_logprobs": TOP_LOGPROBS}  # `extra` may ask for fewer
+        body |= self._body(messages, 1) | {"temperature": 0.0, "logprobs": True}
         if self.options.extensions:
             ids = await self._look_up_ids(tuple(options))
             tokens = await self._score_ids(body, ids)

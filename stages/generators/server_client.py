@@ -184,7 +184,7 @@ class Client:
     def _as_error(self, endpoint: Endpoint, path: str, response: Any, text: str) -> Exception:
         status = response.status_code
         message = f"HTTP {status}: {self._shorten(text)}"
-        if 400 <= status < 500 and is_filter(text, only_codes=status not in REFUSALS):
+        if status in (*REFUSALS, 403) and is_filter(text, only_codes=status == 403):
             return Refused(FILTERED, message)
         if status in (400, 413, 422) and TOO_LONG.search(text):
             return TooLong(None, None)

@@ -117,7 +117,7 @@ class Context:
 
     It does not change results, and it is empty in the processes of a launched training step.
     """
-    _failures: Failures | None = None
+    _failures: Failures | None = field(default=None, init=False, repr=False)
     """Of the rows that are worked on."""
 
     def generator(self, model: Model) -> RememberedGenerator:

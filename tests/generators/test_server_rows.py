@@ -398,6 +398,14 @@ async def test_a_half_emoji_among_the_tokens_harms_nothing():
     assert choice.instead == "\ufffd" and margin(choice) == pytest.approx(1.0)
 
 
+async def test_a_server_that_allows_five_can_be_asked_for_five():
+    async with Stub(well) as stub:
+        generator = await server(stub, extensions=False, extra={"top_logprobs": 5})
+        await generator.choose(QUESTION, ["A", "B"])
+        await (await server(stub, extensions=False)).choose(QUESTION, ["A", "B"])
+    assert [body["top_logprobs"] for _, body in stub.requests] == [5, 20]
+
+
 async def test_vllms_servers_report_the_mass_by_token_id():
     async with Stub(well) as stub:
         choice = await (await server(stub)).choose(QUESTION, ["A", "B"])
