@@ -55,11 +55,8 @@ def outcome(planted, variant, name):
 
 def test_the_only_principle_about_a_dimension_has_an_effect(planted):
     effect, finding = outcome(planted, "without:helpfulness", "violates helpfulness")
-    assert (
-        effect["low"] > 0
-        and finding["p_adjusted"] < 0.05
-        and finding["verdict"] == "differs_on_one_seed"
-    )
+    assert effect["low"] > 0 and finding["p_adjusted"] < 0.05
+    assert finding["verdict"] == "differs_on_one_seed"
     assert finding["direction"] == "up"
     effect, _ = outcome(planted, "without:helpfulness", "helpful_benign")
     assert effect["high"] < 0

@@ -2,6 +2,8 @@
 effects that lie exactly at the margin.
 """
 
+import gc
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -14,8 +16,9 @@ from stages.statistics.shares import changes
 
 
 @pytest.fixture(autouse=True)
-def no_sign_flips(monkeypatch):
-    """The p of a difference is not what is tested here, and takes most of the time."""
+def fast(monkeypatch):
+    """The p of a difference is not tested here, and statsmodels collects garbage for each one."""
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
     monkeypatch.setattr("stages.statistics.differences.sign_flip", lambda d: 1.0)
 
 

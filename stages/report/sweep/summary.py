@@ -22,6 +22,7 @@ from stages.statistics.formatting import (
 )
 
 OTHERS = 4  # outcomes beside the first one
+NAME = 40  # letters of a variant's name that stay on one line
 
 
 def summary_table(comparison: Comparison) -> Table:
@@ -36,6 +37,8 @@ def summary_table(comparison: Comparison) -> Table:
     for index, column in enumerate(columns):
         is_text = index in (0, 3)
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    longest = max((len(label) for label in comparison.runs), default=0)
+    table.columns[0].min_width = min(NAME, longest)
     for run in comparison.runs.values():
         table.add_row(escape(run.label), *_line(comparison, run, others))
     for job in comparison.missing:

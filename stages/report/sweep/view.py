@@ -11,7 +11,7 @@ from statistics import median
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
-from stages.report.sweep.conclusions import CLAIMS, SECOND_SEED, claim_of, conclude
+from stages.report.sweep.conclusions import CLAIMS, SECOND_SEED, claim_of, conclude, group_of
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import describe_method, sweep_headline
 from stages.report.sweep.tables import attribution
@@ -55,6 +55,7 @@ def comparison_view(
     forests = [_forest(comparison, outcome, settings, texts) for outcome in outcomes]
     return {
         "level": comparison.level,
+        "reference": _reference(comparison, family),
         "outcome": noun_of(first, comparison.level),
         "confidence": format_confidence(settings.confidence),
         "margin": format_short(PER_CENT * settings.margin),
@@ -76,6 +77,12 @@ def comparison_view(
         "notes": comparison.notes,
         "correction": CORRECTIONS[comparison.correction],
     }
+
+
+def _reference(comparison: Comparison, family: Mapping[str, Effect]) -> str:
+    """What all variants are compared with: a method or a set, if there is only one."""
+    groups = {group_of(comparison.runs[label].reference) for label in family}
+    return (groups.pop() if len(groups) == 1 else "") or "the full set"
 
 
 def _detectable(comparison: Comparison, outcome: str, settings: Ablate) -> float | None:

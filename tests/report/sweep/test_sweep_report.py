@@ -198,6 +198,8 @@ def test_the_page_reports_the_results(tmp_path, comparison, jobs):
         page.text,
     )
     assert "Before the method violations were at 60.0 %, with the full set 10.0 %." in page.text
+    assert "on one seed" in page.text and "a second seed is needed" in page.text
+    assert "violations rise without it, on one seed" in page.text  # the title of its row
     assert "1 measurably changes violations" in page.text and "it broke" in page.text
     assert "a can be removed while b stays: they agree in 100.0 %" in page.text
     assert "before the method" in page.text and "60 won, 10 tied, 30 lost" in page.text
@@ -226,7 +228,26 @@ def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):
     html = write(tmp_path, labels, jobs, replace(SETTINGS, level="labels"))[1]
     page = Page(html)
     assert "Leaving out a changes 30.0 % of the labels" in page.text
-    assert "fewer" in page.text and "row works other" in html and "row works worse" not in html
+    assert "fewer" in page.text and "row differs other" in html and "row differs worse" not in html
+
+
+def test_redundancy_stands_in_the_order_of_the_file(tmp_path, jobs):
+    """The file was reordered after the matrix was made, whose cells begin with a."""
+    lines = ["name: mine", "principles:"]
+    for name in ("c", "b", "d", "a"):
+        lines += [f"  - id: {name}", f"    text: Keep the rule {name}."]
+    (tmp_path / "mine.yaml").write_text("\n".join(lines) + "\n")
+    chosen = {"name": str(tmp_path / "mine.yaml")}
+    reordered = [job if job.error else replace(job, constitution=chosen) for job in jobs]
+    result = matrix.redundancy(reordered, {}, 0.95)
+    assert result["names"] == ["c", "b", "a"]
+    assert [each["principle"] for each in result["principles"]] == ["c", "b", "a"]
+    assert [(a["first"], a["second"]) for a in result["agreements"]] == [
+        ("c", "b"),
+        ("c", "a"),
+        ("b", "a"),
+    ]
+    assert [row["id"] for row in redundancy_table(result)["rows"]] == ["c", "b", "a"]
 
 
 def test_no_effect_is_reported(comparison):
@@ -294,7 +315,7 @@ def test_what_was_done_counts_a_shared_step_once(tmp_path, jobs):
 
 
 BARS = [
-    Bar(HOSTILE, "x", 0.3, 0.2, 0.4, 0.0, "works", tone="worse"),
+    Bar(HOSTILE, "x", 0.3, 0.2, 0.4, 0.0, "differs", word="rise", tone="worse"),
     Bar("b", "x", 0.0, -0.01, 0.01, 1.0, "equivalent"),
     Bar("c", "y", -0.02, -0.1, 0.06, 0.4, "undecided"),
 ]
@@ -315,8 +336,8 @@ def test_a_forest_shows_verdicts_by_shape_and_word():
     assert [e.get("class") for e in drawing.iter("line")].count("detectable") == 2
     for row in rows.values():  # every interval lies within the plot
         (whisker,) = [e for e in row if e.get("class") == "whisker"]
-        assert 226 <= float(whisker.get("x1")) <= float(whisker.get("x2")) <= 1040 - 366
-    assert "works" in "".join(rows[hostile].itertext()) and "undecided" in "".join(
+        assert 226 <= float(whisker.get("x1")) <= float(whisker.get("x2")) <= 1040 - 453
+    assert "rise" in "".join(rows[hostile].itertext()) and "undecided" in "".join(
         rows["c"].itertext()
     )
 
@@ -332,7 +353,8 @@ def test_small_drawings():
     hostile = {"model": HOSTILE, "elo": 1100, "low": 1050, "high": 1150} | record
     anchor = {"model": "x", "elo": 1000, "low": 1000, "high": 1000} | record
     ElementTree.fromstring(rating_chart([hostile, anchor]))
-    assert len({sign(verdict) for verdict in ("works", "equivalent", "undecided")}) == 3
+    assert len({sign(verdict) for verdict in ("differs", "equivalent", "undecided")}) == 3
+    assert sign("differs", one_seed=True) != sign("differs")
     assert tint(0.0, 0.5, "better") != tint(0.5, 0.5, "better") == tint(0.9, 0.5, "better")
     assert tint(0.1, 0, "same")
 
@@ -348,7 +370,7 @@ const set = (id, value, event) => {
   const at = document.getElementById(id); at.value = value; at.dispatchEvent(new Event(event));
 };
 note("all");
-set("verdict", "works", "change"); note("works");
+set("verdict", "differs", "change"); note("differs");
 set("verdict", "", "change"); set("kind", "opposite", "change"); note("opposite");
 set("kind", "", "change"); set("search", "WITHOUT:", "input"); note("searched");
 set("outcome", "2", "change"); note("other outcome");
@@ -361,7 +383,7 @@ def test_the_filters_work(tmp_path, comparison, jobs):
     drawn, errors = browse(write(tmp_path, comparison, jobs)[0], WALK, tmp_path)
     assert not errors
     assert "[all: 3 of 3 variants, 3 rows, height 195]" in drawn
-    assert "[works: 1 of 3 variants, 1 rows, height 114]" in drawn
+    assert "[differs: 1 of 3 variants, 1 rows, height 114]" in drawn
     assert "[opposite: 1 of 3 variants, 1 rows, height 114]" in drawn
     assert "[searched: 2 of 3 variants, 2 rows, height 141]" in drawn
     assert "[other outcome: 2 of 3 variants, 2 rows, height 141]" in drawn
