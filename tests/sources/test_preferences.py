@@ -238,3 +238,18 @@ def test_labels_of_unpaired_answers(tmp_path):
         path = tmp_path / "c.jsonl"
         path.write_text(lines(*records[:3]))
         human_pairs.run(human_pairs.Config(source=str(path)), {}, type("C", (), {"seed": 0})())
+
+
+@pytest.mark.parametrize(
+    ("cells", "chosen"),
+    [(["y", "x", "tie"], ["y", "x"]), (["m2", "m1", ""], ["y", "x"]), (["x", "A", "B"], None)],
+)
+def test_the_preferred_side_by_its_text_or_its_model(tmp_path, cells, chosen):
+    models = {"model_a": "m1", "model_b": "m2", "a": "x", "b": "y"}
+    records = [models | {"prompt": f"q{n}", "w": cell} for n, cell in enumerate(cells)]
+    if chosen is None:
+        with pytest.raises(UserError, match=r"a\.jsonl:1: 'x' where 0 or 1"):
+            pairs(tmp_path, "a.jsonl", lines(*records), **NAMED)
+    else:
+        found = pairs(tmp_path, "a.jsonl", lines(*records), **NAMED)
+        assert [pair[1] for pair in found] == chosen
