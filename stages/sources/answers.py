@@ -237,7 +237,7 @@ def _read_side(cell: Cell, style: Style, cut: bool) -> Side:
     if is_empty(cell.value):
         raise Drop("empty answer")
     if cell.prompt is None:
-        side = read_whole(cell.value, style)
+        side = read_whole(cell.value, style, cell.system)
     else:
         request = read_request(cell.prompt, style, cell.system)
         side = read_beside(cell.value, cell.prompt, request, cut)
@@ -270,6 +270,8 @@ def _read_tree(records: Sequence[Record]) -> Iterator[Answer | Missing]:
             yield Missing(record.location, "no user turn before the answer")
         elif rank is None:
             yield Missing(record.location, "no score")
+        elif is_empty(record.value("text")):
+            yield Missing(record.location, "empty answer")
         else:
             try:
                 check_text("".join(turn["content"] for turn in turns) + str(record.value("text")))

@@ -214,10 +214,10 @@ def _read_sides(record: Record, form: Form, columns: Columns) -> list[Side]:
         return [_interleave(prompt_cell(record, form.prompt), cell) for cell in cells]
     if form.turn and form.turn in record.cells:
         cells = [_until_turn(cell, record.value(form.turn)) for cell in cells]
-    if not form.prompt:
-        return [read_whole(cell, columns.sides) for cell in cells]
-    prompt = prompt_cell(record, form.prompt)
     system = record.value(form.system) if form.system in record.cells else ""
+    if not form.prompt:
+        return [read_whole(cell, columns.sides, system) for cell in cells]
+    prompt = prompt_cell(record, form.prompt)
     request = read_request(prompt, columns.prompt, system)
     return [read_beside(cell, prompt, request, columns.cut) for cell in cells]
 

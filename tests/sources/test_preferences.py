@@ -253,3 +253,13 @@ def test_the_preferred_side_by_its_text_or_its_model(tmp_path, cells, chosen):
     else:
         found = pairs(tmp_path, "a.jsonl", lines(*records), **NAMED)
         assert [pair[1] for pair in found] == chosen
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    rated = lines({"prompt": "q", "response": "a", "rating": 5})
+    _, _, reading = read(tmp_path, "human_answers", "a.jsonl", rated)
+    assert reading.notes == ["columns that are not read: rating"]
+    dolly = lines({"instruction": "q", "context": "c", "response": "a", "category": "x"})
+    rows, _, reading = read(tmp_path, "human_answers", "b.jsonl", dolly)
+    assert rows[0].prompt == turns("q\n\nc")
+    assert reading.notes == ["columns that are not read: category"]
