@@ -16,7 +16,15 @@ from stages.runtime.typed_config import Names, as_names
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.comparisons import Comparison, read_comparisons
 from stages.sources.conversations import check_text, content_id, find_style, read_messages
-from stages.sources.forms import LIST_FORMS, PAIR_FORMS, REQUESTS, ROW_FORMS, Form, recognise
+from stages.sources.forms import (
+    LIST_FORMS,
+    PAIR_FORMS,
+    REQUESTS,
+    ROW_FORMS,
+    Form,
+    recognise,
+    unread_columns,
+)
 from stages.sources.reading import Reading
 from stages.sources.records import BARE, Record, column_names, require_columns
 from stages.sources.sides import Sides
@@ -102,6 +110,7 @@ def read_pairs(
         return
     form = _find_form(source, records, reading)
     reading.form = form.name
+    reading.note(unread_columns(form, column_names(records)))
     if form.answer or form.tree:
         answers, note = read_answers(records, form, source.sides, source.source)
         reading.note(note)

@@ -128,6 +128,13 @@ def _list_cells(record: Record, form: Form) -> list[Cell | Missing]:
     return cells
 
 
+def _has_score(item: Any, name: str) -> bool:
+    """Whether an item of a list of answers has a score of this name."""
+    if not isinstance(item, Mapping):
+        return False
+    return _score_of(item, (name,)) is not None
+
+
 def _choose_score(records: Sequence[Record], form: Form) -> Form:
     """Return the form with one score for the whole file: scores of two names do not compare.
 
@@ -140,8 +147,7 @@ def _choose_score(records: Sequence[Record], form: Form) -> Form:
         items += _as_list(record.value(form.answers)) or []
     counts = {}
     for name in form.score:
-        scored = [item for item in items if isinstance(item, Mapping)]
-        counts[name] = sum(_score_of(item, (name,)) is not None for item in scored)
+        counts[name] = sum(_has_score(item, name) for item in items)
     best = max(form.score, key=lambda name: counts[name])
     return replace(form, score=(best,)) if counts[best] else form
 
@@ -231,7 +237,7 @@ def _read_side(cell: Cell, style: Style, cut: bool) -> Side:
     if is_empty(cell.value):
         raise Drop("empty answer")
     if cell.prompt is None:
-        side = read_whole(cell.value, style)
+        side = read_whole(cell.value, style, cell.system)
     else:
         request = read_request(cell.prompt, style, cell.system)
         side = read_beside(cell.value, cell.prompt, request, cut)
@@ -264,6 +270,8 @@ def _read_tree(records: Sequence[Record]) -> Iterator[Answer | Missing]:
             yield Missing(record.location, "no user turn before the answer")
         elif rank is None:
             yield Missing(record.location, "no score")
+        elif is_empty(record.value("text")):
+            yield Missing(record.location, "empty answer")
         else:
             try:
                 check_text("".join(turn["content"] for turn in turns) + str(record.value("text")))

@@ -26,7 +26,10 @@ from stages.sources.sides import (
     read_request,
     read_whole,
 )
-from stages.sources.verdicts import Verdict, read_label, read_verdicts
+from stages.sources.verdicts import TIES, Verdict, read_label, read_verdicts
+
+MODEL_COLUMNS = (("model_a", "model_b"), ("model_1", "model_2"))
+"""Columns of the models behind two sides."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,10 @@ def _verdicts(records: Sequence[Record], form: Form, reading: Reading) -> list[V
     if not form.better:
         return ["first"] * len(records)
     (column,) = form.better
+    named = _by_content(records, form, column)
+    if named is not None:
+        reading.note(f"{column}: the text of the preferred side, or the name of its model")
+        return named
     verdicts, scale = read_verdicts(
         [record.value(column) for record in records],
         [record.location for record in records],
@@ -129,6 +136,30 @@ def _verdicts(records: Sequence[Record], form: Form, reading: Reading) -> list[V
     )
     reading.note(f"{column}: {scale} ({form.first}, {form.second})")
     return verdicts
+
+
+def _by_content(records: Sequence[Record], form: Form, column: str) -> list[Verdict] | None:
+    """Return the preferred sides where all cells repeat a side's text, or name a side's model.
+
+    Returns:
+        None where the column is of another kind.
+    """
+    for first, second in ((form.first, form.second), *MODEL_COLUMNS):
+        verdicts: list[Verdict] = []
+        for record in records:
+            value = record.value(column)
+            sides = [record.value(first), record.value(second)]
+            if is_empty(value):
+                verdicts.append("none")
+            elif str(value).strip().lower() in TIES:
+                verdicts.append("tie")
+            elif value in sides and sides[0] != sides[1]:
+                verdicts.append("first" if value == sides[0] else "second")
+            else:
+                break
+        if len(verdicts) == len(records) and {"first", "second"} & set(verdicts):
+            return verdicts
+    return None
 
 
 def _compare_scores(record: Record, names: tuple[str, str]) -> Verdict:
@@ -183,10 +214,10 @@ def _read_sides(record: Record, form: Form, columns: Columns) -> list[Side]:
         return [_interleave(prompt_cell(record, form.prompt), cell) for cell in cells]
     if form.turn and form.turn in record.cells:
         cells = [_until_turn(cell, record.value(form.turn)) for cell in cells]
-    if not form.prompt:
-        return [read_whole(cell, columns.sides) for cell in cells]
-    prompt = prompt_cell(record, form.prompt)
     system = record.value(form.system) if form.system in record.cells else ""
+    if not form.prompt:
+        return [read_whole(cell, columns.sides, system) for cell in cells]
+    prompt = prompt_cell(record, form.prompt)
     request = read_request(prompt, columns.prompt, system)
     return [read_beside(cell, prompt, request, columns.cut) for cell in cells]
 

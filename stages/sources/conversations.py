@@ -20,6 +20,7 @@ from stages.sources.transcripts import (
     find_assistant,
     has_answer,
     is_rendered,
+    marks_inside,
     read_escaped,
     read_transcript,
 )
@@ -216,7 +217,8 @@ def _read_text(text: str, style: Style) -> tuple[list[Message], str]:
     turns = read_transcript(text, style.by_line, style.assistant)
     if turns is not None:
         return turns, "transcript"
-    return [{"role": "user", "content": text.strip()}], "text"
+    form = "text with marks of speakers inside" if marks_inside(text) else "text"
+    return [{"role": "user", "content": text.strip()}], form
 
 
 def _holds_messages(value: Any) -> bool:

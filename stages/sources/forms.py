@@ -244,6 +244,12 @@ PLAIN_FORMS = (
         answer="response",
     ),
     Form(
+        name="Dolly",
+        columns=("instruction", "context", "response"),
+        prompt=("instruction", "context"),
+        answer="response",
+    ),
+    Form(
         name="instruction and output",
         columns=("instruction", "output"),
         prompt=("instruction",),
@@ -273,6 +279,11 @@ PROMPT_FORMS = (
     Form(name="conversations", columns=("conversations",), prompt=("conversations",)),
     Form(name="conversations", columns=("conversation",), prompt=("conversation",)),
     Form(name="Alpaca", columns=("instruction", "input"), prompt=("instruction", "input")),
+    Form(
+        name="Dolly",
+        columns=("instruction", "context"),
+        prompt=("instruction", "context"),
+    ),
     Form(name="instructions", columns=("instruction",), prompt=("instruction",)),
     Form(name="questions", columns=("question",), prompt=("question",), system="system"),
     Form(
@@ -285,6 +296,24 @@ PROMPT_FORMS = (
     Form(name="preferences", columns=("chosen", "rejected"), prompt=("chosen",), fallback=True),
 )
 """Requests, in files without a column `prompt`."""
+
+
+def unread_columns(form: Form, columns: Sequence[str]) -> str:
+    """Return a note on the columns of a file that its recognised form does not read; "" if none."""
+    if not form.columns:
+        return ""
+    used = {
+        *form.columns,
+        *form.prompt,
+        *form.better,
+        *form.score,
+        form.system,
+        form.first_safe,
+        form.second_safe,
+        form.turn,
+    }
+    unread = [name for name in columns if name not in used]
+    return f"columns that are not read: {list_columns(unread)}" if unread else ""
 
 
 def recognise(

@@ -140,6 +140,9 @@ def _unfold(value: Any, where: str) -> list[Numbered]:
     wrapped = [name for name in lists if name in WRAPPERS or len(value) == 1]
     if len(wrapped) == 1:
         return _unwrap_rows(value[wrapped[0]])
+    if {"columns", "data"} <= value.keys() and isinstance(value["data"], list):
+        rows = [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+        return list(enumerate(rows, start=1))
     columns = _as_columns(value)
     return _from_columns(columns) if columns else [(1, value)]
 

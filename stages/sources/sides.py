@@ -62,8 +62,11 @@ def with_system(messages: list[Message], system: Any) -> list[Message]:
     return [{"role": "system", "content": text}, *messages]
 
 
-def read_whole(value: Any, style: Style = PLAIN) -> Side:
+def read_whole(value: Any, style: Style = PLAIN, system: Any = "") -> Side:
     """Return the side that a whole conversation holds.
+
+    Args:
+        system: as in `read_request`.
 
     Raises:
         Drop: its last turn is not from the assistant, or a turn cannot be read.
@@ -72,7 +75,7 @@ def read_whole(value: Any, style: Style = PLAIN) -> Side:
     refuse_unreadable(messages)
     if not messages or messages[-1]["role"] != "assistant":
         raise Drop("the last turn is not from the assistant")
-    return Side(messages[:-1], messages[-1]["content"].strip())
+    return Side(with_system(messages[:-1], system), messages[-1]["content"].strip())
 
 
 def read_beside(value: Any, prompt: Any, request: list[Message], cut: bool) -> Side:

@@ -49,6 +49,11 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
     if not text.strip():
         return []
     dialect = _find_dialect(text, kind)
+    if text.lstrip().lower().startswith("sep="):
+        # A line by which Excel is told the separator.
+        first, _, text = text.lstrip().partition("\n")
+        dialect = dialect._replace(separator=first.strip()[4:5])
+    _check_header(text, dialect, where)
     if kind == ".tsv" and _try_parse(text, dialect) is None:
         plain = _try_parse(text, dialect._replace(quote=None))
         if plain is not None and not any(row.fault for row in plain):
@@ -86,6 +91,20 @@ def _find_dialect(text: str, kind: str) -> Dialect:
 
 def _header(line: str, dialect: Dialect) -> list[str]:
     return next(_reader(line, dialect, strict=False), [])
+
+
+def _check_header(text: str, dialect: Dialect, where: str) -> None:
+    """Refuse two columns of one name.
+
+    Raises:
+        UserError: there are some.
+    """
+    header = [name.strip() for name in next(_reader(text, dialect, strict=False), [])]
+    doubled = [name for name in header if name and header.count(name) > 1]
+    if doubled:
+        raise UserError(
+            f"two columns are called {doubled[0]!r}", where=where, fix="rename one of them"
+        )
 
 
 def _reader(text: str, dialect: Dialect, strict: bool) -> Any:
@@ -126,13 +145,6 @@ def _try_parse(text: str, dialect: Dialect) -> list[Row] | None:
 
 def _rows(reader: Any) -> list[Row]:
     header = [name.strip() for name in next(reader, [])]
-    doubled = {name for name in header if name and header.count(name) > 1}
-    if doubled:
-        raise UserError(
-            f"two columns are called {min(doubled)!r}",
-            where="the header",
-            fix="rename one of them",
-        )
     rows = []
     for values in reader:
         if not values:

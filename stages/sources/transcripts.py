@@ -101,6 +101,11 @@ def has_answer(turns: list[Message] | None) -> bool:
     return turns is not None and any(turn["role"] == "assistant" for turn in turns)
 
 
+def marks_inside(text: str) -> bool:
+    """Whether a text that is no transcript holds one, such as a request to judge a dialogue."""
+    return set(EXACT.findall(text)) == {"Human", "Assistant"}
+
+
 def is_rendered(text: str) -> bool:
     """Whether a chat template has already rendered a text."""
     return RENDERED.match(text.lstrip()) is not None

@@ -25,7 +25,14 @@ from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Names, as_names
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.conversations import check_text, content_id
-from stages.sources.forms import LIST_FORMS, PLAIN_FORMS, ROW_FORMS, Form, recognise
+from stages.sources.forms import (
+    LIST_FORMS,
+    PLAIN_FORMS,
+    ROW_FORMS,
+    Form,
+    recognise,
+    unread_columns,
+)
 from stages.sources.reading import Reading, name_drops, shorten
 from stages.sources.records import Record, column_names, require_columns
 from stages.sources.sides import Sides
@@ -104,6 +111,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
         return [], [], reading
     form = _find_form(config, records)
     reading.form = form.name
+    reading.note(unread_columns(form, column_names(records)))
     answers, note = read_answers(records, form, config.sides, config.source)
     reading.note(note)
     rows: dict[str, Row] = {}

@@ -31,7 +31,7 @@ from stages.sources.conversations import (
     read_messages,
     read_prompts,
 )
-from stages.sources.forms import PROMPT_FORMS, Form, recognise
+from stages.sources.forms import PROMPT_FORMS, Form, recognise, unread_columns
 from stages.sources.reading import Reading, name_drops, shorten
 from stages.sources.records import (
     BARE,
@@ -149,6 +149,7 @@ def _read_prompts(
         return
     form = _find_form(config, records)
     reading.form = form.name
+    reading.note(unread_columns(form, column_names(records)))
     style = find_style([prompt_cell(record, form.prompt) for record in records])
     for record in records:
         location = without_folder(record.location, config)

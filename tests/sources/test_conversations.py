@@ -141,6 +141,10 @@ def test_texts_that_only_resemble_conversations(tmp_path):
     rows, dropped, _ = read(tmp_path, "prompts", "a.jsonl", lines(*[{"prompt": p} for p in plain]))
     assert [row.messages for row in rows] == [[{"role": "user", "content": p}] for p in plain]
     assert not dropped
+    inside = f"Which answer is better?{TALK}"
+    rows, _, reading = read(tmp_path, "prompts", "b.jsonl", lines({"prompt": inside}))
+    assert rows[0].messages == [{"role": "user", "content": inside}]
+    assert reading.cells == {"text with marks of speakers inside": 1}, "a plan shows it"
 
 
 def test_what_cannot_be_read_is_dropped_with_its_reason(tmp_path):

@@ -26,6 +26,8 @@ FILES = {
     "viewer.json": json.dumps({"rows": [{"row_idx": 0, "row": r} for r in RECORDS]}),
     "columns.json": json.dumps({"prompt": ["a, b", "c"], "id": [1, 2]}),
     "pandas.json": json.dumps({"prompt": {"0": "a, b", "1": "c"}, "id": {"0": 1, "1": 2}}),
+    "split.json": json.dumps({"columns": ["id", "prompt"], "data": [[1, "a, b"], [2, "c"]]}),
+    "excel.csv": "sep=;\nid;prompt\n1;a, b\n2;c\n",
     "texts.json": json.dumps(["a, b", "c"]),
     "x.ndjson": JSONL,
     "semicolon.csv": "id;prompt\n1;a, b\n2;c\n",

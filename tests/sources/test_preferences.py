@@ -238,3 +238,28 @@ def test_labels_of_unpaired_answers(tmp_path):
         path = tmp_path / "c.jsonl"
         path.write_text(lines(*records[:3]))
         human_pairs.run(human_pairs.Config(source=str(path)), {}, type("C", (), {"seed": 0})())
+
+
+@pytest.mark.parametrize(
+    ("cells", "chosen"),
+    [(["y", "x", "tie"], ["y", "x"]), (["m2", "m1", ""], ["y", "x"]), (["x", "A", "B"], None)],
+)
+def test_the_preferred_side_by_its_text_or_its_model(tmp_path, cells, chosen):
+    models = {"model_a": "m1", "model_b": "m2", "a": "x", "b": "y"}
+    records = [models | {"prompt": f"q{n}", "w": cell} for n, cell in enumerate(cells)]
+    if chosen is None:
+        with pytest.raises(UserError, match=r"a\.jsonl:1: 'x' where 0 or 1"):
+            pairs(tmp_path, "a.jsonl", lines(*records), **NAMED)
+    else:
+        found = pairs(tmp_path, "a.jsonl", lines(*records), **NAMED)
+        assert [pair[1] for pair in found] == chosen
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    rated = lines({"prompt": "q", "response": "a", "rating": 5})
+    _, _, reading = read(tmp_path, "human_answers", "a.jsonl", rated)
+    assert reading.notes == ["columns that are not read: rating"]
+    dolly = lines({"instruction": "q", "context": "c", "response": "a", "category": "x"})
+    rows, _, reading = read(tmp_path, "human_answers", "b.jsonl", dolly)
+    assert rows[0].prompt == turns("q\n\nc")
+    assert reading.notes == ["columns that are not read: category"]

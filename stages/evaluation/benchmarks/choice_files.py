@@ -197,10 +197,16 @@ def _example(question: Question) -> list[dict[str, str]]:
 
 def _names(columns: Columns) -> list[str]:
     """The columns that the options name."""
-    pair = [name for name in (columns.correct, columns.incorrect) if name]
-    key = [columns.key] if columns.answers else []
-    gold = [] if pair or columns.answers else [columns.people or columns.gold]
-    names = [*(columns.question or ()), *(pair or columns.choices), *gold, columns.group, *key]
+    names: list[str | None] = list(columns.question or ())
+    if columns.correct:
+        names += [columns.correct, columns.incorrect]
+    else:
+        names += columns.choices
+    if columns.answers:
+        names.append(columns.key)
+    elif not columns.correct:
+        names.append(columns.people or columns.gold)
+    names.append(columns.group)
     return [name for name in names if name]
 
 
@@ -267,7 +273,8 @@ def _read_parts(record: Record, columns: Columns, style: Style) -> tuple[str, Op
     if columns.question is None:
         right, wrong = record.value(columns.correct or ""), record.value(columns.incorrect or "")
         return _read_transcripts(right, wrong, style)
-    text = "\n".join(plain_text(record.value(name)) for name in columns.question)
+    parts = [plain_text(record.value(name)) for name in columns.question]
+    text = "\n".join(parts)
     if columns.correct and columns.incorrect:
         correct = read_options(record.value(columns.correct), where).texts
         incorrect = read_options(record.value(columns.incorrect), where).texts
@@ -278,9 +285,14 @@ def _read_parts(record: Record, columns: Columns, style: Style) -> tuple[str, Op
     for name in columns.choices:
         if plain_text(record.value(name)):
             filled[name] = record.value(name)
-    are_numbers = all(isinstance(option, (int, float)) for option in filled.values())
-    texts = [plain_text(option) for option in filled.values()]
-    return text, Options(texts, list(filled), are_numbers), []
+    return text, _options_of_columns(filled), []
+
+
+def _options_of_columns(cells: Mapping[str, Any]) -> Options:
+    """Return the options that stand in a column each; their columns are their labels."""
+    texts = [plain_text(option) for option in cells.values()]
+    are_numbers = all(isinstance(option, (int, float)) for option in cells.values())
+    return Options(texts, list(cells), are_numbers)
 
 
 def _read_transcripts(right: Any, wrong: Any, style: Style) -> tuple[str, Options, list[int]]:

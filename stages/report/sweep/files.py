@@ -19,7 +19,7 @@ from stages.report.page import errors_of_writing
 from stages.report.sweep.conclusions import conclude
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.pipeline.settings import Ablate
-from stages.runtime.rows import Pair, Prompt, request_text
+from stages.runtime.rows import Pair, Prompt, Rating, Response, request_text
 
 EFFECT = (
     "value",
@@ -179,8 +179,9 @@ def _texts(jobs: Sequence[Job]) -> dict[str, str]:
     for source in sources.values():
         if source.stage == "prompts":
             texts |= {row.id: request_text(row.messages) for row in source.rows(Prompt)}
-        elif source.stage == "human_pairs":
-            texts |= {row.prompt_id: request_text(row.prompt) for row in source.rows(Pair)}
+        elif source.stage in ("human_pairs", "human_answers"):
+            rows: list[Any] = source.rows(Pair, Rating, Response)
+            texts |= {row.prompt_id: request_text(row.prompt) for row in rows}
     return texts
 
 

@@ -19,7 +19,7 @@ from stages.runtime.pipeline.plan import PlannedStep
 
 MOST_RECORDS = 1000
 """How many records of a file a plan reads."""
-LARGEST_FILE = 256 * 2**20
+LARGEST_FILE = 64 * 2**20
 """Bytes of the largest file that a plan reads."""
 
 
