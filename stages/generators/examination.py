@@ -166,9 +166,10 @@ def _before_option(
 ) -> tuple[Mapping[str, Any], str]:
     """Return the variables and the further words that end a prompt where answers begin.
 
-    `enable_thinking: false` is what such models' own templates call it; others ignore it.
+    `enable_thinking: false` is what such models' own templates call it.
     """
-    variables = {**variables, "enable_thinking": False}
+    if "enable_thinking" in str(tokenizer.chat_template):
+        variables = {**variables, "enable_thinking": False}
     asked, written, _ = _around_answer(tokenizer, variables, where)
     if written.startswith(asked):
         # What stands between them is the template's own way past thoughts.

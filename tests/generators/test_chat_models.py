@@ -144,3 +144,14 @@ async def test_a_template_that_opens_no_answer_is_refused_when_the_model_is_open
         await opened(path)
     assert caught.value.where == str(path)
     shutil.rmtree(path)
+
+
+def test_a_server_gets_merged_turns(tmp_path):
+    from stages.generators.server import ServerGenerator
+    from stages.generators.server_options import Options
+
+    endpoints = ["http://127.0.0.1:9/v1"]
+    both = {"role": "user", "content": "Be brief.\n\nName a river."}
+    for merge, expected in [(True, [both]), (False, [RULE, ASK])]:
+        generator = ServerGenerator(Options(endpoints=endpoints, merge_system=merge), "m", "")
+        assert generator._body([RULE, ASK], 1)["messages"] == expected
