@@ -55,10 +55,15 @@ def read_request(value: Any, style: Style = PLAIN, system: Any = "") -> list[Mes
 
 
 def with_system(messages: list[Message], system: Any) -> list[Message]:
-    """Return messages with a system turn in front, if there is a text for one."""
+    """Return messages with a system turn in front, if there is a text for one.
+
+    Raises:
+        Drop: the text holds broken Unicode.
+    """
     text = system.strip() if isinstance(system, str) else ""
     if not text or (messages and messages[0]["role"] == "system"):
         return messages
+    check_text(text)
     return [{"role": "system", "content": text}, *messages]
 
 
