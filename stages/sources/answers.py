@@ -10,7 +10,7 @@ from typing import Any
 from stages.runtime.context import Drop
 from stages.runtime.rows import Message
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
-from stages.sources.conversations import Style, check_text, find_style
+from stages.sources.conversations import Style, check_text, find_style, printable
 from stages.sources.forms import Form
 from stages.sources.records import Record, missing_column
 from stages.sources.sides import (
@@ -220,7 +220,7 @@ def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer |
             if score is None:
                 raise Drop(
                     "no score" if is_empty(cell.score) else "a score that is not a number",
-                    str(cell.score or ""),
+                    printable(str(cell.score or "")),
                 )
             score = -score if form.rank else score
     except Drop as drop:

@@ -147,7 +147,7 @@ def refuse_unreadable(messages: Sequence[Message]) -> None:
     for message in messages:
         if message["role"] == UNREADABLE:
             reason, _, detail = message["content"].partition("|")
-            raise Drop(reason, detail)
+            raise Drop(reason, printable(detail))
         check_text(message["content"])
 
 
@@ -162,6 +162,11 @@ def check_text(text: str) -> None:
     except UnicodeEncodeError as error:
         lone = ascii(error.object[error.start])
         raise Drop(BROKEN_UNICODE, f"{lone}, an unpaired surrogate") from None
+
+
+def printable(text: str) -> str:
+    """Return a text with a question mark for what UTF-8 cannot encode."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def content_id(value: Any, location: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
+from stages.sources.cells import WRITTEN_LISTS
 from stages.sources.conversations import (
     PLAIN,
     Style,
@@ -21,7 +22,7 @@ from stages.sources.conversations import (
     read_prompts,
     refuse_unreadable,
 )
-from stages.sources.transcripts import read_escaped, read_transcript
+from stages.sources.transcripts import is_rendered, read_escaped, read_transcript
 
 Sides = Literal["auto", "answers", "whole"]
 MARK = re.compile(r"\s*(?:###\s*)?assistant[^\S\n]*:[^\S\n]*", re.IGNORECASE)
@@ -55,10 +56,15 @@ def read_request(value: Any, style: Style = PLAIN, system: Any = "") -> list[Mes
 
 
 def with_system(messages: list[Message], system: Any) -> list[Message]:
-    """Return messages with a system turn in front, if there is a text for one."""
+    """Return messages with a system turn in front, if there is a text for one.
+
+    Raises:
+        Drop: the text holds broken Unicode.
+    """
     text = system.strip() if isinstance(system, str) else ""
     if not text or (messages and messages[0]["role"] == "system"):
         return messages
+    check_text(text)
     return [{"role": "system", "content": text}, *messages]
 
 
@@ -195,6 +201,8 @@ def is_text_side(value: Any) -> bool:
 
 def _is_list(text: str) -> bool:
     """Whether a text is a list of messages, as JSON or as Python prints it, or a broken one."""
+    if not text.lstrip().startswith(WRITTEN_LISTS) and not is_rendered(text):
+        return False
     try:
         _, form = read_messages(text)
     except Drop:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.runtime.errors import UserError
+from tests.running import run_steps
 from tests.sources.reading import lines, read, requests
 
 AB = [["a, b"], ["c"]]
@@ -125,3 +126,27 @@ def test_nested_columns_of_parquet(tmp_path):
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pa.Table.from_pylist([{"prompt": cell}]), path)
         assert requests(tmp_path, path.name, path.read_bytes()) == [texts]
+
+
+def test_broken_unicode_in_any_cell_stops_nothing(tmp_path):
+    bad = "\ud83d"
+    turn = [{"role": "user", "content": "q"}]
+    records = [
+        {"prompt": "q", "chosen": "a", "rejected": "b", "system": bad},
+        {"prompt": [{"role": bad, "content": "x"}], "chosen": "a", "rejected": "b", "system": ""},
+        {"prompt": turn, "chosen": bad, "rejected": "b", "system": ""},
+        {"prompt": turn, "chosen": "a", "rejected": "b", "system": ""},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text(lines(*records))
+    step = {"stage": "human_pairs", "source": str(path), "prompt": "prompt", "system": "system"}
+    _, done = run_steps({"pairs": step}, tmp_path)
+    assert len(done["pairs"].rows()) == 1
+    assert done["pairs"].manifest["dropped"] == {
+        "broken Unicode": 2,
+        "a turn of an unknown role": 1,
+    }
+    assert {row.id for row in done["pairs"].dropped()} == {"a.jsonl:1", "a.jsonl:2", "a.jsonl:3"}
+    scored = lines({"prompt": "q", "completion": "a", "label": bad})
+    _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", scored)
+    assert dropped == {"a score that is not a number": 1}

@@ -67,6 +67,20 @@ def show_reading(artifact: Artifact, source: str, console: Console) -> None:
         _show(artifact.step, source, reading, facts["rows"] or 0, facts["dropped"], console)
 
 
+def show_decisions(artifact: Artifact, console: Console) -> None:
+    """Show what a finished step decided for whole columns, and which unusual rows it used."""
+    reading = artifact.metrics.get("reading")
+    if reading:
+        _show_notes(reading, console)
+
+
+def _show_notes(reading: Mapping[str, Any], console: Console) -> None:
+    for note in reading["notes"]:
+        say(console, f"  {note}")
+    for odd, count in reading["odd"].items():
+        say(console, f"  used, though unusual: {count} with {odd}")
+
+
 def _is_cheap(source: str) -> bool:
     path = Path(source).expanduser()
     return ":" in source or (path.is_file() and path.stat().st_size <= LARGEST_FILE)
@@ -109,10 +123,7 @@ def _show(
     if dropped:
         line += f"; dropped: {_counts(dropped)}"
     say(console, line)
-    for note in reading["notes"]:
-        say(console, f"  {note}")
-    for odd, count in reading["odd"].items():
-        say(console, f"  used, though unusual: {count} with {odd}")
+    _show_notes(reading, console)
     if reading["example"]:
         say(console, "  the first row, as Credo reads it:")
     for turn in reading["example"]:

@@ -37,7 +37,7 @@ from stages.runtime.pipeline.overlap import (
     overlap_table,
 )
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
-from stages.runtime.pipeline.readings import show_reading, warn
+from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
 from stages.runtime.row_files import write_rows
@@ -262,6 +262,8 @@ class Runner:
             self.console.print(step_line(artifact, context.tally), highlight=False)
             if getattr(step.config, "describe", False):
                 show_reading(artifact, step.config.source, self.console)
+            else:
+                show_decisions(artifact, self.console)
         return artifact
 
 
