@@ -140,7 +140,8 @@ def render_chat(
     arranged = arrange(messages, variables)
     arguments = {"add_generation_prompt": lead_in} | template_only(variables)
     text = _apply(tokenizer, arranged, arguments)
-    if arranged[0]["role"] == "system" and _ignores_system(tokenizer, arguments):
+    has_system = any(message["role"] == "system" for message in arranged)
+    if has_system and _ignores_system(tokenizer, arguments):
         raise TemplateRefusal(arranged, "it leaves out the system turn in silence")
     return text
 
