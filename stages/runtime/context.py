@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from stages.runtime.artifacts import list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
 from stages.runtime.errors import UserError
 from stages.runtime.generation import CallFailed, RowFailure
@@ -75,11 +76,10 @@ class Failures:
         failed = self.reasons.total()
         if failed <= self.allowed and failed < self.rows:
             return
-        counts = ", ".join(f"{count} {reason}" for reason, count in self.reasons.most_common())
         limit = f"of {self.rows} in all; max_failed={self.max_failed:g} allows {self.allowed}"
         raise UserError(
-            f"{failed} of the first {self.finished} rows failed ({limit}): {counts}; "
-            f"the last one, row {row_id}: {failure.detail or failure.reason}",
+            f"{failed} of the first {self.finished} rows failed ({limit}): "
+            f"{list_reasons(self.reasons)}; the last one, row {row_id}: {failure.detail or failure.reason}",
             where=f"step {self.step!r}",
             fix="what was answered is kept, and the same command tries the failed calls again: "
             "change what the server's words name (the prompts, generator.options, the server), or "

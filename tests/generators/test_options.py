@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from stages import STAGES
+from stages.generators.chat import ChatOptions
 from stages.generators.rendering import Renderer, refuse_split_options
 from stages.runtime.calls import Engines
 from stages.runtime.errors import UserError
@@ -25,6 +26,8 @@ class Longest:
     """A tokenizer whose tokens are known: the longest word of its vocabulary, else a character."""
 
     chat_template = None
+    bos_token = eos_token = pad_token = None
+    all_special_ids = ()
 
     def __init__(self, *words: str, lower: bool = False, without: str = ""):
         single = [letter for letter in [*CHARACTERS, "\n"] if letter not in without]
@@ -44,14 +47,14 @@ class Longest:
 
 def refusal(options, tokenizer) -> UserError:
     with pytest.raises(UserError) as caught:
-        Renderer(tokenizer, 512).option_ids(options)
+        Renderer(tokenizer, 512, ChatOptions()).option_ids(options)
     return caught.value
 
 
 def test_options_of_one_token_have_that_token():
     tokenizer = Longest("Yes", "No", "10")
     for options in (["Yes", "No"], ["1", "10"], list("ABCDE")):
-        ids = Renderer(tokenizer, 512).option_ids(options)
+        ids = Renderer(tokenizer, 512, ChatOptions()).option_ids(options)
         assert [tokenizer.words[token] for token in ids] == options
 
 

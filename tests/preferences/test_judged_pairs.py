@@ -126,7 +126,7 @@ def test_an_empty_judge_matrix_is_reported_with_its_reason(tmp_path):
     same = ScriptedGenerator(text=lambda messages: "one answer to all")
     with pytest.raises(
         UserError,
-        match=r"(?s)'judgements': every row was dropped: 3 equal responses.*parquet",
+        match=r"(?s)'judgements': every row was dropped: 3 x equal responses.*parquet",
     ):
         run_steps(text_pipeline(tmp_path, prompts=3), tmp_path, same)
 

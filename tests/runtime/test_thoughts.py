@@ -119,7 +119,7 @@ def test_marks_are_an_option_of_the_generator(tmp_path):
     [
         (Completion("b", "stop", 1, 1, "a"), ""),
         (Completion(" ", "stop", 1, 1), "empty response"),
-        (Completion("", "length", 1, 1), "empty response"),
+        (Completion("", "length", 1, 1), "empty response, cut off at max_tokens"),
         (Completion("", "stop", 1, 1, "a"), "no response after its thoughts"),
         (Completion("", "length", 1, 1, "a"), "cut off in its thoughts"),
     ],

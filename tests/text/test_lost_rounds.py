@@ -78,11 +78,12 @@ def test_the_rounds_before_a_cut_off_text_stay(tmp_path, kind, context):
 )
 def test_any_failure_of_a_later_round_keeps_the_earlier_ones(tmp_path, failure, reason):
     def fail(messages):
-        if len(messages) > 5:
+        if len(messages) > 5 and "number 1" in messages[0]["content"]:
             raise failure
 
     done = revised(tmp_path, Seeded(failure=fail), prompts=3, rounds=3, context="append")
-    assert [row.round for row in done["revisions"].rows(Revision)] == [1] * 6
+    rounds = Counter(row.round for row in done["revisions"].rows(Revision))
+    assert rounds == {1: 6, 2: 4, 3: 4}
     assert {(d.id[-2:], d.reason) for d in done["revisions"].dropped()} == {("r2", reason)}
 
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import pytest
+
+from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion
 from stages.runtime.rows import Response
 from stages.text.respond import with_suffix
@@ -67,10 +70,10 @@ def test_thoughts_are_on_the_row_and_not_in_the_answer(tmp_path):
 
 def test_an_answer_that_is_all_thoughts_is_dropped_or_empty(tmp_path):
     text = "<think>\nlet me see"
-    rows, (lost,), _ = run_answers(tmp_path, text, finish="length")
-    assert not rows and lost.reason == "cut off in its thoughts"
-    rows, (lost,), _ = run_answers(tmp_path, text, "stopped")
-    assert not rows and lost.reason == "no response after its thoughts"
+    with pytest.raises(UserError, match="every row was dropped: 1 x cut off in its thoughts"):
+        run_answers(tmp_path, text, finish="length")
+    with pytest.raises(UserError, match="1 x no response after its thoughts"):
+        run_answers(tmp_path, text, "stopped")
     (empty,), _, _ = run_answers(tmp_path, text, "shown", finish="length", keep_empty=True)
     assert (empty.response, empty.thoughts) == ("", "let me see")
     assert empty.finish_reason == "length"

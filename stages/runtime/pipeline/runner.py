@@ -7,7 +7,6 @@ the fingerprints of its inputs.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from stages.runtime.artifacts import (
     fingerprint,
     finish_artifact,
     folder_of,
+    list_reasons,
 )
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
@@ -278,12 +278,10 @@ def _refuse_empty(step: str, result: Result, folder: Path) -> None:
     if result.rows or result.rows is None or not result.dropped:
         return
     write_rows(folder / DROPPED, result.dropped, Dropped)
-    counts = Counter(row.reason for row in result.dropped).most_common()
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     details = [row.detail for row in result.dropped if row.detail]
     example = f"; for example: {details[0]}" if details else ""
     raise UserError(
-        f"every row was dropped: {reasons}{example}",
+        f"every row was dropped: {list_reasons(result.dropped)}{example}",
         where=f"step {step!r}",
         fix=f"see {folder / DROPPED}; change what the reasons name, in the step's options, its "
         "inputs or its model",

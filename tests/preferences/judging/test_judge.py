@@ -1,6 +1,7 @@
 """The judge without reasoning: margins of both orders, abstention, weights and pairing."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_a_weight_counts_once_in_a_mean_of_drawn_principles(tmp_path, aggregate)
             scores = await super().choose(messages, options)
             text = messages[-1]["content"]
             a, b = (text.split(f"Response {x}: ")[1].split("\n")[0] for x in "AB")
-            return scores if a < b else scores[::-1]
+            return scores if a < b else replace(scores, logprobs=scores.logprobs[::-1])
 
     _, done = run_steps(steps, tmp_path, OneSided(scores=by_principle))
     cells = {}

@@ -98,11 +98,11 @@ class Silent(Seeded):
 def test_nothing_thought_and_no_verdict_are_counted(tmp_path):
     steps = reasoned(tmp_path / "1")
     steps.pop("pairs")
-    with pytest.raises(UserError, match="step 'judgements': every row was dropped: 12 empty ratio"):
+    with pytest.raises(UserError, match="step 'judgements': every row was dropped: 12 x empty rat"):
         run_steps(steps, tmp_path / "1", Silent())
     steps["judgements"]["reasoning"] = False
     mute = Seeded(scores=lambda messages, options: [math.nan, math.nan])
-    with pytest.raises(UserError, match="12 the judge gave no verdict") as caught:
+    with pytest.raises(UserError, match="12 x the judge gave no verdict") as caught:
         run_steps(steps, tmp_path / "1", mute)
     file = Path(re.search(r"see (\S+dropped.parquet)", str(caught.value))[1])
     assert {row.reason for row in read_rows(file, Dropped)} == {"the judge gave no verdict"}

@@ -61,7 +61,7 @@ def test_more_than_max_failed_stops_with_the_reason_and_goes_on_later(tmp_path):
         run_steps(steps, tmp_path, failing({1, 5, 9, 13}))
     message = str(caught.value)
     assert "step 'answers': 4 of the first" in message and "of 40 in all" in message
-    assert "max_failed=0.05 allows 3" in message and f"4 {FILTERED}" in message
+    assert "max_failed=0.05 allows 3" in message and f"4 x {FILTERED}" in message
     assert "HTTP 400: no number 13 [red]here[/]" in message
     assert not list((tmp_path / "artifacts").glob("answers-*/manifest.json"))
 
@@ -109,7 +109,7 @@ def test_it_stops_as_soon_as_the_allowance_is_used_up(tmp_path):
 def test_prompts_too_long_do_not_count(tmp_path):
     _, done = run_steps(answers_of(tmp_path, 20), tmp_path, failing(set(range(15)), TooLong(9, 8)))
     assert len(done["answers"].rows()) == 5
-    with pytest.raises(UserError, match="every row was dropped: 20 longer than the model's contex"):
+    with pytest.raises(UserError, match="every row was dropped: 20 x longer than the model's con"):
         run_steps(
             answers_of(tmp_path / "2", 20),
             tmp_path / "2",
