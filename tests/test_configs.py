@@ -4,6 +4,8 @@ first.
 
 import re
 import sys
+from copy import deepcopy
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -41,6 +43,11 @@ def names(group: str) -> list[str]:
 
 
 def composed(*overrides: str) -> dict:
+    return deepcopy(_composed(*overrides))
+
+
+@cache
+def _composed(*overrides: str) -> dict:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", list(overrides))
     return OmegaConf.to_container(config, resolve=True)

@@ -79,7 +79,8 @@ class Failures:
         limit = f"of {self.rows} in all; max_failed={self.max_failed:g} allows {self.allowed}"
         raise UserError(
             f"{failed} of the first {self.finished} rows failed ({limit}): "
-            f"{list_reasons(self.reasons)}; the last one, row {row_id}: {failure.detail or failure.reason}",
+            f"{list_reasons(self.reasons)}; "
+            f"the last one, row {row_id}: {failure.detail or failure.reason}",
             where=f"step {self.step!r}",
             fix="what was answered is kept, and the same command tries the failed calls again: "
             "change what the server's words name (the prompts, generator.options, the server), or "

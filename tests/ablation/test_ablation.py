@@ -39,6 +39,7 @@ def judged(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_leave_one_out_of_12_asks_no_judge_and_takes_seconds(judged, monkeypatch, capfd):
     started = time.process_time()
     code, generator = credo(monkeypatch, *arguments(judged), *ABLATE)

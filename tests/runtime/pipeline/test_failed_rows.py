@@ -280,6 +280,7 @@ def credo(folder, server, bombs, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_the_command_against_a_server_with_a_filter(tmp_path, filtering_server):
     shown = credo(tmp_path / "1", filtering_server, 2)
     assert shown.returncode == 0, shown.stderr
