@@ -23,6 +23,7 @@ SMALLER = [
     "data.helpful.arguments.count=100",
     "pipeline.steps.policy.args.max_steps=80",
     "pipeline.last_steps.evaluation.judge_limit=20",
+    "data.held_out.arguments.count=300",
 ]
 
 

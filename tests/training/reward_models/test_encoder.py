@@ -201,8 +201,9 @@ def test_people_are_predicted_better_than_by_chance(tmp_path):
         f"pipeline.helpful={HH}/helpful_test.jsonl.gz",
         *("pipeline.steps.harmless=null", "pipeline.steps.harmless_test=null"),
         *("pipeline.steps.helpful.share=[0,0.5]", "pipeline.steps.helpful_test.share=[0.5,1]"),
+        "+pipeline.steps.helpful_test.limit=600",
         *(
-            "+pipeline.steps.reward_model.args.max_steps=120",
+            "+pipeline.steps.reward_model.args.max_steps=40",
             "+pipeline.steps.accuracy.dtype=bfloat16",
         ),
     )
@@ -212,5 +213,5 @@ def test_people_are_predicted_better_than_by_chance(tmp_path):
     }
     (model,) = done["accuracy"].metrics["models"].values()
     (estimate,) = model["tests"].values()
-    assert estimate["n"] == len(test) > 1000 and model["unread"] <= 2
+    assert estimate["n"] == len(test) == 600 and model["unread"] <= 2
     assert estimate["low"] > 0.5, estimate
