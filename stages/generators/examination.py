@@ -188,12 +188,18 @@ def _end_of_turn(tokenizer: Any, closing: str) -> tuple[int | None, bool]:
 
     Spaces may stand before it.
     """
+    ids, place = first_mark(tokenizer, closing)
+    if place is None:
+        return None, False
+    return ids[place], not tokenizer.decode(ids[:place]).strip()
+
+
+def first_mark(tokenizer: Any, closing: str) -> tuple[list[int], int | None]:
+    """Return the tokens behind an answer, and the place of the first one that is not plain text."""
     special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-    ids = tokenizer(closing, add_special_tokens=False, verbose=False)["input_ids"]
-    for place, token in enumerate(ids):
-        if token in special:
-            return token, not tokenizer.decode(ids[:place]).strip()
-    return None, False
+    ids = list(tokenizer(closing, add_special_tokens=False, verbose=False)["input_ids"])
+    places = [place for place, token in enumerate(ids) if token in special]
+    return ids, places[0] if places else None
 
 
 def _begin_warnings(tokenizer: Any, asked: str) -> list[str]:

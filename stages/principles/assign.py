@@ -51,6 +51,20 @@ def assign_many(
     return sorted(principles, key=order, reverse=True)[:count]
 
 
+def mean_weights(shown: Sequence[Principle], available: int) -> list[float]:
+    """Return how much the score under each shown principle counts in their mean.
+
+    A weight counts once: where principles were drawn by it, their mean is plain; where all are
+    shown, it is weighted. So the mean over many draws of one is the weighted mean.
+
+    Args:
+        available: how many principles could have been shown.
+    """
+    if len(shown) < available:
+        return [1.0] * len(shown)
+    return [principle.weight for principle in shown]
+
+
 def _score(prefix: hashlib._Hash, principle: Principle) -> float:
     digest = prefix.copy()
     digest.update(principle.id.encode())

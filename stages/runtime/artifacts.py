@@ -167,8 +167,7 @@ class Artifact:
         counts = self.manifest["dropped"]
         if not counts:
             return ""
-        file = self.directory / "dropped.parquet"
-        return f"step {self.step!r} dropped {list_reasons(counts)} (see {file})"
+        return f"step {self.step!r} dropped {list_reasons(counts)} (see {self.directory / DROPPED})"
 
     def model(self) -> Model:
         """Return the model that this step made or, for the `model` stage, points at.

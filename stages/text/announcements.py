@@ -22,7 +22,7 @@ import re
 from typing import NamedTuple
 
 _MARKS = r"#>*_=~|\[\](){}<\-—–"
-_OPENING = r"""[^\w"'“”„«»$€£@&/\\.,;:!?%+…]{0,8}"""
+_OPENING = r"""(?:_|[^\w"'“”„«»$€£@&/\\.,;:!?%+…]){0,8}"""
 """Marks of headings, bold and rules, brackets, spaces, emojis."""
 _CLOSING = rf"[{_MARKS}】」 \t]{{0,8}}"
 _LINE_END = rf"[.!…。]{{0,3}}{_CLOSING}(?=\n|\Z)"
@@ -42,7 +42,7 @@ _WEAK = (
     r"|(?:more|less) [a-z-]+)"
 )
 _QUALITY = (
-    r"(?:(?:and|possible|potential|suggested|proposed|slightly|fully|newly|completely|much|honest"
+    r"(?:(?:and|final|possible|potential|suggested|proposed|slightly|fully|newly|completely|much|honest"
     r"|safe|kind|polite|neutral|short|brief|concise|clear|direct|appropriate|ethical|fair"
     r"|[a-z-]+(?:ful|able|ible|less|ous|ive)),? )*"
 )
@@ -73,6 +73,7 @@ _DETAILS = (
     r"(?: \([^()\n]{1,60}\)| #?\d{1,2})?"
 )
 _ARTICLE = r"(?:(?:a|an|the|my|your|another|one) )"
+_REVISION = rf"{_QUALITY}(?:{_STRONG} )?(?:revision|rewrite|attempt)"
 _HERE = (
     r"(?:(?:here(?:'s| is| comes)|below is|this is|the following is"
     r"|(?:let me|allow me to|i will|i'll) (?:give|offer|provide|share|present)"
@@ -83,7 +84,7 @@ _BETTER = rf"{_QUALITY}{_WEAK} {_QUALITY}(?:response|answer|version)"
 _REWRITTEN = rf",? (?:now )?{_STRONG}(?: {_MANNER})?"
 _WILL_CHANGE = r"(?:revise|rewrite|rephrase|reword|correct|update|redo|improve|edit|adjust)"
 _HERE_IS = (
-    rf"{_HERE}(?:{_ARTICLE}?(?:{_REVISED}|{_BETTER}|revision|rewrite|attempt){_DETAILS}"
+    rf"{_HERE}(?:{_ARTICLE}?(?:{_REVISED}|{_BETTER}|{_REVISION}){_DETAILS}"
     rf"|how i(?:'d| would) {_WILL_CHANGE} {_OWN})"
 )
 _HERE_IS_PLAIN = (
@@ -101,7 +102,8 @@ _WILL = (
 )
 _DONE = rf"(?:{_CHANGED}|{_WILL}{_WILL_CHANGE}) {_OWN}(?:,? {_MANNER}| as follows| below)?"
 _FOLLOWS = (
-    rf"(?:my|the) (?:{_REVISED}|{_BETTER}){_DETAILS} (?:is|would be|reads|could be)"
+    rf"(?:(?:my|the) (?:{_REVISED}|{_BETTER})|an? {_REVISED}){_DETAILS}"
+    r" (?:is|would be|reads|could be|might be)"
     r"(?: now)?(?: as follows| below| the following)?"
 )
 _LABEL = (

@@ -6,6 +6,7 @@ was dropped, with reasons. TRL would cut a row that is longer than `max_length`;
 lose the end of its turn, and the model would learn not to stop.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,13 +57,14 @@ def nothing_left(
         what = f"no {row} is left to train on: 0 came from the inputs"
         return UserError(what, where=where, fix=fix)
     fix = advice
-    if any(ending_fault("length") == one.reason for one in dropped):
+    reasons = Counter(one.reason for one in dropped)
+    if reasons.most_common(1)[0][0] == ending_fault("length"):
         fix = (
             "raise `max_tokens` under `sampling` of the step that wrote the texts; if its model "
             "never stops, see which token ends a turn in its chat template"
         )
     return UserError(
-        f"no {row} is left to train on: {len(dropped)} are unusable ({list_reasons(dropped)})",
+        f"no {row} is left to train on: {len(dropped)} are unusable ({list_reasons(reasons)})",
         where=where,
         fix=fix,
     )

@@ -2,14 +2,17 @@
 
 ChatML's templates put a newline after the token that ends a turn, and some put more. No model ever
 samples it: an answer's text, its length and its log-probability end with the end of its turn. In: a
-tokenizer. Out: the same tokenizer, whose chat template ends there, for everything that trains or
-measures by it: TRL's own trainers call it too. Between two turns the text stays, and `spans.py`
-learns none of it. Left out: templates that end a turn without a token of its own, whose text stays
-whole; several conversations at once.
+tokenizer. Out: the same tokenizer, whose chat template ends there, for everything that learns or
+measures answers by it: TRL's own trainers call it too. Between two turns the text stays, and
+`spans.py` learns none of it. Left out: reward models, which read the whole text as other tools do;
+templates that end a turn without a token of its own, whose text stays whole; several conversations
+at once.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from stages.generators.examination import first_mark
 
 _PROBE = "§§"
 """An answer that no template contains."""
@@ -76,14 +79,12 @@ class TurnEnds:
         return self.surpluses[key]
 
     def _after_turn(self, rest: str) -> tuple[str, list[int]]:
-        """Of the text that follows an answer, what follows the first token that is a mark."""
-        marks = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        tokens = list(self.tokenizer(rest, add_special_tokens=False)["input_ids"])
-        for place, token in enumerate(tokens):
-            if token in marks:
-                mark = self.tokenizer.convert_ids_to_tokens(token)
-                return rest.partition(mark)[2], tokens[place + 1 :]
-        return "", []
+        """Of the text that follows an answer, what follows the token that ends its turn."""
+        tokens, place = first_mark(self.tokenizer, rest)
+        if place is None:
+            return "", []
+        mark = self.tokenizer.convert_ids_to_tokens(tokens[place])
+        return rest.partition(mark)[2], tokens[place + 1 :]
 
 
 def _ends_with_answer(conversation: Any, arguments: Mapping[str, Any]) -> bool:

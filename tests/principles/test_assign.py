@@ -3,13 +3,14 @@ draws.
 """
 
 from collections import Counter
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from stages.principles.assign import assign, assign_many
+from stages.principles.assign import assign, assign_many, mean_weights
 from stages.principles.constitution import Principle
 from stages.runtime.errors import UserError
 
@@ -100,3 +101,20 @@ def test_assignment_is_pinned():
 def test_impossible_counts_are_refused(principles, count):
     with pytest.raises(UserError, match="principles are requested"):
         assign_many(principles, "row", 0, count)
+
+
+def test_a_weight_counts_once_in_the_mean_of_what_is_shown():
+    """Drawn by weight, the plain mean of many draws is the weighted mean of all."""
+    worth = {"a": 1.0, "b": 0.0, "c": -2.0}
+    weights = {"a": 6.0, "b": 1.0, "c": 1.0}
+    all_three = [Principle(id=name, text=name, weight=weights[name]) for name in worth]
+
+    def mean(shown):
+        values = [worth[principle.id] for principle in shown]
+        return fmean(values, mean_weights(shown, len(all_three)))
+
+    by_hand = (6 * 1.0 + 1 * 0.0 - 1 * 2.0) / 8
+    assert mean(all_three) == pytest.approx(by_hand)
+    means = [mean(assign_many(all_three, row, 0, 1)) for row in ROWS]
+    assert fmean(means) == pytest.approx(by_hand, abs=4 * stdev(means) / len(ROWS) ** 0.5)
+    assert mean(all_three[1:]) == -1.0, "two drawn ones count alike"

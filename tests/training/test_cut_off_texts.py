@@ -74,6 +74,16 @@ def test_pairs_that_are_all_cut_off_state_the_true_reason(artifact, stage):
     assert "max_tokens" in error.value.fix and "parquet" not in str(error.value)
 
 
+@pytest.mark.parametrize(("cut", "equal", "names"), [(1, 5, False), (4, 2, True)])
+def test_the_advice_is_about_the_reason_of_most_rows(artifact, cut, equal, names):
+    rows = [cut_pair(i, "chosen") for i in range(cut)]
+    rows += [pair(10 + i, "kind", "kind") for i in range(equal)]
+    with pytest.raises(UserError, match=f"{cut} x {CUT}") as error:
+        read_pairs(artifact("pairs", rows))
+    assert f"{equal} x both sides are equal" in str(error.value)
+    assert ("max_tokens" in error.value.fix) == names
+
+
 def test_sft_learns_the_chosen_side_whatever_became_of_the_rejected_one(artifact):
     inputs = {
         "pairs": artifact("pairs", pairs()),

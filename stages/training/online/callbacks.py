@@ -18,7 +18,7 @@ from stages.runtime.errors import UserError
 
 PATIENCE = 10
 """Batches without a difference in reward before a training is stopped."""
-MISSING = "tripwire/missing"
+MISSING_CURVE = "tripwire/missing"
 """The name of the curve: the fraction of completions without a reward."""
 
 
@@ -39,7 +39,7 @@ def missing_shares(
     without each term.
     """
     whole = is_whole(rewards, counted)
-    yield MISSING, 1 - whole.float().mean().item()
+    yield MISSING_CURVE, 1 - whole.float().mean().item()
     for column, term in enumerate(terms):
         yield f"missing/{term}", rewards[:, column].isnan().float().mean().item()
 

@@ -9,7 +9,7 @@ prompt are scored under the same draw; otherwise a group's baseline would mean n
 
 from collections.abc import Mapping, Sequence
 
-from stages.principles.assign import assign_many
+from stages.principles.assign import assign_many, mean_weights
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.errors import UserError, refuse_unknown
@@ -80,14 +80,9 @@ class PrincipleDraw:
         return self.fixed + assign_many(weighted, prompt_id, self.seed, self.count, step)
 
     def mean_weights(self, principles: Sequence[Principle]) -> list[float]:
-        """How much the score under each shown principle counts in their mean.
-
-        A weight counts once: where principles are drawn by it, their mean is plain; where all are
-        shown, the mean is weighted. So the mean over many draws of one is the weighted mean.
-        """
-        if self.count in (None, 0, len(self.drawn)):
-            return [principle.weight for principle in principles]
-        return [1.0] * len(principles)
+        """How much the score under each shown principle counts in their mean."""
+        available = len(self.fixed) + (0 if self.count == 0 else len(self.drawn))
+        return mean_weights(principles, available)
 
     def _check_boost(self, ids: Sequence[str], always: Sequence[str], where: str) -> None:
         boosted = {name for weights in self.boost.values() for name in weights}

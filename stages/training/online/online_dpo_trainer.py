@@ -12,12 +12,32 @@ from trl.experimental.online_dpo import OnlineDPOTrainer
 
 from stages.training.online.callbacks import is_whole, missing_shares
 
+MEANS_OVER_PAIRS = (
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+    "objective/scores_margin",
+)
+"""What TRL logs of a batch's pairs; a pair without a reward is a 0 in each."""
+
 
 class ScoredPairsTrainer(OnlineDPOTrainer):
     """A batch holds first answers to all prompts, then the second ones."""
 
     sampled_mask: torch.Tensor
     """1 on the sampled tokens, shape (completions, tokens)."""
+    scored: float
+    """The fraction of pairs with a reward on both sides, over all processes."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Log the means over the pairs that have a reward."""
+        loss = super().training_step(*args, **kwargs)
+        for name in MEANS_OVER_PAIRS:
+            self.stats[name][-1] *= 1 / self.scored if self.scored else math.nan
+        return loss
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         rollout = super()._generate(*args, **kwargs)
@@ -59,6 +79,8 @@ class ScoredPairsTrainer(OnlineDPOTrainer):
         # Both sides' log-probabilities become 0: a pair without a gradient.
         unscored = rows_of_unscored_pairs(is_whole(table, weights != 0).tolist())
         self.sampled_mask[unscored] = 0
+        pairs = torch.tensor([len(unscored) / len(prompts)], device=table.device)
+        self.scored = 1 - self.accelerator.gather(pairs).mean().item()
         rewards = (table * weights).nansum(dim=1)
         rewards[unscored] = torch.nan
         rewards[unscored] = rewards.nanmean()

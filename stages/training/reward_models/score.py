@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stages.preferences.judging.rating import summarise_scores
-from stages.principles.assign import assign_many
+from stages.principles.assign import assign_many, mean_weights
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing, fingerprint
@@ -115,9 +115,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             reason, detail = row_faults[0]
             dropped.append(Dropped(id=row.id, reason=reason, detail=detail))
             continue
-        weights = [1.0] * number
-        if number == len(principles):  # else a draw has used the weights
-            weights = [p.weight for p in principles]
+        weights = [1.0]
+        if number > 1:
+            weights = mean_weights(row_principles, len(principles))
         rating = fmean(scores, weights)
         ratings.append(
             _rating(row, rating, scores, row_principles, config, model.content, template)

@@ -61,7 +61,10 @@ def built(stage, inputs, context, rewards, costs=None, **args):
         raise KeyboardInterrupt
 
     more = {"costs": costs} if costs else {}
-    config = stage.config(rewards=rewards, args=ARGS | {"max_steps": 1} | args, **more)
+    options = ARGS | {"max_steps": 1} | args
+    if stage is ONLINE_DPO:
+        options |= {"max_new_tokens": options.pop("max_completion_length"), "max_length": 64}
+    config = stage.config(rewards=rewards, args=options, **more)
     before, frame.train = frame.train, keep
     try:
         stage.run(config, inputs, context)
@@ -199,6 +202,50 @@ def test_online_dpo_learns_nothing_from_the_sum_of_what_is_left(inputs, context)
         assert ("reward" in last) == (not weight), "there is no mean of no rewards"
     assert all((start[name] == ends["counted"][name]).all() for name in start)
     assert any((start[name] != ends["watched"][name]).any() for name in start)
+
+
+@pytest.mark.parametrize("missing", [0, 5, 16])
+def test_online_dpo_logs_the_means_of_the_pairs_with_a_reward(
+    inputs, context, monkeypatch, missing
+):
+    import torch
+
+    terms = {"rm": term("first", 2.0), "length": term("second", 0.5)}
+    trainer, _ = built(ONLINE_DPO, inputs, context(), terms)
+    with torch.no_grad():  # so that the policy is not its reference
+        for weight in trainer.model.parameters():
+            weight += 0.02 * torch.randn_like(weight)
+    draws = np.random.default_rng(3)
+    one, other = draws.normal(size=(2, 32))
+    rewards = 2.0 * one + 0.5 * other
+    SCORES["second"] = list(other)
+    SCORES["first"] = [None if i < missing else score for i, score in enumerate(one)]
+    forward, logps = trainer._forward, []
+
+    def keep(*args, **kwargs):
+        out = forward(*args, **kwargs)
+        logps.append((out.detach() * trainer.sampled_mask).sum(1).numpy())  # before it is masked
+        return out
+
+    monkeypatch.setattr(trainer, "_forward", keep)
+    trainer.training_step(trainer.model, next(iter(trainer.get_train_dataloader())))
+    policy, reference = logps
+    better = np.where(rewards[:16] >= rewards[16:], np.arange(16), np.arange(16, 32))[missing:]
+    worse = (better + 16) % 32
+    gains = trainer.beta * (policy - reference)
+    margins = gains[better] - gains[worse]
+    by_hand = {
+        "rewards/chosen": gains[better],
+        "rewards/rejected": gains[worse],
+        "rewards/margins": margins,
+        "rewards/accuracies": margins > 0,
+        "logps/chosen": policy[better],
+        "logps/rejected": policy[worse],
+        "objective/scores_margin": rewards[better] - rewards[worse],
+    }
+    for name, values in by_hand.items():
+        expected = values.mean() if len(values) else math.nan
+        assert trainer.stats[name] == [pytest.approx(expected, abs=1e-5, nan_ok=True)], name
 
 
 @pytest.mark.parametrize("stage", [GRPO, RLOO, ppo.STAGE, ONLINE_DPO])
