@@ -123,7 +123,10 @@ class ServerGenerator:
             tokens = await self._score_ids(body, ids)
             return read_options(tokens, [_name_of(token) for token in ids], is_ranked=False)
         tokens = await self.client.ask(CHAT, body, read_first_token)
-        return read_options(tokens, texts, is_ranked=True)
+        try:
+            return read_options(tokens, texts, is_ranked=True)
+        except RowFailure as failure:
+            raise RowFailure(failure.reason, self.client.shorten(failure.detail)) from None
 
     async def close(self) -> None:
         """Close the connections; the servers are the user's."""

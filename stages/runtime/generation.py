@@ -175,15 +175,17 @@ class TooLong(RowFailure):
     Args:
         prompt_tokens: size of the prompt; None where an endpoint does not report it.
         limit: the model's context in tokens; None where an endpoint does not report it.
+        words: the server's own; they say whether the prompt or `max_tokens` is too large.
     """
 
-    def __init__(self, prompt_tokens: int | None, limit: int | None):
+    def __init__(self, prompt_tokens: int | None, limit: int | None, words: str = ""):
         self.prompt_tokens = prompt_tokens
         self.limit = limit
         size = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
         context = "the model's context" if limit is None else f"the context of {limit} tokens"
         super().__init__(
-            "longer than the model's context", f"{size} leaves no room for an answer in {context}"
+            "longer than the model's context",
+            words or f"{size} leaves no room for an answer in {context}",
         )
 
 
