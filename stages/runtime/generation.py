@@ -54,9 +54,10 @@ class Completion:
         if not self.thoughts or not marks:
             return self
         opening, closing = marks[0]
-        return replace(
-            self, text=f"{opening}\n{self.thoughts}\n{closing}\n\n{self.text}", thoughts=""
-        )
+        text = f"{opening}\n{self.thoughts}"
+        if self.text or self.finish_reason != "length":  # else they were cut off
+            text = f"{text}\n{closing}\n\n{self.text}"
+        return replace(self, text=text, thoughts="")
 
     def reason_if_empty(self, what: str) -> str:
         """Return why there is no text, or ""; `what` was asked for, such as "response"."""
