@@ -141,6 +141,8 @@ class Choice:
     """An option is not among the tokens that a server reports: its value is an upper bound."""
     instead: str = ""
     """The likeliest first token where that is no option; "" if not known."""
+    unknown: float = 0.0
+    """The most that options with an upper bound may have of the probability of all options."""
 
 
 class RowFailure(Exception):

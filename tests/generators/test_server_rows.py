@@ -518,3 +518,20 @@ async def test_a_full_server_is_not_said_to_be_off():
     async with Stub(lambda *_: (429, {"error": "slow down"}, {})) as stub:
         with pytest.raises(UserError, match=r"429[\s\S]*Fix: .*concurrency"):
             await ask_all(await server(stub, max_retries=1, backoff=0.001), 3)
+
+
+async def test_options_that_are_not_reported_share_what_is_left():
+    """5 has 0.82, so the nine others have 0.18 in all: by hand, not nine times that."""
+    options = [str(number) for number in range(1, 11)]
+    choice = await choose(top({"5": math.log(0.82)}), options)
+    probabilities = [math.exp(value) for value in choice.logprobs]
+    assert probabilities[4] == pytest.approx(0.82) and probabilities[0] == pytest.approx(0.02)
+    assert choice.unknown == pytest.approx(0.18) and choice.bounded
+
+
+async def test_unlikely_options_that_are_not_reported_are_as_good_as_known():
+    values = {"5": math.log(0.9), "4": math.log(0.0995), "x": math.log(0.0004)}
+    choice = await choose(top(values), ["3", "4", "5"])
+    assert choice.unknown < 0.0005
+    far = await choose(top({"x": 0.0, "A": -800.0, "B": -900.0}))
+    assert far.unknown == 0.0 and margin(far) == pytest.approx(100.0)
