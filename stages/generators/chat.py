@@ -135,42 +135,42 @@ def render_chat(
         lead_in: end with the opening of the assistant's turn.
 
     Raises:
-        TemplateRefusal: the template refuses the turns, or leaves out a system turn in silence.
+        TemplateRefusal: the template refuses the turns, or leaves one out in silence.
     """
     arranged = arrange(messages, variables)
     arguments = {"add_generation_prompt": lead_in} | template_only(variables)
     text = _apply(tokenizer, arranged, arguments)
-    has_system = any(message["role"] == "system" for message in arranged)
-    if has_system and _ignores_system(tokenizer, arguments):
-        raise TemplateRefusal(arranged, "it leaves out the system turn in silence")
+    lost = _left_out(tokenizer, arguments, tuple(message["role"] for message in arranged))
+    if lost:
+        raise TemplateRefusal(arranged, f"it leaves out the {lost} turn in silence")
     return text
 
 
 def _apply(tokenizer: Any, arranged: list[Message], arguments: Mapping[str, Any]) -> str:
-    import jinja2
-
     try:
         text: str = tokenizer.apply_chat_template(arranged, tokenize=False, **arguments)
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-        # A template's expressions raise any of them.
+    except Exception as error:  # a template is a program, and its expressions raise anything
         words = str(error).strip() or type(error).__name__
         raise TemplateRefusal(arranged, words.splitlines()[0]) from error
     return text
 
 
-_ignoring: dict[str, bool] = {}
-"""Whether a chat template ignores a system turn, by the template and its variables."""
+_lost: dict[tuple[str, tuple[str, ...]], str] = {}
+"""The role of a turn that is left out, by the template with its variables, and the turns' roles."""
 
 
-def _ignores_system(tokenizer: Any, arguments: Mapping[str, Any]) -> bool:
-    """Whether the template writes the same text with a system turn as without."""
-    key = f"{tokenizer.chat_template}\0{sorted(arguments.items())}"
-    if key not in _ignoring:
-        user: Message = {"role": "user", "content": "Which?"}
-        system: Message = {"role": "system", "content": "Answer briefly."}
-        with_system = _apply(tokenizer, [system, user], arguments)
-        _ignoring[key] = with_system == _apply(tokenizer, [user], arguments)
-    return _ignoring[key]
+def _left_out(tokenizer: Any, arguments: Mapping[str, Any], roles: tuple[str, ...]) -> str:
+    """Return the role of the first turn of which the template writes nothing, or ""."""
+    key = (f"{tokenizer.chat_template}\0{sorted(arguments.items())}", roles)
+    if key not in _lost:
+        words = [f"Credo{place}probe" for place in range(len(roles))]
+        turns: list[Message] = [
+            {"role": role, "content": word} for role, word in zip(roles, words, strict=True)
+        ]
+        text = _apply(tokenizer, turns, arguments).lower()
+        absent = [role for role, word in zip(roles, words, strict=True) if word.lower() not in text]
+        _lost[key] = absent[0] if absent else ""
+    return _lost[key]
 
 
 def encode_chat(

@@ -7,7 +7,7 @@ before the last endpoint counts as dead, it is asked a short question.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -113,8 +113,13 @@ class Pool:
         """Return the addresses of all endpoints, for a message."""
         return ", ".join(endpoint.base for endpoint in self.endpoints)
 
-    async def run(self, attempt: Callable[[Endpoint], Awaitable[T]]) -> T:
+    async def run(
+        self, attempt: Callable[[Endpoint], Awaitable[T]], avoid: Collection[str] = ()
+    ) -> T:
         """Try until one endpoint answers.
+
+        Args:
+            avoid: addresses that get the request only where no other endpoint is alive.
 
         Raises:
             CallFailed: the servers failed this request `max_retries` + 1 times.
@@ -124,7 +129,7 @@ class Pool:
         failures = 0
         async with self._slots:
             while True:
-                endpoint = await self._take()
+                endpoint = await self._take(avoid)
                 started = time.monotonic()
                 try:
                     answer = await attempt(endpoint)
@@ -145,17 +150,20 @@ class Pool:
                     endpoint.in_flight -= 1
                     self._wake_waiters()
 
-    async def _take(self) -> Endpoint:
+    async def _take(self, avoid: Collection[str]) -> Endpoint:
         """Return the endpoint with the fewest requests in flight, of those that may take one."""
         while True:
             await self._refuse_dead()
             now = time.monotonic()
-            free = [endpoint for endpoint in self.endpoints if self._is_free(endpoint, now)]
+            alive = [one for one in self.endpoints if one.failures <= self.max_retries]
+            others = [one for one in alive if one.base not in avoid]
+            candidates = others or self.endpoints
+            free = [endpoint for endpoint in candidates if self._is_free(endpoint, now)]
             if free:
                 best = min(free, key=lambda endpoint: (endpoint.in_flight, endpoint.failures))
                 best.in_flight += 1
                 return best
-            pauses = [endpoint.until - now for endpoint in self.endpoints if endpoint.until > now]
+            pauses = [endpoint.until - now for endpoint in candidates if endpoint.until > now]
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await asyncio.wait([waiter], timeout=min(pauses, default=1.0))
@@ -189,10 +197,16 @@ class Pool:
             endpoint.note_success(probed=True)
             return
         errors = [f"{endpoint.base}: {endpoint.last_error}" for endpoint in self.endpoints]
+        fix = "start the servers, or correct the addresses, and run again: answers are kept"
+        if all(endpoint.last_error.startswith("HTTP 429") for endpoint in self.endpoints):
+            fix = (
+                "look at the limits of the account, lower generator.options.concurrency or raise "
+                "generator.options.backoff, and run again: answers are kept"
+            )
         self._dead = UserError(
             f"no endpoint answers ({'; '.join(errors)})",
             where="generator.options.endpoints",
-            fix="start the servers, or correct the addresses, and run again: answers are kept",
+            fix=fix,
         )
 
     def _wake_waiters(self) -> None:

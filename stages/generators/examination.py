@@ -68,11 +68,18 @@ def examine_chat(
     variables = variables or {}
     asked, written, closing = _around_answer(tokenizer, variables, where)
     _refuse_unopened(tokenizer, asked, written, variables, where)
+    _refuse_users_opening(tokenizer, asked, written, variables, where)
     prefilled = _open_thoughts(asked, marks)
     option_variables, before_option = _before_option(tokenizer, variables, marks, where)
     end_token, is_first = _end_of_turn(tokenizer, closing)
     extra: tuple[int, ...] = ()
     warnings = _begin_warnings(tokenizer, asked)
+    if _writes_date(tokenizer, asked, variables):
+        warnings.append(
+            "the chat template writes today's date, so a run of another day reads other prompts: "
+            "fix it by a variable of the template in model.template_arguments (date_string in "
+            "Llama's) or in the template itself"
+        )
     if prefilled:
         mark = prefilled.strip()
         warnings.append(
@@ -149,6 +156,37 @@ def _refuse_unopened(
             fix="append to chat_template.jinja in the model's folder: "
             f"{{% if add_generation_prompt %}}{{{{ {opening!r} }}}}{{% endif %}}",
         )
+
+
+def _refuse_users_opening(
+    tokenizer: Any, asked: str, written: str, variables: Mapping[str, Any], where: str
+) -> None:
+    """Refuse a template that opens the user's turn when asked to open an answer."""
+    opening = asked.removeprefix(render_chat(tokenizer, PROBE, variables))
+    if not opening.strip() or written.startswith(asked) or asked.startswith(written):
+        return
+    conversation = [*PROBE, {"role": "assistant", "content": "."}]
+    conversation.append({"role": "user", "content": ANSWER})
+    try:
+        before_user = render_chat(tokenizer, conversation, variables).rpartition(ANSWER)[0]
+    except TemplateRefusal:
+        return
+    if before_user.endswith(opening):
+        raise UserError(
+            f"the chat template opens a turn of the user ({opening!r}) when asked to open an "
+            "answer (add_generation_prompt)",
+            where=where,
+            fix="write there what stands before an assistant's words: the end of "
+            f"{written[-40:]!r}",
+        )
+
+
+def _writes_date(tokenizer: Any, asked: str, variables: Mapping[str, Any]) -> bool:
+    """Whether a request reads differently on another day."""
+    if "strftime_now" not in str(tokenizer.chat_template):
+        return False
+    other_day = {**variables, "strftime_now": lambda _: ANSWER}
+    return render_chat(tokenizer, PROBE, other_day, lead_in=True) != asked
 
 
 def _open_thoughts(text: str, marks: Marks) -> str:

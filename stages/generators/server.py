@@ -123,7 +123,10 @@ class ServerGenerator:
             tokens = await self._score_ids(body, ids)
             return read_options(tokens, [_name_of(token) for token in ids], is_ranked=False)
         tokens = await self.client.ask(CHAT, body, read_first_token)
-        return read_options(tokens, texts, is_ranked=True)
+        try:
+            return read_options(tokens, texts, is_ranked=True)
+        except RowFailure as failure:
+            raise RowFailure(failure.reason, self.client.shorten(failure.detail)) from None
 
     async def close(self) -> None:
         """Close the connections; the servers are the user's."""
@@ -195,7 +198,8 @@ def read_options(tokens: Mapping[str, float], options: Sequence[str], is_ranked:
     """Read the options off the tokens that a server reports.
 
     The probability of a token that is not reported is at most that of the least likely one that is,
-    and at most what all of them leave. So the margin is at least the difference to this bound.
+    and at most what all of them leave; several options that are not reported share that. So the
+    margin of two options is at least the difference to this bound.
 
     Args:
         tokens: log-probabilities (nats) by the server's names.
@@ -222,13 +226,18 @@ def read_options(tokens: Mapping[str, float], options: Sequence[str], is_ranked:
             f"{'neither' if len(options) == 2 else 'no'} option among the likeliest tokens",
             f"the server's {len(tokens)} likeliest: {', '.join(map(repr, ranked))}",
         )
-    bound = math.log(max(1 - add_up(list(tokens.values())), SUM_ERROR))
+    missing = len(values) - len(reported)
+    rest = max(1 - add_up(list(tokens.values())), SUM_ERROR)
+    bound = math.log(rest / max(missing, 1))  # together they have at most what is left
     if is_ranked:
         bound = min(bound, *tokens.values())
+    unknown = missing * math.exp(bound)
+    known = add_up(reported)
     return Choice(
         logprobs=normalise([bound if value is None else value for value in values]),
-        mass=add_up(reported),
-        bounded=len(reported) < len(values),
+        mass=known,
+        bounded=missing > 0,
+        unknown=unknown / (known + unknown) if unknown else 0.0,
         instead=instead,
     )
 

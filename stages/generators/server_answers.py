@@ -40,6 +40,7 @@ THOUGHT_PARTS = {"thinking", "reasoning"}
 HIDDEN_PARTS = {"redacted_thinking"}
 LEAST_LOG = -9999.0  # what servers write for "not among the likeliest tokens"
 ROUNDING = 0.01  # a log-probability may be this far above 0
+SUM_EXCESS = 0.05  # and the probabilities of 20 rounded ones this far above 1
 
 
 class Refused(Exception):
@@ -130,6 +131,9 @@ def read_first_token(answer: Any) -> dict[str, float]:
             logprobs[token] = max(min(value, 0.0), logprobs.get(token, LEAST_LOG))
     if not logprobs:
         raise Unreadable("no token with a log-probability")
+    total = math.fsum(map(math.exp, logprobs.values()))
+    if total > 1 + SUM_EXCESS:
+        raise Unreadable(f"the probabilities of the first tokens add up to {total:.3g}")
     return logprobs
 
 
@@ -139,7 +143,7 @@ def read_tokens(answer: Any) -> list[int]:
 
 
 def read_choice(answer: Any) -> dict[str, Any]:
-    """Return an answer's first choice.
+    """Return an answer's first choice: the one with index 0, wherever it stands.
 
     Raises:
         Refused: a filter left none.
@@ -149,6 +153,10 @@ def read_choice(answer: Any) -> dict[str, Any]:
         raise Unreadable("an answer that is not a JSON object")
     choices = answer.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
+    for other in choices if isinstance(choices, list) else []:
+        if isinstance(other, dict) and other.get("index") == 0:
+            choice = other
+            break
     error = choice.get("error") if isinstance(choice, dict) else answer.get("error")
     if not isinstance(choice, dict) or error:
         if is_filter(answer):
@@ -188,6 +196,8 @@ def read_parts(content: Any) -> Parts:
         return Parts()
     if isinstance(content, str):
         return Parts(text=content)
+    if not isinstance(content, list | dict):
+        raise Unreadable(f"a content that is no text ({type(content).__name__})")
     parts = Parts()
     for part in [content] if isinstance(content, dict) else content:
         kind = part.get("type", "text") if isinstance(part, dict) else "text"

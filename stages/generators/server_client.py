@@ -71,12 +71,14 @@ class Client:
             options.backoff,
             self._probe,
         )
+        self._spelt_key = spell_key(key)
         self._key = key
         self._probe_body = probe
         self._timeout = options.timeout
         self._answered: set[Callable[[Any], Any]] = set()
         self._useless_answers: Counter[Callable[[Any], Any]] = Counter()
         self._useless: dict[Callable[[Any], Any], UserError] = {}
+        self._examining = asyncio.Lock()
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(options.timeout, connect=min(10.0, options.timeout)),
@@ -97,20 +99,28 @@ class Client:
             CallFailed: this request is refused, or no answer to it can be read.
         """
         body = replace_surrogates(body)
-        for attempt in range(1, READ_ATTEMPTS + 1):
+        unread: set[str] = set()
+
+        async def post(endpoint: Endpoint) -> T:
             try:
-                answer = await self.pool.run(
-                    lambda endpoint: self._post(endpoint, path, body, read)
-                )
+                return await self._post(endpoint, path, body, read)
+            except Unreadable:
+                unread.add(endpoint.base)  # another one may be in order
+                raise
+
+        attempts = max(READ_ATTEMPTS, len(self.pool.endpoints))
+        for attempt in range(1, attempts + 1):
+            try:
+                answer = await self.pool.run(post, unread)
             except Refused as refusal:
-                failure = CallFailed(refusal.reason, self._shorten(refusal.words))
+                failure = CallFailed(refusal.reason, self.shorten(refusal.words))
                 if refusal.reason not in (FILTERED, MODEL_REFUSED):  # else the server works
-                    self._count_useless(read, failure)
+                    await self._count_useless(path, body, read, failure)
                 raise failure from None
             except Unreadable as error:
                 failure = CallFailed(UNREADABLE, str(error))
-                self._count_useless(read, failure)
-                if attempt == READ_ATTEMPTS:
+                await self._count_useless(path, body, read, failure)
+                if attempt == attempts:
                     raise failure from None
             else:
                 self._answered.add(read)
@@ -121,11 +131,22 @@ class Client:
         """Close the connections."""
         await self._http.aclose()
 
-    def _count_useless(self, read: Callable[[Any], Any], failure: CallFailed) -> None:
-        """Count an answer of no use; stop where calls of this kind never brought another."""
+    async def _count_useless(
+        self, path: str, body: dict[str, Any], read: Callable[[Any], Any], failure: CallFailed
+    ) -> None:
+        """Count an answer of no use; stop where calls of this kind never bring another.
+
+        A refusal comes sooner than an answer, so a harmless question decides.
+        """
         self._useless_answers[read] += 1
-        if read in self._answered or self._useless_answers[read] < MOST_USELESS:
+        if self._useless_answers[read] < MOST_USELESS:
             return
+        async with self._examining:
+            if read in self._useless:
+                raise self._useless[read]
+            if read in self._answered or await self._reads_harmless(path, body, read):
+                self._answered.add(read)
+                return
         self._useless[read] = UserError(
             f"none of {MOST_USELESS} answers can be used, the last one: {failure}",
             where=self.pool.names(),
@@ -134,6 +155,19 @@ class Client:
             "them); for servers other than vLLM's set generator.options.extensions=false",
         )
         raise self._useless[read]
+
+    async def _reads_harmless(
+        self, path: str, body: dict[str, Any], read: Callable[[Any], Any]
+    ) -> bool:
+        """Whether an endpoint gives a useful answer to the same call with a harmless question."""
+        question = body | {name: self._probe_body[name] for name in ("messages",) if name in body}
+        for endpoint in self.pool.endpoints:
+            try:
+                await self._post(endpoint, path, question, read)
+            except (Failed, Unreadable, Refused, TooLong):
+                continue
+            return True
+        return False
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask something harmless; raises `Failed` where the endpoint does not answer at all."""
@@ -151,9 +185,10 @@ class Client:
         try:
             return read(replace_surrogates(json.loads(text)))
         except Unreadable as error:
-            raise Unreadable(f"{error}: {self._shorten(text)}") from None
+            raise Unreadable(self._words(f"{error}:", text, endpoint)) from None
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise Unreadable(f"{type(error).__name__}, {self._shorten(text)}") from error
+            words = self._words(f"{type(error).__name__},", text, endpoint)
+            raise Unreadable(words) from error
 
     async def _send(
         self, endpoint: Endpoint, path: str, body: dict[str, Any], seconds: float
@@ -175,7 +210,7 @@ class Client:
             raise Failed(f"no answer within {seconds:g} seconds") from None
         except httpx.RequestError as error:
             unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            reason = self._shorten(f"{type(error).__name__}: {error}".rstrip(": "))
+            reason = self.shorten(f"{type(error).__name__}: {error}".rstrip(": "))
             raise Failed(reason, blameless=unreached) from error
         if not response.is_success:
             raise self._as_error(endpoint, path, response, raw.decode(errors="replace"))
@@ -183,24 +218,33 @@ class Client:
 
     def _as_error(self, endpoint: Endpoint, path: str, response: Any, text: str) -> Exception:
         status = response.status_code
-        message = f"HTTP {status}: {self._shorten(text)}"
+        message = f"HTTP {status}: {self.shorten(text)}"
         if status in (*REFUSALS, 403) and is_filter(text, only_codes=status == 403):
             return Refused(FILTERED, message)
         if status in (400, 413, 422) and TOO_LONG.search(text):
-            return TooLong(None, None)
+            return TooLong(None, None, message)
         if status in REFUSALS or (status == 429 and TOO_LARGE.search(text)):
             return Refused(f"refused by the server (HTTP {status})", message)
         if status in (408, 425, 429) or status >= 500:
             return Failed(message, pause=retry_after(response), blameless=status == 429)
         fix = FIXES.get(status, "look at the server's message")
+        if response.has_redirect_location:
+            target = self.shorten(response.headers["location"])
+            message = f"{message.rstrip(': ')}: it sends requests on to {target}"
+            fix = "give the address where the server itself answers in generator.options.endpoints"
         if status == 404 and path == TOKENIZE:
             fix = "set generator.options.extensions=false: only vLLM's servers have /tokenize"
         return UserError(message, where=endpoint.base, fix=fix)
 
-    def _shorten(self, text: str) -> str:
+    def _words(self, fault: str, text: str, endpoint: Endpoint) -> str:
+        """Return what is wrong with an answer, and the answer; of several endpoints also which."""
+        words = f"{self.shorten(fault)} {self.shorten(text) or 'an empty body'}"
+        return f"{words} ({endpoint.base})" if len(self.pool.endpoints) > 1 else words
+
+    def shorten(self, text: str) -> str:
         """Return the start of a text on one line, without the key and control characters."""
         if self._key:
-            text = text.replace(self._key, "***")
+            text = self._spelt_key.sub("***", text)
         words = "".join(letter if letter.isprintable() else " " for letter in text).split()
         line = " ".join(words)
         return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
@@ -225,6 +269,16 @@ async def read_body(response: Any) -> bytes:
             name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
             raise Unreadable(f"{name}{error}") from error
     return bytes(raw)
+
+
+def spell_key(key: str) -> re.Pattern[str]:
+    """Return what matches a key as it is, and with letters escaped as in JSON or in an address."""
+    letters = []
+    for letter in key:
+        code = ord(letter)
+        plain = re.escape(letter)
+        letters.append(rf"(?:\\*{plain}|\\+u00{code:02x}|%{code:02x})")
+    return re.compile("".join(letters), re.IGNORECASE)
 
 
 def url_of(endpoint: Endpoint, path: str) -> str:

@@ -54,9 +54,10 @@ class Completion:
         if not self.thoughts or not marks:
             return self
         opening, closing = marks[0]
-        return replace(
-            self, text=f"{opening}\n{self.thoughts}\n{closing}\n\n{self.text}", thoughts=""
-        )
+        text = f"{opening}\n{self.thoughts}"
+        if self.text or self.finish_reason != "length":  # else they were cut off
+            text = f"{text}\n{closing}\n\n{self.text}"
+        return replace(self, text=text, thoughts="")
 
     def reason_if_empty(self, what: str) -> str:
         """Return why there is no text, or ""; `what` was asked for, such as "response"."""
@@ -140,6 +141,8 @@ class Choice:
     """An option is not among the tokens that a server reports: its value is an upper bound."""
     instead: str = ""
     """The likeliest first token where that is no option; "" if not known."""
+    unknown: float = 0.0
+    """The most that options with an upper bound may have of the probability of all options."""
 
 
 class RowFailure(Exception):
@@ -175,15 +178,17 @@ class TooLong(RowFailure):
     Args:
         prompt_tokens: size of the prompt; None where an endpoint does not report it.
         limit: the model's context in tokens; None where an endpoint does not report it.
+        words: the server's own; they say whether the prompt or `max_tokens` is too large.
     """
 
-    def __init__(self, prompt_tokens: int | None, limit: int | None):
+    def __init__(self, prompt_tokens: int | None, limit: int | None, words: str = ""):
         self.prompt_tokens = prompt_tokens
         self.limit = limit
         size = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
         context = "the model's context" if limit is None else f"the context of {limit} tokens"
         super().__init__(
-            "longer than the model's context", f"{size} leaves no room for an answer in {context}"
+            "longer than the model's context",
+            words or f"{size} leaves no room for an answer in {context}",
         )
 
 

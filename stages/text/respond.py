@@ -124,8 +124,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             messages, config.sampling, seed, keep_thoughts=config.thoughts == "keep"
         )
         text = completion.text.strip()
-        if not text and not config.keep_empty:
-            raise Drop(completion.reason_if_empty("response"))
+        # Thoughts that are kept are no answer.
+        fault = completion.split(context.engines.thought_marks).reason_if_empty("response")
+        if fault and not config.keep_empty:
+            raise Drop(fault)
         return Response(
             id=request.id,
             prompt_id=request.prompt.id,

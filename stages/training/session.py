@@ -73,8 +73,8 @@ class WarningLog(logging.Handler):
         """Take a record of a library's logger."""
         self.add(record.getMessage())
 
-    def add(self, message: str, is_printed: bool = True) -> None:
-        """Count a warning, and print it if it is new."""
+    def add(self, message: str, is_printed: bool = True, detail: str = "") -> None:
+        """Count a warning, and print it if it is new, with what is true of the first one alone."""
         text = " ".join(_DECORATION.sub("", message).split())
         if NO_NEWS.search(text) or _is_new_head(text):
             return
@@ -82,9 +82,8 @@ class WarningLog(logging.Handler):
         first = self._first.setdefault(kind, text)
         is_main = os.environ.get("RANK", "0") == "0"
         if is_printed and is_main and not self.counts[first]:
-            self._console.print(
-                f"{self._step}: warning: {text}", highlight=False, markup=False, soft_wrap=True
-            )
+            shown = f"{self._step}: warning: {text}" + (f" ({detail})" if detail else "")
+            self._console.print(shown, highlight=False, markup=False, soft_wrap=True)
         self.counts[first] += 1
 
 
@@ -98,10 +97,15 @@ _logs: list[WarningLog] = []
 """Those of the open sessions, the innermost last."""
 
 
-def count_warning(message: str) -> None:
-    """Count a warning of Credo's own, which is shown elsewhere, in the open session, if any."""
+def count_warning(message: str, is_printed: bool = False, detail: str = "") -> None:
+    """Count a warning of Credo's own in the open session, if any.
+
+    Args:
+        is_printed: it is not shown elsewhere, so it is printed if it is new.
+        detail: what is true of this one alone, to be printed and not counted.
+    """
     if _logs:
-        _logs[-1].add(message, is_printed=False)
+        _logs[-1].add(message, is_printed, detail)
 
 
 @contextmanager

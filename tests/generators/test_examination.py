@@ -118,7 +118,8 @@ def test_a_template_that_opens_no_answer_is_refused_with_what_to_add(name):
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{% for m in messages %}{{ m.role }}{% endfor %}", "does not write an assistant's words"),
+        ("{% for m in messages %}{{ m.role }}{% endfor %}", "leaves out the user turn in silence"),
+        ("{{ messages[0].content }}", "leaves out the assistant turn in silence"),
         ("{{ messages[0].content + 3 }}", "cannot write a request"),
         ("{{ raise_exception('never') }}", "cannot write a request and its answer: never"),
     ],
@@ -228,3 +229,64 @@ def test_merge_system_is_not_a_variable_of_the_template():
     assert render_chat(tokenizer, [ASK], merged).startswith("False")
     with pytest.raises(UserError, match="merge_system cannot be set"):
         ChatOptions(template_arguments={"merge_system": True}).variables()
+
+
+OPENING = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+TURN = "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+EACH = "{% for m in messages %}" + TURN + "{% endfor %}"
+FIRST_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}"
+    "{% for m in messages if m.role in ['user', 'assistant'] %}" + TURN + "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("roles", "lost"),
+    [
+        (["system", "user"], ""),
+        (["user", "assistant", "system", "user"], "system"),
+        (["system", "system", "user"], "system"),
+        (["user", "assistant", "tool", "user"], "tool"),
+    ],
+)
+def test_a_turn_that_is_left_out_in_silence_wherever_it_stands(roles, lost):
+    tokenizer = build_tokenizer("chatml", template=FIRST_SYSTEM + OPENING)
+    turns = [{"role": role, "content": f"word {role}"} for role in roles]
+    if not lost:
+        assert "word system" in render_chat(tokenizer, turns)
+        return
+    with pytest.raises(TemplateRefusal, match=f"leaves out the {lost} turn in silence"):
+        render_chat(tokenizer, turns)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["{{ 1 / 0 }}", "{{ 10.0 ** 400 }}", "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
+     "{% for i in range(10 ** 9) %}{% endfor %}", "{{ messages[9].content }}"],
+)  # fmt: skip
+def test_whatever_a_template_raises_is_a_rows_failure(trouble):
+    only_long = "{% if messages | length > 2 %}" + trouble + "{% endif %}"
+    tokenizer = build_tokenizer("chatml", template=only_long + EACH + OPENING)
+    examine_chat(tokenizer, stops_of(tokenizer))
+    with pytest.raises(TemplateRefusal):
+        render_chat(tokenizer, [ASK, SAY, ASK])
+    always = build_tokenizer("chatml", template=trouble + EACH + OPENING)
+    with pytest.raises(UserError, match="cannot write a request"):
+        examine_chat(always, stops_of(always))
+
+
+def test_a_lead_in_that_opens_a_turn_of_the_user_is_refused():
+    wrong = EACH + OPENING.replace("assistant", "user")
+    tokenizer = build_tokenizer("chatml", template=wrong)
+    with pytest.raises(UserError, match="opens a turn of the user") as caught:
+        examine_chat(tokenizer, stops_of(tokenizer), where="/models/some")
+    assert "assistant" in caught.value.fix and caught.value.where == "/models/some"
+
+
+def test_a_template_that_writes_the_date_is_said_unless_the_date_is_set():
+    dated = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}"
+    tokenizer = build_tokenizer("chatml", template=dated + EACH + OPENING)
+    (warning,) = examine_chat(tokenizer, stops_of(tokenizer)).warnings
+    assert "today's date" in warning and "template_arguments" in warning
+    fixed = {"date_string": "26 Jul 2024"}
+    assert not examine_chat(tokenizer, stops_of(tokenizer), fixed).warnings

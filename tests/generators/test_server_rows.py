@@ -410,3 +410,128 @@ async def test_vllms_servers_report_the_mass_by_token_id():
     async with Stub(well) as stub:
         choice = await (await server(stub)).choose(QUESTION, ["A", "B"])
     assert choice.mass == pytest.approx(0.4) and not choice.bounded
+
+
+KEY = "sk-pr/oj-1234567890"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (400, json.dumps({"sent": KEY}).replace("/", "\\/").encode(), {}),
+        (400, json.dumps({"sent": KEY}).replace("-", "\\u002D").encode(), {}),
+        (400, b"/v1?api_key=" + KEY.replace("/", "%2F").encode(), {}),
+        (200, reply("x", f"odd {KEY}"), {}),
+        (200, reply({"type": KEY}), {}),
+        (200, reply("A", logprobs=top({KEY: -0.1})), {}),
+        (307, b"", {"Location": f"http://other/{KEY}"}),
+    ],
+)
+async def test_no_spelling_of_the_key_is_printed(monkeypatch, answer):
+    monkeypatch.setenv("KEY_FOR_TEST", KEY)
+    async with Stub(lambda *_: answer) as stub:
+        generator = await server(stub, api_key_env="KEY_FOR_TEST", extensions=False)
+        with pytest.raises((RowFailure, UserError)) as caught:
+            await generator.choose(QUESTION, "AB")
+        completion = await asyncio.gather(
+            generator.complete(QUESTION, Sampling(), 0), return_exceptions=True
+        )
+    for words in (str(caught.value), str(completion)):
+        assert "1234567890" not in words
+
+
+async def test_the_first_choice_is_the_one_with_index_0():
+    answer = reply("second") | {}
+    first = reply("first")["choices"][0] | {"index": 0}
+    answer["choices"] = [answer["choices"][0] | {"index": 1}, first]
+    async with Stub(lambda *_: (200, answer, {})) as stub:
+        completion = await (await server(stub)).complete(QUESTION, Sampling(), 0)
+    assert completion.text == "first"
+
+
+async def test_a_call_too_long_keeps_the_servers_words():
+    """With 100 tokens of prompt it is `max_tokens` that is too large."""
+    words = "maximum context length is 4096 tokens, you requested 5000 (100 in the messages)"
+    async with Stub(lambda *_: (400, {"error": {"message": words}}, {})) as stub:
+        with pytest.raises(TooLong) as caught:
+            await (await server(stub)).complete(QUESTION, Sampling(), 0)
+    assert words in caught.value.detail and "no room" not in caught.value.detail
+
+
+@pytest.mark.parametrize("pair", [(0.0, 0.0), (-0.1, -0.1), (-0.5, -0.6)])
+async def test_probabilities_that_add_up_to_more_than_1_are_none(pair):
+    logprobs = dict(zip("AB", pair, strict=True))
+    with pytest.raises(CallFailed, match="add up to"):
+        await choose(top(logprobs))
+
+
+async def test_rounded_probabilities_may_add_up_to_a_little_more():
+    assert margin(await choose(top({"A": -0.4, "B": -1.1}))) == pytest.approx(0.7)
+
+
+async def test_a_redirect_names_the_address():
+    async with Stub(lambda *_: (308, b"", {"Location": "https://new/v1"})) as stub:
+        with pytest.raises(UserError, match=r"https://new/v1[\s\S]*generator\.options\.endpoints"):
+            await (await server(stub)).complete(QUESTION, Sampling(), 0)
+
+
+@pytest.mark.parametrize(
+    "trouble", [(200, b"<html>", {}), (200, {"choices": []}, {}), (200, reply(None), {})]
+)
+async def test_one_of_two_endpoints_that_no_row_can_read(trouble):
+    """It answers at once, so it looks the freer one; every row is answered by the other."""
+
+    async def slow(stub, path, body):
+        await asyncio.sleep(0.05)
+        return well(stub, path, body)
+
+    async with Stub(lambda *_: trouble) as odd, Stub(slow) as healthy:
+        await ask_all(await server(odd, healthy, concurrency=8), 60)
+
+
+async def test_of_several_endpoints_the_one_with_the_odd_answer_is_named():
+    async with Stub(lambda *_: (200, b"", {})) as one, Stub(lambda *_: (200, b"", {})) as other:
+        (failure,) = await complete(await server(one, other), "bad")
+    assert "an empty body" in failure.detail
+    assert one.url in failure.detail or other.url in failure.detail
+
+
+@pytest.mark.parametrize("trouble", [(400, {"error": "odd"}, {}), (200, {"choices": []}, {})])
+async def test_rows_refused_before_the_first_answer_comes_stop_nothing(trouble):
+    """A refusal comes at once, an answer takes a while: 30 of the first do not speak for all."""
+
+    async def slow(stub, path, body):
+        question = body["messages"][-1]["content"]
+        if "bad" in question:
+            return trouble
+        await asyncio.sleep(0.2)
+        return well(stub, path, body)
+
+    async with Stub(slow) as stub:
+        questions = [f"bad {n}" for n in range(30)] + [str(n) for n in range(20)]
+        results = await complete(await server(stub), *questions)
+    assert all(isinstance(result, CallFailed) for result in results[:30])
+    assert [result.text for result in results[30:]] == [f"echo {n}" for n in range(20)]
+
+
+async def test_a_full_server_is_not_said_to_be_off():
+    async with Stub(lambda *_: (429, {"error": "slow down"}, {})) as stub:
+        with pytest.raises(UserError, match=r"429[\s\S]*Fix: .*concurrency"):
+            await ask_all(await server(stub, max_retries=1, backoff=0.001), 3)
+
+
+async def test_options_that_are_not_reported_share_what_is_left():
+    """5 has 0.82, so the nine others have 0.18 in all: by hand, not nine times that."""
+    options = [str(number) for number in range(1, 11)]
+    choice = await choose(top({"5": math.log(0.82)}), options)
+    probabilities = [math.exp(value) for value in choice.logprobs]
+    assert probabilities[4] == pytest.approx(0.82) and probabilities[0] == pytest.approx(0.02)
+    assert choice.unknown == pytest.approx(0.18) and choice.bounded
+
+
+async def test_unlikely_options_that_are_not_reported_are_as_good_as_known():
+    values = {"5": math.log(0.9), "4": math.log(0.0995), "x": math.log(0.0004)}
+    choice = await choose(top(values), ["3", "4", "5"])
+    assert choice.unknown < 0.0005
+    far = await choose(top({"x": 0.0, "A": -800.0, "B": -900.0}))
+    assert far.unknown == 0.0 and margin(far) == pytest.approx(100.0)

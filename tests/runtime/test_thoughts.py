@@ -148,3 +148,10 @@ def test_a_model_that_writes_thoughts_has_another_content_than_before(tmp_path):
 
     assert find_model(str(plain)).content == by_files(plain)
     assert find_model(str(thinking)).content != by_files(thinking)
+
+
+def test_thoughts_that_were_cut_off_are_kept_without_a_closing_mark(tmp_path):
+    cut = Completion("", "length", 1, 2, thoughts="let me")
+    kept = asked(tmp_path, cut, keep_thoughts=True)
+    assert kept.text == "<think>\nlet me"
+    assert kept.split(THOUGHT_MARKS) == cut

@@ -77,3 +77,14 @@ def test_an_answer_that_is_all_thoughts_is_dropped_or_empty(tmp_path):
     (empty,), _, _ = run_answers(tmp_path, text, "shown", finish="length", keep_empty=True)
     assert (empty.response, empty.thoughts) == ("", "let me see")
     assert empty.finish_reason == "length"
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_thoughts_that_are_kept_are_no_answer(tmp_path, finish):
+    reason = "no response after its thoughts" if finish == "stop" else "cut off in its thoughts"
+    with pytest.raises(UserError, match=f"1 x {reason}"):
+        run_answers(tmp_path, "<think>\nlet me see", finish=finish, thoughts="keep")
+    (shown,), _, _ = run_answers(
+        tmp_path, "<think>\nsee", "shown", finish=finish, thoughts="keep", keep_empty=True
+    )
+    assert shown.response == "<think>\nsee"

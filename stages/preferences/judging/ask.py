@@ -9,6 +9,7 @@ and counted, where
 
     a margin         is not finite: an option is impossible, or has no log-probability
     a probability    is undefined: all options are impossible, or one has no log-probability
+    a scale          has options that a server does not report and that may be likely
     the options      have next to no probability together: the judge was about to write something
                      else (a thought, a preamble), and what remains is noise
 """
@@ -33,6 +34,8 @@ MIN_MASS = 0.01
 """Measured: SmolLM2-135M-Instruct, which was never trained to judge, puts 8 % on A and B; the
 embedded model, which was, 99.9 %, and 0.06 to 0.44 % where the template opens a <think> first.
 """
+MAX_UNKNOWN = 0.05
+"""Of a scale's options: more moves an expected value too far. Of two options it is a bound."""
 MinMass = Annotated[float, Field(ge=0, le=1)]
 """An option: the least probability of all options together for which there is a verdict."""
 
@@ -118,7 +121,8 @@ async def choose_margin(
     Raises:
         Drop: the judge gave no verdict.
     """
-    log_a, log_b = await _choose(judge, messages, CHOICES, min_mass)
+    choice = await _choose(judge, messages, CHOICES, min_mass)
+    log_a, log_b = choice.logprobs
     margin = log_a - log_b
     if not math.isfinite(margin):
         raise _no_verdict()
@@ -136,7 +140,11 @@ async def choose_probabilities(
     Raises:
         Drop: the judge gave no verdict.
     """
-    logs = await _choose(judge, messages, tuple(options), min_mass)
+    choice = await _choose(judge, messages, tuple(options), min_mass)
+    if len(choice.logprobs) > 2 and choice.unknown > MAX_UNKNOWN:
+        detail = f"up to {choice.unknown:.2g} on options that the server does not report"
+        raise Drop("too little is reported of the options", detail)
+    logs = choice.logprobs
     probabilities = [math.exp(log) for log in logs]
     total = math.fsum(probabilities)
     if not 0 < total < math.inf:  # false, too, where it is not a number
@@ -156,10 +164,10 @@ def refuse_noise(choice: Choice, min_mass: float) -> None:
 
 async def _choose(
     judge: RememberedGenerator, messages: Sequence[Message], options: Sequence[str], min_mass: float
-) -> list[float]:
+) -> Choice:
     choice = await judge.choose(messages, options)
     refuse_noise(choice, min_mass)
-    return choice.logprobs
+    return choice
 
 
 def _describe(choice: Choice) -> str:

@@ -51,7 +51,7 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
         table.add_column(column, overflow="fold")
     for plan in planned:
         state = "[green]reuse[/]" if plan.artifact else "[yellow]run[/]"
-        table.add_row(plan.step.name, plan.step.stage, state, plan.reason, _calls(plan))
+        table.add_row(plan.step.name, plan.step.stage, state, escape(_why(plan)), _calls(plan))
     console.print(table)
     to_run = sum(plan.artifact is None for plan in planned)
     reused = count_steps(len(planned) - to_run)
@@ -124,6 +124,16 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
             for row in table["rows"]:
                 rich_table.add_row(*(pages.get(cell, cell) for cell in row))
             console.print(rich_table)
+
+
+def _why(plan: PlannedStep) -> str:
+    """Why a step runs, or what is known to be missing from an artifact that is reused."""
+    if plan.artifact is None:
+        return plan.reason
+    failed = plan.artifact.manifest["calls"].get("failed", 0)
+    if not failed:
+        return ""
+    return f"{failed} calls failed; delete artifacts/{plan.artifact.directory.name} to try again"
 
 
 def _calls(plan: PlannedStep) -> str:

@@ -23,6 +23,7 @@ from stages.training.model_files import template_variables
 from stages.training.online.draws import PrincipleDraw
 from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
 from stages.training.reward_models.format import FILE, read_format
+from stages.training.session import count_warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,13 +121,18 @@ class RewardModelTerm(ModelTerm):
                     group_weights = draw.mean_weights(principles)
                 weights.append(group_weights)
             scores = iter(scorer.score(items))
+            scored_items = iter(items)
             rewards = []
             for group_weights in weights:
                 group_scores = [next(scores) for _ in group_weights]
+                group_items = [next(scored_items) for _ in group_weights]
                 valid = [value for value in group_scores if value is not None]
                 reward = None
                 if len(valid) == len(group_scores):
                     reward = (fmean(valid, group_weights) - self.shift) * self.scale
+                else:
+                    lacking = group_items[group_scores.index(None)]
+                    _count_missing(*scorer.fault(lacking), use.where)
                 rewards.append(reward)
             return rewards
 
@@ -200,7 +206,8 @@ class JudgeTerm(ModelTerm):
                         self.scale,
                         self.template,
                     )
-                except RowFailure:
+                except RowFailure as failure:
+                    _count_missing(failure.reason, failure.detail, use.where)
                     return None
                 if self.rescale:
                     rating = rescale_rating(rating, self.scale)
@@ -211,6 +218,11 @@ class JudgeTerm(ModelTerm):
             return await asyncio.gather(*map(rate, completions))
 
         return lambda completions: use.context.loop.run(rate_all(completions))
+
+
+def _count_missing(reason: str, detail: str, where: str) -> None:
+    """Say once why a completion has no reward, and count how many have none for this reason."""
+    count_warning(f"{where}: no reward for a completion: {reason}", True, detail)
 
 
 def _identify(option: str, selection: Selection) -> dict[str, Any]:

@@ -105,3 +105,19 @@ async def test_what_the_embedded_model_puts_on_the_options(tmp_path):
         await engines.release()
         store.close()
     assert masses["plain"] > 0.99 and masses["thinking"] < MIN_MASS
+
+
+@pytest.mark.parametrize(("unknown", "is_verdict"), [(0.0, True), (0.04, True), (0.2, False)])
+async def test_a_scale_of_which_too_little_is_reported_has_no_expected_value(
+    tmp_path, unknown, is_verdict
+):
+    """A bound on each option bounds the margin of two, and no mean of several."""
+    logprobs = [math.log(0.8), math.log(0.1), math.log(0.1)]
+    judge = judge_of(tmp_path, Choice(logprobs, 0.9, bounded=True, unknown=unknown))
+    if is_verdict:
+        assert await choose_probabilities(judge, QUESTION, "123") == pytest.approx([0.8, 0.1, 0.1])
+    else:
+        with pytest.raises(Drop, match=r"too little is reported of the options: up to 0\.2"):
+            await choose_probabilities(judge, QUESTION, "123")
+    two = judge_of(tmp_path / "two", Choice([-0.1, -2.4], 0.9, bounded=True, unknown=0.5))
+    assert await choose_margin(two, QUESTION) == pytest.approx(2.3)

@@ -1,5 +1,6 @@
 """Rows whose calls fail: dropped and counted up to `max_failed`, never stored; then a stop."""
 
+import io
 import json
 import os
 import re
@@ -10,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from stages.runtime.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, TooLong
+from stages.runtime.pipeline.display import show_plan
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Dropped, Response
 from stages.runtime.store import CallStore, call_key, derive_seed
@@ -48,6 +51,13 @@ def test_a_few_failures_are_dropped_counted_and_tried_again(tmp_path):
     assert [row.detail for row in artifact.dropped()] == [
         f"HTTP 400: no number {n} [red]here[/]" for n in (1, 5, 9)
     ]
+    # A finished step is reused; the plan says what it lacks, and what to delete.
+    never = failing(set(range(40)))
+    plan, _ = run_steps(steps, tmp_path, never)
+    shown = Console(record=True, width=200, file=io.StringIO())
+    show_plan(plan, shown)
+    assert f"3 calls failed; delete artifacts/{artifact.directory.name}" in shown.export_text()
+    assert never.calls == 0
     for file in artifact.directory.iterdir():
         file.unlink()
     healthy = failing({})

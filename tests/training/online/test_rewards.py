@@ -703,3 +703,23 @@ def test_no_term_reads_thoughts(called, tmp_path):
     assert [completion.text for completion in read] == ["", "kind"]
     # Tokens are all that were sampled: a length term and the end of the turn need them.
     assert read[1].tokens == [5, 6, END]
+
+
+def test_why_a_reward_is_missing_is_said_once_and_counted(called, context, tmp_path, tiny, capsys):
+    from stages.runtime.generation import CallFailed
+    from stages.runtime.models import find_model
+    from stages.training.session import model_session
+
+    def says(messages, options):
+        raise CallFailed("the server refused it", f"400: filter, {messages[-1]['content'][-9:]}")
+
+    term = {"term": "judge", "model": "judge", "constitution": constitution(tmp_path)}
+    models = {"judge": Model(find_model(str(tiny)))}
+    call = called({"d": term}, models, ScriptedGenerator(scores=says))
+    with model_session(context()) as log:
+        assert call(["p", "q"], ["one", "two"])["d"] == [None, None]
+    (message,) = log.counts
+    assert "rewards.d: no reward for a completion: the server refused it" in message
+    assert log.counts[message] == 2
+    shown = capsys.readouterr().err
+    assert shown.count("no reward for a completion") == 1 and "(400: filter" in shown
