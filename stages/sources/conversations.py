@@ -19,6 +19,7 @@ from stages.sources.cells import NotStructured, is_empty, parse_structured
 from stages.sources.transcripts import (
     find_assistant,
     has_answer,
+    hides_answer,
     is_rendered,
     marks_inside,
     read_escaped,
@@ -71,12 +72,11 @@ PLAIN = Style()
 def find_style(values: Sequence[Any]) -> Style:
     """Return what holds for all cells of a column, so that no cell is read in a way of its own."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
-    by_line = False
-    assistant = ""
-    if not any(has_answer(read_transcript(text)) for text in texts):
-        lines = sum(has_answer(read_transcript(text, by_line=True)) for text in texts)
-        by_line = lines > len(texts) / 2
-        assistant = "" if lines else find_assistant(texts)
+    others = [text for text in texts if not has_answer(read_transcript(text))]
+    paragraphs = len(texts) - len(others)
+    lines = sum(has_answer(read_transcript(text, by_line=True)) for text in others)
+    by_line = lines > paragraphs and lines > len(others) / 2
+    assistant = "" if paragraphs or lines else find_assistant(texts)
     return Style(
         by_line or bool(assistant),
         assistant,
@@ -220,6 +220,8 @@ def _read_text(text: str, style: Style) -> tuple[list[Message], str]:
     if is_rendered(text):
         raise Drop("a text that a chat template has already rendered")
     turns = read_transcript(text, style.by_line, style.assistant)
+    if not has_answer(turns) and hides_answer(text):
+        raise Drop("a transcript whose speakers are not marked at the start of paragraphs")
     if turns is not None:
         return turns, "transcript"
     form = "text with marks of speakers inside" if marks_inside(text) else "text"

@@ -17,24 +17,39 @@ ROLES = {
     "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "bot": "assistant",
     "system": "system",
 }
 EXACT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 """hh-rlhf's own marks: a text that has them is split at nothing else, since people wrote other
 spellings inside their turns.
 """
-PARAGRAPH = r"(?:\A|\n[^\S\n]*\n)[^\S\n]*"
-LINE = r"(?:\A|\n)[^\S\n]*"
-HUMAN = r"(human|assistant)[^\S\n]*:"
-USER = r"(user|assistant|system)[^\S\n]*:"
+BLANKS = r"(?:[^\S\n]|[\u200b-\u200f\u2060\ufeff])*"
+"""Blanks on one line, and characters without width."""
+PARAGRAPH = rf"(?:\A|\n{BLANKS}\n){BLANKS}"
+LINE = rf"(?:\A|\n){BLANKS}"
+HUMAN = r"(human|assistant)[^\S\n]*[:\uff1a]"
+USER = r"(user|assistant|system)[^\S\n]*[:\uff1a]"
 HEADING = r"(?:\A|\s*)###[^\S\n]*(human|prompter|assistant|gpt|system)[^\S\n]*:"
+BOLD = r"\*\*(human|user|assistant|system)(?:\*\*[^\S\n]*:|:\*\*)"
+ANGLES = r"<(human|user|bot|assistant|system)>[^\S\n]*:"
+BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+"""Line ends other than \\n."""
+INLINE = re.compile(
+    rf"\s*{BLANKS}(?:human|user|system)[^\S\n]*[:\uff1a].*\sassistant[^\S\n]*[:\uff1a]",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A text that begins with one speaker and marks the other one somewhere."""
 NAME = re.compile(r"\n[^\S\n]*([A-Z]\w+):(?=\s)")
 """A line that may begin with the name of a speaker."""
 FEWEST_TRANSCRIPTS = 3
 IGNORED = "\ufeff\u200b"
 RENDERED = re.compile(
-    r"<\|im_start\|>|<\|begin_of_text\|>|<\|start_header_id\|>|<s>\s*\[INST\]|\[INST\]|"
-    r"<start_of_turn>|<\|user\|>|<\|system\|>|<bos>"
+    r"<[|\uff5c][\w\u2581 ]{1,40}[|\uff5c]>|<s>\s*\[INST\]|\[INST\]|<start_of_turn>|<bos>|"
+    r"###\s*Instruction:.*\n###\s*Response:|"
+    r"Below is an instruction that describes a task.*\n###\s*Response:|"
+    r"A chat between a curious (?:user|human) and an .*\s(?:USER|Human):",
+    re.DOTALL,
 )
 """How a text begins that a chat template has already rendered."""
 
@@ -59,7 +74,7 @@ def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> li
     turns = _split(text, re.compile(before + speakers, re.IGNORECASE))
     if turns is not None:
         return turns
-    for pattern in (before + USER, HEADING):
+    for pattern in (before + USER, HEADING, LINE + BOLD, LINE + ANGLES):
         turns = _split(text, re.compile(pattern, re.IGNORECASE))
         if has_answer(turns):
             return turns
@@ -101,6 +116,14 @@ def has_answer(turns: list[Message] | None) -> bool:
     return turns is not None and any(turn["role"] == "assistant" for turn in turns)
 
 
+def hides_answer(text: str) -> bool:
+    """Whether a text that was not split begins with one speaker and marks the other one later.
+
+    Taken for one turn it would hold the answer.
+    """
+    return INLINE.match(text) is not None
+
+
 def marks_inside(text: str) -> bool:
     """Whether a text that is no transcript holds one, such as a request to judge a dialogue."""
     return set(EXACT.findall(text)) == {"Human", "Assistant"}
@@ -119,12 +142,12 @@ def read_escaped(text: str) -> str:
 
 
 def _unify_line_ends(text: str, speakers: re.Pattern[str]) -> str:
-    r"""Return the text with \n for \r\n and \r, if marks depend on it; else as it is.
+    r"""Return the text with \n for every other line end, if marks depend on it; else as it is.
 
     So the turns of a transcript that has only \n before its marks keep their characters.
     """
-    if "\r" not in text:
+    unified = BREAKS.sub("\n", text)
+    if unified == text:
         return text
-    unified = text.replace("\r\n", "\n").replace("\r", "\n")
     same = len(speakers.findall(unified)) == len(speakers.findall(text))
     return text if same else unified

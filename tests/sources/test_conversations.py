@@ -214,3 +214,55 @@ def test_a_style_is_found_for_all_cells_or_none():
     assert find_style(["['a']", "['b']"]).lists
     assert not find_style(["['a']", "b"]).lists
     assert read_prompts("['a']", "last") == [turns("['a']")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u2028\u2028Human: Q?\u2028\u2028Assistant: A.",
+        "\x85\x85Human: Q?\x85\x85Assistant: A.",
+        "\n\n\ufeffHuman: Q?\n\n\u200bAssistant: A.",
+        "\n\n\u200fHuman: Q?\n\n\u200fAssistant: A.",
+        "Human\uff1aQ?\n\nAssistant\uff1aA.",
+        "**Human:** Q?\n\n**Assistant:** A.",
+        "**User**: Q?\n**Assistant**: A.",
+        "<human>: Q?\n<bot>: A.",
+    ],
+)
+def test_rare_line_ends_and_marks_split_a_transcript(text):
+    assert read_prompts(text, "last") == [[{"role": "user", "content": "Q?"}]]
+    assert [turn["content"] for turn in read_messages(text)[0]] == ["Q?", "A."]
+
+
+def test_one_odd_row_does_not_change_how_a_column_is_read(tmp_path):
+    by_line = [{"prompt": f"Human: Q{number}\nAssistant: A"} for number in range(20)]
+    by_paragraph = [{"prompt": f"\n\nHuman: R{number}\n\nAssistant: A"} for number in range(20)]
+    content = lines(*by_line, by_paragraph[0])
+    expected = [*([f"Q{number}"] for number in range(20)), ["R0"]]
+    assert requests(tmp_path, "a.jsonl", content) == expected
+
+    rows, dropped, _ = read(tmp_path, "prompts", "b.jsonl", lines(*by_paragraph, by_line[0]))
+    assert [row.messages[0]["content"] for row in rows] == [f"R{n}" for n in range(20)]
+    assert dropped == {"a transcript whose speakers are not marked at the start of paragraphs": 1}
+
+
+@pytest.mark.parametrize("text", ["Human: Q? Assistant:", "USER: Q? ASSISTANT: A. USER: R?"])
+def test_a_transcript_on_one_line_is_dropped(text):
+    with pytest.raises(Drop, match="not marked at the start of paragraphs"):
+        read_messages(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|endoftext|>Q",
+        "<\uff5cbegin\u2581of\u2581sentence\uff5c>Q",
+        "<|start|>user<|message|>Q",
+        "### Instruction:\nQ\n\n### Response:\n",
+        "Below is an instruction that describes a task.\n\n### Instruction:\nQ\n\n### Response:",
+        "A chat between a curious user and an AI assistant. USER: Q ASSISTANT:",
+    ],
+)
+def test_rendered_texts_are_dropped(text):
+    with pytest.raises(Drop, match="already rendered"):
+        read_messages(text)
