@@ -96,7 +96,7 @@ def read_beside(value: Any, prompt: Any, request: list[Message], cut: bool) -> S
     Raises:
         Drop: it does not belong to the request, or cannot be read.
     """
-    if isinstance(value, str) and not _is_list(value):
+    if isinstance(value, str) and not is_list(value):
         answer = value
         if cut:
             rest = after_prompt(value, prompt, request)
@@ -196,10 +196,10 @@ def decide_cut(
 
 def is_text_side(value: Any) -> bool:
     """Whether a side is a text that is not a list of messages."""
-    return isinstance(value, str) and bool(value.strip()) and not _is_list(value)
+    return isinstance(value, str) and bool(value.strip()) and not is_list(value)
 
 
-def _is_list(text: str) -> bool:
+def is_list(text: str) -> bool:
     """Whether a text is a list of messages, as JSON or as Python prints it, or a broken one."""
     if not text.lstrip().startswith(WRITTEN_LISTS) and not is_rendered(text):
         return False
