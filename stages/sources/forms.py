@@ -46,6 +46,8 @@ class Form:
     """The key, or the column, of an answer's score: the first that is there counts."""
     rank: bool = False
     """The lowest score is the best."""
+    label: bool = False
+    """`score` says good or bad, and nothing between."""
     fallback: bool = False
     """It counts only where no other form fits."""
     tree: bool = False
@@ -195,6 +197,7 @@ ROW_FORMS = (
         prompt=("prompt",),
         answer="completion",
         score=("label",),
+        label=True,
     ),
     Form(
         name="HelpSteer",
@@ -208,12 +211,14 @@ ROW_FORMS = (
         columns=("conversations", "kto_tag"),
         answer="conversations",
         score=("kto_tag",),
+        label=True,
     ),
     Form(
         name="conversations with a label (KTO)",
         columns=("messages", "label"),
         answer="messages",
         score=("label",),
+        label=True,
     ),
 )
 """One answer with its score a record."""
@@ -223,6 +228,7 @@ PLAIN_FORMS = (
         name="Alpaca",
         columns=("instruction", "input", "output"),
         prompt=("instruction", "input"),
+        system="system",
         answer="output",
     ),
     Form(
@@ -268,17 +274,17 @@ PLAIN_FORMS = (
         system="system_prompt",
         answer="response",
     ),
-    Form(name="conversations", columns=("messages",), answer="messages"),
-    Form(name="conversations", columns=("conversations",), answer="conversations"),
-    Form(name="conversations", columns=("conversation",), answer="conversation"),
+    Form(name="conversations", columns=("messages",), answer="messages", system="system"),
+    Form(name="conversations", columns=("conversations",), answer="conversations", system="system"),
+    Form(name="conversations", columns=("conversation",), answer="conversation", system="system"),
 )
 """Answers without a score; where there is no prompt, a conversation ends in its answer."""
 
 PROMPT_FORMS = (
-    Form(name="conversations", columns=("messages",), prompt=("messages",)),
-    Form(name="conversations", columns=("conversations",), prompt=("conversations",)),
-    Form(name="conversations", columns=("conversation",), prompt=("conversation",)),
-    Form(name="Alpaca", columns=("instruction", "input"), prompt=("instruction", "input")),
+    Form(name="conversations", columns=("messages",), prompt=("messages",), system="system"),
+    Form(name="conversations", columns=("conversations",), prompt=("conversations",), system="system"),
+    Form(name="conversations", columns=("conversation",), prompt=("conversation",), system="system"),
+    Form(name="Alpaca", columns=("instruction", "input"), prompt=("instruction", "input"), system="system"),
     Form(
         name="Dolly",
         columns=("instruction", "context"),
@@ -311,6 +317,8 @@ def unread_columns(form: Form, columns: Sequence[str]) -> str:
         form.first_safe,
         form.second_safe,
         form.turn,
+        *(form.one_hot or ()),
+        *(form.scores or ()),
     }
     unread = [name for name in columns if name not in used]
     return f"columns that are not read: {list_columns(unread)}" if unread else ""

@@ -31,7 +31,23 @@ MEANT: dict[str, dict[float, Verdict]] = {
 
 FIRST = ("a", "first", "left", "chosen")
 SECOND = ("b", "second", "right", "rejected")
-TIES = ("tie", "ties", "both", "equal", "same", "draw", "both_good", "bothbad", "tie (bothbad)")
+TIES = (
+    "tie",
+    "ties",
+    "both",
+    "equal",
+    "same",
+    "draw",
+    "neutral",
+    "both good",
+    "both bad",
+    "both_good",
+    "both_bad",
+    "bothgood",
+    "bothbad",
+    "tie (bothgood)",
+    "tie (bothbad)",
+)
 NONE = ("", "none", "null", "nan", "n/a", "neither", "unknown")
 PREFIX = re.compile(
     r"^(?:model|response|text|answer|output|completion|assistant|option|side|candidate|human_ref)"
@@ -67,6 +83,7 @@ def read_verdicts(
     if scale == "auto":
         scale = _find_scale(numbers)
     names = (sides[0].lower(), sides[1].lower())
+    _refuse_mixture(texts, locations, option, names)
     verdicts: list[Verdict] = []
     for text, value, location in zip(texts, values, locations, strict=True):
         verdict = _read_one(text, scale, names)
@@ -105,6 +122,30 @@ def _number(text: str) -> float | None:
         return float(bare)
     except ValueError:
         return None
+
+
+def _refuse_mixture(
+    texts: Sequence[str], locations: Sequence[str], option: str, names: tuple[str, str]
+) -> None:
+    """Refuse a column of numbers and of names: what is 1 beside A and B?
+
+    Raises:
+        UserError: it is one.
+    """
+    first: dict[bool, int] = {}
+    for place, text in enumerate(texts):
+        if text in names or PREFIX.sub("", text) in (*FIRST, *SECOND):
+            first.setdefault(False, place)
+        elif _number(text) is not None and text not in NONE:
+            first.setdefault(True, place)
+    if len(first) == 2:
+        name, number = first[False], first[True]
+        raise UserError(
+            f"numbers and names in the column `{option}`: {texts[number]!r} here, and "
+            f"{texts[name]!r} at {locations[name]}",
+            where=locations[number],
+            fix="write all cells in one way",
+        )
 
 
 def _find_scale(numbers: Sequence[float]) -> Scale:

@@ -149,4 +149,4 @@ def test_broken_unicode_in_any_cell_stops_nothing(tmp_path):
     assert {row.id for row in done["pairs"].dropped()} == {"a.jsonl:1", "a.jsonl:2", "a.jsonl:3"}
     scored = lines({"prompt": "q", "completion": "a", "label": bad})
     _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", scored)
-    assert dropped == {"a score that is not a number": 1}
+    assert dropped == {"a label that says neither good nor bad": 1}

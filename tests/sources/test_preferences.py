@@ -8,7 +8,7 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.sources.verdicts import read_verdicts
-from tests.sources.reading import lines, pairs, read, turns
+from tests.sources.reading import lines, pairs, read, requests, turns
 
 NAMED = {"prompt": "prompt", "chosen": "a", "rejected": "b", "better": "w"}
 
@@ -223,8 +223,8 @@ def test_labels_of_unpaired_answers(tmp_path):
     labels = [True, "False", 1, "0", -1, "yes", "thumbs_down", None, "maybe", 0.5]
     records = [{"prompt": f"q{n}", "completion": "x", "label": v} for n, v in enumerate(labels)]
     rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", lines(*records))
-    assert [row.score for row in rows] == [1, 0, 1, 0, -1, 1, 0, 0.5]
-    assert dropped == {"no score": 1, "a score that is not a number": 1}
+    assert [row.score for row in rows] == [1, 0, 1, 0, 0, 1, 0]
+    assert dropped == {"no score": 1, "a label that says neither good nor bad": 2}
     tagged = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "x"}],
                "kto_tag": tag} for tag in (True, False)]  # fmt: skip
     rows, _, _ = read(tmp_path, "human_answers", "b.jsonl", lines(*tagged))
@@ -263,3 +263,99 @@ def test_columns_that_are_not_read_are_named(tmp_path):
     rows, _, reading = read(tmp_path, "human_answers", "b.jsonl", dolly)
     assert rows[0].prompt == turns("q\n\nc")
     assert reading.notes == ["columns that are not read: category"]
+
+
+def rated(*cells, **more):
+    """Records of two responses with a winner each."""
+    records = []
+    for number, cell in enumerate(cells):
+        record = {"prompt": f"q{number}", "response_a": "x", "response_b": "y", "winner": cell}
+        records.append({**record, **more})
+    return lines(*records)
+
+
+def test_a_column_of_names_and_numbers_stops_with_both_places(tmp_path):
+    with pytest.raises(UserError, match=r"'1' here, and 'a' at .*a\.jsonl:1") as caught:
+        pairs(tmp_path, "a.jsonl", rated("A", "B", 1))
+    assert "a.jsonl:3" in str(caught.value)
+    assert pairs(tmp_path, "b.jsonl", rated("A", "both bad", "B", "Neutral", None)) == [
+        ("q0", "x", "y"),
+        ("q2", "y", "x"),
+    ]
+
+
+def test_a_name_of_no_side_among_names_of_models_stops_at_its_own_line(tmp_path):
+    models = {"model_a": "one", "model_b": "two"}
+    with pytest.raises(UserError, match="'tow' in `winner` is neither `model_a` nor") as caught:
+        pairs(tmp_path, "a.jsonl", rated("one", "two", "two", "tow", **models))
+    assert "a.jsonl:4" in str(caught.value)
+
+
+def test_a_model_against_itself_states_no_preference(tmp_path):
+    content = rated("one", model_a="one", model_b="one") + "\n"
+    content += rated("no", "two", model_a="one", model_b="two").split("\n")[1]
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [(row.chosen, row.rejected) for row in rows] == [("y", "x")]
+    assert dropped == {"no preference stated": 1}
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "-Infinity"])
+def test_a_score_that_is_not_finite_is_none(tmp_path, score):
+    record = {"question": "q", "answer_0": "x", "answer_1": "y", "score_0": score, "score_1": 0}
+    _, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", lines(record))
+    assert dropped == {"no preference stated": 1}
+    record = {"prompt": "q", "response": "x", "s": score}
+    options = {"prompt": "prompt", "answer": "response", "score": "s"}
+    _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", lines(record), **options)
+    assert dropped == {"a score that is not a number": 1}
+
+
+@pytest.mark.parametrize("turn", [1, "1", 1.0])
+@pytest.mark.parametrize("write", [list, json.dumps, str])
+@pytest.mark.parametrize("system", [[], [{"role": "system", "content": "s"}]])
+def test_the_turn_that_was_judged_counts_answers(tmp_path, turn, write, system):
+    sides = {}
+    for side, text in (("a", "x"), ("b", "y")):
+        sides[f"conversation_{side}"] = write(system + turns("q", text, "r", text * 2))
+    content = lines({**sides, "winner": "model_b", "turn": turn})
+    (pair,) = pairs(tmp_path, "a.jsonl", content)
+    assert pair[-3:] == ("q", "y", "x")
+
+
+def test_labels_of_other_numbers_are_no_labels(tmp_path):
+    def label(*values):
+        return lines(*({"prompt": "q", "completion": f"a{v}", "label": v} for v in values))
+
+    rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", label(1, -1, "True", 0, 0.5))
+    assert [row.score for row in rows] == [1, 0, 1, 0]
+    assert dropped == {"a label that says neither good nor bad": 1}
+    with pytest.raises(UserError, match="2 where 0 or 1"):
+        read(tmp_path, "human_answers", "b.jsonl", label(1, 2))
+
+
+def test_a_tree_with_a_circle_or_other_roles(tmp_path):
+    def message(name, parent, role, rank=None):
+        names = {"message_id": name, "parent_id": parent}
+        return {**names, "role": role, "text": name, "rank": rank}
+
+    content = lines(
+        message("a", "a", "prompter"),
+        message("b", "a", "assistant", 0),
+        message("c", None, "user"),
+        message("d", "c", "assistant", 1),
+        message("e", "c", "assistant", 0),
+        message("f", None, "critic"),
+        message("g", "f", "assistant", 0),
+    )
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [(row.prompt[0]["content"], row.chosen, row.rejected) for row in rows] == [
+        ("c", "e", "d")
+    ]
+    assert dropped == {"its parents form a circle": 1, "a turn of an unknown role": 1}
+
+
+def test_a_system_column_beside_conversations_is_read(tmp_path):
+    content = lines({"conversations": turns("q", "a"), "system": "s"})
+    assert requests(tmp_path, "a.jsonl", content) == [["s", "q"]]
+    rows, _, _ = read(tmp_path, "human_answers", "b.jsonl", content)
+    assert [turn["content"] for turn in rows[0].prompt] == ["s", "q"]
