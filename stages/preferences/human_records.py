@@ -224,7 +224,9 @@ def _are_bare(records: Sequence[Record], form: Form) -> bool:
         except Drop:
             continue
         filled += 1
-        whole += len(messages) > 1
+        spoken = [message for message in messages if message["role"] != "system"]
+        # One that begins with the assistant goes on from a prompt in a column of its own.
+        whole += len(spoken) > 1 and spoken[0]["role"] != "assistant"
     return whole <= filled / 2
 
 

@@ -233,6 +233,7 @@ def _decide(
     cells: Sequence[Cell | Missing], style: Style, sides: Sides, where: str
 ) -> tuple[bool, str]:
     texts = []
+    locations = []
     for cell in cells:
         if isinstance(cell, Missing) or cell.prompt is None or not is_text_side(cell.value):
             continue
@@ -240,7 +241,8 @@ def _decide(
             texts.append((cell.value, cell.prompt, read_request(cell.prompt, style)))
         except Drop:
             continue
-    return decide_cut(texts, sides, where)
+        locations.append(cell.record.location)
+    return decide_cut(texts, sides, where, locations)
 
 
 def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer | Missing:

@@ -94,6 +94,7 @@ def _examine(
         return Columns(sides=side_style)
     prompt_style = find_style([prompt_cell(record, form.prompt) for record in records])
     texts = []
+    locations = []
     for record in records:
         prompt = prompt_cell(record, form.prompt)
         try:
@@ -103,7 +104,8 @@ def _examine(
         for name in (form.first, form.second):
             if is_text_side(record.value(name)):
                 texts.append((record.value(name), prompt, request))
-    cut, note = decide_cut(texts, option, where)
+                locations.append(record.location)
+    cut, note = decide_cut(texts, option, where, locations)
     reading.note(note)
     return Columns(prompt_style, side_style, cut)
 

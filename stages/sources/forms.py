@@ -282,9 +282,18 @@ PLAIN_FORMS = (
 
 PROMPT_FORMS = (
     Form(name="conversations", columns=("messages",), prompt=("messages",), system="system"),
-    Form(name="conversations", columns=("conversations",), prompt=("conversations",), system="system"),
-    Form(name="conversations", columns=("conversation",), prompt=("conversation",), system="system"),
-    Form(name="Alpaca", columns=("instruction", "input"), prompt=("instruction", "input"), system="system"),
+    Form(
+        name="conversations", columns=("conversations",), prompt=("conversations",), system="system"
+    ),
+    Form(
+        name="conversations", columns=("conversation",), prompt=("conversation",), system="system"
+    ),
+    Form(
+        name="Alpaca",
+        columns=("instruction", "input"),
+        prompt=("instruction", "input"),
+        system="system",
+    ),
     Form(
         name="Dolly",
         columns=("instruction", "context"),

@@ -52,6 +52,19 @@ RENDERED = re.compile(
     re.DOTALL,
 )
 """How a text begins that a chat template has already rendered."""
+ENDS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<|return|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "</s>",
+)
+"""How an answer ends that a chat template has already rendered."""
 
 
 def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> list[Message] | None:
@@ -132,6 +145,13 @@ def marks_inside(text: str) -> bool:
 def is_rendered(text: str) -> bool:
     """Whether a chat template has already rendered a text."""
     return RENDERED.match(text.lstrip()) is not None
+
+
+def is_ended(text: str) -> bool:
+    """Whether an answer ends with the token that a chat template puts after a turn."""
+    end = text.rstrip()
+    is_html = end.endswith("</s>") and "<s>" in end
+    return end.endswith(ENDS) and not is_html
 
 
 def read_escaped(text: str) -> str:

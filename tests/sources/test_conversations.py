@@ -266,3 +266,19 @@ def test_a_transcript_on_one_line_is_dropped(text):
 def test_rendered_texts_are_dropped(text):
     with pytest.raises(Drop, match="already rendered"):
         read_messages(text)
+
+
+def test_turns_of_two_merged_layouts_are_read_by_their_filled_keys():
+    merged = {"role": None, "content": None, "from": "human", "value": "q"}
+    other = {"role": "assistant", "content": "a", "from": None, "value": None}
+    assert read_messages([merged, other])[0] == turns("q", "a")
+
+
+def test_parts_written_as_json_text():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert read_messages([{"role": "user", "content": json.dumps(parts)}])[0] == turns("a\nb")
+    image = json.dumps([{"type": "image_url", "image_url": {"url": "a.png"}}])
+    with pytest.raises(Drop, match="a part of a turn that is not text"):
+        read_prompts([{"role": "user", "content": image}], "last")
+    for plain in ("[1, 2]", '[{"type": "text"}]', '[{"type": "river", "text": "a"}]', "[]"):
+        assert read_messages([{"role": "user", "content": plain}])[0] == turns(plain)

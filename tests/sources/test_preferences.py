@@ -359,3 +359,52 @@ def test_a_system_column_beside_conversations_is_read(tmp_path):
     assert requests(tmp_path, "a.jsonl", content) == [["s", "q"]]
     rows, _, _ = read(tmp_path, "human_answers", "b.jsonl", content)
     assert [turn["content"] for turn in rows[0].prompt] == ["s", "q"]
+
+
+def sides_of(*rows):
+    return lines(*({"prompt": p, "chosen": c, "rejected": r} for p, c, r in rows))
+
+
+def test_a_few_sides_without_their_prompt_are_dropped_and_many_stop(tmp_path):
+    repeated = [(f"Q{n}?", f"Q{n}? yes", f"Q{n}? no") for n in range(40)]
+    content = sides_of(*repeated, ("R?", "yes", "no"))
+    rows, dropped, reading = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [row.chosen for row in rows] == ["yes"] * 40
+    assert dropped == {"the side does not begin with its prompt": 1}
+    assert "80 of 82 sides begin with their own prompt" in " ".join(reading.notes)
+    bare = [(f"R{n}?", "yes", "no") for n in range(40)]
+    with pytest.raises(UserError, match=r"80 of 160 sides.*as in .*:1; not in .*:41"):
+        read(tmp_path, "human_pairs", "b.jsonl", sides_of(*repeated, *bare))
+
+
+def test_one_column_alone_that_repeats_its_prompt_stops(tmp_path):
+    content = sides_of(*((f"Q{n}?", f"Q{n}? yes", "no") for n in range(3)))
+    with pytest.raises(UserError, match="3 of 6 sides begin with their own prompt"):
+        read(tmp_path, "human_pairs", "a.jsonl", content)
+
+
+def test_sides_that_go_on_from_their_prompt_keep_it(tmp_path):
+    rest = turns("q", "x", "r", "yes")[1:]
+    other = turns("q", "x", "r", "no")[1:]
+    content = sides_of((turns("q"), rest, other), ("p", rest, other))
+    expected = [("q", "x", "r", "yes", "no"), ("p", "x", "r", "yes", "no")]
+    assert pairs(tmp_path, "a.jsonl", content) == expected
+    assert pairs(tmp_path, "b.jsonl", content, prompt="prompt") == expected
+
+
+def test_lists_of_texts_beside_a_prompt(tmp_path):
+    content = sides_of(("q", ["yes"], ["no"]), ("r", ["yes", "no"], ["no"]))
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [(row.chosen, row.rejected) for row in rows] == [("yes", "no")]
+    assert dropped == {"several texts where one answer is expected": 1}
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "</s>\n", "<end_of_turn>", "<|eot_id|>"])
+def test_answers_with_an_end_of_turn_token_are_dropped(tmp_path, end):
+    content = sides_of(("q", f"yes{end}", "no"), ("r", "<s>old</s>", "no"))
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [row.chosen for row in rows] == ["<s>old</s>"]
+    assert dropped == {"an answer that a chat template has already rendered": 1}
+    whole = lines({"messages": turns("q", f"yes{end}")})
+    _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", whole)
+    assert dropped == {"an answer that a chat template has already rendered": 1}

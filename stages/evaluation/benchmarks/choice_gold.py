@@ -42,7 +42,7 @@ class Options:
         if number in self.empty:
             return EMPTY
         place = number - sum(other < number for other in self.empty)
-        return place if 0 <= number and place < len(self.texts) else None
+        return place if number >= 0 and place < len(self.texts) else None
 
 
 @dataclass(frozen=True)
