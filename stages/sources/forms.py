@@ -164,6 +164,9 @@ REQUESTS = (
 )
 """Columns that may hold the request beside `chosen` and `rejected`."""
 
+SYSTEMS = ("system", "system_prompt")
+"""Columns that may hold a system turn beside a request."""
+
 LIST_FORMS = (
     Form(
         name="UltraFeedback",
@@ -228,7 +231,6 @@ PLAIN_FORMS = (
         name="Alpaca",
         columns=("instruction", "input", "output"),
         prompt=("instruction", "input"),
-        system="system",
         answer="output",
     ),
     Form(
@@ -271,28 +273,22 @@ PLAIN_FORMS = (
         name="question and response",
         columns=("question", "response"),
         prompt=("question",),
-        system="system_prompt",
         answer="response",
     ),
-    Form(name="conversations", columns=("messages",), answer="messages", system="system"),
-    Form(name="conversations", columns=("conversations",), answer="conversations", system="system"),
-    Form(name="conversations", columns=("conversation",), answer="conversation", system="system"),
+    Form(name="conversations", columns=("messages",), answer="messages"),
+    Form(name="conversations", columns=("conversations",), answer="conversations"),
+    Form(name="conversations", columns=("conversation",), answer="conversation"),
 )
 """Answers without a score; where there is no prompt, a conversation ends in its answer."""
 
 PROMPT_FORMS = (
-    Form(name="conversations", columns=("messages",), prompt=("messages",), system="system"),
-    Form(
-        name="conversations", columns=("conversations",), prompt=("conversations",), system="system"
-    ),
-    Form(
-        name="conversations", columns=("conversation",), prompt=("conversation",), system="system"
-    ),
+    Form(name="conversations", columns=("messages",), prompt=("messages",)),
+    Form(name="conversations", columns=("conversations",), prompt=("conversations",)),
+    Form(name="conversations", columns=("conversation",), prompt=("conversation",)),
     Form(
         name="Alpaca",
         columns=("instruction", "input"),
         prompt=("instruction", "input"),
-        system="system",
     ),
     Form(
         name="Dolly",
@@ -300,17 +296,21 @@ PROMPT_FORMS = (
         prompt=("instruction", "context"),
     ),
     Form(name="instructions", columns=("instruction",), prompt=("instruction",)),
-    Form(name="questions", columns=("question",), prompt=("question",), system="system"),
-    Form(
-        name="questions with a system turn",
-        columns=("system_prompt", "question"),
-        prompt=("question",),
-        system="system_prompt",
-    ),
+    Form(name="questions", columns=("question",), prompt=("question",)),
     Form(name="a history", columns=("history",), prompt=("history",)),
     Form(name="preferences", columns=("chosen", "rejected"), prompt=("chosen",), fallback=True),
 )
 """Requests, in files without a column `prompt`."""
+
+
+def find_system(form: Form, columns: Sequence[str], option: str | None) -> str:
+    """Return the column with the system turn: the option's, the form's, or one of a usual name."""
+    if option:
+        return option
+    for name in (form.system, *SYSTEMS):
+        if name and name in columns:
+            return name
+    return ""
 
 
 def unread_columns(form: Form, columns: Sequence[str]) -> str:
