@@ -107,7 +107,8 @@ def read_answers(
     ]
     style = find_style(of_requests)
     cut, note = _decide(cells, style, sides, where)
-    return [_read(cell, form, style, cut) for cell in cells], note
+    words = not _has_scale(cells)
+    return [_read(cell, form, style, cut, words) for cell in cells], note
 
 
 def _row_cell(record: Record, form: Form) -> Cell:
@@ -195,7 +196,7 @@ def _score_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 def _as_number(value: Any) -> float | None:
     """Return a score as a number, yes as 1 and no as 0; None for anything else."""
-    if is_empty(value):
+    if is_empty(value) or "_" in str(value):
         return None
     try:
         number = float(value)
@@ -209,6 +210,22 @@ def _as_label(value: Any) -> float | None:
     """Return 1 for good and 0 for bad; None for anything else."""
     label = read_label(value)
     return None if label is None else float(label)
+
+
+def _has_scale(cells: Sequence[Cell | Missing]) -> bool:
+    """Whether a column of scores has other numbers than 1 and 0, beside which yes is not 1."""
+    scores = [cell.score for cell in cells if isinstance(cell, Cell)]
+    numbers = [_as_number(score) for score in scores]
+    return any(number not in (None, 0, 1, -1) for number in numbers)
+
+
+def _is_word(value: Any) -> bool:
+    """Whether a score says yes or no in another way than by a number."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return True
+    return isinstance(value, bool)
 
 
 def _check_labels(cells: Sequence[Cell | Missing]) -> None:
@@ -245,7 +262,9 @@ def _decide(
     return decide_cut(texts, sides, where, locations)
 
 
-def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer | Missing:
+def _read(
+    cell: Cell | Missing, form: Form, style: Style, cut: bool, words: bool
+) -> Answer | Missing:
     if isinstance(cell, Missing):
         return cell
     location = cell.record.location
@@ -254,6 +273,8 @@ def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer |
         score = None
         if form.score:
             score = _as_label(cell.score) if form.label else _as_number(cell.score)
+            if not words and not form.label and _is_word(cell.score):
+                score = None
             if score is None:
                 other = "a label that says neither good nor bad"
                 other = other if form.label else "a score that is not a number"

@@ -47,7 +47,8 @@ UNREADABLE = "unreadable"
 """The role of a turn that cannot be read; its content is the reason, `of` its own role."""
 LIKE_MESSAGES = re.compile(
     r"^\W*(?:array\(\W*)?['\"](?:role|from|content|value)['\"]\s*:.*['\"](?:role|from)['\"]\s*:"
-    r"|^\W*(?:array\(\W*)?['\"](?:role|from)['\"]\s*:",
+    r"|^\W*(?:array\(\W*)?['\"](?:role|from)['\"]\s*:"
+    r"|^\[?\w*Message\(\w+=",
     re.DOTALL,
 )
 BROKEN_UNICODE = "broken Unicode"

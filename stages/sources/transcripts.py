@@ -33,6 +33,8 @@ USER = r"(user|assistant|system)[^\S\n]*[:\uff1a]"
 HEADING = r"(?:\A|\s*)###[^\S\n]*(human|prompter|assistant|gpt|system)[^\S\n]*:"
 BOLD = r"\*\*(human|user|assistant|system)(?:\*\*[^\S\n]*:|:\*\*)"
 ANGLES = r"<(human|user|bot|assistant|system)>[^\S\n]*:"
+EXTRA_ID = re.compile(r"(?:\A|\n)<extra_id_1>(User|Assistant)[^\S\n]*\r?\n")
+"""The marks of HelpSteer and HelpSteer2."""
 BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 """Line ends other than \\n."""
 INLINE = re.compile(
@@ -78,6 +80,8 @@ def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> li
         assistant: another name by which the assistant's turns are marked.
     """
     text = text.lstrip(IGNORED)
+    if EXTRA_ID.search(text):
+        return _split_extra_ids(text)
     exact = _split(text, EXACT)
     if has_answer(exact):
         return exact
@@ -92,6 +96,16 @@ def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> li
         if has_answer(turns):
             return turns
     return None
+
+
+def _split_extra_ids(text: str) -> list[Message]:
+    """Split HelpSteer's conversations, whose first user turn has no mark."""
+    pieces = EXTRA_ID.split(f"<extra_id_1>User\n{text.strip()}\n")
+    turns: list[Message] = []
+    for name, content in zip(pieces[1::2], pieces[2::2], strict=True):
+        if content.strip() or turns:
+            turns.append({"role": ROLES[name.lower()], "content": content.strip()})
+    return turns
 
 
 def _split(text: str, speakers: re.Pattern[str]) -> list[Message] | None:

@@ -282,3 +282,18 @@ def test_parts_written_as_json_text():
         read_prompts([{"role": "user", "content": image}], "last")
     for plain in ("[1, 2]", '[{"type": "text"}]', '[{"type": "river", "text": "a"}]', "[]"):
         assert read_messages([{"role": "user", "content": plain}])[0] == turns(plain)
+
+
+def test_marks_of_helpsteer_split_a_prompt(tmp_path):
+    prompt = "q\n<extra_id_1>Assistant\na: 1\n\nb\n<extra_id_1>User\nr"
+    assert read_messages(prompt)[0] == turns("q", "a: 1\n\nb", "r")
+    record = {"prompt": f"{prompt}\n<extra_id_1>Assistant\n", "response_1": "x", "response_2": "y"}
+    content = lines({**record, "preference_strength": -1})
+    rows, _, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert (rows[0].prompt, rows[0].chosen) == (turns("q", "a: 1\n\nb", "r"), "x")
+
+
+@pytest.mark.parametrize("name", ["Message", "HumanMessage", "ChatMessage"])
+def test_printed_objects_are_not_requests(name):
+    with pytest.raises(Drop, match="looks like messages"):
+        read_messages(f"[{name}(content='q', role='user')]")

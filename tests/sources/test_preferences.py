@@ -408,3 +408,24 @@ def test_answers_with_an_end_of_turn_token_are_dropped(tmp_path, end):
     whole = lines({"messages": turns("q", f"yes{end}")})
     _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", whole)
     assert dropped == {"an answer that a chat template has already rendered": 1}
+
+
+def test_yes_is_no_number_beside_a_scale(tmp_path):
+    def scores(*values):
+        records = [{"prompt": f"q{n}", "response": "x", "s": v} for n, v in enumerate(values)]
+        options = {"prompt": "prompt", "answer": "response", "score": "s"}
+        rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", lines(*records), **options)
+        return [row.score for row in rows], dropped
+
+    assert scores(5, "yes", True, "3", "1_000") == ([5, 3], {"a score that is not a number": 3})
+    assert scores(1, "yes", True, "no", 0) == ([1, 1, 1, 0, 0], {})
+
+
+def test_a_column_of_ones_is_read_only_where_the_sides_are_numbered(tmp_path):
+    with pytest.raises(UserError, match="every number is 1"):
+        pairs(tmp_path, "a.jsonl", rated(1, "1", None))
+    for first, second, expected in (("r_0", "r_1", "y"), ("r_1", "r_2", "x")):
+        records = [{"prompt": f"q{n}", first: "x", second: "y", "best": 1} for n in range(2)]
+        options = {"prompt": "prompt", "chosen": first, "rejected": second, "better": "best"}
+        rows, _, _ = read(tmp_path, "human_pairs", "b.jsonl", lines(*records), **options)
+        assert [row.chosen for row in rows] == [expected] * 2
