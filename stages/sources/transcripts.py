@@ -38,10 +38,13 @@ EXTRA_ID = re.compile(r"(?:\A|\n)<extra_id_1>(User|Assistant)[^\S\n]*\r?\n")
 BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 """Line ends other than \\n."""
 INLINE = re.compile(
-    rf"\s*{BLANKS}(?:human|user|system)[^\S\n]*[:\uff1a].*\sassistant[^\S\n]*[:\uff1a]",
+    r"[\s\u200b-\u200f\u2060\ufeff]*(?:human|user|system)[^\S\n]*[:\uff1a]"
+    r".*\sassistant[^\S\n]*[:\uff1a]",
     re.IGNORECASE | re.DOTALL,
 )
 """A text that begins with one speaker and marks the other one somewhere."""
+LONGEST_START = 256
+"""Characters within which a transcript's first mark ends."""
 NAME = re.compile(r"\n[^\S\n]*([A-Z]\w+):(?=\s)")
 """A line that may begin with the name of a speaker."""
 FEWEST_TRANSCRIPTS = 3
@@ -80,7 +83,7 @@ def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> li
         assistant: another name by which the assistant's turns are marked.
     """
     text = text.lstrip(IGNORED)
-    if EXTRA_ID.search(text):
+    if "<extra_id_1>" in text and EXTRA_ID.search(text):
         return _split_extra_ids(text)
     exact = _split(text, EXACT)
     if has_answer(exact):
@@ -110,6 +113,8 @@ def _split_extra_ids(text: str) -> list[Message]:
 
 def _split(text: str, speakers: re.Pattern[str]) -> list[Message] | None:
     """Split a text at the marks of its speakers; None if it does not begin with one."""
+    if not speakers.match(BREAKS.sub("\n", text[:LONGEST_START])):
+        return None
     unified = _unify_line_ends(text, speakers)
     if not speakers.match(unified):
         return None
