@@ -282,7 +282,7 @@ def _read(
                     "no score" if is_empty(cell.score) else other,
                     printable(str(cell.score or "")),
                 )
-            score = -score if form.rank else score
+            score = 0.0 - score if form.rank else score
     except Drop as drop:
         return Missing(location, drop.reason, drop.detail)
     return Answer(location, cell.record, side.prompt, side.answer, score)
@@ -342,4 +342,6 @@ def _read_tree(records: Sequence[Record]) -> Iterator[Answer | Missing]:
             except Drop as drop:
                 yield Missing(record.location, drop.reason, drop.detail)
                 continue
-            yield Answer(record.location, record, turns, str(record.value("text")).strip(), -rank)
+            yield Answer(
+                record.location, record, turns, str(record.value("text")).strip(), 0.0 - rank
+            )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
-from stages.sources.cells import WRITTEN_LISTS
+from stages.sources.cells import WRITTEN_LISTS, is_empty
 from stages.sources.conversations import (
     PLAIN,
     Style,
@@ -25,7 +25,11 @@ from stages.sources.conversations import (
 from stages.sources.transcripts import is_ended, is_rendered, read_escaped, read_transcript
 
 Sides = Literal["auto", "answers", "whole"]
-MARK = re.compile(r"\s*(?:###\s*)?assistant[^\S\n]*:[^\S\n]*", re.IGNORECASE)
+MARK = re.compile(
+    r"\s*(?:(?:###\s*)?assistant[^\S\n]*[:\uff1a]|\*\*assistant(?:\*\*[^\S\n]*:|:\*\*)"
+    r"|<(?:assistant|bot)>[^\S\n]*:)[^\S\n]*",
+    re.IGNORECASE,
+)
 
 NEARLY_ALL = 0.95
 """From this share on, sides without their prompt are trouble of single rows."""
@@ -65,9 +69,11 @@ def with_system(messages: list[Message], system: Any) -> list[Message]:
     """Return messages with a system turn in front, if there is a text for one.
 
     Raises:
-        Drop: the text holds broken Unicode.
+        Drop: it is not text, or holds broken Unicode.
     """
-    text = system.strip() if isinstance(system, str) else ""
+    if not isinstance(system, str) and not is_empty(system):
+        raise Drop("a system turn that is not text", str(system))
+    text = "" if is_empty(system) else system.strip()
     if not text or (messages and messages[0]["role"] == "system"):
         return messages
     check_text(text)
@@ -165,9 +171,12 @@ def after_prompt(side: str, prompt: Any, request: list[Message]) -> str | None:
     turns = read_transcript(read_escaped(side))
     if turns and turns[-1]["role"] == "assistant" and _turns(turns[:-1]) == _turns(request):
         return turns[-1]["content"]
+    side = side.replace("\r\n", "\n")
     starts = [prompt] if isinstance(prompt, str) else []
     starts += [message["content"] for message in request[-1:]]
-    for start in sorted({start.strip() for start in starts}, key=len, reverse=True):
+    for start in sorted(
+        {start.strip().replace("\r\n", "\n") for start in starts}, key=len, reverse=True
+    ):
         if not start or not side.strip().startswith(start):
             continue
         rest = side.strip()[len(start) :]

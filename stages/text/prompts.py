@@ -165,13 +165,13 @@ def _read_prompts(
             if not prompts:
                 raise Drop("no user turn")
             system = record.value(form.system) if form.system else ""
-            check_text(str(system))
+            prompts = [with_system(messages, system) for messages in prompts]
         except Drop as drop:
             yield Dropped(id=location, reason=drop.reason, detail=drop.detail)
             continue
         reading.cells[read_messages(cell, style)[1]] += 1
         for messages in prompts:
-            yield location, kind or config.kind, with_system(messages, system)
+            yield location, kind or config.kind, messages
 
 
 def _find_form(config: Config, records: Sequence[Record]) -> Form:

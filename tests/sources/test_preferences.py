@@ -429,3 +429,28 @@ def test_a_column_of_ones_is_read_only_where_the_sides_are_numbered(tmp_path):
         options = {"prompt": "prompt", "chosen": first, "rejected": second, "better": "best"}
         rows, _, _ = read(tmp_path, "human_pairs", "b.jsonl", lines(*records), **options)
         assert [row.chosen for row in rows] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "side"),
+    [
+        ("Q\nmore?", "Q\r\nmore? {}"),
+        ("Q\r\nmore?", "Q\nmore? {}"),
+        ("**Human:** Q\nmore?\n\n**Assistant:**", "**Assistant:** {}"),
+        ("<human>: Q\nmore?\n<bot>:", "<bot>: {}"),
+        ("Human\uff1aQ\nmore?", "Assistant\uff1a{}"),
+    ],
+)
+def test_sides_that_repeat_their_prompt_in_other_spellings_are_cut(tmp_path, prompt, side):
+    content = sides_of((prompt, side.format("yes"), side.format("no")))
+    ((request, chosen, rejected),) = pairs(tmp_path, "a.jsonl", content, prompt="prompt")
+    assert (request.replace("\r\n", "\n"), chosen, rejected) == ("Q\nmore?", "yes", "no")
+
+
+def test_a_system_turn_that_is_no_text_is_dropped_and_a_leading_one_is_read(tmp_path):
+    content = lines({"prompt": "q", "system": ["s"]}, {"prompt": "r", "system": None})
+    rows, dropped, _ = read(tmp_path, "prompts", "a.jsonl", content)
+    assert [row.messages for row in rows] == [turns("r")]
+    assert dropped == {"a system turn that is not text": 1}
+    text = "System: s\n\nHuman: q\n\nAssistant: a"
+    assert requests(tmp_path, "b.jsonl", lines({"prompt": text})) == [["s", "q"]]

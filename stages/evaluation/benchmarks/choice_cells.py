@@ -64,13 +64,13 @@ def _parse(value: Any) -> Any:
         return value
 
 
-def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
+def people_shares(value: Any, options: Options, where: str) -> dict[str, list[float]]:
     """The fraction of people for each option, by group; groups with a wrong count are left out.
 
     GlobalOpinionQA writes them as Python prints a defaultdict.
 
     Args:
-        count: the number of options.
+        options: of the question; empty ones may have a share too, which is left out.
 
     Raises:
         UserError: the cell is not a mapping.
@@ -82,8 +82,11 @@ def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
             where=where,
             fix="let `people` name a column of {group: [share, one an option]}",
         )
+    count = len(options.texts)
     groups = {}
     for name, shares in value.items():
+        if _are_shares(shares) and len(shares) == count + len(options.empty):
+            shares = [share for place, share in enumerate(shares) if place not in options.empty]
         if _are_shares(shares) and len(shares) == count and sum(shares) > 0:
             total = sum(shares)
             groups[str(name)] = [share / total for share in shares]

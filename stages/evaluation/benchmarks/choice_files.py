@@ -240,7 +240,7 @@ def _read_draft(
     check_text("".join([text, group, *options.texts]))
     people = {}
     if columns.people:
-        people = people_shares(record.value(columns.people), len(options.texts), where)
+        people = people_shares(record.value(columns.people), options, where)
     question = Question(
         id=content_id([text, options.texts], where),
         text=text,
@@ -289,6 +289,8 @@ def _read_parts(record: Record, columns: Columns, style: Style) -> tuple[str, Op
     if columns.correct and columns.incorrect:
         correct = read_options(record.value(columns.correct), where).texts
         incorrect = read_options(record.value(columns.incorrect), where).texts
+        if not correct or not incorrect:
+            raise Drop("no right answer" if incorrect else "no wrong answer")
         return text, Options(correct + incorrect, [], False), list(range(len(correct)))
     if len(columns.choices) == 1:
         return text, read_options(record.value(columns.choices[0]), where), []

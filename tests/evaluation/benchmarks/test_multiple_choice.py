@@ -413,3 +413,14 @@ def test_questions_without_text_and_with_two_answers_are_dropped(tmp_path):
         "duplicate question with another right option",
         "empty question",
     ]
+
+
+def test_questions_without_a_right_or_a_wrong_answer_are_dropped(tmp_path):
+    records = [
+        {"question": "q", "c": ["x", ""], "i": ["y"]},
+        {"question": "r", "c": [], "i": ["y", "z"]},
+        {"question": "s", "c": ["x", "y"], "i": [""]},
+    ]
+    options = {"correct": "c", "incorrect": "i", "gold": None}
+    golds, reasons = gold_of(tmp_path, *records, **options)
+    assert (golds, reasons) == ([[0]], ["no right answer", "no wrong answer"])
