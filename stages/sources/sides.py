@@ -18,6 +18,7 @@ from stages.sources.conversations import (
     PLAIN,
     Style,
     check_text,
+    printable,
     read_messages,
     read_prompts,
     refuse_unreadable,
@@ -72,7 +73,7 @@ def with_system(messages: list[Message], system: Any) -> list[Message]:
         Drop: it is not text, or holds broken Unicode.
     """
     if not isinstance(system, str) and not is_empty(system):
-        raise Drop("a system turn that is not text", str(system))
+        raise Drop("a system turn that is not text", printable(str(system)))
     text = "" if is_empty(system) else system.strip()
     if not text or (messages and messages[0]["role"] == "system"):
         return messages
