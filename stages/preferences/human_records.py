@@ -22,6 +22,7 @@ from stages.sources.forms import (
     REQUESTS,
     ROW_FORMS,
     Form,
+    find_system,
     recognise,
     unread_columns,
 )
@@ -143,6 +144,7 @@ def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) 
         )
         form = _with_options(form, source, columns)
     else:
+        _refuse_second_form(source, columns, records[0].location)
         form = Form(
             name="chosen and rejected", columns=(), first=source.chosen, second=source.rejected
         )
@@ -154,6 +156,27 @@ def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) 
     named.append(source.kind_column or "")
     require_columns(records, [name for name in named if name])
     return form
+
+
+def _refuse_second_form(source: PairSource, columns: Sequence[str], where: str) -> None:
+    """Refuse a file with `chosen`, `rejected` and the two sides of another form.
+
+    Raises:
+        UserError: it is one, and no option says what to read.
+    """
+    if source.prompt or not {source.chosen, source.rejected} <= set(columns):
+        return
+    if (source.chosen, source.rejected) != ("chosen", "rejected"):
+        return
+    for form in PAIR_FORMS:
+        if set(form.columns) <= set(columns):
+            raise UserError(
+                f"the columns fit several forms: chosen, rejected; {form.name} "
+                f"({', '.join(form.columns)})",
+                where=where,
+                fix="set `prompt` to read chosen and rejected, or set `chosen`, `rejected` and "
+                "`better` to the columns of the other form",
+            )
 
 
 def _explicit_answers(source: PairSource, records: Sequence[Record]) -> Form:
@@ -206,7 +229,7 @@ def _with_options(form: Form, source: PairSource, columns: Sequence[str]) -> For
         form,
         better=better,
         prompt=as_names(source.prompt) or form.prompt,
-        system=source.system or (form.system if form.system in columns else ""),
+        system=find_system(form, columns if form.prompt else (), source.system),
         first_safe=source.chosen_safe or first_safe,
         second_safe=source.rejected_safe or second_safe,
     )
@@ -224,7 +247,9 @@ def _are_bare(records: Sequence[Record], form: Form) -> bool:
         except Drop:
             continue
         filled += 1
-        whole += len(messages) > 1
+        spoken = [message for message in messages if message["role"] != "system"]
+        # One that begins with the assistant goes on from a prompt in a column of its own.
+        whole += len(spoken) > 1 and spoken[0]["role"] != "assistant"
     return whole <= filled / 2
 
 
@@ -245,10 +270,7 @@ def _with_request(form: Form, columns: Sequence[str], where: str, reading: Readi
         )
     if not present:
         return form
-    system = form.system
-    for name in ("system", "system_prompt"):
-        if not system and name in columns:
-            system = name
+    system = find_system(form, columns, form.system)
     reading.note(f"the sides are bare answers; the request is in {', '.join(present)}")
     return replace(
         form, name=f"{' + '.join(present)}, chosen, rejected", prompt=present, system=system

@@ -3,14 +3,23 @@
 In: records and their form. Out: one `Answer` for each text, or the reason why there is none.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.runtime.context import Drop
+from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
-from stages.sources.conversations import Style, check_text, find_style, printable
+from stages.sources.conversations import (
+    ROLES,
+    UNREADABLE,
+    Style,
+    check_text,
+    find_style,
+    printable,
+)
 from stages.sources.forms import Form
 from stages.sources.records import Record, missing_column
 from stages.sources.sides import (
@@ -91,12 +100,15 @@ def read_answers(
             cells += _list_cells(record, form)
         else:
             cells.append(_row_cell(record, form))
+    if form.label:
+        _check_labels(cells)
     of_requests = [
         cell.prompt if form.prompt else cell.value for cell in cells if isinstance(cell, Cell)
     ]
     style = find_style(of_requests)
     cut, note = _decide(cells, style, sides, where)
-    return [_read(cell, form, style, cut) for cell in cells], note
+    words = not _has_scale(cells)
+    return [_read(cell, form, style, cut, words) for cell in cells], note
 
 
 def _row_cell(record: Record, form: Form) -> Cell:
@@ -184,20 +196,61 @@ def _score_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 def _as_number(value: Any) -> float | None:
     """Return a score as a number, yes as 1 and no as 0; None for anything else."""
-    if is_empty(value):
+    if is_empty(value) or "_" in str(value):
         return None
     try:
         number = float(value)
     except (TypeError, ValueError):
         label = read_label(value)
         return None if label is None else float(label)
-    return number if number == number else None
+    return number if math.isfinite(number) else None
+
+
+def _as_label(value: Any) -> float | None:
+    """Return 1 for good and 0 for bad; None for anything else."""
+    label = read_label(value)
+    return None if label is None else float(label)
+
+
+def _has_scale(cells: Sequence[Cell | Missing]) -> bool:
+    """Whether a column of scores has other numbers than 1 and 0, beside which yes is not 1."""
+    scores = [cell.score for cell in cells if isinstance(cell, Cell)]
+    numbers = [_as_number(score) for score in scores]
+    return any(number not in (None, 0, 1, -1) for number in numbers)
+
+
+def _is_word(value: Any) -> bool:
+    """Whether a score says yes or no in another way than by a number."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return True
+    return isinstance(value, bool)
+
+
+def _check_labels(cells: Sequence[Cell | Missing]) -> None:
+    """Refuse a column of labels that holds other numbers, such as 1 and 2.
+
+    Raises:
+        UserError: there is one.
+    """
+    for cell in cells:
+        if isinstance(cell, Missing):
+            continue
+        number = _as_number(cell.score)
+        if number is not None and abs(number) > 1:
+            raise UserError(
+                f"{cell.score!r} where 0 or 1, true or false is expected as the label",
+                where=cell.record.location,
+                fix="set `prompt`, `answer` and `score` to read the label as a score",
+            )
 
 
 def _decide(
     cells: Sequence[Cell | Missing], style: Style, sides: Sides, where: str
 ) -> tuple[bool, str]:
     texts = []
+    locations = []
     for cell in cells:
         if isinstance(cell, Missing) or cell.prompt is None or not is_text_side(cell.value):
             continue
@@ -205,10 +258,13 @@ def _decide(
             texts.append((cell.value, cell.prompt, read_request(cell.prompt, style)))
         except Drop:
             continue
-    return decide_cut(texts, sides, where)
+        locations.append(cell.record.location)
+    return decide_cut(texts, sides, where, locations)
 
 
-def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer | Missing:
+def _read(
+    cell: Cell | Missing, form: Form, style: Style, cut: bool, words: bool
+) -> Answer | Missing:
     if isinstance(cell, Missing):
         return cell
     location = cell.record.location
@@ -216,13 +272,17 @@ def _read(cell: Cell | Missing, form: Form, style: Style, cut: bool) -> Answer |
         side = _read_side(cell, style, cut)
         score = None
         if form.score:
-            score = _as_number(cell.score)
+            score = _as_label(cell.score) if form.label else _as_number(cell.score)
+            if not words and not form.label and _is_word(cell.score):
+                score = None
             if score is None:
+                other = "a label that says neither good nor bad"
+                other = other if form.label else "a score that is not a number"
                 raise Drop(
-                    "no score" if is_empty(cell.score) else "a score that is not a number",
+                    "no score" if is_empty(cell.score) else other,
                     printable(str(cell.score or "")),
                 )
-            score = -score if form.rank else score
+            score = 0.0 - score if form.rank else score
     except Drop as drop:
         return Missing(location, drop.reason, drop.detail)
     return Answer(location, cell.record, side.prompt, side.answer, score)
@@ -250,21 +310,25 @@ def _read_side(cell: Cell, style: Style, cut: bool) -> Side:
 
 def _read_tree(records: Sequence[Record]) -> Iterator[Answer | Missing]:
     """Yield the ranked answers of a tree of messages; rank 0 is the best of its siblings."""
-    by_id = {record.value("message_id"): record for record in records}
+    by_id = {str(record.value("message_id")): record for record in records}
     for record in records:
         if record.value("role") != "assistant":
             continue
         rank = _as_number(record.value("rank"))
         turns: list[Message] = []
-        parent = record.value("parent_id")
-        while parent in by_id:
+        parent = str(record.value("parent_id"))
+        seen = {str(record.value("message_id"))}
+        while parent in by_id and parent not in seen:
+            seen.add(parent)
             above = by_id[parent]
-            role = "user" if above.value("role") == "prompter" else "assistant"
+            role = ROLES.get(str(above.value("role")).lower(), UNREADABLE)
             turns.insert(0, {"role": role, "content": str(above.value("text"))})
-            parent = above.value("parent_id")
-            if len(turns) > len(by_id):
-                break
-        if parent and parent not in by_id:
+            parent = str(above.value("parent_id"))
+        if parent in seen:
+            yield Missing(record.location, "its parents form a circle")
+        elif any(turn["role"] == UNREADABLE for turn in turns):
+            yield Missing(record.location, "a turn of an unknown role")
+        elif parent:
             yield Missing(record.location, "its parent is not in the file")
         elif not turns or turns[-1]["role"] != "user":
             yield Missing(record.location, "no user turn before the answer")
@@ -278,4 +342,6 @@ def _read_tree(records: Sequence[Record]) -> Iterator[Answer | Missing]:
             except Drop as drop:
                 yield Missing(record.location, drop.reason, drop.detail)
                 continue
-            yield Answer(record.location, record, turns, str(record.value("text")).strip(), -rank)
+            yield Answer(
+                record.location, record, turns, str(record.value("text")).strip(), 0.0 - rank
+            )

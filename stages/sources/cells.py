@@ -100,7 +100,7 @@ def _with_commas(text: str) -> str:
 def _ends_value(token: tokenize.TokenInfo) -> bool:
     if token.type in (tokenize.STRING, tokenize.NUMBER):
         return True
-    return token.string in ("}", "]", ")") or _is_constant(token)
+    return token.string in ("}", "]", ")", "...") or _is_constant(token)
 
 
 def _starts_value(token: tokenize.TokenInfo, before: tokenize.TokenInfo) -> bool:
@@ -110,7 +110,7 @@ def _starts_value(token: tokenize.TokenInfo, before: tokenize.TokenInfo) -> bool
         # numpy writes [0.1 -0.2] for two numbers.
         touches = token.line[token.end[1] : token.end[1] + 1] not in (" ", "")
         return touches and token.start != before.end
-    return token.string in ("{", "[")
+    return token.string in ("{", "[", "...")
 
 
 def _is_constant(token: tokenize.TokenInfo) -> bool:

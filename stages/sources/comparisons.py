@@ -4,8 +4,9 @@ In: records and their form. Out: prompt, chosen and rejected answer of each reco
 why it makes no pair.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from stages.runtime.context import Drop
@@ -13,7 +14,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.answers import Missing, prompt_cell
 from stages.sources.cells import NotStructured, is_empty, parse_structured
-from stages.sources.conversations import PLAIN, Style, find_style, read_messages
+from stages.sources.conversations import ASSISTANTS, PLAIN, Style, find_style, read_messages
 from stages.sources.forms import Form
 from stages.sources.reading import Reading
 from stages.sources.records import Record, missing_column
@@ -93,6 +94,7 @@ def _examine(
         return Columns(sides=side_style)
     prompt_style = find_style([prompt_cell(record, form.prompt) for record in records])
     texts = []
+    locations = []
     for record in records:
         prompt = prompt_cell(record, form.prompt)
         try:
@@ -102,7 +104,8 @@ def _examine(
         for name in (form.first, form.second):
             if is_text_side(record.value(name)):
                 texts.append((record.value(name), prompt, request))
-    cut, note = decide_cut(texts, option, where)
+                locations.append(record.location)
+    cut, note = decide_cut(texts, option, where, locations)
     reading.note(note)
     return Columns(prompt_style, side_style, cut)
 
@@ -146,26 +149,44 @@ def _by_content(records: Sequence[Record], form: Form, column: str) -> list[Verd
     """
     for first, second in ((form.first, form.second), *MODEL_COLUMNS):
         verdicts: list[Verdict] = []
+        odd: list[Record] = []
         for record in records:
-            value = record.value(column)
-            sides = [record.value(first), record.value(second)]
-            if is_empty(value):
-                verdicts.append("none")
-            elif str(value).strip().lower() in TIES:
-                verdicts.append("tie")
-            elif value in sides and sides[0] != sides[1]:
-                verdicts.append("first" if value == sides[0] else "second")
-            else:
-                break
-        if len(verdicts) == len(records) and {"first", "second"} & set(verdicts):
+            verdict = _named_side(record.value(column), record.value(first), record.value(second))
+            verdicts.append(verdict or "none")
+            if verdict is None:
+                odd.append(record)
+        decided = sum(verdict in ("first", "second") for verdict in verdicts)
+        if decided and not odd:
             return verdicts
+        if decided > len(records) / 2:
+            raise UserError(
+                f"{odd[0].value(column)!r} in `{column}` is neither `{first}` nor `{second}`, one "
+                "of which the other records name",
+                where=odd[0].location,
+                fix=f"name another column as `better`, or correct the cell ({len(odd)} such)",
+            )
     return None
+
+
+def _named_side(value: Any, first: Any, second: Any) -> Verdict | None:
+    """Return the side that a cell repeats; none if both sides are alike."""
+    if is_empty(value):
+        return "none"
+    if str(value).strip().lower() in TIES:
+        return "tie"
+    if value not in (first, second):
+        return None
+    if first == second:
+        return "none"
+    return "first" if value == first else "second"
 
 
 def _compare_scores(record: Record, names: tuple[str, str]) -> Verdict:
     try:
         first, second = (float(record.value(name)) for name in names)
     except (TypeError, ValueError):
+        return "none"
+    if not (isfinite(first) and isfinite(second)):
         return "none"
     if first == second:
         return "tie"
@@ -223,9 +244,23 @@ def _read_sides(record: Record, form: Form, columns: Columns) -> list[Side]:
 
 
 def _until_turn(cell: Any, turn: Any) -> Any:
-    """Return a conversation up to the answer that was judged."""
-    if isinstance(cell, list) and str(turn).isdecimal():
-        return cell[: 2 * int(turn)]
+    """Return a conversation up to the answer that was judged, counted from 1."""
+    if isinstance(cell, str):
+        try:
+            cell, _ = parse_structured(cell)
+        except NotStructured:
+            return cell
+    try:
+        remaining = int(float(turn))
+    except (TypeError, ValueError):
+        return cell
+    if not isinstance(cell, list):
+        return cell
+    for place, item in enumerate(cell):
+        if isinstance(item, Mapping):
+            remaining -= str(item.get("role", item.get("from"))).lower() in ASSISTANTS
+        if not remaining:
+            return cell[: place + 1]
     return cell
 
 

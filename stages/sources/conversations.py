@@ -16,9 +16,11 @@ from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.cells import NotStructured, is_empty, parse_structured
+from stages.sources.contents import read_content
 from stages.sources.transcripts import (
     find_assistant,
     has_answer,
+    hides_answer,
     is_rendered,
     marks_inside,
     read_escaped,
@@ -43,13 +45,14 @@ ROLES = (
 )
 UNREADABLE = "unreadable"
 """The role of a turn that cannot be read; its content is the reason, `of` its own role."""
-TEXT_PARTS = ("text", "input_text", "output_text")
-THOUGHT_PARTS = ("thinking", "reasoning", "redacted_thinking")
 LIKE_MESSAGES = re.compile(
     r"^\W*(?:array\(\W*)?['\"](?:role|from|content|value)['\"]\s*:.*['\"](?:role|from)['\"]\s*:"
-    r"|^\W*(?:array\(\W*)?['\"](?:role|from)['\"]\s*:",
+    r"|^\W*(?:array\(\W*)?['\"](?:role|from)['\"]\s*:"
+    r"|^\[?\w*Message\(\w+=",
     re.DOTALL,
 )
+EXAMINED = 1000
+"""How many texts decide where transcripts mark their speakers: most of them do."""
 BROKEN_UNICODE = "broken Unicode"
 
 
@@ -71,12 +74,12 @@ PLAIN = Style()
 def find_style(values: Sequence[Any]) -> Style:
     """Return what holds for all cells of a column, so that no cell is read in a way of its own."""
     texts = [value for value in values if isinstance(value, str) and value.strip()]
-    by_line = False
-    assistant = ""
-    if not any(has_answer(read_transcript(text)) for text in texts):
-        lines = sum(has_answer(read_transcript(text, by_line=True)) for text in texts)
-        by_line = lines > len(texts) / 2
-        assistant = "" if lines else find_assistant(texts)
+    examined = texts[:EXAMINED]
+    others = [text for text in examined if not has_answer(read_transcript(text))]
+    paragraphs = len(examined) - len(others)
+    lines = sum(has_answer(read_transcript(text, by_line=True)) for text in others)
+    by_line = lines > paragraphs and lines > len(others) / 2
+    assistant = "" if paragraphs or lines else find_assistant(examined)
     return Style(
         by_line or bool(assistant),
         assistant,
@@ -220,6 +223,8 @@ def _read_text(text: str, style: Style) -> tuple[list[Message], str]:
     if is_rendered(text):
         raise Drop("a text that a chat template has already rendered")
     turns = read_transcript(text, style.by_line, style.assistant)
+    if not has_answer(turns) and hides_answer(text):
+        raise Drop("a transcript whose speakers are not marked at the start of paragraphs")
     if turns is not None:
         return turns, "transcript"
     form = "text with marks of speakers inside" if marks_inside(text) else "text"
@@ -306,8 +311,8 @@ def _read_turn(item: Any) -> list[Message]:
     for request, answer in EXCHANGES:
         if request in item and answer in item:
             return [_message("user", item[request]), _message("assistant", item[answer])]
-    role_key = next((key for key in ROLE_KEYS if key in item), None)
-    text_key = next((key for key in TEXT_KEYS if key in item), None)
+    role_key = _filled_key(item, ROLE_KEYS)
+    text_key = _filled_key(item, TEXT_KEYS)
     if role_key is None or (text_key is None and not _calls_tool(item)):
         raise Drop("the messages lack `role` or `content`")
     if _calls_tool(item):
@@ -316,6 +321,16 @@ def _read_turn(item: Any) -> list[Message]:
     if isinstance(role, Mapping):
         role = role.get("role", role.get("name"))
     return [_message(str(role).strip().lower(), item[text_key or ""])]
+
+
+def _filled_key(item: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """Return the first of some keys that has a value, else the first that is there.
+
+    Where files of two layouts were merged, each turn has the keys of both.
+    """
+    present = [key for key in keys if key in item]
+    filled = [key for key in present if item[key] is not None]
+    return next(iter(filled or present), None)
 
 
 def _calls_tool(item: Mapping[str, Any]) -> bool:
@@ -330,44 +345,9 @@ def _message(role: str, content: Any) -> Message:
     if name is None:
         return _unreadable("a turn of an unknown role", role)
     try:
-        return {"role": name, "content": _read_content(content)}
+        return {"role": name, "content": read_content(content)}
     except Drop as drop:
         return _unreadable(drop.reason, drop.detail) | {"of": name}
-
-
-def _read_content(content: Any) -> str:
-    """Return the text of a turn; parts of text are joined by line breaks, thoughts left out.
-
-    Raises:
-        Drop: a part is not text.
-    """
-    if isinstance(content, str):
-        return content
-    if is_empty(content):
-        return ""
-    if isinstance(content, Mapping):
-        content = content.get("parts", [content])
-    if not isinstance(content, list):
-        raise Drop(f"a {type(content).__name__} as the content of a turn")
-    texts = []
-    for part in content:
-        kind, text = _read_part(part)
-        if kind in TEXT_PARTS:
-            texts.append(text)
-        elif kind not in THOUGHT_PARTS:
-            raise Drop("a part of a turn that is not text", kind)
-    return "\n".join(texts)
-
-
-def _read_part(part: Any) -> tuple[str, str]:
-    """Return the kind of a part, and its text."""
-    if isinstance(part, str):
-        return "text", part
-    if not isinstance(part, Mapping):
-        return type(part).__name__, ""
-    text = part.get("text")
-    kind = str(part.get("type") or ("text" if isinstance(text, str) else min(part, default="")))
-    return kind, text if isinstance(text, str) else ""
 
 
 def _unreadable(reason: str, detail: str = "") -> Message:

@@ -21,6 +21,19 @@ MARKS = (
 )
 """Byte-order marks, and the encodings that they announce."""
 
+OTHER_FILES = {
+    b"PK\x03\x04": "a zip archive (.zip, .xlsx, .npz)",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "an SQLite database",
+    b"%PDF": "a PDF",
+    b"version https://git-lfs": "a pointer of Git LFS to a file that was not fetched",
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+}
+"""First bytes of files that people take for records, and what they are."""
+MOST_NULS = 0.1
+"""More NUL characters than this are no text."""
+
 
 def decompress(data: bytes) -> bytes:
     """Return the content of a .gz, .zst, .bz2 or .xz file, or of a plain one.
@@ -28,6 +41,13 @@ def decompress(data: bytes) -> bytes:
     Raises:
         OSError, EOFError, lzma.LZMAError, zlib.error: the file is torn or damaged.
     """
+    content = _decompress_once(data)
+    while content is not data:
+        data, content = content, _decompress_once(content)
+    return data
+
+
+def _decompress_once(data: bytes) -> bytes:
     if data.startswith(b"\x1f\x8b"):
         return gzip.decompress(data)
     if data.startswith(b"\x28\xb5\x2f\xfd"):
@@ -52,6 +72,11 @@ def decode(data: bytes, where: str) -> str:
     Raises:
         UserError: the bytes are not UTF-8, nor UTF-16 or UTF-32 with a mark.
     """
+    for magic, kind in OTHER_FILES.items():
+        if data.startswith(magic):
+            raise UserError(
+                f"it is {kind}, not text", where=where, fix="unpack or export the records first"
+            )
     encoding = "utf-8"
     for mark, name in MARKS:
         if data.startswith(mark):
@@ -71,7 +96,8 @@ def decode(data: bytes, where: str) -> str:
             where=f"{where}:{line}",
             fix=f"save the file as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {where}",
         ) from None
-    if "\x00" in text[:200]:
+    start = text[:200]
+    if start.count("\x00") > MOST_NULS * len(start):
         raise UserError(
             "the text holds NUL characters: it is binary, or UTF-16 without a byte-order mark",
             where=where,

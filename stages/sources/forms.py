@@ -46,6 +46,8 @@ class Form:
     """The key, or the column, of an answer's score: the first that is there counts."""
     rank: bool = False
     """The lowest score is the best."""
+    label: bool = False
+    """`score` says good or bad, and nothing between."""
     fallback: bool = False
     """It counts only where no other form fits."""
     tree: bool = False
@@ -162,6 +164,9 @@ REQUESTS = (
 )
 """Columns that may hold the request beside `chosen` and `rejected`."""
 
+SYSTEMS = ("system", "system_prompt")
+"""Columns that may hold a system turn beside a request."""
+
 LIST_FORMS = (
     Form(
         name="UltraFeedback",
@@ -195,6 +200,7 @@ ROW_FORMS = (
         prompt=("prompt",),
         answer="completion",
         score=("label",),
+        label=True,
     ),
     Form(
         name="HelpSteer",
@@ -208,12 +214,14 @@ ROW_FORMS = (
         columns=("conversations", "kto_tag"),
         answer="conversations",
         score=("kto_tag",),
+        label=True,
     ),
     Form(
         name="conversations with a label (KTO)",
         columns=("messages", "label"),
         answer="messages",
         score=("label",),
+        label=True,
     ),
 )
 """One answer with its score a record."""
@@ -265,7 +273,6 @@ PLAIN_FORMS = (
         name="question and response",
         columns=("question", "response"),
         prompt=("question",),
-        system="system_prompt",
         answer="response",
     ),
     Form(name="conversations", columns=("messages",), answer="messages"),
@@ -278,24 +285,32 @@ PROMPT_FORMS = (
     Form(name="conversations", columns=("messages",), prompt=("messages",)),
     Form(name="conversations", columns=("conversations",), prompt=("conversations",)),
     Form(name="conversations", columns=("conversation",), prompt=("conversation",)),
-    Form(name="Alpaca", columns=("instruction", "input"), prompt=("instruction", "input")),
+    Form(
+        name="Alpaca",
+        columns=("instruction", "input"),
+        prompt=("instruction", "input"),
+    ),
     Form(
         name="Dolly",
         columns=("instruction", "context"),
         prompt=("instruction", "context"),
     ),
     Form(name="instructions", columns=("instruction",), prompt=("instruction",)),
-    Form(name="questions", columns=("question",), prompt=("question",), system="system"),
-    Form(
-        name="questions with a system turn",
-        columns=("system_prompt", "question"),
-        prompt=("question",),
-        system="system_prompt",
-    ),
+    Form(name="questions", columns=("question",), prompt=("question",)),
     Form(name="a history", columns=("history",), prompt=("history",)),
     Form(name="preferences", columns=("chosen", "rejected"), prompt=("chosen",), fallback=True),
 )
 """Requests, in files without a column `prompt`."""
+
+
+def find_system(form: Form, columns: Sequence[str], option: str | None) -> str:
+    """Return the column with the system turn: the option's, the form's, or one of a usual name."""
+    if option:
+        return option
+    for name in (form.system, *SYSTEMS):
+        if name and name in columns:
+            return name
+    return ""
 
 
 def unread_columns(form: Form, columns: Sequence[str]) -> str:
@@ -311,6 +326,8 @@ def unread_columns(form: Form, columns: Sequence[str]) -> str:
         form.first_safe,
         form.second_safe,
         form.turn,
+        *(form.one_hot or ()),
+        *(form.scores or ()),
     }
     unread = [name for name in columns if name not in used]
     return f"columns that are not read: {list_columns(unread)}" if unread else ""

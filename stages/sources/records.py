@@ -20,6 +20,8 @@ from stages.sources.table_records import SEPARATORS, read_table
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 ALIASES = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
+PARQUET = b"PAR1"
+"""The first bytes of a parquet file."""
 BARE = "\0"
 """The column of a record that is a text alone."""
 SHOWN_COLUMNS = 30
@@ -66,7 +68,8 @@ def read_file(path: Path) -> Iterator[Record]:
         UserError: a broken line, a record that is neither an object nor a text, text of an unknown
             encoding, an unknown kind of file.
     """
-    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSED]
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffixes = [suffix for suffix in suffixes if suffix not in COMPRESSED]
     kind = suffixes[-1] if suffixes else ""
     kind = ALIASES.get(kind, kind)
     if kind not in SUFFIXES:
@@ -157,7 +160,7 @@ def missing_column(record: Record, columns: Sequence[str]) -> str:
 def _file_records(path: Path, kind: str) -> Iterator[Record]:
     """Yield every record with its line, or its number where a file has no lines."""
     data = decompress(path.read_bytes())
-    if kind == ".parquet":
+    if kind == ".parquet" or data.startswith(PARQUET):
         for number, cells in enumerate(_parquet_rows(data), start=1):
             yield Record(f"{path}:{number}", _fill(cells))
         return
@@ -176,7 +179,9 @@ def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist(
+            maps_as_pydicts="lossy"
+        )
     except pa.ArrowInvalid as error:
         raise OSError(str(error)) from None
     return rows

@@ -13,19 +13,30 @@ from typing import Any, Literal
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
-from stages.sources.cells import WRITTEN_LISTS
+from stages.sources.cells import WRITTEN_LISTS, is_empty
 from stages.sources.conversations import (
     PLAIN,
     Style,
     check_text,
+    printable,
     read_messages,
     read_prompts,
     refuse_unreadable,
 )
-from stages.sources.transcripts import is_rendered, read_escaped, read_transcript
+from stages.sources.transcripts import is_ended, is_rendered, read_escaped, read_transcript
 
 Sides = Literal["auto", "answers", "whole"]
-MARK = re.compile(r"\s*(?:###\s*)?assistant[^\S\n]*:[^\S\n]*", re.IGNORECASE)
+MARK = re.compile(
+    r"\s*(?:(?:###\s*)?assistant[^\S\n]*[:\uff1a]|\*\*assistant(?:\*\*[^\S\n]*:|:\*\*)"
+    r"|<(?:assistant|bot)>[^\S\n]*:)[^\S\n]*",
+    re.IGNORECASE,
+)
+
+NEARLY_ALL = 0.95
+"""From this share on, sides without their prompt are trouble of single rows."""
+MANY = 0.25
+FEWEST = 3
+"""This share of sides, and so many, do not begin with their prompt by chance."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +70,11 @@ def with_system(messages: list[Message], system: Any) -> list[Message]:
     """Return messages with a system turn in front, if there is a text for one.
 
     Raises:
-        Drop: the text holds broken Unicode.
+        Drop: it is not text, or holds broken Unicode.
     """
-    text = system.strip() if isinstance(system, str) else ""
+    if not isinstance(system, str) and not is_empty(system):
+        raise Drop("a system turn that is not text", printable(str(system)))
+    text = "" if is_empty(system) else system.strip()
     if not text or (messages and messages[0]["role"] == "system"):
         return messages
     check_text(text)
@@ -81,6 +94,8 @@ def read_whole(value: Any, style: Style = PLAIN, system: Any = "") -> Side:
     refuse_unreadable(messages)
     if not messages or messages[-1]["role"] != "assistant":
         raise Drop("the last turn is not from the assistant")
+    if is_ended(messages[-1]["content"]):
+        raise Drop("an answer that a chat template has already rendered")
     return Side(with_system(messages[:-1], system), messages[-1]["content"].strip())
 
 
@@ -96,7 +111,11 @@ def read_beside(value: Any, prompt: Any, request: list[Message], cut: bool) -> S
     Raises:
         Drop: it does not belong to the request, or cannot be read.
     """
-    if isinstance(value, str) and not _is_list(value):
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        if len(value) > 1:
+            raise Drop("several texts where one answer is expected")
+        value = value[0]
+    if isinstance(value, str) and not is_list(value):
         answer = value
         if cut:
             rest = after_prompt(value, prompt, request)
@@ -104,6 +123,8 @@ def read_beside(value: Any, prompt: Any, request: list[Message], cut: bool) -> S
                 raise Drop("the side does not begin with its prompt")
             answer = rest
         check_text(answer)
+        if is_ended(answer):
+            raise Drop("an answer that a chat template has already rendered")
         return Side(request, answer.strip())
     side = read_whole(value)
     return Side(_join(request, side.prompt), side.answer)
@@ -121,6 +142,8 @@ def _join(request: list[Message], earlier: list[Message]) -> list[Message]:
     for longer, shorter in ((earlier, request), (request, earlier)):
         if _begins_with(longer, shorter) or _ends_with(longer, shorter):
             return longer
+    if request and not systems and earlier[0]["role"] == "assistant":
+        return request + earlier
     spoken = [message for message in request if message["role"] != "system"]
     if len(spoken) < len(request) and _ends_with(earlier, spoken):
         return request[: len(request) - len(spoken)] + earlier
@@ -149,9 +172,12 @@ def after_prompt(side: str, prompt: Any, request: list[Message]) -> str | None:
     turns = read_transcript(read_escaped(side))
     if turns and turns[-1]["role"] == "assistant" and _turns(turns[:-1]) == _turns(request):
         return turns[-1]["content"]
+    side = side.replace("\r\n", "\n")
     starts = [prompt] if isinstance(prompt, str) else []
     starts += [message["content"] for message in request[-1:]]
-    for start in sorted({start.strip() for start in starts}, key=len, reverse=True):
+    for start in sorted(
+        {start.strip().replace("\r\n", "\n") for start in starts}, key=len, reverse=True
+    ):
         if not start or not side.strip().startswith(start):
             continue
         rest = side.strip()[len(start) :]
@@ -163,28 +189,43 @@ def after_prompt(side: str, prompt: Any, request: list[Message]) -> str | None:
 
 
 def decide_cut(
-    sides: Sequence[tuple[str, Any, list[Message]]], option: Sides, where: str
+    sides: Sequence[tuple[str, Any, list[Message]]],
+    option: Sides,
+    where: str,
+    locations: Sequence[str] = (),
 ) -> tuple[bool, str]:
     """Decide whether texts repeat their prompts, for all of them at once.
 
     Args:
         sides: every text, with its prompt's cell and its request.
         option: `answers` and `whole` decide; `auto` looks at the texts.
+        locations: of the sides, for messages.
 
     Returns:
         Whether to cut, and a note on the decision; "" where there is nothing to say.
 
     Raises:
-        UserError: most texts begin with their prompt and some do not.
+        UserError: so many texts begin with their prompt that it is no chance, and many do not.
     """
     if option != "auto" or not sides:
         return option == "whole", ""
-    repeated = sum(after_prompt(*side) is not None for side in sides)
+    repeats = [after_prompt(*side) is not None for side in sides]
+    repeated = sum(repeats)
     if repeated == len(sides):
         return True, "every side begins with its own prompt or the assistant's mark, which is cut"
-    if repeated > len(sides) / 2:
+    if repeated >= NEARLY_ALL * len(sides):
+        return True, (
+            f"{repeated} of {len(sides)} sides begin with their own prompt or the assistant's "
+            "mark, which is cut; the others are dropped"
+        )
+    if repeated > len(sides) / 2 or (repeated >= FEWEST and repeated >= MANY * len(sides)):
+        example = ""
+        if locations:
+            one, other = locations[repeats.index(True)], locations[repeats.index(False)]
+            example = f" (as in {one}; not in {other})"
         raise UserError(
-            f"{repeated} of {len(sides)} sides begin with their own prompt, the others do not",
+            f"{repeated} of {len(sides)} sides begin with their own prompt, the others do "
+            f"not{example}",
             where=where,
             fix="set `sides: whole` to cut the prompts and drop the other rows, or "
             "`sides: answers` to take every side as it is",
@@ -196,10 +237,10 @@ def decide_cut(
 
 def is_text_side(value: Any) -> bool:
     """Whether a side is a text that is not a list of messages."""
-    return isinstance(value, str) and bool(value.strip()) and not _is_list(value)
+    return isinstance(value, str) and bool(value.strip()) and not is_list(value)
 
 
-def _is_list(text: str) -> bool:
+def is_list(text: str) -> bool:
     """Whether a text is a list of messages, as JSON or as Python prints it, or a broken one."""
     if not text.lstrip().startswith(WRITTEN_LISTS) and not is_rendered(text):
         return False

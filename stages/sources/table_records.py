@@ -16,6 +16,8 @@ END = "the end of the table"
 OTHER_SEPARATORS = (";", "\t", "|", ",")
 EXTRA = "more cells than columns"
 """The fault of a row that was cut in too many places."""
+REPEATED = "the header again"
+"""The fault of a row in files that were joined."""
 
 
 class Row(NamedTuple):
@@ -151,6 +153,8 @@ def _rows(reader: Any) -> list[Row]:
             continue
         padded = list(values) + [None] * (len(header) - len(values))
         fault = EXTRA if any(values[len(header) :]) else ""
+        if [value.strip("\ufeff ") for value in values] == header:
+            fault = REPEATED
         cells = dict(zip(header, padded, strict=False))
         rows.append(Row(reader.line_num, cells, fault))
     return rows

@@ -31,7 +31,23 @@ MEANT: dict[str, dict[float, Verdict]] = {
 
 FIRST = ("a", "first", "left", "chosen")
 SECOND = ("b", "second", "right", "rejected")
-TIES = ("tie", "ties", "both", "equal", "same", "draw", "both_good", "bothbad", "tie (bothbad)")
+TIES = (
+    "tie",
+    "ties",
+    "both",
+    "equal",
+    "same",
+    "draw",
+    "neutral",
+    "both good",
+    "both bad",
+    "both_good",
+    "both_bad",
+    "bothgood",
+    "bothbad",
+    "tie (bothgood)",
+    "tie (bothbad)",
+)
 NONE = ("", "none", "null", "nan", "n/a", "neither", "unknown")
 PREFIX = re.compile(
     r"^(?:model|response|text|answer|output|completion|assistant|option|side|candidate|human_ref)"
@@ -65,8 +81,15 @@ def read_verdicts(
     texts = [_normalise(value) for value in values]
     numbers = [number for number in map(_number, texts) if number is not None]
     if scale == "auto":
-        scale = _find_scale(numbers)
+        scale = _find_scale(numbers, sides)
+        if scale == "auto":
+            raise UserError(
+                "every number is 1, which is the first side of 1 and 2, or the second of 0 and 1",
+                where=locations[texts.index("1")] if "1" in texts else locations[0],
+                fix=f"write A and B in the column of `{option}`",
+            )
     names = (sides[0].lower(), sides[1].lower())
+    _refuse_mixture(texts, locations, option, names)
     verdicts: list[Verdict] = []
     for text, value, location in zip(texts, values, locations, strict=True):
         verdict = _read_one(text, scale, names)
@@ -102,12 +125,42 @@ def _number(text: str) -> float | None:
     if bare in ("true", "false"):
         return float(bare == "true")
     try:
-        return float(bare)
+        return None if "_" in bare else float(bare)
     except ValueError:
         return None
 
 
-def _find_scale(numbers: Sequence[float]) -> Scale:
+def _refuse_mixture(
+    texts: Sequence[str], locations: Sequence[str], option: str, names: tuple[str, str]
+) -> None:
+    """Refuse a column of numbers and of names: what is 1 beside A and B?
+
+    Raises:
+        UserError: it is one.
+    """
+    first: dict[bool, int] = {}
+    for place, text in enumerate(texts):
+        if text in names or PREFIX.sub("", text) in (*FIRST, *SECOND):
+            first.setdefault(False, place)
+        elif _number(text) is not None and text not in NONE:
+            first.setdefault(True, place)
+    if len(first) == 2:
+        name, number = first[False], first[True]
+        raise UserError(
+            f"numbers and names in the column of `{option}`: {texts[number]!r} here, and "
+            f"{texts[name]!r} at {locations[name]}",
+            where=locations[number],
+            fix="write all cells in one way",
+        )
+
+
+def _find_scale(numbers: Sequence[float], sides: tuple[str, str]) -> Scale:
+    """Return what the numbers mean; auto where that is not clear."""
+    ends = sides[0][-1:] + sides[1][-1:]
+    if ends == "12" and numbers and set(numbers) <= {1, 1.5, 2}:
+        return "from_one"
+    if ends != "01" and len(numbers) > 1 and set(numbers) == {1}:
+        return "auto"
     if any(number < 0 for number in numbers):
         return "signs"
     return "from_one" if any(number > 1 for number in numbers) and 0 not in numbers else "from_zero"

@@ -15,7 +15,7 @@ tools, images. Left out: every answer of a conversation but its last.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
@@ -30,6 +30,7 @@ from stages.sources.forms import (
     PLAIN_FORMS,
     ROW_FORMS,
     Form,
+    find_system,
     recognise,
     unread_columns,
 )
@@ -114,6 +115,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
     reading.note(unread_columns(form, column_names(records)))
     answers, note = read_answers(records, form, config.sides, config.source)
     reading.note(note)
+    reading.note(f"system turns: {form.system}" if form.system else "")
     rows: dict[str, Row] = {}
     dropped = []
     samples: Counter[str] = Counter()
@@ -151,13 +153,15 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
             "`prompt` and `answer`, and `score` where there is one",
             "prompt, response",
         )
-        if config.score or config.prompt:
+        if config.score or config.prompt or config.answers or config.rank:
             raise UserError(
-                "`prompt` and `score` go with `answer`",
+                "`prompt`, `answers`, `score` and `rank` go with `answer`",
                 where=config.source,
                 fix=f"set `answer` too (the columns are those of {form.name})",
             )
-        return form
+        extra = [name for name in (config.system, config.kind_column) if name]
+        require_columns(records, extra)
+        return replace(form, system=find_system(form, column_names(records), config.system))
     form = Form(
         name="answers",
         columns=(),

@@ -31,7 +31,7 @@ from stages.sources.conversations import (
     read_messages,
     read_prompts,
 )
-from stages.sources.forms import PROMPT_FORMS, Form, recognise, unread_columns
+from stages.sources.forms import PROMPT_FORMS, Form, find_system, recognise, unread_columns
 from stages.sources.reading import Reading, name_drops, shorten
 from stages.sources.records import (
     BARE,
@@ -150,6 +150,7 @@ def _read_prompts(
     form = _find_form(config, records)
     reading.form = form.name
     reading.note(unread_columns(form, column_names(records)))
+    reading.note(f"system turns: {form.system}" if form.system else "")
     style = find_style([prompt_cell(record, form.prompt) for record in records])
     for record in records:
         location = without_folder(record.location, config)
@@ -164,13 +165,13 @@ def _read_prompts(
             if not prompts:
                 raise Drop("no user turn")
             system = record.value(form.system) if form.system else ""
-            check_text(str(system))
+            prompts = [with_system(messages, system) for messages in prompts]
         except Drop as drop:
             yield Dropped(id=location, reason=drop.reason, detail=drop.detail)
             continue
         reading.cells[read_messages(cell, style)[1]] += 1
         for messages in prompts:
-            yield location, kind or config.kind, with_system(messages, system)
+            yield location, kind or config.kind, messages
 
 
 def _find_form(config: Config, records: Sequence[Record]) -> Form:
@@ -184,7 +185,8 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
     form = Form(name=f"column {' + '.join(prompt)}", columns=(), prompt=prompt)
     if prompt == ("prompt",) and "prompt" not in columns and BARE not in columns:
         form = recognise(columns, PROMPT_FORMS, records[0].location, "`column`", "prompt")
-    system = config.system or (form.system if form.system in columns else "")
+    own = as_names(config.column) != ("prompt",)
+    system = find_system(form, () if own else columns, config.system)
     named = [*form.prompt, *filter(None, [config.kind_column, system])]
     require_columns(records, named)
     return replace(form, system=system)

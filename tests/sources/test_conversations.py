@@ -214,3 +214,86 @@ def test_a_style_is_found_for_all_cells_or_none():
     assert find_style(["['a']", "['b']"]).lists
     assert not find_style(["['a']", "b"]).lists
     assert read_prompts("['a']", "last") == [turns("['a']")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u2028\u2028Human: Q?\u2028\u2028Assistant: A.",
+        "\x85\x85Human: Q?\x85\x85Assistant: A.",
+        "\n\n\ufeffHuman: Q?\n\n\u200bAssistant: A.",
+        "\n\n\u200fHuman: Q?\n\n\u200fAssistant: A.",
+        "Human\uff1aQ?\n\nAssistant\uff1aA.",
+        "**Human:** Q?\n\n**Assistant:** A.",
+        "**User**: Q?\n**Assistant**: A.",
+        "<human>: Q?\n<bot>: A.",
+    ],
+)
+def test_rare_line_ends_and_marks_split_a_transcript(text):
+    assert read_prompts(text, "last") == [[{"role": "user", "content": "Q?"}]]
+    assert [turn["content"] for turn in read_messages(text)[0]] == ["Q?", "A."]
+
+
+def test_one_odd_row_does_not_change_how_a_column_is_read(tmp_path):
+    by_line = [{"prompt": f"Human: Q{number}\nAssistant: A"} for number in range(20)]
+    by_paragraph = [{"prompt": f"\n\nHuman: R{number}\n\nAssistant: A"} for number in range(20)]
+    content = lines(*by_line, by_paragraph[0])
+    expected = [*([f"Q{number}"] for number in range(20)), ["R0"]]
+    assert requests(tmp_path, "a.jsonl", content) == expected
+
+    rows, dropped, _ = read(tmp_path, "prompts", "b.jsonl", lines(*by_paragraph, by_line[0]))
+    assert [row.messages[0]["content"] for row in rows] == [f"R{n}" for n in range(20)]
+    assert dropped == {"a transcript whose speakers are not marked at the start of paragraphs": 1}
+
+
+@pytest.mark.parametrize("text", ["Human: Q? Assistant:", "USER: Q? ASSISTANT: A. USER: R?"])
+def test_a_transcript_on_one_line_is_dropped(text):
+    with pytest.raises(Drop, match="not marked at the start of paragraphs"):
+        read_messages(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|endoftext|>Q",
+        "<\uff5cbegin\u2581of\u2581sentence\uff5c>Q",
+        "<|start|>user<|message|>Q",
+        "### Instruction:\nQ\n\n### Response:\n",
+        "Below is an instruction that describes a task.\n\n### Instruction:\nQ\n\n### Response:",
+        "A chat between a curious user and an AI assistant. USER: Q ASSISTANT:",
+    ],
+)
+def test_rendered_texts_are_dropped(text):
+    with pytest.raises(Drop, match="already rendered"):
+        read_messages(text)
+
+
+def test_turns_of_two_merged_layouts_are_read_by_their_filled_keys():
+    merged = {"role": None, "content": None, "from": "human", "value": "q"}
+    other = {"role": "assistant", "content": "a", "from": None, "value": None}
+    assert read_messages([merged, other])[0] == turns("q", "a")
+
+
+def test_parts_written_as_json_text():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert read_messages([{"role": "user", "content": json.dumps(parts)}])[0] == turns("a\nb")
+    image = json.dumps([{"type": "image_url", "image_url": {"url": "a.png"}}])
+    with pytest.raises(Drop, match="a part of a turn that is not text"):
+        read_prompts([{"role": "user", "content": image}], "last")
+    for plain in ("[1, 2]", '[{"type": "text"}]', '[{"type": "river", "text": "a"}]', "[]"):
+        assert read_messages([{"role": "user", "content": plain}])[0] == turns(plain)
+
+
+def test_marks_of_helpsteer_split_a_prompt(tmp_path):
+    prompt = "q\n<extra_id_1>Assistant\na: 1\n\nb\n<extra_id_1>User\nr"
+    assert read_messages(prompt)[0] == turns("q", "a: 1\n\nb", "r")
+    record = {"prompt": f"{prompt}\n<extra_id_1>Assistant\n", "response_1": "x", "response_2": "y"}
+    content = lines({**record, "preference_strength": -1})
+    rows, _, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert (rows[0].prompt, rows[0].chosen) == (turns("q", "a: 1\n\nb", "r"), "x")
+
+
+@pytest.mark.parametrize("name", ["Message", "HumanMessage", "ChatMessage"])
+def test_printed_objects_are_not_requests(name):
+    with pytest.raises(Drop, match="looks like messages"):
+        read_messages(f"[{name}(content='q', role='user')]")

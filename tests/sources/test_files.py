@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 
@@ -149,4 +150,83 @@ def test_broken_unicode_in_any_cell_stops_nothing(tmp_path):
     assert {row.id for row in done["pairs"].dropped()} == {"a.jsonl:1", "a.jsonl:2", "a.jsonl:3"}
     scored = lines({"prompt": "q", "completion": "a", "label": bad})
     _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", scored)
-    assert dropped == {"a score that is not a number": 1}
+    assert dropped == {"a label that says neither good nor bad": 1}
+
+
+@pytest.mark.parametrize("stage", ["prompts", "human_answers", "human_pairs"])
+@pytest.mark.parametrize("system", ["system", "system_prompt"])
+def test_every_stage_reads_the_same_system_column(tmp_path, stage, system):
+    record = {"prompt": "q", system: "s", "response": "a"}
+    if stage == "human_pairs":
+        record |= {"chosen": "x", "rejected": "y"}
+    rows, _, _ = read(tmp_path, stage, "a.jsonl", lines(record))
+    turns = rows[0].messages if stage == "prompts" else rows[0].prompt
+    assert [turn["content"] for turn in turns] == ["s", "q"]
+
+
+def test_options_beside_a_recognised_form_are_used_or_refused(tmp_path):
+    content = lines({"prompt": "q", "response": "a", "own": "s"})
+    rows, _, _ = read(tmp_path, "human_answers", "a.jsonl", content, system="own")
+    assert [turn["content"] for turn in rows[0].prompt] == ["s", "q"]
+    for options in ({"rank": True}, {"answers": "own"}, {"score": "own"}):
+        with pytest.raises(UserError, match="go with `answer`"):
+            read(tmp_path, "human_answers", "a.jsonl", content, **options)
+    for option in ("system", "kind_column"):
+        with pytest.raises(UserError, match="no column 'other'"):
+            read(tmp_path, "human_answers", "a.jsonl", content, **{option: "other"})
+
+
+def test_sides_of_two_forms_stop(tmp_path):
+    record = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    record |= {"response_0": "x", "response_1": "y", "better_response_id": 1}
+    content = lines(record)
+    with pytest.raises(UserError, match="chosen, rejected; PKU-SafeRLHF"):
+        read(tmp_path, "human_pairs", "a.jsonl", content)
+    rows, _, _ = read(tmp_path, "human_pairs", "a.jsonl", content, prompt="prompt")
+    assert (rows[0].chosen, rows[0].rejected) == ("a", "b")
+    sides = {"chosen": "response_0", "rejected": "response_1", "better": "better_response_id"}
+    rows, _, _ = read(tmp_path, "human_pairs", "a.jsonl", content, prompt="prompt", **sides)
+    assert (rows[0].chosen, rows[0].rejected) == ("y", "x")
+
+
+def test_joined_files(tmp_path):
+    one = "\ufeffprompt,k\nA,1\n"
+    rows, dropped, _ = read(tmp_path, "prompts", "a.csv", one + one.replace("A", "B"))
+    assert [row.messages[0]["content"] for row in rows] == ["A", "B"]
+    assert dropped == {"the header again": 1}
+    joined = "\ufeff" + lines({"prompt": "A"}) + "\n\ufeff" + lines({"prompt": "B"})
+    assert requests(tmp_path, "a.jsonl", joined) == [["A"], ["B"]]
+
+
+def test_a_key_that_stands_twice_stops_with_the_line(tmp_path):
+    content = '{"prompt": "A"}\n{"prompt": "B", "prompt": "C"}\n'
+    for name in ("a.jsonl", "a.json"):
+        with pytest.raises(UserError, match="'prompt' stands twice"):
+            read(tmp_path, "prompts", name, content)
+
+
+def test_files_are_what_their_first_bytes_say(tmp_path):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"prompt": ["A"]}), buffer)
+    assert requests(tmp_path, "a.csv", buffer.getvalue()) == [["A"]]
+    content = lines({"prompt": "A"}).encode()
+    assert requests(tmp_path, "a.jsonl.gz", gzip.compress(gzip.compress(content))) == [["A"]]
+    assert requests(tmp_path, "A.JSONL", content) == [["A"]]
+    with pytest.raises(UserError, match="it is a zip archive"):
+        read(tmp_path, "prompts", "b.csv", b"PK\x03\x04\x00\x00")
+    with pytest.raises(UserError, match="pointer of Git LFS"):
+        read(tmp_path, "prompts", "c.jsonl", b"version https://git-lfs.github.com/spec/v1\n")
+
+
+def test_a_nul_character_is_a_character(tmp_path):
+    assert requests(tmp_path, "a.csv", "prompt\na\x00b\n") == [["a\x00b"]]
+    with pytest.raises(UserError, match="UTF-16 without a byte-order mark"):
+        read(tmp_path, "prompts", "b.csv", "prompt\na\n".encode("utf-16-le"))
+
+
+def test_maps_in_parquet_are_turns(tmp_path):
+    kind = pa.list_(pa.map_(pa.string(), pa.string()))
+    column = pa.array([[[("role", "user"), ("content", "A")]]], type=kind)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"messages": column}), buffer)
+    assert requests(tmp_path, "a.parquet", buffer.getvalue()) == [["A"]]

@@ -8,7 +8,7 @@ import pytest
 
 from stages.runtime.errors import UserError
 from stages.sources.verdicts import read_verdicts
-from tests.sources.reading import lines, pairs, read, turns
+from tests.sources.reading import lines, pairs, read, requests, turns
 
 NAMED = {"prompt": "prompt", "chosen": "a", "rejected": "b", "better": "w"}
 
@@ -223,8 +223,8 @@ def test_labels_of_unpaired_answers(tmp_path):
     labels = [True, "False", 1, "0", -1, "yes", "thumbs_down", None, "maybe", 0.5]
     records = [{"prompt": f"q{n}", "completion": "x", "label": v} for n, v in enumerate(labels)]
     rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", lines(*records))
-    assert [row.score for row in rows] == [1, 0, 1, 0, -1, 1, 0, 0.5]
-    assert dropped == {"no score": 1, "a score that is not a number": 1}
+    assert [row.score for row in rows] == [1, 0, 1, 0, 0, 1, 0]
+    assert dropped == {"no score": 1, "a label that says neither good nor bad": 2}
     tagged = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "x"}],
                "kto_tag": tag} for tag in (True, False)]  # fmt: skip
     rows, _, _ = read(tmp_path, "human_answers", "b.jsonl", lines(*tagged))
@@ -263,3 +263,194 @@ def test_columns_that_are_not_read_are_named(tmp_path):
     rows, _, reading = read(tmp_path, "human_answers", "b.jsonl", dolly)
     assert rows[0].prompt == turns("q\n\nc")
     assert reading.notes == ["columns that are not read: category"]
+
+
+def rated(*cells, **more):
+    """Records of two responses with a winner each."""
+    records = []
+    for number, cell in enumerate(cells):
+        record = {"prompt": f"q{number}", "response_a": "x", "response_b": "y", "winner": cell}
+        records.append({**record, **more})
+    return lines(*records)
+
+
+def test_a_column_of_names_and_numbers_stops_with_both_places(tmp_path):
+    with pytest.raises(UserError, match=r"'1' here, and 'a' at .*a\.jsonl:1") as caught:
+        pairs(tmp_path, "a.jsonl", rated("A", "B", 1))
+    assert "a.jsonl:3" in str(caught.value)
+    assert pairs(tmp_path, "b.jsonl", rated("A", "both bad", "B", "Neutral", None)) == [
+        ("q0", "x", "y"),
+        ("q2", "y", "x"),
+    ]
+
+
+def test_a_name_of_no_side_among_names_of_models_stops_at_its_own_line(tmp_path):
+    models = {"model_a": "one", "model_b": "two"}
+    with pytest.raises(UserError, match="'tow' in `winner` is neither `model_a` nor") as caught:
+        pairs(tmp_path, "a.jsonl", rated("one", "two", "two", "tow", **models))
+    assert "a.jsonl:4" in str(caught.value)
+
+
+def test_a_model_against_itself_states_no_preference(tmp_path):
+    content = rated("one", model_a="one", model_b="one") + "\n"
+    content += rated("no", "two", model_a="one", model_b="two").split("\n")[1]
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [(row.chosen, row.rejected) for row in rows] == [("y", "x")]
+    assert dropped == {"no preference stated": 1}
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "-Infinity"])
+def test_a_score_that_is_not_finite_is_none(tmp_path, score):
+    record = {"question": "q", "answer_0": "x", "answer_1": "y", "score_0": score, "score_1": 0}
+    _, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", lines(record))
+    assert dropped == {"no preference stated": 1}
+    record = {"prompt": "q", "response": "x", "s": score}
+    options = {"prompt": "prompt", "answer": "response", "score": "s"}
+    _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", lines(record), **options)
+    assert dropped == {"a score that is not a number": 1}
+
+
+@pytest.mark.parametrize("turn", [1, "1", 1.0])
+@pytest.mark.parametrize("write", [list, json.dumps, str])
+@pytest.mark.parametrize("system", [[], [{"role": "system", "content": "s"}]])
+def test_the_turn_that_was_judged_counts_answers(tmp_path, turn, write, system):
+    sides = {}
+    for side, text in (("a", "x"), ("b", "y")):
+        sides[f"conversation_{side}"] = write(system + turns("q", text, "r", text * 2))
+    content = lines({**sides, "winner": "model_b", "turn": turn})
+    (pair,) = pairs(tmp_path, "a.jsonl", content)
+    assert pair[-3:] == ("q", "y", "x")
+
+
+def test_labels_of_other_numbers_are_no_labels(tmp_path):
+    def label(*values):
+        return lines(*({"prompt": "q", "completion": f"a{v}", "label": v} for v in values))
+
+    rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", label(1, -1, "True", 0, 0.5))
+    assert [row.score for row in rows] == [1, 0, 1, 0]
+    assert dropped == {"a label that says neither good nor bad": 1}
+    with pytest.raises(UserError, match="2 where 0 or 1"):
+        read(tmp_path, "human_answers", "b.jsonl", label(1, 2))
+
+
+def test_a_tree_with_a_circle_or_other_roles(tmp_path):
+    def message(name, parent, role, rank=None):
+        names = {"message_id": name, "parent_id": parent}
+        return {**names, "role": role, "text": name, "rank": rank}
+
+    content = lines(
+        message("a", "a", "prompter"),
+        message("b", "a", "assistant", 0),
+        message("c", None, "user"),
+        message("d", "c", "assistant", 1),
+        message("e", "c", "assistant", 0),
+        message("f", None, "critic"),
+        message("g", "f", "assistant", 0),
+    )
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [(row.prompt[0]["content"], row.chosen, row.rejected) for row in rows] == [
+        ("c", "e", "d")
+    ]
+    assert dropped == {"its parents form a circle": 1, "a turn of an unknown role": 1}
+
+
+def test_a_system_column_beside_conversations_is_read(tmp_path):
+    content = lines({"conversations": turns("q", "a"), "system": "s"})
+    assert requests(tmp_path, "a.jsonl", content) == [["s", "q"]]
+    rows, _, _ = read(tmp_path, "human_answers", "b.jsonl", content)
+    assert [turn["content"] for turn in rows[0].prompt] == ["s", "q"]
+
+
+def sides_of(*rows):
+    return lines(*({"prompt": p, "chosen": c, "rejected": r} for p, c, r in rows))
+
+
+def test_a_few_sides_without_their_prompt_are_dropped_and_many_stop(tmp_path):
+    repeated = [(f"Q{n}?", f"Q{n}? yes", f"Q{n}? no") for n in range(40)]
+    content = sides_of(*repeated, ("R?", "yes", "no"))
+    rows, dropped, reading = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [row.chosen for row in rows] == ["yes"] * 40
+    assert dropped == {"the side does not begin with its prompt": 1}
+    assert "80 of 82 sides begin with their own prompt" in " ".join(reading.notes)
+    bare = [(f"R{n}?", "yes", "no") for n in range(40)]
+    with pytest.raises(UserError, match=r"80 of 160 sides.*as in .*:1; not in .*:41"):
+        read(tmp_path, "human_pairs", "b.jsonl", sides_of(*repeated, *bare))
+
+
+def test_one_column_alone_that_repeats_its_prompt_stops(tmp_path):
+    content = sides_of(*((f"Q{n}?", f"Q{n}? yes", "no") for n in range(3)))
+    with pytest.raises(UserError, match="3 of 6 sides begin with their own prompt"):
+        read(tmp_path, "human_pairs", "a.jsonl", content)
+
+
+def test_sides_that_go_on_from_their_prompt_keep_it(tmp_path):
+    rest = turns("q", "x", "r", "yes")[1:]
+    other = turns("q", "x", "r", "no")[1:]
+    content = sides_of((turns("q"), rest, other), ("p", rest, other))
+    expected = [("q", "x", "r", "yes", "no"), ("p", "x", "r", "yes", "no")]
+    assert pairs(tmp_path, "a.jsonl", content) == expected
+    assert pairs(tmp_path, "b.jsonl", content, prompt="prompt") == expected
+
+
+def test_lists_of_texts_beside_a_prompt(tmp_path):
+    content = sides_of(("q", ["yes"], ["no"]), ("r", ["yes", "no"], ["no"]))
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [(row.chosen, row.rejected) for row in rows] == [("yes", "no")]
+    assert dropped == {"several texts where one answer is expected": 1}
+
+
+@pytest.mark.parametrize("end", ["<|im_end|>", "</s>\n", "<end_of_turn>", "<|eot_id|>"])
+def test_answers_with_an_end_of_turn_token_are_dropped(tmp_path, end):
+    content = sides_of(("q", f"yes{end}", "no"), ("r", "<s>old</s>", "no"))
+    rows, dropped, _ = read(tmp_path, "human_pairs", "a.jsonl", content)
+    assert [row.chosen for row in rows] == ["<s>old</s>"]
+    assert dropped == {"an answer that a chat template has already rendered": 1}
+    whole = lines({"messages": turns("q", f"yes{end}")})
+    _, dropped, _ = read(tmp_path, "human_answers", "b.jsonl", whole)
+    assert dropped == {"an answer that a chat template has already rendered": 1}
+
+
+def test_yes_is_no_number_beside_a_scale(tmp_path):
+    def scores(*values):
+        records = [{"prompt": f"q{n}", "response": "x", "s": v} for n, v in enumerate(values)]
+        options = {"prompt": "prompt", "answer": "response", "score": "s"}
+        rows, dropped, _ = read(tmp_path, "human_answers", "a.jsonl", lines(*records), **options)
+        return [row.score for row in rows], dropped
+
+    assert scores(5, "yes", True, "3", "1_000") == ([5, 3], {"a score that is not a number": 3})
+    assert scores(1, "yes", True, "no", 0) == ([1, 1, 1, 0, 0], {})
+
+
+def test_a_column_of_ones_is_read_only_where_the_sides_are_numbered(tmp_path):
+    with pytest.raises(UserError, match="every number is 1"):
+        pairs(tmp_path, "a.jsonl", rated(1, "1", None))
+    for first, second, expected in (("r_0", "r_1", "y"), ("r_1", "r_2", "x")):
+        records = [{"prompt": f"q{n}", first: "x", second: "y", "best": 1} for n in range(2)]
+        options = {"prompt": "prompt", "chosen": first, "rejected": second, "better": "best"}
+        rows, _, _ = read(tmp_path, "human_pairs", "b.jsonl", lines(*records), **options)
+        assert [row.chosen for row in rows] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "side"),
+    [
+        ("Q\nmore?", "Q\r\nmore? {}"),
+        ("Q\r\nmore?", "Q\nmore? {}"),
+        ("**Human:** Q\nmore?\n\n**Assistant:**", "**Assistant:** {}"),
+        ("<human>: Q\nmore?\n<bot>:", "<bot>: {}"),
+        ("Human\uff1aQ\nmore?", "Assistant\uff1a{}"),
+    ],
+)
+def test_sides_that_repeat_their_prompt_in_other_spellings_are_cut(tmp_path, prompt, side):
+    content = sides_of((prompt, side.format("yes"), side.format("no")))
+    ((request, chosen, rejected),) = pairs(tmp_path, "a.jsonl", content, prompt="prompt")
+    assert (request.replace("\r\n", "\n"), chosen, rejected) == ("Q\nmore?", "yes", "no")
+
+
+def test_a_system_turn_that_is_no_text_is_dropped_and_a_leading_one_is_read(tmp_path):
+    content = lines({"prompt": "q", "system": ["s"]}, {"prompt": "r", "system": None})
+    rows, dropped, _ = read(tmp_path, "prompts", "a.jsonl", content)
+    assert [row.messages for row in rows] == [turns("r")]
+    assert dropped == {"a system turn that is not text": 1}
+    text = "System: s\n\nHuman: q\n\nAssistant: a"
+    assert requests(tmp_path, "b.jsonl", lines({"prompt": text})) == [["s", "q"]]

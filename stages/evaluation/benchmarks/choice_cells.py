@@ -31,13 +31,17 @@ def read_options(value: Any, where: str) -> Options:
             labels = value.get("label") or []
             value = texts
         else:
-            filled = {key: option for key, option in value.items() if option is not None}
-            labels, value = list(filled), list(filled.values())
+            labels, value = list(value), list(value.values())
     if not isinstance(value, (list, tuple)):
         return Options([] if is_empty(value) else [plain_text(value)], [], False)
     if value and all(isinstance(item, Mapping) and "text" in item for item in value):
         labels = [item.get("label", "") for item in value]
         value = [item["text"] for item in value]
+    if len(labels) != len(value):
+        labels = []
+    empty = [place for place, option in enumerate(value) if is_empty(option)]
+    value = [option for option in value if not is_empty(option)]
+    labels = [label for place, label in enumerate(labels) if place not in empty]
     for option in value:
         if not isinstance(option, (str, int, float)):
             raise UserError(
@@ -47,9 +51,7 @@ def read_options(value: Any, where: str) -> Options:
             )
     are_numbers = all(isinstance(option, (int, float)) for option in value)
     texts = [plain_text(option) for option in value]
-    if len(labels) != len(texts):
-        labels = []
-    return Options(texts, [plain_text(label) for label in labels], are_numbers)
+    return Options(texts, [plain_text(label) for label in labels], are_numbers, tuple(empty))
 
 
 def _parse(value: Any) -> Any:
@@ -62,13 +64,13 @@ def _parse(value: Any) -> Any:
         return value
 
 
-def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
+def people_shares(value: Any, options: Options, where: str) -> dict[str, list[float]]:
     """The fraction of people for each option, by group; groups with a wrong count are left out.
 
     GlobalOpinionQA writes them as Python prints a defaultdict.
 
     Args:
-        count: the number of options.
+        options: of the question; empty ones may have a share too, which is left out.
 
     Raises:
         UserError: the cell is not a mapping.
@@ -80,8 +82,11 @@ def people_shares(value: Any, count: int, where: str) -> dict[str, list[float]]:
             where=where,
             fix="let `people` name a column of {group: [share, one an option]}",
         )
+    count = len(options.texts)
     groups = {}
     for name, shares in value.items():
+        if _are_shares(shares) and len(shares) == count + len(options.empty):
+            shares = [share for place, share in enumerate(shares) if place not in options.empty]
         if _are_shares(shares) and len(shares) == count and sum(shares) > 0:
             total = sum(shares)
             groups[str(name)] = [share / total for share in shares]

@@ -26,7 +26,7 @@ from stages.evaluation.benchmarks.choice_cells import (
     read_gold_file,
     read_options,
 )
-from stages.evaluation.benchmarks.choice_gold import Gold, GoldForm, Options, read_gold
+from stages.evaluation.benchmarks.choice_gold import EMPTY, Gold, GoldForm, Options, read_gold
 from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
@@ -38,10 +38,12 @@ from stages.sources.conversations import (
     content_id,
     find_style,
     read_messages,
+    read_prompts,
     refuse_unreadable,
 )
 from stages.sources.reading import Reading
 from stages.sources.records import Record, missing_column, require_columns
+from stages.sources.sides import is_list
 from stages.sources.source import Source, read_source, without_folder
 
 
@@ -179,9 +181,16 @@ def _finish(
         question = draft.question
         if draft.answer is not None:
             question = replace(question, gold=[next(remaining)])
-        if question.id in questions:
+        reason = ""
+        if EMPTY in question.gold:
+            reason = "the right option is empty"
+        elif question.id in questions:
+            reason = "duplicate question"
+            if questions[question.id].gold != question.gold:
+                reason = "duplicate question with another right option"
+        if reason:
             location = without_folder(draft.where, columns)
-            dropped.append(Dropped(id=location, reason="duplicate question"))
+            dropped.append(Dropped(id=location, reason=reason))
         else:
             questions[question.id] = question
     return list(questions.values())
@@ -231,7 +240,7 @@ def _read_draft(
     check_text("".join([text, group, *options.texts]))
     people = {}
     if columns.people:
-        people = people_shares(record.value(columns.people), len(options.texts), where)
+        people = people_shares(record.value(columns.people), options, where)
     question = Question(
         id=content_id([text, options.texts], where),
         text=text,
@@ -273,26 +282,46 @@ def _read_parts(record: Record, columns: Columns, style: Style) -> tuple[str, Op
     if columns.question is None:
         right, wrong = record.value(columns.correct or ""), record.value(columns.incorrect or "")
         return _read_transcripts(right, wrong, style)
-    parts = [plain_text(record.value(name)) for name in columns.question]
+    parts = [_question_text(record.value(name)) for name in columns.question]
     text = "\n".join(parts)
+    if not text.strip():
+        raise Drop("empty question")
     if columns.correct and columns.incorrect:
         correct = read_options(record.value(columns.correct), where).texts
         incorrect = read_options(record.value(columns.incorrect), where).texts
+        if not correct or not incorrect:
+            raise Drop("no right answer" if incorrect else "no wrong answer")
         return text, Options(correct + incorrect, [], False), list(range(len(correct)))
     if len(columns.choices) == 1:
         return text, read_options(record.value(columns.choices[0]), where), []
-    filled = {}
-    for name in columns.choices:
-        if plain_text(record.value(name)):
-            filled[name] = record.value(name)
-    return text, _options_of_columns(filled), []
+    return text, _options_of_columns(record, columns.choices), []
 
 
-def _options_of_columns(cells: Mapping[str, Any]) -> Options:
+def _question_text(value: Any) -> str:
+    """Return the question in a cell: a text, or messages as one text.
+
+    Raises:
+        Drop: it is neither.
+    """
+    is_text = not isinstance(value, (list, Mapping))
+    if is_text and not (isinstance(value, str) and is_list(value)):
+        return plain_text(value)
+    prompts = read_prompts(value, "last")
+    return request_text(prompts[0]) if prompts else ""
+
+
+def _options_of_columns(record: Record, names: Sequence[str]) -> Options:
     """Return the options that stand in a column each; their columns are their labels."""
+    cells = {}
+    empty = []
+    for place, name in enumerate(names):
+        if plain_text(record.value(name)):
+            cells[name] = record.value(name)
+        else:
+            empty.append(place)
     texts = [plain_text(option) for option in cells.values()]
     are_numbers = all(isinstance(option, (int, float)) for option in cells.values())
-    return Options(texts, list(cells), are_numbers)
+    return Options(texts, list(cells), are_numbers, tuple(empty))
 
 
 def _read_transcripts(right: Any, wrong: Any, style: Style) -> tuple[str, Options, list[int]]:

@@ -14,6 +14,8 @@ from stages.sources.cells import plain_text
 
 GoldForm = Literal["auto", "number", "letter", "label", "text"]
 SHOWN_EXAMPLES = 3
+EMPTY = -1
+"""The place of a right option that has no text."""
 READINGS = {
     "text": "texts of options",
     "label": "the options' own labels",
@@ -32,6 +34,15 @@ class Options:
     """The options' own names; []: they have none."""
     are_numbers: bool
     """The options are numbers in the file, not texts."""
+    empty: tuple[int, ...] = ()
+    """Places in the file that hold no option: letters and numbers count them too."""
+
+    def place_of(self, number: int) -> int | None:
+        """Return the place of the option that is this one in the file, EMPTY, or None."""
+        if number in self.empty:
+            return EMPTY
+        place = number - sum(other < number for other in self.empty)
+        return place if number >= 0 and place < len(self.texts) else None
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ def read_gold(
         name: of the column, for messages.
 
     Returns:
-        The places, and how the column was read.
+        The places (`EMPTY`: the option has no text), and how the column was read.
 
     Raises:
         UserError: no reading fits all answers, or several do and disagree.
@@ -122,9 +133,7 @@ def _place(gold: Gold, reading: str, first: int | None) -> int | None:
         place = _number(value, bare)
         if place is not None:
             place -= int(reading.partition(" ")[2])
-    if place is None or not 0 <= place < len(options.texts):
-        return None
-    return place
+    return None if place is None else options.place_of(place)
 
 
 def _letter(text: str) -> int | None:
@@ -183,7 +192,9 @@ def _several_fit(
     gold = answers[place]
     shown = []
     for reading, places in fitting.items():
-        shown.append(f"{READINGS[reading]}: {gold.options.texts[places[place] or 0]!r}")
+        right = places[place] or 0
+        option = "no text" if right == EMPTY else repr(gold.options.texts[right])
+        shown.append(f"{READINGS[reading]}: {option}")
     return UserError(
         f"all cells of `{name}` can be read in several ways; {gold.value!r} is, by "
         + "; by ".join(shown),

@@ -378,3 +378,49 @@ def test_a_column_of_two_notations_stops_with_examples(tmp_path):
 def test_broken_unicode_in_a_question_drops_it(tmp_path):
     records = ask(["x", "y\ud83d"], 0) + ask(["x", "y"], 1)
     assert gold_of(tmp_path, *records) == ([[1]], ["broken Unicode"])
+
+
+@pytest.mark.parametrize(
+    ("notation", "answers"), [("letters", ["C", "B"]), ("0", [2, 1]), ("1", [3, 2])]
+)
+def test_letters_and_numbers_count_empty_options(tmp_path, notation, answers):
+    """C of x, (empty), z is z; the second question's right option is the empty one."""
+    records = []
+    for choices, answer in zip((["x", "", "z"], ["x", None, "z"]), answers, strict=True):
+        records += ask(choices, answer)
+    records += ask(["u", "v", "w"], {"letters": "A", "0": 0, "1": 3}[notation])
+    last = 2 if notation == "1" else 0
+    assert gold_of(tmp_path, *records) == ([[1], [last]], ["the right option is empty"])
+
+
+def test_an_empty_column_of_options_keeps_the_place_of_the_others(tmp_path):
+    record = {"question": "q", "A": "x", "B": "", "C": "z", "answer": 2}
+    other = {"question": "r", "A": "x", "B": "y", "C": "z", "answer": "0"}
+    assert gold_of(tmp_path, record, other, choices=["A", "B", "C"]) == ([[1], [0]], [])
+
+
+def test_questions_without_text_and_with_two_answers_are_dropped(tmp_path):
+    records = [
+        {"question": "", "choices": ["x", "y"], "answer": 0},
+        {"question": [{"role": "user", "content": "q"}], "choices": ["x", "y"], "answer": 0},
+        {"question": "q", "choices": ["x", "y"], "answer": 1},
+        {"question": [{"role": "tool", "content": "q"}], "choices": ["x", "y"], "answer": 1},
+    ]
+    golds, reasons = gold_of(tmp_path, *records)
+    assert golds == [[0]]
+    assert sorted(reasons) == [
+        "a tool turn",
+        "duplicate question with another right option",
+        "empty question",
+    ]
+
+
+def test_questions_without_a_right_or_a_wrong_answer_are_dropped(tmp_path):
+    records = [
+        {"question": "q", "c": ["x", ""], "i": ["y"]},
+        {"question": "r", "c": [], "i": ["y", "z"]},
+        {"question": "s", "c": ["x", "y"], "i": [""]},
+    ]
+    options = {"correct": "c", "incorrect": "i", "gold": None}
+    golds, reasons = gold_of(tmp_path, *records, **options)
+    assert (golds, reasons) == ([[0]], ["no right answer", "no wrong answer"])

@@ -12,7 +12,7 @@ from rich.console import Console
 from stages import STAGES
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.overlap import find_overlaps, source_pairs
-from stages.runtime.pipeline.readings import show_sources
+from stages.runtime.pipeline.readings import say, show_sources
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Prompt, Rating
 from stages.runtime.stage import Stage
@@ -154,3 +154,9 @@ def test_kto_learns_from_a_file_of_unpaired_answers(tmp_path):
         ("another", True),
     ]
     assert not dropped
+
+
+def test_control_characters_of_a_file_are_shown_not_obeyed():
+    console = Console(file=io.StringIO(), width=80)
+    say(console, "a\x1b[31m b\u202e c\r d\u05e9 [red]e")
+    assert console.file.getvalue() == "a\\x1b[31m b\\u202e c\\r d\u05e9 [red]e\n"
