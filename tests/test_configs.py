@@ -6,7 +6,6 @@ import re
 import sys
 from copy import deepcopy
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -68,7 +67,8 @@ FILES = [
 @pytest.mark.parametrize(
     "model, pipeline",
     [
-        *product(("embedded", "hub"), names("pipeline")),
+        *(("embedded", pipeline) for pipeline in names("pipeline")),
+        *(pytest.param("hub", pipeline, marks=pytest.mark.slow) for pipeline in names("pipeline")),
         *((model, "salmon") for model in names("model")),
     ],
 )

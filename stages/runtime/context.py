@@ -200,8 +200,8 @@ class Context:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(min(self.concurrency, len(rows))):
                         group.create_task(work())
-            except BaseExceptionGroup as group:  # the first one cancelled the others
-                raise group.exceptions[0] from None
+            except BaseExceptionGroup as errors:  # the first one cancelled the others
+                raise errors.exceptions[0] from None
         if self.forecast:
             raise ForecastDone(Forecast(len(rows), open_rows, self.tally.stored))
         new_rows = [row for result in results for row in result]
