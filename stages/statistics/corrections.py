@@ -20,13 +20,16 @@ BATCH = 1000  # sign flips drawn at a time
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values: the chance of any false alarm among all of them stays below alpha.
 
+    The k-th smallest of m is multiplied by m - k + 1, and is at least its predecessor. Not
+    statsmodels' `multipletests`, which collects the garbage of the whole process at every call.
+
     Source: Holm 1979.
     """
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return []
-    _, adjusted, *_ = multipletests(list(p_values), method="holm")
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(order), 0, -1)
+    ordered = np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(ordered, 1)
     return [float(p) for p in adjusted]
 
 

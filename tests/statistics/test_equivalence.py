@@ -2,8 +2,6 @@
 effects that lie exactly at the margin.
 """
 
-import gc
-
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -17,8 +15,7 @@ from stages.statistics.shares import changes
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    """The p of a difference is not tested here, and statsmodels collects garbage for each one."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
+    """The p of a difference is not tested here."""
     monkeypatch.setattr("stages.statistics.differences.sign_flip", lambda d: 1.0)
 
 

@@ -1,6 +1,5 @@
 """The promised power against published formulas, other libraries, and simulated ablations."""
 
-import gc
 import math
 
 import numpy as np
@@ -9,12 +8,6 @@ from scipy.stats import binom
 
 from stages.statistics.differences import effects_of_cube
 from stages.statistics.power import detection_power, independent_discordance, minimum_detectable
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    """statsmodels collects garbage for each correction, which takes longer than the statistics."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def test_power_is_mcnemars_of_connett_smith_and_mchugh():

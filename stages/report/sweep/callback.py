@@ -5,7 +5,6 @@ the sweep must stop. A failed job is reported at once, recorded in its folder an
 others, with any launcher.
 """
 
-import gc
 import json
 import sys
 import traceback
@@ -87,8 +86,6 @@ class Ablation(Callback):
         """Compare the jobs, write the results and show them; exit with 2 if jobs failed."""
         console = set_console_width(Console(stderr=True))
         with _show_errors(console):
-            # statsmodels collects garbage at each correction, which is slow with many objects
-            gc.freeze()
             resolve_store(config)
             folder = Path(config.hydra.sweep.dir)
             jobs = read_jobs(folder, overrides_of(config))

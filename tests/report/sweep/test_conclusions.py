@@ -3,7 +3,6 @@ a sentence that is true.
 """
 
 import csv
-import gc
 import json
 from dataclasses import replace
 from functools import cache
@@ -56,12 +55,6 @@ OUTCOMES = [  # level, outcome, its noun, is more of it good (1), bad (-1) or ne
     ("reward", "all (plain_reward_model)", "right preferences (plain_reward_model)", 1),
     ("labels", "support", "margins for the full set's choices", 0),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_collection(monkeypatch):
-    """statsmodels collects garbage for each correction, which takes longer than the statistics."""
-    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def run_of(label, reference=FULL):
