@@ -1,8 +1,8 @@
 """Prompts that a pipeline both learns from and is evaluated on.
 
 In: the steps of a plan and the rows of its sources. Out: for an evaluation, the sources that share
-prompts with a source of a training before it. Prompts are compared by their conversation, without
-system turns, case and white space.
+prompts with a source of a training before it, or are one. Prompts are compared by their
+conversation, without system turns, case and white space.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +30,12 @@ class Overlap:
     """Different prompts of the evaluation's source."""
 
     def __str__(self) -> str:
+        if self.training == self.evaluation:
+            return (
+                f"all {self.total} prompts of {self.evaluation!r}, on which models are measured, "
+                "are prompts from which they learn: results on them do not show what a model does "
+                "with new requests"
+            )
         return (
             f"{self.shared} of {self.total} prompts ({self.shared / self.total:.1%}) of "
             f"{self.evaluation!r}, on which models are measured, are also in {self.training!r}, "
@@ -53,15 +59,30 @@ def source_pairs(steps: Sequence[Step], evaluation: str) -> list[tuple[str, str]
 
     A source is a step that reads rows from outside. It is one of training if a step that trains
     stands between it and the evaluation, and one of evaluation if there is only a way without: an
-    evaluation may also read the judgements that a training learnt from.
+    evaluation may also read the judgements that a training learnt from. A source stands on both
+    sides, and is paired with itself, where the evaluation reads what a model answered to prompts
+    that it had learnt from.
     """
     by_name = {step.name: step for step in steps}
-    if not by_name[evaluation].location.startswith(EVALUATION):
+    step = by_name[evaluation]
+    if not step.location.startswith(EVALUATION):
         return []
+    learnt, measured = _sources_above(by_name, list(step.inputs.values()))
+    held_out = [name for name in measured if name not in learnt]
+    pairs = [(one, other) for one in learnt for other in held_out]
+    for name in step.inputs.values():
+        for source in _answered_and_learnt(by_name, by_name[name]):
+            if (source, source) not in pairs:
+                pairs.append((source, source))
+    return pairs
+
+
+def _sources_above(by_name: Mapping[str, Step], starts: list[str]) -> tuple[list[str], list[str]]:
+    """Return the sources above some steps: those with a training in between, those without."""
     learnt: dict[str, None] = {}
     measured: dict[str, None] = {}
     seen: set[tuple[str, bool]] = set()
-    waiting = [(name, False) for name in by_name[evaluation].inputs.values()]
+    waiting = [(name, False) for name in starts]
     while waiting:
         name, trained = waiting.pop()
         if (name, trained) in seen:
@@ -72,8 +93,16 @@ def source_pairs(steps: Sequence[Step], evaluation: str) -> list[tuple[str, str]
             (learnt if trained else measured).setdefault(name)
         below = trained or step.contract.trains
         waiting += [(source, below) for source in step.inputs.values()]
-    held_out = [name for name in measured if name not in learnt]
-    return [(one, other) for one in learnt for other in held_out]
+    return list(learnt), list(measured)
+
+
+def _answered_and_learnt(by_name: Mapping[str, Step], step: Step) -> list[str]:
+    """Return the sources that a step's model answers and had learnt from before."""
+    model = step.inputs.get("model")
+    if model is None:
+        return []
+    learnt, _ = _sources_above(by_name, [model])
+    return [name for name in step.inputs.values() if name in learnt]
 
 
 def find_overlaps(

@@ -41,8 +41,8 @@ class Config(HeldOutConfig):
     stage = "kto"
     trainer_options = "KTOConfig"
     threshold: float | None = None
-    """A rated answer above it is desirable, below it is not, at it is dropped; None for the mean of
-    its group.
+    """A rated answer above it is desirable, below it is not, at it is dropped; None: one half where
+    all scores are 0 or 1, the mean of the answer's group otherwise.
     """
 
 

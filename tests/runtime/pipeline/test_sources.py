@@ -11,13 +11,14 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.runtime.artifacts import Result
-from stages.runtime.pipeline.overlap import find_overlaps, source_pairs
+from stages.runtime.pipeline.overlap import all_source_pairs, find_overlaps, source_pairs
 from stages.runtime.pipeline.readings import say, show_sources
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Prompt, Rating
 from stages.runtime.stage import Stage
 from stages.training.offline import kto_examples
 from tests.running import fake_model, run_steps
+from tests.test_configs import composed_steps, names
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,25 @@ def test_held_out_prompts_that_training_has_seen(tmp_path, training, monkeypatch
     assert [vars(overlap) for overlap in said] == [expected], "once, when both were read"
     table = done["refusals"].manifest["tables"][-1]
     assert table["rows"] == [["held", "red", "2", "50.0%"]] and "WARNING" in table["title"]
+
+
+def test_a_step_that_is_both_learnt_from_and_measured_on(tmp_path, training):
+    steps = pipeline(tmp_path, ["a", "b", "c"], ["x"])
+    steps["answers"]["inputs"]["prompts"] = "red"
+    planned, _ = run_steps(steps, tmp_path, only_plan=True)
+    assert "WARNING all 3 prompts of 'red', on which models are measured" in shown(planned)
+    _, done = run_steps(steps, tmp_path)
+    (overlap,) = done["refusals"].metrics["overlap"]
+    assert overlap == {"training": "red", "evaluation": "red", "shared": 3, "total": 3}
+    steps["answers"]["inputs"]["model"] = "base"
+    assert source_pairs(read_steps(steps, STAGES), "refusals") == [], "the base learnt nothing"
+
+
+@pytest.mark.parametrize("name", names("pipeline"))
+def test_no_shipped_pipeline_measures_on_what_it_learns_from(name):
+    steps = read_steps(composed_steps(f"pipeline={name}"), STAGES)
+    for pairs in all_source_pairs(steps).values():
+        assert not [pair for pair in pairs if pair[0] == pair[1]]
 
 
 def test_disjoint_files_say_nothing(tmp_path, training):
@@ -147,7 +167,7 @@ def test_kto_learns_from_a_file_of_unpaired_answers(tmp_path):
     path.write_text("\n".join(json.dumps(record) for record in records))
     _, done = run_steps({"a": {"stage": "human_answers", "source": str(path)}}, tmp_path)
     assert done["a"].row_type is Rating
-    examples, dropped = kto_examples.read_examples({"answers": done["a"]}, threshold=0.5)
+    examples, dropped = kto_examples.read_examples({"answers": done["a"]}, threshold=None)
     assert [(e["completion"][0]["content"], e["label"]) for e in examples] == [
         ("good one", True),
         ("bad one", False),

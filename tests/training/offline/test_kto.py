@@ -57,6 +57,12 @@ def test_pairs_and_ratings_become_desirable_and_undesirable_answers(artifact):
         kto.read_examples(inputs_of(artifact, pairs(2), "alone"), 4.0)
 
 
+def test_labels_of_0_and_1_need_no_threshold(artifact):
+    rows = [rating(0, 0, "a", 1.0), rating(1, 0, "b", 0.0), rating(2, 0, "c", 1.0)]
+    examples, dropped = kto.read_examples(inputs_of(artifact, rows, "ratings"), None)
+    assert [example["label"] for example in examples] == [True, False, True] and not dropped
+
+
 @pytest.mark.parametrize("threshold, kind", [(0.0, "desirable"), (10.0, "undesirable")])
 def test_answers_of_one_kind_are_reported(artifact, threshold, kind):
     inputs = inputs_of(artifact, [rating(0, 0, "a", 5.0), rating(0, 1, "b", 3.0)])
