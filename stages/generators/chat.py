@@ -17,6 +17,8 @@ MERGE = "merge_system"
 RESERVED = {"conversation", "tokenize", "add_generation_prompt", MERGE}
 """Variables that a user cannot set."""
 ROLES_SHOWN = 6
+SHORT = 8
+"""Turns of a conversation that no template cuts at its beginning."""
 MERGE_ADVICE = "model.merge_system=true puts the system turn into the first user turn"
 
 
@@ -160,7 +162,10 @@ _lost: dict[tuple[str, tuple[str, ...]], str] = {}
 
 
 def _left_out(tokenizer: Any, arguments: Mapping[str, Any], roles: tuple[str, ...]) -> str:
-    """Return the role of the first turn of which the template writes nothing, or ""."""
+    """Return the role of the first turn of which the template writes nothing, or "".
+
+    A template may cut a long conversation at its beginning, as `encoder_chat.jinja` does.
+    """
     key = (f"{tokenizer.chat_template}\0{sorted(arguments.items())}", roles)
     if key not in _lost:
         words = [f"Credo{place}probe" for place in range(len(roles))]
@@ -168,8 +173,9 @@ def _left_out(tokenizer: Any, arguments: Mapping[str, Any], roles: tuple[str, ..
             {"role": role, "content": word} for role, word in zip(roles, words, strict=True)
         ]
         text = _apply(tokenizer, turns, arguments).lower()
-        absent = [role for role, word in zip(roles, words, strict=True) if word.lower() not in text]
-        _lost[key] = absent[0] if absent else ""
+        absent = [place for place, word in enumerate(words) if word.lower() not in text]
+        is_cut = len(roles) > SHORT and absent == list(range(len(absent)))
+        _lost[key] = roles[absent[0]] if absent and not is_cut else ""
     return _lost[key]
 
 

@@ -13,6 +13,7 @@ from stages.generators.examination import examine_chat
 from stages.generators.rendering import Renderer
 from stages.runtime.errors import UserError
 from tests.chat_templates import SHAPES, build_tokenizer
+from tests.embedded import ROOT
 
 ASK = {"role": "user", "content": "Name a river."}
 SAY = {"role": "assistant", "content": "The Elbe."}
@@ -257,6 +258,17 @@ def test_a_turn_that_is_left_out_in_silence_wherever_it_stands(roles, lost):
         return
     with pytest.raises(TemplateRefusal, match=f"leaves out the {lost} turn in silence"):
         render_chat(tokenizer, turns)
+
+
+def test_a_long_conversation_may_be_cut_at_its_beginning():
+    encoder = (ROOT / "stages/training/reward_models/encoder_chat.jinja").read_text()
+    tokenizer = build_tokenizer("chatml", template=encoder)
+    long = [ASK, SAY] * 20
+    assert render_chat(tokenizer, [*long, ASK, SAY]).count(ASK["content"]) < 20
+    only_last = "{{ messages[-1].content }}"
+    tokenizer = build_tokenizer("chatml", template=only_last)
+    with pytest.raises(TemplateRefusal, match="leaves out the user turn in silence"):
+        render_chat(tokenizer, [ASK, SAY, ASK])
 
 
 @pytest.mark.parametrize(
