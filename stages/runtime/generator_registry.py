@@ -18,6 +18,8 @@ GENERATORS = {
     "server": "stages.generators.server",
     "transformers": "stages.generators.transformers",
 }
+OPTION_TOKENS = "stages.generators.rendering"
+"""What the generators share: which token stands for an option; imported by name, as they are."""
 
 
 async def open_generator(name: str, model: Model, options: Mapping[str, Any]) -> Generator:
@@ -43,7 +45,7 @@ def check_choice(name: str, model: Model, options: Sequence[str]) -> None:
         UserError: an option is not one token of the model, as far as its files show.
     """
     if name in GENERATORS:
-        module = importlib.import_module("stages.generators.rendering")
+        module = importlib.import_module(OPTION_TOKENS)
         module.refuse_split_options(model.path, tuple(options))
 
 
