@@ -42,7 +42,7 @@ class Config(HeldOutConfig):
     trainer_options = "KTOConfig"
     threshold: float | None = None
     """A rated answer above it is desirable, below it is not, at it is dropped; None: one half where
-    all scores are 0 or 1, the mean of the answer's group otherwise.
+    the scores are 0 and 1, the mean of the answer's group otherwise.
     """
 
 

@@ -22,8 +22,8 @@ def read_examples(
     """TRL's unpaired preference rows, with `id`; inputs follow one another by name.
 
     Args:
-        threshold: what parts the scores of rated answers; None for one half where all scores are 0
-            or 1, and for the mean of their group otherwise.
+        threshold: what parts the scores of rated answers; None for one half where the scores are 0
+            and 1, and for the mean of their group otherwise.
 
     Raises:
         UserError: an input holds other rows, nothing is left, or all answers are of one kind.
@@ -86,7 +86,7 @@ def _from_ratings(rated: Examples, threshold: float | None) -> tuple[Examples, l
     examples: Examples = []
     dropped: list[Dropped] = []
     means = _group_means(rated)
-    if threshold is None and {example["score"] for example in rated} <= {0.0, 1.0}:
+    if threshold is None and {example["score"] for example in rated} == {0.0, 1.0}:
         threshold = 0.5
     for example in rated:
         middle = means[example["group"]] if threshold is None else threshold
