@@ -4,7 +4,7 @@ In: a tokenizer, the tokens at which the model stops. Out: what a generator and 
 know of the template, and warnings. What would make every answer wrong is a UserError.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -20,6 +20,11 @@ from stages.runtime.rows import Message
 PROBE: tuple[Message, ...] = ({"role": "user", "content": "Which?"},)
 ANSWER = "Credoprobe"
 _ANSWERED: tuple[Message, ...] = (*PROBE, {"role": "assistant", "content": ANSWER})
+_GOING_ON: tuple[Message, ...] = (
+    *PROBE,
+    {"role": "assistant", "content": "."},
+    {"role": "user", "content": ANSWER},
+)
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,20 @@ def examine_chat(
             "(User: ... Assistant: ...)"
         )
         return Examination(warnings=(warning,))
-    variables = variables or {}
-    asked, written, closing = _around_answer(tokenizer, variables, where)
-    _refuse_unopened(tokenizer, asked, written, variables, where)
-    _refuse_users_opening(tokenizer, asked, written, variables, where)
-    prefilled = _open_thoughts(asked, marks)
-    option_variables, before_option = _before_option(tokenizer, variables, marks, where)
-    end_token, is_first = _end_of_turn(tokenizer, closing)
+    variables = dict(variables or {})
+    option_variables = variables
+    if "enable_thinking" in str(tokenizer.chat_template):
+        # so the templates of models that think call the way past thoughts
+        option_variables = {**variables, "enable_thinking": False}
+    texts, option_texts = _write_probes(tokenizer, (variables, option_variables), where)
+    _refuse_unopened(texts, where)
+    _refuse_users_opening(texts, where)
+    prefilled = _open_thoughts(texts.asked, marks)
+    before_option = _before_option(option_texts, marks)
+    end_token, is_first = _end_of_turn(tokenizer, texts.closing)
     extra: tuple[int, ...] = ()
-    warnings = _begin_warnings(tokenizer, asked)
-    if _writes_date(tokenizer, asked, variables):
+    warnings = _begin_warnings(tokenizer, texts.asked)
+    if texts.asked_another_day != texts.asked:
         warnings.append(
             "the chat template writes today's date, so a run of another day reads other prompts: "
             "fix it by a variable of the template in model.template_arguments (date_string in "
@@ -86,7 +95,7 @@ def examine_chat(
             f"the chat template opens each answer with {mark!r}: thoughts are split off, and an "
             "option to choose stands after closed thoughts"
         )
-        if not written.startswith(asked):
+        if not texts.written.startswith(texts.asked):
             warnings.append(
                 f"the chat template writes a finished answer without {mark!r}: a model trained on "
                 "such answers is sampled after words that it did not see in training"
@@ -114,41 +123,68 @@ def examine_chat(
     )
 
 
-def _around_answer(
-    tokenizer: Any, variables: Mapping[str, Any], where: str
-) -> tuple[str, str, str]:
-    """Return a request with the opening of an answer, and what a conversation holds before and
-    behind an answer.
+@dataclass(frozen=True)
+class ProbeTexts:
+    """What a chat template writes for a short conversation."""
+
+    request: str
+    """A request."""
+    asked: str
+    """A request with the opening of an answer."""
+    asked_another_day: str
+    """The same where the template reads another date."""
+    written: str
+    """What a conversation holds before an answer."""
+    closing: str
+    """What it holds behind one."""
+    before_user: str
+    """What it holds before the user's second turn; "" if the template refuses one."""
+
+
+def _write_probes(
+    tokenizer: Any, variants: Sequence[Mapping[str, Any]], where: str
+) -> list[ProbeTexts]:
+    """Return what the template writes under each of several variables.
+
+    Raises:
+        UserError: it refuses a request and its answer, or does not write the answer's words.
     """
-    try:
-        asked = render_chat(tokenizer, PROBE, variables, lead_in=True)
-        conversation = render_chat(tokenizer, _ANSWERED, variables)
-    except TemplateRefusal as refusal:
-        raise UserError(
-            f"the chat template cannot write a request and its answer: {refusal.detail}",
-            where=where,
-            fix="fix chat_template.jinja (or chat_template in tokenizer_config.json) in the "
-            "model's folder",
-        ) from refusal
-    written, answer, closing = conversation.rpartition(ANSWER)
-    if not answer:
-        raise UserError(
-            "the chat template does not write an assistant's words",
-            where=where,
-            fix="fix chat_template.jinja (or chat_template in tokenizer_config.json) in the "
-            "model's folder",
-        )
-    return asked, written, closing
+    fix = (
+        "fix chat_template.jinja (or chat_template in tokenizer_config.json) in the model's folder"
+    )
+    probes = []
+    for variables in variants:
+        other_day = {**variables, "strftime_now": lambda _: ANSWER}
+        try:
+            request = render_chat(tokenizer, PROBE, variables)
+            asked = render_chat(tokenizer, PROBE, variables, lead_in=True)
+            another_day = render_chat(tokenizer, PROBE, other_day, lead_in=True)
+            conversation = render_chat(tokenizer, _ANSWERED, variables)
+        except TemplateRefusal as refusal:
+            raise UserError(
+                f"the chat template cannot write a request and its answer: {refusal.detail}",
+                where=where,
+                fix=fix,
+            ) from refusal
+        try:
+            before_user = render_chat(tokenizer, _GOING_ON, variables).rpartition(ANSWER)[0]
+        except TemplateRefusal:
+            before_user = ""
+        written, answer, closing = conversation.rpartition(ANSWER)
+        if not answer:
+            raise UserError(
+                "the chat template does not write an assistant's words", where=where, fix=fix
+            )
+        probes.append(ProbeTexts(request, asked, another_day, written, closing, before_user))
+    return probes
 
 
-def _refuse_unopened(
-    tokenizer: Any, asked: str, written: str, variables: Mapping[str, Any], where: str
-) -> None:
+def _refuse_unopened(texts: ProbeTexts, where: str) -> None:
     """Refuse a template that ignores `add_generation_prompt` though it opens answers."""
-    request = render_chat(tokenizer, PROBE, variables)
-    shared = takewhile(lambda pair: pair[0] == pair[1], zip(written, request, strict=False))
-    opening = written[sum(1 for _ in shared) :]
-    if asked == request and opening.strip():
+    pairs = zip(texts.written, texts.request, strict=False)
+    shared = takewhile(lambda pair: pair[0] == pair[1], pairs)
+    opening = texts.written[sum(1 for _ in shared) :]
+    if texts.asked == texts.request and opening.strip():
         raise UserError(
             f"the chat template writes {opening!r} before an assistant's words in a conversation, "
             "and nothing when asked to open an answer (add_generation_prompt)",
@@ -158,20 +194,14 @@ def _refuse_unopened(
         )
 
 
-def _refuse_users_opening(
-    tokenizer: Any, asked: str, written: str, variables: Mapping[str, Any], where: str
-) -> None:
+def _refuse_users_opening(texts: ProbeTexts, where: str) -> None:
     """Refuse a template that opens the user's turn when asked to open an answer."""
-    opening = asked.removeprefix(render_chat(tokenizer, PROBE, variables))
+    asked = texts.asked
+    written = texts.written
+    opening = asked.removeprefix(texts.request)
     if not opening.strip() or written.startswith(asked) or asked.startswith(written):
         return
-    conversation = [*PROBE, {"role": "assistant", "content": "."}]
-    conversation.append({"role": "user", "content": ANSWER})
-    try:
-        before_user = render_chat(tokenizer, conversation, variables).rpartition(ANSWER)[0]
-    except TemplateRefusal:
-        return
-    if before_user.endswith(opening):
+    if texts.before_user.endswith(opening):
         raise UserError(
             f"the chat template opens a turn of the user ({opening!r}) when asked to open an "
             "answer (add_generation_prompt)",
@@ -179,14 +209,6 @@ def _refuse_users_opening(
             fix="write there what stands before an assistant's words: the end of "
             f"{written[-40:]!r}",
         )
-
-
-def _writes_date(tokenizer: Any, asked: str, variables: Mapping[str, Any]) -> bool:
-    """Whether a request reads differently on another day."""
-    if "strftime_now" not in str(tokenizer.chat_template):
-        return False
-    other_day = {**variables, "strftime_now": lambda _: ANSWER}
-    return render_chat(tokenizer, PROBE, other_day, lead_in=True) != asked
 
 
 def _open_thoughts(text: str, marks: Marks) -> str:
@@ -199,26 +221,18 @@ def _open_thoughts(text: str, marks: Marks) -> str:
     return ""
 
 
-def _before_option(
-    tokenizer: Any, variables: Mapping[str, Any], marks: Marks, where: str
-) -> tuple[Mapping[str, Any], str]:
-    """Return the variables and the further words that end a prompt where answers begin.
-
-    `enable_thinking: false` is what such models' own templates call it.
-    """
-    if "enable_thinking" in str(tokenizer.chat_template):
-        variables = {**variables, "enable_thinking": False}
-    asked, written, _ = _around_answer(tokenizer, variables, where)
-    if written.startswith(asked):
+def _before_option(texts: ProbeTexts, marks: Marks) -> str:
+    """Return the further words that end a prompt where answers begin."""
+    if texts.written.startswith(texts.asked):
         # What stands between them is the template's own way past thoughts.
-        skipped = written.removeprefix(asked)
-        return variables, skipped if skipped.strip() else ""
-    prefilled = _open_thoughts(asked, marks)
+        skipped = texts.written.removeprefix(texts.asked)
+        return skipped if skipped.strip() else ""
+    prefilled = _open_thoughts(texts.asked, marks)
     for opening, closing in marks:
         if prefilled.lower().startswith(opening.lower()):
             breaks = len(prefilled) - len(prefilled.rstrip("\n"))
-            return variables, "\n" * max(0, 2 - breaks) + f"{closing}\n\n"
-    return variables, ""
+            return "\n" * max(0, 2 - breaks) + f"{closing}\n\n"
+    return ""
 
 
 def _end_of_turn(tokenizer: Any, closing: str) -> tuple[int | None, bool]:
