@@ -64,7 +64,7 @@ class Runner:
     max_failed: float = 0.05
     """The share of a step's rows that may fail because a call was not answered."""
     _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    """The sources of trainings and evaluations to compare, by evaluation step."""
+    """The sources of trainings and evaluations to compare, by evaluation step that is to run."""
     _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
     """What was compared, and what it shares."""
 
@@ -92,7 +92,10 @@ class Runner:
         """
         artifacts: dict[str, Artifact] = {}
         new_steps: frozenset[str] = frozenset()
-        self._pairs = all_source_pairs([plan.step for plan in planned])
+        pairs = all_source_pairs([plan.step for plan in planned])
+        # A finished evaluation holds what it shares; then no source is read again.
+        to_run = {plan.step.name for plan in planned if not plan.artifact}
+        self._pairs = {name: pairs[name] for name in pairs if name in to_run}
         for plan in planned:
             name = plan.step.name
             if plan.artifact:

@@ -81,6 +81,9 @@ def test_held_out_prompts_that_training_has_seen(tmp_path, training, monkeypatch
     assert [vars(overlap) for overlap in said] == [expected], "once, when both were read"
     table = done["refusals"].manifest["tables"][-1]
     assert table["rows"] == [["held", "red", "2", "50.0%"]] and "WARNING" in table["title"]
+    monkeypatch.setattr("stages.runtime.pipeline.runner.find_overlaps", None)
+    _, again = run_steps(steps, tmp_path)
+    assert again["refusals"].metrics["overlap"] == [expected], "kept, and no source is read again"
 
 
 def test_a_step_that_is_both_learnt_from_and_measured_on(tmp_path, training):
