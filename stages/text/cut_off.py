@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 from stages.runtime.artifacts import list_reasons
+from stages.runtime.context import Drop
 from stages.runtime.errors import UserError
+from stages.runtime.generation import Completion
 from stages.runtime.rows import Dropped
 
 CutOff = Literal["drop", "keep"]
@@ -36,6 +38,24 @@ def ending_fault(*finish_reasons: str) -> str:
         if reason != "stop":
             return f"not finished ({reason})"
     return ""
+
+
+def finished_text(completion: Completion, name: str) -> str:
+    """Return the text of a completion that others build on.
+
+    Args:
+        name: of the text, such as "critique".
+
+    Raises:
+        Drop: it is empty or was cut off.
+    """
+    text = completion.text.strip()
+    fault = ending_fault(completion.finish_reason)
+    if fault and (text or not completion.thoughts):
+        raise Drop(f"{name} {fault}")
+    if not text:
+        raise Drop(completion.reason_if_empty(name))
+    return text
 
 
 def row_fault(row: Any) -> str:

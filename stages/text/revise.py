@@ -30,14 +30,14 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.errors import UserError
-from stages.runtime.generation import Completion, RowFailure, Sampling
+from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.templates import is_shipped, render, template_hash
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
-from stages.text.cut_off import ending_fault
+from stages.text.cut_off import finished_text
 
 CRITIQUE_TEMPLATES = {True: "text/critique.jinja", False: "text/critique_always.jinja"}
 """The shipped requests for a critique, with `only_faulty` and without."""
@@ -240,7 +240,7 @@ async def _run_round(
         completion = await generator.complete(
             conversation, config.sampling, derive_seed(seed, "critique")
         )
-        critique = _finished_text(completion, "critique")
+        critique = finished_text(completion, "critique")
         conversation = [*conversation, {"role": "assistant", "content": critique}]
         faulty = not critique.lower().startswith(config.no_fault.lower())
         if config.only_faulty and not faulty:
@@ -251,7 +251,7 @@ async def _run_round(
     completion = await generator.complete(
         conversation, config.sampling, derive_seed(seed, "revision")
     )
-    revision = _finished_text(completion, "revision")
+    revision = finished_text(completion, "revision")
     announcement = ""
     if config.strip_preamble:
         announcement, revision = split_announcement(revision)
@@ -267,23 +267,6 @@ async def _run_round(
         announcement=announcement,
         thoughts=completion.thoughts,
     )
-
-
-def _finished_text(completion: Completion, name: str) -> str:
-    """Return the text of a critique or a revision.
-
-    Raises:
-        Drop: it is empty or was cut off.
-    """
-    text = completion.text.strip()
-    if not text and completion.thoughts:
-        raise Drop(completion.reason_if_empty(name))
-    fault = ending_fault(completion.finish_reason)
-    if fault:
-        raise Drop(f"{name} {fault}")
-    if not text:
-        raise Drop(f"empty {name}")
-    return text
 
 
 def _read_demonstrations(name: str | None) -> list[Message]:

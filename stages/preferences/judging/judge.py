@@ -39,7 +39,7 @@ from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select, without_negation
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.context import Context, Drop
+from stages.runtime.context import Context
 from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
@@ -50,7 +50,7 @@ from stages.text.cut_off import (
     CutOff,
     count_cut_off,
     drop_cut_off,
-    ending_fault,
+    finished_text,
     refuse_no_finished,
 )
 
@@ -227,12 +227,7 @@ async def _reason_and_compare(
         completion = await generator.complete(
             question, config.sampling, derive_seed(seed, cell.id, "rationale", order)
         )
-        fault = ending_fault(completion.finish_reason)
-        if fault:
-            raise Drop(f"rationale {fault}")
-        rationale = completion.text.strip()
-        if not rationale:
-            raise Drop(completion.reason_if_empty("rationale"))
+        rationale = finished_text(completion, "rationale")
         choice = user_turn(config.choice_template, **variables)
         conversation = [*question, {"role": "assistant", "content": rationale}, *choice]
         margin = await choose_margin(generator, conversation, config.min_mass)
