@@ -96,13 +96,13 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
     outer = -1  # the pair that is open
     depth = 0
     last_closing: re.Match[str] | None = None  # since the outer opening
-    found = list(re.finditer(f"(?<!`)(?:{names})(?!`)", text, re.IGNORECASE))
-    for place, match in enumerate(found):
+    matches = list(re.finditer(f"(?<!`)(?:{names})(?!`)", text, re.IGNORECASE))
+    for place, match in enumerate(matches):
         mark = match[0].lower()
         number = pair_of[mark]
         opens = mark == marks[number][0].lower()
         if depth == 0 and opens:
-            later = {other[0].lower() for other in found[place + 1 :]}
+            later = {other[0].lower() for other in matches[place + 1 :]}
             begins_line = not text[: match.start()].rpartition("\n")[2].strip()
             if not begins_line and marks[number][1].lower() not in later:
                 continue
