@@ -27,10 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from stages import STAGES
+from stages.guards.errors import UserError
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.display import (
     set_console_width,
     show_bug,

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stages import STAGES
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from stages.runtime.stage import Stage, load_stage

@@ -38,8 +38,9 @@ FLOORS = [
     "runtime/pipeline",
     "runtime",
     "statistics",
+    "guards",
 ]
-ERRORS = "stages.runtime.errors"
+ERRORS = "stages.guards.errors"
 
 
 def room_of(path: Path) -> str:

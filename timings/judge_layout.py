@@ -19,8 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from stages.guards.templates import find_template, render
 from stages.preferences.judging.ask import JUDGE_TEMPLATE
-from stages.runtime.templates import find_template, render
 from tests.tiny_model import WORDS
 from timings.respond_throughput import model_of
 

@@ -14,7 +14,7 @@ from stages.ablation.jobs import Job
 from stages.ablation.matrix import rate_policies, redundancy
 from stages.ablation.outcomes import FIRST, NONE, is_logits
 from stages.ablation.runs import Missing, Run, gather, missing_job, outcome_values
-from stages.runtime.errors import UserError, did_you_mean
+from stages.guards.errors import UserError, did_you_mean
 from stages.runtime.pipeline.settings import Ablate
 from stages.statistics.corrections import holm
 from stages.statistics.differences import effects

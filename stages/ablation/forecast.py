@@ -16,9 +16,9 @@ from rich.console import Console
 from stages.ablation.levels import check_variant_has_effect, prepare_job, steps_of_full_set
 from stages.ablation.outcomes import FIRST, base_rates
 from stages.ablation.sweep_overrides import Configs, Overrides, groups, values_of
+from stages.guards.errors import UserError
 from stages.principles.variants import FULL
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings

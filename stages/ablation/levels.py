@@ -19,10 +19,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from stages import STAGES
+from stages.guards.errors import UserError
 from stages.principles.constitution import locate
 from stages.principles.select import Selection
 from stages.principles.variants import FULL, Change, apply, change_of, enumerate_variants
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.settings import Settings, read_settings
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.typed_config import parse_config

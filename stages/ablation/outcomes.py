@@ -28,8 +28,8 @@ from stages.evaluation.verdict_values import (
     by_principle,
 )
 from stages.evaluation.win_rates import score
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Tested, Verdict
 from stages.statistics.intervals import by_prompt
 

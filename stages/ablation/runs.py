@@ -12,8 +12,8 @@ from stages.ablation.outcomes import (
     learns_from_same_data,
     values_before_method,
 )
+from stages.guards.errors import UserError
 from stages.principles.variants import FULL
-from stages.runtime.errors import UserError
 
 Missing = dict[str, Any]
 """A job that is missing from the comparison: `variant`, `seed`, `error` as in `results.json`."""

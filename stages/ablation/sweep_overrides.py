@@ -12,8 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationResolutionError
 
+from stages.guards.errors import UserError
 from stages.principles.variants import FULL
-from stages.runtime.errors import UserError
 
 SWEPT = ("variant", "seed")
 SUBDIR = "${hydra:job.num}"

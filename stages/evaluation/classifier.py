@@ -6,8 +6,8 @@ It loads safetensors only, and never runs remote code.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.store import call_key
 from stages.training.batch_reading import (

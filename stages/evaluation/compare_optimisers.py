@@ -25,10 +25,10 @@ from typing import Any
 from stages.evaluation.comparison import Estimate, IntervalOptions
 from stages.evaluation.ground_truth import GroundTruth, load_truth, truth_identity
 from stages.evaluation.inputs import ReadingOptions, read_policies
+from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Response, request_text
 from stages.runtime.stage import ANY, Stage
 from stages.statistics.formatting import (

@@ -37,14 +37,14 @@ from stages.evaluation.verdicts import (
     examine,
     make_items,
 )
+from stages.guards.errors import UserError
+from stages.guards.templates import template_hash
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict
 from stages.runtime.stage import ANY, Stage
-from stages.runtime.templates import template_hash
 from stages.text.cut_off import count_cut_off
 
 

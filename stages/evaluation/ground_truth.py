@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.provenance import module_identity
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Forecast, ForecastDone
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Response
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine

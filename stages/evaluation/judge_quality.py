@@ -35,6 +35,8 @@ from stages.evaluation.judge_measures import (
     margins_by_pair,
     measures_by_prompt,
 )
+from stages.guards.errors import UserError
+from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import JUDGE_TEMPLATE, MIN_MASS, MinMass
 from stages.preferences.judging.ask import compare as compare_responses
 from stages.principles.constitution import Principle
@@ -42,10 +44,8 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
 from stages.runtime.stage import ANY, Stage
-from stages.runtime.templates import template_hash
 from stages.statistics.formatting import format_estimate
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import RowFailure
 from stages.runtime.rows import Message
 

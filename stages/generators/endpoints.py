@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed
 
 T = TypeVar("T")

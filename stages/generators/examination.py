@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from stages.generators.chat import TemplateRefusal, render_chat
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import THOUGHT_MARKS, Marks
 from stages.runtime.rows import Message
 

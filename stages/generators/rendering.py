@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.generators.chat import ChatOptions, render_chat
 from stages.generators.examination import PROBE, examine_chat, show_once
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import THOUGHT_MARKS, TooLong
 from stages.runtime.rows import Message
 

@@ -26,8 +26,8 @@ from stages.generators.rendering import (
 from stages.generators.server_answers import read_completion, read_first_token, read_tokens
 from stages.generators.server_client import CHAT, TOKENIZE, Client
 from stages.generators.server_options import Options, read_key
+from stages.guards.errors import UserError
 from stages.runtime import generator_registry
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Choice, Completion, Generator, RowFailure, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message

@@ -21,9 +21,9 @@ from stages.generators.server_answers import (
     is_filter,
 )
 from stages.generators.server_options import Options
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
+from stages.guards.text import replace_surrogates
 from stages.runtime.generation import CallFailed, TooLong
-from stages.runtime.rows import replace_surrogates
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, HttpUrl, NonNegativeInt, PositiveInt
 
 from stages.generators.chat import ChatOptions
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 
 def complete_address(text: str) -> str:

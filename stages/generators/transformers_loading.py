@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import PositiveInt
 
 from stages.generators.chat import ChatOptions
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.models import Model
 
 

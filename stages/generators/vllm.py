@@ -19,7 +19,7 @@ from stages.generators.vllm_process import (
     redirect_logging,
     restore_logging,
 )
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message

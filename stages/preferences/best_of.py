@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import PositiveInt
 
+from stages.guards.errors import UserError
 from stages.preferences.rating_groups import rank, ratings_of, read_groups
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import ANY, Stage
 from stages.text.cut_off import CutOff, count_cut_off

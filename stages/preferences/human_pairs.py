@@ -22,10 +22,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.guards.errors import UserError
 from stages.preferences.human_records import PairSource, read_pairs
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Message, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair
 from stages.runtime.typed_config import Names, as_names
 from stages.sources.answers import Answer, Missing, read_answers

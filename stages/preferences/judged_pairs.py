@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from stages.guards.errors import UserError
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
 from stages.preferences.label_rule import Rule
@@ -31,7 +32,6 @@ from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction

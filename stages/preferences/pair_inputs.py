@@ -5,10 +5,10 @@ from collections.abc import Sequence, Set
 from dataclasses import fields, replace
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Rating
 from stages.text.cut_off import CutOff, row_fault
 

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating, Response
 from stages.runtime.stage import ANY, Stage
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished

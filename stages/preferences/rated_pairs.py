@@ -15,11 +15,11 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat
 
+from stages.guards.errors import UserError
 from stages.preferences.aggregate import soft_label
 from stages.preferences.rating_groups import rank, ratings_of, read_groups
 from stages.runtime.artifacts import Artifact, Result, list_reasons
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Rating
 from stages.runtime.stage import ANY, Stage
 from stages.text.cut_off import CutOff, count_cut_off

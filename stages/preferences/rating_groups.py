@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, advise_on_missing
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating
 from stages.text.cut_off import CutOff, refuse_no_finished, row_fault
 

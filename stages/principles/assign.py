@@ -16,8 +16,8 @@ import json
 import math
 from collections.abc import Sequence
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import Principle
-from stages.runtime.errors import UserError
 
 
 def assign(principles: Sequence[Principle], row_id: str, seed: int, draw: int = 0) -> Principle:

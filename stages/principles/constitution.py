@@ -23,9 +23,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from stages.guards.errors import UserError, did_you_mean
 from stages.principles.document import read_yaml
 from stages.principles.faults import SEE_README, explain
-from stages.runtime.errors import UserError, did_you_mean
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions"
 IDENTITY_FIELDS = (

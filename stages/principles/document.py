@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20

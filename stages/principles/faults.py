@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from stages.guards.errors import UserError, did_you_mean
 from stages.principles.document import Document
-from stages.runtime.errors import UserError, did_you_mean
 
 SEE_README = "see constitutions/README.md for the format"
 TARGETS_FORMAT = "write targets: {<dimension>: <number>}"

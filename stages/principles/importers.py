@@ -20,10 +20,10 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import Constitution, Number
 from stages.principles.document import display_path, read_text
 from stages.principles.faults import slug
-from stages.runtime.errors import UserError
 
 CAI_LICENCE = (
     "The source repository states no licence. "

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import Constitution, Principle, load
-from stages.runtime.errors import UserError
 
 NEAR = 0.75  # the least Jaccard index of near texts
 MAX_WORDS = 60

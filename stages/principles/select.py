@@ -11,9 +11,9 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.constitution import Constitution, Number, Principle, load, locate
 from stages.principles.document import display_path
-from stages.runtime.errors import UserError, refuse_unknown
 
 _WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0)]])
 

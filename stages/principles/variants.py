@@ -25,9 +25,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
+from stages.guards.errors import UserError, did_you_mean, refuse_unknown
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError, did_you_mean, refuse_unknown
 from stages.runtime.store import derive_seed
 
 FULL = "full"

@@ -16,8 +16,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError
 from stages.statistics.formatting import (
     format_confidence,
     format_count,

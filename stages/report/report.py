@@ -24,6 +24,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.guards.errors import UserError
 from stages.report import page
 from stages.report.views.browse import Section, dropped_section, principle_texts, sections
 from stages.report.views.drawing import draw
@@ -36,7 +37,6 @@ from stages.report.views.reward_models import reward_models_view
 from stages.report.views.steps import describe_reuse, steps_of
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.stage import ANY, Stage
 
 SHOWN_ELSEWHERE = ("evaluate", "reward_accuracy", "report")

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.models import Model, find_model
 from stages.runtime.row_files import read_rows, row_type_of, write_rows
 from stages.runtime.rows import Dropped

@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
-from stages.runtime.errors import UserError
 from stages.runtime.generation import CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar

@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.runtime.errors import refuse_unknown
+from stages.guards.errors import refuse_unknown
 from stages.runtime.generation import Generator
 from stages.runtime.models import Model
 from stages.runtime.typed_config import parse_config

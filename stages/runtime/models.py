@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 # The files that decide what a model writes; optimiser states, logs and model cards do not.
 CONTENT_FILES = (

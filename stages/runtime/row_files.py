@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.runtime.errors import UserError
-from stages.runtime.rows import ROW_TYPES, Message, replace_surrogates
+from stages.guards.errors import UserError
+from stages.guards.text import replace_surrogates
+from stages.runtime.rows import ROW_TYPES, Message
 
 R = TypeVar("R")
 

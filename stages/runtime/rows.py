@@ -19,10 +19,8 @@ that stage `prompts` gives the request, also where the rows come from elsewhere 
 request's seed.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 Message = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}"""
@@ -292,7 +290,6 @@ class Dropped:
 
 
 _TYPES = (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)
-SURROGATE = re.compile("[\ud800-\udfff]")
 ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in _TYPES}
 
 
@@ -307,17 +304,3 @@ def request_text(messages: Sequence[Message]) -> str:
     for message in messages:
         turns.append(f"{message['role'].capitalize()}: {message['content']}")
     return "\n".join(turns)
-
-
-def replace_surrogates(value: Any) -> Any:
-    """Return plain data with U+FFFD for each half of a character, in names and in values.
-
-    Models and servers cut emoji in half. Such a text cannot be encoded, so no file can hold it.
-    """
-    if isinstance(value, str):
-        return SURROGATE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_surrogates(item) for item in value]
-    return value

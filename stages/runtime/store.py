@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from stages.runtime.errors import UserError
-from stages.runtime.rows import replace_surrogates
+from stages.guards.errors import UserError
+from stages.guards.text import replace_surrogates
 
 STORE_VERSION = 1
 BUSY_SECONDS = 60.0  # how long a write waits for the writes of other runs

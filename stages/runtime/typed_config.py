@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from stages.runtime.errors import UserError, refuse_unknown
+from stages.guards.errors import UserError, refuse_unknown
 
 
 def as_names(value: Any) -> Any:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
 from stages.sources.conversations import (

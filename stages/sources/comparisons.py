@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.answers import Missing, prompt_cell
 from stages.sources.cells import NotStructured, is_empty, parse_structured

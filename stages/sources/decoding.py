@@ -8,7 +8,7 @@ import codecs
 import gzip
 import lzma
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 """Suffixes that a file may have beside its kind."""

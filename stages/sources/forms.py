@@ -7,7 +7,7 @@ what no line describes is read by naming its columns.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.guards.errors import UserError, did_you_mean
 from stages.sources.records import list_columns
 from stages.sources.verdicts import Scale
 

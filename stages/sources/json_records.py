@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 Numbered = tuple[int, Any]
 WRAPPERS = (

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.guards.errors import UserError, did_you_mean
 from stages.sources.decoding import COMPRESSED, decode, decompress
 from stages.sources.json_records import read_lines, read_whole
 from stages.sources.table_records import SEPARATORS, read_table

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Message
 from stages.sources.cells import WRITTEN_LISTS, is_empty
 from stages.sources.conversations import (

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import NonNegativeInt
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Pair, Prompt, Rating, Response
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine

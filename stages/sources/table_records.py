@@ -8,7 +8,7 @@ import csv
 import io
 from typing import Any, NamedTuple
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 END = "the end of the table"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.sources.cells import is_empty, plain_text
 
 Verdict = Literal["first", "second", "tie", "none"]

@@ -35,7 +35,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
 from stages.statistics.effect import Effect, Runs, cohens_h
 from stages.statistics.intervals import bonett_price, mcnemar_exact

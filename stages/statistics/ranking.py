@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 Game = tuple[str, str, str, float]
 POINTS = 400 / math.log(10)

@@ -9,9 +9,9 @@ them. What trains a model never learns from them.
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import list_reasons
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion
 from stages.runtime.rows import Dropped
 

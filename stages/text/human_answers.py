@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Names, as_names

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage

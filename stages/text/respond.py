@@ -13,16 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stages.guards.errors import UserError
+from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import is_shipped, render, template_hash
 from stages.text.cut_off import count_cut_off
 
 

@@ -23,18 +23,18 @@ from typing import Any, Literal
 import yaml
 from pydantic import PositiveInt
 
+from stages.guards.errors import UserError
+from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
-from stages.runtime.errors import UserError
 from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import is_shipped, render, template_hash
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import finished_text

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 
 _HOMES = {
     "PPOConfig": "stages.training.online.ppo_config",

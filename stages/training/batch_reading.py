@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, TypeVar
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore
 from stages.training.model_files import Head, load_model, refuse_adapter

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import canonical, flush
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 
 MARK = "complete"

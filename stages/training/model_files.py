@@ -14,9 +14,9 @@ from typing import Any, Literal
 from stages.generators.chat import collect_variables
 from stages.generators.examination import Examination, examine_chat, show_once
 from stages.generators.transformers_sampling import find_end_tokens
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import flush
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.arguments import lora_config
 from stages.training.config import TrainingConfig

@@ -3,8 +3,8 @@
 In: Pair rows. Out: TRL's preference rows, and what was dropped, with reasons.
 """
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair
 from stages.text.cut_off import row_fault
 from stages.training.examples import Sieve, nothing_left

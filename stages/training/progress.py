@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.pipeline.launch import PROGRESS
 from stages.runtime.progress import progress_bar
 from stages.training.checkpoints import mark_complete

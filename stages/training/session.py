@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
 DISK_FULL = (

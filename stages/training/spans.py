@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.generators.chat import arrange, encode_chat
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Message
 from stages.training.batch_reading import common_length, pad_rows
 from stages.training.config import TrainingConfig

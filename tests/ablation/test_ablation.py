@@ -19,8 +19,8 @@ from stages.ablation.levels import (
     variants_of,
 )
 from stages.ablation.outcomes import job_results
+from stages.guards.errors import UserError
 from stages.preferences.aggregate import combine_orders
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement
 from stages.runtime.store import CallStore
 from stages.sources.conversations import content_id

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from stages.evaluation import compare_optimisers
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
-from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.typed_config import parse_config
 from stages.training.likelihood import answer_logps

@@ -8,10 +8,10 @@ import pytest
 from stages.evaluation import evaluate
 from stages.evaluation.judge_agreement import pair_agreement
 from stages.evaluation.win_rates import score
+from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.report.views.effects import evaluation_view
 from stages.runtime.context import ForecastDone
-from stages.runtime.errors import UserError
 from stages.runtime.generation import TooLong
 from stages.runtime.rows import Judgement, Response, Verdict
 from stages.runtime.typed_config import parse_config

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from stages.evaluation.judge_quality import Config, run
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Result
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair
 from tests.evaluation.fakes import artifact, context, model, plain
 from tests.running import write_constitution

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from stages.generators.chat import TemplateRefusal
+from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling
 from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model

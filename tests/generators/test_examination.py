@@ -11,7 +11,7 @@ from stages.generators.chat import (
 )
 from stages.generators.examination import examine_chat
 from stages.generators.rendering import Renderer
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from tests.chat_templates import SHAPES, build_tokenizer
 from tests.embedded import ROOT
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from stages import STAGES
 from stages.generators.chat import ChatOptions
 from stages.generators.rendering import Renderer, refuse_split_options
+from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.store import CallStore

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Sampling, TooLong
 from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model

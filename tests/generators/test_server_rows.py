@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, RowFailure, Sampling, TooLong
 from tests.generators.stub import QUESTION, Stub, ask_all, reply, server, top, well
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import pytest_asyncio
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import Sampling, TooLong
 from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model

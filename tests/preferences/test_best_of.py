@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Rating, Response
 from tests.preferences.matrices import artifact, run_stage
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.row_files import read_rows
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.store import derive_seed

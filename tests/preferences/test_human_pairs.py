@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES
+from stages.guards.errors import UserError
 from stages.preferences.human_pairs import Config, check, run
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair

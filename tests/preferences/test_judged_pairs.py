@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.guards.errors import UserError
 from stages.preferences.aggregate import aggregate, combine_orders, soft_label
 from stages.preferences.label_rule import rule_of
 from stages.preferences.pair_inputs import read_cells
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Rating
 from tests.preferences.matrices import artifact, cells, constitution, judged_pairs, pairs
 from tests.running import Seeded, run_steps, text_pipeline

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Rating, Response
 from tests.preferences.matrices import artifact, run_stage
 from tests.preferences.test_best_of import answer, rated

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.preferences import rated_pairs
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Rating
 from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes

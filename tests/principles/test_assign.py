@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from stages.guards.errors import UserError
 from stages.principles.assign import assign, assign_many, mean_weights
 from stages.principles.constitution import Principle
-from stages.runtime.errors import UserError
 
 SIXTEEN = [Principle(id=f"p{i}", text="The response is kind.") for i in range(16)]
 ROWS = [f"row-{i}" for i in range(4000)]

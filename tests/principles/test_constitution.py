@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import SHIPPED, Constitution, load
 from stages.principles.lint import lint
 from stages.principles.schema import schema_text
-from stages.runtime.errors import UserError
 
 SETS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 OURS = ["cai", "hhh", "rots", "schwartz", "self_align"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import load
 from stages.principles.importers import anthropic_cai, main, salmon, to_yaml
-from stages.runtime.errors import UserError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_originals = pytest.mark.skipif(

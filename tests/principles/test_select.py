@@ -3,9 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import load
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError
 
 HHH = [principle.id for principle in load("hhh").principles]
 

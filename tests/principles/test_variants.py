@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.principles.variants import (
     FULL,
@@ -13,7 +14,6 @@ from stages.principles.variants import (
     enumerate_variants,
     kind_and_target,
 )
-from stages.runtime.errors import UserError
 
 WORLD = Selection("world")
 IDS = [p.id for p in select(WORLD).principles]

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stages.evaluation import evaluate
+from stages.guards.errors import UserError
 from stages.report import report
 from stages.report.views import online_trainings
 from stages.report.views.browse import Section
@@ -24,7 +25,6 @@ from stages.report.views.curves import Line, curve, overlay, running_mean
 from stages.report.views.marks import mark_change
 from stages.report.views.packed import as_script, pack
 from stages.runtime.artifacts import Result, Table
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.typed_config import parse_config
 from stages.statistics.intervals import paired_difference, share

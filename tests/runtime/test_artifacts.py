@@ -6,6 +6,7 @@ import os
 import pytest
 from rich.console import Console
 
+from stages.guards.errors import UserError
 from stages.runtime import artifacts
 from stages.runtime.artifacts import (
     Artifact,
@@ -16,7 +17,6 @@ from stages.runtime.artifacts import (
     finish_artifact,
     finished_artifacts,
 )
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.display import show_tables
 from stages.runtime.row_files import row_type_of
 from stages.runtime.rows import Dropped, Prompt

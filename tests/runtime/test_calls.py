@@ -2,8 +2,8 @@
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.calls import Engines, RememberedGenerator, Tally
-from stages.runtime.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, Completion, Sampling
 from stages.runtime.models import Model
 from stages.runtime.pipeline.settings import Generator

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, hold_lock
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.calls import Engines, RememberedGenerator, Tally
-from stages.runtime.errors import UserError
 from stages.runtime.generation import THOUGHT_MARKS, Completion, Sampling, split_thoughts
 from stages.runtime.generator_registry import check_options
 from stages.runtime.models import Model, find_model

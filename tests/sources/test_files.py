@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from tests.running import run_steps
 from tests.sources.reading import lines, read, requests
 

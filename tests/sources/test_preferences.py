@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.sources.verdicts import read_verdicts
 from tests.sources.reading import lines, pairs, read, requests, turns
 

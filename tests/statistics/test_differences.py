@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.statistics.corrections import holm, max_t, sign_flip
 from stages.statistics.differences import effects, effects_of_cube
 from stages.statistics.effect import cohens_h

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.statistics.agreement import krippendorff
 from stages.statistics.ranking import POINTS, ratings
 

@@ -8,7 +8,7 @@ values-targeted set and the control set of neutral text.
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Response
 from tests.running import Seeded, fake_model, run_steps
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.sources.conversations import read_prompts
 from stages.sources.records import read_file
 from stages.text.prompts import Config, identity, run

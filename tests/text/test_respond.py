@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import Completion
 from stages.runtime.rows import Response
 from stages.text.respond import with_suffix

@@ -1,6 +1,6 @@
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.typed_config import identity_of
 from stages.training.config import (
     _SOURCES,

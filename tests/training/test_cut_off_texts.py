@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Pair, Response
 from stages.training.offline import dpo, kto_examples, ranking, sft
 from stages.training.offline.chain_of_hindsight import read_preferences

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.held_out import split_held_out
 from stages.training.offline import dpo
 from stages.training.pair_data import read_pairs

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stages import STAGES
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.training.offline import dpo, sft
 from stages.training.online import ppo

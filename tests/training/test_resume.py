@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Result, finish_artifact
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.training.checkpoints import last_complete, mark_complete, training_of
 from stages.training.offline import chain_of_hindsight, kto, ranking, sft

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Prompt
 from stages.training.likelihood import answer_logps
 from stages.training.model_files import load_tokenizer

@@ -9,11 +9,11 @@ from typing import Literal
 
 from stages.evaluation.classifier import probabilities
 from stages.evaluation.inputs import ReadingOptions
+from stages.guards.templates import render, template_hash
 from stages.preferences.judging.rating import Scale, expected_value
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
-from stages.runtime.templates import render, template_hash
 from stages.training.online.tripwires import refuses
 from stages.training.reward_models.stored_scores import stored_scores
 

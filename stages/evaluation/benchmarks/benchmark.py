@@ -31,13 +31,13 @@ from typing import Any
 from stages.evaluation.benchmarks.answer_values import AnswerOptions, Item, rating, value_answers
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import read_policies
+from stages.guards.errors import UserError
+from stages.guards.templates import template_hash
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Rating, Response
 from stages.runtime.stage import ANY, Stage
-from stages.runtime.templates import template_hash
 from stages.text.cut_off import count_cut_off
 from stages.training.reward_models.format import read_format
 

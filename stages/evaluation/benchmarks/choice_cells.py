@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.evaluation.benchmarks.choice_gold import Options
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
 
 

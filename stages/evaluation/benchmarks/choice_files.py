@@ -27,8 +27,8 @@ from stages.evaluation.benchmarks.choice_cells import (
     read_options,
 )
 from stages.evaluation.benchmarks.choice_gold import EMPTY, Gold, GoldForm, Options, read_gold
+from stages.guards.errors import UserError
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, request_text
 from stages.runtime.typed_config import Names
 from stages.sources.cells import is_empty, plain_text

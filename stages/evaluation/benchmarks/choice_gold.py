@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, Literal
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.sources.cells import plain_text
 
 GoldForm = Literal["auto", "number", "letter", "label", "text"]

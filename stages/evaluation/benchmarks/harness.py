@@ -40,9 +40,9 @@ from stages.evaluation.benchmarks.harness_numbers import (
 from stages.evaluation.benchmarks.harness_tasks import tasks_identity
 from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
 from stages.evaluation.inputs import NO_MODEL
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.typed_config import Names, machine

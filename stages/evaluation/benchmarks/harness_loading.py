@@ -21,7 +21,7 @@ from stages.evaluation.benchmarks.harness_tasks import (
     read_task_file,
     task_name,
 )
-from stages.runtime.errors import UserError, did_you_mean
+from stages.guards.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)

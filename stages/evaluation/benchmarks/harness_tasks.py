@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from stages.runtime.errors import UserError, refuse_unknown
+from stages.guards.errors import UserError, refuse_unknown
 from stages.sources.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")

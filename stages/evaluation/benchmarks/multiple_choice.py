@@ -36,15 +36,15 @@ from stages.evaluation.benchmarks.choice_files import (
 from stages.evaluation.benchmarks.positions import position_metrics, position_table
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import ask_each, draw
+from stages.guards.errors import UserError
+from stages.guards.templates import render, template_hash
 from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import render, template_hash
 from stages.sources.reading import name_drops
 from stages.sources.records import file_hash
 from stages.sources.source import source_identity

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from stages.evaluation.rewards.cells import Answer, Question, is_right
 from stages.evaluation.rewards.reward_tests import Counts
+from stages.guards.errors import UserError
 from stages.principles.constitution import Principle, wording
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair
 
 PAIRS = "the pairs' labels"

@@ -35,11 +35,11 @@ from stages.evaluation.rewards.labelled_pairs import (
 from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
 from stages.evaluation.rewards.reward_metrics import ModelResult, reward_metrics
 from stages.evaluation.rewards.reward_tables import reward_tables
+from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.stage import ANY, Stage

@@ -20,11 +20,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.guards.templates import render
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Drop
 from stages.runtime.generation import Choice
 from stages.runtime.rows import Message, request_text
-from stages.runtime.templates import render
 
 JUDGE_TEMPLATE = "preferences/judging/judge.jinja"
 VERDICT_TEMPLATE = "preferences/judging/verdict.jinja"

@@ -26,6 +26,8 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
+from stages.guards.errors import UserError
+from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import (
     JUDGE_TEMPLATE,
     MIN_MASS,
@@ -40,12 +42,10 @@ from stages.principles.select import Selection, select, without_negation
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Sampling
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.templates import template_hash
 from stages.text.cut_off import (
     CutOff,
     count_cut_off,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
+from stages.guards.errors import UserError, refuse_unknown
+from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, MinMass
 from stages.preferences.judging.rating import (
     YES_NO,
@@ -27,10 +29,8 @@ from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Rating, Response, Revision
 from stages.runtime.stage import ANY, Stage
-from stages.runtime.templates import template_hash
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from stages.guards.templates import render
 from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, choose_probabilities
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, request_text
-from stages.runtime.templates import render
 
 
 def _as_option(name: object) -> object:

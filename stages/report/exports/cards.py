@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.guards.templates import render
 from stages.report.report import lineage
 from stages.runtime.artifacts import Artifact
 from stages.runtime.provenance import git_state
-from stages.runtime.templates import render
 
 CARDS = {"model": "report/exports/model_card.jinja", "dataset": "report/exports/dataset_card.jinja"}
 

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.guards.errors import UserError
 from stages.report.exports.annotated_pairs import annotate_pair, annotated_pairs, write_csv
 from stages.report.exports.inspect_logs import inspect_log
 from stages.report.page import errors_of_writing
 from stages.report.views.browse import principle_texts
 from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Verdict
 from stages.runtime.stage import ANY, Stage
 from stages.statistics.formatting import format_count

@@ -17,13 +17,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from stages.guards.errors import UserError
+from stages.guards.templates import template_hash
 from stages.report.exports.cards import CARDS, write_card
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.row_files import row_type_of
 from stages.runtime.stage import ANY, Stage
-from stages.runtime.templates import template_hash
 
 NOT_DATA = ("model", "evaluation")
 

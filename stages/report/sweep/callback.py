@@ -27,13 +27,13 @@ from stages.ablation.jobs import DONE, FAILED, Job, read_jobs
 from stages.ablation.levels import selection_of
 from stages.ablation.outcomes import OWN_TESTS, possible_outcomes
 from stages.ablation.sweep_overrides import overrides_of, resolve_store
+from stages.guards.errors import UserError
 from stages.principles.constitution import load
 from stages.principles.select import select
 from stages.report.sweep.files import write
 from stages.report.sweep.page import write_report
 from stages.report.sweep.summary import notes, summary_table
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.display import set_console_width, show_error
 from stages.runtime.pipeline.settings import Ablate, as_user_error, read_settings
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.plan import PlannedStep
 
 LOG_WIDTH = 120

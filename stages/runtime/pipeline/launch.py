@@ -27,9 +27,9 @@ from typing import Any
 import yaml
 from pydantic import PositiveInt
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 

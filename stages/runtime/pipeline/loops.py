@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.runtime.errors import UserError, refuse_unknown
+from stages.guards.errors import UserError, refuse_unknown
 from stages.runtime.typed_config import parse_config
 
 

@@ -4,7 +4,6 @@ In: planned steps. Out: lines in the terminal. A step that has run is described 
 others the first records of a local file are read.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from stages.guards.console import as_shown
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.overlap import Overlap, all_source_pairs, find_overlaps
 from stages.runtime.pipeline.plan import PlannedStep
 
 MOST_RECORDS = 1000
 """How many records of a file a plan reads."""
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters of a file that move the cursor, set colours or turn the direction of text."""
 LARGEST_FILE = 64 * 2**20
 """Bytes of the largest file that a plan reads."""
 
@@ -144,5 +142,4 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def say(console: Console, text: str) -> None:
     """Print a line as it is, but for characters that would change how a terminal shows it."""
-    shown = CONTROLS.sub(lambda match: ascii(match.group())[1:-1], text)
-    console.print(shown, markup=False, highlight=False, soft_wrap=True)
+    console.print(as_shown(text), markup=False, highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import (
     DROPPED,
     Artifact,
@@ -26,7 +27,6 @@ from stages.runtime.artifacts import (
 )
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
-from stages.runtime.errors import UserError
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.pipeline.display import step_line
 from stages.runtime.pipeline.launch import Launcher, launch

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from stages.runtime.errors import UserError, did_you_mean
+from stages.guards.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import Names, parse_config
 

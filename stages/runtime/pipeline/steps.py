@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from stages.runtime.errors import UserError, refuse_unknown
+from stages.guards.errors import UserError, refuse_unknown
 from stages.runtime.pipeline.loops import unroll_loops
 from stages.runtime.stage import Stage, load_stage
 from stages.runtime.typed_config import parse_config

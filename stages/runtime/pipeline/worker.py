@@ -16,10 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.launch import die_with_parent
 from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore

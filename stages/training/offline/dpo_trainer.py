@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from trl import DPOTrainer
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.offline.reference import RemembersReference
 from stages.training.soft_labels import COLUMN, SoftLabelled, soft_term
 

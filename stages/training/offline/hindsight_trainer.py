@@ -17,7 +17,7 @@ import torch
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, and_masks
 from trl import SFTTrainer
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.frame import Examples
 from stages.training.held_out import HeldOut
 

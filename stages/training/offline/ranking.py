@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.stage import ANY
 from stages.training.arguments import build_arguments

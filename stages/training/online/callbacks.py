@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 
 PATIENCE = 10
 """Batches without a difference in reward before a training is stopped."""

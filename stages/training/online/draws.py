@@ -9,10 +9,10 @@ prompt are scored under the same draw; otherwise a group's baseline would mean n
 
 from collections.abc import Mapping, Sequence
 
+from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.assign import assign_many, mean_weights
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError, refuse_unknown
 
 Boost = Mapping[str, Mapping[str, float]]
 """By kind of prompt, what is added to the weights of the named principles in the draw."""

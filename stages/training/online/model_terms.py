@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.guards.errors import UserError
+from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError
 from stages.runtime.generation import RowFailure
 from stages.runtime.models import Model
-from stages.runtime.templates import template_hash
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
 from stages.training.online.draws import PrincipleDraw

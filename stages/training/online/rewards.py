@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stages.guards.errors import UserError, did_you_mean
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.generation import Marks, split_thoughts
 from stages.runtime.typed_config import identity_of, parse_config
 from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm

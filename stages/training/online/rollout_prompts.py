@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.generators.chat import TemplateRefusal, encode_chat
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Dropped, Prompt
 from stages.text.respond import distinct_prompts
 from stages.training.batch_reading import context_length

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Message
 

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 from stages.generators.chat import template_only
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.training.model_files import template_variables
 from stages.training.online.online_training import (
     OnlineConfig,

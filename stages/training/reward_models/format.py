@@ -25,11 +25,11 @@ from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from stages.guards.errors import UserError
+from stages.guards.templates import find_template, template_hash
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
-from stages.runtime.templates import find_template, template_hash
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"

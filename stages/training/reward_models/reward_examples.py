@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.principles.constitution import Constitution, wording
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair
 from stages.training.config import TrainingConfig

@@ -26,14 +26,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stages.guards.errors import UserError, did_you_mean
+from stages.guards.templates import template_hash
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, did_you_mean
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped
 from stages.runtime.stage import ANY
-from stages.runtime.templates import template_hash
 from stages.training.arguments import build_arguments, lora_config
 from stages.training.config import HeldOutConfig, training_identity, training_stage
 from stages.training.frame import Examples, Training, create_trainer, run_training

@@ -21,13 +21,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.guards.errors import UserError, refuse_unknown
 from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many, mean_weights
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing, fingerprint
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError, refuse_unknown
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.typed_config import machine

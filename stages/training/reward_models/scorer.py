@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from stages.generators.chat import TemplateRefusal, encode_chat
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.training.batch_reading import (

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import logsigmoid
 from trl import RewardTrainer
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.soft_labels import COLUMN, SoftLabelled, WithColumns, soft_term
 
 UNSAFE = ("chosen_unsafe", "rejected_unsafe")

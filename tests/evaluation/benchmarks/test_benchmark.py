@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.evaluation.comparison import ALL, Intervals, compare, grouped
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Rating
 from tests.running import fake_model, run_steps
 from tests.scripted import ScriptedGenerator

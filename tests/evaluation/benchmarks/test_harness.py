@@ -12,7 +12,7 @@ import pytest
 
 from stages.evaluation.benchmarks.harness_numbers import Measured, difference, estimate
 from stages.evaluation.comparison import Intervals
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from tests.running import fake_model, run_steps
 from tests.tiny_model import build_tiny_model
 

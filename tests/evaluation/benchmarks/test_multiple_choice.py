@@ -17,7 +17,7 @@ from stages.evaluation.benchmarks.choice_files import (
     read_questions,
 )
 from stages.evaluation.benchmarks.multiple_choice import likeness, orders_of
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Answer
 from tests.running import fake_model, run_steps
 from tests.scripted import ScriptedGenerator

@@ -17,10 +17,10 @@ from stages.evaluation.rewards.cells import ask, read_cells
 from stages.evaluation.rewards.labelled_pairs import PAIRS
 from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
 from stages.evaluation.rewards.reward_tests import TESTS, count
+from stages.guards.errors import UserError
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Pair

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Judgement, Pair
 from tests.running import Seeded, run_steps, text_pipeline
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.guards.errors import UserError
 from stages.preferences.judging.rating import YES_NO, expected_rating, rescale_rating
 from stages.runtime.context import Drop
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Pair, Rating, Revision
 from tests.running import Seeded, run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.preferences.judging.judge import Config, identity
 from stages.principles.select import Selection
 from stages.runtime.artifacts import canonical
-from stages.runtime.errors import UserError
 from stages.runtime.generation import Completion, Sampling
 from stages.runtime.row_files import read_rows
 from stages.runtime.rows import Dropped, Judgement, Pair

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from stages.evaluation import evaluate
+from stages.guards.errors import UserError
 from stages.report.exports import annotated_pairs, export
 from stages.runtime.artifacts import Result
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Judgement, Pair, Revision
 from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes

@@ -5,8 +5,8 @@ upload without `push`.
 import pytest
 import yaml
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
-from stages.runtime.errors import UserError
 from tests.running import run_steps, text_pipeline
 
 

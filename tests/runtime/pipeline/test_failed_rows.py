@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, TooLong
 from stages.runtime.pipeline.display import show_plan
 from stages.runtime.row_files import read_rows, write_rows

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.pipeline.loops import unroll_loops
 from tests.running import run_steps, text_pipeline
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from stages import STAGES
+from stages.guards.errors import UserError
 from stages.report import report
 from stages.runtime.artifacts import Result
-from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import read_steps

@@ -3,7 +3,7 @@
 import pytest
 
 from stages import STAGES
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.pipeline.steps import read_steps, up_to
 from tests.running import text_pipeline
 

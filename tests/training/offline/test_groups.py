@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.rows import Rating
 from stages.runtime.typed_config import parse_config
 from stages.training.offline import ranking

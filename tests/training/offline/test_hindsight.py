@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.typed_config import parse_config
 from stages.training.offline import chain_of_hindsight as coh
 from stages.training.pair_data import read_pairs

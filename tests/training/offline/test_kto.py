@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.offline import kto
 from tests.training.conftest import pair
 from tests.training.offline.test_groups import rating

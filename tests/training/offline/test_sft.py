@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.preferences import best_of
-from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.training.model_files import load_model
 from stages.training.offline import sft

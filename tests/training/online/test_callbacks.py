@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.online.callbacks import PATIENCE, AlignedSaves, NoSignal
 from stages.training.online.rewards import RewardFunction
 from stages.training.online.terms import Completion

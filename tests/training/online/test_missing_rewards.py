@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.online import ppo
 from stages.training.online.rewards import RewardFunction
 from stages.training.online.tripwires import MISSING, read_curves

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
-from stages.runtime.errors import UserError
 from stages.runtime.rows import Prompt
 from stages.training.online import ppo
 from stages.training.online.trl_stages import GRPO, ONLINE_DPO, RLOO

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
 from stages.training.online.online_training import last_tenth

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stages.guards.errors import UserError
 from stages.principles.select import Selection
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
-from stages.runtime.errors import UserError
 from stages.runtime.store import CallStore
 from stages.training.online.draws import PrincipleDraw
 from stages.training.online.rewards import (

@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file
 
 from stages.evaluation.rewards import reward_accuracy
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
-from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.rows import Pair
 from stages.runtime.typed_config import parse_config

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
-from stages.runtime.errors import UserError
 from stages.training.reward_models import reward_model
 from stages.training.reward_models.format import PLAIN, RewardFormat, make_format
 from stages.training.reward_models.reward_examples import columns, prepare_pairs, reward_examples

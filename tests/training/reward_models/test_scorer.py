@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
-from stages.runtime.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.typed_config import parse_config
 from stages.training.reward_models import score

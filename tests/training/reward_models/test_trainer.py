@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.runtime.errors import UserError
+from stages.guards.errors import UserError
 from stages.runtime.models import find_model
 from stages.runtime.typed_config import parse_config
 from stages.training.held_out import check_held_out

@@ -1,6 +1,7 @@
 """The one exception a user is meant to read."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -24,6 +25,52 @@ class UserError(Exception):
         place = f"{self.where}: " if self.where else ""
         advice = f"\n  Fix: {self.fix}" if self.fix else ""
         return f"{place}{self.what}{advice}"
+
+
+class Faults:
+    """Gathers the faults of a file or a config, so that all of them are shown at once.
+
+    faults = Faults()
+    for step in steps:
+        with faults.gather():
+            check(step)
+    faults.raise_any()
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[UserError] = []
+
+    @contextlib.contextmanager
+    def gather(self) -> Iterator[None]:
+        """Keep a UserError that is raised inside a `with`, and go on after it."""
+        try:
+            yield
+        except UserError as error:
+            self.add(error)
+
+    def add(self, error: UserError) -> None:
+        """Keep an error; one that is made of several counts as those."""
+        self.errors += getattr(error, "errors", [error])
+
+    def raise_any(self) -> None:
+        """Raise what was gathered: the one error, or one that shows all of them."""
+        different = list({str(error): error for error in self.errors}.values())
+        if len(different) == 1:
+            raise different[0]
+        if different:
+            raise SeveralErrors(different)
+
+
+class SeveralErrors(UserError):
+    """Several faults that were seen at once."""
+
+    def __init__(self, errors: list[UserError]):
+        self.errors = errors
+        super().__init__(f"{len(errors)} faults")
+
+    def __str__(self) -> str:
+        numbered = [f"{number}. {error}" for number, error in enumerate(self.errors, start=1)]
+        return f"{self.what}:\n" + "\n".join(numbered)
 
 
 def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, where: str) -> None:

@@ -1,0 +1,33 @@
+"""Text from outside: characters that no file can hold, or that change what a terminal shows."""
+
+import re
+from typing import Any
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+"""Characters that move the cursor, set colours, end lines or turn the direction of text."""
+
+
+def replace_surrogates(value: Any) -> Any:
+    """Return plain data with U+FFFD for each half of a character, in names and in values.
+
+    Models and servers cut emoji in half. Such a text cannot be encoded, so no file can hold it.
+    """
+    if isinstance(value, str):
+        return SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_surrogates(item) for item in value]
+    return value
+
+
+def spell_controls(text: str) -> str:
+    """Return a text that a terminal shows as it is: control characters and halves are spelt out.
+
+    Line breaks and tabs stay. `"\\x1b[31m"` becomes the ten visible characters `\\x1b[31m`.
+    """
+    visible = CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
+    return SURROGATE.sub(lambda match: ascii(match.group())[1:-1], visible)
