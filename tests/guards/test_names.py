@@ -66,9 +66,7 @@ def test_a_safe_name_stays_in_its_folder(tmp_path_factory, name):
 MODEL = {"stage": "model", "path": "x"}
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in UNSAFE if name != "a" * (LONGEST + 1)], ids=ascii
-)
+@pytest.mark.parametrize("name", [name for name in UNSAFE if name != "a."], ids=ascii)
 def test_steps_loops_and_inputs_have_safe_names(name):
     loop = {"repeat": 2, "carry": {"policy": "base"}, "give": "tuned"}
     looped = {"stage": "sft", "inputs": {"model": "policy"}}
