@@ -36,13 +36,6 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
             vLLM's reason.
     """
     parsed: Options = parse_config(Options, options, "generator.options of vllm")
-    folder = Path(model.path)
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise UserError(
-            "this folder holds an adapter only",
-            where=model.path,
-            fix="merge it into its base model first (peft: merge_and_unload, then save_pretrained)",
-        )
     log = Path(parsed.log or create_temporary_file(".log"))
     try:
         logging_config = redirect_logging(log)
