@@ -39,6 +39,9 @@ OWNED_ARGUMENTS = {
     "token",
 }
 """Arguments of `from_pretrained` that would load something else than what was checked."""
+CHECK_FOLDER = (
+    "check the folder (config.json, *.safetensors, tokenizer.json) and the options of loading it"
+)
 OUTPUT_LAYERS = {"score", "classifier", "classification_head", "pre_classifier", "pooler"}
 """Layers that a model gets anew where it becomes a reward model."""
 
@@ -110,8 +113,7 @@ def load_tokenizer(model: Model) -> Any:
     """
     from transformers import AutoTokenizer
 
-    fix = "check tokenizer.json and tokenizer_config.json in the model's folder"
-    with _as_user_error(model, fix, "tokenizer"):
+    with _as_user_error(model, CHECK_FOLDER, "tokenizer"):
         return AutoTokenizer.from_pretrained(
             model.path, revision=model.revision, trust_remote_code=False
         )
@@ -131,8 +133,7 @@ def load_network(
         UserError: transformers cannot load it, its files lack weights or hold others, its config
             needs more memory than the files hold, a weight is NaN, or a file has changed.
     """
-    fix = "check the folder (config.json, *.safetensors) and the options of loading it"
-    with _as_user_error(model, fix):
+    with _as_user_error(model, CHECK_FOLDER):
         try:
             check_load_arguments(arguments)
         except ValueError as error:
@@ -155,6 +156,8 @@ def first_lines(error: BaseException, most: int = 300) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    if isinstance(error, KeyError):
+        return f"there is no {lines[0]}"
     text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return text if len(text) <= most else text[:most] + " ..."
 

@@ -21,7 +21,7 @@ from stages.generators.vllm_process import (
 )
 from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
-from stages.runtime.models import Model
+from stages.runtime.models import Model, refuse_changed
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
 
@@ -49,7 +49,13 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         engine = start_engine(model, parsed, log)
     finally:
         restore_logging(logging_config)
-    return VllmGenerator(engine, parsed, log)
+    generator = VllmGenerator(engine, parsed, log)
+    try:
+        refuse_changed(model)
+    except UserError:
+        await generator.close()
+        raise
+    return generator
 
 
 def start_engine(model: Model, options: Options, log: Path) -> Any:

@@ -68,6 +68,11 @@ def check_model_folder(folder: Path) -> None:
     text_config = config.get("text_config")
     text_config = config | text_config if isinstance(text_config, dict) else config
     wrong = [*_config_faults(text_config, tensors)]
+    wrong += _token_faults(contents["generation_config.json"], text_config.get("vocab_size"))
+    longest = contents["tokenizer_config.json"].get("model_max_length", 1)
+    if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 1:
+        what = f"tokenizer_config.json: 'model_max_length' is {longest!r:.80}, not a length"
+        wrong.append((what, "copy tokenizer_config.json from the model again"))
     named = {
         k: v for k, v in contents["tokenizer_config.json"].items() if k != "added_tokens_decoder"
     }
@@ -140,6 +145,18 @@ def _config_faults(
     if config.get("transformers_weights") is not None:
         what = f"{CONFIG} names weights of its own: {config['transformers_weights']!r:.80}"
         yield what, "remove `transformers_weights`"
+
+
+def _token_faults(generation: Mapping[str, Any], rows: Any) -> Iterator[tuple[str, str]]:
+    """Tokens that end an answer or fill a batch, and are none of the model's."""
+    for name in ("eos_token_id", "pad_token_id", "bos_token_id"):
+        value = generation.get(name)
+        for token in value if isinstance(value, list) else [value]:
+            is_number = isinstance(token, int) and not isinstance(token, bool)
+            if token is None or (is_number and (not isinstance(rows, int) or token < rows)):
+                continue
+            what = f"generation_config.json: {name!r} is {value!r:.80}, no token of the model"
+            yield what, "copy generation_config.json from the model again"
 
 
 def _tokenizer_faults(

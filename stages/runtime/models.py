@@ -92,11 +92,15 @@ def refuse_changed(model: Model) -> None:
         UserError: the folder's files are not those of the content id.
     """
     if find_model(model.path, model.revision).content != model.content:
-        raise UserError(
-            "the model's files changed while they were in use",
-            where=model.path,
-            fix="run again, and leave the folder alone meanwhile",
-        )
+        raise changed_model(model)
+
+
+def changed_model(model: Model) -> UserError:
+    return UserError(
+        "the model's files changed since the run began",
+        where=model.path,
+        fix="run again, and leave the folder alone meanwhile",
+    )
 
 
 def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
