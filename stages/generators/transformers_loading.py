@@ -146,7 +146,13 @@ def load_network(
             model.path, revision=model.revision, **arguments, **SAFE, output_loading_info=True
         )
         _refuse_unlike(network, facts, model, new_output)
-        _refuse_nan(network, model)
+        bad = holds_nan(network)
+        if bad:
+            raise UserError(
+                f"the weights {bad!r} hold NaN, so every answer would be nonsense",
+                where=model.path,
+                fix="take a checkpoint from before the training diverged",
+            )
     refuse_changed(model)
     return network
 
@@ -277,17 +283,15 @@ def _count(names: list[str]) -> str:
     return f"{len(names)} ({names[0]}{', ...' if len(names) > 1 else ''})"
 
 
-def _refuse_nan(network: Any, model: Model) -> None:
+def holds_nan(network: Any) -> str:
+    """Return the name of a weight that holds NaN, or ""."""
     import torch
 
     numbers = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     for name, weight in network.named_parameters():
         if weight.dtype in numbers and weight.device.type != "meta" and weight.isnan().any():
-            raise UserError(
-                f"the weights {name!r} hold NaN, so every answer would be nonsense",
-                where=model.path,
-                fix="take a checkpoint from before the training diverged",
-            )
+            return str(name)
+    return ""
 
 
 def context_limit(network: Any, model: Model, options: Options) -> int:

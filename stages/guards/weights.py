@@ -87,7 +87,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise UserError(
             f"the weights are damaged: {str(error).splitlines()[0]}",
             where=str(file),
-            fix="copy the file there again; if a step made it, delete the step's artifact",
+            fix="copy it there again; if a step made it, "
+            f"delete {file.parent.parent} and run again",
         ) from None
     return {name: Tensor(facts["dtype"], tuple(facts["shape"])) for name, facts in header.items()}
 

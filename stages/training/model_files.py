@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from stages.generators.chat import collect_variables
 from stages.generators.examination import Examination, examine_chat, show_once
-from stages.generators.transformers_loading import load_network
+from stages.generators.transformers_loading import holds_nan, load_network
 from stages.generators.transformers_loading import load_tokenizer as open_tokenizer
 from stages.generators.transformers_sampling import find_end_tokens
 from stages.guards.errors import UserError
@@ -180,6 +180,13 @@ def save_model(trainer: Any, base: Model, folder: Path) -> None:
     came_as = AutoConfig.from_pretrained(base.path, revision=base.revision, trust_remote_code=False)
     if came_as.dtype is not None:
         model = model.to(came_as.dtype)
+    if holds_nan(model):
+        raise UserError(
+            "the trained weights hold NaN: the training has diverged, and nothing is saved",
+            where=str(folder.parent),
+            fix="lower args.learning_rate, lengthen args.warmup_steps, set args.max_grad_norm "
+            f"lower or `dtype: float32`, and delete {trainer.args.output_dir}",
+        )
     # Training turns it off.
     model.config.use_cache = getattr(came_as, "use_cache", True)
     partial = folder.with_name(folder.name + ".partial")
