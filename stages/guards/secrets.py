@@ -108,7 +108,8 @@ def find_secrets(config: Any, name: str = "") -> Iterator[str]:
 def _environment_secrets() -> Iterator[str]:
     for name, value in os.environ.items():
         stripped = value.strip()
-        if len(stripped) >= SHORTEST and is_secret_name(name):
+        # PWD is a shell's working folder, which stands in every path.
+        if len(stripped) >= SHORTEST and is_secret_name(name) and name != "PWD":
             yield stripped
 
 
