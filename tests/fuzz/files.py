@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.running import fake_model, write_constitution
 
@@ -24,16 +25,31 @@ def write_files(folder: Path, requests: int = 24) -> Path:
     return folder
 
 
-def write_jsonl(path: Path, records: list[dict[str, str]]) -> None:
+def write_training_files(folder: Path) -> Path:
+    """Write what conf/pipeline/fuzz_trainings.yaml reads, a tiny model among it."""
+    from tests.tiny_model import build_tiny_model
+
+    write_files(folder, requests=16)
+    build_tiny_model(folder / "tiny")
+    rated = []
+    for number in range(12):
+        for score in range(3):
+            response = f"{'kind ' * (score + number % 3)}answer {number}"
+            rated.append({"prompt": f"ask {number}", "response": response, "score": score})
+    write_jsonl(folder / "rated.jsonl", rated)
+    return folder
+
+
+def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
     """Write one JSON object a line."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
-def overrides_of_texts(files: Path, runs_dir: Path) -> list[str]:
-    """The arguments of run.py for all stages of texts and preferences."""
+def overrides(pipeline: str, files: Path, runs_dir: Path) -> list[str]:
+    """The arguments of run.py for `fuzz_texts` or `fuzz_trainings`."""
     return [
         f"--config-dir={CONF}",
-        "pipeline=fuzz_texts",
+        f"pipeline={pipeline}",
         f"pipeline.files={files}",
         f"runs_dir={runs_dir}",
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.guards.console import open_console
 from stages.runtime.progress import progress_bar
-from tests.fuzz.files import overrides_of_texts, write_files
+from tests.fuzz.files import overrides, write_files
 from tests.fuzz.kind import Wrong
 from tests.fuzz.killed import Run, check_folder, compare, contents, draw_signal
 from tests.fuzz.lane import Report
@@ -46,7 +46,7 @@ class Chaos:
 
     def start(self, runs_dir: Path, number: int) -> Run:
         """Start a run in a folder that other runs may have been killed in."""
-        arguments = overrides_of_texts(self.folder / "files", runs_dir)
+        arguments = overrides("fuzz_texts", self.folder / "files", runs_dir)
         arguments += [*self.server.options, f"generator.concurrency={IN_FLIGHT}"]
         return Run(arguments, self.folder / "output" / f"{runs_dir.name}-{number}.txt")
 

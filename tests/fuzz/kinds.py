@@ -13,7 +13,7 @@ KINDS = {
     "models": "tests.fuzz.models",
     "templates": "tests.fuzz.templates",
     "options": "tests.fuzz.training_options",
-    "secrets": "tests.fuzz.secrets",
+    "secrets": "tests.fuzz.leaks",
 }
 
 
