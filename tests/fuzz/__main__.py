@@ -53,6 +53,8 @@ def main() -> int:
         show([report])
     if len(reports) > 1:
         show(reports)
+    if options.out:
+        print(summary(options.out))
     return int(any(report.failed for report in reports))
 
 

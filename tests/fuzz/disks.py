@@ -20,8 +20,8 @@ from stages.guards.console import open_console
 from stages.runtime.progress import progress_bar
 from tests.fuzz.files import overrides, write_files
 from tests.fuzz.forked import import_credo, run_forked
-from tests.fuzz.kind import Wrong
 from tests.fuzz.killed import check_folder, compare, contents
+from tests.fuzz.kind import Wrong
 from tests.fuzz.lane import Report
 from tests.fuzz.pool import TRACEBACK, Outcome
 from tests.fuzz.served import Served, serving
@@ -114,12 +114,14 @@ def run(seed: int, options: argparse.Namespace) -> Report:
     console = open_console(stderr=True)
     folder = Path(tempfile.mkdtemp(prefix="disks-"))
     if not may_mount(folder / "try"):
-        console.print("disk: skipped; mounting needs root, or: unshare -Urm python -m tests.fuzz disk")
+        console.print(
+            "disk: skipped; mounting needs root, or: unshare -Urm python -m tests.fuzz disk"
+        )
         return report
     os.environ["OMP_NUM_THREADS"] = "1"
     draws = random.Random(seed)
     started = time.monotonic()
-    write_files(folder / "files")
+    write_files(folder / "files", requests=12)
     import_credo()
     with serving() as server, progress_bar(console, "disks") as progress:
         task = progress.add_task("disk", total=options.sizes, note="")

@@ -1,4 +1,4 @@
-"""The files of small runs: requests, answers, preferences, principles, a model that nothing loads."""
+"""The files of small runs: requests, answers, preferences, principles, models."""
 
 import json
 from pathlib import Path

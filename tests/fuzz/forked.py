@@ -16,7 +16,8 @@ def import_credo() -> None:
     """Import what a plan needs, so that children find it there."""
     for location in STAGES.values():
         importlib.import_module(location.partition(":")[0])
-    for name in ("hydra", "httpx", "pyarrow.parquet", "rich.console"):
+    others = ("hydra", "httpx", "pyarrow.parquet", "pandas", "scipy.stats", "statsmodels.api")
+    for name in others:
         importlib.import_module(name)
 
 
@@ -34,7 +35,7 @@ def run_forked(arguments: list[str], log: Path) -> int:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         os.chdir(ROOT)
         code = run_here(arguments)
         sys.stdout.flush()

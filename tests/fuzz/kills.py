@@ -17,8 +17,8 @@ from typing import Any
 from stages.guards.console import open_console
 from stages.runtime.progress import progress_bar
 from tests.fuzz.files import overrides, write_files
-from tests.fuzz.kind import Wrong
 from tests.fuzz.killed import Run, check_folder, compare, contents, draw_signal
+from tests.fuzz.kind import Wrong
 from tests.fuzz.lane import Report
 from tests.fuzz.pool import Outcome
 from tests.fuzz.served import Served, serving

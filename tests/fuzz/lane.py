@@ -111,6 +111,8 @@ def show(reports: list[Report]) -> None:
         table.add_row(report.kind, str(report.seed), str(report.tried), *counts, *times)
     console.print(table)
     for report in reports:
+        for name, value in report.figures.items():
+            console.print(f"{report.kind}: {name} {value}")
         places: Counter[str] = Counter()
         for finding in report.findings:
             places[finding["place"]] += 1

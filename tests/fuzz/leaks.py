@@ -22,7 +22,7 @@ from tests.fuzz.scan import find_leaks
 from tests.fuzz.served import answer
 from tests.generators.stub import Stub
 
-NAMES = ("OPENAI_API_KEY", "MY_TOKEN", "HF_TOKEN", "WANDB_API_KEY", "LAB_PASSWORD", "Service_Secret")
+NAMES = ["OPENAI_API_KEY", "MY_TOKEN", "HF_TOKEN", "WANDB_API_KEY", "LAB_PASSWORD", "My_Secret"]
 ALPHABETS = [
     string.ascii_letters + string.digits,
     string.ascii_letters + string.digits + "-_.",

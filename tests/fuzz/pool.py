@@ -170,7 +170,7 @@ def _work(kind: Kind, name: str, seed: int, folder: Path, pipe: Any) -> None:
     output = os.open(folder / "output", os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     home = os.getcwd()
     environment = dict(os.environ)
     with open(folder / "stack", "w") as stack:

@@ -22,7 +22,7 @@ from tests.generators.stub import Stub, reply, top
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("A", "B", "Yes", "No")
-WORDS = "the safe kind dog answers a question and the honest cat helps with rule number".split()
+WORDS = ["the", "safe", "kind", "dog", "answers", "a", "question", "and", "helps", "with", "rules"]
 
 
 def answer(body: dict[str, Any]) -> dict[str, Any]:

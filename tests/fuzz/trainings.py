@@ -18,8 +18,8 @@ from typing import Any
 from stages.guards.console import open_console
 from stages.runtime.progress import progress_bar
 from tests.fuzz.files import overrides, write_training_files
-from tests.fuzz.kind import Wrong
 from tests.fuzz.killed import Run, draw_signal
+from tests.fuzz.kind import Wrong
 from tests.fuzz.lane import Report
 from tests.fuzz.pool import Outcome
 
