@@ -18,6 +18,7 @@ import asyncio
 import inspect
 import json
 import os
+import secrets
 import sys
 import time
 import traceback
@@ -32,12 +33,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from stages import STAGES
-from stages.guards.errors import UserError
+from stages.guards.console import guard_libraries, open_console
+from stages.guards.errors import UserError, as_disk_error
+from stages.guards.secrets import mask_values
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.display import (
-    set_console_width,
     show_bug,
     show_error,
     show_job,
@@ -58,39 +60,42 @@ def cli() -> None:
     """Run; errors that Hydra raises before there is a config are reported in the same way."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
+    os.environ["CREDO_RUN"] = secrets.token_hex(3)  # in the run's folder, so that it is its own
+    guard_libraries()
     OmegaConf.register_new_resolver("variants", variants, replace=True)
+    console = open_console(stderr=True)
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:  # while another package's launcher waits for its jobs
-        exit_interrupted(Console(stderr=True))
+        exit_interrupted(console)
+    except BrokenPipeError:  # `| head` has read enough
+        open_console().on_broken_pipe()
     except Exception as error:
         main_code = inspect.unwrap(main).__code__
         if any(frame.f_code is main_code for frame, _ in traceback.walk_tb(error.__traceback__)):
-            if isinstance(error, UserError):  # a job of a sweep, which has shown its error
-                sys.exit(2)
-            raise
-        show_error(as_user_error(error), set_console_width(Console(stderr=True)))
+            sys.exit(2 if isinstance(error, UserError) else 1)  # a job of a sweep has shown it
+        show_error(as_user_error(error), console)
         sys.exit(2)
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Turn a UserError into one message and exit code 2; a bug into one that names a log, and 1."""
-    console = set_console_width(Console(stderr=True))
+    console = open_console(stderr=True)
     try:
         run(config, console)
-    except UserError as error:
-        show_error(error, console)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
-            raise
-        sys.exit(2)
     except KeyboardInterrupt:
         exit_interrupted(console)
     except Exception as error:
-        show_bug(error, Path(HydraConfig.get().runtime.output_dir) / "run.log", console)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise
-        sys.exit(1)
+        known = error if isinstance(error, UserError) else as_disk_error(error)
+        if known:
+            show_error(known, console)
+        else:
+            show_bug(error, Path(HydraConfig.get().runtime.output_dir) / "run.log", console)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
+            raise known or error from None
+        sys.exit(2 if known else 1)
 
 
 def run(config: DictConfig, console: Console) -> None:
@@ -127,9 +132,11 @@ def run(config: DictConfig, console: Console) -> None:
         finally:
             loop.run(engines.release())
             store.close()
-    write_run_manifest(plain, planned, artifacts, time.monotonic() - started)
-    if not is_sweep_job:  # a sweep shows its own table after the last job
-        show_tables(artifacts.values(), set_console_width(Console()))
+    try:
+        write_run_manifest(plain, planned, artifacts, time.monotonic() - started)
+    finally:
+        if not is_sweep_job:  # a sweep shows its own table after the last job
+            show_tables(artifacts.values(), open_console())
 
 
 def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
@@ -168,11 +175,11 @@ def write_run_manifest(
         "variant": plain["variant"],
         "level": plain["ablate"]["level"],
         "constitution": plain["constitution"],
-        "config": plain,
+        "config": mask_values(plain),
         "steps": steps,
         "versions": versions(),
         "git": git_state(),
-        "machine": machine_facts(),
+        "machine": mask_values(machine_facts()),
     }
     folder = Path(HydraConfig.get().runtime.output_dir)
     write_atomically(folder / "run.json", json.dumps(manifest, indent=2, ensure_ascii=False))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from rich.console import Console
 
 from stages import STAGES
+from stages.guards.console import open_console
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.plan import PlannedStep
@@ -51,7 +51,7 @@ def run_config(root: Path, *overrides: str) -> tuple[list[PlannedStep], dict[str
                 config["seed"],
                 store,
                 engines,
-                Console(file=io.StringIO()),
+                open_console(file=io.StringIO()),
                 loop,
             )
             planned = runner.plan(read_steps(join_sections(config["pipeline"]), STAGES))

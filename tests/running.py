@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from stages import STAGES
+from stages.guards.console import open_console
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.generation import Completion, Sampling
@@ -68,7 +68,7 @@ def run_steps(
                 seed,
                 store,
                 engines,
-                Console(file=io.StringIO()),
+                open_console(file=io.StringIO()),
                 loop,
                 concurrency,
                 max_failed=max_failed,

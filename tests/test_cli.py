@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from stages.guards.console import open_console
 from stages.runtime.pipeline.display import show_bug
 from tests.running import Seeded, fake_model, run_steps, text_pipeline, write_constitution
 
@@ -102,7 +102,7 @@ EARLY = {
     "no seed": (["seed=null"], r"option 'seed': Input should be a valid integer \(given: None\)"),
     "half a seed": (["seed=1.5"], r"option 'seed': Input should be a valid integer \(given: 1.5\)"),
     "no pipeline": (["pipeline=null"], r"must be a string or a list. Got NoneType"),
-    "no folder": (["runs_dir=null"], r"option 'runs_dir': Input should be a valid string"),
+    "no folder": (["runs_dir=null"], r"runs_dir: None names no folder"),
     "a folder that is none": (
         ["runs_dir=/dev/null"],
         r"runs_dir: the run's folder cannot be created",
@@ -203,7 +203,7 @@ def test_a_bug_in_one_row_names_the_row(tmp_path):
     steps = text_pipeline(tmp_path, prompts=5)
     with pytest.raises(ZeroDivisionError) as caught:
         run_steps(steps, tmp_path, Seeded(failure=fail), concurrency=1)
-    console = Console(file=io.StringIO(), width=300)
+    console = open_console(file=io.StringIO(), width=300)
     show_bug(caught.value, tmp_path / "run.log", console)
     assert "ZeroDivisionError: ours in step 'answers', row" in console.file.getvalue()
     text = (tmp_path / "run.log").read_text()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from stages.ablation.forecast import JobForecast
@@ -26,9 +25,9 @@ def show_forecast(jobs: Sequence[JobForecast], detectable: str, console: Console
         table.add_column(column, overflow="fold")
     for job in jobs:
         row = [
-            escape(job.label),
+            job.label,
             str(job.reused),
-            escape(job.error or _to_run(job)),
+            job.error or _to_run(job),
             _calls(job),
             str(job.trainings or ""),
         ]
@@ -36,8 +35,8 @@ def show_forecast(jobs: Sequence[JobForecast], detectable: str, console: Console
             row.insert(1, str(job.seed))
         table.add_row(*row)
     console.print(table)
-    console.print(_sum(jobs), highlight=False)
-    console.print(detectable, highlight=False)
+    console.print(_sum(jobs))
+    console.print(detectable)
 
 
 def _to_run(job: JobForecast) -> str:

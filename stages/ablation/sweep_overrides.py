@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationResolutionError
 
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, find_cause
 from stages.principles.variants import FULL
 
 SWEPT = ("variant", "seed")
@@ -32,7 +32,7 @@ def overrides_of(config: DictConfig) -> list[list[str]]:
     try:
         params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     except InterpolationResolutionError as error:
-        raise (_user_error_behind(error) or error) from None
+        raise (find_cause(error, UserError) or error) from None
     # a job resolves its own overrides
     task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
@@ -64,16 +64,6 @@ def _check_sweeper(config: DictConfig) -> None:
             where="hydra/sweeper",
             fix="leave hydra/sweeper as it is; any hydra/launcher will do",
         )
-
-
-def _user_error_behind(error: BaseException) -> UserError | None:
-    """The error that a resolver reported; OmegaConf wraps it once or twice."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
 
 
 def _check_jobs(jobs: Overrides) -> None:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.principles.constitution import Constitution, Number
 from stages.principles.document import display_path, read_text
@@ -183,10 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         constitution = _import(options)
     except UserError as error:
-        print(error, file=sys.stderr)
+        open_console(stderr=True).print(str(error))
         return 2
     count = len(constitution.principles)
-    print(f"{display_path(options.out)}: {count} principles. {constitution.source}")
+    line = f"{display_path(options.out)}: {count} principles. {constitution.source}"
+    open_console().print(line)
     return 0
 
 

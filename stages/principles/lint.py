@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.principles.constitution import Constitution, Principle, load
 
@@ -171,17 +170,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             findings = lint(load(file), options.polarity)
         except UserError as error:
-            print(error, file=sys.stderr)
+            open_console(stderr=True).print(str(error))
             broken = True
             continue
         for finding in findings:
             warning = f"{finding.rule}: {finding.message}. Fix: {finding.fix}."
-            cells = (Path(file).name, "\n".join(finding.principles), warning)
-            table.add_row(*map(Text, cells))
+            table.add_row(Path(file).name, "\n".join(finding.principles), warning)
     if table.row_count:
-        Console().print(table)
+        open_console().print(table)
     elif not broken:
-        print("No warnings.")
+        open_console().print("No warnings.")
     return 2 if broken else 0
 
 

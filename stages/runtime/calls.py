@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any, TypeVar
 
+from stages.guards.secrets import mask_identity
 from stages.runtime.generation import (
     THOUGHT_MARKS,
     CallFailed,
@@ -119,7 +120,7 @@ class Engines:
         self.name = name
         self.options = options
         self.keep = keep
-        self.answer_options = select_answer_options(options)
+        self.answer_options = mask_identity(select_answer_options(options))
         marks = options.get("thought_marks") or THOUGHT_MARKS
         self.thought_marks = [(str(opening), str(closing)) for opening, closing in marks]
         self._open = opener

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
@@ -104,7 +105,7 @@ class Context:
     """Where calls are answered."""
     loop: asyncio.Runner
     """Runs coroutines; one for the whole run, so that engines survive from step to step."""
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=lambda: open_console(stderr=True))
     forecast: bool = False
     """Only count which calls are missing."""
     concurrency: int = 1024

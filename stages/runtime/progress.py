@@ -11,6 +11,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from stages.guards.console import styled
 
 
 class _Rate(ProgressColumn):
@@ -25,6 +28,17 @@ class _Rate(ProgressColumn):
         return f"{task.speed:.{digits}f} {self.unit}/s"
 
 
+class _Words(ProgressColumn):
+    """A task's description, or its field `note`, as it is: rich's own column reads markup."""
+
+    def __init__(self, field: str = ""):
+        super().__init__()
+        self.field = field
+
+    def render(self, task: Task) -> Text:
+        return styled(task.fields[self.field] if self.field else f"{task.description:>16}")
+
+
 def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
     """A bar that disappears when it is done, to be used as a context manager.
 
@@ -36,14 +50,14 @@ def progress_bar(console: Console, unit: str, hidden: bool = False) -> Progress:
             use for bars.
     """
     return Progress(
-        TextColumn("{task.description:>16}"),
+        _Words(),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(unit),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        _Words("note"),
         console=console,
         transient=True,
         disable=hidden or not console.is_terminal,

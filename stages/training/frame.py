@@ -122,7 +122,7 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
     training = training_of(trainer, base)
     checkpoint = last_complete(Path(trainer.args.output_dir), training)
     if checkpoint is not None:
-        context.console.print(f"{context.step}: going on from {checkpoint.name}", highlight=False)
+        context.console.print(f"{context.step}: going on from {checkpoint.name}")
     watch = Watch(context.step, context.console, training)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)

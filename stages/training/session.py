@@ -83,7 +83,7 @@ class WarningLog(logging.Handler):
         is_main = os.environ.get("RANK", "0") == "0"
         if is_printed and is_main and not self.counts[first]:
             shown = f"{self._step}: warning: {text}" + (f" ({detail})" if detail else "")
-            self._console.print(shown, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(shown)
         self.counts[first] += 1
 
 

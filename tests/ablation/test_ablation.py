@@ -318,8 +318,7 @@ def plan_of(folder: Path, *overrides: str):
     import asyncio
     import io
 
-    from rich.console import Console
-
+    from stages.guards.console import open_console
     from stages.runtime.calls import Engines
     from stages.runtime.pipeline.runner import Runner
 
@@ -335,7 +334,7 @@ def plan_of(folder: Path, *overrides: str):
                 0,
                 store,
                 engines,
-                Console(file=io.StringIO()),
+                open_console(file=io.StringIO()),
                 loop,
             )
             return {p.step.name: p for p in runner.plan(steps)}

@@ -77,8 +77,7 @@ def test_truth_alone(tmp_path, policies):
 
 
 def test_tables_fit_a_hundred_columns(tmp_path, policies):
-    from rich.console import Console
-
+    from stages.guards.console import open_console
     from stages.runtime.pipeline.display import show_tables
 
     three = policies | {"tuned_again_without_help": policies["tuned"]}
@@ -87,7 +86,7 @@ def test_tables_fit_a_hundred_columns(tmp_path, policies):
         three | {"judge": fakes.model(tmp_path)},
         ScriptedGenerator(scores=fakes.judge_scores),
     )
-    console = Console(width=100, record=True, quiet=False)
+    console = open_console(width=100, record=True, quiet=False)
     show_tables([fakes.artifact(tmp_path, "evaluation", result, stage="evaluate")], console)
     text = console.export_text()
     assert max(len(line) for line in text.splitlines()) <= 100

@@ -6,11 +6,11 @@ import asyncio
 import io
 
 import pytest
-from rich.console import Console
 
 from stages import STAGES
 from stages.generators.chat import ChatOptions
 from stages.generators.rendering import Renderer, refuse_split_options
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.runner import Runner
@@ -145,7 +145,7 @@ def plan(folder, tiny, step, **more):
     store = CallStore(folder / "calls.sqlite")
     with asyncio.Runner() as loop:
         engines = Engines("transformers", {})
-        console = Console(file=io.StringIO())
+        console = open_console(file=io.StringIO())
         runner = Runner(folder / "artifacts", 0, store, engines, console, loop)
         return runner.plan(read_steps(steps, STAGES))
 

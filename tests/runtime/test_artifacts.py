@@ -4,8 +4,8 @@ import io
 import os
 
 import pytest
-from rich.console import Console
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime import artifacts
 from stages.runtime.artifacts import (
@@ -125,7 +125,7 @@ def test_a_page_is_shown_where_it_lies_now(tmp_path):
     (made.directory / "report.html").write_text("page")
     os.rename(tmp_path / "runs", tmp_path / "moved")
     moved = Artifact(made.step, tmp_path / "moved" / made.directory.name)
-    console = Console(file=io.StringIO(), width=500)
+    console = open_console(file=io.StringIO(), width=500)
     show_tables([moved], console)
     assert str(moved.directory / "report.html") in console.file.getvalue()
 

@@ -243,10 +243,10 @@ def test_a_tokenizer_that_cannot_pad_is_refused_or_pads_with_its_end(strict, art
 
 
 def test_warnings_of_libraries_are_printed_once_and_counted(context, capsys):
-    from rich.console import Console
+    from stages.guards.console import open_console
 
     here = context("warned")
-    here.console = Console(stderr=True)
+    here.console = open_console(stderr=True)
     trl = logging.getLogger("trl.trainer.sft_trainer")
     before = (logging.getLogger("trl").level, list(logging.getLogger("trl").handlers))
     with model_session(here) as log:

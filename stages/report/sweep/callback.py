@@ -7,18 +7,14 @@ others, with any launcher.
 
 import json
 import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from stages.ablation.compare import Comparison, compare, no_outcome
 from stages.ablation.forecast import forecast
@@ -27,15 +23,16 @@ from stages.ablation.jobs import DONE, FAILED, Job, read_jobs
 from stages.ablation.levels import selection_of
 from stages.ablation.outcomes import OWN_TESTS, possible_outcomes
 from stages.ablation.sweep_overrides import overrides_of, resolve_store
-from stages.guards.errors import UserError
+from stages.guards.console import open_console
+from stages.guards.secrets import mask
 from stages.principles.constitution import load
 from stages.principles.select import select
 from stages.report.sweep.files import write
 from stages.report.sweep.page import write_report
 from stages.report.sweep.summary import notes, summary_table
 from stages.runtime.artifacts import write_atomically
-from stages.runtime.pipeline.display import set_console_width, show_error
-from stages.runtime.pipeline.settings import Ablate, as_user_error, read_settings
+from stages.runtime.pipeline.display import exit_at_errors
+from stages.runtime.pipeline.settings import Ablate, read_settings
 
 FOLDER = "ablation"  # of the results, in the sweep's folder
 
@@ -44,17 +41,15 @@ class Ablation(Callback):
     """The callback `hydra.callbacks.ablation` of conf/experiment/ablate.yaml."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        console = set_console_width(Console(stderr=True))
-        console.print(
+        open_console(stderr=True).print(
             f"Without -m only the variant {config.variant!r} is run; "
-            "`python run.py -m experiment=ablate` runs them all.",
-            highlight=False,
+            "`python run.py -m experiment=ablate` runs them all."
         )
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Show the forecast of the sweep; with `plan=true` stop after it."""
-        console = set_console_width(Console(stderr=True))
-        with _show_errors(console):
+        console = open_console(stderr=True)
+        with exit_at_errors(Path(config.hydra.sweep.dir) / "run.log"):
             overrides = overrides_of(config)
             check_outcome(config)
             jobs, detectable = forecast(config, overrides, console)
@@ -70,12 +65,10 @@ class Ablation(Callback):
                 (folder / FAILED).unlink(missing_ok=True)
             return
         error = job_return._return_value
-        if not isinstance(error, UserError):  # a bug in Credo: show its traceback
-            traceback.print_exception(error)
         facts = {
             "variant": str(config.variant),
             "seed": config.seed,
-            "error": str(error) or type(error).__name__,
+            "error": mask(str(error)) or type(error).__name__,
         }
         with suppress(OSError):
             (folder / DONE).unlink(missing_ok=True)
@@ -84,8 +77,8 @@ class Ablation(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Compare the jobs, write the results and show them; exit with 2 if jobs failed."""
-        console = set_console_width(Console(stderr=True))
-        with _show_errors(console):
+        console = open_console(stderr=True)
+        with exit_at_errors(Path(config.hydra.sweep.dir) / "run.log"):
             resolve_store(config)
             folder = Path(config.hydra.sweep.dir)
             jobs = read_jobs(folder, overrides_of(config))
@@ -93,16 +86,13 @@ class Ablation(Callback):
             comparison = compare(settings.ablate, jobs)
             finished = [job for job in jobs if not job.error]
             write(folder / FOLDER, comparison, settings.ablate, finished)
-            set_console_width(Console()).print(summary_table(comparison))
+            open_console().print(summary_table(comparison))
             for note in notes(comparison):
-                console.print(f"Note: {note}", highlight=False, markup=False)
+                console.print(f"Note: {note}")
             page = _write_page(folder / FOLDER, comparison, settings.ablate, jobs)
-            console.print(f"Written to {folder / FOLDER}; look at {page}", highlight=False)
+            console.print(f"Written to {folder / FOLDER}; look at {page}")
             if comparison.missing:
-                console.print(
-                    "Some jobs failed; the same command again runs the missing jobs.",
-                    highlight=False,
-                )
+                console.print("Some jobs failed; the same command again runs the missing jobs.")
                 sys.exit(2)
 
 
@@ -137,20 +127,3 @@ def check_outcome(config: DictConfig) -> None:
 def _without_hydra(config: DictConfig) -> DictConfig:
     """The config without Hydra's own part."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-
-
-@contextmanager
-def _show_errors(console: Console) -> Iterator[None]:
-    """Stop the sweep at an error: code 2 for a user's mistake, 1 for a bug, with its traceback."""
-    try:
-        yield
-    except UserError as error:
-        show_error(error, console)
-        sys.exit(2)
-    except (HydraException, OmegaConfBaseException) as error:
-        # a swept override that cannot be composed
-        show_error(as_user_error(error), console)
-        sys.exit(2)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)

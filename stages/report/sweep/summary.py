@@ -6,7 +6,6 @@ In: a `Comparison`. Out: a rich table, lines of text.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from stages.ablation.compare import CORRECTIONS, Comparison
@@ -40,11 +39,11 @@ def summary_table(comparison: Comparison) -> Table:
     longest = max((len(label) for label in comparison.runs), default=0)
     table.columns[0].min_width = min(NAME, longest)
     for run in comparison.runs.values():
-        table.add_row(escape(run.label), *_line(comparison, run, others))
+        table.add_row(run.label, *_line(comparison, run, others))
     for job in comparison.missing:
         seed = "" if job["seed"] is None else f" seed {job['seed']}"
         error = job["error"].splitlines()[0]
-        table.add_row(escape(f"{job['variant']}{seed}"), "missing", "", escape(error))
+        table.add_row(f"{job['variant']}{seed}", "missing", "", error)
     return table
 
 
@@ -83,9 +82,9 @@ def _line(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
         return [NO_VALUE]
     conclusion = conclude(comparison, outcome, run.label)
     return [
-        escape(_format(effect.plain(), outcome)),
+        _format(effect.plain(), outcome),
         format_p_value(effect.p_adjusted),
-        escape(conclusion.phrase if conclusion else ""),
+        conclusion.phrase if conclusion else "",
         *(_change(comparison, run, other) for other in others),
     ]
 

@@ -1,46 +1,63 @@
 """What a run shows in the terminal: first the plan, then a line for each step, last the tables."""
 
-import traceback
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from stages.guards.errors import UserError
+from stages.guards.console import format_traceback, open_console, styled
+from stages.guards.errors import UserError, as_disk_error
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
 from stages.runtime.pipeline.plan import PlannedStep
-
-LOG_WIDTH = 120
-
-
-def set_console_width(console: Console) -> Console:
-    """Give tables room in pipes and logs, which have no width of their own."""
-    if not console.is_terminal:
-        console.width = max(console.width, LOG_WIDTH)
-    return console
+from stages.runtime.pipeline.settings import as_user_error
 
 
 def show_error(error: UserError, console: Console) -> None:
     """Show a UserError."""
-    console.print("[bold red]Credo stopped.[/]", highlight=False)
-    console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    console.print(styled(("Credo stopped.", "bold red")))
+    console.print(str(error))
+
+
+@contextmanager
+def exit_at_errors(log: Path) -> Iterator[None]:
+    """End the process at an error, for Hydra makes a warning of what a callback raises: with code 2
+    at a mistake of the user, with 1 at a bug, whose traceback goes into the log.
+    """
+    console = open_console(stderr=True)
+    try:
+        yield
+    except Exception as error:
+        is_ours = not isinstance(error, UserError | HydraException | OmegaConfBaseException)
+        if is_ours and not as_disk_error(error):
+            show_bug(error, log, console)
+            sys.exit(1)
+        show_error(as_user_error(error), console)
+        sys.exit(2)
 
 
 def show_bug(error: Exception, log: Path, console: Console) -> None:
     """Write the traceback of an error that is not the user's into a log, and show the log."""
-    with log.open("a", encoding="utf-8", errors="replace") as stream:
-        traceback.print_exception(error, file=stream)
+    details = format_traceback(error)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(details)
+        place = f"in {log}"
+    except OSError as refusal:
+        console.print(details)
+        place = f"above, since {log} cannot be written: {refusal.strerror}"
     notes = " ".join(getattr(error, "__notes__", []))
     words = " ".join(f"{type(error).__name__}: {error} {notes}".split())
     console.print(
-        f"Credo stopped at a bug of its own: {words}. The traceback is in {log}; answered calls "
-        "and finished steps are kept.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"Credo stopped at a bug of its own: {words}. The traceback is {place}; answered calls "
+        "and finished steps are kept."
     )
 
 
@@ -50,22 +67,20 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
     for column in ("step", "stage", "", "why", "calls"):
         table.add_column(column, overflow="fold")
     for plan in planned:
-        state = "[green]reuse[/]" if plan.artifact else "[yellow]run[/]"
-        table.add_row(plan.step.name, plan.step.stage, state, escape(_why(plan)), _calls(plan))
+        state = styled(("reuse", "green") if plan.artifact else ("run", "yellow"))
+        table.add_row(plan.step.name, plan.step.stage, state, _why(plan), _calls(plan))
     console.print(table)
     to_run = sum(plan.artifact is None for plan in planned)
     reused = count_steps(len(planned) - to_run)
-    console.print(f"{reused} reused, {to_run} to run.", highlight=False)
+    console.print(f"{reused} reused, {to_run} to run.")
 
 
 def show_job(variant: str, seed: int, planned: Sequence[PlannedStep], console: Console) -> None:
     """Show one line in place of a plan; the sweep's forecast has already shown the rest."""
     to_run = [plan.step.name for plan in planned if not plan.artifact]
     reused = count_steps(len(planned) - len(to_run))
-    console.print(
-        f"[bold]{escape(variant)}[/] seed {seed}: {reused} reused; "
-        f"to run: {', '.join(to_run) or 'none'}"
-    )
+    line = f" seed {seed}: {reused} reused; to run: {', '.join(to_run) or 'none'}"
+    console.print(styled((variant, "bold"), line))
 
 
 def count_steps(number: int) -> str:
@@ -73,40 +88,40 @@ def count_steps(number: int) -> str:
     return f"{number} step" if number == 1 else f"{number} steps"
 
 
-def step_line(artifact: Artifact, tally: Tally) -> str:
-    """Describe a finished step in one line of rich markup: time, rows, dropped rows, calls."""
+def step_line(artifact: Artifact, tally: Tally) -> Text:
+    """Describe a finished step in one line: time, rows, dropped rows, calls."""
     facts = artifact.manifest
-    parts = [f"[bold]{artifact.step:<18}[/] {facts['seconds']:>6.1f} s"]
+    parts = [(f"{artifact.step:<18}", "bold"), (f" {facts['seconds']:>6.1f} s", "")]
     if facts["rows"] is not None:
-        parts.append(f"{facts['rows']} rows")
+        parts.append((f" · {facts['rows']} rows", ""))
     if facts["dropped"]:
-        reasons = [f"{count} ({escape(reason)})" for reason, count in facts["dropped"].items()]
-        parts.append("dropped " + ", ".join(reasons))
+        reasons = [f"{count} ({reason})" for reason, count in facts["dropped"].items()]
+        parts.append((f" · dropped {', '.join(reasons)}", ""))
     if tally.sent or tally.stored or tally.failed:
-        calls = f"{tally.sent} calls sent, {tally.stored} from the store"
+        parts.append((f" · {tally.sent} calls sent, {tally.stored} from the store", ""))
         if tally.failed:
-            calls += f", [yellow]{tally.failed} failed[/]"
+            parts += [(", ", ""), (f"{tally.failed} failed", "yellow")]
         if tally.tokens and facts["seconds"]:
-            calls += f", {tally.tokens / facts['seconds']:.0f} tokens/s"
-        parts.append(calls)
-    return " · ".join(parts + _option_warnings(tally))
+            parts.append((f", {tally.tokens / facts['seconds']:.0f} tokens/s", ""))
+    for warning in _option_warnings(tally):
+        parts += [(" · ", ""), (warning, "yellow")]
+    return styled(*parts)
 
 
 def _option_warnings(tally: Tally) -> list[str]:
-    """What makes the answers of a judge doubtful, in rich markup."""
+    """What makes the answers of a judge doubtful."""
     metrics = tally.option_metrics()
     if not metrics:
         return []
     warnings = []
     if metrics["known"] and metrics["median"] < LOW_MASS:
         warnings.append(
-            f"[yellow]only {metrics['median']:.2g} of the model's probability stood on the "
-            "options (median)[/]"
+            f"only {metrics['median']:.2g} of the model's probability stood on the options (median)"
         )
     if metrics["bounded"]:
         warnings.append(
-            f"[yellow]in {metrics['bounded']:.1%} of the questions an option was not among the "
-            "server's likeliest tokens: only a bound is known[/]"
+            f"in {metrics['bounded']:.1%} of the questions an option was not among the server's "
+            "likeliest tokens: only a bound is known"
         )
     return warnings
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import yaml
 from pydantic import PositiveInt
 
 from stages.guards.errors import UserError
+from stages.guards.secrets import mask, separate_secrets
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.progress import progress_bar
@@ -38,6 +40,7 @@ PR_SET_PDEATHSIG = 1  # of prctl(2)
 RAISED = re.compile(
     r"^(?:\[rank\d+\]: *)?((?!torch\.distributed)[\w.]*(?:Error|Exception): .+)$", re.M
 )
+SECRETS = "CREDO_SECRETS"  # holds the texts of the job that no file may hold
 PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progress
 
 
@@ -75,9 +78,12 @@ def launch(
     folder.mkdir(exist_ok=True)
     for stale in ("error.json", "result.json", "progress.json"):
         (folder / stale).unlink(missing_ok=True)
-    job = _job(stage, config, inputs, context)
+    job, secrets = separate_secrets(_job(stage, config, inputs, context))
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    exit_code = _wait(_command(folder, launcher), folder, context)
+    try:
+        exit_code = _wait(_command(folder, launcher), folder, context, secrets)
+    finally:
+        _mask_file(folder / "log.txt")
     for calls in sorted(folder.glob("calls-*.sqlite")):
         context.store.absorb(calls)
     if (folder / "error.json").exists():
@@ -134,11 +140,15 @@ def _command(folder: Path, launcher: Launcher) -> list[str]:
     return [sys.executable, "-m", *starter, *worker]
 
 
-def _wait(command: list[str], folder: Path, context: Context) -> int:
+def _wait(command: list[str], folder: Path, context: Context, secrets: list[str]) -> int:
     """Run a command to its end, with its output in a log and its progress on the console."""
     progress_file = folder / "progress.json"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), PROGRESS: str(progress_file)}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        PROGRESS: str(progress_file),
+        SECRETS: json.dumps(secrets),
+    }
     bar = progress_bar(context.console, "steps")
     with (folder / "log.txt").open("w", encoding="utf-8") as log, bar:
         child = subprocess.Popen(
@@ -157,6 +167,14 @@ def _wait(command: list[str], folder: Path, context: Context) -> int:
             child.wait()
             raise
     return child.returncode
+
+
+def _mask_file(log: Path) -> None:
+    """Mask what libraries have printed of a key, once the file is whole."""
+    with suppress(OSError):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if (masked := mask(text)) != text:
+            log.write_text(masked, encoding="utf-8")
 
 
 def first_error(log: Path) -> str:

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.guards.errors import UserError, refuse_unknown
+from stages.guards.names import check_name
 from stages.runtime.typed_config import parse_config
 
 
@@ -28,7 +29,7 @@ from stages.runtime.typed_config import parse_config
 class Loop:
     """Steps that are repeated."""
 
-    repeat: Annotated[int, Field(strict=True, ge=1)]
+    repeat: Annotated[int, Field(strict=True, ge=1, le=1000)]
     """The number of rounds."""
     carry: Annotated[dict[str, str], Field(min_length=1, max_length=1)]
     """One name inside the loop, and the step that it stands for in the first round."""
@@ -69,6 +70,7 @@ def is_loop(step: Any) -> bool:
 
 def _read_loop(name: str, values: Mapping[str, Any]) -> Loop:
     where = f"loop {name!r}"
+    check_name(name, "a loop", "pipeline.steps")
     loop: Loop = parse_config(Loop, values, where)
     if any(is_loop(step) for step in loop.steps.values()):
         raise UserError(

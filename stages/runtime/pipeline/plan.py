@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.guards.secrets import mask_identity
 from stages.runtime.artifacts import Artifact, explain_difference, fingerprint, finished_artifacts
 from stages.runtime.context import Forecast
 from stages.runtime.pipeline.steps import Step
@@ -42,7 +43,7 @@ def identity_payload(
         answer_options: the generator options that change answers (`Engines.answer_options`).
     """
     contract = step.contract
-    options = identity_of(step.config) | dict(contract.identity(step.config))
+    options = mask_identity(identity_of(step.config)) | dict(contract.identity(step.config))
     renders_chat = contract.calls_generator or contract.reads_models or "model" in inputs
     if renders_chat:
         options |= answer_options

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
-from stages.guards.console import as_shown
+from stages.guards.console import styled
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.pipeline.overlap import Overlap, all_source_pairs, find_overlaps
@@ -43,10 +42,9 @@ def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bo
         elif only_plan and (asked or _is_cheap(step.config.source)):
             rows[step.name] = _show_preview(plan, console)
         elif only_plan:
-            say(
-                console,
+            console.print(
                 f"{step.name}: {step.config.source} is read when it runs; `describe: true` reads "
-                "it now",
+                "it now"
             )
     if only_plan:
         for pairs in all_source_pairs([plan.step for plan in planned]).values():
@@ -57,7 +55,7 @@ def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bo
 
 def warn(overlap: Overlap, console: Console) -> None:
     """Say that a training and an evaluation share prompts."""
-    console.print(f"[bold red]WARNING[/] {escape(str(overlap))}", highlight=False, soft_wrap=True)
+    console.print(styled(("WARNING", "bold red"), f" {overlap}"))
 
 
 def show_reading(artifact: Artifact, source: str, console: Console) -> None:
@@ -77,9 +75,9 @@ def show_decisions(artifact: Artifact, console: Console) -> None:
 
 def _show_notes(reading: Mapping[str, Any], console: Console) -> None:
     for note in reading["notes"]:
-        say(console, f"  {note}")
+        console.print(f"  {note}")
     for odd, count in reading["odd"].items():
-        say(console, f"  used, though unusual: {count} with {odd}")
+        console.print(f"  used, though unusual: {count} with {odd}")
 
 
 def _is_cheap(source: str) -> bool:
@@ -95,7 +93,7 @@ def _show_preview(plan: PlannedStep, console: Console) -> Sequence[Any]:
     try:
         rows, dropped, reading = read(step.config, MOST_RECORDS)
     except UserError as error:
-        say(console, f"{step.name}: would stop: {error}")
+        console.print(f"{step.name}: would stop: {error}")
         return []
     counts = Counter(row.reason for row in dropped)
     facts = reading.as_metrics()
@@ -115,21 +113,21 @@ def _show(
     dropped: Mapping[str, int],
     console: Console,
 ) -> None:
-    say(console, f"{name}: {source}")
+    console.print(f"{name}: {source}")
     form = f"  form: {reading['form']}"
     if reading["cells"]:
         form += f", cells: {_counts(reading['cells'])}"
-    say(console, form)
+    console.print(form)
     line = f"  {reading['records']} records, {rows} rows"
     if dropped:
         line += f"; dropped: {_counts(dropped)}"
-    say(console, line)
+    console.print(line)
     _show_notes(reading, console)
     if reading["example"]:
-        say(console, "  the first row, as Credo reads it:")
+        console.print("  the first row, as Credo reads it:")
     for turn in reading["example"]:
         text = turn["content"].replace("\n", "\n      ")
-        say(console, f"    [{turn['role']}] {text}")
+        console.print(f"    [{turn['role']}] {text}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -138,8 +136,3 @@ def _counts(counts: Mapping[str, int]) -> str:
     for name, count in counts.items():
         parts.append(f"{count} {name}")
     return ", ".join(parts)
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it is, but for characters that would change how a terminal shows it."""
-    console.print(as_shown(text), markup=False, highlight=False, soft_wrap=True)

@@ -214,8 +214,7 @@ class Runner:
 
         def wait(owner: str) -> None:
             self.console.print(
-                f"{step.name}: waiting for another run (process {owner}) that is making it",
-                highlight=False,
+                f"{step.name}: waiting for another run (process {owner}) that is making it"
             )
 
         with hold_lock(self.root / ".locks" / folder.name, wait):
@@ -262,7 +261,7 @@ class Runner:
         }
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
-            self.console.print(step_line(artifact, context.tally), highlight=False)
+            self.console.print(step_line(artifact, context.tally))
             if getattr(step.config, "describe", False):
                 show_reading(artifact, step.config.source, self.console)
             else:

@@ -1,6 +1,7 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -9,10 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 
-from stages.guards.errors import UserError, did_you_mean
+from stages.guards.errors import UserError, as_disk_error, did_you_mean, find_cause
+from stages.guards.files import as_path
+from stages.guards.secrets import remember_secrets
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import Names, parse_config
 
+SQLITE = b"SQLite format 3\0"
+"""How a file of SQLite begins."""
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -104,11 +109,35 @@ def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:
             not exist; or a config file has no effect.
     """
     plain = _plain(config)
-    return parse_config(Settings, plain, "the config"), plain
+    settings: Settings = parse_config(Settings, plain, "the config")
+    _check_store(as_path(settings.store, "store"))
+    return settings, plain
+
+
+def _check_store(path: Path) -> None:
+    """Refuse another program's file before a lock is written beside it.
+
+    Raises:
+        UserError: it is no SQLite file, or cannot be read.
+    """
+    try:
+        if not path.exists():
+            return
+        head = path.open("rb").read(len(SQLITE)) if path.is_file() else b"a folder or a device"
+    except OSError as error:
+        fault = f"the file cannot be read: {error.strerror}"
+    else:
+        if SQLITE.startswith(head):  # an empty file becomes a store
+            return
+        fault = "another program's file, no store of calls"
+    raise UserError(fault, where=str(path), fix="give another file with store=PATH")
 
 
 def as_user_error(error: Exception) -> UserError:
     """Turn an error that Hydra raises before there is a config into a UserError."""
+    known = find_cause(error, UserError) or as_disk_error(error)
+    if known:
+        return known
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.partition("/")
         options = list(error.options or ())
@@ -117,9 +146,9 @@ def as_user_error(error: Exception) -> UserError:
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
     if isinstance(error, yaml.YAMLError):
         return UserError(" ".join(str(error).split()), where="conf/", fix="correct the YAML file")
-    if isinstance(error, OSError):
+    if system := find_cause(error, OSError):
         return UserError(
-            f"the run's folder cannot be created: {error}",
+            f"the run's folder cannot be created: {system}",
             where="runs_dir",
             fix="set it to a folder you may write to",
         )
@@ -133,6 +162,9 @@ def as_user_error(error: Exception) -> UserError:
             "+key=value adds an option to a step, ~key removes one"
         )
         return UserError(what, where="the command line", fix=fix)
+    if isinstance(error, UnicodeError | RecursionError):
+        fix = "write it as UTF-8 text, without deep brackets"
+        return UserError(f"cannot be read: {what}", where="the command line", fix=fix)
     return UserError(
         f"the jobs' launcher stopped: {what}",
         where="hydra/launcher",
@@ -151,6 +183,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         )
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
+        remember_secrets(OmegaConf.to_container(config), plain)
     except OmegaConfBaseException as error:
         what = str(error).splitlines()[0]
         raise UserError(what, where="the config", fix="see `python run.py --cfg job`") from None

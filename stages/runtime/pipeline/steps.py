@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from stages.guards.errors import UserError, refuse_unknown
+from stages.guards.names import check_name
 from stages.runtime.pipeline.loops import unroll_loops
 from stages.runtime.stage import Stage, load_stage
 from stages.runtime.typed_config import parse_config
@@ -63,9 +64,12 @@ def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
         stages: the module of each stage, by its name.
 
     Raises:
-        UserError: not a mapping; an unknown stage, input or option; a missing input; a cycle.
+        UserError: not a mapping; a name that is no folder's; an unknown stage, input or option; a
+            missing input; a cycle.
     """
     steps = unroll_loops(steps) if isinstance(steps, Mapping) else {}
+    for name in steps:
+        check_name(name, "a step, which names a folder", "pipeline.steps")
     mappings = {
         name: _as_mapping(step, f"step {name!r}", "a step")
         for name, step in steps.items()
@@ -170,6 +174,8 @@ def _check_inputs(
                 where=where,
                 fix=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(step_names)}",
             )
+    for name in inputs:
+        check_name(name, "an input, which may name a file", where)
     if "*" not in contract.optional:
         refuse_unknown(inputs, contract.input_names, f"the stage {stage!r} takes no input", where)
     for name, source in inputs.items():

@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from stages.guards.console import guard_libraries, open_console
 from stages.guards.errors import UserError
+from stages.guards.secrets import mask_values, restore_secrets
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
-from stages.runtime.pipeline.launch import die_with_parent
+from stages.runtime.pipeline.launch import SECRETS, die_with_parent
 from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
@@ -29,9 +29,11 @@ from stages.runtime.typed_config import parse_config
 def main(job_file: str) -> int:
     """Run the job's stage in this rank; return the exit code."""
     die_with_parent()
+    guard_libraries()
     folder = Path(job_file).parent
     rank = int(os.environ.get("RANK", "0"))
     job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    job = restore_secrets(job, json.loads(os.environ.pop(SECRETS)))
     stage = load_stage(job["stage"])
     config = parse_config(stage.config, job["config"], f"step {job['step']!r}")
     inputs = {
@@ -47,7 +49,7 @@ def main(job_file: str) -> int:
             store=store,
             engines=engines,
             loop=loop,
-            console=Console(stderr=True, quiet=rank != 0),
+            console=open_console(stderr=True, quiet=rank != 0),
             concurrency=job["concurrency"],
             max_failed=job["max_failed"],
         )
@@ -55,7 +57,7 @@ def main(job_file: str) -> int:
             result = stage.run(config, inputs, context)
         except UserError as error:
             message = {"what": error.what, "where": error.where, "fix": error.fix}
-            write_atomically(folder / "error.json", json.dumps(message))
+            write_atomically(folder / "error.json", json.dumps(mask_values(message)))
             return 2
         finally:
             loop.run(engines.release())

@@ -9,10 +9,9 @@ done, so a run that is interrupted computes one chunk again.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.progress import track
-
 from stages.runtime.context import Context
 from stages.runtime.models import Model
+from stages.runtime.progress import progress_bar
 from stages.runtime.store import call_key
 from stages.training.batch_reading import store_answers, stored_answers
 from stages.training.model_files import template_variables
@@ -63,16 +62,13 @@ def stored_scores(
         size = CHUNK * batch_size
         waiting = list(missing.items())
         chunks = [waiting[start : start + size] for start in range(0, len(waiting), size)]
-        for chunk in track(
-            chunks,
-            label or context.step,
-            console=context.console,
-            transient=True,
-            disable=not context.console.is_terminal,
-        ):
-            scores = scorer.score([item for _, item in chunk])
-            for (key, _), score in zip(chunk, scores, strict=True):
-                yield key, {"score": score}
+        with progress_bar(context.console, "texts") as progress:
+            task = progress.add_task(label or context.step, total=len(waiting), note="")
+            for chunk in chunks:
+                scores = scorer.score([item for _, item in chunk])
+                for (key, _), score in zip(chunk, scores, strict=True):
+                    yield key, {"score": score}
+                progress.advance(task, len(chunk))
         scorer.close()
 
     if missing:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from stages import STAGES
 from stages.evaluation.rewards import exam, reward_accuracy
@@ -17,6 +16,7 @@ from stages.evaluation.rewards.cells import ask, read_cells
 from stages.evaluation.rewards.labelled_pairs import PAIRS
 from stages.evaluation.rewards.lists import agreeing_lists, distractor_lists
 from stages.evaluation.rewards.reward_tests import TESTS, count
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Result, finish_artifact
@@ -401,7 +401,7 @@ def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
         for thinking in (False, True):
             engines = Engines("vllm", {"template_arguments": {"enable_thinking": thinking}})
             runner = Runner(
-                tmp_path / "artifacts", 0, store, engines, Console(file=io.StringIO()), loop, 8
+                tmp_path / "artifacts", 0, store, engines, open_console(file=io.StringIO()), loop, 8
             )
             prints.append(
                 {p.step.name: p.fingerprint for p in runner.plan(read_steps(steps, STAGES))}

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, TooLong
 from stages.runtime.pipeline.display import show_plan
@@ -54,7 +54,7 @@ def test_a_few_failures_are_dropped_counted_and_tried_again(tmp_path):
     # A finished step is reused; the plan says what it lacks, and what to delete.
     never = failing(set(range(40)))
     plan, _ = run_steps(steps, tmp_path, never)
-    shown = Console(record=True, width=200, file=io.StringIO())
+    shown = open_console(record=True, width=200, file=io.StringIO())
     show_plan(plan, shown)
     assert f"3 calls failed; delete artifacts/{artifact.directory.name}" in shown.export_text()
     assert never.calls == 0
