@@ -19,7 +19,7 @@ from tests.fuzz.pool import TRACEBACK
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT]
-SECONDS_TO_END = 10.0
+SECONDS_TO_END = 20.0
 """After SIGTERM or SIGINT."""
 LONGEST_RUN = 300.0
 """Seconds, without a kill."""

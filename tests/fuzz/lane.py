@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from stages.guards.console import add_column, open_console
+from stages.guards.console import open_console
 from stages.runtime.progress import progress_bar
 from tests.fuzz.kind import Kind
 from tests.fuzz.pool import FINDINGS, FINE, Outcome, run_attempts
@@ -104,7 +104,7 @@ def show(reports: list[Report]) -> None:
     console = open_console()
     table = Table(title="What became of hostile input")
     for title in ("kind", "seed", "tried", *FINE, *FINDINGS, "slowest", "seconds"):
-        add_column(table, title, justify="left" if title == "kind" else "right")
+        table.add_column(title, justify="left" if title == "kind" else "right", overflow="fold")
     for report in reports:
         counts = [str(report.counts[outcome]) for outcome in (*FINE, *FINDINGS)]
         times = [f"{report.slowest:.1f} s", f"{report.seconds:.0f}"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from stages.guards.errors import UserError
 from tests.ablation.sweeping import arguments as sweep_arguments
 from tests.ablation.sweeping import write_set
 from tests.fuzz.files import overrides, write_files
@@ -93,7 +94,7 @@ def draw_secret(draws: Random) -> str:
 def as_key(draws: Random, planted: Planted) -> None:
     """The key of the server, perhaps with a line's end behind it."""
     planted.environment[planted.variable] = planted.secret + draws.choice(ENDS)
-    planted.options.append(f"+generator.options.api_key_env={planted.variable}")
+    planted.options.append(f"generator.options.api_key_env={planted.variable}")
 
 
 def in_the_address(draws: Random, planted: Planted) -> None:
@@ -124,12 +125,12 @@ def in_extra_options(draws: Random, planted: Planted) -> None:
 
 
 def in_training_options(draws: Random, planted: Planted) -> None:
-    """In the options of a training that is only planned, or of a step."""
+    """In the options of a training that is only planned."""
     planted.environment[planted.variable] = planted.secret
     value = draws.choice([f"${{oc.env:{planted.variable}}}", quoted_value(planted.secret)])
     name = draws.choice(["hub_token", "push_to_hub_token", "hub_model_id"])
     step = f"{{stage: sft, inputs: {{model: base, answers: written}}, args: {{{name}: {value}}}}}"
-    planted.options.append(f"+pipeline.steps.trained={step}")
+    planted.options += [f"+pipeline.steps.trained={step}", "plan=true"]
 
 
 def in_an_unknown_option(draws: Random, planted: Planted) -> None:
@@ -189,7 +190,7 @@ def attempt(draws: Random, folder: Path) -> str:
     if code not in (0, 2) and place is not in_a_bug:
         raise Wrong(f"exit code {code}\n{log.read_text(errors='replace')[-1500:]}")
     if code == 2:
-        raise SystemExit(2)
+        raise UserError(f"{place.__name__}: {log.read_text(errors='replace')[-1500:]}")
     return place.__name__
 
 

@@ -27,8 +27,9 @@ def find_leaks(secret: str, places: list[Path]) -> list[str]:
     needles = list(spellings(secret))
     leaks = []
     for place in filter(Path.exists, places):
-        paths = [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else [place]
-        for path in paths:
+        for path in [place, *place.rglob("*")]:
+            if not path.is_file() or path.name.endswith(("-shm", "-wal")):
+                continue  # a store is read with its log of writes
             names = [path.name.encode()]
             for content in [*names, *contents(path)]:
                 text = content.lower()
@@ -60,6 +61,8 @@ def contents(path: Path) -> Iterator[bytes]:
         with contextlib.closing(sqlite3.connect(path)) as store:
             for row in store.execute("SELECT key, value FROM calls"):
                 yield str(row).encode()
+        for log in path.parent.glob(f"{path.name}-wal"):
+            yield log.read_bytes()
     elif raw[:2] == b"\x1f\x8b":
         yield gzip.decompress(raw)
     else:
