@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -65,6 +66,12 @@ def cli() -> None:
     OmegaConf.register_new_resolver("variants", variants, replace=True)
     console = open_console(stderr=True)
     try:
+        if get_args_parser().parse_args().experimental_rerun:
+            raise UserError(
+                "would load a pickle, which can hold any code",
+                where="--experimental-rerun",
+                fix="give the overrides again; they are in .hydra/overrides.yaml of the run",
+            )
         main()
         sys.stdout.flush()
     except KeyboardInterrupt:  # while another package's launcher waits for its jobs

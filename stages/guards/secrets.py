@@ -37,6 +37,8 @@ _NO_SECRET_VARIABLES = {"PWD", "OLDPWD", "GOOGLE_APPLICATION_CREDENTIALS"}
 _NO_SECRETS = {"", "null", "none", "true", "false", "empty", "bearer", "basic", "token"}
 """What may stand beside `${oc.env:KEY}`."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
+"""The letters after a backslash, in JSON and in Python."""
 _INTERPOLATION = re.compile(r"\$\{(?P<what>[^${}]*)\}")
 _VARIABLE = re.compile(r"oc\.env:\s*(\w+)")
 # Repetitions have an end, so that no text takes long; {0,8}: of backslashes, a text in texts.
@@ -315,7 +317,9 @@ def _spell_letter(letter: str) -> str:
     percent = "".join(f"%{byte:02x}" for byte in octets)
     escaped = "".join(rf"\\{{1,8}}x{byte:02x}" for byte in octets)
     html = rf"&#(?:{ord(letter)}|x{code});"
+    control = rf"\\{{1,8}}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
     spellings = [
+        control,
         rf"\\{{0,8}}{re.escape(letter)}",
         rf"\\{{1,8}}[xuU]0{{0,6}}{code}",
         "".join(pairs),

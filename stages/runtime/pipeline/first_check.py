@@ -4,17 +4,15 @@ Hydra saves a config before a run sees it. So what holds a secret in plain is re
 folder that no run should write to.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from stages.guards.errors import Faults, UserError
 from stages.guards.files import as_path
@@ -29,22 +27,26 @@ class FirstCheck(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with exit_at_errors(Path("run.log")):
-            check_before_writing(config)
+            check_before_writing(config, [])
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exit_at_errors(Path("run.log")):
+            overrides = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
             for each in (config, *_swept_configs(config)):
-                check_before_writing(each)
+                check_before_writing(each, overrides)
 
 
-def check_before_writing(config: DictConfig) -> None:
+def check_before_writing(config: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse a config that must not be saved as it is, or whose folders are none.
+
+    Args:
+        overrides: of a sweep, whose config does not hold them yet.
 
     Raises:
         UserError: names all such options, and no value.
     """
     faults = Faults()
-    for option in dict.fromkeys(_options_with_secrets(config)):
+    for option in dict.fromkeys(_options_with_secrets(config, overrides)):
         faults.add(
             UserError(
                 "holds a key or a password, which a run would store",
@@ -58,14 +60,14 @@ def check_before_writing(config: DictConfig) -> None:
     faults.raise_any()
 
 
-def _options_with_secrets(config: DictConfig) -> Iterator[str]:
+def _options_with_secrets(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
     plain: Any = OmegaConf.to_container(config)
-    overrides = plain["hydra"].pop("overrides")
-    plain["hydra"]["job"].pop("override_dirname")  # the overrides once more
+    plain["hydra"].pop("overrides")
     plain["hydra"].pop("runtime")
+    plain["hydra"]["job"].pop("override_dirname")  # the overrides once more
     yield from find_secrets(plain)
-    for override in (*overrides["task"], *overrides["hydra"]):  # of a sweep: not in the config yet
-        name, _, value = str(override).lstrip("+~").partition("=")
+    for override in overrides:
+        name, _, value = override.lstrip("+~").partition("=")
         yield from find_secrets({name: value})
 
 
@@ -80,7 +82,7 @@ def _swept_configs(config: DictConfig) -> Iterator[DictConfig]:
         group = key.lstrip("+").partition("@")[0]
         if override.is_discrete_sweep() and loader.get_group_options(group):
             for value in override.sweep_string_iterator():
-                with suppress(HydraException, OmegaConfBaseException):  # reported with its job
+                with suppress(Exception):  # Hydra reports it with its job
                     yield loader.load_sweep_config(config, [*fixed, f"{key}={value}"])
 
 

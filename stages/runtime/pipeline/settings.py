@@ -144,6 +144,10 @@ def as_user_error(error: Exception) -> UserError:
         hint = did_you_mean(name, options)
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        place = f"{mark.name}:{mark.line + 1}"
+        return UserError(f"not valid YAML: {error.problem}", where=place, fix="correct the file")
     if isinstance(error, yaml.YAMLError):
         return UserError(" ".join(str(error).split()), where="conf/", fix="correct the YAML file")
     if system := find_cause(error, OSError):
@@ -163,8 +167,9 @@ def as_user_error(error: Exception) -> UserError:
         )
         return UserError(what, where="the command line", fix=fix)
     if isinstance(error, UnicodeError | RecursionError):
+        place = "the command line, or a file of conf/"
         fix = "write it as UTF-8 text, without deep brackets"
-        return UserError(f"cannot be read: {what}", where="the command line", fix=fix)
+        return UserError(f"cannot be read: {what}", where=place, fix=fix)
     return UserError(
         f"the jobs' launcher stopped: {what}",
         where="hydra/launcher",
