@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow check lock clean
+.PHONY: help setup demo test test-fast test-slow fuzz check lock clean
 
 help:  ## show this text
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-fast: $(READY)  ## the fast lane: no GPU, no network, one or two minutes
 
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
 	$(PYTEST) loadscope -m slow
+
+fuzz: $(READY)  ## hostile input at large, kills, full disks (an hour or two): docs/reliability.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz all --out runs/fuzz
 
 check: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -9,6 +9,11 @@ python run.py model=qwen3_0_6b                       a real model (needs a GPU a
 python run.py -m experiment=ablate                   variants of the principles, compared
 """
 
+import signal
+
+if __name__ == "__main__":  # while the imports take their second, Ctrl-C ends without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import inspect
 import json
@@ -54,6 +59,7 @@ from stages.runtime.typed_config import parse_config
 
 def cli() -> None:
     """Run; errors that Hydra raises before there is a config are reported in the same way."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
     os.environ["CREDO_RUN"] = secrets.token_hex(3)  # in the run's folder, so that it is its own
     guard_libraries()

@@ -14,7 +14,7 @@ from stages.runtime.pipeline.steps import join_sections, read_steps
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *(ROOT / room / "README.md" for room in ("constitutions", "requirements", "timings")),
 ]
@@ -68,7 +68,8 @@ def test_commands_compose():
 
 @pytest.mark.parametrize("page", CURRENT, ids=name_of)
 def test_modules_that_are_run_exist(page):
-    for command in commands(page.read_text(), "python -m stages."):
+    text = page.read_text()
+    for command in commands(text, "python -m stages.") + commands(text, "python -m tests."):
         module = command.split()[2]
         assert importlib.util.find_spec(module) is not None, module
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 MASK = "***"
 SHORTEST = 6
@@ -152,8 +153,24 @@ def remember_secrets(config: Any, resolved: Any) -> None:
             if _hides(name) or is_secret_name(variable):
                 remember_secret(os.environ.get(variable, ""))
     for name, text in _texts(resolved):
-        if _hides(name) and "${" in texts.get(name, ""):
+        if "${" not in texts.get(name, ""):
+            continue
+        if _hides(name):
             remember_secret(text)
+        for secret in _secrets_within(text):
+            remember_secret(secret)
+
+
+def _secrets_within(text: str) -> Iterator[str]:
+    """Yield what `mask` would hide of an address or another text, without its quoting."""
+    for pattern in _IN_TEXT:
+        for match in pattern.finditer(text):
+            secret = match[0].removeprefix(match.groupdict().get("before") or "")
+            user, _, password = secret.partition(":")
+            yield unquote(password or user)
+    for match in _NAMED[0].finditer(text):
+        if is_secret_name(match["name"]):
+            yield unquote(match["value"])
 
 
 def mask_values(value: Any, hides: bool = False) -> Any:
