@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from stages.runtime.rows import Message
+from stages.runtime.typed_config import Count, Portion
 
 Marks = Sequence[tuple[str, str]]
 """Pairs of an opening and a closing mark."""
@@ -25,9 +26,9 @@ CUT_OFF_IN_THOUGHTS = "cut off in its thoughts"
 class Sampling:
     """How to draw a text; every field changes the answer and is part of a call's key."""
 
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_tokens: PositiveInt = 256
+    temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
+    top_p: Portion = 1.0
+    max_tokens: Count = 256
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 

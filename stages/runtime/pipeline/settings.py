@@ -1,28 +1,35 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field
 
 from stages.guards.errors import UserError, did_you_mean
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.typed_config import Names, parse_config
-
-Count = Annotated[int, Field(strict=True, ge=1)]
+from stages.runtime.typed_config import (
+    Count,
+    Few,
+    Fraction,
+    Inside,
+    Names,
+    Seed,
+    SomeNames,
+    Text,
+    parse_config,
+)
 
 
 @dataclass(frozen=True)
 class Generator:
     """What the runner needs to know of `generator`; each generator checks its own options."""
 
-    name: str
+    name: Text
     options: dict[str, Any]
-    keep: Count
+    keep: Few
     """How many engines (loaded models) stay loaded at the same time."""
     concurrency: Count
     """How many rows are worked on at the same time, such as 1024."""
@@ -44,24 +51,24 @@ class Ablate:
     `whole`: all of the file, so that no selection of it needs a new call. `selected`: only the
     principles that are selected.
     """
-    kinds: tuple[str, ...]
+    kinds: SomeNames
     """Kinds of variants, see stages/principles/variants.py."""
-    outcome: str | None
+    outcome: Text | None
     """What the table shows first; null: the level's own."""
-    margin: Annotated[float, Field(gt=0, lt=1)]
+    margin: Inside
     """A fraction; 0.05 is 5 percentage points. An effect counts as none if it is shown, by exact
     tests, to lie within the margin; so does a fraction of changed labels below it.
     """
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Inside
     """The confidence level of the intervals."""
     correction: Literal["holm", "max_t"]
     """How p-values are corrected for many variants; `max_t` has more power with one seed."""
-    assume_overlap: Annotated[float, Field(ge=0, le=1)] | None = None
+    assume_overlap: Fraction | None = None
     """Of the forecast: how far all seeds change the same requests, from 0 (each seed its own) to 1
     (all the same, so that more seeds do not replace requests). null: whichever needs the largest
     effect.
     """
-    assume_seed_sd: Annotated[float, Field(ge=0)] = 0.04
+    assume_seed_sd: Fraction = 0.04
     """Of the forecast, with several seeds: how much a seed moves an effect, as a standard deviation
     in fractions (0.04 is 4 points; docs/results.md measured 3.6).
     """
@@ -76,19 +83,19 @@ class Settings:
     data: dict[str, Any]
     generator: Generator
     launcher: Launcher
-    max_failed: Annotated[float, Field(ge=0, le=1)]
+    max_failed: Fraction
     """The share of a step's rows that may fail, because a server refuses or garbles their calls,
     before the run stops; 3 rows may in any step, unless it is 0.
     """
     model: dict[str, Any]
     pipeline: dict[str, Any]
     plan: bool
-    runs_dir: str
+    runs_dir: Text
     scale: dict[str, Any]
-    seed: Annotated[int, Field(strict=True)]
-    store: str
+    seed: Seed
+    store: Text
     until: Names | None
-    variant: str
+    variant: Text
 
     @property
     def is_ablation(self) -> bool:

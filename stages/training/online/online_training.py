@@ -20,7 +20,7 @@ from stages.generators.chat import arrange, template_only
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY
+from stages.runtime.rows import Prompt
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
 from stages.training.frame import Training, create_trainer, run_training
@@ -64,8 +64,11 @@ def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
 online_stage = partial(
     training_stage,
     choices=online_choices,
-    inputs=("model", "prompts"),
-    optional=ANY,
+    inputs={"model": Model, "prompts": Prompt},
+    optional={
+        "*": Model | Prompt,
+    },
+    gives=Model,
     check=check_online,
     identity=online_identity,
 )
