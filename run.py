@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from stages import STAGES
-from stages.guards.errors import UserError
+from stages.guards.errors import Faults, UserError
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
@@ -42,7 +42,7 @@ from stages.runtime.pipeline.display import (
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.settings import Settings, as_user_error, read_settings
+from stages.runtime.pipeline.settings import Settings, as_user_error, check_settings, resolve
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
@@ -128,14 +128,22 @@ def run(config: DictConfig, console: Console) -> None:
 
 def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     """The checked settings, the same as plain values, and the steps to run."""
-    settings, plain = read_settings(config)
-    if settings.is_ablation:
-        from stages.ablation.levels import prepare_job
+    plain = resolve(config)
+    faults = Faults()
+    with faults.gather():
+        settings = check_settings(plain)
+        if settings.is_ablation:
+            from stages.ablation.levels import prepare_job
 
-        return prepare_job(config)
-    parse_config(Selection, settings.constitution, "constitution")
-    steps = read_steps(join_sections(plain["pipeline"]), STAGES)
-    return settings, plain, up_to(steps, settings.until or None)
+            return prepare_job(config)
+    with faults.gather():
+        parse_config(Selection, plain.get("constitution"), "constitution")
+    with faults.gather():
+        steps = read_steps(join_sections(plain.get("pipeline")), STAGES)
+        if not faults.errors:
+            steps = up_to(steps, settings.until)
+    faults.raise_any()
+    return settings, plain, steps
 
 
 def variants(constitution: Any, kinds: Any) -> str:

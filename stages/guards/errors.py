@@ -45,11 +45,17 @@ class Faults:
         self.errors: list[UserError] = []
 
     @contextlib.contextmanager
-    def gather(self) -> Iterator[None]:
-        """Keep a UserError that is raised inside a `with`, and go on after it."""
+    def gather(self, where: str = "") -> Iterator[None]:
+        """Keep a UserError that is raised inside a `with`, and go on after it.
+
+        Args:
+            where: of an error that names no place, or only a stage.
+        """
         try:
             yield
         except UserError as error:
+            if not error.where or error.where.startswith("stage "):
+                error.where = where or error.where
             self.add(error)
 
     def add(self, error: UserError) -> None:

@@ -86,13 +86,16 @@ def machine(default: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
-def parse_config(config_type: type, values: Mapping[str, Any], where: str) -> Any:
+def parse_config(config_type: type, values: Any, where: str) -> Any:
     """Build a Config, refusing unknown options and values of the wrong type.
 
     Raises:
         UserError: options are unknown, missing, of the wrong type or out of their bounds; the
             message names all of them.
     """
+    if not isinstance(values, Mapping):
+        fix = "give {<option>: <value>}"
+        raise UserError(f"this is a mapping, not {show_value(values)}", where=where, fix=fix)
     faults = Faults()
     _refuse_unknown(config_type, values, where, faults)
     for option, fault in _odd_values(values):

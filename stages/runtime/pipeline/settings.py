@@ -1,5 +1,6 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +9,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stages.guards.errors import UserError, did_you_mean
+from stages.guards.errors import Faults, UserError, did_you_mean, refuse_unknown
+from stages.runtime.generator_registry import GENERATORS, check_options
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import (
     Count,
@@ -110,8 +112,29 @@ def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:
         UserError: a value is missing, unknown or of the wrong type, or refers to a key that does
             not exist; or a config file has no effect.
     """
-    plain = _plain(config)
-    return parse_config(Settings, plain, "the config"), plain
+    plain = resolve(config)
+    return check_settings(plain), plain
+
+
+def check_settings(plain: Mapping[str, Any]) -> Settings:
+    """Return the settings of a resolved config.
+
+    Raises:
+        UserError: keys are missing, unknown or of the wrong type, or no generator is of this name
+            or takes these options.
+    """
+    faults = Faults()
+    with faults.gather():
+        settings: Settings = parse_config(Settings, plain, "the config")
+    generator = plain.get("generator")
+    if isinstance(generator, Mapping):
+        name, options = generator.get("name"), generator.get("options")
+        with faults.gather():
+            refuse_unknown([name], GENERATORS, "no generator is called", "generator.name")
+            if isinstance(options, Mapping):
+                check_options(str(name), options)
+    faults.raise_any()
+    return settings
 
 
 def as_user_error(error: Exception) -> UserError:
@@ -148,7 +171,13 @@ def as_user_error(error: Exception) -> UserError:
     )
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """Return the config as plain values.
+
+    Raises:
+        UserError: a value is missing or refers to a key that does not exist, or a config file has
+            no effect.
+    """
     if missing := _missing_keys(OmegaConf.to_container(config)):
         values = " ".join(f"{key}=<value>" for key in missing)
         raise UserError(

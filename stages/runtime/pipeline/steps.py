@@ -36,7 +36,7 @@ class Step:
     """The name of the step behind each input."""
 
 
-def join_sections(pipeline: Mapping[str, Any]) -> Any:
+def join_sections(pipeline: Any) -> Any:
     """Return the steps of a pipeline file: `steps`, then `last_steps`.
 
     The two sections let a variant add steps that are listed before the evaluation it inherits.
@@ -44,6 +44,8 @@ def join_sections(pipeline: Mapping[str, Any]) -> Any:
     Raises:
         UserError: a step is in both.
     """
+    if not isinstance(pipeline, Mapping):
+        return pipeline
     steps, last_steps = pipeline.get("steps"), pipeline.get("last_steps") or {}
     if not isinstance(steps, Mapping) or not isinstance(last_steps, Mapping):
         return steps
