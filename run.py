@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -31,6 +32,7 @@ from stages.guards.errors import Faults, UserError
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
+from stages.runtime.pipeline.config_files import FileConfigSource
 from stages.runtime.pipeline.display import (
     set_console_width,
     show_bug,
@@ -53,6 +55,7 @@ def cli() -> None:
     """Run; errors that Hydra raises before there is a config are reported in the same way."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
     OmegaConf.register_new_resolver("variants", variants, replace=True)
+    SourcesRegistry.instance().register(FileConfigSource)
     try:
         main()
     except KeyboardInterrupt:  # while another package's launcher waits for its jobs

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 
 class UserError(Exception):
@@ -98,6 +98,18 @@ class SeveralErrors(UserError):
         if len(shown) < len(self.errors):
             lines.append(f"... and {len(self.errors) - len(shown)} more")
         return f"{self.what}:\n" + "\n".join(lines)
+
+
+ErrorType = TypeVar("ErrorType", bound=BaseException)
+
+
+def find_cause(error: BaseException | None, kind: type[ErrorType]) -> ErrorType | None:
+    """Return the error of this kind that an error is, or was raised because of; else None."""
+    while error is not None:
+        if isinstance(error, kind):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, where: str) -> None:

@@ -98,7 +98,8 @@ def parse_config(config_type: type, values: Any, where: str) -> Any:
         raise UserError(f"this is a mapping, not {show_value(values)}", where=where, fix=fix)
     faults = Faults()
     _refuse_unknown(config_type, values, where, faults)
-    for option, fault in _odd_values(values):
+    odd = list(_odd_values(values))
+    for option, fault in odd:
         faults.add(UserError(f"option {option!r} {fault}", where=where, fix="give another value"))
     if faults.errors and not all(isinstance(name, str) for name in values):
         faults.raise_any()
@@ -106,7 +107,7 @@ def parse_config(config_type: type, values: Any, where: str) -> Any:
     try:
         config = _validator(config_type).validate_python(dict(values))
     except ValidationError as error:
-        _explain(error, where, faults)
+        _explain(error, where, {option for option, _ in odd}, faults)
     faults.raise_any()
     return config
 
@@ -146,12 +147,12 @@ def identity_of(config: Any) -> dict[str, Any]:
     return identity
 
 
-def _explain(error: ValidationError, where: str, faults: Faults) -> None:
-    """Add what pydantic found wrong, but for what is known already."""
+def _explain(error: ValidationError, where: str, odd: set[str], faults: Faults) -> None:
+    """Add what pydantic found wrong, but for the odd options and those that are unknown."""
     for fault in error.errors(include_url=False):
         kind = fault["type"]
         option = ".".join(str(part) for part in fault["loc"])
-        if kind in ("finite_number", "unexpected_keyword_argument"):
+        if option in odd or kind == "unexpected_keyword_argument":
             continue
         if kind in ("missing", "missing_argument"):
             what, fix = f"the option {option!r} is missing", "give it a value"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -24,6 +25,7 @@ from stages import STAGES
 from stages.guards.console import LiteralConsole
 from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
+from stages.runtime.pipeline.config_files import FileConfigSource
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings, as_user_error
 from stages.runtime.pipeline.steps import join_sections
@@ -39,13 +41,33 @@ JUNK = (
     *("'", '"', "a='", 'a="b', "seed='", "seed=[", "seed={", "seed={a", "seed=[1,2", "seed=(1)"),
     *("seed=${x}", "seed=${oc.env:UNSET_X}", "seed=${oc.decode:'['}", "seed=${seed}"),
     *("seed=${oc.create:{a:1}}", "seed=${nope:1}", "seed=${", "seed=${}", "seed=$", "seed=???"),
-    *("seed=${constitution}", "constitution.name=${seed}", "runs_dir=${runs_dir}", "seed=${..seed}"),
+    *(
+        "seed=${constitution}",
+        "constitution.name=${seed}",
+        "runs_dir=${runs_dir}",
+        "seed=${..seed}",
+    ),
     *("pipeline=", "pipeline=null", "pipeline=[cai]", "pipeline={a: 1}", "pipeline=cai,dpo"),
     *("model=", "data=${x}", "scale=[]", "generator@x=vllm", "+generator@x=vllm", "x@y=z"),
-    *("pipeline@a@b=cai", "generator/a=b", "../generator=vllm", "generator=../vllm", "pipeline=/etc"),
-    *("hydra.run.dir=null", "hydra.run.dir=", "hydra=null", "hydra.mode=x", "~hydra", "hydra/x=y"),
+    *(
+        "pipeline@a@b=cai",
+        "generator/a=b",
+        "../generator=vllm",
+        "generator=../vllm",
+        "pipeline=/etc",
+    ),
+    *("hydra.run.dir=null", "hydra.run.dir=", "hydra.mode=x", "~hydra", "hydra/x=y"),
     *("hydra.job.chdir=maybe", "hydra.verbose=[a", "hydra.callbacks=1", "hydra/job_logging=x"),
-    *("=seed", "seed =1", " seed=1", "seed=\0", "se\0ed=1", "seed=\ud800", "\ud800=1", "s\u00e9ed=1"),
+    *(
+        "=seed",
+        "seed =1",
+        " seed=1",
+        "seed=\0",
+        "se\0ed=1",
+        "seed=\ud800",
+        "\ud800=1",
+        "s\u00e9ed=1",
+    ),
     *("seed=" + "9" * 5000, "seed=" + "[" * 3000, "x" * 100_000, "seed=" + "a" * 100_000),
     *("constitution=abc", "constitution=null", "constitution=[a]", "ablate=3", "until={a: 1}"),
     *("pipeline.steps=null", "pipeline.steps=[1]", "+pipeline.steps.x=null", "+pipeline.steps.x=1"),
@@ -108,6 +130,7 @@ def plan_quietly(overrides: Sequence[str], runs_dir: Path) -> str | None:
 
 def _compose(overrides: Sequence[str]) -> Any:
     GlobalHydra.instance().clear()
+    SourcesRegistry.instance().register(FileConfigSource)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
 
@@ -211,7 +234,7 @@ def _without_extras(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return hint, metadata
 
 
-def _WRONG(base: Any, metadata: Sequence[Any]) -> Sequence[str]:  # noqa: N802
+def _WRONG(base: Any, metadata: Sequence[Any]) -> Sequence[str]:
     """Values that no option of a type takes."""
     if base in (int, float):
         bounded = ("-1", "-0.5") if metadata else ()
@@ -230,7 +253,7 @@ def _WRONG(base: Any, metadata: Sequence[Any]) -> Sequence[str]:  # noqa: N802
     return ("abc", "3", "[1]", "true")
 
 
-def _FINE(base: Any, metadata: Sequence[Any]) -> Sequence[str]:  # noqa: N802
+def _FINE(base: Any, metadata: Sequence[Any]) -> Sequence[str]:
     """Values that options of a type often take; an option may still refuse them."""
     if base in (int, float):
         return ("1", "2", "8") if base is int else ("0.5", "0.25", "1")

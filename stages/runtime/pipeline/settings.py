@@ -1,15 +1,15 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stages.guards.errors import Faults, UserError, did_you_mean, refuse_unknown
+from stages.guards.errors import Faults, UserError, did_you_mean, find_cause, refuse_unknown
 from stages.runtime.generator_registry import GENERATORS, check_options
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import (
@@ -23,6 +23,9 @@ from stages.runtime.typed_config import (
     Text,
     parse_config,
 )
+
+SHOWN_TEXT = 300
+"""Characters of an error of Hydra's that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -145,30 +148,40 @@ def as_user_error(error: Exception) -> UserError:
         hint = did_you_mean(name, options)
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
-    if isinstance(error, yaml.YAMLError):
-        return UserError(" ".join(str(error).split()), where="conf/", fix="correct the YAML file")
+    if known := find_cause(error, UserError):
+        return known
+    what = str(error).strip().partition("\n")[0].partition(" To override")[0]
     if isinstance(error, OSError):
         return UserError(
             f"the run's folder cannot be created: {error}",
             where="runs_dir",
             fix="set it to a folder you may write to",
         )
-    what = str(error).strip().partition("\n")[0].partition(" To override")[0]
     if isinstance(error, OverrideParseException):
         fix = "write key=value, with quotes around brackets, commas or equals signs: 'key=\"a, b\"'"
-        return UserError(what, where=error.override, fix=fix)
-    if isinstance(error, HydraException | OmegaConfBaseException):
+        return UserError(_short(what), where=_short(error.override), fix=fix)
+    if _is_composing(error) or isinstance(error, HydraException | OmegaConfBaseException):
         fix = (
             "key=value changes what is there (see `python run.py --cfg job`), "
             "+key=value adds an option to a step, ~key removes one"
         )
-        return UserError(what, where="the command line", fix=fix)
+        return UserError(_short(what) or "wrong", where="the command line", fix=fix)
     return UserError(
         f"the jobs' launcher stopped: {what}",
         where="hydra/launcher",
         fix="run the same command again, with fewer jobs at once if memory ran out; "
         "finished work is kept",
     )
+
+
+def _is_composing(error: BaseException) -> bool:
+    """Whether Hydra failed while it made the config: its own errors are then of any type."""
+    names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return "load_configuration" in names
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}..."
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -187,9 +200,11 @@ def resolve(config: DictConfig) -> dict[str, Any]:
         )
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        what = str(error).splitlines()[0]
-        raise UserError(what, where="the config", fix="see `python run.py --cfg job`") from None
+    except (OmegaConfBaseException, RecursionError):
+        faults = Faults()
+        _gather_unresolved(config, faults)
+        faults.raise_any()
+        raise
     for group in ("experiment", "local"):
         if group in plain:
             raise UserError(
@@ -198,6 +213,33 @@ def resolve(config: DictConfig) -> dict[str, Any]:
                 fix="make `# @package _global_` its first line",
             )
     return plain
+
+
+def _gather_unresolved(node: DictConfig | ListConfig, faults: Faults) -> None:
+    """Gather every value that refers to something that is not there."""
+    keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
+    for key in keys:
+        try:
+            value = node[key]
+            if OmegaConf.is_config(value) and OmegaConf.is_interpolation(node, key):
+                OmegaConf.to_container(value, resolve=True)
+        except (OmegaConfBaseException, RecursionError) as error:
+            known = find_cause(error, UserError)
+            what = str(error).partition("\n")[0]
+            place = node._get_full_key(key)
+            if isinstance(error, RecursionError):
+                what = "it refers to what it is a part of"
+            faults.add(
+                known
+                or UserError(
+                    f"a value cannot be resolved: {_short(what)}",
+                    where=f"the config, {place}",
+                    fix="see `python run.py --cfg job`",
+                )
+            )
+            continue
+        if OmegaConf.is_config(value) and not OmegaConf.is_interpolation(node, key):
+            _gather_unresolved(value, faults)
 
 
 def _missing_keys(value: Any, key: str = "") -> list[str]:
