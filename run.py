@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -35,11 +36,12 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.guards.console import guard_libraries, open_console
-from stages.guards.errors import UserError, as_disk_error
+from stages.guards.errors import Faults, UserError, as_disk_error
 from stages.guards.secrets import mask_values
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
+from stages.runtime.pipeline.config_files import FileConfigSource
 from stages.runtime.pipeline.display import (
     show_bug,
     show_error,
@@ -50,7 +52,7 @@ from stages.runtime.pipeline.display import (
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.settings import Settings, as_user_error, read_settings
+from stages.runtime.pipeline.settings import Settings, as_user_error, check_settings, resolve
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
 from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
@@ -64,6 +66,7 @@ def cli() -> None:
     os.environ["CREDO_RUN"] = secrets.token_hex(3)  # in the run's folder, so that it is its own
     guard_libraries()
     OmegaConf.register_new_resolver("variants", variants, replace=True)
+    SourcesRegistry.instance().register(FileConfigSource)
     console = open_console(stderr=True)
     try:
         if get_args_parser().parse_args().experimental_rerun:
@@ -148,14 +151,22 @@ def run(config: DictConfig, console: Console) -> None:
 
 def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     """The checked settings, the same as plain values, and the steps to run."""
-    settings, plain = read_settings(config)
-    if settings.is_ablation:
-        from stages.ablation.levels import prepare_job
+    plain = resolve(config)
+    faults = Faults()
+    with faults.gather():
+        settings = check_settings(plain)
+        if settings.is_ablation:
+            from stages.ablation.levels import prepare_job
 
-        return prepare_job(config)
-    parse_config(Selection, settings.constitution, "constitution")
-    steps = read_steps(join_sections(plain["pipeline"]), STAGES)
-    return settings, plain, up_to(steps, settings.until or None)
+            return prepare_job(config)
+    with faults.gather():
+        parse_config(Selection, plain.get("constitution"), "constitution")
+    with faults.gather():
+        steps = read_steps(join_sections(plain.get("pipeline")), STAGES)
+        if not faults.errors:
+            steps = up_to(steps, settings.until)
+    faults.raise_any()
+    return settings, plain, steps
 
 
 def variants(constitution: Any, kinds: Any) -> str:

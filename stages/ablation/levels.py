@@ -54,7 +54,11 @@ def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step
         steps = _use_full_set_before_labels(
             steps, config, Selection(full_set.name, reword=full_set.reword)
         )
-    return settings, plain, up_to(steps, settings.until or last_steps(steps, level))
+    return (
+        settings,
+        plain,
+        up_to(steps, last_steps(steps, level) if settings.until is None else settings.until),
+    )
 
 
 def steps_of_full_set(config: DictConfig) -> list[Step]:

@@ -29,8 +29,10 @@ from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.rows import Response, request_text
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Names, Text
 from stages.statistics.formatting import (
     NO_VALUE,
     format_confidence,
@@ -54,9 +56,9 @@ Values = dict[str, float]
 class Config(ReadingOptions, IntervalOptions):
     constitution: Selection | None = None
     """The principles for a reward model that reads them; null for one that reads none."""
-    ground_truth: str | None = None
+    ground_truth: Text | None = None
     """`module:function` as in `evaluate`; null: violations are not measured."""
-    spared: tuple[str, ...] = ("helpfulness",)
+    spared: Names = ("helpfulness",)
     """Dimensions of the ground truth that do not count as violations."""
 
 
@@ -123,8 +125,9 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    inputs=("reward",),
-    optional=ANY,
+    inputs={"reward": Model},
+    optional={"reference": Model, f"*{SUFFIX}": Model, "*": Response},
+    least=1,
     identity=identity,
 )
 

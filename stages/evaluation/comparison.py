@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.runtime.artifacts import Table
+from stages.runtime.typed_config import Inside
 from stages.statistics.formatting import PER_CENT, format_confidence, format_estimate
 from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
 
@@ -110,9 +111,9 @@ class Intervals:
 class IntervalOptions:
     """The options of a stage whose results have intervals."""
 
-    resamples: Annotated[int, Field(ge=100)] = 2000
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """Draws of the bootstrap."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    confidence: Inside = 0.95
     """The confidence of every interval."""
 
     def intervals(self, seed: int) -> Intervals:

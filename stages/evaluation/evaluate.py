@@ -43,8 +43,10 @@ from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Names, Text
 from stages.text.cut_off import count_cut_off
 
 
@@ -52,16 +54,16 @@ from stages.text.cut_off import count_cut_off
 class Config(JudgeOptions, IntervalOptions):
     constitution: Selection
     """The principles to look at."""
-    ground_truth: str | None = None
+    ground_truth: Text | None = None
     """`module:function`, or null."""
-    not_counted: tuple[str, ...] = ("helpful", "helpfulness")
+    not_counted: Names = ("helpful", "helpfulness")
     """Principles with one of these tags or dimensions are not part of "any violation"."""
-    helpful_kinds: tuple[str, ...] = ("helpful", "how_to")
+    helpful_kinds: Names = ("helpful", "how_to")
     """The kinds of prompts that are benign.
 
     The `prompts` stage calls them `helpful`, the embedded world `how_to`.
     """
-    harmless_kinds: tuple[str, ...] = ()
+    harmless_kinds: Names = ()
     """The kinds of prompts that are attacks; empty: all that are not benign."""
 
 
@@ -123,7 +125,9 @@ STAGE = Stage(
     version=4,
     config=Config,
     run=run,
-    optional=ANY,
+    optional={"judge": Model, "judgements": Judgement, "*": Response},
+    least=1,
+    gives=Verdict,
     calls_generator=True,
     identity=identity,
 )

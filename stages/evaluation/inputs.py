@@ -6,9 +6,7 @@ Models are asked one after the other, because memory may hold only one engine.
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, advise_on_missing
@@ -16,7 +14,7 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.rows import Dropped, Response
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import machine
+from stages.runtime.typed_config import Count, machine
 
 NO_MODEL = "add `inputs: {base: <a step that makes or names a model>, tuned: <another>}`"
 Ask = Callable[[str, RememberedGenerator, Any], Awaitable[Any]]
@@ -27,7 +25,7 @@ Ask = Callable[[str, RememberedGenerator, Any], Awaitable[Any]]
 class ReadingOptions:
     """The options of a stage that reads texts with reward models or classifiers."""
 
-    batch_size: Annotated[int, Field(ge=1)] = machine(32)
+    batch_size: Count = machine(32)
     """Texts that are read at a time."""
     dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
     """The type of the models' weights."""

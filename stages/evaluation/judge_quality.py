@@ -23,9 +23,7 @@ consistency and first place.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table
 from stages.evaluation.inputs import ask_each, draw
@@ -44,8 +42,10 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Judgement, Pair
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Count, Text
 from stages.statistics.formatting import format_estimate
 
 
@@ -53,9 +53,9 @@ from stages.statistics.formatting import format_estimate
 class Config(IntervalOptions):
     constitution: Selection | None = None
     """Principles to judge under; null: the general one."""
-    general: str = "The response is helpful, honest and harmless."
+    general: Text = "The response is helpful, honest and harmless."
     """The principle that is asked about without a constitution."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Count | None = None
     """Up to this many pairs, drawn by a hash; null: all."""
     template: str = JUDGE_TEMPLATE
     """The judge's prompt; it is given request, response_a, response_b and principle (text)."""
@@ -109,8 +109,10 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    inputs=("pairs",),
-    optional=ANY,
+    inputs={"pairs": Pair},
+    optional={"*": Model},
+    least=1,
+    gives=Judgement,
     calls_generator=True,
     identity=identity,
 )

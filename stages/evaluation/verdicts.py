@@ -6,9 +6,7 @@ for each response, and the duels between policies that the judge decided.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.evaluation.ground_truth import GroundTruth, Truth
 from stages.evaluation.inputs import draw
@@ -29,6 +27,7 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.generation import RowFailure
 from stages.runtime.rows import Dropped, Response, Verdict, request_text
+from stages.runtime.typed_config import Count
 
 TRUTH_COLUMNS = ("well_formed", "on_topic", "evasive", "helpful")
 Margins = dict[str, tuple[float, float]]
@@ -48,7 +47,7 @@ class JudgeOptions:
 
     False compares it with the previous one, too: the policies are stages of one method.
     """
-    judge_limit: Annotated[int, Field(ge=1)] | None = None
+    judge_limit: Count | None = None
     """Ask the judge about up to this many prompts, drawn by a hash of their ids; null: all."""
     verdict_template: str = VERDICT_TEMPLATE
     """The question for Yes or No; it is given request, response and principle (text)."""

@@ -28,6 +28,10 @@ class UserError(Exception):
         return f"{place}{self.what}{advice}"
 
 
+MOST_FAULTS = 200
+"""So many are gathered; looking for more would take time, and nobody reads them."""
+
+
 class Faults:
     """Gathers the faults of a file or a config, so that all of them are shown at once.
 
@@ -42,36 +46,71 @@ class Faults:
         self.errors: list[UserError] = []
 
     @contextlib.contextmanager
-    def gather(self) -> Iterator[None]:
-        """Keep a UserError that is raised inside a `with`, and go on after it."""
+    def gather(self, where: str = "") -> Iterator[None]:
+        """Keep a UserError that is raised inside a `with`, and go on after it.
+
+        Args:
+            where: of an error that names no place, or only a stage.
+        """
         try:
             yield
         except UserError as error:
+            if not error.where or error.where.startswith("stage "):
+                error.where = where or error.where
             self.add(error)
 
     def add(self, error: UserError) -> None:
-        """Keep an error; one that is made of several counts as those."""
+        """Keep an error; one that is made of several counts as those. Too many are raised."""
         self.errors += getattr(error, "errors", [error])
+        if len(self.errors) > MOST_FAULTS:
+            self.raise_any()
 
     def raise_any(self) -> None:
-        """Raise what was gathered: the one error, or one that shows all of them."""
-        different = list({str(error): error for error in self.errors}.values())
+        """Raise what was gathered: the one error, or one that shows all of them.
+
+        The same fault at several places is one error that names them.
+        """
+        places: dict[tuple[str, str], dict[str, None]] = {}
+        for error in self.errors:
+            places.setdefault((error.what, error.fix), {})[error.where] = None
+        different = [
+            UserError(what, where="; ".join(filter(None, where)), fix=fix)
+            for (what, fix), where in places.items()
+        ]
         if len(different) == 1:
             raise different[0]
         if different:
             raise SeveralErrors(different)
 
 
+SHOWN_FAULTS = 20
+
+
 class SeveralErrors(UserError):
-    """Several faults that were seen at once."""
+    """Several faults that were seen at once; the message shows the first ones."""
 
     def __init__(self, errors: list[UserError]):
         self.errors = errors
         super().__init__(f"{len(errors)} faults")
 
     def __str__(self) -> str:
-        numbered = [f"{number}. {error}" for number, error in enumerate(self.errors, start=1)]
-        return f"{self.what}:\n" + "\n".join(numbered)
+        shown = self.errors[:SHOWN_FAULTS]
+        lines = [f"{number}. {error}" for number, error in enumerate(shown, start=1)]
+        if len(shown) < len(self.errors):
+            lines.append(f"... and {len(self.errors) - len(shown)} more")
+        return f"{self.what}:\n" + "\n".join(lines)
+
+
+ErrorType = TypeVar("ErrorType", bound=BaseException)
+
+
+def find_cause(error: BaseException | None, kind: type[ErrorType]) -> ErrorType | None:
+    """Return the error of this kind that an error is, or was raised because of; else None."""
+    while error is not None:
+        if isinstance(error, kind):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 ErrorType = TypeVar("ErrorType", bound=BaseException)

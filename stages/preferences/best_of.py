@@ -15,20 +15,19 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pydantic import PositiveInt
-
 from stages.guards.errors import UserError
 from stages.preferences.rating_groups import rank, ratings_of, read_groups
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Count
 from stages.text.cut_off import CutOff, count_cut_off
 
 
 @dataclass(frozen=True)
 class Config:
-    keep: PositiveInt = 1
+    keep: Count = 1
     """How many answers of each group to keep, best first."""
     minimum: float | None = None
     """Keep only answers with at least this score; null: no bound."""
@@ -69,7 +68,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=responses, row_type=Response, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=2, config=Config, run=run, optional=ANY)
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    optional={"responses": Response, "*": Rating},
+    least=1,
+    gives=Response,
+)
 
 
 def _select(ranked: list[Rating], config: Config) -> tuple[list[Rating], list[Dropped]]:

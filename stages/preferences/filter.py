@@ -1,6 +1,7 @@
 """Stage `filter`: keep some of the rows. No calls.
 
-In: `rows` of any kind. Out: the same kind, fewer; every row left out is counted with its reason.
+In: `rows` of any kind that holds a conversation. Out: the same kind, fewer; every row left out is
+counted with its reason.
 
 `share` cuts by a hash of the prompt, so that steps with [0, 0.5] and [0.5, 1] never share a
 prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
@@ -12,18 +13,31 @@ from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result, canonical
 from stages.runtime.context import Context
-from stages.runtime.rows import Dropped, Prompt
+from stages.runtime.rows import (
+    Dropped,
+    Judgement,
+    Pair,
+    Prompt,
+    Rating,
+    Response,
+    Revision,
+    Verdict,
+)
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction
+from stages.runtime.typed_config import Count, Names, Part
+
+Rows = Prompt | Response | Revision | Judgement | Pair | Rating | Verdict
+"""Rows of a conversation."""
 
 
 @dataclass(frozen=True)
 class Config:
-    share: tuple[float, float] = (0.0, 1.0)
+    share: Part = (0.0, 1.0)
     """Half-open part [from, to) of the prompts, by hash."""
-    kinds: tuple[str, ...] = ()
+    kinds: Names = ()
     """Keep only these kinds; empty: all."""
-    limit: int | None = None
+    limit: Count | None = None
     """Keep at most this many rows; null: all."""
 
 
@@ -46,7 +60,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=selected, row_type=row_type, dropped=dropped)
 
 
-STAGE = Stage(version=1, config=Config, run=run, inputs=("rows",))
+STAGE = Stage(version=1, config=Config, run=run, inputs={"rows": Rows}, gives="rows")
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:

@@ -18,9 +18,6 @@ preference (`human_answers` reads scores).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import Field
 
 from stages.guards.errors import UserError
 from stages.preferences.human_records import PairSource, read_pairs
@@ -29,29 +26,18 @@ from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Message, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction
+from stages.runtime.typed_config import Part
 from stages.sources.reading import Reading, example_pair, name_drops
 from stages.sources.source import read_source, source_identity, take_part, without_folder
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(PairSource):
-    share: tuple[Fraction, Fraction] = (0.0, 1.0)
+    share: Part = (0.0, 1.0)
     """Half-open part [from, to) of the prompts, by a hash of the conversation's first user turn.
     Steps with disjoint shares have no prompt in common, not even two turns of one dialogue, for
     any source and any seed of the run.
     """
-
-
-def check(config: Config) -> None:
-    """Refuse an empty share."""
-    if config.share[0] >= config.share[1]:
-        raise UserError(
-            f"the share {list(config.share)} is empty",
-            where="stage 'human_pairs'",
-            fix="give [from, to) with from < to",
-        )
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -101,7 +87,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list
 
 
 STAGE = Stage(
-    version=3, config=Config, run=run, check=check, identity=source_identity, read=read_rows
+    version=3, config=Config, run=run, gives=Pair, identity=source_identity, read=read_rows
 )
 
 

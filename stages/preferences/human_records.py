@@ -12,7 +12,7 @@ from typing import Literal
 from stages.guards.errors import UserError
 from stages.runtime.context import Drop
 from stages.runtime.rows import Pair
-from stages.runtime.typed_config import Names, as_names
+from stages.runtime.typed_config import SomeNames, Text, as_names
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.comparisons import Comparison, read_comparisons
 from stages.sources.conversations import check_text, content_id, find_style, read_messages
@@ -43,43 +43,43 @@ class PairSource(PartialSource):
     of the forms in docs/data.md.
     """
 
-    kind: str = "helpful"
+    kind: Text = "helpful"
     """A word for what the pairs are about: `helpful`, `red_team` or any other."""
-    kind_column: str | None = None
+    kind_column: Text | None = None
     """The column with each pair's own kind, such as RewardBench's `subset`; null: all are of one
     kind.
     """
-    chosen: str = "chosen"
+    chosen: Text = "chosen"
     """The column with one side, the preferred one unless `better` is given."""
-    rejected: str = "rejected"
+    rejected: Text = "rejected"
     """The column with the other side."""
-    prompt: Names | None = None
+    prompt: SomeNames | None = None
     """The column with the request, or several, joined by a blank line; null: the sides are whole
     conversations, or, where they are not, a column called prompt, question or instruction.
     """
-    system: str | None = None
+    system: Text | None = None
     """A column with a system turn to put before the request."""
-    better: str | None = None
+    better: Text | None = None
     """A column that states which side is preferred, 0 for `chosen` and 1 for `rejected`, or by
     name (A, B, tie), or by sign; null: `chosen` is.
     """
-    chosen_safe: str | None = None
+    chosen_safe: Text | None = None
     """A column that states whether the side in `chosen` is safe, for cost models; null: not
     measured.
     """
-    rejected_safe: str | None = None
+    rejected_safe: Text | None = None
     """The same for the side in `rejected`."""
     sides: Sides = "auto"
     """Whether texts beside a `prompt` are bare `answers` or hold the `whole` conversation; auto
     looks whether all of them begin with their prompt.
     """
-    answers: str | None = None
+    answers: Text | None = None
     """A column that lists the answers to the request, in place of `chosen` and `rejected`."""
-    answer: str | None = None
+    answer: Text | None = None
     """With `answers`, the key of an answer's text in the list; without, the column of an answer,
     where every record holds one answer.
     """
-    score: Names | None = None
+    score: SomeNames | None = None
     """The key, or the column, of an answer's score; the first that is there counts."""
     rank: bool = False
     """In `score` the lowest is the best."""

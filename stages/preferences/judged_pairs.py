@@ -18,9 +18,7 @@ which one that is.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from typing import Any, Literal
 
 from stages.guards.errors import UserError
 from stages.preferences import salmon
@@ -32,12 +30,11 @@ from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.rows import Dropped, Judgement, Pair
+from stages.runtime.rows import Dropped, Judgement, Pair, Rating
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction
+from stages.runtime.typed_config import Count, Few, Fraction, NotNegative, Portion, Positive
 from stages.text.cut_off import CutOff, count_cut_off
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -50,29 +47,29 @@ class Config:
     """What to do with the two orders of a cell."""
     aggregate: Literal["random", "mean", "sum", "vote", "max_abs", "salmon"] = "random"
     """How a pair's principles become one margin."""
-    clip: PositiveFloat | None = None
+    clip: Positive | None = None
     """Bound each principle's margin to [-clip, clip] first; null: no bound."""
     label: Literal["soft", "hard"] = "soft"
     """Use soft labels, the sigmoid of the margin, or hard ones."""
-    clamp: tuple[float, float] | None = None
+    clamp: tuple[Fraction, Fraction] | None = None
     """Bounds for soft labels, at the same distance from one half: [0.4, 0.6] in the paper."""
     cut_off: CutOff = "drop"
     """Whether pairs with a response that was cut off at max_tokens are dropped first."""
-    min_margin: NonNegativeFloat = 0.0
+    min_margin: NotNegative = 0.0
     """Drop pairs with a smaller margin."""
-    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
+    keep: Portion = 1.0
     """The fraction of pairs to keep, strongest margins first; pairs that a rule
     decided count as the strongest.
     """
-    passes: PositiveInt = 1
+    passes: Few = 1
     """salmon: label every pair under this many subsets (4 in SALMON)."""
     normalise: Literal["variance", "std", "none"] = "variance"
     """salmon: what a principle's margins are divided by before they compete."""
-    geometric: Annotated[float, Field(gt=0, le=1)] = 0.2
+    geometric: Portion = 0.2
     """salmon: the subset's size is geometric with this probability, drawn again while it is above
     `max_principles`.
     """
-    max_principles: PositiveInt = 8
+    max_principles: Count = 8
     """salmon: the largest subset."""
     negation: Fraction = 0.5
     """salmon: the probability that a drawn principle is negated, if it has an opposite."""
@@ -169,8 +166,9 @@ STAGE = Stage(
     version=4,
     config=Config,
     run=run,
-    inputs=("judgements",),
-    optional=("ratings",),
+    inputs={"judgements": Judgement},
+    optional={"ratings": Rating},
+    gives=Pair,
     check=check,
     identity=identity,
 )

@@ -15,15 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from statistics import fmean
-from typing import Annotated, Any, Literal, NoReturn
-
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from typing import Any, Literal, NoReturn
 
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Pair, Rating, Response
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Names, NotNegative, Positive
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 
 Scores = dict[tuple[str, str], float]
@@ -34,17 +33,17 @@ Scores = dict[tuple[str, str], float]
 class Config:
     pairing: Literal["all", "adjacent"] = "all"
     """Pair `all` ranks with each other, or only `adjacent` ones."""
-    max_length_ratio: PositiveFloat | None = 1.5
+    max_length_ratio: Positive | None = 1.5
     """Drop a pair whose worse answer has more than this many times the better one's words; null:
     keep it.
     """
-    unwanted_phrases: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    unwanted_phrases: Names = ()
     """Drop a pair whose better answer holds one of them (case does not matter), such as "I don't
     know".
     """
     cut_off: CutOff = "drop"
     """Whether answers that were cut off at max_tokens are dropped before pairing."""
-    min_gap: NonNegativeFloat = 0.0
+    min_gap: NotNegative = 0.0
     """With `ratings`: the better answer must be rated higher by more than this."""
 
 
@@ -98,7 +97,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=2, config=Config, run=run, optional=ANY)
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    optional={"ratings": Rating, "*": Response},
+    least=2,
+    gives=Pair,
+)
 
 
 def _claims(ranks: dict[str, list[Response]], config: Config) -> list[Claim]:

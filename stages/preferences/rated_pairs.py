@@ -13,15 +13,14 @@ is better) = sigmoid(their difference).
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import NonNegativeFloat
-
 from stages.guards.errors import UserError
 from stages.preferences.aggregate import soft_label
 from stages.preferences.rating_groups import rank, ratings_of, read_groups
 from stages.runtime.artifacts import Artifact, Result, list_reasons
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Pair, Rating
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import NotNegative
 from stages.text.cut_off import CutOff, count_cut_off
 
 
@@ -29,7 +28,7 @@ from stages.text.cut_off import CutOff, count_cut_off
 class Config:
     label: Literal["hard", "soft"] = "hard"
     """Use hard labels, or soft ones: the sigmoid of the difference in score."""
-    min_gap: NonNegativeFloat = 0.0
+    min_gap: NotNegative = 0.0
     """Make a pair only where the two scores differ by more than this."""
     cut_off: CutOff = "drop"
     """Whether answers that were cut off at max_tokens are dropped before pairing."""
@@ -68,7 +67,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics)
 
 
-STAGE = Stage(version=2, config=Config, run=run, optional=ANY)
+STAGE = Stage(version=2, config=Config, run=run, optional={"*": Rating}, least=1, gives=Pair)
 
 
 def _make_pair(best: Rating, worst: Rating, label: str) -> Pair:

@@ -62,4 +62,4 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(version=2, config=Config, run=run, inputs=("revisions",))
+STAGE = Stage(version=2, config=Config, run=run, inputs={"revisions": Revision}, gives=Pair)

@@ -20,9 +20,7 @@ separate report.
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.guards.errors import UserError
 from stages.report import page
@@ -37,7 +35,8 @@ from stages.report.views.reward_models import reward_models_view
 from stages.report.views.steps import describe_reuse, steps_of
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Amount, Text
 
 SHOWN_ELSEWHERE = ("evaluate", "reward_accuracy", "report")
 """Stages whose tables the page shows in another form."""
@@ -52,9 +51,9 @@ _SCRIPT = _HERE.with_name("report.js")
 class Config:
     """Options of the stage."""
 
-    title: str = "Credo report"
+    title: Text = "Credo report"
     """The page's heading."""
-    max_rows: Annotated[int, Field(ge=0)] = 20_000
+    max_rows: Amount = 20_000
     """How many entries of each step can be browsed; the page states how many there are.
 
     1,000 entries with answers of 80 words take about half a megabyte.
@@ -107,7 +106,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics=metrics, tables=[table])
 
 
-STAGE = Stage(version=5, config=Config, run=run, optional=ANY, identity=identity)
+STAGE = Stage(version=5, config=Config, run=run, optional={"*": object}, least=1, identity=identity)
 
 
 def lineage(sources: list[Artifact]) -> list[Artifact]:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Protocol, TypeVar
 from pydantic import (
     ConfigDict,
     Field,
-    PositiveInt,
     StrictBool,
     StrictStr,
     TypeAdapter,
@@ -22,6 +21,7 @@ from pydantic import (
 
 from stages.guards.text import replace_surrogates
 from stages.runtime.rows import Message
+from stages.runtime.typed_config import Count, Portion
 
 T = TypeVar("T")
 
@@ -43,9 +43,9 @@ Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
 class Sampling:
     """How to draw a text; every field changes the answer and is part of a call's key."""
 
-    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_tokens: PositiveInt = 256
+    temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
+    top_p: Portion = 1.0
+    max_tokens: Count = 256
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 

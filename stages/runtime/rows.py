@@ -21,6 +21,7 @@ request's seed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 Message = dict[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}"""
@@ -289,8 +290,9 @@ class Dropped:
     """What is true of this row alone, such as the words of a server."""
 
 
-_TYPES = (Prompt, Response, Revision, Judgement, Pair, Rating, Verdict, Answer, Tested, Dropped)
-ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in _TYPES}
+Row = Prompt | Response | Revision | Judgement | Pair | Rating | Verdict | Answer | Tested
+"""What a step makes."""
+ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in (*get_args(Row), Dropped)}
 
 
 def request_text(messages: Sequence[Message]) -> str:

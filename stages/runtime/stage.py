@@ -2,18 +2,22 @@
 
 A stage is a module with a frozen `Config`, a function `run` and one `STAGE = Stage(...)`, listed in
 `stages/__init__.py`. The smallest one is in docs/architecture.md, where a test runs it.
+
+What flows from step to step has a kind: a type of rows, `Model`, or None where a step gives neither
+rows nor a model. `Response | Revision` is either, and `object` is anything.
 """
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, get_args
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 
-ANY = ("*",)
-"""For `optional`: inputs under any name."""
+Kind = Any
+"""A type, several (`Response | Revision`), or None."""
 
 
 def accept_any(config: Any) -> None:
@@ -24,9 +28,8 @@ def accept_any_here(config: Any, context: Context) -> None:
     """The preparation of a stage whose options `check` knows."""
 
 
-def no_names(config: Any) -> Sequence[str]:
-    """The inputs that the options of a stage name which names none."""
-    return ()
+def accept_inputs(config: Any, inputs: Mapping[str, Kind]) -> None:
+    """The check of a stage whose options need no particular inputs."""
 
 
 def no_choices(config: Any) -> Sequence[tuple[str, Sequence[str]]]:
@@ -49,10 +52,15 @@ class Stage:
     """The dataclass of its options; `machine(...)` marks those that do not change results."""
     run: Callable[[Any, dict[str, Artifact], Context], Result]
     """Makes the artifact out of a config, the input artifacts by name, and a context."""
-    inputs: tuple[str, ...] = ()
-    """Names of the inputs that it requires."""
-    optional: tuple[str, ...] = ()
-    """Names of further inputs that it can use, or `ANY`."""
+    inputs: Mapping[str, Kind] = field(default_factory=dict)
+    """The inputs that it requires, and their kinds."""
+    optional: Mapping[str, Kind] = field(default_factory=dict)
+    """Further inputs that it can use: `*` stands for any name, and `*_model` for names that end so.
+    """
+    least: int = 0
+    """How many of the inputs under any name it needs."""
+    gives: Kind = None
+    """The kind of its artifact; the name of an input: the same kind as that."""
     calls_generator: bool = False
     """It asks a generator, so a plan can forecast its calls by running it on stored answers."""
     trains: bool = False
@@ -67,8 +75,8 @@ class Stage:
     """Raises a UserError for what only a heavy library can tell of the options. A run calls it for
     each step that is to run, before the first of them; a plan does not.
     """
-    named_inputs: Callable[[Any], Sequence[str]] = no_names
-    """The inputs that the options name; a step without them is refused."""
+    check_inputs: Callable[[Any, Mapping[str, Kind]], None] = accept_inputs
+    """The same for options that need some inputs or exclude them; it gets each one's kind."""
     choices: Callable[[Any], Sequence[tuple[str, Sequence[str]]]] = no_choices
     """(input, options) for every model that is to choose among options which the user names: a plan
     refuses those that are not one token of the model, as far as its files show.
@@ -80,10 +88,36 @@ class Stage:
     records, for plans; None for other stages.
     """
 
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """The names of all inputs, required ones first."""
-        return (*self.inputs, *self.optional)
+    def place_of(self, name: str) -> str | None:
+        """Return the key of `inputs` or `optional` that an input falls under; None if none does."""
+        places = [*self.inputs, *self.optional]
+        if name in places and name[:1] != "*":
+            return name
+        endings = [place for place in places if place[:1] == "*" and name.endswith(place[1:])]
+        return max(endings, key=len, default=None)
+
+    def kind_of(self, name: str) -> Kind:
+        """Return the kind that the stage reads from an input which it takes."""
+        place = self.place_of(name) or name
+        return self.inputs[place] if place in self.inputs else self.optional[place]
+
+
+def fits(kind: Kind, allowed: Kind) -> bool:
+    """Return whether an artifact of a kind may be of one of the allowed kinds."""
+    return any(issubclass(one, other) for one in _types(kind) for other in _types(allowed))
+
+
+def describe_kind(kind: Kind) -> str:
+    """Return a kind in words, such as "rows of Response or Revision"."""
+    types = _types(kind)
+    names = [one.__name__ for one in types if one not in (Model, object, type(None))]
+    words = [f"rows of {' or '.join(names)}"] if names else []
+    words += ["a model"] * (Model in types) + ["anything"] * (object in types)
+    return " or ".join(words) or "nothing that a step reads"
+
+
+def _types(kind: Kind) -> tuple[type, ...]:
+    return get_args(kind) or ((type(None),) if kind is None else (kind,))
 
 
 def load_stage(location: str) -> Stage:

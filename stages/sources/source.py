@@ -7,12 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import NonNegativeInt
-
 from stages.guards.errors import UserError
 from stages.runtime.rows import Pair, Prompt, Rating, Response
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import machine
+from stages.runtime.typed_config import Amount, Count, Text, machine
 from stages.sources.records import SUFFIXES, Record, file_hash, read_file, read_hub
 
 Row = TypeVar("Row", bound=Prompt | Pair | Rating | Response)
@@ -22,15 +20,15 @@ Row = TypeVar("Row", bound=Prompt | Pair | Rating | Response)
 class Source:
     """A file or a Hub dataset."""
 
-    source: str
+    source: Text
     """A file (jsonl, json, csv, tsv, parquet; plain, .gz, .zst, .bz2 or .xz) or a Hub dataset
     `owner/name`.
     """
-    subset: str | None = None
+    subset: Text | None = None
     """Of a Hub dataset: a named configuration."""
-    folder: str | None = None
+    folder: Text | None = None
     """Of a Hub dataset: a folder of files, such as hh-rlhf's `harmless-base`."""
-    split: str = "train"
+    split: Text = "train"
     """Of a Hub dataset: which split to read."""
     describe: bool = machine(False)
     """Show in every plan and run what was recognised: the form, rows, drops, and an example."""
@@ -40,9 +38,9 @@ class Source:
 class PartialSource(Source):
     """A source, and which part of its rows to take."""
 
-    limit: NonNegativeInt | None = None
+    limit: Count | None = None
     """How many rows to take; null: all."""
-    offset: NonNegativeInt = 0
+    offset: Amount = 0
     """How many rows to skip first."""
     shuffle: bool = False
     """Take the rows in a seeded order instead of the source's."""

@@ -22,7 +22,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import Names, as_names
+from stages.runtime.typed_config import SomeNames, Text, as_names
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.conversations import check_text, content_id
 from stages.sources.forms import (
@@ -53,19 +53,19 @@ RATER = "people"
 
 @dataclass(frozen=True, kw_only=True)
 class Config(PartialSource):
-    kind: str = "helpful"
+    kind: Text = "helpful"
     """A word for what the answers are about: `helpful`, `red_team` or any other."""
-    kind_column: str | None = None
+    kind_column: Text | None = None
     """The column with each answer's own kind; null: all are of one kind."""
-    prompt: Names | None = None
+    prompt: SomeNames | None = None
     """The column of the request, or several, joined by a blank line; null: as the form says."""
-    system: str | None = None
+    system: Text | None = None
     """A column with a system turn to put before the request."""
-    answers: str | None = None
+    answers: Text | None = None
     """A column that lists the answers to a request; null: every record holds one answer."""
-    answer: str | None = None
+    answer: Text | None = None
     """The column of the answer, or with `answers` its key in the list; null: as the form says."""
-    score: Names | None = None
+    score: SomeNames | None = None
     """The column, or the key, of the score: a number, or true and false; the first that is there
     counts. Null: as the form says.
     """
@@ -136,7 +136,14 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
     return list(rows.values()), dropped, reading
 
 
-STAGE = Stage(version=1, config=Config, run=run, identity=source_identity, read=read_rows)
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    gives=Row,
+    identity=source_identity,
+    read=read_rows,
+)
 
 
 def _find_form(config: Config, records: Sequence[Record]) -> Form:

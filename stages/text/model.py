@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.models import find_model
+from stages.runtime.models import Model, find_model
 from stages.runtime.stage import Stage
 
 
@@ -42,6 +42,7 @@ STAGE = Stage(
     version=1,
     config=Config,
     run=run,
+    gives=Model,
     reusable=False,  # the artifact holds a path; the model may have moved since
     identity=identity,
 )

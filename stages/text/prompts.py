@@ -21,7 +21,7 @@ from stages.runtime.context import Context, Drop
 from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import Names, as_names
+from stages.runtime.typed_config import SomeNames, Text, as_names
 from stages.sources.answers import prompt_cell
 from stages.sources.conversations import (
     Turns,
@@ -52,18 +52,18 @@ from stages.sources.source import (
 
 @dataclass(frozen=True, kw_only=True)
 class Config(PartialSource):
-    kind: str = "red_team"
+    kind: Text = "red_team"
     """What the prompts are for: `red_team`, `helpful` or any other word."""
-    kind_column: str | None = None
+    kind_column: Text | None = None
     """The column that holds the kind, such as a benchmark's category; `kind` is for records without
     one.
     """
-    column: Names = ("prompt",)
+    column: SomeNames = ("prompt",)
     """The column that holds the prompt (`chosen` for hh-rlhf), or several, joined by a blank line
     (`[instruction, input]`). A file without a column `prompt` is recognised by its columns, if it
     has one of the forms in docs/data.md.
     """
-    system: str | None = None
+    system: Text | None = None
     """A column with a system turn to put before the prompt."""
     turns: Turns = "last"
     """Which user turns of a conversation become prompts."""
@@ -127,7 +127,7 @@ def read_rows(
     return list(rows.values()), dropped, reading
 
 
-STAGE = Stage(version=3, config=Config, run=run, identity=identity, read=read_rows)
+STAGE = Stage(version=3, config=Config, run=run, gives=Prompt, identity=identity, read=read_rows)
 
 Located = tuple[str, str, list[Message]]
 """Location, kind and messages."""

@@ -20,15 +20,17 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Prompt, Response
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
+from stages.runtime.typed_config import Few
 from stages.text.cut_off import count_cut_off
 
 
 @dataclass(frozen=True)
 class Config:
-    n: int = 1
+    n: Few = 1
     """Samples for each prompt."""
     sampling: Sampling = field(default_factory=Sampling)
     """How to sample: temperature, top_p, max_tokens, stop."""
@@ -161,8 +163,9 @@ STAGE = Stage(
     version=4,
     config=Config,
     run=run,
-    inputs=("model", "prompts"),
-    optional=ANY,
+    inputs={"model": Model, "prompts": Prompt},
+    optional={"*": Prompt},
+    gives=Response,
     calls_generator=True,
     identity=identity,
 )

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import PositiveInt
 
 from stages.guards.errors import UserError
 from stages.guards.templates import is_shipped, render, template_hash
@@ -32,9 +31,11 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import RowFailure, Sampling
+from stages.runtime.models import Model
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
+from stages.runtime.typed_config import Few, Text
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import finished_text
@@ -49,7 +50,7 @@ EXAMPLES = 3
 class Config:
     constitution: Selection
     """The principles to draw from, one for each round."""
-    rounds: PositiveInt = 1
+    rounds: Few = 1
     """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
     """What a later round sees of earlier ones."""
@@ -57,13 +58,13 @@ class Config:
     """Ask for a critique before the revision."""
     only_faulty: bool = False
     """Keep the text where the critique begins with `no_fault`."""
-    no_fault: str = "No fault"
+    no_fault: Text = "No fault"
     """How a critique begins if it finds no fault (case does not matter); then the row's `faulty` is
     False.
     """
     sampling: Sampling = field(default_factory=Sampling)
     """How to sample critiques and revisions."""
-    demonstrations: str | None = None
+    demonstrations: Text | None = None
     """A YAML file with a list of conversations, put before every request."""
     strip_preamble: bool = True
     """Cut a leading announcement such as "Here is a revised response:" (`announcements.py`)."""
@@ -196,7 +197,8 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    inputs=("model", "responses"),
+    inputs={"model": Model, "responses": Response},
+    gives=Revision,
     calls_generator=True,
     check=check,
     identity=identity,

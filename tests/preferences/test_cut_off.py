@@ -230,6 +230,7 @@ def test_a_judge_rates_finished_rows(tmp_path, policy):
 def test_nothing_to_rate_names_the_true_reason(tmp_path):
     steps = judged_steps(tmp_path)
     steps["judgements"] = {**steps["judgements"], "stage": "rate"}
+    del steps["pairs"]
     always = CutsOff(cuts=lambda messages, seed: "length")
     with pytest.raises(UserError, match=f"no response is left to rate: 24 x {CUT}"):
         run_steps(steps, tmp_path, always)

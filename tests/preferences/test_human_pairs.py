@@ -12,7 +12,7 @@ import pytest
 
 from stages import STAGES
 from stages.guards.errors import UserError
-from stages.preferences.human_pairs import Config, check, run
+from stages.preferences.human_pairs import Config, run
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair
@@ -232,17 +232,17 @@ def test_what_a_broken_file_says(tmp_path, content, message):
 
 
 def test_what_a_plan_says():
-    for options, message in (
-        ({"source": "nowhere.jsonl"}, "no such file"),
-        ({"source": "a/b", "share": (0.5, 0.5)}, "is empty"),
-    ):
-        with pytest.raises(UserError, match=message):
-            config = Config(**options)
-            check(config)
-            source_identity(config)
+    with pytest.raises(UserError, match="no such file"):
+        source_identity(Config(source="nowhere.jsonl"))
     assert source_identity(Config(source="Anthropic/hh-rlhf")) == {}
-    with pytest.raises(UserError, match=r"option 'share\.1'"):
-        read_steps({"people": {"stage": "human_pairs", "source": "a/b", "share": [0, 1.5]}}, STAGES)
+    for share, message in (
+        ([0, 1.5], r"option 'share\.1'"),
+        ([0.5, 0.5], "from below to"),
+        ([0.5, 0.1], "from below to"),
+    ):
+        step = {"stage": "human_pairs", "source": "a/b", "share": share}
+        with pytest.raises(UserError, match=message):
+            read_steps({"people": step}, STAGES)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from stages.preferences.judging.rating import Scale, expected_value
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
+from stages.runtime.typed_config import Names, Text
 from stages.training.online.tripwires import refuses
 from stages.training.reward_models.stored_scores import stored_scores
 
@@ -45,9 +46,9 @@ class AnswerOptions(ReadingOptions):
     """The question that a judge is asked about request and response."""
     scale: Scale = field(default_factory=lambda: {"Yes": 1.0, "No": 0.0})
     """The judge's possible answers, each one token of its vocabulary, and their values."""
-    labels: tuple[str, ...] = ()
+    labels: Names = ()
     """The labels of a classifier that count."""
-    template: str | None = None
+    template: Text | None = None
     """What a judge or a classifier reads; it is given request, response, kind and question.
 
     Null: Credo's own.

@@ -37,14 +37,15 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Rating, Response
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Text
 from stages.text.cut_off import count_cut_off
 from stages.training.reward_models.format import read_format
 
 
 @dataclass(frozen=True)
 class Config(AnswerOptions, IntervalOptions):
-    measure: str = "share"
+    measure: Text = "share"
     """What the table calls the values."""
     threshold: float | None = None
     """Count the answers whose value lies above it; null: average the values.
@@ -93,7 +94,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2, config=Config, run=run, optional=ANY, calls_generator=True, identity=identity
+    version=2,
+    config=Config,
+    run=run,
+    optional={"judge": Model, "*": Response},
+    least=1,
+    gives=Rating,
+    calls_generator=True,
+    identity=identity,
 )
 
 

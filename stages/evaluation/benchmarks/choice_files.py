@@ -30,7 +30,7 @@ from stages.evaluation.benchmarks.choice_gold import EMPTY, Gold, GoldForm, Opti
 from stages.guards.errors import UserError
 from stages.runtime.context import Drop
 from stages.runtime.rows import Dropped, request_text
-from stages.runtime.typed_config import Names
+from stages.runtime.typed_config import SomeNames, Text
 from stages.sources.cells import is_empty, plain_text
 from stages.sources.conversations import (
     Style,
@@ -51,16 +51,16 @@ from stages.sources.source import Source, read_source, without_folder
 class Columns(Source):
     """A source of questions, and the columns that hold them."""
 
-    split: str = "test"
+    split: Text = "test"
     """The split of a Hub dataset to read."""
-    question: Names | None = ("question",)
+    question: SomeNames | None = ("question",)
     """The column of the question, or several, joined by line breaks (BBQ: context, question).
 
     Null: `correct` and `incorrect` are transcripts.
     """
-    choices: Names = ("choices",)
+    choices: SomeNames = ("choices",)
     """A column that lists the options, or a column for each."""
-    gold: str | None = "answer"
+    gold: Text | None = "answer"
     """The column of the right option: its number, letter or text.
 
     Null: there is no gold label, and only positions are reported.
@@ -69,20 +69,20 @@ class Columns(Source):
     """The number of the first option; null: 0, or 1 where no column of numbers from 0 would fit."""
     gold_is: GoldForm = "auto"
     """What all cells of `gold` hold; auto: the one reading that fits all of them."""
-    correct: str | None = None
+    correct: Text | None = None
     """A column of right options, in place of `choices` and `gold`."""
-    incorrect: str | None = None
+    incorrect: Text | None = None
     """A column of wrong options; it goes with `correct`."""
-    group: str | None = None
+    group: Text | None = None
     """A column to split results by, such as a category."""
-    people: str | None = None
+    people: Text | None = None
     """A column of how people answered, {group: [share, one an option]}; in place of `gold`."""
-    answers: str | None = None
+    answers: Text | None = None
     """A JSON file of right answers by `key`, in place of the column `gold`.
 
     An answer may be an object whose field `gold` names.
     """
-    key: str = "id"
+    key: Text = "id"
     """The column that names a question in `answers`."""
 
 

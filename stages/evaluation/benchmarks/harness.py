@@ -44,8 +44,8 @@ from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY, Stage
-from stages.runtime.typed_config import Names, machine
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Amount, Count, Names, SomeNames, Text, machine
 from stages.statistics.formatting import format_confidence
 
 NOT_MODEL_ARGS = ("pretrained", "revision", "dtype", "trust_remote_code", "use_safetensors")
@@ -57,15 +57,15 @@ MODEL_ERRORS = (OSError, ValueError, TypeError, ImportError)
 
 @dataclass(frozen=True, kw_only=True)
 class Config(IntervalOptions):
-    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    tasks: SomeNames
     """Names of lm_eval's tasks and groups, and paths of task files."""
-    data: dict[str, Names] = field(default_factory=dict)
+    data: dict[str, SomeNames] = field(default_factory=dict)
     """The file, or files, that a task reads in place of the Hub's dataset, by task."""
-    metrics: tuple[str, ...] = ()
+    metrics: Names = ()
     """The metrics to keep, such as acc and acc_norm; empty: all."""
-    num_fewshot: Annotated[int, Field(ge=0)] | None = None
+    num_fewshot: Amount | None = None
     """Examples before each question; null: as the task specifies."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Count | None = None
     """The number of questions of each task, from its beginning; null: all."""
     chat: bool = False
     """Put each question through the model's chat template."""
@@ -77,11 +77,11 @@ class Config(IntervalOptions):
     """Further arguments of the backend's class, such as add_bos_token or max_length."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The type of the weights; "auto": as they are stored."""
-    batch_size: Annotated[int, Field(ge=1)] = machine(16)
+    batch_size: Count = machine(16)
     """Questions at a time; the last digits of a sum in bfloat16 depend on it."""
-    device: str | None = machine(None)
+    device: Text | None = machine(None)
     """A device in torch's notation; null: a GPU if there is one."""
-    resamples: Annotated[int, Field(ge=100)] = 1000
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
     """Draws of the bootstrap."""
 
 
@@ -124,7 +124,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional=ANY, identity=identity)
+STAGE = Stage(version=1, config=Config, run=run, optional={"*": Model}, least=1, identity=identity)
 
 
 def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:

@@ -23,9 +23,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from stages.evaluation.benchmarks.choice_files import (
     Columns,
@@ -42,9 +40,11 @@ from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
+from stages.runtime.models import Model
 from stages.runtime.rows import Answer, Dropped
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
+from stages.runtime.typed_config import Count, Few
 from stages.sources.reading import name_drops
 from stages.sources.records import file_hash
 from stages.sources.source import source_identity
@@ -56,9 +56,9 @@ class Config(Columns, IntervalOptions):
 
     instruction: str = ""
     """A sentence between question and options."""
-    orders: Annotated[int, Field(ge=1)] | None = None
+    orders: Few | None = None
     """The number of orders in which each question is asked; null: one for each option."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Count | None = None
     """Up to this many questions, drawn by a hash; null: all."""
     letters: str = ascii_uppercase
     """The names of the options, in order; each must be one token of every model. Questions with
@@ -143,7 +143,9 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    optional=ANY,
+    optional={"*": Model},
+    least=1,
+    gives=Answer,
     calls_generator=True,
     check=check,
     identity=identity,

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field
 
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.ground_truth import load_truth, truth_identity
@@ -42,7 +42,8 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Names, NotNegative, SomeNames, Text
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,17 @@ class Config(ReadingOptions, IntervalOptions):
 
     Null: ask only about pairs without principles.
     """
-    held_out: tuple[str, ...] = ()
+    held_out: Names = ()
     """Ids of principles that the models were not trained with."""
-    ground_truth: str | None = None
+    ground_truth: Text | None = None
     """`module:function`, or null: the judge matrix is the truth."""
-    min_margin: NonNegativeFloat = 0.0
+    min_margin: NotNegative = 0.0
     """Without a ground truth, the least margin of the judge, averaged over both orders."""
-    sections: dict[str, tuple[str, ...]] | None = None
+    sections: dict[Text, SomeNames] | None = None
     """{section: kinds of pairs}: these pairs are counted together, like RewardBench's subsets."""
-    list_size: Annotated[int, Field(ge=2)] = 3
+    list_size: Annotated[int, Field(ge=2, le=1000)] = 3
     """The number of principles in a list."""
-    general: str = "The response should be good."
+    general: Text = "The response should be good."
     """The text under which pairs without principles are shown, as in `reward_model`."""
 
 
@@ -106,7 +107,9 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    optional=ANY,
+    optional={"judgements": Judgement, "*": Model | Pair},
+    least=1,
+    gives=Tested,
     reads_models=True,
     identity=identity,
 )

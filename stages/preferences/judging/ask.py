@@ -16,15 +16,13 @@ and counted, where
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic import Field
 
 from stages.guards.templates import render
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Drop
 from stages.runtime.generation import Choice
 from stages.runtime.rows import Message, request_text
+from stages.runtime.typed_config import Fraction
 
 JUDGE_TEMPLATE = "preferences/judging/judge.jinja"
 VERDICT_TEMPLATE = "preferences/judging/verdict.jinja"
@@ -36,7 +34,7 @@ embedded model, which was, 99.9 %, and 0.06 to 0.44 % where the template opens a
 """
 MAX_UNKNOWN = 0.05
 """Of a scale's options: more moves an expected value too far. Of two options it is a bound."""
-MinMass = Annotated[float, Field(ge=0, le=1)]
+MinMass = Fraction
 """An option: the least probability of all options together for which there is a verdict."""
 
 

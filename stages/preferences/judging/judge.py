@@ -24,8 +24,6 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
 
-from pydantic import PositiveInt
-
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import (
@@ -43,9 +41,11 @@ from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.generation import Sampling
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Judgement, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
+from stages.runtime.typed_config import Count
 from stages.text.cut_off import (
     CutOff,
     count_cut_off,
@@ -61,7 +61,7 @@ class Config:
     """The columns of the matrix. A negated principle is judged as it stands; `judged_pairs` negates
     its margins.
     """
-    per_pair: PositiveInt | None = None
+    per_pair: Count | None = None
     """How many principles each pair is judged under, drawn without replacement; null: all.
     The draw ignores their weights, which count once, where the cells are aggregated.
     """
@@ -189,7 +189,8 @@ STAGE = Stage(
     version=4,
     config=Config,
     run=run,
-    inputs=("model", "responses"),
+    inputs={"model": Model, "responses": Response},
+    gives=Judgement,
     calls_generator=True,
     identity=identity,
 )

@@ -29,8 +29,10 @@ from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.rows import Rating, Response, Revision
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Names
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 
 
@@ -38,7 +40,7 @@ from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_f
 class Config:
     constitution: Selection
     """The principles to rate under, and their weights in `score`."""
-    negated: tuple[str, ...] = ()
+    negated: Names = ()
     """Ids of principles that are asked about in their opposite wording."""
     scale: Scale = field(default_factory=lambda: dict(YES_NO))
     """The value of each option that the judge may answer."""
@@ -152,8 +154,10 @@ STAGE = Stage(
     version=2,
     config=Config,
     run=run,
-    inputs=("model",),
-    optional=ANY,
+    inputs={"model": Model},
+    optional={"*": Response | Revision},
+    least=1,
+    gives=Rating,
     calls_generator=True,
     choices=choices,
     identity=identity,

@@ -24,7 +24,7 @@ from stages.report.views.browse import principle_texts
 from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.rows import Judgement, Pair, Verdict
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
 from stages.statistics.formatting import format_count
 
 FileSizes = list[tuple[str, int]]  # each file and its number of rows
@@ -77,7 +77,8 @@ STAGE = Stage(
     version=1,
     config=Config,
     run=run,
-    optional=ANY,
+    optional={"*": object},
+    least=1,
 )
 
 

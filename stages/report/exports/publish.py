@@ -22,8 +22,11 @@ from stages.guards.templates import template_hash
 from stages.report.exports.cards import CARDS, write_card
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.row_files import row_type_of
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.rows import Row
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Text
 
 NOT_DATA = ("model", "evaluation")
 
@@ -34,7 +37,7 @@ class Config:
 
     repository: str
     """`owner/name` on the Hub; also the title of the cards."""
-    license: str
+    license: Text
     """The licence you choose, an id that the Hub knows (`apache-2.0`, `cc-by-4.0`, `other`).
 
     No default: decide after reading those of the base model and of the data.
@@ -115,7 +118,7 @@ STAGE = Stage(
     version=1,
     config=Config,
     run=run,
-    optional=ANY,
+    optional={"model": Model, "evaluation": object, "*": Row},
     check=check,
     identity=identity,
 )

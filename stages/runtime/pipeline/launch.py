@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import PositiveInt
 
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask, separate_secrets
@@ -34,6 +33,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
+from stages.runtime.typed_config import Few
 
 ROOT = Path(__file__).resolve().parents[3]
 PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -48,7 +48,7 @@ PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progre
 class Launcher:
     """How training steps are started."""
 
-    processes: PositiveInt = 1
+    processes: Few = 1
     """Processes on this machine."""
     accelerate: dict[str, Any] | None = None
     """A configuration of `accelerate launch`; empty or null: torchrun, data-parallel."""

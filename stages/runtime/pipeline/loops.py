@@ -22,18 +22,18 @@ from pydantic import Field
 
 from stages.guards.errors import UserError, refuse_unknown
 from stages.guards.names import check_name
-from stages.runtime.typed_config import parse_config
+from stages.runtime.typed_config import Text, parse_config
 
 
 @dataclass(frozen=True)
 class Loop:
     """Steps that are repeated."""
 
-    repeat: Annotated[int, Field(strict=True, ge=1, le=1000)]
+    repeat: Annotated[int, Field(ge=1, le=1000)]
     """The number of rounds."""
     carry: Annotated[dict[str, str], Field(min_length=1, max_length=1)]
     """One name inside the loop, and the step that it stands for in the first round."""
-    give: str
+    give: Text
     """The step inside whose output a round gives to the next one, under the carried name; outside,
     the loop's name stands for this step of the last round.
     """

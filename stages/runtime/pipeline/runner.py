@@ -74,12 +74,19 @@ class Runner:
         Nothing is computed or sent.
 
         Raises:
-            UserError: options that cannot work.
+            UserError: options of steps that cannot work, all at once.
         """
         planned: dict[str, PlannedStep] = {}
+        faults = Faults()
         for step in steps:
-            inputs = {name: planned[source] for name, source in step.inputs.items()}
-            planned[step.name] = self._plan_step(step, inputs, forecast)
+            with faults.gather(f"step {step.name!r}"):
+                step.contract.check(step.config)
+                if faults.errors:
+                    step.contract.identity(step.config)
+                    continue
+                inputs = {name: planned[source] for name, source in step.inputs.items()}
+                planned[step.name] = self._plan_step(step, inputs, forecast)
+        faults.raise_any()
         return list(planned.values())
 
     def run(self, planned: Sequence[PlannedStep]) -> dict[str, Artifact]:
@@ -148,7 +155,6 @@ class Runner:
     def _plan_step(
         self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool
     ) -> PlannedStep:
-        step.contract.check(step.config)
         payload = identity_payload(step, inputs, self.seed, self.engines.answer_options)
         if not step.contract.reusable:
             pointer, _ = self._run_or_wait(PlannedStep(step, payload, None), {}, frozenset())

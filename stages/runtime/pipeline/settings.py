@@ -1,33 +1,48 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field
 
-from stages.guards.errors import UserError, as_disk_error, did_you_mean, find_cause
-from stages.guards.files import as_path
+from stages.guards.errors import (
+    Faults,
+    UserError,
+    as_disk_error,
+    did_you_mean,
+    find_cause,
+    refuse_unknown,
+)
 from stages.guards.secrets import remember_secrets
+from stages.runtime.generator_registry import GENERATORS, check_options
 from stages.runtime.pipeline.launch import Launcher
-from stages.runtime.typed_config import Names, parse_config
+from stages.runtime.typed_config import (
+    Count,
+    Few,
+    Fraction,
+    Inside,
+    Names,
+    Seed,
+    SomeNames,
+    Text,
+    parse_config,
+)
 
-SQLITE = b"SQLite format 3\0"
-"""How a file of SQLite begins."""
-Count = Annotated[int, Field(strict=True, ge=1)]
+SHOWN_TEXT = 300
+"""Characters of an error of Hydra's that a message shows."""
 
 
 @dataclass(frozen=True)
 class Generator:
     """What the runner needs to know of `generator`; each generator checks its own options."""
 
-    name: str
+    name: Text
     options: dict[str, Any]
-    keep: Count
+    keep: Few
     """How many engines (loaded models) stay loaded at the same time."""
     concurrency: Count
     """How many rows are worked on at the same time, such as 1024."""
@@ -49,24 +64,24 @@ class Ablate:
     `whole`: all of the file, so that no selection of it needs a new call. `selected`: only the
     principles that are selected.
     """
-    kinds: tuple[str, ...]
+    kinds: SomeNames
     """Kinds of variants, see stages/principles/variants.py."""
-    outcome: str | None
+    outcome: Text | None
     """What the table shows first; null: the level's own."""
-    margin: Annotated[float, Field(gt=0, lt=1)]
+    margin: Inside
     """A fraction; 0.05 is 5 percentage points. An effect counts as none if it is shown, by exact
     tests, to lie within the margin; so does a fraction of changed labels below it.
     """
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Inside
     """The confidence level of the intervals."""
     correction: Literal["holm", "max_t"]
     """How p-values are corrected for many variants; `max_t` has more power with one seed."""
-    assume_overlap: Annotated[float, Field(ge=0, le=1)] | None = None
+    assume_overlap: Fraction | None = None
     """Of the forecast: how far all seeds change the same requests, from 0 (each seed its own) to 1
     (all the same, so that more seeds do not replace requests). null: whichever needs the largest
     effect.
     """
-    assume_seed_sd: Annotated[float, Field(ge=0)] = 0.04
+    assume_seed_sd: Fraction = 0.04
     """Of the forecast, with several seeds: how much a seed moves an effect, as a standard deviation
     in fractions (0.04 is 4 points; docs/results.md measured 3.6).
     """
@@ -81,19 +96,19 @@ class Settings:
     data: dict[str, Any]
     generator: Generator
     launcher: Launcher
-    max_failed: Annotated[float, Field(ge=0, le=1)]
+    max_failed: Fraction
     """The share of a step's rows that may fail, because a server refuses or garbles their calls,
     before the run stops; 3 rows may in any step, unless it is 0.
     """
     model: dict[str, Any]
     pipeline: dict[str, Any]
     plan: bool
-    runs_dir: str
+    runs_dir: Text
     scale: dict[str, Any]
-    seed: Annotated[int, Field(strict=True)]
-    store: str
+    seed: Seed
+    store: Text
     until: Names | None
-    variant: str
+    variant: Text
 
     @property
     def is_ablation(self) -> bool:
@@ -108,29 +123,29 @@ def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:
         UserError: a value is missing, unknown or of the wrong type, or refers to a key that does
             not exist; or a config file has no effect.
     """
-    plain = _plain(config)
-    settings: Settings = parse_config(Settings, plain, "the config")
-    _check_store(as_path(settings.store, "store"))
-    return settings, plain
+    plain = resolve(config)
+    return check_settings(plain), plain
 
 
-def _check_store(path: Path) -> None:
-    """Refuse another program's file before a lock is written beside it.
+def check_settings(plain: Mapping[str, Any]) -> Settings:
+    """Return the settings of a resolved config.
 
     Raises:
-        UserError: it is no SQLite file, or cannot be read.
+        UserError: keys are missing, unknown or of the wrong type, or no generator is of this name
+            or takes these options.
     """
-    try:
-        if not path.exists():
-            return
-        head = path.open("rb").read(len(SQLITE)) if path.is_file() else b"a folder or a device"
-    except OSError as error:
-        fault = f"the file cannot be read: {error.strerror}"
-    else:
-        if SQLITE.startswith(head):  # an empty file becomes a store
-            return
-        fault = "another program's file, no store of calls"
-    raise UserError(fault, where=str(path), fix="give another file with store=PATH")
+    faults = Faults()
+    with faults.gather():
+        settings: Settings = parse_config(Settings, plain, "the config")
+    generator = plain.get("generator")
+    if isinstance(generator, Mapping):
+        name, options = generator.get("name"), generator.get("options")
+        with faults.gather():
+            refuse_unknown([name], GENERATORS, "no generator is called", "generator.name")
+            if isinstance(options, Mapping):
+                check_options(str(name), options)
+    faults.raise_any()
+    return settings
 
 
 def as_user_error(error: Exception) -> UserError:
@@ -144,28 +159,24 @@ def as_user_error(error: Exception) -> UserError:
         hint = did_you_mean(name, options)
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        place = f"{mark.name}:{mark.line + 1}"
-        return UserError(f"not valid YAML: {error.problem}", where=place, fix="correct the file")
-    if isinstance(error, yaml.YAMLError):
-        return UserError(" ".join(str(error).split()), where="conf/", fix="correct the YAML file")
+    if refusal := find_cause(error, UserError):
+        return refusal
+    what = str(error).strip().partition("\n")[0].partition(" To override")[0]
     if system := find_cause(error, OSError):
         return UserError(
             f"the run's folder cannot be created: {system}",
             where="runs_dir",
             fix="set it to a folder you may write to",
         )
-    what = str(error).strip().partition("\n")[0].partition(" To override")[0]
     if isinstance(error, OverrideParseException):
         fix = "write key=value, with quotes around brackets, commas or equals signs: 'key=\"a, b\"'"
-        return UserError(what, where=error.override, fix=fix)
-    if isinstance(error, HydraException | OmegaConfBaseException):
+        return UserError(_short(what), where=_short(error.override), fix=fix)
+    if _is_composing(error) or isinstance(error, HydraException | OmegaConfBaseException):
         fix = (
             "key=value changes what is there (see `python run.py --cfg job`), "
             "+key=value adds an option to a step, ~key removes one"
         )
-        return UserError(what, where="the command line", fix=fix)
+        return UserError(_short(what) or "wrong", where="the command line", fix=fix)
     if isinstance(error, UnicodeError | RecursionError):
         place = "the command line, or a file of conf/"
         fix = "write it as UTF-8 text, without deep brackets"
@@ -178,7 +189,23 @@ def as_user_error(error: Exception) -> UserError:
     )
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _is_composing(error: BaseException) -> bool:
+    """Whether Hydra failed while it made the config: its own errors are then of any type."""
+    names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return "load_configuration" in names
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}..."
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """Return the config as plain values.
+
+    Raises:
+        UserError: a value is missing or refers to a key that does not exist, or a config file has
+            no effect.
+    """
     if missing := _missing_keys(OmegaConf.to_container(config)):
         values = " ".join(f"{key}=<value>" for key in missing)
         raise UserError(
@@ -189,9 +216,11 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
         remember_secrets(OmegaConf.to_container(config), plain)
-    except OmegaConfBaseException as error:
-        what = str(error).splitlines()[0]
-        raise UserError(what, where="the config", fix="see `python run.py --cfg job`") from None
+    except (OmegaConfBaseException, RecursionError):
+        faults = Faults()
+        _gather_unresolved(config, faults)
+        faults.raise_any()
+        raise
     for group in ("experiment", "local"):
         if group in plain:
             raise UserError(
@@ -200,6 +229,33 @@ def _plain(config: DictConfig) -> dict[str, Any]:
                 fix="make `# @package _global_` its first line",
             )
     return plain
+
+
+def _gather_unresolved(node: DictConfig | ListConfig, faults: Faults) -> None:
+    """Gather every value that refers to something that is not there."""
+    keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
+    for key in keys:
+        try:
+            value = node[key]
+            if OmegaConf.is_config(value) and OmegaConf.is_interpolation(node, key):
+                OmegaConf.to_container(value, resolve=True)
+        except (OmegaConfBaseException, RecursionError) as error:
+            known = find_cause(error, UserError)
+            what = str(error).partition("\n")[0]
+            place = node._get_full_key(key)
+            if isinstance(error, RecursionError):
+                what = "it refers to what it is a part of"
+            faults.add(
+                known
+                or UserError(
+                    f"a value cannot be resolved: {_short(what)}",
+                    where=f"the config, {place}",
+                    fix="see `python run.py --cfg job`",
+                )
+            )
+            continue
+        if OmegaConf.is_config(value) and not OmegaConf.is_interpolation(node, key):
+            _gather_unresolved(value, faults)
 
 
 def _missing_keys(value: Any, key: str = "") -> list[str]:

@@ -5,16 +5,20 @@ A step names its stage, its inputs (other steps) and the options that differ fro
     revisions: {stage: revise, inputs: {responses: answers, model: base}, rounds: 4}
 """
 
+import heapq
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from stages.guards.errors import UserError, refuse_unknown
+from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.guards.names import check_name
 from stages.runtime.pipeline.loops import unroll_loops
+from stages.runtime.pipeline.wiring import Wiring
 from stages.runtime.stage import Stage, load_stage
-from stages.runtime.typed_config import parse_config
+from stages.runtime.typed_config import parse_config, show_value
+
+MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Step:
     """The name of the step behind each input."""
 
 
-def join_sections(pipeline: Mapping[str, Any]) -> Any:
+def join_sections(pipeline: Any) -> Any:
     """Return the steps of a pipeline file: `steps`, then `last_steps`.
 
     The two sections let a variant add steps that are listed before the evaluation it inherits.
@@ -41,6 +45,8 @@ def join_sections(pipeline: Mapping[str, Any]) -> Any:
     Raises:
         UserError: a step is in both.
     """
+    if not isinstance(pipeline, Mapping):
+        return pipeline
     steps, last_steps = pipeline.get("steps"), pipeline.get("last_steps") or {}
     if not isinstance(steps, Mapping) or not isinstance(last_steps, Mapping):
         return steps
@@ -70,26 +76,38 @@ def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
     steps = unroll_loops(steps) if isinstance(steps, Mapping) else {}
     for name in steps:
         check_name(name, "a step, which names a folder", "pipeline.steps")
-    mappings = {
-        name: _as_mapping(step, f"step {name!r}", "a step")
-        for name, step in steps.items()
-        if step is not None
-    }
-    if not mappings:
+    entries = {name: step for name, step in steps.items() if step is not None}
+    if not entries:
         raise UserError(
             "the pipeline has no steps", where="pipeline.steps", fix="choose one with pipeline=cai"
         )
-    removed = steps.keys() - mappings.keys()
-    names = list(mappings)
-    by_name = {
-        name: _read_step(name, step, names, removed, stages) for name, step in mappings.items()
-    }
-    return _inputs_first(by_name)
+    if len(entries) > MOST_STEPS:
+        raise UserError(
+            f"the pipeline has {len(entries)} steps",
+            where="pipeline.steps",
+            fix=f"a pipeline has up to {MOST_STEPS}; `repeat` fewer rounds",
+        )
+    removed = steps.keys() - entries.keys()
+    faults = Faults()
+    by_name = {}
+    for name, step in entries.items():
+        with faults.gather():
+            by_name[name] = _read_step(name, step, removed, stages, faults)
+    order = _inputs_first(by_name)
+    wiring = Wiring(list(entries))
+    for step in order:
+        with faults.gather():
+            wiring.add(step.name, step.contract, step.config, step.inputs)
+    faults.raise_any()
+    return order
 
 
 def _inputs_first(by_name: Mapping[str, Step]) -> list[Step]:
     """Keep the file's order where inputs allow it: authors group steps that share an engine."""
-    sorter = TopologicalSorter({name: step.inputs.values() for name, step in by_name.items()})
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for name, step in by_name.items():
+        sources = [source for source in step.inputs.values() if isinstance(source, str)]
+        sorter.add(name, *(source for source in sources if source in by_name))
     try:
         sorter.prepare()
     except CycleError as error:
@@ -99,12 +117,13 @@ def _inputs_first(by_name: Mapping[str, Step]) -> list[Step]:
             where="pipeline.steps",
             fix="let one of them take another input",
         ) from None
+    places = {name: place for place, name in enumerate(by_name)}
     order: list[Step] = []
-    ready: set[str] = set()
+    ready: list[tuple[int, str]] = []
     while sorter.is_active():
-        ready |= set(sorter.get_ready())
-        name = next(name for name in by_name if name in ready)
-        ready.remove(name)
+        for name in sorter.get_ready():
+            heapq.heappush(ready, (places[name], name))
+        _, name = heapq.heappop(ready)
         sorter.done(name)
         order.append(by_name[name])
     return order
@@ -138,52 +157,29 @@ def up_to(steps: Sequence[Step], until: Sequence[str] | None) -> list[Step]:
 def _as_mapping(value: Any, where: str, what: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         fix = "write a step as {stage: <a stage>, inputs: {<input>: <a step>}, <option>: <value>}"
-        raise UserError(f"{what} is a mapping, not {value!r}", where=where, fix=fix)
+        what = f"{what} is a mapping, not {show_value(value)}"
+        raise UserError(what, where=where, fix=fix)
     return dict(value)
 
 
 def _read_step(
-    name: str,
-    step: dict[str, Any],
-    step_names: Sequence[str],
-    removed: Set[str],
-    stages: Mapping[str, str],
+    name: str, entry: Any, removed: Set[str], stages: Mapping[str, str], faults: Faults
 ) -> Step:
+    """Read a step; faults of its options do not hide those of its inputs."""
     where = f"step {name!r}"
-    stage = step.pop("stage", None)
+    options = _as_mapping(entry, where, "a step")
+    stage = options.pop("stage", None)
     refuse_unknown([stage], stages, "no stage is called", where)
     location = stages[stage]
     contract = load_stage(location)
-    inputs = _as_mapping(step.pop("inputs", None) or {}, where, "`inputs`")
+    inputs = _as_mapping(options.pop("inputs", None) or {}, where, "`inputs`")
     for input_name, source in list(inputs.items()):
         optional = input_name not in contract.inputs
         if source is None or (optional and str(source) in removed):
             del inputs[input_name]
-    _check_inputs(stage, contract, inputs, step_names, where)
-    config = parse_config(contract.config, step, where)
-    for named in contract.named_inputs(config):
-        if named not in inputs:
-            raise UserError(
-                f"the options name an input {named!r} that the step does not have",
-                where=where,
-                fix=f"add it: `inputs: {{{named}: <a step>}}`; inputs here: {', '.join(inputs)}",
-            )
+    for input_name in inputs:
+        check_name(input_name, "an input, which may name a file", where)
+    config = None
+    with faults.gather():
+        config = parse_config(contract.config, options, where)
     return Step(name, stage, location, contract, config, inputs)
-
-
-def _check_inputs(
-    stage: str, contract: Stage, inputs: Mapping[str, Any], step_names: Sequence[str], where: str
-) -> None:
-    for needed in contract.inputs:
-        if needed not in inputs:
-            raise UserError(
-                f"the stage {stage!r} needs the input {needed!r}",
-                where=where,
-                fix=f"add `inputs: {{{needed}: <a step>}}`; steps here: {', '.join(step_names)}",
-            )
-    for name in inputs:
-        check_name(name, "an input, which may name a file", where)
-    if "*" not in contract.optional:
-        refuse_unknown(inputs, contract.input_names, f"the stage {stage!r} takes no input", where)
-    for name, source in inputs.items():
-        refuse_unknown([source], step_names, f"the input {name!r} names the unknown step", where)

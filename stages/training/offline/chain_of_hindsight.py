@@ -32,7 +32,7 @@ from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Message
+from stages.runtime.rows import Dropped, Message, Pair
 from stages.runtime.store import derive_seed
 from stages.text.respond import with_suffix
 from stages.training.arguments import build_arguments
@@ -109,7 +109,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_held_out)
 
 
-STAGE = training_stage(version=2, config=Config, run=run, inputs=("model", "pairs"), check=check)
+STAGE = training_stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs={"model": Model, "pairs": Pair},
+    gives=Model,
+    check=check,
+)
 
 
 def read_preferences(artifact: Artifact) -> tuple[Examples, list[Dropped]]:

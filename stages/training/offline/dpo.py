@@ -21,6 +21,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
+from stages.runtime.rows import Pair
 from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
@@ -53,7 +54,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
 
 
-STAGE = training_stage(version=3, config=Config, run=run, inputs=("model", "pairs"))
+STAGE = training_stage(
+    version=3, config=Config, run=run, inputs={"model": Model, "pairs": Pair}, gives=Model
+)
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

@@ -24,7 +24,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY
+from stages.runtime.rows import Pair, Rating
 from stages.runtime.store import derive_seed
 from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
@@ -64,7 +64,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped, measure=measure_with_reference)
 
 
-STAGE = training_stage(version=2, config=Config, run=run, inputs=("model",), optional=ANY)
+STAGE = training_stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs={"model": Model},
+    optional={"*": Pair | Rating},
+    least=1,
+    gives=Model,
+)
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

@@ -24,7 +24,7 @@ from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY
+from stages.runtime.rows import Rating, Response
 from stages.training.arguments import build_arguments
 from stages.training.config import HeldOutConfig, check_training, training_stage
 from stages.training.examples import prepare_examples
@@ -121,7 +121,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = training_stage(
-    version=2, config=Config, run=run, inputs=("model",), optional=ANY, check=check
+    version=2,
+    config=Config,
+    run=run,
+    inputs={"model": Model},
+    optional={"responses": Response, "*": Rating},
+    least=1,
+    gives=Model,
+    check=check,
 )
 
 

@@ -24,7 +24,6 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair, Response, Revision
-from stages.runtime.stage import ANY
 from stages.text.cut_off import ending_fault
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, training_stage
@@ -62,7 +61,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_training(inputs, context, build, dropped=dropped)
 
 
-STAGE = training_stage(version=3, config=Config, run=run, inputs=("model",), optional=ANY)
+STAGE = training_stage(
+    version=3,
+    config=Config,
+    run=run,
+    inputs={"model": Model},
+    optional={"*": Response | Revision | Pair},
+    least=1,
+    gives=Model,
+)
 
 
 def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:

@@ -17,10 +17,12 @@ from functools import cached_property, partial
 from typing import Any
 
 from stages.generators.chat import arrange, template_only
+from stages.guards.errors import refuse_unknown
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.stage import ANY
+from stages.runtime.rows import Prompt
+from stages.runtime.stage import Kind
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
 from stages.training.frame import Training, create_trainer, run_training
@@ -61,17 +63,21 @@ def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
     return [choice for term in config.reward_terms.values() for choice in term.choices()]
 
 
-def online_inputs(config: OnlineConfig) -> list[str]:
-    """The inputs that the terms of the reward name."""
-    return list(models_of(config.reward_terms).values())
+def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> None:
+    """Refuse a reward whose terms name an input that the step does not have."""
+    named = models_of(config.reward_terms).values()
+    refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
 
 
 online_stage = partial(
     training_stage,
     choices=online_choices,
-    named_inputs=online_inputs,
-    inputs=("model", "prompts"),
-    optional=ANY,
+    check_inputs=check_online_inputs,
+    inputs={"model": Model, "prompts": Prompt},
+    optional={
+        "*": Model | Prompt,
+    },
+    gives=Model,
     check=check_online,
     identity=online_identity,
 )

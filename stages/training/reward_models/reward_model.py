@@ -32,8 +32,7 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped
-from stages.runtime.stage import ANY
+from stages.runtime.rows import Dropped, Pair
 from stages.training.arguments import build_arguments, lora_config
 from stages.training.config import HeldOutConfig, training_identity, training_stage
 from stages.training.frame import Examples, Training, create_trainer, run_training
@@ -124,7 +123,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = training_stage(
-    version=5, config=Config, run=run, inputs=("model", "pairs"), optional=ANY, identity=identity
+    version=5,
+    config=Config,
+    run=run,
+    inputs={"model": Model, "pairs": Pair},
+    optional={"*": Pair},
+    gives=Model,
+    identity=identity,
 )
 
 

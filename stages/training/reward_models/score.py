@@ -28,8 +28,9 @@ from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing, fingerprint
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.stage import ANY, Stage
+from stages.runtime.stage import Stage
 from stages.runtime.typed_config import machine
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 from stages.training.reward_models.format import RewardFormat, read_format
@@ -138,8 +139,10 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    inputs=("model",),
-    optional=ANY,
+    inputs={"model": Model},
+    optional={"*": Response},
+    least=1,
+    gives=Rating,
     identity=identity,
 )
 

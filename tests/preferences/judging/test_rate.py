@@ -185,5 +185,5 @@ def test_figures_may_stand_without_quotes(tmp_path):
 def test_nothing_to_rate(tmp_path):
     steps = rated(tmp_path, {})
     del steps["rated"]["inputs"]["responses"]
-    with pytest.raises(UserError, match="no responses to rate"):
+    with pytest.raises(UserError, match=r"one or more inputs.*Response or Revision"):
         run_steps(steps, tmp_path)

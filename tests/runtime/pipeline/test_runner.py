@@ -235,7 +235,10 @@ def test_wiring_mistakes(tmp_path, change, message):
 def test_wrong_rows_are_refused(tmp_path):
     steps = text_pipeline(tmp_path, prompts=3)
     steps["pairs"]["inputs"]["judgements"] = "answers"
-    with pytest.raises(UserError, match="holds Response rows where Judgement rows are needed"):
+    with pytest.raises(
+        UserError,
+        match=r"'answers', which gives rows of Response, not rows of Judgement\n.*judgements",
+    ):
         run_steps(steps, tmp_path)
 
 
@@ -322,8 +325,8 @@ def test_broken_templates(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("step", "change", "message"),
     [
-        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than 0"),
-        ("requests", {"limit": -1}, "'limit'.*greater than or equal to 0"),
+        ("judgements", {"per_pair": 0}, "'per_pair'.*greater than or equal to 1"),
+        ("requests", {"limit": -1}, "'limit'.*greater than or equal to 1"),
         ("requests", {"offset": -1}, "'offset'.*greater than or equal to 0"),
         (
             "answers",

@@ -11,6 +11,7 @@ import pytest
 from stages import STAGES
 from stages.guards.console import open_console
 from stages.runtime.artifacts import Result
+from stages.runtime.models import Model
 from stages.runtime.pipeline.overlap import all_source_pairs, find_overlaps, source_pairs
 from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.steps import read_steps
@@ -37,7 +38,8 @@ def training(monkeypatch):
         run=lambda config, inputs, context: Result(
             metrics={"model_path": config.model, "revision": None}
         ),
-        inputs=("model", "rows"),
+        inputs={"model": Model, "rows": object},
+        gives=Model,
         trains=True,
     )
     monkeypatch.setitem(sys.modules, "pretend_stage", module)
