@@ -72,9 +72,10 @@ def display_path(path: Path) -> str:
     """Return `path` as a user would type it: relative if it is inside the working directory."""
     try:
         real = Path(os.path.realpath(path))
-        return str(real.relative_to(Path.cwd()))
+        path = real.relative_to(Path.cwd())
     except (ValueError, OSError):  # outside of it; or what cannot be a path
-        return files.shorten(str(path))
+        pass
+    return files.shorten(str(path))
 
 
 def read_text(path: Path) -> str:

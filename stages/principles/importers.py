@@ -20,8 +20,9 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from stages.guards.console import open_console
 from stages.guards.errors import SeveralErrors, UserError
-from stages.guards.files import exists, parse_json, shorten
+from stages.guards.files import as_path, exists, parse_json, shorten
 from stages.principles.constitution import Constitution, Number
 from stages.principles.document import display_path, read_text
 from stages.principles.faults import MOST_FAULTS, slug
@@ -187,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         constitution = _import(options)
     except UserError as error:
-        print(error, file=sys.stderr)
+        open_console(stderr=True).print(str(error))
         return 2
     count = len(constitution.principles)
     print(f"{display_path(options.out)}: {count} principles. {constitution.source}")
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import(options: argparse.Namespace) -> Constitution:
-    out: Path = options.out
+    out = as_path(options.out)
     if exists(out):
         fix = "remove it, or choose another name"
         raise UserError("the file is already there", where=display_path(out), fix=fix)
