@@ -87,7 +87,7 @@ def test_no_near_pair_is_overlooked(texts):
         assert ((f"p{i}", f"p{j}") in pairs) == bool(near or texts[i] == texts[j])
 
 
-@pytest.mark.parametrize("words", [1, 12, 40])
+@pytest.mark.parametrize("words", [1, 12])
 def test_thousands_of_alike_principles_are_cut_and_said_to_be(words):
     chance = random.Random(0)
     texts = [
