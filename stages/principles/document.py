@@ -20,7 +20,7 @@ from yaml.cyaml import CParser  # type: ignore[attr-defined]
 from yaml.resolver import Resolver
 
 from stages.guards import files
-from stages.guards.errors import UserError
+from stages.guards.errors import Faults, UserError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -41,6 +41,17 @@ class Document:
     root: yaml.Node | None
     faults: list[UserError] = field(default_factory=list)
     """What is wrong with single keys and values; None stands for such a value."""
+
+    def refuse_faults(self) -> None:
+        """Raise the faults, if there are any.
+
+        Raises:
+            UserError: there are some.
+        """
+        gathered = Faults()
+        for fault in self.faults:
+            gathered.add(fault)
+        gathered.raise_any()
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line` of the value at `keys`; a key that is not there is skipped."""

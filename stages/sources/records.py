@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.guards.decoding import COMPRESSED, decode, decompress
 from stages.guards.errors import UserError, did_you_mean
 from stages.guards.files import open_file, read_bytes
 from stages.guards.text import is_visible, replace_surrogates
-from stages.sources.decoding import COMPRESSED, decode, decompress
 from stages.sources.json_records import read_lines, read_whole
 from stages.sources.parquet_records import PARQUET, read_parquet
 from stages.sources.table_records import SEPARATORS, read_table

@@ -20,9 +20,9 @@ from stages.evaluation.benchmarks.harness_tasks import (
     read_task_file,
     task_name,
 )
+from stages.guards.decoding import decompress
 from stages.guards.errors import UserError, did_you_mean
 from stages.guards.files import read_bytes
-from stages.sources.decoding import decompress
 
 
 @dataclass(frozen=True)
