@@ -102,18 +102,6 @@ class SeveralErrors(UserError):
 
 
 ErrorType = TypeVar("ErrorType", bound=BaseException)
-
-
-def find_cause(error: BaseException | None, kind: type[ErrorType]) -> ErrorType | None:
-    """Return the error of this kind that an error is, or was raised because of; else None."""
-    while error is not None:
-        if isinstance(error, kind):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-ErrorType = TypeVar("ErrorType", bound=BaseException)
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 

@@ -33,8 +33,7 @@ CUT_OFF_IN_THOUGHTS = "cut off in its thoughts"
 """Why an answer is dropped that ended before its words began."""
 ROUNDING = 0.01
 """A log-probability may be this far above 0, and the probabilities of options above 1."""
-Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
-"""A number of tokens."""
+TokenCount = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 LogProbability = Annotated[float, Field(strict=True, le=ROUNDING, allow_inf_nan=False)]
 Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
 
@@ -58,8 +57,8 @@ class Completion:
     text: StrictStr
     finish_reason: Annotated[str, Field(strict=True, pattern="^(stop|length)$")]
     """`stop`, or `length` where the answer was cut short."""
-    prompt_tokens: Count
-    completion_tokens: Count
+    prompt_tokens: TokenCount
+    completion_tokens: TokenCount
     thoughts: StrictStr = ""
     """What the model wrote before its answer, between the marks of its thoughts."""
 

@@ -18,15 +18,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, refuse_unknown
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.stage import Kind
 from stages.training.online.model_terms import RewardModelTerm
 from stages.training.online.online_training import (
     OnlineConfig,
     check_online,
+    check_online_inputs,
     online_identity,
-    online_inputs,
     online_stage,
     run_online,
 )
@@ -106,9 +107,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_online(config, inputs, context, make_trainer, costs=costs, other_models=["value"])
 
 
-def named_inputs(config: Config) -> list[str]:
-    """The inputs that the terms of the reward and of the costs name."""
-    return [*online_inputs(config), *models_of(config.cost_terms).values()]
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse terms of the reward and of the costs that name an input which the step lacks."""
+    check_online_inputs(config, inputs)
+    named = models_of(config.cost_terms).values()
+    refuse_unknown(named, inputs, "a term of the costs names an input", "costs")
 
 
 STAGE = online_stage(
@@ -116,7 +119,7 @@ STAGE = online_stage(
     config=Config,
     run=run,
     check=check,
-    named_inputs=named_inputs,
+    check_inputs=check_inputs,
     identity=identity,
 )
 
