@@ -35,6 +35,13 @@ class FileConfigSource(file_config_source.FileConfigSource):
             return super().load_config(config_path)
         except (UserError, ConfigLoadError):
             raise
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise UserError(
+                f"not valid YAML: {error.problem}",
+                where=f"{path}:{mark.line + 1}" if mark else path,
+                fix="correct the file",
+            ) from None
         except Exception as error:
             cause: BaseException | None = error
             while cause and not str(cause).strip():
