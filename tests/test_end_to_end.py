@@ -61,15 +61,14 @@ def whole(step, expected, done):
 
 
 @pytest.mark.parametrize("name", ["hhh", "cai", "self_align", "rots", "schwartz"])
-def test_every_shipped_set_runs_through_cai(tmp_path_factory, name):
-    root = (
-        tmp_path_factory.getbasetemp() / "sets"
-    )  # one store: the answers to the requests are shared
+def test_every_shipped_set_asks_for_revisions(tmp_path_factory, name):
+    """What follows the revisions is the same for all of them; the demo and its methods test it."""
+    root = tmp_path_factory.getbasetemp() / "sets"  # one store: the answers are shared
     root.mkdir(exist_ok=True)
-    _, done = run_config(root, "generator=transformers", f"constitution.name={name}", *TINY)
+    goal = [f"constitution.name={name}", "until=revisions"]
+    _, done = run_config(root, "generator=transformers", *goal, *TINY)
     drawn = {row.principle for row in done["revisions"].rows()}
     assert len(drawn) > 3
-    assert done["evaluation"].manifest["tables"]
 
 
 def test_the_open_recipe(tmp_path):
