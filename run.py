@@ -9,6 +9,12 @@ python run.py model=qwen3_0_6b                       a real model (needs a GPU a
 python run.py -m experiment=ablate                   variants of the principles, compared
 """
 
+import signal
+
+# Ctrl-C while modules are imported ends without a traceback; in the background it does nothing.
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import asyncio
 import inspect
 import json
@@ -57,6 +63,8 @@ def cli() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
     os.environ["CREDO_RUN"] = secrets.token_hex(3)  # in the run's folder, so that it is its own
     guard_libraries()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     OmegaConf.register_new_resolver("variants", variants, replace=True)
     for argument in sys.argv:
         remember_plain(argument)  # until it is refused
