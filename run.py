@@ -11,7 +11,8 @@ python run.py -m experiment=ablate                   variants of the principles,
 
 import signal
 
-if __name__ == "__main__":  # while the imports take their second, Ctrl-C ends without a traceback
+# Ctrl-C while modules are imported ends without a traceback; in the background it does nothing.
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
@@ -37,7 +38,7 @@ from rich.console import Console
 from stages import STAGES
 from stages.guards.console import guard_libraries, open_console
 from stages.guards.errors import Faults, UserError, as_disk_error
-from stages.guards.secrets import mask_values
+from stages.guards.secrets import mask_values, remember_plain
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
@@ -61,12 +62,15 @@ from stages.runtime.typed_config import parse_config
 
 def cli() -> None:
     """Run; errors that Hydra raises before there is a config are reported in the same way."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
     os.environ["CREDO_RUN"] = secrets.token_hex(3)  # in the run's folder, so that it is its own
     guard_libraries()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     OmegaConf.register_new_resolver("variants", variants, replace=True)
     SourcesRegistry.instance().register(FileConfigSource)
+    for argument in sys.argv:
+        remember_plain(argument)  # until it is refused
     console = open_console(stderr=True)
     try:
         if get_args_parser().parse_args().experimental_rerun:
