@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from stages import STAGES
-from stages.guards.errors import Faults, UserError
+from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.principles.select import Selection
+from stages.principles.variants import KINDS
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline.config_files import FileConfigSource
+from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (
     set_console_width,
     show_bug,
@@ -55,7 +55,7 @@ def cli() -> None:
     """Run; errors that Hydra raises before there is a config are reported in the same way."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its errors itself and exits with 1
     OmegaConf.register_new_resolver("variants", variants, replace=True)
-    SourcesRegistry.instance().register(FileConfigSource)
+    guard_config_files()
     try:
         main()
     except KeyboardInterrupt:  # while another package's launcher waits for its jobs
@@ -135,6 +135,7 @@ def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     faults = Faults()
     with faults.gather():
         settings = check_settings(plain)
+        refuse_unknown(settings.ablate.kinds, KINDS, "there is no kind", "ablate.kinds")
         if settings.is_ablation:
             from stages.ablation.levels import prepare_job
 

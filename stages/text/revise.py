@@ -17,12 +17,12 @@ Left out: the paper's few-shot transcripts; give your own through `demonstration
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from stages.guards.errors import UserError
+from stages.guards.files import read_text
 from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -35,7 +35,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few, Text
+from stages.runtime.typed_config import Few, Text, parse_config
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import finished_text
@@ -44,6 +44,18 @@ CRITIQUE_TEMPLATES = {True: "text/critique.jinja", False: "text/critique_always.
 """The shipped requests for a critique, with `only_faulty` and without."""
 EXAMPLES = 3
 """How many announcements the metrics show."""
+
+
+MOST_DEMONSTRATIONS = 1_000_000
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class DemonstrationTurn:
+    """A turn of a demonstration."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
 
 
 @dataclass(frozen=True)
@@ -79,13 +91,14 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Refuse `only_faulty` without critiques."""
+    """Refuse `only_faulty` without critiques, and demonstrations that cannot be read."""
     if config.only_faulty and not config.critique:
         raise UserError(
             "`only_faulty` needs critiques",
             where="stage 'revise'",
             fix="set `critique: true` or `only_faulty: false`",
         )
+    read_demonstrations(config.demonstrations)
 
 
 def critique_template(config: Config) -> str:
@@ -129,7 +142,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(config.constitution).principles
-    demonstrations = _read_demonstrations(config.demonstrations)
+    demonstrations = read_demonstrations(config.demonstrations)
     template = template_hash(
         critique_template(config) if config.critique else config.direct_template
     )
@@ -271,21 +284,29 @@ async def _run_round(
     )
 
 
-def _read_demonstrations(name: str | None) -> list[Message]:
+def read_demonstrations(name: str | None) -> list[Message]:
+    """Return the turns of all conversations of a file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold conversations.
+    """
     if name is None:
         return []
-    messages: list[Message] = []
+    fix = "give a YAML list of conversations, each a list of {role, content}"
+    text = read_text(name, most=MOST_DEMONSTRATIONS)
     try:
-        conversations = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-        for conversation in conversations:
-            for turn in conversation:
-                messages.append({"role": str(turn["role"]), "content": str(turn["content"])})
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(
-            f"the demonstrations cannot be read: {error}",
-            where=name,
-            fix="give a YAML list of conversations, each a list of {role, content}",
-        ) from None
+        conversations = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise UserError("the demonstrations cannot be read", where=name, fix=fix) from None
+    if not isinstance(conversations, list) or not all(
+        isinstance(conversation, list) and conversation for conversation in conversations
+    ):
+        raise UserError("the demonstrations cannot be read", where=name, fix=fix)
+    messages = []
+    for number, conversation in enumerate(conversations, start=1):
+        for turn in conversation:
+            parsed = parse_config(DemonstrationTurn, turn, f"{name}, conversation {number}")
+            messages.append({"role": parsed.role, "content": parsed.content})
     return messages
 
 

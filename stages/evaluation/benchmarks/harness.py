@@ -39,7 +39,6 @@ from stages.evaluation.benchmarks.harness_numbers import (
 )
 from stages.evaluation.benchmarks.harness_tasks import tasks_identity
 from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
-from stages.evaluation.inputs import NO_MODEL
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
@@ -86,6 +85,16 @@ class Config(IntervalOptions):
     """Draws of the bootstrap."""
 
 
+def check(config: Config) -> None:
+    """Refuse arguments of the model that the step sets itself."""
+    refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
+    if refused:
+        raise UserError(
+            f"model_args cannot set {', '.join(refused)}",
+            fix="use the step's own options; code from a checkpoint never runs",
+        )
+
+
 def identity(config: Config) -> dict[str, Any]:
     """The content of the data and task files; their folders are left out."""
     names = []
@@ -103,7 +112,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             model.
     """
     where = f"step {context.step!r}"
-    _check(config, inputs, where)
     models = {name: artifact.model() for name, artifact in inputs.items()}
     tasks = load_tasks(config.tasks, config.data)
     context.release_engines()
@@ -125,19 +133,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional={"*": Model}, least=1, identity=identity)
-
-
-def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
-    if not inputs:
-        raise UserError("there is no model to evaluate", where=where, fix=NO_MODEL)
-    refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
-    if refused:
-        raise UserError(
-            f"model_args cannot set {', '.join(refused)}",
-            where=where,
-            fix="use the step's own options; code from a checkpoint never runs",
-        )
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional={"*": Model},
+    least=1,
+    check=check,
+    identity=identity,
+)
 
 
 def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any]:
