@@ -56,7 +56,7 @@ def test_aliases_that_stand_for_little_are_read(tmp_path):
         ("a: ${b}\nb: ${a}", ["the config, a", "the config, b"]),
         ("a: {b: '${a}'}", ["the config, a"]),
         ("a: ${oc.env:UNSET_X}\nb: ${nope:1}", ["UNSET_X", "nope"]),
-        ("a: ???\nb: {c: "???"}", ["a, b.c"]),
+        ("a: ???\nb: {c: '???'}", ["a, b.c"]),
     ],
 )
 def test_every_value_that_refers_to_nothing_is_named(tmp_path, content, messages):
