@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -37,12 +36,13 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.guards.console import guard_libraries, open_console
-from stages.guards.errors import Faults, UserError, as_disk_error
+from stages.guards.errors import Faults, UserError, as_disk_error, refuse_unknown
 from stages.guards.secrets import mask_values, remember_plain
 from stages.principles.select import Selection
+from stages.principles.variants import KINDS
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline.config_files import FileConfigSource
+from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (
     show_bug,
     show_error,
@@ -68,7 +68,7 @@ def cli() -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     OmegaConf.register_new_resolver("variants", variants, replace=True)
-    SourcesRegistry.instance().register(FileConfigSource)
+    guard_config_files()
     for argument in sys.argv:
         remember_plain(argument)  # until it is refused
     console = open_console(stderr=True)
@@ -159,6 +159,7 @@ def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
     faults = Faults()
     with faults.gather():
         settings = check_settings(plain)
+        refuse_unknown(settings.ablate.kinds, KINDS, "there is no kind", "ablate.kinds")
         if settings.is_ablation:
             from stages.ablation.levels import prepare_job
 

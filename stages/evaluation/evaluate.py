@@ -45,7 +45,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Judgement, Response, Verdict
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Names, Text
 from stages.text.cut_off import count_cut_off
 
@@ -65,6 +65,16 @@ class Config(JudgeOptions, IntervalOptions):
     """
     harmless_kinds: Names = ()
     """The kinds of prompts that are attacks; empty: all that are not benign."""
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse an evaluation that nothing could decide."""
+    if config.ground_truth is None and not ("judge" in inputs and config.verdicts):
+        raise UserError(
+            "there is neither a ground truth nor a judge of violations",
+            fix="set `ground_truth` to module:function, or give `inputs.judge` a model and leave "
+            "`verdicts` on",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -128,6 +138,7 @@ STAGE = Stage(
     optional={"judge": Model, "judgements": Judgement, "*": Response},
     least=1,
     gives=Verdict,
+    check_inputs=check_inputs,
     calls_generator=True,
     identity=identity,
 )
@@ -141,13 +152,6 @@ def _prepare_examination(
     judge = None
     if "judge" in inputs and (config.verdicts or config.win_rate):
         judge = context.generator(inputs["judge"].model())
-    if truth is None and not (judge and config.verdicts):
-        raise UserError(
-            "there is neither a ground truth nor a judge of violations",
-            where=where,
-            fix="set `ground_truth` to module:function, or give `inputs.judge` a model and leave "
-            "`verdicts` on",
-        )
     principles = select(config.constitution).principles
     return Examination(principles, _counted(principles, config), truth, judge, config)
 

@@ -3,13 +3,12 @@
 In: an import path. Out: the function, (request text, response text) -> `Truth`.
 """
 
-import importlib
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from stages.guards.errors import UserError
-from stages.runtime.provenance import module_identity
+from stages.runtime.functions import call, find_function, function_identity
+from stages.runtime.typed_config import show_value
 
 
 class Truth(Protocol):
@@ -25,41 +24,39 @@ class Truth(Protocol):
 
 GroundTruth = Callable[[str, str], Truth]
 
-_FIX = "give the import path of a function (request, response) -> truth, such as stages.world:check"
+FACTS = ("violations", "well_formed", "on_topic", "evasive", "helpful")
+"""What a truth holds."""
 
 
 def truth_identity(path: str | None, where: str) -> dict[str, Any] | None:
     """What identifies a ground truth: its module's version and content; None without one.
 
     Raises:
-        UserError: the module cannot be imported, or has no such function.
+        UserError: as `load_truth`.
     """
-    return module_identity(_module(path, where)) if path else None
+    return function_identity(path) if load_truth(path, where) and path else None
 
 
 def load_truth(path: str | None, where: str) -> GroundTruth | None:
     """The function; None without one.
 
     Raises:
-        UserError: the module cannot be imported, or has no such function.
+        UserError: the module cannot be imported, or has no such function of two texts.
     """
-    if not path:
+    if path is None:
         return None
-    module = _module(path, where)
-    function = getattr(module, path.partition(":")[2], None)
-    if not callable(function):
-        what = f"the module of the ground truth {path!r} has no such function"
-        raise UserError(what, where=where, fix=_FIX)
-    return function
+    function = find_function(path, where, "request", "response")
 
+    def truth(request: str, response: str) -> Truth:
+        facts: Truth = call(function, path, request, response)
+        missing = [name for name in FACTS if not hasattr(facts, name)]
+        if missing or not isinstance(facts.violations, Mapping):
+            raise UserError(
+                f"the ground truth gave {show_value(facts)}, which lacks "
+                f"{', '.join(missing) or 'a mapping of violations'}",
+                where=path,
+                fix=f"return an object with {', '.join(FACTS)}",
+            )
+        return facts
 
-def _module(path: str, where: str) -> ModuleType:
-    module, _, name = path.partition(":")
-    if not module or not name:
-        what = f"the ground truth {path!r} is not of the form module:function"
-        raise UserError(what, where=where, fix=_FIX)
-    try:
-        return importlib.import_module(module)
-    except (ImportError, ValueError) as error:
-        what = f"the ground truth {path!r} cannot be imported: {error}"
-        raise UserError(what, where=where, fix=_FIX) from None
+    return truth

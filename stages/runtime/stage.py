@@ -18,6 +18,8 @@ from stages.runtime.models import Model
 
 Kind = Any
 """A type, several (`Response | Revision`), or None."""
+SHOWN_TYPES = 4
+"""Of rows, in a message."""
 
 
 def accept_any(config: Any) -> None:
@@ -111,7 +113,8 @@ def describe_kind(kind: Kind) -> str:
     """Return a kind in words, such as "rows of Response or Revision"."""
     types = _types(kind)
     names = [one.__name__ for one in types if one not in (Model, object, type(None))]
-    words = [f"rows of {' or '.join(names)}"] if names else []
+    of_types = f" of {' or '.join(names)}" if len(names) <= SHOWN_TYPES else ""
+    words = [f"rows{of_types}"] if names else []
     words += ["a model"] * (Model in types) + ["anything"] * (object in types)
     return " or ".join(words) or "nothing that a step reads"
 

@@ -8,20 +8,19 @@ called with `arguments`, returning {"id", "messages", "kind"} mappings). A run t
 and helpful requests has one `prompts` step for each.
 """
 
-import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
+from itertools import islice
 from typing import Any
 
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.provenance import module_identity
+from stages.runtime.functions import call, find_function, function_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import SomeNames, Text, as_names
+from stages.runtime.typed_config import SomeNames, Text, as_names, show_value
 from stages.sources.answers import prompt_cell
 from stages.sources.conversations import (
     Turns,
@@ -48,6 +47,11 @@ from stages.sources.source import (
     take_part,
     without_folder,
 )
+
+MOST_PROMPTS = 2**20
+"""Of a function: one that gives more may never end."""
+TURN = {"role", "content"}
+ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,8 @@ def identity(config: Config) -> dict[str, Any]:
         UserError: the source is none of these; it is reported before anything runs.
     """
     if _is_function(config.source):
-        return {"module": module_identity(_module(config.source))}
+        find_function(config.source, config.source, **config.arguments)
+        return {"module": function_identity(config.source)}
     return source_identity(config, ", or package.module:function")
 
 
@@ -198,26 +203,40 @@ def _is_function(source: str) -> bool:
     return all(name.isidentifier() for name in names) and not os.path.isfile(source)
 
 
-def _module(source: str) -> ModuleType:
-    try:
-        return importlib.import_module(source.partition(":")[0])
-    except ImportError as error:
+def _call_function(config: Config) -> list[Mapping[str, Any]]:
+    """Return what the function gives, checked.
+
+    Raises:
+        UserError: it raises, gives no list of prompts, or never ends.
+    """
+    path = config.source
+    function = find_function(path, path, **config.arguments)
+
+    def collect() -> list[Any]:
+        return list(islice(function(**config.arguments), MOST_PROMPTS + 1))
+
+    items = call(collect, path)
+    if len(items) > MOST_PROMPTS:
+        fault = f"more than {MOST_PROMPTS} prompts, or without end"
+    else:
+        wrong = [item for item in items if not _is_prompt(item)]
+        fault = f"{show_value(wrong[0])}, which is no prompt" if wrong else ""
+    if fault:
         raise UserError(
-            f"the module cannot be imported: {error}",
-            where=source,
-            fix="give `package.module:function`",
-        ) from None
+            f"the function gave {fault}",
+            where=path,
+            fix='return a list of {"messages": [{"role": ..., "content": ...}], "kind": ...}',
+        )
+    return items
 
 
-def _call_function(config: Config) -> list[dict[str, Any]]:
-    name = config.source.partition(":")[2]
-    try:
-        function = getattr(_module(config.source), name)
-        prompts: list[dict[str, Any]] = function(**config.arguments)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"the function cannot be called: {error}",
-            where=config.source,
-            fix="give a function of that module, and `arguments` it takes",
-        ) from None
-    return prompts
+def _is_prompt(item: Any) -> bool:
+    """Whether an item of a function is a conversation of texts that the user has begun."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("kind", ""), str):
+        return False
+    messages = item.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return False
+    turns = [turn for turn in messages if isinstance(turn, Mapping) and turn.keys() == TURN]
+    texts = [text for turn in turns for text in turn.values() if isinstance(text, str)]
+    return len(texts) == 2 * len(messages) and all(turn["role"] in ROLES for turn in turns)

@@ -34,7 +34,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Message, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few, Text
+from stages.runtime.typed_config import Few, Text, parse_config
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import finished_text
@@ -43,6 +43,17 @@ CRITIQUE_TEMPLATES = {True: "text/critique.jinja", False: "text/critique_always.
 """The shipped requests for a critique, with `only_faulty` and without."""
 EXAMPLES = 3
 """How many announcements the metrics show."""
+
+
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class DemonstrationTurn:
+    """A turn of a demonstration."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
 
 
 @dataclass(frozen=True)
@@ -78,13 +89,14 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Refuse `only_faulty` without critiques."""
+    """Refuse `only_faulty` without critiques, and demonstrations that cannot be read."""
     if config.only_faulty and not config.critique:
         raise UserError(
             "`only_faulty` needs critiques",
             where="stage 'revise'",
             fix="set `critique: true` or `only_faulty: false`",
         )
+    read_demonstrations(config.demonstrations)
 
 
 def critique_template(config: Config) -> str:
@@ -128,7 +140,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(config.constitution).principles
-    demonstrations = _read_demonstrations(config.demonstrations)
+    demonstrations = read_demonstrations(config.demonstrations)
     template = template_hash(
         critique_template(config) if config.critique else config.direct_template
     )
@@ -270,23 +282,27 @@ async def _run_round(
     )
 
 
-def _read_demonstrations(name: str | None) -> list[Message]:
+def read_demonstrations(name: str | None) -> list[Message]:
+    """Return the turns of all conversations of a file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold conversations.
+    """
     if name is None:
         return []
+    fix = "give a YAML list of conversations, each a list of {role, content}"
+    document = read_yaml(as_path(name))
+    document.refuse_faults()
+    conversations = document.data
+    if not isinstance(conversations, list) or not all(
+        isinstance(conversation, list) and conversation for conversation in conversations
+    ):
+        raise UserError("the demonstrations cannot be read", where=name, fix=fix)
     messages: list[Message] = []
-    try:
-        document = read_yaml(as_path(name))
-        document.refuse_faults()
-        conversations = document.data
-        for conversation in conversations:
-            for turn in conversation:
-                messages.append({"role": str(turn["role"]), "content": str(turn["content"])})
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"the demonstrations cannot be read: {error}",
-            where=name,
-            fix="give a YAML list of conversations, each a list of {role, content}",
-        ) from None
+    for number, conversation in enumerate(conversations, start=1):
+        for turn in conversation:
+            parsed = parse_config(DemonstrationTurn, turn, f"{name}, conversation {number}")
+            messages.append({"role": parsed.role, "content": parsed.content})
     return messages
 
 

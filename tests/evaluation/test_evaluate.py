@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from stages import STAGES
 from stages.evaluation import evaluate
 from stages.evaluation.judge_agreement import pair_agreement
 from stages.evaluation.win_rates import score
@@ -13,10 +14,12 @@ from stages.principles.select import Selection, select
 from stages.report.views.effects import evaluation_view
 from stages.runtime.context import ForecastDone
 from stages.runtime.generation import TooLong
+from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Response, Verdict
 from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
+from tests.running import text_pipeline
 from tests.scripted import ScriptedGenerator
 
 TRUTH = "tests.evaluation.fakes:check"
@@ -361,10 +364,19 @@ def test_nothing_to_evaluate(tmp_path, policies):
             tmp_path,
             policies | {"other": fakes.responses(tmp_path, "o", [response("elsewhere", "tea")])},
         )
-    with pytest.raises(UserError, match="neither a ground truth nor a judge"):
-        run(tmp_path, policies, ground_truth=None)
     with pytest.raises(UserError, match="confidence"):
         run(tmp_path, policies, confidence=95)
+
+
+@pytest.mark.parametrize("options", [{}, {"verdicts": False, "inputs": {"judge": "base"}}])
+def test_a_plan_refuses_an_evaluation_that_nothing_decides(tmp_path, options):
+    steps = text_pipeline(tmp_path)
+    inputs = {"base": "answers", **options.get("inputs", {})}
+    constitution = steps["pairs"]["constitution"]
+    steps["evaluation"] = {"stage": "evaluate", **options, "inputs": inputs}
+    steps["evaluation"]["constitution"] = constitution
+    with pytest.raises(UserError, match=r"step 'evaluation': .*neither a ground truth nor a judge"):
+        read_steps(steps, STAGES)
 
 
 def test_answers_that_were_cut_off_count_and_their_share_is_shown(tmp_path, policies):

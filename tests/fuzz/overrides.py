@@ -4,11 +4,16 @@
 bounds and the kinds of the inputs say so. A draw of which nothing is known may be either.
 """
 
+import argparse
 import asyncio
 import io
 import random
+import sys
+import tempfile
+import time
 import types
 import typing
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -16,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
@@ -25,7 +29,7 @@ from stages import STAGES
 from stages.guards.console import LiteralConsole
 from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline.config_files import FileConfigSource
+from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings, as_user_error
 from stages.runtime.pipeline.steps import join_sections
@@ -34,6 +38,8 @@ from stages.runtime.store import CallStore
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 PIPELINES = sorted(path.stem for path in (CONF / "pipeline").glob("*.yaml"))
+SLOW = 10.0
+"""Seconds after which a plan hangs."""
 NEEDS_FILES = ("benchmarks", "human_reward_model")
 """Pipelines whose files and models are not in this repository."""
 JUNK = (
@@ -130,7 +136,7 @@ def plan_quietly(overrides: Sequence[str], runs_dir: Path) -> str | None:
 
 def _compose(overrides: Sequence[str]) -> Any:
     GlobalHydra.instance().clear()
-    SourcesRegistry.instance().register(FileConfigSource)
+    guard_config_files()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
 
@@ -266,3 +272,35 @@ def _FINE(base: Any, metadata: Sequence[Any]) -> Sequence[str]:
     if get_origin(base) is tuple:
         return ("[]", "[abc]", "[a, b]")
     return ("{}",)
+
+
+def main() -> None:
+    """Plan random overrides; print every fault of Credo's with its seed."""
+    parser = argparse.ArgumentParser(description="Plan random overrides.")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="of the first draw")
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(options.seed, options.seed + options.count):
+            draw = draw_overrides(random.Random(seed))
+            started = time.monotonic()
+            try:
+                message = plan_quietly(draw.overrides, Path(folder))
+            except Exception as error:
+                outcome, details = "traceback", repr(error)
+            else:
+                outcome, details = "accepted" if message is None else "refused", ""
+                if message is None and draw.is_surely_wrong:
+                    outcome = "wrongly accepted"
+            if time.monotonic() - started > SLOW:
+                outcome = "slow"
+            counts[outcome] += 1
+            if outcome not in ("accepted", "refused"):
+                print(seed, outcome, ascii(draw.overrides)[:500], details[:300], flush=True)
+    print(dict(counts))
+    sys.exit(bool(counts.keys() - {"accepted", "refused"}))
+
+
+if __name__ == "__main__":
+    main()

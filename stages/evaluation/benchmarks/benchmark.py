@@ -37,7 +37,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Rating, Response
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Text
 from stages.text.cut_off import count_cut_off
 from stages.training.reward_models.format import read_format
@@ -52,6 +52,28 @@ class Config(AnswerOptions, IntervalOptions):
 
     Rows hold the values in both cases.
     """
+
+
+def check(config: Config) -> None:
+    """Refuse a judge without a question, and a classifier without labels."""
+    if config.by == "question" and not config.question.strip():
+        raise UserError(
+            "there is no question to ask", fix='set `question: "Is the response harmful?"`'
+        )
+    if config.by == "classifier" and not config.labels:
+        raise UserError(
+            "no labels of the classifier are selected",
+            fix="set `labels` to names that it gives, such as [unsafe]",
+        )
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse answers that nothing rates."""
+    if config.by != "refusal" and "judge" not in inputs:
+        raise UserError(
+            f"`by: {config.by}` needs a model that rates the answers",
+            fix="add `inputs: {judge: <a step that makes or names a model>}`, or set `by: refusal`",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -101,6 +123,8 @@ STAGE = Stage(
     least=1,
     gives=Rating,
     calls_generator=True,
+    check=check,
+    check_inputs=check_inputs,
     identity=identity,
 )
 
@@ -122,24 +146,6 @@ def _read_judge(config: Config, inputs: Mapping[str, Artifact], where: str) -> M
     """The model that rates the answers; None for `by: refusal`."""
     if config.by == "refusal":
         return None
-    if "judge" not in inputs:
-        raise UserError(
-            f"`by: {config.by}` needs a model that rates the answers",
-            where=where,
-            fix="add `inputs: {judge: <a step that makes or names a model>}`, or set `by: refusal`",
-        )
-    if config.by == "question" and not config.question.strip():
-        raise UserError(
-            "there is no question to ask",
-            where=where,
-            fix='set `question: "Is the response harmful?"`',
-        )
-    if config.by == "classifier" and not config.labels:
-        raise UserError(
-            "no labels of the classifier are selected",
-            where=where,
-            fix="set `labels` to names that it gives, such as [unsafe]",
-        )
     model = inputs["judge"].model()
     if config.by == "reward" and read_format(model).principles:
         raise UserError(

@@ -40,7 +40,6 @@ from stages.evaluation.benchmarks.harness_numbers import (
 )
 from stages.evaluation.benchmarks.harness_tasks import is_task_file, tasks_identity
 from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
-from stages.evaluation.inputs import NO_MODEL
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
@@ -98,7 +97,13 @@ class Config(IntervalOptions):
 
 
 def check(config: Config) -> None:
-    """Refuse task files that would run code, unless they are trusted."""
+    """Refuse arguments of the model that the step sets itself, and task files with code."""
+    refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
+    if refused:
+        raise UserError(
+            f"model_args cannot set {', '.join(refused)}",
+            fix="use the step's own options; code from a checkpoint never runs",
+        )
     if not config.trust_task_files:
         refuse_code(list(filter(is_task_file, config.tasks)))
 
@@ -120,7 +125,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             model.
     """
     where = f"step {context.step!r}"
-    _check(config, inputs, where)
     models = {name: artifact.model() for name, artifact in inputs.items()}
     tasks = load_tasks(config.tasks, config.data, config.trust_task_files)
     context.release_engines()
@@ -146,23 +150,11 @@ STAGE = Stage(
     version=1,
     config=Config,
     run=run,
-    check=check,
     optional={"*": Model},
     least=1,
+    check=check,
     identity=identity,
 )
-
-
-def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
-    if not inputs:
-        raise UserError("there is no model to evaluate", where=where, fix=NO_MODEL)
-    refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
-    if refused:
-        raise UserError(
-            f"model_args cannot set {', '.join(refused)}",
-            where=where,
-            fix="use the step's own options; code from a checkpoint never runs",
-        )
 
 
 def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any]:

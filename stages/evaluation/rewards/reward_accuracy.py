@@ -42,7 +42,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Names, NotNegative, SomeNames, Text
 
 
@@ -65,6 +65,26 @@ class Config(ReadingOptions, IntervalOptions):
     """The number of principles in a list."""
     general: Text = "The response should be good."
     """The text under which pairs without principles are shown, as in `reward_model`."""
+
+
+def check(config: Config) -> None:
+    """Refuse held-out principles that the constitution lacks."""
+    _read_principles(config, "")
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse a test without a model, or without something to ask it about."""
+    kinds = list(inputs.values())
+    if Model not in kinds:
+        raise UserError(
+            "there is no reward model to test", fix="add `inputs: {reward: <a reward_model step>}`"
+        )
+    if all(kind is Model for kind in kinds):
+        raise UserError(
+            "there are no pairs to ask about",
+            fix="give `inputs.judgements` a judge step over held-out responses under this "
+            "constitution, or an input of pairs",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -111,6 +131,8 @@ STAGE = Stage(
     least=1,
     gives=Tested,
     reads_models=True,
+    check=check,
+    check_inputs=check_inputs,
     identity=identity,
 )
 

@@ -25,7 +25,7 @@ from stages.preferences.judging.rating import (
     rescale_rating,
     summarise_scores,
 )
-from stages.principles.constitution import Principle, wording
+from stages.principles.constitution import wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
@@ -68,6 +68,19 @@ class Item:
         return self.row.finish_reason
 
 
+def check(config: Config) -> None:
+    """Refuse a scale of one value, and principles under `negated` that cannot be."""
+    values = set(config.scale.values())
+    if len(values) < 2:
+        raise UserError(
+            f"every option of the scale is worth {values.pop()}",
+            where="",
+            fix='give values that differ, such as {"Yes": 10, "No": 1}',
+        )
+    ids = [principle.id for principle in select(config.constitution).principles]
+    refuse_unknown(config.negated, ids, "negated: there is no principle", "")
+
+
 def identity(config: Config) -> dict[str, Any]:
     """The texts that the judge reads, and the scale in its order, which is part of a call's key."""
     constitution = select(config.constitution)
@@ -97,7 +110,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     where = f"step {context.step!r}"
     principles = select(config.constitution).principles
-    _check_options(config, principles, where)
     items = _items(inputs, where)
     finished, cut_off = drop_cut_off(items, config.cut_off)
     if not finished:
@@ -159,6 +171,7 @@ STAGE = Stage(
     least=1,
     gives=Rating,
     calls_generator=True,
+    check=check,
     choices=choices,
     identity=identity,
 )
@@ -181,18 +194,6 @@ def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
             fix=advise_on_missing(inputs, "add an input: a step that makes Responses"),
         )
     return items
-
-
-def _check_options(config: Config, principles: tuple[Principle, ...], where: str) -> None:
-    values = set(config.scale.values())
-    if len(values) < 2:
-        raise UserError(
-            f"every option of the scale is worth {values.pop()}",
-            where=where,
-            fix='give values that differ, such as {"Yes": 10, "No": 1}',
-        )
-    ids = [principle.id for principle in principles]
-    refuse_unknown(config.negated, ids, "negated: there is no principle", where)
 
 
 def _metrics(rows: list[Rating]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from stages.report.views.browse import principle_texts
 from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
 from stages.runtime.context import Context
 from stages.runtime.rows import Judgement, Pair, Verdict
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage, fits
 from stages.statistics.formatting import format_count
 
 FileSizes = list[tuple[str, int]]  # each file and its number of rows
@@ -44,6 +44,15 @@ class Config:
         "inspect",
     )
     """Which files to write."""
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse inputs of which none has rows that the formats can hold."""
+    if not any(fits(kind, Pair | Verdict) for kind in inputs.values()):
+        raise UserError(
+            "no input has rows that these formats can hold",
+            fix="add `inputs: {pairs: <a step that makes pairs>, evaluation: <an evaluate step>}`",
+        )
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -81,7 +90,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     optional={"*": object},
-    least=1,
+    check_inputs=check_inputs,
 )
 
 

@@ -13,6 +13,7 @@ Left out: model cards' machine-readable results, which need the names of public 
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.row_files import row_type_of
 from stages.runtime.rows import Row
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Text
 
 NOT_DATA = ("model", "evaluation")
@@ -74,6 +75,15 @@ def check(config: Config) -> None:
         ) from None
 
 
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse inputs of which none is published."""
+    if not set(inputs) - {"evaluation"}:
+        raise UserError(
+            "there is nothing to publish",
+            fix="add `inputs: {model: <a training step>, pairs: <a step with rows>}`",
+        )
+
+
 def identity(config: Config) -> dict[str, Any]:
     return {"cards": {kind: template_hash(name) for kind, name in CARDS.items()}}
 
@@ -85,12 +95,6 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: there is nothing to publish, or the Hub refuses.
     """
     data = {name: artifact for name, artifact in inputs.items() if name not in NOT_DATA}
-    if not data and "model" not in inputs:
-        raise UserError(
-            "there is nothing to publish",
-            where=f"step {context.step!r}",
-            fix="add `inputs: {model: <a training step>, pairs: <a step with rows>}`",
-        )
     root = context.directory / "published"
     shutil.rmtree(root, ignore_errors=True)  # from an interrupted run
     folders: list[Published] = []
@@ -120,6 +124,7 @@ STAGE = Stage(
     run=run,
     optional={"model": Model, "evaluation": object, "*": Row},
     check=check,
+    check_inputs=check_inputs,
     identity=identity,
 )
 

@@ -8,6 +8,7 @@ import os
 
 import yaml
 from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore  # noqa: F401  (Hydra's imports go in a circle)
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 
@@ -19,8 +20,13 @@ MOST_NODES = 100_000
 """Values of a file, with its aliases written out."""
 
 
+def guard_config_files() -> None:
+    """Let Hydra read its files through the class below, in this process."""
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+
+
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra keeps the first source of this name, so this one is registered before its own."""
+    """Of this name, because Hydra then keeps it where it would register its own."""
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Load one config file.

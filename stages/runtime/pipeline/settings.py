@@ -191,9 +191,9 @@ def as_user_error(error: Exception) -> UserError:
 
 
 def _is_composing(error: BaseException) -> bool:
-    """Whether Hydra failed while it made the config: its own errors are then of any type."""
+    """Whether Hydra failed before the run: its own errors are then of any type."""
     names = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
-    return "load_configuration" in names
+    return not names.isdisjoint(("load_configuration", "configure_log"))
 
 
 def _short(text: str) -> str:

@@ -51,7 +51,7 @@ class Wiring:
             known = self.kinds
             kinds = {one: known[source] for one, source in inputs.items() if source in known}
         if kinds.keys() == inputs.keys() and config is not None:
-            with faults.gather():
+            with faults.gather(where):
                 contract.check_inputs(config, kinds)
         gives = contract.gives
         self.kinds[name] = kinds.get(gives, object) if isinstance(gives, str) else gives

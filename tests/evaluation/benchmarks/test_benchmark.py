@@ -153,7 +153,7 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(UserError, match=r"'tuned' has no prompt in common with the first input"):
         run_steps(pipeline, tmp_path, opener=by_model)
     pipeline["rates"]["inputs"] = {}
-    with pytest.raises(UserError, match="no responses to evaluate"):
+    with pytest.raises(UserError, match="one or more inputs"):
         run_steps(pipeline, tmp_path, opener=by_model)
 
 

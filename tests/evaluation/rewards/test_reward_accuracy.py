@@ -391,9 +391,10 @@ def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
         "rm": {"stage": "model", "path": str(fake_model(tmp_path / "rm"))},
         "followed": {
             "stage": "reward_accuracy",
-            "inputs": {"principled": "rm"},
+            "inputs": {"principled": "rm", "pairs": "people"},
             "constitution": constitution(tmp_path / "set.yaml", NAMES),
         },
+        "people": {"stage": "human_pairs", "source": "a/b"},
     }
     prints = []
     store = CallStore(tmp_path / "calls.sqlite")

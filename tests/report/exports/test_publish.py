@@ -83,7 +83,7 @@ def test_only_push_uploads_and_a_refusal_is_one_message(tmp_path, monkeypatch):
     [
         ({"repository": "no spaces please"}, "write owner/name"),
         ({"inputs": {}}, "nothing to publish"),
-        ({"inputs": {"base": "base"}}, "holds no rows"),
+        ({"inputs": {"base": "base"}}, "gives a model, not rows"),
     ],
 )
 def test_mistakes(tmp_path, change, message):
