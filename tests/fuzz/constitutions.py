@@ -296,10 +296,21 @@ def _mutate_bytes(rng: random.Random, data: bytes) -> bytes:
     )
 
 
+def _safe_load(data: bytes) -> Any:
+    """PyYAML's reading; its two parsers differ in whether a tab may stand after a value."""
+    text = data.decode("utf-8-sig")
+    try:
+        return yaml.safe_load(text)
+    except yaml.scanner.ScannerError as error:
+        if "\\t" not in str(error):
+            raise
+        return yaml.load(text, yaml.CSafeLoader)
+
+
 def must_be(data: bytes) -> str:
     """Return "refused", "accepted", or "unknown"."""
     try:
-        plain = yaml.safe_load(data.decode("utf-8-sig"))
+        plain = _safe_load(data)
     except Exception:  # what PyYAML cannot read, Credo must not either
         return "refused"
     try:
@@ -338,7 +349,7 @@ def find_fault(data: bytes, folder: Path) -> str:
         return "refused, though it is sound" if expected == "accepted" else ""
     if expected == "refused":
         return "accepted, though the schema or safe_load refuse it"
-    return _difference(constitution, yaml.safe_load(data.decode("utf-8-sig")))
+    return _difference(constitution, _safe_load(data))
 
 
 def _difference(constitution: Constitution, plain: Any) -> str:
