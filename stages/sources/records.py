@@ -75,20 +75,21 @@ def read_hub(name: str, subset: str | None, folder: str | None, split: str) -> I
     """Yield every record of a Hub dataset (`owner/name`), through the `datasets` library.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: it cannot be loaded, or a record of it cannot be decoded.
     """
     from datasets import load_dataset
 
     try:
         dataset = load_dataset(name, subset, data_dir=folder, split=split)
+        for number, record in enumerate(dataset):
+            yield Record(f"{name}[{number}]", _fill(record))
     except Exception as error:  # the library raises a dozen types; each means the same to a user
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"the dataset cannot be loaded: {str(error).splitlines()[0]}",
+            f"the dataset cannot be loaded: {reason[:300]}",
             where=name,
             fix="check the name, the split and the network, or give a local file",
         ) from None
-    for number, record in enumerate(dataset):
-        yield Record(f"{name}[{number}]", _fill(record))
 
 
 def column_names(records: Sequence[Record]) -> list[str]:
