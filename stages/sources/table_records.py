@@ -22,7 +22,7 @@ EXTRA = "more cells than columns"
 CLOSE = 'close the quote; inside a quoted cell a quote is doubled: ""'
 MOST_COLUMNS = 20_000
 MAY_LACK = 1_000_000
-"""Cells that the rows of any table together may lack; in larger ones, ten for each that is there."""
+"""Cells that all rows together may lack, beside ten for each that is there."""
 LOOKS_LIKE_ROWS = 4
 """Separators in the lines of a cell by which it seems to hold rows of the table."""
 REPEATED = "the header again"

@@ -42,6 +42,7 @@ from stages.evaluation.benchmarks.harness_tasks import is_task_file, tasks_ident
 from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
 from stages.evaluation.inputs import NO_MODEL
 from stages.guards.errors import UserError
+from stages.guards.names import check_name
 from stages.runtime.artifacts import Artifact, Result, Table
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -149,6 +150,8 @@ STAGE = Stage(version=1, config=Config, run=run, check=check, optional=ANY, iden
 def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
     if not inputs:
         raise UserError("there is no model to evaluate", where=where, fix=NO_MODEL)
+    for name in inputs:
+        check_name(name, "a model: files are named after it", where)
     refused = [name for name in NOT_MODEL_ARGS if name in config.model_args]
     if refused:
         raise UserError(
@@ -219,7 +222,7 @@ def _task_facts(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_samples(path: Path, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    with path.open("w", encoding="utf-8") as stream:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         for task, rows in samples.items():
             for row in rows:
                 sample = {"task": task}
