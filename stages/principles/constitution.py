@@ -95,7 +95,7 @@ class Constitution(BaseModel):
 
     name: Slug
     """Slug of the set, usually its file name."""
-    version: Annotated[int, Field(strict=True, ge=1)] = 1
+    version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
     """Raise it when you publish a change."""
     title: Text | None = None
     """A heading for reports."""
