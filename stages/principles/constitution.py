@@ -78,7 +78,7 @@ class Principle(BaseModel):
     """A full critique request; default: one built around text."""
     revision: Text | None = None
     """A full revision request; default: a general one."""
-    weight: Annotated[Number, Field(gt=0)] = 1.0
+    weight: Annotated[Number, Field(gt=1e-9, le=1e9)] = 1.0
     """How often it is drawn, and how much it counts, relative to the others."""
     tags: tuple[Slug, ...] = ()
     """Names of groups to select by."""
@@ -95,7 +95,7 @@ class Constitution(BaseModel):
 
     name: Slug
     """Slug of the set, usually its file name."""
-    version: Annotated[int, Field(strict=True, ge=1)] = 1
+    version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
     """Raise it when you publish a change."""
     title: Text | None = None
     """A heading for reports."""

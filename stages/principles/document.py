@@ -108,8 +108,14 @@ def read_yaml(path: Path) -> Document:
         nesting.
     """
     text = read_text(path)
-    loader = _Loader(text)
     where = display_path(path)
+    if "\ufeff" in text:
+        raise UserError(
+            "a byte order mark (U+FEFF) inside of the file",
+            where=f"{where}:{text.count(chr(10), 0, text.index(chr(0xFEFF))) + 1}",
+            fix="remove it; files that were joined have such marks",
+        )
+    loader = _Loader(text)
     keys: list[yaml.MarkedYAMLError] = []
     try:
         root = loader.get_single_node()

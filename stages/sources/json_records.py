@@ -32,7 +32,7 @@ def read_lines(text: str, where: str) -> list[Numbered]:
     """Return the records of a .jsonl file; one that holds a single JSON list is read as .json.
 
     Raises:
-        UserError: a broken line, or one that is not an object or a text.
+        UserError: a broken line, or none that is an object or a text.
     """
     try:
         values = list(_parse_lines(text, where))
@@ -142,11 +142,20 @@ def _unfold(value: Any, where: str) -> list[Numbered]:
     wrapped = [name for name in lists if name in WRAPPERS or len(value) == 1]
     if len(wrapped) == 1:
         return _unwrap_rows(value[wrapped[0]])
-    if {"columns", "data"} <= value.keys() and isinstance(value["data"], list):
-        rows = [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
-        return list(enumerate(rows, start=1))
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        names = map(str, value["columns"])
+        return list(enumerate(_under_names(list(names), value["data"]), start=1))
     columns = _as_columns(value)
     return _from_columns(columns) if columns else [(1, value)]
+
+
+def _under_names(names: list[str], rows: list[Any]) -> list[Any]:
+    """Return rows as records; what is no row stays as it is, and is dropped."""
+    records = []
+    for row in rows:
+        is_row = isinstance(row, list)
+        records.append(dict(zip(names, row, strict=False)) if is_row else row)
+    return records
 
 
 def _is_list_of_records(value: Any) -> bool:
@@ -189,14 +198,27 @@ def _from_columns(columns: Mapping[str, list[Any]]) -> list[Numbered]:
 
 
 def _check(values: list[Numbered], where: str) -> list[Numbered]:
-    for number, value in values:
-        if not isinstance(value, (dict, str)):
-            raise UserError(
-                f"a {type(value).__name__} where an object is expected",
-                where=f"{where}:{number}",
-                fix="give one JSON object a line (.jsonl) or one list of objects (.json)",
-            )
-    return values
+    """Refuse a file without any record; single values of another kind become faults of their rows.
+
+    Raises:
+        UserError: there is no object and no text in it.
+    """
+    if not values or any(isinstance(value, (dict, str)) for _, value in values):
+        return values
+    number, value = values[0]
+    raise UserError(
+        f"{no_record(value)} where an object is expected",
+        where=f"{where}:{number}",
+        fix="give one JSON object a line (.jsonl) or one list of objects (.json)",
+    )
+
+
+def no_record(value: Any) -> str:
+    """Return what a value is that is no record: "a list"; "" for a record."""
+    if isinstance(value, (dict, str)):
+        return ""
+    name = "null" if value is None else type(value).__name__
+    return f"{'an' if name == 'int' else 'a'} {name}"
 
 
 def _broken(error: json.JSONDecodeError, text: str, where: str) -> UserError:

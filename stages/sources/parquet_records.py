@@ -15,6 +15,8 @@ from stages.sources.table_records import MOST_COLUMNS
 
 PARQUET = b"PAR1"
 """The first bytes of a parquet file."""
+PER_ROW = 232
+"""Bytes of a row of Python's, without its values."""
 PER_CELL = 64
 """Bytes of any value of Python, at least."""
 BATCH = 1000
@@ -37,19 +39,17 @@ def read_parquet(data: bytes, where: str) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        names = _text_columns(file, where)
+        facts = file.metadata
+        size = sum(facts.row_group(place).total_byte_size for place in range(facts.num_row_groups))
+        _refuse_large(size, data, where)
         # Texts stay numbers that point into a list of different texts until they are counted.
-        names = _text_columns(pq.ParquetFile(io.BytesIO(data)), where)
         file = pq.ParquetFile(io.BytesIO(data), read_dictionary=names)
-        most = max(ALWAYS_READ, MOST_RATIO * len(data))
         size = 0
         for batch in file.iter_batches(BATCH, use_threads=False):
-            size += sum(_size(column) for column in batch.columns)
-            if size > most:
-                raise UserError(
-                    f"the file holds more than {most:,} bytes, far more than its size lets expect",
-                    where=where,
-                    fix=FIX,
-                )
+            size += PER_ROW * len(batch) + sum(map(_size, batch.columns))
+            _refuse_large(size, data, where)
             columns = [_values(column) for column in batch.columns]
             for values in zip(*columns, strict=True):
                 yield dict(zip(batch.schema.names, values, strict=True))
@@ -62,10 +62,18 @@ def read_parquet(data: bytes, where: str) -> Iterator[dict[str, Any]]:
         ) from None
 
 
-def _text_columns(file: Any, where: str) -> list[str]:
-    """Return the columns of texts or bytes, once the names of all columns are checked."""
-    import pyarrow as pa
+def _refuse_large(size: int, data: bytes, where: str) -> None:
+    most = max(ALWAYS_READ, MOST_RATIO * len(data))
+    if size > most:
+        raise UserError(
+            f"the file holds more than {most:,} bytes, far more than its size lets expect",
+            where=where,
+            fix=FIX,
+        )
 
+
+def _text_columns(file: Any, where: str) -> list[str]:
+    """Return the paths of texts, also inside of lists, once the columns' names are checked."""
     schema = file.schema_arrow
     if len(schema) > MOST_COLUMNS:
         raise UserError(
@@ -78,8 +86,12 @@ def _text_columns(file: Any, where: str) -> list[str]:
         raise UserError(
             f"two columns are called {doubled[0]!r}", where=where, fix="rename one of them"
         )
-    kinds = (pa.string(), pa.binary())
-    return [field.name for field in schema if field.type in kinds]
+    texts = []
+    for place in range(len(file.schema)):
+        column = file.schema.column(place)
+        if column.physical_type == "BYTE_ARRAY":
+            texts.append(column.path)
+    return texts
 
 
 def _size(column: Any) -> int:
@@ -88,9 +100,16 @@ def _size(column: Any) -> int:
     import pyarrow.compute as pc
 
     size = PER_CELL * len(column)
-    if pa.types.is_dictionary(column.type) and column.type.value_type in (pa.string(), pa.binary()):
+    kind = column.type
+    if pa.types.is_dictionary(kind) and kind.value_type in (pa.string(), pa.binary()):
         lengths = pc.binary_length(column.dictionary).take(column.indices)
         return size + int(pc.sum(lengths).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return size + sum(map(_size, column.flatten()))
+    if pa.types.is_list(kind):
+        return size + _size(column.flatten())
+    if pa.types.is_map(kind):
+        return size + _size(column.keys) + _size(column.items)
     return size + int(column.nbytes)
 
 

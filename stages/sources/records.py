@@ -12,7 +12,7 @@ from stages.guards.decoding import COMPRESSED, decode, decompress
 from stages.guards.errors import UserError, did_you_mean
 from stages.guards.files import open_file, read_bytes
 from stages.guards.text import is_visible, replace_surrogates
-from stages.sources.json_records import read_lines, read_whole
+from stages.sources.json_records import no_record, read_lines, read_whole
 from stages.sources.parquet_records import PARQUET, read_parquet
 from stages.sources.table_records import SEPARATORS, read_table
 
@@ -55,8 +55,8 @@ def read_file(path: Path) -> Iterator[Record]:
     """Yield every record of a file.
 
     Raises:
-        UserError: a broken line, a record that is neither an object nor a text, text of an unknown
-            encoding, an unknown kind of file.
+        UserError: it cannot be opened, a broken line, no record in it, text of an unknown encoding,
+            an unknown kind of file.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     suffixes = [suffix for suffix in suffixes if suffix not in COMPRESSED]
@@ -75,20 +75,21 @@ def read_hub(name: str, subset: str | None, folder: str | None, split: str) -> I
     """Yield every record of a Hub dataset (`owner/name`), through the `datasets` library.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: it cannot be loaded, or a record of it cannot be decoded.
     """
     from datasets import load_dataset
 
     try:
         dataset = load_dataset(name, subset, data_dir=folder, split=split)
+        for number, record in enumerate(dataset):
+            yield Record(f"{name}[{number}]", _fill(record))
     except Exception as error:  # the library raises a dozen types; each means the same to a user
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"the dataset cannot be loaded: {str(error).splitlines()[0]}",
+            f"the dataset cannot be loaded: {reason[:300]}",
             where=name,
             fix="check the name, the split and the network, or give a local file",
         ) from None
-    for number, record in enumerate(dataset):
-        yield Record(f"{name}[{number}]", _fill(record))
 
 
 def column_names(records: Sequence[Record]) -> list[str]:
@@ -155,7 +156,9 @@ def _file_records(path: Path, kind: str) -> Iterator[Record]:
         return
     read = read_lines if kind == ".jsonl" else read_whole
     for number, value in read(text, place):
-        yield Record(f"{place}:{number}", _fill(value))
+        kind = no_record(value)
+        fault = f"{kind} where an object is expected" if kind else ""
+        yield Record(f"{place}:{number}", {} if kind else _fill(value), fault)
 
 
 def _fill(record: Any) -> dict[str, Any]:

@@ -21,8 +21,8 @@ EXTRA = "more cells than columns"
 """The fault of a row that was cut in too many places."""
 CLOSE = 'close the quote; inside a quoted cell a quote is doubled: ""'
 MOST_COLUMNS = 20_000
-MOST_LACKING = 10_000_000
-"""Cells that all rows of a table together may lack."""
+MAY_LACK = 1_000_000
+"""Cells that all rows together may lack, beside ten for each that is there."""
 LOOKS_LIKE_ROWS = 4
 """Separators in the lines of a cell by which it seems to hold rows of the table."""
 REPEATED = "the header again"
@@ -80,11 +80,11 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
     try:
         rows = _parse(text, dialect)
         if any(row.fault for row in rows):
-            escaped = _try_parse(text, dialect._replace(escape="\\"))
+            escaped = _try_escaped(text, dialect)
             if escaped and not any(row.fault for row in escaped):
                 rows = escaped
     except TableFault as fault:
-        escaped = _try_parse(text, dialect._replace(escape="\\"))
+        escaped = _try_escaped(text, dialect)
         if escaped is None:
             raise UserError(str(fault), where=f"{where}:{fault.line}", fix=fault.fix) from None
         rows = escaped
@@ -196,6 +196,13 @@ def _try_parse(text: str, dialect: Dialect) -> list[Row] | None:
         return None
 
 
+def _try_escaped(text: str, dialect: Dialect) -> list[Row] | None:
+    """As `_try_parse`, with quotes that a backslash escapes; None where there are none."""
+    if f"\\{dialect.quote}" not in text:
+        return None
+    return _try_parse(text, dialect._replace(escape="\\"))
+
+
 def _rows(reader: Any, broken: Container[int] = ()) -> list[Row]:
     """Return the rows.
 
@@ -208,7 +215,7 @@ def _rows(reader: Any, broken: Container[int] = ()) -> list[Row]:
     header = _read_header(reader)
     rows = []
     line = reader.line_num
-    lacking = 0
+    lacking = present = 0
     for values in reader:
         start, line = line + 1, reader.line_num
         if line > start and start in broken:
@@ -217,7 +224,8 @@ def _rows(reader: Any, broken: Container[int] = ()) -> list[Row]:
             continue
         lack = max(0, len(header) - len(values))
         lacking += lack
-        if lacking > MOST_LACKING:
+        present += len(values)
+        if lacking > MAY_LACK + 10 * present:
             raise TableFault("the rows lack most of the columns", line, "check the header")
         fault = EXTRA if any(values[len(header) :]) else ""
         if [value.strip("\ufeff ") for value in values] == header:

@@ -45,9 +45,6 @@ EXAMPLES = 3
 """How many announcements the metrics show."""
 
 
-"""Bytes."""
-
-
 @dataclass(frozen=True)
 class DemonstrationTurn:
     """A turn of a demonstration."""

@@ -1,6 +1,7 @@
 """The format of constitutions, the faults it refuses, and the shipped sets."""
 
 import json
+import random
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from stages.guards.errors import UserError
 from stages.principles.constitution import SHIPPED, Constitution, load
 from stages.principles.lint import lint
 from stages.principles.schema import schema_text
+from tests.fuzz.constitutions import draw_constitution, find_fault
 
 SETS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 OURS = ["cai", "hhh", "rots", "schwartz", "self_align"]
@@ -103,7 +105,13 @@ BAD = {
     ),
     "a quoted number as weight": (GOOD + "    weight: '2'\n", "'weight' must be a number", 5),
     "true as weight": (GOOD + "    weight: true\n", "'weight' must be a number", 5),
-    "a weight of 0": (GOOD + "    weight: 0\n", "'weight' must be above 0", 5),
+    "a weight of 0": (GOOD + "    weight: 0\n", "'weight' must be above 1e-09", 5),
+    "a weight whose sums overflow": (GOOD + "    weight: 1.0e+308\n", "'weight'.*less than", 5),
+    "a weight that is next to nothing": (
+        GOOD + "    weight: 1.0e-320\n",
+        "'weight' must be above",
+        5,
+    ),
     "an infinite weight": (GOOD + "    weight: .inf\n", "'weight'.*finite", 5),
     "a text as tags": (GOOD + "    tags: harmless\n", "'tags' must be a list", 5),
     "an id that is no slug": (GOOD.replace("kind", "Be_Kind", 1), "not a slug.*be-kind", 3),
@@ -219,6 +227,47 @@ def test_nothing_but_a_user_error_escapes(tmp_path_factory, raw):
     path.write_bytes(raw)
     with pytest.raises(UserError):
         load(path)
+
+
+@pytest.mark.parametrize("start", range(0, 80, 40))
+def test_drawn_files_are_read_as_yaml_reads_them_or_refused_with_their_lines(tmp_path, start):
+    for seed in range(start, start + 40):
+        data = draw_constitution(random.Random(seed))
+        assert find_fault(data, tmp_path) == "", (seed, data[:300])
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\u2060\ufeff", "\u202e", "\u3164", " \u200d "])
+def test_a_text_that_shows_nothing_is_empty(tmp_path, text):
+    content = GOOD.replace("The response is kind.", json.dumps(text))
+    with pytest.raises(UserError, match="'text' is empty"):
+        load(write_file(tmp_path, content))
+
+
+ODD_VALUES = [
+    "!!bool abc",
+    "!!int ''",
+    "!!float ''",
+    "!!timestamp abc",
+    "!!binary YQ==",
+    "!!set {a, b}",
+    "!!omap [a: 1]",
+    "!!pairs [a: 1]",
+    '"\\UFFFFFFFF"',
+    '"\\ud800"',
+    "0x" + "f" * 5000,
+    "9" * 400 + ":1.5",
+    "2024-01-01T00:00:00+99:99",
+]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+@pytest.mark.parametrize("key", ["title", "version", "targets", "principles"])
+def test_values_that_yaml_cannot_construct_are_refused_with_their_line(tmp_path, key, value):
+    head = GOOD if key != "principles" else "name: mine\n# a\n# b\n# c\n"
+    with pytest.raises(UserError) as caught:
+        load(write_file(tmp_path, f"{head}{key}: {value}\n"))
+    first = getattr(caught.value, "errors", [caught.value])[0]
+    assert first.where.endswith("mine.yaml:5") and first.fix and len(str(first)) < 1000
 
 
 def test_merge_keys_and_a_byte_order_mark_are_fine(tmp_path):

@@ -12,6 +12,9 @@ from stages.guards.errors import UserError
 from stages.guards.files import read_json
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
 
+LARGEST = 1e300
+"""Of a share or a count, so that sums stay finite."""
+
 
 def read_options(value: Any, where: str) -> Options:
     """A cell with several options, or one.
@@ -95,7 +98,7 @@ def people_shares(value: Any, options: Options, where: str) -> dict[str, list[fl
 def _are_shares(shares: Any) -> bool:
     if not isinstance(shares, (list, tuple)):
         return False
-    return all(isinstance(share, (int, float)) and share >= 0 for share in shares)
+    return all(isinstance(share, (int, float)) and 0 <= share < LARGEST for share in shares)
 
 
 def read_gold_file(path: str) -> Mapping[str, Any]:

@@ -217,7 +217,7 @@ def _task_facts(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_samples(path: Path, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    with path.open("w", encoding="utf-8") as stream:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as stream:
         for task, rows in samples.items():
             for row in rows:
                 sample = {"task": task}

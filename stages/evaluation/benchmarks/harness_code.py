@@ -16,7 +16,7 @@ import yaml
 from yaml.cyaml import CSafeLoader
 
 from stages.guards.errors import Faults, UserError
-from stages.guards.files import read_text
+from stages.guards.files import as_path, read_text
 
 MOST_BYTES = 10_000_000
 MOST_DEPTH = 50
@@ -35,7 +35,7 @@ def refuse_code(task_files: Sequence[str]) -> None:
     faults = Faults()
     for name in task_files:
         with faults.gather():
-            for path, text in own_files(Path(name)):
+            for path, text in own_files(as_path(name)):
                 for line, what in _find_code(text):
                     faults.add(
                         UserError(
@@ -53,7 +53,7 @@ def own_files(path: Path) -> Iterator[tuple[Path, str]]:
     Raises:
         UserError: a file cannot be read, or is not YAML.
     """
-    waiting = [path.expanduser()]
+    waiting = [path]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop(0)

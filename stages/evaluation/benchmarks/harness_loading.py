@@ -22,7 +22,7 @@ from stages.evaluation.benchmarks.harness_tasks import (
 )
 from stages.guards.decoding import decompress
 from stages.guards.errors import UserError, did_you_mean
-from stages.guards.files import read_bytes
+from stages.guards.files import as_path, read_bytes
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
 
     path: Path | None = None
     if is_task_file(task):
-        path = Path(task).expanduser().resolve()
+        path = as_path(task).resolve()
     elif task not in manager.task_index:
         hint = did_you_mean(task, list(manager.all_tasks))
         raise UserError(
@@ -135,7 +135,7 @@ def _with_data(config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any
     for file in files:
         decompress(read_bytes(file), file)  # refuses what would fill the disk when it is unpacked
     split = config.get("test_split") or config.get("validation_split") or "test"
-    paths = [str(Path(file).expanduser().resolve()) for file in files]
+    paths = [str(as_path(file).resolve()) for file in files]
     arguments: dict[str, Any] = {"data_files": {split: paths}}
     if kind == ".tsv":
         arguments["sep"] = "\t"

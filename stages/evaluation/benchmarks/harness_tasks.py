@@ -5,6 +5,7 @@ file. Its data come from the Hub, as the task specifies, or from files: {task: [
 `harness_loading.py` loads both.
 """
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Any
 
 from stages.evaluation.benchmarks.harness_code import MOST_BYTES, own_files, tasks_folder
 from stages.guards.errors import UserError, refuse_unknown
-from stages.guards.files import read_text
+from stages.guards.files import as_path, exists, read_text
 from stages.sources.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")
@@ -57,7 +58,7 @@ def tasks_identity(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> d
         data_format(files)
     for task in tasks:
         if is_task_file(task):
-            facts[f"task {Path(task).stem}"] = _file_content(Path(task).expanduser())
+            facts[f"task {Path(task).stem}"] = _file_content(as_path(task))
         elif not _is_named_in_lm_eval(task):
             raise UserError(
                 f"lm_eval has no task {task!r}",
@@ -75,7 +76,7 @@ def is_task_file(task: str) -> bool:
     """
     if Path(task).suffix not in TASK_FILES:
         return False
-    if not Path(task).expanduser().is_file():
+    if not exists(task):
         raise UserError(
             "there is no such task file",
             where=task,
@@ -131,7 +132,7 @@ def _file_content(path: Path) -> dict[str, str]:
         if included.resolve().parent != path.resolve().parent:
             content[f"included {included.name}"] = file_hash(str(included))
     for word in re.findall(r"[^\s\"'\[\]{},]+", read_task_file(str(path))):
-        if Path(word.removesuffix(".gz")).suffix in FORMATS and Path(word).is_file():
+        if Path(word.removesuffix(".gz")).suffix in FORMATS and os.path.isfile(word):
             content[word] = file_hash(word)
     return content
 
