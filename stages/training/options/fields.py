@@ -109,6 +109,8 @@ def describe(written: str) -> str:
     for kind in _parts(ast.parse(written, mode="eval").body):
         name = ast.unparse(kind)
         choices = enum_values(name) if isinstance(kind, ast.Name) else ()
+        if name.startswith("Literal"):
+            choices = tuple(str(n.value) for n in ast.walk(kind) if isinstance(n, ast.Constant))
         text = {
             "int": "a whole number",
             "float": "a number",
