@@ -17,16 +17,16 @@ Left out: the paper's few-shot transcripts; give your own through `demonstration
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import PositiveInt
 
 from stages.guards.errors import UserError
+from stages.guards.files import as_path
 from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
+from stages.principles.document import read_yaml
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
@@ -274,11 +274,13 @@ def _read_demonstrations(name: str | None) -> list[Message]:
         return []
     messages: list[Message] = []
     try:
-        conversations = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        document = read_yaml(as_path(name))
+        document.refuse_faults()
+        conversations = document.data
         for conversation in conversations:
             for turn in conversation:
                 messages.append({"role": str(turn["role"]), "content": str(turn["content"])})
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(
             f"the demonstrations cannot be read: {error}",
             where=name,
