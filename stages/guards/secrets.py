@@ -32,6 +32,15 @@ _IN_TEXT = [
 ]
 
 
+_registered: set[str] = set()
+
+
+def register_secret(value: str) -> None:
+    """Mask this value too: a key whose variable is not named like one."""
+    if len(value.strip()) >= SHORTEST:
+        _registered.add(value.strip())
+
+
 @lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Return whether a key, or a variable of the environment, is named like a secret.
@@ -106,6 +115,7 @@ def find_secrets(config: Any, name: str = "") -> Iterator[str]:
 
 
 def _environment_secrets() -> Iterator[str]:
+    yield from _registered
     for name, value in os.environ.items():
         stripped = value.strip()
         if len(stripped) >= SHORTEST and is_secret_name(name):
@@ -126,5 +136,5 @@ def _spell(secret: str) -> str:
         plain = re.escape(letter)
         code = f"{ord(letter):02x}"
         quoted = "".join(f"%{byte:02x}" for byte in letter.encode(errors="surrogateescape"))
-        letters.append(rf"(?:\\*{plain}|\\+u0*{code}|{quoted})")
+        letters.append(rf"(?:\\{{0,7}}{plain}|\\{{1,7}}u0{{0,4}}{code}|{quoted})")
     return "".join(letters)

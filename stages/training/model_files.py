@@ -14,6 +14,7 @@ from typing import Any, Literal
 from stages.generators.chat import collect_variables
 from stages.generators.examination import Examination, examine_chat, show_once
 from stages.generators.transformers_sampling import find_end_tokens
+from stages.guards import templates
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import flush
 from stages.runtime.context import Context
@@ -71,9 +72,9 @@ def read_template(args: Mapping[str, Any]) -> str | None:
     path = str(args.get("chat_template_path") or "")
     if not path:
         return None
+    if path.endswith(templates.ENDINGS):
+        return templates.read_template(path)
     try:
-        if path.endswith((".jinja", ".j2")):
-            return Path(path).read_text(encoding="utf-8")
         template: str | None = AutoTokenizer.from_pretrained(
             path, trust_remote_code=False
         ).chat_template
