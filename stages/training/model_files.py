@@ -78,8 +78,8 @@ def read_template(args: Mapping[str, Any]) -> str | None:
         template: str | None = AutoTokenizer.from_pretrained(
             path, trust_remote_code=False
         ).chat_template
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except Exception as error:  # transformers' layers raise anything
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
             f"the chat template cannot be read: {reason}",
             where=path,
