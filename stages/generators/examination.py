@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from stages.generators.chat import TemplateRefusal, render_chat
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.generation import THOUGHT_MARKS, Marks
 from stages.runtime.rows import Message
@@ -281,7 +282,5 @@ def show_once(path: str, warnings: Iterable[str], console: Console | None = None
     for warning in warnings:
         if (path, warning) not in _shown:
             _shown.add((path, warning))
-            console = console or Console(stderr=True)
-            console.print(
-                f"warning: {path}: {warning}", highlight=False, markup=False, soft_wrap=True
-            )
+            console = console or open_console(stderr=True)
+            console.print(f"warning: {path}: {warning}")

@@ -65,7 +65,7 @@ class Client:
     Args:
         options: the endpoints, and the limits of requests and retries.
         key: sent as a bearer token if not empty, and masked in what servers say
-            (`secrets.register_secret`).
+            (`secrets.remember_secret`).
         probe: a short request that a working server answers.
     """
 

@@ -5,11 +5,19 @@ and no colour, `:train:` no picture, and an escape sequence is spelt out. Colour
 `styled` alone.
 """
 
+import io
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
-from rich.console import Console, JustifyMethod, OverflowMethod
+from rich.console import Console
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from stages.guards.secrets import mask
@@ -35,10 +43,18 @@ class LiteralConsole(Console):
         options.setdefault("soft_wrap", is_line)
         super().print(*objects, **options)
 
+    def on_broken_pipe(self) -> None:
+        """End quietly where the reader of a pipe has gone, as with `| head`."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        raise SystemExit(128 + signal.SIGPIPE)
+
 
 def open_console(stderr: bool = False, **options: Any) -> Console:
     """Return a console on stdout or stderr; in pipes and logs it is wide enough for tables."""
     console = LiteralConsole(stderr=stderr, **options)
+    if isinstance(console.file, io.TextIOWrapper):
+        console.file.reconfigure(errors="backslashreplace")  # a terminal may lack any letter
     if not console.is_terminal:
         console.width = max(console.width, LOG_WIDTH)
     return console
@@ -58,11 +74,33 @@ def styled(*parts: str | tuple[str, str]) -> Text:
     return text
 
 
-def add_column(
-    table: Table,
-    title: str,
-    justify: JustifyMethod = "left",
-    overflow: OverflowMethod = "fold",
-) -> None:
-    """Add a column whose long words are folded, not cut."""
-    table.add_column(title, justify=justify, overflow=overflow)
+def format_traceback(error: BaseException) -> str:
+    """Return an error's traceback as it may be shown and stored."""
+    return as_shown("".join(traceback.format_exception(error)))
+
+
+@cache
+def guard_libraries() -> None:
+    """Have the logs, the warnings and the last words of libraries pass through `as_shown` too."""
+    create_record = logging.getLogRecordFactory()
+    format_warning = warnings.formatwarning
+
+    def create_shown_record(*args: Any, **options: Any) -> logging.LogRecord:
+        record = create_record(*args, **options)
+        if record.exc_info and record.exc_info[1]:
+            record.exc_text = format_traceback(record.exc_info[1])
+        with suppress(TypeError, ValueError):  # a message that does not fit its values
+            record.msg, record.args = as_shown(record.getMessage()), None
+        return record
+
+    def format_shown_warning(*args: Any, **options: Any) -> str:
+        return as_shown(format_warning(*args, **options))
+
+    def show_error(_: Any, error: BaseException, __: Any) -> None:
+        is_interrupt = isinstance(error, KeyboardInterrupt)
+        sys.stderr.write("Interrupted.\n" if is_interrupt else format_traceback(error))
+
+    logging.raiseExceptions = False  # a closed pipe is no news
+    logging.setLogRecordFactory(create_shown_record)
+    warnings.formatwarning = format_shown_warning
+    sys.excepthook = show_error

@@ -12,63 +12,116 @@ from typing import Any
 
 MASK = "***"
 SHORTEST = 6
-"""Characters of the shortest value of the environment that counts as a secret."""
-_SECRET_WORDS = {"apikey", "token", "secret", "password", "passwd", "pwd", "passphrase"}
-_SECRET_WORDS |= {"credential", "credentials", "authorization", "cookie", "auth"}
-_SECRET_PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("secret", "key")}
-_SECRET_PAIRS |= {("account", "key"), ("signing", "key"), ("encryption", "key"), ("master", "key")}
+"""Characters of the shortest value that counts as a secret."""
+SHORTEST_OF_KEYS = 16
+"""The same for a variable that is only called like a key of any kind, such as `SORT_KEY`."""
+_SECRET_WORDS = {"token", "secret", "secrets", "password", "passwords", "passwd", "pwd", "passcode"}
+_SECRET_WORDS |= {"passphrase", "credential", "credentials", "authorization", "cookie", "cookies"}
+_SECRET_WORDS |= {"auth", "jwt", "dsn", "webhook", "bearer"}
+_SECRET_PAIRS = {("connection", "string"), ("webhook", "url")}
+_KINDS_OF_KEYS = {"api", "access", "private", "secret", "account", "signing", "encryption"}
+_KINDS_OF_KEYS |= {"master", "subscription", "service", "auth"}
+_ENDINGS = (
+    *("apikey", "apikeys", "secretkey", "accesskey", "privatekey", "password", "passwd"),
+    *("authtoken", "accesstoken", "hubtoken", "hftoken", "apitoken", "clientsecret"),
+)
+"""Of names without a break between their words: `openaiapikey`."""
 _SPECIAL_TOKENS = {"pad", "eos", "bos", "unk", "sep", "cls", "mask", "image", "special", "stop"}
 _SPECIAL_TOKENS |= {"start", "end", "decoder", "forced", "boi", "eoi", "audio", "video", "per"}
+_SPECIAL_TOKENS |= {"begin", "think", "turn", "next", "first", "last", "eot", "separator", "option"}
 """`pad_token` is a token of a model, not a secret."""
+_KEY_WORDS = {"key", "keys", "tokens", "pass", "pat"}
+"""At the end of a variable's name; in a config, `key` may be a column."""
+_NO_SECRET_VARIABLES = {"PWD", "OLDPWD", "GOOGLE_APPLICATION_CREDENTIALS"}
+"""Those that hold a path."""
+_NO_SECRETS = {"", "null", "none", "true", "false", "empty", "bearer", "basic", "token"}
+"""What may stand beside `${oc.env:KEY}`."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
+"""The letters after a backslash, in JSON and in Python."""
+_INTERPOLATION = re.compile(r"\$\{(?P<what>[^${}]*)\}")
+_VARIABLE = re.compile(r"oc\.env:\s*(\w+)")
+# Repetitions have an end, so that no text takes long; {0,8}: of backslashes, a text in texts.
 _IN_TEXT = [
-    re.compile(r"(?<=://)[^\s/@'\"]+(?=@)"),  # user:password@host
+    # user:password@host; the password may hold / and @, and host:8000/path@revision is none
     re.compile(
-        r"(?i)(?<=[?&])(?P<name>[\w.-]*(?:key|token|secret|sig|signature|password|auth|code)"
+        r"(?<=://)(?=[^\s@'\"]{0,200}\w)"
+        r"(?:[^\s/'\"]{1,200}|[^\s/@:'\"]{1,200}:(?!\d+/)[^\s'\"]{0,200})(?=@)",
+    ),
+    re.compile(
+        r"(?i)(?<=[?&])(?P<before>[\w.-]{0,60}(?:key|token|secret|sig|signature|password|auth|code)"
         r"=)[^\s&#'\"]+"
     ),
-    re.compile(r"(?i)\b(?P<name>(?:bearer|basic) )[\w.~+/=-]{6,}"),
-    re.compile(r"\bhf_[A-Za-z0-9]{16,}\b|\bsk-[A-Za-z0-9_-]{16,}|\bghp_[A-Za-z0-9]{16,}\b"),
+    re.compile(r"(?i)\b(?P<before>(?:bearer|basic) +)(?=\S{0,200}\d)[\w.~+/=-]{16,}"),
+    re.compile(
+        r"(?i)(?P<before>\bauthorization\\*['\"]?\s*[:=]\s*b?\\*['\"]?(?:\w+ +)?)[^\s'\",]+"
+    ),
+    re.compile(r"(?<![A-Za-z0-9])(?:sk|pk|rk|gsk|nvapi|glpat)[-_](?=[\w-]{0,100}\d)[\w-]{16,}"),
+    re.compile(r"(?<![A-Za-z0-9])(?:hf|r8|gh[pousr]|github_pat|tgp)_(?=\w{0,100}\d)\w{16,}"),
+    re.compile(r"(?<![A-Za-z0-9])(?:xox[a-z]-[\w-]{10,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{16})"),
+    re.compile(r"(?<![A-Za-z0-9])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+"),
+    re.compile(r"(?<=hooks\.slack\.com/services/)[\w/]+"),
 ]
-
-
-_registered: set[str] = set()
-
-
-def register_secret(value: str) -> None:
-    """Mask this value too: a key whose variable is not named like one."""
-    if len(value.strip()) >= SHORTEST:
-        _registered.add(value.strip())
+_NAMED = [
+    re.compile(r"(?<![\w.-])(?P<before>(?P<name>[\w.-]{1,100})=)(?P<value>[^\s&#'\",;)}\]]+)"),
+    re.compile(
+        r"(?P<before>(?P<open>\\{0,8}['\"])(?P<name>[\w.-]{1,100})(?P=open) {0,9}: {0,9})"
+        r"(?P<value>\\{0,8}\"(?:[^\"\\]|\\{1,8}[^\"\\])+|\\{0,8}'(?:[^'\\]|\\{1,8}[^'\\])+)"
+    ),
+]
+"""`name=value`, and `"name": "value"` as in JSON and Python."""
+_PLAIN = re.compile(r"(?P<name>[\w.-]{1,100})['\"]?\s{0,9}[=:]\s{0,9}(?P<value>[^\s}&]+)")
+_ESCAPED = re.compile(r"\\[xuU]|%[0-9a-fA-F]|&#")
+_used: dict[str, None] = {}
+"""The secrets that this run's config or its generators use, whatever their variables are called."""
 
 
 @lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
-    """Return whether a key, or a variable of the environment, is named like a secret.
+    """Return whether an option, a field or a header is named like a secret.
 
     `api_key`, `HF_TOKEN`, `wandb.apiKey` are; `pad_token`, `max_tokens`, `api_key_env`, `key` are
     not.
     """
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = _words(name)
     if not words:
         return False
-    if words[-1] == "token":
-        return len(words) == 1 or words[-2] not in _SPECIAL_TOKENS
-    return words[-1] in _SECRET_WORDS or tuple(words[-2:]) in _SECRET_PAIRS
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last == "token":
+        return before not in _SPECIAL_TOKENS
+    if last in ("key", "keys"):
+        return before in _KINDS_OF_KEYS
+    pair = (before, last)
+    return last in _SECRET_WORDS or pair in _SECRET_PAIRS or last.endswith(_ENDINGS)
+
+
+def _words(name: str) -> list[str]:
+    """Return a name's words in lower case, without numbers at its end: `API_KEY_2`."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    while words and words[-1].isdigit():
+        words.pop()
+    return words
 
 
 def mask(text: str) -> str:
-    """Return a text without the environment's secrets and without what is spelt like one.
+    """Return a text without known secrets and without what is spelt like one.
 
     For messages, logs and facts about a run. Mask before a text is cut: half of a key is not
     recognised.
     """
     text = mask_known(text)
     for pattern in _IN_TEXT:
-        text = pattern.sub(
-            lambda match: f"{match.groupdict().get('name') or ''}{MASK}",
-            text,
-        )
+        text = pattern.sub(lambda match: f"{match.groupdict().get('before') or ''}{MASK}", text)
+    for pattern in _NAMED:
+        text = pattern.sub(_mask_named, text)
     return text
+
+
+def _mask_named(match: re.Match[str]) -> str:
+    if not is_secret_name(match["name"]) or match["value"].strip("\\'\"") in _NO_SECRETS | {MASK}:
+        return match[0]
+    opening = re.match(r"\\*['\"]|", match["value"])
+    return f"{match['before']}{opening[0] if opening else ''}{MASK}"
 
 
 def mask_known(text: str) -> str:
@@ -77,49 +130,179 @@ def mask_known(text: str) -> str:
     For texts that are data, such as a server's answers: a key that the server repeats is masked,
     what a model writes is not.
     """
-    pattern = _pattern_of(tuple(sorted(_environment_secrets(), key=len, reverse=True)))
-    return pattern.sub(MASK, text) if pattern else text
+    return _mask_all(text, {*_environment_secrets(), *_used})
 
 
-def mask_values(value: Any) -> Any:
+def remember_secret(value: str) -> None:
+    """Mask a value from now on, whatever the variable is called that it comes from."""
+    for line in value.splitlines():
+        if len(line.strip()) >= SHORTEST:
+            _used[line.strip()] = None
+
+
+def remember_plain(text: str) -> None:
+    """Remember what stands in plain under a secret's name in an override, even a broken one."""
+    for match in _PLAIN.finditer(text):
+        if is_secret_name(match["name"]) and "$" not in match["value"]:
+            for word in re.split(r"[\[\]{}()'\",:\\]+", match["value"]):
+                remember_secret(word)
+
+
+def remember_secrets(config: Any, resolved: Any) -> None:
+    """Remember the secrets that a config takes from the environment.
+
+    Args:
+        config: plain data before interpolation; values of options that are named like secrets, and
+            variables that are, count.
+        resolved: the same after it.
+    """
+    texts = dict(_texts(config))
+    for name, text in texts.items():
+        for variable in _VARIABLE.findall(text):
+            if _hides(name) or is_secret_name(variable):
+                remember_secret(os.environ.get(variable, ""))
+    for name, text in _texts(resolved):
+        if _hides(name) and "${" in texts.get(name, ""):
+            remember_secret(text)
+
+
+def mask_values(value: Any, hides: bool = False) -> Any:
     """Return plain data whose texts are masked, and whose values under a secret's name are too."""
-    if isinstance(value, str):
-        return mask(value)
     if isinstance(value, Mapping):
         masked = {}
         for key, inner in value.items():
-            hide = isinstance(inner, str) and inner and is_secret_name(str(key))
-            masked[key] = MASK if hide else mask_values(inner)
+            name = mask(key) if isinstance(key, str) else key
+            masked[name] = mask_values(inner, is_secret_name(str(key)))
         return masked
     if isinstance(value, list | tuple):
-        return [mask_values(inner) for inner in value]
+        return [mask_values(inner, hides) for inner in value]
+    if isinstance(value, str) and value:
+        return MASK if hides else mask(value)
     return value
 
 
-def find_secrets(config: Any, name: str = "") -> Iterator[str]:
+def mask_identity(value: Any) -> Any:
+    """Return plain data without the secrets that the run's config uses, and otherwise unchanged.
+
+    For what identifies a result: it must not depend on a key, or on the rest of the environment.
+    """
+    if isinstance(value, Mapping):
+        return {key: mask_identity(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_identity(inner) for inner in value]
+    return _mask_all(value, set(_used)) if isinstance(value, str) else value
+
+
+def separate_secrets(value: Any) -> tuple[Any, list[str]]:
+    """Return plain data with `***0`, `***1`, ... for the texts that hold a secret, and these texts.
+
+    So the data can be written to a file; `restore_secrets` is the way back.
+    """
+    secrets: list[str] = []
+
+    def separate(inner: Any, hides: bool) -> Any:
+        if isinstance(inner, Mapping):
+            return {key: separate(item, is_secret_name(str(key))) for key, item in inner.items()}
+        if isinstance(inner, list | tuple):
+            return [separate(item, hides) for item in inner]
+        if mask_values(inner, hides) == inner:
+            return inner
+        secrets.append(inner)
+        return f"{MASK}{len(secrets) - 1}"
+
+    return separate(value, hides=False), secrets
+
+
+def restore_secrets(value: Any, secrets: list[str]) -> Any:
+    """Return the data that `separate_secrets` was given."""
+    if isinstance(value, Mapping):
+        return {key: restore_secrets(inner, secrets) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [restore_secrets(inner, secrets) for inner in value]
+    places = {f"{MASK}{index}": secret for index, secret in enumerate(secrets)}
+    return places.get(value, value) if isinstance(value, str) else value
+
+
+def find_secrets(config: Any) -> Iterator[str]:
     """Yield the dotted names of a config's values that hold a secret in plain.
 
     Args:
         config: plain data before interpolation: `${oc.env:KEY}` only names a secret.
     """
-    if isinstance(config, Mapping):
-        for key, inner in config.items():
-            yield from find_secrets(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(config, list | tuple):
-        for index, inner in enumerate(config):
-            yield from find_secrets(inner, f"{name}.{index}")
-    elif isinstance(config, str) and config and not config.startswith("${"):
-        key = name.rpartition(".")[2]
-        if is_secret_name(key) or mask(config) != config:
-            yield name
+    for name, text in _texts(config):
+        plain = _without_interpolations(text)
+        rest = set(re.split(r"[^\w/+=.@-]+", plain.lower())) - _NO_SECRETS
+        is_token_of_model = plain.startswith(("<", "[", "|"))
+        if (_hides(name) and rest and not is_token_of_model) or mask(plain) != plain:
+            yield mask(".".join(name))
+
+
+def _texts(value: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield each text in plain data, with the names that lead to it; a key counts as a text too.
+
+    A long number under a secret's name counts as well.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, (*name, str(key)))
+            if isinstance(key, str) and mask(key) != key:
+                yield name, key
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _texts(inner, (*name, str(index)))
+    elif isinstance(value, str):
+        yield name, value
+    elif isinstance(value, int) and len(str(value)) >= SHORTEST and _hides(name):
+        yield name, str(value)
+
+
+def _hides(name: tuple[str, ...]) -> bool:
+    """Return whether an option is named like a secret, or the list that it is in."""
+    words = [part for part in name if not part.isdigit()]
+    return bool(words) and is_secret_name(words[-1])
+
+
+def _without_interpolations(text: str) -> str:
+    """Return a text with defaults in place of `${oc.env:KEY,default}`, and nothing for others."""
+    previous = None
+    while previous != text:
+        previous = text
+        text = _INTERPOLATION.sub(lambda match: match["what"].partition(",")[2].strip(" '\""), text)
+    return text
 
 
 def _environment_secrets() -> Iterator[str]:
-    yield from _registered
     for name, value in os.environ.items():
-        stripped = value.strip()
-        if len(stripped) >= SHORTEST and is_secret_name(name):
-            yield stripped
+        shortest = _shortest_secret(name)
+        if not shortest:
+            continue
+        for line in value.splitlines():
+            if len(line.strip()) >= shortest:
+                yield line.strip()
+
+
+@lru_cache(maxsize=1024)
+def _shortest_secret(variable: str) -> int:
+    """Return how long a variable's value must be to count as a secret; 0: it never does."""
+    if variable in _NO_SECRET_VARIABLES:
+        return 0
+    if is_secret_name(variable):
+        return SHORTEST
+    words = _words(variable)
+    return SHORTEST_OF_KEYS if words and words[-1] in _KEY_WORDS else 0
+
+
+def _mask_all(text: str, secrets: set[str]) -> str:
+    if not _ESCAPED.search(text):  # most answers of servers: their letters stand in plain
+        plain = text.replace("\\", "").lower()
+        secrets = {secret for secret in secrets if _longest_run(secret) in plain}
+    pattern = _pattern_of(tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))))
+    return pattern.sub(MASK, text) if pattern else text
+
+
+@lru_cache(maxsize=1024)
+def _longest_run(secret: str) -> str:
+    return max(re.findall(r"[a-z0-9]*", secret.lower()), key=len)
 
 
 @lru_cache(maxsize=8)
@@ -131,10 +314,34 @@ def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 def _spell(secret: str) -> str:
+    """A pattern of a secret's spellings; spaces in it may be any, since messages are rewrapped."""
     letters = []
-    for letter in secret:
-        plain = re.escape(letter)
-        code = f"{ord(letter):02x}"
-        quoted = "".join(f"%{byte:02x}" for byte in letter.encode(errors="surrogateescape"))
-        letters.append(rf"(?:\\{{0,7}}{plain}|\\{{1,7}}u0{{0,4}}{code}|{quoted})")
+    for part in re.split(r"(\s+)", secret):
+        if part.isspace():
+            letters.append(
+                r"(?:\s|\\{1,8}[nrtvf]|\\{1,8}x[0-9a-f]{2}|\\{1,8}u00[0-9a-f]{2}|%[0-9a-f]{2}|\+){1,40}"
+            )
+        else:
+            letters += map(_spell_letter, part)
     return "".join(letters)
+
+
+def _spell_letter(letter: str) -> str:
+    code = f"{ord(letter):02x}"
+    units = letter.encode("utf-16-be", errors="surrogatepass")
+    pairs = [rf"\\{{1,8}}u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
+    is_byte = "\udc80" <= letter <= "\udcff"  # of a variable that is not UTF-8
+    octets = letter.encode(errors="surrogateescape" if is_byte else "surrogatepass")
+    percent = "".join(f"%{byte:02x}" for byte in octets)
+    escaped = "".join(rf"\\{{1,8}}x{byte:02x}" for byte in octets)
+    html = rf"&#(?:{ord(letter)}|x{code});"
+    control = rf"\\{{1,8}}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
+    spellings = [
+        control,
+        rf"\\{{0,8}}{re.escape(letter)}",
+        rf"\\{{1,8}}[xuU]0{{0,6}}{code}",
+        "".join(pairs),
+        percent,
+        escaped,
+    ]
+    return f"(?:{'|'.join([*spellings, html])})"
