@@ -72,6 +72,7 @@ _NAMED = [
 ]
 """`name=value`, and `"name": "value"` as in JSON and Python."""
 _PLAIN = re.compile(r"(?P<name>[\w.-]{1,100})['\"]?\s{0,9}[=:]\s{0,9}(?P<value>[^\s}&]+)")
+_ESCAPED = re.compile(r"\\[xuU]|%[0-9a-fA-F]|&#")
 _used: dict[str, None] = {}
 """The secrets that this run's config or its generators use, whatever their variables are called."""
 
@@ -309,8 +310,16 @@ def _shortest_secret(variable: str) -> int:
 
 
 def _mask_all(text: str, secrets: set[str]) -> str:
+    if not _ESCAPED.search(text):  # most answers of servers: their letters stand in plain
+        plain = text.replace("\\", "").lower()
+        secrets = {secret for secret in secrets if _longest_run(secret) in plain}
     pattern = _pattern_of(tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))))
     return pattern.sub(MASK, text) if pattern else text
+
+
+@lru_cache(maxsize=1024)
+def _longest_run(secret: str) -> str:
+    return max(re.findall(r"[a-z0-9]*", secret.lower()), key=len)
 
 
 @lru_cache(maxsize=8)
