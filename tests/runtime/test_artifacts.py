@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from stages.guards.errors import UserError
+from stages.runtime import artifacts, disk
 from stages.runtime.artifacts import (
     Artifact,
     Result,
