@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.guards.files import single_keys
 
 Numbered = tuple[int, Any]
 WRAPPERS = (
@@ -53,7 +54,7 @@ def read_whole(text: str, where: str) -> list[Numbered]:
     if not text.strip():
         return []
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=single_keys)
     except json.JSONDecodeError as error:
         if error.msg.startswith("Extra data"):
             return _check(list(_parse_stream(text, where)), where)
@@ -72,7 +73,7 @@ def _parse_lines(text: str, where: str) -> Iterator[Numbered]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line, object_pairs_hook=_object)
+            yield number, json.loads(line, object_pairs_hook=single_keys)
         except json.JSONDecodeError as error:
             raise _broken(error, line, f"{where}:{number}") from None
         except (RecursionError, ValueError) as error:
@@ -81,7 +82,7 @@ def _parse_lines(text: str, where: str) -> Iterator[Numbered]:
 
 def _parse_stream(text: str, where: str) -> Iterator[Numbered]:
     """Yield values that follow one another, each over one line or several."""
-    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    decoder = json.JSONDecoder(object_pairs_hook=single_keys)
     place = 0
     line = 1
     while True:
@@ -102,20 +103,6 @@ def _parse_stream(text: str, where: str) -> Iterator[Numbered]:
         place = end
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON.
-
-    Raises:
-        ValueError: it has a key twice, so that one of the values would be lost.
-    """
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        doubled = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {doubled!r} stands twice in one object")
-    return value
-
-
 def _read_otherwise(text: str, where: str, broken: UserError) -> list[Numbered]:
     """Read text whose lines are no records: one value, or objects over several lines.
 
@@ -133,7 +120,7 @@ def _read_otherwise(text: str, where: str, broken: UserError) -> list[Numbered]:
 
 def _parse_or_none(text: str) -> Any:
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=single_keys)
     except (RecursionError, ValueError):
         return None
     return value if isinstance(value, (list, dict)) else None
