@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, median
 from typing import Any, TypeVar
 
+from pydantic import FiniteFloat, TypeAdapter
+
 from stages.runtime.generation import (
     THOUGHT_MARKS,
     CallFailed,
@@ -18,7 +20,7 @@ from stages.runtime.generation import (
 from stages.runtime.generator_registry import check_choice, check_options, open_generator
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.runtime.store import CallStore, call_key
+from stages.runtime.store import CallStore, as_json, call_key
 
 # Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
 # their content counts; a shorter `max_model_len` drops rows and cuts answers.
@@ -37,6 +39,9 @@ LOW_MASS = 0.1  # a judge that answers with the options puts nearly all its prob
 
 
 T = TypeVar("T")
+_COMPLETION = TypeAdapter(Completion)
+_CHOICE = TypeAdapter(list[FiniteFloat] | Choice)
+"""What the store holds of answers; a list is how versions without masses stored a choice."""
 
 
 class Unanswered(Exception):
@@ -193,13 +198,16 @@ class RememberedGenerator:
         key = self._key(
             verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
         )
-        answer = self._recall(key)
-        if answer is None:
+        completion = self._recall(key, _COMPLETION.validate_json)
+        if completion is None:
             engine = await self.engines.get(self.model)
             completion = await self._send(engine.complete(messages, sampling, seed))
-            answer = asdict(completion)
-            self._remember(key, answer, answer["completion_tokens"])
-        completion = Completion(**answer)
+            try:
+                _COMPLETION.validate_json(as_json(asdict(completion)))
+            except ValueError as error:
+                self.tally.failed += 1
+                raise CallFailed("an answer that cannot be read", str(error)) from None
+            self._remember(key, asdict(completion), completion.completion_tokens)
         marks = self.engines.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
 
@@ -208,16 +216,11 @@ class RememberedGenerator:
         if self.forecast:
             check_choice(self.engines.name, self.model, options)
         key = self._key(verb="choose", messages=list(messages), options=list(options))
-        answer: Any = self._recall(key)
-        if answer is None:
+        choice = self._recall(key, lambda text: _read_choice(text, options))
+        if choice is None:
             engine = await self.engines.get(self.model)
             choice = await self._send(engine.choose(messages, options))
-            if not any(map(math.isnan, choice.logprobs)):  # else another run may read a number
-                self._remember(key, asdict(choice), tokens=0)
-        elif isinstance(answer, list):  # as versions without masses stored it
-            choice = Choice(answer)
-        else:
-            choice = Choice(**answer)
+            self._remember(key, asdict(choice), tokens=0)
         self.tally.add_choice(choice)
         return choice
 
@@ -231,9 +234,9 @@ class RememberedGenerator:
     def _key(self, **parts: Any) -> str:
         return call_key(model=self.model.content, generator=self.engines.answer_options, **parts)
 
-    def _recall(self, key: str) -> Any | None:
+    def _recall(self, key: str, check: Callable[[str], T]) -> T | None:
         """Return the stored answer, or None if the call is to be sent."""
-        answer = self.store.get(key)
+        answer = self.store.get(key, check)
         if answer is not None:
             self.tally.stored += 1
         elif self.forecast:
@@ -244,3 +247,16 @@ class RememberedGenerator:
         self.store.put(key, answer)
         self.tally.sent += 1
         self.tally.tokens += tokens
+
+
+def _read_choice(text: str, options: Sequence[str]) -> Choice:
+    """The stored answer to a question with options.
+
+    Raises:
+        ValueError: it is none.
+    """
+    answer = _CHOICE.validate_json(text)
+    choice = Choice(answer) if isinstance(answer, list) else answer
+    if len(choice.logprobs) != len(options):
+        raise ValueError(f"{len(choice.logprobs)} numbers for {len(options)} options")
+    return choice

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, with_config
 
 from stages.runtime.rows import Message
 
@@ -31,6 +31,11 @@ class Sampling:
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+"""For what is read back from the store: nothing is converted."""
+
+
+@with_config(_STRICT)
 @dataclass(frozen=True)
 class Completion:
     """An answer; the token counts are those that the engine reports."""
@@ -38,8 +43,8 @@ class Completion:
     text: str
     finish_reason: str
     """`stop`, or `length` where the answer was cut short."""
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: NonNegativeInt
+    completion_tokens: NonNegativeInt
     thoughts: str = ""
     """What the model wrote before its answer, between the marks of its thoughts."""
 
@@ -129,19 +134,20 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
     return "\n\n".join(part for part in parts if part), "".join(answer).strip()
 
 
+@with_config(_STRICT)
 @dataclass(frozen=True)
 class Choice:
     """How likely each option is as the assistant's first token."""
 
     logprobs: list[float]
     """Natural logarithms, normalised over the options, in their order."""
-    mass: float | None = None
+    mass: Annotated[float, Field(ge=0)] | None = None
     """The probability of all options together, before they were normalised; None if not known."""
     bounded: bool = False
     """An option is not among the tokens that a server reports: its value is an upper bound."""
     instead: str = ""
     """The likeliest first token where that is no option; "" if not known."""
-    unknown: float = 0.0
+    unknown: Annotated[float, Field(ge=0)] = 0.0
     """The most that options with an upper bound may have of the probability of all options."""
 
 

@@ -13,12 +13,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
-from stages.guards.files import as_path, read_head
+from stages.guards.files import as_path, exists, open_file
 from stages.guards.text import replace_surrogates
 
 T = TypeVar("T")
@@ -38,6 +39,15 @@ def call_key(**parts: Any) -> str:
     """
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(_encode(canonical)).hexdigest()
+
+
+def as_json(value: Any) -> str:
+    """Return an answer as the store holds it.
+
+    Raises:
+        ValueError: it holds a number that is infinite or no number.
+    """
+    return str(replace_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False)))
 
 
 def derive_seed(*parts: Any) -> int:
@@ -231,7 +241,7 @@ class CallStore:
         """
         for store in self._connections():
             try:
-                row = self._wait_for(lambda store=store: _select(store, key))
+                row = self._wait_for(partial(_select, store, key))
                 if row:
                     return check(str(row[0], "utf-8"))
             except (ValueError, TypeError, RecursionError, sqlite3.DataError):
@@ -245,7 +255,7 @@ class CallStore:
         A number that is infinite or no number is no answer: it is not stored.
         """
         try:
-            text = replace_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False))
+            text = as_json(value)
         except ValueError:
             return
         store = self._replaced.pop(key, None)
@@ -341,11 +351,12 @@ def _refuse_other_files(path: Path) -> None:
             where="store",
             fix="give a file with store=PATH, such as runs/calls.sqlite",
         )
-    if not os.path.lexists(path):
+    if not exists(path):
         return
     fault = ""
     try:
-        head = read_head(path, len(SQLITE_HEAD))
+        with open_file(path, most=2**60) as (stream, _):
+            head = stream.read(len(SQLITE_HEAD))
         if head and head != SQLITE_HEAD:
             fault = "file is not a database"
     except UserError as error:

@@ -71,6 +71,7 @@ class Runner:
     """The sources of trainings and evaluations to compare, by evaluation step that is to run."""
     _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
     """What was compared, and what it shares."""
+    _said_damaged: int = 0
 
     def plan(self, steps: Sequence[Step], forecast: bool = True) -> list[PlannedStep]:
         """Decide which steps are reused and which run, why, and what they would send.
@@ -84,7 +85,18 @@ class Runner:
         for step in steps:
             inputs = {name: planned[source] for name, source in step.inputs.items()}
             planned[step.name] = self._plan_step(step, inputs, forecast)
+        self._say_damaged()
         return list(planned.values())
+
+    def _say_damaged(self) -> None:
+        """Say how many values of the store were no answers, if there are new ones."""
+        count = self.store.damaged - self._said_damaged
+        if count:
+            self.console.print(
+                f"{self.store.path}: {count} stored answers were damaged and are asked again",
+                highlight=False,
+            )
+        self._said_damaged = self.store.damaged
 
     def run(self, planned: Sequence[PlannedStep]) -> dict[str, Artifact]:
         """Run what must run, in order; return the artifact of every step by its name.
@@ -113,6 +125,7 @@ class Runner:
             if plan.step.contract.read is not None:
                 self._warn_of_overlaps(artifacts)
         self.loop.run(self.engines.release())
+        self._say_damaged()
         return artifacts
 
     def _warn_of_overlaps(self, artifacts: Mapping[str, Artifact]) -> None:
