@@ -52,6 +52,7 @@ def run_steps(
     opener: Callable[..., Any] | None = None,
     concurrency: int = 1024,
     max_failed: float = 0.05,
+    console: Console | None = None,
 ) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
@@ -68,7 +69,7 @@ def run_steps(
                 seed,
                 store,
                 engines,
-                Console(file=io.StringIO()),
+                console or Console(file=io.StringIO()),
                 loop,
                 concurrency,
                 max_failed=max_failed,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,23 +195,26 @@ def check_files(folder: Path, manifest: Manifest, under: str = "", whole: bool =
     """
     for name, facts in (manifest.files or {}).items():
         if name.startswith(under):
-            for fault in _faults(folder / name, facts, whole):
+            fault = find_fault(folder / name, facts, whole)
+            if fault:
                 raise DamagedArtifact(folder, f"{name} is damaged: {fault}")
 
 
-def _faults(path: Path, facts: FileFacts, whole: bool) -> Iterator[str]:
+def find_fault(path: Path, facts: FileFacts, whole: bool = False) -> str:
+    """Return how a file differs from what is known of it, or ""."""
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            yield "it is not a file"
-        elif found.st_size != facts.size:
-            yield f"it has {found.st_size:,} bytes of {facts.size:,}"
-        elif (whole or facts.size <= MOST_BYTES) and hash_file(path) != facts.sha256:
-            yield "its content is another one"
+            return "it is not a file"
+        if found.st_size != facts.size:
+            return f"it has {found.st_size:,} bytes of {facts.size:,}"
+        if (whole or facts.size <= MOST_BYTES) and hash_file(path) != facts.sha256:
+            return "its content is another one"
     except FileNotFoundError:
-        yield "it is missing"
+        return "it is missing"
     except (OSError, ValueError) as error:
-        yield f"it cannot be read: {getattr(error, 'strerror', error)}"
+        return f"it cannot be read: {getattr(error, 'strerror', error)}"
+    return ""
 
 
 def hash_file(path: Path) -> str:

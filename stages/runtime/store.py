@@ -306,6 +306,7 @@ class CallStore:
                 if not is_locked or time.monotonic() > deadline:
                     raise self._user_error(error) from None
                 self._say_waiting(self._owner())
+                time.sleep(0.02)  # SQLite does not wait where two processes wait for each other
 
     def _say_waiting(self, owner: str) -> None:
         if not self._waited:

@@ -232,7 +232,7 @@ class Runner:
 
         def wait(owner: str) -> None:
             self.console.print(
-                f"{step.name}: waiting for another run (process {owner}) that is making it",
+                f"{step.name}: waiting for another run ({owner}) that is making it",
                 highlight=False,
             )
 
