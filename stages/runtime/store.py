@@ -12,6 +12,7 @@ import json
 import os
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,18 @@ def as_json(value: Any) -> str:
         ValueError: it holds a number that is infinite or no number.
     """
     return str(replace_surrogates(json.dumps(value, ensure_ascii=False, allow_nan=False)))
+
+
+def _sealed(text: str) -> str:
+    """An answer's JSON, which is one line, and a checksum: a flipped bit may leave valid JSON."""
+    return f"{text}\n{zlib.crc32(text.encode()):08x}"
+
+
+def _unsealed(value: str) -> str:
+    text, end, _ = value.rpartition("\n")
+    if end and value != _sealed(text):
+        raise ValueError("the checksum is another one")
+    return text if end else value  # as earlier versions stored it
 
 
 def derive_seed(*parts: Any) -> int:
@@ -243,7 +256,7 @@ class CallStore:
             try:
                 row = self._wait_for(partial(_select, store, key))
                 if row:
-                    return check(str(row[0], "utf-8"))
+                    return check(_unsealed(str(row[0], "utf-8")))
             except (ValueError, TypeError, RecursionError, sqlite3.DataError):
                 self.damaged += 1
                 self._replaced[key] = store
@@ -255,7 +268,7 @@ class CallStore:
         A number that is infinite or no number is no answer: it is not stored.
         """
         try:
-            text = as_json(value)
+            text = _sealed(as_json(value))
         except ValueError:
             return
         store = self._replaced.pop(key, None)

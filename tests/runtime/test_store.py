@@ -258,6 +258,18 @@ async def test_what_is_no_answer_is_asked_again_and_replaced(tmp_path, value):
     assert await ask() == (*answers, 0, 0), "the new answers took the place of the damaged ones"
 
 
+def test_another_number_in_a_stored_answer_is_seen(tmp_path):
+    """A flipped bit may leave a valid answer; values that carry no checksum are of old versions."""
+    store = CallStore(tmp_path / "calls.sqlite")
+    store.put("k", [-0.5, -1.5])
+    store._db.execute("UPDATE calls SET value = replace(value, '0.5', '0.7')")
+    assert store.get("k") is None and store.damaged == 1
+    store.put("k", [-0.5, -1.5])
+    assert store.get("k") == [-0.5, -1.5]
+    store._db.execute("UPDATE calls SET value = '[-0.1, -2.4]'")
+    assert store.get("k") == [-0.1, -2.4] and store.damaged == 1
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 async def test_a_failure_is_never_remembered(tmp_path, number):
     path = tmp_path / "calls.sqlite"

@@ -177,6 +177,7 @@ def test_masses_reach_metrics_and_old_answers_are_still_read(tmp_path):
     assert "option_mass" not in done["judgements"].metrics
     store = CallStore(tmp_path / "calls.sqlite")
     rows = store._db.execute("SELECT key, value FROM calls").fetchall()
+    rows = [(key.decode(), value.decode().partition("\n")[0]) for key, value in rows]
     choices = [(key, json.loads(value)) for key, value in rows if "logprobs" in value]
     for key, value in choices[:10]:  # as earlier versions stored them: a plain list
         store._db.execute("UPDATE calls SET value = '[-0.1, -2.4]' WHERE key = ?", (key,))
