@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from stages import STAGES
 from stages.guards.console import open_console
@@ -53,6 +54,7 @@ def run_steps(
     opener: Callable[..., Any] | None = None,
     concurrency: int = 1024,
     max_failed: float = 0.05,
+    console: Console | None = None,
 ) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
@@ -69,7 +71,7 @@ def run_steps(
                 seed,
                 store,
                 engines,
-                open_console(file=io.StringIO()),
+                console or open_console(file=io.StringIO()),
                 loop,
                 concurrency,
                 max_failed=max_failed,

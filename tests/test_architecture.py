@@ -24,7 +24,7 @@ def test_the_example_stage_runs(tmp_path, monkeypatch):
     _, artifacts = run_steps(steps, tmp_path)
     assert artifacts["all"].rows(Response) == artifacts["answers"].rows(Response)
     assert artifacts["none"].rows(Response) == []
-    assert artifacts["none"].manifest["dropped"] == {
+    assert artifacts["none"].manifest.dropped == {
         "too many words": len(artifacts["answers"].rows())
     }
     del sys.modules["short_responses"]

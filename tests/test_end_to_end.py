@@ -53,7 +53,7 @@ def test_the_demo_in_small_with_the_real_vllm_killed_while_it_writes(tmp_path):
 def whole(step, expected, done):
     """Every expected row is there once and in order, or was dropped with a reason."""
     made = [row.id for row in done[step].rows()]
-    lost = sum(done[step].manifest["dropped"].values())
+    lost = sum(done[step].manifest.dropped.values())
     assert (
         made == [name for name in expected if name in set(made)]
         and len(made) >= len(expected) - 4 * lost
@@ -101,14 +101,14 @@ def test_real_requests_go_through_to_the_end(tmp_path):
 
     def accounted(step: str, source: str, each: int = 1) -> None:
         made = done[step].rows()
-        lost = sum(done[step].manifest["dropped"].values())
+        lost = sum(done[step].manifest.dropped.values())
         assert len(made) + lost * each == each * len(done[source].rows()), step
 
     assert len(done["red_team"].rows()) == len(done["held_out"].rows()) == 64
     accounted("answers", "red_team")
     accounted("revisions", "answers", each=4)
     accounted("base_held_out", "held_out")
-    samples = len(done["samples"].rows()) + sum(done["samples"].manifest["dropped"].values())
+    samples = len(done["samples"].rows()) + sum(done["samples"].manifest.dropped.values())
     assert samples == 2 * (len(done["red_team"].rows()) + len(done["helpful"].rows()))
     assert (done["report"].directory / "report.html").exists()
 

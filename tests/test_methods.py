@@ -92,7 +92,7 @@ def test_d_rlaif(done):
     made = done("d_rlaif")
     assert (
         -1 <= made["policy"].metrics["last"]["term rating"] <= 1
-        and made["policy"].manifest["calls"]["sent"] > 0
+        and made["policy"].manifest.calls.sent > 0
     )
 
 

@@ -4,7 +4,9 @@ It loads safetensors only, and never runs remote code.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from stages.generators.transformers_loading import load_tokenizer
 from stages.guards.errors import UserError
@@ -21,6 +23,10 @@ from stages.training.batch_reading import (
     store_answers,
     stored_answers,
 )
+
+
+class _Stored(BaseModel, strict=True):
+    probabilities: list[Annotated[float, Field(ge=0, le=1)]] | None
 
 
 def probabilities(
@@ -48,12 +54,26 @@ def probabilities(
     keys = [
         call_key(verb="classify", model=model.content, dtype=dtype, text=text) for text in texts
     ]
-    answers, missing = stored_answers(keys, texts, context.store)
+    answers, missing = stored_answers(
+        keys, texts, context.store, lambda text: _read_stored(text, len(config.id2label))
+    )
     if missing:
         limit = context_length(config)
         computed = _classify(model, missing, several, limit, batch_size, dtype)
         store_answers(answers, computed, context.store)
     return [_probability(answers[key]["probabilities"], places, several) for key in keys]
+
+
+def _read_stored(text: str, count: int) -> dict[str, Any]:
+    """The stored probabilities of `count` labels.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    answer = _Stored.model_validate_json(text)
+    if answer.probabilities is not None and len(answer.probabilities) != count:
+        raise ValueError(f"{len(answer.probabilities)} probabilities of {count} labels")
+    return answer.model_dump()
 
 
 def _probability(

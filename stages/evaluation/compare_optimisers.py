@@ -113,7 +113,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             "words": fmean(len(row.response.split()) for row in rows),
             "n": len(rewards[name]),
             "cut_off": count_cut_off(rows),
-            "seconds": policy.manifest.get("seconds") if policy else None,
+            "seconds": policy.manifest.seconds if policy else None,
         }
     return Result(
         metrics={"policies": measured, "confidence": config.confidence},

@@ -127,32 +127,6 @@ def as_disk_error(error: BaseException) -> UserError | None:
     )
 
 
-ErrorType = TypeVar("ErrorType", bound=BaseException)
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-
-
-def find_cause(error: BaseException | None, kind: type[ErrorType]) -> ErrorType | None:
-    """Return the error of this kind that an error is, or was raised because of; else None."""
-    while error is not None:
-        if isinstance(error, kind):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def as_disk_error(error: BaseException) -> UserError | None:
-    """Return the message for an error whose cause is that the disk takes no more; else None."""
-    cause = find_cause(error, OSError)
-    if cause is None or cause.errno not in _DISK:
-        return None
-    return UserError(
-        f"a file cannot be written: {cause.strerror}",
-        where=str(cause.filename or "the disk"),
-        fix="free some space (see `df -h`) and files (see `df -i`), then run the same command "
-        "again; finished steps and answered calls are kept",
-    )
-
-
 def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, where: str) -> None:
     """Refuse names that are not among the `allowed` ones.
 

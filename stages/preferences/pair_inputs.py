@@ -128,7 +128,7 @@ def drop_cut_off_pairs(
 
 def _no_rows(judgements: Artifact) -> UserError:
     dropped = []
-    for reason, count in judgements.manifest["dropped"].items():
+    for reason, count in judgements.manifest.dropped.items():
         dropped.append(f"{count} dropped ({reason})")
     details = f": {', '.join(dropped)}" if dropped else ""
     file = judgements.directory / "dropped.parquet"

@@ -157,7 +157,7 @@ def _read_ranks(inputs: dict[str, Artifact], where: str) -> dict[str, list[Respo
         if not rows:
             raise UserError(
                 f"the input {name!r} holds no responses; its step dropped "
-                f"{inputs[name].manifest['dropped'] or 'none'}",
+                f"{inputs[name].manifest.dropped or 'none'}",
                 where=where,
                 fix=advise_on_missing({name: inputs[name]}, "give it prompts to answer"),
             )

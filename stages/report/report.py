@@ -83,7 +83,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     steps = lineage(sources)
     row_sections = sections(sources, config.max_rows)
     row_sections += dropped_section(steps, config.max_rows)
-    finished = [str(source.manifest.get("finished", "")) for source in sources]
+    finished = [source.manifest.finished for source in sources]
     path = context.directory / "report.html"
     page.write(
         path,
@@ -94,7 +94,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         **_work(steps, context.new_steps),
         **_rows(row_sections),
         seed=first.seed,
-        versions=first.manifest.get("versions") or {},
+        versions=first.manifest.versions,
         finished=max(finished),
     )
     entry_count = sum(len(section.entries) for section in row_sections)
@@ -138,7 +138,7 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
         elif source.stage == "reward_accuracy":
             rewards.append(reward_models_view(*facts))
         elif source.stage not in SHOWN_ELSEWHERE:
-            tables += source.manifest["tables"]
+            tables += source.manifest.tables
     return {
         "evaluations": views,
         "rewards": rewards,
@@ -155,6 +155,7 @@ def _work(artifacts: list[Artifact], new_steps: Collection[str]) -> View:
     return {
         "flow": draw(steps),
         "reuse": describe_reuse(steps),
+        "left_out": [note for artifact in artifacts for note in artifact.explain_missing()],
         "rows_of_steps": list(zip(steps, manifests, strict=True)),
         "longest": max([SHORTEST, *(step.seconds for step in steps)]),
     }

@@ -4,53 +4,40 @@ The manifest is written last and atomically: if it exists, the step is done. It 
 fingerprint was computed from, so that a plan can name the field that changed.
 """
 
-import hashlib
-import json
+import contextlib
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.guards.errors import UserError
+from stages.guards.secrets import mask, mask_values
+from stages.guards.text import replace_surrogates
+from stages.runtime.disk import flush, refuse_writing, remove, write_atomically
+from stages.runtime.manifest import (
+    MANIFEST,
+    UNFINISHED,
+    DamagedArtifact,
+    Manifest,
+    Table,
+    canonical,
+    check_files,
+    fingerprint,
+    list_files,
+    read_manifest,
+    seal,
+)
 from stages.runtime.models import Model, changed_model, find_model
-from stages.runtime.row_files import read_rows, row_type_of, write_rows
+from stages.runtime.row_files import count_rows, read_rows, row_type_of, write_rows
 from stages.runtime.rows import Dropped
 
+__all__ = ["Table", "canonical", "fingerprint", "flush", "write_atomically"]
 R = TypeVar("R")
-DROPPED = "dropped.parquet"
-_MANIFEST_KEYS = {"step", "fingerprint", "payload", "rows", "dropped", "metrics", "tables"}
-
-
-def canonical(value: Any) -> str:
-    """Return JSON with sorted keys.
-
-    It refuses types that JSON lacks: with `default=str`, equal values could get different texts.
-
-    Raises:
-        TypeError: the value is not plain data.
-    """
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def fingerprint(payload: Mapping[str, Any]) -> str:
-    """Return the first 8 hex digits of the SHA-256 of the canonical payload."""
-    return hashlib.sha256(canonical(payload).encode()).hexdigest()[:8]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A small result that is printed at the end of a run and kept in the manifest."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    """The cells. A cell that names a page (`*.html`) of the artifact is printed as the page's whole
-    path; the manifest holds only the name, because folders move.
-    """
+ROWS, DROPPED, MODEL = "rows.parquet", "dropped.parquet", "model"
 
 
 @dataclass(frozen=True)
@@ -80,29 +67,33 @@ class Artifact:
     directory: Path
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """The content of `manifest.json`, read once."""
-        return json.loads((self.directory / "manifest.json").read_text(encoding="utf-8"))
+    def manifest(self) -> Manifest:
+        """The content of `manifest.json`, read once.
+
+        Raises:
+            DamagedArtifact: it does not fit.
+        """
+        return read_manifest(self.directory)
 
     @property
     def fingerprint(self) -> str:
         """The hash of what identifies the artifact (`payload` in the manifest)."""
-        return self.manifest["fingerprint"]
+        return self.manifest.fingerprint
 
     @property
     def metrics(self) -> dict[str, Any]:
         """The numbers that the stage reported."""
-        return self.manifest["metrics"]
+        return self.manifest.metrics
 
     @property
     def stage(self) -> str:
         """The stage that made it, such as `judge`; "" if the manifest does not state it."""
-        return self.manifest["payload"].get("stage", "")
+        return self.manifest.payload.stage
 
     @property
     def seed(self) -> int | None:
         """The run's seed."""
-        return self.manifest["payload"].get("seed")
+        return self.manifest.payload.seed
 
     @property
     def config(self) -> dict[str, Any]:
@@ -111,12 +102,12 @@ class Artifact:
         `identity` adds, for example, the texts of principles and the hashes of templates. Options
         that do not change results are left out.
         """
-        return self.manifest["payload"].get("options", {})
+        return self.manifest.payload.options
 
     @property
     def inputs(self) -> dict[str, str]:
         """The fingerprint of each input, by the name under which the stage reads it."""
-        return self.manifest["payload"].get("inputs", {})
+        return self.manifest.payload.inputs
 
     def input_artifacts(self, name: str | None = None) -> list["Artifact"]:
         """Return the artifacts that it was made from, if their folders are still beside it.
@@ -124,23 +115,38 @@ class Artifact:
         Args:
             name: of one input; None: all of them.
         """
-        root = self.directory.parent
-        artifacts = []
-        for input_name, input_fingerprint in self.inputs.items():
-            if name not in (None, input_name):
-                continue
-            for folder in sorted(root.glob(f"*-{input_fingerprint}")):
-                step = folder.name.removesuffix(f"-{input_fingerprint}")
-                artifact = find_artifact(root, step, input_fingerprint)
-                if artifact:
-                    artifacts.append(artifact)
+        artifacts: list[Artifact] = []
+        for input_name in self.inputs:
+            if name in (None, input_name):
+                artifacts += self._look_up_input(input_name)[0]
         return artifacts
+
+    def explain_missing(self) -> list[str]:
+        """Return what is wrong with inputs that `input_artifacts` leaves out, a note for each."""
+        notes = []
+        for name in self.inputs:
+            artifacts, damage = self._look_up_input(name)
+            if not artifacts:
+                reason = damage or "its folder is gone"
+                notes.append(f"the step behind {name!r} of {self.step!r} ({reason})")
+        return notes
+
+    def _look_up_input(self, name: str) -> tuple[list["Artifact"], str]:
+        root = self.directory.parent
+        artifacts, damages = [], []
+        for folder in sorted(root.glob(f"*-{self.inputs[name]}")):
+            step, _, step_fingerprint = folder.name.rpartition("-")
+            artifact, damage = look_up(root, step, step_fingerprint)
+            damages.append(damage)
+            if artifact:
+                artifacts.append(artifact)
+        return artifacts, "; ".join(filter(None, damages))
 
     @property
     def row_type(self) -> type | None:
         """The type of its rows; None if it holds none."""
-        path = self.directory / "rows.parquet"
-        return row_type_of(path) if path.exists() else None
+        holds_rows = self.manifest.rows or os.path.lexists(self.directory / ROWS)
+        return row_type_of(self._file(ROWS)) if holds_rows else None
 
     def rows(self, *allowed: type[R]) -> list[R]:
         """Return the rows, of one of the `allowed` types (any, if none is given).
@@ -148,23 +154,35 @@ class Artifact:
         Raises:
             UserError: there are none, they are of another type, or the file is damaged.
         """
-        path = self.directory / "rows.parquet"
-        if not path.exists() and self.manifest["rows"] is None:
+        count = self.manifest.rows
+        if count is None:
             raise UserError(
                 "holds no rows",
                 where=f"step {self.step!r}",
                 fix="wire the `inputs` to a step that makes rows",
             )
-        return read_rows(path, *allowed)
+        path = self.directory / ROWS
+        if not count and not os.path.lexists(path):  # of a stage that names no type for no rows
+            return []
+        return read_rows(self._file(ROWS), *allowed)
 
     def dropped(self) -> list[Dropped]:
-        """Return the dropped rows."""
-        path = self.directory / DROPPED
-        return read_rows(path, Dropped) if path.exists() else []
+        """Return the dropped rows.
+
+        Raises:
+            DamagedArtifact: their file is damaged.
+        """
+        return read_rows(self._file(DROPPED), Dropped) if self.manifest.dropped else []
+
+    def _file(self, name: str) -> Path:
+        """A file that the manifest counts the rows of, and whose content is the written one."""
+        check_files(self.directory, self.manifest, name, whole=True)
+        _check_rows(self.directory, self.manifest)
+        return self.directory / name
 
     def explain_dropped(self) -> str:
         """Return what this step dropped, with counts and the file that lists it; "" if nothing."""
-        counts = self.manifest["dropped"]
+        counts = self.manifest.dropped
         if not counts:
             return ""
         return f"step {self.step!r} dropped {list_reasons(counts)} (see {self.directory / DROPPED})"
@@ -175,8 +193,10 @@ class Artifact:
         Raises:
             UserError: it holds no model, or the model is gone.
         """
-        reference = self.manifest["metrics"].get("model_path")
-        path = reference or self.directory / "model"
+        reference = self.metrics.get("model_path")
+        path = reference or self.directory / MODEL
+        if not reference:
+            check_files(self.directory, self.manifest, f"{MODEL}/", whole=True)
         if not reference and not Path(path).is_dir():
             raise UserError(
                 "holds no model",
@@ -184,8 +204,8 @@ class Artifact:
                 fix="wire `inputs.model` to a step that makes one; if this one does, "
                 f"delete {self.directory} and run again",
             )
-        model = find_model(str(path), self.manifest["metrics"].get("revision"))
-        planned = self.manifest["metrics"].get("content")  # of a step that points at a model
+        model = find_model(str(path), self.metrics.get("revision"))
+        planned = self.metrics.get("content")  # of a step that points at a model
         if reference and planned not in (None, model.content):
             raise changed_model(model)
         return model
@@ -225,30 +245,81 @@ def folder_of(root: Path, step: str, step_fingerprint: str) -> Path:
 
 def find_artifact(root: Path, step: str, step_fingerprint: str) -> Artifact | None:
     """Return the finished artifact with this fingerprint, if there is one."""
-    return _finished(Artifact(step, folder_of(root, step, step_fingerprint)))
+    return look_up(root, step, step_fingerprint)[0]
+
+
+def look_up(root: Path, step: str, step_fingerprint: str) -> tuple[Artifact | None, str]:
+    """Return a finished artifact, and what is wrong with it.
+
+    Returns:
+        The artifact, or None if it was never finished or is damaged, so that its step has to run;
+        and the damage, or "".
+    """
+    artifact = Artifact(step, folder_of(root, step, step_fingerprint))
+    folder = artifact.directory
+    if not os.path.lexists(folder / MANIFEST) and (folder.is_dir() or not os.path.lexists(folder)):
+        return None, ""
+    try:
+        manifest = artifact.manifest
+        if (manifest.step, manifest.fingerprint) != (step, step_fingerprint):
+            raise DamagedArtifact(folder, f"{MANIFEST} is another artifact's")
+        check_files(folder, manifest)
+        _check_rows(folder, manifest)
+    except UserError as error:
+        return None, error.what
+    return artifact, ""
+
+
+def _check_rows(folder: Path, manifest: Manifest) -> None:
+    """Compare what the manifest counts with the files; cheap, since parquet files count too.
+
+    Raises:
+        DamagedArtifact: rows are missing, or there are more of them.
+    """
+    for name, count in ((ROWS, manifest.rows or 0), (DROPPED, sum(manifest.dropped.values()))):
+        found = count_rows(folder / name) if count or (folder / name).is_file() else 0
+        if found != count:
+            raise DamagedArtifact(
+                folder, f"{name} is damaged: it has {found:,} rows, the manifest counts {count:,}"
+            )
 
 
 def finished_artifacts(root: Path, step: str) -> list[Artifact]:
-    """Return all finished artifacts of a step, of any identity, the newest first."""
-    manifests = list(root.glob(f"{step}-????????/manifest.json"))
-    manifests.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    """Return all finished artifacts of a step, of any identity, the newest first.
+
+    Only their manifests are looked at.
+    """
     artifacts = []
-    for manifest in manifests:
-        artifact = _finished(Artifact(step, manifest.parent))
-        if artifact:
-            artifacts.append(artifact)
-    return artifacts
+    for path in root.glob(f"{step}-????????/{MANIFEST}"):
+        artifact = Artifact(step, path.parent)
+        with contextlib.suppress(UserError, OSError):
+            if artifact.manifest.step == step:
+                artifacts.append((path.stat().st_mtime, artifact))
+    artifacts.sort(key=lambda pair: pair[0], reverse=True)
+    return [artifact for _, artifact in artifacts]
 
 
-def _finished(artifact: Artifact) -> Artifact | None:
-    """Return the artifact, or None if its manifest is missing or damaged.
+def prepare_folder(folder: Path) -> None:
+    """Make room for a step that is to run: a folder that holds at most its checkpoints.
 
-    Its step then counts as never run.
+    What was finished once and is damaged is set aside under `.damaged/`, the latest of each step
+    and identity.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
     try:
-        return artifact if artifact.manifest.keys() >= _MANIFEST_KEYS else None
-    except (OSError, ValueError, AttributeError):
-        return None
+        if os.path.lexists(folder / MANIFEST) or (os.path.lexists(folder) and not folder.is_dir()):
+            aside = folder.parent / ".damaged" / folder.name
+            aside.parent.mkdir(exist_ok=True)
+            remove(aside)
+            os.replace(folder, aside)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if path.name not in UNFINISHED or not path.is_dir():
+                remove(path)
+    except OSError as error:
+        raise refuse_writing(error, folder) from None
 
 
 def finish_artifact(
@@ -259,71 +330,50 @@ def finish_artifact(
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
+    counts: Counter[str] = Counter()
     try:
         if result.rows is not None and result.row_type is not None:
-            write_rows(folder / "rows.parquet", result.rows, result.row_type)
+            write_rows(folder / ROWS, result.rows, result.row_type)
         if result.dropped:
-            write_rows(folder / DROPPED, result.dropped, Dropped)
+            counts = write_dropped(folder, result.dropped)
         # After a power cut, a manifest on the disk must mean that all other files are there too.
         for path in (*folder.rglob("*"), folder, folder.parent):
             flush(path)
-        manifest = {
-            "step": step,
-            "fingerprint": fingerprint(payload),
-            "payload": payload,
-            "rows": None if result.rows is None else len(result.rows),
-            "dropped": dict(Counter(d.reason for d in result.dropped)),
-            "metrics": result.metrics,
-            "tables": [vars(table) for table in result.tables],
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            **facts,
-        }
-        write_atomically(
-            folder / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False)
-        )
+        files = list_files(folder)
     except OSError as error:
-        raise UserError(
-            f"the artifact cannot be written: {error.strerror}",
-            where=str(folder),
-            fix="free some disk space or fix the permissions, then run again; finished steps and "
-            "calls are kept",
-        ) from None
-    return Artifact(step, folder)
+        raise refuse_writing(error, folder) from None
+    plain = {
+        "step": step,
+        "fingerprint": fingerprint(payload),
+        "payload": payload,
+        "rows": None if result.rows is None else len(result.rows),
+        "dropped": dict(counts),
+        "metrics": result.metrics,
+        "tables": [vars(table) for table in result.tables],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **facts,
+        "files": files,
+    }
+    manifest, text = seal(replace_surrogates(mask_values(plain)))
+    write_atomically(folder / MANIFEST, text)
+    artifact = Artifact(step, folder)
+    vars(artifact)["manifest"] = manifest
+    return artifact
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is either complete or missing, even after a power cut."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
-    flush(path.parent)
+def write_dropped(folder: Path, dropped: Iterable[Dropped]) -> Counter[str]:
+    """Write dropped rows beside an artifact's rows; what servers repeat of secrets is masked.
 
+    Returns:
+        How often each reason occurs.
 
-def flush(path: Path) -> None:
-    """Return once a file, or the names in a folder, have reached the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    shown = lru_cache(maxsize=1024)(mask)
+    masked = [replace(row, reason=shown(row.reason), detail=shown(row.detail)) for row in dropped]
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
-    """Name the fields that differ, as dotted paths: `constitution.no-crime.text`."""
-    if old == new:
-        return []
-    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
-        return [f"{path} changed"]
-    lines = []
-    for key in sorted({*old, *new}):
-        inner = f"{path}.{key}" if path else str(key)
-        if key not in old:
-            lines.append(f"{inner} is new")
-        elif key not in new:
-            lines.append(f"{inner} is gone")
-        else:
-            lines += explain_difference(old[key], new[key], inner)
-    return lines
+        write_rows(folder / DROPPED, masked, Dropped)
+    except OSError as error:
+        raise refuse_writing(error, folder) from None
+    return Counter(row.reason for row in masked)

@@ -1,9 +1,11 @@
 """A generator with a memory: answered calls come from the store, new ones load the engine."""
 
 import asyncio
+import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import fmean, median
 from typing import Any, TypeVar
 
@@ -15,6 +17,8 @@ from stages.runtime.generation import (
     Completion,
     Generator,
     Sampling,
+    as_choice,
+    as_completion,
 )
 from stages.runtime.generator_registry import check_choice, check_options, open_generator
 from stages.runtime.models import Model
@@ -194,13 +198,12 @@ class RememberedGenerator:
         key = self._key(
             verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
         )
-        answer = self._recall(key)
-        if answer is None:
+        completion = self._recall(key, as_completion)
+        if completion is None:
             engine = await self.engines.get(self.model)
-            completion = await self._send(engine.complete(messages, sampling, seed))
-            answer = asdict(completion)
-            self._remember(key, answer, answer["completion_tokens"])
-        completion = Completion(**answer)
+            call = engine.complete(messages, sampling, seed)
+            completion = await self._send(call, as_completion)
+            self._remember(key, asdict(completion), completion.completion_tokens)
         marks = self.engines.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
 
@@ -209,32 +212,31 @@ class RememberedGenerator:
         if self.forecast:
             check_choice(self.engines.name, self.model, options)
         key = self._key(verb="choose", messages=list(messages), options=list(options))
-        answer: Any = self._recall(key)
-        if answer is None:
+        check = partial(as_choice, options=len(options))
+        choice = self._recall(key, check)
+        if choice is None:
             engine = await self.engines.get(self.model)
-            choice = await self._send(engine.choose(messages, options))
-            if not any(map(math.isnan, choice.logprobs)):  # else another run may read a number
-                self._remember(key, asdict(choice), tokens=0)
-        elif isinstance(answer, list):  # as versions without masses stored it
-            choice = Choice(answer)
-        else:
-            choice = Choice(**answer)
+            choice = await self._send(engine.choose(messages, options), check)
+            self._remember(key, asdict(choice), tokens=0)
         self.tally.add_choice(choice)
         return choice
 
-    async def _send(self, call: Awaitable[T]) -> T:
+    async def _send(self, call: Awaitable[T], check: Callable[[Any], T]) -> T:
         try:
-            return await call
+            return check(await call)
         except CallFailed:
             self.tally.failed += 1
             raise
+        except ValueError as error:
+            self.tally.failed += 1
+            raise CallFailed("an answer that cannot be used", str(error)) from None
 
     def _key(self, **parts: Any) -> str:
         return call_key(model=self.model.content, generator=self.engines.answer_options, **parts)
 
-    def _recall(self, key: str) -> Any | None:
+    def _recall(self, key: str, check: Callable[[Any], T]) -> T | None:
         """Return the stored answer, or None if the call is to be sent."""
-        answer = self.store.get(key)
+        answer = self.store.get(key, lambda text: check(json.loads(text)))
         if answer is not None:
             self.tally.stored += 1
         elif self.forecast:

@@ -4,7 +4,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from stages.guards.errors import UserError
 from stages.guards.text import replace_surrogates
+from stages.runtime.manifest import DamagedArtifact
 from stages.runtime.rows import ROW_TYPES, Message
 
 R = TypeVar("R")
@@ -47,7 +48,23 @@ def read_rows(path: Path, *allowed: type[R]) -> list[R]:
             fix="wire the step's `inputs` to a step that makes them",
         )
     with _report_damage(path):
-        return [row_type(**row) for row in pq.read_table(path).to_pylist()]
+        table = pq.read_table(path)
+        for name, hint in typing.get_type_hints(row_type).items():
+            if name in table.column_names and table[name].null_count and not _is_optional(hint):
+                raise ValueError(f"the column {name!r} lacks values")
+        return [row_type(**row) for row in table.to_pylist()]
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a file holds, from its metadata.
+
+    Raises:
+        UserError: the file is damaged, or holds rows of an unknown type.
+    """
+    row_type_of(path)
+    with _report_damage(path):
+        count: int = pq.read_metadata(path).num_rows
+    return count
 
 
 def row_type_of(path: Path) -> type:
@@ -57,15 +74,31 @@ def row_type_of(path: Path) -> type:
         UserError: the file is damaged, or holds rows of an unknown type.
     """
     with _report_damage(path):
-        metadata = pq.read_schema(path).metadata or {}
-        name = metadata.get(b"row_type", b"").decode()
-    if name not in ROW_TYPES:
-        raise UserError(
-            f"rows of an unknown type {name!r}",
-            where=str(path),
-            fix="delete the artifact's folder and run again",
-        )
-    return ROW_TYPES[name]
+        if not path.is_file():
+            raise ValueError("it is not a file" if path.exists() else "it is missing")
+        schema = pq.read_schema(path)
+        name = (schema.metadata or {}).get(b"row_type", b"").decode()
+        if name not in ROW_TYPES:
+            raise ValueError(f"rows of an unknown type {name!r}")
+        row_type = ROW_TYPES[name]
+        _check_columns(schema, row_type)
+    return row_type
+
+
+def _check_columns(schema: pa.Schema, row_type: type) -> None:
+    """Refuse columns that the rows do not have; those with a default may be missing."""
+    expected = _schema_of(row_type)
+    for column in schema:
+        if column.name not in expected.names or column.type != expected.field(column.name).type:
+            raise ValueError(f"the column {column.name!r} is not one of {row_type.__name__} rows")
+    for column in fields(row_type):
+        has_default = column.default is not MISSING or column.default_factory is not MISSING
+        if column.name not in schema.names and not has_default:
+            raise ValueError(f"the column {column.name!r} is missing")
+
+
+def _is_optional(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
 
 
 def _schema_of(row_type: type) -> pa.Schema:
@@ -92,9 +125,6 @@ def _arrow_type(annotation: Any) -> pa.DataType:
 def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path.name} is damaged: {str(error).partition(chr(10))[0]}",
-            where=str(path.parent),
-            fix=f"delete {path.parent} and run again; calls answered before are kept",
-        ) from error
+    except (OSError, ValueError, TypeError, MemoryError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise DamagedArtifact(path.parent, f"{path.name} is damaged: {reason}") from error

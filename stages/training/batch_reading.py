@@ -100,12 +100,13 @@ def common_length(rows: Sequence[Sequence[int]]) -> int:
 
 
 def stored_answers(
-    keys: Sequence[str], items: Sequence[Item], store: CallStore
+    keys: Sequence[str], items: Sequence[Item], store: CallStore, check: Callable[[str], Any]
 ) -> tuple[dict[str, Any], dict[str, Item]]:
     """Look answers up in the call store.
 
     Args:
         keys: one for each item; equal items have equal keys.
+        check: reads an answer from its JSON, and raises a ValueError for what is none.
 
     Returns:
         The stored answers by key, and the items without one by key, each once.
@@ -115,7 +116,7 @@ def stored_answers(
     for key, item in zip(keys, items, strict=True):
         if key in answers or key in missing:
             continue
-        answer = store.get(key)
+        answer = store.get(key, check)
         if answer is None:
             missing[key] = item
         else:

@@ -1,33 +1,53 @@
 """Checkpoints of a training that may be interrupted at any moment.
 
 A checkpoint counts once `complete` lies in it, written after everything else has reached the disk;
-it names the training that made it. What has no such mark is incomplete, and removed. The
+it names the training and the step that made it, and every file with its size and hash. What has no
+such mark is incomplete, and removed; what does not fit its mark is damaged, and set aside. The
 checkpoints are the Trainer's own: optimiser and random states are `.pt` and `.pth` files, read back
-only by the run that wrote them; no such file enters the finished model.
+only as plain tensors by the run that wrote them; no such file enters the finished model.
 """
 
 import hashlib
-import shutil
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from stages.guards.errors import UserError
+from stages.guards.files import read_text
 from stages.runtime.artifacts import canonical, flush
+from stages.runtime.disk import remove, write_atomically
+from stages.runtime.manifest import FileFacts, find_fault, list_files
 from stages.runtime.models import Model
 
 MARK = "complete"
+DAMAGED = "damaged"
+"""The folder beside the checkpoints in which damaged ones are set aside."""
 
 
-def training_of(trainer: Any, base: Model) -> str:
+class Mark(BaseModel, strict=True):
+    """The content of `complete`."""
+
+    training: str
+    """The hash of the training that made the checkpoint."""
+    name: str
+    """The checkpoint's own."""
+    files: dict[str, FileFacts]
+
+
+def training_of(trainer: Any, base: Model, step: str = "") -> str:
     """The hash that a checkpoint shares with the training that goes on from it.
 
-    It is of the base model and the trained shapes.
+    It is of the base model, the trained shapes, and the step with its identity.
     """
     shapes = {}
     for name, weight in trainer.model.named_parameters():
         if weight.requires_grad:
             shapes[name] = list(weight.shape)
-    return hashlib.sha256(canonical([base.content, shapes]).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical([base.content, shapes, step]).encode()).hexdigest()[:16]
 
 
 def mark_complete(checkpoint: Path, training: str) -> None:
@@ -38,33 +58,49 @@ def mark_complete(checkpoint: Path, training: str) -> None:
     """
     for file in checkpoint.rglob("*"):
         flush(file)
-    mark = checkpoint / MARK
-    mark.write_text(training, encoding="utf-8")
-    flush(mark)
-    flush(checkpoint)
+    facts = {"training": training, "name": checkpoint.name, "files": list_files(checkpoint)}
+    write_atomically(checkpoint / MARK, canonical(facts))
 
 
-def last_complete(folder: Path, training: str) -> Path | None:
-    """The latest complete checkpoint in `folder`, if any; incomplete ones are removed on the way.
+def last_complete(folder: Path, training: str, say: Callable[[str], object] = print) -> Path | None:
+    """The latest sound checkpoint in `folder`, if any.
 
-    Raises:
-        UserError: another training made it.
+    Incomplete ones are removed on the way, and damaged ones set aside.
+
+    Args:
+        say: gets a sentence on each damaged one.
     """
     complete: dict[int, Path] = {}
     for checkpoint in folder.glob("checkpoint-*"):
         step = checkpoint.name.removeprefix("checkpoint-")
-        if (checkpoint / MARK).exists() and step.isdigit():
+        if os.path.lexists(checkpoint / MARK) and step.isdecimal():
             complete[int(step)] = checkpoint
         else:
-            shutil.rmtree(checkpoint, ignore_errors=True)
-    if not complete:
-        return None
-    last = complete[max(complete)]
-    if (last / MARK).read_text(encoding="utf-8") != training:
-        raise UserError(
-            "this checkpoint is of another model, or of another shape of LoRA: the training cannot "
-            "go on from it",
-            where=str(last),
-            fix=f"delete {folder} to begin again, or give the step the model it began with",
-        )
-    return last
+            with suppress(OSError):  # another rank was faster
+                remove(checkpoint)
+    for _, checkpoint in sorted(complete.items(), reverse=True):
+        fault = _find_fault(checkpoint, training)
+        if not fault:
+            return checkpoint
+        say(f"{checkpoint.name} is damaged and set aside: {fault}")
+        aside = folder / DAMAGED / checkpoint.name
+        with suppress(FileNotFoundError):  # another rank was faster
+            aside.parent.mkdir(exist_ok=True)
+            remove(aside)
+            os.replace(checkpoint, aside)
+    return None
+
+
+def _find_fault(checkpoint: Path, training: str) -> str:
+    """Why a checkpoint cannot be gone on from, or ""."""
+    try:
+        mark = Mark.model_validate_json(read_text(checkpoint / MARK))
+    except (UserError, ValidationError, RecursionError):
+        return f"{MARK} cannot be read"
+    if (mark.training, mark.name) != (training, checkpoint.name):
+        return "it is of another model, another shape of LoRA or another training"
+    for name, facts in mark.files.items():
+        fault = find_fault(checkpoint / name, facts, whole=True)
+        if fault:
+            return f"{name}: {fault}"
+    return ""

@@ -107,22 +107,23 @@ def create_trainer(
 
 
 def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
-    """Train a trainer over `base`, going on from the last complete checkpoint if there is one.
+    """Train a trainer over `base`, going on from the last sound checkpoint if there is one.
 
     Returns:
         `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve.
-
-    Raises:
-        UserError: the checkpoint is of another model, or of another shape of LoRA.
     """
     from transformers import PrinterCallback
 
     from stages.training.progress import Watch, curve
 
-    training = training_of(trainer, base)
-    checkpoint = last_complete(Path(trainer.args.output_dir), training)
-    if checkpoint is not None:
-        context.console.print(f"{context.step}: going on from {checkpoint.name}")
+    damages: list[str] = []
+    training = training_of(trainer, base, context.directory.name)
+    checkpoint = last_complete(Path(trainer.args.output_dir), training, damages.append)
+    for damage in damages:
+        context.console.print(f"{context.step}: {damage}")
+    if checkpoint is not None or damages:
+        place = checkpoint.name if checkpoint else "the start"
+        context.console.print(f"{context.step}: going on from {place}")
     watch = Watch(context.step, context.console, training)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)

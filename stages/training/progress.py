@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from transformers import TrainerCallback
 
@@ -100,6 +101,8 @@ class Watch(TrainerCallback):
         self.progress.update(self.task, note=f"loss {loss:.3f}")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if torch.distributed.is_initialized():  # every rank has written its part
+            torch.distributed.barrier()
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             mark_complete(checkpoint, self.training)

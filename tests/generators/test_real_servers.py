@@ -114,7 +114,7 @@ def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
     killer.join(timeout=5)
     assert not killer.is_alive() and processes[0].poll() is not None
     dropped = {
-        step: sum(artifact.manifest["dropped"].values())
+        step: sum(artifact.manifest.dropped.values())
         for step, artifact in done.items()
         if step != "sl_cai"
     }

@@ -61,7 +61,7 @@ def test_the_first_two_finished_samples_are_judged(tmp_path):
         assert (samples[row.response_a_id], samples[row.response_b_id]) == (1, 2)
         assert row.finish_reason_a == row.finish_reason_b == "stop"
     assert judged.metrics["cut_off"] == len(prompts) == len(judged.rows())
-    assert judged.manifest["dropped"] == {CUT: len(prompts)}
+    assert judged.manifest.dropped == {CUT: len(prompts)}
     assert done["answers"].metrics["cut_off"] == len(prompts)
 
 
@@ -70,7 +70,7 @@ def test_a_sample_whose_rivals_were_cut_off_is_counted_as_such(tmp_path, pairing
     prompts = prompt_ids(tmp_path)
     some = cut_samples(prompts[:3], 0, 1)
     _, done = run_steps(judged_steps(tmp_path, pairing=pairing), tmp_path, CutsOff(cuts=some))
-    assert done["judgements"].manifest["dropped"] == {CUT: 6, "its rivals were cut off": 3}
+    assert done["judgements"].manifest.dropped == {CUT: 6, "its rivals were cut off": 3}
     assert len({row.prompt_id for row in done["judgements"].rows(Judgement)}) == 5
 
 
@@ -111,7 +111,7 @@ def test_a_kept_answer_carries_its_ending_to_the_pair(tmp_path):
         assert row.chosen_finish_reason == endings[row.chosen_id]
         assert row.rejected_finish_reason == endings[row.rejected_id]
     strict = done["strict"]
-    assert strict.manifest["dropped"][CUT] == 5 == strict.metrics["cut_off"]
+    assert strict.manifest.dropped[CUT] == 5 == strict.metrics["cut_off"]
     assert not count_cut_off(strict.rows(Pair))
 
 
@@ -222,7 +222,7 @@ def test_a_judge_rates_finished_rows(tmp_path, policy):
     ratings = done["ratings"]
     assert ratings.metrics["cut_off"] == 4
     dropped = {CUT: 4} if policy == "drop" else {}
-    assert ratings.manifest["dropped"] == dropped
+    assert ratings.manifest.dropped == dropped
     assert count_cut_off(ratings.rows(Rating)) == (0 if policy == "drop" else 4)
     assert len(ratings.rows()) == (20 if policy == "drop" else 24)
 

@@ -531,7 +531,10 @@ def test_an_ancestor_with_a_damaged_manifest_is_left_out(tmp_path, inputs):
     for manifest in tmp_path.glob("base_answers-*/manifest.json"):
         manifest.write_text("{}")
     _, html, _ = write(tmp_path, inputs)
-    assert "tuned_answers" in Page(html).text and "base_answers" not in Page(html).text
+    text = Page(html).text
+    assert "tuned_answers" in text and "base_answers" not in text
+    note = "Left out of this page: the step behind 'base' of 'evaluation' (manifest.json is damaged"
+    assert note in text, "and never without a word"
 
 
 def test_nothing_is_loaded(tmp_path, inputs):

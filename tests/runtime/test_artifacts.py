@@ -7,7 +7,7 @@ import pytest
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
-from stages.runtime import artifacts
+from stages.runtime import artifacts, disk
 from stages.runtime.artifacts import (
     Artifact,
     Result,
@@ -97,9 +97,10 @@ def test_missing_results_are_reported(tmp_path):
 
 def test_the_manifest_reaches_the_disk_last(tmp_path, monkeypatch):
     flushed = []
-    monkeypatch.setattr(
-        artifacts, "flush", lambda path: flushed.append((path.name, manifest.exists()))
-    )
+    for module in (artifacts, disk):
+        monkeypatch.setattr(
+            module, "flush", lambda path: flushed.append((path.name, manifest.exists()))
+        )
     folder = tmp_path / f"requests-{fingerprint(PAYLOAD)}"
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "model.safetensors").write_bytes(b"weights")

@@ -6,8 +6,9 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.guards.templates import render
-from stages.runtime.artifacts import canonical, explain_difference, fingerprint
+from stages.runtime.artifacts import canonical, fingerprint
 from stages.runtime.models import find_model
+from stages.runtime.pipeline.plan import explain_difference
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair, Prompt, Verdict, request_text
 from stages.runtime.typed_config import identity_of, machine, parse_config

@@ -1,18 +1,33 @@
 """The call store: memory, locks, versions, full disks."""
 
+import copy
+import io
+import json
+import math
 import multiprocessing
 import os
+import random
+import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
-from stages.runtime.calls import Engines
+from stages.runtime.calls import Engines, RememberedGenerator, Tally
+from stages.runtime.generation import CallFailed, Completion, Sampling
+from stages.runtime.models import Model
 from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, hold_lock
+from tests.fuzz.artifacts import damage_store
+from tests.running import run_steps, text_pipeline
+from tests.scripted import ScriptedGenerator
 
 
 def count_calls(path):
@@ -81,7 +96,7 @@ def test_another_programs_database_is_left_alone(tmp_path, table):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["pages", "table", "value"])
+@pytest.mark.parametrize("damage", ["pages", "table"])
 def test_a_damaged_store_is_reported(tmp_path, damage):
     path = tmp_path / "calls.sqlite"
     store = CallStore(path)
@@ -93,13 +108,9 @@ def test_a_damaged_store_is_reported(tmp_path, damage):
         path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     else:
         with sqlite3.connect(path) as db:
-            db.execute(
-                "UPDATE calls SET value = '{torn'"
-                if damage == "value"
-                else "ALTER TABLE calls RENAME COLUMN key TO id"
-            )
-    store = CallStore(path)
+            db.execute("ALTER TABLE calls RENAME COLUMN key TO id")
     with pytest.raises(UserError, match=r"(?s)cannot be used.*store=PATH"):
+        store = CallStore(path)
         for i in range(200):
             store.get(f"k{i}")
     store.close()
@@ -125,7 +136,7 @@ def test_a_lock_is_waited_for(tmp_path):
         waiting.start()
         while not events:
             time.sleep(0.01)
-        assert waiting.is_alive() and events == [str(os.getpid())]
+        assert waiting.is_alive() and events == [f"process {os.getpid()}"]
     waiting.join(10)
     assert events[1:] == ["ours"]
     (tmp_path / "a-file").write_text("")
@@ -189,3 +200,234 @@ def test_a_full_disk_keeps_the_answers(tmp_path):
         for i in range(1000):
             store.put(f"k{i}", "x" * 2000)
     assert store.get("first") == "kept"
+
+
+def answering(path, **options):
+    """A remembered generator over a scripted one, and the script."""
+    script = ScriptedGenerator(**options)
+
+    async def opener(name, model, options):
+        return script
+
+    store = CallStore(path)
+    engines = Engines("scripted", {}, opener=opener)
+    return RememberedGenerator(store, engines, Model("m", "0" * 16), Tally()), script
+
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+NO_ANSWERS = [
+    "",
+    "null",
+    "{torn",
+    "['a']",
+    "[" * 100_000,
+    "[1, 2",
+    "true",
+    '"text"',
+    "{}",
+    b"\xff\xfe",
+    b"x" * 10,
+    7,
+    '{"text": null, "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}',
+    '{"text": "a", "finish_reason": "stop", "prompt_tokens": -1, "completion_tokens": 1}',
+    '{"text": "a", "finish_reason": "stop", "prompt_tokens": 1e400, "completion_tokens": 1}',
+    '{"logprobs": [NaN, -1.0]}',
+    '{"logprobs": [-Infinity, -1.0]}',
+    '{"logprobs": [-1.0]}',
+    '{"logprobs": ["-1.0", "-2.0"]}',
+    "[NaN, -1.0]",
+]
+
+
+@pytest.mark.parametrize("value", NO_ANSWERS, ids=lambda value: repr(value)[:40])
+async def test_what_is_no_answer_is_asked_again_and_replaced(tmp_path, value):
+    path = tmp_path / "calls.sqlite"
+
+    async def ask():
+        generator, script = answering(path)
+        completion = await generator.complete(MESSAGES, Sampling(), 1)
+        choice = await generator.choose(MESSAGES, ("A", "B"))
+        generator.store.close()
+        return completion, choice, script.calls, generator.store.damaged
+
+    *answers, calls, damaged = await ask()
+    assert (calls, damaged) == (2, 0)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE calls SET value = ?", (value,))
+    assert await ask() == (*answers, 2, 2), "asked again, counted, and as before"
+    assert await ask() == (*answers, 0, 0), "the new answers took the place of the damaged ones"
+
+
+def test_another_number_in_a_stored_answer_is_seen(tmp_path):
+    """A flipped bit may leave a valid answer; values that carry no checksum are of old versions."""
+    store = CallStore(tmp_path / "calls.sqlite")
+    store.put("k", [-0.5, -1.5])
+    store._db.execute("UPDATE calls SET value = replace(value, '0.5', '0.7')")
+    assert store.get("k") is None and store.damaged == 1
+    store.put("k", [-0.5, -1.5])
+    assert store.get("k") == [-0.5, -1.5]
+    store._db.execute("UPDATE calls SET value = '[-0.1, -2.4]'")
+    assert store.get("k") == [-0.1, -2.4] and store.damaged == 1
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+async def test_a_failure_is_never_remembered(tmp_path, number):
+    path = tmp_path / "calls.sqlite"
+    generator, _ = answering(path, scores=lambda messages, options: [number, -1.0])
+    await generator.choose(MESSAGES, ("A", "B"))
+    generator.store.put("score", {"score": number})
+    generator.store.put("vector", [1.0, [number]])
+    assert count_calls(path) == 0
+    generator.store.close()
+    healthy, script = answering(path)
+    await healthy.choose(MESSAGES, ("A", "B"))
+    assert script.calls == 1 and count_calls(path) == 1
+
+
+COUNTS = {"prompt_tokens": 1, "completion_tokens": 1}
+
+
+@pytest.mark.parametrize(
+    "change", [{"text": None}, {"text": ["a"]}, {"completion_tokens": math.inf}], ids=str
+)
+async def test_a_completion_that_is_none_fails_its_row(tmp_path, change):
+    generator, script = answering(tmp_path / "calls.sqlite")
+
+    async def wrong(messages, sampling, seed):
+        return Completion(**({"text": "a", "finish_reason": "stop"} | COUNTS | change))
+
+    script.complete = wrong
+    with pytest.raises(CallFailed, match="cannot be read"):
+        await generator.complete(MESSAGES, Sampling(), 1)
+    assert count_calls(generator.store.path) == 0 and generator.tally.failed == 1
+
+
+def test_a_damaged_answer_of_the_store_behind_is_replaced_there(tmp_path):
+    """A launched training's rank reads the run's store and adds to its own."""
+    CallStore(tmp_path / "run.sqlite").close()
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:
+        db.execute("INSERT INTO calls VALUES ('k', '{torn')")
+    rank = CallStore(tmp_path / "rank.sqlite", behind=tmp_path / "run.sqlite")
+    assert rank.get("k") is None and rank.damaged == 1
+    rank.put("k", "whole")
+    rank.close()
+    run = CallStore(tmp_path / "run.sqlite")
+    assert run.get("k") == "whole"
+    run.absorb(tmp_path / "rank.sqlite")
+    assert run.get("k") == "whole" and run.damaged == 0
+
+
+def test_a_run_says_once_how_many_answers_were_damaged(tmp_path, capsys):
+    steps = text_pipeline(tmp_path, prompts=3)
+    steps = {name: steps[name] for name in ("base", "requests", "answers")}
+    _, before = run_steps(copy.deepcopy(steps), tmp_path)
+    with sqlite3.connect(tmp_path / "calls.sqlite") as db:
+        db.execute("UPDATE calls SET value = 'null' WHERE key IN (SELECT key FROM calls LIMIT 4)")
+    shutil.rmtree(tmp_path / "artifacts")
+    console = open_console(file=io.StringIO(), width=500)
+    _, after = run_steps(steps, tmp_path, console=console)
+    assert console.file.getvalue().count("4 stored answers were damaged and are asked again") == 1
+    assert after["answers"].rows() == before["answers"].rows()
+    assert after["answers"].manifest.calls.sent == 4
+    assert after["answers"].manifest.calls.stored == 2
+
+
+def make(path, kind):
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("nowhere")
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "system":
+        path.symlink_to("/proc/self/environ")
+    elif kind == "text":
+        path.write_text("root:x:0:0:root:/root:/bin/bash\n" * 40)
+    elif kind == "other":
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE notes (id)")
+    elif kind == "newer":
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA user_version=99")
+
+
+KINDS = ["folder", "pipe", "link", "loop", "device", "system", "text", "other", "newer"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refused_store_leaves_nothing_beside_it(tmp_path, kind):
+    path = tmp_path / "passwd"
+    make(path, kind)
+    before = path.read_bytes() if kind in ("text", "other", "newer") else b""
+    with pytest.raises(UserError, match="store"):
+        CallStore(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["passwd"]
+    assert not before or path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "\ud800"])
+def test_a_name_that_no_store_can_have(name):
+    with pytest.raises(UserError, match="store"):
+        CallStore(name)
+
+
+LOCKS = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_waiting_for_a_locked_store_says_for_whom(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "calls.sqlite"
+    CallStore(path).close()
+    command = [sys.executable, "-c", LOCKS, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        monkeypatch.setattr("stages.runtime.store.BUSY_STEP", 0.1)
+        monkeypatch.setattr("stages.runtime.store.BUSY_SECONDS", 0.5)
+        store = CallStore(path)
+        with pytest.raises(UserError, match=rf"locked by process {other.pid}"):
+            store.put("k", 1)
+        assert capsys.readouterr().err.count(f"waiting for process {other.pid}, which locks") == 1
+        monkeypatch.setattr("stages.runtime.store.BUSY_SECONDS", 60)
+        freeing = threading.Timer(0.3, lambda: other.communicate("go"))
+        freeing.start()
+        store.put("k", 1)
+        freeing.join()
+    assert store.get("k") == 1
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_store_that_is_damaged_at_random_gives_right_answers_or_one_message(tmp_path, seed):
+    path = tmp_path / "calls.sqlite"
+    store = CallStore(path)
+    for number in range(30):
+        store.put(f"k{number}", {"n": number})
+    store.close()
+    what = damage_store(path, random.Random(seed))
+    try:
+        store = CallStore(path)
+        for number in range(30):
+            answer = store.get(f"k{number}", partial(read_number, number))
+            assert answer in (None, number), what
+            store.put(f"k{number}", {"n": number})
+        assert [store.get(f"k{number}") for number in range(30)] == [{"n": n} for n in range(30)]
+    except UserError as error:
+        assert "store" in str(error), what
+
+
+def read_number(number, text):
+    """The answer of the test above, checked as readers check theirs."""
+    value = json.loads(text)
+    if not isinstance(value, dict) or value.get("n") != number:
+        raise ValueError(text)
+    return number

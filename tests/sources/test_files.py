@@ -143,7 +143,7 @@ def test_broken_unicode_in_any_cell_stops_nothing(tmp_path):
     step = {"stage": "human_pairs", "source": str(path), "prompt": "prompt", "system": "system"}
     _, done = run_steps({"pairs": step}, tmp_path)
     assert len(done["pairs"].rows()) == 1
-    assert done["pairs"].manifest["dropped"] == {
+    assert done["pairs"].manifest.dropped == {
         "broken Unicode": 2,
         "a turn of an unknown role": 1,
     }

@@ -162,7 +162,7 @@ def test_announcements_are_cut_counted_and_shown(tmp_path):
     done = revised(tmp_path, Announcing(), prompts=len(texts), rounds=1)
     rows = done["revisions"].rows(Revision)
     assert Counter(row.response for row in rows) == {"No, and I will say why.": 8, texts[4]: 2}
-    assert done["revisions"].manifest["dropped"] == {"empty revision": 2}
+    assert done["revisions"].manifest.dropped == {"empty revision": 2}
     announcements = done["revisions"].metrics["announcements"]
     assert announcements["cut"] == 8 and len(announcements["examples"]) == 3
     first = announcements["examples"][0]

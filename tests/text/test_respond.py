@@ -44,7 +44,7 @@ def run_answers(tmp_path, text, name="answers", finish="stop", **options):
     steps["answers"] |= {"n": 1, **options}
     _, done = run_steps(steps, tmp_path / name, Written(written=text, finish=finish))
     artifact = done["answers"]
-    return artifact.rows(Response), artifact.dropped(), artifact.manifest["metrics"]
+    return artifact.rows(Response), artifact.dropped(), artifact.manifest.metrics
 
 
 @dataclass

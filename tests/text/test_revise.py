@@ -124,7 +124,7 @@ def test_preambles_go_and_empty_texts_are_dropped_with_a_reason(tmp_path):
         Plain(text=text),
     )
     assert {row.response for row in done["revisions"].rows(Revision)} == {"Better."}
-    assert done["revisions"].manifest["dropped"] == {"empty critique": 2}
+    assert done["revisions"].manifest.dropped == {"empty critique": 2}
 
 
 def test_hostile_principles_stay_literal(tmp_path):

@@ -138,7 +138,7 @@ STAGE = Stage(
 
 
 def _read_models(inputs: Mapping[str, Artifact], where: str) -> dict[str, Model]:
-    steps = {name: step for name, step in inputs.items() if step.manifest["rows"] is None}
+    steps = {name: step for name, step in inputs.items() if step.manifest.rows is None}
     if not steps:
         raise UserError(
             "there is no reward model to test",
@@ -157,7 +157,7 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
     for name, artifact in inputs.items():
         if name == "judgements":
             judgements = artifact.rows(Judgement)
-        elif artifact.manifest["rows"] is not None:
+        elif artifact.manifest.rows is not None:
             pairs[name] = artifact.rows(Pair)
     cells, undecided = read_cells(judgements, principles, truth, config.min_margin)
     sections = config.sections or {}

@@ -34,7 +34,7 @@ def write_card(kind: str, folder: Path, artifact: Artifact, **variables: Any) ->
         steps=[_step(source) for source in steps],
         principles=_principles(steps),
         sources=_sources(steps),
-        versions=artifact.manifest.get("versions") or {},
+        versions=artifact.manifest.versions,
         commit=git_state().get("commit", "unknown"),
     )
     (folder / "README.md").write_text(f"{card}\n", encoding="utf-8")
@@ -51,7 +51,7 @@ def _step(source: Artifact) -> dict[str, Any]:
         "stage": source.stage,
         "inputs": ", ".join(source.inputs),
         "options": json.dumps(_without_texts(options), ensure_ascii=False, sort_keys=True),
-        "rows": source.manifest["rows"],
+        "rows": source.manifest.rows,
         "fingerprint": source.fingerprint,
     }
 

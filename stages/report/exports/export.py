@@ -121,7 +121,7 @@ def _write_pairs(
     names = []
     if "annotated_pairs" in config.formats:
         names.append(f"{source.step}.annotated_pairs.json")
-        finished = str(source.manifest.get("finished", ""))
+        finished = source.manifest.finished
         document = annotated_pairs(comparisons, source.step, finished, texts)
         text = json.dumps(document, indent=1, ensure_ascii=False)
         write_atomically(context.directory / names[-1], text)

@@ -26,7 +26,7 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> Log:
     samples = [_sample(row, counted or row.principles) for row in rows]
     facts = source.metrics["policies"].get(policy, {})
     estimates = facts.get("measures", {})
-    finished = _time(str(source.manifest.get("finished", "")))
+    finished = _time(source.manifest.finished)
     return {
         "version": 2,
         "status": "success",
@@ -46,7 +46,7 @@ def _eval(policy: str, samples: Sequence[Facts], source: Artifact, finished: str
     """The log's header."""
     identity = f"{source.fingerprint}/{policy}"
     eval_id = hashlib.sha256(identity.encode()).hexdigest()[:22]
-    versions = source.manifest.get("versions") or {}
+    versions = source.manifest.versions
     return {
         "eval_id": eval_id,
         "run_id": source.fingerprint,

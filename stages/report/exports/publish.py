@@ -134,19 +134,19 @@ def _write_model(root: Path, inputs: dict[str, Artifact], config: Config) -> Pub
     folder = root / "model"
     shutil.copytree(model.model().path, folder)
     evaluation = inputs.get("evaluation")
-    tables = evaluation.manifest["tables"] if evaluation else []
+    tables = evaluation.manifest.tables if evaluation else []
     write_card(
         "model",
         folder,
         model,
         **_facts(config),
-        tables=[vars(Table(**table)) for table in tables],
+        tables=[vars(table) for table in tables],
     )
     return Published(config.repository, folder, "model")
 
 
 def _write_dataset(root: Path, name: str, artifact: Artifact, config: Config) -> Published:
-    if not artifact.manifest["rows"]:
+    if not artifact.manifest.rows:
         raise UserError(
             f"the input {name!r} holds no rows",
             where=f"step {artifact.step!r}",
@@ -162,8 +162,8 @@ def _write_dataset(root: Path, name: str, artifact: Artifact, config: Config) ->
         folder,
         artifact,
         **_facts(config),
-        rows=artifact.manifest["rows"],
-        dropped=artifact.manifest["dropped"],
+        rows=artifact.manifest.rows,
+        dropped=artifact.manifest.dropped,
         row=row_type.__name__,
         columns=[column.name for column in fields(row_type)],
         meaning=(row_type.__doc__ or "").strip(),

@@ -1,6 +1,5 @@
 """What each job of a sweep ran, reused and sent. In: the jobs. Out: plain data for the template."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[View]:
         page: links are relative to it, so that the folder can be moved as a whole.
     """
     counted: set[Path] = set()  # a step that several jobs share counts where it was made
-    works = [_work_of(job, sweep, counted) for job in jobs]
+    works = [_work_of(job, counted) for job in jobs]
     longest = max([SHORTEST, *(work.seconds for work in works)])
     lines = []
     for job, work in zip(jobs, works, strict=True):
@@ -54,35 +53,24 @@ def job_table(jobs: Sequence[Job], sweep: Path, page: Path) -> list[View]:
     return lines
 
 
-def _work_of(job: Job, sweep: Path, counted: set[Path]) -> Work:
+def _work_of(job: Job, counted: set[Path]) -> Work:
     """The work of one job; adds its artifacts to `counted`."""
     if job.error:
         return Work()
-    reused = _reused(sweep / str(job.number))
     artifacts = []
     for artifact in job.artifacts():
-        if not reused.get(artifact.step, True) and artifact.directory not in counted:
+        if artifact.step not in job.reused and artifact.directory not in counted:
             artifacts.append(artifact)
         counted.add(artifact.directory)
-    calls = [artifact.manifest.get("calls") or {} for artifact in artifacts]
+    calls = [artifact.manifest.calls for artifact in artifacts]
     return Work(
         step_names=tuple(artifact.step for artifact in artifacts),
-        reused=len(reused) - len(artifacts),
-        sent=sum(each.get("sent", 0) for each in calls),
-        stored=sum(each.get("stored", 0) for each in calls),
+        reused=len(job.steps) - len(artifacts),
+        sent=sum(each.sent for each in calls),
+        stored=sum(each.stored for each in calls),
         trainings=sum(bool(artifact.metrics.get("history")) for artifact in artifacts),
-        seconds=sum(artifact.manifest.get("seconds") or 0 for artifact in artifacts),
+        seconds=sum(artifact.manifest.seconds for artifact in artifacts),
     )
-
-
-def _reused(folder: Path) -> dict[str, bool]:
-    """By step, whether the job of this folder reused it."""
-    try:
-        text = (folder / DONE).read_text(encoding="utf-8")
-        steps = json.loads(text).get("steps", {})
-    except (OSError, ValueError):
-        return {}
-    return {name: bool(step.get("reused")) for name, step in steps.items()}
 
 
 def _links(job: Job, sweep: Path, page: Path) -> list[tuple[str, str]]:

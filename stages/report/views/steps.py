@@ -6,9 +6,9 @@ In: artifacts, and the names of the steps that are new in this run (`Context.new
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from stages.runtime.artifacts import Artifact
+from stages.runtime.manifest import Manifest
 from stages.statistics.formatting import format_count, format_plural, format_seconds
 
 MADE, REUSED, EXTERNAL = "made", "reused", "external"
@@ -63,21 +63,21 @@ def _step(
     for name, print_ in artifact.inputs.items():
         if print_ in number:
             inputs.setdefault(number[print_], []).append(name)
-    calls = facts.get("calls") or {}
-    asks = bool(calls.get("sent") or calls.get("stored"))
+    calls = facts.calls
+    asks = bool(calls.sent or calls.stored)
     trains = (artifact.directory / "model").is_dir()
     kind = "asks" if asks else ""
     output = ""
-    if facts.get("rows") is not None:
-        output = f"{format_count(facts['rows'])} rows"
+    if facts.rows is not None:
+        output = f"{format_count(facts.rows)} rows"
     if trains or origin == EXTERNAL:
         output = "model"
     return Step(
         name=artifact.step,
         stage=artifact.stage,
         origin=origin,
-        seconds=facts.get("seconds") or 0.0,
-        calls=calls.get("sent", 0) if asks else None,
+        seconds=facts.seconds,
+        calls=calls.sent if asks else None,
         output=output,
         kind="trains" if trains else kind,
         inputs=inputs,
@@ -86,21 +86,21 @@ def _step(
 
 
 def _details(
-    facts: dict[str, Any],
+    facts: Manifest,
     origin: str,
     output: str,
     asks: bool,
 ) -> str:
     parts = [ORIGINS[origin]]
     if origin != EXTERNAL:
-        parts.append(format_seconds(facts.get("seconds") or 0))
+        parts.append(format_seconds(facts.seconds))
     if output:
         parts.append(output)
-    if dropped := sum((facts.get("dropped") or {}).values()):
+    if dropped := sum(facts.dropped.values()):
         parts.append(f"{format_count(dropped)} rows dropped")
     if asks:
-        sent = format_count(facts["calls"].get("sent", 0))
-        stored = format_count(facts["calls"].get("stored", 0))
+        sent = format_count(facts.calls.sent)
+        stored = format_count(facts.calls.stored)
         parts.append(f"{sent} calls sent, {stored} from the store")
     return "; ".join(parts)
 

@@ -91,18 +91,18 @@ def count_steps(number: int) -> str:
 def step_line(artifact: Artifact, tally: Tally) -> Text:
     """Describe a finished step in one line: time, rows, dropped rows, calls."""
     facts = artifact.manifest
-    parts = [(f"{artifact.step:<18}", "bold"), (f" {facts['seconds']:>6.1f} s", "")]
-    if facts["rows"] is not None:
-        parts.append((f" · {facts['rows']} rows", ""))
-    if facts["dropped"]:
-        reasons = [f"{count} ({reason})" for reason, count in facts["dropped"].items()]
+    parts = [(f"{artifact.step:<18}", "bold"), (f" {facts.seconds:>6.1f} s", "")]
+    if facts.rows is not None:
+        parts.append((f" · {facts.rows} rows", ""))
+    if facts.dropped:
+        reasons = [f"{count} ({reason})" for reason, count in facts.dropped.items()]
         parts.append((f" · dropped {', '.join(reasons)}", ""))
     if tally.sent or tally.stored or tally.failed:
         parts.append((f" · {tally.sent} calls sent, {tally.stored} from the store", ""))
         if tally.failed:
             parts += [(", ", ""), (f"{tally.failed} failed", "yellow")]
-        if tally.tokens and facts["seconds"]:
-            parts.append((f", {tally.tokens / facts['seconds']:.0f} tokens/s", ""))
+        if tally.tokens and facts.seconds:
+            parts.append((f", {tally.tokens / facts.seconds:.0f} tokens/s", ""))
     for warning in _option_warnings(tally):
         parts += [(" · ", ""), (warning, "yellow")]
     return styled(*parts)
@@ -130,13 +130,13 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
     """Show the tables that the manifests hold."""
     for artifact in artifacts:
         pages = {page.name: str(page) for page in artifact.directory.glob("*.html")}
-        for table in artifact.manifest["tables"]:
-            rich_table = RichTable(title=table["title"], title_justify="left")
-            for i, column in enumerate(table["columns"]):
+        for table in artifact.manifest.tables:
+            rich_table = RichTable(title=table.title, title_justify="left")
+            for i, column in enumerate(table.columns):
                 rich_table.add_column(
                     column, justify="left" if i == 0 else "right", overflow="fold"
                 )
-            for row in table["rows"]:
+            for row in table.rows:
                 rich_table.add_row(*(pages.get(cell, cell) for cell in row))
             console.print(rich_table)
 
@@ -145,7 +145,7 @@ def _why(plan: PlannedStep) -> str:
     """Why a step runs, or what is known to be missing from an artifact that is reused."""
     if plan.artifact is None:
         return plan.reason
-    failed = plan.artifact.manifest["calls"].get("failed", 0)
+    failed = plan.artifact.manifest.calls.failed
     if not failed:
         return ""
     return f"{failed} calls failed; delete artifacts/{plan.artifact.directory.name} to try again"

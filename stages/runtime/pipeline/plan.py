@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.guards.secrets import mask_identity
-from stages.runtime.artifacts import Artifact, explain_difference, fingerprint, finished_artifacts
+from stages.guards.secrets import mask_identity, mask_values
+from stages.runtime.artifacts import Artifact, fingerprint, finished_artifacts
 from stages.runtime.context import Forecast
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.typed_config import identity_of
@@ -62,9 +62,29 @@ def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any]) -> str:
     earlier = finished_artifacts(root, step.name)
     if not earlier:
         return "never run"
+    shown = mask_values(payload)  # as manifests hold it
     differences = [
-        explain_difference(artifact.manifest["payload"], payload) for artifact in earlier
+        explain_difference(artifact.manifest.payload.model_dump(exclude_unset=True), shown)
+        for artifact in earlier
     ]
     changes = [line.removeprefix("options.") for line in min(differences, key=len)]
     hidden = len(changes) - SHOWN_CHANGES
     return "; ".join(changes[:SHOWN_CHANGES]) + (f"; {hidden} more" if hidden > 0 else "")
+
+
+def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """Name the fields that differ, as dotted paths: `constitution.no-crime.text`."""
+    if old == new:
+        return []
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return [f"{path} changed"]
+    lines = []
+    for key in sorted({*old, *new}):
+        inner = f"{path}.{key}" if path else str(key)
+        if key not in old:
+            lines.append(f"{inner} is new")
+        elif key not in new:
+            lines.append(f"{inner} is gone")
+        else:
+            lines += explain_difference(old[key], new[key], inner)
+    return lines

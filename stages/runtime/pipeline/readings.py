@@ -61,9 +61,9 @@ def warn(overlap: Overlap, console: Console) -> None:
 def show_reading(artifact: Artifact, source: str, console: Console) -> None:
     """Show what a finished step read."""
     facts = artifact.manifest
-    reading = facts["metrics"].get("reading")
+    reading = facts.metrics.get("reading")
     if reading:
-        _show(artifact.step, source, reading, facts["rows"] or 0, facts["dropped"], console)
+        _show(artifact.step, source, reading, facts.rows or 0, facts.dropped, console)
 
 
 def show_decisions(artifact: Artifact, console: Console) -> None:

@@ -6,8 +6,10 @@ the fingerprints of its inputs.
 """
 
 import asyncio
+import contextlib
+import errno
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +21,15 @@ from stages.runtime.artifacts import (
     DROPPED,
     Artifact,
     Result,
-    find_artifact,
+    advise_on_missing,
     fingerprint,
     finish_artifact,
     folder_of,
     list_reasons,
+    look_up,
+    prepare_folder,
+    refuse_writing,
+    write_dropped,
 )
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
@@ -40,8 +46,6 @@ from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_t
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
-from stages.runtime.row_files import write_rows
-from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore, hold_lock
 
 
@@ -67,6 +71,7 @@ class Runner:
     """The sources of trainings and evaluations to compare, by evaluation step that is to run."""
     _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
     """What was compared, and what it shares."""
+    _said_damaged: int = 0
 
     def plan(self, steps: Sequence[Step], forecast: bool = True) -> list[PlannedStep]:
         """Decide which steps are reused and which run, why, and what they would send.
@@ -87,7 +92,17 @@ class Runner:
                 inputs = {name: planned[source] for name, source in step.inputs.items()}
                 planned[step.name] = self._plan_step(step, inputs, forecast)
         faults.raise_any()
+        self._say_damaged()
         return list(planned.values())
+
+    def _say_damaged(self) -> None:
+        """Say how many values of the store were no answers, if there are new ones."""
+        count = self.store.damaged - self._said_damaged
+        if count:
+            self.console.print(
+                f"{self.store.path}: {count} stored answers were damaged and are asked again"
+            )
+        self._said_damaged = self.store.damaged
 
     def run(self, planned: Sequence[PlannedStep]) -> dict[str, Artifact]:
         """Run what must run, in order; return the artifact of every step by its name.
@@ -96,7 +111,7 @@ class Runner:
 
         Raises:
             UserError: options with which no library can work, before anything runs; a step failed,
-                or asked a model and dropped every row.
+                asked a model and dropped every row, or has only empty inputs.
         """
         faults = Faults()
         for plan in planned:
@@ -117,12 +132,14 @@ class Runner:
                 artifacts[name] = plan.artifact
             else:
                 inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
+                _refuse_empty_inputs(plan.step, inputs)
                 artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
                 if is_new:
                     new_steps |= {name}
             if plan.step.contract.read is not None:
                 self._warn_of_overlaps(artifacts)
         self.loop.run(self.engines.release())
+        self._say_damaged()
         return artifacts
 
     def _warn_of_overlaps(self, artifacts: Mapping[str, Artifact]) -> None:
@@ -159,11 +176,11 @@ class Runner:
         if not step.contract.reusable:
             pointer, _ = self._run_or_wait(PlannedStep(step, payload, None), {}, frozenset())
             return PlannedStep(step, payload, pointer)
-        artifact = find_artifact(self.root, step.name, fingerprint(payload))
+        artifact, damage = look_up(self.root, step.name, fingerprint(payload))
         if artifact:
             return PlannedStep(step, payload, artifact)
         self._check_choices(step, inputs)
-        reason = reason_to_run(self.root, step, payload)
+        reason = f"{damage}; made anew" if damage else reason_to_run(self.root, step, payload)
         calls = None
         inputs_ready = all(plan.artifact for plan in inputs.values())
         if forecast and inputs_ready and step.contract.calls_generator:
@@ -227,15 +244,14 @@ class Runner:
         folder = folder_of(self.root, step.name, plan.fingerprint)
 
         def wait(owner: str) -> None:
-            self.console.print(
-                f"{step.name}: waiting for another run (process {owner}) that is making it"
-            )
+            self.console.print(f"{step.name}: waiting for another run ({owner}) that is making it")
 
         with hold_lock(self.root / ".locks" / folder.name, wait):
-            if step.contract.reusable:
-                artifact = find_artifact(self.root, step.name, plan.fingerprint)
-                if artifact:
-                    return artifact, False
+            artifact, _ = look_up(self.root, step.name, plan.fingerprint)
+            if artifact and step.contract.reusable:
+                return artifact, False
+            if not artifact:
+                prepare_folder(folder)
             return self._run_step(plan, folder, inputs, new_steps), True
 
     def _run_step(
@@ -246,23 +262,15 @@ class Runner:
         new_steps: frozenset[str],
     ) -> Artifact:
         step = plan.step
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"the artifact's folder cannot be created: {error.strerror}",
-                where=str(folder),
-                fix="set runs_dir to a folder you may write to",
-            ) from None
         context = self._context(step, folder, new_steps=new_steps)
         started = time.monotonic()
-        if self.launcher.launches and step.contract.trains:
-            result = launch(step.location, step.config, inputs, context, self.launcher)
-        else:
-            result = step.contract.run(step.config, inputs, context)
+        with _report_refusals(folder):
+            if self.launcher.launches and step.contract.trains:
+                result = launch(step.location, step.config, inputs, context, self.launcher)
+            else:
+                result = step.contract.run(step.config, inputs, context)
         result = self._with_overlaps(step.name, result)
         seconds = time.monotonic() - started
-        (folder / DROPPED).unlink(missing_ok=True)  # of a run that could not finish the step
         if step.contract.calls_generator:
             _refuse_empty(step.name, result, folder)
         masses = context.tally.option_metrics()
@@ -276,11 +284,46 @@ class Runner:
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
             self.console.print(step_line(artifact, context.tally))
+            if result.rows == []:
+                self.console.print(f"{step.name}: warning: it made no rows")
             if getattr(step.config, "describe", False):
                 show_reading(artifact, step.config.source, self.console)
             else:
                 show_decisions(artifact, self.console)
         return artifact
+
+
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+REFUSALS |= {errno.EMFILE, errno.ENFILE, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def _report_refusals(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a full disk or missing rights into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise refuse_writing(error, Path(error.filename or folder)) from None
+
+
+def _refuse_empty_inputs(step: Step, inputs: Mapping[str, Artifact]) -> None:
+    """Stop before a step all of whose inputs with rows are empty: it could only say nothing.
+
+    Left to the stage where it takes any inputs: a report shows an empty one.
+
+    Raises:
+        UserError: names what was dropped before, and why.
+    """
+    readable = {name: each for name, each in inputs.items() if each.manifest.rows is not None}
+    is_empty = readable and not any(each.manifest.rows for each in readable.values())
+    if is_empty and "*" not in step.contract.optional:
+        raise UserError(
+            f"no input holds a row: {', '.join(readable)}",
+            where=f"step {step.name!r}",
+            fix=advise_on_missing(readable, "give it a step that makes rows"),
+        )
 
 
 def _refuse_empty(step: str, result: Result, folder: Path) -> None:
@@ -293,7 +336,7 @@ def _refuse_empty(step: str, result: Result, folder: Path) -> None:
     """
     if result.rows or result.rows is None or not result.dropped:
         return
-    write_rows(folder / DROPPED, result.dropped, Dropped)
+    write_dropped(folder, result.dropped)
     details = [row.detail for row in result.dropped if row.detail]
     example = f"; for example: {details[0]}" if details else ""
     raise UserError(

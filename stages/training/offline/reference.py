@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import FiniteFloat, TypeAdapter
+
 from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -22,6 +24,8 @@ from stages.training.config import TrainingConfig
 from stages.training.frame import Examples, create_trainer
 from stages.training.held_out import check_held_out
 from stages.training.model_files import load_model, load_policy
+
+_STORED = TypeAdapter(FiniteFloat)
 
 
 @dataclass
@@ -72,7 +76,9 @@ class Reference:
         """The store's values, on every process; `keys` are read on the first one."""
         from accelerate.utils import broadcast_object_list
 
-        stored: list[Any] = [[[self.store.get(key) for key in row] for row in keys]]
+        stored: list[Any] = [
+            [[self.store.get(key, _STORED.validate_json) for key in row] for row in keys]
+        ]
         broadcast_object_list(stored, from_process=0)
         values: list[list[float | None]] = stored[0]
         return values

@@ -9,6 +9,8 @@ done, so a run that is interrupted computes one chunk again.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydantic import BaseModel, FiniteFloat
+
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
@@ -22,6 +24,14 @@ Faults = list[tuple[str, str] | None]
 """For each item without a score the reason and the detail of a dropped row."""
 CHUNK = 16
 """Batches in a chunk: enough to sort by length."""
+
+
+class _Stored(BaseModel, strict=True):
+    score: FiniteFloat | None
+
+
+def _read_stored(text: str) -> dict[str, Any]:
+    return _Stored.model_validate_json(text).model_dump()
 
 
 def stored_scores(
@@ -51,7 +61,7 @@ def stored_scores(
         )
         for item in items
     ]
-    answers, missing = stored_answers(keys, items, context.store)
+    answers, missing = stored_answers(keys, items, context.store, _read_stored)
     counts = {
         "texts": len(answers) + len(missing),
         "stored": len(answers),

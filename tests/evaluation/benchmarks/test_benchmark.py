@@ -60,7 +60,7 @@ def test_refusals_by_category(tmp_path):
     assert base["safe"]["low"] < 0.5, "three prompts prove little"
     rows = done["rates"].rows(Rating)
     assert len(rows) == 12 and {row.kind for row in rows} == {"safe", "unsafe"}
-    columns = done["rates"].manifest["tables"][0]["columns"]
+    columns = done["rates"].manifest.tables[0].columns
     assert columns == ["category", "base", "tuned", "tuned less base", "n"]
 
 
@@ -92,7 +92,7 @@ def test_a_scale_beyond_shares(tmp_path):
         grade["value"] == pytest.approx((9.1 + 2.8) / 2)
         and grade["low"] < grade["value"] < grade["high"]
     )
-    assert done["rates"].manifest["tables"][0]["rows"][0][1].startswith("5.950 [")
+    assert done["rates"].manifest.tables[0].rows[0][1].startswith("5.950 [")
 
 
 def test_a_classifier_reads_answers(tmp_path):

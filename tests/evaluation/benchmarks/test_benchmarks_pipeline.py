@@ -41,7 +41,7 @@ def test_benchmarks_on_the_embedded_model(tmp_path, monkeypatch):
     hhh = done["hhh"]
     estimate = hhh.metrics["models"]["base"]["all"]
     assert estimate["low"] < 0.6, "a model of a world of its own knows nothing of ours"
-    assert estimate["n"] + sum(hhh.manifest["dropped"].values()) == 438
+    assert estimate["n"] + sum(hhh.manifest.dropped.values()) == 438
     bias = done["bias"].metrics["models"]["base"]
     assert bias["crows_pairs_english: pct_stereotype"]["n"] == bias["bbq: acc"]["n"] == 100
     assert "xstest_refusals" in (done["report"].directory / "report.html").read_text()

@@ -213,7 +213,7 @@ def test_without_right_answers_only_positions_are_reported(tmp_path):
     _, done = run_steps(steps, tmp_path, believer({}))
     assert done["asked"].metrics["models"]["base"] == {"all": None}
     assert (
-        len(done["asked"].manifest["tables"]) == 1
+        len(done["asked"].manifest.tables) == 1
         and done["asked"].metrics["positions"]["base"]["first_place"] == 1
     )
 

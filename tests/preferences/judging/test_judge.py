@@ -33,7 +33,7 @@ def test_a_judge_that_always_says_a_is_abstained_on(tmp_path):
         "first_place_wins": 1.0,
     }
     assert done["pairs"].rows() == []
-    assert done["pairs"].manifest["dropped"] == {"the judge abstains": 10}
+    assert done["pairs"].manifest.dropped == {"the judge abstains": 10}
 
 
 def test_weights_count_once(tmp_path):
@@ -97,7 +97,7 @@ def test_pairs_that_no_principle_of_the_set_has_judged_are_counted(tmp_path):
     steps["judgements"]["per_pair"] = 4
     steps["pairs"]["constitution"] = {"name": str(tmp_path / "set.yaml"), "only": ["p3"]}
     _, done = run_steps(steps, tmp_path)
-    dropped = done["pairs"].manifest["dropped"]
+    dropped = done["pairs"].manifest.dropped
     assert dropped["judged under none of these principles"] > 10
     assert len(done["pairs"].rows()) + sum(dropped.values()) == 30
 

@@ -101,7 +101,7 @@ def test_one_score_a_principle_and_their_weighted_mean(tmp_path):
     steps["rated"] |= {"rescale": "unit"}
     _, done = run_steps(steps, tmp_path, Seeded(scores=follows))
     assert done["rated"].rows(Rating)[0].scores == pytest.approx([0.8, -0.6, 0.8])
-    assert done["rated"].manifest["calls"]["sent"] == 0, "another scaling is arithmetic"
+    assert done["rated"].manifest.calls.sent == 0, "another scaling is arithmetic"
 
 
 def test_revisions_are_rated_in_the_group_of_their_prompt(tmp_path):

@@ -46,8 +46,8 @@ def test_a_few_failures_are_dropped_counted_and_tried_again(tmp_path):
     steps = answers_of(tmp_path, 40)
     _, done = run_steps(steps, tmp_path, failing({1, 5, 9}))
     artifact = done["answers"]
-    assert artifact.manifest["dropped"] == {FILTERED: 3}
-    assert artifact.manifest["calls"]["failed"] == 3 and artifact.manifest["calls"]["sent"] == 37
+    assert artifact.manifest.dropped == {FILTERED: 3}
+    assert artifact.manifest.calls.failed == 3 and artifact.manifest.calls.sent == 37
     assert [row.detail for row in artifact.dropped()] == [
         f"HTTP 400: no number {n} [red]here[/]" for n in (1, 5, 9)
     ]
@@ -77,7 +77,7 @@ def test_more_than_max_failed_stops_with_the_reason_and_goes_on_later(tmp_path):
 
     again = failing({1, 5, 9, 13})
     _, done = run_steps(steps, tmp_path, again, max_failed=0.1)
-    assert done["answers"].manifest["dropped"] == {FILTERED: 4}
+    assert done["answers"].manifest.dropped == {FILTERED: 4}
     assert again.calls <= 8  # the failed ones, and those in flight when the first run stopped
 
 
@@ -177,6 +177,7 @@ def test_masses_reach_metrics_and_old_answers_are_still_read(tmp_path):
     assert "option_mass" not in done["judgements"].metrics
     store = CallStore(tmp_path / "calls.sqlite")
     rows = store._db.execute("SELECT key, value FROM calls").fetchall()
+    rows = [(key.decode(), value.decode().partition("\n")[0]) for key, value in rows]
     choices = [(key, json.loads(value)) for key, value in rows if "logprobs" in value]
     for key, value in choices[:10]:  # as earlier versions stored them: a plain list
         store._db.execute("UPDATE calls SET value = '[-0.1, -2.4]' WHERE key = ?", (key,))
@@ -204,13 +205,13 @@ def test_masses_reach_metrics_and_old_answers_are_still_read(tmp_path):
     assert metrics["median"] == 0.9
     assert metrics["low"] == pytest.approx(12 / len(asked))
     assert metrics["bounded"] == pytest.approx(8 / (len(asked) + 8))
-    assert done["judgements"].manifest["dropped"] == {"next to no probability on the options": 4}
+    assert done["judgements"].manifest.dropped == {"next to no probability on the options": 4}
     (detail,) = {row.detail for row in done["judgements"].dropped()}
     assert detail == "1e-05 on all options together; the likeliest first token is '<think>'"
 
     steps["judgements"]["min_mass"] = 0.0
     _, done = run_steps(steps, tmp_path / "new", Seeded(scores=masses))
-    assert not done["judgements"].manifest["dropped"]
+    assert not done["judgements"].manifest.dropped
 
 
 def test_half_characters_harm_neither_store_nor_files(tmp_path):

@@ -98,9 +98,9 @@ def test_every_row_can_be_traced_to_its_prompt(tmp_path):
         assert (pair.chosen, pair.rejected) == (chosen.response, rejected.response)
         assert pair.prompt_id == chosen.prompt_id == rejected.prompt_id
     manifest = done["judgements"].manifest
-    assert manifest["rows"] + sum(manifest["dropped"].values()) == 40 * 16
-    assert manifest["calls"]["sent"] == 40 * 16 * 2
-    assert "versions" in manifest and manifest["payload"]["seed"] == 0
+    assert manifest.rows + sum(manifest.dropped.values()) == 40 * 16
+    assert manifest.calls.sent == 40 * 16 * 2
+    assert manifest.versions and manifest.payload.seed == 0
 
 
 def test_dropping_one_of_16_reuses_nine_calls_in_ten(tmp_path):

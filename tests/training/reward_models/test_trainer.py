@@ -241,7 +241,7 @@ def test_a_reward_model_of_another_layout_is_no_place_to_go_on_from(
 
     base = artifact("rm")
     path = saved(tiny, tmp_path / "saved", principles=True, objective="cost").path
-    base.manifest["metrics"]["model_path"] = path
+    base.manifest.metrics["model_path"] = path
     inputs = {"model": base, "pairs": artifact("pairs", rows())}
     config = parse_config(reward_model.Config, {"args": ARGS}, "step 'it'")
     with pytest.raises(
