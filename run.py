@@ -116,8 +116,9 @@ def run(config: DictConfig, console: Console) -> None:
     """Plan, show the plan and, unless `plan=true`, run it and show the results."""
     started = time.monotonic()
     settings, plain, steps = prepare(config)
-    callbacks = HydraConfig.get().callbacks or {}
-    is_sweep_job = HydraConfig.get().mode == RunMode.MULTIRUN and "ablation" in callbacks
+    hydra_config: Any = HydraConfig.get()
+    callbacks = OmegaConf.select(hydra_config, "callbacks") or {}
+    is_sweep_job = hydra_config.mode == RunMode.MULTIRUN and "ablation" in callbacks
     store = CallStore(Path(settings.store))
     generator = settings.generator
     engines = Engines(generator.name, generator.options, generator.keep)
