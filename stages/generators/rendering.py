@@ -179,7 +179,7 @@ def refuse_repeated(options: Sequence[str]) -> None:
     repeated = sorted({option for option in options if options.count(option) > 1})
     if repeated:
         raise UserError(
-            f"the options {_listed(options)} hold an option twice: {_listed(repeated)}",
+            f"the options {_listed(options)} hold an option twice: {', '.join(repeated[:MOST_SHOWN])}",
             where=OPTIONS_PLACE,
             fix="give each option once",
         )
