@@ -178,8 +178,9 @@ def refuse_repeated(options: Sequence[str]) -> None:
             )
     repeated = sorted({option for option in options if options.count(option) > 1})
     if repeated:
+        twice = ", ".join(repeated[:MOST_SHOWN])
         raise UserError(
-            f"the options {_listed(options)} hold an option twice: {_listed(repeated)}",
+            f"the options {_listed(options)} hold an option twice: {twice}",
             where=OPTIONS_PLACE,
             fix="give each option once",
         )

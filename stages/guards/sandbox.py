@@ -43,7 +43,13 @@ LIGHT = (bool, type(None), float)
 
 
 class Budget:
-    """What one rendering may still do."""
+    """What one rendering may still do.
+
+    Attributes:
+        steps: repetitions, calls and filters so far.
+        total: characters of all values so far.
+        start: seconds that this thread had worked when the rendering began.
+    """
 
     def __init__(self) -> None:
         self.steps = 0
@@ -87,7 +93,12 @@ class Budget:
 
 
 class BoundedContext(Context):
-    """The variables of one rendering, with its budget."""
+    """The variables of one rendering, with its budget.
+
+    Attributes:
+        budget: shared with the contexts that are derived of this one.
+        itself: this context, for filters that want it.
+    """
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -124,7 +135,12 @@ def join_limited(parts: Iterable[str]) -> str:
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """jinja2's sandbox, in which every rendering has a budget."""
+    """jinja2's sandbox, in which every rendering has a budget.
+
+    Counting takes three ways: jinja2 asks a sandbox before each call and each operator; filters and
+    tests are replaced by ones that count; and what jinja2 asks nobody about (loops, `~`, slices,
+    comparisons, lists, constants) gets a filter when the template is parsed.
+    """
 
     concat = staticmethod(join_limited)
     intercepted_binops = frozenset(["+", "-", "*", "/", "//", "**", "%"])
@@ -200,7 +216,12 @@ def _budget(context: Context) -> Budget:
 
 
 def _counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter or a test that counts."""
+    """Return a filter or a test that counts.
+
+    Args:
+        name: of it.
+        function: jinja2's, or a library's own; it may want the context as its first argument.
+    """
     passed = getattr(function, "jinja_pass_arg", None)
     leads = {"environment": "environment", "eval_context": "eval_ctx", "context": "itself"}
     lead = leads[passed.name] if passed else ""
@@ -255,7 +276,11 @@ INNER_FILTERS = {
 
 
 class _Counter(NodeTransformer):
-    """Writes counting into a template, wherever jinja2 asks nobody."""
+    """Writes counting into a template, wherever jinja2 asks nobody.
+
+    A loop takes a step each time; a constant counts each time it is written; a comparison or a
+    search may have to read two long values; a slice, a list and a joined text are new values.
+    """
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)

@@ -47,19 +47,35 @@ def weigh(value: Any) -> int:
 
 
 def refuse_large(size: int) -> None:
-    """Refuse a value of this many characters."""
+    """Refuse a value of this many characters.
+
+    Raises:
+        TemplateLimit: it is too large.
+    """
     if size > MOST_SIZE:
         raise TemplateLimit(f"the template makes a value of more than {MOST_SIZE:,} characters")
 
 
 def refuse_wide(bits: int) -> None:
-    """Refuse a whole number of this many bits."""
+    """Refuse a whole number of this many bits.
+
+    Raises:
+        TemplateLimit: it is too large.
+    """
     if bits > MOST_BITS:
         raise TemplateLimit(f"the template makes a number of more than {MOST_BITS:,} bits")
 
 
 def refuse_format(text: str | bytes, values: Any) -> None:
-    """Refuse a format string with values that would become too large."""
+    """Refuse a format string with values that would become too large.
+
+    Args:
+        text: of either kind: `%5d` or `{:>5}`.
+        values: all that may be written into it.
+
+    Raises:
+        TemplateLimit: it is too large, or its width is written in the values.
+    """
     words = text if isinstance(text, str) else text.decode("latin-1")
     holes = words.count("%") + words.count("{")
     is_variable = "*" in words or re.search(r"\{[^{}]*\{", words)
@@ -105,14 +121,17 @@ def _add(size: int, amount: int) -> int:
     return size + amount
 
 
+# Such as a line break and an indent for each character.
 def _multiply(size: int, amount: int) -> int:
     return size * (1 + amount)
 
 
+# Their time grows with the square of the size, so that the size must be small.
 def _slow(size: int, amount: int) -> int:
     return size * (100 + amount)
 
 
+# `5|round(-10**9)` computes a power of ten.
 def _power(size: int, amount: int) -> int:
     return amount * MOST_BITS
 
@@ -134,7 +153,14 @@ def check_growth(
 ) -> tuple[Any, ...]:
     """Return the arguments of a filter or of a text's method; refuse what would become too large.
 
-    Iterators among them are read.
+    Args:
+        name: of the filter or method.
+        value: what it is applied to.
+        args: iterators among them are read.
+        options: arguments by name; those that begin with `_` are jinja2's own.
+
+    Raises:
+        TemplateLimit: it is too large.
     """
     args = tuple(map(read_lazy, args))
     given = [*args, *(item for key, item in options.items() if not key.startswith("_"))]
@@ -157,6 +183,10 @@ def check_growth(
 
 
 def read_lazy(value: Any) -> Any:
+    """Return a list in place of an iterator, whose size nobody knows.
+
+    A loop's own variable stays as it is: it would be at its end.
+    """
     is_lazy = isinstance(value, Iterator) and not isinstance(value, LoopContext)
     return list(value) if is_lazy else value
 

@@ -17,7 +17,7 @@ from tests.fuzz.servers import ALL, CHOICES, KEY, Misbehaviour, Server, draw, se
 from tests.generators.stub import QUESTION, reply, server
 
 HEALTHY = Misbehaviour("healthy", sends(200, reply()))
-SAMPLE = 12
+SAMPLE = 8
 SEED = random.randrange(10**6)
 
 
@@ -65,10 +65,10 @@ async def test_numbers_that_are_no_log_probabilities_are_no_answer(answer):
 
 
 def test_a_small_body_that_holds_far_more_is_refused_in_little_memory():
-    bomb = gzip.compress(b"0" * 2**26, 1)
+    bomb = gzip.compress(b"0" * 2**25, 1)
     tracemalloc.start()
     try:
-        with pytest.raises(Unreadable, match="more than 16 MiB"):
+        with pytest.raises(Unreadable, match="more than 4 MiB"):
             inflate(bomb, "gzip")
         assert tracemalloc.get_traced_memory()[1] < 3 * MOST_BYTES
     finally:
@@ -138,7 +138,7 @@ def test_a_proxy_or_certificate_that_cannot_be_used_is_named_without_its_passwor
 def test_words_are_masked_before_they_are_cut_and_in_a_moment(monkeypatch):
     monkeypatch.setenv("SOME_TOKEN", "tok-" + "k" * 60)
     start = time.process_time()
-    for text in ("\\" * 10**6, "u0" * 10**6, " " * 2**18 + "tok-kkk", "?key" * 10**5):
+    for text in ("\\" * 10**6, "u0" * 10**6, " " * (2**16 - 4) + "tok-kkk", "?key" * 10**5):
         assert "tok-" not in Client.shorten(text)
     line = Client.shorten("x" * 280 + " tok-" + "k" * 60)
     assert "tok" not in line and line.endswith("***")

@@ -73,7 +73,6 @@ def test_what_would_be_too_large_is_refused_before_it_is_made(made):
         "ns.x + ns.x",
         "[ns.x, ns.x]",
         "(ns.x, ns.x)",
-        "{'a': ns.x, 'b': ns.x}",
         "[ns.x, ns.x]|join",
         "'%s%s' % (ns.x, ns.x)",
         "'{0}{0}'.format(ns.x)",
@@ -121,7 +120,7 @@ def test_what_templates_do_is_as_before():
     assert written == ('1/22x2/23x!2 {"a": [1, "words"]} 1,2,3 3 words-  5 words <1in> WORDS True')
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_templates_drawn_at_random_end_in_a_text_or_a_clear_error(seed, monkeypatch):
     monkeypatch.setattr(sandbox, "MOST_SECONDS", 0.2)
     source = draw_template(random.Random(seed))

@@ -310,7 +310,7 @@ def test_what_only_a_users_template_reads_counts_where_it_is_used(tmp_path, step
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{{ '\xff' }}", "cannot be read"),
+        (b"{{ '\xff' }}", "not UTF-8"),
         (b"{{ 1 / 0 }}", "cannot be rendered: division"),
         (b"{% if %}", "does not parse"),
     ],
