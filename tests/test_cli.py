@@ -90,7 +90,7 @@ EARLY = {
     "a key that is there, added": (["+seed=1"], r"An item is already at 'seed'"),
     "a second model": (["+model=hub"], r"Multiple values for model"),
     "no override": (["seed=["], r"seed=\[: no viable alternative"),
-    "a broken file": (["local=broken"], r"conf/: while parsing"),
+    "a broken file": (["local=broken"], r"broken.yaml: the file cannot be read: while parsing"),
     "a reference to nothing": (["seed=${nope}"], r"Interpolation key 'nope' not found"),
     "a key is gone": (["~store"], r"the option 'store' is missing"),
     "no steps": (["~pipeline.steps"], r"the pipeline has no steps"),
