@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import importlib.util
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,8 +84,15 @@ def fake_model(folder: Path, weights: bytes = b"weights") -> Path:
     """A folder that looks like a model to everything that does not load it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.safetensors").write_bytes(as_safetensors(weights))
     return folder
+
+
+def as_safetensors(content: bytes) -> bytes:
+    """A sound file with one tensor of these bytes."""
+    tensor = {"dtype": "U8", "shape": [len(content)], "data_offsets": [0, len(content)]}
+    header = json.dumps({"w": tensor}).encode()
+    return len(header).to_bytes(8, "little") + header + content
 
 
 def write_constitution(path: Path, count: int = 16, **edits: str) -> Path:

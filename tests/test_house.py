@@ -29,6 +29,7 @@ FLOORS = [
     "training/offline",
     "training/reward_models",
     "training",
+    "training/options",
     "preferences",
     "preferences/judging",
     "text",

@@ -6,6 +6,7 @@ It loads safetensors only, and never runs remote code.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stages.generators.transformers_loading import load_tokenizer
 from stages.guards.errors import UserError
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -93,21 +94,8 @@ def _open(model: Model, dtype: str) -> tuple[Any, Any]:
     Raises:
         UserError: they cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.path, revision=model.revision, trust_remote_code=False
-        )
-        network = open_frozen(model, dtype, "classifier")
-    except Exception as error:
-        # Loading raises anything that its layers raise; the user needs one line of it.
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise UserError(
-            f"the classifier cannot be loaded: {reason}",
-            where=model.path,
-            fix="check the folder (config.json, *.safetensors, tokenizer.json)",
-        ) from error
+    tokenizer = load_tokenizer(model)
+    network = open_frozen(model, dtype, "classifier")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if network.config.pad_token_id is None:

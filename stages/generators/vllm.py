@@ -21,7 +21,7 @@ from stages.generators.vllm_process import (
 )
 from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
-from stages.runtime.models import Model
+from stages.runtime.models import Model, refuse_changed
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
 
@@ -36,13 +36,6 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
             vLLM's reason.
     """
     parsed: Options = parse_config(Options, options, "generator.options of vllm")
-    folder = Path(model.path)
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise UserError(
-            "this folder holds an adapter only",
-            where=model.path,
-            fix="merge it into its base model first (peft: merge_and_unload, then save_pretrained)",
-        )
     log = Path(parsed.log or create_temporary_file(".log"))
     try:
         logging_config = redirect_logging(log)
@@ -56,7 +49,13 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
         engine = start_engine(model, parsed, log)
     finally:
         restore_logging(logging_config)
-    return VllmGenerator(engine, parsed, log)
+    generator = VllmGenerator(engine, parsed, log)
+    try:
+        refuse_changed(model)
+    except UserError:
+        await generator.close()
+        raise
+    return generator
 
 
 def start_engine(model: Model, options: Options, log: Path) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from stages.generators.chat import ChatOptions
 from stages.runtime.models import Model
@@ -19,6 +19,33 @@ from stages.runtime.models import Model
 GIB = 1024**3
 CPU_BLOCK_TOKENS = 32
 CPU_KV_CACHE_GIB = 1.0
+
+
+OWNED_ARGUMENTS = {
+    "model",
+    "tokenizer",
+    "revision",
+    "code_revision",
+    "tokenizer_revision",
+    "trust_remote_code",
+    "load_format",
+    "config_format",
+    "hf_config_path",
+    "model_loader_extra_config",
+}
+"""Fields of AsyncEngineArgs that would load something else than what was checked."""
+
+
+def check_engine_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Refuse fields that Credo sets itself.
+
+    Raises:
+        ValueError: naming them.
+    """
+    owned = sorted(OWNED_ARGUMENTS & set(arguments))
+    if owned:
+        raise ValueError(f"{', '.join(owned)} cannot be set: what is checked is what is loaded")
+    return arguments
 
 
 @dataclass(frozen=True)
@@ -48,7 +75,9 @@ class Options(ChatOptions):
     """Requests in flight; None: twice max_num_seqs, which keeps the engine's queue filled."""
     log: str = ""
     """A file for the engine's warnings; empty keeps them until `close` and then drops them."""
-    engine: dict[str, Any] = field(default_factory=dict)
+    engine: Annotated[dict[str, Any], AfterValidator(check_engine_arguments)] = field(
+        default_factory=dict
+    )
     """Any further field of vLLM's AsyncEngineArgs; overrides the above."""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.guards.errors import UserError
-from stages.runtime.models import Model, find_model
+from stages.runtime.models import Model, changed_model, find_model
 from stages.runtime.row_files import read_rows, row_type_of, write_rows
 from stages.runtime.rows import Dropped
 
@@ -184,7 +184,11 @@ class Artifact:
                 fix="wire `inputs.model` to a step that makes one; if this one does, "
                 f"delete {self.directory} and run again",
             )
-        return find_model(str(path), self.manifest["metrics"].get("revision"))
+        model = find_model(str(path), self.manifest["metrics"].get("revision"))
+        planned = self.manifest["metrics"].get("content")  # of a step that points at a model
+        if reference and planned not in (None, model.content):
+            raise changed_model(model)
+        return model
 
 
 def list_reasons(reasons: Mapping[str, int] | Iterable[Dropped]) -> str:

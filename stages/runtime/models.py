@@ -1,29 +1,40 @@
 """A model on disk or on the Hub, identified by its content and never by its path."""
 
+import fnmatch
 import hashlib
 import os
+import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from stages.guards.errors import UserError
+from stages.guards.files import as_path, open_file
+from stages.guards.model_folder import check_model_folder
+from stages.guards.weights import INDEX, LARGEST
 
 # The files that decide what a model writes; optimiser states, logs and model cards do not.
 CONTENT_FILES = (
     "*.safetensors",
+    INDEX,
     "config.json",
     "generation_config.json",
     "tokenizer*",
     "*.jinja",
+    "*.model",
+    "*.tiktoken",
     "vocab*",
     "merges.txt",
     "special_tokens_map.json",
+    "added_tokens.json",
     "adapter_config.json",
     "credo_reward.json",  # what a reward model reads: see stages/training/reward_models/format.py
 )
 TEMPLATE_FILES = ("*.jinja", "tokenizer_config.json")
 """Where a chat template is."""
-PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,249}")
 
 
 @dataclass(frozen=True)
@@ -41,61 +52,90 @@ class Model:
 def find_model(path: str, revision: str | None = None) -> Model:
     """Check that a model can be loaded safely, and compute its content id.
 
-    A local folder is hashed file by file. A Hub id (`owner/name`) is not downloaded here: its
-    content id is its name and revision, so pin a revision where the answer must not change later.
+    A local folder is checked and hashed file by file. Links are followed wherever they lead, as the
+    Hub's cache needs it: what is read is what counts. A Hub id (`owner/name`) is not downloaded
+    here: its content id is its name and revision, so pin a revision where the answer must not
+    change later.
 
     Args:
         path: a folder or a Hub id.
         revision: a Hub commit.
 
     Raises:
-        UserError: there is no such folder, it has no config.json, or its weights are only pickles.
+        UserError: there is no such folder, or it cannot be loaded (`check_model_folder`).
     """
-    folder = Path(os.path.expanduser(path))
+    folder = as_path(path, "a model's path")
     if os.path.isdir(folder):
         return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
-    looks_local = (
-        path.startswith((".", "/", "~"))
-        or path.count("/") != 1
-        or os.path.isdir(path.partition("/")[0])
-    )
+    looks_local = _HUB_NAME.fullmatch(path) is None or os.path.isdir(path.partition("/")[0])
     if looks_local:
         raise UserError(
-            "no such model folder",
+            "this is a file, not a model's folder" if folder.exists() else "no such model folder",
             where=path,
             fix="give the path of a folder with config.json and *.safetensors, "
             "or a Hub id such as Qwen/Qwen3-0.6B",
+        )
+    if revision is not None and (_REVISION.fullmatch(revision) is None or ".." in revision):
+        raise UserError(
+            f"{revision[:80]!r} is no revision of a model on the Hub",
+            where=path,
+            fix="give a commit, a tag or a branch",
         )
     digest = hashlib.sha256(f"{path}@{revision or 'main'}".encode()).hexdigest()[:16]
     return Model(path, digest, revision)
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+def refuse_changed(model: Model) -> None:
+    """Refuse weights that were replaced since they were hashed; call it once they are loaded.
+
+    Raises:
+        UserError: the folder's files are not those of the content id.
+    """
+    if find_model(model.path, model.revision).content != model.content:
+        raise changed_model(model)
+
+
+def changed_model(model: Model) -> UserError:
+    return UserError(
+        "the model's files changed since the run began",
+        where=model.path,
+        fix="run again, and leave the folder alone meanwhile",
+    )
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
     """Return names, sizes and times: with them a process hashes an unchanged folder only once."""
-    stamps = set()
-    for pattern in CONTENT_FILES:
-        for file in folder.glob(pattern):
-            status = file.stat()
-            stamps.add((file.name, status.st_size, status.st_mtime_ns))
-    return tuple(sorted(stamps))
+    stamps = []
+    try:
+        for name in sorted(os.listdir(folder)):
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in CONTENT_FILES):
+                try:
+                    facts = os.stat(folder / name)
+                except OSError:  # a link that leads nowhere; reading it says so
+                    stamps.append((name, -1, 0, 0))
+                else:
+                    if stat.S_ISDIR(facts.st_mode):
+                        continue
+                    # No program can set the time of the last change itself.
+                    stamps.append((name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns))
+    except OSError as error:
+        raise UserError(
+            f"the model's folder cannot be read: {error.strerror}",
+            where=str(folder),
+            fix="check its permissions",
+        ) from None
+    return tuple(stamps)
 
 
 @lru_cache(maxsize=64)
-def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
-    names = [name for name, _, _ in stamp]
-    if "config.json" not in names and "adapter_config.json" not in names:
-        raise UserError(
-            "the folder holds no config.json",
-            where=str(folder),
-            fix="point at a saved transformers model",
-        )
-    if not any(name.endswith(".safetensors") for name in names):
-        raise _without_safetensors(folder)
+def _folder_content(folder: Path, stamp: tuple[tuple[str, int, int, int], ...]) -> str:
+    check_model_folder(folder)
     digest = hashlib.sha256()
-    for name in names:
+    for name, *_ in stamp:
         digest.update(name.encode() + b"\0")
-        with (folder / name).open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        with open_file(folder / name, most=LARGEST) as (stream, _):
+            # BinaryIO is what an open file is, whatever the types say.
+            digest.update(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
     if _writes_thoughts(folder):
         # Earlier versions of Credo asked such models differently: their stored answers are not
         # those of today.
@@ -107,19 +147,3 @@ def _writes_thoughts(folder: Path) -> bool:
     """Whether a model's chat template writes marks of thoughts."""
     files = [file for pattern in TEMPLATE_FILES for file in folder.glob(pattern)]
     return any("<think" in file.read_text(encoding="utf-8", errors="replace") for file in files)
-
-
-def _without_safetensors(folder: Path) -> UserError:
-    pickles = sorted(file.name for pattern in PICKLED_WEIGHTS for file in folder.glob(pattern))
-    if pickles:
-        return UserError(
-            f"the weights are pickles only ({', '.join(pickles)}), which can run code when loaded",
-            where=str(folder),
-            fix="convert them: load the model where you trust it and call save_pretrained(path), "
-            "which writes safetensors",
-        )
-    return UserError(
-        "the folder holds no *.safetensors",
-        where=str(folder),
-        fix="point at a saved transformers model",
-    )

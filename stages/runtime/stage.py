@@ -20,6 +20,15 @@ def accept_any(config: Any) -> None:
     """The check of a stage that needs none beyond the types in its `Config`."""
 
 
+def accept_any_here(config: Any, context: Context) -> None:
+    """The preparation of a stage whose options `check` knows."""
+
+
+def no_names(config: Any) -> Sequence[str]:
+    """The inputs that the options of a stage name which names none."""
+    return ()
+
+
 def no_choices(config: Any) -> Sequence[tuple[str, Sequence[str]]]:
     """The choices of a stage whose options name none."""
     return ()
@@ -54,6 +63,12 @@ class Stage:
     """False for a step that only points to an existing model; every plan makes it again."""
     check: Callable[[Any], None] = accept_any
     """Raises a UserError for options that cannot work, before anything runs."""
+    prepare: Callable[[Any, Context], None] = accept_any_here
+    """Raises a UserError for what only a heavy library can tell of the options. A run calls it for
+    each step that is to run, before the first of them; a plan does not.
+    """
+    named_inputs: Callable[[Any], Sequence[str]] = no_names
+    """The inputs that the options name; a step without them is refused."""
     choices: Callable[[Any], Sequence[tuple[str, Sequence[str]]]] = no_choices
     """(input, options) for every model that is to choose among options which the user names: a plan
     refuses those that are not one token of the model, as far as its files show.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from stages.generators.transformers_loading import first_lines
 from stages.guards.errors import UserError
 from stages.runtime.context import Context
 
@@ -18,6 +19,10 @@ _HOMES = {
     "OnlineDPOConfig": "trl.experimental.online_dpo",
 }
 """Modules of the config classes that `trl` itself does not export."""
+_OF_THE_DEVICE = {"bf16", "fp16", "tf32", "torch_compile", "torch_compile_mode"}
+_OF_THE_DEVICE |= {"torch_compile_backend", "deepspeed", "fsdp", "fsdp_config"}
+_OF_THE_DEVICE |= {"accelerator_config", "parallelism_config"}
+"""Options that a config acts on while it is built."""
 
 
 def build_arguments(
@@ -36,7 +41,7 @@ def build_arguments(
 
     # Credo loads the model itself, with `model_init_kwargs`.
     user = {name: value for name, value in args.items() if name != "model_init_kwargs"}
-    gpu = torch.cuda.is_available()
+    gpu = not args.get("use_cpu") and torch.cuda.is_available()
     credo_defaults = {
         "seed": context.seed % 2**32,
         "report_to": "none",
@@ -62,6 +67,19 @@ def build_arguments(
         # torch's DataParallel, which TRL refuses: one process trains on one GPU.
         arguments._n_gpu = 1
     return arguments
+
+
+def try_arguments(config: Any, context: Context) -> None:
+    """Build the trainer's config as the training will, to see whether it refuses the options.
+
+    Nothing of it touches a device or the environment, because engines may start after it.
+
+    Raises:
+        UserError: TRL or peft refuses a value.
+    """
+    args = {name: value for name, value in config.args.items() if name not in _OF_THE_DEVICE}
+    build_arguments(config.trainer_options, args | {"use_cpu": True}, context)
+    lora_config(config.lora, "CAUSAL_LM", context)
 
 
 def _batch_share(args: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -101,9 +119,8 @@ def refusals_as_user_errors(what: str, context: Context) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{what}: {message}",
+            f"{what}: {first_lines(error)}",
             where=f"step {context.step!r}",
             fix="fix the values under `args` and `lora`",
         ) from error

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any, TypeVar
 
+from stages.generators.transformers_loading import first_lines
 from stages.guards.errors import UserError
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore
-from stages.training.model_files import Head, load_model, refuse_adapter
+from stages.training.model_files import Head, load_model
 
 Item = TypeVar("Item")
 
@@ -25,18 +26,17 @@ def classifier_config(model: Model, name: str) -> Any:
         name: of the kind of model, for messages: "reward model".
 
     Raises:
-        UserError: the folder holds an adapter only, or nothing that transformers knows.
+        UserError: it is nothing that transformers knows.
     """
     from transformers import AutoConfig
 
-    refuse_adapter(model)
     try:
         return AutoConfig.from_pretrained(
             model.path, revision=model.revision, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # its config's fields raise anything
         raise UserError(
-            f"the {name} cannot be loaded: {str(error).splitlines()[0]}",
+            f"the {name} cannot be loaded: {first_lines(error)}",
             where=model.path,
             fix="give a model that transformers knows",
         ) from None

@@ -7,53 +7,26 @@ In: a stage's Config, which extends `TrainingConfig` and names the trainer's cla
         stage = "dpo"
         trainer_options = "DPOConfig"
 
-Out: `training_stage`, for the stage's `STAGE`. When a plan is made it reports an option that the
-trainer does not have, with the nearest one that it has, and gives the part of the options that
-identifies a result. The libraries' sources are read as text, so that a plan need not import torch.
+Out: `training_stage`, for the stage's `STAGE`. When a plan is made it reports options that the
+trainer does not have, or with which it cannot work (`options/`), and gives the part of the options
+that identifies a result. Before a run's first step the trainer's own class of options is built.
 """
 
-import ast
 import hashlib
-import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.guards.errors import UserError, did_you_mean
+from stages.guards.errors import Faults, UserError, did_you_mean
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import machine
-
-_TRAINING = [
-    ("trl", "trainer/base_config.py", "_BaseConfig"),
-    ("transformers", "training_args.py", "TrainingArguments"),
-]
-_SOURCES = {
-    "SFTConfig": [("trl", "trainer/sft_config.py", "SFTConfig"), *_TRAINING],
-    "DPOConfig": [("trl", "trainer/dpo_config.py", "DPOConfig"), *_TRAINING],
-    "RewardConfig": [("trl", "trainer/reward_config.py", "RewardConfig"), *_TRAINING],
-    "KTOConfig": [("trl", "trainer/kto_config.py", "KTOConfig"), *_TRAINING],
-    "GRPOConfig": [("trl", "trainer/grpo_config.py", "GRPOConfig"), *_TRAINING],
-    "RLOOConfig": [("trl", "trainer/rloo_config.py", "RLOOConfig"), *_TRAINING],
-    "OnlineDPOConfig": [
-        ("trl", "experimental/online_dpo/online_dpo_config.py", "OnlineDPOConfig"),
-        *_TRAINING,
-    ],
-    "PPOConfig": [
-        ("stages", "training/online/ppo_config.py", "PPOConfig"),
-        ("trl", "trainer/grpo_config.py", "GRPOConfig"),
-        *_TRAINING,
-    ],
-    "LoraConfig": [
-        ("peft", "tuners/lora/config.py", "LoraConfig"),
-        ("peft", "config.py", "PeftConfig"),
-        ("peft", "config.py", "PeftConfigMixin"),
-    ],
-}
-"""Where a config's fields are written down: package, file, class."""
+from stages.training.arguments import try_arguments
+from stages.training.options.fields import describe, fits, known_fields
+from stages.training.options.values import value_faults
 
 _SAVING = {"save_steps", "save_strategy", "save_total_limit"}
 _MACHINE = """
@@ -80,18 +53,31 @@ _MACHINE = """
 MACHINE_ARGS = frozenset(_MACHINE.split())
 """Options that say how to run, not what to compute: the weights are the same up to rounding."""
 
+NO_UPLOAD = "Credo uploads nothing"
 OWNED_ARGS = {
     "output_dir": "checkpoints lie in the artifact's folder",
     "resume_from_checkpoint": "an interrupted run resumes automatically",
     "trust_remote_code": "Credo runs no code that comes with a model",
     "push_to_hub": "publish the artifact's `model` folder yourself, once you have looked at it",
+    "hub_token": "keys come from the environment alone",
+    "hub_model_id": NO_UPLOAD,
+    "hub_revision": NO_UPLOAD,
+    "hub_strategy": NO_UPLOAD,
+    "hub_private_repo": NO_UPLOAD,
+    "hub_always_push": NO_UPLOAD,
+    "trackio_space_id": NO_UPLOAD,
+    "trackio_bucket_id": NO_UPLOAD,
+    "trackio_static_space_id": NO_UPLOAD,
+    "reward_model_path": "the reward is what `rewards` say",
+    "ignore_data_skip": "an interrupted run goes on where it was",
+    "do_train": "the stage decides what is done",
+    "do_eval": "the stage decides what is done",
+    "do_predict": "the stage decides what is done",
     "reward_weights": "each term under `rewards` has its own `weight`",
-    "log_completions_hub_repo": "Credo uploads nothing",
+    "log_completions_hub_repo": NO_UPLOAD,
     "remove_unused_columns": "the trainers need the columns that Credo gives them",
 }
 """Options that Credo sets, and why a user cannot."""
-
-_KINDS = {"int": "a number", "float": "a number", "bool": "a yes or no (true, false)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,21 +103,24 @@ class HeldOutConfig(TrainingConfig):
 
 
 def check_training(config: TrainingConfig) -> None:
-    """Refuse unknown `args` and `lora`, values of another type, and options that Credo sets itself.
+    """Refuse unknown `args` and `lora`, values that cannot work, and options that Credo sets.
 
     Raises:
-        UserError: naming the option and the nearest known one.
+        UserError: all faults at once, with the nearest known name.
     """
     where = f"stage {config.stage!r}"
-    _check_fields("args", config.args, config.trainer_options, where)
-    _check_fields("lora", config.lora or {}, "LoraConfig", where)
-    for name in config.args:
-        if name in OWNED_ARGS:
-            raise UserError(
-                f"args: {name!r} cannot be set here: {OWNED_ARGS[name]}",
-                where=where,
-                fix="remove it",
-            )
+    faults = Faults()
+    for option, values, config_class in (
+        ("args", config.args, config.trainer_options),
+        ("lora", config.lora or {}, "LoraConfig"),
+    ):
+        for what, fix in _option_faults(values, config_class):
+            faults.add(UserError(f"{option}: {what}", where=where, fix=fix))
+    fraction = getattr(config, "eval_fraction", 0)
+    if not fraction and config.args.get("eval_strategy", "no") != "no":
+        what = "args: 'eval_strategy' needs examples that are held out, and there are none"
+        faults.add(UserError(what, where=where, fix="remove it, or set eval_fraction"))
+    faults.raise_any()
 
 
 def training_identity(config: TrainingConfig) -> dict[str, Any]:
@@ -139,63 +128,24 @@ def training_identity(config: TrainingConfig) -> dict[str, Any]:
     return {"args": identity_args(config.args)}
 
 
-@cache
-def known_fields(config_class: str) -> dict[str, str]:
-    """Fields of a config in `_SOURCES` and their types as written, without importing it.
-
-    Raises:
-        UserError: the package is not installed.
-    """
-    types: dict[str, str] = {}
-    for package, file, class_name in _SOURCES[config_class]:
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            raise UserError(
-                f"{package} is not installed",
-                where="the training stages",
-                fix="install the requirements",
-            )
-        tree = ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and node.name == class_name:
-                types = _annotated_fields(node) | types
-    return types
-
-
-def _annotated_fields(node: ast.ClassDef) -> dict[str, str]:
-    types = {}
-    for line in node.body:
-        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-            types[line.target.id] = ast.unparse(line.annotation)
-    return types
-
-
-def _check_fields(option: str, values: Mapping[str, Any], config_class: str, where: str) -> None:
-    field_types = known_fields(config_class)
+def _option_faults(values: Mapping[str, Any], config_class: str) -> Iterator[tuple[str, str]]:
+    types = known_fields(config_class)
+    fitting = {}
     for name, value in values.items():
-        if name not in field_types:
-            hint = did_you_mean(str(name), list(field_types))
+        if name not in types:
+            hint = did_you_mean(str(name), list(types))
             if name == "warmup_ratio":
                 hint = ". Did you mean 'warmup_steps', which also takes a fraction?"
-            raise UserError(
-                f"{option}: {config_class} has no field {name!r}{hint}",
-                where=where,
-                fix=f"`{option}` takes the fields of {config_class} as its documentation "
-                "names them",
-            )
-        kind = field_types[name].removesuffix(" | None")
-        if value is not None and kind in _KINDS and not _fits(kind, value):
-            raise UserError(
-                f"{option}: {name!r} must be {_KINDS[kind]}, not {value!r}",
-                where=where,
-                fix="fix the value in the pipeline file or on the command line",
-            )
-
-
-def _fits(kind: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return kind == "bool"
-    return kind != "bool" and isinstance(value, (int, float))
+            fix = f"write the fields of {config_class} as its documentation names them"
+            yield f"{config_class} has no field {name!r}{hint}", fix
+        elif name in OWNED_ARGS:
+            yield f"{name!r} cannot be set here: {OWNED_ARGS[name]}", "remove it"
+        elif not fits(types[name], value):
+            what = f"{name!r} must be {describe(types[name])}, not {value!r:.80}"
+            yield what, "fix the value in the pipeline file or on the command line"
+        else:
+            fitting[name] = value
+    yield from value_faults(config_class, fitting)
 
 
 def identity_args(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -226,5 +176,11 @@ def _template_content(path: str) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-training_stage = partial(Stage, trains=True, check=check_training, identity=training_identity)
+training_stage = partial(
+    Stage,
+    trains=True,
+    check=check_training,
+    prepare=try_arguments,
+    identity=training_identity,
+)
 """A stage that trains a model, checked and identified by its trainer's options."""

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from stages.generators.chat import collect_variables
 from stages.generators.examination import Examination, examine_chat, show_once
+from stages.generators.transformers_loading import holds_nan, load_network
+from stages.generators.transformers_loading import load_tokenizer as open_tokenizer
 from stages.generators.transformers_sampling import find_end_tokens
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import flush
@@ -33,11 +35,7 @@ def load_tokenizer(model: Model, args: Mapping[str, Any]) -> Any:
     Raises:
         UserError: it has no chat template, and `args` brings none; or no token to pad with.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(
-        model.path, revision=model.revision, trust_remote_code=False
-    )
+    tokenizer = open_tokenizer(model)
     template = read_template(args)
     if template:
         tokenizer.chat_template = template
@@ -99,63 +97,33 @@ def pad_token(tokenizer: Any) -> int | None:
     return tokenizer.eos_token_id if pad is None else pad
 
 
-def refuse_adapter(model: Model) -> None:
-    """Refuse a folder that holds an adapter only.
-
-    Raises:
-        UserError: with how to merge it.
-    """
-    if (Path(model.path) / "adapter_config.json").exists():
-        raise UserError(
-            "holds an adapter, not a model",
-            where=model.path,
-            fix="merge it first: peft's merge_and_unload, then save_pretrained",
-        )
-
-
-def load_model(model: Model, dtype: str, args: Mapping[str, Any], head: Head = "language") -> Any:
+def load_model(
+    model: Model,
+    dtype: str,
+    args: Mapping[str, Any],
+    head: Head = "language",
+    new_output: bool = False,
+) -> Any:
     """Load a model's weights.
 
     Args:
         dtype: type of the weights, "float32" unless memory is short.
         args: a stage's args; `model_init_kwargs` goes to transformers' `from_pretrained`.
+        new_output: a scalar model may get a new output layer: it is to be trained.
 
     Raises:
-        UserError: the folder holds an adapter only, damaged weights, or nothing that transformers
-        can load safely.
+        UserError: as `load_network`.
     """
     import torch
     import transformers
-    from safetensors import SafetensorError
 
-    refuse_adapter(model)
     kind = transformers.AutoModelForCausalLM
     if head != "language":
         kind = transformers.AutoModelForSequenceClassification
     kwargs = dict(args.get("model_init_kwargs") or {})
     if head == "scalar":
         kwargs["num_labels"] = 1
-    safe = {
-        "revision": model.revision,
-        "dtype": getattr(torch, dtype),
-        "trust_remote_code": False,
-        "use_safetensors": True,
-    }
-    try:
-        return kind.from_pretrained(model.path, **{**kwargs, **safe})
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"the model cannot be loaded: {str(error).splitlines()[0]}",
-            where=model.path,
-            fix="give a model that transformers knows, with weights in safetensors",
-        ) from error
-    except SafetensorError as error:
-        raise UserError(
-            f"the model's weights are damaged: {error}",
-            where=model.path,
-            fix="copy it there again; if a step made it, delete "
-            f"{Path(model.path).parent} and run again",
-        ) from error
+    return load_network(kind, model, {**kwargs, "dtype": getattr(torch, dtype)}, new_output)
 
 
 def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[str, Any]:
@@ -212,6 +180,13 @@ def save_model(trainer: Any, base: Model, folder: Path) -> None:
     came_as = AutoConfig.from_pretrained(base.path, revision=base.revision, trust_remote_code=False)
     if came_as.dtype is not None:
         model = model.to(came_as.dtype)
+    if holds_nan(model):
+        raise UserError(
+            "the trained weights hold NaN: the training has diverged, and nothing is saved",
+            where=str(folder.parent),
+            fix="lower args.learning_rate, lengthen args.warmup_steps, set args.max_grad_norm "
+            f"lower or `dtype: float32`, and delete {trainer.args.output_dir}",
+        )
     # Training turns it off.
     model.config.use_cache = getattr(came_as, "use_cache", True)
     partial = folder.with_name(folder.name + ".partial")

@@ -10,13 +10,16 @@ import gc
 import logging
 import os
 import re
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stages.generators.transformers_loading import first_lines
 from stages.guards.errors import UserError
+from stages.guards.secrets import mask
 from stages.runtime.context import Context
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
@@ -29,6 +32,21 @@ DISK_FULL = (
 )
 LIBRARIES = ("trl", "transformers", "accelerate", "peft", "datasets", "vllm")
 """Their loggers."""
+REFUSING = {*LIBRARIES, "torch", "tokenizers", "safetensors", "huggingface_hub", "jinja2"}
+"""Whose errors are about what they were given."""
+ERROR_FILE = "error.txt"
+HINTS = {
+    "index out of range": "a text holds a token that the model does not have, or more tokens than "
+    "it can read: compare its tokenizer with `vocab_size` and `max_position_embeddings`",
+    "device-side assert": "a text holds a token that the model does not have: compare its "
+    "tokenizer with `vocab_size` in config.json",
+    "target modules": "name layers of this model under `lora.target_modules`",
+    "target_modules": "name layers of this model under `lora.target_modules`",
+    "eval_strategy": "remove args.eval_strategy, or hold examples out",
+    "batch size": "change args.per_device_train_batch_size",
+    "shape": "check that the model's config.json and weights belong together",
+}
+"""Advice, by a part of a library's message."""
 FOR_DEVELOPERS = (
     DeprecationWarning,
     PendingDeprecationWarning,
@@ -115,7 +133,7 @@ def model_session(context: Context) -> Iterator[WarningLog]:
     Load models in a function that the block calls: names of the block itself keep their memory.
 
     Raises:
-        UserError: memory or disk ran out, with advice.
+        UserError: memory or disk ran out, or a library refused what it was given, with advice.
     """
     context.release_engines()
     log = WarningLog(context)
@@ -124,7 +142,7 @@ def model_session(context: Context) -> Iterator[WarningLog]:
         with _quiet_libraries(log):
             yield log
     except Exception as error:
-        advice = _advice(error, context)
+        advice = _advice(error, context) or _refusal(error, context)
         if advice is None:
             raise
         raise advice from error
@@ -206,6 +224,31 @@ def _advice(error: Exception, context: Context) -> UserError | None:
             "dtype: bfloat16",
         )
     return None
+
+
+def _refusal(error: Exception, context: Context) -> UserError | None:
+    """What a library said, where the error was raised inside of one; None for a bug of Credo's.
+
+    Credo's own arithmetic raises in its own frames. What a library raises comes from the options,
+    the rows or the model far more often than from Credo; its traceback is kept in a file.
+    """
+    if isinstance(error, UserError):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    package = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
+    if package not in REFUSING:
+        return None
+    text = first_lines(error)
+    file = context.directory / ERROR_FILE
+    lines = traceback.format_exception(error)
+    file.write_text(mask("".join(lines)), encoding="utf-8", errors="replace")
+    hints = [hint for sign, hint in HINTS.items() if sign in text.lower()]
+    return UserError(
+        f"{package} stopped the training: {type(error).__name__}: {mask(text)}",
+        where=f"step {context.step!r}",
+        fix=f"{hints[0] if hints else 'look at the args, the rows and the model of the step'}; "
+        f"the traceback is in {file}",
+    )
 
 
 def _free_memory() -> None:

@@ -14,6 +14,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.rows import Response
 from stages.runtime.store import CallStore
+from tests.running import as_safetensors
 from tests.scripted import ScriptedGenerator
 
 CONSTITUTION = """
@@ -77,7 +78,7 @@ def model(tmp_path: Path, name: str = "judge") -> Artifact:
     folder = tmp_path / f"{name}-model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(name.encode())
+    (folder / "model.safetensors").write_bytes(as_safetensors(name.encode()))
     result = Result(metrics={"model_path": str(folder), "revision": None})
     return artifact(tmp_path, name, result, stage="model")
 

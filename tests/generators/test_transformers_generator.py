@@ -165,7 +165,7 @@ async def test_unknown_options_and_broken_models(path, tmp_path):
         )
     broken = build_tiny_model(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="cannot load"):
+    with pytest.raises(UserError, match="damaged"):
         await open_generator("transformers", find_model(str(broken)), {})
 
 

@@ -11,6 +11,7 @@ from stages.runtime.models import find_model
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair, Prompt, Verdict, request_text
 from stages.runtime.typed_config import identity_of, machine, parse_config
+from tests.running import as_safetensors
 
 USER = [{"role": "user", "content": "How do I {{ bake }} bread?"}]
 
@@ -149,10 +150,10 @@ def test_model_paths(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(UserError, match="pickles only"):
         find_model(str(tmp_path))
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "model.safetensors").write_bytes(as_safetensors(b"weights"))
     first = find_model(str(tmp_path)).content
     (tmp_path / "trainer_log.json").write_text("{}")
     assert find_model(str(tmp_path)).content == first
-    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    (tmp_path / "model.safetensors").write_bytes(as_safetensors(b"other weights"))
     assert find_model(str(tmp_path)).content != first
     assert find_model("Qwen/Qwen3-0.6B").content != find_model("Qwen/Qwen3-0.6B", "abc").content

@@ -3,13 +3,12 @@ import pytest
 from stages.guards.errors import UserError
 from stages.runtime.typed_config import identity_of
 from stages.training.config import (
-    _SOURCES,
     MACHINE_ARGS,
     OWNED_ARGS,
     identity_args,
-    known_fields,
 )
 from stages.training.offline import dpo, sft
+from stages.training.options.fields import SOURCES, known_fields
 from stages.training.reward_models import reward_model
 
 
@@ -29,7 +28,7 @@ def test_fields_read_from_source_are_those_of_the_classes():
 
 
 def test_every_name_in_the_tables_is_a_field_of_some_trainer():
-    known = {name for config in _SOURCES if config != "LoraConfig" for name in known_fields(config)}
+    known = {name for config in SOURCES if config != "LoraConfig" for name in known_fields(config)}
     assert known >= MACHINE_ARGS
     assert known >= set(OWNED_ARGS)
 
@@ -62,14 +61,6 @@ def test_identity_keeps_what_changes_the_result_and_nothing_else():
     assert sft.STAGE.identity(sft.Config(args=best))["args"] == best
 
 
-def test_a_value_that_the_trainer_refuses_is_the_users_mistake(artifact, context):
-    from tests.training.conftest import response
-
-    inputs = {"model": artifact("base"), "answers": artifact("answers", [response(0, "kind")])}
-    with pytest.raises(UserError, match="refuses the args"):
-        sft.run(sft.Config(args={"lr_scheduler_type": "zigzag"}), inputs, context())
-
-
 def test_a_chat_template_is_known_by_its_content(tmp_path):
     one, two = tmp_path / "one.jinja", tmp_path / "two.jinja"
     one.write_text("{{ messages }}")
@@ -85,7 +76,7 @@ def test_a_chat_template_is_known_by_its_content(tmp_path):
 
 @pytest.mark.parametrize("args", [{"learning_rate": "abc"}, {"max_steps": [3]}, {"packing": "yes"}])
 def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
-    with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be a"):
+    with pytest.raises(UserError, match=f"args: {next(iter(args))!r} must be "):
         sft.STAGE.check(sft.Config(args=args))
     args = {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None}
     sft.STAGE.check(sft.Config(args=args))

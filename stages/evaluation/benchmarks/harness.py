@@ -47,7 +47,6 @@ from stages.runtime.models import Model
 from stages.runtime.stage import ANY, Stage
 from stages.runtime.typed_config import Names, machine
 from stages.statistics.formatting import format_confidence
-from stages.training.model_files import refuse_adapter
 
 NOT_MODEL_ARGS = ("pretrained", "revision", "dtype", "trust_remote_code", "use_safetensors")
 """Arguments of lm_eval's model class that `model_args` cannot set."""
@@ -142,7 +141,6 @@ def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
 
 def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any]:
     """lm_eval's results for one model."""
-    refuse_adapter(model)
     import torch
     from lm_eval import simple_evaluate
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from stages.guards.errors import UserError
+from stages.guards.errors import Faults, UserError
 from stages.runtime.artifacts import (
     DROPPED,
     Artifact,
@@ -88,8 +88,16 @@ class Runner:
         A failure leaves every finished step and every answered call in place.
 
         Raises:
-            UserError: a step failed, or asked a model and dropped every row.
+            UserError: options with which no library can work, before anything runs; a step failed,
+                or asked a model and dropped every row.
         """
+        faults = Faults()
+        for plan in planned:
+            if not plan.artifact:
+                folder = folder_of(self.root, plan.step.name, plan.fingerprint)
+                with faults.gather():
+                    plan.step.contract.prepare(plan.step.config, self._context(plan.step, folder))
+        faults.raise_any()
         artifacts: dict[str, Artifact] = {}
         new_steps: frozenset[str] = frozenset()
         pairs = all_source_pairs([plan.step for plan in planned])

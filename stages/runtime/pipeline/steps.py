@@ -161,6 +161,13 @@ def _read_step(
             del inputs[input_name]
     _check_inputs(stage, contract, inputs, step_names, where)
     config = parse_config(contract.config, step, where)
+    for named in contract.named_inputs(config):
+        if named not in inputs:
+            raise UserError(
+                f"the options name an input {named!r} that the step does not have",
+                where=where,
+                fix=f"add it: `inputs: {{{named}: <a step>}}`; inputs here: {', '.join(inputs)}",
+            )
     return Step(name, stage, location, contract, config, inputs)
 
 

@@ -70,8 +70,8 @@ class RewardModelTerm(ModelTerm):
     This is for a model too small to weigh several at once (`reward_accuracy` reports whether it
     can: one of a list, first). The prefix is shared, so it costs little more.
     """
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: Annotated[float, Field(ge=-1e6, le=1e6)] = 1.0
+    shift: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
 
     def check(self, where: str) -> None:

@@ -61,9 +61,15 @@ def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
     return [choice for term in config.reward_terms.values() for choice in term.choices()]
 
 
+def online_inputs(config: OnlineConfig) -> list[str]:
+    """The inputs that the terms of the reward name."""
+    return list(models_of(config.reward_terms).values())
+
+
 online_stage = partial(
     training_stage,
     choices=online_choices,
+    named_inputs=online_inputs,
     inputs=("model", "prompts"),
     optional=ANY,
     check=check_online,

@@ -26,10 +26,11 @@ from stages.training.online.online_training import (
     OnlineConfig,
     check_online,
     online_identity,
+    online_inputs,
     online_stage,
     run_online,
 )
-from stages.training.online.rewards import read_terms, terms_identity
+from stages.training.online.rewards import models_of, read_terms, terms_identity
 from stages.training.online.terms import Term
 
 WITHOUT_EFFECT = ("scale_rewards", "multi_objective_aggregation")
@@ -105,7 +106,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return run_online(config, inputs, context, make_trainer, costs=costs, other_models=["value"])
 
 
-STAGE = online_stage(version=3, config=Config, run=run, check=check, identity=identity)
+def named_inputs(config: Config) -> list[str]:
+    """The inputs that the terms of the reward and of the costs name."""
+    return [*online_inputs(config), *models_of(config.cost_terms).values()]
+
+
+STAGE = online_stage(
+    version=3,
+    config=Config,
+    run=run,
+    check=check,
+    named_inputs=named_inputs,
+    identity=identity,
+)
 
 
 def _load_value_model(
@@ -128,7 +141,13 @@ def _load_value_model(
             fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
-    return load_model(start, config.dtype, {}, head="scalar")
+    return load_model(
+        start,
+        config.dtype,
+        {},
+        head="scalar",
+        new_output=True,
+    )
 
 
 def _refuse_sharding(args: Any, context: Context) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stages.guards.errors import UserError, did_you_mean
+from stages.guards.errors import Faults, UserError, did_you_mean
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.generation import Marks, split_thoughts
@@ -53,27 +53,40 @@ def read_terms(options: Mapping[str, Any], stage: str, option: str = "rewards") 
         principle does not exist, or an option has no effect beside the others.
     """
     terms: dict[str, Term] = {}
+    faults = Faults()
     for name, values in options.items():
         if values is None:  # a variant may remove what it inherits
             continue
-        where = f"stage {stage!r}, {option}.{name}"
-        values = dict(values) if isinstance(values, Mapping) else {}
-        kind = values.pop("term", None)
-        if kind not in TERMS:
-            raise UserError(
-                f"there is no reward term {kind!r}{did_you_mean(str(kind), list(TERMS))}",
-                where=where,
-                fix=f"write {{term: <one of {', '.join(TERMS)}>, ...}}",
-            )
-        terms[name] = parse_config(TERMS[kind], values, where)
-        terms[name].check(where)
+        with faults.gather():
+            terms[name] = _read_term(values, f"stage {stage!r}, {option}.{name}")
+    faults.raise_any()
     if option == "rewards" and not terms:
         raise UserError(
             f"`{option}` names no term",
             where=f"stage {stage!r}",
             fix=f"give at least one: {option}: {{rm: {{term: reward_model, model: <an input>}}}}",
         )
+    if option == "rewards" and not any(term.weight for term in terms.values()):
+        raise UserError(
+            "every term of the reward has the weight 0, so nothing can be learnt",
+            where=f"stage {stage!r}, {option}",
+            fix="give a term another weight",
+        )
     return terms
+
+
+def _read_term(values: Any, where: str) -> Term:
+    values = dict(values) if isinstance(values, Mapping) else {}
+    kind = values.pop("term", None)
+    if kind not in TERMS:
+        raise UserError(
+            f"there is no reward term {kind!r}{did_you_mean(str(kind), list(TERMS))}",
+            where=where,
+            fix=f"write {{term: <one of {', '.join(TERMS)}>, ...}}",
+        )
+    term: Term = parse_config(TERMS[kind], values, where)
+    term.check(where)
+    return term
 
 
 def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:

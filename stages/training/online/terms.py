@@ -54,7 +54,7 @@ ScoreFunction = Callable[[list[Completion]], list[Any]]
 class Term:
     """The base of all kinds of terms."""
 
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=-1e6, le=1e6)] = 1.0
     """The score is multiplied by it before the terms are added up."""
 
     def check(self, where: str) -> None:

@@ -457,7 +457,7 @@ RM = {"term": "reward_model", "model": "rm"}
         ({"a": {"term": "lenght"}}, "Did you mean 'length'"),
         ({"a": {"term": "length", "pre": 3}}, "unknown option 'pre'"),
         ({"a": {"term": "length", "per": 0}}, "per"),
-        ({"a": {"term": "length", "weight": math.inf}}, "finite"),
+        ({"a": {"term": "length", "weight": math.inf}}, "finite|less than"),
         (
             {"a": {"term": "python", "function": "tests.training.rewarding:nothing"}},
             "names no function",

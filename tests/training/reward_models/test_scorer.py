@@ -117,8 +117,10 @@ def test_what_cannot_be_scored_is_reported(saved, tiny, tmp_path):
         Scorer(saved("reads")).score([(ASK, "yes", ())])
     with pytest.raises(UserError, match="not a reward model: LlamaForCausalLM"):
         Scorer(find_model(str(tiny)))
+    with pytest.raises(UserError, match="hold NaN"):
+        saved("nan", head=float("nan"))
     with pytest.raises(UserError, match="1 of 1 texts a score that is not a number"):
-        Scorer(saved("nan", head=float("nan"))).score([(ASK, "yes", ("be kind",))])
+        Scorer(saved("inf", head=float("inf"))).score([(ASK, "yes", ("be kind",))])
     assert Scorer(saved("long")).score([(ASK, "helps " * 600, ("be kind",))]) == [None]
 
 
