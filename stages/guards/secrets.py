@@ -71,6 +71,8 @@ _NAMED = [
     ),
 ]
 """`name=value`, and `"name": "value"` as in JSON and Python."""
+_SLASHES = r"(?:(?:\\|%(?:25){0,3}5c){1,8})"
+"""Before a quoted letter, perhaps quoted again for an address."""
 _used: dict[str, None] = {}
 """The secrets that this run's config or its generators use, whatever their variables are called."""
 
@@ -318,7 +320,8 @@ def _spell(secret: str) -> str:
     for part in re.split(r"(\s+)", secret):
         if part.isspace():
             letters.append(
-                r"(?:\s|\\{1,8}[nrtvf]|\\{1,8}x[0-9a-f]{2}|\\{1,8}u00[0-9a-f]{2}|%[0-9a-f]{2}|\+){1,40}"
+                rf"(?:\s|{_SLASHES}(?:[nrtvf]|x[0-9a-f]{{2}}|u00[0-9a-f]{{2}})"
+                r"|%(?:25){0,3}[0-9a-f]{2}|\+){1,40}"
             )
         else:
             letters += map(_spell_letter, part)
@@ -328,19 +331,19 @@ def _spell(secret: str) -> str:
 def _spell_letter(letter: str) -> str:
     code = f"{ord(letter):02x}"
     units = letter.encode("utf-16-be", errors="surrogatepass")
-    pairs = [rf"\\{{1,8}}u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
+    pairs = [rf"{_SLASHES}u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
     is_byte = "\udc80" <= letter <= "\udcff"  # of a variable that is not UTF-8
     octets = letter.encode(errors="surrogateescape" if is_byte else "surrogatepass")
-    percent = "".join(f"%{byte:02x}" for byte in octets)
-    escaped = "".join(rf"\\{{1,8}}x{byte:02x}" for byte in octets)
+    percent = "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in octets)
+    escaped = "".join(rf"{_SLASHES}x{byte:02x}" for byte in octets)
     html = rf"&#(?:{ord(letter)}|x{code});"
-    control = rf"\\{{1,8}}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
+    control = rf"{_SLASHES}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
     spellings = [
         control,
-        rf"\\{{0,8}}{re.escape(letter)}",
-        rf"\\{{1,8}}[xuU]0{{0,6}}{code}",
+        rf"{_SLASHES}?{re.escape(letter)}",
+        rf"{_SLASHES}[xuU]0{{0,6}}{code}",
         "".join(pairs),
-        percent,
+        rf"{_SLASHES}?{percent}",
         escaped,
     ]
     return f"(?:{'|'.join([*spellings, html])})"
