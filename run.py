@@ -36,7 +36,7 @@ from rich.console import Console
 from stages import STAGES
 from stages.guards.console import guard_libraries, open_console
 from stages.guards.errors import UserError, as_disk_error
-from stages.guards.secrets import mask_values
+from stages.guards.secrets import mask_values, remember_plain
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
@@ -64,6 +64,8 @@ def cli() -> None:
     os.environ["CREDO_RUN"] = secrets.token_hex(3)  # in the run's folder, so that it is its own
     guard_libraries()
     OmegaConf.register_new_resolver("variants", variants, replace=True)
+    for argument in sys.argv:
+        remember_plain(argument)  # until it is refused
     console = open_console(stderr=True)
     try:
         if get_args_parser().parse_args().experimental_rerun:

@@ -73,6 +73,7 @@ _NAMED = [
 """`name=value`, and `"name": "value"` as in JSON and Python."""
 _SLASHES = r"(?:(?:\\|%(?:25){0,3}5c){1,8})"
 """Before a quoted letter, perhaps quoted again for an address."""
+_PLAIN = re.compile(r"(?P<name>[\w.-]{1,100})['\"]?\s{0,9}[=:]\s{0,9}(?P<value>[^\s}&]+)")
 _used: dict[str, None] = {}
 """The secrets that this run's config or its generators use, whatever their variables are called."""
 
@@ -139,6 +140,14 @@ def remember_secret(value: str) -> None:
     for line in value.splitlines():
         if len(line.strip()) >= SHORTEST:
             _used[line.strip()] = None
+
+
+def remember_plain(text: str) -> None:
+    """Remember what stands in plain under a secret's name in an override, even a broken one."""
+    for match in _PLAIN.finditer(text):
+        if is_secret_name(match["name"]) and "$" not in match["value"]:
+            for word in re.split(r"[\[\]{}()'\",:\\]+", match["value"]):
+                remember_secret(word)
 
 
 def remember_secrets(config: Any, resolved: Any) -> None:

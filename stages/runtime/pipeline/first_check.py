@@ -9,10 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from stages.guards.errors import Faults, UserError
 from stages.guards.files import as_path
@@ -27,26 +32,43 @@ class FirstCheck(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         with exit_at_errors(Path("run.log")):
-            check_before_writing(config, [])
+            check_before_writing(config)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         with exit_at_errors(Path("run.log")):
-            overrides = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
-            for each in (config, *_swept_configs(config)):
-                check_before_writing(each, overrides)
+            # Iterating over the list itself would resolve what is in it.
+            overrides: Any = OmegaConf.to_container(config.hydra.overrides.task)
+            loader = GlobalHydra.instance().config_loader()
+            parsed = OverridesParser.create(loader).parse_overrides(overrides)
+            swept = [each for each in parsed if each.is_discrete_sweep()]
+            fixed = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
+            check_before_writing(config, swept)
+            for each in swept:
+                for override in _choices_of_files(each, loader):
+                    with suppress(HydraException, OmegaConfBaseException, YAMLError, UnicodeError):
+                        job = loader.load_sweep_config(config, [*fixed, override])
+                        check_before_writing(job)
 
 
-def check_before_writing(config: DictConfig, overrides: Sequence[str]) -> None:
+def check_before_writing(config: DictConfig, swept: Sequence[Override] = ()) -> None:
     """Refuse a config that must not be saved as it is, or whose folders are none.
 
     Args:
-        overrides: of a sweep, whose config does not hold them yet.
+        swept: the overrides of a sweep, whose config does not hold their values.
 
     Raises:
         UserError: names all such options, and no value.
     """
+    plain: Any = OmegaConf.to_container(config)
+    plain["hydra"].pop("overrides")
+    plain["hydra"].pop("runtime")
+    plain["hydra"]["job"].pop("override_dirname")  # the overrides once more
+    options = [*find_secrets(plain)]
+    for override in swept:
+        for value in override.sweep_iterator():
+            options += find_secrets({override.get_key_element().lstrip("+"): _as_plain(value)})
     faults = Faults()
-    for option in dict.fromkeys(_options_with_secrets(config, overrides)):
+    for option in dict.fromkeys(options):
         faults.add(
             UserError(
                 "holds a key or a password, which a run would store",
@@ -56,37 +78,28 @@ def check_before_writing(config: DictConfig, overrides: Sequence[str]) -> None:
         )
     for name in FOLDERS:
         with faults.gather():
-            _check_folder(OmegaConf.select(config, name), name)
+            check_folder(OmegaConf.select(config, name), name)
     faults.raise_any()
 
 
-def _options_with_secrets(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
-    plain: Any = OmegaConf.to_container(config)
-    plain["hydra"].pop("overrides")
-    plain["hydra"].pop("runtime")
-    plain["hydra"]["job"].pop("override_dirname")  # the overrides once more
-    yield from find_secrets(plain)
-    for override in overrides:
-        name, _, value = override.lstrip("+~").partition("=")
-        yield from find_secrets({name: value})
+def _as_plain(value: Any) -> Any:
+    """Return what an override sets, as plain data."""
+    if isinstance(value, dict):
+        return {str(_as_plain(key)): _as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_plain(inner) for inner in value]
+    return value.text if isinstance(value, QuotedString) else value
 
 
-def _swept_configs(config: DictConfig) -> Iterator[DictConfig]:
-    """Yield the configs of a sweep over config files, of each file one."""
-    loader = GlobalHydra.instance().config_loader()
-    task = [str(override) for override in config.hydra.overrides.task]
-    overrides = OverridesParser.create(loader).parse_overrides(task)
-    fixed = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
-    for override in overrides:
-        key = override.get_key_element()
-        group = key.lstrip("+").partition("@")[0]
-        if override.is_discrete_sweep() and loader.get_group_options(group):
-            for value in override.sweep_string_iterator():
-                with suppress(Exception):  # Hydra reports it with its job
-                    yield loader.load_sweep_config(config, [*fixed, f"{key}={value}"])
+def _choices_of_files(override: Override, loader: ConfigLoader) -> Iterator[str]:
+    """Yield the values of a sweep over config files, each as an override."""
+    key = override.get_key_element()
+    if loader.get_group_options(key.lstrip("+").partition("@")[0]):
+        for value in override.sweep_string_iterator():
+            yield f"{key}={value}"
 
 
-def _check_folder(name: Any, where: str) -> None:
+def check_folder(name: Any, where: str) -> None:
     """Refuse what is no folder's name, or not the one that it seems to be."""
     if not isinstance(name, str):
         raise UserError(f"{name!r} names no folder", where=where, fix="give the path of a folder")

@@ -110,11 +110,11 @@ def read_settings(config: DictConfig) -> tuple[Settings, dict[str, Any]]:
     """
     plain = _plain(config)
     settings: Settings = parse_config(Settings, plain, "the config")
-    _check_store(as_path(settings.store, "store"))
+    check_store(as_path(settings.store, "store"))
     return settings, plain
 
 
-def _check_store(path: Path) -> None:
+def check_store(path: Path) -> None:
     """Refuse another program's file before a lock is written beside it.
 
     Raises:
