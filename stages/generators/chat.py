@@ -6,9 +6,11 @@ template that refuses a conversation is one row's trouble: the row is dropped an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.guards.sandbox import BoundedEnvironment
 from stages.runtime.generation import RowFailure
 from stages.runtime.rows import Message
 
@@ -148,12 +150,27 @@ def render_chat(
     return text
 
 
+@cache
+def bound_chat_templates() -> None:
+    """Let transformers compile chat templates in a sandbox with limits.
+
+    Its own has none, and models come from anywhere. It serves TRL's trainers in this process too.
+    """
+    from transformers.utils import chat_template_utils
+
+    chat_template_utils.ImmutableSandboxedEnvironment = BoundedEnvironment
+    chat_template_utils._compile_jinja_template.cache_clear()
+
+
 def _apply(tokenizer: Any, arranged: list[Message], arguments: Mapping[str, Any]) -> str:
+    bound_chat_templates()
     try:
-        text: str = tokenizer.apply_chat_template(arranged, tokenize=False, **arguments)
+        text = tokenizer.apply_chat_template(arranged, tokenize=False, **arguments)
     except Exception as error:  # a template is a program, and its expressions raise anything
         words = str(error).strip() or type(error).__name__
         raise TemplateRefusal(arranged, words.splitlines()[0]) from error
+    if not isinstance(text, str):
+        raise TemplateRefusal(arranged, f"it writes no text but a {type(text).__name__}")
     return text
 
 

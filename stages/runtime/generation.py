@@ -4,14 +4,26 @@ The generators themselves are in `stages.generators`, above this room; `generato
 them by name.
 """
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import (
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StrictBool,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
 
+from stages.guards.text import replace_surrogates
 from stages.runtime.rows import Message
+
+T = TypeVar("T")
 
 Marks = Sequence[tuple[str, str]]
 """Pairs of an opening and a closing mark."""
@@ -19,6 +31,12 @@ THOUGHT_MARKS: Marks = (("<think>", "</think>"), ("<thinking>", "</thinking>"))
 """Between what models write their thoughts, unless an option says otherwise."""
 CUT_OFF_IN_THOUGHTS = "cut off in its thoughts"
 """Why an answer is dropped that ended before its words began."""
+ROUNDING = 0.01
+"""A log-probability may be this far above 0, and the probabilities of options above 1."""
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+"""A number of tokens."""
+LogProbability = Annotated[float, Field(strict=True, le=ROUNDING, allow_inf_nan=False)]
+Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -35,12 +53,14 @@ class Sampling:
 class Completion:
     """An answer; the token counts are those that the engine reports."""
 
-    text: str
-    finish_reason: str
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    text: StrictStr
+    finish_reason: Annotated[str, Field(strict=True, pattern="^(stop|length)$")]
     """`stop`, or `length` where the answer was cut short."""
-    prompt_tokens: int
-    completion_tokens: int
-    thoughts: str = ""
+    prompt_tokens: Count
+    completion_tokens: Count
+    thoughts: StrictStr = ""
     """What the model wrote before its answer, between the marks of its thoughts."""
 
     def split(self, marks: Marks) -> "Completion":
@@ -133,16 +153,65 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
 class Choice:
     """How likely each option is as the assistant's first token."""
 
-    logprobs: list[float]
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    logprobs: Annotated[list[LogProbability], Field(strict=True, min_length=1)]
     """Natural logarithms, normalised over the options, in their order."""
-    mass: float | None = None
+    mass: Probability | None = None
     """The probability of all options together, before they were normalised; None if not known."""
-    bounded: bool = False
+    bounded: StrictBool = False
     """An option is not among the tokens that a server reports: its value is an upper bound."""
-    instead: str = ""
+    instead: StrictStr = ""
     """The likeliest first token where that is no option; "" if not known."""
-    unknown: float = 0.0
+    unknown: Probability = 0.0
     """The most that options with an upper bound may have of the probability of all options."""
+
+
+def as_completion(value: Any) -> Completion:
+    """Return an answer that may be used and stored.
+
+    Args:
+        value: a Completion, or its fields as the store holds them.
+
+    Raises:
+        ValueError: it is no answer; the message says why.
+    """
+    return _checked(_COMPLETION, value)
+
+
+def as_choice(value: Any, options: int | None = None) -> Choice:
+    """Return an answer to a question with options that may be used and stored.
+
+    Args:
+        value: a Choice, or its fields as the store holds them; versions without masses stored the
+            log-probabilities alone.
+        options: their number, if it is known.
+
+    Raises:
+        ValueError: it is no answer; the message says why.
+    """
+    choice = _checked(_CHOICE, {"logprobs": value} if isinstance(value, list) else value)
+    if options not in (None, len(choice.logprobs)):
+        raise ValueError(f"{len(choice.logprobs)} log-probabilities for {options} options")
+    total = math.fsum(map(math.exp, choice.logprobs))
+    if abs(total - 1) > ROUNDING:
+        raise ValueError(f"the probabilities of the options add up to {total:.3g}, not to 1")
+    return choice
+
+
+_COMPLETION = TypeAdapter(Completion)
+_CHOICE = TypeAdapter(Choice)
+
+
+def _checked(shape: TypeAdapter[T], value: Any) -> T:
+    fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    try:
+        return shape.validate_python(replace_surrogates(fields))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        words = f"{place}: {first['msg']} (it is {str(first['input'])[:80]!a})"
+        raise ValueError(words.removeprefix(": ")) from None
 
 
 class RowFailure(Exception):

@@ -17,16 +17,13 @@ comes before the request); the words are our own.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages.guards.errors import UserError
-from stages.guards.templates import find_template, template_hash
+from stages.guards.templates import find_template, read_template, render_source, template_hash
 from stages.runtime.artifacts import write_atomically
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
@@ -62,19 +59,14 @@ class RewardFormat:
         self.refuse_mismatch(bool(principles), "reward model")
         if not self.template:
             return [*prompt, {"role": "assistant", "content": response}]
-        try:
-            text = _compiled(self.template).render(
-                request=request_text(prompt), response=response, principles=list(principles)
-            )
-        except Exception as error:
-            # The template's own expressions raise it.
-            message = str(error) or type(error).__name__
-            raise UserError(
-                f"the reward model's template cannot be rendered: {message}",
-                where="reward model",
-                fix="it may use the variables request, response and principles (a list)",
-            ) from None
-        return [{"role": "user", "content": text.strip()}]
+        text = render_source(
+            self.template,
+            "the reward model's template",
+            request=request_text(prompt),
+            response=response,
+            principles=list(principles),
+        )
+        return [{"role": "user", "content": text}]
 
     def refuse_mismatch(self, has_principles: bool, where: str) -> None:
         """Refuse principles for a model that reads none, and none for one that needs them."""
@@ -99,14 +91,6 @@ class RewardFormat:
 
 
 PLAIN = RewardFormat("preference", principles=False, template="")
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
-    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-)
-
-
-@lru_cache(maxsize=16)
-def _compiled(source: str) -> Any:
-    return _ENVIRONMENT.from_string(source)
 
 
 def make_format(objective: Objective, principles: bool, template: str | None) -> RewardFormat:
@@ -133,7 +117,7 @@ def make_format(objective: Objective, principles: bool, template: str | None) ->
     # It reports file and line if the template does not parse.
     template_hash(name)
     file = find_template(name)
-    layout = RewardFormat(objective, principles, file.read_text(encoding="utf-8"))
+    layout = RewardFormat(objective, principles, read_template(name))
     _check_template(layout, file)
     return layout
 
