@@ -74,6 +74,8 @@ _NAMED = [
 _SLASHES = r"(?:(?:\\|%(?:25){0,3}5c){1,8})"
 """Before a quoted letter, perhaps quoted again for an address."""
 _PLAIN = re.compile(r"(?P<name>[\w.-]{1,100})['\"]?\s{0,9}[=:]\s{0,9}(?P<value>[^\s}&]+)")
+_CODED = re.compile(r"(?i)&#|(?:[\\%](?:25)*(?:x|u00|u0{6})?)[3-7][0-9a-f]")
+"""A letter or a digit that is written by its number."""
 _used: dict[str, None] = {}
 """The secrets that this run's config or its generators use, whatever their variables are called."""
 
@@ -311,11 +313,20 @@ def _shortest_secret(variable: str) -> int:
 
 
 def _mask_all(text: str, secrets: set[str]) -> str:
+    if not _CODED.search(text):  # a letter can only be itself: most texts need no slow search
+        plain = text.lower().replace("\\", "")
+        secrets = {secret for secret in secrets if _plain_part(secret) in plain}
     pattern = _pattern_of(tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))))
     return pattern.sub(MASK, text) if pattern else text
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
+def _plain_part(secret: str) -> str:
+    """Return the longest part of letters and digits, which nothing quotes."""
+    return max(re.findall("[a-z0-9]*", secret.lower()), key=len)
+
+
+@lru_cache(maxsize=64)
 def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
     """What matches the secrets as they are, and with letters escaped as in JSON or an address."""
     if not secrets:
@@ -329,7 +340,7 @@ def _spell(secret: str) -> str:
     for part in re.split(r"(\s+)", secret):
         if part.isspace():
             letters.append(
-                rf"(?:\s|{_SLASHES}(?:[nrtvf]|x[0-9a-f]{{2}}|u00[0-9a-f]{{2}})"
+                rf"(?:\s|{_SLASHES}(?:[nrtvf]|x[0-9a-f]{{2}}|u[0-9a-f]{{4}})"
                 r"|%(?:25){0,3}[0-9a-f]{2}|\+){1,40}"
             )
         else:
