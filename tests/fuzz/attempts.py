@@ -5,6 +5,7 @@ Models and training options have their attempts beside their drawings, secrets t
 
 import asyncio
 import copy
+import json
 import os
 import shutil
 import tempfile
@@ -150,7 +151,7 @@ def _go_on(draws: Random, folder: Path) -> str:
         place = checkpoints / f"checkpoint-{step}"
         place.mkdir(parents=True)
         (place / "model.safetensors").write_bytes(bytes(range(256)) * 4)
-        (place / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
+        (place / "trainer_state.json").write_text(json.dumps({"global_step": step}))
         mark_complete(place, "this one")
     way = damage(checkpoints / "checkpoint-4", draws)
     last = last_complete(checkpoints, "this one", [].append)
