@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, HttpUrl, NonNegativeInt, PositiveInt
 
 from stages.generators.chat import ChatOptions
 from stages.guards.errors import UserError
+from stages.guards.secrets import remember_secret
 
 
 def complete_address(text: str) -> str:
@@ -48,6 +49,7 @@ def read_key(variable: str) -> str:
         return ""
     key = os.environ.get(variable, "").strip()
     if key and key.isascii() and key.isprintable():
+        remember_secret(key)
         return key
     fault = "holds letters that no key has" if key else "is empty"
     raise UserError(

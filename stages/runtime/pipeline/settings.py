@@ -1,5 +1,6 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -166,9 +167,10 @@ def as_user_error(error: Exception) -> UserError:
             "+key=value adds an option to a step, ~key removes one"
         )
         return UserError(what, where="the command line", fix=fix)
-    if isinstance(error, UnicodeError | RecursionError):
+    frames = traceback.walk_tb(error.__traceback__)
+    if not any(frame.f_code.co_name == "launch" for frame, _ in frames):
         place = "the command line, or a file of conf/"
-        fix = "write it as UTF-8 text, without deep brackets"
+        fix = "write key=value as UTF-8 text, without deep brackets"
         return UserError(f"cannot be read: {what}", where=place, fix=fix)
     return UserError(
         f"the jobs' launcher stopped: {what}",

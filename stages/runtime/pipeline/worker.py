@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.guards.console import guard_libraries, open_console
 from stages.guards.errors import UserError
-from stages.guards.secrets import mask_values, restore_secrets
+from stages.guards.secrets import mask_values, remember_secret, restore_secrets
 from stages.runtime.artifacts import Artifact, write_atomically
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
@@ -33,7 +33,10 @@ def main(job_file: str) -> int:
     folder = Path(job_file).parent
     rank = int(os.environ.get("RANK", "0"))
     job: dict[str, Any] = json.loads(Path(job_file).read_text(encoding="utf-8"))
-    job = restore_secrets(job, json.loads(os.environ.pop(SECRETS)))
+    secrets = json.loads(os.environ.pop(SECRETS))
+    for secret in secrets:
+        remember_secret(secret)
+    job = restore_secrets(job, secrets)
     stage = load_stage(job["stage"])
     config = parse_config(stage.config, job["config"], f"step {job['step']!r}")
     inputs = {

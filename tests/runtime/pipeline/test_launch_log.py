@@ -1,8 +1,21 @@
-"""Why launched training processes died, read off their log."""
+"""What launched training processes get and leave: why they died, and no key."""
+
+import asyncio
+import json
+import sys
 
 import pytest
 
+from stages.guards import secrets
+from stages.guards.console import open_console
+from stages.guards.errors import UserError
+from stages.guards.secrets import remember_secret
+from stages.runtime.calls import Engines
+from stages.runtime.context import Context
+from stages.runtime.pipeline import launch as launching
 from stages.runtime.pipeline.launch import first_error
+from stages.runtime.store import CallStore
+from tests.runtime.pipeline import keyed_stage
 
 CAUSE = "ValueError: loss is odd"
 
@@ -26,3 +39,34 @@ def test_a_killed_process_leaves_no_traceback(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: x\n")
     assert first_error(log) == ""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_key_reaches_the_processes_and_no_file(tmp_path, monkeypatch, fails):
+    monkeypatch.setattr(secrets, "_used", {})
+    key = "planted-value-in-a-job"
+    remember_secret(key)  # as when the config is read
+    monkeypatch.setattr(launching, "_command", lambda folder, _: worker_of(folder))
+    store = CallStore(tmp_path / "calls.sqlite")
+    options = {"extra": {"api_key": key}, "endpoints": ["http://127.0.0.1:9/v1"]}
+    stage = "tests.runtime.pipeline.keyed_stage"
+    with asyncio.Runner() as loop:
+        engines = Engines("server", options)
+        context = Context("s", tmp_path, 0, store, engines, loop, open_console(quiet=True))
+        config = keyed_stage.Config(args={"hub_token": key, "fails": fails})
+        if fails:
+            with pytest.raises(UserError, match="the hub refuses"):
+                launching.launch(stage, config, {}, context, launching.Launcher(processes=2))
+        else:
+            result = launching.launch(stage, config, {}, context, launching.Launcher(processes=2))
+            assert result.metrics == {"letters": len(key), "same": True, "inherited": False}
+    store.close()
+    job = json.loads((tmp_path / "launch" / "job.json").read_text())
+    assert job["config"]["args"]["hub_token"] == "***0"
+    assert "a library prints ***" in (tmp_path / "launch" / "log.txt").read_text()
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or key.encode() not in path.read_bytes(), path
+
+
+def worker_of(folder):
+    return [sys.executable, "-m", "stages.runtime.pipeline.worker", str(folder / "job.json")]

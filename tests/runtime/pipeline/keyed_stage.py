@@ -1,0 +1,29 @@
+"""A stage that uses a key, and a library that prints it; for `test_launch_log`."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.stage import Stage
+
+
+@dataclass(frozen=True)
+class Config:
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Return how long the key is that arrived."""
+    key = config.args["hub_token"]
+    sys.stderr.write(f"a library prints {key}\n")
+    if config.args.get("fails"):
+        raise ValueError(f"the hub refuses {key}")
+    extra = context.engines.options["extra"]
+    metrics = {"letters": len(key), "same": extra["api_key"] == key}
+    return Result(metrics=metrics | {"inherited": "CREDO_SECRETS" in os.environ})
+
+
+STAGE = Stage(version=1, config=Config, run=run)
