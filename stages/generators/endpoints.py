@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed
 
 T = TypeVar("T")
 LONGEST_PAUSE = 30.0  # seconds
+LONG_PAUSE = 5.0  # seconds; such a pause is shown
 
 
 class Failed(Exception):
@@ -76,7 +78,11 @@ class Endpoint:
         pause *= random.uniform(0.75, 1.25)
         self.failed_at = time.monotonic()
         self.requested_until = self.failed_at + error.pause
-        self.until = self.failed_at + max(pause, error.pause)
+        pause = max(pause, error.pause)
+        self.until = self.failed_at + pause
+        if pause >= LONG_PAUSE:
+            line = f"{self.base} gets no request for {pause:.0f} seconds: {error}"
+            open_console(stderr=True).print(line)
 
 
 class Pool:
@@ -89,6 +95,8 @@ class Pool:
             endpoint is dead.
         backoff: first pause in seconds.
         probe: asks an endpoint a short question; raises if there is no answer.
+        timeout: seconds that an attempt may take; all attempts of a request may take that and the
+            longest pause `max_retries` + 1 times.
     """
 
     def __init__(
@@ -98,11 +106,13 @@ class Pool:
         max_retries: int,
         backoff: float,
         probe: Callable[[Endpoint], Awaitable[None]],
+        timeout: float,
     ):
         self.endpoints = endpoints
         self.concurrency = concurrency
         self.max_retries = max_retries
         self.backoff = backoff
+        self.patience = (max_retries + 1) * (timeout + LONGEST_PAUSE)
         self._probe = probe
         self._probing = asyncio.Lock()
         self._dead: UserError | None = None
@@ -122,12 +132,13 @@ class Pool:
             avoid: addresses that get the request only where no other endpoint is alive.
 
         Raises:
-            CallFailed: the servers failed this request `max_retries` + 1 times.
+            CallFailed: the servers failed this request `max_retries` + 1 times, or for too long.
             UserError: every endpoint is dead.
             Exception: what `attempt` raises but `Failed`: the endpoint answered.
         """
         failures = 0
         async with self._slots:
+            begun = time.monotonic()
             while True:
                 endpoint = await self._take(avoid)
                 started = time.monotonic()
@@ -137,8 +148,10 @@ class Pool:
                     endpoint.note_failure(error, started, self.backoff)
                     if endpoint.only_probed or not error.blameless:
                         failures += 1
-                    if failures > self.max_retries:
-                        words = f"{failures} times, last with: {error} ({endpoint.base})"
+                    waited = time.monotonic() - begun
+                    if failures > self.max_retries or waited > self.patience:
+                        times = f"{failures} times" if failures else f"for {waited:.0f} seconds"
+                        words = f"{times}, last with: {error} ({endpoint.base})"
                         raise CallFailed("the server failed on this request", words) from error
                 except Exception:  # not what was hoped for, but an answer
                     endpoint.note_success()

@@ -8,6 +8,7 @@ from typing import Any
 from stages.generators.chat import ChatOptions, render_chat
 from stages.generators.examination import PROBE, examine_chat, show_once
 from stages.guards.errors import UserError
+from stages.guards.text import spell_controls
 from stages.runtime.generation import THOUGHT_MARKS, TooLong
 from stages.runtime.rows import Message
 
@@ -147,6 +148,8 @@ class Renderer:
 
 
 OPTIONS_PLACE = "the options to choose from (a judge's `scale`, `letters` of questions)"
+MOST_SHOWN = 20
+"""Options that a message goes into."""
 NOT_A_TOKEN = -1
 """Follows the tokens of an option that merges with the text before it."""
 USUAL_OPTIONS = (
@@ -162,14 +165,21 @@ def refuse_repeated(options: Sequence[str]) -> None:
     """Refuse what no tokenizer can make work.
 
     Raises:
-        UserError: an option is empty, or is there twice.
+        UserError: an option is empty, holds a character that no text has, or is there twice.
     """
     if "" in options:
         raise UserError("an option is empty", where=OPTIONS_PLACE, fix="give every option a name")
+    for option in options:
+        if spell_controls(option) != option:
+            raise UserError(
+                f"the option {option[:40]!a} holds a control character, or half of one",
+                where=OPTIONS_PLACE,
+                fix="give options that a model can write",
+            )
     repeated = sorted({option for option in options if options.count(option) > 1})
     if repeated:
         raise UserError(
-            f"the options {list(options)} hold an option twice: {', '.join(repeated)}",
+            f"the options {_listed(options)} hold an option twice: {_listed(repeated)}",
             where=OPTIONS_PLACE,
             fix="give each option once",
         )
@@ -194,16 +204,17 @@ def not_single(options: Sequence[str], tokens: Mapping[str, Sequence[int]]) -> U
     Args:
         tokens: those of the options, and of `options_to_try`.
     """
-    working = [option for option in options if len(tokens[option]) == 1]
-    split = [option for option in options if len(tokens[option]) != 1]
+    shown = options[:MOST_SHOWN]
+    working = [option for option in shown if len(tokens[option]) == 1]
+    split = [option for option in shown if len(tokens[option]) != 1]
     facts = []
     if split:
         counts = [f"{option!r} ({_number(tokens[option])})" for option in split]
         facts.append(f"not one token of this model: {', '.join(counts)}")
         if working:
             facts.append(f"one token each: {_listed(working)}")
-    for index, option in enumerate(options):
-        for earlier in options[:index]:
+    for index, option in enumerate(shown):
+        for earlier in shown[:index]:
             same = tokens[earlier][:1] == tokens[option][:1]
             if same and (earlier in working or option in working):
                 both = earlier in working and option in working

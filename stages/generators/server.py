@@ -28,7 +28,14 @@ from stages.generators.server_client import CHAT, TOKENIZE, Client
 from stages.generators.server_options import Options, read_key
 from stages.guards.errors import UserError
 from stages.runtime import generator_registry
-from stages.runtime.generation import Choice, Completion, Generator, RowFailure, Sampling
+from stages.runtime.generation import (
+    Choice,
+    Completion,
+    Generator,
+    RowFailure,
+    Sampling,
+    as_choice,
+)
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
@@ -121,10 +128,11 @@ class ServerGenerator:
         if self.options.extensions:
             ids = await self._look_up_ids(tuple(options))
             tokens = await self._score_ids(body, ids)
-            return read_options(tokens, [_name_of(token) for token in ids], is_ranked=False)
+            names = [_name_of(token) for token in ids]
+            return as_choice(read_options(tokens, names, is_ranked=False), len(options))
         tokens = await self.client.ask(CHAT, body, read_first_token)
         try:
-            return read_options(tokens, texts, is_ranked=True)
+            return as_choice(read_options(tokens, texts, is_ranked=True), len(options))
         except RowFailure as failure:
             raise RowFailure(failure.reason, self.client.shorten(failure.detail)) from None
 

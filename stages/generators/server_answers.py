@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.generation import Completion
+from stages.runtime.generation import Completion, as_completion
 
 FILTERED = "refused by the server (content filter)"
 MODEL_REFUSED = "refused by the model (refusal field)"
@@ -40,6 +40,8 @@ THOUGHT_PARTS = {"thinking", "reasoning"}
 HIDDEN_PARTS = {"redacted_thinking"}
 LEAST_LOG = -9999.0  # what servers write for "not among the likeliest tokens"
 ROUNDING = 0.01  # a log-probability may be this far above 0
+MOST_TOKENS = 2**31
+"""No answer has more; a server that says so miscounts."""
 SUM_EXCESS = 0.05  # and the probabilities of 20 rounded ones this far above 1
 
 
@@ -92,16 +94,21 @@ def read_completion(answer: Any) -> Completion:
     if not parts.text and (message.get("tool_calls") or message.get("function_call")):
         raise Refused(TOOL_CALL)
     finish_reason = read_finish_reason(choice)
-    if content is None and not parts.thoughts and finish_reason == "stop":
-        raise Unreadable("a message without content")
     usage = answer.get("usage")
-    return Completion(
+    written = read_count(usage, "completion_tokens")
+    if not parts.text and not parts.thoughts and finish_reason == "stop":
+        if content is None:
+            raise Unreadable("a message without content")
+        if not written:  # a model that ends at once has written its end
+            raise Unreadable("an empty text")
+    completion = Completion(
         text=parts.text,
         finish_reason=finish_reason,
         prompt_tokens=read_count(usage, "prompt_tokens"),
-        completion_tokens=read_count(usage, "completion_tokens"),
+        completion_tokens=written,
         thoughts=parts.thoughts,
     )
+    return as_completion(completion)
 
 
 def read_first_token(answer: Any) -> dict[str, float]:
@@ -125,8 +132,9 @@ def read_first_token(answer: Any) -> dict[str, float]:
         token = entry["token"]
         value = entry["logprob"]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or math.isnan(value) or value > ROUNDING:
-            raise Unreadable(f"the log-probability of {token!r} is {value!r}")
+        is_logarithm = is_number and value <= ROUNDING  # nan is not
+        if not isinstance(token, str) or not is_logarithm:
+            raise Unreadable(f"the log-probability of {token!r} is {str(value)[:40]!r}")
         if value > LEAST_LOG:
             logprobs[token] = max(min(value, 0.0), logprobs.get(token, LEAST_LOG))
     if not logprobs:
@@ -138,8 +146,15 @@ def read_first_token(answer: Any) -> dict[str, float]:
 
 
 def read_tokens(answer: Any) -> list[int]:
-    """Read the token ids of vLLM's /tokenize."""
-    return [int(token) for token in answer["tokens"]]
+    """Read the token ids of vLLM's /tokenize.
+
+    Raises:
+        Unreadable: they are something else.
+    """
+    tokens = answer["tokens"]
+    if not isinstance(tokens, list) or any(type(token) is not int for token in tokens):
+        raise Unreadable("tokens that are no whole numbers")
+    return tokens
 
 
 def read_choice(answer: Any) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def read_choice(answer: Any) -> dict[str, Any]:
         if isinstance(other, dict) and other.get("index") == 0:
             choice = other
             break
-    error = choice.get("error") if isinstance(choice, dict) else answer.get("error")
+    error = answer.get("error") or (isinstance(choice, dict) and choice.get("error"))
     if not isinstance(choice, dict) or error:
         if is_filter(answer):
             raise Refused(FILTERED, answer)
@@ -220,8 +235,7 @@ def read_parts(content: Any) -> Parts:
 def read_count(usage: Any, name: str) -> int:
     """Return a number of tokens, 0 where the server does not report it."""
     value = usage.get(name) if isinstance(usage, dict) else None
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    return max(int(value), 0) if value is not None and is_number else 0
+    return int(value) if isinstance(value, int | float) and 0 <= value <= MOST_TOKENS else 0
 
 
 def is_filter(words: object, only_codes: bool = False) -> bool:

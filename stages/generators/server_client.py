@@ -7,7 +7,9 @@ no connection, no answer in time, 408, 425, 429, 5xx    the endpoint's trouble: 
 
 import asyncio
 import json
+import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from stages.generators.server_answers import (
 )
 from stages.generators.server_options import Options
 from stages.guards.errors import UserError
+from stages.guards.secrets import mask, mask_known
 from stages.guards.text import replace_surrogates
 from stages.runtime.generation import CallFailed, TooLong
 
@@ -43,11 +46,15 @@ FIXES = {
     "(GET /v1/models lists them)",
 }
 REFUSALS = {400, 409, 413, 415, 422, 424, 451}  # of this request, not of every one
+UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading an answer of another form raises."""
 UNREADABLE = "the server's answer cannot be read"
 READ_ATTEMPTS = 3  # for an answer in an unexpected form
 MOST_USELESS = 20  # answers after which a server without a single useful one is given up
 MOST_BYTES = 16 * 2**20  # of an answer
 MOST_WORDS = 300  # characters of a server's words in a message
+MOST_MASKED = 2**18  # characters that are searched for secrets before they are cut
+NO_CONTEXT_ERRORS = {401, 403, 404, 408, 425, 429}
 LONGEST_REQUESTED_PAUSE = 300.0  # seconds
 PROBE_SECONDS = 60.0
 
@@ -57,33 +64,28 @@ class Client:
 
     Args:
         options: the endpoints, and the limits of requests and retries.
-        key: sent as a bearer token if not empty, and never printed.
+        key: sent as a bearer token if not empty, and masked in what servers say
+            (`secrets.remember_secret`).
         probe: a short request that a working server answers.
     """
 
     def __init__(self, options: Options, key: str, probe: dict[str, Any]):
-        import httpx
-
         self.pool = Pool(
             [Endpoint(base) for base in options.endpoints],
             options.concurrency,
             options.max_retries,
             options.backoff,
             self._probe,
+            options.timeout,
         )
-        self._spelt_key = spell_key(key)
-        self._key = key
         self._probe_body = probe
         self._timeout = options.timeout
+        self._probe_seconds = min(PROBE_SECONDS, options.timeout)
         self._answered: set[Callable[[Any], Any]] = set()
         self._useless_answers: Counter[Callable[[Any], Any]] = Counter()
         self._useless: dict[Callable[[Any], Any], UserError] = {}
         self._examining = asyncio.Lock()
-        self._http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(options.timeout, connect=min(10.0, options.timeout)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
+        self._http = open_http(key, options.timeout)
 
     async def ask(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
         """Send a request until an endpoint answers it.
@@ -163,7 +165,7 @@ class Client:
         question = body | {name: self._probe_body[name] for name in ("messages",) if name in body}
         for endpoint in self.pool.endpoints:
             try:
-                await self._post(endpoint, path, question, read)
+                await self._post(endpoint, path, question, read, self._probe_seconds)
             except (Failed, Unreadable, Refused, TooLong):
                 continue
             return True
@@ -171,22 +173,31 @@ class Client:
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask something harmless; raises `Failed` where the endpoint does not answer at all."""
-        seconds = min(PROBE_SECONDS, self._timeout)
-        await self._send(endpoint, CHAT, self._probe_body, seconds)
+        await self._send(endpoint, CHAT, self._probe_body, self._probe_seconds)
 
     async def _post(
-        self, endpoint: Endpoint, path: str, body: dict[str, Any], read: Callable[[Any], T]
+        self,
+        endpoint: Endpoint,
+        path: str,
+        body: dict[str, Any],
+        read: Callable[[Any], T],
+        seconds: float = 0.0,
     ) -> T:
         """Make one attempt; raises `Failed` where the endpoint is in trouble."""
         if read in self._useless:
             raise self._useless[read]
-        raw = await self._send(endpoint, path, body, self._timeout)
-        text = raw.decode("utf-8-sig", errors="replace")
+        raw = await self._send(endpoint, path, body, seconds or self._timeout)
+        # A server may repeat the key that it got: it is data from here on.
+        text = mask_known(raw.decode("utf-8-sig", errors="replace"))
         try:
-            return read(replace_surrogates(json.loads(text)))
+            raw.decode()
+            answer = replace_surrogates(json.loads(text))
+            if isinstance(answer, dict) and TOO_LONG.search(str(answer.get("error"))):
+                raise TooLong(None, None, self.shorten(text))
+            return read(answer)
         except Unreadable as error:
             raise Unreadable(self._words(f"{error}:", text, endpoint)) from None
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except UNEXPECTED as error:
             words = self._words(f"{type(error).__name__},", text, endpoint)
             raise Unreadable(words) from error
 
@@ -221,7 +232,7 @@ class Client:
         message = f"HTTP {status}: {self.shorten(text)}"
         if status in (*REFUSALS, 403) and is_filter(text, only_codes=status == 403):
             return Refused(FILTERED, message)
-        if status in (400, 413, 422) and TOO_LONG.search(text):
+        if status >= 400 and status not in NO_CONTEXT_ERRORS and TOO_LONG.search(text):
             return TooLong(None, None, message)
         if status in REFUSALS or (status == 429 and TOO_LARGE.search(text)):
             return Refused(f"refused by the server (HTTP {status})", message)
@@ -241,13 +252,39 @@ class Client:
         words = f"{self.shorten(fault)} {self.shorten(text) or 'an empty body'}"
         return f"{words} ({endpoint.base})" if len(self.pool.endpoints) > 1 else words
 
-    def shorten(self, text: str) -> str:
-        """Return the start of a text on one line, without the key and control characters."""
-        if self._key:
-            text = self._spelt_key.sub("***", text)
-        words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+    @staticmethod
+    def shorten(text: str) -> str:
+        """Return the start of a text on one line, without secrets and control characters."""
+        masked = mask(text[:MOST_MASKED])
+        if len(text) > MOST_MASKED:  # its end may be half of a secret
+            masked = masked[: MOST_MASKED // 4]
+        words = "".join(letter if letter.isprintable() else " " for letter in masked).split()
         line = " ".join(words)
         return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
+
+
+def open_http(key: str, timeout: float) -> Any:
+    """Return httpx's client.
+
+    Raises:
+        UserError: the environment names a proxy or certificates that cannot be used.
+    """
+    import httpx
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        return httpx.AsyncClient(
+            # Compressed bodies can be a thousand times as large as what is sent.
+            headers=headers | {"Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        )
+    except Exception as error:  # of ssl, of a proxy's address, of a package that is not there
+        raise UserError(
+            f"connections to servers cannot be set up: {Client.shorten(str(error))}",
+            where="generator.options.endpoints",
+            fix="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE in the environment",
+        ) from None
 
 
 async def read_body(response: Any) -> bytes:
@@ -260,25 +297,39 @@ async def read_body(response: Any) -> bytes:
 
     raw = bytearray()
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             raw += chunk
-            if len(raw) > MOST_BYTES:
-                raise Unreadable(f"a body of more than {MOST_BYTES // 2**20} MiB")
-    except (httpx.RemoteProtocolError, httpx.DecodingError, Unreadable) as error:
+            refuse_large(raw)
+        return inflate(bytes(raw), response.headers.get("content-encoding", ""))
+    except (httpx.RemoteProtocolError, Unreadable) as error:
         if response.is_success:
             name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
             raise Unreadable(f"{name}{error}") from error
-    return bytes(raw)
+    return bytes(raw[:MOST_BYTES])
 
 
-def spell_key(key: str) -> re.Pattern[str]:
-    """Return what matches a key as it is, and with letters escaped as in JSON or in an address."""
-    letters = []
-    for letter in key:
-        code = ord(letter)
-        plain = re.escape(letter)
-        letters.append(rf"(?:\\*{plain}|\\+u00{code:02x}|%{code:02x})")
-    return re.compile("".join(letters), re.IGNORECASE)
+def inflate(raw: bytes, encoding: str) -> bytes:
+    """Return what a compressed body holds, as far as that is not too large.
+
+    Raises:
+        Unreadable: it is too large, or compressed in another way than was allowed.
+    """
+    if encoding.strip().lower() in ("", "identity"):
+        return raw
+    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        raise Unreadable(f"a body in the encoding {encoding[:40]!r}, which was not allowed")
+    try:
+        content = zlib.decompressobj(wbits=47).decompress(raw, MOST_BYTES + 1)
+    except zlib.error as error:
+        raise Unreadable(f"a body that is no {encoding.strip()}: {error}") from None
+    refuse_large(content)
+    return content
+
+
+def refuse_large(content: bytes | bytearray) -> None:
+    """Refuse a body of too many bytes."""
+    if len(content) > MOST_BYTES:
+        raise Unreadable(f"a body of more than {MOST_BYTES // 2**20} MiB")
 
 
 def url_of(endpoint: Endpoint, path: str) -> str:
@@ -289,9 +340,9 @@ def url_of(endpoint: Endpoint, path: str) -> str:
 
 
 def retry_after(response: Any) -> float:
-    """Return the seconds of a Retry-After header, 0 without one or where it holds a date."""
+    """Return the seconds of a Retry-After header; 0 without one, or for a date or nonsense."""
     try:
         seconds = float(response.headers.get("retry-after", 0))
     except ValueError:
         return 0.0
-    return min(max(0.0, seconds), LONGEST_REQUESTED_PAUSE) if seconds == seconds else 0.0
+    return min(seconds, LONGEST_REQUESTED_PAUSE) if 0 < seconds < math.inf else 0.0

@@ -110,7 +110,9 @@ class TransformersGenerator:
             fail(batch, error)
             return
         for request, result in zip(batch, results, strict=True):
-            if not request.answer.done():
+            if isinstance(result, Exception):
+                fail([request], result)
+            elif not request.answer.done():
                 request.answer.set_result(result)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stages.generators.rendering import Renderer
-from stages.runtime.generation import Choice, Completion, Sampling
+from stages.runtime.generation import CallFailed, Choice, Completion, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,8 @@ class Text:
     tokens: list[int] = field(default_factory=list)
     finish_reason: str = "length"
     is_open: bool = True
+    is_broken: bool = False
+    """The model gave no finite numbers."""
 
     def add(self, token: int, end_tokens: set[int], stop: Sequence[str], tokenizer: Any) -> None:
         """Append a token, and close the text if it is complete."""
@@ -45,8 +47,16 @@ class Text:
             self.is_open = False
 
 
-def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Choice]:
-    """Score each request's options in one forward pass."""
+def broken_model() -> CallFailed:
+    """Return the failure of a call to a model whose numbers cannot be used."""
+    return CallFailed(
+        "the model's numbers are not finite",
+        "its weights may be damaged, or too large for its dtype (generator.options.dtype)",
+    )
+
+
+def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Choice | CallFailed]:
+    """Score each request's options in one forward pass; a failure stands where it is one row's."""
     import torch
 
     with torch.inference_mode():
@@ -59,9 +69,12 @@ def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Ch
             use_cache=False,
         )
         logits = output.logits[:, -1].double().cpu()
-        choices = []
+        choices: list[Choice | CallFailed] = []
         for row, request in zip(logits, batch, strict=True):
             likeliest = int(row.argmax())
+            if not row[[likeliest, *request.options]].isfinite().all():
+                choices.append(broken_model())
+                continue
             is_option = likeliest in request.options
             choice = Choice(
                 logprobs=torch.log_softmax(row[request.options], -1).tolist(),
@@ -72,8 +85,13 @@ def score(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Ch
         return choices
 
 
-def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[Completion]:
-    """Write every request's text. Finished rows are removed once they are half of the batch."""
+def sample(
+    network: Any, renderer: Renderer, batch: Sequence[Request]
+) -> list[Completion | CallFailed]:
+    """Write every request's text; a failure stands where it is one row's.
+
+    Finished rows are removed once they are half of the batch.
+    """
     import torch
 
     device = network.device
@@ -105,8 +123,11 @@ def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[C
             index = torch.tensor(rows, device=device)
             logits = output.logits[:, -1].float()
             drawn = draw(logits, temperature[index], top_p[index], numbers[index, step])
-            for row, token in zip(rows, drawn.tolist(), strict=True):
-                if texts[row].is_open:
+            sound = logits.amax(-1).isfinite().tolist()  # one nan, or inf, is the largest
+            for row, token, is_sound in zip(rows, drawn.tolist(), sound, strict=True):
+                if not is_sound and texts[row].is_open:
+                    texts[row].is_broken, texts[row].is_open = True, False
+                elif texts[row].is_open:
                     texts[row].add(token, end_tokens, batch[row].sampling.stop, tokenizer)
             open_places = [at for at, row in enumerate(rows) if texts[row].is_open]
             if not open_places:
@@ -122,7 +143,9 @@ def sample(network: Any, renderer: Renderer, batch: Sequence[Request]) -> list[C
                 mask = mask[remaining]
                 rows = [rows[at] for at in open_places]
     return [
-        Completion(
+        broken_model()
+        if text.is_broken
+        else Completion(
             text=renderer.prefilled + cut(renderer.text(text.tokens), request.sampling.stop),
             finish_reason=text.finish_reason,
             prompt_tokens=len(request.prompt),

@@ -20,7 +20,14 @@ from stages.generators.vllm_process import (
     restore_logging,
 )
 from stages.guards.errors import UserError
-from stages.runtime.generation import CallFailed, Choice, Completion, Generator, Sampling
+from stages.runtime.generation import (
+    CallFailed,
+    Choice,
+    Completion,
+    Generator,
+    Sampling,
+    as_choice,
+)
 from stages.runtime.models import Model, refuse_changed
 from stages.runtime.rows import Message
 from stages.runtime.typed_config import parse_config
@@ -168,7 +175,10 @@ class VllmGenerator:
             raise RuntimeError(f"vLLM returned no log-probability for {missing}")
         values = [first_token[token].logprob for token in ids]
         is_raw = self.engine.model_config.logprobs_mode == "raw_logprobs"
-        return Choice(normalise(values), add_up(values) if is_raw else None)
+        try:
+            return as_choice(Choice(normalise(values), add_up(values) if is_raw else None))
+        except ValueError as error:
+            raise CallFailed("the model's numbers are not finite", str(error)) from None
 
     async def close(self) -> None:
         """Stop the engine's processes and wait until they are gone."""

@@ -17,13 +17,13 @@ Left out: the paper's few-shot transcripts; give your own through `demonstration
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import PositiveInt
 
 from stages.guards.errors import UserError
+from stages.guards.files import read_text
 from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
@@ -273,12 +273,15 @@ def _read_demonstrations(name: str | None) -> list[Message]:
     if name is None:
         return []
     messages: list[Message] = []
+    source = read_text(name)
     try:
-        conversations = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-        for conversation in conversations:
+        for conversation in yaml.safe_load(source):
             for turn in conversation:
-                messages.append({"role": str(turn["role"]), "content": str(turn["content"])})
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+                words = [turn[field] for field in ("role", "content")]
+                if not all(isinstance(word, str | int | float) for word in words):
+                    raise TypeError("a turn whose role or content is no text")
+                messages.append({"role": str(words[0]), "content": str(words[1])})
+    except Exception as error:  # YAML's constructors raise anything
         raise UserError(
             f"the demonstrations cannot be read: {error}",
             where=name,

@@ -16,6 +16,7 @@ from stages.generators.examination import Examination, examine_chat, show_once
 from stages.generators.transformers_loading import holds_nan, load_network
 from stages.generators.transformers_loading import load_tokenizer as open_tokenizer
 from stages.generators.transformers_sampling import find_end_tokens
+from stages.guards import templates
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import flush
 from stages.runtime.context import Context
@@ -69,14 +70,14 @@ def read_template(args: Mapping[str, Any]) -> str | None:
     path = str(args.get("chat_template_path") or "")
     if not path:
         return None
+    if path.endswith(templates.ENDINGS):
+        return templates.read_template(path)
     try:
-        if path.endswith((".jinja", ".j2")):
-            return Path(path).read_text(encoding="utf-8")
         template: str | None = AutoTokenizer.from_pretrained(
             path, trust_remote_code=False
         ).chat_template
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except Exception as error:  # transformers' layers raise anything
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
             f"the chat template cannot be read: {reason}",
             where=path,
