@@ -1,6 +1,7 @@
 """Text from outside: characters that no file can hold, or that change what a terminal shows."""
 
 import re
+import unicodedata
 from typing import Any
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -8,6 +9,18 @@ CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 )
 """Characters that move the cursor, set colours, end lines or turn the direction of text."""
+
+UNSEEN = {"Cc", "Cf", "Mn", "Me", "Zs", "Zl", "Zp"}
+"""Unicode categories that show nothing on their own."""
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols that are blank."""
+
+
+def is_visible(text: str) -> bool:
+    """Return whether a text shows anything: not only blanks, marks and zero-width characters."""
+    return any(
+        letter not in FILLERS and unicodedata.category(letter) not in UNSEEN for letter in text
+    )
 
 
 def replace_surrogates(value: Any) -> Any:

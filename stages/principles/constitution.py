@@ -9,6 +9,7 @@ principle's text is data: braces in it are never read as a template.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from stages.guards.errors import UserError, did_you_mean
+from stages.guards.errors import Faults, UserError, did_you_mean
+from stages.guards.files import as_path, exists
+from stages.guards.text import is_visible
 from stages.principles.document import read_yaml
 from stages.principles.faults import SEE_README, explain
 
@@ -37,20 +40,23 @@ IDENTITY_FIELDS = (
     "dimension",
     "situations",
 )
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 
 
-def _refuse_control_characters(text: str) -> str:
-    if any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in text):
+def _refuse_unseen(text: str) -> str:
+    if CONTROL.search(text):
         raise PydanticCustomError("control_character", "holds a control character")
+    if not is_visible(text):
+        raise PydanticCustomError("string_too_short", "shows nothing")
     return text
 
 
-Slug = Annotated[str, StringConstraints(pattern=SLUG, max_length=64)]
+Slug = Annotated[str, StringConstraints(strict=True, pattern=SLUG, max_length=64)]
 Text = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1),
-    AfterValidator(_refuse_control_characters),
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1),
+    AfterValidator(_refuse_unseen),
 ]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -72,7 +78,7 @@ class Principle(BaseModel):
     """A full critique request; default: one built around text."""
     revision: Text | None = None
     """A full revision request; default: a general one."""
-    weight: Annotated[Number, Field(gt=0)] = 1.0
+    weight: Annotated[Number, Field(gt=1e-9, le=1e9)] = 1.0
     """How often it is drawn, and how much it counts, relative to the others."""
     tags: tuple[Slug, ...] = ()
     """Names of groups to select by."""
@@ -167,12 +173,12 @@ def locate(name_or_path: str | Path) -> Path:
         UserError: there is no such file.
     """
     text = str(name_or_path)
-    path = Path(os.path.expanduser(text))
+    path = as_path(text, "constitution.name")
     shipped = SHIPPED / f"{text}.yaml"
     is_bare_name = not path.suffix and path.name == text
     if is_bare_name and os.path.isfile(shipped):
         return shipped
-    if os.path.exists(path):  # false, too, for a name that is too long to be one
+    if exists(path):  # false, too, for a name that is too long to be one
         return path
     names = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
     raise UserError(
@@ -187,7 +193,7 @@ def load(name_or_path: str | Path) -> Constitution:
 
     Raises:
         UserError: the file cannot be found or read (see `read_yaml`) or breaks the format. The
-        message names file and line of the first fault, and counts the faults.
+        message shows all faults, each with its file and line.
     """
     document = read_yaml(locate(name_or_path))
     if not isinstance(document.data, dict):
@@ -196,12 +202,16 @@ def load(name_or_path: str | Path) -> Constitution:
             where=document.where(),
             fix=SEE_README,
         )
+    error = None
     try:
-        return Constitution.model_validate(document.data)
-    except ValidationError as error:
-        top_keys = list(Constitution.model_fields)
-        principle_keys = list(Principle.model_fields)
-        raise explain(error, document, top_keys, principle_keys) from error
+        constitution = Constitution.model_validate(document.data)
+    except ValidationError as invalid:
+        error = invalid
+    faults = Faults()
+    for fault in explain(error, document, [*Constitution.model_fields], [*Principle.model_fields]):
+        faults.add(fault)
+    faults.raise_any()
+    return constitution
 
 
 def _error(kind: str, message: str, *path: str | int) -> PydanticCustomError:

@@ -6,16 +6,27 @@ are too large, too deep, not UTF-8, or that use aliases are refused while they a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.cyaml import CParser  # type: ignore[attr-defined]
+from yaml.resolver import Resolver
 
-from stages.guards.errors import UserError
+from stages.guards import files
+from stages.guards.errors import Faults, UserError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+KINDS = ("str", "int", "float", "bool", "null", "timestamp", "seq", "map", "merge")
+"""Kinds of values, as YAML's own tags name them: others have no place in a principle set."""
+QUOTE = "put the value in double quotes"
 QUOTING_RULE = (
     "a text that holds ': ', ' #' or begins with {, [, *, &, !, % or @ must be in double quotes"
 )
@@ -28,105 +39,116 @@ class Document:
     path: Path
     data: Any
     root: yaml.Node | None
+    faults: list[UserError] = field(default_factory=list)
+    """What is wrong with single keys and values; None stands for such a value."""
+
+    def refuse_faults(self) -> None:
+        """Raise the faults, if there are any.
+
+        Raises:
+            UserError: there are some.
+        """
+        gathered = Faults()
+        for fault in self.faults:
+            gathered.add(fault)
+        gathered.raise_any()
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line` of the value at `keys`; a key that is not there is skipped."""
+        return f"{display_path(self.path)}:{self.line(*keys)}"
+
+    def line(self, *keys: str | int) -> int:
+        """Return the number of the line of the value at `keys`."""
         node = self.root
         line = node.start_mark.line if node else 0
         for key in keys:
-            child = _child(node, key)
-            if child is not None:
-                label, node = child
+            entry = _children(node).get(str(key)) if node else None
+            if entry is not None:
+                label, node = entry
                 line = label.start_mark.line
-        return f"{display_path(self.path)}:{line + 1}"
+        return int(line) + 1
+
+
+@lru_cache(maxsize=64)
+def _children(node: yaml.Node) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """Return by key, or by place in a list, the node whose line counts and the value's node."""
+    if isinstance(node, yaml.MappingNode):
+        return {str(key.value): (key, value) for key, value in reversed(node.value)}
+    if isinstance(node, yaml.SequenceNode):
+        return {str(place): (item, item) for place, item in enumerate(node.value)}
+    return {}
 
 
 def display_path(path: Path) -> str:
     """Return `path` as a user would type it: relative if it is inside the working directory."""
-    resolved = path.resolve()
-    if resolved.is_relative_to(Path.cwd()):
-        return str(resolved.relative_to(Path.cwd()))
-    return str(path)
+    try:
+        real = Path(os.path.realpath(path))
+        path = real.relative_to(Path.cwd())
+    except (ValueError, OSError):  # outside of it; or what cannot be a path
+        pass
+    return files.shorten(str(path))
 
 
 def read_text(path: Path) -> str:
     """Return the text of `path`.
 
     Raises:
-        UserError: it is missing, not a regular file, not readable, larger than `MAX_BYTES`, or not
-        UTF-8.
+        UserError: it cannot be read, is larger than `MAX_BYTES`, or is not UTF-8.
     """
-    where = display_path(path)
-    if not path.exists():
-        raise UserError("there is no such file", where=where, fix="check the path")
-    if not path.is_file():
-        raise UserError("this is not a file", where=where, fix="give the path of a file")
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        what = f"the file cannot be read: {error.strerror}"
-        raise UserError(what, where=where, fix="allow reading it") from error
-    if len(raw) > MAX_BYTES:
-        raise UserError(
-            f"the file has more than {MAX_BYTES // 1_000_000} MB",
-            where=where,
-            fix="check that it is the right file: a principle set has a few kB; split a larger one",
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        where = f"{where}:{line}"
-        raise UserError("the file is not UTF-8", where=where, fix="save it as UTF-8") from error
+    return files.read_text(path, display_path(path), MAX_BYTES)
 
 
 def read_yaml(path: Path) -> Document:
-    """Return the one YAML document in `path`.
+    """Return the one YAML document in `path`, with the faults that do not hide the rest of it.
+
+    Those are duplicate keys, keys that are not plain text, and values that cannot be read.
 
     Raises:
-        UserError: as `read_text`, and for a syntax error, a duplicate key, a key that is not plain
-        text, an unsafe tag, an alias, or too deep a nesting.
+        UserError: as `read_text`, and for a syntax error, an unsafe tag, an alias, or too deep a
+        nesting.
     """
     text = read_text(path)
+    where = display_path(path)
+    if "\ufeff" in text:
+        raise UserError(
+            "a byte order mark (U+FEFF) inside of the file",
+            where=f"{where}:{text.count(chr(10), 0, text.index(chr(0xFEFF))) + 1}",
+            fix="remove it; files that were joined have such marks",
+        )
+    loader = _Loader(text)
+    keys: list[yaml.MarkedYAMLError] = []
     try:
-        return _parse(path, text)
+        root = loader.get_single_node()
+        keys = list(_faulty_keys(root)) if root else []  # before merges change the nodes
+        data = loader.construct_document(root) if root else None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        line = text.encode().count(b"\n", 0, error.position) + 1
         raise UserError(
             f"the character U+{int(error.character):04X} is not allowed in YAML",
-            where=f"{display_path(path)}:{line}",
+            where=f"{where}:{line}",
             fix="remove it",
         ) from error
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise UserError(
-            f"not valid YAML: {error.problem}",
-            where=f"{display_path(path)}:{line}",
-            fix=error.note or f"check the indentation; {QUOTING_RULE}",
-        ) from error
-
-
-def _parse(path: Path, text: str) -> Document:
-    loader = _Loader(text)
-    try:
-        root = loader.get_single_node()
-        if root is None:
-            return Document(path, None, None)
-        _check_keys(root)
-        return Document(path, loader.construct_document(root), root)
+        raise _as_error(keys[0] if keys else error, where) from error
     finally:
         loader.dispose()
+    faults = [_as_error(error, where) for error in [*keys, *loader.faults]]
+    return Document(path, data, root, faults)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Composer, CParser, SafeConstructor, Resolver):  # type: ignore[misc]
     """SafeLoader without aliases and of limited depth.
 
-    It reports the line of a value that cannot be read.
+    It gathers values that cannot be read, with their lines.
     """
 
-    depth = 0
+    def __init__(self, text: str):
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
+        self.depth = 0
+        self.faults: list[yaml.MarkedYAMLError] = []
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
@@ -135,52 +157,63 @@ class _Loader(yaml.SafeLoader):
         if self.depth >= MAX_DEPTH:
             raise _refusal(
                 f"nested deeper than {MAX_DEPTH} levels",
-                event.start_mark,
+                getattr(event, "start_mark", None),
                 f"check that it is the right file; {QUOTING_RULE}",
             )
         self.depth += 1
         try:
-            return super().compose_node(parent, index)
+            node: yaml.Node | None = super().compose_node(parent, index)
+            return node
         finally:
             self.depth -= 1
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return a node's value, or None for one that cannot be read."""
+        family, _, kind = node.tag.rpartition(":")
+        if family == "tag:yaml.org,2002" and kind not in KINDS:
+            problem = f"values of the kind !!{kind} are not allowed"
+            self.faults.append(_refusal(problem, node.start_mark, QUOTE))
+            return None
         try:
             return super().construct_object(node, deep)
-        except ValueError as error:  # e.g. the date 2024-13-45: the standard library gives no mark
-            fix = "put the value in double quotes"
-            raise _refusal(str(error), node.start_mark, fix) from error
+        except yaml.MarkedYAMLError as error:
+            self.faults.append(error)
+        except Exception as error:
+            # Such as the date 2024-13-45, or `!!bool x`: the constructors raise what they run into.
+            reason = f": {error}" if isinstance(error, ValueError) else ""
+            problem = f"this cannot be read as {kind}{reason[:200]}"
+            self.faults.append(_refusal(problem, node.start_mark, QUOTE))
+        return None
+
+
+def _as_error(error: yaml.MarkedYAMLError, where: str) -> UserError:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
+    return UserError(
+        f"not valid YAML: {str(error.problem)[:300]}",
+        where=f"{where}:{line}",
+        fix=error.note or f"check the indentation; {QUOTING_RULE}",
+    )
 
 
 def _refusal(problem: str, mark: Any, fix: str) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark, note=fix)
 
 
-def _child(node: yaml.Node | None, key: str | int) -> tuple[yaml.Node, yaml.Node] | None:
-    """Return the node whose line is that of `key`, and the node of its value."""
-    if isinstance(node, yaml.MappingNode):
-        for key_node, value in node.value:
-            if key_node.value == str(key):
-                return key_node, value
-    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
-        item = node.value[key]
-        return item, item
-    return None
-
-
-def _check_keys(node: yaml.Node) -> None:
-    """Refuse a key that is not plain text, and one that appears twice in its mapping."""
+def _faulty_keys(node: yaml.Node) -> Iterator[yaml.MarkedYAMLError]:
+    """Yield a fault for a key that is not plain text, and for one that is twice in its mapping."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_keys(item)
+            yield from _faulty_keys(item)
     if not isinstance(node, yaml.MappingNode):
         return
     first_lines: dict[str, int] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise _refusal("a key must be plain text", key.start_mark, QUOTING_RULE)
+            yield _refusal("a key must be plain text", key.start_mark, QUOTING_RULE)
+            continue
         if key.value in first_lines:
             problem = f"the key {key.value!r} appears twice, first on line {first_lines[key.value]}"
-            raise _refusal(problem, key.start_mark, "keep one of the two")
-        first_lines[key.value] = key.start_mark.line + 1
-        _check_keys(value)
+            yield _refusal(problem, key.start_mark, "keep one of the two")
+        first_lines.setdefault(key.value, key.start_mark.line + 1)
+        yield from _faulty_keys(value)

@@ -1,24 +1,28 @@
-"""Turn pydantic's errors on a constitution file into one message: what is wrong, where, and how
-to fix it.
-"""
+"""Turn pydantic's errors on a constitution file into messages: what is wrong, where, and a fix."""
 
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from stages.guards.errors import UserError, did_you_mean
+from stages.guards.files import shorten
 from stages.principles.document import Document
 
+MOST_FAULTS = 30
+"""Faults of a file that are shown at once."""
 SEE_README = "see constitutions/README.md for the format"
 TARGETS_FORMAT = "write targets: {<dimension>: <number>}"
 YAML_NAMES = {
     bool: "a yes/no value",
     int: "a number",
     float: "a number",
+    date: "a date",
+    datetime: "a date",
     dict: "a mapping",
     list: "a list",
 }
@@ -31,25 +35,41 @@ def slug(text: str) -> str:
 
 
 def explain(
-    error: ValidationError, document: Document, top_keys: list[str], principle_keys: list[str]
-) -> UserError:
-    """Return the first fault of `error` in the file as a UserError.
+    error: ValidationError | None,
+    document: Document,
+    top_keys: list[str],
+    principle_keys: list[str],
+) -> list[UserError]:
+    """Return the faults of a file, by line; a missing key comes last, as it may be a misspelt one.
 
-    A missing key comes last, as it may be a misspelt one.
+    Args:
+        error: what is wrong with the data, beside the faults that reading it showed.
     """
-
-    def order(detail: ErrorDetails) -> tuple[bool, int]:
-        line = int(document.where(*_path(detail)).rpartition(":")[2])
-        return detail["type"] == "missing", line
-
-    details = error.errors()
-    first = min(details, key=order)
-    path = _path(first)
-    inside_principle = first["loc"][:1] == ("principles",) and len(first["loc"]) > 2
-    what, fix = _what_and_fix(first, principle_keys if inside_principle else top_keys)
-    count = f" (Faults in this file: {len(details)})" if len(details) > 1 else ""
-    what = f"{_principle_prefix(path, document.data)}{what}{count}"
-    return UserError(what, where=document.where(*path), fix=fix)
+    details = error.errors(include_url=False) if error else []
+    ordered = sorted(
+        details, key=lambda fault: (fault["type"] == "missing", document.line(*_path(fault)))
+    )
+    errors = {fault.where: [fault] for fault in reversed(document.faults)}
+    read = set(errors)
+    for detail in ordered[:MOST_FAULTS]:
+        path = _path(detail)
+        inside = detail["loc"][:1] == ("principles",) and len(detail["loc"]) > 2
+        what, fix = _what_and_fix(detail, principle_keys if inside else top_keys)
+        what = f"{_principle_prefix(path, document.data)}{what}"
+        fault = UserError(what, where=document.where(*path), fix=fix)
+        if fault.where not in read:  # a value that cannot be read is also missing
+            errors.setdefault(fault.where, []).append(fault)
+    shown = [fault for faults in errors.values() for fault in faults][:MOST_FAULTS]
+    hidden = len(details) + len(document.faults) - len(shown)
+    if hidden > 0 and len(shown) == MOST_FAULTS:
+        shown.append(
+            UserError(
+                f"there are up to {hidden:,} more faults",
+                where=document.where(),
+                fix="correct these first",
+            )
+        )
+    return shown
 
 
 def _path(detail: ErrorDetails) -> tuple[int | str, ...]:
@@ -61,21 +81,25 @@ def _principle_prefix(path: tuple[int | str, ...], data: Any) -> str:
         return ""
     entry = data["principles"][path[1]]
     name = entry.get("id") if isinstance(entry, dict) else None
-    return f"principle {name!r}: " if isinstance(name, str) else f"principle number {path[1] + 1}: "
+    return (
+        f"principle {name[:80]!r}: "
+        if isinstance(name, str)
+        else f"principle number {path[1] + 1}: "
+    )
 
 
 def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, str]:
     value = detail["input"]
     path = _path(detail)
     is_list_item = len(path) > 1 and isinstance(path[-1], int)
-    key = str(path[-2] if is_list_item else path[-1])
+    key = shorten(str(path[-2] if is_list_item else path[-1]))
     list_of_keys = f"the keys are: {', '.join(allowed_keys)}"
     match detail["type"]:
         case "extra_forbidden":
             what = f"unknown key {key!r}{did_you_mean(key, allowed_keys)}"
             fix = list_of_keys
         case "invalid_key":
-            what = f"the key {value!r} is not text"
+            what = f"the key {_shorten(value)} is not text"
             fix = list_of_keys
         case "missing":
             what = f"the key {key!r} is missing"
@@ -87,7 +111,7 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
             what = f"{key!r} is empty"
             fix = "write the text, or remove the key"
         case "string_pattern_mismatch":
-            what = f"{value!r} is not a slug"
+            what = f"{_shorten(value)!r} is not a slug"
             fix = f"use lower case letters, digits and single hyphens: {slug(str(value))}"
         case "float_type" | "int_type":
             what = f"{key!r} must be a number, not {_describe(value)}"
@@ -96,7 +120,7 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
                 "(1e-3 is text in YAML, 1.0e-3 a number)"
             )
         case "greater_than":
-            what = f"{key!r} must be above {detail['ctx']['gt']:g}, not {value}"
+            what = f"{key!r} must be above {detail['ctx']['gt']:g}, not {_shorten(value)}"
             fix = "to leave a principle out, drop it"
         case "model_type":
             what = f"this must be a mapping, not {_describe(value)}"
@@ -133,5 +157,12 @@ def _describe(value: Any) -> str:
         return "nothing"
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
-    name = YAML_NAMES.get(type(value), "a date")
-    return name if isinstance(value, dict | list) else f"{name} ({value})"
+    name = YAML_NAMES.get(type(value), "another kind of value")
+    return name if isinstance(value, dict | list) else f"{name} ({_shorten(value)})"
+
+
+def _shorten(value: Any) -> str:
+    try:
+        return str(value)[:40]
+    except ValueError:  # a whole number of more digits than Python writes
+        return "thousands of digits"

@@ -21,10 +21,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from stages.guards.console import open_console
-from stages.guards.errors import UserError
+from stages.guards.errors import SeveralErrors, UserError
+from stages.guards.files import as_path, exists, parse_json, shorten
 from stages.principles.constitution import Constitution, Number
 from stages.principles.document import display_path, read_text
-from stages.principles.faults import slug
+from stages.principles.faults import MOST_FAULTS, slug
 
 CAI_LICENCE = (
     "The source repository states no licence. "
@@ -142,8 +143,9 @@ def _without_framing(text: str, start: str, end: str) -> str:
 
 
 def _read(file: Path, shape: TypeAdapter[ShapeT]) -> ShapeT:
+    data = parse_json(read_text(file), display_path(file))
     try:
-        return shape.validate_json(read_text(file))
+        return shape.validate_python(data)
     except ValidationError as error:
         raise _explain(error, file, "give the file as it was published") from error
 
@@ -160,9 +162,11 @@ def _constitution(
 
 
 def _explain(error: ValidationError, file: Path, fix: str) -> UserError:
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"])) or "the top level"
-    return UserError(f"{place}: {first['msg']}", where=display_path(file), fix=fix)
+    faults = []
+    for detail in error.errors(include_url=False)[:MOST_FAULTS]:
+        place = shorten(".".join(map(str, detail["loc"]))) or "the top level"
+        faults.append(UserError(f"{place}: {detail['msg']}", where=display_path(file), fix=fix))
+    return faults[0] if len(faults) == 1 else SeveralErrors(faults)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,8 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import(options: argparse.Namespace) -> Constitution:
-    out: Path = options.out
-    if out.exists():
+    out = as_path(options.out)
+    if exists(out):
         fix = "remove it, or choose another name"
         raise UserError("the file is already there", where=display_path(out), fix=fix)
     name = slug(out.stem)

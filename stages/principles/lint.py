@@ -4,17 +4,19 @@
 
 Comes in: constitution files. Goes out: a table of warnings; exit code 0, or 2 when a file breaks
 the format. Two texts are near when they share most of their content words (Jaccard index), and
-contradict when only one of them is negated. Every pair of principles is compared.
+contradict when only one of them is negated. Every pair of principles that can be near is compared,
+in a set of thousands of alike principles only the first ones; a warning then says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from rich.table import Table
@@ -25,6 +27,12 @@ from stages.principles.constitution import Constitution, Principle, load
 
 NEAR = 0.75  # the least Jaccard index of near texts
 MAX_WORDS = 60
+MOST_COMPARED = 6_000_000
+"""Words of pairs of principles that are looked at."""
+MOST_PAIRS = 500
+"""Warnings about pairs that are given."""
+MOST_SHOWN = 200
+"""Warnings on one file that are printed."""
 WORD = re.compile(r"\w+")
 FUNCTION_WORDS = frozenset(
     WORD.findall(
@@ -58,9 +66,7 @@ def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
     findings = []
     for principle in constitution.principles:
         findings += _check_principle(principle)
-    words = [_PrincipleWords(principle) for principle in constitution.principles]
-    for first, second in combinations(words, 2):
-        findings += _check_pair(first, second)
+    findings += _check_pairs([_PrincipleWords(each) for each in constitution.principles])
     return findings + _check_missing_fields(constitution, polarity)
 
 
@@ -96,8 +102,11 @@ class _Words:
         self.negated = len(NEGATION.findall(text)) % 2 == 1
 
     def is_near(self, other: _Words) -> bool:
+        sizes = sorted((len(self.content), len(other.content)))
+        if not sizes[0] or sizes[0] < NEAR * sizes[1]:
+            return False
         shared = len(self.content & other.content)
-        return shared > 0 and shared >= NEAR * len(self.content | other.content)
+        return shared >= NEAR * (sum(sizes) - shared)
 
     def agrees(self, other: _Words) -> bool:
         return self.is_near(other) and self.negated == other.negated
@@ -113,6 +122,48 @@ class _PrincipleWords:
         self.id = principle.id
         self.text = _Words(principle.text)
         self.opposite = _Words(principle.opposite or "")
+
+
+def _check_pairs(principles: Sequence[_PrincipleWords]) -> list[Finding]:
+    findings: list[Finding] = []
+    for first, second in _alike(principles):
+        if second is None or len(findings) == MOST_PAIRS:
+            message = "the set has too many alike principles: only some pairs were compared"
+            return [*findings, Finding("cut", (first.id,), message, "correct the others first")]
+        findings += _check_pair(first, second)
+    return findings
+
+
+def _alike(
+    principles: Sequence[_PrincipleWords],
+) -> Iterator[tuple[_PrincipleWords, _PrincipleWords | None]]:
+    """Yield all pairs that can be near; a principle and None where too many were looked at.
+
+    Near texts share one of their rarest words: one of as many as they may differ in, and one more
+    (Chaudhuri et al. 2006, A primitive operator for similarity joins in data cleaning).
+    """
+    texts = [(each.text, each.opposite) for each in principles]
+    counts = Counter(word for pair in texts for words in pair for word in words.content)
+    places: dict[str, list[int]] = {}
+    compared = 0
+    for number, (text, opposite) in enumerate(texts):
+        keys = {f"= {text.plain}"}
+        for words in (text, opposite):
+            rarest = sorted(words.content, key=lambda word: (counts[word], word))
+            size = len(rarest)
+            keys |= set(rarest[: size - math.ceil(NEAR * size) + 1])
+        earlier: set[int] = set()
+        for key in keys:
+            others = places.setdefault(key, [])
+            compared += len(others)
+            earlier.update(others)
+            others.append(number)
+        compared += len(earlier) * len(text.content)
+        if compared > MOST_COMPARED:
+            yield principles[number], None
+            return
+        for other in sorted(earlier):
+            yield principles[other], principles[number]
 
 
 def _check_pair(first: _PrincipleWords, second: _PrincipleWords) -> list[Finding]:
@@ -173,9 +224,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             open_console(stderr=True).print(str(error))
             broken = True
             continue
-        for finding in findings:
+        for finding in findings[:MOST_SHOWN]:
             warning = f"{finding.rule}: {finding.message}. Fix: {finding.fix}."
             table.add_row(Path(file).name, "\n".join(finding.principles), warning)
+        if len(findings) > MOST_SHOWN:
+            hidden = f"{len(findings) - MOST_SHOWN:,} more warnings are not shown"
+            table.add_row(Path(file).name, "", hidden)
     if table.row_count:
         open_console().print(table)
     elif not broken:

@@ -15,7 +15,7 @@ from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.constitution import Constitution, Number, Principle, load, locate
 from stages.principles.document import display_path
 
-_WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0)]])
+_WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0, le=1e9)]])
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,6 @@ def _check_weights(weights: dict[str, float]) -> dict[str, float]:
     except ValidationError as error:
         first = error.errors()[0]
         name = first["loc"][0]
-        what = f"the weight of {name!r} is {first['input']!r}; it must be a number of 0 or more"
+        what = f"the weight of {name!r} is {first['input']!r}; it must be a number from 0 to 1e9"
         fix = "write 0 to drop the principle, 1 for the usual weight"
         raise UserError(what, where="constitution.weights", fix=fix) from error

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from stages.guards.text import is_visible
 from stages.runtime.context import Drop
 from stages.sources.cells import is_empty
 
@@ -24,7 +25,8 @@ def read_content(content: Any) -> str:
     if isinstance(content, str):
         parts = _parts_in(content)
         if parts is None:
-            return content
+            is_blank = bool(content.strip()) and not is_visible(content)
+            return "" if is_blank else content
         content = parts
     if is_empty(content):
         return ""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.guards.files import single_keys
 
 Numbered = tuple[int, Any]
 WRAPPERS = (
@@ -31,7 +32,7 @@ def read_lines(text: str, where: str) -> list[Numbered]:
     """Return the records of a .jsonl file; one that holds a single JSON list is read as .json.
 
     Raises:
-        UserError: a broken line, or one that is not an object or a text.
+        UserError: a broken line, or none that is an object or a text.
     """
     try:
         values = list(_parse_lines(text, where))
@@ -53,7 +54,7 @@ def read_whole(text: str, where: str) -> list[Numbered]:
     if not text.strip():
         return []
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=single_keys)
     except json.JSONDecodeError as error:
         if error.msg.startswith("Extra data"):
             return _check(list(_parse_stream(text, where)), where)
@@ -72,7 +73,7 @@ def _parse_lines(text: str, where: str) -> Iterator[Numbered]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line, object_pairs_hook=_object)
+            yield number, json.loads(line, object_pairs_hook=single_keys)
         except json.JSONDecodeError as error:
             raise _broken(error, line, f"{where}:{number}") from None
         except (RecursionError, ValueError) as error:
@@ -81,7 +82,7 @@ def _parse_lines(text: str, where: str) -> Iterator[Numbered]:
 
 def _parse_stream(text: str, where: str) -> Iterator[Numbered]:
     """Yield values that follow one another, each over one line or several."""
-    decoder = json.JSONDecoder(object_pairs_hook=_object)
+    decoder = json.JSONDecoder(object_pairs_hook=single_keys)
     place = 0
     line = 1
     while True:
@@ -102,20 +103,6 @@ def _parse_stream(text: str, where: str) -> Iterator[Numbered]:
         place = end
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON.
-
-    Raises:
-        ValueError: it has a key twice, so that one of the values would be lost.
-    """
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        doubled = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {doubled!r} stands twice in one object")
-    return value
-
-
 def _read_otherwise(text: str, where: str, broken: UserError) -> list[Numbered]:
     """Read text whose lines are no records: one value, or objects over several lines.
 
@@ -133,7 +120,7 @@ def _read_otherwise(text: str, where: str, broken: UserError) -> list[Numbered]:
 
 def _parse_or_none(text: str) -> Any:
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=single_keys)
     except (RecursionError, ValueError):
         return None
     return value if isinstance(value, (list, dict)) else None
@@ -155,11 +142,20 @@ def _unfold(value: Any, where: str) -> list[Numbered]:
     wrapped = [name for name in lists if name in WRAPPERS or len(value) == 1]
     if len(wrapped) == 1:
         return _unwrap_rows(value[wrapped[0]])
-    if {"columns", "data"} <= value.keys() and isinstance(value["data"], list):
-        rows = [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
-        return list(enumerate(rows, start=1))
+    if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
+        names = map(str, value["columns"])
+        return list(enumerate(_under_names(list(names), value["data"]), start=1))
     columns = _as_columns(value)
     return _from_columns(columns) if columns else [(1, value)]
+
+
+def _under_names(names: list[str], rows: list[Any]) -> list[Any]:
+    """Return rows as records; what is no row stays as it is, and is dropped."""
+    records = []
+    for row in rows:
+        is_row = isinstance(row, list)
+        records.append(dict(zip(names, row, strict=False)) if is_row else row)
+    return records
 
 
 def _is_list_of_records(value: Any) -> bool:
@@ -202,14 +198,27 @@ def _from_columns(columns: Mapping[str, list[Any]]) -> list[Numbered]:
 
 
 def _check(values: list[Numbered], where: str) -> list[Numbered]:
-    for number, value in values:
-        if not isinstance(value, (dict, str)):
-            raise UserError(
-                f"a {type(value).__name__} where an object is expected",
-                where=f"{where}:{number}",
-                fix="give one JSON object a line (.jsonl) or one list of objects (.json)",
-            )
-    return values
+    """Refuse a file without any record; single values of another kind become faults of their rows.
+
+    Raises:
+        UserError: there is no object and no text in it.
+    """
+    if not values or any(isinstance(value, (dict, str)) for _, value in values):
+        return values
+    number, value = values[0]
+    raise UserError(
+        f"{no_record(value)} where an object is expected",
+        where=f"{where}:{number}",
+        fix="give one JSON object a line (.jsonl) or one list of objects (.json)",
+    )
+
+
+def no_record(value: Any) -> str:
+    """Return what a value is that is no record: "a list"; "" for a record."""
+    if isinstance(value, (dict, str)):
+        return ""
+    name = "null" if value is None else type(value).__name__
+    return f"{'an' if name == 'int' else 'a'} {name}"
 
 
 def _broken(error: json.JSONDecodeError, text: str, where: str) -> UserError:

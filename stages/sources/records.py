@@ -3,25 +3,21 @@
 In: a path or a dataset's name. Out: `Record`s, one after another, with all their cells.
 """
 
-import csv
 import hashlib
-import io
-import lzma
-import os
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stages.guards.decoding import COMPRESSED, decode, decompress
 from stages.guards.errors import UserError, did_you_mean
-from stages.sources.decoding import COMPRESSED, decode, decompress
-from stages.sources.json_records import read_lines, read_whole
+from stages.guards.files import open_file, read_bytes
+from stages.guards.text import is_visible, replace_surrogates
+from stages.sources.json_records import no_record, read_lines, read_whole
+from stages.sources.parquet_records import PARQUET, read_parquet
 from stages.sources.table_records import SEPARATORS, read_table
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 ALIASES = {".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
-PARQUET = b"PAR1"
-"""The first bytes of a parquet file."""
 BARE = "\0"
 """The column of a record that is a text alone."""
 SHOWN_COLUMNS = 30
@@ -49,24 +45,18 @@ def file_hash(name: str) -> str:
     """Return the first 16 hex digits of the SHA-256 of a file's bytes.
 
     Raises:
-        UserError: there is no such file.
+        UserError: it cannot be read.
     """
-    try:
-        data = Path(os.path.expanduser(name)).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"the file cannot be read: {reason}", where=name, fix="give the path of a file"
-        ) from None
-    return hashlib.sha256(data).hexdigest()[:16]
+    with open_file(name) as (stream, _):
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
 def read_file(path: Path) -> Iterator[Record]:
     """Yield every record of a file.
 
     Raises:
-        UserError: a broken line, a record that is neither an object nor a text, text of an unknown
-            encoding, an unknown kind of file.
+        UserError: it cannot be opened, a broken line, no record in it, text of an unknown encoding,
+            an unknown kind of file.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     suffixes = [suffix for suffix in suffixes if suffix not in COMPRESSED]
@@ -78,34 +68,28 @@ def read_file(path: Path) -> Iterator[Record]:
             where=str(path),
             fix=f"give {', '.join(SUFFIXES)}, plain or {', '.join(COMPRESSED)}",
         )
-    try:
-        yield from _file_records(path, kind)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error) as error:
-        raise UserError(
-            f"the file cannot be read: {error}",
-            where=str(path),
-            fix="check that it is whole and readable",
-        ) from None
+    yield from _file_records(path, kind)
 
 
 def read_hub(name: str, subset: str | None, folder: str | None, split: str) -> Iterator[Record]:
     """Yield every record of a Hub dataset (`owner/name`), through the `datasets` library.
 
     Raises:
-        UserError: it cannot be loaded.
+        UserError: it cannot be loaded, or a record of it cannot be decoded.
     """
     from datasets import load_dataset
 
     try:
         dataset = load_dataset(name, subset, data_dir=folder, split=split)
+        for number, record in enumerate(dataset):
+            yield Record(f"{name}[{number}]", _fill(record))
     except Exception as error:  # the library raises a dozen types; each means the same to a user
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"the dataset cannot be loaded: {str(error).splitlines()[0]}",
+            f"the dataset cannot be loaded: {reason[:300]}",
             where=name,
             fix="check the name, the split and the network, or give a local file",
         ) from None
-    for number, record in enumerate(dataset):
-        yield Record(f"{name}[{number}]", _fill(record))
 
 
 def column_names(records: Sequence[Record]) -> list[str]:
@@ -159,32 +143,22 @@ def missing_column(record: Record, columns: Sequence[str]) -> str:
 
 def _file_records(path: Path, kind: str) -> Iterator[Record]:
     """Yield every record with its line, or its number where a file has no lines."""
-    data = decompress(path.read_bytes())
+    place = replace_surrogates(str(path))
+    data = decompress(read_bytes(path), place)
     if kind == ".parquet" or data.startswith(PARQUET):
-        for number, cells in enumerate(_parquet_rows(data), start=1):
-            yield Record(f"{path}:{number}", _fill(cells))
+        for number, cells in enumerate(read_parquet(data, place), start=1):
+            yield Record(f"{place}:{number}", _fill(cells))
         return
-    text = decode(data, str(path))
+    text = decode(data, place)
     if kind in SEPARATORS:
-        for row in read_table(text, kind, str(path)):
-            yield Record(f"{path}:{row.line}", _fill(row.cells), row.fault)
+        for row in read_table(text, kind, place):
+            yield Record(f"{place}:{row.line}", _fill(row.cells), row.fault)
         return
     read = read_lines if kind == ".jsonl" else read_whole
-    for number, value in read(text, str(path)):
-        yield Record(f"{path}:{number}", _fill(value))
-
-
-def _parquet_rows(data: bytes) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist(
-            maps_as_pydicts="lossy"
-        )
-    except pa.ArrowInvalid as error:
-        raise OSError(str(error)) from None
-    return rows
+    for number, value in read(text, place):
+        kind = no_record(value)
+        fault = f"{kind} where an object is expected" if kind else ""
+        yield Record(f"{place}:{number}", {} if kind else _fill(value), fault)
 
 
 def _fill(record: Any) -> dict[str, Any]:
@@ -193,6 +167,8 @@ def _fill(record: Any) -> dict[str, Any]:
         return {BARE: record}
     cells = {}
     for name, value in record.items():
-        is_nan = isinstance(value, float) and value != value
-        cells[str(name)] = "" if value is None or is_nan else value
+        is_empty = value is None or (isinstance(value, float) and value != value)
+        if isinstance(value, str):
+            is_empty = bool(value.strip()) and not is_visible(value)
+        cells[str(name)] = "" if is_empty else value
     return cells

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from pydantic import NonNegativeInt
 
 from stages.guards.errors import UserError
+from stages.guards.files import as_path, exists
+from stages.guards.text import replace_surrogates
 from stages.runtime.rows import Pair, Prompt, Rating, Response
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine
@@ -60,7 +62,7 @@ def source_identity(source: Source, alternatives: str = "") -> dict[str, Any]:
     name = source.source
     if is_file(source):
         return {"source": file_hash(name)}
-    path = Path(os.path.expanduser(name))
+    path = as_path(name, "source")
     if name.count("/") == 1 and not path.suffix and not path.is_absolute():
         return {}
     raise UserError(
@@ -71,9 +73,8 @@ def source_identity(source: Source, alternatives: str = "") -> dict[str, Any]:
 
 
 def is_file(source: Source) -> bool:
-    """Whether the source is a file on this machine."""
-    # unlike Path.is_file, False for what cannot be a path
-    return os.path.isfile(os.path.expanduser(source.source))
+    """Whether the source is a path on this machine; what is no file there is then refused."""
+    return exists(source.source)
 
 
 def read_source(source: Source, most: int | None = None) -> list[Record]:
@@ -83,7 +84,7 @@ def read_source(source: Source, most: int | None = None) -> list[Record]:
         UserError: as `read_file` and `read_hub`.
     """
     if is_file(source):
-        records = read_file(Path(os.path.expanduser(source.source)))
+        records = read_file(as_path(source.source))
     else:
         records = read_hub(source.source, source.subset, source.folder, source.split)
     return list(islice(records, most))
@@ -91,7 +92,8 @@ def read_source(source: Source, most: int | None = None) -> list[Record]:
 
 def without_folder(location: str, source: Source) -> str:
     """Return a record's location for a row: rows do not depend on the folder of their file."""
-    return location.removeprefix(f"{Path(os.path.expanduser(source.source)).parent}/")
+    folder = Path(os.path.expanduser(replace_surrogates(source.source))).parent
+    return location.removeprefix(f"{folder}/")
 
 
 def take_part(rows: Sequence[Row], source: PartialSource, seed: int) -> list[Row]:

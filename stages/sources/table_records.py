@@ -6,6 +6,9 @@ record with a fault.
 
 import csv
 import io
+from collections import Counter
+from collections.abc import Container
+from itertools import islice
 from typing import Any, NamedTuple
 
 from stages.guards.errors import UserError
@@ -16,6 +19,12 @@ END = "the end of the table"
 OTHER_SEPARATORS = (";", "\t", "|", ",")
 EXTRA = "more cells than columns"
 """The fault of a row that was cut in too many places."""
+CLOSE = 'close the quote; inside a quoted cell a quote is doubled: ""'
+MOST_COLUMNS = 20_000
+MAY_LACK = 1_000_000
+"""Cells that the rows of any table together may lack; in larger ones, ten for each that is there."""
+LOOKS_LIKE_ROWS = 4
+"""Separators in the lines of a cell by which it seems to hold rows of the table."""
 REPEATED = "the header again"
 """The fault of a row in files that were joined."""
 
@@ -26,6 +35,14 @@ class Row(NamedTuple):
     line: int
     cells: dict[str, Any]
     fault: str
+
+
+class TableFault(csv.Error):
+    """Why a table cannot be read, with the line."""
+
+    def __init__(self, what: str, line: int, fix: str = CLOSE):
+        super().__init__(what)
+        self.line, self.fix = line, fix
 
 
 class Dialect(NamedTuple):
@@ -45,7 +62,7 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
     cell; in a .tsv file they may also be ordinary characters.
 
     Raises:
-        UserError: a quote that is never closed, or two columns of one name.
+        UserError: a quote that is never closed, two columns of one name, or too many columns.
     """
     csv.field_size_limit(2**31 - 1)  # a transcript may have more than the module's 128 KB
     if not text.strip():
@@ -54,7 +71,7 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
     if text.lstrip().lower().startswith("sep="):
         # A line by which Excel is told the separator.
         first, _, text = text.lstrip().partition("\n")
-        dialect = dialect._replace(separator=first.strip()[4:5])
+        dialect = dialect._replace(separator=first.strip()[4:5] or dialect.separator)
     _check_header(text, dialect, where)
     if kind == ".tsv" and _try_parse(text, dialect) is None:
         plain = _try_parse(text, dialect._replace(quote=None))
@@ -63,17 +80,13 @@ def read_table(text: str, kind: str, where: str) -> list[Row]:
     try:
         rows = _parse(text, dialect)
         if any(row.fault for row in rows):
-            escaped = _try_parse(text, dialect._replace(escape="\\"))
+            escaped = _try_escaped(text, dialect)
             if escaped and not any(row.fault for row in escaped):
                 rows = escaped
-    except csv.Error as error:
-        escaped = _try_parse(text, dialect._replace(escape="\\"))
+    except TableFault as fault:
+        escaped = _try_escaped(text, dialect)
         if escaped is None:
-            raise UserError(
-                f"a quote is opened and never closed: {error}",
-                where=f"{where}:{_last_start(text, dialect)}",
-                fix='close the quote; inside a quoted cell a quote is doubled: ""',
-            ) from None
+            raise UserError(str(fault), where=f"{where}:{fault.line}", fix=fault.fix) from None
         rows = escaped
     return rows
 
@@ -96,17 +109,28 @@ def _header(line: str, dialect: Dialect) -> list[str]:
 
 
 def _check_header(text: str, dialect: Dialect, where: str) -> None:
-    """Refuse two columns of one name.
+    """Refuse two columns of one name, and a number of columns that no table has.
 
     Raises:
         UserError: there are some.
     """
-    header = [name.strip() for name in next(_reader(text, dialect, strict=False), [])]
-    doubled = [name for name in header if name and header.count(name) > 1]
+    header = _read_header(_reader(text, dialect, strict=False))
+    if len(header) > MOST_COLUMNS:
+        raise UserError(
+            f"the table has {len(header):,} columns, at most {MOST_COLUMNS:,} are read",
+            where=where,
+            fix="check the separator; or keep the columns that are needed",
+        )
+    doubled = [name for name, number in Counter(header).items() if name and number > 1]
     if doubled:
         raise UserError(
-            f"two columns are called {doubled[0]!r}", where=where, fix="rename one of them"
+            f"two columns are called {doubled[0][:80]!r}", where=where, fix="rename one of them"
         )
+
+
+def _read_header(reader: Any) -> list[str]:
+    """Return the names in the first line that is not empty."""
+    return [name.strip() for name in next(filter(None, reader), [])]
 
 
 def _reader(text: str, dialect: Dialect, strict: bool) -> Any:
@@ -122,20 +146,47 @@ def _reader(text: str, dialect: Dialect, strict: bool) -> Any:
 
 
 def _parse(text: str, dialect: Dialect) -> list[Row]:
-    """Parse the rows.
+    """Parse the rows. Quotes inside of a cell need not be doubled where it ends on its line.
 
     Raises:
-        csv.Error: a quote is never closed.
+        TableFault: a quote is never closed, or only by one of a later row; rows lack most columns.
     """
-    try:
-        return _rows(_reader(text, dialect, strict=True))
-    except csv.Error as error:
-        if "unexpected end of data" in str(error):
-            raise
-    rows = list(_reader(f"{text}\n{END}\n", dialect, strict=False))
-    if rows[-1] != [END]:
-        raise csv.Error("unexpected end of data")
-    return _rows(_reader(text, dialect, strict=False))
+    reader = _reader(text, dialect, strict=True)
+    broken: set[int] = set()
+    start, line = 1, 0
+    while True:
+        start, line = line + 1, reader.line_num
+        try:
+            if next(reader, None) is None:
+                break
+        except csv.Error as error:
+            if reader.line_num > line + 1 or "unexpected end" in str(error):
+                raise TableFault("a quote is opened and never closed", line + 1) from None
+            broken.add(line + 1)
+    _refuse_swallowed(text, dialect, start, line)
+    return _rows(_reader(text, dialect, strict=not broken), broken)
+
+
+def _refuse_swallowed(text: str, dialect: Dialect, start: int, end: int) -> None:
+    """Refuse a last row that seems to hold the rows after it, behind a quote that was left open.
+
+    Args:
+        start, end: the first and the last line of the last row.
+
+    Raises:
+        TableFault: all lines inside of it have as many cells as the table has columns.
+    """
+    if end - start < 2:
+        return
+    width = len(_read_header(_reader(text, dialect, strict=False)))
+    lines = list(islice(io.StringIO(text, newline=""), start, end - 1))
+    alike = width > 1 and all(len(_header(line, dialect)) == width for line in lines)
+    if alike and (width - 1) * len(lines) >= LOOKS_LIKE_ROWS:
+        raise TableFault(
+            f"one cell holds {len(lines)} lines that look like rows of this table: a quote is "
+            "opened and closed too late",
+            start,
+        )
 
 
 def _try_parse(text: str, dialect: Dialect) -> list[Row] | None:
@@ -145,28 +196,40 @@ def _try_parse(text: str, dialect: Dialect) -> list[Row] | None:
         return None
 
 
-def _rows(reader: Any) -> list[Row]:
-    header = [name.strip() for name in next(reader, [])]
+def _try_escaped(text: str, dialect: Dialect) -> list[Row] | None:
+    """As `_try_parse`, with quotes that a backslash escapes; None where there are none."""
+    if f"\\{dialect.quote}" not in text:
+        return None
+    return _try_parse(text, dialect._replace(escape="\\"))
+
+
+def _rows(reader: Any, broken: Container[int] = ()) -> list[Row]:
+    """Return the rows.
+
+    Args:
+        broken: lines with quotes that are not doubled.
+
+    Raises:
+        TableFault: such a quote opens a cell of several lines, or rows lack most columns.
+    """
+    header = _read_header(reader)
     rows = []
+    line = reader.line_num
+    lacking = present = 0
     for values in reader:
+        start, line = line + 1, reader.line_num
+        if line > start and start in broken:
+            raise TableFault("a quote is opened and never closed", start)
         if not values:
             continue
-        padded = list(values) + [None] * (len(header) - len(values))
+        lack = max(0, len(header) - len(values))
+        lacking += lack
+        present += len(values)
+        if lacking > MAY_LACK + 10 * present:
+            raise TableFault("the rows lack most of the columns", line, "check the header")
         fault = EXTRA if any(values[len(header) :]) else ""
         if [value.strip("\ufeff ") for value in values] == header:
             fault = REPEATED
-        cells = dict(zip(header, padded, strict=False))
-        rows.append(Row(reader.line_num, cells, fault))
+        cells = dict(zip(header, [*values, *[None] * lack], strict=False))
+        rows.append(Row(line, cells, fault))
     return rows
-
-
-def _last_start(text: str, dialect: Dialect) -> int:
-    """Return the line on which the last row begins."""
-    reader = _reader(text, dialect, strict=True)
-    line = 1
-    try:
-        for _ in reader:
-            line = reader.line_num + 1
-    except csv.Error:
-        pass
-    return line

@@ -19,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import yaml
 from pydantic import PositiveInt
 
 from stages.guards.errors import UserError
-from stages.guards.files import read_text
+from stages.guards.files import as_path
 from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
+from stages.principles.document import read_yaml
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
@@ -273,15 +273,16 @@ def _read_demonstrations(name: str | None) -> list[Message]:
     if name is None:
         return []
     messages: list[Message] = []
-    source = read_text(name)
     try:
-        for conversation in yaml.safe_load(source):
+        document = read_yaml(as_path(name))
+        document.refuse_faults()
+        for conversation in document.data:
             for turn in conversation:
                 words = [turn[field] for field in ("role", "content")]
                 if not all(isinstance(word, str | int | float) for word in words):
                     raise TypeError("a turn whose role or content is no text")
                 messages.append({"role": str(words[0]), "content": str(words[1])})
-    except Exception as error:  # YAML's constructors raise anything
+    except (KeyError, TypeError) as error:
         raise UserError(
             f"the demonstrations cannot be read: {error}",
             where=name,

@@ -96,9 +96,9 @@ def test_the_written_file_loads_unchanged_and_is_never_overwritten(saved, tmp_pa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("{", "c.json: the top level: Invalid JSON.* at line 1 column 1"),
-        ("[" * 100_000, "Invalid JSON: recursion limit exceeded"),
-        ([], "the top level: Input should be an object"),
+        ("{", "c.json:1: not valid JSON"),
+        ("[" * 100_000, "nested too deep"),
+        ([], "the top level: Input should be a valid dictionary"),
         ({}, "there are no principles"),
         ({"a": {"prompt": "x"}}, "a.edit_request: Field required"),
         (
@@ -121,7 +121,7 @@ def test_cai_files_of_another_shape_are_refused(saved, data, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({}, "the top level: Input should be a valid array"),
+        ({}, "the top level: Input should be a valid list"),
         ([{"definition": "x"}], "0.dimension: Field required"),
         ([{"dimension": 5, "definition": "x"}], "0.dimension: Input should be a valid string"),
         ([{"dimension": "A", "definition": ""}], "principles.0.text"),

@@ -1,6 +1,7 @@
 """Warnings about principle sets, and the command line."""
 
 import random
+import time
 from itertools import combinations
 
 import pytest
@@ -84,6 +85,18 @@ def test_no_near_pair_is_overlooked(texts):
     for (i, one), (j, two) in combinations(enumerate(sets), 2):
         near = one and two and len(one & two) >= 0.75 * len(one | two)
         assert ((f"p{i}", f"p{j}") in pairs) == bool(near or texts[i] == texts[j])
+
+
+@pytest.mark.parametrize("words", [1, 12])
+def test_thousands_of_alike_principles_are_cut_and_said_to_be(words):
+    chance = random.Random(0)
+    texts = [
+        f"The {' '.join(f'w{chance.randrange(words)}' for _ in range(words))}." for _ in range(3000)
+    ]
+    started = time.process_time()
+    warnings = rules(*({"id": f"p{i}", "text": text} for i, text in enumerate(texts)))
+    assert time.process_time() - started < 10
+    assert len(warnings) < 1000 and "cut" in {rule for rule, *_ in warnings}
 
 
 def test_a_good_set_has_no_warnings():

@@ -4,14 +4,16 @@ In: a cell as it was read, text or structured. Out: plain values, or a UserError
 place of the cell.
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from stages.evaluation.benchmarks.choice_gold import Options
 from stages.guards.errors import UserError
+from stages.guards.files import read_json
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
+
+LARGEST = 1e300
+"""Of a share or a count, so that sums stay finite."""
 
 
 def read_options(value: Any, where: str) -> Options:
@@ -96,7 +98,7 @@ def people_shares(value: Any, options: Options, where: str) -> dict[str, list[fl
 def _are_shares(shares: Any) -> bool:
     if not isinstance(shares, (list, tuple)):
         return False
-    return all(isinstance(share, (int, float)) and share >= 0 for share in shares)
+    return all(isinstance(share, (int, float)) and 0 <= share < LARGEST for share in shares)
 
 
 def read_gold_file(path: str) -> Mapping[str, Any]:
@@ -105,15 +107,7 @@ def read_gold_file(path: str) -> Mapping[str, Any]:
     Raises:
         UserError: it cannot be read, or is not a JSON object.
     """
-    file = Path(path).expanduser()
-    try:
-        answers = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"the answers cannot be read: {error}",
-            where=path,
-            fix="give a JSON file with one object: {<key of a question>: <answer>}",
-        ) from None
+    answers = read_json(path)
     if not isinstance(answers, dict):
         raise UserError(
             "the answers are not a JSON object", where=path, fix='write {"<key>": <answer>, ...}'

@@ -23,12 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from jinja2 import TemplateError
 from pydantic import Field
 
+from stages.evaluation.benchmarks.harness_code import no_foreign_code, refuse_code
 from stages.evaluation.benchmarks.harness_loading import (
     LoadedTasks,
     load_tasks,
-    no_fetched_metrics,
     one_line,
 )
 from stages.evaluation.benchmarks.harness_numbers import (
@@ -37,7 +38,7 @@ from stages.evaluation.benchmarks.harness_numbers import (
     estimate,
     read_results,
 )
-from stages.evaluation.benchmarks.harness_tasks import tasks_identity
+from stages.evaluation.benchmarks.harness_tasks import is_task_file, tasks_identity
 from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
 from stages.evaluation.inputs import NO_MODEL
 from stages.guards.errors import UserError
@@ -51,8 +52,17 @@ from stages.statistics.formatting import format_confidence
 NOT_MODEL_ARGS = ("pretrained", "revision", "dtype", "trust_remote_code", "use_safetensors")
 """Arguments of lm_eval's model class that `model_args` cannot set."""
 SAMPLE_KEYS = ("doc_id", "filter", "target", "filtered_resps")
-MODEL_ERRORS = (OSError, ValueError, TypeError, ImportError)
-"""What lm_eval raises for a model that it cannot run."""
+MODEL_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    ImportError,
+    LookupError,
+    AttributeError,
+    SyntaxError,
+    TemplateError,
+)
+"""What lm_eval raises for a model or a task that it cannot run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,8 @@ class Config(IntervalOptions):
     """Names of lm_eval's tasks and groups, and paths of task files."""
     data: dict[str, Names] = field(default_factory=dict)
     """The file, or files, that a task reads in place of the Hub's dataset, by task."""
+    trust_task_files: bool = machine(False)
+    """Let task files of your own run the Python functions that they name (`!function`)."""
     metrics: tuple[str, ...] = ()
     """The metrics to keep, such as acc and acc_norm; empty: all."""
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
@@ -85,6 +97,12 @@ class Config(IntervalOptions):
     """Draws of the bootstrap."""
 
 
+def check(config: Config) -> None:
+    """Refuse task files that would run code, unless they are trusted."""
+    if not config.trust_task_files:
+        refuse_code(list(filter(is_task_file, config.tasks)))
+
+
 def identity(config: Config) -> dict[str, Any]:
     """The content of the data and task files; their folders are left out."""
     names = []
@@ -104,7 +122,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     where = f"step {context.step!r}"
     _check(config, inputs, where)
     models = {name: artifact.model() for name, artifact in inputs.items()}
-    tasks = load_tasks(config.tasks, config.data)
+    tasks = load_tasks(config.tasks, config.data, config.trust_task_files)
     context.release_engines()
     measured: dict[str, dict[str, Measured]] = {}
     facts: dict[str, Any] = {}
@@ -124,7 +142,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics=metrics, tables=[_table(context.step, metrics)])
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional=ANY, identity=identity)
+STAGE = Stage(version=1, config=Config, run=run, check=check, optional=ANY, identity=identity)
 
 
 def _check(config: Config, inputs: Mapping[str, Artifact], where: str) -> None:
@@ -148,7 +166,7 @@ def _evaluate(model: Model, tasks: LoadedTasks, config: Config) -> dict[str, Any
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        with no_fetched_metrics():
+        with no_foreign_code():
             return simple_evaluate(
                 model=config.backend,
                 model_args=_model_arguments(model, config),

@@ -4,16 +4,15 @@ A user's data replace the split that is evaluated. Few-shot examples are then dr
 but a question is never its own example.
 
 Metrics that lm_eval would fetch as code through the library `evaluate` are refused, because code
-from a model hub is not safe to run.
+from a model hub is not safe to run. So is code in a user's task file (`harness_code.py`).
 """
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.evaluation.benchmarks.harness_code import no_foreign_code, refuse_code
 from stages.evaluation.benchmarks.harness_tasks import (
     FORMATS,
     data_format,
@@ -21,7 +20,9 @@ from stages.evaluation.benchmarks.harness_tasks import (
     read_task_file,
     task_name,
 )
+from stages.guards.decoding import decompress
 from stages.guards.errors import UserError, did_you_mean
+from stages.guards.files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,27 @@ class LoadedTasks:
     by_name: dict[str, Any]
 
 
-def load_tasks(tasks: Sequence[str], data: Mapping[str, Sequence[str]]) -> LoadedTasks:
+def load_tasks(
+    tasks: Sequence[str], data: Mapping[str, Sequence[str]], trust_files: bool
+) -> LoadedTasks:
     """Load tasks and their data.
 
     Args:
         data: files by task, in place of the Hub's data.
+        trust_files: code in the users' own task files may run.
 
     Raises:
-        UserError: a task is unknown, its data cannot be loaded, or a metric would be fetched.
+        UserError: a task is unknown, its data cannot be loaded, or it would run or fetch code.
     """
+    if not trust_files:
+        refuse_code(list(filter(is_task_file, tasks)))
     from lm_eval.tasks import TaskManager
 
     # to list the tasks that ship with lm_eval takes ten seconds
     manager = TaskManager(include_defaults=not all(_needs_no_other(task) for task in tasks))
     specs = [_spec(task, data, manager) for task in tasks]
     by_name: dict[str, Any] = {}
-    with no_fetched_metrics():
+    with no_foreign_code():
         for task, spec in zip(tasks, specs, strict=True):
             by_name |= _load(task, spec, manager)
     for name, loaded in by_name.items():
@@ -97,19 +103,6 @@ def _refuse_fetched_metrics(name: str, task: Any) -> None:
         )
 
 
-@contextmanager
-def no_fetched_metrics() -> Iterator[None]:
-    """While this is open `import evaluate` fails, as it does where the library is not installed."""
-    library = sys.modules.get("evaluate")
-    sys.modules["evaluate"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["evaluate"]
-        if library is not None:
-            sys.modules["evaluate"] = library
-
-
 def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
     """What lm_eval is asked to load: a name, a path, or with a user's data a configuration."""
     from lm_eval.tasks._yaml_loader import load_yaml
@@ -139,6 +132,8 @@ def _spec(task: str, data: Mapping[str, Sequence[str]], manager: Any) -> Any:
 def _with_data(config: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
     """A task's configuration with its data replaced."""
     kind = data_format(files)
+    for file in files:
+        decompress(read_bytes(file), file)  # refuses what would fill the disk when it is unpacked
     split = config.get("test_split") or config.get("validation_split") or "test"
     paths = [str(Path(file).expanduser().resolve()) for file in files]
     arguments: dict[str, Any] = {"data_files": {split: paths}}

@@ -5,7 +5,6 @@ file. Its data come from the Hub, as the task specifies, or from files: {task: [
 `harness_loading.py` loads both.
 """
 
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -13,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stages.evaluation.benchmarks.harness_code import MOST_BYTES, own_files, tasks_folder
 from stages.guards.errors import UserError, refuse_unknown
+from stages.guards.files import read_text
 from stages.sources.records import file_hash
 
 TASK_FILES = (".yaml", ".yml")
@@ -96,12 +97,7 @@ def task_name(task: str) -> str:
 
 def read_task_file(task: str) -> str:
     """The text of a task file."""
-    try:
-        return Path(task).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"the task file cannot be read: {error}", where=task, fix="save it as UTF-8"
-        ) from None
+    return read_text(task, most=MOST_BYTES)
 
 
 def data_format(files: Sequence[str]) -> str:
@@ -128,10 +124,13 @@ def _file_content(path: Path) -> dict[str, str]:
     beside = [
         p
         for p in sorted(path.parent.iterdir())
-        if p.suffix in (".yaml", ".yml", ".py") and p != path
+        if p.suffix in (".yaml", ".yml", ".py") and p != path and p.is_file()
     ]
     content = {"file": file_hash(str(path))} | {p.name: file_hash(str(p)) for p in beside}
-    for word in re.findall(r"[^\s\"'\[\]{},]+", path.read_text(encoding="utf-8")):
+    for included, _ in own_files(path):
+        if included.resolve().parent != path.resolve().parent:
+            content[f"included {included.name}"] = file_hash(str(included))
+    for word in re.findall(r"[^\s\"'\[\]{},]+", read_task_file(str(path))):
         if Path(word.removesuffix(".gz")).suffix in FORMATS and Path(word).is_file():
             content[word] = file_hash(word)
     return content
@@ -143,7 +142,5 @@ def _is_named_in_lm_eval(task: str) -> bool:
 
     This search takes one second; lm_eval's own index takes ten.
     """
-    package = importlib.util.find_spec("lm_eval")
-    root = Path(package.origin or "").parent / "tasks" if package else Path()
     word = re.compile(rb"(?<![\w-])" + re.escape(task.encode()) + rb"(?![\w-])")
-    return any(word.search(path.read_bytes()) for path in root.rglob("*.yaml"))
+    return any(word.search(path.read_bytes()) for path in tasks_folder().rglob("*.yaml"))

@@ -10,12 +10,12 @@ judge matrix, or else from a hash of the pair's id.
 Source: Findeis et al. 2024 (arXiv 2406.06560).
 """
 
-import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.report.csv_files import write_csv
 from stages.runtime.rows import Judgement, Pair, request_text
 
 LABEL = "Default annotator from original dataset (from column `preferred_text`)"
@@ -123,18 +123,11 @@ def short_hash(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
-def write_csv(path: Path, comparisons: Sequence[Mapping[str, Any]]) -> None:
-    """The table that icai starts from: text_a, text_b, preferred_text, prompt."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(COLUMNS)
-        for pair in comparisons:
-            label = pair["annotations"][short_hash(LABEL)]
-            writer.writerow(
-                [
-                    pair["response_a"]["text"],
-                    pair["response_b"]["text"],
-                    f"text_{label['pref']}",
-                    pair["prompt"],
-                ]
-            )
+def write_table(path: Path, comparisons: Sequence[Mapping[str, Any]]) -> None:
+    """The table that icai starts from: text_a, text_b, preferred_text, prompt. Texts are exact."""
+    rows = []
+    for pair in comparisons:
+        label = pair["annotations"][short_hash(LABEL)]
+        a, b = pair["response_a"]["text"], pair["response_b"]["text"]
+        rows.append((a, b, f"text_{label['pref']}", pair["prompt"]))
+    write_csv(path, COLUMNS, rows, exact=True)

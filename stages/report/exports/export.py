@@ -7,6 +7,9 @@ In: any steps. Out: files in the artifact's folder, by the rows of each input,
                those that did not decide
     Verdict    `inspect/<time>_<step>-<policy>_<id>.json`, one log a policy (see `inspect_logs`)
 
+`<step>.icai.csv` holds texts exactly as they are, since icai reads them: a spreadsheet would run
+one that begins with = + - or @ as a formula.
+
 Left out: pairs without a label (icai's reader needs one for each); in logs, token counts and the
 questions to the judge.
 """
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.guards.errors import UserError
-from stages.report.exports.annotated_pairs import annotate_pair, annotated_pairs, write_csv
+from stages.report.exports.annotated_pairs import annotate_pair, annotated_pairs, write_table
 from stages.report.exports.inspect_logs import inspect_log
 from stages.report.page import errors_of_writing
 from stages.report.views.browse import principle_texts
@@ -114,7 +117,7 @@ def _write_pairs(
         write_atomically(context.directory / names[-1], text)
     if "icai_csv" in config.formats:
         names.append(f"{source.step}.icai.csv")
-        write_csv(context.directory / names[-1], comparisons)
+        write_table(context.directory / names[-1], comparisons)
     return [(name, len(comparisons)) for name in names]
 
 

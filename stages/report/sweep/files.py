@@ -2,10 +2,9 @@
 
 `results.json` holds all data of a report, `effects.csv` a line for each variant and outcome,
 `rows.csv` a line for each variant, seed, prompt and outcome; `prompts.csv` holds the prompts'
-texts.
+texts. In csv files a text that a spreadsheet would run as a formula has an apostrophe before it.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from typing import Any
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run, outcome_values, overall_mean
+from stages.report.csv_files import write_csv
 from stages.report.page import errors_of_writing
 from stages.report.sweep.conclusions import conclude
 from stages.runtime.artifacts import write_atomically
@@ -75,9 +75,9 @@ def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence
     with errors_of_writing("ablation", folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "results.json", text)
-        _write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))
-        _write_csv(folder / "rows.csv", ROWS, _rows(comparison))
-        _write_csv(folder / "prompts.csv", PROMPTS, _prompts(comparison, _texts(jobs)))
+        write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))
+        write_csv(folder / "rows.csv", ROWS, _rows(comparison))
+        write_csv(folder / "prompts.csv", PROMPTS, _prompts(comparison, _texts(jobs)))
 
 
 def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> dict[str, Any]:
@@ -183,10 +183,3 @@ def _texts(jobs: Sequence[Job]) -> dict[str, str]:
             rows: list[Any] = source.rows(Pair, Rating, Response)
             texts |= {row.prompt_id: request_text(row.prompt) for row in rows}
     return texts
-
-
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows(rows)

@@ -125,7 +125,7 @@ FAULTS = {
     ),
     "no such data": (
         {"data": {"colours": "/nowhere.csv"}},
-        r"/nowhere\.csv: the file cannot be read",
+        r"/nowhere\.csv: there is no such file",
     ),
     "data of no task": (
         {"data": {"colors": "{file}"}},

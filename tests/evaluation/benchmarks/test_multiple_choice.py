@@ -271,7 +271,7 @@ FAULTS = {
     ),
     "half a layout": ({}, {"correct": "good"}, r"`correct` and `incorrect` must be set together"),
     "no question": ({}, {"question": None}, r"the options must be transcripts"),
-    "no answers": ({}, {"answers": "nowhere.json"}, r"nowhere\.json: the file cannot be read"),
+    "no answers": ({}, {"answers": "nowhere.json"}, r"nowhere\.json: there is no such file"),
     "nested options": (
         {"question": "q", "choices": [["x"], ["y"]], "answer": 0},
         {},

@@ -6,12 +6,23 @@ In: bytes. Out: bytes or text. Compression is recognised by the first bytes, not
 import bz2
 import codecs
 import gzip
+import io
 import lzma
+import zlib
+from typing import Any
 
 from stages.guards.errors import UserError
+from stages.guards.files import MOST_BYTES
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 """Suffixes that a file may have beside its kind."""
+MOST_LAYERS = 4
+"""More than the times that a file may be compressed over; some hold themselves for ever."""
+ALWAYS_UNPACKED = 128 * 2**20
+"""Bytes that any file may unpack to."""
+MOST_RATIO = 100
+"""Times its own size that a larger file may unpack to; text seldom reaches 20."""
+PIECE = 2**20
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -35,32 +46,62 @@ MOST_NULS = 0.1
 """More NUL characters than this are no text."""
 
 
-def decompress(data: bytes) -> bytes:
+def decompress(data: bytes, where: str) -> bytes:
     """Return the content of a .gz, .zst, .bz2 or .xz file, or of a plain one.
 
     Raises:
-        OSError, EOFError, lzma.LZMAError, zlib.error: the file is torn or damaged.
+        UserError: the file is torn or damaged, or holds far more than its size lets expect.
     """
-    content = _decompress_once(data)
-    while content is not data:
-        data, content = content, _decompress_once(content)
-    return data
+    most = min(MOST_BYTES, max(ALWAYS_UNPACKED, MOST_RATIO * len(data)))
+    for _ in range(MOST_LAYERS):
+        stream = _open_packed(data)
+        if stream is None:
+            return data
+        try:
+            data = _read_all(stream, most, where)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise UserError(
+                f"the compressed file is damaged: {error}",
+                where=where,
+                fix="copy or download it again",
+            ) from None
+    raise UserError(
+        f"the file is compressed more than {MOST_LAYERS - 1} times over",
+        where=where,
+        fix="give the records themselves",
+    )
 
 
-def _decompress_once(data: bytes) -> bytes:
+def _open_packed(data: bytes) -> Any:
+    """Return a stream of what compressed bytes hold; None for others."""
+    file = io.BytesIO(data)
     if data.startswith(b"\x1f\x8b"):
-        return gzip.decompress(data)
+        return gzip.GzipFile(fileobj=file)
     if data.startswith(b"\x28\xb5\x2f\xfd"):
         import pyarrow as pa
 
-        with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
-            content: bytes = stream.read()
-        return content
+        return pa.CompressedInputStream(file, "zstd")
     if data.startswith(b"BZh"):
-        return bz2.decompress(data)
+        return bz2.BZ2File(file)
     if data.startswith(b"\xfd7zXZ\x00"):
-        return lzma.decompress(data)
-    return data
+        return lzma.LZMAFile(file)
+    return None
+
+
+def _read_all(stream: Any, most: int, where: str) -> bytes:
+    pieces = []
+    size = 0
+    while piece := stream.read(PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise UserError(
+                f"the compressed file holds more than {most:,} bytes, far more than its size lets "
+                "expect",
+                where=where,
+                fix="check that it is the right file; if it is, unpack it",
+            )
+    return b"".join(pieces)
 
 
 def decode(data: bytes, where: str) -> str:
