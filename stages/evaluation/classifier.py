@@ -14,9 +14,9 @@ from stages.runtime.store import call_key
 from stages.training.batch_reading import (
     architecture,
     batches,
-    classifier_config,
     context_length,
     is_classifier,
+    model_config,
     open_frozen,
     store_answers,
     stored_answers,
@@ -42,7 +42,7 @@ def probabilities(
     Raises:
         UserError: the model is not a classifier, or has no such label.
     """
-    config = classifier_config(model, "classifier")
+    config = model_config(model, "classifier")
     places = _label_places(model, config, labels)
     several = config.problem_type == "multi_label_classification"
     keys = [

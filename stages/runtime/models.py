@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stages.guards.errors import UserError
-from stages.guards.files import as_path, open_file
+from stages.guards.files import as_path, exists, open_file, shorten
 from stages.guards.model_folder import check_model_folder
 from stages.guards.weights import INDEX, LARGEST
 
@@ -70,8 +70,8 @@ def find_model(path: str, revision: str | None = None) -> Model:
     looks_local = _HUB_NAME.fullmatch(path) is None or os.path.isdir(path.partition("/")[0])
     if looks_local:
         raise UserError(
-            "this is a file, not a model's folder" if folder.exists() else "no such model folder",
-            where=path,
+            "this is a file, not a model's folder" if exists(folder) else "no such model folder",
+            where=shorten(path),
             fix="give the path of a folder with config.json and *.safetensors, "
             "or a Hub id such as Qwen/Qwen3-0.6B",
         )

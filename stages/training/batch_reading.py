@@ -19,8 +19,8 @@ from stages.training.model_files import Head, load_model
 Item = TypeVar("Item")
 
 
-def classifier_config(model: Model, name: str) -> Any:
-    """The config of a model that should be a sequence classifier.
+def model_config(model: Model, name: str) -> Any:
+    """The config of a model.
 
     Args:
         name: of the kind of model, for messages: "reward model".

@@ -116,6 +116,11 @@ def check_training(config: TrainingConfig) -> None:
     ):
         for what, fix in _option_faults(values, config_class):
             faults.add(UserError(f"{option}: {what}", where=where, fix=fix))
+    if config.lora is not None and config.args.get("sync_ref_model"):
+        what = (
+            "args: 'sync_ref_model' does not go with lora, whose reference is the model without it"
+        )
+        faults.add(UserError(what, where=where, fix="remove one of them"))
     fraction = getattr(config, "eval_fraction", 0)
     if not fraction and config.args.get("eval_strategy", "no") != "no":
         what = "args: 'eval_strategy' needs examples that are held out, and there are none"

@@ -17,10 +17,11 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message
 from stages.text.cut_off import ending_fault
+from stages.training.batch_reading import context_length, model_config
 from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
-from stages.training.turn_ends import cut_after_turns
+from stages.training.turn_ends import TURN_MARK, cut_after_turns, forged_mark, turn_marks
 
 SIDES = ("completion", "chosen", "rejected")
 CONVERSATIONS = ("prompt", *SIDES)
@@ -108,7 +109,7 @@ def prepare_examples(
     examples = with_variables(arrange_examples(examples, variables), variables)
     examples, lengths, refused = measure_examples(examples, tokenizer, variables)
     refuse_if_none(examples, refused, context)
-    fitting, dropped = drop_longer(examples, lengths, max_length(config), context)
+    fitting, dropped = drop_longer(examples, lengths, max_length(config), base, context)
     return fitting, [*refused, *dropped]
 
 
@@ -139,15 +140,22 @@ def measure_examples(
 ) -> tuple[Examples, list[int], list[Dropped]]:
     """The examples that the chat template can write, their lengths in tokens, and the others.
 
+    Also one whose words hold a mark of turns is dropped: see `turn_marks`.
+
     Args:
         whole: a side holds its prompt too.
     """
     readable: Examples = []
     lengths: list[int] = []
     dropped: list[Dropped] = []
+    marks = turn_marks(tokenizer, variables)
     for example in examples:
         opening = [] if whole else example["prompt"]
         sides = [opening + example[side] for side in SIDES if side in example]
+        forged = forged_mark([message for side in sides for message in side], marks)
+        if forged:
+            dropped.append(Dropped(id=example["id"], reason=TURN_MARK, detail=repr(forged)))
+            continue
         try:
             lengths.append(longest(tokenizer, sides, variables))
         except TemplateRefusal as refusal:
@@ -158,10 +166,10 @@ def measure_examples(
 
 
 def refuse_if_none(examples: Examples, refused: Sequence[Dropped], context: Context) -> None:
-    """Refuse examples of which the chat template refuses all.
+    """Refuse examples of which none can be written.
 
     Raises:
-        UserError: with the template's words.
+        UserError: with the chat template's words, or the mark of turns.
     """
     if examples or not refused:
         return
@@ -205,24 +213,33 @@ def longest(
 
 
 def drop_longer(
-    examples: Examples, lengths: Sequence[int], limit: int | None, context: Context
+    examples: Examples,
+    lengths: Sequence[int],
+    limit: int | None,
+    base: Model,
+    context: Context,
 ) -> tuple[Examples, list[Dropped]]:
-    """Examples of at most `limit` tokens, and the others.
+    """Examples of at most `limit` tokens that the model can read, and the others.
 
     Raises:
         UserError: none is left.
     """
+    readable = context_length(model_config(base, "model"))
+    reason, fix = "longer than max_length", "raise args.max_length"
+    if readable is not None and (limit is None or readable < limit):
+        limit = readable
+        reason, fix = "longer than the model's context", "give shorter rows, or another model"
     fitting: Examples = []
     dropped: list[Dropped] = []
     for example, length in zip(examples, lengths, strict=True):
         if limit is not None and length > limit:
-            dropped.append(Dropped(id=example["id"], reason="longer than max_length"))
+            dropped.append(Dropped(id=example["id"], reason=reason))
         else:
             fitting.append(example)
     if not fitting:
         raise UserError(
-            f"every row is longer than max_length ({limit} tokens)",
+            f"every row is {reason} ({limit} tokens)",
             where=f"step {context.step!r}",
-            fix="raise args.max_length",
+            fix=fix,
         )
     return fitting, dropped

@@ -4,6 +4,7 @@ In: Pair rows. Out: TRL's preference rows, and what was dropped, with reasons.
 """
 
 from stages.guards.errors import UserError
+from stages.guards.text import is_visible
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Dropped, Pair
 from stages.text.cut_off import row_fault
@@ -55,7 +56,7 @@ def fault_of_sides(row: Pair) -> str:
 
     A side that was cut off would teach an end of the turn that the model did not write.
     """
-    if not row.chosen.strip() or not row.rejected.strip():
+    if not (is_visible(row.chosen) and is_visible(row.rejected)):
         return "empty completion"
     if row.chosen.strip() == row.rejected.strip():
         return "both sides are equal"

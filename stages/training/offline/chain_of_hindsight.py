@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.guards.errors import UserError
+from stages.guards.errors import Faults, UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -67,24 +67,30 @@ class Config(HeldOutConfig):
 
 
 def check(config: Config) -> None:
-    check_training(config)
-    check_token_options(config)
+    faults = Faults()
+    with faults.gather():
+        check_training(config)
+    with faults.gather():
+        check_token_options(config)
     where = "stage 'chain_of_hindsight'"
     phrases = [phrase.strip() for phrase in (*config.better, *config.worse)]
     shared = {*config.better} & {*config.worse}
     if not config.better or not config.worse or "" in phrases or shared:
-        raise UserError(
+        fault = UserError(
             "better and worse: each needs a phrase, none of them empty and none in both",
             where=where,
             fix="give two lists of phrases, or leave both out",
         )
+        faults.add(fault)
     kwargs = config.args.get("model_init_kwargs") or {}
-    if config.forget and "flash" in str(kwargs.get("attn_implementation")):
-        raise UserError(
+    if config.forget and "flash" in str(kwargs):
+        fault = UserError(
             "flash attention cannot hide single tokens",
             where=where,
             fix="set forget: 0, or another attn_implementation",
         )
+        faults.add(fault)
+    faults.raise_any()
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

@@ -9,6 +9,7 @@ dropped, with reasons.
 from collections.abc import Sequence
 
 from stages.guards.errors import UserError
+from stages.guards.text import is_visible
 from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, canonical, list_reasons
 from stages.runtime.rows import Dropped, Rating, Response
@@ -31,7 +32,7 @@ def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     seen: set[str] = set()
 
     def fault(row: Rating) -> str:
-        if not row.response.strip():
+        if not is_visible(row.response):
             return "empty completion"
         unfinished = row_fault(row) or faults.get(row.response_id, "")
         if unfinished:

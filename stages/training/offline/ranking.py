@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stages.guards.errors import UserError
+from stages.guards.errors import Faults, UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -83,23 +83,29 @@ class Config(HeldOutConfig):
 
 
 def check(config: Config) -> None:
-    check_training(config)
-    check_token_options(config)
+    faults = Faults()
+    with faults.gather():
+        check_training(config)
+    with faults.gather():
+        check_token_options(config)
     if config.limit == 1:
-        raise UserError(
+        fault = UserError(
             "limit: a group of 1 compares nothing",
             where="stage 'ranking'",
             fix="give at least 2, or 0 for all answers",
         )
+        faults.add(fault)
     defaults = {field.name: field.default for field in fields(Config)}
     for loss, options in OPTIONS.items():
         for option in options:
             if loss != config.loss and getattr(config, option) != defaults[option]:
-                raise UserError(
+                fault = UserError(
                     f"{option}: an option of the loss {loss!r}, not of {config.loss!r}",
                     where="stage 'ranking'",
                     fix=f"leave it out, or set loss: {loss}",
                 )
+                faults.add(fault)
+    faults.raise_any()
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

@@ -20,6 +20,7 @@ is safetensors only.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stages.guards.text import is_visible
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -89,7 +90,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
             fault = ending_fault(ending)
             if last_ids and last_ids[row.response_id] != row.id:
                 fault = "not the last revision"
-            elif not completion.strip():
+            elif not is_visible(completion):
                 fault = "empty completion"
             if sieve.accepts(row, fault, row.prompt, completion):
                 example = {

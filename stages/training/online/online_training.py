@@ -17,6 +17,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from stages.generators.chat import arrange, template_only
+from stages.guards.errors import Faults
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -45,8 +46,12 @@ class OnlineConfig(TrainingConfig):
 
 def check_online(config: OnlineConfig) -> None:
     """Refuse options of the trainer and terms of the reward that cannot work."""
-    check_training(config)
-    _ = config.reward_terms  # reading them checks them
+    faults = Faults()
+    with faults.gather():
+        check_training(config)
+    with faults.gather():
+        _ = config.reward_terms  # reading them checks them
+    faults.raise_any()
 
 
 def online_identity(config: OnlineConfig) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from stages.text.respond import distinct_prompts
 from stages.training.batch_reading import context_length
 from stages.training.examples import refuse_if_none
 from stages.training.model_files import template_variables
+from stages.training.turn_ends import TURN_MARK, forged_mark, turn_marks
 
 
 def read_prompts(
@@ -43,8 +44,8 @@ def drop_too_long(
     arguments: Any,
     context: Context,
 ) -> tuple[list[Prompt], list[Dropped]]:
-    """Prompts that the chat template can write and that leave room for an answer in the model's
-    context, and the others.
+    """Prompts that the chat template can write, without marks of turns, that leave room for an
+    answer in the model's context; and the others.
 
     Args:
         arguments: the trainer's; they hold the longest answer.
@@ -58,7 +59,12 @@ def drop_too_long(
     variables = template_variables(context)
     fitting = []
     dropped = []
+    marks = turn_marks(tokenizer, variables)
     for prompt in prompts:
+        forged = forged_mark(prompt.messages, marks)
+        if forged:
+            dropped.append(Dropped(id=prompt.id, reason=TURN_MARK, detail=repr(forged)))
+            continue
         try:
             tokens = encode_chat(tokenizer, prompt.messages, variables, lead_in=True)
         except TemplateRefusal as refusal:

@@ -96,19 +96,26 @@ def fits(written: str, value: Any) -> bool:
 
     A list of one may be written as its element. Numbers are finite. `null` is no for a yes or no.
     """
+    return any(_is_of(kind, value) for kind in _alternatives(written))
+
+
+@cache
+def _alternatives(written: str) -> list[ast.expr]:
     kinds = list(_parts(ast.parse(written, mode="eval").body))
     # `SchedulerType | str` means the name of a scheduler.
     if any(isinstance(kind, ast.Name) and enum_values(kind.id) for kind in kinds):
         kinds = [kind for kind in kinds if ast.unparse(kind) != "str"]
-    return any(_is_of(kind, value) for kind in kinds)
+    return kinds
 
 
 def describe(written: str) -> str:
     """A type for a message: "a number"."""
     texts = []
-    for kind in _parts(ast.parse(written, mode="eval").body):
+    for kind in _alternatives(written):
         name = ast.unparse(kind)
         choices = enum_values(name) if isinstance(kind, ast.Name) else ()
+        if name.startswith("Literal"):
+            choices = tuple(str(n.value) for n in ast.walk(kind) if isinstance(n, ast.Constant))
         text = {
             "int": "a whole number",
             "float": "a number",
@@ -117,8 +124,6 @@ def describe(written: str) -> str:
             "None": "null",
         }.get(name, f"of the type {name}")
         texts.append(f"one of {', '.join(choices)}" if choices else text)
-    if any(text.startswith("one of") for text in texts):
-        texts = [text for text in texts if text != "a text"]
     return " or ".join(dict.fromkeys(texts))
 
 

@@ -180,6 +180,13 @@ def value_faults(config_class: str, args: Mapping[str, Any]) -> Iterator[tuple[s
     yield from _package_faults(args)
     yield from _loading_faults(args.get("model_init_kwargs") or {})
     yield from _strategy_faults(args)
+    if args.get("packing") and args.get("max_length", 1024) is None:
+        yield "'packing' needs a max_length", "set one"
+    if args.get("padding_free") and not args.get("packing") and args.get("max_length", 1024):
+        yield "'padding_free' does not keep to max_length", "set packing: true or max_length: null"
+    if config_class == "KTOConfig" and args.get("per_device_train_batch_size", 8) == 1:
+        what = "'per_device_train_batch_size' is 1, and KTO compares answers of a batch"
+        yield what, "give at least 2"
     if config_class in (*GROUPS, "PPOConfig"):
         yield from _rollout_faults(args, GROUPS.get(config_class, 1))
 
@@ -241,7 +248,12 @@ def _loading_faults(loading: Any) -> Iterator[tuple[str, str]]:
     if owned:
         yield f"{name!r} cannot set {', '.join(owned)}", "remove them; see the option `dtype`"
     attention = loading.get("attn_implementation")
-    if attention is not None and attention not in ATTENTIONS.split():
+    if attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        yield (
+            f"{name!r}: {attention} needs flash_attn, which is not installed",
+            "install flash-attn",
+        )
+    elif attention is not None and attention not in ATTENTIONS.split():
         fix = f"choose from: {', '.join(ATTENTIONS.split())}"
         yield f"{name!r}: attn_implementation cannot be {attention!r:.80}", fix
 
@@ -259,6 +271,10 @@ def _strategy_faults(args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "'load_best_model_at_end' needs equal eval_strategy and save_strategy", fix
     if args.get("lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy") and evaluation == "no":
         yield f"the schedule {args['lr_scheduler_type']!r} needs an eval_strategy", "set one"
+    decay = args.get("lr_scheduler_kwargs") or {}
+    if args.get("lr_scheduler_type") == "warmup_stable_decay" and "num_decay_steps" not in decay:
+        fix = "set args.lr_scheduler_kwargs: {num_decay_steps: 100}"
+        yield "the schedule 'warmup_stable_decay' needs num_decay_steps", fix
     if args.get("dataloader_prefetch_factor") and not args.get("dataloader_num_workers"):
         yield "'dataloader_prefetch_factor' needs dataloader_num_workers", "set it to 1 or more"
     weights, losses = args.get("loss_weights"), args.get("loss_type")

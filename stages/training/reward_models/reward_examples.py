@@ -178,7 +178,7 @@ def prepare_pairs(
     measured: Examples = []
     for example, length in zip(readable, lengths, strict=True):
         measured.append(example | {"length": length})
-    fitting, dropped = drop_longer(measured, lengths, max_length(config), context)
+    fitting, dropped = drop_longer(measured, lengths, max_length(config), base, context)
     return fitting, [*refused, *dropped]
 
 

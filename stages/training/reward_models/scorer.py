@@ -19,9 +19,9 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.training.batch_reading import (
     architecture,
-    classifier_config,
     context_length,
     is_classifier,
+    model_config,
     open_frozen,
 )
 from stages.training.model_files import load_tokenizer, pad_token
@@ -142,7 +142,7 @@ def _scalar_context_length(model: Model) -> int | None:
     Raises:
         UserError: it is not a sequence classifier with one output.
     """
-    config = classifier_config(model, "reward model")
+    config = model_config(model, "reward model")
     if is_classifier(config) and config.num_labels == 1:
         return context_length(config)
     kind = architecture(config)
