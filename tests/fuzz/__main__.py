@@ -76,7 +76,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, help="of chaos (200) and of trainings (20)")
     parser.add_argument("--sizes", type=int, default=100, help="of disk")
     parser.add_argument("--rows", type=int, default=20_000, help="of memory")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.what == ["summary"] and not options.out:
+        parser.error("summary needs --out")
+    return options
 
 
 def try_inputs(name: str, seed: int, options: argparse.Namespace) -> Report:
