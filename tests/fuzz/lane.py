@@ -135,6 +135,7 @@ def summary(folder: Path) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     commits = set()
+    notes = []
     for path in sorted(folder.glob("*.json")):
         facts = json.loads(path.read_text())
         counts = Counter(facts["counts"])
@@ -152,5 +153,6 @@ def summary(folder: Path) -> str:
             f"{facts['slowest']:.1f} s",
         ]
         lines.append("| " + " | ".join(map(str, values)) + " |")
-        lines += [f"<!-- {facts['kind']}: {facts['figures']} -->"] if facts["figures"] else []
-    return "\n".join([*lines, "", f"At commit {', '.join(sorted(commits))}."])
+        for name, value in facts["figures"].items():
+            notes.append(f"- {facts['kind']}, {name}: {value}")
+    return "\n".join([*lines, "", *notes, "", f"At commit {', '.join(sorted(commits))}."])
