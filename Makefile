@@ -40,8 +40,8 @@ test-fast: $(READY)  ## the fast lane: no GPU, no network, one or two minutes
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
 	$(PYTEST) loadscope -m slow
 
-fuzz: $(READY)  ## hostile input at large, kills, full disks (an hour or two): docs/reliability.md
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz all --out runs/fuzz
+fuzz: $(READY)  ## hostile input at large, kills, full disks: docs/reliability.md (an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz all --jobs 2 --out runs/fuzz
 
 check: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

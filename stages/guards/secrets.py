@@ -71,8 +71,11 @@ _NAMED = [
     ),
 ]
 """`name=value`, and `"name": "value"` as in JSON and Python."""
+_SLASHES = r"(?:(?:\\|%(?:25){0,3}5c){1,8})"
+"""Before a quoted letter, perhaps quoted again for an address."""
 _PLAIN = re.compile(r"(?P<name>[\w.-]{1,100})['\"]?\s{0,9}[=:]\s{0,9}(?P<value>[^\s}&]+)")
-_ESCAPED = re.compile(r"\\[xuU]|%[0-9a-fA-F]|&#")
+_CODED = re.compile(r"(?i)&#|(?:[\\%](?:25)*(?:x|u00|u0{6})?)[3-7][0-9a-f]")
+"""A letter or a digit that is written by its number."""
 _used: dict[str, None] = {}
 """The secrets that this run's config or its generators use, whatever their variables are called."""
 
@@ -310,19 +313,20 @@ def _shortest_secret(variable: str) -> int:
 
 
 def _mask_all(text: str, secrets: set[str]) -> str:
-    if not _ESCAPED.search(text):  # most answers of servers: their letters stand in plain
-        plain = text.replace("\\", "").lower()
-        secrets = {secret for secret in secrets if _longest_run(secret) in plain}
+    if not _CODED.search(text):  # a letter can only be itself: most texts need no slow search
+        plain = text.lower().replace("\\", "")
+        secrets = {secret for secret in secrets if _plain_part(secret) in plain}
     pattern = _pattern_of(tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))))
     return pattern.sub(MASK, text) if pattern else text
 
 
-@lru_cache(maxsize=1024)
-def _longest_run(secret: str) -> str:
-    return max(re.findall(r"[a-z0-9]*", secret.lower()), key=len)
+@lru_cache(maxsize=64)
+def _plain_part(secret: str) -> str:
+    """Return the longest part of letters and digits, which nothing quotes."""
+    return max(re.findall("[a-z0-9]*", secret.lower()), key=len)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
     """What matches the secrets as they are, and with letters escaped as in JSON or an address."""
     if not secrets:
@@ -336,7 +340,8 @@ def _spell(secret: str) -> str:
     for part in re.split(r"(\s+)", secret):
         if part.isspace():
             letters.append(
-                r"(?:\s|\\{1,8}[nrtvf]|\\{1,8}x[0-9a-f]{2}|\\{1,8}u00[0-9a-f]{2}|%[0-9a-f]{2}|\+){1,40}"
+                rf"(?:\s|{_SLASHES}(?:[nrtvf]|x[0-9a-f]{{2}}|u[0-9a-f]{{4}})"
+                r"|%(?:25){0,3}[0-9a-f]{2}|\+){1,40}"
             )
         else:
             letters += map(_spell_letter, part)
@@ -346,19 +351,19 @@ def _spell(secret: str) -> str:
 def _spell_letter(letter: str) -> str:
     code = f"{ord(letter):02x}"
     units = letter.encode("utf-16-be", errors="surrogatepass")
-    pairs = [rf"\\{{1,8}}u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
+    pairs = [rf"{_SLASHES}u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
     is_byte = "\udc80" <= letter <= "\udcff"  # of a variable that is not UTF-8
     octets = letter.encode(errors="surrogateescape" if is_byte else "surrogatepass")
-    percent = "".join(f"%{byte:02x}" for byte in octets)
-    escaped = "".join(rf"\\{{1,8}}x{byte:02x}" for byte in octets)
+    percent = "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in octets)
+    escaped = "".join(rf"{_SLASHES}x{byte:02x}" for byte in octets)
     html = rf"&#(?:{ord(letter)}|x{code});"
-    control = rf"\\{{1,8}}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
+    control = rf"{_SLASHES}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
     spellings = [
         control,
-        rf"\\{{0,8}}{re.escape(letter)}",
-        rf"\\{{1,8}}[xuU]0{{0,6}}{code}",
+        rf"{_SLASHES}?{re.escape(letter)}",
+        rf"{_SLASHES}[xuU]0{{0,6}}{code}",
         "".join(pairs),
-        percent,
+        rf"{_SLASHES}?{percent}",
         escaped,
     ]
     return f"(?:{'|'.join([*spellings, html])})"

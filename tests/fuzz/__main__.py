@@ -6,7 +6,7 @@ python -m tests.fuzz data --seed 7 --only 41          one input again, in this p
 python -m tests.fuzz chaos --kills 200                kill real runs over texts and preferences
 python -m tests.fuzz trainings --kills 20             kill trainings of every kind
 python -m tests.fuzz disk --sizes 100                 fill disks of many sizes
-python -m tests.fuzz memory --rows 10000              peak memory from prompts to pairs
+python -m tests.fuzz memory --rows 20000              peak memory from prompts to pairs
 python -m tests.fuzz summary --out runs/fuzz          what was written there, as a Markdown table
 """
 
@@ -75,8 +75,11 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="a folder for what was found, as JSON")
     parser.add_argument("--kills", type=int, help="of chaos (200) and of trainings (20)")
     parser.add_argument("--sizes", type=int, default=100, help="of disk")
-    parser.add_argument("--rows", type=int, default=10_000, help="of memory")
-    return parser.parse_args()
+    parser.add_argument("--rows", type=int, default=20_000, help="of memory")
+    options = parser.parse_args()
+    if options.what == ["summary"] and not options.out:
+        parser.error("summary needs --out")
+    return options
 
 
 def try_inputs(name: str, seed: int, options: argparse.Namespace) -> Report:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.console import open_console
-from stages.runtime.progress import progress_bar
 from tests.fuzz.files import overrides, write_files
 from tests.fuzz.forked import import_credo, run_forked
 from tests.fuzz.killed import check_folder, compare, contents
 from tests.fuzz.kind import Wrong
 from tests.fuzz.lane import Report
+from tests.fuzz.meter import meter
 from tests.fuzz.pool import TRACEBACK, Outcome
 from tests.fuzz.served import Served, serving
 
@@ -123,8 +123,7 @@ def run(seed: int, options: argparse.Namespace) -> Report:
     started = time.monotonic()
     write_files(folder / "files", requests=12)
     import_credo()
-    with serving() as server, progress_bar(console, "disks") as progress:
-        task = progress.add_task("disk", total=options.sizes, note="")
+    with serving() as server, meter("disk", options.sizes, "disks") as show_progress:
         disks = Disks(folder, server)
         disks.run_unharmed()
         for number in range(options.sizes):
@@ -140,7 +139,7 @@ def run(seed: int, options: argparse.Namespace) -> Report:
                 outcome = Outcome(number, "wrong", f"{limit}: {error}", place=place)
             outcome.seconds = time.monotonic() - moment
             report.add(outcome)
-            progress.update(task, advance=1, note=limit)
+            show_progress(report.tried, report.note or limit)
     report.figures = {"fits": disks.fits, "sent_again": disks.again, "bytes": disks.full_bytes}
     report.seconds = time.monotonic() - started
     shutil.rmtree(folder)

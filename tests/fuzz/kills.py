@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.guards.console import open_console
-from stages.runtime.progress import progress_bar
 from tests.fuzz.files import overrides, write_files
 from tests.fuzz.killed import Run, check_folder, compare, contents, draw_signal
 from tests.fuzz.kind import Wrong
 from tests.fuzz.lane import Report
+from tests.fuzz.meter import meter
 from tests.fuzz.pool import Outcome
 from tests.fuzz.served import Served, serving
 
@@ -110,9 +109,8 @@ def run(seed: int, options: argparse.Namespace) -> Report:
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     write_files(folder / "files")
-    with serving(DELAY) as server, progress_bar(open_console(stderr=True), "kills") as progress:
+    with serving(DELAY) as server, meter("chaos", kills, "kills") as show_progress:
         chaos = Chaos(folder, server, random.Random(seed), report)
-        task = progress.add_task("chaos", total=kills, note="")
         chaos.run_unharmed()
         life = 0
         while report.tried < kills:
@@ -124,7 +122,7 @@ def run(seed: int, options: argparse.Namespace) -> Report:
                 place = str(error).partition("\n")[0][:120]
                 where = f"{error}\nlife {life}: see {folder}"
                 report.add(Outcome(report.tried, "wrong", where, place=place))
-            progress.update(task, completed=report.tried, note=f"{report.failed} findings")
+            show_progress(report.tried, report.note)
     report.figures = chaos.figures
     report.seconds = time.monotonic() - started
     if not report.failed:

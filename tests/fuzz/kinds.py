@@ -1,22 +1,23 @@
-"""All kinds of input, and where they are drawn."""
+"""All kinds of input, and where each is tried."""
 
 import importlib
 
 from tests.fuzz.kind import Kind
 
 KINDS = {
-    "constitutions": "tests.fuzz.constitutions",
-    "data": "tests.fuzz.data_files",
-    "overrides": "tests.fuzz.overrides",
-    "servers": "tests.fuzz.servers",
-    "artifacts": "tests.fuzz.artifacts",
-    "models": "tests.fuzz.models",
-    "templates": "tests.fuzz.templates",
-    "options": "tests.fuzz.training_options",
-    "secrets": "tests.fuzz.leaks",
+    "constitutions": "attempts:CONSTITUTIONS",
+    "overrides": "attempts:OVERRIDES",
+    "options": "training_options:KIND",
+    "data": "attempts:DATA",
+    "servers": "attempts:SERVERS",
+    "artifacts": "attempts:ARTIFACTS",
+    "models": "models:KIND",
+    "templates": "attempts:TEMPLATES",
+    "secrets": "leaks:KIND",
 }
 
 
 def load(name: str) -> Kind:
     """Import a kind."""
-    return importlib.import_module(KINDS[name]).KIND
+    module, _, attribute = KINDS[name].partition(":")
+    return getattr(importlib.import_module(f"tests.fuzz.{module}"), attribute)

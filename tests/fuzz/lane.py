@@ -12,8 +12,8 @@ from typing import Any
 from rich.table import Table
 
 from stages.guards.console import open_console
-from stages.runtime.progress import progress_bar
 from tests.fuzz.kind import Kind
+from tests.fuzz.meter import meter
 from tests.fuzz.pool import FINDINGS, FINE, Outcome, run_attempts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +54,11 @@ class Report:
         """How many inputs showed a fault of Credo."""
         return sum(self.counts[name] for name in FINDINGS)
 
+    @property
+    def note(self) -> str:
+        """What a progress bar shows."""
+        return f"{self.failed} findings" if self.failed else ""
+
     def write(self, folder: Path | None) -> None:
         """Write it as JSON, beside the reports of other kinds."""
         if folder:
@@ -84,17 +89,14 @@ def try_kind(
         seconds: after which no further input is tried.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
-    console = open_console(stderr=True)
     kind.prepare()
     report = Report(name, seed)
     started = time.monotonic()
     until = started + (seconds or float("inf"))
-    with progress_bar(console, "inputs", hidden=quiet) as progress:
-        task = progress.add_task(name, total=len(numbers), note="")
+    with meter(name, len(numbers), "inputs", quiet) as show_progress:
         for outcome in run_attempts(kind, name, seed, numbers, jobs, until):
             report.add(outcome)
-            note = f"{report.failed} findings" if report.failed else ""
-            progress.update(task, advance=1, note=note)
+            show_progress(report.tried, report.note)
     report.seconds = time.monotonic() - started
     return report
 
@@ -133,6 +135,7 @@ def summary(folder: Path) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     commits = set()
+    notes = []
     for path in sorted(folder.glob("*.json")):
         facts = json.loads(path.read_text())
         counts = Counter(facts["counts"])
@@ -150,5 +153,6 @@ def summary(folder: Path) -> str:
             f"{facts['slowest']:.1f} s",
         ]
         lines.append("| " + " | ".join(map(str, values)) + " |")
-        lines += [f"<!-- {facts['kind']}: {facts['figures']} -->"] if facts["figures"] else []
-    return "\n".join([*lines, "", f"At commit {', '.join(sorted(commits))}."])
+        for name, value in facts["figures"].items():
+            notes.append(f"- {facts['kind']}, {name}: {value}")
+    return "\n".join([*lines, "", *notes, "", f"At commit {', '.join(sorted(commits))}."])

@@ -89,6 +89,8 @@ class Worker:
     busy: int | None = None
     """The number that it works on."""
     since: float = 0.0
+    deadline: float = 0.0
+    """Seconds, for the input that it works on."""
     folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,10 +106,10 @@ class Worker:
         self.process.start()
         theirs.close()
 
-    def give(self, number: int) -> None:
+    def give(self, number: int, deadline: float) -> None:
         """Start on an input."""
-        self.busy, self.since = number, time.monotonic()
-        self.pipe.send(number)
+        self.busy, self.since, self.deadline = number, time.monotonic(), deadline
+        self.pipe.send((number, deadline))
 
     def answer(self) -> Outcome | None:
         """What became of the input; None while it may still be tried."""
@@ -122,7 +124,7 @@ class Worker:
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             lost = Outcome(self.busy, "crash", f"{how}\n{self.output()}", seconds, how)
             return self._replace(lost)
-        if seconds < self.kind.deadline:
+        if seconds < self.deadline:
             return None
         stack = (self.folder / "stack").read_text(errors="replace")
         lost = Outcome(self.busy, "hang", stack, seconds, _last_line_of_ours(stack))
@@ -176,14 +178,14 @@ def _work(kind: Kind, name: str, seed: int, folder: Path, pipe: Any) -> None:
     with open(folder / "stack", "w") as stack:
         while True:
             try:
-                number = pipe.recv()
+                number, deadline = pipe.recv()
             except EOFError:
                 return
             os.ftruncate(output, 0)
             place = folder / str(number)
             _remove(place)  # of the process before, if it hung
             place.mkdir()
-            faulthandler.dump_traceback_later(max(kind.deadline - 0.5, 0.1), file=stack)
+            faulthandler.dump_traceback_later(max(deadline - 0.5, 0.1), file=stack)
             outcome = attempt(kind, name, seed, number, place)
             faulthandler.cancel_dump_traceback_later()
             sys.stdout.flush()
@@ -209,12 +211,17 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def busyness() -> float:
+    """Return how many processes share one processor, at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def run_attempts(
     kind: Kind, name: str, seed: int, numbers: range, jobs: int, until: float
 ) -> Iterator[Outcome]:
     """Try inputs in `jobs` processes; yield what became of each, in the order in which they end.
 
-    An input that hung is tried once more: on a busy machine a slow one is no fault.
+    An input that hung is tried once more, on a busy machine with more time.
 
     Args:
         until: no input is started after this moment (of time.monotonic).
@@ -227,7 +234,8 @@ def run_attempts(
         while waiting or any(worker.busy is not None for worker in workers):
             for worker in workers:
                 if worker.busy is None and waiting:
-                    worker.give(waiting.pop())
+                    number = waiting.pop()
+                    worker.give(number, kind.deadline * (busyness() if number in again else 1))
             busy = [worker for worker in workers if worker.busy is not None]
             multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=0.5)
             for worker in busy:

@@ -60,11 +60,17 @@ def test_what_may_become_of_an_input(tmp_path, capsys):
     assert "| fates | 7 | 10 | 1 | 2 | 4 | 1 | 1 | 1 |" in summary(tmp_path)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("drawn", [False, True], ids=["fixed", "drawn"])
-def test_a_little_of_every_kind(name, drawn):
+SLOW = ("models", "options", "secrets")
+"""Kinds that load torch, or run whole pipelines."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in KINDS]
+)
+def test_a_little_of_every_kind(name):
     """The large counts: `make fuzz`."""
-    seed = random.SystemRandom().randrange(10**6) if drawn else FIXED
-    report = try_kind(name, load(name), seed, range(5), seconds=0.5, quiet=True)
-    show([report])
-    assert report.failed == 0, f"python -m tests.fuzz {name} --seed {seed}"
+    kind = load(name)
+    for seed in (FIXED, random.SystemRandom().randrange(10**6)):
+        report = try_kind(name, kind, seed, range(4), seconds=0.3, quiet=True)
+        show([report])
+        assert report.failed == 0, f"python -m tests.fuzz {name} --seed {seed}"

@@ -15,12 +15,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from stages.guards.console import open_console
-from stages.runtime.progress import progress_bar
 from tests.fuzz.files import overrides, write_training_files
 from tests.fuzz.killed import Run, draw_signal
 from tests.fuzz.kind import Wrong
 from tests.fuzz.lane import Report
+from tests.fuzz.meter import meter
 from tests.fuzz.pool import Outcome
 
 TRAININGS = (
@@ -105,8 +104,7 @@ def run(seed: int, options: argparse.Namespace) -> Report:
     write_training_files(folder / "files")
     start(folder, folder / "whole", 0).finish()
     expected = weights(folder / "whole")
-    with progress_bar(open_console(stderr=True), "kills") as progress:
-        task = progress.add_task("trainings", total=kills, note="")
+    with meter("trainings", kills, "kills") as show_progress:
         while report.tried < kills:
             runs_dir = folder / f"life-{report.tried}"
             try:
@@ -115,7 +113,7 @@ def run(seed: int, options: argparse.Namespace) -> Report:
                     wait_for(step, training, runs_dir, draws)
                     seconds = training.end(draw_signal(draws))
                     report.add(Outcome(report.tried, "accepted", seconds=seconds))
-                    progress.update(task, completed=report.tried, note=step)
+                    show_progress(report.tried, report.note or step)
                 start(folder, runs_dir, len(TRAININGS)).finish()
                 compare(expected, runs_dir, figures)
             except Wrong as error:
