@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite, log
 
+from stages.generators.rendering import normalise
 from stages.runtime.generation import Choice, Completion, Sampling
 from stages.runtime.rows import Message
 
@@ -54,9 +56,9 @@ class ScriptedGenerator:
         await self._pretend(messages)
         if self.scores:
             answer = self.scores(messages, options)
-            return answer if isinstance(answer, Choice) else Choice(answer)
-        from math import log
-
+            if isinstance(answer, Choice) or not all(map(isfinite, answer)):
+                return answer if isinstance(answer, Choice) else Choice(answer)
+            return Choice(normalise(answer))
         rest = len(options) - 1
         return Choice([log(0.9 if rest else 1.0), *[log(0.1 / rest) for _ in options[1:]]])
 

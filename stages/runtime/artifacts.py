@@ -14,10 +14,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stages.guards.disk import flush, refuse_writing, remove, write_atomically
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask, mask_values
 from stages.guards.text import replace_surrogates
-from stages.runtime.disk import flush, refuse_writing, remove, write_atomically
 from stages.runtime.manifest import (
     MANIFEST,
     UNFINISHED,

@@ -89,7 +89,8 @@ def test_tables_fit_a_hundred_columns(tmp_path, policies):
         three | {"judge": fakes.model(tmp_path)},
         ScriptedGenerator(scores=fakes.judge_scores),
     )
-    console = open_console(width=100, record=True, quiet=False)
+    console = open_console(record=True)
+    console.width = 100
     show_tables([fakes.artifact(tmp_path, "evaluation", result, stage="evaluate")], console)
     text = console.export_text()
     assert max(len(line) for line in text.splitlines()) <= 100
@@ -173,9 +174,9 @@ def test_rows_that_cannot_be_judged_keep_their_truth_or_are_dropped_and_counted(
         )
         return
     assert sorted((d.id, d.reason) for d in result.dropped) == [
-        ("base/5-0", "the judge gave no verdict"),
+        ("base/5-0", "an answer that cannot be used"),
         ("base/7-0", "longer than the model's context"),
-        ("tuned/5-0", "the judge gave no verdict"),
+        ("tuned/5-0", "an answer that cannot be used"),
         ("tuned/7-0", "longer than the model's context"),
     ]
     assert result.metrics["policies"]["base"]["dropped"] == 2

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.generators.rendering import normalise
 from stages.runtime.generation import Choice, Completion, Sampling
 from stages.runtime.rows import Message
 from tests.fuzz.files import ROOT, write_jsonl
@@ -39,7 +40,7 @@ class Forgetful(Seeded):
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
-        return Choice([-0.2 if hash(str(messages)) % 2 else -1.8, -1.0])
+        return Choice(normalise([-0.2 if hash(str(messages)) % 2 else -1.8, -1.0]))
 
 
 def steps_of(name: str, folder: Path, rows: int) -> dict[str, Any]:

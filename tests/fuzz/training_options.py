@@ -9,6 +9,7 @@ from stages import STAGES
 from stages.guards.errors import UserError
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
+from stages.runtime.models import Model
 from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
@@ -241,7 +242,7 @@ def check_as_a_run_does(stage: str, options: dict[str, Any], folder: Path) -> No
     """
     contract = load_stage(STAGES[stage])
     config = parse_config(contract.config, options, f"step {stage!r}")
-    contract.named_inputs(config)
+    contract.check_inputs(config, dict.fromkeys(["model", "prompts", "rm", "cost"], Model))
     contract.check(config)
     with asyncio.Runner() as loop:
         store = CallStore(folder / "calls.sqlite")

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from stages.guards.console import as_shown, open_console, styled
 from stages.guards.text import CONTROL, SURROGATE
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Tally
+from stages.runtime.manifest import Table as ResultTable
 from stages.runtime.pipeline.display import show_tables, step_line
 from stages.runtime.progress import progress_bar
 
@@ -92,8 +94,8 @@ def test_any_text_is_shown_literally(text):
 def test_results_and_progress_are_too(text, tmp_path):
     artifact = Artifact("answers", tmp_path)
     table = {"title": text, "columns": ["category", text], "rows": [[text, "1"], ["x", text]]}
-    facts = {"seconds": 1.0, "rows": 3, "dropped": {text: 2}, "tables": [table]}
-    artifact.__dict__["manifest"] = facts
+    facts = {"seconds": 1.0, "rows": 3, "dropped": {text: 2}, "tables": [ResultTable(**table)]}
+    artifact.__dict__["manifest"] = SimpleNamespace(**facts)
     console = open_console(file=io.StringIO(), width=1500)
     show_tables([artifact], console)
     console.print(step_line(artifact, Tally()))

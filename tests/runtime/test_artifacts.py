@@ -5,9 +5,10 @@ import os
 
 import pytest
 
+from stages.guards import disk
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
-from stages.runtime import artifacts, disk
+from stages.runtime import artifacts
 from stages.runtime.artifacts import (
     Artifact,
     Result,

@@ -274,7 +274,8 @@ def test_another_number_in_a_stored_answer_is_seen(tmp_path):
 async def test_a_failure_is_never_remembered(tmp_path, number):
     path = tmp_path / "calls.sqlite"
     generator, _ = answering(path, scores=lambda messages, options: [number, -1.0])
-    await generator.choose(MESSAGES, ("A", "B"))
+    with pytest.raises(CallFailed, match="cannot be used"):
+        await generator.choose(MESSAGES, ("A", "B"))
     generator.store.put("score", {"score": number})
     generator.store.put("vector", [1.0, [number]])
     assert count_calls(path) == 0
@@ -297,7 +298,7 @@ async def test_a_completion_that_is_none_fails_its_row(tmp_path, change):
         return Completion(**({"text": "a", "finish_reason": "stop"} | COUNTS | change))
 
     script.complete = wrong
-    with pytest.raises(CallFailed, match="cannot be read"):
+    with pytest.raises(CallFailed, match="cannot be used"):
         await generator.complete(MESSAGES, Sampling(), 1)
     assert count_calls(generator.store.path) == 0 and generator.tally.failed == 1
 

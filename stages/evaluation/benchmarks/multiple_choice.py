@@ -39,7 +39,7 @@ from stages.guards.templates import render, template_hash
 from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.context import Context, Drop
+from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import Stage
@@ -223,8 +223,6 @@ async def _ask(
         choice = await generator.choose([{"role": "user", "content": text}], tuple(letters))
         refuse_noise(choice, config.min_mass)
         logs = choice.logprobs
-        if any(math.isnan(log) for log in logs):
-            raise Drop("the model gave no answer")
         for option, log in zip(order, logs, strict=True):
             means[option] += max(log, LEAST_LOG) / len(orders)
         likeliest = max(range(len(logs)), key=logs.__getitem__)

@@ -121,10 +121,7 @@ async def choose_margin(
     """
     choice = await _choose(judge, messages, CHOICES, min_mass)
     log_a, log_b = choice.logprobs
-    margin = log_a - log_b
-    if not math.isfinite(margin):
-        raise _no_verdict()
-    return margin
+    return log_a - log_b
 
 
 async def choose_probabilities(
@@ -142,12 +139,7 @@ async def choose_probabilities(
     if len(choice.logprobs) > 2 and choice.unknown > MAX_UNKNOWN:
         detail = f"up to {choice.unknown:.2g} on options that the server does not report"
         raise Drop("too little is reported of the options", detail)
-    logs = choice.logprobs
-    probabilities = [math.exp(log) for log in logs]
-    total = math.fsum(probabilities)
-    if not 0 < total < math.inf:  # false, too, where it is not a number
-        raise _no_verdict()
-    return probabilities
+    return [math.exp(log) for log in choice.logprobs]
 
 
 def refuse_noise(choice: Choice, min_mass: float) -> None:
@@ -171,7 +163,3 @@ async def _choose(
 def _describe(choice: Choice) -> str:
     text = f"{choice.mass:.2g} on all options together"
     return f"{text}; the likeliest first token is {choice.instead!r}" if choice.instead else text
-
-
-def _no_verdict() -> Drop:
-    return Drop("the judge gave no verdict")

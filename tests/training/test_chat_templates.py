@@ -225,7 +225,7 @@ def test_lengths_are_those_of_the_template_that_is_trained_on(strict, artifact, 
     with pytest.raises(UserError, match="longer than max_length"):
         trained(sft, {"args": args}, inputs, context())
     assert load_tokenizer(inputs["model"].model(), args).chat_template == wordy.read_text()
-    with pytest.raises(UserError, match="chat template cannot be read"):
+    with pytest.raises(UserError, match=r"no\.jinja: no such template"):
         load_tokenizer(inputs["model"].model(), {"chat_template_path": str(tmp_path / "no.jinja")})
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from stages import STAGES
 from stages.guards.errors import SeveralErrors, UserError
+from stages.runtime.models import Model
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.stage import load_stage
 from stages.runtime.typed_config import parse_config
@@ -19,7 +20,7 @@ from tests.fuzz.training_options import LORA, OWN, TRAININGS, WRONG, draw_args
 def check(stage, options):
     contract = load_stage(STAGES[stage])
     config = parse_config(contract.config, options, f"step {stage!r}")
-    contract.named_inputs(config)
+    contract.check_inputs(config, dict.fromkeys(["model", "prompts", "rm", "cost"], Model))
     contract.check(config)
 
 
@@ -83,10 +84,13 @@ def test_a_term_that_names_a_missing_input_is_refused_by_the_plan(option):
     rewards = {"short": {"term": "length"}, option: term} if option == "rewards" else {}
     step = {
         "stage": "ppo",
-        "inputs": {"model": "base", "prompts": "base"},
+        "inputs": {"model": "base", "prompts": "asked"},
         "rewards": rewards or {"short": {"term": "length"}},
         "costs": {"c": term} if option == "costs" else {},
     }
     base = {"stage": "model", "path": "x/y"}
-    with pytest.raises(UserError, match="'rm' that the step does not have"):
-        read_steps({"base": base, "policy": step}, STAGES)
+    with pytest.raises(UserError, match="names an input 'rm'"):
+        read_steps(
+            {"base": base, "asked": {"stage": "prompts", "source": "x.jsonl"}, "policy": step},
+            STAGES,
+        )
