@@ -89,8 +89,6 @@ def test_a_term_that_names_a_missing_input_is_refused_by_the_plan(option):
         "costs": {"c": term} if option == "costs" else {},
     }
     base = {"stage": "model", "path": "x/y"}
+    steps = {"base": base, "asked": {"stage": "prompts", "source": "x.jsonl"}, "policy": step}
     with pytest.raises(UserError, match="names an input 'rm'"):
-        read_steps(
-            {"base": base, "asked": {"stage": "prompts", "source": "x.jsonl"}, "policy": step},
-            STAGES,
-        )
+        read_steps(steps, STAGES)
