@@ -24,7 +24,8 @@ from stages.guards.files import as_path, exists, open_file
 from stages.guards.text import replace_surrogates
 
 T = TypeVar("T")
-STORE_VERSION = 1
+STORE_VERSION = 2
+"""In version 1 answers had no checksum; they are still read."""
 SQLITE_HEAD = b"SQLite format 3\0"
 BUSY_SECONDS = 60.0  # how long a call waits for the writes of other processes
 BUSY_STEP = 2.0  # seconds before it says that it waits
@@ -208,6 +209,8 @@ class CallStore:
         db.execute("PRAGMA synchronous=NORMAL")
         if version == 0:
             self._create_table(db)
+        elif version < STORE_VERSION:  # an older Credo cannot read what is now added
+            db.execute(f"PRAGMA user_version={STORE_VERSION}")
 
     def _create_table(self, db: sqlite3.Connection) -> None:
         """Create table and version in one transaction.

@@ -258,6 +258,18 @@ async def test_what_is_no_answer_is_asked_again_and_replaced(tmp_path, value):
     assert await ask() == (*answers, 0, 0), "the new answers took the place of the damaged ones"
 
 
+def test_a_store_of_the_version_before_is_read_and_an_older_credo_refuses_it_from_then(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    CallStore(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO calls VALUES ('k', '[1, 2]')")
+        db.execute("PRAGMA user_version=1")
+    store = CallStore(path)
+    assert store.get("k") == [1, 2] and store.damaged == 0
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (STORE_VERSION,)
+
+
 def test_another_number_in_a_stored_answer_is_seen(tmp_path):
     """A flipped bit may leave a valid answer; values that carry no checksum are of old versions."""
     store = CallStore(tmp_path / "calls.sqlite")
