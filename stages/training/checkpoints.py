@@ -16,11 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from stages.guards.disk import remove, write_atomically
+from stages.guards.disk import flush, remove, write_atomically
 from stages.guards.errors import UserError
 from stages.guards.files import read_text
-from stages.runtime.artifacts import canonical, flush
-from stages.runtime.manifest import FileFacts, find_fault, list_files
+from stages.runtime.manifest import FileFacts, canonical, find_fault, list_files
 from stages.runtime.models import Model
 
 MARK = "complete"

@@ -12,8 +12,9 @@ from typing import Any
 
 from stages.generators.chat import TemplateRefusal, arrange, encode_chat, template_only
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import Artifact, advise_on_missing, canonical, list_reasons
+from stages.runtime.artifacts import Artifact, advise_on_missing, list_reasons
 from stages.runtime.context import Context
+from stages.runtime.manifest import canonical
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message
 from stages.text.cut_off import ending_fault

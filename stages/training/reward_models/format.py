@@ -22,9 +22,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
 from stages.guards.templates import find_template, read_template, render_source, template_hash
-from stages.runtime.artifacts import write_atomically
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
 
