@@ -21,7 +21,6 @@ from stages.guards.text import replace_surrogates
 from stages.runtime.manifest import (
     MANIFEST,
     UNFINISHED,
-    DamagedArtifact,
     Manifest,
     Table,
     check_files,
@@ -31,7 +30,7 @@ from stages.runtime.manifest import (
     seal,
 )
 from stages.runtime.models import Model, changed_model, find_model
-from stages.runtime.row_files import count_rows, read_rows, row_type_of, write_rows
+from stages.runtime.row_files import DamagedArtifact, count_rows, read_rows, row_type_of, write_rows
 from stages.runtime.rows import Dropped
 
 R = TypeVar("R")
