@@ -36,11 +36,12 @@ from rich.console import Console
 
 from stages import STAGES
 from stages.guards.console import guard_libraries, open_console
-from stages.guards.errors import Faults, UserError, as_disk_error, refuse_unknown
+from stages.guards.disk import as_disk_error, write_atomically
+from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.guards.secrets import mask_values, remember_plain
 from stages.principles.select import Selection
 from stages.principles.variants import KINDS
-from stages.runtime.artifacts import Artifact, write_atomically
+from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stages.guards import secrets
-from stages.guards.errors import UserError, as_disk_error
+from stages.guards import disk, secrets
+from stages.guards.disk import as_disk_error
+from stages.guards.errors import UserError
 from stages.runtime.pipeline.first_check import check_folder
 from stages.runtime.pipeline.settings import as_user_error
 from tests.running import fake_model
@@ -219,19 +220,17 @@ def test_errors_of_a_full_disk_are_known(number):
 
 
 def test_the_disk_ends_at_the_very_end(command, tmp_path, monkeypatch):
-    from stages.runtime import artifacts
-
-    write = artifacts.write_atomically
+    write = disk.write_atomically
 
     def full(path, text):
         if path.name == "run.json":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         write(path, text)
 
-    monkeypatch.setattr(artifacts, "write_atomically", full)
+    monkeypatch.setattr(disk, "write_atomically", full)
     own = [f"runs_dir={tmp_path / 'runs'}", f"model.path={fake_model(tmp_path / 'model')}"]
     code, words = command(*own, "until=red_team")
-    assert code == 2 and "run.json: a file cannot be written: No space left" in words, words
+    assert code == 2 and "run.json: this cannot be written: No space left" in words, words
     assert "bug" not in words and "df -i" in words
     assert list((tmp_path / "runs" / "artifacts").glob("red_team-*/manifest.json"))
 

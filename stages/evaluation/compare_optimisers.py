@@ -27,8 +27,9 @@ from stages.evaluation.ground_truth import GroundTruth, load_truth, truth_identi
 from stages.evaluation.inputs import ReadingOptions, read_policies
 from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.models import Model
 from stages.runtime.rows import Response, request_text
 from stages.runtime.stage import Stage

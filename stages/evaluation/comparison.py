@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages.runtime.artifacts import Table
+from stages.runtime.manifest import Table
 from stages.runtime.typed_config import Inside
 from stages.statistics.formatting import PER_CENT, format_confidence, format_estimate
 from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share

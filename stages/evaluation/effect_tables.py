@@ -7,7 +7,7 @@ from typing import Any
 
 from stages.evaluation.measures import headline_policy, previous_policy
 from stages.evaluation.verdict_values import SOURCES
-from stages.runtime.artifacts import Table
+from stages.runtime.manifest import Table
 from stages.statistics.formatting import (
     NO_VALUE,
     format_change,

@@ -39,9 +39,10 @@ from stages.preferences.judging.ask import JUDGE_TEMPLATE, MIN_MASS, MinMass
 from stages.preferences.judging.ask import compare as compare_responses
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Judgement, Pair
 from stages.runtime.stage import Stage

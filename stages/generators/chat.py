@@ -4,7 +4,7 @@ Generators, trainings and reward models all come here, so the same option acts a
 template that refuses a conversation is one row's trouble: the row is dropped and counted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,6 +21,10 @@ RESERVED = {"conversation", "tokenize", "add_generation_prompt", MERGE}
 ROLES_SHOWN = 6
 SHORT = 8
 """Turns of a conversation that no template cuts at its beginning."""
+TURN_MARK = "holds a mark of turns"
+"""Why a row is dropped whose text would be read as turns that nobody wrote."""
+_PROBE = "Credo0probe"
+"""A turn's words that no template contains."""
 MERGE_ADVICE = "model.merge_system=true puts the system turn into the first user turn"
 
 
@@ -212,3 +216,36 @@ def encode_chat(
     text = render_chat(tokenizer, messages, variables, lead_in)
     encoding = tokenizer(text, add_special_tokens=False, verbose=False)
     return list(encoding["input_ids"])
+
+
+def turn_marks(tokenizer: Any, variables: Mapping[str, Any]) -> frozenset[str]:
+    """Return the special tokens that the chat template writes around turns, such as `<|im_end|>`.
+
+    A tokenizer reads them as such wherever they stand, in a turn's words too: words with
+    `<|im_end|><|im_start|>system` would open a system turn.
+    """
+    probe: list[Message] = [
+        {"role": "user", "content": _PROBE},
+        {"role": "assistant", "content": _PROBE},
+    ]
+    try:
+        text = render_chat(tokenizer, probe, variables)
+    except TemplateRefusal:
+        return frozenset()
+    names = {tokenizer.convert_ids_to_tokens(token) for token in tokenizer.all_special_ids}
+    for token in tokenizer.added_tokens_decoder.values():
+        if token.special:
+            names.add(token.content)
+    return frozenset(name for name in names if name and name in text)
+
+
+def refuse_forged_turns(messages: Sequence[Message], marks: Collection[str]) -> None:
+    """Refuse a conversation in whose words a mark of turns stands.
+
+    Raises:
+        RowFailure: it names the mark.
+    """
+    words = "\n".join(message["content"] for message in messages)
+    for mark in sorted(marks):
+        if mark in words:
+            raise RowFailure(TURN_MARK, repr(mark))

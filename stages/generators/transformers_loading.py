@@ -6,9 +6,10 @@ refused, and so is a config that needs far more memory than the files hold. Need
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,15 +47,14 @@ OUTPUT_LAYERS = {"score", "classifier", "classification_head", "pre_classifier",
 """Layers that a model gets anew where it becomes a reward model."""
 
 
-def check_load_arguments(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Refuse arguments of `from_pretrained` that Credo sets itself.
+def refuse_owned(owned: Set[str], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments; refuse those that Credo sets itself.
 
     Raises:
         ValueError: naming them.
     """
-    owned = sorted(OWNED_ARGUMENTS & set(arguments))
-    if owned:
-        raise ValueError(f"{', '.join(owned)} cannot be set: what is checked is what is loaded")
+    if taken := sorted(owned & set(arguments)):
+        raise ValueError(f"{', '.join(taken)} cannot be set: what is checked is what is loaded")
     return arguments
 
 
@@ -72,7 +72,7 @@ class Options(ChatOptions):
     """Sequences in a batch."""
     max_batch_tokens: PositiveInt = 65536
     """Padded prompt and answer tokens in a batch: what bounds memory."""
-    load: Annotated[dict[str, Any], AfterValidator(check_load_arguments)] = field(
+    load: Annotated[dict[str, Any], AfterValidator(partial(refuse_owned, OWNED_ARGUMENTS))] = field(
         default_factory=dict
     )
     """Further arguments of `from_pretrained`, such as attn_implementation."""
@@ -135,7 +135,7 @@ def load_network(
     """
     with _as_user_error(model, CHECK_FOLDER):
         try:
-            check_load_arguments(arguments)
+            refuse_owned(OWNED_ARGUMENTS, arguments)
         except ValueError as error:
             raise UserError(str(error), where=model.path, fix="remove them") from None
         if os.path.isdir(model.path):

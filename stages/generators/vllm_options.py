@@ -8,12 +8,14 @@ times as fast as bfloat16 in software).
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PositiveInt
 
 from stages.generators.chat import ChatOptions
+from stages.generators.transformers_loading import refuse_owned
 from stages.runtime.models import Model
 
 GIB = 1024**3
@@ -35,17 +37,7 @@ OWNED_ARGUMENTS = {
 }
 """Fields of AsyncEngineArgs that would load something else than what was checked."""
 
-
-def check_engine_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Refuse fields that Credo sets itself.
-
-    Raises:
-        ValueError: naming them.
-    """
-    owned = sorted(OWNED_ARGUMENTS & set(arguments))
-    if owned:
-        raise ValueError(f"{', '.join(owned)} cannot be set: what is checked is what is loaded")
-    return arguments
+EngineArguments = Annotated[dict[str, Any], AfterValidator(partial(refuse_owned, OWNED_ARGUMENTS))]
 
 
 @dataclass(frozen=True)
@@ -75,8 +67,8 @@ class Options(ChatOptions):
     """Requests in flight; None: twice max_num_seqs, which keeps the engine's queue filled."""
     log: str = ""
     """A file for the engine's warnings; empty keeps them until `close` and then drops them."""
-    engine: Annotated[dict[str, Any], AfterValidator(check_engine_arguments)] = field(
-        default_factory=dict
+    engine: Annotated[dict[str, Any], AfterValidator(partial(refuse_owned, OWNED_ARGUMENTS))] = (
+        field(default_factory=dict)
     )
     """Any further field of vLLM's AsyncEngineArgs; overrides the above."""
 

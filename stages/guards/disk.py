@@ -1,10 +1,18 @@
 """Writing to the disk: complete or not at all, and one message where the system refuses."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, find_cause
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What the system says of a disk that takes no more."""
+REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+"""The same, and what it says of missing rights and of too many open files."""
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -14,7 +22,7 @@ def write_atomically(path: Path, text: str) -> None:
         UserError: the disk is full or the folder cannot be written.
     """
     partial = path.with_name(f"{path.name}.partial")
-    try:
+    with errors_of_writing(path):
         try:
             with partial.open("w", encoding="utf-8") as stream:
                 stream.write(text)
@@ -24,19 +32,38 @@ def write_atomically(path: Path, text: str) -> None:
             flush(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def errors_of_writing(place: Path) -> Iterator[None]:
+    """Turn any error of the system inside a `with` that only writes into a UserError.
+
+    Raises:
+        UserError: the disk is full or the place cannot be written.
+    """
+    try:
+        yield
     except OSError as error:
-        raise refuse_writing(error, path) from None
+        raise refuse_writing(error, place) from None
 
 
-def refuse_writing(error: OSError, place: Path) -> UserError:
-    """Return what to say where the system refuses to write."""
+def refuse_writing(error: OSError, place: str | Path) -> UserError:
+    """Return the message where the system refuses to write."""
     reason = error.strerror or str(error).partition(chr(10))[0] or type(error).__name__
     return UserError(
         f"this cannot be written: {reason}",
         where=str(place),
-        fix="free some disk space or fix the permissions, then run again; finished steps and "
-        "answered calls are kept",
+        fix="free some space (see `df -h`) and files (see `df -i`) or fix the permissions, then "
+        "run the same command again; finished steps and answered calls are kept",
     )
+
+
+def as_disk_error(error: BaseException) -> UserError | None:
+    """Return the message for an error whose cause is that the disk takes no more; else None."""
+    cause = find_cause(error, OSError)
+    if cause is None or cause.errno not in FULL:
+        return None
+    return refuse_writing(cause, cause.filename or "the disk")
 
 
 def flush(path: Path) -> None:

@@ -1,7 +1,6 @@
 """The one exception a user is meant to read."""
 
 import contextlib
-import errno
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -102,7 +101,6 @@ class SeveralErrors(UserError):
 
 
 ErrorType = TypeVar("ErrorType", bound=BaseException)
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 def find_cause(error: BaseException | None, kind: type[ErrorType]) -> ErrorType | None:
@@ -112,19 +110,6 @@ def find_cause(error: BaseException | None, kind: type[ErrorType]) -> ErrorType 
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def as_disk_error(error: BaseException) -> UserError | None:
-    """Return the message for an error whose cause is that the disk takes no more; else None."""
-    cause = find_cause(error, OSError)
-    if cause is None or cause.errno not in _DISK:
-        return None
-    return UserError(
-        f"a file cannot be written: {cause.strerror}",
-        where=str(cause.filename or "the disk"),
-        fix="free some space (see `df -h`) and files (see `df -i`), then run the same command "
-        "again; finished steps and answered calls are kept",
-    )
 
 
 def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, where: str) -> None:

@@ -25,7 +25,6 @@ JSON_FILES = (
 LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 WIDTHS = ("vocab_size", "hidden_size", "intermediate_size", "n_embd", "d_model", "head_dim")
 COUNTS = ("num_attention_heads", "num_key_value_heads", "n_head", "max_position_embeddings")
-USED_TOKENS = ("pad_token", "eos_token", "bos_token")
 PACKED = 16
 """How many numbers of a quantised model one stored number may hold."""
 DTYPES = {"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"}

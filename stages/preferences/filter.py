@@ -11,8 +11,9 @@ halves that way.
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.artifacts import Artifact, Result, canonical
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.manifest import canonical
 from stages.runtime.rows import (
     Dropped,
     Judgement,

@@ -9,12 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from stages.guards.errors import UserError, did_you_mean
+from stages.guards.errors import MOST_FAULTS, UserError, did_you_mean
 from stages.guards.files import shorten
 from stages.principles.document import Document
 
-MOST_FAULTS = 30
-"""Faults of a file that are shown at once."""
 SEE_README = "see constitutions/README.md for the format"
 TARGETS_FORMAT = "write targets: {<dimension>: <number>}"
 YAML_NAMES = {
@@ -59,17 +57,7 @@ def explain(
         fault = UserError(what, where=document.where(*path), fix=fix)
         if fault.where not in read:  # a value that cannot be read is also missing
             errors.setdefault(fault.where, []).append(fault)
-    shown = [fault for faults in errors.values() for fault in faults][:MOST_FAULTS]
-    hidden = len(details) + len(document.faults) - len(shown)
-    if hidden > 0 and len(shown) == MOST_FAULTS:
-        shown.append(
-            UserError(
-                f"there are up to {hidden:,} more faults",
-                where=document.where(),
-                fix="correct these first",
-            )
-        )
-    return shown
+    return [fault for faults in errors.values() for fault in faults]
 
 
 def _path(detail: ErrorDetails) -> tuple[int | str, ...]:

@@ -21,11 +21,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from stages.guards.console import open_console
-from stages.guards.errors import SeveralErrors, UserError
+from stages.guards.errors import MOST_FAULTS, SeveralErrors, UserError
 from stages.guards.files import as_path, exists, parse_json, shorten
 from stages.principles.constitution import Constitution, Number
 from stages.principles.document import display_path, read_text
-from stages.principles.faults import MOST_FAULTS, slug
+from stages.principles.faults import slug
 
 CAI_LICENCE = (
     "The source repository states no licence. "

@@ -1,7 +1,8 @@
-"""The one writer of csv files. In: columns and rows. Out: a file in UTF-8.
+"""The one writer of csv files: what a spreadsheet would run as a formula stays a text.
 
-A spreadsheet runs a cell that begins with = + - or @ as a formula. In files for people such a text
-gets an apostrophe before it, by which spreadsheets know text; numbers stay as they are.
+In: columns and rows. Out: a file in UTF-8. A spreadsheet runs a cell that begins with = + - or @ as
+a formula. In files for people such a text gets an apostrophe before it, by which spreadsheets know
+text; numbers stay as they are.
 """
 
 import csv

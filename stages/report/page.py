@@ -7,8 +7,7 @@ templates need are filters.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.guards.errors import UserError
-from stages.runtime.artifacts import write_atomically
+from stages.guards.disk import write_atomically
 from stages.statistics.formatting import (
     format_confidence,
     format_count,
@@ -43,25 +41,7 @@ def write(
     js = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     page = _environment(template.parent).get_template(template.name)
     html = page.render(css=Markup(css), js=Markup(js), **values)
-    with errors_of_writing("report", path):
-        write_atomically(path, html)
-
-
-@contextmanager
-def errors_of_writing(what: str, path: Path) -> Iterator[None]:
-    """Report an error of the disk as a `UserError`.
-
-    Raises:
-        UserError: `what` cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"the {what} cannot be written: {error.strerror}",
-            where=str(path),
-            fix="free some disk space and give the same command again",
-        ) from None
+    write_atomically(path, html)
 
 
 def identity(*files: Path) -> dict[str, str]:

@@ -33,8 +33,9 @@ from stages.report.views.online_trainings import online_view
 from stages.report.views.packed import as_script, pack
 from stages.report.views.reward_models import reward_models_view
 from stages.report.views.steps import describe_reuse, steps_of
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Amount, Text
 

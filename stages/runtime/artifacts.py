@@ -14,17 +14,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.guards.disk import flush, refuse_writing, remove, write_atomically
+from stages.guards.disk import errors_of_writing, flush, remove, write_atomically
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask, mask_values
 from stages.guards.text import replace_surrogates
 from stages.runtime.manifest import (
     MANIFEST,
     UNFINISHED,
-    DamagedArtifact,
     Manifest,
     Table,
-    canonical,
     check_files,
     fingerprint,
     list_files,
@@ -32,10 +30,9 @@ from stages.runtime.manifest import (
     seal,
 )
 from stages.runtime.models import Model, changed_model, find_model
-from stages.runtime.row_files import count_rows, read_rows, row_type_of, write_rows
+from stages.runtime.row_files import DamagedArtifact, count_rows, read_rows, row_type_of, write_rows
 from stages.runtime.rows import Dropped
 
-__all__ = ["Table", "canonical", "fingerprint", "flush", "write_atomically"]
 R = TypeVar("R")
 ROWS, DROPPED, MODEL = "rows.parquet", "dropped.parquet", "model"
 
@@ -243,11 +240,6 @@ def folder_of(root: Path, step: str, step_fingerprint: str) -> Path:
     return root / f"{step}-{step_fingerprint}"
 
 
-def find_artifact(root: Path, step: str, step_fingerprint: str) -> Artifact | None:
-    """Return the finished artifact with this fingerprint, if there is one."""
-    return look_up(root, step, step_fingerprint)[0]
-
-
 def look_up(root: Path, step: str, step_fingerprint: str) -> tuple[Artifact | None, str]:
     """Return a finished artifact, and what is wrong with it.
 
@@ -308,7 +300,7 @@ def prepare_folder(folder: Path) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
+    with errors_of_writing(folder):
         if os.path.lexists(folder / MANIFEST) or (os.path.lexists(folder) and not folder.is_dir()):
             aside = folder.parent / ".damaged" / folder.name
             aside.parent.mkdir(exist_ok=True)
@@ -318,8 +310,6 @@ def prepare_folder(folder: Path) -> None:
         for path in folder.iterdir():
             if path.name not in UNFINISHED or not path.is_dir():
                 remove(path)
-    except OSError as error:
-        raise refuse_writing(error, folder) from None
 
 
 def finish_artifact(
@@ -331,7 +321,7 @@ def finish_artifact(
         UserError: the disk is full or the folder cannot be written.
     """
     counts: Counter[str] = Counter()
-    try:
+    with errors_of_writing(folder):
         if result.rows is not None and result.row_type is not None:
             write_rows(folder / ROWS, result.rows, result.row_type)
         if result.dropped:
@@ -340,8 +330,6 @@ def finish_artifact(
         for path in (*folder.rglob("*"), folder, folder.parent):
             flush(path)
         files = list_files(folder)
-    except OSError as error:
-        raise refuse_writing(error, folder) from None
     plain = {
         "step": step,
         "fingerprint": fingerprint(payload),
@@ -372,8 +360,6 @@ def write_dropped(folder: Path, dropped: Iterable[Dropped]) -> Counter[str]:
     """
     shown = lru_cache(maxsize=1024)(mask)
     masked = [replace(row, reason=shown(row.reason), detail=shown(row.detail)) for row in dropped]
-    try:
+    with errors_of_writing(folder):
         write_rows(folder / DROPPED, masked, Dropped)
-    except OSError as error:
-        raise refuse_writing(error, folder) from None
     return Counter(row.reason for row in masked)

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from stages.guards.errors import UserError
 from stages.guards.files import parse_json, read_text
 from stages.guards.secrets import MASK
+from stages.runtime.row_files import DamagedArtifact
 
 MANIFEST = "manifest.json"
 UNFINISHED = ("checkpoints", "launch")
@@ -30,17 +31,6 @@ MOST_BYTES = 256 * 2**20
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fingerprint = Annotated[str, Field(pattern="^[0-9a-f]{8}$")]
 STRICT = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
-
-
-class DamagedArtifact(UserError):
-    """An artifact that does not hold what its step made."""
-
-    def __init__(self, folder: Path, what: str):
-        super().__init__(
-            what,
-            where=str(folder),
-            fix=f"delete {folder} and run again; calls answered before are kept",
-        )
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True))

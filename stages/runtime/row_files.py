@@ -13,13 +13,23 @@ import pyarrow.parquet as pq
 
 from stages.guards.errors import UserError
 from stages.guards.text import replace_surrogates
-from stages.runtime.manifest import DamagedArtifact
 from stages.runtime.rows import ROW_TYPES, Message
 
 R = TypeVar("R")
 
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+class DamagedArtifact(UserError):
+    """An artifact that does not hold what its step made."""
+
+    def __init__(self, folder: Path, what: str):
+        super().__init__(
+            what,
+            where=str(folder),
+            fix=f"delete {folder} and run again; calls answered before are kept",
+        )
 
 
 def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:

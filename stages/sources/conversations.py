@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import canonical
 from stages.runtime.context import Drop
+from stages.runtime.manifest import canonical
 from stages.runtime.rows import Message
 from stages.sources.cells import NotStructured, is_empty, parse_structured
 from stages.sources.contents import read_content

@@ -16,11 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from stages.guards.disk import remove, write_atomically
+from stages.guards.disk import flush, remove, write_atomically
 from stages.guards.errors import UserError
 from stages.guards.files import read_text
-from stages.runtime.artifacts import canonical, flush
-from stages.runtime.manifest import FileFacts, find_fault, list_files
+from stages.runtime.manifest import MOST_BYTES, FileFacts, canonical, find_fault, list_files
 from stages.runtime.models import Model
 
 MARK = "complete"
@@ -94,7 +93,7 @@ def last_complete(folder: Path, training: str, say: Callable[[str], object] = pr
 def _find_fault(checkpoint: Path, training: str) -> str:
     """Why a checkpoint cannot be gone on from, or ""."""
     try:
-        mark = Mark.model_validate_json(read_text(checkpoint / MARK))
+        mark = Mark.model_validate_json(read_text(checkpoint / MARK, most=MOST_BYTES))
     except (UserError, ValidationError, RecursionError):
         return f"{MARK} cannot be read"
     if (mark.training, mark.name) != (training, checkpoint.name):

@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from stages.guards.errors import Faults, UserError, did_you_mean
+from stages.guards.files import read_bytes
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import machine
 from stages.training.arguments import try_arguments
@@ -177,7 +178,7 @@ def _template_content(path: str) -> str:
         files = [place]
     if not files:
         return ""
-    content = b"\0".join(file.read_bytes() for file in files)
+    content = b"\0".join(map(read_bytes, files))
     return hashlib.sha256(content).hexdigest()[:16]
 
 

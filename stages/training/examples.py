@@ -10,10 +10,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.generators.chat import TemplateRefusal, arrange, encode_chat, template_only
+from stages.generators.chat import (
+    arrange,
+    encode_chat,
+    refuse_forged_turns,
+    template_only,
+    turn_marks,
+)
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import Artifact, advise_on_missing, canonical, list_reasons
+from stages.runtime.artifacts import Artifact, advise_on_missing, list_reasons
 from stages.runtime.context import Context
+from stages.runtime.generation import RowFailure
+from stages.runtime.manifest import canonical
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message
 from stages.text.cut_off import ending_fault
@@ -21,7 +29,7 @@ from stages.training.batch_reading import context_length, model_config
 from stages.training.config import TrainingConfig
 from stages.training.frame import Examples
 from stages.training.model_files import load_tokenizer, template_variables
-from stages.training.turn_ends import TURN_MARK, cut_after_turns, forged_mark, turn_marks
+from stages.training.turn_ends import cut_after_turns
 
 SIDES = ("completion", "chosen", "rejected")
 CONVERSATIONS = ("prompt", *SIDES)
@@ -152,13 +160,10 @@ def measure_examples(
     for example in examples:
         opening = [] if whole else example["prompt"]
         sides = [opening + example[side] for side in SIDES if side in example]
-        forged = forged_mark([message for side in sides for message in side], marks)
-        if forged:
-            dropped.append(Dropped(id=example["id"], reason=TURN_MARK, detail=repr(forged)))
-            continue
         try:
+            refuse_forged_turns([message for side in sides for message in side], marks)
             lengths.append(longest(tokenizer, sides, variables))
-        except TemplateRefusal as refusal:
+        except RowFailure as refusal:
             dropped.append(Dropped(id=example["id"], reason=refusal.reason, detail=refusal.detail))
         else:
             readable.append(example)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
+from stages.runtime.manifest import canonical
 from stages.runtime.store import derive_fraction
 from stages.training.frame import Examples
 

@@ -17,8 +17,8 @@ from stages.generators.transformers_loading import holds_nan, load_network
 from stages.generators.transformers_loading import load_tokenizer as open_tokenizer
 from stages.generators.transformers_sampling import find_end_tokens
 from stages.guards import templates
+from stages.guards.disk import flush
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import flush
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.training.arguments import lora_config

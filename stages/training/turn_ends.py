@@ -9,15 +9,11 @@ templates that end a turn without a token of its own, whose text stays whole; se
 at once.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.generators.chat import TemplateRefusal, render_chat
 from stages.generators.examination import first_mark
-from stages.runtime.rows import Message
 
-TURN_MARK = "holds a mark of turns"
-"""Why a row is dropped whose text would be read as turns that nobody wrote."""
 _PROBE = "§§"
 """An answer that no template contains."""
 _FORMS = {
@@ -40,33 +36,6 @@ def cut_after_turns(tokenizer: Any) -> Any:
     if not isinstance(tokenizer.apply_chat_template, TurnEnds):
         tokenizer.apply_chat_template = TurnEnds(tokenizer)
     return tokenizer
-
-
-def turn_marks(tokenizer: Any, variables: Mapping[str, Any]) -> frozenset[str]:
-    """The special tokens that the chat template writes around turns, such as `<|im_end|>`.
-
-    A tokenizer reads them as such wherever they stand, in a turn's words too: words with
-    `<|im_end|><|im_start|>system` would open a system turn.
-    """
-    probe: list[Message] = [
-        {"role": "user", "content": _PROBE},
-        {"role": "assistant", "content": _PROBE},
-    ]
-    try:
-        text = render_chat(tokenizer, probe, variables)
-    except TemplateRefusal:
-        return frozenset()
-    names = {tokenizer.convert_ids_to_tokens(token) for token in tokenizer.all_special_ids}
-    for token in tokenizer.added_tokens_decoder.values():
-        if token.special:
-            names.add(token.content)
-    return frozenset(name for name in names if name and name in text)
-
-
-def forged_mark(messages: Sequence[Message], marks: Collection[str]) -> str:
-    """A mark of turns that stands in the words of a conversation, or ""."""
-    words = "\n".join(message["content"] for message in messages)
-    return next((mark for mark in sorted(marks) if mark in words), "")
 
 
 class TurnEnds:

@@ -98,7 +98,8 @@ def artifact(
         "options": facts.pop("options", {"step": step}),
         "inputs": {name: source.fingerprint for name, source in (inputs or {}).items()},
     }
-    from stages.runtime.artifacts import fingerprint, folder_of
+    from stages.runtime.artifacts import folder_of
+    from stages.runtime.manifest import fingerprint
 
     folder = folder_of(tmp_path, step, fingerprint(payload))
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ from stages.report.views.charts import ticks, trade_off
 from stages.report.views.curves import Line, curve, overlay, running_mean
 from stages.report.views.marks import mark_change
 from stages.report.views.packed import as_script, pack
-from stages.runtime.artifacts import Result, Table
+from stages.runtime.artifacts import Result
+from stages.runtime.manifest import Table
 from stages.runtime.rows import Dropped, Judgement, Pair, Rating, Response, Revision
 from stages.runtime.typed_config import parse_config
 from stages.statistics.intervals import paired_difference, share

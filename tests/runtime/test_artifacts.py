@@ -12,12 +12,11 @@ from stages.runtime import artifacts
 from stages.runtime.artifacts import (
     Artifact,
     Result,
-    Table,
-    find_artifact,
-    fingerprint,
     finish_artifact,
     finished_artifacts,
+    look_up,
 )
+from stages.runtime.manifest import Table, fingerprint
 from stages.runtime.pipeline.display import show_tables
 from stages.runtime.row_files import row_type_of
 from stages.runtime.rows import Dropped, Prompt
@@ -44,12 +43,12 @@ def finished(root, result=None):
 def test_a_damaged_manifest_counts_as_absent(tmp_path, content):
     made = finished(tmp_path)
     assert (
-        find_artifact(tmp_path, "requests", made.fingerprint)
+        look_up(tmp_path, "requests", made.fingerprint)[0]
         == finished_artifacts(tmp_path, "requests")[0]
         == made
     )
     (made.directory / "manifest.json").write_bytes(content)
-    assert find_artifact(tmp_path, "requests", made.fingerprint) is None
+    assert look_up(tmp_path, "requests", made.fingerprint)[0] is None
     assert finished_artifacts(tmp_path, "requests") == []
 
 

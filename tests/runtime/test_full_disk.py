@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import write_atomically
 from tests.running import run_steps, text_pipeline
 
 

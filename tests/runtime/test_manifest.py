@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import Result, Table, fingerprint, finish_artifact, look_up
-from stages.runtime.manifest import MANIFEST
+from stages.runtime.artifacts import Result, finish_artifact, look_up
+from stages.runtime.manifest import MANIFEST, Table, fingerprint
 from stages.runtime.rows import Dropped, Prompt
 from tests.fuzz.artifacts import damage
 from tests.running import run_steps, text_pipeline

@@ -6,7 +6,7 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.guards.templates import render
-from stages.runtime.artifacts import canonical, fingerprint
+from stages.runtime.manifest import canonical, fingerprint
 from stages.runtime.models import find_model
 from stages.runtime.pipeline.plan import explain_difference
 from stages.runtime.row_files import read_rows, write_rows

@@ -176,7 +176,7 @@ def test_several_runs_on_one_store(tmp_path):
     start = context.Event()
     runs = [
         context.Process(target=_fill, args=(tmp_path / "calls.sqlite", start, mark))
-        for mark in "abc"
+        for mark in "ab"
     ]
     for run in runs:
         run.start()
@@ -185,8 +185,8 @@ def test_several_runs_on_one_store(tmp_path):
         run.join(60)
         assert run.exitcode == 0
     store = CallStore(tmp_path / "calls.sqlite")
-    assert count_calls(store.path) == 150 + 3 * 150
-    assert len({store.get(str(i)) for i in range(1, 300, 2)} - set("abc")) == 0
+    assert count_calls(store.path) == 150 + 2 * 150
+    assert len({store.get(str(i)) for i in range(1, 300, 2)} - set("ab")) == 0
     store.close()
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
+from stages.generators.chat import TURN_MARK, turn_marks
 from stages.guards.errors import UserError
 from stages.training import frame
 from stages.training.examples import measure_examples
 from stages.training.model_files import load_tokenizer
 from stages.training.offline import dpo, sft
 from stages.training.session import ERROR_FILE, model_session
-from stages.training.turn_ends import TURN_MARK, turn_marks
 from tests.training.conftest import pair, response
 
 ARGS = {"max_steps": 1, "per_device_train_batch_size": 2, "use_cpu": True}

@@ -41,8 +41,9 @@ from stages.evaluation.benchmarks.harness_numbers import (
 from stages.evaluation.benchmarks.harness_tasks import is_task_file, tasks_identity
 from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.models import Model
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Amount, Count, Names, SomeNames, Text, machine

@@ -17,7 +17,7 @@ from statistics import fmean
 from string import ascii_uppercase
 from typing import Any
 
-from stages.runtime.artifacts import Table
+from stages.runtime.manifest import Table
 from stages.runtime.rows import Answer
 from stages.statistics.agreement import kappa
 from stages.statistics.formatting import NO_VALUE, format_percent

@@ -6,7 +6,7 @@ In: its metrics. Out: tables in per cent and percentage points.
 from typing import Any
 
 from stages.evaluation.comparison import estimate_rows
-from stages.runtime.artifacts import Table
+from stages.runtime.manifest import Table
 from stages.statistics.formatting import NO_VALUE, format_confidence, format_percent
 
 

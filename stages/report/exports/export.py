@@ -19,13 +19,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.guards.disk import errors_of_writing, write_atomically
 from stages.guards.errors import UserError
 from stages.report.exports.annotated_pairs import annotate_pair, annotated_pairs, write_table
 from stages.report.exports.inspect_logs import inspect_log
-from stages.report.page import errors_of_writing
 from stages.report.views.browse import principle_texts
-from stages.runtime.artifacts import Artifact, Result, Table, write_atomically
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.rows import Judgement, Pair, Verdict
 from stages.runtime.stage import Kind, Stage, fits
 from stages.statistics.formatting import format_count
@@ -68,7 +69,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             for cell in source.rows(Judgement):
                 matrix.setdefault(cell.pair_id, []).append(cell)
     files: FileSizes = []
-    with errors_of_writing("export", context.directory):
+    with errors_of_writing(context.directory):
         for source in inputs.values():
             if source.row_type is Pair:
                 files += _write_pairs(source, matrix, texts, config, context)

@@ -21,8 +21,9 @@ from typing import Any
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.report.exports.cards import CARDS, write_card
-from stages.runtime.artifacts import Artifact, Result, Table
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.models import Model
 from stages.runtime.row_files import row_type_of
 from stages.runtime.rows import Row

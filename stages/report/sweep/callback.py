@@ -24,13 +24,13 @@ from stages.ablation.levels import selection_of
 from stages.ablation.outcomes import OWN_TESTS, possible_outcomes
 from stages.ablation.sweep_overrides import overrides_of, resolve_store
 from stages.guards.console import open_console
+from stages.guards.disk import write_atomically
 from stages.guards.secrets import mask
 from stages.principles.constitution import load
 from stages.principles.select import select
 from stages.report.sweep.files import write
 from stages.report.sweep.page import write_report
 from stages.report.sweep.summary import notes, summary_table
-from stages.runtime.artifacts import write_atomically
 from stages.runtime.pipeline.display import exit_at_errors
 from stages.runtime.pipeline.settings import Ablate, read_settings
 

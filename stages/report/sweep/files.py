@@ -14,10 +14,9 @@ from typing import Any
 from stages.ablation.compare import Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run, outcome_values, overall_mean
+from stages.guards.disk import errors_of_writing, write_atomically
 from stages.report.csv_files import write_csv
-from stages.report.page import errors_of_writing
 from stages.report.sweep.conclusions import conclude
-from stages.runtime.artifacts import write_atomically
 from stages.runtime.pipeline.settings import Ablate
 from stages.runtime.rows import Pair, Prompt, Rating, Response, request_text
 
@@ -72,7 +71,7 @@ def write(folder: Path, comparison: Comparison, settings: Ablate, jobs: Sequence
     """
     results = _results(comparison, settings, jobs)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False)
-    with errors_of_writing("ablation", folder):
+    with errors_of_writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "results.json", text)
         write_csv(folder / "effects.csv", EFFECTS, _effects(comparison))

@@ -12,7 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from stages.guards.console import format_traceback, open_console, styled
-from stages.guards.errors import UserError, as_disk_error
+from stages.guards.disk import as_disk_error
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
 from stages.runtime.pipeline.plan import PlannedStep

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.artifacts import Table
+from stages.runtime.manifest import Table
 from stages.runtime.pipeline.steps import Step
 
 EVALUATION = "stages.evaluation."

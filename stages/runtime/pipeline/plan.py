@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.secrets import mask_identity, mask_values
-from stages.runtime.artifacts import Artifact, fingerprint, finished_artifacts
+from stages.runtime.artifacts import Artifact, finished_artifacts
 from stages.runtime.context import Forecast
+from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.typed_config import identity_of
 

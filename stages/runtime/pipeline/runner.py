@@ -7,7 +7,6 @@ the fingerprints of its inputs.
 
 import asyncio
 import contextlib
-import errno
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,24 +15,24 @@ from typing import Any, cast
 
 from rich.console import Console
 
+from stages.guards.disk import REFUSALS, refuse_writing
 from stages.guards.errors import Faults, UserError
 from stages.runtime.artifacts import (
     DROPPED,
     Artifact,
     Result,
     advise_on_missing,
-    fingerprint,
     finish_artifact,
     folder_of,
     list_reasons,
     look_up,
     prepare_folder,
-    refuse_writing,
     write_dropped,
 )
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.generator_registry import check_choice
+from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.display import step_line
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import (
@@ -293,10 +292,6 @@ class Runner:
         return artifact
 
 
-REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-REFUSALS |= {errno.EMFILE, errno.ENFILE, errno.EFBIG}
-
-
 @contextlib.contextmanager
 def _report_refusals(folder: Path) -> Iterator[None]:
     """Turn what the system says of a full disk or missing rights into a UserError."""
@@ -305,7 +300,7 @@ def _report_refusals(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        raise refuse_writing(error, Path(error.filename or folder)) from None
+        raise refuse_writing(error, error.filename or folder) from None
 
 
 def _refuse_empty_inputs(step: Step, inputs: Mapping[str, Artifact]) -> None:

@@ -9,10 +9,10 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stages.guards.disk import as_disk_error
 from stages.guards.errors import (
     Faults,
     UserError,
-    as_disk_error,
     did_you_mean,
     find_cause,
     refuse_unknown,
@@ -159,8 +159,6 @@ def as_user_error(error: Exception) -> UserError:
         hint = did_you_mean(name, options)
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
-    if refusal := find_cause(error, UserError):
-        return refusal
     what = str(error).strip().partition("\n")[0].partition(" To override")[0]
     if system := find_cause(error, OSError):
         return UserError(

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.console import guard_libraries, open_console
+from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask_values, remember_secret, restore_secrets
-from stages.runtime.artifacts import Artifact, write_atomically
+from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.pipeline.launch import SECRETS, die_with_parent

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from stages.guards.errors import UserError
 from stages.guards.text import is_visible
 from stages.preferences.rating_groups import read_rows
-from stages.runtime.artifacts import Artifact, canonical, list_reasons
+from stages.runtime.artifacts import Artifact, list_reasons
+from stages.runtime.manifest import canonical
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.text.cut_off import row_fault
 from stages.training.examples import nothing_left, other_inputs

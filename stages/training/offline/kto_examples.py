@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.guards.errors import UserError
-from stages.runtime.artifacts import Artifact, canonical, list_reasons
+from stages.runtime.artifacts import Artifact, list_reasons
+from stages.runtime.manifest import canonical
 from stages.runtime.rows import Dropped, Pair, Rating
 from stages.training.examples import name_inputs, other_inputs
 from stages.training.frame import Examples

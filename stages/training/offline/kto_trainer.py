@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from trl import KTOTrainer
 
-from stages.runtime.artifacts import canonical
+from stages.runtime.manifest import canonical
 from stages.training.held_out import HeldOut
 from stages.training.offline.reference import RemembersReference
 

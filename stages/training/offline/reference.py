@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import FiniteFloat, TypeAdapter
 
-from stages.runtime.artifacts import canonical
 from stages.runtime.context import Context
+from stages.runtime.manifest import canonical
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore, call_key
 from stages.training.arguments import build_arguments

@@ -99,9 +99,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         from stages.training.online.ppo_trainer import PPOTrainer
 
         _refuse_sharding(args, context)
-        value_models = {"reward": _load_value_model(config.reward_terms, config, inputs, context)}
+        summed = {"reward": config.reward_terms}
         if costs:
-            value_models["cost"] = _load_value_model(costs, config, inputs, context)
+            summed["cost"] = costs
+        value_models = {}
+        for name, terms in summed.items():
+            value_models[name] = _load_value_model(terms, config, inputs, context)
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
 
     return run_online(config, inputs, context, make_trainer, costs=costs, other_models=["value"])
@@ -127,7 +130,11 @@ STAGE = online_stage(
 def _load_value_model(
     terms: Mapping[str, Term], config: Config, inputs: Mapping[str, Artifact], context: Context
 ) -> Any:
-    """A scalar model over the policy's vocabulary, for the sum of some terms to start from."""
+    """A scalar model over the policy's vocabulary, for the sum of some terms to start from.
+
+    Raises:
+        UserError: the vocabularies differ.
+    """
     from transformers import set_seed
 
     from stages.training.model_files import load_model, load_tokenizer
@@ -144,16 +151,15 @@ def _load_value_model(
             fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
-    return load_model(
-        start,
-        config.dtype,
-        {},
-        head="scalar",
-        new_output=True,
-    )
+    return load_model(start, config.dtype, {}, head="scalar", new_output=True)
 
 
 def _refuse_sharding(args: Any, context: Context) -> None:
+    """Refuse what splits weights among processes: value models are no part of it.
+
+    Raises:
+        UserError: FSDP or DeepSpeed is asked for.
+    """
     kind = args.distributed_state.distributed_type
     if args.deepspeed or args.fsdp or kind in ("FSDP", "DEEPSPEED"):
         raise UserError(

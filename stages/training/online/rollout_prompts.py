@@ -6,16 +6,16 @@ In: Prompt rows. Out: prompts that leave room for an answer, and what was droppe
 from collections.abc import Mapping
 from typing import Any
 
-from stages.generators.chat import TemplateRefusal, encode_chat
+from stages.generators.chat import encode_chat, refuse_forged_turns, turn_marks
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
+from stages.runtime.generation import RowFailure
 from stages.runtime.rows import Dropped, Prompt
 from stages.text.respond import distinct_prompts
 from stages.training.batch_reading import context_length
 from stages.training.examples import refuse_if_none
 from stages.training.model_files import template_variables
-from stages.training.turn_ends import TURN_MARK, forged_mark, turn_marks
 
 
 def read_prompts(
@@ -61,13 +61,10 @@ def drop_too_long(
     dropped = []
     marks = turn_marks(tokenizer, variables)
     for prompt in prompts:
-        forged = forged_mark(prompt.messages, marks)
-        if forged:
-            dropped.append(Dropped(id=prompt.id, reason=TURN_MARK, detail=repr(forged)))
-            continue
         try:
+            refuse_forged_turns(prompt.messages, marks)
             tokens = encode_chat(tokenizer, prompt.messages, variables, lead_in=True)
-        except TemplateRefusal as refusal:
+        except RowFailure as refusal:
             dropped.append(Dropped(id=prompt.id, reason=refusal.reason, detail=refusal.detail))
             continue
         if limit is None or len(tokens) + answer <= limit:

@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
+from stages.guards.files import exists, read_text
 from stages.guards.templates import find_template, read_template, render_source, template_hash
-from stages.runtime.artifacts import write_atomically
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
 
@@ -150,12 +151,12 @@ def read_format(model: Model) -> RewardFormat:
         UserError: the file is damaged.
     """
     file = Path(model.path) / FILE
-    if not file.is_file():
+    if not exists(file):
         return PLAIN
     try:
-        return TypeAdapter(RewardFormat).validate_json(file.read_bytes())
-    except (ValidationError, OSError) as error:
-        message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        return TypeAdapter(RewardFormat).validate_json(read_text(file))
+    except (ValidationError, UserError) as error:
+        message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.what
         raise UserError(
             f"{FILE} is damaged: {message}",
             where=model.path,

@@ -26,8 +26,9 @@ from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many, mean_weights
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
-from stages.runtime.artifacts import Artifact, Result, advise_on_missing, fingerprint
+from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
+from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import Stage

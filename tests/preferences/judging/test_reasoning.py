@@ -10,8 +10,8 @@ import pytest
 from stages.guards.errors import UserError
 from stages.preferences.judging.judge import Config, identity
 from stages.principles.select import Selection
-from stages.runtime.artifacts import canonical
 from stages.runtime.generation import Completion, Sampling
+from stages.runtime.manifest import canonical
 from stages.runtime.rows import Judgement, Pair
 from stages.runtime.typed_config import identity_of
 from tests.running import Seeded, run_steps, text_pipeline

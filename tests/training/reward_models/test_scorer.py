@@ -64,6 +64,9 @@ def test_the_layout_travels_with_the_model_and_is_part_of_its_content(saved):
         read_format(model)
     tmp.unlink()
     assert read_format(model) == PLAIN
+    tmp.mkdir()
+    with pytest.raises(UserError, match=r"credo_reward\.json is damaged: this is a folder"):
+        read_format(model)
 
 
 def test_a_template_that_hides_the_principles_is_refused(tmp_path):
