@@ -169,7 +169,11 @@ def as_user_error(error: Exception) -> UserError:
             fix="set it to a folder you may write to",
         )
     if isinstance(error, OverrideParseException):
-        fix = "write key=value, with quotes around brackets, commas or equals signs: 'key=\"a, b\"'"
+        fix = (
+            "write key=value, with two quotes around a text with ~, brackets, commas or equals "
+            "signs: 'key=\"a, b\"'"
+        )
+        what = what.replace("LexerNoViableAltException: ", "no value can be read from ")
         return UserError(_short(what), where=_short(error.override), fix=fix)
     if _is_composing(error) or isinstance(error, HydraException | OmegaConfBaseException):
         fix = (
