@@ -1,5 +1,6 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -162,6 +163,7 @@ def as_user_error(error: Exception) -> UserError:
     if refusal := find_cause(error, UserError):
         return refusal
     what = str(error).strip().partition("\n")[0].partition(" To override")[0]
+    what = re.sub(r"^Could not override ('.*')\.$", r"there is no option \1", what)
     if system := find_cause(error, OSError):
         return UserError(
             f"the run's folder cannot be created: {system}",
