@@ -38,6 +38,8 @@ _NO_SECRET_VARIABLES = {"PWD", "OLDPWD", "GOOGLE_APPLICATION_CREDENTIALS"}
 _NO_SECRETS = {"", "null", "none", "true", "false", "empty", "bearer", "basic", "token"}
 """What may stand beside `${oc.env:KEY}`."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_WORDS_ONLY = re.compile(r"[A-Za-z]{1,12}(?:[ ._/:-]{1,2}[A-Za-z]{1,12}){0,3}[ ._/:-]?\d{0,4}")
+"""What a password may be and any text may hold: `helpful`, `harm-1`."""
 _CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
 """The letters after a backslash, in JSON and in Python."""
 _INTERPOLATION = re.compile(r"\$\{(?P<what>[^${}]*)\}")
@@ -113,7 +115,10 @@ def mask(text: str) -> str:
     For messages, logs and facts about a run. Mask before a text is cut: half of a key is not
     recognised.
     """
-    text = mask_known(text)
+    return _mask_patterns(_mask_all(text, {*_environment_secrets(), *_used}))
+
+
+def _mask_patterns(text: str) -> str:
     for pattern in _IN_TEXT:
         text = pattern.sub(lambda match: f"{match.groupdict().get('before') or ''}{MASK}", text)
     for pattern in _NAMED:
@@ -129,12 +134,14 @@ def _mask_named(match: re.Match[str]) -> str:
 
 
 def mask_known(text: str) -> str:
-    """Return a text without the values of the environment's secrets, and otherwise unchanged.
+    """Return a text without the values of known secrets, and otherwise unchanged.
 
     For texts that are data, such as a server's answers: a key that the server repeats is masked,
-    what a model writes is not.
+    what a model writes is not. Data must not depend on the environment's ordinary words: with
+    `DB_PASSWORD=helpful`, an answer keeps that word, unless this run uses the password.
     """
-    return _mask_all(text, {*_environment_secrets(), *_used})
+    keys = {secret for secret in _environment_secrets() if not _WORDS_ONLY.fullmatch(secret)}
+    return _mask_all(text, {*keys, *_used})
 
 
 def remember_secret(value: str) -> None:
@@ -191,14 +198,18 @@ def mask_values(value: Any, hides: bool = False) -> Any:
     if isinstance(value, Mapping):
         masked = {}
         for key, inner in value.items():
-            name = mask(key) if isinstance(key, str) else key
+            name = _mask_data(key) if isinstance(key, str) else key
             masked[name] = mask_values(inner, is_secret_name(str(key)))
         return masked
     if isinstance(value, list | tuple):
         return [mask_values(inner, hides) for inner in value]
     if isinstance(value, str) and value:
-        return MASK if hides else mask(value)
+        return MASK if hides else _mask_data(value)
     return value
+
+
+def _mask_data(text: str) -> str:
+    return _mask_patterns(mask_known(text))
 
 
 def mask_identity(value: Any) -> Any:
@@ -253,7 +264,7 @@ def find_secrets(config: Any) -> Iterator[str]:
         plain = _without_interpolations(text)
         rest = set(re.split(r"[^\w/+=.@-]+", plain.lower())) - _NO_SECRETS
         is_token_of_model = plain.startswith(("<", "[", "|"))
-        if (_hides(name) and rest and not is_token_of_model) or mask(plain) != plain:
+        if (_hides(name) and rest and not is_token_of_model) or _mask_data(plain) != plain:
             yield mask(".".join(name))
 
 
@@ -265,7 +276,7 @@ def _texts(value: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _texts(inner, (*name, str(key)))
-            if isinstance(key, str) and mask(key) != key:
+            if isinstance(key, str) and _mask_data(key) != key:
                 yield name, key
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):

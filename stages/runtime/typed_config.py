@@ -158,7 +158,8 @@ def _explain(error: ValidationError, where: str, odd: set[str], faults: Faults) 
             what, fix = f"the option {option!r} is missing", "give it a value"
         else:
             value = show_value(fault["input"], option)
-            what = f"option {option!r}: {fault['msg']} (given: {value})"
+            words = fault["msg"].replace("valid tuple", "list, such as [a, b]")
+            what = f"option {option!r}: {words} (given: {value})"
             fix = "correct the value in the pipeline file or on the command line"
         faults.add(UserError(what, where=where, fix=fix))
 

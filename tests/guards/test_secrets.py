@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stages.guards import secrets
 from stages.guards.console import as_shown
 from stages.guards.secrets import (
+    _WORDS_ONLY,
     MASK,
     find_secrets,
     is_secret_name,
@@ -77,7 +78,8 @@ def test_no_spelling_of_a_key_passes(spelling, key, name):
     with mock.patch.dict(os.environ, {name: key}):
         for line in lines:
             spelt = SPELLINGS[spelling](line)
-            for hide in (mask, mask_known):
+            hides = (mask,) if _WORDS_ONLY.fullmatch(line) else (mask, mask_known)
+            for hide in hides:
                 assert spelt not in hide(f"the server said: <{spelt}>."), line
             assert MASK in as_shown(f"the server said: <{spelt}>.")
 
@@ -235,3 +237,20 @@ def test_a_key_that_is_quoted_several_times_is_masked(monkeypatch, key):
         for again in (json.dumps, urllib.parse.quote, repr):
             shown = secrets.mask_known(f"the key {again(quote(key))} is")
             assert "***" in shown and len(shown) < 30, shown
+
+
+@pytest.mark.parametrize("word", ["helpful", "harm-1", "stages", "no insults", "parquet1234"])
+@pytest.mark.parametrize("variable", ["DB_PASSWORD", "USER_TOKEN", "SESSION_SECRET"])
+def test_a_password_that_is_a_word_changes_no_data(word, variable, monkeypatch):
+    monkeypatch.setenv(variable, word)
+    data = {"answer": f"It says {word}.", word: [{f"option-{word}": word}]}
+    assert mask_values(data) == data
+    assert mask_known(data["answer"]) == data["answer"]
+    assert not list(find_secrets(data))
+    assert word not in mask(data["answer"])
+
+
+@given(st.from_regex(r"[a-zA-Z]{20,40}|[a-z]{2,6}[0-9]{5,30}[a-z]+", fullmatch=True))
+def test_a_key_of_the_environment_is_masked_in_data(key):
+    with mock.patch.dict(os.environ, {"HF_TOKEN": key}):
+        assert mask_values({"answer": f"It says {key}."}) == {"answer": f"It says {MASK}."}

@@ -1,5 +1,6 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
+import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,6 +161,7 @@ def as_user_error(error: Exception) -> UserError:
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
     what = str(error).strip().partition("\n")[0].partition(" To override")[0]
+    what = re.sub(r"^Could not override ('.*')\.$", r"there is no option \1", what)
     if system := find_cause(error, OSError):
         return UserError(
             f"the run's folder cannot be created: {system}",
@@ -167,7 +169,11 @@ def as_user_error(error: Exception) -> UserError:
             fix="set it to a folder you may write to",
         )
     if isinstance(error, OverrideParseException):
-        fix = "write key=value, with quotes around brackets, commas or equals signs: 'key=\"a, b\"'"
+        fix = (
+            "write key=value, with two quotes around a text with ~, brackets, commas or equals "
+            "signs: 'key=\"a, b\"'"
+        )
+        what = what.replace("LexerNoViableAltException: ", "no value can be read from ")
         return UserError(_short(what), where=_short(error.override), fix=fix)
     if _is_composing(error) or isinstance(error, HydraException | OmegaConfBaseException):
         fix = (

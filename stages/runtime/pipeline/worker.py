@@ -17,7 +17,7 @@ from typing import Any
 from stages.guards.console import guard_libraries, open_console
 from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
-from stages.guards.secrets import mask_values, remember_secret, restore_secrets
+from stages.guards.secrets import mask, remember_secret, restore_secrets
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
@@ -60,8 +60,9 @@ def main(job_file: str) -> int:
         try:
             result = stage.run(config, inputs, context)
         except UserError as error:
-            message = {"what": error.what, "where": error.where, "fix": error.fix}
-            write_atomically(folder / "error.json", json.dumps(mask_values(message)))
+            facts = {"what": error.what, "where": error.where, "fix": error.fix}
+            message = {name: mask(text) for name, text in facts.items()}
+            write_atomically(folder / "error.json", json.dumps(message))
             return 2
         finally:
             loop.run(engines.release())
