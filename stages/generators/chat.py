@@ -236,7 +236,13 @@ def turn_marks(tokenizer: Any, variables: Mapping[str, Any]) -> frozenset[str]:
     for token in tokenizer.added_tokens_decoder.values():
         if token.special:
             names.add(token.content)
-    return frozenset(name for name in names if name and name in text)
+    return frozenset(name for name in names if name and name in text and _is_read(name, tokenizer))
+
+
+def _is_read(name: str, tokenizer: Any) -> bool:
+    """Whether the tokenizer reads a special token's name in a text as that token."""
+    ids = tokenizer(name, add_special_tokens=False, verbose=False)["input_ids"]
+    return tokenizer.convert_tokens_to_ids(name) in ids
 
 
 def refuse_forged_turns(messages: Sequence[Message], marks: Collection[str]) -> None:

@@ -43,7 +43,8 @@ OWNED_ARGUMENTS = {
 CHECK_FOLDER = (
     "check the folder (config.json, *.safetensors, tokenizer.json) and the options of loading it"
 )
-OUTPUT_LAYERS = {"score", "classifier", "classification_head", "pre_classifier", "pooler"}
+OUTPUT_LAYERS = {"score", "classifier", "classification_head", "pre_classifier", "pooler", "head"}
+OUTPUT_LAYERS |= {"sequence_summary", "logits_proj"}
 """Layers that a model gets anew where it becomes a reward model."""
 
 

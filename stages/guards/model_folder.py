@@ -25,6 +25,8 @@ JSON_FILES = (
 LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 WIDTHS = ("vocab_size", "hidden_size", "intermediate_size", "n_embd", "d_model", "head_dim")
 COUNTS = ("num_attention_heads", "num_key_value_heads", "n_head", "max_position_embeddings")
+UNUSED = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+"""Where a tokenizer's files list tokens that only a chat template would write."""
 PACKED = 16
 """How many numbers of a quantised model one stored number may hold."""
 DTYPES = {"float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"}
@@ -68,14 +70,16 @@ def check_model_folder(folder: Path) -> None:
     text_config = config | text_config if isinstance(text_config, dict) else config
     wrong = [*_config_faults(text_config, tensors)]
     wrong += _token_faults(contents["generation_config.json"], text_config.get("vocab_size"))
-    longest = contents["tokenizer_config.json"].get("model_max_length", 1)
-    if isinstance(longest, bool) or not isinstance(longest, int | float) or not longest >= 1:
+    longest = contents["tokenizer_config.json"].get("model_max_length")
+    if longest is not None and not _is_number(longest, int | float):
         what = f"tokenizer_config.json: 'model_max_length' is {longest!r:.80}, not a length"
         wrong.append((what, "copy tokenizer_config.json from the model again"))
-    named = {
-        k: v for k, v in contents["tokenizer_config.json"].items() if k != "added_tokens_decoder"
-    }
-    written += json.dumps([named, contents["special_tokens_map.json"]], ensure_ascii=False)
+    named = [
+        *contents["tokenizer_config.json"].items(),
+        *contents["special_tokens_map.json"].items(),
+    ]
+    used = [value for name, value in named if name not in UNUSED]
+    written += json.dumps(used, ensure_ascii=False)
     wrong += _tokenizer_faults(contents["tokenizer.json"], text_config.get("vocab_size"), written)
     for what, fix in wrong:
         faults.add(UserError(what, where=str(folder), fix=fix))
@@ -126,9 +130,11 @@ def _config_faults(
             value = config.get(name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            layers = value if value and isinstance(value, list) else [value]
+            if not all(_is_number(number, int) for number in layers):
                 yield f"{CONFIG}: {name!r} is {value!r:.80}, not a number of at least 1", fix
-            elif most is not None and value > most:
+            elif most is not None and max(layers) > most:
+                value = max(layers)
                 what = f"{CONFIG}: {name!r} is {value:,}, and the weights hold {most:,} {of_what}"
                 yield what, f"{fix}: it is of another model"
     for name in ("dtype", "torch_dtype"):
@@ -144,6 +150,11 @@ def _config_faults(
     if config.get("transformers_weights") is not None:
         what = f"{CONFIG} names weights of its own: {config['transformers_weights']!r:.80}"
         yield what, "remove `transformers_weights`"
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    """Whether it is a number of a kind, of at least 1."""
+    return isinstance(value, kind) and not isinstance(value, bool) and value >= 1
 
 
 def _token_faults(generation: Mapping[str, Any], rows: Any) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ import shutil
 from random import Random
 
 import pytest
+import transformers
 
 from stages.generators.transformers_loading import Options, load_model, load_network
 from stages.generators.vllm_options import Options as VllmOptions
@@ -90,3 +91,19 @@ def test_options_cannot_name_other_weights(name):
 def test_options_of_the_engine_cannot_either(name):
     with pytest.raises(UserError, match=f"{name} cannot be set"):
         parse_config(VllmOptions, {"engine": {name: "x"}}, "generator.options")
+
+
+@pytest.mark.parametrize("config_class", ["ModernBertDecoderConfig", "XLNetConfig"])
+def test_new_output_layers_of_any_name_may_be_trained(tmp_path, config_class):
+    """A language model becomes a reward model, with layers of its own before the score."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2}
+    if config_class == "XLNetConfig":
+        sizes = {"d_model": 32, "d_inner": 64, "n_layer": 1, "n_head": 2}
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    ids |= {"cls_token_id": 1, "sep_token_id": 2}
+    config = getattr(transformers, config_class)(vocab_size=64, **sizes, **ids)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    arguments = {"num_labels": 1}
+    classifier = transformers.AutoModelForSequenceClassification
+    load_network(classifier, find_model(str(tmp_path)), arguments, new_output=True)

@@ -124,3 +124,45 @@ def test_weights_that_are_swapped_after_hashing_are_noticed(copy):
 def test_what_is_no_model_is_refused(path, revision):
     with pytest.raises(UserError, match="Fix: "):
         find_model(path, revision)
+
+
+def edit(file, **values):
+    content = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(content | values))
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("tokenizer_config.json", {"model_max_length": None}),
+        ("tokenizer_config.json", {"additional_special_tokens": ["<image>", "<tool>"]}),
+        ("tokenizer_config.json", {"extra_special_tokens": {"image_token": "<image>"}}),
+        ("special_tokens_map.json", {"additional_special_tokens": ["<image>"]}),
+        ("config.json", {"intermediate_size": [128, 64]}),
+        ("generation_config.json", {"eos_token_id": [2, 1], "pad_token_id": None}),
+        ("pytorch_model.bin.index.json", {"weight_map": {"a": "pytorch_model.bin"}}),
+    ],
+)
+def test_what_sound_models_have_is_not_refused(copy, name, values):
+    edit(copy / name, **values)
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    beyond = {**tokenizer["added_tokens"][0], "content": "<image>", "id": 10**5}
+    edit(copy / "tokenizer.json", added_tokens=[*tokenizer["added_tokens"], beyond])
+    find_model(str(copy))
+
+
+@pytest.mark.parametrize("name", ["pad_token", "eos_token", "bos_token", "cls_token"])
+def test_a_token_that_is_used_must_be_one_of_the_model(copy, name):
+    edit(copy / "tokenizer_config.json", **{name: "<image>"})
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    beyond = {**tokenizer["added_tokens"][0], "content": "<image>", "id": 10**5}
+    edit(copy / "tokenizer.json", added_tokens=[*tokenizer["added_tokens"], beyond])
+    with pytest.raises(UserError, match="the tokenizer writes tokens up to number 100,000"):
+        find_model(str(copy))
+
+
+@pytest.mark.parametrize("sizes", [[128, 0], [], [10**9], [True]])
+def test_a_size_of_each_layer_is_a_size(copy, sizes):
+    edit(copy / "config.json", intermediate_size=sizes)
+    with pytest.raises(UserError, match="'intermediate_size' is"):
+        find_model(str(copy))

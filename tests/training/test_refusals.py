@@ -97,6 +97,8 @@ def test_a_text_that_forges_turns_is_dropped_and_counted(artifact, context, tiny
 def test_marks_are_those_that_the_template_writes(artifact):
     tokenizer = load_tokenizer(artifact("base").model(), {})
     assert turn_marks(tokenizer, {}) == {"<|im_start|>", "<|im_end|>"}
+    tokenizer.split_special_tokens = True
+    assert turn_marks(tokenizer, {}) == frozenset()
     ask = [{"role": "user", "content": "what is <pad>, and <b>?"}]
     example = {"id": "x", "prompt": ask, "completion": [{"role": "assistant", "content": "a"}]}
     readable, _, dropped = measure_examples([example], tokenizer, {})

@@ -92,3 +92,21 @@ def test_a_term_that_names_a_missing_input_is_refused_by_the_plan(option):
     steps = {"base": base, "asked": {"stage": "prompts", "source": "x.jsonl"}, "policy": step}
     with pytest.raises(UserError, match="names an input 'rm'"):
         read_steps(steps, STAGES)
+
+
+@pytest.mark.parametrize(
+    "stage, args",
+    [
+        ("grpo", {"scale_rewards": False}),
+        ("grpo", {"scale_rewards": True}),
+        ("sft", {"fsdp": True}),
+        ("sft", {"fsdp": ["full_shard", "auto_wrap"]}),
+        ("kto", {"loss_type": "apo_zero_unpaired", "per_device_train_batch_size": 1}),
+        (
+            "dpo",
+            {"load_best_model_at_end": True, "save_strategy": "best", "eval_strategy": "steps"},
+        ),
+    ],
+)
+def test_what_trl_documents_is_not_refused(stage, args):
+    check(stage, {**TRAININGS[stage], "args": TRAININGS[stage].get("args", {}) | args})

@@ -40,6 +40,11 @@ SOURCES = {
     ],
 }
 """Where a config's fields are written down: package, file, class."""
+_DOCUMENTED = {
+    "scale_rewards": "str | Literal[True, False]",
+    "fsdp": "str | list[str] | Literal[True, False] | None",
+}
+"""Types that the libraries document and accept, and write down more narrowly."""
 _ENUMS = [("transformers", "training_args.py"), ("transformers", "trainer_utils.py")]
 """Where the libraries list what may be chosen."""
 
@@ -56,7 +61,7 @@ def known_fields(config_class: str) -> dict[str, str]:
         for node in _parse(package, file).body:
             if isinstance(node, ast.ClassDef) and node.name == class_name:
                 types = _annotated_fields(node) | types
-    return types
+    return types | {name: kind for name, kind in _DOCUMENTED.items() if name in types}
 
 
 @cache

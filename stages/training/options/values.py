@@ -184,7 +184,8 @@ def value_faults(config_class: str, args: Mapping[str, Any]) -> Iterator[tuple[s
         yield "'packing' needs a max_length", "set one"
     if args.get("padding_free") and not args.get("packing") and args.get("max_length", 1024):
         yield "'padding_free' does not keep to max_length", "set packing: true or max_length: null"
-    if config_class == "KTOConfig" and args.get("per_device_train_batch_size", 8) == 1:
+    compares = config_class == "KTOConfig" and args.get("loss_type", "kto") == "kto"
+    if compares and args.get("per_device_train_batch_size", 8) == 1:
         what = "'per_device_train_batch_size' is 1, and KTO compares answers of a batch"
         yield what, "give at least 2"
     if config_class in (*GROUPS, "PPOConfig"):
@@ -266,7 +267,8 @@ def _strategy_faults(args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "'bf16' and 'fp16' exclude each other", "set one of them"
     evaluation = str(args.get("eval_strategy", "no"))
     saving = str(args.get("save_strategy", "steps"))
-    if args.get("load_best_model_at_end") and (evaluation == "no" or evaluation != saving):
+    is_best_saved = evaluation != "no" and saving in (evaluation, "best")
+    if args.get("load_best_model_at_end") and not is_best_saved:
         fix = "set both to steps or both to epoch"
         yield "'load_best_model_at_end' needs equal eval_strategy and save_strategy", fix
     if args.get("lr_scheduler_type") in ("reduce_lr_on_plateau", "greedy") and evaluation == "no":
