@@ -14,6 +14,7 @@ import argparse
 import importlib
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +34,8 @@ RUNS = {
 
 def main() -> int:
     """Return 1 if there was a finding."""
+    # A shell ignores it for commands in the background, and every run would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options = read_options()
     if options.what == ["summary"]:
         print(summary(options.out))
