@@ -66,6 +66,19 @@ def as_disk_error(error: BaseException) -> UserError | None:
     return refuse_writing(cause, cause.filename or "the disk")
 
 
+def is_full(folder: Path) -> bool:
+    """Return whether no block, or no inode for another file, is left on a folder's disk.
+
+    Libraries that create files of their own, as SQLite does, name another fault then.
+    """
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    has_inodes = disk.f_files == 0 or disk.f_favail > 0  # some file systems do not count them
+    return disk.f_bavail == 0 or not has_inodes
+
+
 def flush(path: Path) -> None:
     """Return once a file, or the names in a folder, have reached the disk."""
     handle = os.open(path, os.O_RDONLY)

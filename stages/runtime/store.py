@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from stages.guards.console import open_console
+from stages.guards.disk import FULL, is_full, refuse_writing
 from stages.guards.errors import UserError
 from stages.guards.files import as_path, exists, open_file
 from stages.guards.text import replace_surrogates
@@ -106,6 +107,8 @@ def hold_lock(
         lock = file.open("a+", encoding="utf-8", errors="replace")
         _acquire(lock, on_wait)
     except OSError as error:
+        if error.errno in FULL:
+            raise refuse_writing(error, file) from None
         raise UserError(
             f"the {kind} cannot be used: {error.strerror}",
             where=str(file),
@@ -226,11 +229,13 @@ class CallStore:
         db.execute("COMMIT")
 
     def _user_error(self, error: Exception | str) -> UserError:
-        if "full" in str(error) or "disk I/O" in str(error):
+        is_disk = "full" in str(error) or "disk I/O" in str(error)
+        if is_disk or is_full(self.path.parent):
             return UserError(
                 f"the call store cannot grow: {error}",
                 where=str(self.path),
-                fix="free some disk space and run again; every call answered so far is kept",
+                fix="free some space (see `df -h`) and files (see `df -i`) and run again; every "
+                "call answered so far is kept",
             )
         if "locked" in str(error):
             return UserError(
