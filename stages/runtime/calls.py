@@ -203,7 +203,7 @@ class RememberedGenerator:
             engine = await self.engines.get(self.model)
             call = engine.complete(messages, sampling, seed)
             completion = await self._send(call, as_completion)
-            self._remember(key, asdict(completion), completion.completion_tokens)
+            self._remember(key, vars(completion), completion.completion_tokens)
         marks = self.engines.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
 
@@ -217,7 +217,7 @@ class RememberedGenerator:
         if choice is None:
             engine = await self.engines.get(self.model)
             choice = await self._send(engine.choose(messages, options), check)
-            self._remember(key, asdict(choice), tokens=0)
+            self._remember(key, vars(choice), tokens=0)
         self.tally.add_choice(choice)
         return choice
 

@@ -7,7 +7,7 @@ them by name.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import (
@@ -203,7 +203,7 @@ _CHOICE = TypeAdapter(Choice)
 
 
 def _checked(shape: TypeAdapter[T], value: Any) -> T:
-    fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    fields = vars(value) if is_dataclass(value) and not isinstance(value, type) else value
     try:
         return shape.validate_python(replace_surrogates(fields))
     except ValidationError as error:
