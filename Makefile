@@ -40,7 +40,7 @@ test-fast: $(READY)  ## the fast lane: no GPU, no network, one or two minutes
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
 	$(PYTEST) loadscope -m slow
 
-fuzz: $(READY)  ## hostile input at large, kills, full disks: docs/reliability.md (an hour)
+fuzz: $(READY)  ## hostile input at large, kills, full disks: docs/reliability.md (an hour or two)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz all --jobs 2 --out runs/fuzz
 
 check: $(READY)  ## ruff and mypy
