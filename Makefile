@@ -38,7 +38,7 @@ test-fast: $(READY)  ## the fast lane: no GPU, no network, one or two minutes
 	$(PYTEST) worksteal -m "not slow"
 
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
-	$(PYTEST) loadscope -m slow
+	$(PYTEST) loadscope --no-loadscope-reorder -m slow  # long modules of few tests are not the last
 
 fuzz: $(READY)  ## hostile input at large, kills, full disks: docs/reliability.md (an hour or two)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz all --jobs 2 --out runs/fuzz
