@@ -2,6 +2,7 @@
 checkpoints.
 """
 
+import json
 import math
 import os
 import signal
@@ -331,8 +332,8 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     )
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     checkpoints = tmp_path / "cut" / "checkpoints"
-    mark = (checkpoints / "checkpoint-8" / "complete").read_text()
-    assert last_complete(checkpoints, mark) == checkpoints / "checkpoint-8"
+    mark = json.loads((checkpoints / "checkpoint-8" / "complete").read_text())
+    assert last_complete(checkpoints, mark["training"]) == checkpoints / "checkpoint-8"
     held = {path.name for path in (checkpoints / "checkpoint-8").iterdir()}
     assert {
         "value_reward.safetensors",
