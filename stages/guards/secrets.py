@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-MASK = "***"
+from stages.guards.spellings import MASK, mask_spellings
+
 SHORTEST = 6
 """Characters of the shortest value that counts as a secret."""
 SHORTEST_OF_KEYS = 16
@@ -40,8 +41,6 @@ _NO_SECRETS = {"", "null", "none", "true", "false", "empty", "bearer", "basic", 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _WORDS_ONLY = re.compile(r"[A-Za-z]{1,12}(?:[ ._/:-]{1,2}[A-Za-z]{1,12}){0,3}[ ._/:-]?\d{0,4}")
 """What a password may be and any text may hold: `helpful`, `harm-1`."""
-_CONTROLS = {"\a": "a", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t", "\v": "v"}
-"""The letters after a backslash, in JSON and in Python."""
 _INTERPOLATION = re.compile(r"\$\{(?P<what>[^${}]*)\}")
 _VARIABLE = re.compile(r"oc\.env:\s*(\w+)")
 # Repetitions have an end, so that no text takes long; {0,8}: of backslashes, a text in texts.
@@ -73,11 +72,7 @@ _NAMED = [
     ),
 ]
 """`name=value`, and `"name": "value"` as in JSON and Python."""
-_SLASHES = r"(?:(?:\\|%(?:25){0,3}5c){1,8})"
-"""Before a quoted letter, perhaps quoted again for an address."""
 _PLAIN = re.compile(r"(?P<name>[\w.-]{1,100})['\"]?\s{0,9}[=:]\s{0,9}(?P<value>[^\s}&]+)")
-_CODED = re.compile(r"(?i)&#|(?:[\\%](?:25)*(?:x|u00|u0{6})?)[3-7][0-9a-f]")
-"""A letter or a digit that is written by its number."""
 _used: dict[str, None] = {}
 """The secrets that this run's config or its generators use, whatever their variables are called."""
 
@@ -115,7 +110,7 @@ def mask(text: str) -> str:
     For messages, logs and facts about a run. Mask before a text is cut: half of a key is not
     recognised.
     """
-    return _mask_patterns(_mask_all(text, {*_environment_secrets(), *_used}))
+    return _mask_patterns(mask_spellings(text, {*_environment_secrets(), *_used}))
 
 
 def _mask_patterns(text: str) -> str:
@@ -141,7 +136,7 @@ def mask_known(text: str) -> str:
     `DB_PASSWORD=helpful`, an answer keeps that word, unless this run uses the password.
     """
     keys = {secret for secret in _environment_secrets() if not _WORDS_ONLY.fullmatch(secret)}
-    return _mask_all(text, {*keys, *_used})
+    return mask_spellings(text, {*keys, *_used})
 
 
 def remember_secret(value: str) -> None:
@@ -221,7 +216,7 @@ def mask_identity(value: Any) -> Any:
         return {key: mask_identity(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [mask_identity(inner) for inner in value]
-    return _mask_all(value, set(_used)) if isinstance(value, str) else value
+    return mask_spellings(value, set(_used)) if isinstance(value, str) else value
 
 
 def separate_secrets(value: Any) -> tuple[Any, list[str]]:
@@ -321,60 +316,3 @@ def _shortest_secret(variable: str) -> int:
         return SHORTEST
     words = _words(variable)
     return SHORTEST_OF_KEYS if words and words[-1] in _KEY_WORDS else 0
-
-
-def _mask_all(text: str, secrets: set[str]) -> str:
-    if not _CODED.search(text):  # a letter can only be itself: most texts need no slow search
-        plain = text.lower().replace("\\", "")
-        secrets = {secret for secret in secrets if _plain_part(secret) in plain}
-    pattern = _pattern_of(tuple(sorted(secrets, key=lambda secret: (-len(secret), secret))))
-    return pattern.sub(MASK, text) if pattern else text
-
-
-@lru_cache(maxsize=64)
-def _plain_part(secret: str) -> str:
-    """Return the longest part of letters and digits, which nothing quotes."""
-    return max(re.findall("[a-z0-9]*", secret.lower()), key=len)
-
-
-@lru_cache(maxsize=64)
-def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
-    """What matches the secrets as they are, and with letters escaped as in JSON or an address."""
-    if not secrets:
-        return None
-    return re.compile("|".join(map(_spell, secrets)), re.IGNORECASE)
-
-
-def _spell(secret: str) -> str:
-    """A pattern of a secret's spellings; spaces in it may be any, since messages are rewrapped."""
-    letters = []
-    for part in re.split(r"(\s+)", secret):
-        if part.isspace():
-            letters.append(
-                rf"(?:\s|{_SLASHES}(?:[nrtvf]|x[0-9a-f]{{2}}|u[0-9a-f]{{4}})"
-                r"|%(?:25){0,3}[0-9a-f]{2}|\+){1,40}"
-            )
-        else:
-            letters += map(_spell_letter, part)
-    return "".join(letters)
-
-
-def _spell_letter(letter: str) -> str:
-    code = f"{ord(letter):02x}"
-    units = letter.encode("utf-16-be", errors="surrogatepass")
-    pairs = [rf"{_SLASHES}u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)]
-    is_byte = "\udc80" <= letter <= "\udcff"  # of a variable that is not UTF-8
-    octets = letter.encode(errors="surrogateescape" if is_byte else "surrogatepass")
-    percent = "".join(f"%(?:25){{0,3}}{byte:02x}" for byte in octets)
-    escaped = "".join(rf"{_SLASHES}x{byte:02x}" for byte in octets)
-    html = rf"&#(?:{ord(letter)}|x{code});"
-    control = rf"{_SLASHES}{_CONTROLS[letter]}" if letter in _CONTROLS else percent
-    spellings = [
-        control,
-        rf"{_SLASHES}?{re.escape(letter)}",
-        rf"{_SLASHES}[xuU]0{{0,6}}{code}",
-        "".join(pairs),
-        rf"{_SLASHES}?{percent}",
-        escaped,
-    ]
-    return f"(?:{'|'.join([*spellings, html])})"

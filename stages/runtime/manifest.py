@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from stages.guards.errors import UserError
 from stages.guards.files import parse_json, read_text
-from stages.guards.secrets import MASK
+from stages.guards.spellings import MASK
 from stages.runtime.row_files import DamagedArtifact
 
 MANIFEST = "manifest.json"

@@ -6,22 +6,22 @@ paths or time.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from stages.guards.console import open_console
-from stages.guards.disk import FULL, is_full, refuse_writing
+from stages.guards.disk import is_full
 from stages.guards.errors import UserError
 from stages.guards.files import as_path, exists, open_file
+from stages.guards.locks import hold_lock
 from stages.guards.text import replace_surrogates
 
 T = TypeVar("T")
@@ -82,63 +82,6 @@ def _encode(text: str) -> bytes:
 def derive_fraction(*parts: Any) -> float:
     """Return a number in [0, 1), uniform over parts; equal parts give equal numbers."""
     return derive_seed(*parts) / 2**31
-
-
-@contextlib.contextmanager
-def hold_lock(
-    file: Path,
-    on_wait: Callable[[str], object] | None = None,
-    kind: str = "folder",
-    option: str = "runs_dir",
-) -> Iterator[None]:
-    """Hold a lock against other runs inside a `with`, or until the process dies.
-
-    Args:
-        file: the lock; its folder is created.
-        on_wait: called once with the owner, such as `process 12`, if another run holds the lock.
-        kind: what the lock protects, for messages.
-        option: what to change if the lock cannot be created.
-
-    Raises:
-        UserError: the lock cannot be created.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.open("a+", encoding="utf-8", errors="replace")
-        _acquire(lock, on_wait)
-    except OSError as error:
-        if error.errno in FULL:
-            raise refuse_writing(error, file) from None
-        raise UserError(
-            f"the {kind} cannot be used: {error.strerror}",
-            where=str(file),
-            fix=f"set {option} to a place where you may write",
-        ) from None
-    pid = os.getpid()
-    # The process id is only for the message of those who wait, so a full disk does no harm here.
-    with contextlib.suppress(OSError):
-        lock.truncate(0)
-        os.write(lock.fileno(), str(pid).encode())
-    try:
-        yield
-    finally:
-        # A forked child shares the lock: closing the file here would not release it while the child
-        # lives. The child itself must not release it.
-        if os.getpid() == pid:
-            fcntl.flock(lock, fcntl.LOCK_UN)
-        lock.close()
-
-
-def _acquire(lock: TextIO, on_wait: Callable[[str], object] | None) -> None:
-    """Wait for the lock; the kernel releases it when the process dies, however it dies."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = f"process {lock.read(20).strip() or 'unknown'}"
-        if on_wait:
-            on_wait(owner)
-        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 class CallStore:

@@ -64,6 +64,15 @@ def _spoil(path: Path, rng: random.Random) -> str:
     return f"{way} {path.name}"
 
 
+NO_FILES = {
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "link": lambda path: path.symlink_to("nowhere"),
+    "loop": lambda path: path.symlink_to(path.name),
+}
+"""What can be where a file should be."""
+
+
 def _replace(path: Path, rng: random.Random) -> str:
     """Put something else where a file or a folder is."""
     way = rng.choice(["nothing", "folder", "pipe", "link", "loop", "file", "full folder"])
@@ -71,17 +80,11 @@ def _replace(path: Path, rng: random.Random) -> str:
         shutil.rmtree(path)
     else:
         path.unlink()
-    if way == "folder":
-        path.mkdir()
+    if way in NO_FILES:
+        NO_FILES[way](path)
     elif way == "full folder":
         path.mkdir()
         (path / "inner").write_text("x")
-    elif way == "pipe":
-        os.mkfifo(path)
-    elif way == "link":
-        path.symlink_to("nowhere")
-    elif way == "loop":
-        path.symlink_to(path.name)
     elif way == "file":
         path.write_text("x")
     return f"{way} for {path.name}"

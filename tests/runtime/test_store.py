@@ -21,11 +21,12 @@ import pytest
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
+from stages.guards.locks import hold_lock
 from stages.runtime.calls import Engines, RememberedGenerator, Tally
 from stages.runtime.generation import CallFailed, Completion, Sampling
 from stages.runtime.models import Model
-from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed, hold_lock
-from tests.fuzz.artifacts import damage_store
+from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed
+from tests.fuzz.artifacts import NO_FILES, damage_store
 from tests.running import run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator
 
@@ -346,14 +347,8 @@ def test_a_run_says_once_how_many_answers_were_damaged(tmp_path, capsys):
 
 
 def make(path, kind):
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "link":
-        path.symlink_to("nowhere")
-    elif kind == "loop":
-        path.symlink_to(path.name)
+    if kind in NO_FILES:
+        NO_FILES[kind](path)
     elif kind == "device":
         path.symlink_to("/dev/zero")
     elif kind == "system":
@@ -368,7 +363,7 @@ def make(path, kind):
             db.execute("PRAGMA user_version=99")
 
 
-KINDS = ["folder", "pipe", "link", "loop", "device", "system", "text", "other", "newer"]
+KINDS = [*NO_FILES, "device", "system", "text", "other", "newer"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from stages.guards.disk import REFUSALS, refuse_writing
 from stages.guards.errors import Faults, UserError
+from stages.guards.locks import hold_lock
 from stages.runtime.artifacts import (
     DROPPED,
     Artifact,
@@ -45,7 +46,7 @@ from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_t
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
-from stages.runtime.store import CallStore, hold_lock
+from stages.runtime.store import CallStore
 
 
 @dataclass
