@@ -34,7 +34,6 @@ from stages.runtime.generation import (
     Generator,
     RowFailure,
     Sampling,
-    as_choice,
 )
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
@@ -129,10 +128,10 @@ class ServerGenerator:
             ids = await self._look_up_ids(tuple(options))
             tokens = await self._score_ids(body, ids)
             names = [_name_of(token) for token in ids]
-            return as_choice(read_options(tokens, names, is_ranked=False), len(options))
+            return read_options(tokens, names, is_ranked=False)
         tokens = await self.client.ask(CHAT, body, read_first_token)
         try:
-            return as_choice(read_options(tokens, texts, is_ranked=True), len(options))
+            return read_options(tokens, texts, is_ranked=True)
         except RowFailure as failure:
             raise RowFailure(failure.reason, self.client.shorten(failure.detail)) from None
 
