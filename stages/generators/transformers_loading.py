@@ -253,7 +253,8 @@ def _refuse_unlike(network: Any, facts: Mapping[str, Any], model: Model, new_out
             fix="copy all files of the model; a reward model needs the output layer that it was "
             "trained with",
         )
-    mismatched = [f"{name} {tuple(had)} for {tuple(need)}" for name, had, need in _sizes(facts)]
+    sizes = sorted(facts["mismatched_keys"], key=str)
+    mismatched = [f"{name} {tuple(had)} for {tuple(need)}" for name, had, need in sizes]
     if mismatched:
         raise UserError(
             f"the sizes of {_count(mismatched)} weights do not match config.json",
@@ -269,10 +270,6 @@ def _refuse_unlike(network: Any, facts: Mapping[str, Any], model: Model, new_out
             where=model.path,
             fix="copy config.json from the model again: it is of another model",
         )
-
-
-def _sizes(facts: Mapping[str, Any]) -> list[Any]:
-    return sorted(facts["mismatched_keys"], key=str)
 
 
 def _kind(name: str, prefix: str) -> str:

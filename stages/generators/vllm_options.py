@@ -67,9 +67,7 @@ class Options(ChatOptions):
     """Requests in flight; None: twice max_num_seqs, which keeps the engine's queue filled."""
     log: str = ""
     """A file for the engine's warnings; empty keeps them until `close` and then drops them."""
-    engine: Annotated[dict[str, Any], AfterValidator(partial(refuse_owned, OWNED_ARGUMENTS))] = (
-        field(default_factory=dict)
-    )
+    engine: EngineArguments = field(default_factory=dict)
     """Any further field of vLLM's AsyncEngineArgs; overrides the above."""
 
 

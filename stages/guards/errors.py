@@ -39,10 +39,15 @@ class Faults:
         with faults.gather():
             check(step)
     faults.raise_any()
+
+    Args:
+        errors: those that are there already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, errors: Iterable[UserError] = ()) -> None:
         self.errors: list[UserError] = []
+        for error in errors:
+            self.add(error)
 
     @contextlib.contextmanager
     def gather(self, where: str = "") -> Iterator[None]:

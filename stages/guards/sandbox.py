@@ -147,7 +147,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     context_class = BoundedContext
 
     def __init__(self, *args: Any, **options: Any):
-        super().__init__(*args, finalize=_finalize, **options)
+        super().__init__(*args, finalize=_note, **options)
         del self.globals["lipsum"]
         self.filters, self.tests = _Functions(), _Functions()
         for counted, functions in ((self.filters, DEFAULT_FILTERS), (self.tests, DEFAULT_TESTS)):
@@ -244,7 +244,7 @@ def _counting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pass_context
-def _finalize(context: BoundedContext, value: Any) -> Any:
+def _note(context: BoundedContext, value: Any) -> Any:
     return context.budget.note(value)
 
 
@@ -269,7 +269,7 @@ def _concatenate(context: BoundedContext, parts: list[Any]) -> str:
 
 INNER_FILTERS = {
     f"{INNER}step": _step,
-    f"{INNER}note": pass_context(lambda context, value: context.budget.note(value)),
+    f"{INNER}note": _note,
     f"{INNER}write": _write,
     f"{INNER}concatenate": _concatenate,
 }

@@ -207,10 +207,8 @@ def load(name_or_path: str | Path) -> Constitution:
         constitution = Constitution.model_validate(document.data)
     except ValidationError as invalid:
         error = invalid
-    faults = Faults()
-    for fault in explain(error, document, [*Constitution.model_fields], [*Principle.model_fields]):
-        faults.add(fault)
-    faults.raise_any()
+    keys = [*Constitution.model_fields], [*Principle.model_fields]
+    Faults(explain(error, document, *keys)).raise_any()
     return constitution
 
 

@@ -48,10 +48,7 @@ class Document:
         Raises:
             UserError: there are some.
         """
-        gathered = Faults()
-        for fault in self.faults:
-            gathered.add(fault)
-        gathered.raise_any()
+        Faults(self.faults).raise_any()
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line` of the value at `keys`; a key that is not there is skipped."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from stages.generators.chat import collect_variables
 from stages.generators.examination import Examination, examine_chat, show_once
-from stages.generators.transformers_loading import holds_nan, load_network
+from stages.generators.transformers_loading import first_lines, holds_nan, load_network
 from stages.generators.transformers_loading import load_tokenizer as open_tokenizer
 from stages.generators.transformers_sampling import find_end_tokens
 from stages.guards import templates
@@ -77,9 +77,8 @@ def read_template(args: Mapping[str, Any]) -> str | None:
             path, trust_remote_code=False
         ).chat_template
     except Exception as error:  # transformers' layers raise anything
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(
-            f"the chat template cannot be read: {reason}",
+            f"the chat template cannot be read: {first_lines(error)}",
             where=path,
             fix="fix args.chat_template_path",
         ) from None

@@ -78,9 +78,7 @@ online_stage = partial(
     choices=online_choices,
     check_inputs=check_online_inputs,
     inputs={"model": Model, "prompts": Prompt},
-    optional={
-        "*": Model | Prompt,
-    },
+    optional={"*": Model | Prompt},
     gives=Model,
     check=check_online,
     identity=online_identity,
