@@ -34,7 +34,7 @@ demo: $(READY)  ## align the embedded model under constitutions/world.yaml and s
 
 test: test-fast test-slow  ## all tests: the fast lane, then the slow one (real vLLM, real training)
 
-test-fast: $(READY)  ## the fast lane: no GPU, no network, one or two minutes
+test-fast: $(READY)  ## the fast lane: no GPU, no network, two or three minutes
 	$(PYTEST) worksteal -m "not slow"
 
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
