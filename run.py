@@ -50,6 +50,7 @@ from stages.runtime.pipeline.display import (
     show_job,
     show_plan,
     show_tables,
+    show_warnings,
 )
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.readings import show_sources
@@ -153,6 +154,7 @@ def run(config: DictConfig, console: Console) -> None:
     finally:
         if not is_sweep_job:  # a sweep shows its own table after the last job
             show_tables(artifacts.values(), open_console())
+            show_warnings(artifacts.values(), console)
 
 
 def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:

@@ -20,6 +20,7 @@ FLOORS = [
     "report/sweep",
     "report/exports",
     "report",
+    "report/evidence",
     "report/views",
     "ablation",
     "evaluation/benchmarks",

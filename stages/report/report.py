@@ -26,12 +26,12 @@ from stages.guards.errors import UserError
 from stages.report import page
 from stages.report.views.browse import Section, dropped_section, principle_texts, sections
 from stages.report.views.drawing import draw
-from stages.report.views.effects import evaluation_view
+from stages.report.evidence.effects import evaluation_view
 from stages.report.views.marks import View
 from stages.report.views.offline_trainings import offline_views
 from stages.report.views.online_trainings import online_view
 from stages.report.views.packed import as_script, pack
-from stages.report.views.reward_models import reward_models_view
+from stages.report.evidence.reward_models import reward_models_view
 from stages.report.views.steps import describe_reuse, steps_of
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -46,6 +46,7 @@ SHORTEST = 1e-9
 _HERE = Path(__file__).resolve()
 _TEMPLATE = _HERE.with_name("report.html.jinja")
 _SCRIPT = _HERE.with_name("report.js")
+_SECTIONS = sorted(_HERE.with_name("sections").glob("*.jinja"))
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Config:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    return {"page": page.identity(_TEMPLATE, _SCRIPT)}
+    return {"page": page.identity(_TEMPLATE, _SCRIPT, *_SECTIONS)}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -91,6 +92,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         _TEMPLATE,
         [_SCRIPT],
         title=config.title,
+        warnings=[(step.step, text) for step in steps for text in step.manifest.warnings],
         **_results(sources, steps),
         **_work(steps, context.new_steps),
         **_rows(row_sections),

@@ -54,6 +54,10 @@ class Result:
     """Plain numbers and nested dicts of them."""
     tables: list[Table] = field(default_factory=list)
     """What to show at the end of a run."""
+    warnings: list[str] = field(default_factory=list)
+    """Reasons to doubt the result, a sentence each without its full stop. They are shown when the
+    step ends, again at the end of the run, and at the top of the report.
+    """
 
 
 @dataclass(frozen=True)
@@ -338,6 +342,7 @@ def finish_artifact(
         "dropped": dict(counts),
         "metrics": result.metrics,
         "tables": [vars(table) for table in result.tables],
+        "warnings": result.warnings,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **facts,
         "files": files,

@@ -96,6 +96,8 @@ class Manifest(BaseModel):
     """How many rows were dropped, by reason."""
     metrics: dict[str, Any]
     tables: list[Table]
+    warnings: list[str] = []
+    """Reasons to doubt the result."""
     finished: str = ""
     """When."""
     seconds: Annotated[float, Field(ge=0)] = 0.0

@@ -11,7 +11,7 @@ from stages.evaluation.judge_agreement import pair_agreement
 from stages.evaluation.win_rates import score
 from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
-from stages.report.views.effects import evaluation_view
+from stages.report.evidence.effects import evaluation_view
 from stages.runtime.context import ForecastDone
 from stages.runtime.generation import TooLong
 from stages.runtime.pipeline.steps import read_steps

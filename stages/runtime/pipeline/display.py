@@ -142,6 +142,13 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
             console.print(rich_table)
 
 
+def show_warnings(artifacts: Iterable[Artifact], console: Console) -> None:
+    """Show every step's reasons to doubt its result, also those of reused steps."""
+    for artifact in artifacts:
+        for warning in artifact.manifest.warnings:
+            console.print(styled(("warning: ", "bold yellow"), f"{artifact.step}: {warning}"))
+
+
 def _why(plan: PlannedStep) -> str:
     """Why a step runs, or what is known to be missing from an artifact that is reused."""
     if plan.artifact is None:

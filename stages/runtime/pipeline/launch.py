@@ -99,7 +99,7 @@ def launch(
         )
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     dropped = [Dropped(**row) for row in result["dropped"]]
-    return Result(dropped=dropped, metrics=result["metrics"])
+    return Result(dropped=dropped, metrics=result["metrics"], warnings=result["warnings"])
 
 
 def _job(

@@ -34,7 +34,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
-from stages.runtime.pipeline.display import step_line
+from stages.runtime.pipeline.display import show_warnings, step_line
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import (
     Overlap,
@@ -284,6 +284,7 @@ class Runner:
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
             self.console.print(step_line(artifact, context.tally))
+            show_warnings([artifact], self.console)
             if result.rows == []:
                 self.console.print(f"{step.name}: warning: it made no rows")
             if getattr(step.config, "describe", False):

@@ -69,7 +69,7 @@ def main(job_file: str) -> int:
             store.close()
     if rank == 0:
         dropped = [asdict(row) for row in result.dropped]
-        report = {"dropped": dropped, "metrics": result.metrics}
+        report = {"dropped": dropped, "metrics": result.metrics, "warnings": result.warnings}
         write_atomically(folder / "result.json", json.dumps(report))
     return 0
 
