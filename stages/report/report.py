@@ -24,14 +24,14 @@ from typing import Any
 
 from stages.guards.errors import UserError
 from stages.report import page
+from stages.report.evidence.effects import evaluation_view
+from stages.report.evidence.reward_models import reward_models_view
 from stages.report.views.browse import Section, dropped_section, principle_texts, sections
 from stages.report.views.drawing import draw
-from stages.report.evidence.effects import evaluation_view
 from stages.report.views.marks import View
 from stages.report.views.offline_trainings import offline_views
 from stages.report.views.online_trainings import online_view
 from stages.report.views.packed import as_script, pack
-from stages.report.evidence.reward_models import reward_models_view
 from stages.report.views.steps import describe_reuse, steps_of
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context

@@ -6,9 +6,9 @@ excludes 0.
 """
 
 from stages.evaluation.measures import headline_policy, previous_policy
+from stages.report.evidence.verdicts import principle_rows, scale_of_bars, sources_of
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
-from stages.report.evidence.verdicts import principle_rows, scale_of_bars, sources_of
 from stages.statistics.formatting import PER_CENT, format_percent
 
 EFFECTS = {
