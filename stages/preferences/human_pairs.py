@@ -23,12 +23,18 @@ from stages.guards.errors import UserError
 from stages.preferences.human_records import PairSource, read_pairs
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.rows import Dropped, Message, Pair
+from stages.runtime.rows import Dropped, Pair
 from stages.runtime.stage import Stage
-from stages.runtime.store import derive_fraction
 from stages.runtime.typed_config import Part
 from stages.sources.reading import Reading, example_pair, name_drops
-from stages.sources.source import read_source, source_identity, take_part, without_folder
+from stages.sources.source import (
+    OTHER_SHARE,
+    in_share,
+    read_source,
+    source_identity,
+    take_part,
+    without_folder,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +99,9 @@ STAGE = Stage(
 
 def _reason(pair: Pair, config: Config, rows: dict[str, Pair]) -> str:
     """Return why a pair is dropped; "" if it is kept."""
-    low, high = config.share
-    if not low <= _hash_position(pair.prompt) < high:
-        return "in another share"
+    if not in_share(pair.prompt, config.share):
+        return OTHER_SHARE
     return "duplicate" if pair.id in rows else ""
-
-
-def _hash_position(prompt: list[Message]) -> float:
-    """Return the place of a conversation in [0, 1), by a hash of its first user turn."""
-    opening = next(message["content"] for message in prompt if message["role"] == "user")
-    return derive_fraction("human_pairs", opening)
 
 
 def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from stages.guards.errors import UserError
 from stages.guards.files import as_path, exists
 from stages.guards.text import replace_surrogates
-from stages.runtime.rows import Pair, Prompt, Rating, Response
-from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Amount, Count, Text, machine
+from stages.runtime.rows import Message, Pair, Prompt, Rating, Response
+from stages.runtime.store import derive_fraction, derive_seed
+from stages.runtime.typed_config import Amount, Count, Part, Text, machine
 from stages.sources.records import SUFFIXES, Record, file_hash, read_file, read_hub
 
+OTHER_SHARE = "in another share"
+"""Why a row is dropped that another step reads."""
 Row = TypeVar("Row", bound=Prompt | Pair | Rating | Response)
 
 
@@ -92,6 +94,16 @@ def without_folder(location: str, source: Source) -> str:
     """Return a record's location for a row: rows do not depend on the folder of their file."""
     folder = Path(os.path.expanduser(replace_surrogates(source.source))).parent
     return location.removeprefix(f"{folder}/")
+
+
+def in_share(prompt: Sequence[Message], share: Part) -> bool:
+    """Return whether a conversation lies in a share, by a hash of its first user turn in [0, 1).
+
+    The place is the same for any source, stage and seed of the run.
+    """
+    openings = (message["content"] for message in prompt if message["role"] == "user")
+    opening = next(openings, "")
+    return share[0] <= derive_fraction("human_pairs", opening) < share[1]
 
 
 def take_part(rows: Sequence[Row], source: PartialSource, seed: int) -> list[Row]:

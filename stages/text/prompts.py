@@ -20,7 +20,7 @@ from stages.runtime.context import Context, Drop
 from stages.runtime.functions import call, find_function, function_identity
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import SomeNames, Text, as_names, show_value
+from stages.runtime.typed_config import Part, SomeNames, Text, as_names, show_value
 from stages.sources.answers import prompt_cell
 from stages.sources.conversations import (
     Turns,
@@ -41,7 +41,9 @@ from stages.sources.records import (
 )
 from stages.sources.sides import with_system
 from stages.sources.source import (
+    OTHER_SHARE,
     PartialSource,
+    in_share,
     read_source,
     source_identity,
     take_part,
@@ -71,6 +73,10 @@ class Config(PartialSource):
     """A column with a system turn to put before the prompt."""
     turns: Turns = "last"
     """Which user turns of a conversation become prompts."""
+    share: Part = (0.0, 1.0)
+    """Half-open part [from, to) of the conversations, as in `human_pairs`: with disjoint shares,
+    the two have no dialogue in common.
+    """
     arguments: dict[str, Any] = field(default_factory=dict)
     """The function's arguments, if `source` is a function."""
 
@@ -121,6 +127,9 @@ def read_rows(
             dropped.append(item)
             continue
         location, kind, messages = item
+        if not in_share(messages, config.share):
+            dropped.append(Dropped(id=location, reason=OTHER_SHARE))
+            continue
         row_id = content_id(messages, location)
         if row_id in rows:
             dropped.append(Dropped(id=location, reason="duplicate prompt"))

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.guards.errors import UserError
+from stages.preferences import human_pairs as pairs
 from stages.sources.conversations import read_prompts
 from stages.sources.records import read_file
 from stages.text.prompts import Config, identity, run
@@ -161,3 +162,20 @@ def test_what_a_spreadsheet_or_a_crawl_brings(tmp_path):
     assert [r.messages[0]["content"] for r in result.rows] == ["one\u2028two\u0085three"] and len(
         result.dropped
     ) == 1
+
+
+def test_shares_are_those_of_human_pairs(tmp_path):
+    """A method can learn from people's pairs and be tested on requests of other dialogues."""
+    source = tmp_path / "pairs.jsonl"
+    records = []
+    for number in range(60):
+        opening = f"\n\nHuman: question {number}\n\nAssistant: hm\n\nHuman: and?\n\nAssistant: "
+        records.append({"chosen": opening + "yes", "rejected": opening + "no"})
+    source.write_text("\n".join(json.dumps(record) for record in records))
+    learnt = pairs.run(pairs.Config(source=str(source), share=(0.0, 0.6)), {}, Context()).rows
+    tested = run(Config(source=str(source), column="chosen", share=(0.6, 1.0)), {}, Context())
+    openings = [{row.prompt[0]["content"] for row in learnt}]
+    openings.append({row.messages[0]["content"] for row in tested.rows})
+    assert not openings[0] & openings[1]
+    assert len(openings[0]) + len(openings[1]) == 60 and min(map(len, openings)) > 10
+    assert {row.reason for row in tested.dropped} == {"in another share"}
