@@ -49,10 +49,22 @@ def check_choice(name: str, model: Model, options: Sequence[str]) -> None:
         module.refuse_split_options(model.path, tuple(options))
 
 
-def check_options(name: str, options: Mapping[str, Any]) -> None:
+def is_remote(name: str, path: str, options: Mapping[str, Any]) -> bool:
+    """Return whether servers hold the model of this path, so that it takes no room here."""
+    if name not in GENERATORS:
+        return False
+    module = importlib.import_module(GENERATORS[name])
+    ask = getattr(module, "is_remote", None)
+    return ask is not None and bool(ask(path, options))
+
+
+def check_options(name: str, options: Mapping[str, Any], where: str = "generator.options") -> None:
     """Refuse what `open_generator(name, ...)` would refuse in `options`, before any work is done.
 
     A name that is not in GENERATORS is not checked: tests use their own generators.
+
+    Args:
+        where: what a message calls the options.
 
     Raises:
         UserError: a field is unknown, of the wrong type or out of its bounds.
@@ -60,7 +72,7 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     if name not in GENERATORS:
         return
     module = importlib.import_module(GENERATORS[name])
-    parsed = parse_config(module.Options, options, f"generator.options of {name}")
+    parsed = parse_config(module.Options, options, f"{where} of {name}")
     local = getattr(parsed, "local", None)
     if local:
-        check_options(local.name, local.options)
+        check_options(local.name, local.options, where)
