@@ -140,12 +140,10 @@ class Answerer:
         try:
             yield
         except UserError as error:
-            where, fix = (
-                text.replace(RUN_OPTIONS, self.place) for text in (error.where, error.fix)
-            )
-            if (where, fix) == (error.where, error.fix):
-                raise
-            raise UserError(error.what, where=where, fix=fix) from error
+            for fault in getattr(error, "errors", [error]):
+                fault.where = fault.where.replace(RUN_OPTIONS, self.place)
+                fault.fix = fault.fix.replace(RUN_OPTIONS, self.place)
+            raise
 
 
 class Engines:

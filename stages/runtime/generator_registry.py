@@ -58,13 +58,10 @@ def is_remote(name: str, path: str, options: Mapping[str, Any]) -> bool:
     return ask is not None and bool(ask(path, options))
 
 
-def check_options(name: str, options: Mapping[str, Any], where: str = "generator.options") -> None:
+def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse what `open_generator(name, ...)` would refuse in `options`, before any work is done.
 
     A name that is not in GENERATORS is not checked: tests use their own generators.
-
-    Args:
-        where: what a message calls the options.
 
     Raises:
         UserError: a field is unknown, of the wrong type or out of its bounds.
@@ -72,7 +69,7 @@ def check_options(name: str, options: Mapping[str, Any], where: str = "generator
     if name not in GENERATORS:
         return
     module = importlib.import_module(GENERATORS[name])
-    parsed = parse_config(module.Options, options, f"{where} of {name}")
+    parsed = parse_config(module.Options, options, f"generator.options of {name}")
     local = getattr(parsed, "local", None)
     if local:
-        check_options(local.name, local.options, where)
+        check_options(local.name, local.options)

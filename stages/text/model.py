@@ -11,10 +11,10 @@ policies are sampled here.
 from dataclasses import dataclass
 from typing import Any
 
-from stages.guards.errors import refuse_unknown
+from stages.guards.errors import Faults, refuse_unknown
 from stages.guards.secrets import mask_identity
 from stages.runtime.artifacts import Artifact, Result
-from stages.runtime.calls import ANSWER_OPTIONS, select_answer_options
+from stages.runtime.calls import ANSWER_OPTIONS, Answerer, select_answer_options
 from stages.runtime.context import Context
 from stages.runtime.generator_registry import GENERATORS, check_options, is_remote
 from stages.runtime.models import Model, find_model, find_served_model
@@ -36,9 +36,15 @@ class Config:
 
 def check(config: Config) -> None:
     """Refuse a generator or options that do not exist, before anything runs."""
-    if config.generator:
-        refuse_unknown([config.generator], GENERATORS, "no generator is called", "generator")
-        check_options(config.generator, config.options, "options")
+    if not config.generator:
+        return
+    refuse_unknown([config.generator], GENERATORS, "no generator is called", "")
+    faults = Faults()
+    with faults.gather(), Answerer(config.generator, config.options, "options").name_place():
+        check_options(config.generator, config.options)
+    for fault in faults.errors:  # the runner adds the step's name
+        fault.what, fault.where = f"{fault.where}: {fault.what}", ""
+    faults.raise_any()
 
 
 def identity(config: Config) -> dict[str, Any]:
