@@ -30,7 +30,7 @@ class Config:
     """A Hub commit; null: the newest."""
     generator: Text | None = machine(None)
     """Which generator answers for it, such as `server`; null: the run's."""
-    options: dict[str, Any] = machine({})
+    options: dict[str, Any] | None = machine(None)
     """The options of that generator; where it is the run's, in place of the run's own ones."""
 
 
@@ -38,10 +38,11 @@ def check(config: Config) -> None:
     """Refuse a generator or options that do not exist, before anything runs."""
     if not config.generator:
         return
+    options = config.options or {}
     refuse_unknown([config.generator], GENERATORS, "no generator is called", "")
     faults = Faults()
-    with faults.gather(), Answerer(config.generator, config.options, "options").name_place():
-        check_options(config.generator, config.options)
+    with faults.gather(), Answerer(config.generator, options, "options").name_place():
+        check_options(config.generator, options)
     for fault in faults.errors:  # the runner adds the step's name
         fault.what, fault.where = f"{fault.where}: {fault.what}", ""
     faults.raise_any()
@@ -50,10 +51,11 @@ def check(config: Config) -> None:
 def identity(config: Config) -> dict[str, Any]:
     """The model's content in place of its path, and what of its own generator changes answers."""
     facts: dict[str, Any] = {"path": None, "content": _find(config).content}
-    options = {name: config.options[name] for name in ANSWER_OPTIONS if name in config.options}
-    options |= select_answer_options(config.options)
-    if config.generator or options:
-        facts["generator"] = mask_identity(options)
+    options = config.options or {}
+    changes = {name: options[name] for name in ANSWER_OPTIONS if name in options}
+    changes |= select_answer_options(options)
+    if config.generator or changes:
+        facts["generator"] = mask_identity(changes)
     return facts
 
 
@@ -64,7 +66,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: there is no such model, or its generator does not take the options.
     """
     model = _find(config)
-    label = context.engines.add(config.generator, config.options, f"{context.step}.options")
+    options = config.options or {}
+    label = context.engines.add(config.generator, options, f"{context.step}.options")
     metrics: dict[str, Any] = {"model_path": model.path, "revision": model.revision}
     metrics["content"] = model.content
     if label:
@@ -86,11 +89,11 @@ STAGE = Stage(
 def _is_served(config: Config) -> bool:
     """Whether a server of its own holds the model."""
     name = config.generator
-    return name is not None and is_remote(name, config.path, config.options)
+    return name is not None and is_remote(name, config.path, config.options or {})
 
 
 def _find(config: Config) -> Model:
     if _is_served(config):
-        addresses = config.options.get("endpoints", [])
-        return find_served_model(config.path, config.revision, addresses)
+        options = config.options or {}
+        return find_served_model(config.path, config.revision, options.get("endpoints", []))
     return find_model(config.path, config.revision)
