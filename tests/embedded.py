@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -39,6 +40,18 @@ TINY = [
 
 def run_config(root: Path, *overrides: str) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Compose the configuration as run.py does and run it in this process."""
+    with _prepared(root, *overrides) as (runner, planned):
+        return planned, runner.run(planned)
+
+
+def plan_config(root: Path, *overrides: str) -> dict[str, PlannedStep]:
+    """Compose the configuration as run.py does and plan it, without running it."""
+    with _prepared(root, *overrides) as (_, planned):
+        return {plan.step.name: plan for plan in planned}
+
+
+@contextlib.contextmanager
+def _prepared(root: Path, *overrides: str) -> Iterator[tuple[Runner, list[PlannedStep]]]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     generator = config["generator"]
@@ -55,7 +68,7 @@ def run_config(root: Path, *overrides: str) -> tuple[list[PlannedStep], dict[str
                 loop,
             )
             planned = runner.plan(read_steps(join_sections(config["pipeline"]), STAGES))
-            return planned, runner.run(planned)
+            yield runner, planned
     finally:
         store.close()
 

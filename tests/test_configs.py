@@ -28,7 +28,7 @@ OF_MODELS = {
 }
 TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}
 SALMON = [
-    *("base", "red_team", "helpful", "held_out", "held_out_helpful"),
+    *("base", "judge", "red_team", "helpful", "held_out", "held_out_helpful"),
     *("samples", "judgements", "pairs", "held_out_samples", "held_out_judgements"),
     *("principle_reward_model", "plain_reward_model", "reward_model_test"),
     *("policy", "policy_held_out", "base_held_out", "evaluation", "report"),

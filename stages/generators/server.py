@@ -60,10 +60,19 @@ async def open_generator(model: Model, options: dict[str, Any]) -> Generator:
             where="generator.options.endpoints",
             fix="set generator.options.endpoints=[http://host:8000/v1]",
         )
-    served = (parsed.serves, str(Path(parsed.serves).expanduser()))
-    if parsed.serves and model.path not in served:
+    if not _serves(parsed, model.path):
         return await _open_local(model, parsed)
     return ServerGenerator(parsed, parsed.model or model.path, read_key(parsed.api_key_env))
+
+
+def is_remote(path: str, options: Mapping[str, Any]) -> bool:
+    """Return whether the endpoints hold the model of this path; else `local` loads it."""
+    return _serves(parse_config(Options, options, "generator.options of server"), path)
+
+
+def _serves(options: Options, path: str) -> bool:
+    served = (options.serves, str(Path(options.serves).expanduser()))
+    return not options.serves or path in served
 
 
 async def _open_local(model: Model, options: Options) -> Generator:

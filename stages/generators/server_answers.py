@@ -63,6 +63,10 @@ class Unreadable(Exception):
     """An answer in an unexpected form; the message says in which."""
 
 
+class NoLogprobs(Unreadable):
+    """An answer without the log-probabilities that were asked for."""
+
+
 @dataclass
 class Parts:
     """What a message holds."""
@@ -118,14 +122,15 @@ def read_first_token(answer: Any) -> dict[str, float]:
 
     Raises:
         Refused: by a filter.
-        Unreadable: there is no log-probability, or one that is not a number.
+        NoLogprobs: there is no log-probability.
+        Unreadable: there is one that is not a number.
     """
     choice = read_choice(answer)
     read_finish_reason(choice)
     report = choice.get("logprobs")
     content = report.get("content") if isinstance(report, dict) else None
     if not isinstance(content, list) or not content or not isinstance(content[0], dict):
-        raise Unreadable("no log-probabilities in the answer")
+        raise NoLogprobs("no log-probabilities in the answer")
     first = content[0]
     logprobs: dict[str, float] = {}
     for entry in [*(first.get("top_logprobs") or []), first]:

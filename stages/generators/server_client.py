@@ -18,6 +18,7 @@ from stages.generators.endpoints import Endpoint, Failed, Pool
 from stages.generators.server_answers import (
     FILTERED,
     MODEL_REFUSED,
+    NoLogprobs,
     Refused,
     Unreadable,
     is_filter,
@@ -45,12 +46,22 @@ FIXES = {
     404: "check generator.options: `endpoints` end in /v1, and `model` is the server's name for it "
     "(GET /v1/models lists them)",
 }
+FIX_USELESS = (
+    "look at the server's words: a field that it refuses, or an address that is not an "
+    "OpenAI-compatible /v1; for servers other than vLLM's set generator.options.extensions=false"
+)
+FIX_NO_LOGPROBS = (
+    "judge with a model that reports them (`logprobs`, `top_logprobs`) over this server or another "
+    "one: judge=server judge.path=...; or on this machine: judge=hub judge.path=owner/name; a "
+    "server that reports fewer than 20: 'generator.options.extra={top_logprobs: 5}'"
+)
 REFUSALS = {400, 409, 413, 415, 422, 424, 451}  # of this request, not of every one
 UNEXPECTED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading an answer of another form raises."""
 UNREADABLE = "the server's answer cannot be read"
 READ_ATTEMPTS = 3  # for an answer in an unexpected form
 MOST_USELESS = 20  # answers after which a server without a single useful one is given up
+MOST_WITHOUT_LOGPROBS = 4  # the same where they lack log-probabilities; more than READ_ATTEMPTS
 MOST_BYTES = 4 * 2**20  # of an answer
 MOST_WORDS = 300  # characters of a server's words in a message
 MOST_MASKED = 2**16  # characters that are searched for secrets before they are cut
@@ -117,11 +128,13 @@ class Client:
             except Refused as refusal:
                 failure = CallFailed(refusal.reason, self.shorten(refusal.words))
                 if refusal.reason not in (FILTERED, MODEL_REFUSED):  # else the server works
-                    await self._count_useless(path, body, read, failure)
+                    lacks_logprobs = "logprobs" in body and "logprobs" in failure.detail.lower()
+                    await self._count_useless(path, body, read, failure, lacks_logprobs)
                 raise failure from None
             except Unreadable as error:
                 failure = CallFailed(UNREADABLE, str(error))
-                await self._count_useless(path, body, read, failure)
+                lacks_logprobs = isinstance(error, NoLogprobs)
+                await self._count_useless(path, body, read, failure, lacks_logprobs)
                 if attempt == attempts:
                     raise failure from None
             else:
@@ -134,14 +147,20 @@ class Client:
         await self._http.aclose()
 
     async def _count_useless(
-        self, path: str, body: dict[str, Any], read: Callable[[Any], Any], failure: CallFailed
+        self,
+        path: str,
+        body: dict[str, Any],
+        read: Callable[[Any], Any],
+        failure: CallFailed,
+        lacks_logprobs: bool,
     ) -> None:
         """Count an answer of no use; stop where calls of this kind never bring another.
 
         A refusal comes sooner than an answer, so a harmless question decides.
         """
         self._useless_answers[read] += 1
-        if self._useless_answers[read] < MOST_USELESS:
+        most = MOST_WITHOUT_LOGPROBS if lacks_logprobs else MOST_USELESS
+        if self._useless_answers[read] < most:
             return
         async with self._examining:
             if read in self._useless:
@@ -149,13 +168,12 @@ class Client:
             if read in self._answered or await self._reads_harmless(path, body, read):
                 self._answered.add(read)
                 return
-        self._useless[read] = UserError(
-            f"none of {MOST_USELESS} answers can be used, the last one: {failure}",
-            where=self.pool.names(),
-            fix="look at the server's words: a field that it refuses, an address that is not an "
-            "OpenAI-compatible /v1, or a server that reports no log-probabilities (a judge needs "
-            "them); for servers other than vLLM's set generator.options.extensions=false",
-        )
+        what = f"none of {MOST_USELESS} answers can be used, the last one: {failure}"
+        fix = FIX_USELESS
+        if lacks_logprobs:
+            what = f"the server reports no log-probabilities, which a judge is read by: {failure}"
+            fix = FIX_NO_LOGPROBS
+        self._useless[read] = UserError(what, where=self.pool.names(), fix=fix)
         raise self._useless[read]
 
     async def _reads_harmless(
@@ -196,7 +214,7 @@ class Client:
                 raise TooLong(None, None, self.shorten(text))
             return read(answer)
         except Unreadable as error:
-            raise Unreadable(self._words(f"{error}:", text, endpoint)) from None
+            raise type(error)(self._words(f"{error}:", text, endpoint)) from None
         except UNEXPECTED as error:
             words = self._words(f"{type(error).__name__},", text, endpoint)
             raise Unreadable(words) from error

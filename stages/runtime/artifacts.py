@@ -195,6 +195,7 @@ class Artifact:
             UserError: it holds no model, or the model is gone.
         """
         reference = self.metrics.get("model_path")
+        generator = self.metrics.get("generator", "") if reference else ""
         path = reference or self.directory / MODEL
         if not reference:
             check_files(self.directory, self.manifest, f"{MODEL}/", whole=True)
@@ -205,8 +206,11 @@ class Artifact:
                 fix="wire `inputs.model` to a step that makes one; if this one does, "
                 f"delete {self.directory} and run again",
             )
-        model = find_model(str(path), self.metrics.get("revision"))
+        revision = self.metrics.get("revision")
         planned = self.metrics.get("content")  # of a step that points at a model
+        if reference and self.metrics.get("served"):
+            return Model(reference, str(planned), revision, generator)
+        model = replace(find_model(str(path), revision), generator=generator)
         if reference and planned not in (None, model.content):
             raise changed_model(model)
         return model

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from statistics import fmean, median
 from typing import Any, TypeVar
 
+from stages.guards.errors import UserError
 from stages.guards.secrets import mask_identity
 from stages.runtime.generation import (
     THOUGHT_MARKS,
@@ -20,7 +22,13 @@ from stages.runtime.generation import (
     as_choice,
     as_completion,
 )
-from stages.runtime.generator_registry import check_choice, check_options, open_generator
+from stages.runtime.generator_registry import (
+    check_choice,
+    check_options,
+    is_remote,
+    open_generator,
+)
+from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
@@ -38,6 +46,8 @@ ANSWER_OPTIONS = (
 )
 
 
+RUN_OPTIONS = "generator.options"
+"""What messages call a generator's options."""
 LOW_MASS = 0.1  # a judge that answers with the options puts nearly all its probability on them
 
 
@@ -99,8 +109,48 @@ class Tally:
         }
 
 
+@dataclass(frozen=True)
+class Answerer:
+    """A generator by its name, with its options."""
+
+    name: str
+    options: Mapping[str, Any]
+    place: str = RUN_OPTIONS
+    """What a message calls the options."""
+
+    @cached_property
+    def answer_options(self) -> dict[str, Any]:
+        """The options that are part of a call's key, without secrets."""
+        masked: dict[str, Any] = mask_identity(select_answer_options(self.options))
+        return masked
+
+    @cached_property
+    def thought_marks(self) -> list[tuple[str, str]]:
+        """The marks around a model's thoughts."""
+        marks = self.options.get("thought_marks") or THOUGHT_MARKS
+        return [(str(opening), str(closing)) for opening, closing in marks]
+
+    def describe(self) -> dict[str, Any]:
+        """Return its arguments as plain data."""
+        return {"name": self.name, "options": dict(self.options), "place": self.place}
+
+    @contextmanager
+    def name_place(self) -> Iterator[None]:
+        """Let errors name these options, and not those of the run's generator."""
+        try:
+            yield
+        except UserError as error:
+            for fault in getattr(error, "errors", [error]):
+                fault.where = fault.where.replace(RUN_OPTIONS, self.place)
+                fault.fix = fault.fix.replace(RUN_OPTIONS, self.place)
+            raise
+
+
 class Engines:
     """The loaded engines; a model is loaded at its first call that is not in the store.
+
+    One generator answers for all models of a run, except for those that name another one. A model
+    that servers hold takes no room: its connections stay open.
 
     Args:
         name: the generator's name.
@@ -108,6 +158,7 @@ class Engines:
         keep: engines loaded at a time. More than 1 means that there is enough memory: engines
             then also stay loaded while a stage trains.
         opener: loads a model, as `open_generator` does.
+        others: further generators by their labels, as `describe` returns them.
 
     Raises:
         UserError: an option is not valid.
@@ -119,38 +170,97 @@ class Engines:
         options: Mapping[str, Any],
         keep: int = 1,
         opener: Callable[..., Awaitable[Generator]] = open_generator,
+        others: Mapping[str, Mapping[str, Any]] | None = None,
     ):
         check_options(name, options)
         self.name = name
         self.options = options
         self.keep = keep
-        self.answer_options = mask_identity(select_answer_options(options))
-        marks = options.get("thought_marks") or THOUGHT_MARKS
-        self.thought_marks = [(str(opening), str(closing)) for opening, closing in marks]
+        self._run = Answerer(name, options)
+        self._others = {label: Answerer(**facts) for label, facts in (others or {}).items()}
         self._open = opener
-        self._loaded: dict[str, Generator] = {}
+        self._loaded: dict[tuple[str, str], Generator] = {}
+        self._connected: dict[tuple[str, str], Generator] = {}
         self._loading = asyncio.Lock()
+
+    @property
+    def answer_options(self) -> dict[str, Any]:
+        """Of the run's generator, see `Answerer`."""
+        return self._run.answer_options
+
+    @property
+    def thought_marks(self) -> list[tuple[str, str]]:
+        """Of the run's generator, see `Answerer`."""
+        return self._run.thought_marks
+
+    def add(self, name: str | None, options: Mapping[str, Any], place: str) -> str:
+        """Have another generator ready for the models that name it.
+
+        Args:
+            name: its name; None: the run's generator, with `options` in place of its own ones.
+            place: what a message calls the options.
+
+        Returns:
+            Its label, for `Model.generator`; "" for the run's generator without other options.
+
+        Raises:
+            UserError: an option is not valid.
+        """
+        if name is None and not options:
+            return ""
+        every = options if name else {**self.options, **options}
+        other = Answerer(name or self.name, every, place)
+        with other.name_place():
+            check_options(other.name, every)
+        facts = {"name": other.name, "options": mask_identity(dict(every))}
+        label = f"{other.name}-{fingerprint(facts)}"
+        self._others[label] = other
+        return label
+
+    def describe(self) -> dict[str, Any]:
+        """Return the arguments that build the same `Engines` in another process."""
+        others = {label: other.describe() for label, other in self._others.items()}
+        run = {"name": self.name, "options": dict(self.options), "keep": self.keep}
+        return run | {"others": others}
+
+    def answerer(self, model: Model) -> Answerer:
+        """Return the generator that answers for a model."""
+        return self._others[model.generator] if model.generator else self._run
 
     async def get(self, model: Model) -> Generator:
         """Return the model's engine; load it if needed, in place of the oldest one."""
+        key = (model.generator, model.content)
         async with self._loading:
-            if model.content not in self._loaded:
-                while len(self._loaded) >= self.keep:
-                    oldest = next(iter(self._loaded))
-                    await self._loaded.pop(oldest).close()
-                self._loaded[model.content] = await self._open(self.name, model, self.options)
-            return self._loaded[model.content]
+            engine = self._connected.get(key) or self._loaded.get(key)
+            return engine or await self._add_engine(key, model)
+
+    async def _add_engine(self, key: tuple[str, str], model: Model) -> Generator:
+        answerer = self.answerer(model)
+        engines = self._loaded
+        if is_remote(answerer.name, model.path, answerer.options):
+            engines = self._connected
+        while engines is self._loaded and len(engines) >= self.keep:
+            oldest = next(iter(engines))
+            await engines.pop(oldest).close()
+        with answerer.name_place():
+            engines[key] = await self._open(answerer.name, model, answerer.options)
+        return engines[key]
 
     async def make_room(self) -> None:
         """Close the engine before training, unless several may be kept."""
         if self.keep == 1:
-            await self.release()
+            await _close_all(self._loaded)
 
     async def release(self) -> None:
         """Close all engines."""
-        while self._loaded:
-            _, engine = self._loaded.popitem()
-            await engine.close()
+        await _close_all(self._loaded)
+        await _close_all(self._connected)
+
+
+async def _close_all(engines: dict[tuple[str, str], Generator]) -> None:
+    while engines:
+        _, engine = engines.popitem()
+        await engine.close()
 
 
 def select_answer_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,9 +288,15 @@ class RememberedGenerator:
     ):
         self.store = store
         self.engines = engines
+        self.answerer = engines.answerer(model)
         self.model = model
         self.tally = tally
         self.forecast = forecast
+
+    @property
+    def thought_marks(self) -> list[tuple[str, str]]:
+        """The marks around the model's thoughts."""
+        return self.answerer.thought_marks
 
     async def complete(
         self,
@@ -204,13 +320,13 @@ class RememberedGenerator:
             call = engine.complete(messages, sampling, seed)
             completion = await self._send(call, as_completion)
             self._remember(key, vars(completion), completion.completion_tokens)
-        marks = self.engines.thought_marks
+        marks = self.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
         if self.forecast:
-            check_choice(self.engines.name, self.model, options)
+            check_choice(self.answerer.name, self.model, options)
         key = self._key(verb="choose", messages=list(messages), options=list(options))
         check = partial(as_choice, options=len(options))
         choice = self._recall(key, check)
@@ -223,7 +339,8 @@ class RememberedGenerator:
 
     async def _send(self, call: Awaitable[T], check: Callable[[Any], T]) -> T:
         try:
-            return check(await call)
+            with self.answerer.name_place():
+                return check(await call)
         except CallFailed:
             self.tally.failed += 1
             raise
@@ -232,7 +349,7 @@ class RememberedGenerator:
             raise CallFailed("an answer that cannot be used", str(error)) from None
 
     def _key(self, **parts: Any) -> str:
-        return call_key(model=self.model.content, generator=self.engines.answer_options, **parts)
+        return call_key(model=self.model.content, generator=self.answerer.answer_options, **parts)
 
     def _recall(self, key: str, check: Callable[[Any], T]) -> T | None:
         """Return the stored answer, or None if the call is to be sent."""

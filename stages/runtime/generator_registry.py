@@ -49,6 +49,15 @@ def check_choice(name: str, model: Model, options: Sequence[str]) -> None:
         module.refuse_split_options(model.path, tuple(options))
 
 
+def is_remote(name: str, path: str, options: Mapping[str, Any]) -> bool:
+    """Return whether servers hold the model of this path, so that it takes no room here."""
+    if name not in GENERATORS:
+        return False
+    module = importlib.import_module(GENERATORS[name])
+    ask = getattr(module, "is_remote", None)
+    return ask is not None and bool(ask(path, options))
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse what `open_generator(name, ...)` would refuse in `options`, before any work is done.
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,8 @@ class Model:
     """The content id: 16 hex digits of a hash of the files, or of a Hub name and revision."""
     revision: str | None = None
     """A Hub commit."""
+    generator: str = ""
+    """What `Engines` calls the generator that answers for it; "" for the run's."""
 
 
 def find_model(path: str, revision: str | None = None) -> Model:
@@ -67,8 +70,7 @@ def find_model(path: str, revision: str | None = None) -> Model:
     folder = as_path(path, "a model's path")
     if os.path.isdir(folder):
         return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
-    looks_local = _HUB_NAME.fullmatch(path) is None or os.path.isdir(path.partition("/")[0])
-    if looks_local:
+    if not _is_hub_id(path):
         raise UserError(
             "this is a file, not a model's folder" if exists(folder) else "no such model folder",
             where=shorten(path),
@@ -83,6 +85,31 @@ def find_model(path: str, revision: str | None = None) -> Model:
         )
     digest = hashlib.sha256(f"{path}@{revision or 'main'}".encode()).hexdigest()[:16]
     return Model(path, digest, revision)
+
+
+def find_served_model(name: str, revision: str | None, addresses: Sequence[str]) -> Model:
+    """Return a model that servers hold.
+
+    A folder and a Hub id say what it is, wherever it is served. Any other name says so only
+    together with the servers' addresses.
+
+    Args:
+        name: a folder, a Hub id or any name.
+        revision: a Hub commit, or any text that tells two models of the same name apart.
+
+    Raises:
+        UserError: it is a folder that cannot be loaded.
+    """
+    if os.path.isdir(as_path(name, "a model's path")) or _is_hub_id(name):
+        return find_model(name, revision)
+    places = " ".join(sorted(address.rstrip("/") for address in addresses))
+    digest = hashlib.sha256(f"{name}@{revision or 'main'} at {places}".encode()).hexdigest()[:16]
+    return Model(name, digest, revision)
+
+
+def _is_hub_id(path: str) -> bool:
+    """Whether a path that is no folder is of the form `owner/name`, and not in a folder here."""
+    return _HUB_NAME.fullmatch(path) is not None and not os.path.isdir(path.partition("/")[0])
 
 
 def refuse_changed(model: Model) -> None:

@@ -1,40 +1,77 @@
-"""Stage `model`: a model that is already there, on disk or on the Hub.
+"""Stage `model`: a model that is already there, on disk, on the Hub or behind an API.
 
 In: nothing. Out: an artifact that points at the model. Its identity is the model's content, so
-moving the folder changes nothing and replacing the weights changes everything that follows.
+moving the folder changes nothing and replacing the weights changes everything that follows. What
+only a server knows by name is identified by that name and the server's addresses.
+
+The run's generator answers for it, or one of its own: a judge can be asked over an API while the
+policies are sampled here.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
+from stages.guards.errors import Faults, refuse_unknown
+from stages.guards.secrets import mask_identity
 from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.calls import ANSWER_OPTIONS, Answerer, select_answer_options
 from stages.runtime.context import Context
-from stages.runtime.models import Model, find_model
+from stages.runtime.generator_registry import GENERATORS, check_options, is_remote
+from stages.runtime.models import Model, find_model, find_served_model
 from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Text, machine
 
 
 @dataclass(frozen=True)
 class Config:
-    path: str
-    """A folder, or a Hub id `owner/name`."""
+    path: Text
+    """A folder, or a Hub id `owner/name`; with a server as its generator also a served name."""
     revision: str | None = None
     """A Hub commit; null: the newest."""
+    generator: Text | None = machine(None)
+    """Which generator answers for it, such as `server`; null: the run's."""
+    options: dict[str, Any] | None = machine(None)
+    """The options of that generator; where it is the run's, in place of the run's own ones."""
+
+
+def check(config: Config) -> None:
+    """Refuse a generator or options that do not exist, before anything runs."""
+    if not config.generator:
+        return
+    options = config.options or {}
+    refuse_unknown([config.generator], GENERATORS, "no generator is called", "")
+    faults = Faults()
+    with faults.gather(), Answerer(config.generator, options, "options").name_place():
+        check_options(config.generator, options)
+    for fault in faults.errors:  # the runner adds the step's name
+        fault.what, fault.where = f"{fault.where}: {fault.what}", ""
+    faults.raise_any()
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The model's content, in place of its path."""
-    model = find_model(config.path, config.revision)
-    return {"path": None, "content": model.content}
+    """The model's content in place of its path, and what of its own generator changes answers."""
+    facts: dict[str, Any] = {"path": None, "content": _find(config).content}
+    options = config.options or {}
+    changes = {name: options[name] for name in ANSWER_OPTIONS if name in options}
+    changes |= select_answer_options(options)
+    if config.generator or changes:
+        facts["generator"] = mask_identity(changes)
+    return facts
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Point at the model.
+    """Point at the model, and have its generator ready.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or its generator does not take the options.
     """
-    model = find_model(config.path, config.revision)
-    metrics = {"model_path": model.path, "revision": model.revision, "content": model.content}
+    model = _find(config)
+    options = config.options or {}
+    label = context.engines.add(config.generator, options, f"{context.step}.options")
+    metrics: dict[str, Any] = {"model_path": model.path, "revision": model.revision}
+    metrics["content"] = model.content
+    if label:
+        metrics |= {"generator": label, "served": _is_served(config)}
     return Result(metrics=metrics)
 
 
@@ -44,5 +81,19 @@ STAGE = Stage(
     run=run,
     gives=Model,
     reusable=False,  # the artifact holds a path; the model may have moved since
+    check=check,
     identity=identity,
 )
+
+
+def _is_served(config: Config) -> bool:
+    """Whether a server of its own holds the model."""
+    name = config.generator
+    return name is not None and is_remote(name, config.path, config.options or {})
+
+
+def _find(config: Config) -> Model:
+    if _is_served(config):
+        options = config.options or {}
+        return find_served_model(config.path, config.revision, options.get("endpoints", []))
+    return find_model(config.path, config.revision)

@@ -127,7 +127,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
         text = completion.text.strip()
         # Thoughts that are kept are no answer.
-        fault = completion.split(context.engines.thought_marks).reason_if_empty("response")
+        fault = completion.split(generator.thought_marks).reason_if_empty("response")
         if fault and not config.keep_empty:
             raise Drop(fault)
         return Response(

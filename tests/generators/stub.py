@@ -1,8 +1,10 @@
 """A loopback server for tests of the server generator: it answers as a test says."""
 
 import asyncio
+import contextlib
 import json
 import math
+import threading
 
 from stages.runtime.generation import Sampling
 from stages.runtime.generator_registry import open_generator
@@ -92,6 +94,23 @@ def well(stub, path, body):
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [top[0] | {"top_logprobs": top}]}
     return 200, {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}, {}
+
+
+@contextlib.contextmanager
+def in_thread(answer):
+    """A stub that serves other processes, and code that blocks."""
+    stub = Stub(answer)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(stub.__aenter__(), loop).result()
+    try:
+        yield stub
+    finally:
+        asyncio.run_coroutine_threadsafe(stub.__aexit__(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def at_first(times, otherwise):

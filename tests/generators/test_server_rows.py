@@ -240,8 +240,25 @@ async def test_a_server_that_no_call_understands_ends_the_run_soon():
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert len(stub.requests) - before < 100
     errors = [str(result) for result in results if isinstance(result, UserError)]
-    assert len(errors) > 470 and len(results) - len(errors) < 25
-    assert "none of 20 answers" in errors[0] and "no log-probabilities in the answer" in errors[0]
+    assert len(errors) > 490 and len(results) - len(errors) < 10
+    assert "the server reports no log-probabilities, which a judge is read by" in errors[0]
+    assert "judge=hub judge.path" in errors[0] and "top_logprobs: 5" in errors[0]
+
+
+async def test_a_server_that_refuses_log_probabilities_is_named_soon():
+    error = {"error": {"message": "'logprobs' is not supported with this model"}}
+
+    def answer(stub, path, body):
+        return (400, error, {}) if "logprobs" in body else well(stub, path, body)
+
+    async with Stub(answer) as stub:
+        generator = await server(stub, extensions=False, concurrency=4)
+        calls = [generator.choose([{"role": "user", "content": str(n)}], "AB") for n in range(50)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert len(stub.requests) < 20
+    assert isinstance(results[-1], UserError)
+    assert "the server reports no log-probabilities" in results[-1].what
+    assert "not supported with this model" in results[-1].what
 
 
 async def test_a_field_that_is_refused_in_every_call_is_named_soon():

@@ -117,11 +117,7 @@ def _job(
         "directory": str(context.directory.resolve()),
         "seed": context.seed,
         "store": str(context.store.path.resolve()),
-        "generator": {
-            "name": context.engines.name,
-            "options": dict(context.engines.options),
-            "keep": context.engines.keep,
-        },
+        "generator": context.engines.describe(),
         "concurrency": context.concurrency,
         "max_failed": context.max_failed,
     }

@@ -193,7 +193,8 @@ class Runner:
             model = inputs[name].artifact if name in inputs else None
             if model:
                 try:
-                    check_choice(self.engines.name, model.model(), options)
+                    asked = model.model()
+                    check_choice(self.engines.answerer(asked).name, asked, options)
                 except UserError as error:
                     where = f"step {step.name!r}"
                     raise UserError(error.what, where=where, fix=error.fix) from None

@@ -90,12 +90,17 @@ class Ablate:
 
 @dataclass(frozen=True)
 class Settings:
-    """The config's keys. The pipeline refers to `constitution`, `data`, `model` and `scale`."""
+    """The config's keys.
+
+    The pipeline refers to `constitution`, `data`, `judge`, `model` and `scale`.
+    """
 
     ablate: Ablate
     constitution: dict[str, Any]
     data: dict[str, Any]
     generator: Generator
+    judge: dict[str, Any] | None
+    """The step that judges; null: none, in methods that need none."""
     launcher: Launcher
     max_failed: Fraction
     """The share of a step's rows that may fail, because a server refuses or garbles their calls,

@@ -1,0 +1,128 @@
+"""A judge that is not the model the policies start from: what it changes in a plan, and whole runs
+with a judge behind an API, as a user types them.
+"""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import STAGES
+from stages.runtime.pipeline.steps import read_steps
+from tests.embedded import ROOT, TINY, plan_config
+from tests.generators.stub import in_thread, reply, top
+from tests.running import fake_model
+from tests.test_configs import composed_steps, names
+
+ASKING = {"judge", "rate", "evaluate", "benchmark", "rloo"}
+"""Stages whose steps a pipeline gives its judge."""
+NO_JUDGE = {"human_reward_model"}
+PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "+pipeline.folder=files"]
+KEY = "planted-key-of-a-judge"
+
+
+def parts_of(pipeline):
+    return [] if pipeline in {"benchmarks", *NO_JUDGE} else PARTS
+
+
+@pytest.mark.parametrize("pipeline", sorted({*names("pipeline")} - NO_JUDGE))
+def test_no_step_asks_the_base_model_to_judge(pipeline):
+    steps = read_steps(composed_steps(f"pipeline={pipeline}", *parts_of(pipeline)), STAGES)
+    by_name = {step.name: step for step in steps}
+    assert by_name["judge"].config == by_name["base"].config
+    asked = {step.stage for step in steps if "judge" in step.inputs.values()}
+    assert asked and asked <= ASKING
+    for step in steps:
+        if step.stage in {"judge", "rate"}:
+            assert step.inputs["model"] == "judge"
+        if step.stage in {"evaluate", "benchmark"}:
+            assert step.inputs.get("judge", "judge") == "judge"
+
+
+@pytest.mark.parametrize("pipeline", ["dpo", "d_rlaif", "stable_alignment"])
+def test_another_judge_changes_the_judged_steps_alone(tmp_path, pipeline):
+    """And the same judge under another name changes none."""
+    overrides = [f"pipeline={pipeline}", "generator=transformers", *TINY]
+    other = fake_model(tmp_path / "other")
+    before = plan_config(tmp_path, *overrides)
+    assert before["judge"].fingerprint == before["base"].fingerprint
+    after = plan_config(tmp_path, *overrides, f"judge.path={other}")
+    changed = {name for name in before if before[name].fingerprint != after[name].fingerprint}
+    judged = {"judge"}
+    for name, planned in after.items():
+        if judged & set(planned.step.inputs.values()):
+            judged.add(name)
+    assert changed == judged
+    assert {"base", "base_held_out", "red_team"}.isdisjoint(changed)
+
+
+def test_methods_without_a_judge_need_none(tmp_path):
+    planned = plan_config(tmp_path, "pipeline=almost", "generator=transformers", "judge=none")
+    assert "judge" not in planned["evaluation"].step.inputs
+
+
+def likes_length(stub, path, body):
+    """A plain OpenAI server that prefers the longer response, and likes one of an even length."""
+    responses = re.findall(r"^Response(?: [AB])?: (.*)$", body["messages"][-1]["content"], re.M)
+    if len(responses) == 2:
+        options = ("A", "B") if len(responses[0]) > len(responses[1]) else ("B", "A")
+    else:
+        options = ("No", "Yes") if len(responses[0]) % 2 else ("Yes", "No")
+    logprobs = dict(zip(options, (math.log(0.8), math.log(0.1)), strict=True))
+    return 200, reply(options[0], logprobs=top(logprobs)), {}
+
+
+def run_credo(folder, stub, *overrides):
+    command = [sys.executable, "run.py", f"runs_dir={folder}", "generator=transformers", *TINY]
+    command += ["judge=server", "judge.path=some-judge", f"judge.options.endpoints=[{stub.url}]"]
+    command += ["judge.options.api_key_env=KEY_OF_A_JUDGE", *overrides]
+    environment = os.environ | {"KEY_OF_A_JUDGE": KEY}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def no_file_holds_the_key(folder):
+    for path in Path(folder).rglob("*"):
+        assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_a_judge_behind_an_api(tmp_path):
+    """It alone is asked over HTTP; the policies are sampled in this process."""
+    with in_thread(likes_length) as stub:
+        done = run_credo(tmp_path, stub, "pipeline=dpo")
+        assert done.returncode == 0, done.stderr
+        count = len(stub.requests)
+        assert all(body.get("logprobs") for _, body in stub.requests)
+        assert {body["model"] for _, body in stub.requests} == {"some-judge"}
+        assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
+        again = run_credo(tmp_path, stub, "pipeline=dpo")
+        assert again.returncode == 0 and len(stub.requests) == count, again.stderr
+        assert "14 steps reused, 0 to run" in again.stderr
+    manifests = {path.parent.name.rpartition("-")[0]: path for path in manifests_of(tmp_path)}
+    judged = json.loads(manifests["judgements"].read_text())
+    evaluated = json.loads(manifests["evaluation"].read_text())
+    calls = judged["calls"]["sent"] + evaluated["calls"]["sent"]
+    assert 0 < calls <= count and judged["rows"] > 0
+    assert judged["metrics"]["option_mass"]["mean"] == pytest.approx(0.9)
+    no_file_holds_the_key(tmp_path)
+
+
+def manifests_of(folder):
+    return (Path(folder) / "artifacts").glob("*/manifest.json")
+
+
+@pytest.mark.slow
+def test_a_launched_training_asks_a_judge_behind_an_api(tmp_path):
+    """Two processes train, and the judge's ratings, which are the reward, come over HTTP."""
+    with in_thread(likes_length) as stub:
+        overrides = ["pipeline=d_rlaif", "launcher=torchrun", "launcher.processes=2"]
+        done = run_credo(tmp_path, stub, *overrides, "until=policy")
+        assert done.returncode == 0, done.stderr
+        assert stub.requests and all("top_logprobs" in body for _, body in stub.requests)
+        assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
+    no_file_holds_the_key(tmp_path)
