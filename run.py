@@ -48,6 +48,7 @@ from stages.runtime.pipeline.display import (
     show_bug,
     show_error,
     show_job,
+    show_machine,
     show_plan,
     show_tables,
     show_warnings,
@@ -142,6 +143,8 @@ def run(config: DictConfig, console: Console) -> None:
                 show_job(settings.variant, settings.seed, planned, console)
             else:
                 show_plan(planned, console)
+                if settings.machine:
+                    show_machine(settings.machine, settings.model, console)
                 show_sources(planned, console, only_plan=settings.plan)
             if settings.plan:
                 return
