@@ -24,7 +24,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 OF_MODELS = {
-    *("path", "revision", "constitution", "keep_engines", "sampling"),
+    *("path", "revision", "lora", "constitution", "keep_engines", "sampling"),
     *("template_arguments", "merge_system", "thought_marks"),
 }
 TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}

@@ -45,6 +45,11 @@ def has_fast_bfloat16() -> bool:
     return "avx2" not in flags or "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def cpu_dtype() -> str:
+    """Return the fastest type of weights for this CPU, by torch's name."""
+    return "bfloat16" if has_fast_bfloat16() else "float32"
+
+
 def can_roll_out_with_vllm() -> bool:
     """Return whether vLLM can write the rollouts of an online training: on a GPU only."""
     return count_gpus() > 0 and importlib.util.find_spec("vllm") is not None
@@ -73,6 +78,7 @@ RESOLVERS = {
     "gpus": count_gpus,
     "processes": count_processes,
     "fast_bfloat16": has_fast_bfloat16,
+    "cpu_dtype": cpu_dtype,
     "vllm_rollouts": can_roll_out_with_vllm,
     "at_once": at_once,
     "in_turns": in_turns,
