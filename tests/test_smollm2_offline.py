@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.embedded import ROOT
-from tests.smollm2 import MODEL, benchmark_files, done, needs_smollm2, preferences
+from tests.smollm2 import MODEL, benchmark_files, needs_smollm2, preferences
 
 pytestmark = needs_smollm2
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.smollm2 import done, needs_smollm2, preferences
+from tests.smollm2 import needs_smollm2, preferences
 
 pytestmark = needs_smollm2
 

@@ -6,8 +6,10 @@ them. Nothing heavy is imported, because every plan asks.
 
 import importlib.util
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -73,7 +75,7 @@ def in_turns(total: int, together: int) -> int:
     return max(1, total // together)
 
 
-RESOLVERS = {
+RESOLVERS: dict[str, Callable[..., Any]] = {
     "machine": machine,
     "gpus": count_gpus,
     "processes": count_processes,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from stages import STAGES
 from stages.guards.errors import UserError
 from stages.runtime.pipeline import machine
 from stages.runtime.pipeline.settings import check_settings
 from stages.runtime.pipeline.steps import join_sections, read_steps
-from stages import STAGES
 from tests.test_configs import composed
 
 HUB = ("model=hub", "model.path=owner/name")
