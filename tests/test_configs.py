@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from stages import STAGES
 from stages.guards.errors import UserError
+from stages.runtime.pipeline import machine  # noqa: F401  registers resolvers
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from stages.runtime.stage import Stage, load_stage
@@ -23,7 +24,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 OF_MODELS = {
-    *("path", "revision", "constitution", "keep_engines", "sampling"),
+    *("path", "revision", "lora", "constitution", "keep_engines", "sampling"),
     *("template_arguments", "merge_system", "thought_marks"),
 }
 TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}

@@ -39,6 +39,7 @@ FLOORS = [
     "generators",
     "runtime/pipeline",
     "runtime",
+    "pretrained",
     "statistics",
     "guards",
 ]

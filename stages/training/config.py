@@ -91,8 +91,16 @@ class TrainingConfig:
     """Fields of the trainer's class of options in TRL (see the stage)."""
     lora: dict[str, Any] | None = None
     """Fields of peft's LoraConfig, {} for its defaults; None trains all weights."""
-    dtype: Literal["float32", "bfloat16", "float16"] = machine("float32")
-    """Type of the weights in training. The model is saved in the type the base model came in."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = machine(None)
+    """Type of the weights in training; None: float32, but bfloat16 for weights that LoRA leaves as
+    they are where `args.bf16` is set. The model is saved in the type the base model came in.
+    """
+
+    @property
+    def policy_dtype(self) -> str:
+        """The type of a language model's weights in training."""
+        half = self.lora is not None and self.args.get("bf16")
+        return self.dtype or ("bfloat16" if half else "float32")
 
 
 @dataclass(frozen=True, kw_only=True)

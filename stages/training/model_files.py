@@ -136,7 +136,7 @@ def load_policy(config: TrainingConfig, base: Model, context: Context) -> dict[s
         UserError: as `load_model`, `load_tokenizer` and `examine_chat`, or peft refuses the
         options.
     """
-    model = load_model(base, config.dtype, config.args)
+    model = load_model(base, config.policy_dtype, config.args)
     tokenizer = load_tokenizer(base, config.args)
     examination = examine_policy(model, tokenizer, base, context)
     for warning in examination.warnings:

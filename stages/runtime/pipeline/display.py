@@ -1,9 +1,10 @@
 """What a run shows in the terminal: first the plan, then a line for each step, last the tables."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -16,6 +17,7 @@ from stages.guards.disk import as_disk_error
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
+from stages.runtime.pipeline.machine import count_gpus
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.settings import as_user_error
 
@@ -74,6 +76,18 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
     to_run = sum(plan.artifact is None for plan in planned)
     reused = count_steps(len(planned) - to_run)
     console.print(f"{reused} reused, {to_run} to run.")
+
+
+def show_machine(machine: Mapping[str, Any], model: Mapping[str, Any], console: Console) -> None:
+    """Show in one line how a model from the Hub is trained here, and what chooses otherwise."""
+    weights = "LoRA" if model.get("lora") is not None else "all weights"
+    number = "bfloat16" if machine.get("bf16") else "float32"
+    rollouts = "vLLM" if machine.get("vllm") else "transformers"
+    where = {0: "no GPU", 1: "one GPU"}.get(count_gpus(), f"{count_gpus()} GPUs")
+    console.print(
+        f"This machine ({where}): {weights}, computed in {number}, rollouts from {rollouts}; "
+        "otherwise: tuning=lora|full, machine=cpu|one_gpu|several."
+    )
 
 
 def show_job(variant: str, seed: int, planned: Sequence[PlannedStep], console: Console) -> None:

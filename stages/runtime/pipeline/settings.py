@@ -20,6 +20,7 @@ from stages.guards.errors import (
 )
 from stages.guards.secrets import remember_secrets
 from stages.runtime.generator_registry import GENERATORS, check_options
+from stages.runtime.pipeline import machine  # noqa: F401  registers resolvers of the config
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import (
     Count,
@@ -92,7 +93,8 @@ class Ablate:
 class Settings:
     """The config's keys.
 
-    The pipeline refers to `constitution`, `data`, `judge`, `model` and `scale`.
+    The pipeline refers to `constitution`, `data`, `judge`, `model` and `scale`, and `model` to
+    `machine` and `tuning`.
     """
 
     ablate: Ablate
@@ -115,6 +117,8 @@ class Settings:
     store: Text
     until: Names | None
     variant: Text
+    machine: dict[str, Any] | None = None
+    tuning: dict[str, Any] | None = None
 
     @property
     def is_ablation(self) -> bool:

@@ -162,7 +162,7 @@ def build_with_reference(
     if arguments.precompute_ref_log_probs:
         reference = _reference_of(base, config, arguments, context)
     elif config.lora is None:
-        model = load_model(base, config.dtype, config.args)
+        model = load_model(base, config.policy_dtype, config.args)
     return create_trainer(
         trainer_class,
         train,
@@ -180,7 +180,7 @@ def _reference_of(
 ) -> Reference:
     facts = {
         "model": base.content,
-        "dtype": config.dtype,
+        "dtype": config.policy_dtype,
         "mixed": [bool(arguments.bf16), bool(arguments.fp16)],
         "ld_alpha": getattr(arguments, "ld_alpha", None),
         "kwargs": canonical(config.args.get("model_init_kwargs") or {}),

@@ -151,7 +151,7 @@ def _load_value_model(
             fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
         )
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
-    return load_model(start, config.dtype, {}, head="scalar", new_output=True)
+    return load_model(start, config.dtype or "float32", {}, head="scalar", new_output=True)
 
 
 def _refuse_sharding(args: Any, context: Context) -> None:

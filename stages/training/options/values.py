@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stages.generators.transformers_loading import OWNED_ARGUMENTS
+from stages.runtime.pipeline.machine import count_gpus
 
 _BOUNDS = """
     learning_rate 0 10
@@ -231,6 +232,8 @@ def _package_faults(args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ):
         if args.get(name):
             needed[name] = package
+    if args.get("use_vllm") and args.get("vllm_mode") != "server" and not count_gpus():
+        yield "'use_vllm' needs a GPU, and this machine has none", "set use_vllm: false"
     for name, package in needed.items():
         if importlib.util.find_spec(package) is None:
             yield f"{name!r} needs {package}, which is not installed", f"install {package}"

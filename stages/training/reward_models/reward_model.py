@@ -171,7 +171,7 @@ def build_trainer(config: Config, base: Model, examples: Examples, context: Cont
     # The new output layer is drawn when the model is loaded.
     set_seed(arguments.seed)
     train, held = split_held_out(examples, config.eval_fraction, context)
-    model = load_model(base, config.dtype, config.args, "scalar", new_output=True)
+    model = load_model(base, config.dtype or "float32", config.args, "scalar", new_output=True)
     _freeze(model, config.frozen, context)
     heads = [name for name in HEADS if hasattr(model, name)]
     return create_trainer(
