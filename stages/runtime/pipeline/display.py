@@ -16,6 +16,7 @@ from stages.guards.disk import as_disk_error
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
+from stages.runtime.pipeline.dropped_rows import describe_share
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.settings import as_user_error
 
@@ -89,15 +90,21 @@ def count_steps(number: int) -> str:
     return f"{number} step" if number == 1 else f"{number} steps"
 
 
-def step_line(artifact: Artifact, tally: Tally) -> Text:
-    """Describe a finished step in one line: time, rows, dropped rows, calls."""
+def step_line(artifact: Artifact, tally: Tally, remaining: int) -> Text:
+    """Describe a finished step in one line: time, rows, steps learnt, dropped rows, calls.
+
+    Args:
+        remaining: how many rows it did not drop.
+    """
     facts = artifact.manifest
     parts = [(f"{artifact.step:<18}", "bold"), (f" {facts.seconds:>6.1f} s", "")]
     if facts.rows is not None:
         parts.append((f" · {facts.rows} rows", ""))
+    steps = facts.metrics.get("steps")
+    if facts.rows is None and steps is not None:
+        parts.append((f" · learnt from {facts.metrics['n']} rows in {count_steps(steps)}", ""))
     if facts.dropped:
-        reasons = [f"{count} ({reason})" for reason, count in facts.dropped.items()]
-        parts.append((f" · dropped {', '.join(reasons)}", ""))
+        parts.append((f" · dropped {describe_share(facts.dropped, remaining)}", ""))
     if tally.sent or tally.stored or tally.failed:
         parts.append((f" · {tally.sent} calls sent, {tally.stored} from the store", ""))
         if tally.failed:
@@ -143,10 +150,16 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
 
 
 def show_warnings(artifacts: Iterable[Artifact], console: Console) -> None:
-    """Show every step's reasons to doubt its result, also those of reused steps."""
+    """Show every step's reasons to doubt its result, also those of reused steps.
+
+    A warning that several steps share is shown once.
+    """
+    steps: dict[str, list[str]] = {}
     for artifact in artifacts:
         for warning in artifact.manifest.warnings:
-            console.print(styled(("warning: ", "bold yellow"), f"{artifact.step}: {warning}"))
+            steps.setdefault(warning, []).append(artifact.step)
+    for warning, names in steps.items():
+        console.print(styled(("warning: ", "bold yellow"), f"{', '.join(names)}: {warning}"))
 
 
 def _why(plan: PlannedStep) -> str:

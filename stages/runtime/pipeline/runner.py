@@ -8,6 +8,7 @@ the fingerprints of its inputs.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -35,12 +36,12 @@ from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.display import show_warnings, step_line
+from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_dropped
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import (
     Overlap,
     all_source_pairs,
     find_overlaps,
-    overlap_table,
 )
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
@@ -165,9 +166,8 @@ class Runner:
         if not overlaps:
             return result
         metrics = result.metrics | {"overlap": [asdict(overlap) for overlap in overlaps]}
-        return replace(
-            result, metrics=metrics, tables=[*result.tables, overlap_table(step, overlaps)]
-        )
+        warnings = [*result.warnings, *map(str, overlaps)]
+        return replace(result, metrics=metrics, warnings=warnings)
 
     def _plan_step(
         self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool
@@ -273,6 +273,10 @@ class Runner:
         seconds = time.monotonic() - started
         if step.contract.calls_generator:
             _refuse_empty(step.name, result, folder)
+        remaining = count_remaining(result.rows, result.metrics)
+        dropped = Counter(row.reason for row in result.dropped)
+        doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
+        result = replace(result, warnings=[*result.warnings, *doubts])
         masses = context.tally.option_metrics()
         if masses:
             result = replace(result, metrics=result.metrics | {"option_mass": masses})
@@ -283,7 +287,7 @@ class Runner:
         }
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
-            self.console.print(step_line(artifact, context.tally))
+            self.console.print(step_line(artifact, context.tally, remaining))
             show_warnings([artifact], self.console)
             if result.rows == []:
                 self.console.print(f"{step.name}: warning: it made no rows")
