@@ -52,6 +52,7 @@ from stages.runtime.pipeline.display import (
     show_tables,
     show_warnings,
 )
+from stages.runtime.pipeline.failures import raise_failures
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
@@ -155,6 +156,7 @@ def run(config: DictConfig, console: Console) -> None:
         if not is_sweep_job:  # a sweep shows its own table after the last job
             show_tables(artifacts.values(), open_console())
             show_warnings(artifacts.values(), console)
+    raise_failures(runner.failures)
 
 
 def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
@@ -194,8 +196,9 @@ def write_run_manifest(
     """Write run.json into the run's folder: config, folders of the artifacts, versions, machine."""
     steps = {}
     for plan in planned:
-        folder = artifacts[plan.step.name].directory
-        steps[plan.step.name] = {"artifact": str(folder), "reused": plan.artifact is not None}
+        if plan.step.name in artifacts:  # not those that failed
+            folder = artifacts[plan.step.name].directory
+            steps[plan.step.name] = {"artifact": str(folder), "reused": plan.artifact is not None}
     manifest = {
         "seconds": round(seconds, 2),
         "seed": plain["seed"],
