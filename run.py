@@ -45,6 +45,7 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (
+    log_cause,
     show_bug,
     show_error,
     show_job,
@@ -106,10 +107,12 @@ def main(config: DictConfig) -> None:
         exit_interrupted(console)
     except Exception as error:
         known = error if isinstance(error, UserError) else as_disk_error(error)
+        log = Path(HydraConfig.get().runtime.output_dir) / "run.log"
         if known:
             show_error(known, console)
+            log_cause(known, log, console)
         else:
-            show_bug(error, Path(HydraConfig.get().runtime.output_dir) / "run.log", console)
+            show_bug(error, log, console)
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
             raise known or error from None
         sys.exit(2 if known else 1)

@@ -46,21 +46,37 @@ def exit_at_errors(log: Path) -> Iterator[None]:
 
 def show_bug(error: Exception, log: Path, console: Console) -> None:
     """Write the traceback of an error that is not the user's into a log, and show the log."""
-    details = format_traceback(error)
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(details)
-        place = f"in {log}"
-    except OSError as refusal:
-        console.print(details)
-        place = f"above, since {log} cannot be written: {refusal.strerror}"
+    place = _log_traceback(error, log, console)
     notes = " ".join(getattr(error, "__notes__", []))
     words = " ".join(f"{type(error).__name__}: {error} {notes}".split())
     console.print(
         f"Credo stopped at a bug of its own: {words}. The traceback is {place}; answered calls "
         "and finished steps are kept."
     )
+
+
+def log_cause(error: UserError, log: Path, console: Console) -> None:
+    """Write the traceback of what a user's mistake led to in a library, if anything, into a log."""
+    places = {
+        _log_traceback(one, log, console)
+        for one in getattr(error, "errors", [error])
+        if one.__cause__ or (one.__context__ and not one.__suppress_context__)
+    }
+    for place in places:
+        console.print(f"The traceback is {place}.")
+
+
+def _log_traceback(error: Exception, log: Path, console: Console) -> str:
+    """Append a traceback to a log, or show it; return where it is."""
+    details = format_traceback(error)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(details)
+    except OSError as refusal:
+        console.print(details)
+        return f"above, since {log} cannot be written: {refusal.strerror}"
+    return f"in {log}"
 
 
 def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:

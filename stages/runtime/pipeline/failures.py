@@ -11,6 +11,10 @@ from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.steps import Step
 
 
+class NotRun(UserError):
+    """A step that needs one which failed."""
+
+
 def survivable(steps: Sequence[Step]) -> set[str]:
     """Return the steps whose failure does not end a run.
 
@@ -33,7 +37,7 @@ def without_failed(plan: PlannedStep, failures: Mapping[str, UserError]) -> Plan
     """Return a step's plan without the inputs whose steps failed: another identity.
 
     Raises:
-        UserError: it cannot do without them, or nothing else is left.
+        NotRun: it cannot do without them, or nothing else is left.
     """
     step = plan.step
     lost = {name: source for name, source in step.inputs.items() if source in failures}
@@ -41,7 +45,7 @@ def without_failed(plan: PlannedStep, failures: Mapping[str, UserError]) -> Plan
         return plan
     inputs = {name: source for name, source in step.inputs.items() if name not in lost}
     if not step.contract.goes_on or not inputs:
-        raise UserError(
+        raise NotRun(
             f"not run, since it needs {', '.join(sorted(set(lost.values())))}",
             where=f"step {step.name!r}",
             fix="see why that failed",
@@ -64,7 +68,7 @@ def raise_failures(failures: Mapping[str, UserError]) -> None:
     Raises:
         UserError: a step failed.
     """
-    errors = list(failures.values())
+    errors = [error for error in failures.values() if not isinstance(error, NotRun)]
     if len(errors) == 1:
         raise errors[0]
     if errors:

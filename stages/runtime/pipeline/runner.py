@@ -38,7 +38,7 @@ from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.display import show_warnings, step_line
 from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_dropped
-from stages.runtime.pipeline.failures import survivable, without_failed
+from stages.runtime.pipeline.failures import raise_failures, survivable, without_failed
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import (
     Overlap,
@@ -144,9 +144,11 @@ class Runner:
                 else:
                     artifacts[name], is_new = self._run_planned(plan, artifacts, new_steps)
             except UserError as error:
+                self.failures[name] = error
                 if name not in may_fail:
-                    raise
-                self._survive(name, error)
+                    raise_failures(self.failures)
+                text = f"; the run goes on. {error}"
+                self.console.print(styled((f"{name} failed", "bold red"), text))
                 continue
             if is_new:
                 new_steps |= {name}
@@ -168,10 +170,6 @@ class Runner:
         inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
         _refuse_empty_inputs(plan.step, inputs)
         return self._run_or_wait(plan, inputs, new_steps)
-
-    def _survive(self, step: str, error: UserError) -> None:
-        self.failures[step] = error
-        self.console.print(styled((f"{step} failed", "bold red"), f"; the run goes on. {error}"))
 
     def _warn_of_overlaps(self, artifacts: Mapping[str, Artifact]) -> None:
         """Compare the sources that are there now, each pair once, and say what they share."""

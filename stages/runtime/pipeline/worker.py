@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stages.guards.console import guard_libraries, open_console
+from stages.guards.console import format_traceback, guard_libraries, open_console
 from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask, remember_secret, restore_secrets
@@ -60,7 +60,9 @@ def main(job_file: str) -> int:
         try:
             result = stage.run(config, inputs, context)
         except UserError as error:
-            facts = {"what": error.what, "where": error.where, "fix": error.fix}
+            facts = {"what": error.what, "where": error.where, "fix": error.fix, "cause": ""}
+            if error.__cause__:
+                facts["cause"] = format_traceback(error.__cause__)
             message = {name: mask(text) for name, text in facts.items()}
             write_atomically(folder / "error.json", json.dumps(message))
             return 2

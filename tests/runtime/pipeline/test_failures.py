@@ -91,8 +91,11 @@ def test_what_needs_a_failed_step_is_not_run_and_both_are_reported(tmp_path, run
     runner, done = run(steps)
     assert list(runner.failures) == ["refusals", "few"] and "report" in done
     assert "needs refusals" in str(runner.failures["few"])
-    with pytest.raises(SeveralErrors, match="2 faults"):
+    with pytest.raises(UserError, match="has moved"):
         raise_failures(runner.failures)
+    other = UserError("another fault")
+    with pytest.raises(SeveralErrors, match="2 faults"):
+        raise_failures(runner.failures | {"other": other})
 
 
 def test_without_a_report_the_run_ends_at_once(tmp_path, run, monkeypatch):
