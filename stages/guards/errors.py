@@ -111,6 +111,11 @@ class SeveralErrors(UserError):
         return f"{self.what}:\n" + "\n".join(lines)
 
 
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return the error that an error was raised because of, unless it hides that one."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 ErrorType = TypeVar("ErrorType", bound=BaseException)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from stages.guards.console import format_traceback, open_console, styled
 from stages.guards.disk import as_disk_error
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, cause_of
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
 from stages.runtime.pipeline.dropped_rows import describe_share
@@ -60,7 +60,7 @@ def log_cause(error: UserError, log: Path, console: Console) -> None:
     places = {
         _log_traceback(one, log, console)
         for one in getattr(error, "errors", [error])
-        if one.__cause__ or (one.__context__ and not one.__suppress_context__)
+        if cause_of(one)
     }
     for place in places:
         console.print(f"The traceback is {place}.")

@@ -6,7 +6,7 @@ In: steps, inputs first, and what has failed so far. Out: what can still be done
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from stages.guards.errors import SeveralErrors, UserError
+from stages.guards.errors import SeveralErrors, UserError, cause_of
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.steps import Step
 
@@ -70,6 +70,6 @@ def raise_failures(failures: Mapping[str, UserError]) -> None:
     """
     errors = [error for error in failures.values() if not isinstance(error, NotRun)]
     if len(errors) == 1:
-        raise errors[0]
+        raise errors[0] from cause_of(errors[0])
     if errors:
         raise SeveralErrors(errors)

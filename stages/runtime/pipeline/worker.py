@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.guards.console import format_traceback, guard_libraries, open_console
 from stages.guards.disk import write_atomically
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, cause_of
 from stages.guards.secrets import mask, remember_secret, restore_secrets
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
@@ -61,8 +61,9 @@ def main(job_file: str) -> int:
             result = stage.run(config, inputs, context)
         except UserError as error:
             facts = {"what": error.what, "where": error.where, "fix": error.fix, "cause": ""}
-            if error.__cause__:
-                facts["cause"] = format_traceback(error.__cause__)
+            cause = cause_of(error)
+            if cause:
+                facts["cause"] = format_traceback(cause)
             message = {name: mask(text) for name, text in facts.items()}
             write_atomically(folder / "error.json", json.dumps(message))
             return 2
