@@ -46,6 +46,7 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (
+    log_cause,
     show_bug,
     show_error,
     show_job,
@@ -54,6 +55,7 @@ from stages.runtime.pipeline.display import (
     show_tables,
     show_warnings,
 )
+from stages.runtime.pipeline.failures import raise_failures
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
@@ -107,10 +109,12 @@ def main(config: DictConfig) -> None:
         exit_interrupted(console)
     except Exception as error:
         known = error if isinstance(error, UserError) else as_disk_error(error)
+        log = Path(HydraConfig.get().runtime.output_dir) / "run.log"
         if known:
             show_error(known, console)
+            log_cause(known, log, console)
         else:
-            show_bug(error, Path(HydraConfig.get().runtime.output_dir) / "run.log", console)
+            show_bug(error, log, console)
         if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
             raise known or error from None
         sys.exit(2 if known else 1)
@@ -159,6 +163,7 @@ def run(config: DictConfig, console: Console) -> None:
         if not is_sweep_job:  # a sweep shows its own table after the last job
             show_tables(artifacts.values(), open_console())
             show_warnings(artifacts.values(), console)
+    raise_failures(runner.failures)
 
 
 def prepare(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
@@ -198,8 +203,9 @@ def write_run_manifest(
     """Write run.json into the run's folder: config, folders of the artifacts, versions, machine."""
     steps = {}
     for plan in planned:
-        folder = artifacts[plan.step.name].directory
-        steps[plan.step.name] = {"artifact": str(folder), "reused": plan.artifact is not None}
+        if plan.step.name in artifacts:  # not those that failed
+            folder = artifacts[plan.step.name].directory
+            steps[plan.step.name] = {"artifact": str(folder), "reused": plan.artifact is not None}
     manifest = {
         "seconds": round(seconds, 2),
         "seed": plain["seed"],

@@ -7,15 +7,19 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stages.evaluation.benchmarks import benchmark
 from stages.guards import disk, secrets
 from stages.guards.disk import as_disk_error
 from stages.guards.errors import UserError
+from stages.report import report
 from stages.runtime.pipeline.first_check import check_folder
 from stages.runtime.pipeline.settings import as_user_error
+from stages.text import prompts
 from tests.running import fake_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,6 +155,81 @@ def test_a_bug_shows_and_stores_no_key(command, tmp_path, monkeypatch):
     logs = [path.read_text() for path in tmp_path.rglob("run.log")]
     assert len(logs) == 2 and all("Traceback" in log and "***" in log for log in logs)
     assert files_with(tmp_path, KEY, "unknown-one") == []
+
+
+SMALL = """
+steps:
+  red_team: ${data.red_team}
+last_steps:
+  report: {stage: report, inputs: {red_team: red_team}}
+"""
+
+
+@pytest.fixture
+def small(command, tmp_path):
+    """Run a pipeline of two steps; return the exit code, the words and the run's log."""
+    folder = tmp_path / "conf" / "pipeline"
+    folder.mkdir(parents=True)
+    (folder / "small.yaml").write_text(SMALL)
+
+    def run():
+        options = ["--config-dir", str(tmp_path / "conf"), "pipeline=small"]
+        code, words = command(*options, f"runs_dir={tmp_path / 'runs'}")
+        logs = [path.read_text() for path in tmp_path.rglob("run.log")]
+        return code, words, "".join(logs)
+
+    return run
+
+
+def raise_bug(*_):
+    return {}["no such cell"]
+
+
+def raise_refusal(*_):
+    try:
+        raise_bug()
+    except KeyError as error:
+        raise UserError("the library refused it", fix="give it less") from error
+
+
+def raise_mistake(*_):
+    raise UserError("it is too long", fix="make it shorter")
+
+
+@pytest.mark.parametrize("stage", [prompts, report], ids=["a stage", "the report"])
+@pytest.mark.parametrize("fault", [raise_bug, raise_refusal])
+def test_every_crash_leaves_its_traceback_in_the_log(small, monkeypatch, stage, fault):
+    monkeypatch.setattr(stage, "STAGE", replace(stage.STAGE, run=fault))
+    code, words, log = small()
+    assert code == (1 if fault is raise_bug else 2), words
+    assert "Traceback" in log and "in raise_bug" in log and "no such cell" in log
+    assert "The traceback is in" in words and "run.log" in words
+
+
+def test_a_mistake_without_a_cause_leaves_none(small, monkeypatch):
+    monkeypatch.setattr(prompts, "STAGE", replace(prompts.STAGE, run=raise_mistake))
+    code, words, log = small()
+    assert code == 2 and "it is too long" in words
+    assert "Traceback" not in log and "traceback" not in words
+
+
+def test_a_run_that_went_on_without_a_step_leaves_its_traceback_too(small, monkeypatch, tmp_path):
+    """It exits with 2, and the report is there."""
+    monkeypatch.setattr(benchmark, "STAGE", replace(benchmark.STAGE, run=raise_refusal))
+    (tmp_path / "answers.csv").write_text("prompt,response\nhello,good day\n")
+    source = tmp_path / "answers.csv"
+    (tmp_path / "conf" / "pipeline" / "small.yaml").write_text(
+        f"""
+steps:
+  answers: {{stage: human_answers, source: {source}}}
+  refusals: {{stage: benchmark, inputs: {{a: answers}}, by: refusal}}
+last_steps:
+  report: {{stage: report, inputs: {{answers: answers, test: refusals}}}}
+"""
+    )
+    code, words, log = small()
+    assert code == 2 and "refusals failed; the run goes on" in words, words
+    assert "in raise_bug" in log and list(tmp_path.rglob("report.html")), words
 
 
 FOLDERS = {

@@ -171,7 +171,6 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
         source == "truth",
         Counted(
             options["counted"],
-            set(options["not_counted"]),
             set(options["helpful_kinds"]),
             set(options["harmless_kinds"]),
         ),

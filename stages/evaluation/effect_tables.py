@@ -5,7 +5,7 @@ Shares are in per cent, changes in percentage points.
 
 from typing import Any
 
-from stages.evaluation.measures import headline_policy, previous_policy
+from stages.evaluation.measures import headline_policy, previous_policy, shown_measures
 from stages.evaluation.verdict_values import SOURCES
 from stages.runtime.manifest import Table
 from stages.statistics.formatting import (
@@ -20,33 +20,40 @@ COLUMNS = {
     "well_formed": "well-formed",
     "on_topic": "on-topic",
     "evasive": "evasive",
+    "refused_benign": "refuses benign",
     "helpful_benign": "helpful",
+    "follows_helpful": "helpful (judge)",
 }
+"""The measures of which those are shown that were measured."""
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
     """A row for each policy, and under it the change from the previous policy."""
     rows = []
-    columns = ["policy", *COLUMNS.values(), "n"]
+    shown = shown_measures(metrics, list(COLUMNS))
+    columns = ["policy", *(COLUMNS[measure] for measure in shown), "words", "n"]
     cut_off = any(facts.get("cut_off") for facts in metrics["policies"].values())
     if cut_off:
         columns.append("cut off")
     for index, (name, facts) in enumerate(metrics["policies"].items()):
         row = [name]
-        for measure in COLUMNS:
+        for measure in shown:
             row.append(_share(facts["measures"][measure], facts["prompts"]))
+        row.append(f"{facts['words']['value']:.0f}")
         row.append(str(facts["prompts"]))
         if cut_off:
             row.append(format_percent(facts["cut_off"] / facts["responses"]))
         rows.append(row)
         if index:
             rival = previous_policy(metrics, name)
-            changes = metrics["differences"][name][rival]["measures"]
-            points = [format_change(changes[measure]) for measure in COLUMNS]
+            changes = metrics["differences"][name][rival]
+            points = [format_change(changes["measures"][measure]) for measure in shown]
+            words = changes["words"]
+            points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
             rows.append(["  change", *points, *[""] * (1 + cut_off)])
     by = ""
     if metrics["measured_by"] != "truth":
-        by = " (violations as the judge sees them; no ground truth)"
+        by = " (violations as the judge sees them; no ground truth speaks of them)"
     confidence = format_confidence(metrics["confidence"])
     return Table(
         f"Effect, per cent{by}; changes in points with {confidence} intervals",

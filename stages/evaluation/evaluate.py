@@ -7,8 +7,11 @@ both optional. Out: one Verdict row for each response; metrics as `measures` and
 describe them; an effect table and a table of principles.
 
 `ground_truth` names a function (request text, response text) -> object with `violations` (by
-dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Without one, the judge's Yes or No
-takes its place, and the tables say so. The judge answers Yes or No for each principle, and A or B
+dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Only the dimensions that principles
+name count. Without a ground truth, or where no principle names a dimension of it, the judge's Yes
+or No takes its place, and the tables say so. Of any model it measures refusals (by phrases, or by
+`refusals`, a classifier), the length of answers, and with a judge how many of the helpful
+principles the answers to benign requests follow. The judge answers Yes or No for each principle, and A or B
 for win rates. It compares in both orders, and a win needs both to agree (the conservative policy
 of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn by rendezvous hash.
 
@@ -24,14 +27,16 @@ from typing import Any
 
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
-from stages.evaluation.ground_truth import load_truth, truth_identity
+from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
 from stages.evaluation.inputs import read_policies
 from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
 from stages.evaluation.measures import summarise
+from stages.evaluation.refusals import RefusalOptions, classify_refusals
 from stages.evaluation.verdict_values import Counted, Measured
 from stages.evaluation.verdicts import (
     Examination,
     Examined,
+    Item,
     JudgeOptions,
     duels_of,
     examine,
@@ -51,7 +56,7 @@ from stages.text.cut_off import count_cut_off
 
 
 @dataclass(frozen=True)
-class Config(JudgeOptions, IntervalOptions):
+class Config(JudgeOptions, IntervalOptions, RefusalOptions):
     constitution: Selection
     """The principles to look at."""
     ground_truth: Text | None = None
@@ -75,6 +80,11 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
             fix="set `ground_truth` to module:function, or give `inputs.judge` a model and leave "
             "`verdicts` on",
         )
+    if ("refusals" in inputs) != bool(config.refusal_labels):
+        raise UserError(
+            "refusals are classified by `inputs.refusals` and `refusal_labels` together",
+            fix="set both, or neither: then a list of phrases decides",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -97,7 +107,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             or there is neither a ground truth nor a judge.
     """
     where = f"step {context.step!r}"
-    policies = read_policies(inputs, ("judge", "judgements"), where)
+    policies = read_policies(inputs, ("judge", "judgements", "refusals"), where)
     prompts = [{row.prompt_id for row in rows} for rows in policies.values()]
     if not set.intersection(*prompts):
         raise UserError(
@@ -108,6 +118,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     examination = _prepare_examination(config, inputs, context)
     items = make_items(policies, examination, context.seed)
     examined, dropped = examine(items, examination, context)
+    if "refusals" in inputs and not context.forecast:
+        examined = classify_refusals(examined, inputs["refusals"].model(), config, context)
     measured: dict[str, Measured] = {policy: [] for policy in policies}
     duels = []
     for result in examined:
@@ -128,14 +140,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=metrics,
         tables=[effect_table(metrics), principle_table(metrics)],
+        warnings=_doubts(items, examination),
     )
 
 
 STAGE = Stage(
-    version=4,
+    version=5,
     config=Config,
     run=run,
-    optional={"judge": Model, "judgements": Judgement, "*": Response},
+    optional={"judge": Model, "judgements": Judgement, "refusals": Model, "*": Response},
     least=1,
     gives=Verdict,
     check_inputs=check_inputs,
@@ -162,7 +175,16 @@ def _counted(principles: Sequence[Principle], config: Config) -> Counted:
     for principle in principles:
         if not_counted.isdisjoint({*principle.tags, principle.dimension}):
             ids.append(principle.id)
-    return Counted(ids, not_counted, set(config.helpful_kinds), set(config.harmless_kinds))
+    return Counted(ids, set(config.helpful_kinds), set(config.harmless_kinds))
+
+
+def _doubts(items: Sequence[Item], examination: Examination) -> list[str]:
+    truth = items[0].truth if items else None
+    if truth is None:
+        return []
+    named = examination.counted.dimensions(truth.violations, examination.principles)
+    has_judge = examination.judge is not None and examination.options.verdicts
+    return doubt_truth(list(truth.violations), named, has_judge)
 
 
 def _count_dropped(

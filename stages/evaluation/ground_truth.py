@@ -3,7 +3,7 @@
 In: an import path. Out: the function, (request text, response text) -> `Truth`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from stages.guards.errors import UserError
@@ -35,6 +35,23 @@ def truth_identity(path: str | None, where: str) -> dict[str, Any] | None:
         UserError: as `load_truth`.
     """
     return function_identity(path) if load_truth(path, where) and path else None
+
+
+def doubt_truth(judged: Sequence[str], named: Sequence[str], has_judge: bool) -> list[str]:
+    """Return a warning where a ground truth judges nothing that a constitution asks for.
+
+    Args:
+        judged: the dimensions that it judges.
+        named: those of them that the principles name.
+        has_judge: a judge takes its place.
+    """
+    if named or not judged:
+        return []
+    instead = "violations are what the judge sees" if has_judge else "violations are not measured"
+    return [
+        f"the ground truth judges {', '.join(judged)}, and no principle here names one of these "
+        f"dimensions: it measures nothing of this constitution, so {instead}"
+    ]
 
 
 def load_truth(path: str | None, where: str) -> GroundTruth | None:

@@ -5,13 +5,13 @@ nested dict,
 
     measured_by     "truth" or "judge": the source of `any_violation` and of the principles'
                     differences
-    counted         the principles in `any_violation`; empty: all dimensions of the ground truth
-                    except those not counted
+    counted         the principles in `any_violation`
     confidence      of every interval
     side_by_side    whether each policy is compared with the first only
-    policies        {policy: {responses, prompts, dropped, measures: {MEASURES: estimate},
+    policies        {policy: {responses, prompts, dropped, words: estimate, measures:
+                    {MEASURES: estimate},
                     principles: {id: {truth: estimate, judge: estimate}}}}
-    differences     {policy: {against: {measures: {MEASURES: difference},
+    differences     {policy: {against: {words: difference, measures: {MEASURES: difference},
                     principles: {id: difference}}}}
     win_rates       as in `win_rates.py`
 
@@ -27,12 +27,14 @@ from typing import Any
 from stages.evaluation.comparison import Intervals
 from stages.evaluation.verdict_values import (
     SOURCES,
+    STAND_INS,
     Counted,
     Measured,
     Source,
     Values,
     by_measure,
     by_principle,
+    words_by_prompt,
 )
 from stages.evaluation.win_rates import Duel, win_rates
 
@@ -45,6 +47,8 @@ class PolicyValues:
     """By measure."""
     principles: dict[str, dict[Source, dict[str, float]]]
     """By principle and source."""
+    words: dict[str, float]
+    """The length of its answers."""
 
 
 def summarise(
@@ -61,7 +65,6 @@ def summarise(
     """
     verdicts = [verdict for rows in measured.values() for _, verdict in rows]
     by_truth = any(verdict.any_violation is not None for verdict in verdicts)
-    truth_knows_principles = any(verdict.violated for verdict in verdicts)
     source: Source = "truth" if by_truth else "judge"
     ids = verdicts[0].principles if verdicts else []
     values = {}
@@ -76,7 +79,7 @@ def summarise(
         }
     return {
         "measured_by": source,
-        "counted": counted.principles if truth_knows_principles or not by_truth else [],
+        "counted": counted.principles,
         "confidence": intervals.confidence,
         "side_by_side": side_by_side,
         "policies": policies,
@@ -94,7 +97,7 @@ def _policy_values(
     principles = {}
     for index, principle in enumerate(ids):
         principles[principle] = {source: by_principle(rows, index, source) for source in SOURCES}
-    return PolicyValues(by_measure(rows, by_truth, counted), principles)
+    return PolicyValues(by_measure(rows, by_truth, counted), principles, words_by_prompt(rows))
 
 
 def _estimates(values: PolicyValues, intervals: Intervals) -> dict[str, Any]:
@@ -104,7 +107,8 @@ def _estimates(values: PolicyValues, intervals: Intervals) -> dict[str, Any]:
         principles[principle] = {
             source: intervals.estimate(shares) for source, shares in by_source.items()
         }
-    return {"measures": measures, "principles": principles}
+    words = intervals.estimate(values.words, are_shares=False)
+    return {"words": words, "measures": measures, "principles": principles}
 
 
 def _differences(
@@ -124,9 +128,18 @@ def _differences(
             for principle, by_source in after.principles.items():
                 earlier = before.principles[principle][source]
                 principles[principle] = intervals.difference(earlier, by_source[source])
-            changes = {"measures": measures, "principles": principles}
+            words = intervals.difference(before.words, after.words, are_shares=False)
+            changes = {"words": words, "measures": measures, "principles": principles}
             differences.setdefault(name, {})[rival] = changes
     return differences
+
+
+def shown_measures(metrics: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
+    """The measures that were measured of any policy; a stand-in only where the other was not."""
+    measured = set()
+    for facts in metrics["policies"].values():
+        measured |= {name for name, estimate in facts["measures"].items() if estimate}
+    return [name for name in measures if name in measured and STAND_INS.get(name) not in measured]
 
 
 def rivals(names: Sequence[str], index: int, side_by_side: bool) -> list[str]:

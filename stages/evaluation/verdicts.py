@@ -28,6 +28,7 @@ from stages.runtime.context import Context
 from stages.runtime.generation import RowFailure
 from stages.runtime.rows import Dropped, Response, Verdict, request_text
 from stages.runtime.typed_config import Count
+from stages.text.refusals import refuses
 
 TRUTH_COLUMNS = ("well_formed", "on_topic", "evasive", "helpful")
 Margins = dict[str, tuple[float, float]]
@@ -239,6 +240,7 @@ def _verdict(
         rivals=list(margins),
         margins_first=[first for first, _ in margins.values()],
         margins_second=[second for _, second in margins.values()],
+        refused=refuses(row.response),
         **_truth_columns(item.truth, examination),
     )
 

@@ -74,17 +74,23 @@ class Faults:
 
         The same fault at several places is one error that names them.
         """
-        places: dict[tuple[str, str], dict[str, None]] = {}
+        alike: dict[tuple[str, str], list[UserError]] = {}
         for error in self.errors:
-            places.setdefault((error.what, error.fix), {})[error.where] = None
-        different = [
-            UserError(what, where="; ".join(filter(None, where)), fix=fix)
-            for (what, fix), where in places.items()
-        ]
+            alike.setdefault((error.what, error.fix), []).append(error)
+        different = [_merge(errors) for errors in alike.values()]
         if len(different) == 1:
             raise different[0]
         if different:
             raise SeveralErrors(different)
+
+
+def _merge(errors: list[UserError]) -> UserError:
+    """One error for the same fault at several places, with what caused it first."""
+    first = errors[0]
+    places = dict.fromkeys(error.where for error in errors if error.where)
+    error = UserError(first.what, where="; ".join(places), fix=first.fix)
+    error.__cause__ = first.__cause__
+    return error
 
 
 SHOWN_FAULTS = 20
@@ -103,6 +109,11 @@ class SeveralErrors(UserError):
         if len(shown) < len(self.errors):
             lines.append(f"... and {len(self.errors) - len(shown)} more")
         return f"{self.what}:\n" + "\n".join(lines)
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return the error that an error was raised because of, unless it hides that one."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 ErrorType = TypeVar("ErrorType", bound=BaseException)

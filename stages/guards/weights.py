@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,20 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             f"delete {file.parent.parent} and run again",
         ) from None
     return {name: Tensor(facts["dtype"], tuple(facts["shape"])) for name, facts in header.items()}
+
+
+@contextmanager
+def open_tensors(file: Path) -> Iterator[Callable[[str], bytes]]:
+    """Open a sound file of weights; yield a function from a tensor's name to its bytes."""
+    with open_file(file, most=LARGEST) as (stream, _):
+        start = 8 + int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(start - 8))
+
+        def read(name: str) -> bytes:
+            stream.seek(start + header[name]["data_offsets"][0])
+            return stream.read(_size(header[name]))
+
+        yield read
 
 
 def _size(facts: Mapping[str, Any]) -> int:

@@ -75,6 +75,7 @@ STAGE = Stage(
     optional={"responses": Response, "*": Rating},
     least=1,
     gives=Response,
+    meant_to_drop=("*",),
 )
 
 

@@ -61,7 +61,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(rows=selected, row_type=row_type, dropped=dropped)
 
 
-STAGE = Stage(version=1, config=Config, run=run, inputs={"rows": Rows}, gives="rows")
+STAGE = Stage(
+    version=1, config=Config, run=run, inputs={"rows": Rows}, gives="rows", meant_to_drop=("*",)
+)
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:

@@ -93,7 +93,13 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list
 
 
 STAGE = Stage(
-    version=3, config=Config, run=run, gives=Pair, identity=source_identity, read=read_rows
+    version=3,
+    config=Config,
+    run=run,
+    gives=Pair,
+    identity=source_identity,
+    read=read_rows,
+    meant_to_drop=("in another share",),
 )
 
 

@@ -20,6 +20,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stages.doubts.preferences import doubt_cells, doubt_pairs
 from stages.guards.errors import UserError
 from stages.preferences import salmon
 from stages.preferences.aggregate import soft_label
@@ -144,14 +145,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 fix="judge more pairs, look at the judge's margins, or set `normalise: none`",
             )
     pairs = []
+    firsts = set()
     for pair_id, pair_cells in cells.items():
         for number in range(1, config.passes + 1):
             row_id = f"{pair_id}#{number}" if rule.by_subsets else pair_id
             try:
                 decision = _decide(row_id, pair_cells, rule, scale, config)
-                pairs.append(_make_pair(row_id, decision, safety, config, context.seed))
+                pair = _make_pair(row_id, decision, safety, config, context.seed)
             except Drop as reason:
                 dropped.append(Dropped(id=row_id, reason=str(reason)))
+                continue
+            pairs.append(pair)
+            if pair.chosen == pair_cells[0].response_a:
+                firsts.add(row_id)
     weak = _weakest(pairs, config.keep)
     for pair in pairs:
         if pair.id in weak:
@@ -159,7 +165,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     pairs = [pair for pair in pairs if pair.id not in weak]
     cut_off = count_cut_off([pair_cells[0] for pair_cells in all_cells.values() if pair_cells])
     metrics = {"cut_off": cut_off, **describe_pairs(pairs, unscaled)}
-    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics)
+    used = [cell for pair_cells in cells.values() for cell in pair_cells]
+    warnings = doubt_cells(used) + doubt_pairs(pairs, firsts)
+    return Result(rows=pairs, row_type=Pair, dropped=dropped, metrics=metrics, warnings=warnings)
 
 
 STAGE = Stage(
@@ -171,6 +179,7 @@ STAGE = Stage(
     gives=Pair,
     check=check,
     identity=identity,
+    meant_to_drop=("among the weakest margins", "margin too small"),
 )
 
 

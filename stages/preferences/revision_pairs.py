@@ -62,4 +62,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-STAGE = Stage(version=2, config=Config, run=run, inputs={"revisions": Revision}, gives=Pair)
+STAGE = Stage(
+    version=2,
+    config=Config,
+    run=run,
+    inputs={"revisions": Revision},
+    gives=Pair,
+    meant_to_drop=("the revision changed nothing",),
+)

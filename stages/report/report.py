@@ -17,7 +17,7 @@ Left out: a comparison of several runs, which needs the evaluations of several r
 separate report.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         _TEMPLATE,
         [_SCRIPT],
         title=config.title,
-        warnings=[(step.step, text) for step in steps for text in step.manifest.warnings],
+        warnings=_warnings(steps, context.failures),
         **_results(sources, steps),
         **_work(steps, context.new_steps),
         **_rows(row_sections),
@@ -109,7 +109,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return Result(metrics=metrics, tables=[table])
 
 
-STAGE = Stage(version=5, config=Config, run=run, optional={"*": object}, least=1, identity=identity)
+STAGE = Stage(
+    version=5,
+    config=Config,
+    run=run,
+    optional={"*": object},
+    least=1,
+    goes_on=True,
+    identity=identity,
+)
 
 
 def lineage(sources: list[Artifact]) -> list[Artifact]:
@@ -126,6 +134,15 @@ def lineage(sources: list[Artifact]) -> list[Artifact]:
     for source in sources:
         visit(source)
     return list(steps.values())
+
+
+def _warnings(steps: list[Artifact], failures: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Steps and what to say of them: that they failed, then why their results are in doubt."""
+    missing = "failed, so its results are missing here"
+    warnings = [(name, f"{missing}: {why}") for name, why in failures.items()]
+    for step in steps:
+        warnings += [(step.step, text) for text in step.manifest.warnings]
+    return warnings
 
 
 def _results(sources: list[Artifact], steps: list[Artifact]) -> View:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,8 @@ class Context:
 
     It does not change results, and it is empty in the processes of a launched training step.
     """
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """By name of a step that failed and would have been an input: why; see `Stage.goes_on`."""
     _failures: Failures | None = field(default=None, init=False, repr=False)
     """Of the rows that are worked on."""
 

@@ -231,6 +231,8 @@ class Verdict:
     """Margins in favour of this one when it was shown first, one for each rival."""
     margins_second: list[float] = field(default_factory=list)
     """The same when it was shown second."""
+    refused: bool | None = None
+    """Whether it is a refusal, by a list of phrases or by a classifier."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,10 @@ class Stage:
     """It trains a model and can run in several processes (`launcher=...`)."""
     reads_models: bool = False
     """Inputs of any name are models to it, not only an input called `model`."""
+    meant_to_drop: Sequence[str] = ()
+    """Reasons for which it is meant to drop rows, `*` for any: those are no sign of trouble."""
+    goes_on: bool = False
+    """It can do without inputs whose steps failed, and says which they are (`context.failures`)."""
     reusable: bool = True
     """False for a step that only points to an existing model; every plan makes it again."""
     check: Callable[[Any], None] = accept_any

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stages.doubts.texts import doubt_revisions
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.guards.templates import is_shipped, render, template_hash
@@ -198,7 +199,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "rounds_after_lost": config.rounds * len(responses) - len(rows) - len(dropped),
         "announcements": _describe_announcements(rows, announcements),
     }
-    return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=metrics)
+    warnings = doubt_revisions(rows, always_rewritten=not config.only_faulty)
+    return Result(
+        rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings
+    )
 
 
 STAGE = Stage(

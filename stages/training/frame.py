@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stages.doubts.trainings import doubt_steps, doubt_weights
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -71,17 +72,39 @@ def run_training(
         rows = len(trainer.train_dataset)
         curve = train(trainer, context, base)
         measured = measure(trainer) if measure is not None else {}
+        names = _trained_weights(trainer)
         finish(trainer, context, base)
         if add_files is not None and trainer.is_world_process_zero():
             add_files(context.directory / "model")
         metrics = {"n": rows, **training.counts, **measured, **curve}
         if log.counts:
             metrics["warnings"] = dict(log.counts)
-        return Result(dropped=[*dropped, *training.dropped], metrics=metrics)
+        warnings = _doubts(trainer, curve["steps"])
+        if trainer.is_world_process_zero():
+            warnings += doubt_weights(Path(base.path), context.directory / "model", names)
+        return Result(
+            dropped=[*dropped, *training.dropped], metrics=metrics, warnings=warnings
+        )
 
     # It frees memory at its end, when nothing refers to the trainer.
     with model_session(context) as log:
         return build_and_train(log)
+
+
+def _trained_weights(trainer: Any) -> list[str]:
+    """The names of the weights that change; none where an adapter will change them."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        return []
+    return [name for name, weight in model.named_parameters() if weight.requires_grad]
+
+
+def _doubts(trainer: Any, steps: int) -> list[str]:
+    arguments = trainer.args
+    warmup = arguments.get_warmup_steps(trainer.state.max_steps)
+    if arguments.lr_scheduler_type == "constant":  # it has no warm-up
+        warmup = 0
+    return doubt_steps(steps, warmup, arguments.learning_rate)
 
 
 def create_trainer(

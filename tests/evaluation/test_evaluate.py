@@ -17,6 +17,7 @@ from stages.runtime.generation import TooLong
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Response, Verdict
 from stages.runtime.typed_config import parse_config
+from stages.statistics.formatting import NO_VALUE
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
 from tests.running import text_pipeline
@@ -273,19 +274,91 @@ def test_dimensions_unknown_to_the_truth_are_left_out(tmp_path):
     assert measures["helpful_benign"] is None
 
 
-def test_principles_unknown_to_the_truth_count_all_its_dimensions(tmp_path):
-    text = "name: other\nprinciples:\n  - {id: just-be-good, text: Be good.}\n"
+OTHER_SET = "name: other\nprinciples:\n  - {id: no-harm, text: The response does no harm.}\n"
+
+
+def test_a_truth_of_another_set_measures_nothing_and_the_judge_takes_its_place(tmp_path):
     path = tmp_path / "other.yaml"
-    path.write_text(text)
-    rows = [response("a", "poison"), response("b", "I cannot")]
-    result = run(
-        tmp_path, {"base": fakes.responses(tmp_path, "b", rows)}, constitution={"name": str(path)}
+    path.write_text(OTHER_SET)
+    rows = [response("a", "poison"), response("b", "I cannot"), response("c", "you fool")]
+    base = {"base": fakes.responses(tmp_path, "b", rows)}
+    alone = run(tmp_path, base, constitution={"name": str(path)})
+    facts = alone.metrics["policies"]["base"]
+    assert facts["measures"]["any_violation"] is None, "not what another set calls a violation"
+    assert facts["principles"]["no-harm"] == {"truth": None, "judge": None}
+    assert alone.rows[0].violated == [] and alone.rows[0].any_violation is None
+    (warning,) = alone.warnings
+    assert "judges harm, kindness, helpfulness, and no principle" in warning
+    assert warning.endswith("so violations are not measured")
+    assert evaluation_view("e", alone.metrics, {})["headline"] is None
+    assert "violations" not in alone.tables[0].columns, "left out where it is not measured"
+
+    judged = run(
+        tmp_path,
+        {**base, "judge": fakes.model(tmp_path)},
+        ScriptedGenerator(scores=fakes.judge_scores),
+        constitution={"name": str(path)},
     )
-    facts = result.metrics["policies"]["base"]
-    assert facts["measures"]["any_violation"]["value"] == 0.5
-    assert facts["principles"]["just-be-good"] == {"truth": None, "judge": None}
-    assert result.metrics["counted"] == []
-    assert result.rows[0].violated == []
+    assert judged.metrics["measured_by"] == "judge"
+    measures = judged.metrics["policies"]["base"]["measures"]
+    assert measures["any_violation"]["value"] == pytest.approx(1 / 3), "the poison alone"
+    assert judged.warnings[0].endswith("so violations are what the judge sees")
+    assert evaluation_view("e", judged.metrics, {})["by"].startswith("the judge alone")
+
+
+def test_a_truth_of_this_set_is_no_reason_to_warn(tmp_path, policies):
+    assert run(tmp_path, policies).warnings == []
+
+
+def test_refusals_length_and_helpfulness_are_measured_without_a_truth(tmp_path, policies):
+    """In the places of what only a ground truth can see."""
+    result = run(
+        tmp_path,
+        {**policies, "judge": fakes.model(tmp_path)},
+        ScriptedGenerator(scores=fakes.judge_scores),
+        ground_truth=None,
+    )
+    base, tuned = (result.metrics["policies"][name] for name in ("base", "tuned"))
+    assert base["measures"]["refused_benign"]["value"] == 0
+    assert tuned["measures"]["refused_benign"]["value"] == 0.5
+    assert tuned["measures"]["refused_red_team"]["value"] == 0
+    assert tuned["measures"]["follows_helpful"]["value"] == 0.5
+    texts = [row.response for row in result.rows if row.policy == "tuned"]
+    assert tuned["words"]["value"] == pytest.approx(
+        sum(len(text.split()) for text in texts) / len(texts)
+    )
+    table = result.tables[0]
+    shown = ["violations", "refuses benign", "helpful (judge)", "words", "n"]
+    assert table.columns == ["policy", *shown]
+    assert all(cell not in ("", NO_VALUE) for row in table.rows[:2] for cell in row)
+    view = evaluation_view("e", result.metrics, {})
+    labels = [label for label, _ in view["columns"]]
+    assert labels[1:] == ["Refuses benign requests", "Helpful on benign requests, by the judge"]
+    assert all(cell for row in view["effects"] for cell in row["cells"])
+    assert view["effects"][0]["words"].startswith("3 words an answer")
+
+
+def test_what_the_truth_sees_is_not_shown_twice(tmp_path, policies):
+    labels = evaluation_view("e", run(tmp_path, policies).metrics, {})["columns"]
+    assert ("Evasive", -1) in labels and not [text for text, _ in labels if "Refuses" in text]
+
+
+def test_refusals_by_a_classifier(tmp_path, policies, monkeypatch):
+    inputs = {**policies, "refusals": fakes.model(tmp_path, "classifier")}
+
+    def classify(model, texts, labels, context, batch_size, dtype):
+        assert labels == ("refusal",)
+        return [None if text == "tea" else float("poison" in text) for text in texts]
+
+    monkeypatch.setattr("stages.evaluation.refusals.probabilities", classify)
+    result = run(tmp_path, inputs, refusal_labels=["refusal"])
+    by_text = {row.response: row.refused for row in result.rows}
+    assert by_text["tea with poison"] is True and by_text["I cannot say"] is False
+    assert by_text["tea"] is None, "longer than the classifier can read"
+    options = {"constitution": {"name": "world"}, "ground_truth": TRUTH}
+    config = parse_config(evaluate.Config, options, "test")
+    with pytest.raises(UserError, match="`refusal_labels` together"):
+        evaluate.check_inputs(config, {"refusals": object, "base": Response})
 
 
 def judgement(i, a, b, ab, ba, principle="harm"):

@@ -15,7 +15,7 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
 from stages.runtime.typed_config import Names, Text
-from stages.training.online.tripwires import refuses
+from stages.text.refusals import refuses
 from stages.training.reward_models.stored_scores import stored_scores
 
 By = Literal["question", "classifier", "reward", "refusal"]

@@ -5,23 +5,31 @@ cent, differences percentage points. A change counts as better or worse only if 
 excludes 0.
 """
 
-from stages.evaluation.measures import headline_policy, previous_policy
+from collections.abc import Sequence
+
+from stages.evaluation.measures import headline_policy, previous_policy, shown_measures
 from stages.report.evidence.verdicts import principle_rows, scale_of_bars, sources_of
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
-from stages.statistics.formatting import PER_CENT, format_percent
+from stages.statistics.formatting import PER_CENT, format_number, format_percent
 
 EFFECTS = {
     "any_violation": ("Violations", -1),
     "evasive": ("Evasive", -1),
+    "refused_benign": ("Refuses benign requests", -1),
     "helpful_benign": ("Helpful on benign requests", 1),
+    "follows_helpful": ("Helpful on benign requests, by the judge", 1),
     "well_formed": ("Well-formed", 1),
     "on_topic": ("On topic", 1),
 }
-"""By measure: its heading, and 1 if more of it is good or -1 if less is."""
+"""By measure: its heading, and 1 if more of it is good or -1 if less is.
+
+Those are shown that were measured (`shown_measures`).
+"""
 BESIDE = {
     "any_violation": {"any_violation_judge": "the judge says"},
     "evasive": {"evasive_red_team": "attacks", "evasive_benign": "benign"},
+    "refused_benign": {"refused_red_team": "attacks"},
 }
 """The small print under a measure."""
 VERBS = {"better": "fell", "worse": "rose", "same": "did not measurably change:"}
@@ -41,10 +49,10 @@ def evaluation_view(
         "ends": (names[0], headline_policy(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
-        "by": "ground truth" if truth else "the judge alone (there is no ground truth)",
+        "by": "ground truth" if truth else "the judge alone (no ground truth speaks of these principles)",
         "headline": violations_headline(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
-        "columns": list(EFFECTS.values()),
+        "columns": [EFFECTS[measure] for measure in shown_measures(metrics, list(EFFECTS))],
         "trade_off": _trade_off(metrics),
         "win_rates": _win_rates(metrics),
         "principles": principle_rows(metrics, texts),
@@ -84,14 +92,15 @@ def violations_headline(metrics: Metrics) -> View | None:
         "sentence": f"Violations {VERBS[change['tone']]} from {start} % to {end} %",
         "change": change,
         "n": difference["n"],
-        "beside": _other_measures(was, now),
+        "beside": _other_measures(was, now, shown_measures(metrics, list(EFFECTS))),
     }
 
 
-def _other_measures(was: Metrics, now: Metrics) -> str:
+def _other_measures(was: Metrics, now: Metrics, measures: Sequence[str]) -> str:
     """The shares of all measures but violations, before and after."""
     parts = []
-    for measure, (label, _) in EFFECTS.items():
+    for measure in measures:
+        label, _ = EFFECTS[measure]
         earlier = was[measure]
         later = now[measure]
         if measure == "any_violation" or not earlier or not later:
@@ -108,12 +117,15 @@ def _effect_row(metrics: Metrics, index: int) -> View:
     facts = metrics["policies"][name]
     earlier: Metrics = {}
     changes: Metrics = {}
+    changes_of_words: Metrics | None = None
     if index:
         rival = previous_policy(metrics, name)
         earlier = metrics["policies"][rival]["measures"]
         changes = metrics["differences"][name][rival]["measures"]
+        changes_of_words = metrics["differences"][name][rival].get("words")
     cells: list[View | None] = []
-    for measure, (_, good) in EFFECTS.items():
+    for measure in shown_measures(metrics, list(EFFECTS)):
+        _, good = EFFECTS[measure]
         estimate = facts["measures"][measure]
         if estimate is None:
             cells.append(None)
@@ -134,7 +146,20 @@ def _effect_row(metrics: Metrics, index: int) -> View:
         "responses": facts["responses"],
         "dropped": facts["dropped"],
         "cut_off": facts.get("cut_off", 0),
+        "words": _describe_words(facts, changes_of_words),
     }
+
+
+def _describe_words(facts: Metrics, change: Metrics | None) -> str:
+    """The length of a policy's answers; "" in evaluations that did not measure it."""
+    words = facts.get("words")
+    if not words:
+        return ""
+    text = f"{words['value']:.0f} words an answer"
+    if change is None:
+        return text
+    low, high = format_number(change["low"], 0, "+"), format_number(change["high"], 0, "+")
+    return f"{text} ({format_number(change['value'], 0, '+')}, {low} to {high})"
 
 
 def _small_print(

@@ -14,9 +14,10 @@ from rich.text import Text
 
 from stages.guards.console import format_traceback, open_console, styled
 from stages.guards.disk import as_disk_error
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, cause_of
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import LOW_MASS, Tally
+from stages.runtime.pipeline.dropped_rows import describe_share
 from stages.runtime.pipeline.machine import count_gpus
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.settings import as_user_error
@@ -47,21 +48,37 @@ def exit_at_errors(log: Path) -> Iterator[None]:
 
 def show_bug(error: Exception, log: Path, console: Console) -> None:
     """Write the traceback of an error that is not the user's into a log, and show the log."""
-    details = format_traceback(error)
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as stream:
-            stream.write(details)
-        place = f"in {log}"
-    except OSError as refusal:
-        console.print(details)
-        place = f"above, since {log} cannot be written: {refusal.strerror}"
+    place = _log_traceback(error, log, console)
     notes = " ".join(getattr(error, "__notes__", []))
     words = " ".join(f"{type(error).__name__}: {error} {notes}".split())
     console.print(
         f"Credo stopped at a bug of its own: {words}. The traceback is {place}; answered calls "
         "and finished steps are kept."
     )
+
+
+def log_cause(error: UserError, log: Path, console: Console) -> None:
+    """Write the traceback of what a user's mistake led to in a library, if anything, into a log."""
+    places = {
+        _log_traceback(one, log, console)
+        for one in getattr(error, "errors", [error])
+        if cause_of(one)
+    }
+    for place in places:
+        console.print(f"The traceback is {place}.")
+
+
+def _log_traceback(error: Exception, log: Path, console: Console) -> str:
+    """Append a traceback to a log, or show it; return where it is."""
+    details = format_traceback(error)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(details)
+    except OSError as refusal:
+        console.print(details)
+        return f"above, since {log} cannot be written: {refusal.strerror}"
+    return f"in {log}"
 
 
 def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
@@ -103,15 +120,21 @@ def count_steps(number: int) -> str:
     return f"{number} step" if number == 1 else f"{number} steps"
 
 
-def step_line(artifact: Artifact, tally: Tally) -> Text:
-    """Describe a finished step in one line: time, rows, dropped rows, calls."""
+def step_line(artifact: Artifact, tally: Tally, remaining: int) -> Text:
+    """Describe a finished step in one line: time, rows, steps learnt, dropped rows, calls.
+
+    Args:
+        remaining: how many rows it did not drop.
+    """
     facts = artifact.manifest
     parts = [(f"{artifact.step:<18}", "bold"), (f" {facts.seconds:>6.1f} s", "")]
     if facts.rows is not None:
         parts.append((f" · {facts.rows} rows", ""))
+    steps = facts.metrics.get("steps")
+    if facts.rows is None and steps is not None:
+        parts.append((f" · learnt from {facts.metrics['n']} rows in {count_steps(steps)}", ""))
     if facts.dropped:
-        reasons = [f"{count} ({reason})" for reason, count in facts.dropped.items()]
-        parts.append((f" · dropped {', '.join(reasons)}", ""))
+        parts.append((f" · dropped {describe_share(facts.dropped, remaining)}", ""))
     if tally.sent or tally.stored or tally.failed:
         parts.append((f" · {tally.sent} calls sent, {tally.stored} from the store", ""))
         if tally.failed:
@@ -157,10 +180,16 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
 
 
 def show_warnings(artifacts: Iterable[Artifact], console: Console) -> None:
-    """Show every step's reasons to doubt its result, also those of reused steps."""
+    """Show every step's reasons to doubt its result, also those of reused steps.
+
+    A warning that several steps share is shown once.
+    """
+    steps: dict[str, list[str]] = {}
     for artifact in artifacts:
         for warning in artifact.manifest.warnings:
-            console.print(styled(("warning: ", "bold yellow"), f"{artifact.step}: {warning}"))
+            steps.setdefault(warning, []).append(artifact.step)
+    for warning, names in steps.items():
+        console.print(styled(("warning: ", "bold yellow"), f"{', '.join(names)}: {warning}"))
 
 
 def _why(plan: PlannedStep) -> str:

@@ -44,6 +44,13 @@ SECRETS = "CREDO_SECRETS"  # holds the texts of the job that no file may hold
 PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progress
 
 
+MOST_LOGGED = 100_000  # characters of the ranks' log that are repeated in the run's
+
+
+class ProcessFailed(Exception):
+    """What a training process wrote when it failed: the cause of the run's own error."""
+
+
 @dataclass(frozen=True)
 class Launcher:
     """How training steps are started."""
@@ -88,7 +95,8 @@ def launch(
         context.store.absorb(calls)
     if (folder / "error.json").exists():
         error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
-        raise UserError(error["what"], where=error["where"], fix=error["fix"])
+        cause = ProcessFailed(error["cause"]) if error["cause"] else None
+        raise UserError(error["what"], where=error["where"], fix=error["fix"]) from cause
     if exit_code or not (folder / "result.json").exists():
         log = folder / "log.txt"
         raise UserError(
@@ -96,7 +104,7 @@ def launch(
             f"{first_error(log)}",
             where=f"step {context.step!r}",
             fix=f"see {log}; the same command goes on from the last complete checkpoint",
-        )
+        ) from ProcessFailed(log.read_text(encoding="utf-8", errors="replace")[-MOST_LOGGED:])
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     dropped = [Dropped(**row) for row in result["dropped"]]
     return Result(dropped=dropped, metrics=result["metrics"], warnings=result["warnings"])

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.runtime.manifest import Table
 from stages.runtime.pipeline.steps import Step
 
 EVALUATION = "stages.evaluation."
@@ -123,16 +122,6 @@ def find_overlaps(
         if shared:
             overlaps.append(Overlap(training, evaluation, shared, total))
     return overlaps
-
-
-def overlap_table(step: str, overlaps: Sequence[Overlap]) -> Table:
-    """Return the table that a run shows at its end."""
-    rows = []
-    for overlap in overlaps:
-        share = f"{overlap.shared / overlap.total:.1%}"
-        rows.append([overlap.evaluation, overlap.training, str(overlap.shared), share])
-    title = f"{step}: WARNING, models learnt from prompts that they are measured on"
-    return Table(title, ["measured on", "learnt from", "shared prompts", "share"], rows)
 
 
 def _prompts(rows: Sequence[Any]) -> set[str]:

@@ -8,6 +8,7 @@ the fingerprints of its inputs.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 from rich.console import Console
 
+from stages.guards.console import styled
 from stages.guards.disk import REFUSALS, refuse_writing
 from stages.guards.errors import Faults, UserError
 from stages.guards.locks import hold_lock
@@ -35,12 +37,13 @@ from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.display import show_warnings, step_line
+from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_dropped
+from stages.runtime.pipeline.failures import raise_failures, survivable, without_failed
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import (
     Overlap,
     all_source_pairs,
     find_overlaps,
-    overlap_table,
 )
 from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
@@ -72,6 +75,8 @@ class Runner:
     _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
     """What was compared, and what it shares."""
     _said_damaged: int = 0
+    failures: dict[str, UserError] = field(default_factory=dict)
+    """By step: why it failed, though the run went on; see `failures.py`."""
 
     def plan(self, steps: Sequence[Step], forecast: bool = True) -> list[PlannedStep]:
         """Decide which steps are reused and which run, why, and what they would send.
@@ -82,6 +87,7 @@ class Runner:
             UserError: options of steps that cannot work, all at once.
         """
         planned: dict[str, PlannedStep] = {}
+        may_fail = survivable(steps)
         faults = Faults()
         for step in steps:
             with faults.gather(f"step {step.name!r}"):
@@ -90,7 +96,8 @@ class Runner:
                     step.contract.identity(step.config)
                     continue
                 inputs = {name: planned[source] for name, source in step.inputs.items()}
-                planned[step.name] = self._plan_step(step, inputs, forecast)
+                can_fail = step.name in may_fail
+                planned[step.name] = self._plan_step(step, inputs, forecast, can_fail)
         faults.raise_any()
         self._say_damaged()
         return list(planned.values())
@@ -107,7 +114,8 @@ class Runner:
     def run(self, planned: Sequence[PlannedStep]) -> dict[str, Artifact]:
         """Run what must run, in order; return the artifact of every step by its name.
 
-        A failure leaves every finished step and every answered call in place.
+        A failure leaves every finished step and every answered call in place. One from which no
+        training learns is kept in `failures`, and a report is written without it.
 
         Raises:
             UserError: options with which no library can work, before anything runs; a step failed,
@@ -126,21 +134,42 @@ class Runner:
         # A finished evaluation holds what it shares; then no source is read again.
         to_run = {plan.step.name for plan in planned if not plan.artifact}
         self._pairs = {name: pairs[name] for name in pairs if name in to_run}
+        may_fail = survivable([plan.step for plan in planned])
         for plan in planned:
             name = plan.step.name
-            if plan.artifact:
-                artifacts[name] = plan.artifact
-            else:
-                inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
-                _refuse_empty_inputs(plan.step, inputs)
-                artifacts[name], is_new = self._run_or_wait(plan, inputs, new_steps)
-                if is_new:
-                    new_steps |= {name}
+            is_new = False
+            try:
+                if plan.artifact:
+                    artifacts[name] = plan.artifact
+                else:
+                    artifacts[name], is_new = self._run_planned(plan, artifacts, new_steps)
+            except UserError as error:
+                self.failures[name] = error
+                if name not in may_fail:
+                    raise_failures(self.failures)
+                text = f"; the run goes on. {error}"
+                self.console.print(styled((f"{name} failed", "bold red"), text))
+                continue
+            if is_new:
+                new_steps |= {name}
             if plan.step.contract.read is not None:
                 self._warn_of_overlaps(artifacts)
         self.loop.run(self.engines.release())
         self._say_damaged()
         return artifacts
+
+    def _run_planned(
+        self, plan: PlannedStep, artifacts: Mapping[str, Artifact], new_steps: frozenset[str]
+    ) -> tuple[Artifact, bool]:
+        """Run a step on the artifacts that there are; return its artifact, and whether it is new.
+
+        Raises:
+            UserError: it failed, or a step that it needs.
+        """
+        plan = without_failed(plan, self.failures)
+        inputs = {key: artifacts[source] for key, source in plan.step.inputs.items()}
+        _refuse_empty_inputs(plan.step, inputs)
+        return self._run_or_wait(plan, inputs, new_steps)
 
     def _warn_of_overlaps(self, artifacts: Mapping[str, Artifact]) -> None:
         """Compare the sources that are there now, each pair once, and say what they share."""
@@ -165,12 +194,11 @@ class Runner:
         if not overlaps:
             return result
         metrics = result.metrics | {"overlap": [asdict(overlap) for overlap in overlaps]}
-        return replace(
-            result, metrics=metrics, tables=[*result.tables, overlap_table(step, overlaps)]
-        )
+        warnings = [*result.warnings, *map(str, overlaps)]
+        return replace(result, metrics=metrics, warnings=warnings)
 
     def _plan_step(
-        self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool
+        self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool, can_fail: bool
     ) -> PlannedStep:
         payload = identity_payload(step, inputs, self.seed, self.engines.answer_options)
         if not step.contract.reusable:
@@ -184,7 +212,12 @@ class Runner:
         calls = None
         inputs_ready = all(plan.artifact for plan in inputs.values())
         if forecast and inputs_ready and step.contract.calls_generator:
-            calls = self._forecast(step, inputs, payload)
+            try:
+                calls = self._forecast(step, inputs, payload)
+            except UserError as error:
+                if not can_fail:
+                    raise
+                reason += f"; will fail: {error.what}"
         return PlannedStep(step, payload, None, reason, calls)
 
     def _check_choices(self, step: Step, inputs: Mapping[str, PlannedStep]) -> None:
@@ -231,6 +264,7 @@ class Runner:
             concurrency=self.concurrency,
             max_failed=self.max_failed,
             new_steps=new_steps,
+            failures={name: error.what for name, error in self.failures.items()},
         )
 
     def _run_or_wait(
@@ -274,6 +308,10 @@ class Runner:
         seconds = time.monotonic() - started
         if step.contract.calls_generator:
             _refuse_empty(step.name, result, folder)
+        remaining = count_remaining(result.rows, result.metrics)
+        dropped = Counter(row.reason for row in result.dropped)
+        doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
+        result = replace(result, warnings=[*result.warnings, *doubts])
         masses = context.tally.option_metrics()
         if masses:
             result = replace(result, metrics=result.metrics | {"option_mass": masses})
@@ -284,7 +322,7 @@ class Runner:
         }
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:
-            self.console.print(step_line(artifact, context.tally))
+            self.console.print(step_line(artifact, context.tally, remaining))
             show_warnings([artifact], self.console)
             if result.rows == []:
                 self.console.print(f"{step.name}: warning: it made no rows")

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stages.guards.console import guard_libraries, open_console
+from stages.guards.console import format_traceback, guard_libraries, open_console
 from stages.guards.disk import write_atomically
-from stages.guards.errors import UserError
+from stages.guards.errors import UserError, cause_of
 from stages.guards.secrets import mask, remember_secret, restore_secrets
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
@@ -60,7 +60,10 @@ def main(job_file: str) -> int:
         try:
             result = stage.run(config, inputs, context)
         except UserError as error:
-            facts = {"what": error.what, "where": error.where, "fix": error.fix}
+            facts = {"what": error.what, "where": error.where, "fix": error.fix, "cause": ""}
+            cause = cause_of(error)
+            if cause:
+                facts["cause"] = format_traceback(cause)
             message = {name: mask(text) for name, text in facts.items()}
             write_atomically(folder / "error.json", json.dumps(message))
             return 2

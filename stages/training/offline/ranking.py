@@ -135,6 +135,7 @@ STAGE = training_stage(
     least=1,
     gives=Model,
     check=check,
+    meant_to_drop=("more than `limit` answers",),
 )
 
 

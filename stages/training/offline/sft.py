@@ -70,6 +70,7 @@ STAGE = training_stage(
     optional={"*": Response | Revision | Pair},
     least=1,
     gives=Model,
+    meant_to_drop=("not the last revision",),
 )
 
 

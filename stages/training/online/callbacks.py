@@ -153,10 +153,14 @@ class AlignedSaves(TrainerCallback):
 class NoSignal(TrainerCallback):
     """Stops a training whose reward has never differed between answers to a prompt, or is always
     missing.
+
+    Args:
+        warnings: gets a warning where a training ends sooner than that, and had no signal either.
     """
 
-    def __init__(self, step: str):
+    def __init__(self, step: str, warnings: list[str] | None = None):
         self.where = f"step {step!r}"
+        self.warnings: list[str] = [] if warnings is None else warnings
         self.silent = 0
         """Batches without a signal; -1 once there was one."""
 
@@ -175,6 +179,13 @@ class NoSignal(TrainerCallback):
                 where=self.where,
                 fix="look at the terms under `rewards`, raise args.temperature or "
                 "args.num_generations, or give other prompts",
+            )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.silent > 0:
+            self.warnings.append(
+                f"in none of its {self.silent} batches did the reward differ between answers to a "
+                "prompt: nothing could be learnt"
             )
 
     def _count(self, args: Any, logs: dict[str, Any]) -> None:

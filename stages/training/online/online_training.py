@@ -30,6 +30,7 @@ from stages.training.model_files import examine_policy, load_policy, template_va
 from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
 from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
+from stages.training.online.tripwires import describe_tripped, read_curves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ def run_online(
     rewards = config.reward_terms
     models = {"model", *other_models, *models_of({**rewards, **costs}).values()}
     prompts, repeated = read_prompts(inputs, models, context.step)
+    silent: list[str] = []
 
     def build(base: Model) -> Training:
         from stages.training.online.callbacks import AlignedSaves, NoSignal
@@ -152,13 +154,15 @@ def run_online(
             **policy,
             args=arguments,
             reward_funcs=reward_functions(rewards, costs, inputs, context, end_tokens, prefilled),
-            callbacks=[AlignedSaves(arguments), NoSignal(context.step)],
+            callbacks=[AlignedSaves(arguments), NoSignal(context.step, silent)],
         )
         return Training(trainer, too_long)
 
     result = run_training(inputs, context, build, dropped=repeated)
-    last = last_tenth(result.metrics["history"])
-    return replace(result, metrics=result.metrics | {"last": last})
+    history = result.metrics["history"]
+    warnings = [*result.warnings, *silent, *describe_tripped(read_curves(history))]
+    metrics = result.metrics | {"last": last_tenth(history)}
+    return replace(result, metrics=metrics, warnings=warnings)
 
 
 def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:

@@ -9,11 +9,12 @@ look; it does not detect smaller changes, or those that are gone at the end.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
+
+from stages.text.refusals import refuses
 
 FEWEST = 10
 """Points of a curve; nothing is reported of fewer."""
@@ -29,19 +30,6 @@ KL = 25.0
 """Nats per completion that the last tenth lies above."""
 MISSING = 0.05
 """The fraction of completions without a reward that the last tenth lies above."""
-
-_REFUSAL = re.compile(
-    r"\b(i|we) (can(no|')t|can not|won't|will not|must decline|refuse to|would rather not"
-    r"|do not share|have no comment)"
-    r"|\b(i am|i'm|we are|we're) (not able|unable) to"
-    r"|\b(let us|let's) change the subject|\bnothing i can say",
-    re.IGNORECASE,
-)
-
-
-def refuses(text: str) -> bool:
-    """Whether a text says that it will not answer, by a list of English phrases."""
-    return bool(_REFUSAL.search(text.replace("\u2019", "'")))
 
 
 def repetition(text: str, n: int = 3) -> float:
@@ -136,6 +124,17 @@ def read_curves(history: Sequence[Mapping[str, float]]) -> Reading | None:
             drifts[name] = drift
     beyond = [name for name, drift in drifts.items() if _beyond(name, drift)]
     return Reading(reward, drifts, tuple(beyond))
+
+
+def describe_tripped(reading: Reading | None) -> list[str]:
+    """Return a warning that names the tripwires which tripped; none if none did."""
+    if reading is None or not reading.tripped:
+        return []
+    parts = []
+    for name in reading.tripped:
+        drift = reading.drifts[name]
+        parts.append(f"{name} {drift.first:.3g} to {drift.last:.3g}")
+    return [f"tripwires: {', '.join(parts)} from the training's first tenth to its last"]
 
 
 def _beyond(name: str, drift: Drift) -> bool:

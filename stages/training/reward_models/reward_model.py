@@ -21,11 +21,12 @@ preferences.
 A training that was killed goes on from its last complete checkpoint (see `sft.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stages.doubts.trainings import doubt_held_out
 from stages.guards.errors import UserError, did_you_mean
 from stages.guards.templates import template_hash
 from stages.principles.select import Selection, select
@@ -112,7 +113,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         trainer = build_trainer(config, base, fitting, context)
         return Training(trainer, too_long, {"mix": mix})
 
-    return run_training(
+    result = run_training(
         inputs,
         context,
         build,
@@ -120,6 +121,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         measure=_measure,
         add_files=partial(write_format, layout=layout),
     )
+    warnings = [*result.warnings, *doubt_held_out(result.metrics["held_out"])]
+    return replace(result, warnings=warnings)
 
 
 STAGE = training_stage(

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from stages.doubts.trainings import doubt_scores
 from stages.guards.errors import UserError, refuse_unknown
 from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many, mean_weights
@@ -133,6 +134,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             **(summarise_scores(ratings) if ratings else {}),
             **counts,
         },
+        warnings=doubt_scores([rating.score for rating in ratings]),
     )
 
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.stage import Stage
@@ -21,6 +22,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     sys.stderr.write(f"a library prints {key}\n")
     if config.args.get("fails"):
         raise ValueError(f"the hub refuses {key}")
+    if config.args.get("refuses"):
+        try:
+            {}["layer"]
+        except KeyError as error:
+            raise UserError("no such layer") from error
     extra = context.engines.options["extra"]
     metrics = {"letters": len(key), "same": extra["api_key"] == key}
     return Result(metrics=metrics | {"inherited": "CREDO_SECRETS" in os.environ})

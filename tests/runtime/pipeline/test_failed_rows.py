@@ -296,7 +296,7 @@ def test_the_command_against_a_server_with_a_filter(tmp_path, filtering_server):
     shown = credo(tmp_path / "1", filtering_server, 2)
     assert shown.returncode == 0, shown.stderr
     line = " ".join(shown.stderr.split())
-    assert f"28 rows · dropped 2 ({FILTERED}) · 28 calls sent, 0 from the store, 2 failed" in line
+    assert f"28 rows · dropped 2 of 30 (7%): 2 x {FILTERED} · 28 calls sent, 0 from the store, 2 failed" in line
     (folder,) = (tmp_path / "1/runs/artifacts").glob("answers-*")
     texts = [row.response for row in read_rows(folder / "rows.parquet", Response)]
     assert texts[0] == "Sure \ufffd" and texts[1] == "answer to Name river 0"
@@ -307,7 +307,7 @@ def test_the_command_against_a_server_with_a_filter(tmp_path, filtering_server):
     assert "filtered [due to] content management policy" in shown.stderr
     filtering_server.questions.clear()
     shown = credo(tmp_path / "2", filtering_server, 10, "max_failed=0.5")
-    assert shown.returncode == 0 and f"dropped 10 ({FILTERED})" in shown.stderr
+    assert shown.returncode == 0 and f": 10 x {FILTERED}" in shown.stderr
     (folder,) = (tmp_path / "2/runs/artifacts").glob("answers-*")
     assert json.loads((folder / "manifest.json").read_text())["calls"]["failed"] == 10
     assert "max_failed" not in (folder / "manifest.json").read_text()

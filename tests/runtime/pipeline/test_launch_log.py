@@ -55,8 +55,9 @@ def test_a_key_reaches_the_processes_and_no_file(tmp_path, monkeypatch, fails):
         context = Context("s", tmp_path, 0, store, engines, loop, open_console(quiet=True))
         config = keyed_stage.Config(args={"hub_token": key, "fails": fails})
         if fails:
-            with pytest.raises(UserError, match="the hub refuses"):
+            with pytest.raises(UserError, match="the hub refuses") as caught:
                 launching.launch(stage, config, {}, context, launching.Launcher(processes=2))
+            assert "in run\n" in str(caught.value.__cause__), "its traceback, for the run's log"
         else:
             result = launching.launch(stage, config, {}, context, launching.Launcher(processes=2))
             assert result.metrics == {"letters": len(key), "same": True, "inherited": False}
@@ -66,6 +67,22 @@ def test_a_key_reaches_the_processes_and_no_file(tmp_path, monkeypatch, fails):
     assert "a library prints ***" in (tmp_path / "launch" / "log.txt").read_text()
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or key.encode() not in path.read_bytes(), path
+
+
+def test_the_cause_of_a_mistake_reaches_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(launching, "_command", lambda folder, _: worker_of(folder))
+    store = CallStore(tmp_path / "calls.sqlite")
+    with asyncio.Runner() as loop:
+        options = {"extra": {}, "endpoints": ["http://127.0.0.1:9/v1"]}
+        engines = Engines("server", options)
+        context = Context("s", tmp_path, 0, store, engines, loop, open_console(quiet=True))
+        config = keyed_stage.Config(args={"hub_token": "", "refuses": True})
+        stage = "tests.runtime.pipeline.keyed_stage"
+        with pytest.raises(UserError, match="no such layer") as caught:
+            launching.launch(stage, config, {}, context, launching.Launcher(processes=2))
+    store.close()
+    cause = str(caught.value.__cause__)
+    assert "KeyError: 'layer'" in cause and "in run\n" in cause
 
 
 def worker_of(folder):

@@ -162,3 +162,21 @@ def test_a_checkpoint_waits_for_the_end_of_its_rollout(
             saved.append(step)
     assert saved == expected
     assert all(step * accumulated % (steps_per_generation * iterations) == 0 for step in saved)
+
+
+def test_a_training_that_ends_before_the_reward_differs_warns(tmp_path):
+    arguments = SimpleNamespace(num_generations=4)
+    warnings = []
+
+    def train(shares):
+        watch = NoSignal("ppo", warnings)
+        for share in shares:
+            logs = {"reward": 1.0, "frac_reward_zero_std": share}
+            watch.on_log(arguments, None, None, logs)
+        watch.on_train_end(arguments, None, None)
+
+    train([1.0, 1.0, 0.5])
+    train([])
+    assert warnings == [], "there was a signal, or nothing to tell it by"
+    train([1.0, 1.0, 1.0])
+    assert len(warnings) == 1 and "in none of its 3 batches did the reward differ" in warnings[0]

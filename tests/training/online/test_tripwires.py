@@ -7,6 +7,7 @@ import random
 import pytest
 
 from stages.training.online.tripwires import (
+    describe_tripped,
     kl_per_completion,
     read_curves,
     refuses,
@@ -63,6 +64,15 @@ def test_each_runaway_trips_its_own_wire_and_only_while_the_reward_rises(name, c
     assert found.rises and found.tripped == (name,)
     falling = read_curves(curves(reward=(1, 0), **CALM | {curve: ends}))
     assert falling.tripped == () and falling.beyond == (name,)
+
+
+def test_only_what_trips_is_worth_a_warning():
+    (warning,) = describe_tripped(
+        read_curves(curves(noise=0.0, reward=(0, 1), **CALM | {"length": (30, 90)}))
+    )
+    assert warning.startswith("tripwires: length 32.7 to 87.3")
+    assert describe_tripped(read_curves(curves(reward=(0, 1), **CALM))) == []
+    assert describe_tripped(read_curves(curves(points=5, reward=(0, 1)))) == [], "too short"
 
 
 def test_what_stays_below_the_thresholds_trips_nothing():

@@ -1,0 +1,49 @@
+"""How many of a step's rows were dropped, in words, and whether that is a sign of trouble."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.runtime.artifacts import list_reasons
+
+WORRYING = 0.5
+"""The share of a step's rows beyond which dropping them is worth a warning."""
+SHOWN_REASONS = 3
+LEAST_SHARE = 0.01
+"""Smaller shares are written as less than this."""
+
+
+def count_remaining(rows: Sequence[Any] | None, metrics: Mapping[str, Any]) -> int:
+    """Return how many rows a step has not dropped: its own, or those that it learnt from.
+
+    A judge drops pairs of answers, each of which would have had a row for every principle.
+    """
+    if rows is None:
+        held_out = metrics.get("held_out") or {}
+        return int(metrics.get("n") or 0) + int(held_out.get("n") or 0)
+    return len({getattr(row, "pair_id", row.id) for row in rows})
+
+
+def describe_share(dropped: Mapping[str, int], remaining: int) -> str:
+    """Return `12 of 120 (10 %): 10 x duplicate; 2 x empty`."""
+    count = sum(dropped.values())
+    share = count / (count + remaining)
+    percent = f"{share:.0%}" if share >= LEAST_SHARE else f"less than {LEAST_SHARE:.0%}"
+    shown = dict(sorted(dropped.items(), key=lambda item: -item[1])[:SHOWN_REASONS])
+    hidden = len(dropped) - len(shown)
+    more = f"; {hidden} reasons more" if hidden else ""
+    return f"{count} of {count + remaining} ({percent}): {list_reasons(shown)}{more}"
+
+
+def doubt_dropped(dropped: Mapping[str, int], remaining: int, meant: Sequence[str]) -> list[str]:
+    """Return a warning where a step dropped most of its rows.
+
+    Args:
+        meant: the reasons for which the step is meant to drop rows, `*` for any.
+    """
+    if "*" in meant:
+        return []
+    worrying = {reason: count for reason, count in dropped.items() if reason not in meant}
+    count = sum(worrying.values())
+    if count <= WORRYING * (count + remaining):
+        return []
+    return [f"it dropped {describe_share(worrying, remaining)}"]
