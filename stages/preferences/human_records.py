@@ -7,12 +7,12 @@ Out: for every record its pairs, or the reason why it makes none.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 from stages.guards.errors import UserError
 from stages.runtime.context import Drop
 from stages.runtime.rows import Pair
-from stages.runtime.typed_config import SomeNames, Text, as_names
+from stages.runtime.typed_config import Names, SomeNames, Text, as_names
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.comparisons import Comparison, read_comparisons
 from stages.sources.conversations import check_text, content_id, find_style, read_messages
@@ -48,6 +48,10 @@ class PairSource(PartialSource):
     kind_column: Text | None = None
     """The column with each pair's own kind, such as RewardBench's `subset`; null: all are of one
     kind.
+    """
+    principles: Names = ()
+    """Under what people judged: ids of principles of a constitution, which a reward model that
+    reads principles then shows beside the answers; none: not stated.
     """
     chosen: Text = "chosen"
     """The column with one side, the preferred one unless `better` is given."""
@@ -320,8 +324,11 @@ def _make_pair(comparison: Comparison, source: PairSource) -> Outcome:
     except Drop as drop:
         return Outcome(location, None, drop.reason, drop.detail)
     prompt = comparison.prompt
+    content: list[Any] = [prompt, comparison.chosen, comparison.rejected]
+    if source.principles:
+        content.append(list(source.principles))
     pair = Pair(
-        id=content_id([prompt, comparison.chosen, comparison.rejected], location),
+        id=content_id(content, location),
         prompt_id=content_id(prompt, location),
         chosen_id="",
         rejected_id="",
@@ -331,6 +338,7 @@ def _make_pair(comparison: Comparison, source: PairSource) -> Outcome:
         rejected=comparison.rejected,
         label=1.0,
         margin=0.0,
+        principles=list(source.principles),
         chosen_safe=comparison.chosen_safe,
         rejected_safe=comparison.rejected_safe,
     )
