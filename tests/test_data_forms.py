@@ -27,6 +27,7 @@ def show(row) -> str:
     if hasattr(row, "messages"):
         lines = [f"[{m['role']}] {m['content']}" for m in row.messages]
     elif hasattr(row, "chosen"):
+        lines += [f"[under] {name}" for name in row.principles]
         for side in ("chosen", "rejected"):
             safe = {None: "", True: ", safe", False: ", unsafe"}[getattr(row, f"{side}_safe")]
             lines.append(f"[{side}{safe}] {getattr(row, side)}")

@@ -32,6 +32,7 @@ FLOORS = [
     "training",
     "training/options",
     "preferences",
+    "preferences/people",
     "preferences/judging",
     "text",
     "sources",

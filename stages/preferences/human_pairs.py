@@ -1,9 +1,14 @@
 """Stage `human_pairs`: preferences that people gave, from a file or a Hub dataset.
 
-In: nothing. Out: Pair rows with label 1, margin 0 and no principles, so that `reward_model` can mix
-them with judged ones, as Constitutional AI does with people's choices for helpfulness (Bai et al.
-2022, arXiv 2212.08073, section 4.1), and `dpo` or `kto` can learn from them alone. `prompt_id` is
-the id that `prompts` gives to the same request.
+In: nothing. Out: Pair rows with label 1 and margin 0, so that `reward_model` can mix them with
+judged ones, as Constitutional AI does with people's choices for helpfulness (Bai et al. 2022, arXiv
+2212.08073, section 4.1), and `dpo` or `kto` can learn from them alone. `prompt_id` is the id that
+`prompts` gives to the same request.
+
+What people judged is the option `principles`: the wish that they followed (hh-rlhf, PKU-SafeRLHF)
+or the attributes that they rated (HelpSteer, UltraFeedback), where one record makes a pair for each
+attribute in which its answers differ. A reward model with a constitution reads it beside the
+answers, as SALMON's reads the principles of a judge (Sun et al. 2023, arXiv 2310.05910).
 
 Without a `prompt` column both sides are whole conversations, as in hh-rlhf (Bai et al. 2022, arXiv
 2204.05862): transcripts or lists of messages, equal up to the last answer. With one, a side is an
@@ -18,9 +23,12 @@ preference (`human_answers` reads scores).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stages.guards.errors import UserError
-from stages.preferences.human_records import PairSource, read_pairs
+from stages.preferences.people.human_records import read_pairs
+from stages.preferences.people.judged_under import check_principles
+from stages.preferences.people.pair_source import PairSource
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Pair
@@ -64,6 +72,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         metrics={
             "prompts": len(prompts),
             "longer_chosen": _longer_chosen(selected),
+            "principles": _count_principles(selected),
             "reading": reading.as_metrics(),
         },
     )
@@ -88,7 +97,8 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list
         rows[pair.id] = pair
         reading.count_turns(pair.prompt)
         if not reading.example:
-            reading.example = example_pair(pair.prompt, pair.chosen, pair.rejected)
+            sides = (pair.chosen, pair.rejected)
+            reading.example = example_pair(pair.prompt, *sides, pair.principles)
     return list(rows.values()), dropped, reading
 
 
@@ -97,9 +107,10 @@ STAGE = Stage(
     config=Config,
     run=run,
     gives=Pair,
+    check=check_principles,
     identity=source_identity,
     read=read_rows,
-    meant_to_drop=("in another share",),
+    meant_to_drop=(OTHER_SHARE,),
 )
 
 
@@ -117,6 +128,18 @@ def _no_pair(config: Config, dropped: list[Dropped]) -> UserError:
         fix="name the `prompt` column if the sides are bare answers; read answers that are good or "
         "bad alone with the stage `human_answers`; see `share`, `limit` and docs/data.md",
     )
+
+
+def _count_principles(pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
+    """Return, for each principle, how many pairs people judged under it, and `longer_chosen`."""
+    groups: dict[str, list[Pair]] = {}
+    for row in pairs:
+        for name in row.principles:
+            groups.setdefault(name, []).append(row)
+    counts: dict[str, dict[str, Any]] = {}
+    for name, group in groups.items():
+        counts[name] = {"pairs": len(group), "longer_chosen": _longer_chosen(group)}
+    return counts
 
 
 def _longer_chosen(pairs: Sequence[Pair]) -> float:

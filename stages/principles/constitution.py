@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,6 +165,40 @@ def wording(principle: Principle, negated: bool = False) -> str:
             fix="give it an `opposite:` in its constitution, or negate none (negation: 0)",
         )
     return principle.opposite
+
+
+def is_text(reference: str) -> bool:
+    """Whether a row names a principle by its whole text: ids have no blanks."""
+    return len(reference.split()) > 1
+
+
+def check_reference(reference: str, where: str) -> None:
+    """Refuse what is neither an id nor a text of a principle.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if is_text(reference) and not CONTROL.search(reference):
+        return
+    if len(reference) > 64 or not re.fullmatch(SLUG, reference):
+        raise UserError(
+            f"{reference[:80]!r} is neither an id nor the text of a principle",
+            where=where,
+            fix="write an id (lower case letters, digits, single hyphens) or a full sentence",
+        )
+
+
+def referred_wording(
+    principles: Mapping[str, Principle], reference: str, negated: bool = False
+) -> str:
+    """Return what a model reads for a row's principle: the wording of an id, or a whole text.
+
+    Raises:
+        UserError: negated, and there is no opposite wording.
+    """
+    if not is_text(reference):
+        return wording(principles[reference], negated)
+    return wording(Principle(id="text", text=reference), negated)
 
 
 def locate(name_or_path: str | Path) -> Path:

@@ -152,7 +152,9 @@ class Pair:
     margin: float
     """The logit difference behind the label, >= 0; 0 where no judge was asked."""
     principles: list[str] = field(default_factory=list)
-    """Those it was labelled under, in the order in which a reward model reads them."""
+    """Those it was labelled under, in the order in which a reward model reads them: ids, or the
+    whole texts of principles that no constitution has.
+    """
     margins_ab: list[float] = field(default_factory=list)
     """One for each principle as the judge gave it, in favour of the chosen side."""
     margins_ba: list[float] = field(default_factory=list)

@@ -147,6 +147,16 @@ def _has_score(item: Any, name: str) -> bool:
     return _score_of(item, (name,)) is not None
 
 
+def has_score(records: Sequence[Record], form: Form, name: str) -> bool:
+    """Whether any record, or any answer in its list, has a score of this name."""
+    if not form.answers:
+        return any(name in record.cells for record in records)
+    for record in records:
+        if any(_has_score(item, name) for item in _as_list(record.value(form.answers)) or []):
+            return True
+    return False
+
+
 def _choose_score(records: Sequence[Record], form: Form) -> Form:
     """Return the form with one score for the whole file: scores of two names do not compare.
 
@@ -178,9 +188,14 @@ def _as_list(value: Any) -> list[Any] | None:
 
 
 def _score_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """Return the first score that an answer has; of UltraFeedback's annotations, their mean."""
+    """Return the first score that an answer has.
+
+    Of UltraFeedback's annotations it is their mean, or the rating of the one that is named.
+    """
     for name in names:
         value = item.get(name)
+        if value is None:
+            value = _annotation(item, name)
         if isinstance(value, Mapping):
             ratings = [
                 inner.get("Rating") for inner in value.values() if isinstance(inner, Mapping)
@@ -192,6 +207,17 @@ def _score_of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
         elif not is_empty(value):
             return value
     return None
+
+
+def _annotation(item: Mapping[str, Any], name: str) -> Any:
+    """Return an answer's rating in one of its annotations."""
+    annotations = item.get("annotations")
+    if not isinstance(annotations, Mapping):
+        return None
+    annotation = annotations.get(name)
+    if isinstance(annotation, Mapping):
+        return annotation.get("Rating")
+    return annotation
 
 
 def _as_number(value: Any) -> float | None:

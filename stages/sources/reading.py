@@ -64,10 +64,13 @@ def shorten(messages: Sequence[Message]) -> list[Message]:
     return short
 
 
-def example_pair(prompt: Sequence[Message], chosen: str, rejected: str) -> list[Message]:
-    """Return an example of a pair."""
+def example_pair(
+    prompt: Sequence[Message], chosen: str, rejected: str, principles: Sequence[str] = ()
+) -> list[Message]:
+    """Return an example of a pair, with the principles under which people judged it."""
     sides = [{"role": "chosen", "content": chosen}, {"role": "rejected", "content": rejected}]
-    return shorten([*prompt, *sides])
+    under = [{"role": "under", "content": name} for name in principles]
+    return shorten([*prompt, *under, *sides])
 
 
 def name_drops(dropped: Sequence[Dropped]) -> str:

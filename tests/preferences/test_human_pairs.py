@@ -12,10 +12,11 @@ import pytest
 
 from stages import STAGES
 from stages.guards.errors import UserError
-from stages.preferences.human_pairs import Config, run
+from stages.preferences.human_pairs import STAGE, Config, run
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.row_files import read_rows, write_rows
 from stages.runtime.rows import Pair
+from stages.runtime.typed_config import parse_config
 from stages.sources.source import source_identity
 from stages.text import prompts
 from tests.preferences.matrices import run_stage
@@ -291,3 +292,87 @@ def test_the_real_files(name, n, dropped, longer):
         for share in ((0, 0.8), (0.8, 1))
     )
     assert not {row.prompt_id for row in train.rows} & {row.prompt_id for row in test.rows}
+
+
+def helpsteer(response, **marks):
+    blank = {"helpfulness": 0, "correctness": 0, "coherence": 0}
+    return {"prompt": "Name a river.", "response": response, **blank, **marks}
+
+
+def test_a_file_may_be_judged_under_principles(tmp_path):
+    source = write(tmp_path / "a.jsonl", [hh("Do that.", "No.")])
+    wish = "The response keeps to {{ the }} law."
+    (pair,) = made(source, principles=["helpful", wish]).rows
+    (other,) = made(source, principles="harmless").rows
+    (plain,) = made(source).rows
+    assert (pair.principles, other.principles) == (["helpful", wish], ["harmless"])
+    assert len({pair.id, other.id, plain.id}) == 3
+    assert pair.prompt_id == other.prompt_id == plain.prompt_id
+
+
+def test_a_column_states_the_principle_of_each_record(tmp_path):
+    cells = ["helpful", ["helpful", "harmless"], '["harmless"]', "It is kind to all.", "", "Bad!"]
+    records = [hh("Do.", f"No {n}.") | {"wish": cell} for n, cell in enumerate(cells)]
+    result = made(write(tmp_path / "a.jsonl", records), principles_column="wish")
+    assert [row.principles for row in result.rows] == [
+        ["helpful"],
+        ["helpful", "harmless"],
+        ["harmless"],
+        ["It is kind to all."],
+    ]
+    assert reasons(result) == {"no principle": 1, "a principle that cannot be read": 1}
+    assert result.metrics["principles"]["helpful"] == {"pairs": 2, "longer_chosen": 0.0}
+
+
+def test_each_attribute_makes_pairs_of_its_own(tmp_path):
+    """Against a computation by hand: the best and the worst by each mark."""
+    records = [
+        helpsteer("The Elbe.", helpfulness=4, correctness=1, coherence=2),
+        helpsteer("A river.", helpfulness=2, correctness=3, coherence=2),
+        helpsteer("No.", helpfulness=0, correctness=2, coherence=2),
+    ]
+    source = write(tmp_path / "a.jsonl", records)
+    attributes = {"helpfulness": "useful", "correctness": "correct", "coherence": "coherent"}
+    result = made(source, principles=attributes)
+    assert [(row.principles, row.chosen, row.rejected) for row in result.rows] == [
+        (["useful"], "The Elbe.", "No."),
+        (["correct"], "A river.", "The Elbe."),
+    ]
+    assert reasons(result) == {"a tie": 1}
+    assert result.metrics["reading"]["records"] == 3
+    explicit = made(source, prompt="prompt", answer="response", principles=attributes)
+    assert [row.id for row in explicit.rows] == [row.id for row in result.rows]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"principles": "Useful"}, "neither an id nor the text"),
+        ({"principles": {"helpfulness": "useful"}, "better": "coherence"}, "beside `better`"),
+        ({"principles": "useful", "principles_column": "prompt"}, "a list beside"),
+    ],
+)
+def test_principles_that_no_file_can_have_are_refused_before_it_is_read(options, message):
+    config = parse_config(Config, {"source": "a.jsonl", **options}, "a step")
+    with pytest.raises(UserError, match=message):
+        STAGE.check(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"principles": {"helpfulnes": "useful"}}, "no column 'helpfulnes'"),
+        (
+            {"principles": {"honesty": "honest"}, "prompt": "prompt", "answer": "text"}
+            | {"answers": "several"},
+            "no answer has a score 'honesty'",
+        ),
+        ({"principles_column": "wish"}, "no column 'wish'"),
+    ],
+)
+def test_attributes_that_a_file_lacks_are_refused(tmp_path, options, message):
+    answers = {"several": [{"text": "A river."}, {"text": "No."}]}
+    records = [helpsteer("A"), helpsteer("B", helpfulness=1)]
+    source = write(tmp_path / "a.jsonl", [record | answers for record in records])
+    with pytest.raises(UserError, match=message):
+        made(source, **options)

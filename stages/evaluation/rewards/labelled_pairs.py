@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stages.evaluation.rewards.cells import Answer, Question, is_right
 from stages.evaluation.rewards.reward_tests import Counts
 from stages.guards.errors import UserError
-from stages.principles.constitution import Principle, wording
+from stages.principles.constitution import Principle, is_text, referred_wording
 from stages.runtime.rows import Pair
 
 PAIRS = "the pairs' labels"
@@ -56,7 +56,8 @@ def read_labelled_pairs(
     pairs = []
     for source, rows in inputs.items():
         for row in rows:
-            if row.label == 0.5 or not set(row.principles) <= principles.keys():
+            ids = {name for name in row.principles if not is_text(name)}
+            if row.label == 0.5 or not ids <= principles.keys():
                 continue
             tests = [PAIRS]
             if len(inputs) > 1:
@@ -87,7 +88,7 @@ def _question(row: Pair, principles: Mapping[str, Principle], general: str) -> Q
     negated = row.negated or [False] * len(row.principles)
     texts = []
     for name, is_negated in zip(row.principles, negated, strict=True):
-        texts.append(wording(principles[name], is_negated))
+        texts.append(referred_wording(principles, name, is_negated))
     return Question(
         prompt_id=row.prompt_id,
         prompt=row.prompt,

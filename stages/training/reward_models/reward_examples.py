@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.guards.errors import UserError
-from stages.principles.constitution import Constitution, wording
+from stages.principles.constitution import Constitution, is_text, referred_wording
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -85,7 +85,7 @@ def _fault(row: Pair, constitution: Constitution | None, layout: RewardFormat) -
         return reason
     if constitution is not None:
         selected = {principle.id for principle in constitution.principles}
-        if not selected.issuperset(row.principles):
+        if not selected.issuperset(name for name in row.principles if not is_text(name)):
             return "labelled under a principle that is not selected here"
     if layout.objective == "cost":
         if row.chosen_safe is None or row.rejected_safe is None:
@@ -119,7 +119,7 @@ def _principle_texts(row: Pair, constitution: Constitution | None) -> tuple[str,
     principles = {p.id: p for p in constitution.principles} if constitution else {}
     flags = row.negated or [False] * len(row.principles)
     return tuple(
-        wording(principles[name], negated)
+        referred_wording(principles, name, negated)
         for name, negated in zip(row.principles, flags, strict=True)
     )
 

@@ -7,13 +7,15 @@ Out: for every record its pairs, or the reason why it makes none.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Any
 
 from stages.guards.errors import UserError
+from stages.preferences.people.judged_under import list_attributes, principles_of
+from stages.preferences.people.pair_source import PairSource
 from stages.runtime.context import Drop
 from stages.runtime.rows import Pair
-from stages.runtime.typed_config import SomeNames, Text, as_names
-from stages.sources.answers import Answer, Missing, read_answers
+from stages.runtime.typed_config import as_names
+from stages.sources.answers import Answer, Missing, has_score, read_answers
 from stages.sources.comparisons import Comparison, read_comparisons
 from stages.sources.conversations import check_text, content_id, find_style, read_messages
 from stages.sources.forms import (
@@ -28,63 +30,9 @@ from stages.sources.forms import (
 )
 from stages.sources.reading import Reading
 from stages.sources.records import BARE, Record, column_names, require_columns
-from stages.sources.sides import Sides
-from stages.sources.source import PartialSource
 
 EXAMINED = 1000
 """How many records decide whether sides are answers alone."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSource(PartialSource):
-    """A source of pairs, and the columns that hold them.
-
-    A file without the columns `chosen` and `rejected` is recognised by its columns, if it has one
-    of the forms in docs/data.md.
-    """
-
-    kind: Text = "helpful"
-    """A word for what the pairs are about: `helpful`, `red_team` or any other."""
-    kind_column: Text | None = None
-    """The column with each pair's own kind, such as RewardBench's `subset`; null: all are of one
-    kind.
-    """
-    chosen: Text = "chosen"
-    """The column with one side, the preferred one unless `better` is given."""
-    rejected: Text = "rejected"
-    """The column with the other side."""
-    prompt: SomeNames | None = None
-    """The column with the request, or several, joined by a blank line; null: the sides are whole
-    conversations, or, where they are not, a column called prompt, question or instruction.
-    """
-    system: Text | None = None
-    """A column with a system turn to put before the request."""
-    better: Text | None = None
-    """A column that states which side is preferred, 0 for `chosen` and 1 for `rejected`, or by
-    name (A, B, tie), or by sign; null: `chosen` is.
-    """
-    chosen_safe: Text | None = None
-    """A column that states whether the side in `chosen` is safe, for cost models; null: not
-    measured.
-    """
-    rejected_safe: Text | None = None
-    """The same for the side in `rejected`."""
-    sides: Sides = "auto"
-    """Whether texts beside a `prompt` are bare `answers` or hold the `whole` conversation; auto
-    looks whether all of them begin with their prompt.
-    """
-    answers: Text | None = None
-    """A column that lists the answers to the request, in place of `chosen` and `rejected`."""
-    answer: Text | None = None
-    """With `answers`, the key of an answer's text in the list; without, the column of an answer,
-    where every record holds one answer.
-    """
-    score: SomeNames | None = None
-    """The key, or the column, of an answer's score; the first that is there counts."""
-    rank: bool = False
-    """In `score` the lowest is the best."""
-    pairing: Literal["extremes", "all"] = "extremes"
-    """Of several answers to a request: the best with the worst, or every two of different score."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +57,58 @@ def read_pairs(
     reading.records = len(records)
     if not records:
         return
-    form = _find_form(source, records, reading)
+    attributes = list_attributes(source)
+    if not attributes:
+        form = _find_form(source, records, reading)
+        reading.note(unread_columns(form, column_names(records)))
+        yield from _read_form(form, source, records, reading)
+        return
+    for number, (attribute, names) in enumerate(attributes.items()):
+        # Cells are counted once, with the first attribute.
+        part = Reading() if number else reading
+        one = replace(source, principles=names)
+        form = _find_attribute(one, attribute, records, part)
+        used = (*form.columns, *attributes)
+        part.note(unread_columns(replace(form, columns=used), column_names(records)))
+        yield from _read_form(form, one, records, part)
+        for note in part.notes:
+            reading.note(note)
+
+
+def _find_attribute(
+    source: PairSource, attribute: str, records: Sequence[Record], reading: Reading
+) -> Form:
+    """Return the form of a source in which one attribute decides.
+
+    Raises:
+        UserError: no record has it, or as `_find_form`.
+    """
+    named = replace(source, better=attribute)
+    if source.answer:
+        named = replace(source, score=(attribute,))
+    form = _find_form(named, records, reading)
+    if form.tree:
+        raise UserError(
+            "messages of a tree have no attributes",
+            where=source.source,
+            fix="write `principles` as a list",
+        )
+    if not form.answer:
+        require_columns(records, [attribute])
+        return replace(form, scores=None, one_hot=None)
+    if not has_score(records, form, attribute):
+        raise UserError(
+            f"no answer has a score {attribute!r}",
+            where=source.source,
+            fix="name the keys or columns of scores in `principles`, or write it as a list",
+        )
+    return replace(form, score=(attribute,), label=False, rank=source.rank)
+
+
+def _read_form(
+    form: Form, source: PairSource, records: Sequence[Record], reading: Reading
+) -> Iterator[Outcome]:
     reading.form = form.name
-    reading.note(unread_columns(form, column_names(records)))
     if form.answer or form.tree:
         answers, note = read_answers(records, form, source.sides, source.source)
         reading.note(note)
@@ -152,8 +149,10 @@ def _find_form(source: PairSource, records: Sequence[Record], reading: Reading) 
         require_columns(records, [source.chosen, source.rejected])
         if source.prompt is None and _are_bare(records, form):
             form = _with_request(form, columns, records[0].location, reading)
-    named = [*form.prompt, *form.better, form.first_safe, form.second_safe, form.system]
-    named.append(source.kind_column or "")
+    # In a list `better` is the key of a score, of which `_find_attribute` makes sure.
+    better = () if form.answers else form.better
+    named = [*form.prompt, *better, form.first_safe, form.second_safe, form.system]
+    named += [source.kind_column or "", source.principles_column or ""]
     require_columns(records, [name for name in named if name])
     return form
 
@@ -317,11 +316,15 @@ def _make_pair(comparison: Comparison, source: PairSource) -> Outcome:
         kind = str(comparison.record.value(source.kind_column)) or source.kind
     try:
         check_text(kind)
+        principles = principles_of(comparison.record, source)
     except Drop as drop:
         return Outcome(location, None, drop.reason, drop.detail)
     prompt = comparison.prompt
+    content: list[Any] = [prompt, comparison.chosen, comparison.rejected]
+    if principles:
+        content.append(principles)
     pair = Pair(
-        id=content_id([prompt, comparison.chosen, comparison.rejected], location),
+        id=content_id(content, location),
         prompt_id=content_id(prompt, location),
         chosen_id="",
         rejected_id="",
@@ -331,6 +334,7 @@ def _make_pair(comparison: Comparison, source: PairSource) -> Outcome:
         rejected=comparison.rejected,
         label=1.0,
         margin=0.0,
+        principles=principles,
         chosen_safe=comparison.chosen_safe,
         rejected_safe=comparison.rejected_safe,
     )
