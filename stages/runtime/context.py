@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,11 @@ class Context:
     """Names of the steps that this run made before this one; the others were reused.
 
     It does not change results, and it is empty in the processes of a launched training step.
+    """
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """How the run names what it is made of: `method`, its pipeline file, and `constitution`.
+
+    Only the report shows them; they do not change results.
     """
     _failures: Failures | None = field(default=None, init=False, repr=False)
     """Of the rows that are worked on."""
