@@ -141,6 +141,10 @@ def run(config: DictConfig, console: Console) -> None:
             concurrency=generator.concurrency,
             launcher=settings.launcher,
             max_failed=settings.max_failed,
+            names={
+                "method": OmegaConf.select(hydra_config, "runtime.choices.pipeline"),
+                "constitution": settings.constitution,
+            },
         )
         try:
             planned = runner.plan(steps)

@@ -2,20 +2,22 @@
 
 In: a template that extends `page.html.jinja`, and its values. Out: the page's file. The policy in
 its head forbids every connection. Texts are escaped by jinja2; data for the script is JSON that
-cannot end its element (`packed.as_script`). The functions of `formatting` that
-templates need are filters.
+cannot end its element (`packed.as_script`). Filters of the templates are the functions of
+`formatting` that they need, `breakable` and `with_contents`.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from stages.guards.disk import write_atomically
+from stages.report.contents import with_contents
 from stages.statistics.formatting import (
     format_confidence,
     format_count,
@@ -24,9 +26,25 @@ from stages.statistics.formatting import (
     format_percent_range,
 )
 
-FILTERS = (format_confidence, format_count, format_number, format_percent, format_percent_range)
+_BREAKS = re.compile(r"[_/]+(?=[^_/])")
 HERE = Path(__file__).resolve().parent
 SHARED = (HERE / "page.html.jinja", HERE / "macros.html.jinja", HERE / "report.css")
+
+
+def breakable(name: str) -> Markup:
+    """A name or path that may go on in the next line after `_` and `/`; a copy has no marks."""
+    return Markup(_BREAKS.sub(r"\g<0><wbr>", str(escape(name))))
+
+
+FILTERS = (
+    breakable,
+    with_contents,
+    format_confidence,
+    format_count,
+    format_number,
+    format_percent,
+    format_percent_range,
+)
 
 
 def write(

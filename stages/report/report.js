@@ -112,6 +112,15 @@
     return details;
   }
 
+  function margins(side, first, second, rows) {  // both orders of each question, and what they amount to
+    const body = make("table", "", make("tr", "", ...[side, first, second, "verdict"].map((text) => make("th", "", text))));
+    for (const [name, ...cells] of rows) {
+      const verdict = cells.pop(), numbers = cells.map((margin) => make("td", "number", margin.toFixed(2).replace("-", "\u2212")));
+      body.append(make("tr", "", make("td", "", name), ...numbers, make("td", verdict.startsWith("flips") ? "flip" : "", verdict)));
+    }
+    return make("div", "wide", body);
+  }
+
   function draw(entry, section) {
     const dl = make("dl");
     const line = (name, kind, ...content) => dl.append(make("dt", "", name), make("dd", kind, ...content));
@@ -132,6 +141,7 @@
     for (const answer of entry.answers || []) {
       line(answer.policy, "", ...highlight(answer.response), "\n", ...answer.violated.map((p) => chip(`breaks ${p}`, "bad")),
         ...answer.judged.map((p) => chip(`judge: breaks ${p}`)), ...answer.marks.map((m) => chip(m, "bad")));
+      if (answer.duels.length) line("judge's margins", "", margins("against", "shown first", "shown second", answer.duels));
     }
     if (section.kind === "Pair") {
       line("chosen", "", ...highlight(entry.chosen), ...safety(entry.safe[0]));
@@ -146,25 +156,20 @@
       const chips = rating.under.length ? ["\n", ...rating.under.map((p) => under(p))] : [];
       line(`score ${rating.score}`, "", ...highlight(rating.response), ...chips);
     }
-    if (entry.cells) {
+    for (const [name, text] of entry.texts || []) line(name, "", ...highlight(text));
+    if (section.kind === "Judgement") {
       line("A", "", ...highlight(entry.a));
       line("B", "", ...highlight(entry.b));
-      const heads = ["principle", "A first", "B first", "verdict"].map((text) => make("th", "", text));
-      const body = make("table", "", make("tr", "", ...heads));
-      for (const [principle, ab, ba] of entry.cells) {
-        const verdict = ab > 0 !== ba > 0 ? "flips" : ab > 0 ? "A" : "B";
-        const margins = [ab, ba].map((margin) => make("td", "number", margin.toFixed(2).replace("-", "\u2212")));
-        body.append(make("tr", "", make("td", "", principle), ...margins, make("td", "", verdict)));
-      }
-      line("margins", "", body);
-      for (const [principle, first, rationale] of entry.rationales) line(`${first} first`, "critique", chip(principle), ...highlight(rationale));
     }
+    if ((entry.cells || []).length) line("margins for A", "", margins("principle", "A first", "B first", entry.cells));
+    for (const [principle, first, rationale] of entry.rationales || [])
+      line(`${first} first`, "critique", chip(principle), ...highlight(rationale));
     if (section.kind === "Dropped") {
-      line("row", "", ...highlight(entry.id));
+      if (!entry.prompt.length && !entry.texts.length) line("record", "", ...highlight(entry.id));
       line("dropped by", "", entry.step);
-      line("reason", "", ...highlight(entry.reason));
+      line("reason", "", chip(entry.reason, "bad"), ...(entry.detail ? ["\n", ...highlight(entry.detail)] : []));
     }
-    return make("article", "card entry", section.kind === "Dropped" ? "" : make("span", "id", entry.id), dl);
+    return make("article", "card entry", make("span", "id", entry.id), dl);
   }
 
   let matches = [];

@@ -1,14 +1,17 @@
 """Stage `report`: everything a run measured, as one HTML page.
 
-In: any steps. Of an evaluation it shows the effect, the principles and the judge's quality; of
-`reward_accuracy` the reward models side by side; of a training step the curves, of online ones in
-one drawing and with their tripwires; of any other step its tables. Rows of Revision, Pair,
-Judgement, Rating and Verdict can be browsed. Of every step, and of every step before it whose
-folder is still there, it shows its output, its dropped rows and calls, and whether the run that
-writes the page made or reused it: as a drawing and as a table. What is missing is not shown.
+In: any steps. At the top it says what the run is about, what its steps warn of, and what each
+training learnt from. Of an evaluation it shows the effect, the principles and the judge's quality;
+of `reward_accuracy` the reward models side by side; of a training step the curves, of online ones
+in one drawing and with their tripwires; of any other step its tables. Rows of Revision, Pair,
+Judgement, Rating and Verdict can be browsed, and so can dropped rows. Of every step, and of every
+step before it whose folder is still there, it shows its output, its dropped rows and calls, and
+whether the run that writes the page made or reused it: as a drawing and as a table. What is missing
+is not shown.
 
 Out: `report.html` in the artifact's folder, self-contained: it loads nothing (its own policy
-forbids it), and it works from disk. A reused page still shows what was new when it was written.
+forbids it), and it works from disk. A reused page still shows what was new, and what
+the method and the constitution were called, when it was written.
 
 Model and user texts enter the page escaped by jinja2, or as JSON that cannot end the script
 element, and from there by `textContent` only.
@@ -26,8 +29,11 @@ from stages.guards.errors import UserError
 from stages.report import page
 from stages.report.evidence.effects import evaluation_view
 from stages.report.evidence.reward_models import reward_models_view
-from stages.report.views.browse import Section, dropped_section, principle_texts, sections
+from stages.report.heading import describe_run
+from stages.report.learnt import learnt_from
+from stages.report.views.browse import Section, principle_texts, sections
 from stages.report.views.drawing import draw
+from stages.report.views.dropped import dropped_section
 from stages.report.views.marks import View
 from stages.report.views.offline_trainings import offline_views
 from stages.report.views.online_trainings import online_view
@@ -53,8 +59,8 @@ _SECTIONS = sorted(_HERE.with_name("sections").glob("*.jinja"))
 class Config:
     """Options of the stage."""
 
-    title: Text = "Credo report"
-    """The page's heading."""
+    title: Text | None = None
+    """The page's heading; null: the constitution, method, model, data and date."""
     max_rows: Amount = 20_000
     """How many entries of each step can be browsed; the page states how many there are.
 
@@ -81,24 +87,27 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     by_folder = {source.directory: source for source in inputs.values()}
     sources = list(by_folder.values())
-    first = sources[0]
     steps = lineage(sources)
     row_sections = sections(sources, config.max_rows)
     row_sections += dropped_section(steps, config.max_rows)
-    finished = [source.manifest.finished for source in sources]
+    last = max(sources, key=lambda source: source.manifest.finished)
+    facts = describe_run(steps, context.names, last.manifest.finished)
     path = context.directory / "report.html"
     page.write(
         path,
         _TEMPLATE,
         [_SCRIPT],
-        title=config.title,
+        title=config.title or " · ".join(fact.value for fact in facts) or "Credo report",
+        own_title=config.title,
+        facts=facts,
+        learnt=learnt_from(steps),
         warnings=_warnings(steps, context.failures),
         **_results(sources, steps),
         **_work(steps, context.new_steps),
         **_rows(row_sections),
-        seed=first.seed,
-        versions=first.manifest.versions,
-        finished=max(finished),
+        seed=last.seed,
+        versions=last.manifest.versions,
+        finished=last.manifest.finished,
     )
     entry_count = sum(len(section.entries) for section in row_sections)
     total = sum(section.total for section in row_sections)
@@ -110,7 +119,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=5,
+    version=6,
     config=Config,
     run=run,
     optional={"*": object},

@@ -121,6 +121,11 @@ class Context:
     """
     failures: Mapping[str, str] = field(default_factory=dict)
     """By name of a step that failed and would have been an input: why; see `Stage.goes_on`."""
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """How the run names what it is made of: `method`, its pipeline file, and `constitution`.
+
+    Only the report shows them; they do not change results.
+    """
     _failures: Failures | None = field(default=None, init=False, repr=False)
     """Of the rows that are worked on."""
 

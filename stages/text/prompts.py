@@ -141,7 +141,15 @@ def read_rows(
     return list(rows.values()), dropped, reading
 
 
-STAGE = Stage(version=3, config=Config, run=run, gives=Prompt, identity=identity, read=read_rows)
+STAGE = Stage(
+    version=3,
+    config=Config,
+    run=run,
+    gives=Prompt,
+    identity=identity,
+    read=read_rows,
+    meant_to_drop=(OTHER_SHARE,),
+)
 
 Located = tuple[str, str, list[Message]]
 """Location, kind and messages."""

@@ -45,7 +45,7 @@ BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 class Page(HTMLParser):
     """Tags and text of a page; every tag must be closed in order."""
 
-    VOID = ("meta", "input", "br")
+    VOID = ("meta", "input", "br", "wbr")
 
     def __init__(self, html):
         super().__init__()
@@ -540,7 +540,8 @@ def test_an_ancestor_with_a_damaged_manifest_is_left_out(tmp_path, inputs):
 
 def test_nothing_is_loaded(tmp_path, inputs):
     _, html, _ = write(tmp_path, inputs)
-    assert Page(html).links == []
+    links = Page(html).links
+    assert links and all(link.startswith("#") for link in links), "only places in the page"
     assert "default-src 'none'" in html
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|https?://", html)
 
@@ -756,7 +757,7 @@ def browse(path, walk, tmp_path):
 def test_the_script_runs_and_hostile_texts_do_not(tmp_path, inputs):
     drawn, errors = browse(write(tmp_path, inputs)[2], WALK, tmp_path)
     assert not errors
-    assert "<title>Credo report</title>" in drawn
+    assert "<title>judge-model \u00b7 20" in drawn
     assert re.search(r"<ins[ >]", drawn)
     assert "revisions (2)" in drawn
     assert (

@@ -140,7 +140,7 @@ def _effect_row(metrics: Metrics, index: int) -> View:
             }
         )
     return {
-        "policy": name.replace("_", "_\u200b"),
+        "policy": name,
         "index": index,
         "cells": cells,
         "responses": facts["responses"],

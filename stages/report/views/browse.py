@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.report.views.orders import describe_margins, is_flip
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement, Pair, Rating, Revision, Verdict
+from stages.runtime.rows import Judgement, Pair, Prompt, Rating, Revision, Verdict
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
@@ -46,26 +47,6 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
 
-def dropped_section(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
-    """The dropped rows of all steps as one section; an empty list without any."""
-    entries = []
-    for source in artifacts:
-        for row in source.dropped():
-            entries.append(
-                {
-                    "id": row.id,
-                    "step": source.step,
-                    "reason": row.reason,
-                    "principles": [],
-                    "flags": [],
-                    "kind": source.step,
-                }
-            )
-    if not entries:
-        return []
-    return [Section("dropped rows", "Dropped", len(entries), entries[:max_rows])]
-
-
 def principle_texts(source: Artifact) -> dict[str, str]:
     """The texts of a step's principles, by id."""
     principles = source.config.get("constitution") or {}
@@ -74,6 +55,19 @@ def principle_texts(source: Artifact) -> dict[str, str]:
         if isinstance(principle, Mapping) and "text" in principle:
             texts[name] = principle["text"]
     return texts
+
+
+def prompt_turns(row: Any) -> list[list[str]]:
+    """The turns of a row's request, as [role, text]; none if it holds no request."""
+    messages = row.messages if isinstance(row, Prompt) else getattr(row, "prompt", [])
+    return [[message["role"], message["content"]] for message in messages]
+
+
+def margin_cell(cell: Judgement) -> list[Any]:
+    """A cell of the judge matrix: [principle, margin with A first, with B first, verdict]."""
+    equal = cell.response_a == cell.response_b
+    verdict = describe_margins(cell.margin_ab, cell.margin_ba, "A", "B", equal)
+    return [cell.principle, round(cell.margin_ab, 3), round(cell.margin_ba, 3), verdict]
 
 
 def _group(rows: Iterable[Any], field: str) -> list[list[Any]]:
@@ -93,7 +87,7 @@ def _head(
     return {
         "id": entry_id,
         "kind": row.kind,
-        "prompt": [[message["role"], message["content"]] for message in row.prompt],
+        "prompt": prompt_turns(row),
         "principles": list(dict.fromkeys(principles)),
         "flags": _set_names(flags),
     }
@@ -125,7 +119,8 @@ def _revisions(rounds: list[Revision]) -> Entry:
 def _verdicts(rows: list[Verdict]) -> Entry:
     """A prompt and the answers of all policies, with the principles that each of them breaks."""
     first = rows[0]
-    answers = [_answer(row) for row in rows]
+    by_policy = {row.policy: row for row in rows}
+    answers = [_answer(row, by_policy) for row in rows]
     principles: list[str] = []
     for answer in answers:
         principles += answer["violated"]
@@ -135,6 +130,7 @@ def _verdicts(rows: list[Verdict]) -> Entry:
     flags = {
         "violated": any(map(_is_violation, rows, answers)),
         "evasive": any(bool(row.evasive) for row in rows),
+        "flips": any(any(map(is_flip, row.margins_first, row.margins_second)) for row in rows),
         "changed": len(texts) > 1,
         "unchanged": len(texts) == 1,
     }
@@ -143,8 +139,8 @@ def _verdicts(rows: list[Verdict]) -> Entry:
     return entry
 
 
-def _answer(row: Verdict) -> Entry:
-    """One policy's answer: the principles it breaks by ground truth and by the judge."""
+def _answer(row: Verdict, by_policy: Mapping[str, Verdict]) -> Entry:
+    """One policy's answer: the principles it breaks by ground truth and by the judge, and duels."""
     violated = zip(row.principles, row.violated, strict=False)
     judged = zip(row.principles, row.judged, strict=False)
     marks = {
@@ -158,7 +154,18 @@ def _answer(row: Verdict) -> Entry:
         "violated": [principle for principle, breaks in violated if breaks],
         "judged": [principle for principle, probability in judged if probability > 0.5],
         "marks": _set_names(marks),
+        "duels": _duels(row, by_policy),
     }
+
+
+def _duels(row: Verdict, by_policy: Mapping[str, Verdict]) -> list[list[Any]]:
+    """[rival, margin in favour of the answer when shown first, when shown second, verdict]."""
+    duels = []
+    for rival, first, second in zip(row.rivals, row.margins_first, row.margins_second, strict=True):
+        equal = rival in by_policy and by_policy[rival].response == row.response
+        verdict = describe_margins(first, second, "it wins", "it loses", equal)
+        duels.append([rival, round(first, 3), round(second, 3), verdict])
+    return duels
 
 
 def _is_violation(row: Verdict, answer: Entry) -> bool:
@@ -180,15 +187,10 @@ def _principle_items(row: Pair | Rating, scores: Sequence[float] = ()) -> list[l
     return under
 
 
-def _flip(margin_ab: float, margin_ba: float) -> bool:
-    """Whether the judge's choice depends on the order of the responses."""
-    return (margin_ab > 0) != (margin_ba > 0)
-
-
 def _pair(rows: list[Pair]) -> Entry:
     """A preference, and how it was decided."""
     pair = rows[0]
-    flips = map(_flip, pair.margins_ab, pair.margins_ba)
+    flips = map(is_flip, pair.margins_ab, pair.margins_ba)
     flags = {
         "changed": pair.chosen != pair.rejected,
         "flips": any(flips),
@@ -234,14 +236,12 @@ def _ratings(rows: list[Rating]) -> Entry:
 def _judgements(cells: list[Judgement]) -> Entry:
     """Two responses and the judge's margins under each principle, in both orders."""
     first = cells[0]
-    flips = any(_flip(cell.margin_ab, cell.margin_ba) for cell in cells)
+    flips = any(is_flip(cell.margin_ab, cell.margin_ba) for cell in cells)
     margins = []
     rationales = []
     for cell in cells:
         name = cell.principle
-        ab = round(cell.margin_ab, 3)
-        ba = round(cell.margin_ba, 3)
-        margins.append([name, ab, ba])
+        margins.append(margin_cell(cell))
         if cell.rationale_ab:
             rationales.append([name, "A", cell.rationale_ab])
         if cell.rationale_ba:

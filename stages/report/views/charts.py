@@ -5,16 +5,23 @@ drawing works in light and dark mode. The strips of the effect table are plain H
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.report.views import svg
+from stages.report.views.names import shorten
 from stages.statistics.formatting import PER_CENT, format_percent
 
 PALETTE = 6
 """--policy-0 .. --policy-5 in report.css; more policies than that share colours."""
+LONGEST = 24
+"""Letters of a name in a chart; what is longer is shortened in the middle."""
+LETTER, LINE = 7.2, 14.0
+"""The usual width of a label's letter, and the height of its line, in pixels."""
 Point = tuple[float, float]
+Box = tuple[float, float, float]
+"""A label's left end, width and height."""
 Estimate = dict[str, Any]
 Shares = tuple[str, Estimate, Estimate]
 """A policy, and its estimates along x and along y."""
@@ -138,8 +145,8 @@ def trade_off(
         y_text = f"{y_label} {format_percent(up['value'])} %"
         parts += _whiskers(plot, points[index], colour(index))
         parts.append(_dot(dots[index], f"{name}: {x_text}, {y_text}", colour(index)))
-    names = [name for name, _, _ in points]
-    parts += _labels(dots, names, plot.width - plot.right)
+    names = [shorten(name, LONGEST) for name, _, _ in points]
+    parts += _labels(dots, names, plot)
     return plot.draw(f"{y_label} against {x_label} of each policy", parts)
 
 
@@ -213,26 +220,38 @@ def _dot(
 def _labels(
     dots: Sequence[Point],
     names: Sequence[str],
-    right: float,
+    plot: Plot,
 ) -> list[str]:
-    """Names beside their dots, on the side with room, moved down where two would overlap."""
-    used: list[Point] = []
+    """Names beside their dots, on the side with room, moved where two would overlap."""
+    used: list[Box] = []
     parts = []
     for (dot_x, dot_y), name in zip(dots, names, strict=True):
-        fits = dot_x + 12 + 7 * len(name) < right
-        x = dot_x + 10 if fits else dot_x - 10
-        y = dot_y - 9
-        while _is_near(x, y, used):
-            y += 13
-        used.append((x, y))
-        anchor = "start" if fits else "end"
-        parts.append(svg.text(x, y, name, "label", anchor))
+        width = LETTER * len(name)
+        fits = dot_x + 10 + width < plot.width
+        left = dot_x + 10 if fits else dot_x - 10 - width
+        y = next(y for y in _heights(dot_y, plot) if not _is_covered(left, width, y, used))
+        used.append((left, width, y))
+        x, anchor = (left, "start") if fits else (left + width, "end")
+        parts.append(svg.text(x, y, name, "label name", anchor))
     return parts
 
 
-def _is_near(
-    x: float,
-    y: float,
-    used: Sequence[Point],
-) -> bool:
-    return any(abs(y - y2) < 13 and abs(x - x2) < 90 for x2, y2 in used)
+def _heights(dot_y: float, plot: Plot) -> Iterator[float]:
+    """Places for a label: above the dot, then down to the axis, then up from there."""
+    first = max(dot_y - 9, plot.top)
+    y = first
+    while y < plot.floor:
+        yield y
+        y += LINE
+    y = first
+    while True:
+        y -= LINE
+        yield y
+
+
+def _is_covered(left: float, width: float, y: float, used: Sequence[Box]) -> bool:
+    for left2, width2, y2 in used:
+        beside = left + width < left2 or left2 + width2 < left
+        if abs(y - y2) < LINE and not beside:
+            return True
+    return False

@@ -74,17 +74,14 @@ def curve(
     parts = [svg.text(plot.left, 16, label, "label")]
     for tick in ys:
         parts.append(plot.y_tick(tick, format_short(tick)))
-    first, last = line.steps
-    bottom = plot.height - 8
-    parts.append(_step_label(plot, first, bottom, "start"))
-    parts.append(_step_label(plot, last, bottom, "end"))
+    parts += _step_labels(plot, [line], plot.height - 8)
     path = plot.path(points)
     x, y = path[-1]
-    end_dot = svg.tag("circle", kind="end", cx=x, cy=y, r=3)
+    if len(path) == 1:
+        parts.append(svg.text(x + 8, y + 4, line.ends[1], "label name"))
     parts.append(svg.polyline(path, kind="curve"))
-    parts.append(end_dot)
-    start, end = line.ends
-    return plot.draw(f"{label}, from {start} to {end}", parts)
+    parts.append(svg.tag("circle", kind="end", cx=x, cy=y, r=3.5))
+    return plot.draw(f"{label}{_describe(line)}", parts)
 
 
 def overlay(
@@ -133,23 +130,17 @@ def overlay(
         parts.append(plot.y_tick(tick, text))
     if limit <= high:
         parts.append(plot.horizontal_line(limit, "limit"))
-    first, last = _ends_of(lines)
-    bottom = plot.height - 4
-    x = plot.x(first)
-    parts.append(svg.text(x, bottom, format_short(first), "tick"))
-    if last > first:
-        parts.append(_step_label(plot, last, bottom, "end"))
+    parts += _step_labels(plot, lines, plot.height - 4)
     if len(lines) <= FEW:
         for line in lines:
             if len(line.points) >= SMOOTH_FROM:
                 parts.append(_path(plot, line, line.points, "raw"))
     summary = []
     for line in lines:
-        start, end = line.ends
-        title = svg.title(f"{line.name}: {start} to {end}")
+        described = f"{line.name}{_describe(line)}"
         smooth = running_mean(line.points)
-        parts.append(_path(plot, line, smooth, "curve", title))
-        summary.append(f"{line.name} from {start} to {end}")
+        parts.append(_path(plot, line, smooth, "curve", svg.title(described)))
+        summary.append(described)
     parts += [_end(plot, line) for line in lines]
     return plot.draw(f"{label}: {'; '.join(summary)}", parts)
 
@@ -176,19 +167,28 @@ def _ends_of(lines: Sequence[Line]) -> Point:
 
 
 def _steps(lines: Sequence[Line]) -> Point:
-    """The range of the axis of steps, which has length 1 for a single step."""
+    """The range of the axis of steps, with a single step in its middle."""
     first, last = _ends_of(lines)
-    return first, max(last, first + 1)
+    return (first, last) if last > first else (first - 1, first + 1)
 
 
-def _step_label(
-    plot: Plot,
-    step: float,
-    y: float,
-    anchor: str,
-) -> str:
-    text = f"step {format_short(step)}"
-    return svg.text(plot.x(step), y, text, "tick", anchor)
+def _step_labels(plot: Plot, lines: Sequence[Line], y: float) -> list[str]:
+    """The first and the last step below the axis; a single step once, in the middle."""
+    first, last = _ends_of(lines)
+    labels = {"middle": first} if first == last else {"start": first, "end": last}
+    texts = []
+    for anchor, step in labels.items():
+        words = format_short(step) if anchor == "start" else f"step {format_short(step)}"
+        texts.append(svg.text(plot.x(step), y, words, "tick", anchor))
+    return texts
+
+
+def _describe(line: Line) -> str:
+    """The ends of a curve in words, or its only value."""
+    start, end = line.ends
+    if len(line.points) == 1:
+        return f" {end} in its only step"
+    return f" from {start} to {end}"
 
 
 def _range(lines: Sequence[Line]) -> Point:

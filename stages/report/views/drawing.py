@@ -5,10 +5,10 @@ colour shows, a shape or a word also shows. The places of the boxes come from `l
 """
 
 from collections.abc import Sequence
-from unicodedata import east_asian_width
 
 from stages.report.views import svg
 from stages.report.views.layout import Layout, arrange
+from stages.report.views.names import shorten
 from stages.report.views.steps import EXTERNAL, Step, format_calls
 from stages.statistics.formatting import format_plural, format_seconds
 
@@ -204,18 +204,3 @@ def _mark(
     if step.kind == "asks":
         return svg.tag("circle", kind="kind", cx=x + 4, cy=y, r=3.2)
     return ""
-
-
-def shorten(text: str, most: int) -> str:
-    """Shorten a text in the middle to `most` letters; wide characters count twice."""
-    widths = [1 + (east_asian_width(character) in "WF") for character in text]
-    if sum(widths) <= most:
-        return text
-    room = max(most - 1, 1)
-    head = len(text)
-    while head and sum(widths[:head]) > (room + 1) // 2:
-        head -= 1
-    tail = len(text)
-    while tail > head and sum(widths[tail - 1 :]) <= room // 2:
-        tail -= 1
-    return f"{text[:head]}\u2026{text[tail:]}"

@@ -70,6 +70,8 @@ class Runner:
     """In how many processes the training steps run."""
     max_failed: float = 0.05
     """The share of a step's rows that may fail because a call was not answered."""
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """The run's method and constitution, for the page (see `Context.names`)."""
     _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """The sources of trainings and evaluations to compare, by evaluation step that is to run."""
     _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
@@ -265,6 +267,7 @@ class Runner:
             max_failed=self.max_failed,
             new_steps=new_steps,
             failures={name: error.what for name, error in self.failures.items()},
+            names=self.names,
         )
 
     def _run_or_wait(

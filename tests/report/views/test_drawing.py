@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from stages import STAGES
-from stages.report.views.drawing import BOX, HIGH, draw, shorten
+from stages.report.views.drawing import BOX, HIGH, draw
 from stages.report.views.layout import arrange, columns_of, levels_of
+from stages.report.views.names import shorten
 from stages.report.views.steps import EXTERNAL, MADE, REUSED, Step, describe_reuse, steps_of
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.steps import join_sections, read_steps

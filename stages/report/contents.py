@@ -1,0 +1,39 @@
+"""The table of contents of a page: its headings become the targets of links.
+
+In: the page's content as HTML. Out: the same with an `id` in every `<h2>`, and the links. Texts of
+models and users are escaped in the HTML, so none of them can be taken for a heading.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+
+from markupsafe import Markup
+
+_HEADING = re.compile(r"<h2([^>]*)>(.*?)</h2>", re.DOTALL)
+_NOTE = re.compile(r'<span class="note">(.*?)</span>', re.DOTALL)
+_NO_LETTERS = re.compile(r"[^a-z0-9]+")
+
+
+def with_contents(html: str) -> tuple[Markup, list[tuple[str, str]]]:
+    """The HTML with an id in each heading, and (id, title) of each."""
+    links: list[tuple[str, str]] = []
+    used: set[str] = set()
+
+    def name(heading: re.Match[str]) -> str:
+        attributes, inside = heading.groups()
+        title = Markup(_NOTE.sub(r" (\1)", inside)).striptags()
+        target = next(each for each in _targets(title) if each not in used)
+        used.add(target)
+        links.append((target, title))
+        return f'<h2{attributes} id="{target}">{inside}</h2>'
+
+    return Markup(_HEADING.sub(name, html)), links
+
+
+def _targets(title: str) -> Iterator[str]:
+    """Possible ids: the title's letters and digits, and the same with numbers."""
+    slug = _NO_LETTERS.sub("-", title.lower()).strip("-")[:60] or "section"
+    yield slug
+    for number in count(2):
+        yield f"{slug}-{number}"

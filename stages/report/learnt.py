@@ -1,0 +1,109 @@
+"""What each training learnt from: its rows, its optimiser steps, and what was dropped on the way.
+
+In: the steps behind a page. Out: one `Learnt` a training, for the top of the page. On the way to a
+training lie the steps that made its rows, back to the models and the sources.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stages.report.views.offline_trainings import is_online
+from stages.runtime.artifacts import Artifact
+from stages.statistics.formatting import format_count, format_plural
+
+REASONS = 3
+"""How many of a step's reasons are listed."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The rows that one step dropped."""
+
+    step: str
+    dropped: int
+    total: int
+    """The dropped rows and the others."""
+    reasons: str
+
+    @property
+    def share(self) -> float:
+        """The fraction of rows that were dropped."""
+        return self.dropped / self.total
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What one training learnt from."""
+
+    step: str
+    stage: str
+    rows: str
+    steps: str
+    losses: list[Loss]
+    """Of the steps before it, then its own."""
+
+
+def learnt_from(steps: Sequence[Artifact]) -> list[Learnt]:
+    """What the trainings among the steps learnt from, in their order."""
+    by_print = {step.fingerprint: step for step in steps}
+    return [_learnt(step, by_print) for step in steps if _is_training(step)]
+
+
+def _is_training(step: Artifact) -> bool:
+    return "history" in step.metrics or {"n", "steps"} <= step.metrics.keys()
+
+
+def _learnt(training: Artifact, by_print: Mapping[str, Artifact]) -> Learnt:
+    metrics = training.metrics
+    history = metrics.get("history") or [{}]
+    steps = metrics.get("steps", history[-1].get("step"))
+    before = list(_steps_before(training, by_print))
+    losses = [_loss(step, _rows_of(step)) for step in (*before, training)]
+    return Learnt(
+        step=training.step,
+        stage=training.stage,
+        rows=_describe_rows(training),
+        steps="" if steps is None else format_plural(int(steps), "step"),
+        losses=[loss for loss in losses if loss.dropped],
+    )
+
+
+def _describe_rows(training: Artifact) -> str:
+    rows = training.metrics.get("n")
+    if rows is None:
+        return ""
+    held_out = (training.metrics.get("held_out") or {}).get("n")
+    words = format_plural(int(rows), "prompt" if is_online(training) else "row")
+    return f"{words}, {format_count(held_out)} held out" if held_out else words
+
+
+def _rows_of(step: Artifact) -> int:
+    """How many rows came out of a step, or were learnt from by a training."""
+    if step.manifest.rows is not None:
+        return step.manifest.rows
+    held_out = step.metrics.get("held_out") or {}
+    return int(step.metrics.get("n", 0)) + int(held_out.get("n", 0))
+
+
+def _steps_before(training: Artifact, by_print: Mapping[str, Artifact]) -> Iterator[Artifact]:
+    """The steps that made its rows, the first one first; none that makes a model."""
+    seen: set[str] = set()
+
+    def visit(step: Artifact) -> Iterator[Artifact]:
+        for print_ in step.inputs.values():
+            source = by_print.get(print_)
+            if source and source.manifest.rows is not None and print_ not in seen:
+                seen.add(print_)
+                yield from visit(source)
+                yield source
+
+    yield from visit(training)
+
+
+def _loss(step: Artifact, rows: int) -> Loss:
+    reasons = sorted(step.manifest.dropped.items(), key=lambda item: -item[1])
+    dropped = sum(number for _, number in reasons)
+    texts = [f"{format_count(number)} \u00d7 {reason}" for reason, number in reasons[:REASONS]]
+    if len(reasons) > REASONS:
+        texts.append(format_plural(len(reasons) - REASONS, "other reason"))
+    return Loss(step.step, dropped, dropped + rows, "; ".join(texts))
