@@ -66,7 +66,8 @@ def test_every_shipped_set_asks_for_revisions(tmp_path_factory, name):
     root = tmp_path_factory.getbasetemp() / "sets"  # one store: the answers are shared
     root.mkdir(exist_ok=True)
     goal = [f"constitution.name={name}", "until=revisions"]
-    _, done = run_config(root, "generator=transformers", *goal, *TINY)
+    few = ["data.red_team.arguments.count=4", "data.helpful.arguments.count=1"]
+    _, done = run_config(root, "generator=transformers", *goal, *TINY, *few)
     drawn = {row.principle for row in done["revisions"].rows()}
     assert len(drawn) > 3
 
@@ -81,19 +82,19 @@ def test_the_open_recipe(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
 def test_real_requests_go_through_to_the_end(tmp_path):
-    """64 red-team dialogues of hh-rlhf and 64 XSTest prompts: every row of every step is accounted
+    """24 red-team dialogues of hh-rlhf and 24 XSTest prompts: every row of every step is accounted
     for.
     """
     files = [
         "data=files",
         f"data.red_team.source={SHARED / 'hh_rlhf/harmless_base_test.jsonl.gz'}",
         "data.red_team.column=chosen",
-        "data.red_team.limit=64",
+        "data.red_team.limit=24",
         f"data.helpful.source={SHARED / 'hh_rlhf/helpful_test.jsonl.gz'}",
         "data.helpful.column=chosen",
-        "data.helpful.limit=8",
+        "data.helpful.limit=4",
         f"data.held_out.source={SHARED / 'xstest/xstest_prompts.csv'}",
-        "data.held_out.limit=64",
+        "data.held_out.limit=24",
     ]
     _, done = run_config(
         tmp_path, "generator=transformers", *(o for o in TINY if not o.startswith("data.")), *files
@@ -104,7 +105,7 @@ def test_real_requests_go_through_to_the_end(tmp_path):
         lost = sum(done[step].manifest.dropped.values())
         assert len(made) + lost * each == each * len(done[source].rows()), step
 
-    assert len(done["red_team"].rows()) == len(done["held_out"].rows()) == 64
+    assert len(done["red_team"].rows()) == len(done["held_out"].rows()) == 24
     accounted("answers", "red_team")
     accounted("revisions", "answers", each=4)
     accounted("base_held_out", "held_out")

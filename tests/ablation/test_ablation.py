@@ -148,7 +148,7 @@ def test_a_job_that_fails_is_named_and_the_others_count(judged, monkeypatch, cap
 @pytest.mark.slow
 def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path, capfd):
     more = {"p1": "    rewordings: [Keep to the rule that has the number 1.]"}
-    write_set(judged / "reworded.yaml", 12, **more)
+    write_set(judged / "reworded.yaml", 6, **more)
     overrides = [
         f"constitution.name={judged / 'reworded.yaml'}",
         "ablate.kinds=[reworded,opposite]",
@@ -162,7 +162,7 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
     )
     assert "rows need new" in capfd.readouterr().err
     kinds = [v["kind"] for v in results(last_sweep(judged))["variants"]]
-    assert kinds.count("opposite") == 12 and kinds.count("reworded") == 1
+    assert kinds.count("opposite") == 6 and kinds.count("reworded") == 1
 
 
 @pytest.mark.slow

@@ -19,9 +19,11 @@ pytestmark = [
     ),
 ]
 SMALLER = [
-    "data.red_team.arguments.count=300",
-    "data.helpful.arguments.count=100",
-    "pipeline.steps.policy.args.max_steps=80",
+    "data.red_team.arguments.count=150",
+    "data.helpful.arguments.count=50",
+    "pipeline.steps.policy.args.max_steps=50",
+    "pipeline.steps.policy.args.per_device_train_batch_size=8",
+    "pipeline.steps.policy.args.learning_rate=2e-4",
     "pipeline.last_steps.evaluation.judge_limit=20",
     "data.held_out.arguments.count=300",
 ]

@@ -1,4 +1,4 @@
-"""Two real vLLM servers on loopback; one is killed half way. Minutes on two cores."""
+"""A real vLLM server on loopback, behind two addresses; one of them is killed half way."""
 
 import asyncio
 import contextlib
@@ -62,6 +62,39 @@ def start(path, port, log):
         )
 
 
+# A process that is killed cuts its connections, whether it answers or passes on.
+FORWARD = """
+import asyncio, sys
+
+async def copy(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+async def forward(reader, writer):
+    server_reader, server_writer = await asyncio.open_connection("127.0.0.1", int(sys.argv[2]))
+    both = copy(reader, server_writer), copy(server_reader, writer)
+    await asyncio.gather(*both, return_exceptions=True)
+
+async def main():
+    server = await asyncio.start_server(forward, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+def start_forwarding(port, server, log):
+    command = [sys.executable, "-c", FORWARD, str(port), str(server)]
+    with open(log, "w") as sink:
+        return subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
 def stop(process):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -80,19 +113,25 @@ def until_ready(process, port, log):
 
 @pytest.fixture
 def servers(tmp_path):
-    """Two servers of the embedded model: (processes, their addresses)."""
-    ports, logs = [free_port(), free_port()], [tmp_path / "one.log", tmp_path / "two.log"]
-    processes = [start(CHECKPOINT, port, log) for port, log in zip(ports, logs, strict=True)]
+    """Two addresses of the embedded model: (their processes, the addresses).
+
+    One server answers at both, because a second one would load for half a minute.
+    """
+    ports, log = [free_port(), free_port(), free_port()], tmp_path / "server.log"
+    forwarded = [tmp_path / "one.log", tmp_path / "two.log"]
+    processes = [start(CHECKPOINT, ports[2], log)]
     try:
-        for process, port, log in zip(processes, ports, logs, strict=True):
-            until_ready(process, port, log)
-        yield processes, [f"http://127.0.0.1:{port}/v1" for port in ports]
+        until_ready(processes[0], ports[2], log)
+        for port, own_log in zip(ports[:2], forwarded, strict=True):
+            processes.append(start_forwarding(port, ports[2], own_log))
+            until_ready(processes[-1], port, own_log)
+        yield processes[1:], [f"http://127.0.0.1:{port}/v1" for port in ports[:2]]
     finally:
         for process in processes:
             stop(process)
 
 
-def test_two_servers_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
+def test_two_addresses_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
     processes, endpoints = servers
     asyncio.run(they_answer_as_transformers_does(endpoints))
 

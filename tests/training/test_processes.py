@@ -1,20 +1,30 @@
 """Two processes (gloo, CPU) train what one does: same metrics, and equal weights on every rank."""
 
+import asyncio
 import json
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from stages import STAGES
 from stages.guards.errors import UserError
+from stages.runtime.artifacts import Artifact, Result, finish_artifact
+from stages.runtime.calls import Engines
+from stages.runtime.context import Context
 from stages.runtime.pipeline.launch import Launcher, launch
+from stages.runtime.store import CallStore
 from stages.training.offline import dpo, sft
 from stages.training.online import ppo
 from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model
 from tests.embedded import calls_in
+from tests.training import weighed
 from tests.training.conftest import pair, response
 from tests.training.online.test_online import LETTERS, prompts
 
+pytestmark = pytest.mark.slow
 TWO = Launcher(processes=2)
 OFFLINE = {
     "per_device_train_batch_size": 4,
@@ -35,43 +45,77 @@ ONLINE = {
 }
 
 
-def cases():
-    answers = [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(16)]
-    pairs = [pair(i, f"kind answer {i}", f"harm the dog {i}", 0.9) for i in range(24)]
-    costs = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
-    yield "sft", sft, sft.Config(args=OFFLINE), {"answers": answers}
-    yield "dpo", dpo, dpo.Config(args=OFFLINE, eval_fraction=0.3), {"pairs": pairs}
-    yield (
-        "reward_model",
-        reward_model,
-        reward_model.Config(args=OFFLINE, eval_fraction=0.3),
-        {"pairs": pairs},
-    )
-    yield "ppo", ppo, ppo.Config(rewards=LETTERS, args=ONLINE), {"prompts": prompts()}
-    yield (
-        "ppo-costs",
-        ppo,
-        ppo.Config(rewards=LETTERS, costs=costs, args=ONLINE),
-        {"prompts": prompts()},
-    )
+COSTS = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
+ROWS = {
+    "answers": [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(16)],
+    "pairs": [pair(i, f"kind answer {i}", f"harm the dog {i}", 0.9) for i in range(24)],
+    "prompts": prompts(),
+}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name, stage, config, rows", cases(), ids=[case[0] for case in cases()])
-def test_two_processes_train_what_one_does(
-    artifact, context, monkeypatch, tmp_path, name, stage, config, rows
-):
+@dataclass(frozen=True)
+class Case:
+    """A training, and what comes of its ranks."""
+
+    stage: ModuleType
+    config: Any
+    rows: str
+    networks: int = 1
+    """Those that differ on every rank: the model, and a value model for each of PPO's goals."""
+
+    def inputs(self, artifacts: dict[str, Artifact]) -> dict[str, Artifact]:
+        return {name: artifacts[name] for name in ("model", self.rows)}
+
+
+CASES = {
+    "sft": Case(sft, sft.Config(args=OFFLINE), "answers"),
+    "dpo": Case(dpo, dpo.Config(args=OFFLINE, eval_fraction=0.3), "pairs"),
+    "reward_model": Case(
+        reward_model, reward_model.Config(args=OFFLINE, eval_fraction=0.3), "pairs"
+    ),
+    "ppo": Case(ppo, ppo.Config(rewards=LETTERS, args=ONLINE), "prompts", networks=2),
+    "ppo-costs": Case(
+        ppo, ppo.Config(rewards=LETTERS, costs=COSTS, args=ONLINE), "prompts", networks=3
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Both:
+    """What two ranks made of all cases, with the context of the run that started them."""
+
+    artifacts: dict[str, Artifact]
+    context: Context
+    metrics: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, tiny):
+    """One launch for all cases: most of its time the ranks import their libraries."""
+    root = tmp_path_factory.mktemp("both")
+    base = Result(metrics={"model_path": str(tiny), "revision": None})
+    results = {"model": base}
+    results |= {name: Result(rows=rows, row_type=type(rows[0])) for name, rows in ROWS.items()}
+    artifacts = {}
+    for name, result in results.items():
+        (root / name).mkdir()
+        artifacts[name] = finish_artifact(root / name, name, {}, result, {})
+    store = CallStore(root / "calls.sqlite")
+    (root / "both").mkdir()
+    with asyncio.Runner() as loop:
+        context = Context("both", root / "both", 7, store, Engines("none", {}), loop)
+        metrics = launch(weighed.__name__, weighed.Config(), artifacts, context, TWO).metrics
+        yield Both(artifacts, context, metrics)
+    store.close()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_what_one_does(both, context, name):
     from safetensors.torch import load_file
 
-    inputs = {"model": artifact("base")} | {
-        key: artifact(key, value) for key, value in rows.items()
-    }
+    case, two = CASES[name], both.metrics[name]
     alone = context("alone")
-    one = stage.run(config, inputs, alone).metrics
-    monkeypatch.setenv("CREDO_TEST_STAGE", stage.__name__)
-    monkeypatch.setenv("CREDO_TEST_WEIGHTS", str(tmp_path))
-    both = context("both")
-    two = launch("tests.training.weighed", config, inputs, both, TWO).metrics
+    one = case.stage.run(case.config, case.inputs(both.artifacts), alone).metrics
     assert two["steps"] == one["steps"] and two["n"] == one["n"]
     for left, right in zip(one["history"], two["history"], strict=True):
         assert right["loss"] == pytest.approx(left["loss"], abs=2e-3), (left, right)
@@ -88,43 +132,31 @@ def test_two_processes_train_what_one_does(
             two["held_out"]["n"] == one["held_out"]["n"]
         )  # counted over both, the last batch's fillers left out
         assert two["held_out"]["accuracy"] == pytest.approx(one["held_out"]["accuracy"], abs=0.2)
+    folder = both.context.directory / name
     left, right = (
-        load_file(each.directory / "model" / "model.safetensors") for each in (alone, both)
+        load_file(each / "model" / "model.safetensors") for each in (alone.directory, folder)
     )
     assert max((left[key] - right[key]).abs().max().item() for key in left) < 2e-3
-    ranks = [json.loads((tmp_path / f"weights-{rank}.json").read_text()) for rank in (0, 1)]
-    assert ranks[0] == ranks[1] and len(set(ranks[0])) == (
-        1 if not name.startswith("ppo") else 3 if "costs" in name else 2
-    )
+    ranks = [json.loads((folder / f"weights-{rank}.json").read_text()) for rank in (0, 1)]
+    assert ranks[0] == ranks[1] and len(set(ranks[0])) == case.networks
 
 
-@pytest.mark.slow
+def test_calls_made_in_the_ranks_come_back_to_the_runs_store(both):
+    assert calls_in(both.context.store.path) == 48
+    assert both.metrics["dpo"]["reference"] == {"stored": 0, "computed": 48}
+    assert not list((both.context.directory / "launch").glob("calls-*"))
+
+
 def test_an_error_of_a_rank_reaches_the_user_as_one_message(artifact, context):
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
     wrong = {"nan": {"term": "python", "function": "tests.training.rewarding:nan"}}
+    config = GRPO.config(rewards=wrong, args=ONLINE | {"num_generations": 4})
     with pytest.raises(UserError, match=r"(?s)the reward term 'nan' gave nan.*Fix:"):
-        launch(
-            STAGES["grpo"],
-            GRPO.config(rewards=wrong, args=ONLINE | {"num_generations": 4}),
-            inputs,
-            context(),
-            TWO,
-        )
+        launch(STAGES["grpo"], config, inputs, context(), TWO)
+
+
+def test_a_batch_is_divided_evenly_among_ranks(artifact, context, monkeypatch):
+    inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
+    monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="cannot be divided evenly among 3 processes"):
-        launch(
-            STAGES["grpo"],
-            GRPO.config(rewards=LETTERS, args=ONLINE),
-            inputs,
-            context("three"),
-            Launcher(processes=3),
-        )
-
-
-@pytest.mark.slow
-def test_calls_made_in_the_ranks_come_back_to_the_runs_store(artifact, context):
-    pairs = [pair(i, f"kind answer {i}", f"harm the dog {i}", 0.9) for i in range(24)]
-    inputs = {"model": artifact("base"), "pairs": artifact("pairs", pairs)}
-    here = context("both")
-    found = launch(dpo.__name__, dpo.Config(args=OFFLINE), inputs, here, TWO).metrics
-    assert calls_in(here.store.path) == 48 and found["reference"] == {"stored": 0, "computed": 48}
-    assert not list((here.directory / "launch").glob("calls-*"))
+        GRPO.run(GRPO.config(rewards=LETTERS, args=ONLINE), inputs, context("three"))

@@ -4,10 +4,6 @@ import errno
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +14,9 @@ from stages.training.offline import chain_of_hindsight, kto, ranking, sft
 from stages.training.session import model_session
 from tests.fuzz.artifacts import damage
 from tests.training.conftest import pair, response
+from tests.training.killed import train_until_killed
 from tests.training.offline.test_groups import rating
 
-ROOT = Path(__file__).resolve().parents[2]
 ARGS = {
     "per_device_train_batch_size": 2,
     "max_steps": 6,
@@ -28,28 +24,6 @@ ARGS = {
     "max_length": 96,
     "save_steps": 2,
 }
-
-# The child shares nothing with us but the folder: it trains there and dies in the middle of step 5.
-KILLED = """
-import asyncio, importlib, os, signal, sys
-from pathlib import Path
-from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import Engines
-from stages.runtime.context import Context
-from stages.runtime.store import CallStore
-from stages.training.progress import Watch
-
-root, stage = Path(sys.argv[1]), importlib.import_module(sys.argv[2])
-def die(self, args, state, control, **_):
-    if state.global_step == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Watch.on_step_end = die
-inputs = {"model": Artifact("base", root / "base"), sys.argv[3]: Artifact("rows", root / "rows")}
-store = CallStore(root / "other.sqlite")
-context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
-stage.run(stage.Config(**eval(sys.argv[4])), inputs, context)
-"""
 
 
 def weights(folder):
@@ -90,20 +64,13 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     name, rows, options = CUT[stage]
     args = ARGS | ({"gradient_accumulation_steps": 2} if stage is ranking else {})
     options = options | {"args": args}
-    inputs = {"model": artifact("base"), name: artifact("rows", rows)}
+    inputs = {"model": artifact("base"), name: artifact(name, rows)}
     whole = context("whole")
     unbroken = stage.run(stage.Config(**options), inputs, whole)
 
     (tmp_path / "cut").mkdir()
-    command = [sys.executable, "-c", KILLED, str(tmp_path), stage.__name__, name, repr(options)]
-    child = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=240,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    folders = {"model": "base", name: name}
+    train_until_killed(tmp_path, stage.__name__, folders, options, step=5)
     checkpoints = tmp_path / "cut" / "checkpoints"
     mark = json.loads((checkpoints / "checkpoint-4" / "complete").read_text())
     assert last_complete(checkpoints, mark["training"]) == checkpoints / "checkpoint-4"

@@ -200,7 +200,7 @@ def test_a_metric_that_is_not_a_mean_is_bootstrapped():
     )
 
 
-LIMIT = 200  # of 1508 and 1200; all of them were compared once (docs/benchmarks.md)
+LIMIT = 80  # of 1508 and 1200; all of them were compared once (docs/benchmarks.md)
 
 
 @pytest.mark.slow

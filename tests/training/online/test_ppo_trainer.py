@@ -4,11 +4,6 @@ checkpoints.
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +13,7 @@ from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
 from stages.training.online.online_training import last_tenth
 from stages.training.online.rewards import read_terms
+from tests.training.killed import train_until_killed
 from tests.training.online.test_online import (
     ARGS,
     LETTERS,
@@ -25,8 +21,6 @@ from tests.training.online.test_online import (
     prompts,
     trained,
 )
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def nudge(model, scale, seed):
@@ -269,32 +263,6 @@ def test_a_dense_reward_is_learnt_and_the_value_model_explains_it(inputs, contex
     assert result.metrics["last"]["value_loss"] < result.metrics["history"][0]["value_loss"]
 
 
-KILLED = """
-import asyncio, os, signal, sys
-from pathlib import Path
-from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import Engines
-from stages.runtime.context import Context
-from stages.runtime.store import CallStore
-from stages.training.online import ppo
-from stages.training.progress import Watch
-from tests.training.online.test_ppo_trainer import RESUMED, COSTS
-from tests.training.online.test_online import LETTERS
-import torch
-torch.set_num_threads(1)
-
-root = Path(sys.argv[1])
-def die(self, args, state, control, **_):
-    if state.global_step == 11:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Watch.on_step_end = die
-model, prompts = Artifact("base", root / "base"), Artifact("prompts", root / "prompts")
-inputs = {"model": model, "prompts": prompts}
-store = CallStore(root / "other.sqlite")
-context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
-ppo.run(ppo.Config(rewards=LETTERS, costs=COSTS, args=RESUMED), inputs, context)
-"""
 COSTS = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
 # Two batches a rollout, each learnt from twice: a rollout lasts four steps. Steps 3, 6 and 9 are no
 # place to save.
@@ -322,15 +290,9 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     whole = context("whole")
     unbroken = ppo.run(config, inputs, whole)
     (tmp_path / "cut").mkdir()
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    child = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=240,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    options = {"rewards": LETTERS, "costs": COSTS, "args": RESUMED}
+    folders = {"model": "base", "prompts": "prompts"}
+    train_until_killed(tmp_path, ppo.__name__, folders, options, step=11)
     checkpoints = tmp_path / "cut" / "checkpoints"
     mark = json.loads((checkpoints / "checkpoint-8" / "complete").read_text())
     assert last_complete(checkpoints, mark["training"]) == checkpoints / "checkpoint-8"

@@ -1,0 +1,59 @@
+"""Trainings that are killed: each in a process of its own that shares only the folder with us.
+
+They fork from a process that has imported the libraries, which takes longer than such a training.
+"""
+
+import asyncio
+import importlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ["stages.training.progress", "datasets", "peft", "trl.trainer.base_trainer"]
+SECONDS = 240
+
+
+def train_until_killed(
+    root: Path, stage: str, inputs: Mapping[str, str], options: Mapping[str, Any], step: int
+) -> None:
+    """Run a stage in `root/cut` until it is killed (SIGKILL) at the end of a training step.
+
+    Args:
+        stage: its module.
+        inputs: the folder in `root` of each input.
+    """
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(LIBRARIES)
+    process = processes.Process(target=_train, args=(root, stage, inputs, options, step))
+    process.start()
+    process.join(SECONDS)
+    exit_code = process.exitcode
+    process.kill()
+    assert exit_code == -signal.SIGKILL, exit_code
+
+
+def _train(
+    root: Path, stage: str, inputs: Mapping[str, str], options: Mapping[str, Any], step: int
+) -> None:
+    import torch
+
+    from stages.runtime.artifacts import Artifact
+    from stages.runtime.calls import Engines
+    from stages.runtime.context import Context
+    from stages.runtime.store import CallStore
+    from stages.training.progress import Watch
+
+    def die(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.set_num_threads(1)
+    Watch.on_step_end = die
+    module = importlib.import_module(stage)
+    artifacts = {name: Artifact(name, root / folder) for name, folder in inputs.items()}
+    store = CallStore(root / "other.sqlite")
+    context = Context("cut", root / "cut", 7, store, Engines("none", {}), asyncio.Runner())
+    module.run(module.Config(**options), artifacts, context)
