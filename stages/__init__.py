@@ -63,6 +63,8 @@ STAGES = {
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa
     "judge_quality": "stages.evaluation.judge_quality",
+    # evaluations, Pairs -> a file for people to fill in; the filled file -> Label
+    "label": "stages.report.exports.label",
     # Pairs, Judgements, evaluations -> the files of icai and inspect
     "export": "stages.report.exports.export",
     # a model and rows -> folders with cards; to the Hub if asked

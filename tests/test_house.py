@@ -26,6 +26,7 @@ FLOORS = [
     "evaluation/benchmarks",
     "evaluation/rewards",
     "evaluation",
+    "evaluation/labels",
     "training/online",
     "training/offline",
     "training/reward_models",

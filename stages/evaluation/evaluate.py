@@ -2,9 +2,10 @@
 
 In: one input of Response rows for each policy, all answering the same prompts. Their order counts:
 the first is the baseline, and each is compared with it and, unless they stand `side_by_side`, with
-the previous one. Also `judge` (a model) and `judgements` (the judge matrix of an earlier step),
-both optional. Out: one Verdict row for each response; metrics as `measures` and `judge_agreement`
-describe them; an effect table and a table of principles.
+the previous one. Also `judge` (a model), `judgements` (the judge matrix of an earlier step) and
+`labels` (what people said of some answers), all optional. Out: one Verdict row for each response;
+metrics as `measures`, `judge_agreement` and `labels.corrected` describe them; an effect table, a
+table of principles and, with labels, a table of the judge corrected.
 
 `ground_truth` names a function (request text, response text) -> object with `violations` (by
 dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Only the dimensions that principles
@@ -28,8 +29,16 @@ from typing import Any
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
-from stages.evaluation.inputs import read_policies
+from stages.evaluation.inputs import draw, read_policies
 from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
+from stages.evaluation.labels.asked import from_people, from_truth
+from stages.evaluation.labels.corrected import (
+    Options,
+    correct,
+    corrected_table,
+    correction_warnings,
+)
+from stages.evaluation.labels.questions import ANY
 from stages.evaluation.measures import summarise
 from stages.evaluation.refusals import RefusalOptions, classify_refusals
 from stages.evaluation.verdict_values import Counted, Measured
@@ -49,9 +58,9 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Judgement, Response, Verdict
+from stages.runtime.rows import Dropped, Judgement, Label, Response, Verdict
 from stages.runtime.stage import Kind, Stage
-from stages.runtime.typed_config import Names, Text
+from stages.runtime.typed_config import Count, Names, Text
 from stages.text.cut_off import count_cut_off
 
 
@@ -70,6 +79,8 @@ class Config(JudgeOptions, IntervalOptions, RefusalOptions):
     """
     harmless_kinds: Names = ()
     """The kinds of prompts that are attacks; empty: all that are not benign."""
+    truth_as_labels: Count | None = None
+    """Without `labels`: correct the judge by the ground truth of so many prompts, drawn by hash."""
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
@@ -84,6 +95,18 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
         raise UserError(
             "refusals are classified by `inputs.refusals` and `refusal_labels` together",
             fix="set both, or neither: then a list of phrases decides",
+        )
+    if ("labels" in inputs or config.truth_as_labels) and not (
+        "judge" in inputs and config.verdicts
+    ):
+        raise UserError(
+            "there are labels, but no judge that they could correct",
+            fix="give `inputs.judge` a model and leave `verdicts` on, or take the labels out",
+        )
+    if config.truth_as_labels and config.ground_truth is None:
+        raise UserError(
+            "`truth_as_labels` needs a ground truth",
+            fix="set `ground_truth`, or give `inputs.labels` a step that reads people's labels",
         )
 
 
@@ -107,7 +130,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             or there is neither a ground truth nor a judge.
     """
     where = f"step {context.step!r}"
-    policies = read_policies(inputs, ("judge", "judgements", "refusals"), where)
+    policies = read_policies(inputs, ("judge", "judgements", "refusals", "labels"), where)
     prompts = [{row.prompt_id for row in rows} for rows in policies.values()]
     if not set.intersection(*prompts):
         raise UserError(
@@ -134,13 +157,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         answers = [one.item.response for one in examined if one.item.policy == policy]
         metrics["policies"][policy]["cut_off"] = count_cut_off(answers)
     metrics["judge"] = _judge_metrics(examined, examination, inputs)
+    tables = [effect_table(metrics), principle_table(metrics)]
+    warnings = []
+    corrected = _correct(config, inputs, measured, metrics, examination, context.seed)
+    if corrected:
+        metrics["corrected"] = corrected
+        tables.append(corrected_table(corrected))
+        warnings += correction_warnings(corrected)
     return Result(
         rows=[result.verdict for result in examined],
         row_type=Verdict,
         dropped=dropped,
         metrics=metrics,
-        tables=[effect_table(metrics), principle_table(metrics)],
-        warnings=_doubts(items, examination),
+        tables=tables,
+        warnings=[*warnings, *_doubts(items, examination)],
     )
 
 
@@ -148,7 +178,13 @@ STAGE = Stage(
     version=5,
     config=Config,
     run=run,
-    optional={"judge": Model, "judgements": Judgement, "refusals": Model, "*": Response},
+    optional={
+        "judge": Model,
+        "judgements": Judgement,
+        "refusals": Model,
+        "labels": Label,
+        "*": Response,
+    },
     least=1,
     gives=Verdict,
     check_inputs=check_inputs,
@@ -212,3 +248,39 @@ def _judge_metrics(
         rows = inputs["judgements"].rows(Judgement)
         metrics["pairs"] = pair_agreement(rows, examination.principles, examination.truth)
     return metrics
+
+
+def _correct(
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    measured: Mapping[str, Measured],
+    metrics: Mapping[str, Any],
+    examination: Examination,
+    seed: int,
+) -> dict[str, Any] | None:
+    """The judge's rates corrected by labels; None without labels of these answers."""
+    judged = {}
+    for policy, rows in measured.items():
+        judged[policy] = [verdict for _, verdict in rows if verdict.judged]
+    if not all(judged.values()):
+        return None
+    counted = examination.counted.principles
+    if "labels" in inputs:
+        texts = {principle.id: principle.text for principle in examination.principles}
+        drawn = from_people(inputs["labels"].rows(Label), texts, counted)
+    elif config.truth_as_labels:
+        prompts = {row.prompt_id: row for rows in judged.values() for row in rows}
+        drawn = from_truth(draw(prompts, config.truth_as_labels, seed, "labels"))
+    else:
+        return None
+    rivals = {policy: list(others) for policy, others in metrics["differences"].items()}
+    options = Options(config.resamples, config.confidence, seed)
+    corrected = correct(judged, drawn, counted, rivals, options)
+    if ANY not in corrected["questions"]:
+        raise UserError(
+            "no label is about an answer of these policies",
+            where="labels",
+            fix="answers and the wording of the principles must be those that were labelled; draw "
+            "a new sample with the stage `label`",
+        )
+    return corrected

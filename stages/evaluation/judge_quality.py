@@ -1,8 +1,8 @@
 """Stage `judge_quality`: how often a judge prefers what people preferred.
 
-In: `pairs`, Pair rows that people labelled, and judges under any names, the first being the
-baseline. Out: one Judgement for each judge, pair and principle, whose `response_a` is the response
-that people chose; a table; and metrics,
+In: `pairs`, Pair rows that people labelled, and more of them under names that end in `_pairs`; and
+judges under any other names, the first being the baseline. Out: one Judgement for each judge, pair
+and principle, whose `response_a` is the response that people chose; a table; and metrics,
 
     models.<judge>   the measures of `judge_measures`, then the accuracy of each kind of pair and
                      under each principle
@@ -21,7 +21,7 @@ Sources: Zheng et al. 2023 (MT-Bench) and Shi et al. 2024 (arXiv 2406.07791) for
 consistency and first place.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: there is no judge, or no pair with a preference.
     """
     principles = _principles(config)
-    pairs, dropped = _read_pairs(inputs["pairs"], config, context)
+    sources = [artifact for name, artifact in inputs.items() if _holds_pairs(name)]
+    pairs, dropped = _read_pairs(sources, config, context)
 
     async def ask(name: str, judge: RememberedGenerator, pair: Pair) -> list[Judgement]:
         rows = []
@@ -86,7 +87,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             rows.append(row)
         return rows
 
-    judges = {name: artifact for name, artifact in inputs.items() if name != "pairs"}
+    judges = {name: artifact for name, artifact in inputs.items() if not _holds_pairs(name)}
     judgements, dropped_rows = ask_each(judges, pairs, ask, context)
     weights = {principle.id: principle.weight for principle in principles}
     values, margins = {}, {}
@@ -111,7 +112,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"pairs": Pair},
-    optional={"*": Model},
+    optional={"*_pairs": Pair, "*": Model},
     least=1,
     gives=Judgement,
     calls_generator=True,
@@ -126,8 +127,12 @@ def _principles(config: Config) -> tuple[Principle, ...]:
     return (Principle.model_validate(general),)
 
 
+def _holds_pairs(name: str) -> bool:
+    return name == "pairs" or name.endswith("_pairs")
+
+
 def _read_pairs(
-    artifact: Artifact, config: Config, context: Context
+    artifacts: Sequence[Artifact], config: Config, context: Context
 ) -> tuple[list[Pair], list[Dropped]]:
     """The pairs to ask about, and those without a preference.
 
@@ -135,7 +140,8 @@ def _read_pairs(
         UserError: no pair has a preference.
     """
     pairs, dropped = [], []
-    for row in artifact.rows(Pair):
+    rows = [row for artifact in artifacts for row in artifact.rows(Pair)]
+    for row in rows:
         if row.label <= 0.5 or row.chosen == row.rejected:
             dropped.append(Dropped(id=row.id, reason="nothing to prefer"))
         else:

@@ -27,6 +27,7 @@ from typing import Any
 
 from stages.guards.errors import UserError
 from stages.report import page
+from stages.report.evidence.corrections import corrections_view
 from stages.report.evidence.effects import evaluation_view
 from stages.report.evidence.reward_models import reward_models_view
 from stages.report.heading import describe_run
@@ -158,18 +159,21 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
     """The results: evaluations, reward models, trainings, and any other step's tables."""
     evaluations = [source for source in sources if source.stage == "evaluate"]
     views = []
+    corrections = []
     rewards = []
     tables = []
     for source in sources:
         facts = (source.step, source.metrics, principle_texts(source))
         if source.stage == "evaluate":
             views.append(evaluation_view(*facts))
+            corrections.append(corrections_view(*facts))
         elif source.stage == "reward_accuracy":
             rewards.append(reward_models_view(*facts))
         elif source.stage not in SHOWN_ELSEWHERE:
             tables += source.manifest.tables
     return {
         "evaluations": views,
+        "corrections": [view for view in corrections if view],
         "rewards": rewards,
         "tables": tables,
         "online": online_view(steps, _colours(evaluations, steps)),

@@ -10,6 +10,7 @@ can be traced back to its request:
     Pair        prompt_id, chosen_id, rejected_id
     Rating      prompt_id, response_id
     Verdict     prompt_id, response_id
+    Label       prompt_id
     Answer      prompt_id: the content id of the question
     Tested      prompt_id
 
@@ -238,6 +239,21 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Label:
+    """What people say of one answer under one principle."""
+
+    id: str
+    """The content id of request, answer and principle, so that it outlives the run."""
+    prompt_id: str
+    wording: str
+    """The principle as people read it, or all that count."""
+    label: float | None
+    """1 if it breaks the principle, 0 if not; None where nobody has said it yet."""
+    probability: float
+    """With which its prompt was drawn; 1 where it was not drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """One model's answer to one multiple-choice question.
 
@@ -294,7 +310,7 @@ class Dropped:
     """What is true of this row alone, such as the words of a server."""
 
 
-Row = Prompt | Response | Revision | Judgement | Pair | Rating | Verdict | Answer | Tested
+Row = Prompt | Response | Revision | Judgement | Pair | Rating | Verdict | Label | Answer | Tested
 """What a step makes."""
 ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in (*get_args(Row), Dropped)}
 
