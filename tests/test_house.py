@@ -26,6 +26,7 @@ FLOORS = [
     "evaluation/benchmarks",
     "evaluation/rewards",
     "evaluation",
+    "evaluation/instrument",
     "training/online",
     "training/offline",
     "training/reward_models",
