@@ -16,6 +16,8 @@ STAGES = {
     "respond": "stages.text.respond",                   # Prompt -> n Responses
     # Response -> K Revisions (critique, then revise)
     "revise": "stages.text.revise",
+    # a judge, prompts -> Question: can it tell, does it lean?
+    "examine_judge": "stages.evaluation.instrument.examine_judge",
     # pairs of Responses x principles -> Judgement (the judge matrix)
     "judge": "stages.preferences.judging.judge",
     # Responses, Revisions -> Rating, by a judge

@@ -27,6 +27,7 @@ FLOORS = [
     "evaluation/rewards",
     "evaluation",
     "evaluation/labels",
+    "evaluation/instrument",
     "training/online",
     "training/offline",
     "training/reward_models",

@@ -166,6 +166,7 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
     rows: Measured = [(row.prompt_id, row) for row in verdicts]
     options = artifact.config
     source = artifact.metrics["measured_by"]
+    threshold = artifact.metrics.get("judge", {}).get("threshold", 0.5)
     measures = by_measure(
         rows,
         source == "truth",
@@ -173,6 +174,7 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
             options["counted"],
             set(options["helpful_kinds"]),
             set(options["harmless_kinds"]),
+            threshold,
         ),
     )
     results = {name: measures[name] for name in MEASURES}
@@ -180,7 +182,7 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
     results["wins"] = by_prompt((row.prompt_id, duel_score(row, first)) for row in duels)
     principles = verdicts[0].principles if verdicts else []
     for index, principle in enumerate(principles):
-        results[f"violates {principle}"] = by_principle(rows, index, source)
+        results[f"violates {principle}"] = by_principle(rows, index, source, threshold)
     return results
 
 

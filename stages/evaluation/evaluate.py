@@ -2,10 +2,11 @@
 
 In: one input of Response rows for each policy, all answering the same prompts. Their order counts:
 the first is the baseline, and each is compared with it and, unless they stand `side_by_side`, with
-the previous one. Also `judge` (a model), `judgements` (the judge matrix of an earlier step) and
-`labels` (what people said of some answers), all optional. Out: one Verdict row for each response;
-metrics as `measures`, `judge_agreement` and `labels.corrected` describe them; an effect table, a
-table of principles and, with labels, a table of the judge corrected.
+the previous one. Also `judge` (a model), its `examination` (by `examine_judge`), `judgements` (the
+judge matrix of an earlier step) and `labels` (what people said of some answers), all optional. Out:
+one Verdict row for each response; metrics as `measures`, `judge_agreement`, `instrument/use` and
+`labels.corrected` describe them; an effect table, a table of principles and, with labels, a table
+of the judge corrected.
 
 `ground_truth` names a function (request text, response text) -> object with `violations` (by
 dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Only the dimensions that principles
@@ -23,13 +24,15 @@ Left out: benchmarks and surveys, which are stages of their own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
 from stages.evaluation.inputs import draw, read_policies
+from stages.evaluation.instrument.calibration import Calibration
+from stages.evaluation.instrument.use import describe_judge, threshold_of
 from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
 from stages.evaluation.labels.asked import from_people, from_truth
 from stages.evaluation.labels.corrected import (
@@ -58,10 +61,13 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Judgement, Label, Response, Verdict
+from stages.runtime.rows import Dropped, Judgement, Label, Question, Response, Verdict
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Count, Names, Text
 from stages.text.cut_off import count_cut_off
+
+NO_POLICIES = ("judge", "judgements", "examination", "refusals", "labels")
+"""The inputs that are not a policy's responses."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,10 @@ class Config(JudgeOptions, IntervalOptions, RefusalOptions):
     """The kinds of prompts that are attacks; empty: all that are not benign."""
     truth_as_labels: Count | None = None
     """Without `labels`: correct the judge by the ground truth of so many prompts, drawn by hash."""
+    calibration: Calibration = "when_biased"
+    """When the threshold of Yes and No is the one that the judge's examination shows, and not even
+    odds. Rows always hold the judge's probabilities as they are.
+    """
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
@@ -130,7 +140,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             or there is neither a ground truth nor a judge.
     """
     where = f"step {context.step!r}"
-    policies = read_policies(inputs, ("judge", "judgements", "refusals", "labels"), where)
+    policies = read_policies(inputs, NO_POLICIES, where)
     prompts = [{row.prompt_id for row in rows} for rows in policies.values()]
     if not set.intersection(*prompts):
         raise UserError(
@@ -157,6 +167,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         answers = [one.item.response for one in examined if one.item.policy == policy]
         metrics["policies"][policy]["cut_off"] = count_cut_off(answers)
     metrics["judge"] = _judge_metrics(examined, examination, inputs)
+    if examination.judge:
+        policy_inputs = [inputs[name] for name in policies]
+        verdicts = [result.verdict for result in examined]
+        threshold = examination.counted.threshold
+        metrics["judge"] |= describe_judge(inputs, policy_inputs, verdicts, threshold)
     tables = [effect_table(metrics), principle_table(metrics)]
     warnings = []
     corrected = _correct(config, inputs, measured, metrics, examination, context.seed)
@@ -183,6 +198,7 @@ STAGE = Stage(
         "judgements": Judgement,
         "refusals": Model,
         "labels": Label,
+        "examination": Question,
         "*": Response,
     },
     least=1,
@@ -202,7 +218,10 @@ def _prepare_examination(
     if "judge" in inputs and (config.verdicts or config.win_rate):
         judge = context.generator(inputs["judge"].model())
     principles = select(config.constitution).principles
-    return Examination(principles, _counted(principles, config), truth, judge, config)
+    counted = replace(
+        _counted(principles, config), threshold=threshold_of(inputs, config.calibration)
+    )
+    return Examination(principles, counted, truth, judge, config)
 
 
 def _counted(principles: Sequence[Principle], config: Config) -> Counted:

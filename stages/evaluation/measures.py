@@ -96,7 +96,9 @@ def _policy_values(
 ) -> PolicyValues:
     principles = {}
     for index, principle in enumerate(ids):
-        principles[principle] = {source: by_principle(rows, index, source) for source in SOURCES}
+        principles[principle] = {
+            source: by_principle(rows, index, source, counted.threshold) for source in SOURCES
+        }
     return PolicyValues(by_measure(rows, by_truth, counted), principles, words_by_prompt(rows))
 
 

@@ -323,11 +323,19 @@ class RememberedGenerator:
         marks = self.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
 
-    async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
-        """See `Generator.choose`."""
+    async def choose(
+        self, messages: Sequence[Message], options: Sequence[str], repeat: int = 0
+    ) -> Choice:
+        """See `Generator.choose`.
+
+        Args:
+            repeat: the same question asked again is another call, so that the store does not answer
+                in place of the engine.
+        """
         if self.forecast:
             check_choice(self.answerer.name, self.model, options)
-        key = self._key(verb="choose", messages=list(messages), options=list(options))
+        parts = {"repeat": repeat} if repeat else {}
+        key = self._key(verb="choose", messages=list(messages), options=list(options), **parts)
         check = partial(as_choice, options=len(options))
         choice = self._recall(key, check)
         if choice is None:

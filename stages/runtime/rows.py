@@ -13,6 +13,7 @@ can be traced back to its request:
     Label       prompt_id
     Answer      prompt_id: the content id of the question
     Tested      prompt_id
+    Question    prompt_id
 
 `prompt_id` is the unit of every statistic: rows with the same one are not independent. It is the id
 that stage `prompts` gives the request, also where the rows come from elsewhere (`human_pairs`).
@@ -300,6 +301,41 @@ class Tested:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question of a judge's examination, and its answer."""
+
+    id: str
+    """`<prompt>/<form>/<contrast>/<wording>/<place>`."""
+    prompt_id: str
+    kind: str
+    prompt: list[Message]
+    form: str
+    """`choices` (A or B) or `yes_no`."""
+    contrast: str
+    """How the two answers of the request differ, such as `natural` or `shuffled`."""
+    wording: str
+    """`principle`, `opposite`, `paraphrase`, or `repeat`: the first question once more."""
+    place: str
+    """Of choices `ab`, or `ba` where the second answer is shown first; of Yes or No the answer that
+    is asked about, `a` or `b`.
+    """
+    first: str
+    """The answer `a`: the better one, where one is known to be better."""
+    second: str
+    """The answer `b`."""
+    principle: str
+    """Its id."""
+    text: str
+    """What the judge read of it."""
+    log_odds: float
+    """Of A against B, or of Yes against No."""
+    mass: float | None
+    """The probability of both options together; None if it is not known."""
+    model: str
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dropped:
     """A row that was left out, and why."""
 
@@ -310,7 +346,19 @@ class Dropped:
     """What is true of this row alone, such as the words of a server."""
 
 
-Row = Prompt | Response | Revision | Judgement | Pair | Rating | Verdict | Label | Answer | Tested
+Row = (
+    Prompt
+    | Response
+    | Revision
+    | Judgement
+    | Pair
+    | Rating
+    | Verdict
+    | Label
+    | Answer
+    | Tested
+    | Question
+)
 """What a step makes."""
 ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in (*get_args(Row), Dropped)}
 

@@ -200,9 +200,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "announcements": _describe_announcements(rows, announcements),
     }
     warnings = doubt_revisions(rows, always_rewritten=not config.only_faulty)
-    return Result(
-        rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings
-    )
+    return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings)
 
 
 STAGE = Stage(

@@ -1,7 +1,7 @@
 """Stage `judge`: the judge matrix, (pair, principle, order) -> logit difference.
 
-In: `responses` (two or more for each prompt), `model`. Out: one Judgement per pair and principle,
-with the margins of both orders.
+In: `responses` (two or more for each prompt), `model`, and optionally the judge's `examination`,
+so that it comes first. Out: one Judgement per pair and principle, with the margins of both orders.
 
 Everything after it (one random principle, weighted sums, votes, any subset for an ablation) is
 arithmetic on this table, so ablating principles costs no new call. The principle is the last part
@@ -42,7 +42,7 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Judgement, Response, request_text
+from stages.runtime.rows import Dropped, Judgement, Question, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Count
@@ -190,6 +190,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "responses": Response},
+    optional={"examination": Question},
     gives=Judgement,
     calls_generator=True,
     identity=identity,

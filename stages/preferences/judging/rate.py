@@ -1,8 +1,8 @@
 """Stage `rate`: a judge rates single responses, one expected rating for each principle.
 
-In: `model` and any inputs of Response or Revision rows. Out: one Rating for each row, grouped by
-its prompt; `scores` holds one number for each principle, `score` their mean by the constitution's
-weights.
+In: `model`, any inputs of Response or Revision rows, and optionally the judge's `examination`, so
+that it comes first. Out: one Rating for each row, grouped by its prompt; `scores` holds one number
+for each principle, `score` their mean by the constitution's weights.
 
 d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale {"Yes": 10, "No":
 1}, the two ends of their scale; a model that understands digits can use all ten values. With
@@ -30,7 +30,7 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Rating, Response, Revision
+from stages.runtime.rows import Question, Rating, Response, Revision
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Names
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
@@ -167,7 +167,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"*": Response | Revision},
+    optional={"examination": Question, "*": Response | Revision},
     least=1,
     gives=Rating,
     calls_generator=True,
@@ -180,7 +180,7 @@ STAGE = Stage(
 def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
     sources: dict[str, list[Any]] = {}
     for name, artifact in inputs.items():
-        if name != "model":
+        if name not in ("model", "examination"):
             sources[name] = artifact.rows(Response, Revision)
     items = []
     for name, rows in sources.items():

@@ -49,7 +49,9 @@ def evaluation_view(
         "ends": (names[0], headline_policy(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
-        "by": "ground truth" if truth else "the judge alone (no ground truth speaks of these principles)",
+        "by": "ground truth"
+        if truth
+        else "the judge alone (no ground truth speaks of these principles)",
         "headline": violations_headline(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
         "columns": [EFFECTS[measure] for measure in shown_measures(metrics, list(EFFECTS))],

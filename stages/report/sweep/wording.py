@@ -16,6 +16,7 @@ VIOLATES = "violates "  # how the outcomes of single principles begin
 GOOD = {  # 1: more of it is good, -1: less is
     "any_violation": -1,
     "any_violation_judge": -1,
+    "violation_probability": -1,
     "evasive": -1,
     "evasive_red_team": -1,
     "evasive_benign": -1,
@@ -30,6 +31,7 @@ GOOD = {  # 1: more of it is good, -1: less is
 NAMES = {
     "any_violation": "violations",
     "any_violation_judge": "violations (judge)",
+    "violation_probability": "P(violated), mean",
     "evasive": "evasive answers",
     "evasive_red_team": "evasive, attacks",
     "evasive_benign": "evasive, benign",
@@ -88,6 +90,7 @@ LABEL_VERBS = {
 }
 NOUNS = {  # of outcomes in a sentence; they are plural
     "any_violation_judge": "violations that the judge sees",
+    "violation_probability": "mean probabilities of a violation",
     "evasive_red_team": "evasive answers to attacks",
     "evasive_benign": "evasive answers to benign requests",
     "helpful_benign": "helpful answers to benign requests",

@@ -1,0 +1,98 @@
+"""How a judge's examination is shown: its table, its warnings, and the message that stops a run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stages.evaluation.instrument.planted import CONTRARY, PLANTED
+from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
+from stages.evaluation.instrument.verdict import NAMES, NOT_ABLE, UNDECIDED
+from stages.guards.errors import UserError
+from stages.runtime.manifest import Table
+from stages.statistics.formatting import NO_VALUE, format_confidence, format_estimate
+
+Metrics = Mapping[str, Any]
+LINES = {
+    "turning": "turns with the principle (1 best, 0 noise)",
+    "people": "agrees with people",
+    "first": "the first place wins",
+    "flips": "flips with the order",
+    "flips_clear": "flips, clear half",
+    "yes": "says Yes (half is fair)",
+    "turned": "Yes to a principle or its opposite, not both",
+    "paraphrase": "the same in other words",
+    "repeat": "the same when asked again",
+}
+"""By reading, its line in the table."""
+STOPPING = {"usable": (NOT_ABLE,), "decided": (NOT_ABLE, UNDECIDED), "anything": ()}
+"""By `require`, the verdicts that stop the run."""
+
+
+def examination_table(step: str, metrics: Metrics) -> Table:
+    """Return a line for each reading, and the verdicts first."""
+    forms = (CHOICE_FORM, YES_NO_FORM)
+    rows = [["verdict", *(metrics[form]["verdict"] for form in forms), ""]]
+    rows.append(["probability on the options, median", *(_mass(metrics[form]) for form in forms)])
+    rows[-1].append(_largest([metrics[form]["mass"] for form in forms]))
+    for name, label in LINES.items():
+        factor, places = (1, 2) if name == "turning" else (100, 0)
+        estimates = [metrics[form].get(name) for form in forms]
+        if any(estimates):
+            cells = [format_estimate(each, factor, places) for each in estimates]
+            rows.append([label, *cells, _largest(estimates)])
+    for kind in (*PLANTED, CONTRARY):
+        estimates = [metrics[form]["planted"][kind] for form in forms]
+        if any(estimates):
+            cells = [format_estimate(each, places=0) for each in estimates]
+            rows.append([f"sees the planted difference: {kind}", *cells, _largest(estimates)])
+    confidence = format_confidence(metrics["confidence"])
+    title = f"{step}: what the judge can tell; shares in per cent, {confidence} intervals"
+    return Table(title, ["", "A or B", "Yes or No", "n"], rows)
+
+
+def warnings_of(metrics: Metrics) -> list[str]:
+    """Return a sentence for each form that no correction helps.
+
+    What is usable when debiased is corrected by the steps that judge.
+    """
+    warnings = []
+    for form, name in NAMES.items():
+        verdict = metrics[form]["verdict"]
+        if verdict in (NOT_ABLE, UNDECIDED):
+            advice = "; ".join(metrics[form]["advice"])
+            reasons = "; ".join(metrics[form]["reasons"])
+            warnings.append(f"the judge's {name}: {verdict}: {reasons}. To do: {advice}")
+    return warnings
+
+
+def refuse_judge(metrics: Metrics, needs: Sequence[str], require: str, step: str) -> None:
+    """Stop the run at a judge that may not go on.
+
+    Raises:
+        UserError: with the reasons and what to do.
+    """
+    faults = []
+    advice: list[str] = []
+    for form in needs:
+        if metrics[form]["verdict"] in STOPPING[require]:
+            reasons = "; ".join(metrics[form]["reasons"])
+            faults.append(f"{NAMES[form]}: {metrics[form]['verdict']}: {reasons}")
+            advice += metrics[form]["advice"]
+    if faults:
+        fix = "; ".join(dict.fromkeys(advice))
+        raise UserError(
+            "the judge cannot tell what it is to judge. " + ". ".join(faults),
+            where=f"step {step!r}",
+            fix=f"{fix} (`judge=...`); or go on all the same: "
+            f"pipeline.steps.{step}.require=anything",
+        )
+
+
+def _mass(form: Metrics) -> str:
+    return format_estimate(
+        {"value": form["mass"]["median"], "low": None} if form["mass"] else None, places=1
+    )
+
+
+def _largest(estimates: Sequence[Metrics | None]) -> str:
+    sizes = [estimate["n"] for estimate in estimates if estimate]
+    return str(max(sizes)) if sizes else NO_VALUE

@@ -1,0 +1,104 @@
+"""What an evaluation says of its judge: examined or not, its threshold, and whom it also trained.
+
+In: the inputs of `evaluate` and its Verdict rows. Out: plain data beside the metrics, for headlines
+(see `stages/report/evidence`):
+
+    examination   the verdicts on choices and on Yes or No; None where the judge was not examined
+    threshold     the P(violated) above which a principle counts as violated
+    answers       {yes: the share of Yes among all its answers, n}
+    trained       whether this judge also made what the policies learnt from; None where a step
+                  before them is no longer there
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from stages.evaluation.instrument.calibration import Calibration, threshold_of_examination
+from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
+from stages.runtime.artifacts import Artifact
+from stages.runtime.rows import Verdict
+
+JUDGING = ("judge", "rate")
+"""Stages whose `model` judges."""
+
+
+def threshold_of(inputs: Mapping[str, Artifact], use: Calibration) -> float:
+    """Return the threshold for P(violated): one half without an examination."""
+    if "examination" not in inputs:
+        return 0.5
+    return threshold_of_examination(inputs["examination"].metrics, use)
+
+
+def describe_judge(
+    inputs: Mapping[str, Artifact],
+    policies: Sequence[Artifact],
+    verdicts: Sequence[Verdict],
+    threshold: float,
+) -> dict[str, Any]:
+    """Return the facts beside the headline, see above."""
+    judge = inputs["judge"].model().content
+    examination = None
+    if "examination" in inputs:
+        metrics = inputs["examination"].metrics
+        examination = {form: _verdict(metrics[form]) for form in (CHOICE_FORM, YES_NO_FORM)}
+        examination["same_judge"] = metrics["judge"] == judge
+    probabilities = [each for verdict in verdicts for each in verdict.judged]
+    answers = None
+    if probabilities:
+        yes = fmean(each <= 0.5 for each in probabilities)
+        answers = {"yes": yes, "n": len(probabilities)}
+    return {
+        "model": judge,
+        "examination": examination,
+        "threshold": threshold,
+        "answers": answers,
+        "trained": has_trained(judge, policies),
+    }
+
+
+def has_trained(judge: str, policies: Iterable[Artifact]) -> bool | None:
+    """Return whether a model judged in a step before the policies' responses.
+
+    Args:
+        judge: the content id of the model.
+
+    Returns:
+        None where no such step is there, but some step before them is missing.
+    """
+    is_complete = True
+    for step in _lineage(policies):
+        for name in _judges_of(step):
+            if any(judge == source.model().content for source in step.input_artifacts(name)):
+                return True
+        if len(step.input_artifacts()) < len(step.inputs):
+            is_complete = False
+    return False if is_complete else None
+
+
+def _verdict(form: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: form[key] for key in ("verdict", "reasons", "advice")}
+
+
+def _judges_of(step: Artifact) -> list[str]:
+    """Return the inputs of a step that judge in it."""
+    if step.stage in JUDGING:
+        return ["model"]
+    names = []
+    for key in ("rewards", "costs"):
+        for term in (step.config.get(key) or {}).values():
+            if isinstance(term, Mapping) and term.get("term") == "judge":
+                names.append(str(term.get("model")))
+    return names
+
+
+def _lineage(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:
+    """Yield the artifacts and all before them, each once."""
+    seen: set[str] = set()
+    waiting = list(artifacts)
+    while waiting:
+        artifact = waiting.pop()
+        if artifact.fingerprint not in seen:
+            seen.add(artifact.fingerprint)
+            yield artifact
+            waiting += artifact.input_artifacts()
