@@ -65,6 +65,24 @@ def test_another_judge_changes_the_judged_steps_alone(tmp_path, pipeline):
     assert {"base", "base_held_out", "red_team"}.isdisjoint(changed)
 
 
+JUDGES = {
+    "base": ["judge.path=owner/name"],
+    "hub": ["judge.path=owner/name", "judge.options={template_arguments: {a: 1}}"],
+    "server": ["judge.path=a-name", "judge.options.endpoints=[https://api.example/v1]"],
+}
+
+
+@pytest.mark.parametrize("judge", names("judge"))
+def test_every_kind_of_judge_is_a_step(judge):
+    more = JUDGES.get(judge, ["pipeline=almost"])
+    steps = read_steps(composed_steps("pipeline=dpo", f"judge={judge}", *more), STAGES)
+    found = [step for step in steps if step.name == "judge"]
+    assert len(found) == (judge != "none")
+    for step in found:
+        step.contract.check(step.config)
+        assert step.contract.identity(step.config)["content"]
+
+
 def test_methods_without_a_judge_need_none(tmp_path):
     planned = plan_config(tmp_path, "pipeline=almost", "generator=transformers", "judge=none")
     assert "judge" not in planned["evaluation"].step.inputs
