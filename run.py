@@ -9,17 +9,18 @@ python run.py model=qwen3_0_6b                       a real model (needs a GPU a
 python run.py -m experiment=ablate                   variants of the principles, compared
 """
 
-import signal
+import _signal  # `signal` imports modules of its own, in which Ctrl-C would end with a traceback
 
 # Ctrl-C while modules are imported ends without a traceback; in the background it does nothing.
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import asyncio
 import inspect
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 import traceback

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from contextlib import suppress
@@ -100,7 +101,16 @@ def guard_libraries() -> None:
         is_interrupt = isinstance(error, KeyboardInterrupt)
         sys.stderr.write("Interrupted.\n" if is_interrupt else format_traceback(error))
 
+    show_ignored = sys.unraisablehook
+
+    def interrupt_again(ignored: Any) -> None:
+        if ignored.exc_type is KeyboardInterrupt:
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            show_ignored(ignored)
+
     logging.raiseExceptions = False  # a closed pipe is no news
     logging.setLogRecordFactory(create_shown_record)
     warnings.formatwarning = format_shown_warning
     sys.excepthook = show_error
+    sys.unraisablehook = interrupt_again  # Python drops Ctrl-C that meets a destructor

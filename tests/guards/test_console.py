@@ -187,3 +187,31 @@ def test_the_house_has_one_way_to_the_terminal():
         if not name.startswith("stages/world/"):
             found += [f"{name}: {match[0]}" for match in prints.finditer(text)]
     assert found == []
+
+
+INTERRUPTED_IN_A_DESTRUCTOR = """
+import signal, time
+from stages.guards.console import guard_libraries
+guard_libraries()
+class Interrupting:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+try:
+    Interrupting()
+    time.sleep(5)
+    print("went on")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_that_meets_a_destructor_is_not_lost():
+    """Python itself reports it as ignored, and goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_A_DESTRUCTOR],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
