@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES
+from stages.runtime.artifacts import Artifact
 from stages.runtime.pipeline.steps import read_steps
+from stages.runtime.rows import Judgement
+from stages.world import CHECKPOINT
 from tests.embedded import ROOT, TINY, plan_config
 from tests.generators.stub import in_thread, reply, top
-from tests.running import fake_model
+from tests.generators.test_real_servers import free_port, start, stop, until_ready
+from tests.running import fake_model, needs_vllm
 from tests.test_configs import composed_steps, names
 
 ASKING = {"judge", "rate", "evaluate", "benchmark", "rloo"}
@@ -61,6 +65,24 @@ def test_another_judge_changes_the_judged_steps_alone(tmp_path, pipeline):
     assert {"base", "base_held_out", "red_team"}.isdisjoint(changed)
 
 
+JUDGES = {
+    "base": ["judge.path=owner/name"],
+    "hub": ["judge.path=owner/name", "judge.options={template_arguments: {a: 1}}"],
+    "server": ["judge.path=a-name", "judge.options.endpoints=[https://api.example/v1]"],
+}
+
+
+@pytest.mark.parametrize("judge", names("judge"))
+def test_every_kind_of_judge_is_a_step(judge):
+    more = JUDGES.get(judge, ["pipeline=almost"])
+    steps = read_steps(composed_steps("pipeline=dpo", f"judge={judge}", *more), STAGES)
+    found = [step for step in steps if step.name == "judge"]
+    assert len(found) == (judge != "none")
+    for step in found:
+        step.contract.check(step.config)
+        assert step.contract.identity(step.config)["content"]
+
+
 def test_methods_without_a_judge_need_none(tmp_path):
     planned = plan_config(tmp_path, "pipeline=almost", "generator=transformers", "judge=none")
     assert "judge" not in planned["evaluation"].step.inputs
@@ -77,12 +99,17 @@ def likes_length(stub, path, body):
     return 200, reply(options[0], logprobs=top(logprobs)), {}
 
 
-def run_credo(folder, stub, *overrides):
+def credo(folder, *overrides):
     command = [sys.executable, "run.py", f"runs_dir={folder}", "generator=transformers", *TINY]
-    command += ["judge=server", "judge.path=some-judge", f"judge.options.endpoints=[{stub.url}]"]
-    command += ["judge.options.api_key_env=KEY_OF_A_JUDGE", *overrides]
     environment = os.environ | {"KEY_OF_A_JUDGE": KEY}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [*command, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def run_credo(folder, stub, *overrides):
+    judge = ["judge=server", "judge.path=some-judge", f"judge.options.endpoints=[{stub.url}]"]
+    return credo(folder, *judge, "judge.options.api_key_env=KEY_OF_A_JUDGE", *overrides)
 
 
 def no_file_holds_the_key(folder):
@@ -126,3 +153,39 @@ def test_a_launched_training_asks_a_judge_behind_an_api(tmp_path):
         assert stub.requests and all("top_logprobs" in body for _, body in stub.requests)
         assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
     no_file_holds_the_key(tmp_path)
+
+
+def margins(folder):
+    (path,) = (Path(folder) / "artifacts").glob("judgements-*")
+    rows = Artifact("judgements", path).rows(Judgement)
+    return {row.id: (row.margin_ab, row.margin_ba) for row in rows}
+
+
+@pytest.mark.slow
+@needs_vllm
+def test_a_judge_behind_a_real_server_says_what_it_says_here(tmp_path):
+    """The same model as judge in this process, and behind vLLM's server as vLLM's or a plain one.
+
+    The policy's samples are the same in all three runs, so their margins are comparable.
+    """
+    port = free_port()
+    log = tmp_path / "server.log"
+    process = start(CHECKPOINT, port, log)
+    try:
+        until_ready(process, port, log)
+        asked = ["pipeline=dpo", "until=judgements"]
+        served = ["judge=server", f"judge.path={CHECKPOINT}"]
+        served += [f"judge.options.endpoints=[http://127.0.0.1:{port}]"]
+        for name, more in (("here", []), ("plain", served), ("vllm", served)):
+            extensions = [f"judge.options.extensions={str(name == 'vllm').lower()}"] if more else []
+            done = credo(tmp_path / name, *asked, *more, *extensions)
+            assert done.returncode == 0, done.stderr
+    finally:
+        stop(process)
+    here = margins(tmp_path / "here")
+    assert len(here) > 20
+    for name in ("plain", "vllm"):
+        there = margins(tmp_path / name)
+        assert there.keys() == here.keys()
+        for row, values in there.items():
+            assert values == pytest.approx(here[row], abs=0.02), (name, row)
