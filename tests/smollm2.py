@@ -64,7 +64,7 @@ for name in ("ppo", "grpo", "rloo"):
         f"++model.{name}.max_steps=2",
         f"model.{name}.per_device_train_batch_size=4",
         f"model.{name}.gradient_accumulation_steps=1",
-        f"model.{name}.max_completion_length=24",
+        f"model.{name}.max_completion_length=12",
     ]
 SMALL += [f"++model.{name}.num_generations=2" for name in ("grpo", "rloo")]
 # A checkpoint after each of two steps would take longer than the steps.

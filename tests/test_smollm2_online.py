@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.smollm2 import needs_smollm2, preferences
+from tests.smollm2 import (
+    done,  # noqa: F401  (a fixture)
+    needs_smollm2,
+    preferences,
+)
 
 pytestmark = needs_smollm2
 
