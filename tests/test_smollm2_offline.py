@@ -34,7 +34,8 @@ def test_methods_without_rollouts(done, name):
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
 def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
-    made = done("dpo", f"tuning={tuning}")
+    rate = {"lora": 1e-3, "full": 1e-5}[tuning]
+    made = done("dpo", f"tuning={tuning}", f"tuning.learning_rate.dpo={rate}")
     assert made["policy"].model().content != made["base"].model().content
     assert not list(made["policy"].directory.rglob("adapter*"))
 
