@@ -60,6 +60,8 @@ SMALL = [
     *(f"++model.{name}.max_steps=2" for name in ("sft", "dpo", "reward_model", "groups")),
     *(f"model.{name}.max_length=512" for name in ("sft", "dpo", "reward_model", "groups")),
 ]
+SMALL += [f"model.{name}.gradient_accumulation_steps=1" for name in ("sft", "dpo", "reward_model")]
+SMALL += ["model.groups.gradient_accumulation_steps=2"]
 for name in ("ppo", "grpo", "rloo"):
     SMALL += [
         f"++model.{name}.max_steps=2",
@@ -105,7 +107,9 @@ def has_learnt(trained, base) -> bool:
     """Whether a training took steps, and weights that it shares with the base came out changed."""
     if not (trained.metrics["n"] and trained.metrics["steps"]):
         return False
-    before, after = (load_file(f"{model.model().path}/{smollm.WEIGHTS}") for model in (base, trained))
+    before, after = (
+        load_file(f"{model.model().path}/{smollm.WEIGHTS}") for model in (base, trained)
+    )
     shared = before.keys() & after.keys()
     return any(not before[name].equal(after[name]) for name in shared)
 
