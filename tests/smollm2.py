@@ -107,11 +107,15 @@ def has_learnt(trained, base) -> bool:
     """Whether a training took steps, and weights that it shares with the base came out changed."""
     if not (trained.metrics["n"] and trained.metrics["steps"]):
         return False
-    before, after = (
-        load_file(f"{model.model().path}/{smollm.WEIGHTS}") for model in (base, trained)
-    )
+    before, after = weights_of(base), weights_of(trained)
     shared = before.keys() & after.keys()
     return any(not before[name].equal(after[name]) for name in shared)
+
+
+def weights_of(artifact):
+    """Weights by name; a sentence encoder's have a prefix once it is a reward model."""
+    weights = load_file(f"{artifact.model().path}/{smollm.WEIGHTS}")
+    return {name.removeprefix("bert."): weight for name, weight in weights.items()}
 
 
 def request_files(root: Path) -> list[str]:
