@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.embedded import ROOT
-from tests.smollm2 import MODEL, benchmark_files, needs_smollm2, preferences
+from tests.smollm2 import (
+    MODEL,
+    benchmark_files,
+    done,  # noqa: F401  (a fixture)
+    needs_smollm2,
+    preferences,
+)
 
 pytestmark = needs_smollm2
 
@@ -21,13 +27,15 @@ def test_constitutional_ai(done, name):
     assert "sl_cai" in made or "sft" in made
 
 
-@pytest.mark.parametrize("name", ["dpo", "chain_of_hindsight", "rrhf", "stable_alignment", "raft"])
+@pytest.mark.parametrize("name", ["chain_of_hindsight", "rrhf", "stable_alignment", "raft"])
 def test_methods_without_rollouts(done, name):
     done(name)
 
 
-def test_lora_computes_in_bfloat16_and_is_merged(done):
-    made = done("dpo", "tuning=lora", "model.lora.r=4")
+@pytest.mark.parametrize("tuning", ["lora", "full"])
+def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
+    rate = {"lora": 1e-3, "full": 1e-5}[tuning]
+    made = done("dpo", f"tuning={tuning}", f"tuning.learning_rate.dpo={rate}")
     assert made["policy"].model().content != made["base"].model().content
     assert not list(made["policy"].directory.rglob("adapter*"))
 

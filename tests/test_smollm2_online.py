@@ -2,7 +2,11 @@
 
 import pytest
 
-from tests.smollm2 import needs_smollm2, preferences
+from tests.smollm2 import (
+    done,  # noqa: F401  (a fixture)
+    needs_smollm2,
+    preferences,
+)
 
 pytestmark = needs_smollm2
 
@@ -15,7 +19,8 @@ def test_constitutional_ai_with_a_preference_model(done, tmp_path_factory):
 
 
 def test_salmon(done):
-    made = done("salmon")
+    """Its judge contradicts itself between the orders, so nothing is left to test rewards on."""
+    made = done("salmon", "pipeline.steps.reward_model_test=null")
     assert {"term principles", "term finished"} <= made["policy"].metrics["last"].keys()
 
 

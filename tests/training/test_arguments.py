@@ -2,6 +2,7 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.runtime.typed_config import identity_of
+from stages.training.arguments import build_arguments, warmup_steps_of
 from stages.training.config import (
     MACHINE_ARGS,
     OWNED_ARGS,
@@ -80,3 +81,30 @@ def test_a_value_of_another_type_is_refused_when_the_plan_is_made(args):
         sft.STAGE.check(sft.Config(args=args))
     args = {"learning_rate": 1, "max_steps": 3.0, "packing": None, "max_length": None}
     sft.STAGE.check(sft.Config(args=args))
+
+
+@pytest.mark.parametrize(
+    "asked, steps, expected",
+    [(0.1, 1, 0), (0.1, 2, 1), (0.1, 7, 1), (0.03, 100, 3), (0.1, 37, 4), (0.9, 10, 5), (5, 3, 5)],
+)
+def test_a_warm_up_that_is_a_fraction_leaves_half_of_the_steps(asked, steps, expected):
+    assert warmup_steps_of(asked, steps) == expected
+
+
+def test_the_only_step_of_a_training_has_its_learning_rate(context):
+    from torch.nn import Linear
+    from torch.optim import SGD
+    from transformers import get_scheduler
+
+    args = {"warmup_steps": 0.1, "learning_rate": 1e-3}
+    arguments = build_arguments("SFTConfig", args, context())
+    warmup = arguments.get_warmup_steps(1)
+    optimiser = SGD(Linear(1, 1).parameters(), lr=arguments.learning_rate)
+    schedule = get_scheduler("linear", optimiser, warmup, 1)
+    assert schedule.get_last_lr() == [1e-3]
+
+
+def test_lora_leaves_the_other_weights_in_bfloat16():
+    assert sft.Config(lora={}, args={"bf16": True}).policy_dtype == "bfloat16"
+    assert sft.Config(lora={}).policy_dtype == sft.Config(args={"bf16": True}).policy_dtype
+    assert sft.Config(lora={}, args={"bf16": True}, dtype="float32").policy_dtype == "float32"

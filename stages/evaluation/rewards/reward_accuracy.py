@@ -176,7 +176,8 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
             what,
             where=where,
             fix="give `inputs.judgements` a judge step over held-out responses under this "
-            "constitution, or an input of pairs",
+            "constitution, or an input of pairs; if the judge contradicts itself between the "
+            "orders on every pair, give another judge, or leave this step out: set it to null",
         )
     return Exam(
         cells=cells,
