@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.doubts.words import doubt_words
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
@@ -140,7 +141,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=metrics,
         tables=[effect_table(metrics), principle_table(metrics)],
-        warnings=_doubts(items, examination),
+        warnings=[*_doubts(items, examination), *_unread_words(inputs, examination)],
     )
 
 
@@ -185,6 +186,12 @@ def _doubts(items: Sequence[Item], examination: Examination) -> list[str]:
     named = examination.counted.dimensions(truth.violations, examination.principles)
     has_judge = examination.judge is not None and examination.options.verdicts
     return doubt_truth(list(truth.violations), named, has_judge)
+
+
+def _unread_words(inputs: Mapping[str, Artifact], examination: Examination) -> list[str]:
+    if examination.judge is None:
+        return []
+    return doubt_words(inputs["judge"].model(), examination.principles)
 
 
 def _count_dropped(
