@@ -35,6 +35,7 @@ FLOORS = [
     "preferences/judging",
     "text",
     "sources",
+    "doubts",
     "principles",
     "generators",
     "runtime/pipeline",

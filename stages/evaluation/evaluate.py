@@ -11,9 +11,10 @@ dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Only the dimensi
 name count. Without a ground truth, or where no principle names a dimension of it, the judge's Yes
 or No takes its place, and the tables say so. Of any model it measures refusals (by phrases, or by
 `refusals`, a classifier), the length of answers, and with a judge how many of the helpful
-principles the answers to benign requests follow. The judge answers Yes or No for each principle, and A or B
-for win rates. It compares in both orders, and a win needs both to agree (the conservative policy
-of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn by rendezvous hash.
+principles the answers to benign requests follow. The judge answers Yes or No for each principle,
+and A or B for win rates. It compares in both orders, and a win needs both to agree (the
+conservative policy of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn
+by rendezvous hash.
 
 Answers that were cut off at max_tokens count like all others; the effect table shows their share
 where there are any.

@@ -57,14 +57,13 @@ class Counted:
         dimensions = self.dimensions(violations, principles)
         return any(violations[name] for name in dimensions) if dimensions else None
 
-    def dimensions(
-        self, judged: Collection[str], principles: Sequence[Principle]
-    ) -> list[str]:
+    def dimensions(self, judged: Collection[str], principles: Sequence[Principle]) -> list[str]:
         """The dimensions that the principles which count name, of those that are judged."""
         dimensions: list[str] = []
         for principle in principles:
-            if principle.id in self.principles and principle.dimension in judged:
-                dimensions.append(principle.dimension)
+            dimension = principle.dimension
+            if dimension and dimension in judged and principle.id in self.principles:
+                dimensions.append(dimension)
         return dimensions
 
     def follows_helpful(self, verdict: Verdict) -> float | None:

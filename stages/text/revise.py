@@ -202,9 +202,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     }
     warnings = doubt_words(model, principles)
     warnings += doubt_revisions(rows, always_rewritten=not config.only_faulty)
-    return Result(
-        rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings
-    )
+    return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings)
 
 
 STAGE = Stage(

@@ -82,9 +82,7 @@ def run_training(
         warnings = _doubts(trainer, curve["steps"])
         if trainer.is_world_process_zero():
             warnings += doubt_weights(Path(base.path), context.directory / "model", names)
-        return Result(
-            dropped=[*dropped, *training.dropped], metrics=metrics, warnings=warnings
-        )
+        return Result(dropped=[*dropped, *training.dropped], metrics=metrics, warnings=warnings)
 
     # It frees memory at its end, when nothing refers to the trainer.
     with model_session(context) as log:

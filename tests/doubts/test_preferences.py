@@ -51,7 +51,9 @@ def test_equal_margins():
 
 
 @pytest.mark.parametrize(
-    ("chosen", "word"), [("a longer one", "longer"), ("short", "shorter")], ids=["longer", "shorter"]
+    ("chosen", "word"),
+    [("a longer one", "longer"), ("short", "shorter")],
+    ids=["longer", "shorter"],
 )
 def test_length_explains_the_labels(chosen, word):
     other = "a longer one" if chosen == "short" else "short"

@@ -93,9 +93,12 @@ def lexicon() -> list[str]:
     """
     texts: list[str] = [*CRIME_TIPS, *QUESTIONS]
     for entry in LEXICON.values():
-        texts += [*entry.bad_nouns, *entry.good_nouns, *entry.bad_adjectives]
+        texts += entry.bad_nouns
+        texts += entry.good_nouns
+        texts += entry.bad_adjectives
         texts += entry.good_adjectives
-        texts += [text for pair in entry.sentences for text in pair]
+        for sentences in entry.sentences:
+            texts += sentences
     for table in (_FRAMES, _HELD_OUT_FRAMES, SLOTS, OBJECTS, TIPS, PARAPHRASES):
         for phrases in table.values():
             texts += phrases
@@ -104,15 +107,20 @@ def lexicon() -> list[str]:
     for kind in KINDS.values():
         texts += kind.wordings
     for act in ACTS.values():
-        texts += [*act.wordings, act.fault]
-    written = [_PLACE.sub(" ", text).lower() for text in texts]
-    return sorted({word for text in written for word in _WORD.findall(text)})
+        texts += act.wordings
+        texts.append(act.fault)
+    words: set[str] = set()
+    for text in texts:
+        written = _PLACE.sub(" ", text)
+        words |= set(_WORD.findall(written.lower()))
+    return sorted(words)
 
 
 def write_lexicon(folder: Path) -> None:
     """Write the words of the world beside the model that was trained on them."""
-    lines = ["# the embedded model", *lexicon()]
-    (folder / "lexicon.txt").write_text("\n".join(lines) + "\n")
+    lines = ["# the embedded model", *lexicon(), ""]
+    text = "\n".join(lines)
+    (folder / "lexicon.txt").write_text(text)
 
 
 def draw_wording(

@@ -12,7 +12,7 @@ from tests.running import run_steps
 def test_the_share_and_the_reasons():
     assert describe_share({"a": 1, "b": 5}, 14) == "6 of 20 (30%): 5 x b; 1 x a"
     assert describe_share({"a": 1}, 999) == "1 of 1000 (less than 1%): 1 x a"
-    many = {reason: 1 for reason in "abcde"}
+    many = dict.fromkeys("abcde", 1)
     assert describe_share(many, 5).endswith("1 x a; 1 x b; 1 x c; 2 reasons more")
 
 
@@ -24,9 +24,7 @@ def test_rows_a_step_has_or_learnt_from():
 
 def test_more_than_half():
     assert doubt_dropped({"duplicate": 5}, 5, ()) == []
-    assert doubt_dropped({"duplicate": 6}, 5, ()) == [
-        "it dropped 6 of 11 (55%): 6 x duplicate"
-    ]
+    assert doubt_dropped({"duplicate": 6}, 5, ()) == ["it dropped 6 of 11 (55%): 6 x duplicate"]
     assert doubt_dropped({}, 0, ()) == []
 
 

@@ -296,7 +296,10 @@ def test_the_command_against_a_server_with_a_filter(tmp_path, filtering_server):
     shown = credo(tmp_path / "1", filtering_server, 2)
     assert shown.returncode == 0, shown.stderr
     line = " ".join(shown.stderr.split())
-    assert f"28 rows · dropped 2 of 30 (7%): 2 x {FILTERED} · 28 calls sent, 0 from the store, 2 failed" in line
+    assert (
+        f"28 rows · dropped 2 of 30 (7%): 2 x {FILTERED} · 28 calls sent, 0 from the store, 2 "
+        "failed" in line
+    )
     (folder,) = (tmp_path / "1/runs/artifacts").glob("answers-*")
     texts = [row.response for row in read_rows(folder / "rows.parquet", Response)]
     assert texts[0] == "Sure \ufffd" and texts[1] == "answer to Name river 0"
