@@ -21,8 +21,9 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text, in lower case."""
-    return _WORD.findall(text.lower().replace("\u2019", "'"))
+    """Return the words of a text, in lower case and without the 's of an owner."""
+    words = _WORD.findall(text.lower().replace("\u2019", "'"))
+    return [word.removesuffix("'s") for word in words]
 
 
 def doubt_words(model: Model, principles: Sequence[Principle]) -> list[str]:
