@@ -38,6 +38,7 @@ FLOORS = [
     "preferences/judging",
     "text",
     "sources",
+    "doubts",
     "principles",
     "generators",
     "runtime/pipeline",

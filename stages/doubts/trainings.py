@@ -1,4 +1,4 @@
-"""Signs that a training taught a model nothing: few steps, a warm-up that never ends, equal weights.
+"""Signs that a training taught nothing: few steps, a warm-up that never ends, equal weights.
 
 In: counts of a training, folders of weights, held-out accuracy. Out: warnings, as in `Result`.
 """

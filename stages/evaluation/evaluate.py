@@ -15,7 +15,8 @@ or No takes its place, and the tables say so. Of any model it measures refusals 
 `refusals`, a classifier), the length of answers, and with a judge how many of the helpful
 principles the answers to benign requests follow. The judge answers Yes or No for each principle,
 and A or B for win rates. It compares in both orders, and a win needs both to agree (the
-conservative policy of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn by rendezvous hash.
+conservative policy of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn
+by rendezvous hash.
 
 Answers that were cut off at max_tokens count like all others; the effect table shows their share
 where there are any.
@@ -27,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stages.doubts.words import doubt_words
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
@@ -185,7 +187,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=metrics,
         tables=tables,
-        warnings=[*warnings, *_doubts(items, examination)],
+        warnings=[
+            *warnings,
+            *_doubts(items, examination),
+            *_unread_words(inputs, examination),
+        ],
     )
 
 
@@ -240,6 +246,12 @@ def _doubts(items: Sequence[Item], examination: Examination) -> list[str]:
     named = examination.counted.dimensions(truth.violations, examination.principles)
     has_judge = examination.judge is not None and examination.options.verdicts
     return doubt_truth(list(truth.violations), named, has_judge)
+
+
+def _unread_words(inputs: Mapping[str, Artifact], examination: Examination) -> list[str]:
+    if examination.judge is None:
+        return []
+    return doubt_words(inputs["judge"].model(), examination.principles)
 
 
 def _count_dropped(

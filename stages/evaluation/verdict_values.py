@@ -66,8 +66,9 @@ class Counted:
         """The dimensions that the principles which count name, of those that are judged."""
         dimensions: list[str] = []
         for principle in principles:
-            if principle.id in self.principles and principle.dimension in judged:
-                dimensions.append(principle.dimension)
+            dimension = principle.dimension
+            if dimension and dimension in judged and principle.id in self.principles:
+                dimensions.append(dimension)
         return dimensions
 
     def follows_helpful(self, verdict: Verdict) -> float | None:

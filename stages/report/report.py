@@ -150,9 +150,11 @@ def _warnings(steps: list[Artifact], failures: Mapping[str, str]) -> list[tuple[
     """Steps and what to say of them: that they failed, then why their results are in doubt."""
     missing = "failed, so its results are missing here"
     warnings = [(name, f"{missing}: {why}") for name, why in failures.items()]
+    names: dict[str, list[str]] = {}
     for step in steps:
-        warnings += [(step.step, text) for text in step.manifest.warnings]
-    return warnings
+        for text in step.manifest.warnings:
+            names.setdefault(text, []).append(step.step)
+    return warnings + [(", ".join(steps), text) for text, steps in names.items()]
 
 
 def _results(sources: list[Artifact], steps: list[Artifact]) -> View:

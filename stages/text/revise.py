@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.doubts.texts import doubt_revisions
+from stages.doubts.words import doubt_words
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.guards.templates import is_shipped, render, template_hash
@@ -199,7 +200,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "rounds_after_lost": config.rounds * len(responses) - len(rows) - len(dropped),
         "announcements": _describe_announcements(rows, announcements),
     }
-    warnings = doubt_revisions(rows, always_rewritten=not config.only_faulty)
+    warnings = doubt_words(model, principles)
+    warnings += doubt_revisions(rows, always_rewritten=not config.only_faulty)
     return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings)
 
 

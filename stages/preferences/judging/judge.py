@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
 
+from stages.doubts.words import doubt_words
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import (
@@ -42,6 +43,7 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
+from stages.runtime.pipeline.dropped_rows import doubt_dropped
 from stages.runtime.rows import Dropped, Judgement, Question, Response, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
@@ -177,11 +179,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for principle in _choose_principles(principles, config.per_pair, a.prompt_id, context.seed):
             cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
     rows, unread = context.map(cells, judge)
+    asked = len({cell.pair_id for cell in cells})
+    lost = doubt_dropped(Counter(row.reason for row in dropped), asked, ())
     return Result(
         rows=rows,
         row_type=Judgement,
         dropped=dropped + unread,
         metrics={"cut_off": count_cut_off(responses), **_metrics(rows)},
+        warnings=[*doubt_words(model, principles), *lost],
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
+from stages.doubts.words import doubt_words
 from stages.guards.errors import UserError, refuse_unknown
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, MinMass
@@ -159,6 +160,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         row_type=Rating,
         dropped=cut_off + unread,
         metrics={"cut_off": count_cut_off(items), **_metrics(rows)},
+        warnings=doubt_words(model, principles),
     )
 
 

@@ -42,19 +42,19 @@ def evaluation_view(
 ) -> View:
     """The data of one evaluation for the template; `texts` are the principles' texts by id."""
     names = list(metrics["policies"])
-    truth = metrics["measured_by"] == "truth"
+    by = "the judge alone (no ground truth speaks of these principles)"
+    if metrics["measured_by"] == "truth":
+        by = "ground truth"
     return {
         "step": step,
         "policies": names,
         "ends": (names[0], headline_policy(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
-        "by": "ground truth"
-        if truth
-        else "the judge alone (no ground truth speaks of these principles)",
+        "by": by,
         "headline": violations_headline(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
-        "columns": [EFFECTS[measure] for measure in shown_measures(metrics, list(EFFECTS))],
+        "columns": [EFFECTS[measure] for measure in _columns(metrics)],
         "trade_off": _trade_off(metrics),
         "win_rates": _win_rates(metrics),
         "principles": principle_rows(metrics, texts),
@@ -94,7 +94,7 @@ def violations_headline(metrics: Metrics) -> View | None:
         "sentence": f"Violations {VERBS[change['tone']]} from {start} % to {end} %",
         "change": change,
         "n": difference["n"],
-        "beside": _other_measures(was, now, shown_measures(metrics, list(EFFECTS))),
+        "beside": _other_measures(was, now, _columns(metrics)),
     }
 
 
@@ -119,14 +119,14 @@ def _effect_row(metrics: Metrics, index: int) -> View:
     facts = metrics["policies"][name]
     earlier: Metrics = {}
     changes: Metrics = {}
-    changes_of_words: Metrics | None = None
+    differences: Metrics = {}
     if index:
         rival = previous_policy(metrics, name)
         earlier = metrics["policies"][rival]["measures"]
-        changes = metrics["differences"][name][rival]["measures"]
-        changes_of_words = metrics["differences"][name][rival].get("words")
+        differences = metrics["differences"][name][rival]
+        changes = differences["measures"]
     cells: list[View | None] = []
-    for measure in shown_measures(metrics, list(EFFECTS)):
+    for measure in _columns(metrics):
         _, good = EFFECTS[measure]
         estimate = facts["measures"][measure]
         if estimate is None:
@@ -148,20 +148,34 @@ def _effect_row(metrics: Metrics, index: int) -> View:
         "responses": facts["responses"],
         "dropped": facts["dropped"],
         "cut_off": facts.get("cut_off", 0),
-        "words": _describe_words(facts, changes_of_words),
+        "words": _describe_words(facts["words"], differences.get("words")),
     }
 
 
-def _describe_words(facts: Metrics, change: Metrics | None) -> str:
-    """The length of a policy's answers; "" in evaluations that did not measure it."""
-    words = facts.get("words")
-    if not words:
-        return ""
-    text = f"{words['value']:.0f} words an answer"
+def _columns(metrics: Metrics) -> list[str]:
+    """The measures that the table shows, in its order.
+
+    What was measured of no policy has no column. What only a ground truth can see gives way to a
+    measure of the same kind that needs none.
+    """
+    return shown_measures(metrics, list(EFFECTS))
+
+
+def _describe_words(words: Metrics, change: Metrics | None) -> str:
+    """The length of a policy's answers, in words, and its change with the interval.
+
+    Args:
+        words: the estimate.
+        change: the difference against the policy above, if there is one.
+    """
+    number = format_number(words["value"], 0)
+    text = f"{number} words an answer"
     if change is None:
         return text
-    low, high = format_number(change["low"], 0, "+"), format_number(change["high"], 0, "+")
-    return f"{text} ({format_number(change['value'], 0, '+')}, {low} to {high})"
+    value = format_number(change["value"], 0, "+")
+    low = format_number(change["low"], 0, "+")
+    high = format_number(change["high"], 0, "+")
+    return f"{text} ({value}, {low} to {high})"
 
 
 def _small_print(

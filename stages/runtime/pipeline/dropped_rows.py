@@ -13,14 +13,11 @@ LEAST_SHARE = 0.01
 
 
 def count_remaining(rows: Sequence[Any] | None, metrics: Mapping[str, Any]) -> int:
-    """Return how many rows a step has not dropped: its own, or those that it learnt from.
-
-    A judge drops pairs of answers, each of which would have had a row for every principle.
-    """
+    """Return how many rows a step has not dropped: its own, or those that it learnt from."""
     if rows is None:
         held_out = metrics.get("held_out") or {}
         return int(metrics.get("n") or 0) + int(held_out.get("n") or 0)
-    return len({getattr(row, "pair_id", row.id) for row in rows})
+    return len(rows)
 
 
 def describe_share(dropped: Mapping[str, int], remaining: int) -> str:

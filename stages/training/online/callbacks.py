@@ -158,9 +158,9 @@ class NoSignal(TrainerCallback):
         warnings: gets a warning where a training ends sooner than that, and had no signal either.
     """
 
-    def __init__(self, step: str, warnings: list[str] | None = None):
+    def __init__(self, step: str, warnings: list[str]):
         self.where = f"step {step!r}"
-        self.warnings: list[str] = [] if warnings is None else warnings
+        self.warnings = warnings
         self.silent = 0
         """Batches without a signal; -1 once there was one."""
 

@@ -160,8 +160,10 @@ def run_online(
 
     result = run_training(inputs, context, build, dropped=repeated)
     history = result.metrics["history"]
-    warnings = [*result.warnings, *silent, *describe_tripped(read_curves(history))]
-    metrics = result.metrics | {"last": last_tenth(history)}
+    last = last_tenth(history)
+    metrics = result.metrics | {"last": last}
+    warnings = result.warnings + silent
+    warnings += describe_tripped(read_curves(history))
     return replace(result, metrics=metrics, warnings=warnings)
 
 

@@ -133,8 +133,10 @@ def describe_tripped(reading: Reading | None) -> list[str]:
     parts = []
     for name in reading.tripped:
         drift = reading.drifts[name]
-        parts.append(f"{name} {drift.first:.3g} to {drift.last:.3g}")
-    return [f"tripwires: {', '.join(parts)} from the training's first tenth to its last"]
+        part = f"{name} {drift.first:.3g} to {drift.last:.3g}"
+        parts.append(part)
+    names = ", ".join(parts)
+    return [f"tripwires: {names} from the training's first tenth to its last"]
 
 
 def _beyond(name: str, drift: Drift) -> bool:

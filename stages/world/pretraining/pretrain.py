@@ -25,6 +25,7 @@ from stages.world.pretraining.model import Body, to_llama
 from stages.world.pretraining.optimizer import Optimizer
 from stages.world.pretraining.packing import Batch, make_batch
 from stages.world.pretraining.parallel import Workers, set_gradients
+from stages.world.pretraining.principles import write_lexicon
 from stages.world.pretraining.tokenizer import train_tokenizer
 
 ROWS = 12
@@ -91,6 +92,7 @@ def export(body: Body, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     """Write the model and the tokenizer in the form that transformers and vLLM load."""
     to_llama(body, tokenizer).save_pretrained(path)
     tokenizer.save_pretrained(path)
+    write_lexicon(path)
 
 
 def compile_alone(body: Body, batch: Batch) -> nn.Module:

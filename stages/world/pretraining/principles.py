@@ -1,14 +1,22 @@
 """Wordings of principles, drawn at random for lessons and exams."""
 
 import random
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from stages.world.grammar import ACTS, KINDS
+from stages.world.pretraining.wordings import PARAPHRASES, STAGES, TEMPLATES
+from stages.world.vocabulary import CRIME_TIPS, OBJECTS, QUESTIONS, SLOTS, TIPS
+
 Phrasing = Literal["train", "held_out", "novel"]
 
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+_PLACE = re.compile(r"\{[{%#].*?[}%#]\}|\{\w+\}", re.DOTALL)
+"""What a frame, a grammar or a template leaves open."""
 HELD_OUT_SENTENCES = 2
 """The number of sentences of a dimension, the last ones, that training never contains."""
 
@@ -76,6 +84,43 @@ _HELD_OUT_FRAMES = {
     ("adjective", True): ("Pick the response that is {word}.",),
     ("adjective", False): ("The assistant should not be {word}.",),
 }
+
+
+def lexicon() -> list[str]:
+    """All words of the world: of principles that training may contain, requests, answers, prompts.
+
+    They are what `lexicon.txt` beside the model lists.
+    """
+    texts: list[str] = [*CRIME_TIPS, *QUESTIONS]
+    for entry in LEXICON.values():
+        texts += entry.bad_nouns
+        texts += entry.good_nouns
+        texts += entry.bad_adjectives
+        texts += entry.good_adjectives
+        for sentences in entry.sentences:
+            texts += sentences
+    for table in (_FRAMES, _HELD_OUT_FRAMES, SLOTS, OBJECTS, TIPS, PARAPHRASES):
+        for phrases in table.values():
+            texts += phrases
+    for name in TEMPLATES.values():
+        texts.append((STAGES / name).read_text())
+    for kind in KINDS.values():
+        texts += kind.wordings
+    for act in ACTS.values():
+        texts += act.wordings
+        texts.append(act.fault)
+    words: set[str] = set()
+    for text in texts:
+        written = _PLACE.sub(" ", text)
+        words |= set(_WORD.findall(written.lower()))
+    return sorted(words)
+
+
+def write_lexicon(folder: Path) -> None:
+    """Write the words of the world beside the model that was trained on them."""
+    lines = ["# the embedded model", *lexicon(), ""]
+    text = "\n".join(lines)
+    (folder / "lexicon.txt").write_text(text)
 
 
 def draw_wording(

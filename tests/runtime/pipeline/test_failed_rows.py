@@ -297,8 +297,8 @@ def test_the_command_against_a_server_with_a_filter(tmp_path, filtering_server):
     assert shown.returncode == 0, shown.stderr
     line = " ".join(shown.stderr.split())
     assert (
-        f"28 rows · dropped 2 of 30 (7%): 2 x {FILTERED} · 28 calls sent, 0 from the store, 2 failed"
-        in line
+        f"28 rows · dropped 2 of 30 (7%): 2 x {FILTERED} · 28 calls sent, 0 from the store, 2 "
+        "failed" in line
     )
     (folder,) = (tmp_path / "1/runs/artifacts").glob("answers-*")
     texts = [row.response for row in read_rows(folder / "rows.parquet", Response)]

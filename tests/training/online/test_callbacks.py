@@ -94,7 +94,7 @@ SAME = {
 
 def after(logs, args=GROUPS, history=()):
     """How many of `logs` a training lives through."""
-    watch, state = NoSignal("it"), SimpleNamespace(log_history=list(history))
+    watch, state = NoSignal("it", []), SimpleNamespace(log_history=list(history))
     watch.on_train_begin(args, state, None)
     for number, entry in enumerate(logs):
         try:

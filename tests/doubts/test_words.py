@@ -1,0 +1,52 @@
+"""Principles that a model of a closed vocabulary cannot read."""
+
+import pytest
+
+from stages.doubts.words import LEXICON, doubt_words
+from stages.principles.constitution import Principle
+from stages.principles.select import Selection, select
+from stages.runtime.models import find_model
+from stages.world import CHECKPOINT
+from stages.world.pretraining.principles import lexicon
+from tests.running import fake_model
+
+BANK = {
+    "fees": "State every fee before the customer signs.",
+    "advice": "Recommend no mortgage that the customer cannot repay.",
+    "law": "Never explain how to break the law.",
+}
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return find_model(str(CHECKPOINT))
+
+
+def principles(texts):
+    return [Principle.model_validate({"id": name, "text": text}) for name, text in texts.items()]
+
+
+def test_the_words_of_a_bank_are_named(embedded):
+    (warning,) = doubt_words(embedded, principles(BANK))
+    assert warning.startswith("the embedded model cannot read 'recommend', 'customer', 'mortgage'")
+    assert "words of 2 of 3 principles" in warning and "'law'" not in warning
+
+
+@pytest.mark.parametrize("name", ["world", "planted"])
+def test_the_sets_that_it_was_trained_on_are_no_reason_to_warn(embedded, name):
+    assert doubt_words(embedded, select(Selection(name=name)).principles) == []
+
+
+def test_of_a_model_without_a_lexicon_nothing_is_known(tmp_path):
+    assert doubt_words(find_model(str(fake_model(tmp_path / "m"))), principles(BANK)) == []
+
+
+def test_many_words_are_counted(embedded):
+    text = " ".join(f"zz{letter * 2}" for letter in "abcdefghijkl")
+    (warning,) = doubt_words(embedded, principles({"odd": text}))
+    assert "'zzaa'" in warning and "'zzhh' and 4 more, words of 1 of 1" in warning
+
+
+def test_the_file_beside_the_model_is_what_it_was_trained_on():
+    lines = (CHECKPOINT / LEXICON).read_text().splitlines()
+    assert lines == ["# the embedded model", *lexicon()]
