@@ -44,6 +44,11 @@ PAPER: dict[str, dict[str, Any]] = {
     "cai_ppo": {
         "rl_cai.args.beta": 0.001,  # Bai et al. 2022a, 2204.05862, 4.1; the CAI paper refers to it
     },
+    "rlhf": {  # Ouyang et al. 2022, 2203.02155
+        "policy.args.beta": 0.02,  # appendix C.4
+        "sft.args.lr_scheduler_type": "cosine",  # 3.5
+        "reward.objective": "preference",  # 3.5, equation 1
+    },
     "cai_open": {  # llm-swarm and the handbook's recipe config_full.yaml
         "answers.sampling.temperature": 1.0,
         "answers.sampling.max_tokens": 1500,

@@ -84,6 +84,23 @@ def test_cai_ppo(done):
     }
 
 
+@pytest.mark.parametrize("stage", ["ppo", "grpo"])
+def test_rlhf(done, stage):
+    """People alone decide in training: no judge is asked before the evaluation."""
+    made = done(
+        "rlhf",
+        "data.people_helpful.arguments.count=16",
+        "data.people_harmless.arguments.count=32",
+        f"pipeline.steps.policy.stage={stage}",
+        f"pipeline.steps.policy.args=${{model.{stage}}}",
+    )
+    assert "judgements" not in made and "pairs" not in made
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "policy"]
+    assert made["reward"].metrics["mix"].keys() == {"pairs", "harmless"}
+    assert not read_format(made["reward"].model()).principles
+    assert "term people" in made["policy"].metrics["last"]
+
+
 def test_rlaif(done):
     assert "term reward" in done("rlaif")["policy"].metrics["last"]
 

@@ -22,7 +22,7 @@ preference (`human_answers` reads scores).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stages.guards.errors import UserError
@@ -31,10 +31,12 @@ from stages.preferences.people.judged_under import check_principles
 from stages.preferences.people.pair_source import PairSource
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
+from stages.runtime.functions import call, find_function, function_identity, is_function
 from stages.runtime.rows import Dropped, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Part
 from stages.sources.reading import Reading, example_pair, name_drops
+from stages.sources.records import Record
 from stages.sources.source import (
     OTHER_SHARE,
     in_share,
@@ -47,6 +49,8 @@ from stages.sources.source import (
 
 @dataclass(frozen=True, kw_only=True)
 class Config(PairSource):
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Of `source`, where it is a function `package.module:function`; it returns records."""
     share: Part = (0.0, 1.0)
     """Half-open part [from, to) of the prompts, by a hash of the conversation's first user turn.
     Steps with disjoint shares have no prompt in common, not even two turns of one dialogue, for
@@ -78,6 +82,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
+def identity(config: Config) -> dict[str, Any]:
+    """Identify a function by its module's VERSION and file, others by `source_identity`."""
+    if not is_function(config.source):
+        return source_identity(config, ", or package.module:function")
+    find_function(config.source, config.source, **config.arguments)
+    return {"module": function_identity(config.source)}
+
+
 def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list[Dropped], Reading]:
     """Return the pairs of the source's records, or of the first `most`, before `limit` cuts them.
 
@@ -87,7 +99,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list
     rows: dict[str, Pair] = {}
     dropped = []
     reading = Reading()
-    for outcome in read_pairs(config, read_source(config, most), reading):
+    for outcome in read_pairs(config, _read_records(config, most), reading):
         pair = outcome.pair
         reason = _reason(pair, config, rows) if pair else outcome.reason
         if pair is None or reason:
@@ -108,10 +120,30 @@ STAGE = Stage(
     run=run,
     gives=Pair,
     check=check_principles,
-    identity=source_identity,
+    identity=identity,
     read=read_rows,
     meant_to_drop=(OTHER_SHARE,),
 )
+
+
+def _read_records(config: Config, most: int | None) -> list[Record]:
+    """Return the records of a file, a Hub dataset or a function.
+
+    Raises:
+        UserError: as `read_source`, or a function raises or returns something else.
+    """
+    path = config.source
+    if not is_function(path):
+        return read_source(config, most)
+    function = find_function(path, path, **config.arguments)
+    items = call(function, path, **config.arguments)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UserError(
+            "the function gave no list of records",
+            where=path,
+            fix='return a list of mappings such as {"prompt": ..., "chosen": ..., "rejected": ...}',
+        )
+    return [Record(f"{path}[{number}]", item) for number, item in enumerate(items[:most])]
 
 
 def _reason(pair: Pair, config: Config, rows: dict[str, Pair]) -> str:

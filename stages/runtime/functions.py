@@ -5,6 +5,7 @@ Such functions are trusted and run as they are; what they raise is a message, no
 
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,13 @@ from typing import Any
 
 from stages.guards.errors import UserError
 from stages.runtime.provenance import module_identity
+
+
+def is_function(source: str) -> bool:
+    """Whether a source of rows names a function, `package.module:function`, and not a file."""
+    module, _, function = source.partition(":")
+    names = [*module.split("."), function]
+    return all(name.isidentifier() for name in names) and not os.path.isfile(source)
 
 
 def find_function(path: str, where: str, *arguments: Any, **keywords: Any) -> Callable[..., Any]:

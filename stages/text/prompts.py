@@ -8,7 +8,6 @@ called with `arguments`, returning {"id", "messages", "kind"} mappings). A run t
 and helpful requests has one `prompts` step for each.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,7 +16,7 @@ from typing import Any
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.functions import call, find_function, function_identity
+from stages.runtime.functions import call, find_function, function_identity, is_function
 from stages.runtime.rows import Dropped, Message, Prompt
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Part, SomeNames, Text, as_names, show_value
@@ -87,7 +86,7 @@ def identity(config: Config) -> dict[str, Any]:
     Raises:
         UserError: the source is none of these; it is reported before anything runs.
     """
-    if _is_function(config.source):
+    if is_function(config.source):
         find_function(config.source, config.source, **config.arguments)
         return {"module": function_identity(config.source)}
     return source_identity(config, ", or package.module:function")
@@ -159,7 +158,7 @@ def _read_prompts(
     config: Config, reading: Reading, most: int | None
 ) -> Iterator[Located | Dropped]:
     """Yield the prompts of every record, or why there are none."""
-    if _is_function(config.source):
+    if is_function(config.source):
         items = _call_function(config)
         reading.form, reading.records = "a function", len(items)
         for item in items:
@@ -212,12 +211,6 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
     named = [*form.prompt, *filter(None, [config.kind_column, system])]
     require_columns(records, named)
     return replace(form, system=system)
-
-
-def _is_function(source: str) -> bool:
-    module, _, function = source.partition(":")
-    names = [*module.split("."), function]
-    return all(name.isidentifier() for name in names) and not os.path.isfile(source)
 
 
 def _call_function(config: Config) -> list[Mapping[str, Any]]:
