@@ -23,7 +23,10 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
     verdicts = judge.get("verdicts", {}).get("principles", {})
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
-        estimates = [metrics["policies"][name]["principles"][principle] for name in names]
+        estimates = []
+        for name in names:
+            of_policy = metrics["policies"][name]["principles"]
+            estimates.append(of_policy[principle])
         rows.append(
             {
                 "id": principle,
@@ -38,8 +41,11 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
 
 def sources_of(metrics: Metrics) -> list[str]:
     """The sources of measurement: ground truth, the judge, or both."""
-    estimates = list(_all_estimates(metrics))
-    return [source for source in SOURCES if any(each[source] for each in estimates)]
+    measured = []
+    for source in SOURCES:
+        if any(estimates[source] for estimates in _all_estimates(metrics)):
+            measured.append(source)
+    return measured
 
 
 def scale_of_bars(metrics: Metrics) -> int:
@@ -58,7 +64,8 @@ def _all_estimates(metrics: Metrics) -> Iterator[Metrics]:
 
 
 def _place_estimates(estimates: Metrics) -> View:
-    return {
-        source: place_estimate(estimates[source]) if estimates[source] else None
-        for source in SOURCES
-    }
+    places: View = dict.fromkeys(SOURCES)
+    for source in SOURCES:
+        if estimates[source]:
+            places[source] = place_estimate(estimates[source])
+    return places
