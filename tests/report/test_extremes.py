@@ -25,7 +25,9 @@ SET = f"""
 name: tiny
 principles:
   - {{id: harm, text: The response does no harm., dimension: harm, tags: [safe]}}
-  - {{id: kind-{"x" * 40}, text: The response is kind. {"W" * 400} {"and so on " * 160}, dimension: kindness}}
+  - id: kind-{"x" * 40}
+    dimension: kindness
+    text: The response is kind. {"W" * 400} {"and so on " * 160}
 """
 PATH = "/" + "a_very_long_folder/" * 16 + "SmolLM2-135M"
 MEASURE = """<script>
@@ -73,7 +75,7 @@ def training(tmp_path, step="rl", steps=1, inputs=None, **facts):
 
 def test_ten_policies_with_long_names(tmp_path):
     names = [f"{LONG}_{number}" for number in range(10)]
-    _, html, path = write(tmp_path, {"evaluation": evaluation(tmp_path, names)})
+    _, html, _ = write(tmp_path, {"evaluation": evaluation(tmp_path, names)})
     page = Page(html)
     assert "11 more" in page.text, "the first six comparisons stand there, the others are folded"
     assert f"{names[9]} against {names[8]}" in page.text
@@ -206,10 +208,12 @@ def test_the_page_carries_the_names_of_its_run(tmp_path):
 
 def test_contents_lead_to_every_heading(tmp_path):
     html, links = with_contents(
-        '<h2>One &lt;b&gt;</h2><h2 class="minor">One b <span class="note">of x</span></h2><h2>\u2028</h2>'
+        '<h2>One &lt;b&gt;</h2><h2 class="minor">One b <span class="note">of x</span></h2>'
+        "<h2>\u2028</h2><h2>One b</h2>"
     )
     assert [target for target, _ in links] == re.findall(r'id="([^"]*)"', html)
-    assert len({target for target, _ in links}) == 3
+    assert links[0] == ("one-b", "One <b>") and links[1] == ("one-b-of-x", "One b (of x)")
+    assert [target for target, _ in links[2:]] == ["section", "one-b-2"]
     page_html = write(tmp_path, {"rl": training(tmp_path, warnings=["no"])})[1]
     targets = set(re.findall(r'id="([^"]+)"', page_html))
     links = [link[1:] for link in Page(page_html).links]

@@ -13,7 +13,10 @@ from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 SOURCES = ("truth", "judge")
 
 
-def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
+def principle_rows(
+    metrics: Metrics,
+    texts: dict[str, str],
+) -> list[View]:
     """A row for each principle, with estimates of each policy; `texts` by the principle's id."""
     names = list(metrics["policies"])
     changes: Metrics = {}
@@ -53,8 +56,9 @@ def scale_of_bars(metrics: Metrics) -> int:
     highest = 0.0
     for estimates in _all_estimates(metrics):
         for source in SOURCES:
-            if estimates[source]:
-                highest = max(highest, estimates[source]["value"])
+            estimate = estimates[source]
+            if estimate:
+                highest = max(highest, estimate["value"])
     return max(10, 10 * math.ceil(10 * highest - 1e-9))
 
 
@@ -66,6 +70,7 @@ def _all_estimates(metrics: Metrics) -> Iterator[Metrics]:
 def _place_estimates(estimates: Metrics) -> View:
     places: View = dict.fromkeys(SOURCES)
     for source in SOURCES:
-        if estimates[source]:
-            places[source] = place_estimate(estimates[source])
+        estimate = estimates[source]
+        if estimate:
+            places[source] = place_estimate(estimate)
     return places

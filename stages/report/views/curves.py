@@ -196,7 +196,7 @@ def _range(lines: Sequence[Line]) -> Point:
 
 
 def _widen(low: float, high: float) -> Point:
-    """The range of an axis, where all values may be the same; none but a negative one goes below 0."""
+    """The range of an axis; where all values are the same, below 0 only if they are."""
     if high > low:
         return low, high
     return max(low - 0.5, min(low, 0.0)), high + 0.5
