@@ -5,8 +5,6 @@ models and users are escaped in the HTML, so none of them can be taken for a hea
 """
 
 import re
-from collections.abc import Iterator
-from itertools import count
 
 from markupsafe import Markup
 
@@ -22,8 +20,13 @@ def with_contents(html: str) -> tuple[Markup, list[tuple[str, str]]]:
 
     def name(heading: re.Match[str]) -> str:
         attributes, inside = heading.groups()
-        title = Markup(_NOTE.sub(r" (\1)", inside)).striptags()
-        target = next(each for each in _targets(title) if each not in used)
+        words = _NOTE.sub(r" (\1)", inside)
+        title = Markup(words).striptags()
+        target = _slug(title)
+        number = 1
+        while target in used:
+            number += 1
+            target = f"{_slug(title)}-{number}"
         used.add(target)
         links.append((target, title))
         return f'<h2{attributes} id="{target}">{inside}</h2>'
@@ -31,9 +34,7 @@ def with_contents(html: str) -> tuple[Markup, list[tuple[str, str]]]:
     return Markup(_HEADING.sub(name, html)), links
 
 
-def _targets(title: str) -> Iterator[str]:
-    """Possible ids: the title's letters and digits, and the same with numbers."""
-    slug = _NO_LETTERS.sub("-", title.lower()).strip("-")[:60] or "section"
-    yield slug
-    for number in count(2):
-        yield f"{slug}-{number}"
+def _slug(title: str) -> str:
+    """The letters and digits of a title, with hyphens between them."""
+    slug = _NO_LETTERS.sub("-", title.lower())
+    return slug.strip("-")[:60] or "section"

@@ -5,7 +5,8 @@ name is the end of. What nothing states is left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 from stages.report.views.names import shorten
@@ -38,7 +39,11 @@ class Fact:
     """What `value` is the end of, or the same."""
 
 
-def describe_run(steps: Sequence[Artifact], names: Mapping[str, Any], finished: str) -> list[Fact]:
+def describe_run(
+    steps: Sequence[Artifact],
+    names: Mapping[str, Any],
+    finished: str,
+) -> list[Fact]:
     """The facts of a run.
 
     Args:
@@ -59,44 +64,52 @@ def describe_run(steps: Sequence[Artifact], names: Mapping[str, Any], finished: 
     date, _, time = finished.partition("T")
     if date:
         facts.append(Fact("date", date, f"{date} {time}"))
-    return [Fact(fact.name, shorten(fact.value, LONGEST), fact.whole) for fact in facts]
+    return [replace(fact, value=shorten(fact.value, LONGEST)) for fact in facts]
 
 
 def last_part(path: str) -> str:
     """The end of a path that names it: the last folder, and the one above if that says little."""
-    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = PurePath(path).parts
     if not parts:
         return path
-    if parts[-1].startswith(GENERAL) and len(parts) > 1:
-        return "/".join(parts[-2:])
-    return parts[-1]
+    end = parts[-1]
+    if end.startswith(GENERAL):
+        end = "/".join(parts[-2:])
+    return end
 
 
 def _describe_selection(constitution: Mapping[str, Any]) -> str:
     """The set's name, and what the run changed of it."""
-    name = last_part(str(constitution["name"])).removesuffix(".yaml").removesuffix(".yml")
+    name = last_part(str(constitution["name"]))
+    name = name.removesuffix(".yaml").removesuffix(".yml")
     changes = []
     for option, word in CHANGES.items():
         principles = constitution.get(option)
         if principles:
-            changes.append(f"{word} {_list_few([str(each) for each in principles])}")
-    return f"{name} ({'; '.join(changes)})" if changes else name
+            ids = [str(principle) for principle in principles]
+            changes.append(f"{word} {_list_few(ids)}")
+    if not changes:
+        return name
+    return f"{name} ({'; '.join(changes)})"
 
 
 def _list_few(names: Sequence[str]) -> str:
     shown = ", ".join(names[:FEW])
     hidden = len(names) - FEW
-    return f"{shown} and {hidden} more" if hidden > 0 else shown
+    if hidden > 0:
+        return f"{shown} and {hidden} more"
+    return shown
 
 
 def _models(steps: Sequence[Artifact]) -> Iterator[Fact]:
     """The models that existed before the run: the first as `model`, others by their step."""
-    shown = set()
+    shown: set[str] = set()
     for step in steps:
         path = step.metrics.get("model_path")
         if step.stage != "model" or not path or path in shown:
             continue
-        yield Fact(step.step if shown else "model", last_part(path), path)
+        name = step.step if shown else "model"
+        yield Fact(name, last_part(path), path)
         shown.add(path)
 
 
@@ -108,7 +121,9 @@ def _data(steps: Sequence[Artifact]) -> Iterator[Fact]:
         if isinstance(source, str) and not step.inputs:
             sources[_source_name(source)] = source
     if sources:
-        yield Fact("data", _list_few(list(sources)), ", ".join(sources.values()))
+        listed = _list_few(list(sources))
+        whole = ", ".join(sources.values())
+        yield Fact("data", listed, whole)
 
 
 def _source_name(source: str) -> str:

@@ -4,6 +4,7 @@ In: the steps behind a page. Out: one `Learnt` a training, for the top of the pa
 training lie the steps that made its rows, back to the models and the sources.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,9 +57,12 @@ def _is_training(step: Artifact) -> bool:
 def _learnt(training: Artifact, by_print: Mapping[str, Artifact]) -> Learnt:
     metrics = training.metrics
     history = metrics.get("history") or [{}]
-    steps = metrics.get("steps", history[-1].get("step"))
-    before = list(_steps_before(training, by_print))
-    losses = [_loss(step, _rows_of(step)) for step in (*before, training)]
+    last = history[-1].get("step")
+    steps = metrics.get("steps", last)
+    losses = []
+    for step in _steps_before(training, by_print):
+        losses.append(_loss(step))
+    losses.append(_loss(training))
     return Learnt(
         step=training.step,
         stage=training.stage,
@@ -72,38 +76,60 @@ def _describe_rows(training: Artifact) -> str:
     rows = training.metrics.get("n")
     if rows is None:
         return ""
-    held_out = (training.metrics.get("held_out") or {}).get("n")
-    words = format_plural(int(rows), "prompt" if is_online(training) else "row")
-    return f"{words}, {format_count(held_out)} held out" if held_out else words
+    noun = "prompt" if is_online(training) else "row"
+    words = format_plural(int(rows), noun)
+    held_out = _held_out(training)
+    if held_out:
+        words += f", {format_count(held_out)} held out"
+    return words
+
+
+def _held_out(training: Artifact) -> int:
+    """How many rows a training was measured on."""
+    measured = training.metrics.get("held_out") or {}
+    return int(measured.get("n", 0))
 
 
 def _rows_of(step: Artifact) -> int:
     """How many rows came out of a step, or were learnt from by a training."""
     if step.manifest.rows is not None:
         return step.manifest.rows
-    held_out = step.metrics.get("held_out") or {}
-    return int(step.metrics.get("n", 0)) + int(held_out.get("n", 0))
+    rows = int(step.metrics.get("n", 0))
+    return rows + _held_out(step)
 
 
-def _steps_before(training: Artifact, by_print: Mapping[str, Artifact]) -> Iterator[Artifact]:
+def _steps_before(
+    training: Artifact,
+    by_print: Mapping[str, Artifact],
+) -> Iterator[Artifact]:
     """The steps that made its rows, the first one first; none that makes a model."""
     seen: set[str] = set()
 
     def visit(step: Artifact) -> Iterator[Artifact]:
         for print_ in step.inputs.values():
             source = by_print.get(print_)
-            if source and source.manifest.rows is not None and print_ not in seen:
-                seen.add(print_)
+            if source is None or print_ in seen:
+                continue
+            seen.add(print_)
+            if source.manifest.rows is not None:
                 yield from visit(source)
                 yield source
 
     yield from visit(training)
 
 
-def _loss(step: Artifact, rows: int) -> Loss:
-    reasons = sorted(step.manifest.dropped.items(), key=lambda item: -item[1])
-    dropped = sum(number for _, number in reasons)
-    texts = [f"{format_count(number)} \u00d7 {reason}" for reason, number in reasons[:REASONS]]
-    if len(reasons) > REASONS:
-        texts.append(format_plural(len(reasons) - REASONS, "other reason"))
-    return Loss(step.step, dropped, dropped + rows, "; ".join(texts))
+def _loss(step: Artifact) -> Loss:
+    counts = Counter(step.manifest.dropped)
+    texts = []
+    for reason, number in counts.most_common(REASONS):
+        texts.append(f"{format_count(number)} \u00d7 {reason}")
+    hidden = len(counts) - REASONS
+    if hidden > 0:
+        texts.append(format_plural(hidden, "other reason"))
+    dropped = counts.total()
+    return Loss(
+        step=step.step,
+        dropped=dropped,
+        total=dropped + _rows_of(step),
+        reasons="; ".join(texts),
+    )

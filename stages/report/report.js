@@ -59,7 +59,7 @@
 
   // Longest common subsequence over words; what both ends share is cut off first.
   function diff(before, after) {
-    const a = before.match(/\s+|[^\s]+/g) || [], b = after.match(/\s+|[^\s]+/g) || [];
+    const words = /^\s+|\S+\s*/g, a = before.match(words) || [], b = after.match(words) || [];
     let head = 0, tail = 0;
     while (head < a.length && head < b.length && a[head] === b[head]) head++;
     while (tail < a.length - head && tail < b.length - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail++;

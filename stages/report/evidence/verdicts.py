@@ -13,7 +13,10 @@ from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 SOURCES = ("truth", "judge")
 
 
-def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
+def principle_rows(
+    metrics: Metrics,
+    texts: dict[str, str],
+) -> list[View]:
     """A row for each principle, with estimates of each policy; `texts` by the principle's id."""
     names = list(metrics["policies"])
     changes: Metrics = {}
@@ -23,7 +26,10 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
     verdicts = judge.get("verdicts", {}).get("principles", {})
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
-        estimates = [metrics["policies"][name]["principles"][principle] for name in names]
+        estimates = []
+        for name in names:
+            of_policy = metrics["policies"][name]["principles"]
+            estimates.append(of_policy[principle])
         rows.append(
             {
                 "id": principle,
@@ -38,8 +44,11 @@ def principle_rows(metrics: Metrics, texts: dict[str, str]) -> list[View]:
 
 def sources_of(metrics: Metrics) -> list[str]:
     """The sources of measurement: ground truth, the judge, or both."""
-    estimates = list(_all_estimates(metrics))
-    return [source for source in SOURCES if any(each[source] for each in estimates)]
+    measured = []
+    for source in SOURCES:
+        if any(estimates[source] for estimates in _all_estimates(metrics)):
+            measured.append(source)
+    return measured
 
 
 def scale_of_bars(metrics: Metrics) -> int:
@@ -47,8 +56,9 @@ def scale_of_bars(metrics: Metrics) -> int:
     highest = 0.0
     for estimates in _all_estimates(metrics):
         for source in SOURCES:
-            if estimates[source]:
-                highest = max(highest, estimates[source]["value"])
+            estimate = estimates[source]
+            if estimate:
+                highest = max(highest, estimate["value"])
     return max(10, 10 * math.ceil(10 * highest - 1e-9))
 
 
@@ -58,7 +68,9 @@ def _all_estimates(metrics: Metrics) -> Iterator[Metrics]:
 
 
 def _place_estimates(estimates: Metrics) -> View:
-    return {
-        source: place_estimate(estimates[source]) if estimates[source] else None
-        for source in SOURCES
-    }
+    places: View = dict.fromkeys(SOURCES)
+    for source in SOURCES:
+        estimate = estimates[source]
+        if estimate:
+            places[source] = place_estimate(estimate)
+    return places

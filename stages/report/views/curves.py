@@ -60,7 +60,7 @@ def curve(
     if not points:
         return ""
     line = Line(label, 0, points)
-    ys = ticks(*_range([line]), count=3)
+    ys = ticks(*_widen(*_range([line])), count=3)
     plot = Plot(
         width=320,
         height=180,
@@ -107,9 +107,7 @@ def overlay(
     if from_zero:
         low = min(0.0, low)
         high = max(least, high)
-    if not high > low:
-        low -= 0.5
-        high += 0.5
+    low, high = _widen(low, high)
     ys = [tick for tick in ticks(low, high) if low <= tick <= high]
     labels = [format_short(tick) for tick in ys]
     longest = max(map(len, labels), default=0)
@@ -195,6 +193,13 @@ def _range(lines: Sequence[Line]) -> Point:
     """The lowest and the highest value."""
     values = [value for line in lines for _, value in line.points]
     return min(values), max(values)
+
+
+def _widen(low: float, high: float) -> Point:
+    """The range of an axis; where all values are the same, below 0 only if they are."""
+    if high > low:
+        return low, high
+    return max(low - 0.5, min(low, 0.0)), high + 0.5
 
 
 def _path(

@@ -207,8 +207,11 @@ def test_the_page_reports_the_results(tmp_path, comparison, jobs):
     assert "default-src 'none'" in html and not re.search(
         r"@import|url\(|fetch\(|XMLHttpRequest|https?://", html
     )
+    targets = {link[1:] for link in page.links if link.startswith("#")}
+    assert targets and targets <= set(re.findall(r'id="([^"]+)"', html))
     for link in page.links:
-        assert (path.parent / link).exists() and not link.startswith("/"), link
+        assert link.startswith("#") or (path.parent / link).exists(), link
+        assert not link.startswith("/")
     assert sum(link.endswith("report.html") for link in page.links) == 2
     assert sum(link.endswith("failed.json") for link in page.links) == 1
 
