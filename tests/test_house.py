@@ -40,6 +40,7 @@ FLOORS = [
     "generators",
     "runtime/pipeline",
     "runtime",
+    "statistics/judges",
     "statistics",
     "guards",
 ]
