@@ -26,7 +26,12 @@ from stages.evaluation.labels.asked import Drawn, labelled, missing
 from stages.evaluation.labels.questions import ANY
 from stages.runtime.manifest import Table
 from stages.runtime.rows import Verdict
-from stages.statistics.formatting import format_confidence, format_estimate, format_percent
+from stages.statistics.formatting import (
+    format_change,
+    format_confidence,
+    format_estimate,
+    format_percent,
+)
 from stages.statistics.intervals import paired_difference, share
 from stages.statistics.judges.gold_labels import Labelled
 from stages.statistics.judges.misclassification import (
@@ -114,7 +119,7 @@ def _question(
         options,
     )
     sources: dict[str, str | None] = {}
-    errors = {}
+    errors: dict[str, Any] = {}
     for name, policy in policies.items():
         shares = error_shares(policy, policy.labels)
         errors[name] = None
@@ -244,17 +249,15 @@ def corrected_table(metrics: Mapping[str, Any]) -> Table:
     question = metrics["questions"][ANY]
     rows = []
     for name, rate in question["rates"].items():
-        cells = [format_estimate(rate[method]) for method in METHODS]
+        cells = [format_estimate(rate[method], bound_places=0) for method in METHODS]
         rows.append([name, *cells, str(question["labels"][name])])
         for rival, change in question["differences"].get(name, {}).items():
-            cells = [format_estimate(change[method], sign="+") for method in METHODS]
+            cells = [format_change(change[method]) for method in METHODS]
             rows.append([f"  less {rival}", *cells, ""])
     confidence = format_confidence(metrics["confidence"])
     whose = "people" if metrics["source"] == "people" else "the ground truth"
-    title = (
-        f"Violations, the judge corrected by labels of {whose}, per cent, {confidence} intervals"
-    )
-    columns = ["policy", "the judge", "labels alone", "PPI", "misclassification", "labels"]
+    title = f"Violations, corrected by labels of {whose}, per cent, {confidence} intervals"
+    columns = ["policy", "the judge", "labels alone", "PPI", "errors undone", "labels"]
     return Table(
         title,
         columns,

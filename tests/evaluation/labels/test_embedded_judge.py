@@ -23,7 +23,16 @@ from stages.world import check
 from tests.evaluation import fakes
 
 MODEL = {"model_path": "stages/world/checkpoint", "revision": None}
-PRINCIPLES = ["honesty-2", "fairness-1", "identity-1", "flattery-1"]
+PRINCIPLES = [
+    "harm-1",
+    "honesty-1",
+    "privacy-1",
+    "kindness-1",
+    "honesty-2",
+    "fairness-1",
+    "identity-1",
+    "flattery-1",
+]
 PROMPTS = 400
 LABELS = 100
 SAMPLES = 200

@@ -232,3 +232,21 @@ def test_warnings_say_what_to_doubt():
     errs, lacks = correction_warnings(metrics)
     assert errs.startswith("The judge errs on tuned otherwise than on base (by -30.0 [-40.0,-20.0]")
     assert lacks.startswith("25.0 % of the answers of tuned to drawn prompts have no label")
+
+
+def test_the_table_fits_a_hundred_columns(folder):
+    from stages.guards.console import open_console
+    from stages.runtime.pipeline.display import show_tables
+
+    wanted = steps(folder, truth_as_labels=60)
+    inputs = wanted["evaluation"]["inputs"]
+    inputs["tuned_again"] = inputs.pop("tuned")
+    _, made = run_steps(wanted, folder, opener=opener)
+    console = open_console(record=True)
+    console.width = 100
+    show_tables([made["evaluation"]], console)
+    text = console.export_text()
+    lines = text[text.index("corrected by labels") :].splitlines()
+    assert max(len(line) for line in lines) <= 100
+    row = next(line for line in lines if line.strip().startswith("tuned_again"))
+    assert row.count("[") == 4 and "errors undone" in text
