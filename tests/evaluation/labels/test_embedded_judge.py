@@ -23,20 +23,10 @@ from stages.world import check
 from tests.evaluation import fakes
 
 MODEL = {"model_path": "stages/world/checkpoint", "revision": None}
-PRINCIPLES = [
-    "harm-1",
-    "honesty-1",
-    "privacy-1",
-    "kindness-1",
-    "honesty-2",
-    "fairness-1",
-    "identity-1",
-    "flattery-1",
-]
-PROMPTS = 400
+PRINCIPLES = ["harm-1", "honesty-1", "privacy-1", "kindness-1"]
+PROMPTS = 800
 LABELS = 100
 SAMPLES = 200
-Estimates = dict[str, tuple[float, float]]
 
 
 def answer(tmp_path) -> dict[str, list[Response]]:
