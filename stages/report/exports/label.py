@@ -135,6 +135,7 @@ def _ask_for_labels(source: Artifact, config: Config, context: Context) -> Resul
     rows = source.rows(Verdict)
     if not rows:
         raise _nothing(context, "answers")
+    rows = [row for row in rows if row.judged] or rows  # labels correct what the judge has seen
     texts = principle_texts(source)
     principles = [name for name in rows[0].principles if name in texts]
     counted = [name for name in source.metrics.get("counted") or principles if name in texts]

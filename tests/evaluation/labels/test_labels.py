@@ -10,7 +10,7 @@ from stages.evaluation.labels.corrected import correction_warnings
 from stages.guards.errors import UserError
 from stages.report.exports import label
 from stages.runtime.artifacts import Result
-from stages.runtime.rows import Label, Pair
+from stages.runtime.rows import Label, Pair, Verdict
 from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.test_in_a_pipeline import steps
@@ -128,6 +128,16 @@ def test_one_question_for_each_principle(folder):
         "The response helps.",
     }
     assert len({row.prompt_id for row in rows}) == 20 and len(rows) % 3 == 0
+
+
+def test_only_what_the_judge_has_seen_is_drawn(folder):
+    wanted = steps(folder, judge_limit=30, win_rate=False)
+    wanted |= {"to_label": draw_step(prompts=60)}
+    _, made = run_steps(wanted, folder, opener=opener)
+    judged = {row.prompt_id for row in made["evaluation"].rows(Verdict) if row.judged}
+    rows = made["to_label"].rows(Label)
+    assert {row.prompt_id for row in rows} == judged and len(judged) == 30
+    assert {row.probability for row in rows} == {1.0}
 
 
 def test_the_ground_truth_of_some_prompts_serves_as_labels(folder):
