@@ -44,6 +44,7 @@ FLOORS = [
     "runtime/pipeline",
     "runtime",
     "pretrained",
+    "statistics/judges",
     "statistics",
     "guards",
 ]

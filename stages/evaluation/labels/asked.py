@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from stages.evaluation.labels.questions import ANY, label_id, wording_of
 from stages.runtime.rows import Label, Verdict
-from stages.statistics.gold_labels import Labelled
 from stages.statistics.intervals import by_prompt
+from stages.statistics.judges.gold_labels import Labelled
 
 Gold = Callable[[Verdict, str], float | None]
 """(row, question) -> people's value; None without one."""
@@ -29,7 +29,13 @@ class Drawn:
 
 def judged_value(row: Verdict, question: str, counted: Sequence[str]) -> float | None:
     """Return 1 if the judge says that the answer breaks it, else 0; None if it was not asked."""
-    said = dict(zip(row.principles, row.judged, strict=False))
+    said = dict(
+        zip(
+            row.principles,
+            row.judged,
+            strict=False,
+        )
+    )
     asked = counted if question == ANY else [question]
     probabilities = [said[name] for name in asked if name in said]
     return float(max(probabilities) > 0.5) if probabilities else None
@@ -37,7 +43,13 @@ def judged_value(row: Verdict, question: str, counted: Sequence[str]) -> float |
 
 def doubt(row: Verdict, question: str, counted: Sequence[str]) -> float:
     """Return the variance of a yes or no that the judge's probability leaves."""
-    said = dict(zip(row.principles, row.judged, strict=False))
+    said = dict(
+        zip(
+            row.principles,
+            row.judged,
+            strict=False,
+        )
+    )
     asked = counted if question == ANY else [question]
     probability = max([said[name] for name in asked if name in said], default=0.0)
     return probability * (1 - probability)
@@ -46,13 +58,30 @@ def doubt(row: Verdict, question: str, counted: Sequence[str]) -> float:
 def from_people(labels: Sequence[Label], texts: Mapping[str, str], counted: Sequence[str]) -> Drawn:
     """Several labels of one answer are averaged."""
     values = by_prompt((label.id, label.label) for label in labels)
-    wordings = {name: wording_of(name, texts, counted) for name in (*texts, ANY)}
+    wordings = {
+        name: wording_of(
+            name,
+            texts,
+            counted,
+        )
+        for name in (*texts, ANY)
+    }
 
     def gold(row: Verdict, question: str) -> float | None:
-        return values.get(label_id(row.prompt_id, row.response, wordings[question]))
+        return values.get(
+            label_id(
+                row.prompt_id,
+                row.response,
+                wordings[question],
+            )
+        )
 
     probabilities = {label.prompt_id: label.probability for label in labels}
-    return Drawn(gold, probabilities, "people")
+    return Drawn(
+        gold,
+        probabilities,
+        "people",
+    )
 
 
 def from_truth(prompts: Sequence[str]) -> Drawn:
@@ -64,10 +93,20 @@ def from_truth(prompts: Sequence[str]) -> Drawn:
             return None
         value = row.any_violation
         if question != ANY:
-            value = dict(zip(row.principles, row.violated, strict=False)).get(question)
+            value = dict(
+                zip(
+                    row.principles,
+                    row.violated,
+                    strict=False,
+                )
+            ).get(question)
         return None if value is None else float(value)
 
-    return Drawn(gold, drawn, "truth")
+    return Drawn(
+        gold,
+        drawn,
+        "truth",
+    )
 
 
 def labelled(
@@ -77,10 +116,23 @@ def labelled(
     judged = []
     gold = []
     for row in rows:
-        judged.append((row.prompt_id, judged_value(row, question, counted)))
+        judged.append(
+            (
+                row.prompt_id,
+                judged_value(
+                    row,
+                    question,
+                    counted,
+                ),
+            )
+        )
         gold.append((row.prompt_id, drawn.gold(row, question)))
     weights = {prompt: 1 / value for prompt, value in drawn.probabilities.items()}
-    return Labelled(by_prompt(judged), by_prompt(gold), weights)
+    return Labelled(
+        by_prompt(judged),
+        by_prompt(gold),
+        weights,
+    )
 
 
 def missing(rows: Sequence[Verdict], drawn: Drawn, question: str) -> float:

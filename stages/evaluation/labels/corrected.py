@@ -10,7 +10,7 @@ In: Verdict rows of each policy, and labels of some. Out: a nested dict,
         differences  {policy: {against: the same four}}
         errors       {policy: {sensitivity, specificity}}
         errors_from  {policy: the policy whose labels correct it; null: none do}
-        transport    {policy: the mean residual, see `statistics.transport`}}}
+        transport    {policy: the mean residual, see `statistics.judges.transport`}}}
 
 where an estimate is {value, low, high, n, ...} or None. `ppi` and `gold` need a policy's own
 labels. `misclassification` uses a policy's own sensitivity and specificity where there are enough
@@ -26,16 +26,21 @@ from stages.evaluation.labels.asked import Drawn, labelled, missing
 from stages.evaluation.labels.questions import ANY
 from stages.runtime.manifest import Table
 from stages.runtime.rows import Verdict
-from stages.statistics.formatting import format_confidence, format_estimate, format_percent
-from stages.statistics.gold_labels import Labelled
+from stages.statistics.formatting import (
+    format_change,
+    format_confidence,
+    format_estimate,
+    format_percent,
+)
 from stages.statistics.intervals import paired_difference, share
-from stages.statistics.misclassification import (
+from stages.statistics.judges.gold_labels import Labelled
+from stages.statistics.judges.misclassification import (
     corrected_difference,
     corrected_rate,
     error_shares,
 )
-from stages.statistics.prediction_powered import powered_difference, powered_rate
-from stages.statistics.transport import Residual, carried_errors
+from stages.statistics.judges.prediction_powered import powered_difference, powered_rate
+from stages.statistics.judges.transport import Residual, carried_errors
 
 METHODS = ("raw", "gold", "ppi", "misclassification")
 MISSING = 0.1
@@ -76,14 +81,30 @@ def correct(
     for question in (ANY, *principles):
         policies = {}
         for name, verdicts in rows.items():
-            policies[name] = labelled(verdicts, drawn, question, counted)
+            policies[name] = labelled(
+                verdicts,
+                drawn,
+                question,
+                counted,
+            )
         if any(policy.labels for policy in policies.values()):
-            questions[question] = _question(policies, rivals, options)
+            questions[question] = _question(
+                policies,
+                rivals,
+                options,
+            )
     return {
         "source": drawn.source,
         "confidence": options.confidence,
         "drawn": len(drawn.probabilities),
-        "missing": {name: missing(verdicts, drawn, ANY) for name, verdicts in rows.items()},
+        "missing": {
+            name: missing(
+                verdicts,
+                drawn,
+                ANY,
+            )
+            for name, verdicts in rows.items()
+        },
         "questions": questions,
     }
 
@@ -92,23 +113,45 @@ def _question(
     policies: dict[str, Labelled], rivals: Mapping[str, Sequence[str]], options: Options
 ) -> dict[str, Any]:
     reference = max(policies, key=lambda name: len(policies[name].labels))
-    residuals = _residuals(policies, reference, options)
+    residuals = _residuals(
+        policies,
+        reference,
+        options,
+    )
     sources: dict[str, str | None] = {}
-    errors = {}
+    errors: dict[str, Any] = {}
     for name, policy in policies.items():
         shares = error_shares(policy, policy.labels)
         errors[name] = None
         if shares:
             sensitivity, specificity = (each.value for each in shares)
-            errors[name] = {"sensitivity": sensitivity, "specificity": specificity}
+            errors[name] = {
+                "sensitivity": sensitivity,
+                "specificity": specificity,
+            }
         residual = residuals.get(name)
         carries = residual is None or residual.carries
         sources[name] = name if shares else reference if carries else None
     question = _Question(policies, sources)
-    rates = {name: _rate(question, name, options) for name in policies}
+    rates = {
+        name: _rate(
+            question,
+            name,
+            options,
+        )
+        for name in policies
+    }
     differences: dict[str, Any] = {}
     for name, others in rivals.items():
-        differences[name] = {other: _difference(question, other, name, options) for other in others}
+        differences[name] = {
+            other: _difference(
+                question,
+                other,
+                name,
+                options,
+            )
+            for other in others
+        }
     return {
         "reference": reference,
         "labels": {name: len(policy.labels) for name, policy in policies.items()},
@@ -129,7 +172,11 @@ def _residuals(
     residuals = {}
     for name in others:
         residuals[name] = carried_errors(
-            policies[reference], policies[name], confidence, options.resamples, options.seed
+            policies[reference],
+            policies[name],
+            confidence,
+            options.resamples,
+            options.seed,
         )
     return residuals
 
@@ -140,10 +187,20 @@ def _rate(question: _Question, name: str, options: Options) -> dict[str, Any]:
     source = question.sources[name]
     corrected = None
     if source:
-        corrected = corrected_rate(policy, confidence, question.policies[source])
+        corrected = corrected_rate(
+            policy,
+            confidence,
+            question.policies[source],
+        )
     return {
         "raw": _plain(share(policy.judged, confidence)),
-        "gold": _plain(powered_rate(policy, confidence, power=0.0)),
+        "gold": _plain(
+            powered_rate(
+                policy,
+                confidence,
+                power=0.0,
+            )
+        ),
         "ppi": _plain(powered_rate(policy, confidence)),
         "misclassification": _plain(corrected),
     }
@@ -157,13 +214,27 @@ def _difference(question: _Question, before: str, after: str, options: Options) 
     corrected = None
     if first and second:
         errors_of = (policies[first], policies[second])
-        corrected = corrected_difference(*pair, confidence, errors_of)
+        corrected = corrected_difference(
+            *pair,
+            confidence,
+            errors_of,
+        )
     raw = paired_difference(
-        pair[0].judged, pair[1].judged, options.resamples, confidence, options.seed
+        pair[0].judged,
+        pair[1].judged,
+        options.resamples,
+        confidence,
+        options.seed,
     )
     return {
         "raw": raw,
-        "gold": _plain(powered_difference(*pair, confidence, power=0.0)),
+        "gold": _plain(
+            powered_difference(
+                *pair,
+                confidence,
+                power=0.0,
+            )
+        ),
         "ppi": _plain(powered_difference(*pair, confidence)),
         "misclassification": _plain(corrected),
     }
@@ -178,18 +249,20 @@ def corrected_table(metrics: Mapping[str, Any]) -> Table:
     question = metrics["questions"][ANY]
     rows = []
     for name, rate in question["rates"].items():
-        cells = [format_estimate(rate[method]) for method in METHODS]
+        cells = [format_estimate(rate[method], bound_places=0) for method in METHODS]
         rows.append([name, *cells, str(question["labels"][name])])
         for rival, change in question["differences"].get(name, {}).items():
-            cells = [format_estimate(change[method], sign="+") for method in METHODS]
+            cells = [format_change(change[method]) for method in METHODS]
             rows.append([f"  less {rival}", *cells, ""])
     confidence = format_confidence(metrics["confidence"])
     whose = "people" if metrics["source"] == "people" else "the ground truth"
-    title = (
-        f"Violations, the judge corrected by labels of {whose}, per cent, {confidence} intervals"
+    title = f"Violations, corrected by labels of {whose}, per cent, {confidence} intervals"
+    columns = ["policy", "the judge", "labels alone", "PPI", "errors undone", "labels"]
+    return Table(
+        title,
+        columns,
+        rows,
     )
-    columns = ["policy", "the judge", "labels alone", "PPI", "misclassification", "labels"]
-    return Table(title, columns, rows)
 
 
 def correction_warnings(metrics: Mapping[str, Any]) -> list[str]:

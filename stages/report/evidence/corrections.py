@@ -33,7 +33,11 @@ def corrections_view(step: str, metrics: Metrics, texts: dict[str, str]) -> View
                 "text": "" if name == ANY else texts.get(name, ""),
                 "reference": question["reference"],
                 "policies": [
-                    _policy(question, policy, index)
+                    _policy(
+                        question,
+                        policy,
+                        index,
+                    )
                     for index, policy in enumerate(question["rates"])
                 ],
             }
@@ -54,7 +58,12 @@ def _policy(question: Metrics, name: str, index: int) -> View:
     changes = []
     for rival, difference in question["differences"].get(name, {}).items():
         marks = [_change(difference[method]) for method in METHODS]
-        changes.append({"rival": rival, "cells": marks})
+        changes.append(
+            {
+                "rival": rival,
+                "cells": marks,
+            }
+        )
     return {
         "name": name,
         "index": index,
@@ -73,7 +82,11 @@ def _change(difference: Metrics | None) -> View | None:
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
-        "tone": tone_of_change(difference["low"], difference["high"], -1),
+        "tone": tone_of_change(
+            difference["low"],
+            difference["high"],
+            -1,
+        ),
     }
 
 

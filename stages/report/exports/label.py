@@ -78,15 +78,26 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if config.source:
         return _read(config.source, context)
     if "pairs" in inputs:
-        return _ask_for_winners(inputs["pairs"], config, context)
-    return _ask_for_labels(inputs["verdicts"], config, context)
+        return _ask_for_winners(
+            inputs["pairs"],
+            config,
+            context,
+        )
+    return _ask_for_labels(
+        inputs["verdicts"],
+        config,
+        context,
+    )
 
 
 STAGE = Stage(
     version=1,
     config=Config,
     run=run,
-    optional={"verdicts": Verdict, "pairs": Pair},
+    optional={
+        "verdicts": Verdict,
+        "pairs": Pair,
+    },
     gives=Label,
     check_inputs=check_inputs,
     identity=identity,
@@ -103,12 +114,19 @@ def _read(source: str, context: Context) -> Result:
             fix="write yes or no in the column `label`",
         )
     shown = [[format_count(count), format_count(len(filled.labels) - count)]]
-    table = Table(f"{context.step}: labels read", ["labels", "left empty"], shown)
+    table = Table(
+        f"{context.step}: labels read",
+        ["labels", "left empty"],
+        shown,
+    )
     return Result(
         rows=filled.labels,
         row_type=Label,
         dropped=filled.dropped,
-        metrics={"labels": count, "empty": len(filled.labels) - count},
+        metrics={
+            "labels": count,
+            "empty": len(filled.labels) - count,
+        },
         tables=[table],
     )
 
@@ -117,23 +135,47 @@ def _ask_for_labels(source: Artifact, config: Config, context: Context) -> Resul
     rows = source.rows(Verdict)
     if not rows:
         raise _nothing(context, "answers")
+    rows = [row for row in rows if row.judged] or rows  # labels correct what the judge has seen
     texts = principle_texts(source)
     principles = [name for name in rows[0].principles if name in texts]
     counted = [name for name in source.metrics.get("counted") or principles if name in texts]
     asked = [ANY] if config.ask == "any" else principles
     unsure: dict[str, float] = {}
     for row in rows:
-        of_row = sum(doubt(row, question, counted) for question in asked)
+        of_row = sum(
+            doubt(
+                row,
+                question,
+                counted,
+            )
+            for question in asked
+        )
         unsure[row.prompt_id] = unsure.get(row.prompt_id, 0.0) + of_row
-    drawn = draw_prompts(unsure, config.prompts, config.uniform, context.seed)
-    wordings = {name: wording_of(name, texts, counted) for name in asked}
+    drawn = draw_prompts(
+        unsure,
+        config.prompts,
+        config.uniform,
+        context.seed,
+    )
+    wordings = {
+        name: wording_of(
+            name,
+            texts,
+            counted,
+        )
+        for name in asked
+    }
     labels: dict[str, Label] = {}
     lines: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row.prompt_id not in drawn:
             continue
         for question, wording in wordings.items():
-            name = label_id(row.prompt_id, row.response, wording)
+            name = label_id(
+                row.prompt_id,
+                row.response,
+                wording,
+            )
             probability = drawn[row.prompt_id]
             labels[name] = Label(
                 id=name,
@@ -151,9 +193,25 @@ def _ask_for_labels(source: Artifact, config: Config, context: Context) -> Resul
                 "label": "",
                 "probability": probability,
             }
-    ordered = sorted(lines, key=lambda name: derive_seed(context.seed, "order", name))
-    files = _write(context, "labels", [lines[name] for name in ordered])
-    return _written(context, files, [labels[name] for name in ordered], len(drawn))
+    ordered = sorted(
+        lines,
+        key=lambda name: derive_seed(
+            context.seed,
+            "order",
+            name,
+        ),
+    )
+    files = _write(
+        context,
+        "labels",
+        [lines[name] for name in ordered],
+    )
+    return _written(
+        context,
+        files,
+        [labels[name] for name in ordered],
+        len(drawn),
+    )
 
 
 def _ask_for_winners(source: Artifact, config: Config, context: Context) -> Result:
@@ -161,11 +219,25 @@ def _ask_for_winners(source: Artifact, config: Config, context: Context) -> Resu
     if not pairs:
         raise _nothing(context, "pairs")
     texts = principle_texts(source)
-    ordered = sorted(pairs, key=lambda pair: derive_seed(context.seed, "label", pair.id))
+    ordered = sorted(
+        pairs,
+        key=lambda pair: derive_seed(
+            context.seed,
+            "label",
+            pair.id,
+        ),
+    )
     lines = []
     for pair in ordered[: config.prompts]:
         sides = [pair.chosen, pair.rejected]
-        if derive_fraction(context.seed, "place", pair.id) < 0.5:
+        if (
+            derive_fraction(
+                context.seed,
+                "place",
+                pair.id,
+            )
+            < 0.5
+        ):
             sides.reverse()
         wordings = [texts.get(name, name) for name in pair.principles]
         lines.append(
@@ -177,22 +249,48 @@ def _ask_for_winners(source: Artifact, config: Config, context: Context) -> Resu
                 "winner": "",
             }
         )
-    files = _write(context, "pairs", lines)
-    return _written(context, files, [], len(lines))
+    files = _write(
+        context,
+        "pairs",
+        lines,
+    )
+    return _written(
+        context,
+        files,
+        [],
+        len(lines),
+    )
 
 
 def _write(context: Context, name: str, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     with errors_of_writing(context.directory):
-        return write_files(context.directory, name, lines)
+        return write_files(
+            context.directory,
+            name,
+            lines,
+        )
 
 
 def _written(context: Context, files: list[str], labels: list[Label], drawn: int) -> Result:
     path = context.directory / files[0]
     count = len(labels) or drawn
     row = [str(path), format_count(drawn), format_count(count)]
-    table = Table(f"{context.step}: to be filled in", ["file", "drawn", "lines"], [row])
-    metrics = {"files": files, "drawn": drawn, "lines": count}
-    return Result(rows=labels, row_type=Label, metrics=metrics, tables=[table])
+    table = Table(
+        f"{context.step}: to be filled in",
+        ["file", "drawn", "lines"],
+        [row],
+    )
+    metrics = {
+        "files": files,
+        "drawn": drawn,
+        "lines": count,
+    }
+    return Result(
+        rows=labels,
+        row_type=Label,
+        metrics=metrics,
+        tables=[table],
+    )
 
 
 def _nothing(context: Context, what: str) -> UserError:

@@ -38,7 +38,11 @@ def write_files(folder: Path, name: str, lines: Sequence[Mapping[str, Any]]) -> 
     """Write the lines as csv and as jsonl; return the names of the files."""
     columns = list(lines[0])
     table = folder / f"{name}.csv"
-    write_csv(table, columns, [list(line.values()) for line in lines])
+    write_csv(
+        table,
+        columns,
+        [list(line.values()) for line in lines],
+    )
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomically(folder / f"{name}.jsonl", text)
     return [table.name, f"{name}.jsonl"]

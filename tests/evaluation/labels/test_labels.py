@@ -10,7 +10,7 @@ from stages.evaluation.labels.corrected import correction_warnings
 from stages.guards.errors import UserError
 from stages.report.exports import label
 from stages.runtime.artifacts import Result
-from stages.runtime.rows import Label, Pair
+from stages.runtime.rows import Label, Pair, Verdict
 from stages.runtime.typed_config import parse_config
 from tests.evaluation import fakes
 from tests.evaluation.test_in_a_pipeline import steps
@@ -130,6 +130,16 @@ def test_one_question_for_each_principle(folder):
     assert len({row.prompt_id for row in rows}) == 20 and len(rows) % 3 == 0
 
 
+def test_only_what_the_judge_has_seen_is_drawn(folder):
+    wanted = steps(folder, judge_limit=30, win_rate=False)
+    wanted |= {"to_label": draw_step(prompts=60)}
+    _, made = run_steps(wanted, folder, opener=opener)
+    judged = {row.prompt_id for row in made["evaluation"].rows(Verdict) if row.judged}
+    rows = made["to_label"].rows(Label)
+    assert {row.prompt_id for row in rows} == judged and len(judged) == 30
+    assert {row.probability for row in rows} == {1.0}
+
+
 def test_the_ground_truth_of_some_prompts_serves_as_labels(folder):
     wanted = steps(folder, truth_as_labels=60)
     _, made = run_steps(wanted, folder, opener=opener)
@@ -232,3 +242,21 @@ def test_warnings_say_what_to_doubt():
     errs, lacks = correction_warnings(metrics)
     assert errs.startswith("The judge errs on tuned otherwise than on base (by -30.0 [-40.0,-20.0]")
     assert lacks.startswith("25.0 % of the answers of tuned to drawn prompts have no label")
+
+
+def test_the_table_fits_a_hundred_columns(folder):
+    from stages.guards.console import open_console
+    from stages.runtime.pipeline.display import show_tables
+
+    wanted = steps(folder, truth_as_labels=60)
+    inputs = wanted["evaluation"]["inputs"]
+    inputs["tuned_again"] = inputs.pop("tuned")
+    _, made = run_steps(wanted, folder, opener=opener)
+    console = open_console(record=True)
+    console.width = 100
+    show_tables([made["evaluation"]], console)
+    text = console.export_text()
+    lines = text[text.index("corrected by labels") :].splitlines()
+    assert max(len(line) for line in lines) <= 100
+    row = next(line for line in lines if "tuned_again" in line)
+    assert row.count("[") == 4 and "errors undone" in text

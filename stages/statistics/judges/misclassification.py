@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.statistics.gold_labels import (
+from stages.statistics.judges.gold_labels import (
     FEWEST_LABELS,
     Labelled,
     common_prompts,
@@ -91,7 +91,12 @@ def corrected_rate(
         None where the labels of either kind are fewer than `FEWEST_LABELS`, or the judge cannot
         tell violations from the rest.
     """
-    return _contrast([(policy, errors_of or policy)], [1.0], confidence, (0.0, 1.0))
+    return _contrast(
+        [(policy, errors_of or policy)],
+        [1.0],
+        confidence,
+        (0.0, 1.0),
+    )
 
 
 def corrected_difference(
@@ -106,7 +111,12 @@ def corrected_difference(
         errors_of: the policies whose labels state how the judge errs on `before` and on `after`.
     """
     sides = [(before, errors_of[0] or before), (after, errors_of[1] or after)]
-    return _contrast(sides, [-1.0, 1.0], confidence, (-1.0, 1.0))
+    return _contrast(
+        sides,
+        [-1.0, 1.0],
+        confidence,
+        (-1.0, 1.0),
+    )
 
 
 def error_shares(policy: Labelled, prompts: Sequence[str]) -> tuple[Share, Share] | None:
@@ -128,7 +138,12 @@ def _share(right: Any, weights: Any) -> Share | None:
     value = float((weights * right).sum() / weights.sum())
     errors = weights / weights.mean() * (right - value)
     adjusted = (value * count + 1) / (count + 2)
-    return Share(value, adjusted, count, errors)
+    return Share(
+        value,
+        adjusted,
+        count,
+        errors,
+    )
 
 
 def _contrast(
@@ -144,8 +159,18 @@ def _contrast(
     value = centre = unseen = 0.0
     errors: Any = 0.0
     counts = []
-    for (policy, source), sign in zip(sides, signs, strict=True):
-        rate = _rate(policy, source, judged_prompts, prompts, confidence)
+    for (policy, source), sign in zip(
+        sides,
+        signs,
+        strict=True,
+    ):
+        rate = _rate(
+            policy,
+            source,
+            judged_prompts,
+            prompts,
+            confidence,
+        )
         if rate is None:
             return None
         value += sign * rate.value
@@ -160,7 +185,13 @@ def _contrast(
     value = min(max(value, lowest), highest)
     low = min(max(centre - half, lowest), value)
     high = max(min(centre + half, highest), value)
-    return Corrected(value, low, high, len(judged_prompts), round(min(counts)))
+    return Corrected(
+        value,
+        low,
+        high,
+        len(judged_prompts),
+        round(min(counts)),
+    )
 
 
 def _all_labels(policies: Sequence[Labelled]) -> list[str]:
@@ -198,7 +229,13 @@ def _rate(
     unseen = middle**2 * _unseen(sensitivity, len(prompts))
     unseen += (1 - middle) ** 2 * _unseen(specificity, len(prompts))
     labels = sensitivity.count + specificity.count
-    return _Rate(value, middle + shift, errors, unseen / sense**2, labels)
+    return _Rate(
+        value,
+        middle + shift,
+        errors,
+        unseen / sense**2,
+        labels,
+    )
 
 
 def _unseen(share: Share, prompts: int) -> float:

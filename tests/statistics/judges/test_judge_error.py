@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.statistics.gold_labels import Labelled, effective_count
 from stages.statistics.intervals import paired_difference, share
-from stages.statistics.misclassification import (
+from stages.statistics.judges.gold_labels import Labelled, effective_count
+from stages.statistics.judges.misclassification import (
     corrected_difference,
     corrected_rate,
     error_shares,
 )
-from stages.statistics.prediction_powered import powered_difference, powered_rate
-from stages.statistics.thresholds import best_threshold
-from stages.statistics.transport import calibrate, carried, carried_errors
+from stages.statistics.judges.prediction_powered import powered_difference, powered_rate
+from stages.statistics.judges.thresholds import best_threshold
+from stages.statistics.judges.transport import calibrate, carried, carried_errors
 
-ARENA = Path(__file__).resolve().parents[3] / "shared/data/cje_arena"
+ARENA = Path(__file__).resolve().parents[4] / "shared/data/cje_arena"
 if not ARENA.is_dir():
     ARENA = Path("/work/shared/data/cje_arena")
 Z = 1.959963984540054

@@ -11,8 +11,8 @@ a difference of two policies the same is done for the difference, prompt by prom
 policies share on a prompt cancels. Every estimate is the mean of one number a prompt; its variance
 is theirs, with Student's quantile for the number of labels.
 
-Where labels and judge differ on few prompts, the variance that was seen is too small: one imagined
-difference each way is added, as Bonett and Price (2012) do for changes.
+Where labels and judge differ on few prompts, the variance that was seen is too small: an imagined
+difference is added, as Bonett and Price (2012) do for changes.
 
 Sources: Angelopoulos et al. 2023 (arXiv 2301.09633), Angelopoulos, Duchi and Zrnic 2023 (arXiv
 2311.01453); Zrnic and Candes 2024 (arXiv 2403.03208) for labels of unequal probability.
@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.statistics.gold_labels import (
+from stages.statistics.intervals import FEW_CHANGES
+from stages.statistics.judges.gold_labels import (
     FEWEST_LABELS,
     Labelled,
     common_prompts,
@@ -31,7 +32,6 @@ from stages.statistics.gold_labels import (
     t_quantile,
     values_of,
 )
-from stages.statistics.intervals import FEW_CHANGES
 
 IMAGINED = 1
 """Differences between people and judge that are imagined where few were seen."""
@@ -63,16 +63,34 @@ def powered_rate(
     Args:
         power: null: tuned; 0: gold alone; 1: plain PPI.
     """
-    estimate = _contrast([policy], [1.0], confidence, power)
-    return _bounded(estimate, 0.0, 1.0)
+    estimate = _contrast(
+        [policy],
+        [1.0],
+        confidence,
+        power,
+    )
+    return _bounded(
+        estimate,
+        0.0,
+        1.0,
+    )
 
 
 def powered_difference(
     before: Labelled, after: Labelled, confidence: float = 0.95, power: float | None = None
 ) -> Powered | None:
     """`after` minus `before`, over the prompts that the judge saw of both; None as above."""
-    estimate = _contrast([before, after], [-1.0, 1.0], confidence, power)
-    return _bounded(estimate, -1.0, 1.0)
+    estimate = _contrast(
+        [before, after],
+        [-1.0, 1.0],
+        confidence,
+        power,
+    )
+    return _bounded(
+        estimate,
+        -1.0,
+        1.0,
+    )
 
 
 def _contrast(
@@ -87,7 +105,11 @@ def _contrast(
     counts = []
     labels = []
     differing = []
-    for policy, sign in zip(policies, signs, strict=True):
+    for policy, sign in zip(
+        policies,
+        signs,
+        strict=True,
+    ):
         weights = policy.gold_weights(prompts)
         labels.append(int((weights > 0).sum()))
         if labels[-1] < FEWEST_LABELS:
@@ -104,10 +126,17 @@ def _contrast(
     fewest = min(counts)
     variance = float(numbers.var(ddof=1)) / len(numbers) * fewest / (fewest - 1)
     if min(differing) < FEW_CHANGES:
-        variance += sum(IMAGINED / count**2 for count in counts)
+        variance += IMAGINED / fewest**2
     half = t_quantile(confidence, fewest) * math.sqrt(variance)
     value = float(numbers.mean())
-    return Powered(value, value - half, value + half, len(prompts), min(labels), power)
+    return Powered(
+        value,
+        value - half,
+        value + half,
+        len(prompts),
+        min(labels),
+        power,
+    )
 
 
 def _centred(values: Any, weights: Any) -> Any:
@@ -133,4 +162,9 @@ def _bounded(estimate: Powered | None, lowest: float, highest: float) -> Powered
     inside = {}
     for name in ("value", "low", "high"):
         inside[name] = min(max(getattr(estimate, name), lowest), highest)
-    return Powered(n=estimate.n, labels=estimate.labels, power=estimate.power, **inside)
+    return Powered(
+        n=estimate.n,
+        labels=estimate.labels,
+        power=estimate.power,
+        **inside,
+    )

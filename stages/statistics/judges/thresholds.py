@@ -51,7 +51,11 @@ def best_threshold(
         return None
     thresholds = (steps[:-1] + steps[1:]) / 2
     order = np.argsort(score, kind="stable")
-    below = np.searchsorted(score[order], thresholds, side="right")
+    below = np.searchsorted(
+        score[order],
+        thresholds,
+        side="right",
+    )
     missed = np.concatenate([[0.0], np.cumsum(positive[order])])[below]
     cleared = np.concatenate([[0.0], np.cumsum(negative[order])])[below]
     sensitivity = 1 - missed / positive.sum()
@@ -60,5 +64,7 @@ def best_threshold(
     best = np.flatnonzero(np.isclose(sums, sums.max()))
     chosen = best[len(best) // 2]
     return Threshold(
-        float(thresholds[chosen]), float(sensitivity[chosen]), float(specificity[chosen])
+        float(thresholds[chosen]),
+        float(sensitivity[chosen]),
+        float(specificity[chosen]),
     )

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.statistics.gold_labels import FEWEST_LABELS, Labelled, values_of
+from stages.statistics.judges.gold_labels import FEWEST_LABELS, Labelled, values_of
 
 Table = Any
 """An array with a row for each label: the judge's value, people's, the weight."""
@@ -50,7 +50,14 @@ def carried(
     seed: int = 0,
 ) -> Residual | None:
     """Test scores; None where either policy has fewer than `FEWEST_LABELS` labels."""
-    return _test(reference, target, _score_residual, confidence, resamples, seed)
+    return _test(
+        reference,
+        target,
+        _score_residual,
+        confidence,
+        resamples,
+        seed,
+    )
 
 
 def carried_errors(
@@ -61,7 +68,14 @@ def carried_errors(
     seed: int = 0,
 ) -> Residual | None:
     """Test a yes or no; None as above, and where the reference's labels are all of one kind."""
-    return _test(reference, target, _error_residual, confidence, resamples, seed)
+    return _test(
+        reference,
+        target,
+        _error_residual,
+        confidence,
+        resamples,
+        seed,
+    )
 
 
 def calibrate(judged: Any, gold: Any, weights: Any) -> Callable[[Any], Any]:
@@ -76,7 +90,11 @@ def calibrate(judged: Any, gold: Any, weights: Any) -> Callable[[Any], Any]:
     totals = np.bincount(places, weights)
     means = np.bincount(places, weights * gold) / totals
     rising = isotonic_regression(means, weights=totals).x
-    return lambda wanted: np.interp(wanted, values, rising)
+    return lambda wanted: np.interp(
+        wanted,
+        values,
+        rising,
+    )
 
 
 def _score_residual(reference: Table, target: Table) -> float | None:
@@ -121,14 +139,35 @@ def _test(
     generator = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
-        draw = generator.integers(0, len(prompts), len(prompts))
-        resampled = [_take(table, of, draw) for table, of in zip(tables, places, strict=True)]
+        draw = generator.integers(
+            0,
+            len(prompts),
+            len(prompts),
+        )
+        resampled = [
+            _take(
+                table,
+                of,
+                draw,
+            )
+            for table, of in zip(
+                tables,
+                places,
+                strict=True,
+            )
+        ]
         if all(len(table) for table in resampled):
             drawn.append(residual(*resampled))
     tail = (1 - confidence) / 2
     usable = [one for one in drawn if one is not None]
     low, high = (float(np.quantile(usable, edge)) for edge in (tail, 1 - tail))
-    return Residual(value, low, high, len(target.labels), low <= 0 <= high)
+    return Residual(
+        value,
+        low,
+        high,
+        len(target.labels),
+        low <= 0 <= high,
+    )
 
 
 def _table(policy: Labelled) -> Table:
