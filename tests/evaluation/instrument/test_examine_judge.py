@@ -137,7 +137,9 @@ def test_a_judge_that_is_not_able_stops_the_run(tmp_path):
     words = str(caught.value)
     assert "cannot tell" in words and "take another judge" in words and "judge=" in words
     assert "pipeline.steps.evaluation.require=anything" in words, "the step of the test's context"
-    assert examine(tmp_path, judge, needs=()).warnings
+    folder = tmp_path / "again"
+    folder.mkdir()
+    assert examine(folder, judge, needs=()).warnings
 
 
 def test_a_dozen_requests_decide_nothing(tmp_path):
@@ -146,6 +148,8 @@ def test_a_dozen_requests_decide_nothing(tmp_path):
         folder.mkdir()
         metrics = examine(folder, JUDGES[name][0], count=12).metrics
         assert metrics["choices"]["verdict"] == metrics["yes_no"]["verdict"] == "undecided"
+    folder = tmp_path / "decided"
+    folder.mkdir()
     with pytest.raises(UserError, match="undecided"):
         examine(folder, JUDGES["random"][0], count=12, require="decided")
 
