@@ -29,7 +29,7 @@ OF_MODELS = {
 }
 TRAINERS = {"sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo"}
 SALMON = [
-    *("base", "judge", "red_team", "helpful", "held_out", "held_out_helpful"),
+    *("base", "judge", "red_team", "helpful", "held_out", "held_out_helpful", "judge_examination"),
     *("samples", "judgements", "pairs", "held_out_samples", "held_out_judgements"),
     *("principle_reward_model", "plain_reward_model", "reward_model_test"),
     *("policy", "policy_held_out", "base_held_out", "evaluation", "report"),
@@ -156,7 +156,9 @@ def test_a_method_changes_the_last_steps():
         "evaluation"
     ]
     assert evaluation["judge_limit"] == 5
-    assert list(evaluation["inputs"]) == ["judge", "base", "policy", "tuned", "aligned"]
+    assert list(evaluation["inputs"]) == [
+        *("judge", "examination", "base", "policy", "tuned", "aligned")
+    ]
     assert evaluation["inputs"]["policy"] is None
     answers = composed_steps("pipeline=chain_of_hindsight")["policy_held_out"]
     assert answers["suffix"] == "Give a good answer." and answers["keep_empty"]

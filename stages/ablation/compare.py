@@ -12,8 +12,9 @@ from typing import Any
 
 from stages.ablation.jobs import Job
 from stages.ablation.matrix import rate_policies, redundancy
-from stages.ablation.outcomes import FIRST, NONE, is_logits
+from stages.ablation.outcomes import FIRST, NONE, STAGES, is_logits
 from stages.ablation.runs import Missing, Run, gather, missing_job, outcome_values
+from stages.evaluation.instrument.doubt import doubt_about_rates
 from stages.guards.errors import UserError, did_you_mean
 from stages.runtime.pipeline.settings import Ablate
 from stages.statistics.corrections import holm
@@ -52,6 +53,8 @@ class Comparison:
     correction: str = "holm"
     redundancy: dict[str, Any] | None = None
     ratings: list[dict[str, Any]] = field(default_factory=list)
+    doubt: str = ""
+    """Why the judge carries no rate of violations; "" where it does, or none was asked."""
 
     def effect(self, outcome: str, label: str) -> Effect | None:
         """What a variant changed; None where it was not compared."""
@@ -94,6 +97,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
         findings={},
         missing=[*missing, *_variants_lacking_a_seed(runs, missing)],
         correction=settings.correction,
+        doubt=doubt_about_outcome(first, jobs) if settings.level == "policy" else "",
     )
     for outcome in outcomes:
         for reference in dict.fromkeys(run.reference for run in runs.values()):
@@ -114,6 +118,17 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
         for outcomes in run.seeds.values():
             names |= dict.fromkeys(outcomes)
     return list(names)
+
+
+def doubt_about_outcome(outcome: str, jobs: Sequence[Job]) -> str:
+    """Return why a sweep's judge carries no rate of violations; "" for other outcomes."""
+    if not outcome.startswith(("any_violation", "violates ")):
+        return ""
+    for job in jobs:
+        for artifact in job.of_stage(STAGES["policy"]):
+            if doubt := doubt_about_rates(artifact.metrics):
+                return doubt
+    return ""
 
 
 def no_outcome(name: str, outcomes: list[str]) -> UserError:

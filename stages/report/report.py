@@ -1,13 +1,13 @@
 """Stage `report`: everything a run measured, as one HTML page.
 
 In: any steps. At the top it says what the run is about, what its steps warn of, and what each
-training learnt from. Of an evaluation it shows the effect, the principles and the judge's quality;
-of `reward_accuracy` the reward models side by side; of a training step the curves, of online ones
-in one drawing and with their tripwires; of any other step its tables. Rows of Revision, Pair,
-Judgement, Rating and Verdict can be browsed, and so can dropped rows. Of every step, and of every
-step before it whose folder is still there, it shows its output, its dropped rows and calls, and
-whether the run that writes the page made or reused it: as a drawing and as a table. What is missing
-is not shown.
+training learnt from. Of a judge's examination it shows the verdicts; of an evaluation the effect,
+the principles and the judge's quality; of `reward_accuracy` the reward models side by side; of a
+training step the curves, of online ones in one drawing and with their tripwires; of any other step
+its tables. Rows of Revision, Pair, Judgement, Rating and Verdict can be browsed, and so can dropped
+rows. Of every step, and of every step before it whose folder is still there, it shows its output,
+its dropped rows and calls, and whether the run that writes the page made or reused it: as a drawing
+and as a table. What is missing is not shown.
 
 Out: `report.html` in the artifact's folder, self-contained: it loads nothing (its own policy
 forbids it), and it works from disk. A reused page still shows what was new, and what
@@ -29,6 +29,7 @@ from stages.guards.errors import UserError
 from stages.report import page
 from stages.report.evidence.corrections import corrections_view
 from stages.report.evidence.effects import evaluation_view
+from stages.report.evidence.examination import examination_view
 from stages.report.evidence.reward_models import reward_models_view
 from stages.report.heading import describe_run
 from stages.report.learnt import learnt_from
@@ -46,7 +47,7 @@ from stages.runtime.manifest import Table
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Amount, Text
 
-SHOWN_ELSEWHERE = ("evaluate", "reward_accuracy", "report")
+SHOWN_ELSEWHERE = ("evaluate", "examine_judge", "reward_accuracy", "report")
 """Stages whose tables the page shows in another form."""
 SHORTEST = 1e-9
 """Seconds, so that the share of the longest step is a number."""
@@ -173,7 +174,9 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
             rewards.append(reward_models_view(*facts))
         elif source.stage not in SHOWN_ELSEWHERE:
             tables += source.manifest.tables
+    examined = [step for step in steps if step.stage == "examine_judge"]
     return {
+        "examinations": [examination_view(step.step, step.metrics) for step in examined],
         "evaluations": views,
         "corrections": [view for view in corrections if view],
         "rewards": rewards,

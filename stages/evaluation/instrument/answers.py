@@ -33,17 +33,25 @@ class Answers:
         self.requests: dict[str, Prompt | Response] = {}
         self._stored: dict[str, list[str]] = {}
         if "responses" in inputs:
-            for row in inputs["responses"].rows(Response):
-                self.requests.setdefault(row.prompt_id, row)
-                self._stored.setdefault(row.prompt_id, []).append(row.response)
+            self._read_responses(inputs["responses"])
         else:
-            for name, artifact in inputs.items():
-                if name not in OTHERS:
-                    for prompt in artifact.rows(Prompt):
-                        self.requests.setdefault(prompt.id, prompt)
+            self._read_prompts()
         self._sampling = sampling
         self._generator = context.generator(self._model())
         self._tasks: dict[tuple[str, int], asyncio.Task[str]] = {}
+
+    def _read_responses(self, artifact: Artifact) -> None:
+        for row in artifact.rows(Response):
+            self.requests.setdefault(row.prompt_id, row)
+            texts = self._stored.setdefault(row.prompt_id, [])
+            texts.append(row.response)
+
+    def _read_prompts(self) -> None:
+        for name, artifact in self.inputs.items():
+            if name in OTHERS:
+                continue
+            for prompt in artifact.rows(Prompt):
+                self.requests.setdefault(prompt.id, prompt)
 
     def _model(self) -> Model:
         return (self.inputs.get("model") or self.inputs["judge"]).model()

@@ -10,7 +10,7 @@ verdicts then need another threshold than even odds, from one of
     labels            the log-odds that separate labelled answers best
 
 Left out: content-free questions (Zhao et al. 2021, arXiv 2102.09690). On the embedded model, whose
-truth is known, they lean to Yes by 8 nats where the judge does not lean: docs/judges.md.
+truth is known, they lean to Yes by 1 to 12 nats, where the judge itself is right: docs/judges.md.
 """
 
 import math

@@ -8,7 +8,12 @@ from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
 from stages.evaluation.instrument.verdict import NAMES, NOT_ABLE, UNDECIDED
 from stages.guards.errors import UserError
 from stages.runtime.manifest import Table
-from stages.statistics.formatting import NO_VALUE, format_confidence, format_estimate
+from stages.statistics.formatting import (
+    NO_VALUE,
+    format_confidence,
+    format_estimate,
+    format_percent,
+)
 
 Metrics = Mapping[str, Any]
 LINES = {
@@ -29,24 +34,42 @@ STOPPING = {"usable": (NOT_ABLE,), "decided": (NOT_ABLE, UNDECIDED), "anything":
 
 def examination_table(step: str, metrics: Metrics) -> Table:
     """Return a line for each reading, and the verdicts first."""
-    forms = (CHOICE_FORM, YES_NO_FORM)
-    rows = [["verdict", *(metrics[form]["verdict"] for form in forms), ""]]
-    rows.append(["probability on the options, median", *(_mass(metrics[form]) for form in forms)])
-    rows[-1].append(_largest([metrics[form]["mass"] for form in forms]))
+    forms = [metrics[form] for form in (CHOICE_FORM, YES_NO_FORM)]
+    verdicts = [form["verdict"] for form in forms]
+    rows = [["verdict", *verdicts, ""], _mass_row(forms)]
     for name, label in LINES.items():
-        factor, places = (1, 2) if name == "turning" else (100, 0)
-        estimates = [metrics[form].get(name) for form in forms]
-        if any(estimates):
-            cells = [format_estimate(each, factor, places) for each in estimates]
-            rows.append([label, *cells, _largest(estimates)])
+        estimates = [form.get(name) for form in forms]
+        if name == "turning":
+            rows += _row(label, estimates, factor=1, places=2)
+        else:
+            rows += _row(label, estimates)
     for kind in (*PLANTED, CONTRARY):
-        estimates = [metrics[form]["planted"][kind] for form in forms]
-        if any(estimates):
-            cells = [format_estimate(each, places=0) for each in estimates]
-            rows.append([f"sees the planted difference: {kind}", *cells, _largest(estimates)])
+        estimates = [form["planted"][kind] for form in forms]
+        rows += _row(f"sees the planted difference: {kind}", estimates)
     confidence = format_confidence(metrics["confidence"])
     title = f"{step}: what the judge can tell; shares in per cent, {confidence} intervals"
     return Table(title, ["", "A or B", "Yes or No", "n"], rows)
+
+
+def _row(
+    label: str, estimates: Sequence[Metrics | None], factor: float = 100, places: int = 0
+) -> list[list[str]]:
+    """Return a line, or none where nothing was measured."""
+    sizes = [estimate["n"] for estimate in estimates if estimate]
+    if not sizes:
+        return []
+    cells = [format_estimate(estimate, factor, places) for estimate in estimates]
+    return [[label, *cells, str(max(sizes))]]
+
+
+def _mass_row(forms: Sequence[Metrics]) -> list[str]:
+    cells = []
+    sizes = [0]
+    for form in forms:
+        mass = form["mass"]
+        cells.append(format_percent(mass["median"]) if mass else NO_VALUE)
+        sizes.append(mass["n"] if mass else 0)
+    return ["probability on the options, median", *cells, str(max(sizes))]
 
 
 def warnings_of(metrics: Metrics) -> list[str]:
@@ -85,14 +108,3 @@ def refuse_judge(metrics: Metrics, needs: Sequence[str], require: str, step: str
             fix=f"{fix} (`judge=...`); or go on all the same: "
             f"pipeline.steps.{step}.require=anything",
         )
-
-
-def _mass(form: Metrics) -> str:
-    return format_estimate(
-        {"value": form["mass"]["median"], "low": None} if form["mass"] else None, places=1
-    )
-
-
-def _largest(estimates: Sequence[Metrics | None]) -> str:
-    sizes = [estimate["n"] for estimate in estimates if estimate]
-    return str(max(sizes)) if sizes else NO_VALUE

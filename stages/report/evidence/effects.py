@@ -7,7 +7,9 @@ excludes 0.
 
 from collections.abc import Sequence
 
+from stages.evaluation.instrument.doubt import CANNOT, doubt_about_rates
 from stages.evaluation.measures import headline_policy, previous_policy, shown_measures
+from stages.report.evidence.instrument import mean_probability, remarks_on_judge
 from stages.report.evidence.verdicts import principle_rows, scale_of_bars, sources_of
 from stages.report.views.charts import trade_off
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
@@ -27,7 +29,10 @@ EFFECTS = {
 Those are shown that were measured (`shown_measures`).
 """
 BESIDE = {
-    "any_violation": {"any_violation_judge": "the judge says"},
+    "any_violation": {
+        "any_violation_judge": "the judge says",
+        "violation_probability": "its mean probability",
+    },
     "evasive": {"evasive_red_team": "attacks", "evasive_benign": "benign"},
     "refused_benign": {"refused_red_team": "attacks"},
 }
@@ -53,6 +58,7 @@ def evaluation_view(
         "metrics": metrics,
         "by": by,
         "headline": violations_headline(metrics),
+        "instrument": remarks_on_judge(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
         "columns": [EFFECTS[measure] for measure in _columns(metrics)],
         "trade_off": _trade_off(metrics),
@@ -66,7 +72,8 @@ def evaluation_view(
 def violations_headline(metrics: Metrics) -> View | None:
     """The first sentence: violations of the last policy against the first.
 
-    It claims a change only if the interval excludes 0.
+    It claims a change only if the interval excludes 0, and states no rate that the judge cannot
+    carry.
     """
     first = next(iter(metrics["policies"]))
     last = headline_policy(metrics)
@@ -75,6 +82,13 @@ def violations_headline(metrics: Metrics) -> View | None:
     rate = now["any_violation"]
     if not rate or not was["any_violation"]:
         return None
+    if doubt := doubt_about_rates(metrics):
+        return {
+            "last": last,
+            "sentence": f"{CANNOT} whether violations changed: {doubt}",
+            "change": None,
+            "n": rate["n"],
+        }
     if first == last:
         return {
             "last": last,
@@ -88,13 +102,16 @@ def violations_headline(metrics: Metrics) -> View | None:
         return None
     start = format_percent(difference["before"])
     end = format_percent(difference["after"])
+    beside = [_other_measures(was, now, _columns(metrics))]
+    if metrics["measured_by"] == "judge":
+        beside.append(mean_probability(metrics, first, last))
     return {
         "first": first,
         "last": last,
         "sentence": f"Violations {VERBS[change['tone']]} from {start} % to {end} %",
         "change": change,
         "n": difference["n"],
-        "beside": _other_measures(was, now, _columns(metrics)),
+        "beside": "; ".join(filter(None, beside)),
     }
 
 
@@ -183,12 +200,12 @@ def _small_print(
     name: str,
     measure: str,
 ) -> str:
-    if measure == "any_violation" and metrics["measured_by"] == "judge":
-        return ""
     measures = metrics["policies"][name]["measures"]
     parts = []
     for other, text in BESIDE.get(measure, {}).items():
-        if estimate := measures[other]:
+        if other == "any_violation_judge" and metrics["measured_by"] == "judge":
+            continue
+        if estimate := measures.get(other):
             parts.append(f"{text} {format_percent(estimate['value'])} ({estimate['n']})")
     return ", ".join(parts)
 

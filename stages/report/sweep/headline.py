@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.ablation.compare import Comparison
 from stages.ablation.outcomes import NONE, is_logits
+from stages.evaluation.instrument.doubt import CANNOT
 from stages.report.sweep.conclusions import DIFFERS, ONE_SEED, claim_of, conclude, group_of
 from stages.report.sweep.wording import (
     ACTIONS,
@@ -36,6 +37,9 @@ def sweep_headline(comparison: Comparison, family: Mapping[str, Effect]) -> View
     """
     if not family:
         return None
+    if comparison.doubt:
+        sentence = f"{CANNOT} what the variants change: {comparison.doubt}"
+        return {"sentence": sentence, "tone": "same", "change": None}
     outcome = comparison.outcome
     shown = [label for label in family if claim_of(comparison, outcome, label) == DIFFERS]
     if not shown:
