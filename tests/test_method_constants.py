@@ -47,7 +47,6 @@ PAPER: dict[str, dict[str, Any]] = {
     "rlhf": {  # Ouyang et al. 2022, 2203.02155
         "policy.args.beta": 0.02,  # appendix C.4
         "sft.args.lr_scheduler_type": "cosine",  # 3.5
-        "reward.objective": "preference",  # 3.5, equation 1
     },
     "cai_open": {  # llm-swarm and the handbook's recipe config_full.yaml
         "answers.sampling.temperature": 1.0,

