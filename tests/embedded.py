@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 
 from stages import STAGES
 from stages.guards.console import open_console
+from stages.pretrained import hardware  # noqa: F401  registers resolvers
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
-from stages.runtime.pipeline import machine  # noqa: F401  registers resolvers
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.steps import join_sections, read_steps

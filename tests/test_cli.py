@@ -57,7 +57,7 @@ def refusal(monkeypatch, capsys):
 def test_the_plan_of_the_demo(tmp_path):
     shown = credo(tmp_path)
     assert shown.returncode == 0, shown.stderr
-    assert "2 steps reused, 17 to run" in shown.stderr
+    assert "2 steps reused, 18 to run" in shown.stderr
     assert not list((tmp_path / "runs").glob("artifacts/answers-*"))
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from stages import STAGES
 from stages.guards.errors import UserError
-from stages.runtime.pipeline import machine  # noqa: F401  registers resolvers
+from stages.pretrained import hardware  # noqa: F401  registers resolvers
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from stages.runtime.stage import Stage, load_stage

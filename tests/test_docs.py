@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from stages import STAGES
-from stages.runtime.pipeline import machine  # noqa: F401  registers resolvers
+from stages.pretrained import hardware  # noqa: F401  registers resolvers
 from stages.runtime.pipeline.steps import join_sections, read_steps
 
 ROOT = Path(__file__).resolve().parents[1]

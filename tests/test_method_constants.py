@@ -17,8 +17,9 @@ from stages.runtime.pipeline.steps import join_sections, read_steps
 from tests.test_configs import composed, names
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "methods.md").read_text()
-# `benchmarks` measures models, and makes none.
-METHODS = [name for name in names("pipeline") if name != "benchmarks"]
+MEASURING = {"benchmarks", "in_context", "judge_quality"}
+"""They measure models, and make none."""
+METHODS = [name for name in names("pipeline") if name not in MEASURING]
 REAL = ("model=hub", "model.path=owner/name", "tuning=full", "machine=one_gpu")
 """These settings bring scale=paper."""
 

@@ -23,22 +23,23 @@ from tests.generators.test_real_servers import free_port, start, stop, until_rea
 from tests.running import fake_model, needs_vllm
 from tests.test_configs import composed_steps, names
 
-ASKING = {"judge", "rate", "evaluate", "benchmark", "rloo"}
+ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
 """Stages whose steps a pipeline gives its judge."""
-NO_JUDGE = {"human_reward_model"}
-PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "+pipeline.folder=files"]
+NO_JUDGE = {"human_reward_model", "human_principles"}
+PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "++pipeline.folder=files"]
 KEY = "planted-key-of-a-judge"
 
 
 def parts_of(pipeline):
-    return [] if pipeline in {"benchmarks", *NO_JUDGE} else PARTS
+    return [] if pipeline in {"benchmarks", "judge_quality", *NO_JUDGE} else PARTS
 
 
 @pytest.mark.parametrize("pipeline", sorted({*names("pipeline")} - NO_JUDGE))
 def test_no_step_asks_the_base_model_to_judge(pipeline):
     steps = read_steps(composed_steps(f"pipeline={pipeline}", *parts_of(pipeline)), STAGES)
     by_name = {step.name: step for step in steps}
-    assert by_name["judge"].config == by_name["base"].config
+    base = by_name.get("base", by_name["judge"])
+    assert by_name["judge"].config == base.config
     asked = {step.stage for step in steps if "judge" in step.inputs.values()}
     assert asked and asked <= ASKING
     for step in steps:

@@ -15,8 +15,8 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from stages.generators.chat import ChatOptions
 from stages.generators.transformers_loading import refuse_owned
+from stages.pretrained.hardware import has_fast_bfloat16
 from stages.runtime.models import Model
-from stages.runtime.pipeline.machine import has_fast_bfloat16
 
 GIB = 1024**3
 CPU_BLOCK_TOKENS = 32

@@ -17,7 +17,7 @@ from stages.runtime.generation import TooLong
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Response, Verdict
 from stages.runtime.typed_config import parse_config
-from stages.statistics.formatting import NO_VALUE
+from stages.statistics.formatting import NO_VALUE, format_number
 from tests.evaluation import fakes
 from tests.evaluation.fakes import response
 from tests.running import text_pipeline
@@ -335,7 +335,8 @@ def test_refusals_length_and_helpfulness_are_measured_without_a_truth(tmp_path, 
     labels = [label for label, _ in view["columns"]]
     assert labels[1:] == ["Refuses benign requests", "Helpful on benign requests, by the judge"]
     assert all(cell for row in view["effects"] for cell in row["cells"])
-    assert view["effects"][0]["words"].startswith("3 words an answer")
+    words = format_number(base["words"]["value"], 0)
+    assert view["effects"][0]["words"].startswith(f"{words} words an answer")
 
 
 def test_what_the_truth_sees_is_not_shown_twice(tmp_path, policies):

@@ -84,7 +84,7 @@ def test_accuracy_by_subset(tmp_path):
         assert (estimate["value"], estimate["n"]) == (0.0, 20) and estimate["high"] < 0.2
     assert measures["flips"]["value"] == 0
     page = (made["report"].directory / "report.html").read_text(encoding="utf-8")
-    assert "kind gpt_out" in page
+    assert "kind gpt_<wbr>out" in page
 
 
 def test_the_natural_set_alone(tmp_path):

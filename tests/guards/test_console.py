@@ -94,11 +94,17 @@ def test_any_text_is_shown_literally(text):
 def test_results_and_progress_are_too(text, tmp_path):
     artifact = Artifact("answers", tmp_path)
     table = {"title": text, "columns": ["category", text], "rows": [[text, "1"], ["x", text]]}
-    facts = {"seconds": 1.0, "rows": 3, "dropped": {text: 2}, "tables": [ResultTable(**table)]}
+    facts = {
+        "seconds": 1.0,
+        "rows": 3,
+        "dropped": {text: 2},
+        "tables": [ResultTable(**table)],
+        "metrics": {},
+    }
     artifact.__dict__["manifest"] = SimpleNamespace(**facts)
     console = open_console(file=io.StringIO(), width=1500)
     show_tables([artifact], console)
-    console.print(step_line(artifact, Tally()))
+    console.print(step_line(artifact, Tally(), 1))
     assert console.file.getvalue().count(literal(text)) == 5
     console = open_console(
         file=io.StringIO(), width=500, force_terminal=True, color_system=None, _environ={}

@@ -19,8 +19,8 @@ from stages.guards.errors import (
     refuse_unknown,
 )
 from stages.guards.secrets import remember_secrets
+from stages.pretrained import hardware  # noqa: F401  registers resolvers of the config
 from stages.runtime.generator_registry import GENERATORS, check_options
-from stages.runtime.pipeline import machine  # noqa: F401  registers resolvers of the config
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import (
     Count,

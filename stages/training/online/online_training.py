@@ -164,7 +164,11 @@ def run_online(
     metrics = result.metrics | {"last": last}
     warnings = result.warnings + silent
     warnings += describe_tripped(read_curves(history))
-    return replace(result, metrics=metrics, warnings=warnings)
+    return replace(
+        result,
+        metrics=metrics,
+        warnings=warnings,
+    )
 
 
 def end_tokens_of(model: Any, tokenizer: Any) -> set[int]:

@@ -133,7 +133,9 @@ def describe_tripped(reading: Reading | None) -> list[str]:
     parts = []
     for name in reading.tripped:
         drift = reading.drifts[name]
-        part = f"{name} {drift.first:.3g} to {drift.last:.3g}"
+        first = f"{drift.first:.3g}"
+        last = f"{drift.last:.3g}"
+        part = f"{name} {first} to {last}"
         parts.append(part)
     names = ", ".join(parts)
     return [f"tripwires: {names} from the training's first tenth to its last"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stages.generators.transformers_loading import OWNED_ARGUMENTS
-from stages.runtime.pipeline.machine import count_gpus
+from stages.pretrained.hardware import count_gpus
 
 _BOUNDS = """
     learning_rate 0 10

@@ -70,7 +70,7 @@ def test_the_report_is_written_without_what_failed_and_says_so(tmp_path, run, mo
         runner, done = run(steps)
         assert set(done) == {"base", "requests", "answers", "report"}
         page = (done["report"].directory / "report.html").read_text()
-        assert "refusals</span> failed" in page and "the judge has moved" in page
+        assert "failed, so its results are missing here" in page and "the judge has moved" in page
         assert "the judge has moved" in runner.console.file.getvalue()
         with pytest.raises(UserError, match="has moved"):
             raise_failures(runner.failures)

@@ -7,7 +7,7 @@ import pytest
 
 from stages import STAGES
 from stages.guards.errors import UserError
-from stages.runtime.pipeline import machine
+from stages.pretrained import hardware
 from stages.runtime.pipeline.settings import check_settings
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from tests.test_configs import composed
@@ -35,7 +35,7 @@ def test_gpus_are_counted_from_files(files, chosen, expected, tmp_path, monkeypa
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if chosen is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert machine.count_gpus(Path(tmp_path)) == expected
+    assert hardware.count_gpus(Path(tmp_path)) == expected
 
 
 def batches(*overrides: str) -> dict[str, tuple[int, int]]:
@@ -77,8 +77,8 @@ def test_lora_comes_first_and_reaches_every_training():
 
 
 def test_rollouts_come_from_vllm_only_beside_a_gpu(monkeypatch):
-    monkeypatch.setattr(machine, "count_gpus", lambda: 0)
-    assert not machine.can_roll_out_with_vllm()
+    monkeypatch.setattr(hardware, "count_gpus", lambda: 0)
+    assert not hardware.can_roll_out_with_vllm()
     assert composed(*HUB, "machine=cpu")["model"]["grpo"]["use_vllm"] is False
     asked = composed(*HUB, "machine=cpu", "model.rloo.use_vllm=true", "pipeline=rlaif")
     with pytest.raises(UserError, match=r"(?s)'use_vllm' needs a GPU.*set use_vllm: false"):
