@@ -76,12 +76,9 @@ SMALL += [f"tuning.learning_rate.{name}=1e-3" for name in ("groups", "online")]
 # A checkpoint after each of two steps would take longer than the steps.
 TRAINERS = ("sft", "dpo", "reward_model", "groups", "ppo", "grpo", "rloo")
 SMALL += [f"++model.{name}.save_strategy='no'" for name in TRAINERS]
-# SmolLM2 is not able to judge, which stops a run (test_a_judge_that_cannot_tell_stops_the_run).
-# Six short answers of its own are what the examination costs with one request.
-ANYTHING = [
-    "pipeline.steps.judge_examination.require=anything",
-    "++pipeline.steps.judge_examination.requests=1",
-]
+# SmolLM2 is not able to judge, which stops a run; with one request the examination is cheap.
+EXAMINATION = "pipeline.steps.judge_examination"
+ANYTHING = [f"{EXAMINATION}.require=anything", f"++{EXAMINATION}.requests=1"]
 UNEXAMINED = ("benchmarks", "human_principles", "human_reward_model", "in_context", "judge_quality")
 REQUESTED = [f"{kind} {number}" for kind in ("Explain", "Describe") for number in range(10)]
 

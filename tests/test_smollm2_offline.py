@@ -36,9 +36,14 @@ def test_constitutional_ai(done, name):
     assert "sl_cai" in made or "sft" in made
 
 
-@pytest.mark.parametrize("name", ["chain_of_hindsight", "rrhf", "stable_alignment", "raft"])
+@pytest.mark.parametrize("name", ["chain_of_hindsight", "rrhf", "raft"])
 def test_methods_without_rollouts(done, name):
     done(name)
+
+
+def test_stable_alignment(done):
+    """It rates every draft and revision under every principle, of which one is enough."""
+    assert done("stable_alignment", "constitution.only=[no-danger]")["ratings"].rows()
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])

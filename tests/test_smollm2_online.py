@@ -19,7 +19,7 @@ def test_constitutional_ai_with_a_preference_model(done, tmp_path_factory):
 
 
 def test_salmon(done):
-    """Where its judge contradicts itself on every pair, the test of rewards warns and the run ends."""
+    """Where the judge contradicts itself on every pair, the test of rewards only warns."""
     made = done("salmon")
     assert {"term principles", "term finished"} <= made["policy"].metrics["last"].keys()
     test = made["reward_model_test"]
@@ -45,11 +45,13 @@ def test_rlaif(done, name, term):
 
 
 def test_safe_rlhf(done):
-    assert "term harm" in done("safe_rlhf")["policy"].metrics["last"]
+    made = done("safe_rlhf", "constitution.only=[on-point, no-danger]")  # fewer ratings
+    assert "term harm" in made["policy"].metrics["last"]
 
 
 def test_almost(done):
-    assert done("almost")["pairs"].metrics["ranks"]
+    made = done("almost", "constitution.only=[on-point, no-danger]")  # shorter prompts
+    assert made["pairs"].metrics["ranks"]
 
 
 def test_four_optimisers_of_one_reward(done):

@@ -10,9 +10,9 @@ model, test and request, which an ablation compares.
 
 The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with
 each other one on the same prompts. `ground_truth` (a `module:function` as in `evaluate`) decides
-which response is better; without one the judge does, where both its orders agree; where no cell of
-the matrix prefers a response and there are no pairs, nothing is asked, and a warning says so. A cost
-model's lower score counts as the better one. Scores are stored in the call store.
+which response is better; without one the judge does, where both its orders agree. Where nothing
+prefers a response and there are no pairs, no model is asked, and a warning says so. A cost model's
+lower score counts as the better one. Scores are stored in the call store.
 
 Left out: calibration; how much each principle of a list contributes to a score.
 """
