@@ -61,7 +61,7 @@ def test_reward_models_of_human_choices(done, tmp_path_factory, name, trunk):
     file = preferences(tmp_path_factory.mktemp("preferences"))
     files = [f"pipeline.helpful={file}", f"pipeline.harmless={file}"]
     steps = "pipeline.steps.reward_model"
-    files.append(f"+{steps}.args.max_steps=2")
+    files += [f"+{steps}.args.max_steps=2", "constitution.name=${model.constitution}"]
     if trunk == "SmolLM2":
         files += [f"pipeline.trunk={MODEL}", f"{steps}.frozen=[]"]
         files.append(f"{steps}.args.chat_template_path=null")

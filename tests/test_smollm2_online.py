@@ -45,8 +45,7 @@ def test_rlaif(done, name, term):
 
 
 def test_safe_rlhf(done):
-    made = done("safe_rlhf", "constitution.only=[on-point, no-danger]")  # fewer ratings
-    assert "term harm" in made["policy"].metrics["last"]
+    assert "term harm" in done("safe_rlhf")["policy"].metrics["last"]
 
 
 def test_almost(done):
