@@ -95,7 +95,7 @@ def test_rlhf(done, stage):
         f"pipeline.steps.policy.args=${{model.{stage}}}",
     )
     assert "judgements" not in made and "pairs" not in made
-    assert made["evaluation"].metrics["policies"].keys() == {"base", "sft", "policy"}
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "aligned"]
     assert made["reward"].metrics["mix"].keys() == {"pairs", "harmless"}
     assert not read_format(made["reward"].model()).principles
     assert "term people" in made["policy"].metrics["last"]

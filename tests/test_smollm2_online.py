@@ -19,9 +19,24 @@ def test_constitutional_ai_with_a_preference_model(done, tmp_path_factory):
 
 
 def test_salmon(done):
-    """Its judge contradicts itself between the orders, so nothing is left to test rewards on."""
-    made = done("salmon", "pipeline.steps.reward_model_test=null")
+    """Where the judge contradicts itself on every pair, the test of rewards only warns."""
+    made = done("salmon")
     assert {"term principles", "term finished"} <= made["policy"].metrics["last"].keys()
+    test = made["reward_model_test"]
+    assert bool(test.metrics["cells"]) != bool(test.manifest.warnings)
+    assert made["held_out_judgements"].rows()
+
+
+def test_rlhf(done, tmp_path_factory):
+    file = preferences(tmp_path_factory.mktemp("preferences"))
+    human = [
+        f"data.people_{name}={{stage: human_pairs, source: {file}, kind: {kind}}}"
+        for name, kind in (("helpful", "helpful"), ("harmless", "red_team"))
+    ]
+    made = done("rlhf", *human)
+    assert "term people" in made["policy"].metrics["last"]
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "aligned"]
+    assert not list(made["sft"].directory.rglob("adapter*"))
 
 
 @pytest.mark.parametrize("name, term", [("rlaif", "reward"), ("d_rlaif", "rating")])
@@ -34,7 +49,8 @@ def test_safe_rlhf(done):
 
 
 def test_almost(done):
-    assert done("almost")["pairs"].metrics["ranks"]
+    made = done("almost", "constitution.only=[on-point, no-danger]")  # shorter prompts
+    assert made["pairs"].metrics["ranks"]
 
 
 def test_four_optimisers_of_one_reward(done):

@@ -136,7 +136,7 @@ def no_outcome(name: str, outcomes: list[str]) -> UserError:
     return UserError(
         f"there is no outcome {name!r}{did_you_mean(name, outcomes)}",
         where="ablate.outcome",
-        fix=f"choose from: {', '.join(outcomes) or 'nothing'}; "
+        fix=f"choose from: {', '.join(outcomes) or 'nothing (why, say the warnings of the runs)'}; "
         "other levels have other outcomes (docs/ablation.md)",
     )
 

@@ -10,7 +10,8 @@ model, test and request, which an ablation compares.
 
 The tests are those of `reward_tests.py`, with Wilson intervals; the first model is compared with
 each other one on the same prompts. `ground_truth` (a `module:function` as in `evaluate`) decides
-which response is better; without one the judge does, where both its orders agree. A cost model's
+which response is better; without one the judge does, where both its orders agree. Where nothing
+prefers a response and there are no pairs, no model is asked, and a warning says so. A cost model's
 lower score counts as the better one. Scores are stored in the call store.
 
 Left out: calibration; how much each principle of a list contributes to a score.
@@ -44,6 +45,11 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Judgement, Pair, Tested
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Names, NotNegative, SomeNames, Text
+
+UNASKED = (
+    "the reward models are not tested: no judgement of a held-out pair prefers a response "
+    "(does the judge contradict itself between the orders?)"
+)
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         **reward_metrics(results, config.intervals(context.seed)),
         "truth": "ground truth" if config.ground_truth else "judge",
     }
+    if not exam.questions():
+        return Result(rows=[], row_type=Tested, metrics=metrics, warnings=[UNASKED])
     return Result(
         rows=_rows(results, exam.pairs),
         row_type=Tested,
@@ -168,16 +176,12 @@ def _prepare_exam(config: Config, inputs: Mapping[str, Artifact], context: Conte
         config.general,
         where,
     )
-    if not cells and not labelled:
-        what = "there are no pairs to ask about"
-        if judgements:
-            what = "there is nothing to ask the reward models: no judgement prefers a response"
+    if not cells and not labelled and not undecided:
         raise UserError(
-            what,
+            "there are no pairs to ask about",
             where=where,
             fix="give `inputs.judgements` a judge step over held-out responses under this "
-            "constitution, or an input of pairs; if the judge contradicts itself between the "
-            "orders on every pair, give another judge, or leave this step out: set it to null",
+            "constitution, or an input of pairs",
         )
     return Exam(
         cells=cells,

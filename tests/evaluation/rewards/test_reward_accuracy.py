@@ -19,6 +19,7 @@ from stages.evaluation.rewards.reward_tests import TESTS, count
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.principles.constitution import Principle
+from stages.report.evidence.reward_models import reward_models_view
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.runner import Runner
@@ -375,12 +376,23 @@ def test_what_cannot_be_asked_is_refused(stage):
         stage([], matrix(VERDICTS))
     with pytest.raises(UserError, match=r"no principle 'p9'"):
         stage(["principled"], matrix(VERDICTS), held_out=["p9"])
-    with pytest.raises(UserError, match="no judgement prefers a response"):
-        stage(["principled"], cells("a|b", {"p0": (1.0, -1.0)}))
+    with pytest.raises(UserError, match="there are no pairs to ask about"):
+        stage(["principled"], cells("a|b", {"unknown": (1.0, 1.0)}))
     with pytest.raises(UserError, match="there are no pairs to ask about"):
         stage(["principled"])
     with pytest.raises(UserError, match="is not of the form module:function"):
         stage(["principled"], matrix(VERDICTS), ground_truth="nowhere")
+
+
+def test_a_judge_that_contradicts_itself_leaves_nothing_to_ask_and_a_warning(stage):
+    matrix_of_flips = cells("a|b", {"p0": (1.0, -1.0)})
+    result, fake = stage(["principled", "plain"], matrix_of_flips, held_out=["p1"])
+    assert result.rows == [] and result.metrics["cells"] == 0 and not result.tables
+    assert "no judgement of a held-out pair prefers a response" in result.warnings[0]
+    assert fake.read == {"principled": [], "plain": []}
+    assert all(not model["tests"] for model in result.metrics["models"].values())
+    shown = reward_models_view("it", result.metrics, {})
+    assert shown["tests"] == [] and shown["headline"] is None
 
 
 def test_the_variables_of_the_chat_template_identify_what_was_asked(tmp_path):
