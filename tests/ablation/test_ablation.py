@@ -152,6 +152,7 @@ def test_a_rewording_is_judged_and_nothing_else_is(judged, monkeypatch, tmp_path
     overrides = [
         f"constitution.name={judged / 'reworded.yaml'}",
         "ablate.kinds=[reworded,opposite]",
+        "pipeline.steps.judge_examination=null",  # of a set of other principles it asks anew
     ]
     code, generator = credo(monkeypatch, *arguments(judged), *overrides, *ABLATE)
     assert code == 0
