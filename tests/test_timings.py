@@ -107,7 +107,7 @@ def test_a_pipeline_is_timed_on_the_cpu(tmp_path, monkeypatch):
     report = json.loads((tmp_path / "on_gpu.json").read_text())
     lines = {line["step"]: line for line in report["steps"]}
     assert {"samples", "judgements", "policy", "policy_held_out"} <= set(lines)
-    samples, policy = lines["samples"], lines["policy"]
+    samples, policy = lines["policy_held_out"], lines["policy"]
     assert samples["calls"] > 0 and samples["tokens"] > samples["written"] > 0
     # two batches of 16 pairs and at most 320 tokens a text, and as many for the reference
     assert 0 < policy["tokens"] <= 2 * 2 * 32 * 320
