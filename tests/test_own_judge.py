@@ -130,7 +130,7 @@ def test_a_judge_behind_an_api(tmp_path):
         assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
         again = run_credo(tmp_path, stub, "pipeline=dpo")
         assert again.returncode == 0 and len(stub.requests) == count, again.stderr
-        assert "14 steps reused, 0 to run" in again.stderr
+        assert "15 steps reused, 0 to run" in again.stderr
     manifests = {path.parent.name.rpartition("-")[0]: path for path in manifests_of(tmp_path)}
     judged = json.loads(manifests["judgements"].read_text())
     evaluated = json.loads(manifests["evaluation"].read_text())

@@ -47,10 +47,14 @@ def errors_of_writing(place: Path) -> Iterator[None]:
         raise refuse_writing(error, place) from None
 
 
-def refuse_writing(error: OSError, place: str | Path) -> UserError:
+class CannotWrite(UserError):
+    """The system refuses to write: whatever a run did next would be lost too."""
+
+
+def refuse_writing(error: OSError, place: str | Path) -> CannotWrite:
     """Return the message where the system refuses to write."""
     reason = error.strerror or str(error).partition(chr(10))[0] or type(error).__name__
-    return UserError(
+    return CannotWrite(
         f"this cannot be written: {reason}",
         where=str(place),
         fix="free some space (see `df -h`) and files (see `df -i`) or fix the permissions, then "

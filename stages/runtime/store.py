@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.guards.console import open_console
-from stages.guards.disk import is_full
+from stages.guards.disk import CannotWrite, is_full
 from stages.guards.errors import UserError
 from stages.guards.files import as_path, exists, open_file
 from stages.guards.locks import hold_lock
@@ -171,22 +171,22 @@ class CallStore:
         db.execute(f"PRAGMA user_version={STORE_VERSION}")
         db.execute("COMMIT")
 
-    def _user_error(self, error: Exception | str) -> UserError:
+    def _user_error(self, error: Exception | str) -> CannotWrite:
         is_disk = "full" in str(error) or "disk I/O" in str(error)
         if is_disk or is_full(self.path.parent):
-            return UserError(
+            return CannotWrite(
                 f"the call store cannot grow: {error}",
                 where=str(self.path),
                 fix="free some space (see `df -h`) and files (see `df -i`) and run again; every "
                 "call answered so far is kept",
             )
         if "locked" in str(error):
-            return UserError(
+            return CannotWrite(
                 f"the call store is locked by {self._owner()} since {BUSY_SECONDS:g} seconds",
                 where=str(self.path),
                 fix="end what locks it and run again; every call answered so far is kept",
             )
-        return UserError(
+        return CannotWrite(
             f"the call store cannot be used: {error}",
             where=str(self.path),
             fix="give another file with store=PATH, or move this one away (`sqlite3 OLD .recover | "

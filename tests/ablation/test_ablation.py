@@ -203,6 +203,7 @@ def test_set_against_set(judged, monkeypatch, capfd):
 def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd):
     """No two principles in common, so half of the labels differ; `margin` is shown in logits."""
     overrides = [one for one in arguments(tmp_path, 60) if not one.startswith("constitution.name")]
+    overrides.append("pipeline.steps.judge_examination.require=anything")  # it is deaf to opposites
     whole = f"constitution.name={tmp_path / 'set.yaml'}"
     code, _ = credo(
         monkeypatch,

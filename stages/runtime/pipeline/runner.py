@@ -17,7 +17,7 @@ from typing import Any, cast
 from rich.console import Console
 
 from stages.guards.console import styled
-from stages.guards.disk import REFUSALS, refuse_writing
+from stages.guards.disk import REFUSALS, CannotWrite, refuse_writing
 from stages.guards.errors import Faults, UserError
 from stages.guards.locks import hold_lock
 from stages.runtime.artifacts import (
@@ -147,7 +147,7 @@ class Runner:
                     artifacts[name], is_new = self._run_planned(plan, artifacts, new_steps)
             except UserError as error:
                 self.failures[name] = error
-                if name not in may_fail:
+                if name not in may_fail or isinstance(error, CannotWrite):
                     raise_failures(self.failures)
                 text = f"; the run goes on. {error}"
                 self.console.print(styled((f"{name} failed", "bold red"), text))

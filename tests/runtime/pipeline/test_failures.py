@@ -1,6 +1,7 @@
 """A step that only measures cannot keep the report from being written; others end the run."""
 
 import asyncio
+import errno
 import io
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 from stages import STAGES
 from stages.evaluation.benchmarks import benchmark
 from stages.guards.console import open_console
+from stages.guards.disk import refuse_writing
 from stages.guards.errors import SeveralErrors, UserError
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.failures import raise_failures, survivable
@@ -109,3 +111,15 @@ def test_without_a_report_the_run_ends_at_once(tmp_path, run, monkeypatch):
 def test_no_step_that_a_training_learns_from_may_fail():
     steps = read_steps(composed_steps("pipeline=cai"), STAGES)
     assert survivable(steps) == CAN_FAIL | {"held_out_helpful"}
+
+
+def test_a_full_disk_is_not_survived(tmp_path, run, monkeypatch):
+    """Every further step would lose the calls that it has in flight."""
+
+    def fail(config, inputs, context):
+        raise refuse_writing(OSError(errno.ENOSPC, "No space left on device"), tmp_path)
+
+    monkeypatch.setattr(benchmark, "STAGE", replace(benchmark.STAGE, run=fail))
+    with pytest.raises(UserError, match="cannot be written"):
+        run(steps_of(tmp_path))
+    assert not list((tmp_path / "artifacts").glob("report-*"))
