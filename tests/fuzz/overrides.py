@@ -40,7 +40,10 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 PIPELINES = sorted(path.stem for path in (CONF / "pipeline").glob("*.yaml"))
 SLOW = 10.0
 """Seconds after which a plan hangs."""
-NEEDS_FILES = ("benchmarks", "human_reward_model")
+NEEDS_FILES = (
+    *("benchmarks", "human_reward_model", "human_principles"),
+    *("in_context", "judge_quality"),
+)
 """Pipelines whose files and models are not in this repository."""
 JUNK = (
     *("=", "+=", "a", "=1", "+x", "~", "~x", "~x=1", "++", "++a.b.c=1", "+a+b=1", "a=b=c", "a==b"),
