@@ -11,9 +11,7 @@ A group that holds shares (values in [0, 1]) gets Wilson's interval and the pair
 intervals. Groups overlap: `ALL` holds every item.
 """
 
-import math
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,7 +20,7 @@ from pydantic import Field
 from stages.runtime.manifest import Table
 from stages.runtime.typed_config import Inside
 from stages.statistics.formatting import PER_CENT, format_confidence, format_estimate
-from stages.statistics.intervals import by_prompt, mean_interval, paired_difference, share
+from stages.statistics.intervals import Intervals, by_prompt
 
 ALL = "all"
 Estimate = dict[str, Any]
@@ -31,80 +29,6 @@ Groups = dict[str, dict[str, float]]
 """Values by group and item."""
 Estimates = Mapping[str, Mapping[str, Estimate | None]]
 """By model and group."""
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """How intervals are computed."""
-
-    resamples: int
-    confidence: float
-    seed: int
-
-    def estimate(self, values: Mapping[str, float], are_shares: bool = True) -> Estimate | None:
-        """The mean of one group; None without values.
-
-        Args:
-            are_shares: the values lie in [0, 1].
-        """
-        if are_shares:
-            estimate = share(values, self.confidence)
-        else:
-            estimate = mean_interval(
-                list(values.values()),
-                self.resamples,
-                self.confidence,
-                self.seed,
-            )
-        return estimate.plain() if estimate else None
-
-    def difference(
-        self, before: Mapping[str, float], after: Mapping[str, float], are_shares: bool = True
-    ) -> Estimate | None:
-        """The mean of `after` minus `before` over common items; None if there are none.
-
-        Args:
-            are_shares: the values of both lie in [0, 1].
-        """
-        if are_shares:
-            return paired_difference(
-                before,
-                after,
-                self.resamples,
-                self.confidence,
-                self.seed,
-            )
-        changes = {item: after[item] - before[item] for item in before if item in after}
-        return self.estimate(changes, are_shares=False)
-
-    def resample(
-        self, items: Sequence[Any], statistic: Callable[[Sequence[Any]], float | None]
-    ) -> list[float]:
-        """The statistic of each bootstrap draw; draws without a finite value are left out.
-
-        It is for a statistic that is not a mean.
-        """
-        import numpy as np
-
-        generator = np.random.default_rng(self.seed)
-        statistics = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a draw may lack a category
-            for _ in range(self.resamples):
-                indices = generator.integers(0, len(items), len(items))
-                value = statistic([items[index] for index in indices])
-                if value is not None and math.isfinite(value):
-                    statistics.append(value)
-        return statistics
-
-    def percentiles(self, statistics: Sequence[float]) -> tuple[float, float]:
-        """The percentile interval of what `resample` returned."""
-        import numpy as np
-
-        tail = (1 - self.confidence) / 2
-        low = np.quantile(statistics, tail)
-        high = np.quantile(statistics, 1 - tail)
-        return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,6 @@ from stages.evaluation.instrument.use import describe_judge, threshold_of
 from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
 from stages.evaluation.labels.asked import from_people, from_truth
 from stages.evaluation.labels.corrected import (
-    Options,
     correct,
     corrected_table,
     correction_warnings,
@@ -305,8 +304,7 @@ def _correct(
     else:
         return None
     rivals = {policy: list(others) for policy, others in metrics["differences"].items()}
-    options = Options(config.resamples, config.confidence, seed)
-    corrected = correct(judged, drawn, counted, rivals, options)
+    corrected = correct(judged, drawn, counted, rivals, config.intervals(seed))
     if ANY not in corrected["questions"]:
         raise UserError(
             "no label is about an answer of these policies",

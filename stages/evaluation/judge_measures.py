@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stages.evaluation.comparison import Groups, Intervals
+from stages.evaluation.comparison import Groups
 from stages.evaluation.judge_agreement import right
 from stages.evaluation.win_rates import score
 from stages.runtime.rows import Judgement
 from stages.runtime.store import derive_seed
 from stages.statistics.agreement import kappa, krippendorff
-from stages.statistics.intervals import by_prompt
+from stages.statistics.intervals import Intervals, by_prompt
 
 MEASURES = ("accuracy", "chosen_first", "chosen_second", "consistent", "flips", "first_place")
 MOST_RESAMPLES = 500

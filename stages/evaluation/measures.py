@@ -24,7 +24,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.comparison import Intervals
 from stages.evaluation.verdict_values import (
     SOURCES,
     STAND_INS,
@@ -37,6 +36,7 @@ from stages.evaluation.verdict_values import (
     words_by_prompt,
 )
 from stages.evaluation.win_rates import Duel, win_rates
+from stages.statistics.intervals import Intervals
 
 
 @dataclass(frozen=True)

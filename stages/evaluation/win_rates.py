@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.comparison import Intervals
-from stages.statistics.intervals import by_prompt, win_rate
+from stages.statistics.intervals import Intervals, by_prompt, win_rate
 from stages.statistics.length_control import length_controlled
 
 

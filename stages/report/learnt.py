@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from stages.report.views.offline_trainings import is_online
 from stages.runtime.artifacts import Artifact
+from stages.runtime.pipeline.dropped_rows import count_remaining
 from stages.statistics.formatting import format_count, format_plural
 
 REASONS = 3
@@ -94,8 +95,7 @@ def _rows_of(step: Artifact) -> int:
     """How many rows came out of a step, or were learnt from by a training."""
     if step.manifest.rows is not None:
         return step.manifest.rows
-    rows = int(step.metrics.get("n", 0))
-    return rows + _held_out(step)
+    return count_remaining(None, step.metrics)
 
 
 def _steps_before(

@@ -41,9 +41,10 @@ from stages.report.views.offline_trainings import offline_views
 from stages.report.views.online_trainings import online_view
 from stages.report.views.packed import as_script, pack
 from stages.report.views.steps import describe_reuse, steps_of
-from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.artifacts import Artifact, Result, lineage
 from stages.runtime.context import Context
 from stages.runtime.manifest import Table
+from stages.runtime.pipeline.display import group_warnings
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Amount, Text
 
@@ -131,31 +132,11 @@ STAGE = Stage(
 )
 
 
-def lineage(sources: list[Artifact]) -> list[Artifact]:
-    """The steps and all steps before them, inputs first, as far as their folders exist."""
-    steps: dict[str, Artifact] = {}
-
-    def visit(source: Artifact) -> None:
-        if source.fingerprint in steps:
-            return
-        for before in source.input_artifacts():
-            visit(before)
-        steps[source.fingerprint] = source
-
-    for source in sources:
-        visit(source)
-    return list(steps.values())
-
-
 def _warnings(steps: list[Artifact], failures: Mapping[str, str]) -> list[tuple[str, str]]:
     """Steps and what to say of them: that they failed, then why their results are in doubt."""
     missing = "failed, so its results are missing here"
     warnings = [(name, f"{missing}: {why}") for name, why in failures.items()]
-    names: dict[str, list[str]] = {}
-    for step in steps:
-        for text in step.manifest.warnings:
-            names.setdefault(text, []).append(step.step)
-    return warnings + [(", ".join(steps), text) for text, steps in names.items()]
+    return warnings + group_warnings(steps)
 
 
 def _results(sources: list[Artifact], steps: list[Artifact]) -> View:

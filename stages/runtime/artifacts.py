@@ -243,6 +243,22 @@ def advise_on_missing(inputs: Mapping[str, Artifact], advice: str) -> str:
     return f"look at what was dropped before: {'; '.join(notes)}" if notes else advice
 
 
+def lineage(sources: Iterable[Artifact]) -> list[Artifact]:
+    """Return the steps and all steps before them, inputs first, as far as their folders exist."""
+    steps: dict[str, Artifact] = {}
+
+    def visit(source: Artifact) -> None:
+        if source.fingerprint in steps:
+            return
+        for before in source.input_artifacts():
+            visit(before)
+        steps[source.fingerprint] = source
+
+    for source in sources:
+        visit(source)
+    return list(steps.values())
+
+
 def folder_of(root: Path, step: str, step_fingerprint: str) -> Path:
     """Return the folder of the artifact with this fingerprint."""
     return root / f"{step}-{step_fingerprint}"

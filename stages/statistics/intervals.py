@@ -16,7 +16,7 @@ what another seed would change.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean
 from typing import Any, cast
@@ -213,3 +213,79 @@ def mcnemar_exact(fell: int, rose: int) -> float:
     from statsmodels.stats.contingency_tables import mcnemar
 
     return float(mcnemar([[0, fell], [rose, 0]], exact=True).pvalue)
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How intervals are computed."""
+
+    resamples: int
+    confidence: float
+    seed: int
+
+    def estimate(
+        self, values: Mapping[str, float], are_shares: bool = True
+    ) -> dict[str, Any] | None:
+        """The mean of one group; None without values.
+
+        Args:
+            are_shares: the values lie in [0, 1].
+        """
+        if are_shares:
+            estimate = share(values, self.confidence)
+        else:
+            estimate = mean_interval(
+                list(values.values()),
+                self.resamples,
+                self.confidence,
+                self.seed,
+            )
+        return estimate.plain() if estimate else None
+
+    def difference(
+        self, before: Mapping[str, float], after: Mapping[str, float], are_shares: bool = True
+    ) -> dict[str, Any] | None:
+        """The mean of `after` minus `before` over common items; None if there are none.
+
+        Args:
+            are_shares: the values of both lie in [0, 1].
+        """
+        if are_shares:
+            return paired_difference(
+                before,
+                after,
+                self.resamples,
+                self.confidence,
+                self.seed,
+            )
+        changes = {item: after[item] - before[item] for item in before if item in after}
+        return self.estimate(changes, are_shares=False)
+
+    def resample(
+        self, items: Sequence[Any], statistic: Callable[[Sequence[Any]], float | None]
+    ) -> list[float]:
+        """The statistic of each bootstrap draw; draws without a finite value are left out.
+
+        It is for a statistic that is not a mean.
+        """
+        import numpy as np
+
+        generator = np.random.default_rng(self.seed)
+        statistics = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a draw may lack a category
+            for _ in range(self.resamples):
+                indices = generator.integers(0, len(items), len(items))
+                value = statistic([items[index] for index in indices])
+                if value is not None and math.isfinite(value):
+                    statistics.append(value)
+        return statistics
+
+    def percentiles(self, statistics: Sequence[float]) -> tuple[float, float]:
+        """The percentile interval of what `resample` returned."""
+        import numpy as np
+
+        tail = (1 - self.confidence) / 2
+        low = np.quantile(statistics, tail)
+        high = np.quantile(statistics, 1 - tail)
+        return float(low), float(high)

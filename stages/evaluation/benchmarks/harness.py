@@ -39,7 +39,7 @@ from stages.evaluation.benchmarks.harness_numbers import (
     read_results,
 )
 from stages.evaluation.benchmarks.harness_tasks import is_task_file, tasks_identity
-from stages.evaluation.comparison import IntervalOptions, Intervals, estimate_rows
+from stages.evaluation.comparison import IntervalOptions, estimate_rows
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -48,6 +48,7 @@ from stages.runtime.models import Model
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Amount, Count, Names, SomeNames, Text, machine
 from stages.statistics.formatting import format_confidence
+from stages.statistics.intervals import Intervals
 
 NOT_MODEL_ARGS = ("pretrained", "revision", "dtype", "trust_remote_code", "use_safetensors")
 """Arguments of lm_eval's model class that `model_args` cannot set."""

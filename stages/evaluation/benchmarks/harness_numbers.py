@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from stages.evaluation.comparison import Intervals
+from stages.statistics.intervals import Intervals
 
 Aggregate = Callable[[list[Any]], Any]
 Bounds = tuple[float | None, float | None]

@@ -7,15 +7,15 @@ verdicts then need another threshold than even odds, from one of
                       under its opposite. Half of these questions deserve a Yes, so their mean is
                       the judge's leaning: batch calibration (Zhou et al. 2024, arXiv 2309.17249) on
                       a batch that is balanced by construction
-    labels            the log-odds that separate labelled answers best
+    labels            the score that separates labelled answers best:
+                      `statistics.judges.thresholds`
 
 Left out: content-free questions (Zhao et al. 2021, arXiv 2102.09690). On the embedded model, whose
 truth is known, they lean to Yes by 1 to 12 nats, where the judge itself is right: docs/judges.md.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from stages.evaluation.instrument.verdict import DEBIASED
@@ -48,37 +48,6 @@ def calibrate(probability: float, threshold: float) -> float:
     if threshold == 0.5 or probability in (0.0, 1.0):
         return probability
     return sigmoid(_log_odds(probability) - _log_odds(threshold))
-
-
-def threshold_from_labels(log_odds: Sequence[float], labels: Sequence[bool]) -> float | None:
-    """Return the log-odds of Yes that separate labelled answers best.
-
-    It is halfway between two neighbours and has the largest sum of sensitivity and specificity
-    (Youden 1950), which does not depend on how many of the labels are Yes. Of equally good ones it
-    is the one nearest to 0.
-
-    Args:
-        log_odds: of Yes, one for each answer.
-        labels: whether each deserves a Yes.
-
-    Returns:
-        None where one of the labels is missing.
-    """
-    good = sum(labels)
-    bad = len(labels) - good
-    if not good or not bad:
-        return None
-    levels = sorted(set(log_odds))
-    halves = [(low + high) / 2 for low, high in pairwise(levels)]
-    candidates = [levels[0] - 1, *halves, levels[-1] + 1]
-
-    def quality(threshold: float) -> tuple[float, float]:
-        pairs = list(zip(log_odds, labels, strict=True))
-        hits = sum(label and value > threshold for value, label in pairs)
-        rejections = sum(not label and value <= threshold for value, label in pairs)
-        return hits / good + rejections / bad, -abs(threshold)
-
-    return max(candidates, key=quality)
 
 
 def sigmoid(x: float) -> float:

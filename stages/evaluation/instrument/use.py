@@ -10,13 +10,13 @@ In: the inputs of `evaluate` and its Verdict rows. Out: plain data beside the me
                   before them is no longer there
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from stages.evaluation.instrument.calibration import Calibration, threshold_of_examination
 from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
-from stages.runtime.artifacts import Artifact
+from stages.runtime.artifacts import Artifact, lineage
 from stages.runtime.rows import Verdict
 
 JUDGING = ("judge", "rate")
@@ -67,7 +67,7 @@ def has_trained(judge: str, policies: Iterable[Artifact]) -> bool | None:
         None where no such step is there, but some step before them is missing.
     """
     is_complete = True
-    for step in _lineage(policies):
+    for step in lineage(policies):
         for name in _judges_of(step):
             if any(judge == source.model().content for source in step.input_artifacts(name)):
                 return True
@@ -90,15 +90,3 @@ def _judges_of(step: Artifact) -> list[str]:
             if isinstance(term, Mapping) and term.get("term") == "judge":
                 names.append(str(term.get("model")))
     return names
-
-
-def _lineage(artifacts: Iterable[Artifact]) -> Iterator[Artifact]:
-    """Yield the artifacts and all before them, each once."""
-    seen: set[str] = set()
-    waiting = list(artifacts)
-    while waiting:
-        artifact = waiting.pop()
-        if artifact.fingerprint not in seen:
-            seen.add(artifact.fingerprint)
-            yield artifact
-            waiting += artifact.input_artifacts()

@@ -29,20 +29,18 @@ class Drawn:
 
 def judged_value(row: Verdict, question: str, counted: Sequence[str]) -> float | None:
     """Return 1 if the judge says that the answer breaks it, else 0; None if it was not asked."""
-    said = dict(
-        zip(
-            row.principles,
-            row.judged,
-            strict=False,
-        )
-    )
-    asked = counted if question == ANY else [question]
-    probabilities = [said[name] for name in asked if name in said]
+    probabilities = _probabilities(row, question, counted)
     return float(max(probabilities) > 0.5) if probabilities else None
 
 
 def doubt(row: Verdict, question: str, counted: Sequence[str]) -> float:
     """Return the variance of a yes or no that the judge's probability leaves."""
+    probability = max(_probabilities(row, question, counted), default=0.0)
+    return probability * (1 - probability)
+
+
+def _probabilities(row: Verdict, question: str, counted: Sequence[str]) -> list[float]:
+    """Return the judge's P(violated) of the principles that a question is about."""
     said = dict(
         zip(
             row.principles,
@@ -51,8 +49,7 @@ def doubt(row: Verdict, question: str, counted: Sequence[str]) -> float:
         )
     )
     asked = counted if question == ANY else [question]
-    probability = max([said[name] for name in asked if name in said], default=0.0)
-    return probability * (1 - probability)
+    return [said[name] for name in asked if name in said]
 
 
 def from_people(labels: Sequence[Label], texts: Mapping[str, str], counted: Sequence[str]) -> Drawn:

@@ -32,7 +32,7 @@ from stages.statistics.formatting import (
     format_estimate,
     format_percent,
 )
-from stages.statistics.intervals import paired_difference, share
+from stages.statistics.intervals import Intervals
 from stages.statistics.judges.gold_labels import Labelled
 from stages.statistics.judges.misclassification import (
     corrected_difference,
@@ -48,15 +48,6 @@ MISSING = 0.1
 
 
 @dataclass(frozen=True)
-class Options:
-    """How intervals are computed."""
-
-    resamples: int
-    confidence: float
-    seed: int
-
-
-@dataclass(frozen=True)
 class _Question:
     policies: dict[str, Labelled]
     sources: dict[str, str | None]
@@ -68,7 +59,7 @@ def correct(
     drawn: Drawn,
     counted: Sequence[str],
     rivals: Mapping[str, Sequence[str]],
-    options: Options,
+    intervals: Intervals,
 ) -> dict[str, Any]:
     """All the metrics above.
 
@@ -91,11 +82,11 @@ def correct(
             questions[question] = _question(
                 policies,
                 rivals,
-                options,
+                intervals,
             )
     return {
         "source": drawn.source,
-        "confidence": options.confidence,
+        "confidence": intervals.confidence,
         "drawn": len(drawn.probabilities),
         "missing": {
             name: missing(
@@ -110,13 +101,13 @@ def correct(
 
 
 def _question(
-    policies: dict[str, Labelled], rivals: Mapping[str, Sequence[str]], options: Options
+    policies: dict[str, Labelled], rivals: Mapping[str, Sequence[str]], intervals: Intervals
 ) -> dict[str, Any]:
     reference = max(policies, key=lambda name: len(policies[name].labels))
     residuals = _residuals(
         policies,
         reference,
-        options,
+        intervals,
     )
     sources: dict[str, str | None] = {}
     errors: dict[str, Any] = {}
@@ -137,7 +128,7 @@ def _question(
         name: _rate(
             question,
             name,
-            options,
+            intervals,
         )
         for name in policies
     }
@@ -148,7 +139,7 @@ def _question(
                 question,
                 other,
                 name,
-                options,
+                intervals,
             )
             for other in others
         }
@@ -164,26 +155,26 @@ def _question(
 
 
 def _residuals(
-    policies: Mapping[str, Labelled], reference: str, options: Options
+    policies: Mapping[str, Labelled], reference: str, intervals: Intervals
 ) -> dict[str, Residual | None]:
     """The test of every other policy; together they err as often as one interval would."""
     others = [name for name in policies if name != reference]
-    confidence = 1 - (1 - options.confidence) / max(len(others), 1)
+    confidence = 1 - (1 - intervals.confidence) / max(len(others), 1)
     residuals = {}
     for name in others:
         residuals[name] = carried_errors(
             policies[reference],
             policies[name],
             confidence,
-            options.resamples,
-            options.seed,
+            intervals.resamples,
+            intervals.seed,
         )
     return residuals
 
 
-def _rate(question: _Question, name: str, options: Options) -> dict[str, Any]:
+def _rate(question: _Question, name: str, intervals: Intervals) -> dict[str, Any]:
     policy = question.policies[name]
-    confidence = options.confidence
+    confidence = intervals.confidence
     source = question.sources[name]
     corrected = None
     if source:
@@ -193,7 +184,7 @@ def _rate(question: _Question, name: str, options: Options) -> dict[str, Any]:
             question.policies[source],
         )
     return {
-        "raw": _plain(share(policy.judged, confidence)),
+        "raw": intervals.estimate(policy.judged),
         "gold": _plain(
             powered_rate(
                 policy,
@@ -206,10 +197,12 @@ def _rate(question: _Question, name: str, options: Options) -> dict[str, Any]:
     }
 
 
-def _difference(question: _Question, before: str, after: str, options: Options) -> dict[str, Any]:
+def _difference(
+    question: _Question, before: str, after: str, intervals: Intervals
+) -> dict[str, Any]:
     policies = question.policies
     pair = (policies[before], policies[after])
-    confidence = options.confidence
+    confidence = intervals.confidence
     first, second = question.sources[before], question.sources[after]
     corrected = None
     if first and second:
@@ -219,15 +212,8 @@ def _difference(question: _Question, before: str, after: str, options: Options) 
             confidence,
             errors_of,
         )
-    raw = paired_difference(
-        pair[0].judged,
-        pair[1].judged,
-        options.resamples,
-        confidence,
-        options.seed,
-    )
     return {
-        "raw": raw,
+        "raw": intervals.difference(pair[0].judged, pair[1].judged),
         "gold": _plain(
             powered_difference(
                 *pair,

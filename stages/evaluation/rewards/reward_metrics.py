@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from stages.evaluation.comparison import Groups, Intervals
+from stages.evaluation.comparison import Groups
 from stages.evaluation.rewards.cells import Answer, Cell, ask, is_right
 from stages.evaluation.rewards.labelled_pairs import PAIRS, SECTION
 from stages.evaluation.rewards.lists import Lists
 from stages.evaluation.rewards.reward_tests import TESTS
-from stages.statistics.intervals import by_prompt
+from stages.statistics.intervals import Intervals, by_prompt
 
 PrincipleValues = dict[str, Groups]
 """By principle, "plain" or "negated", and prompt."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.templates import render
-from stages.report.report import lineage
-from stages.runtime.artifacts import Artifact
+from stages.runtime.artifacts import Artifact, lineage
 from stages.runtime.provenance import git_state
 
 CARDS = {"model": "report/exports/model_card.jinja", "dataset": "report/exports/dataset_card.jinja"}

@@ -184,12 +184,17 @@ def show_warnings(artifacts: Iterable[Artifact], console: Console) -> None:
 
     A warning that several steps share is shown once.
     """
+    for names, warning in group_warnings(artifacts):
+        console.print(styled(("warning: ", "bold yellow"), f"{names}: {warning}"))
+
+
+def group_warnings(artifacts: Iterable[Artifact]) -> list[tuple[str, str]]:
+    """Return each warning once, after the names of the steps that give it."""
     steps: dict[str, list[str]] = {}
     for artifact in artifacts:
         for warning in artifact.manifest.warnings:
             steps.setdefault(warning, []).append(artifact.step)
-    for warning, names in steps.items():
-        console.print(styled(("warning: ", "bold yellow"), f"{', '.join(names)}: {warning}"))
+    return [(", ".join(names), warning) for warning, names in steps.items()]
 
 
 def _why(plan: PlannedStep) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.evaluation.comparison import ALL, Intervals, compare, grouped
+from stages.evaluation.comparison import ALL, compare, grouped
 from stages.guards.errors import UserError
 from stages.runtime.rows import Rating
+from stages.statistics.intervals import Intervals
 from tests.running import fake_model, run_steps
 from tests.scripted import ScriptedGenerator
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stages.evaluation.benchmarks.harness_numbers import Measured, difference, estimate
-from stages.evaluation.comparison import Intervals
 from stages.guards.errors import UserError
+from stages.statistics.intervals import Intervals
 from tests.running import fake_model, run_steps
 from tests.tiny_model import build_tiny_model
 

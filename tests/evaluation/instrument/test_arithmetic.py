@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 
 from stages.evaluation.instrument.calibration import (
     calibrate,
-    threshold_from_labels,
     threshold_of_examination,
     violation_threshold,
 )
@@ -25,6 +24,7 @@ from stages.evaluation.instrument.verdict import (
     judge_form,
 )
 from stages.runtime.rows import Question
+from stages.statistics.judges.thresholds import best_threshold
 
 
 def question(request: int, form: str, wording: str, place: str, log_odds: float, **fields):
@@ -190,12 +190,12 @@ def test_a_threshold_from_labels_against_all_thresholds():
         false = fmean(a for a, label in zip(yes, labels, strict=True) if not label)
         return hits - false
 
-    threshold = threshold_from_labels(log_odds, labels)
+    threshold = best_threshold(log_odds, labels).value
     assert -3 < threshold < -1, "between the two means, not at even odds"
     grid = np.linspace(min(log_odds) - 2, max(log_odds) + 2, 5000)
     assert youden(threshold) >= max(youden(each) for each in grid) - 1e-12
-    assert threshold_from_labels([1.0, 2.0], [True, True]) is None
-    assert threshold_from_labels([-1.0, 1.0], [False, True]) == 0
+    assert best_threshold([1.0, 2.0], [True, True]) is None
+    assert best_threshold([-1.0, 1.0], [False, True]).value == 0
 
 
 def test_a_calibrated_probability():
