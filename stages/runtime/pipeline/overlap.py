@@ -98,7 +98,7 @@ def _sources_above(by_name: Mapping[str, Step], starts: list[str]) -> tuple[list
 def _answered_and_learnt(by_name: Mapping[str, Step], step: Step) -> list[str]:
     """Return the sources that a step's model answers and had learnt from before."""
     model = step.inputs.get("model")
-    if model is None:
+    if model is None or step.contract.trains:
         return []
     learnt, _ = _sources_above(by_name, [model])
     return [name for name in step.inputs.values() if name in learnt]

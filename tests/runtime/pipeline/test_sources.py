@@ -100,9 +100,11 @@ def test_a_step_that_is_both_learnt_from_and_measured_on(tmp_path, training):
     assert source_pairs(read_steps(steps, STAGES), "refusals") == [], "the base learnt nothing"
 
 
-@pytest.mark.parametrize("name", names("pipeline"))
-def test_no_shipped_pipeline_measures_on_what_it_learns_from(name):
-    steps = read_steps(composed_steps(f"pipeline={name}"), STAGES)
+@pytest.mark.parametrize(
+    "choice", [f"{group}={name}" for group in ("pipeline", "experiment") for name in names(group)]
+)
+def test_no_shipped_pipeline_measures_on_what_it_learns_from(choice):
+    steps = read_steps(composed_steps(choice), STAGES)
     for pairs in all_source_pairs(steps).values():
         assert not [pair for pair in pairs if pair[0] == pair[1]]
 
