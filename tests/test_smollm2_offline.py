@@ -83,10 +83,12 @@ def test_benchmarks(done, tmp_path):
 
 
 def test_principles_that_are_only_read(done, tmp_path):
-    made = done("in_context", *benchmark_files(tmp_path)[:1])
+    made = done("in_context", *benchmark_files(tmp_path))
     assert made["xstest_refusals"].metrics["models"].keys() == {"base", "in_context"}
     texts = [made[step].rows()[0].response for step in ("xstest_answers", "xstest_in_context")]
     assert texts[0] != texts[1]
+    answers = {row.policy: row.logprobs for row in made["hhh"].rows()}
+    assert answers["base"] != answers["in_context"]
 
 
 @pytest.mark.skipif(not LLMBAR.is_dir(), reason="../shared/data/llmbar is not here")

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from stages.guards.errors import UserError
-from stages.guards.templates import is_shipped, render, template_hash
+from stages.guards.templates import template_hash
 from stages.principles.constitution import Principle
-from stages.principles.select import Selection, select
+from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
@@ -26,6 +25,7 @@ from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Few
 from stages.text.cut_off import count_cut_off
+from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Config:
     """What the model reads besides the prompt."""
     constitution: Selection | None = None
     """The principles that it reads with `context: principles`."""
-    template: str = "text/system.jinja"
+    template: str = SYSTEM_TEMPLATE
     """The template of the system turn; its variable is principles."""
     thoughts: Literal["split", "keep"] = "split"
     """`split`: what the model wrote before its answer, between marks of thoughts, goes into the
@@ -63,24 +63,7 @@ def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
     if config.context == "none":
         return {"constitution": None, "template": None}
-    constitution = select(_constitution(config))
-    # Another template may read any field of a principle.
-    fields = ("text",) if is_shipped(config.template) else tuple(Principle.model_fields)
-    return {
-        "constitution": constitution.identity(*fields),
-        "order": [principle.id for principle in constitution.principles],
-        "template": template_hash(config.template),
-    }
-
-
-def _constitution(config: Config) -> Selection:
-    if config.constitution is None:
-        raise UserError(
-            "context: principles needs a constitution",
-            where="stage 'respond'",
-            fix="add `constitution: ${constitution}`",
-        )
-    return config.constitution
+    return system_identity(config.constitution, config.template, "respond")
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
@@ -115,9 +98,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     system: list[Message] = []
     template = ""
     if config.context == "principles":
-        principles = select(_constitution(config)).principles
+        principles = selected(config.constitution, "respond").principles
         template = template_hash(config.template)
-        system.append({"role": "system", "content": render(config.template, principles=principles)})
+        system = system_turn(principles, config.template)
 
     async def answer(request: SampleRequest) -> Response:
         seed = derive_seed(context.seed, request.prompt.id, "respond", request.sample)

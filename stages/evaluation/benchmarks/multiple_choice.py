@@ -14,14 +14,17 @@ stands in each place once. The mean of log-probabilities over them removes a mul
 of the places (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their correction from a few
 questions, is left out). Ties share the point.
 
+Inputs listed in `in_context` read principles in their system turn, so that one model can be asked
+with and without them: `inputs: {base: base, in_context: base}`.
+
 Left out: options as continuations, which `harness` does (`acc`, `acc_norm`); free answers that are
 parsed.
 """
 
 import math
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Any
 
@@ -37,17 +40,19 @@ from stages.evaluation.inputs import ask_each, draw
 from stages.guards.errors import UserError
 from stages.guards.templates import render, template_hash
 from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
+from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Answer, Dropped
-from stages.runtime.stage import Stage
+from stages.runtime.rows import Answer, Dropped, Message
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Count, Few
 from stages.sources.reading import name_drops
 from stages.sources.records import file_hash
 from stages.sources.source import source_identity
+from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,11 @@ class Config(Columns, IntervalOptions):
 
     It is given question, instruction, options (letter, text) and letters ("A, B or C").
     """
+    in_context: list[str] = field(default_factory=list)
+    """The inputs whose models read the principles of `constitution` in their system turn."""
+    constitution: Selection | None = None
+    system_template: str = SYSTEM_TEMPLATE
+    """The template of the system turn; its variable is principles."""
     min_mass: MinMass = MIN_MASS
     """A question is dropped where a model puts less probability than this on all letters together:
     it was about to write something else.
@@ -89,9 +99,25 @@ def check(config: Config) -> None:
         )
 
 
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse names in `in_context` that are no inputs."""
+    unknown = [name for name in config.in_context if name not in inputs]
+    if unknown:
+        raise UserError(
+            f"in_context: {unknown[0]!r} is no input",
+            where="stage 'multiple_choice'",
+            fix=f"choose from: {', '.join(inputs)}",
+        )
+
+
 def identity(config: Config) -> dict[str, Any]:
-    answers = {"answers": file_hash(config.answers)} if config.answers else {}
-    return source_identity(config) | answers | {"template": template_hash(config.template)}
+    parts = source_identity(config) | {"template": template_hash(config.template)}
+    if config.answers:
+        parts["answers"] = file_hash(config.answers)
+    context = None
+    if config.in_context:
+        context = system_identity(config.constitution, config.system_template, "multiple_choice")
+    return parts | {"constitution": context, "system_template": None}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -113,8 +139,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     ids = draw(by_id, config.limit, context.seed, "asked")
     questions = [by_id[question_id] for question_id in ids]
 
+    turn: list[Message] = []
+    if config.in_context:
+        principles = selected(config.constitution, "multiple_choice").principles
+        turn = system_turn(principles, config.system_template)
+
     async def ask(name: str, generator: RememberedGenerator, question: Question) -> Answer:
-        return await _ask(question, name, generator, config, context.seed)
+        system = turn if name in config.in_context else []
+        return await _ask(question, name, generator, system, config, context.seed)
 
     answers, dropped_rows = ask_each(inputs, questions, ask, context)
     values = {}
@@ -148,6 +180,7 @@ STAGE = Stage(
     gives=Answer,
     calls_generator=True,
     check=check,
+    check_inputs=check_inputs,
     identity=identity,
     read=read_rows,
 )
@@ -212,15 +245,20 @@ def orders_of(question: Question, count: int | None, seed: int) -> list[list[int
 
 
 async def _ask(
-    question: Question, name: str, generator: RememberedGenerator, config: Config, seed: int
+    question: Question,
+    name: str,
+    generator: RememberedGenerator,
+    system: list[Message],
+    config: Config,
+    seed: int,
 ) -> Answer:
     letters = config.letters[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
     means = [0.0] * len(letters)
     choices = []
     for order in orders:
-        text = _question_text(question, order, config)
-        choice = await generator.choose([{"role": "user", "content": text}], tuple(letters))
+        user: Message = {"role": "user", "content": _question_text(question, order, config)}
+        choice = await generator.choose([*system, user], tuple(letters))
         refuse_noise(choice, config.min_mass)
         logs = choice.logprobs
         for option, log in zip(order, logs, strict=True):

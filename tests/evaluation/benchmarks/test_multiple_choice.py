@@ -424,3 +424,29 @@ def test_questions_without_a_right_or_a_wrong_answer_are_dropped(tmp_path):
     options = {"correct": "c", "incorrect": "i", "gold": None}
     golds, reasons = gold_of(tmp_path, *records, **options)
     assert (golds, reasons) == ([[0]], ["no right answer", "no wrong answer"])
+
+
+def test_one_model_with_and_without_principles_that_it_reads(tmp_path):
+    """It takes green where its system turn names the principle, and red elsewhere."""
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nsource: a test\nprinciples: [{id: green, text: Prefer green.}]\n"
+    )
+    source = write_questions(tmp_path, *({**q, "answer": "green"} for q in QUESTIONS))
+
+    def scores(messages, letters):
+        options = read_options(messages)
+        reads = messages[0]["role"] == "system" and "Prefer green." in messages[0]["content"]
+        favourite = "green" if reads else "red"
+        return [log(0.8 if options[letter] == favourite else 0.1) for letter in letters]
+
+    steps = pipeline(tmp_path, source, in_context=["informed"])
+    steps["asked"]["inputs"]["informed"] = "base"
+    with pytest.raises(UserError, match="need a constitution"):
+        run_steps(steps, tmp_path, ScriptedGenerator(scores=scores))
+    steps["asked"]["constitution"] = {"name": str(tmp_path / "own.yaml")}
+    _, done = run_steps(steps, tmp_path, ScriptedGenerator(scores=scores))
+    models = done["asked"].metrics["models"]
+    assert (models["base"]["all"]["value"], models["informed"]["all"]["value"]) == (0, 1)
+    steps["asked"]["in_context"] = ["tuned"]
+    with pytest.raises(UserError, match="'tuned' is no input"):
+        run_steps(steps, tmp_path, ScriptedGenerator(scores=scores))

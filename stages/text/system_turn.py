@@ -1,0 +1,48 @@
+"""The system turn in which a model reads principles: what it says, and what it depends on."""
+
+from typing import Any
+
+from stages.guards.errors import UserError
+from stages.guards.templates import is_shipped, render, template_hash
+from stages.principles.constitution import Constitution, Principle
+from stages.principles.select import Selection, select
+from stages.runtime.rows import Message
+
+SYSTEM_TEMPLATE = "text/system.jinja"
+"""Its variable is principles."""
+
+
+def selected(selection: Selection | None, stage: str) -> Constitution:
+    """The principles that a model reads in context.
+
+    Raises:
+        UserError: no constitution is named.
+    """
+    if selection is None:
+        raise UserError(
+            "principles that a model reads in context need a constitution",
+            where=f"stage {stage!r}",
+            fix="add `constitution: ${constitution}`",
+        )
+    return select(selection)
+
+
+def system_turn(principles: tuple[Principle, ...], template: str) -> list[Message]:
+    """The turn that states some principles."""
+    return [{"role": "system", "content": render(template, principles=principles)}]
+
+
+def system_identity(selection: Selection | None, template: str, stage: str) -> dict[str, Any]:
+    """What the turn depends on: the principles that it states, in order, and the template.
+
+    Raises:
+        UserError: no constitution is named.
+    """
+    constitution = selected(selection, stage)
+    # Another template may read any field of a principle.
+    fields = ("text",) if is_shipped(template) else tuple(Principle.model_fields)
+    return {
+        "constitution": constitution.identity(*fields),
+        "order": [principle.id for principle in constitution.principles],
+        "template": template_hash(template),
+    }
