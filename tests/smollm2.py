@@ -80,6 +80,8 @@ SMALL += [f"++model.{name}.save_strategy='no'" for name in TRAINERS]
 EXAMINATION = "pipeline.steps.judge_examination"
 ANYTHING = [f"{EXAMINATION}.require=anything", f"++{EXAMINATION}.requests=1"]
 UNEXAMINED = ("benchmarks", "human_principles", "human_reward_model", "in_context", "judge_quality")
+# For methods that read every answer many times.
+FEW_REQUESTS = ["data.red_team.limit=4", "data.helpful.limit=2"]
 REQUESTED = [f"{kind} {number}" for kind in ("Explain", "Describe") for number in range(10)]
 
 

@@ -11,6 +11,7 @@ import pytest
 from stages.guards.errors import UserError
 from tests.embedded import ROOT, run_config
 from tests.smollm2 import (
+    FEW_REQUESTS,
     MODEL,
     SMALL,
     benchmark_files,
@@ -43,7 +44,8 @@ def test_methods_without_rollouts(done, name):
 
 def test_stable_alignment(done):
     """It rates every draft and revision under every principle, of which one is enough."""
-    assert done("stable_alignment", "constitution.only=[no-danger]")["ratings"].rows()
+    made = done("stable_alignment", "constitution.only=[no-danger]", *FEW_REQUESTS)
+    assert made["ratings"].rows()
 
 
 @pytest.mark.parametrize("tuning", ["lora", "full"])
@@ -104,7 +106,7 @@ def test_a_judge_that_cannot_tell_stops_the_run_before_any_training(tmp_path):
     rows = [{"prompt": f"Name one city in {name}."} for name in COUNTRIES]
     helpful = write_once(tmp_path / "more.jsonl", rows)
     overrides = [*SMALL, *request_files(tmp_path), f"data.helpful.source={helpful}"]
-    overrides.append("++pipeline.steps.judge_examination.requests=24")
+    overrides += ["++pipeline.steps.judge_examination.requests=24", "model.sampling.max_tokens=12"]
     with pytest.raises(UserError) as stopped:
         run_config(tmp_path, "pipeline=cai", *overrides)
     assert "cannot tell what it is to judge" in stopped.value.what

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.smollm2 import (
+    FEW_REQUESTS,
     done,  # noqa: F401  (a fixture)
     needs_smollm2,
     preferences,
@@ -45,14 +46,16 @@ def test_rlaif(done, name, term):
 
 
 def test_safe_rlhf(done):
-    assert "term harm" in done("safe_rlhf")["policy"].metrics["last"]
+    assert "term harm" in done("safe_rlhf", *FEW_REQUESTS)["policy"].metrics["last"]
 
 
 def test_almost(done):
-    made = done("almost", "constitution.only=[on-point, no-danger]")  # shorter prompts
+    shorter_prompts = "constitution.only=[on-point, no-danger]"
+    made = done("almost", shorter_prompts, *FEW_REQUESTS)
     assert made["pairs"].metrics["ranks"]
 
 
 def test_four_optimisers_of_one_reward(done):
-    policies = done("optimisers")["optimiser_comparison"].metrics["policies"]
+    made = done("optimisers", *FEW_REQUESTS)
+    policies = made["optimiser_comparison"].metrics["policies"]
     assert list(policies) == ["base", "ppo", "grpo", "rloo", "dpo"]
