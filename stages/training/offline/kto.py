@@ -26,10 +26,12 @@ from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Pair, Rating
 from stages.runtime.store import derive_seed
+from stages.training import pair_data
 from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
+from stages.training.offline import groups
 from stages.training.offline.kto_examples import read_examples
 from stages.training.offline.reference import build_with_reference, measure_with_reference
 
@@ -72,6 +74,7 @@ STAGE = training_stage(
     optional={"*": Pair | Rating},
     least=1,
     gives=Model,
+    reads={Pair: pair_data.COLUMNS, **groups.COLUMNS},
 )
 
 
