@@ -1,6 +1,7 @@
 """Early cut-off: a training that would read what an earlier one has read takes its result over."""
 
 import copy
+import errno
 import io
 import json
 import os
@@ -10,6 +11,8 @@ import pytest
 
 from stages import STAGES
 from stages.guards.console import open_console
+from stages.guards.errors import UserError
+from stages.report.views.steps import steps_of
 from stages.runtime.artifacts import Artifact, look_up
 from stages.runtime.models import Model
 from stages.runtime.pipeline import plan as planning
@@ -102,6 +105,8 @@ def test_other_critiques_of_equal_revisions_train_and_sample_nothing(tmp_path, s
     assert after["tuned"].input_artifacts("revisions") == [after["revisions"]], (
         "a report shows the critiques of this run"
     )
+    (shown_step,) = steps_of([after["tuned"]], {"revisions"})
+    assert f"taken over from {first}, which read the same" in shown_step.details
     plans, _, _, calls = run(steps, tmp_path)
     assert all(plan.artifact for plan in plans.values()) and not calls
 
@@ -207,6 +212,21 @@ def test_where_the_disk_has_no_further_names_files_are_copied(tmp_path, steps, s
     assert seen == ["tuned"]
     assert len({(folder / "model.safetensors").stat().st_ino for folder in folders}) == 2
     assert after["tuned"].manifest.files == before["tuned"].manifest.files
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, steps, seen, monkeypatch):
+    run(steps, tmp_path)
+    reword(tmp_path)
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr(planning.os, "link", refuse)
+        patch.setattr(planning.shutil, "copyfile", refuse)
+        run(steps, tmp_path)
+    _, after, _, calls = run(steps, tmp_path)
+    assert after["tuned"].manifest.copy_of and seen == ["tuned"] and not calls
 
 
 def test_killed_between_the_files_and_the_manifest(tmp_path, steps, seen, monkeypatch):
