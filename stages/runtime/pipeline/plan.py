@@ -161,13 +161,15 @@ def find_twin(
 ) -> Artifact | None:
     """Return an undamaged artifact of the step with the same content under another identity.
 
+    One that lacks answers, because calls failed, is left out: they are worth another try.
+
     Raises:
         UserError: an input's rows are damaged.
     """
     earlier = [one for one in finished_artifacts(root, step.name) if one.manifest.content]
     content = hash_content(step, payload, inputs) if earlier else ""
     for artifact in earlier:
-        if artifact.manifest.content == content:
+        if artifact.manifest.content == content and not artifact.manifest.calls.failed:
             with contextlib.suppress(UserError):
                 check_files(artifact.directory, artifact.manifest, whole=True)
                 twin, _ = look_up(root, step.name, artifact.fingerprint)

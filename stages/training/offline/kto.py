@@ -24,7 +24,7 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Pair, Rating
+from stages.runtime.rows import Pair, Rating, Response
 from stages.runtime.store import derive_seed
 from stages.training import pair_data
 from stages.training.config import HeldOutConfig, training_stage
@@ -71,7 +71,7 @@ STAGE = training_stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"*": Pair | Rating},
+    optional={"responses": Response, "*": Pair | Rating},
     least=1,
     gives=Model,
     reads={Pair: pair_data.COLUMNS, **groups.COLUMNS},
