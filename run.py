@@ -208,8 +208,9 @@ def write_run_manifest(
     steps = {}
     for plan in planned:
         if plan.step.name in artifacts:  # not those that failed
-            folder = artifacts[plan.step.name].directory
-            steps[plan.step.name] = {"artifact": str(folder), "reused": plan.artifact is not None}
+            artifact = artifacts[plan.step.name]
+            reused = bool(plan.artifact or artifact.manifest.copy_of)
+            steps[plan.step.name] = {"artifact": str(artifact.directory), "reused": reused}
     manifest = {
         "seconds": round(seconds, 2),
         "seed": plain["seed"],

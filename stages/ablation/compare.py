@@ -256,7 +256,7 @@ def _warnings(
         if runs[label].same_data:
             yield (
                 f"{label} learns from the same data as {reference}: equivalent; "
-                "its difference comes from the randomness of training"
+                "any difference comes from the randomness of training"
             )
     tested = [label for label, effect in new_effects.items() if effect.seeds_p is not None]
     adjusted = holm([new_effects[label].seeds_p or 0.0 for label in tested])

@@ -131,7 +131,7 @@ class _Planner:
 
     def count(self, label: str, seed: int, planned: Sequence[PlannedStep]) -> JobForecast:
         """Count what a planned job would run, without the artifacts of earlier jobs."""
-        missing = [p for p in planned if not p.artifact]
+        missing = [p for p in planned if not p.result]
         new = [p for p in missing if _artifact_name(p) not in self._artifacts]
         self._artifacts |= {_artifact_name(p) for p in missing}
         calling = [p for p in new if p.step.contract.calls_generator]
@@ -158,7 +158,7 @@ def _detectable(settings: Settings, planned: Sequence[PlannedStep], overrides: O
     level = settings.ablate.level
     if level == "labels":
         return "Nothing is trained, so the intervals are over requests only."
-    artifacts = [p.artifact for p in planned if p.artifact]
+    artifacts = [p.result for p in planned if p.result]
     measured = next(base_rates(level, artifacts), None)
     if measured is None:
         return (

@@ -4,7 +4,6 @@ The manifest is written last and atomically: if it exists, the step is done. It 
 fingerprint was computed from, so that a plan can name the field that changed.
 """
 
-import contextlib
 import os
 import time
 from collections import Counter
@@ -30,7 +29,15 @@ from stages.runtime.manifest import (
     seal,
 )
 from stages.runtime.models import Model, changed_model, find_model
-from stages.runtime.row_files import DamagedArtifact, count_rows, read_rows, row_type_of, write_rows
+from stages.runtime.row_files import (
+    Columns,
+    DamagedArtifact,
+    count_rows,
+    hash_rows,
+    read_rows,
+    row_type_of,
+    write_rows,
+)
 from stages.runtime.rows import Dropped
 
 R = TypeVar("R")
@@ -66,6 +73,8 @@ class Artifact:
 
     step: str
     directory: Path
+    columns: Columns | None = field(default=None, compare=False)
+    """What a stage reads of its rows; None: all."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -165,7 +174,22 @@ class Artifact:
         path = self.directory / ROWS
         if not count and not os.path.lexists(path):  # of a stage that names no type for no rows
             return []
-        return read_rows(self._file(ROWS), *allowed)
+        return read_rows(self._file(ROWS), *allowed, columns=self.columns)
+
+    def content(self) -> Any:
+        """Return hashes of what a step reads of it: its model, and its rows in `columns`.
+
+        Raises:
+            DamagedArtifact: the rows are damaged.
+        """
+        files = self.manifest.files
+        if not files:  # it points to a model, which its fingerprint identifies by content
+            return self.fingerprint
+        model = [
+            (name, file.sha256) for name, file in files.items() if name.startswith(f"{MODEL}/")
+        ]
+        rows = hash_rows(self._file(ROWS), self.columns) if ROWS in files else self.manifest.rows
+        return {"model": model, "rows": rows}
 
     def dropped(self) -> list[Dropped]:
         """Return the dropped rows.
@@ -298,21 +322,6 @@ def _check_rows(folder: Path, manifest: Manifest) -> None:
             raise DamagedArtifact(
                 folder, f"{name} is damaged: it has {found:,} rows, the manifest counts {count:,}"
             )
-
-
-def finished_artifacts(root: Path, step: str) -> list[Artifact]:
-    """Return all finished artifacts of a step, of any identity, the newest first.
-
-    Only their manifests are looked at.
-    """
-    artifacts = []
-    for path in root.glob(f"{step}-????????/{MANIFEST}"):
-        artifact = Artifact(step, path.parent)
-        with contextlib.suppress(UserError, OSError):
-            if artifact.manifest.step == step:
-                artifacts.append((path.stat().st_mtime, artifact))
-    artifacts.sort(key=lambda pair: pair[0], reverse=True)
-    return [artifact for _, artifact in artifacts]
 
 
 def prepare_folder(folder: Path) -> None:

@@ -103,6 +103,10 @@ class Manifest(BaseModel):
     seconds: Annotated[float, Field(ge=0)] = 0.0
     calls: Calls = Calls()
     versions: dict[str, str] = {}
+    content: str = ""
+    """A hash of what the step read of its inputs, its options and its seed; see `Stage.reads`."""
+    copy_of: str = ""
+    """The folder of the artifact whose content was the same, so that the step did not run."""
     files: dict[str, FileFacts] | None = None
     """By their names inside the folder; None in manifests of versions that did not list them."""
 

@@ -1,12 +1,14 @@
 """Rows on disk: one parquet file of one row type, which the file's metadata names."""
 
+import hashlib
+import json
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,8 @@ from stages.guards.text import replace_surrogates
 from stages.runtime.rows import ROW_TYPES, Message
 
 R = TypeVar("R")
+Columns = Mapping[type, tuple[str, ...]]
+"""By type of row, the columns that are read; of other types all."""
 
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
@@ -32,6 +36,19 @@ class DamagedArtifact(UserError):
         )
 
 
+@dataclass(frozen=True)
+class Unread:
+    """The value of a column that a stage does not read: any use of it is an error."""
+
+    column: str
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise TypeError(f"the stage's `reads` lacks the column {self.column!r}")
+
+    __eq__ = __hash__ = __bool__ = __str__ = __len__ = __iter__ = __lt__ = __gt__ = _refuse
+    __getattr__ = __getitem__ = __contains__ = __add__ = __radd__ = __float__ = _refuse
+
+
 def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
     """Write `rows` as parquet. Equal rows give equal bytes."""
     plain = [asdict(row) for row in rows]
@@ -43,13 +60,16 @@ def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
-def read_rows(path: Path, *allowed: type[R]) -> list[R]:
+def read_rows(path: Path, *allowed: type[R], columns: Columns | None = None) -> list[R]:
     """Read rows of one of the `allowed` types; of any, if none is given.
+
+    Args:
+        columns: the columns to read; the others hold an `Unread`. None: all.
 
     Raises:
         UserError: the file is damaged, or holds another type of row.
     """
-    row_type = row_type_of(path)
+    row_type, table = _read_table(path, columns)
     if allowed and row_type not in allowed:
         names = " or ".join(cls.__name__ for cls in allowed)
         raise UserError(
@@ -57,12 +77,38 @@ def read_rows(path: Path, *allowed: type[R]) -> list[R]:
             where=path.parent.name,
             fix="wire the step's `inputs` to a step that makes them",
         )
+    read = (columns or {}).get(row_type)
+    unread = {}
+    if read is not None:
+        unread = {one.name: Unread(one.name) for one in fields(row_type) if one.name not in read}
     with _report_damage(path):
-        table = pq.read_table(path)
+        return [row_type(**unread, **row) for row in table.to_pylist()]
+
+
+def hash_rows(path: Path, columns: Columns | None = None) -> str:
+    """Return a hash of the type, the order and the values of rows, as `read_rows` reads them.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    row_type, table = _read_table(path, columns)
+    digest = hashlib.sha256(row_type.__name__.encode())
+    for batch in table.to_batches():
+        for row in batch.to_pylist():
+            digest.update(b"\n" + json.dumps(row, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _read_table(path: Path, columns: Columns | None) -> tuple[type[Any], pa.Table]:
+    row_type = row_type_of(path)
+    read = (columns or {}).get(row_type)
+    with _report_damage(path):
+        there = pq.read_schema(path).names
+        table = pq.read_table(path, columns=[name for name in there if name in (read or there)])
         for name, hint in typing.get_type_hints(row_type).items():
             if name in table.column_names and table[name].null_count and not _is_optional(hint):
                 raise ValueError(f"the column {name!r} lacks values")
-        return [row_type(**row) for row in table.to_pylist()]
+    return row_type, table
 
 
 def count_rows(path: Path) -> int:

@@ -9,12 +9,14 @@ rows nor a model. `Response | Revision` is either, and `object` is anything.
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, get_args
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
+from stages.runtime.row_files import Columns
 
 Kind = Any
 """A type, several (`Response | Revision`), or None."""
@@ -69,6 +71,11 @@ class Stage:
     """It trains a model and can run in several processes (`launcher=...`)."""
     reads_models: bool = False
     """Inputs of any name are models to it, not only an input called `model`."""
+    reads: Columns | None = None
+    """The columns of rows that it reads, by type. Besides them and models it reads nothing of its
+    inputs, so that a step which would read what an earlier one has read need not run: it takes that
+    one's result. Its `run` gets no other columns. None: it runs if any input is another one.
+    """
     meant_to_drop: Sequence[str] = ()
     """Reasons for which it is meant to drop rows, `*` for any: those are no sign of trouble."""
     goes_on: bool = False
@@ -94,6 +101,10 @@ class Stage:
     records, for plans; None for other stages.
     """
 
+    def __post_init__(self) -> None:
+        if self.reads is not None:
+            object.__setattr__(self, "run", partial(_run_on_columns, self.run, self.reads))
+
     def place_of(self, name: str) -> str | None:
         """Return the key of `inputs` or `optional` that an input falls under; None if none does."""
         places = [*self.inputs, *self.optional]
@@ -106,6 +117,17 @@ class Stage:
         """Return the kind that the stage reads from an input which it takes."""
         place = self.place_of(name) or name
         return self.inputs[place] if place in self.inputs else self.optional[place]
+
+
+def _run_on_columns(
+    run: Callable[..., Result],
+    columns: Columns,
+    config: Any,
+    inputs: Mapping[str, Artifact],
+    context: Context,
+) -> Result:
+    narrow = {name: replace(artifact, columns=columns) for name, artifact in inputs.items()}
+    return run(config, narrow, context)
 
 
 def fits(kind: Kind, allowed: Kind) -> bool:

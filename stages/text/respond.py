@@ -149,6 +149,7 @@ STAGE = Stage(
     inputs={"model": Model, "prompts": Prompt},
     optional={"*": Prompt},
     gives=Response,
+    reads={Prompt: ("id", "messages", "kind")},
     calls_generator=True,
     identity=identity,
 )

@@ -11,6 +11,16 @@ from stages.text.cut_off import row_fault
 from stages.training.examples import Sieve, nothing_left
 from stages.training.frame import Examples
 
+COLUMNS = (
+    "id",
+    "prompt",
+    "chosen",
+    "rejected",
+    "label",
+    "chosen_finish_reason",
+    "rejected_finish_reason",
+)
+"""What the trainers read of a pair."""
 ADVICE = "give the step more prompts, or abstain less in `judged_pairs`"
 """What to do where a step made no pair."""
 

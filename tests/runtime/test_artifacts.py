@@ -13,11 +13,11 @@ from stages.runtime.artifacts import (
     Artifact,
     Result,
     finish_artifact,
-    finished_artifacts,
     look_up,
 )
 from stages.runtime.manifest import Table, fingerprint
 from stages.runtime.pipeline.display import show_tables
+from stages.runtime.pipeline.plan import finished_artifacts
 from stages.runtime.row_files import row_type_of
 from stages.runtime.rows import Dropped, Prompt
 from tests.running import run_steps, text_pipeline

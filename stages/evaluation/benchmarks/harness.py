@@ -154,6 +154,7 @@ STAGE = Stage(
     run=run,
     optional={"*": Model},
     least=1,
+    reads={},
     check=check,
     identity=identity,
 )

@@ -94,6 +94,8 @@ def _details(
     parts = [ORIGINS[origin]]
     if origin != EXTERNAL:
         parts.append(format_seconds(facts.seconds))
+    if facts.copy_of:
+        parts.append(f"taken over from {facts.copy_of}, which read the same")
     if output:
         parts.append(output)
     if dropped := sum(facts.dropped.values()):

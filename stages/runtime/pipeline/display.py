@@ -87,10 +87,10 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
     for column in ("step", "stage", "", "why", "calls"):
         table.add_column(column, overflow="fold")
     for plan in planned:
-        state = styled(("reuse", "green") if plan.artifact else ("run", "yellow"))
+        state = styled(("reuse", "green") if plan.result else ("run", "yellow"))
         table.add_row(plan.step.name, plan.step.stage, state, _why(plan), _calls(plan))
     console.print(table)
-    to_run = sum(plan.artifact is None for plan in planned)
+    to_run = sum(plan.result is None for plan in planned)
     reused = count_steps(len(planned) - to_run)
     console.print(f"{reused} reused, {to_run} to run.")
 
@@ -109,7 +109,7 @@ def show_machine(machine: Mapping[str, Any], model: Mapping[str, Any], console: 
 
 def show_job(variant: str, seed: int, planned: Sequence[PlannedStep], console: Console) -> None:
     """Show one line in place of a plan; the sweep's forecast has already shown the rest."""
-    to_run = [plan.step.name for plan in planned if not plan.artifact]
+    to_run = [plan.step.name for plan in planned if not plan.result]
     reused = count_steps(len(planned) - len(to_run))
     line = f" seed {seed}: {reused} reused; to run: {', '.join(to_run) or 'none'}"
     console.print(styled((variant, "bold"), line))
@@ -198,7 +198,7 @@ def group_warnings(artifacts: Iterable[Artifact]) -> list[tuple[str, str]]:
 
 
 def _why(plan: PlannedStep) -> str:
-    """Why a step runs, or what is known to be missing from an artifact that is reused."""
+    """Why a step runs or takes a result over, or what is missing from an artifact."""
     if plan.artifact is None:
         return plan.reason
     failed = plan.artifact.manifest.calls.failed
@@ -208,7 +208,7 @@ def _why(plan: PlannedStep) -> str:
 
 
 def _calls(plan: PlannedStep) -> str:
-    if plan.artifact or not plan.step.contract.calls_generator:
+    if plan.result or not plan.step.contract.calls_generator:
         return ""
     if plan.forecast is None:
         return "known once its inputs exist"

@@ -1,14 +1,34 @@
-"""What will happen to a step: its identity, and why it must run or can be reused."""
+"""What will happen to a step: its identity, and why it must run or can be reused.
 
+A step's identity changes with those of its inputs, also where their rows stay the same: critiques
+were worded anew and no revision changed. So of a stage that says what it reads (`Stage.reads`) an
+artifact also holds a hash of that content. A step with a new identity and the content of an
+earlier artifact takes its result over and does not run, as a build system stops early where a
+changed source compiles to the same file.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from stages.guards.disk import errors_of_writing, remove
+from stages.guards.errors import UserError
 from stages.guards.secrets import mask_identity, mask_values
-from stages.runtime.artifacts import Artifact, finished_artifacts
+from stages.runtime.artifacts import (
+    DROPPED,
+    ROWS,
+    Artifact,
+    Result,
+    finish_artifact,
+    look_up,
+)
 from stages.runtime.context import Forecast
-from stages.runtime.manifest import fingerprint
+from stages.runtime.manifest import MANIFEST, UNFINISHED, canonical, check_files, fingerprint
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.typed_config import identity_of
 
@@ -23,11 +43,18 @@ class PlannedStep:
     payload: dict[str, Any]
     """What identifies the step's artifact; the fingerprint is its hash."""
     artifact: Artifact | None
-    """The artifact to reuse; None where the step must run."""
+    """The artifact to reuse; None where there is none of this identity."""
     reason: str = ""
-    """Why it must run."""
+    """Why there is none."""
     forecast: Forecast | None = None
     """The calls it would send; None where they cannot be counted before it runs."""
+    twin: Artifact | None = None
+    """An artifact of another identity whose result it takes over."""
+
+    @property
+    def result(self) -> Artifact | None:
+        """The artifact that holds the step's result; None where the step must run."""
+        return self.artifact or self.twin
 
     @property
     def fingerprint(self) -> str:
@@ -58,8 +85,12 @@ def identity_payload(
     }
 
 
-def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any]) -> str:
-    """Name what differs from the most similar finished artifact of the step."""
+def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any], ready: bool) -> str:
+    """Name what differs from the most similar finished artifact of the step.
+
+    Args:
+        ready: all its inputs exist, so that a twin would be there already.
+    """
     earlier = finished_artifacts(root, step.name)
     if not earlier:
         return "never run"
@@ -70,7 +101,26 @@ def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any]) -> str:
     ]
     changes = [line.removeprefix("options.") for line in min(differences, key=len)]
     hidden = len(changes) - SHOWN_CHANGES
-    return "; ".join(changes[:SHOWN_CHANGES]) + (f"; {hidden} more" if hidden > 0 else "")
+    reason = "; ".join(changes[:SHOWN_CHANGES]) + (f"; {hidden} more" if hidden > 0 else "")
+    only_inputs = all(change.startswith("inputs.") for change in changes)
+    if step.contract.reads is not None and only_inputs and not ready:
+        reason += "; reused if it reads the same"
+    return reason
+
+
+def finished_artifacts(root: Path, step: str) -> list[Artifact]:
+    """Return all finished artifacts of a step, of any identity, the newest first.
+
+    Only their manifests are looked at.
+    """
+    artifacts = []
+    for path in root.glob(f"{step}-????????/{MANIFEST}"):
+        artifact = Artifact(step, path.parent)
+        with contextlib.suppress(UserError, OSError):
+            if artifact.manifest.step == step:
+                artifacts.append((path.stat().st_mtime, artifact))
+    artifacts.sort(key=lambda pair: pair[0], reverse=True)
+    return [artifact for _, artifact in artifacts]
 
 
 def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
@@ -89,3 +139,82 @@ def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
         else:
             lines += explain_difference(old[key], new[key], inner)
     return lines
+
+
+def hash_content(step: Step, payload: Mapping[str, Any], inputs: Mapping[str, Artifact]) -> str:
+    """Return a hash of all that a step's result depends on; "" where its stage names no `reads`.
+
+    It is the payload with what the step reads of each input in place of the input's fingerprint.
+
+    Raises:
+        UserError: an input's rows are damaged.
+    """
+    reads = step.contract.reads
+    if reads is None:
+        return ""
+    contents = {name: replace(one, columns=reads).content() for name, one in inputs.items()}
+    return hashlib.sha256(canonical({**payload, "inputs": contents}).encode()).hexdigest()
+
+
+def find_twin(
+    root: Path, step: Step, payload: Mapping[str, Any], inputs: Mapping[str, Artifact]
+) -> Artifact | None:
+    """Return an undamaged artifact of the step with the same content under another identity.
+
+    One that lacks answers, because calls failed, is left out: they are worth another try.
+
+    Raises:
+        UserError: an input's rows are damaged.
+    """
+    earlier = [one for one in finished_artifacts(root, step.name) if one.manifest.content]
+    content = hash_content(step, payload, inputs) if earlier else ""
+    for artifact in earlier:
+        if artifact.manifest.content == content and not artifact.manifest.calls.failed:
+            with contextlib.suppress(UserError):
+                check_files(artifact.directory, artifact.manifest, whole=True)
+                twin, _ = look_up(root, step.name, artifact.fingerprint)
+                if twin:
+                    return twin
+    return None
+
+
+def explain_twin(twin: Artifact) -> str:
+    """Return why a step is reused though its identity is new."""
+    return f"reads the same as {twin.directory.name} did"
+
+
+def take_over(twin: Artifact, folder: Path, payload: Mapping[str, Any]) -> Artifact:
+    """Make an artifact of a twin's result, which is complete without the twin's folder.
+
+    Its models and other large files are the twin's under a further name, where the disk can do so.
+    What it cost to make is still what it cost to make the twin.
+
+    Args:
+        folder: the new artifact's, prepared.
+
+    Raises:
+        UserError: the twin is damaged, the disk is full or the folder cannot be written.
+    """
+    facts = twin.manifest
+    with errors_of_writing(folder):
+        for name in UNFINISHED:  # of a training that was killed before there was a twin
+            remove(folder / name)
+        for name in facts.files or {}:
+            if name in (ROWS, DROPPED):
+                continue
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(twin.directory / name, folder / name)
+            except OSError:  # not on this disk
+                shutil.copyfile(twin.directory / name, folder / name)
+    result = Result(
+        rows=None if facts.rows is None else twin.rows(),
+        row_type=twin.row_type,
+        dropped=twin.dropped(),
+        metrics=facts.metrics,
+        tables=facts.tables,
+        warnings=facts.warnings,
+    )
+    cost = facts.model_dump(include={"seconds", "calls", "versions"})
+    source = {"content": facts.content, "copy_of": facts.copy_of or twin.directory.name}
+    return finish_artifact(folder, twin.step, payload, result, cost | source)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 
@@ -40,12 +40,16 @@ from stages.runtime.pipeline.display import show_warnings, step_line
 from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_dropped
 from stages.runtime.pipeline.failures import raise_failures, survivable, without_failed
 from stages.runtime.pipeline.launch import Launcher, launch
-from stages.runtime.pipeline.overlap import (
-    Overlap,
-    all_source_pairs,
-    find_overlaps,
+from stages.runtime.pipeline.overlap import Overlap, all_source_pairs, find_overlaps
+from stages.runtime.pipeline.plan import (
+    PlannedStep,
+    explain_twin,
+    find_twin,
+    hash_content,
+    identity_payload,
+    reason_to_run,
+    take_over,
 )
-from stages.runtime.pipeline.plan import PlannedStep, identity_payload, reason_to_run
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.provenance import versions
@@ -125,7 +129,7 @@ class Runner:
         """
         faults = Faults()
         for plan in planned:
-            if not plan.artifact:
+            if not plan.result:
                 folder = folder_of(self.root, plan.step.name, plan.fingerprint)
                 with faults.gather():
                     plan.step.contract.prepare(plan.step.config, self._context(plan.step, folder))
@@ -210,12 +214,17 @@ class Runner:
         if artifact:
             return PlannedStep(step, payload, artifact)
         self._check_choices(step, inputs)
-        reason = f"{damage}; made anew" if damage else reason_to_run(self.root, step, payload)
+        sources = {name: plan.result for name, plan in inputs.items() if plan.result}
+        ready = len(sources) == len(inputs)
+        twin = find_twin(self.root, step, payload, sources) if ready else None
+        if twin:
+            return PlannedStep(step, payload, None, explain_twin(twin), twin=twin)
+        reason = f"{damage}; made anew" if damage else ""
+        reason = reason or reason_to_run(self.root, step, payload, ready)
         calls = None
-        inputs_ready = all(plan.artifact for plan in inputs.values())
-        if forecast and inputs_ready and step.contract.calls_generator:
+        if forecast and ready and step.contract.calls_generator:
             try:
-                calls = self._forecast(step, inputs, payload)
+                calls = self._forecast(step, sources, payload)
             except UserError as error:
                 if not can_fail:
                     raise
@@ -225,7 +234,7 @@ class Runner:
     def _check_choices(self, step: Step, inputs: Mapping[str, PlannedStep]) -> None:
         """Refuse options that a model cannot choose among, where it exists already."""
         for name, options in step.contract.choices(step.config):
-            model = inputs[name].artifact if name in inputs else None
+            model = inputs[name].result if name in inputs else None
             if model:
                 try:
                     asked = model.model()
@@ -235,14 +244,13 @@ class Runner:
                     raise UserError(error.what, where=where, fix=error.fix) from None
 
     def _forecast(
-        self, step: Step, inputs: Mapping[str, PlannedStep], payload: dict[str, Any]
+        self, step: Step, inputs: dict[str, Artifact], payload: dict[str, Any]
     ) -> Forecast | None:
         """Run the step on stored answers until the first unanswered call of each row."""
         folder = folder_of(self.root, step.name, fingerprint(payload))
         context = self._context(step, folder, forecast=True)
-        artifacts = {name: cast(Artifact, plan.artifact) for name, plan in inputs.items()}
         try:
-            step.contract.run(step.config, artifacts, context)
+            step.contract.run(step.config, inputs, context)
         except ForecastDone as done:
             return done.forecast
         return None
@@ -290,6 +298,10 @@ class Runner:
                 return artifact, False
             if not artifact:
                 prepare_folder(folder)
+            twin = find_twin(self.root, step, plan.payload, inputs)
+            if twin:
+                self.console.print(f"{step.name:<18} reused: {explain_twin(twin)}")
+                return take_over(twin, folder, plan.payload), False
             return self._run_step(plan, folder, inputs, new_steps), True
 
     def _run_step(
@@ -300,6 +312,7 @@ class Runner:
         new_steps: frozenset[str],
     ) -> Artifact:
         step = plan.step
+        content = hash_content(step, plan.payload, inputs)
         context = self._context(step, folder, new_steps=new_steps)
         started = time.monotonic()
         with _report_refusals(folder):
@@ -322,6 +335,7 @@ class Runner:
             "seconds": round(seconds, 2),
             "calls": context.tally.call_counts(),
             "versions": versions(),
+            "content": content,
         }
         artifact = finish_artifact(folder, step.name, plan.payload, result, facts)
         if step.contract.reusable:

@@ -41,7 +41,7 @@ from stages.training.examples import drop_refused, prepare_examples
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import measure_held_out, split_held_out
 from stages.training.model_files import load_policy, template_variables
-from stages.training.pair_data import read_pairs
+from stages.training.pair_data import COLUMNS, read_pairs
 from stages.training.spans import check_token_options, learnt_tokens
 
 BETTER = ("Give a good answer.", "Answer this well.", "Write the answer that people prefer.")
@@ -121,6 +121,7 @@ STAGE = training_stage(
     run=run,
     inputs={"model": Model, "pairs": Pair},
     gives=Model,
+    reads={Pair: COLUMNS},
     check=check,
 )
 

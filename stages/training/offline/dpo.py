@@ -27,7 +27,7 @@ from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
 from stages.training.offline.reference import build_with_reference, measure_with_reference
-from stages.training.pair_data import read_pairs
+from stages.training.pair_data import COLUMNS, read_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = training_stage(
-    version=3, config=Config, run=run, inputs={"model": Model, "pairs": Pair}, gives=Model
+    version=3,
+    config=Config,
+    run=run,
+    inputs={"model": Model, "pairs": Pair},
+    gives=Model,
+    reads={Pair: COLUMNS},
 )
 
 

@@ -18,6 +18,15 @@ from stages.text.cut_off import row_fault
 from stages.training.examples import nothing_left, other_inputs
 from stages.training.frame import Examples
 
+COLUMNS = {
+    Rating: (
+        *("id", "response_id", "prompt_id", "prompt", "response", "score", "finish_reason"),
+        *("principles", "negated", "model"),
+    ),
+    Response: ("id", "finish_reason"),
+}
+"""What is read of ratings (the last three to compare raters), and of the rows that were rated."""
+
 
 def read_ratings(inputs: dict[str, Artifact]) -> tuple[Examples, list[Dropped]]:
     """Ratings as TRL's prompt-completion rows, with `id`, `group` and `score`; inputs follow one

@@ -24,12 +24,14 @@ from typing import Any
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Pair, Rating
+from stages.runtime.rows import Pair, Rating, Response
 from stages.runtime.store import derive_seed
+from stages.training import pair_data
 from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
 from stages.training.held_out import split_held_out
+from stages.training.offline import groups
 from stages.training.offline.kto_examples import read_examples
 from stages.training.offline.reference import build_with_reference, measure_with_reference
 
@@ -69,9 +71,10 @@ STAGE = training_stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"*": Pair | Rating},
+    optional={"responses": Response, "*": Pair | Rating},
     least=1,
     gives=Model,
+    reads={Pair: pair_data.COLUMNS, **groups.COLUMNS},
 )
 
 

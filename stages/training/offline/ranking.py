@@ -31,7 +31,7 @@ from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import measure_held_out, split_held_out
 from stages.training.model_files import load_policy, pad_token, template_variables
-from stages.training.offline.groups import into_groups, read_ratings
+from stages.training.offline.groups import COLUMNS, into_groups, read_ratings
 from stages.training.offline.ranking_losses import rrhf_loss, stable_alignment_loss
 from stages.training.spans import check_token_options
 
@@ -134,6 +134,7 @@ STAGE = training_stage(
     optional={"responses": Response, "*": Rating},
     least=1,
     gives=Model,
+    reads=COLUMNS,
     check=check,
     meant_to_drop=("more than `limit` answers",),
 )

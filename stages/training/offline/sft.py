@@ -70,6 +70,11 @@ STAGE = training_stage(
     optional={"*": Response | Revision | Pair},
     least=1,
     gives=Model,
+    reads={
+        Response: ("id", "prompt", "response", "finish_reason"),
+        Revision: ("id", "response_id", "prompt", "response", "original", "finish_reason"),
+        Pair: ("id", "prompt", "chosen", "chosen_finish_reason"),
+    },
     meant_to_drop=("not the last revision",),
 )
 

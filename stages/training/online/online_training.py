@@ -81,6 +81,7 @@ online_stage = partial(
     inputs={"model": Model, "prompts": Prompt},
     optional={"*": Model | Prompt},
     gives=Model,
+    reads={Prompt: ("id", "messages", "kind")},
     check=check_online,
     identity=online_identity,
 )

@@ -39,6 +39,7 @@ from stages.training.config import HeldOutConfig, training_identity, training_st
 from stages.training.frame import Examples, Training, create_trainer, run_training
 from stages.training.held_out import check_held_out, split_held_out
 from stages.training.model_files import load_model, load_tokenizer
+from stages.training.pair_data import COLUMNS
 from stages.training.reward_models.format import (
     FILE,
     LAYOUT,
@@ -132,6 +133,7 @@ STAGE = training_stage(
     inputs={"model": Model, "pairs": Pair},
     optional={"*": Pair},
     gives=Model,
+    reads={Pair: (*COLUMNS, "principles", "negated", "chosen_safe", "rejected_safe")},
     identity=identity,
 )
 
