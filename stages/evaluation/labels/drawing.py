@@ -23,24 +23,10 @@ def draw_prompts(
         unsure: by prompt, the variance that the judge leaves; all 0: every prompt alike.
         uniform: the part of the draws, from 0 to 1, that goes to every prompt alike.
     """
-    probabilities = inclusion(
-        unsure,
-        count,
-        uniform,
-    )
-    ordered = sorted(
-        unsure,
-        key=lambda prompt: derive_fraction(
-            seed,
-            "label",
-            prompt,
-        ),
-    )
-    start = derive_fraction(
-        seed,
-        "label",
-        "start",
-    )
+    probabilities = inclusion(unsure, count, uniform)
+    places = {prompt: derive_fraction(seed, "label", prompt) for prompt in unsure}
+    ordered = sorted(unsure, key=places.__getitem__)
+    start = derive_fraction(seed, "label", "start")
     drawn = {}
     passed = 0.0
     for prompt in ordered:

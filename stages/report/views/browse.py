@@ -7,8 +7,10 @@ to a prompt, the ratings of a group.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from stages.evaluation.instrument.decision import EVEN_ODDS, Decision, decision_of
 from stages.report.views.orders import describe_margins, is_flip
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Judgement, Pair, Prompt, Rating, Revision, Verdict
@@ -39,6 +41,8 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
         row_type = source.row_type
         if row_type and row_type in _ENTRIES:
             field, entry = _ENTRIES[row_type]
+            if row_type is Verdict:
+                entry = partial(_verdicts, decision=decision_of(source.metrics))
             groups = _group(source.rows(), field)
             entries = [entry(rows) for rows in groups[:max_rows]]
             section = Section(source.step, row_type.__name__, len(groups), entries)
@@ -116,11 +120,11 @@ def _revisions(rounds: list[Revision]) -> Entry:
     return entry
 
 
-def _verdicts(rows: list[Verdict]) -> Entry:
+def _verdicts(rows: list[Verdict], decision: Decision = EVEN_ODDS) -> Entry:
     """A prompt and the answers of all policies, with the principles that each of them breaks."""
     first = rows[0]
     by_policy = {row.policy: row for row in rows}
-    answers = [_answer(row, by_policy) for row in rows]
+    answers = [_answer(row, by_policy, decision) for row in rows]
     principles: list[str] = []
     for answer in answers:
         principles += answer["violated"]
@@ -139,10 +143,9 @@ def _verdicts(rows: list[Verdict]) -> Entry:
     return entry
 
 
-def _answer(row: Verdict, by_policy: Mapping[str, Verdict]) -> Entry:
+def _answer(row: Verdict, by_policy: Mapping[str, Verdict], decision: Decision) -> Entry:
     """One policy's answer: the principles it breaks by ground truth and by the judge, and duels."""
     violated = zip(row.principles, row.violated, strict=False)
-    judged = zip(row.principles, row.judged, strict=False)
     marks = {
         "evasive": bool(row.evasive),
         "not well-formed": row.well_formed is False,
@@ -152,7 +155,7 @@ def _answer(row: Verdict, by_policy: Mapping[str, Verdict]) -> Entry:
         "policy": row.policy,
         "response": row.response,
         "violated": [principle for principle, breaks in violated if breaks],
-        "judged": [principle for principle, probability in judged if probability > 0.5],
+        "judged": [principle for principle, breaks in decision.violated(row).items() if breaks],
         "marks": _set_names(marks),
         "duels": _duels(row, by_policy),
     }
