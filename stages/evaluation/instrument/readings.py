@@ -118,6 +118,7 @@ def _turned(cells: Cells) -> list[tuple[str, float]]:
     Half of these questions deserve a Yes, so the middle is where an unbiased judge would turn.
     """
     natural = [log_odds for _, cell in cells.natural() for log_odds in cell.values()]
+    middle = median(natural or [0.0])
     opposite = cells.whole(OPPOSITE)
     turned = []
     for request, cell in cells.whole(PLAIN).items():
@@ -125,7 +126,7 @@ def _turned(cells: Cells) -> list[tuple[str, float]]:
             continue
         for place, log_odds in cell.items():
             other = opposite[request][place]
-            is_turned = (log_odds > median(natural)) != (other > median(natural))
+            is_turned = (log_odds > middle) != (other > middle)
             turned.append((request, float(is_turned)))
     return turned
 

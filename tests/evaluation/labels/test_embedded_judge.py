@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stages.evaluation import evaluate
+from stages.evaluation.instrument.decision import EVEN_ODDS
 from stages.evaluation.labels.asked import from_truth, labelled
 from stages.evaluation.labels.questions import ANY
 from stages.runtime.artifacts import Result
@@ -101,7 +102,7 @@ def test_coverage_by_labels_of_the_ground_truth(tmp_path):
     rows, counted, metrics = judge(tmp_path, answer(tmp_path))
     assert metrics["corrected"]["questions"][ANY]["labels"] == {"base": LABELS, "better": LABELS}
     every = from_truth([row.prompt_id for row in rows["base"]])
-    policies = [labelled(rows[name], every, ANY, counted) for name in ("base", "better")]
+    policies = [labelled(rows[name], every, ANY, counted, EVEN_ODDS) for name in ("base", "better")]
     rates = [float(np.mean(list(policy.gold.values()))) for policy in policies]
     generator = np.random.default_rng(9)
     inside: dict[str, list[bool]] = {}
