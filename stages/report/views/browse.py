@@ -2,18 +2,20 @@
 
 In: artifacts. Out: one `Section` a step, as plain data for the page's script. Related rows
 become one entry: the rounds of a response, the principles of a pair, the policies' answers
-to a prompt, the ratings of a group.
+to a prompt, the ratings of a group, an examination's questions about two texts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from stages.evaluation.instrument.decision import EVEN_ODDS, Decision, decision_of
+from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
 from stages.report.views.orders import describe_margins, is_flip
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement, Pair, Prompt, Rating, Revision, Verdict
+from stages.runtime.rows import Judgement, Pair, Prompt, Question, Rating, Revision, Verdict
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
@@ -34,16 +36,16 @@ class Section:
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     """The first `max_rows` entries of each step.
 
-    Revisions come before verdicts, pairs, judgements and ratings.
+    Revisions come before verdicts, pairs, judgements, ratings and questions.
     """
     by_step = []
     for source in artifacts:
         row_type = source.row_type
         if row_type and row_type in _ENTRIES:
-            field, entry = _ENTRIES[row_type]
+            key, entry = _ENTRIES[row_type]
             if row_type is Verdict:
                 entry = partial(_verdicts, decision=decision_of(source.metrics))
-            groups = _group(source.rows(), field)
+            groups = _group(source.rows(), key)
             entries = [entry(rows) for rows in groups[:max_rows]]
             section = Section(source.step, row_type.__name__, len(groups), entries)
             by_step.append(section)
@@ -74,10 +76,10 @@ def margin_cell(cell: Judgement) -> list[Any]:
     return [cell.principle, round(cell.margin_ab, 3), round(cell.margin_ba, 3), verdict]
 
 
-def _group(rows: Iterable[Any], field: str) -> list[list[Any]]:
-    groups: dict[str, list[Any]] = {}
+def _group(rows: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:
+    groups: dict[Any, list[Any]] = {}
     for row in rows:
-        groups.setdefault(getattr(row, field), []).append(row)
+        groups.setdefault(key(row), []).append(row)
     return list(groups.values())
 
 
@@ -258,11 +260,36 @@ def _judgements(cells: list[Judgement]) -> Entry:
     return entry
 
 
-_ENTRIES: dict[Any, tuple[str, Callable[[list[Any]], Entry]]] = {
-    Revision: ("response_id", _revisions),
-    Verdict: ("prompt_id", _verdicts),
-    Pair: ("id", _pair),
-    Judgement: ("pair_id", _judgements),
-    Rating: ("prompt_id", _ratings),
+def _questions(rows: list[Question]) -> Entry:
+    """Two texts of a judge's examination, and the log-odds of its answers in both forms."""
+    first = rows[0]
+    asked: dict[str, dict[str, dict[str, float]]] = {CHOICE_FORM: {}, YES_NO_FORM: {}}
+    for row in rows:
+        places = asked[row.form].setdefault(f"{row.principle}, {row.wording}", {})
+        places[row.place] = row.log_odds
+    cells = []
+    flips = False
+    for name, places in asked[CHOICE_FORM].items():
+        if len(places) == 2:
+            margins = (places["ab"], -places["ba"])
+            cells.append([name, *margins, describe_margins(*margins, "A", "B")])
+            flips = flips or is_flip(*margins)
+    yes_no = []
+    for name, places in asked[YES_NO_FORM].items():
+        if len(places) == 2:
+            words = ["Yes" if places[place] > 0 else "No" for place in "ab"]
+            yes_no.append([name, places["a"], places["b"], " and ".join(words)])
+    entry_id = f"{first.prompt_id}, {first.contrast}"
+    entry = _head(first, entry_id, [row.principle for row in rows], {"flips": flips})
+    return entry | {"a": first.first, "b": first.second, "cells": cells, "yes_no": yes_no}
+
+
+_ENTRIES: dict[Any, tuple[Callable[[Any], Any], Callable[[list[Any]], Entry]]] = {
+    Revision: (attrgetter("response_id"), _revisions),
+    Verdict: (attrgetter("prompt_id"), _verdicts),
+    Pair: (attrgetter("id"), _pair),
+    Judgement: (attrgetter("pair_id"), _judgements),
+    Rating: (attrgetter("prompt_id"), _ratings),
+    Question: (attrgetter("prompt_id", "contrast"), _questions),
 }
-"""By type: the field that is the same in all rows of an entry, and the entry of such rows."""
+"""By type: what is the same in all rows of an entry, and the entry of such rows."""
