@@ -63,7 +63,8 @@ def test_its_questions_can_be_browsed(written):
     first = rows["choices", "principle", "ab"]
     assert (entry["a"], entry["b"]) == (first.first, first.second)
     principle, shown_first, shown_second, verdict = entry["cells"][0]
-    assert principle == f"{first.principle}, principle"
+    assert principle == first.principle
+    assert entry["cells"][1][0] == f"{first.principle}, opposite"
     assert shown_first == pytest.approx(first.log_odds)
     assert shown_second == pytest.approx(-rows["choices", "principle", "ba"].log_odds)
     assert verdict == "flips: it prefers what it reads second"

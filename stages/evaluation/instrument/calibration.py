@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from stages.evaluation.instrument.verdict import DEBIASED, leaning
+from stages.evaluation.instrument.verdict import NOT_ABLE, leaning
 
 Calibration = Literal["when_biased", "always", "never", "labels"]
 """Which threshold is used: the examination's where it shows a leaning, or always; never another
@@ -36,7 +36,7 @@ def threshold_of_examination(examination: Mapping[str, Any], use: Calibration) -
         examination: the metrics of `examine_judge`.
     """
     form = examination["yes_no"]
-    is_biased = form["verdict"] == DEBIASED and leaning(form) is not None
+    is_biased = form["verdict"] != NOT_ABLE and leaning(form) is not None
     is_used = use == "always" or (use == "when_biased" and is_biased)
     if not is_used or form["prior"] is None:
         return EVEN

@@ -190,9 +190,12 @@ def _biases(form: str, reading: Reading, limits: Thresholds) -> tuple[list[str],
 
 def leaning(reading: Reading, limits: Thresholds = THRESHOLDS) -> str | None:
     """Return Yes or No where the judge is shown to lean to it, whatever is asked; else None."""
-    if _is_above(reading["prior"], limits.leans):
+    prior = reading["prior"]
+    if _n(prior) < limits.least:
+        return None
+    if _is_above(prior, limits.leans):
         return "Yes"
-    return "No" if _is_below(reading["prior"], -limits.leans) else None
+    return "No" if _is_below(prior, -limits.leans) else None
 
 
 def _describe_leaning(leans_to: str, prior: Mapping[str, Any]) -> str:

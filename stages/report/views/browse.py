@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from stages.evaluation.instrument.decision import EVEN_ODDS, Decision, decision_of
-from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
+from stages.evaluation.instrument.questions import CHOICE_FORM, PLAIN, YES_NO_FORM
 from stages.report.views.orders import describe_margins, is_flip
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Judgement, Pair, Prompt, Question, Rating, Revision, Verdict
@@ -265,7 +265,8 @@ def _questions(rows: list[Question]) -> Entry:
     first = rows[0]
     asked: dict[str, dict[str, dict[str, float]]] = {CHOICE_FORM: {}, YES_NO_FORM: {}}
     for row in rows:
-        places = asked[row.form].setdefault(f"{row.principle}, {row.wording}", {})
+        name = row.principle if row.wording == PLAIN else f"{row.principle}, {row.wording}"
+        places = asked[row.form].setdefault(name, {})
         places[row.place] = row.log_odds
     cells = []
     flips = False

@@ -196,9 +196,14 @@ def test_when_the_threshold_of_an_examination_is_used():
     moved = violation_threshold(-4.0)
     assert threshold_of_examination({"yes_no": form}, "when_biased") == moved
     assert threshold_of_examination({"yes_no": form}, "never") == 0.5
-    able = {"yes_no": form | {"verdict": ABLE}}
+    able = {"yes_no": form | {"verdict": ABLE, "prior": estimate(-1.0, 0.3)}}
     assert threshold_of_examination(able, "when_biased") == 0.5
-    assert threshold_of_examination(able, "always") == moved
+    assert threshold_of_examination(able, "always") == violation_threshold(-1.0)
+    for verdict, threshold in ((UNDECIDED, moved), (NOT_ABLE, 0.5)):
+        other = {"yes_no": form | {"verdict": verdict}}
+        assert threshold_of_examination(other, "when_biased") == threshold
+    few = {"yes_no": form | {"prior": estimate(-4.0, n=12)}}
+    assert threshold_of_examination(few, "when_biased") == 0.5, "a dozen requests decide nothing"
     little_mass = {"yes_no": form | {"prior": estimate(-0.4, 0.2)}}
     assert threshold_of_examination(little_mass, "when_biased") == 0.5, "biased in another way"
     assert threshold_of_examination({"yes_no": form | {"prior": None}}, "always") == 0.5
