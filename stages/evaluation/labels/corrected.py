@@ -51,6 +51,7 @@ MISSING = 0.1
 @dataclass(frozen=True)
 class _Question:
     policies: dict[str, Labelled]
+    """By policy, its values."""
     sources: dict[str, str | None]
     """By policy, the policy whose labels state how the judge errs on it."""
 
@@ -67,6 +68,8 @@ def correct(
 
     Args:
         rows: of each policy, the baseline first.
+        drawn: the labels.
+        counted: the principles that the question about any covers.
         decision: which of the judge's answers count as violations.
         rivals: by policy, those that it is compared with.
     """
@@ -78,11 +81,14 @@ def correct(
             policies[name] = labelled(verdicts, drawn, question, counted, decision)
         if any(policy.labels for policy in policies.values()):
             questions[question] = _question(policies, rivals, intervals)
+    unlabelled = {}
+    for name, verdicts in rows.items():
+        unlabelled[name] = missing(verdicts, drawn, ANY)
     return {
         "source": drawn.source,
         "confidence": intervals.confidence,
         "drawn": len(drawn.probabilities),
-        "missing": {name: missing(verdicts, drawn, ANY) for name, verdicts in rows.items()},
+        "missing": unlabelled,
         "questions": questions,
     }
 
@@ -99,11 +105,19 @@ def _question(
         errors[name] = None
         if shares:
             sensitivity, specificity = shares
-            errors[name] = {"sensitivity": sensitivity.value, "specificity": specificity.value}
+            errors[name] = {
+                "sensitivity": sensitivity.value,
+                "specificity": specificity.value,
+            }
         residual = residuals.get(name)
         carries = residual is None or residual.carries
         sources[name] = name if shares else reference if carries else None
     question = _Question(policies, sources)
+    labels = {}
+    rates = {}
+    for name, policy in policies.items():
+        labels[name] = len(policy.labels)
+        rates[name] = _rate(question, name, intervals)
     differences: dict[str, Any] = {}
     for name, others in rivals.items():
         differences[name] = {}
@@ -111,8 +125,8 @@ def _question(
             differences[name][other] = _difference(question, other, name, intervals)
     return {
         "reference": reference,
-        "labels": {name: len(policy.labels) for name, policy in policies.items()},
-        "rates": {name: _rate(question, name, intervals) for name in policies},
+        "labels": labels,
+        "rates": rates,
         "differences": differences,
         "errors": errors,
         "errors_from": sources,

@@ -17,6 +17,7 @@ from stages.runtime.rows import Verdict
 from stages.statistics.judges.thresholds import matching_threshold
 
 FOLDS = 5
+"""Of the prompts; each has a threshold of its own."""
 FEW = (
     "the labels are too few, or too much of one kind, for a threshold from labels: the judge's "
     "examination decides"
@@ -48,7 +49,11 @@ def decide(
 def decision_from_labels(
     rows: Iterable[Verdict], drawn: Drawn, counted: Sequence[str]
 ) -> Decision | None:
-    """Return None where a fold's labels are too few, or all of one kind."""
+    """Return the thresholds of all folds.
+
+    Returns:
+        None where a fold's labels are too few, or all of one kind.
+    """
     cells = []
     for row in rows:
         probability = judged_probability(row, ANY, counted)

@@ -29,8 +29,11 @@ class Section:
 
     step: str
     kind: str
+    """The name of the rows' type."""
     total: int
+    """How many entries the step has."""
     entries: list[Entry]
+    """The first of them."""
 
 
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
@@ -41,14 +44,20 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     by_step = []
     for source in artifacts:
         row_type = source.row_type
-        if row_type and row_type in _ENTRIES:
-            key, entry = _ENTRIES[row_type]
-            if row_type is Verdict:
-                entry = partial(_verdicts, decision=decision_of(source.metrics))
-            groups = _group(source.rows(), key)
-            entries = [entry(rows) for rows in groups[:max_rows]]
-            section = Section(source.step, row_type.__name__, len(groups), entries)
-            by_step.append(section)
+        if row_type is None or row_type not in _ENTRIES:
+            continue
+        key, entry = _ENTRIES[row_type]
+        if row_type is Verdict:
+            decision = decision_of(source.metrics)
+            entry = partial(_verdicts, decision=decision)
+        groups = _group(source.rows(), key)
+        section = Section(
+            step=source.step,
+            kind=row_type.__name__,
+            total=len(groups),
+            entries=[entry(rows) for rows in groups[:max_rows]],
+        )
+        by_step.append(section)
     order = [row_type.__name__ for row_type in _ENTRIES]
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
@@ -99,7 +108,7 @@ def _head(
     }
 
 
-def _set_names(flags: Mapping[str, bool]) -> list[str]:
+def _set_names(flags: Mapping[str, bool | None]) -> list[str]:
     return [name for name, is_set in flags.items() if is_set]
 
 
@@ -123,7 +132,11 @@ def _revisions(rounds: list[Revision]) -> Entry:
 
 
 def _verdicts(rows: list[Verdict], decision: Decision = EVEN_ODDS) -> Entry:
-    """A prompt and the answers of all policies, with the principles that each of them breaks."""
+    """A prompt and the answers of all policies, with the principles that each of them breaks.
+
+    Args:
+        decision: which of the judge's answers count as violations.
+    """
     first = rows[0]
     by_policy = {row.policy: row for row in rows}
     answers = [_answer(row, by_policy, decision) for row in rows]
@@ -147,7 +160,7 @@ def _verdicts(rows: list[Verdict], decision: Decision = EVEN_ODDS) -> Entry:
 
 def _answer(row: Verdict, by_policy: Mapping[str, Verdict], decision: Decision) -> Entry:
     """One policy's answer: the principles it breaks by ground truth and by the judge, and duels."""
-    violated = zip(row.principles, row.violated, strict=False)
+    violated = dict(zip(row.principles, row.violated, strict=False))
     marks = {
         "evasive": bool(row.evasive),
         "not well-formed": row.well_formed is False,
@@ -156,8 +169,8 @@ def _answer(row: Verdict, by_policy: Mapping[str, Verdict], decision: Decision) 
     return {
         "policy": row.policy,
         "response": row.response,
-        "violated": [principle for principle, breaks in violated if breaks],
-        "judged": [principle for principle, breaks in decision.violated(row).items() if breaks],
+        "violated": _set_names(violated),
+        "judged": _set_names(decision.violated(row)),
         "marks": _set_names(marks),
         "duels": _duels(row, by_policy),
     }
@@ -261,28 +274,56 @@ def _judgements(cells: list[Judgement]) -> Entry:
 
 
 def _questions(rows: list[Question]) -> Entry:
-    """Two texts of a judge's examination, and the log-odds of its answers in both forms."""
+    """Two texts of a judge's examination, and its answers in both forms."""
     first = rows[0]
-    asked: dict[str, dict[str, dict[str, float]]] = {CHOICE_FORM: {}, YES_NO_FORM: {}}
-    for row in rows:
-        name = row.principle if row.wording == PLAIN else f"{row.principle}, {row.wording}"
-        places = asked[row.form].setdefault(name, {})
-        places[row.place] = row.log_odds
-    cells = []
+    choices = _log_odds(rows, CHOICE_FORM)
+    verdicts = _log_odds(rows, YES_NO_FORM)
+    margins = []
     flips = False
-    for name, places in asked[CHOICE_FORM].items():
-        if len(places) == 2:
-            margins = (places["ab"], -places["ba"])
-            cells.append([name, *margins, describe_margins(*margins, "A", "B")])
-            flips = flips or is_flip(*margins)
+    for name, places in choices.items():
+        a_first = places["ab"]
+        b_first = -places["ba"]
+        verdict = describe_margins(a_first, b_first, "A", "B")
+        margins.append([name, a_first, b_first, verdict])
+        flips = flips or is_flip(a_first, b_first)
     yes_no = []
-    for name, places in asked[YES_NO_FORM].items():
-        if len(places) == 2:
-            words = ["Yes" if places[place] > 0 else "No" for place in "ab"]
-            yes_no.append([name, places["a"], places["b"], " and ".join(words)])
-    entry_id = f"{first.prompt_id}, {first.contrast}"
-    entry = _head(first, entry_id, [row.principle for row in rows], {"flips": flips})
-    return entry | {"a": first.first, "b": first.second, "cells": cells, "yes_no": yes_no}
+    for name, places in verdicts.items():
+        words = [_yes_or_no(odds) for odds in places.values()]
+        yes_no.append([name, *places.values(), " and ".join(words)])
+    entry = _head(
+        first,
+        f"{first.prompt_id}, {first.contrast}",
+        [row.principle for row in rows],
+        {"flips": flips},
+    )
+    return entry | {
+        "a": first.first,
+        "b": first.second,
+        "cells": margins,
+        "yes_no": yes_no,
+    }
+
+
+def _log_odds(rows: Sequence[Question], form: str) -> dict[str, dict[str, float]]:
+    """The answers of one form, where both places were asked.
+
+    Returns:
+        By principle and wording: the log-odds by place, in the order of the places.
+    """
+    asked: dict[str, dict[str, float]] = {}
+    for row in sorted(rows, key=attrgetter("place")):
+        if row.form != form:
+            continue
+        name = row.principle
+        if row.wording != PLAIN:
+            name += f", {row.wording}"
+        asked.setdefault(name, {})[row.place] = row.log_odds
+    return {name: places for name, places in asked.items() if len(places) == 2}
+
+
+def _yes_or_no(log_odds: float) -> str:
+    """What the judge answers."""
+    return "Yes" if log_odds > 0 else "No"
 
 
 _ENTRIES: dict[Any, tuple[Callable[[Any], Any], Callable[[list[Any]], Entry]]] = {
