@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from stages.ablation.jobs import Job
 from stages.ablation.labels import LABELS, LOGITS, label_outcomes
+from stages.evaluation.instrument.decision import decision_of
 from stages.evaluation.rewards.labelled_pairs import PAIRS, SECTION
 from stages.evaluation.rewards.reward_tests import TESTS
 from stages.evaluation.verdict_values import (
@@ -166,7 +167,7 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
     rows: Measured = [(row.prompt_id, row) for row in verdicts]
     options = artifact.config
     source = artifact.metrics["measured_by"]
-    threshold = artifact.metrics.get("judge", {}).get("threshold", 0.5)
+    decision = decision_of(artifact.metrics)
     measures = by_measure(
         rows,
         source == "truth",
@@ -174,7 +175,7 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
             options["counted"],
             set(options["helpful_kinds"]),
             set(options["harmless_kinds"]),
-            threshold,
+            decision,
         ),
     )
     results = {name: measures[name] for name in MEASURES}
@@ -182,7 +183,7 @@ def _policy_values(artifact: Artifact, place: int) -> Values:
     results["wins"] = by_prompt((row.prompt_id, duel_score(row, first)) for row in duels)
     principles = verdicts[0].principles if verdicts else []
     for index, principle in enumerate(principles):
-        results[f"violates {principle}"] = by_principle(rows, index, source, threshold)
+        results[f"violates {principle}"] = by_principle(rows, index, source, decision)
     return results
 
 

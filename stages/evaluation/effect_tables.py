@@ -17,6 +17,7 @@ from stages.statistics.formatting import (
 
 COLUMNS = {
     "any_violation": "violations",
+    "violation_probability": "mean P",
     "well_formed": "well-formed",
     "on_topic": "on-topic",
     "evasive": "evasive",
@@ -24,13 +25,16 @@ COLUMNS = {
     "helpful_benign": "helpful",
     "follows_helpful": "helpful (judge)",
 }
-"""The measures of which those are shown that were measured."""
+"""The measures of which those are shown that were measured; `BY_JUDGE` only without a truth."""
+BY_JUDGE = "violation_probability"
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
     """A row for each policy, and under it the change from the previous policy."""
     rows = []
-    shown = shown_measures(metrics, list(COLUMNS))
+    by_truth = metrics["measured_by"] == "truth"
+    wanted = [name for name in COLUMNS if name != BY_JUDGE or not by_truth]
+    shown = shown_measures(metrics, wanted)
     columns = ["policy", *(COLUMNS[measure] for measure in shown), "words", "n"]
     cut_off = any(facts.get("cut_off") for facts in metrics["policies"].values())
     if cut_off:
@@ -52,8 +56,8 @@ def effect_table(metrics: dict[str, Any]) -> Table:
             points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
             rows.append(["  change", *points, *[""] * (1 + cut_off)])
     by = ""
-    if metrics["measured_by"] != "truth":
-        by = " (violations as the judge sees them; no ground truth speaks of them)"
+    if not by_truth:
+        by = " (by the judge, for no ground truth speaks of these; mean P: its mean P(violated))"
     confidence = format_confidence(metrics["confidence"])
     return Table(
         f"Effect, per cent{by}; changes in points with {confidence} intervals",

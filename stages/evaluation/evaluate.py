@@ -34,15 +34,17 @@ from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
 from stages.evaluation.inputs import draw, read_policies
 from stages.evaluation.instrument.calibration import Calibration
-from stages.evaluation.instrument.use import describe_judge, threshold_of
+from stages.evaluation.instrument.decision import Decision
+from stages.evaluation.instrument.use import describe_judge
 from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
-from stages.evaluation.labels.asked import from_people, from_truth
+from stages.evaluation.labels.asked import Drawn, from_people, from_truth
 from stages.evaluation.labels.corrected import (
     correct,
     corrected_table,
     correction_warnings,
 )
 from stages.evaluation.labels.questions import ANY
+from stages.evaluation.labels.threshold import decide
 from stages.evaluation.measures import summarise
 from stages.evaluation.refusals import RefusalOptions, classify_refusals
 from stages.evaluation.verdict_values import Counted, Measured
@@ -89,8 +91,9 @@ class Config(JudgeOptions, IntervalOptions, RefusalOptions):
     truth_as_labels: Count | None = None
     """Without `labels`: correct the judge by the ground truth of so many prompts, drawn by hash."""
     calibration: Calibration = "when_biased"
-    """When the threshold of Yes and No is the one that the judge's examination shows, and not even
-    odds. Rows always hold the judge's probabilities as they are.
+    """Which threshold of Yes and No is used: the one that the judge's examination shows, where it
+    leans or always; never another one than even odds; or with `labels` the one at which the judge
+    counts as many violations as people. Rows always hold its probabilities as they are.
     """
 
 
@@ -113,6 +116,11 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
         raise UserError(
             "there are labels, but no judge that they could correct",
             fix="give `inputs.judge` a model and leave `verdicts` on, or take the labels out",
+        )
+    if config.calibration == "labels" and not ("labels" in inputs or config.truth_as_labels):
+        raise UserError(
+            "`calibration: labels` has no labels",
+            fix="give `inputs.labels` a step that reads people's labels, or choose `when_biased`",
         )
     if config.truth_as_labels and config.ground_truth is None:
         raise UserError(
@@ -160,23 +168,28 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         response = result.item.response
         measured[result.item.policy].append((response.prompt_id, result.verdict))
         duels += duels_of(result)
-    metrics = summarise(
-        measured, duels, examination.counted, config.side_by_side, config.intervals(context.seed)
+    judged = _judged(measured)
+    drawn = _draw_labels(config, inputs, judged, examination, context.seed)
+    decision, warnings = decide(
+        config.calibration, inputs, judged, drawn, examination.counted.principles
     )
+    counted = replace(examination.counted, decision=decision)
+    intervals = config.intervals(context.seed)
+    metrics = summarise(measured, duels, counted, config.side_by_side, intervals)
     for policy, count in _count_dropped(policies, dropped).items():
         metrics["policies"][policy]["dropped"] = count
         answers = [one.item.response for one in examined if one.item.policy == policy]
         metrics["policies"][policy]["cut_off"] = count_cut_off(answers)
-    metrics["judge"] = _judge_metrics(examined, examination, inputs)
+    metrics["judge"] = _judge_metrics(examined, examination, inputs, decision)
     if examination.judge:
         policy_inputs = [inputs[name] for name in policies]
         verdicts = [result.verdict for result in examined]
-        threshold = examination.counted.threshold
-        metrics["judge"] |= describe_judge(inputs, policy_inputs, verdicts, threshold)
+        metrics["judge"] |= describe_judge(inputs, policy_inputs, verdicts, decision)
     tables = [effect_table(metrics), principle_table(metrics)]
-    warnings = []
-    corrected = _correct(config, inputs, measured, metrics, examination, context.seed)
-    if corrected:
+    if drawn:
+        rivals = {policy: list(others) for policy, others in metrics["differences"].items()}
+        corrected = correct(judged, drawn, counted.principles, decision, rivals, intervals)
+        _check_labels(corrected)
         metrics["corrected"] = corrected
         tables.append(corrected_table(corrected))
         warnings += correction_warnings(corrected)
@@ -195,7 +208,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=5,
+    version=6,
     config=Config,
     run=run,
     optional={
@@ -223,10 +236,7 @@ def _prepare_examination(
     if "judge" in inputs and (config.verdicts or config.win_rate):
         judge = context.generator(inputs["judge"].model())
     principles = select(config.constitution).principles
-    counted = replace(
-        _counted(principles, config), threshold=threshold_of(inputs, config.calibration)
-    )
-    return Examination(principles, counted, truth, judge, config)
+    return Examination(principles, _counted(principles, config), truth, judge, config)
 
 
 def _counted(principles: Sequence[Principle], config: Config) -> Counted:
@@ -267,44 +277,52 @@ def _count_dropped(
 
 
 def _judge_metrics(
-    examined: Sequence[Examined], examination: Examination, inputs: Mapping[str, Artifact]
+    examined: Sequence[Examined],
+    examination: Examination,
+    inputs: Mapping[str, Artifact],
+    decision: Decision,
 ) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     if examination.judge:
         metrics["unread"] = sum(result.unread for result in examined)
         if examination.truth and examination.options.verdicts:
-            metrics["verdicts"] = verdict_agreement([result.verdict for result in examined])
+            verdicts = [result.verdict for result in examined]
+            metrics["verdicts"] = verdict_agreement(verdicts, decision)
     if "judgements" in inputs:
         rows = inputs["judgements"].rows(Judgement)
         metrics["pairs"] = pair_agreement(rows, examination.principles, examination.truth)
     return metrics
 
 
-def _correct(
-    config: Config,
-    inputs: Mapping[str, Artifact],
-    measured: Mapping[str, Measured],
-    metrics: Mapping[str, Any],
-    examination: Examination,
-    seed: int,
-) -> dict[str, Any] | None:
-    """The judge's rates corrected by labels; None without labels of these answers."""
+def _judged(measured: Mapping[str, Measured]) -> dict[str, list[Verdict]]:
+    """By policy, the rows that the judge was asked about."""
     judged = {}
     for policy, rows in measured.items():
         judged[policy] = [verdict for _, verdict in rows if verdict.judged]
+    return judged
+
+
+def _draw_labels(
+    config: Config,
+    inputs: Mapping[str, Artifact],
+    judged: Mapping[str, Sequence[Verdict]],
+    examination: Examination,
+    seed: int,
+) -> Drawn | None:
+    """The labels that can correct the judge; None without any, or where it was asked nothing."""
     if not all(judged.values()):
         return None
-    counted = examination.counted.principles
     if "labels" in inputs:
         texts = {principle.id: principle.text for principle in examination.principles}
-        drawn = from_people(inputs["labels"].rows(Label), texts, counted)
-    elif config.truth_as_labels:
+        labels = inputs["labels"].rows(Label)
+        return from_people(labels, texts, examination.counted.principles)
+    if config.truth_as_labels:
         prompts = {row.prompt_id: row for rows in judged.values() for row in rows}
-        drawn = from_truth(draw(prompts, config.truth_as_labels, seed, "labels"))
-    else:
-        return None
-    rivals = {policy: list(others) for policy, others in metrics["differences"].items()}
-    corrected = correct(judged, drawn, counted, rivals, config.intervals(seed))
+        return from_truth(draw(prompts, config.truth_as_labels, seed, "labels"))
+    return None
+
+
+def _check_labels(corrected: Mapping[str, Any]) -> None:
     if ANY not in corrected["questions"]:
         raise UserError(
             "no label is about an answer of these policies",
@@ -312,4 +330,3 @@ def _correct(
             fix="answers and the wording of the principles must be those that were labelled; draw "
             "a new sample with the stage `label`",
         )
-    return corrected

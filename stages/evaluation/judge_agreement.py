@@ -23,12 +23,13 @@ from statistics import fmean
 from typing import Any
 
 from stages.evaluation.ground_truth import GroundTruth
+from stages.evaluation.instrument.decision import Decision
 from stages.principles.constitution import Principle
 from stages.runtime.rows import Judgement, Verdict, request_text
 from stages.statistics.agreement import kappa
 
 
-def verdict_agreement(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def verdict_agreement(verdicts: Sequence[Verdict], decision: Decision) -> dict[str, Any]:
     """The judge's Yes or No against the ground truth.
 
     Returns:
@@ -38,10 +39,10 @@ def verdict_agreement(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     for row in verdicts:
         if not (row.violated and row.judged):
             continue
-        columns = zip(row.principles, row.violated, row.judged, strict=True)
-        for principle, truth, probability in columns:
+        columns = zip(decision.violated(row).items(), row.violated, strict=True)
+        for (principle, judged), truth in columns:
             if truth is not None:
-                groups.setdefault(principle, []).append((truth, probability > 0.5))
+                groups.setdefault(principle, []).append((truth, judged))
     cells = [cell for group in groups.values() for cell in group]
     return {
         **_agreement(cells),

@@ -97,7 +97,7 @@ def _policy_values(
     principles = {}
     for index, principle in enumerate(ids):
         principles[principle] = {
-            source: by_principle(rows, index, source, counted.threshold) for source in SOURCES
+            source: by_principle(rows, index, source, counted.decision) for source in SOURCES
         }
     return PolicyValues(by_measure(rows, by_truth, counted), principles, words_by_prompt(rows))
 

@@ -157,11 +157,12 @@
       line(`score ${rating.score}`, "", ...highlight(rating.response), ...chips);
     }
     for (const [name, text] of entry.texts || []) line(name, "", ...highlight(text));
-    if (section.kind === "Judgement") {
+    if (section.kind === "Judgement" || section.kind === "Question") {
       line("A", "", ...highlight(entry.a));
       line("B", "", ...highlight(entry.b));
     }
     if ((entry.cells || []).length) line("margins for A", "", margins("principle", "A first", "B first", entry.cells));
+    if ((entry.yes_no || []).length) line("log-odds of Yes", "", margins("principle", "of A", "of B", entry.yes_no));
     for (const [principle, first, rationale] of entry.rationales || [])
       line(`${first} first`, "critique", chip(principle), ...highlight(rationale));
     if (section.kind === "Dropped") {

@@ -9,11 +9,13 @@ from stages import STAGES
 from stages.evaluation import evaluate
 from stages.evaluation.judge_agreement import pair_agreement
 from stages.evaluation.win_rates import score
+from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.report.evidence.effects import evaluation_view
 from stages.runtime.context import ForecastDone
 from stages.runtime.generation import TooLong
+from stages.runtime.pipeline.display import show_tables
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Judgement, Response, Verdict
 from stages.runtime.typed_config import parse_config
@@ -81,9 +83,6 @@ def test_truth_alone(tmp_path, policies):
 
 
 def test_tables_fit_a_hundred_columns(tmp_path, policies):
-    from stages.guards.console import open_console
-    from stages.runtime.pipeline.display import show_tables
-
     three = policies | {"tuned_again_without_help": policies["tuned"]}
     result = run(
         tmp_path,
@@ -97,6 +96,32 @@ def test_tables_fit_a_hundred_columns(tmp_path, policies):
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "-50 [-" in text
     assert "75.0" in text
+
+
+def test_a_saturated_threshold_hides_no_change_in_eighty_columns(tmp_path, policies):
+    """A judge that says No to all, and is less sure of it where the answer is better."""
+
+    def nearly_always_no(messages, options):
+        yes, _ = fakes.judge_scores(messages, options)
+        good = math.exp(yes)
+        return [math.log(good / 10), math.log(1 - good / 10)]
+
+    inputs = policies | {"judge": fakes.model(tmp_path)}
+    result = run(tmp_path, inputs, ScriptedGenerator(scores=nearly_always_no), ground_truth=None)
+    change = result.metrics["differences"]["tuned"]["base"]["measures"]
+    assert change["any_violation"]["value"] == 0.0
+    assert change["violation_probability"]["high"] < 0, "it moves all the same"
+    console = open_console(record=True)
+    console.width = 80
+    show_tables([fakes.artifact(tmp_path, "evaluation", result, stage="evaluate")], console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "mean P(violated)" in " ".join(" ".join(lines[:2]).split())
+    cells = [[cell.strip() for cell in line.split("│")] for line in lines]
+    rates = next(row[2:4] for row in cells if row[1:2] == ["base"])
+    assert rates == ["100.0", "94.0"]
+    by_truth = run(tmp_path, inputs, ScriptedGenerator(scores=nearly_always_no))
+    assert "mean P" not in by_truth.tables[0].columns
 
 
 def test_judge_verdicts_and_win_rates(tmp_path, policies):
@@ -328,7 +353,7 @@ def test_refusals_length_and_helpfulness_are_measured_without_a_truth(tmp_path, 
         sum(len(text.split()) for text in texts) / len(texts)
     )
     table = result.tables[0]
-    shown = ["violations", "refuses benign", "helpful (judge)", "words", "n"]
+    shown = ["violations", "mean P", "refuses benign", "helpful (judge)", "words", "n"]
     assert table.columns == ["policy", *shown]
     assert all(cell not in ("", NO_VALUE) for row in table.rows[:2] for cell in row)
     view = evaluation_view("e", result.metrics, {})

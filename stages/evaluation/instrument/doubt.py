@@ -6,11 +6,12 @@ In: the metrics of one `evaluate` artifact, whose `judge` is as `use` describes 
 from collections.abc import Mapping
 from typing import Any
 
+from stages.evaluation.instrument.calibration import EVEN
+from stages.evaluation.instrument.decision import decision_of
 from stages.evaluation.instrument.verdict import ABLE, DEBIASED, THRESHOLDS
 from stages.statistics.formatting import format_percent
 
-EVEN = 0.5
-"""The threshold for P(violated) that nothing moved."""
+HOW_TO_MOVE = "`calibration: when_biased` moves its threshold"
 CANNOT = "The judge cannot tell"
 """How a headline begins that states no rate."""
 
@@ -18,17 +19,20 @@ CANNOT = "The judge cannot tell"
 def doubt_about_rates(metrics: Mapping[str, Any]) -> str:
     """Return why no rate of violations may be stated; "" where one may.
 
-    It may where the ground truth counts, or where the judge was examined and passed. A judge that
-    was not examined is refused only where it gives one answer to nearly everything.
+    It may where the ground truth counts, or where the judge was examined and passed, and no leaning
+    is left. A judge that was not examined is refused only where it gives one answer to nearly
+    everything.
     """
     judge = metrics.get("judge") or {}
     if metrics["measured_by"] == "truth":
         return ""
-    examined = (judge.get("examination") or {}).get("yes_no")
-    if examined and examined["verdict"] not in (ABLE, DEBIASED):
-        return f"it is {examined['verdict']}: {'; '.join(examined['reasons'])}"
-    if examined and (examined["verdict"] == ABLE or judge["threshold"] != EVEN):
-        return ""
+    if examination := judge.get("examination"):
+        examined = examination["yes_no"]
+        if examined["verdict"] not in (ABLE, DEBIASED):
+            return f"it is {examined['verdict']}: {'; '.join(examined['reasons'])}"
+        leans_to = examination["leans_to"]
+        is_moved = decision_of(metrics).origin != "even odds"
+        return "" if is_moved or not leans_to else f"it leans to {leans_to} ({HOW_TO_MOVE})"
     answers = judge.get("answers")
     low, high = THRESHOLDS.saturated
     if answers and not low < answers["yes"] < high:

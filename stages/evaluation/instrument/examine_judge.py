@@ -175,7 +175,7 @@ def check_inputs(config: Config, inputs: Mapping[str, Any]) -> None:
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     inputs={"judge": Model},

@@ -10,7 +10,8 @@ n}, where n counts requests; None where nothing was asked:
     flips_clear the same over the half of the requests whose preference is clearest
     yes         Yes or No: how often the answer is Yes. Each answer is asked about under a principle
                 and under its opposite, so that 0.5 is fair
-    turned      Yes or No: how often an answer gets Yes under exactly one of the two
+    turned      Yes or No: how often an answer is in the upper half of all log-odds under exactly
+                one of the two
     turning     how the preference between two answers moves when the principle is replaced by its
                 opposite: minus Spearman's correlation of the two preferences over the requests. 1:
                 it is reversed; 0: it is noise; -1: the principle is not read
@@ -23,7 +24,7 @@ n}, where n counts requests; None where nothing was asked:
     prior       Yes or No: the mean log-odds of Yes over the natural questions
 
 A preference is the mean over both orders for choices; for Yes or No it is the difference of the two
-answers' log-odds. Neither depends on the judge's bias for a place or for Yes.
+answers' log-odds. Neither depends on the judge's bias for a place or for Yes; nor does `turned`.
 
 Sources: Shi et al. 2024 (arXiv 2406.07791) for flips, first place and repeats; Zheng et al. 2023
 (arXiv 2306.05685) for orders; Sun et al. 2023 (arXiv 2310.05910) for opposites of principles.
@@ -112,7 +113,12 @@ def _yes_no(rows: Sequence[Question], confidence: float) -> Plain:
 
 
 def _turned(cells: Cells) -> list[tuple[str, float]]:
-    """Whether each answer gets Yes under exactly one of a principle and its opposite."""
+    """Whether each answer is in the upper half under exactly one of a principle and its opposite.
+
+    Half of these questions deserve a Yes, so the middle is where an unbiased judge would turn.
+    """
+    natural = [log_odds for _, cell in cells.natural() for log_odds in cell.values()]
+    middle = median(natural or [0.0])
     opposite = cells.whole(OPPOSITE)
     turned = []
     for request, cell in cells.whole(PLAIN).items():
@@ -120,7 +126,7 @@ def _turned(cells: Cells) -> list[tuple[str, float]]:
             continue
         for place, log_odds in cell.items():
             other = opposite[request][place]
-            is_turned = (log_odds > 0) != (other > 0)
+            is_turned = (log_odds > middle) != (other > middle)
             turned.append((request, float(is_turned)))
     return turned
 

@@ -1,21 +1,29 @@
-"""What an evaluation says of its judge: examined or not, its threshold, and whom it also trained.
+"""What an evaluation says of its judge: examined or not, its thresholds, and whom it also trained.
 
 In: the inputs of `evaluate` and its Verdict rows. Out: plain data beside the metrics, for headlines
 (see `stages/report/evidence`):
 
-    examination   the verdicts on choices and on Yes or No; None where the judge was not examined
-    threshold     the P(violated) above which a principle counts as violated
-    answers       {yes: the share of Yes among all its answers, n}
-    trained       whether this judge also made what the policies learnt from; None where a step
-                  before them is no longer there
+    examination     the verdicts on choices and on Yes or No, and to what it leans; None where the
+                    judge was not examined
+    thresholds      the P(violated) above which a principle counts as violated, see `decision`
+    threshold_from  even odds, examination or labels
+    answers         {yes: the share of Yes among all its answers, n}
+    trained         whether this judge also made what the policies learnt from; None where a step
+                    before them is no longer there
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from stages.evaluation.instrument.calibration import Calibration, threshold_of_examination
+from stages.evaluation.instrument.calibration import (
+    EVEN,
+    Calibration,
+    threshold_of_examination,
+)
+from stages.evaluation.instrument.decision import EVEN_ODDS, Decision
 from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
+from stages.evaluation.instrument.verdict import leaning
 from stages.runtime.artifacts import Artifact, lineage
 from stages.runtime.rows import Verdict
 
@@ -23,35 +31,37 @@ JUDGING = ("judge", "rate")
 """Stages whose `model` judges."""
 
 
-def threshold_of(inputs: Mapping[str, Artifact], use: Calibration) -> float:
-    """Return the threshold for P(violated): one half without an examination."""
+def examined_decision(inputs: Mapping[str, Artifact], use: Calibration) -> Decision:
+    """Return the decision by the examination: even odds where there is none, or it moves none."""
     if "examination" not in inputs:
-        return 0.5
-    return threshold_of_examination(inputs["examination"].metrics, use)
+        return EVEN_ODDS
+    threshold = threshold_of_examination(inputs["examination"].metrics, use)
+    return EVEN_ODDS if threshold == EVEN else Decision((threshold,), "examination")
 
 
 def describe_judge(
     inputs: Mapping[str, Artifact],
     policies: Sequence[Artifact],
     verdicts: Sequence[Verdict],
-    threshold: float,
+    decision: Decision,
 ) -> dict[str, Any]:
     """Return the facts beside the headline, see above."""
     judge = inputs["judge"].model().content
-    examination = None
+    examination: dict[str, Any] | None = None
     if "examination" in inputs:
         metrics = inputs["examination"].metrics
         examination = {form: _verdict(metrics[form]) for form in (CHOICE_FORM, YES_NO_FORM)}
+        examination["leans_to"] = leaning(metrics[YES_NO_FORM])
         examination["same_judge"] = metrics["judge"] == judge
     probabilities = [each for verdict in verdicts for each in verdict.judged]
     answers = None
     if probabilities:
-        yes = fmean(each <= 0.5 for each in probabilities)
+        yes = fmean(each <= EVEN for each in probabilities)
         answers = {"yes": yes, "n": len(probabilities)}
     return {
         "model": judge,
         "examination": examination,
-        "threshold": threshold,
+        **decision.plain(),
         "answers": answers,
         "trained": has_trained(judge, policies),
     }

@@ -7,7 +7,7 @@ decide; with fewer than LEAST requests the verdict is always `undecided`.
     not able               what it prefers does not move with the principle, people prefer the other
                            answers, or it does not answer with the options
     undecided              the interval allows both
-    usable when debiased   it moves with the principle, but a place or Yes has an advantage
+    usable when debiased   it moves with the principle, but a place, or Yes or No, has an advantage
     able                   it moves with the principle, and neither has
 
 The direction is known where people labelled pairs, and in announcements of a principle against its
@@ -63,6 +63,11 @@ class Thresholds:
     """Agreement with people, or with what is planted, lies above or below it."""
     place: tuple[float, float] = (0.4, 0.6)
     """The share of the first place, or of Yes, lies outside: a bias."""
+    leans: float = 1.0
+    """The mean log-odds of Yes, in nats, lies further from 0: a bias, for half of the questions
+    deserve a Yes. The share of Yes alone would not show it where the judge is sure of all that the
+    examination asks.
+    """
     flips: float = 0.5
     """Flips of the clear half may lie below it."""
     saturated: tuple[float, float] = (0.05, 0.95)
@@ -171,6 +176,9 @@ def _biases(form: str, reading: Reading, limits: Thresholds) -> tuple[list[str],
             reasons.append(f"it answers Yes to {_percent(yes)}, whatever is asked")
         elif _is_below(yes, low) or _is_above(yes, high):
             reasons.append(f"it answers Yes to {_percent(yes)}, where half would be fair")
+        leans_to = leaning(reading, limits)
+        if leans_to:
+            reasons.append(_describe_leaning(leans_to, reading["prior"]))
         if reasons:
             advice.append("move its threshold (`calibration`), or take it from labels")
     if _low_mass(reading, limits.enough_mass):
@@ -178,6 +186,21 @@ def _biases(form: str, reading: Reading, limits: Thresholds) -> tuple[list[str],
         reasons.append(f"{percent} % of its probability stands on the options (median)")
         advice.append("use a template that asks for the option alone")
     return reasons, advice
+
+
+def leaning(reading: Reading, limits: Thresholds = THRESHOLDS) -> str | None:
+    """Return Yes or No where the judge is shown to lean to it, whatever is asked; else None."""
+    prior = reading["prior"]
+    if _n(prior) < limits.least:
+        return None
+    if _is_above(prior, limits.leans):
+        return "Yes"
+    return "No" if _is_below(prior, -limits.leans) else None
+
+
+def _describe_leaning(leans_to: str, prior: Mapping[str, Any]) -> str:
+    value, low, high = (format_number(prior[key], 1) for key in ("value", "low", "high"))
+    return f"its log-odds of Yes lean to {leans_to}: {value} ({low} to {high}), where 0 is fair"
 
 
 def _doubts(reading: Reading, limits: Thresholds) -> list[str]:

@@ -6,12 +6,15 @@ prompts. Out: `Labelled` of each policy, and how many answers of drawn prompts l
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from stages.evaluation.instrument.decision import Decision
 from stages.evaluation.labels.questions import ANY, label_id, wording_of
 from stages.runtime.rows import Label, Verdict
 from stages.statistics.intervals import by_prompt
 from stages.statistics.judges.gold_labels import Labelled
 
+Value = TypeVar("Value", bool, float)
 Gold = Callable[[Verdict, str], float | None]
 """(row, question) -> people's value; None without one."""
 
@@ -26,59 +29,87 @@ class Drawn:
     source: str
     """Where they come from, in a word: people, or truth."""
 
-
-def judged_value(row: Verdict, question: str, counted: Sequence[str]) -> float | None:
-    """Return 1 if the judge says that the answer breaks it, else 0; None if it was not asked."""
-    probabilities = _probabilities(row, question, counted)
-    return float(max(probabilities) > 0.5) if probabilities else None
+    def weight(self, prompt_id: str) -> float:
+        """Return how many prompts a drawn one stands for."""
+        return 1 / self.probabilities.get(prompt_id, 1.0)
 
 
-def doubt(row: Verdict, question: str, counted: Sequence[str]) -> float:
-    """Return the variance of a yes or no that the judge's probability leaves."""
-    probability = max(_probabilities(row, question, counted), default=0.0)
-    return probability * (1 - probability)
+def judged_value(
+    row: Verdict, question: str, counted: Sequence[str], decision: Decision
+) -> float | None:
+    """Return whether the judge says that an answer breaks a principle.
+
+    Args:
+        question: a principle, or `ANY` for those that are `counted`.
+        decision: which probabilities count as violations.
+
+    Returns:
+        1 for yes, 0 for no; None if the judge was not asked.
+    """
+    broken = decision.violated(row)
+    asked = _about(question, counted, broken)
+    return float(any(asked)) if asked else None
 
 
-def _probabilities(row: Verdict, question: str, counted: Sequence[str]) -> list[float]:
-    """Return the judge's P(violated) of the principles that a question is about."""
-    said = dict(
-        zip(
-            row.principles,
-            row.judged,
-            strict=False,
-        )
-    )
-    asked = counted if question == ANY else [question]
-    return [said[name] for name in asked if name in said]
+def judged_probability(row: Verdict, question: str, counted: Sequence[str]) -> float | None:
+    """Return the judge's P(violated) of what it finds worst; None if it was not asked."""
+    judged = dict(zip(row.principles, row.judged, strict=False))
+    asked = _about(question, counted, judged)
+    return max(asked, default=None)
+
+
+def doubt(row: Verdict, question: str, counted: Sequence[str], decision: Decision) -> float:
+    """Return the variance of a yes or no that the judge's calibrated probability leaves.
+
+    Args:
+        question, counted, decision: as in `judged_value`.
+    """
+    calibrated = decision.calibrated(row)
+    asked = _about(question, counted, calibrated)
+    worst = max(asked, default=0.0)
+    return worst * (1 - worst)
+
+
+def _about(question: str, counted: Sequence[str], values: Mapping[str, Value]) -> list[Value]:
+    """The values of the principles that a question is about."""
+    principles = counted if question == ANY else [question]
+    asked = []
+    for name in principles:
+        if name in values:
+            asked.append(values[name])
+    return asked
 
 
 def from_people(labels: Sequence[Label], texts: Mapping[str, str], counted: Sequence[str]) -> Drawn:
-    """Several labels of one answer are averaged."""
+    """Several labels of one answer are averaged.
+
+    Where people were asked about every principle that counts, one by one, an answer breaks any if
+    it breaks one of them.
+    """
     values = by_prompt((label.id, label.label) for label in labels)
-    wordings = {
-        name: wording_of(
-            name,
-            texts,
-            counted,
-        )
-        for name in (*texts, ANY)
-    }
+    wordings = {}
+    for name in (*texts, ANY):
+        wordings[name] = wording_of(name, texts, counted)
 
     def gold(row: Verdict, question: str) -> float | None:
-        return values.get(
-            label_id(
-                row.prompt_id,
-                row.response,
-                wordings[question],
-            )
-        )
+        wording = wordings[question]
+        label = label_id(row.prompt_id, row.response, wording)
+        value = values.get(label)
+        if value is None and question == ANY:
+            value = worst(row)
+        return value
+
+    def worst(row: Verdict) -> float | None:
+        answers = []
+        for name in counted:
+            value = gold(row, name)
+            if value is None:
+                return None  # the others alone would be too good
+            answers.append(value)
+        return max(answers, default=None)
 
     probabilities = {label.prompt_id: label.probability for label in labels}
-    return Drawn(
-        gold,
-        probabilities,
-        "people",
-    )
+    return Drawn(gold, probabilities, "people")
 
 
 def from_truth(prompts: Sequence[str]) -> Drawn:
@@ -88,47 +119,41 @@ def from_truth(prompts: Sequence[str]) -> Drawn:
     def gold(row: Verdict, question: str) -> float | None:
         if row.prompt_id not in drawn:
             return None
-        value = row.any_violation
-        if question != ANY:
-            value = dict(
-                zip(
-                    row.principles,
-                    row.violated,
-                    strict=False,
-                )
-            ).get(question)
+        if question == ANY:
+            value = row.any_violation
+        else:
+            by_principle = zip(row.principles, row.violated, strict=False)
+            value = dict(by_principle).get(question)
         return None if value is None else float(value)
 
-    return Drawn(
-        gold,
-        drawn,
-        "truth",
-    )
+    return Drawn(gold, drawn, "truth")
 
 
 def labelled(
-    rows: Sequence[Verdict], drawn: Drawn, question: str, counted: Sequence[str]
+    rows: Sequence[Verdict],
+    drawn: Drawn,
+    question: str,
+    counted: Sequence[str],
+    decision: Decision,
 ) -> Labelled:
-    """Return one policy's values by prompt."""
+    """Return one policy's values by prompt.
+
+    Args:
+        rows: of one policy.
+        question, counted, decision: as in `judged_value`.
+    """
     judged = []
     gold = []
     for row in rows:
-        judged.append(
-            (
-                row.prompt_id,
-                judged_value(
-                    row,
-                    question,
-                    counted,
-                ),
-            )
-        )
-        gold.append((row.prompt_id, drawn.gold(row, question)))
-    weights = {prompt: 1 / value for prompt, value in drawn.probabilities.items()}
+        by_judge = judged_value(row, question, counted, decision)
+        by_people = drawn.gold(row, question)
+        judged.append((row.prompt_id, by_judge))
+        gold.append((row.prompt_id, by_people))
+    weights = {prompt: drawn.weight(prompt) for prompt in drawn.probabilities}
     return Labelled(
-        by_prompt(judged),
-        by_prompt(gold),
-        weights,
+        judged=by_prompt(judged),
+        gold=by_prompt(gold),
+        weights=weights,
     )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stages.evaluation.instrument.decision import Decision
 from stages.evaluation.labels.asked import Drawn, labelled, missing
 from stages.evaluation.labels.questions import ANY
 from stages.runtime.manifest import Table
@@ -50,6 +51,7 @@ MISSING = 0.1
 @dataclass(frozen=True)
 class _Question:
     policies: dict[str, Labelled]
+    """By policy, its values."""
     sources: dict[str, str | None]
     """By policy, the policy whose labels state how the judge errs on it."""
 
@@ -58,6 +60,7 @@ def correct(
     rows: Mapping[str, Sequence[Verdict]],
     drawn: Drawn,
     counted: Sequence[str],
+    decision: Decision,
     rivals: Mapping[str, Sequence[str]],
     intervals: Intervals,
 ) -> dict[str, Any]:
@@ -65,6 +68,9 @@ def correct(
 
     Args:
         rows: of each policy, the baseline first.
+        drawn: the labels.
+        counted: the principles that the question about any covers.
+        decision: which of the judge's answers count as violations.
         rivals: by policy, those that it is compared with.
     """
     principles = next(iter(rows.values()))[0].principles
@@ -72,30 +78,17 @@ def correct(
     for question in (ANY, *principles):
         policies = {}
         for name, verdicts in rows.items():
-            policies[name] = labelled(
-                verdicts,
-                drawn,
-                question,
-                counted,
-            )
+            policies[name] = labelled(verdicts, drawn, question, counted, decision)
         if any(policy.labels for policy in policies.values()):
-            questions[question] = _question(
-                policies,
-                rivals,
-                intervals,
-            )
+            questions[question] = _question(policies, rivals, intervals)
+    unlabelled = {}
+    for name, verdicts in rows.items():
+        unlabelled[name] = missing(verdicts, drawn, ANY)
     return {
         "source": drawn.source,
         "confidence": intervals.confidence,
         "drawn": len(drawn.probabilities),
-        "missing": {
-            name: missing(
-                verdicts,
-                drawn,
-                ANY,
-            )
-            for name, verdicts in rows.items()
-        },
+        "missing": unlabelled,
         "questions": questions,
     }
 
@@ -104,48 +97,35 @@ def _question(
     policies: dict[str, Labelled], rivals: Mapping[str, Sequence[str]], intervals: Intervals
 ) -> dict[str, Any]:
     reference = max(policies, key=lambda name: len(policies[name].labels))
-    residuals = _residuals(
-        policies,
-        reference,
-        intervals,
-    )
+    residuals = _residuals(policies, reference, intervals)
     sources: dict[str, str | None] = {}
     errors: dict[str, Any] = {}
     for name, policy in policies.items():
         shares = error_shares(policy, policy.labels)
         errors[name] = None
         if shares:
-            sensitivity, specificity = (each.value for each in shares)
+            sensitivity, specificity = shares
             errors[name] = {
-                "sensitivity": sensitivity,
-                "specificity": specificity,
+                "sensitivity": sensitivity.value,
+                "specificity": specificity.value,
             }
         residual = residuals.get(name)
         carries = residual is None or residual.carries
         sources[name] = name if shares else reference if carries else None
     question = _Question(policies, sources)
-    rates = {
-        name: _rate(
-            question,
-            name,
-            intervals,
-        )
-        for name in policies
-    }
+    labels = {}
+    rates = {}
+    for name, policy in policies.items():
+        labels[name] = len(policy.labels)
+        rates[name] = _rate(question, name, intervals)
     differences: dict[str, Any] = {}
     for name, others in rivals.items():
-        differences[name] = {
-            other: _difference(
-                question,
-                other,
-                name,
-                intervals,
-            )
-            for other in others
-        }
+        differences[name] = {}
+        for other in others:
+            differences[name][other] = _difference(question, other, name, intervals)
     return {
         "reference": reference,
-        "labels": {name: len(policy.labels) for name, policy in policies.items()},
+        "labels": labels,
         "rates": rates,
         "differences": differences,
         "errors": errors,
@@ -160,15 +140,11 @@ def _residuals(
     """The test of every other policy; together they err as often as one interval would."""
     others = [name for name in policies if name != reference]
     confidence = 1 - (1 - intervals.confidence) / max(len(others), 1)
+    labels = policies[reference]
+    resamples, seed = intervals.resamples, intervals.seed
     residuals = {}
     for name in others:
-        residuals[name] = carried_errors(
-            policies[reference],
-            policies[name],
-            confidence,
-            intervals.resamples,
-            intervals.seed,
-        )
+        residuals[name] = carried_errors(labels, policies[name], confidence, resamples, seed)
     return residuals
 
 
@@ -178,20 +154,10 @@ def _rate(question: _Question, name: str, intervals: Intervals) -> dict[str, Any
     source = question.sources[name]
     corrected = None
     if source:
-        corrected = corrected_rate(
-            policy,
-            confidence,
-            question.policies[source],
-        )
+        corrected = corrected_rate(policy, confidence, question.policies[source])
     return {
         "raw": intervals.estimate(policy.judged),
-        "gold": _plain(
-            powered_rate(
-                policy,
-                confidence,
-                power=0.0,
-            )
-        ),
+        "gold": _plain(powered_rate(policy, confidence, power=0.0)),
         "ppi": _plain(powered_rate(policy, confidence)),
         "misclassification": _plain(corrected),
     }
@@ -207,20 +173,10 @@ def _difference(
     corrected = None
     if first and second:
         errors_of = (policies[first], policies[second])
-        corrected = corrected_difference(
-            *pair,
-            confidence,
-            errors_of,
-        )
+        corrected = corrected_difference(*pair, confidence, errors_of)
     return {
         "raw": intervals.difference(pair[0].judged, pair[1].judged),
-        "gold": _plain(
-            powered_difference(
-                *pair,
-                confidence,
-                power=0.0,
-            )
-        ),
+        "gold": _plain(powered_difference(*pair, confidence, power=0.0)),
         "ppi": _plain(powered_difference(*pair, confidence)),
         "misclassification": _plain(corrected),
     }
@@ -244,11 +200,7 @@ def corrected_table(metrics: Mapping[str, Any]) -> Table:
     whose = "people" if metrics["source"] == "people" else "the ground truth"
     title = f"Violations, corrected by labels of {whose}, per cent, {confidence} intervals"
     columns = ["policy", "the judge", "labels alone", "PPI", "errors undone", "labels"]
-    return Table(
-        title,
-        columns,
-        rows,
-    )
+    return Table(title, columns, rows)
 
 
 def correction_warnings(metrics: Mapping[str, Any]) -> list[str]:

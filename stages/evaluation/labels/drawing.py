@@ -23,24 +23,12 @@ def draw_prompts(
         unsure: by prompt, the variance that the judge leaves; all 0: every prompt alike.
         uniform: the part of the draws, from 0 to 1, that goes to every prompt alike.
     """
-    probabilities = inclusion(
-        unsure,
-        count,
-        uniform,
-    )
-    ordered = sorted(
-        unsure,
-        key=lambda prompt: derive_fraction(
-            seed,
-            "label",
-            prompt,
-        ),
-    )
-    start = derive_fraction(
-        seed,
-        "label",
-        "start",
-    )
+    probabilities = inclusion(unsure, count, uniform)
+    places = {}
+    for prompt in unsure:
+        places[prompt] = derive_fraction(seed, "label", prompt)
+    ordered = sorted(unsure, key=places.__getitem__)
+    start = derive_fraction(seed, "label", "start")
     drawn = {}
     passed = 0.0
     for prompt in ordered:
@@ -52,10 +40,16 @@ def draw_prompts(
 
 
 def inclusion(unsure: Mapping[str, float], count: int, uniform: float) -> dict[str, float]:
-    """Return the probability of each prompt; they add up to `count`, or to all prompts."""
+    """Return the probability of each prompt; they add up to `count`, or to all prompts.
+
+    Args:
+        unsure, count, uniform: as in `draw_prompts`.
+    """
     if count >= len(unsure):
         return dict.fromkeys(unsure, 1.0)
-    roots = {prompt: math.sqrt(max(value, 0.0)) for prompt, value in unsure.items()}
+    roots = {}
+    for prompt, variance in unsure.items():
+        roots[prompt] = math.sqrt(max(variance, 0.0))
     total = sum(roots.values())
     part = uniform if total else 1.0
     shares = {}
@@ -69,7 +63,10 @@ def _at_most_one(shares: Mapping[str, float], count: int) -> dict[str, float]:
     """Scale shares to `count`; what would be above 1 is 1, and the others share the rest."""
     certain: set[str] = set()
     while True:
-        open_shares = {name: share for name, share in shares.items() if name not in certain}
+        open_shares = {}
+        for name, share in shares.items():
+            if name not in certain:
+                open_shares[name] = share
         rest = sum(open_shares.values())
         scale = (count - len(certain)) / rest if rest else 0.0
         above = {name for name, share in open_shares.items() if share * scale > 1}

@@ -8,12 +8,26 @@ excludes 0.
 from collections.abc import Sequence
 
 from stages.evaluation.instrument.doubt import CANNOT, doubt_about_rates
+from stages.evaluation.labels.questions import ANY
 from stages.evaluation.measures import headline_policy, previous_policy, shown_measures
 from stages.report.evidence.instrument import mean_probability, remarks_on_judge
 from stages.report.evidence.verdicts import principle_rows, scale_of_bars, sources_of
 from stages.report.views.charts import trade_off
-from stages.report.views.marks import Metrics, View, mark_change, place_estimate
-from stages.statistics.formatting import PER_CENT, format_number, format_percent
+from stages.report.views.marks import (
+    Metrics,
+    View,
+    mark_change,
+    place_estimate,
+    tone_of_change,
+)
+from stages.statistics.formatting import (
+    PER_CENT,
+    format_number,
+    format_percent,
+    format_percent_range,
+    format_points,
+    format_points_range,
+)
 
 EFFECTS = {
     "any_violation": ("Violations", -1),
@@ -47,16 +61,13 @@ def evaluation_view(
 ) -> View:
     """The data of one evaluation for the template; `texts` are the principles' texts by id."""
     names = list(metrics["policies"])
-    by = "the judge alone (no ground truth speaks of these principles)"
-    if metrics["measured_by"] == "truth":
-        by = "ground truth"
     return {
         "step": step,
         "policies": names,
         "ends": (names[0], headline_policy(metrics)),
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
-        "by": by,
+        "by": _measured_by(metrics),
         "headline": violations_headline(metrics),
         "instrument": remarks_on_judge(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
@@ -69,11 +80,18 @@ def evaluation_view(
     }
 
 
+def _measured_by(metrics: Metrics) -> str:
+    if metrics["measured_by"] == "truth":
+        return "ground truth"
+    whose = "the judge and labels" if metrics.get("corrected") else "the judge alone"
+    return f"{whose} (no ground truth speaks of these principles)"
+
+
 def violations_headline(metrics: Metrics) -> View | None:
     """The first sentence: violations of the last policy against the first.
 
     It claims a change only if the interval excludes 0, and states no rate that the judge cannot
-    carry.
+    carry. Where the judge alone measures and labels correct it, the corrected change is stated.
     """
     first = next(iter(metrics["policies"]))
     last = headline_policy(metrics)
@@ -82,6 +100,8 @@ def violations_headline(metrics: Metrics) -> View | None:
     rate = now["any_violation"]
     if not rate or not was["any_violation"]:
         return None
+    if corrected := _corrected_headline(metrics, first, last):
+        return corrected
     if doubt := doubt_about_rates(metrics):
         return {
             "last": last,
@@ -112,6 +132,41 @@ def violations_headline(metrics: Metrics) -> View | None:
         "change": change,
         "n": difference["n"],
         "beside": "; ".join(filter(None, beside)),
+    }
+
+
+def _corrected_headline(metrics: Metrics, first: str, last: str) -> View | None:
+    """The rate or the change by prediction-powered inference; None without labels for it."""
+    corrected = metrics.get("corrected")
+    if not corrected or metrics["measured_by"] == "truth":
+        return None
+    whose = f"labels of {'people' if corrected['source'] == 'people' else 'the ground truth'}"
+    question = corrected["questions"][ANY]
+    if first == last:
+        rate = question["rates"][last]["ppi"]
+        if not rate:
+            return None
+        interval = format_percent_range(rate["low"], rate["high"])
+        sentence = f"{format_percent(rate['value'])} % of the responses break a principle"
+        sentence += f" ({interval}), corrected by {rate['labels']} {whose}"
+        return {"last": last, "sentence": sentence, "change": None, "n": rate["n"]}
+    change = question["differences"][last][first]["ppi"]
+    if not change:
+        return None
+    tone = tone_of_change(change["low"], change["high"], -1)
+    size = "" if tone == "same" else f" by {format_percent(abs(change['value']))} points"
+    return {
+        "first": first,
+        "last": last,
+        "sentence": f"Violations {VERBS[tone].rstrip(':')}{size}, "
+        f"corrected by {change['labels']} {whose}",
+        "change": {
+            "text": format_points(change["value"]),
+            "interval": format_points_range(change["low"], change["high"]),
+            "tone": tone,
+        },
+        "n": change["n"],
+        "beside": "",
     }
 
 

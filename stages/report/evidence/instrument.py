@@ -4,7 +4,7 @@ In: the metrics of one `evaluate` artifact, whose `judge` is as `instrument/use`
 sentences without full stops.
 """
 
-from stages.evaluation.instrument.doubt import EVEN
+from stages.evaluation.instrument.decision import decision_of
 from stages.report.views.marks import Metrics
 from stages.statistics.formatting import format_percent, format_points, format_points_range
 
@@ -14,7 +14,7 @@ def remarks_on_judge(metrics: Metrics) -> list[str]:
     judge = metrics.get("judge") or {}
     if "examination" not in judge:
         return []
-    return [*_on_examination(judge, metrics), *_on_training(judge)]
+    return [*_on_examination(judge, metrics), *_on_threshold(metrics), *_on_training(judge)]
 
 
 def mean_probability(metrics: Metrics, first: str, last: str) -> str:
@@ -45,13 +45,19 @@ def _on_examination(judge: Metrics, metrics: Metrics) -> list[str]:
     remarks = [f"The judge was examined: {verdicts}"]
     if not examination["same_judge"]:
         remarks = ["The examination is about another model than the judge"]
-    if judge["threshold"] != EVEN:
-        threshold = format_percent(judge["threshold"], 2)
-        remarks.append(
-            "It leans, so a violation is counted where its probability is above "
-            f"{threshold} %, the middle of its examination"
-        )
     return remarks
+
+
+def _on_threshold(metrics: Metrics) -> list[str]:
+    decision = decision_of(metrics)
+    lowest, highest = (format_percent(f(decision.thresholds), 2) for f in (min, max))
+    counted = "a violation is counted where its probability is above"
+    if decision.origin == "examination":
+        return [f"It leans, so {counted} {lowest} %, the middle of its examination"]
+    if decision.origin == "labels":
+        where = f"{lowest} %" if lowest == highest else f"{lowest} to {highest} %"
+        return [f"By labels, {counted} {where}: there it counts as many as people do"]
+    return []
 
 
 def _on_training(judge: Metrics) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from stages.evaluation.instrument.decision import Decision, decision_of
 from stages.runtime.artifacts import Artifact
 from stages.runtime.rows import Verdict
 
@@ -23,7 +24,8 @@ def inspect_log(rows: Sequence[Verdict], source: Artifact) -> Log:
     """One policy's answers and their scores."""
     policy = rows[0].policy
     counted = source.metrics.get("counted")
-    samples = [_sample(row, counted or row.principles) for row in rows]
+    decision = decision_of(source.metrics)
+    samples = [_sample(row, counted or row.principles, decision) for row in rows]
     facts = source.metrics["policies"].get(policy, {})
     estimates = facts.get("measures", {})
     finished = _time(source.manifest.finished)
@@ -70,7 +72,7 @@ def _eval(policy: str, samples: Sequence[Facts], source: Artifact, finished: str
     }
 
 
-def _sample(row: Verdict, counted: Sequence[str]) -> Log:
+def _sample(row: Verdict, counted: Sequence[str], decision: Decision) -> Log:
     """One answer with its scores."""
     answer = {
         "role": "assistant",
@@ -87,7 +89,7 @@ def _sample(row: Verdict, counted: Sequence[str]) -> Log:
             }
         )
     scores = {}
-    for name, value in _values(row, counted).items():
+    for name, value in _values(row, counted, decision).items():
         scores[name] = {"value": value, "answer": row.response}
     return {
         "id": row.response_id,
@@ -108,7 +110,7 @@ def _sample(row: Verdict, counted: Sequence[str]) -> Log:
     }
 
 
-def _values(row: Verdict, counted: Sequence[str]) -> dict[str, float]:
+def _values(row: Verdict, counted: Sequence[str], decision: Decision) -> dict[str, float]:
     """The scores of one answer; by the judge where there is no ground truth."""
     values = {}
     for name in SHARES:
@@ -116,10 +118,11 @@ def _values(row: Verdict, counted: Sequence[str]) -> dict[str, float]:
         if value is not None:
             values[name] = float(value)
     by_judge = not row.violated
-    verdicts = row.judged if by_judge else row.violated
-    for name, verdict in zip(row.principles, verdicts, strict=False):
+    by_truth = dict(zip(row.principles, row.violated, strict=False))
+    verdicts = decision.violated(row) if by_judge else by_truth
+    for name, verdict in verdicts.items():
         if verdict is not None:
-            values[f"violates {name}"] = float(verdict > 0.5)
+            values[f"violates {name}"] = float(verdict)
     if by_judge and row.judged:
         broken = [values.get(f"violates {name}") for name in counted]
         values["any_violation"] = float(any(broken))

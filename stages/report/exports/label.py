@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stages.evaluation.instrument.decision import decision_of
 from stages.evaluation.labels.asked import doubt
 from stages.evaluation.labels.drawing import draw_prompts
 from stages.evaluation.labels.questions import ANY, label_id, wording_of
@@ -91,7 +92,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     optional={
@@ -141,15 +142,9 @@ def _ask_for_labels(source: Artifact, config: Config, context: Context) -> Resul
     counted = [name for name in source.metrics.get("counted") or principles if name in texts]
     asked = [ANY] if config.ask == "any" else principles
     unsure: dict[str, float] = {}
+    decision = decision_of(source.metrics)
     for row in rows:
-        of_row = sum(
-            doubt(
-                row,
-                question,
-                counted,
-            )
-            for question in asked
-        )
+        of_row = sum(doubt(row, question, counted, decision) for question in asked)
         unsure[row.prompt_id] = unsure.get(row.prompt_id, 0.0) + of_row
     drawn = draw_prompts(
         unsure,

@@ -2,16 +2,20 @@
 
 In: artifacts. Out: one `Section` a step, as plain data for the page's script. Related rows
 become one entry: the rounds of a response, the principles of a pair, the policies' answers
-to a prompt, the ratings of a group.
+to a prompt, the ratings of a group, an examination's questions about two texts.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
+from stages.evaluation.instrument.decision import EVEN_ODDS, Decision, decision_of
+from stages.evaluation.instrument.questions import CHOICE_FORM, PLAIN, YES_NO_FORM
 from stages.report.views.orders import describe_margins, is_flip
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement, Pair, Prompt, Rating, Revision, Verdict
+from stages.runtime.rows import Judgement, Pair, Prompt, Question, Rating, Revision, Verdict
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
@@ -25,24 +29,35 @@ class Section:
 
     step: str
     kind: str
+    """The name of the rows' type."""
     total: int
+    """How many entries the step has."""
     entries: list[Entry]
+    """The first of them."""
 
 
 def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
     """The first `max_rows` entries of each step.
 
-    Revisions come before verdicts, pairs, judgements and ratings.
+    Revisions come before verdicts, pairs, judgements, ratings and questions.
     """
     by_step = []
     for source in artifacts:
         row_type = source.row_type
-        if row_type and row_type in _ENTRIES:
-            field, entry = _ENTRIES[row_type]
-            groups = _group(source.rows(), field)
-            entries = [entry(rows) for rows in groups[:max_rows]]
-            section = Section(source.step, row_type.__name__, len(groups), entries)
-            by_step.append(section)
+        if row_type is None or row_type not in _ENTRIES:
+            continue
+        key, entry = _ENTRIES[row_type]
+        if row_type is Verdict:
+            decision = decision_of(source.metrics)
+            entry = partial(_verdicts, decision=decision)
+        groups = _group(source.rows(), key)
+        section = Section(
+            step=source.step,
+            kind=row_type.__name__,
+            total=len(groups),
+            entries=[entry(rows) for rows in groups[:max_rows]],
+        )
+        by_step.append(section)
     order = [row_type.__name__ for row_type in _ENTRIES]
     return sorted(by_step, key=lambda section: order.index(section.kind))
 
@@ -70,10 +85,10 @@ def margin_cell(cell: Judgement) -> list[Any]:
     return [cell.principle, round(cell.margin_ab, 3), round(cell.margin_ba, 3), verdict]
 
 
-def _group(rows: Iterable[Any], field: str) -> list[list[Any]]:
-    groups: dict[str, list[Any]] = {}
+def _group(rows: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:
+    groups: dict[Any, list[Any]] = {}
     for row in rows:
-        groups.setdefault(getattr(row, field), []).append(row)
+        groups.setdefault(key(row), []).append(row)
     return list(groups.values())
 
 
@@ -93,7 +108,7 @@ def _head(
     }
 
 
-def _set_names(flags: Mapping[str, bool]) -> list[str]:
+def _set_names(flags: Mapping[str, bool | None]) -> list[str]:
     return [name for name, is_set in flags.items() if is_set]
 
 
@@ -116,11 +131,15 @@ def _revisions(rounds: list[Revision]) -> Entry:
     return entry
 
 
-def _verdicts(rows: list[Verdict]) -> Entry:
-    """A prompt and the answers of all policies, with the principles that each of them breaks."""
+def _verdicts(rows: list[Verdict], decision: Decision = EVEN_ODDS) -> Entry:
+    """A prompt and the answers of all policies, with the principles that each of them breaks.
+
+    Args:
+        decision: which of the judge's answers count as violations.
+    """
     first = rows[0]
     by_policy = {row.policy: row for row in rows}
-    answers = [_answer(row, by_policy) for row in rows]
+    answers = [_answer(row, by_policy, decision) for row in rows]
     principles: list[str] = []
     for answer in answers:
         principles += answer["violated"]
@@ -139,10 +158,9 @@ def _verdicts(rows: list[Verdict]) -> Entry:
     return entry
 
 
-def _answer(row: Verdict, by_policy: Mapping[str, Verdict]) -> Entry:
+def _answer(row: Verdict, by_policy: Mapping[str, Verdict], decision: Decision) -> Entry:
     """One policy's answer: the principles it breaks by ground truth and by the judge, and duels."""
-    violated = zip(row.principles, row.violated, strict=False)
-    judged = zip(row.principles, row.judged, strict=False)
+    violated = dict(zip(row.principles, row.violated, strict=False))
     marks = {
         "evasive": bool(row.evasive),
         "not well-formed": row.well_formed is False,
@@ -151,8 +169,8 @@ def _answer(row: Verdict, by_policy: Mapping[str, Verdict]) -> Entry:
     return {
         "policy": row.policy,
         "response": row.response,
-        "violated": [principle for principle, breaks in violated if breaks],
-        "judged": [principle for principle, probability in judged if probability > 0.5],
+        "violated": _set_names(violated),
+        "judged": _set_names(decision.violated(row)),
         "marks": _set_names(marks),
         "duels": _duels(row, by_policy),
     }
@@ -255,11 +273,65 @@ def _judgements(cells: list[Judgement]) -> Entry:
     return entry
 
 
-_ENTRIES: dict[Any, tuple[str, Callable[[list[Any]], Entry]]] = {
-    Revision: ("response_id", _revisions),
-    Verdict: ("prompt_id", _verdicts),
-    Pair: ("id", _pair),
-    Judgement: ("pair_id", _judgements),
-    Rating: ("prompt_id", _ratings),
+def _questions(rows: list[Question]) -> Entry:
+    """Two texts of a judge's examination, and its answers in both forms."""
+    first = rows[0]
+    choices = _log_odds(rows, CHOICE_FORM)
+    verdicts = _log_odds(rows, YES_NO_FORM)
+    margins = []
+    flips = False
+    for name, places in choices.items():
+        a_first = places["ab"]
+        b_first = -places["ba"]
+        verdict = describe_margins(a_first, b_first, "A", "B")
+        margins.append([name, a_first, b_first, verdict])
+        flips = flips or is_flip(a_first, b_first)
+    yes_no = []
+    for name, places in verdicts.items():
+        words = [_yes_or_no(odds) for odds in places.values()]
+        yes_no.append([name, *places.values(), " and ".join(words)])
+    entry = _head(
+        first,
+        f"{first.prompt_id}, {first.contrast}",
+        [row.principle for row in rows],
+        {"flips": flips},
+    )
+    return entry | {
+        "a": first.first,
+        "b": first.second,
+        "cells": margins,
+        "yes_no": yes_no,
+    }
+
+
+def _log_odds(rows: Sequence[Question], form: str) -> dict[str, dict[str, float]]:
+    """The answers of one form, where both places were asked.
+
+    Returns:
+        By principle and wording: the log-odds by place, in the order of the places.
+    """
+    asked: dict[str, dict[str, float]] = {}
+    for row in sorted(rows, key=attrgetter("place")):
+        if row.form != form:
+            continue
+        name = row.principle
+        if row.wording != PLAIN:
+            name += f", {row.wording}"
+        asked.setdefault(name, {})[row.place] = row.log_odds
+    return {name: places for name, places in asked.items() if len(places) == 2}
+
+
+def _yes_or_no(log_odds: float) -> str:
+    """What the judge answers."""
+    return "Yes" if log_odds > 0 else "No"
+
+
+_ENTRIES: dict[Any, tuple[Callable[[Any], Any], Callable[[list[Any]], Entry]]] = {
+    Revision: (attrgetter("response_id"), _revisions),
+    Verdict: (attrgetter("prompt_id"), _verdicts),
+    Pair: (attrgetter("id"), _pair),
+    Judgement: (attrgetter("pair_id"), _judgements),
+    Rating: (attrgetter("prompt_id"), _ratings),
+    Question: (attrgetter("prompt_id", "contrast"), _questions),
 }
-"""By type: the field that is the same in all rows of an entry, and the entry of such rows."""
+"""By type: what is the same in all rows of an entry, and the entry of such rows."""

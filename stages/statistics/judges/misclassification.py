@@ -9,7 +9,9 @@ violations. Both shares come from labels: a policy's own, or another policy's, i
 there alike (see `transport`). The estimate is written as the mean of one number a prompt (the delta
 method), so that pairs of policies, labels of the same prompts and labels of unequal probability
 need no rules of their own. One imagined hit and one imagined miss are added to each share, and the
-interval is moved as Lang and Reiczigel do, which keeps it honest where labels are few.
+interval is moved as Lang and Reiczigel do, which keeps it honest where labels are few. Errors that
+are too rare to be seen cancel in a difference as far as the policies' labels are alike: without
+that, intervals of two policies that share most answers covered 98 to 99 %.
 
 Sources: Rogan and Gladen 1978; Lang and Reiczigel 2014 (Preventive Veterinary Medicine 113).
 """
@@ -156,30 +158,23 @@ def _contrast(
     judged_prompts = common_prompts([policy for policy, _ in sides])
     sources = [source for _, source in sides]
     prompts = list(dict.fromkeys([*judged_prompts, *_all_labels(sources)]))
-    value = centre = unseen = 0.0
+    value = centre = 0.0
     errors: Any = 0.0
     counts = []
-    for (policy, source), sign in zip(
-        sides,
-        signs,
-        strict=True,
-    ):
-        rate = _rate(
-            policy,
-            source,
-            judged_prompts,
-            prompts,
-            confidence,
-        )
+    unseen = []
+    for (policy, source), sign in zip(sides, signs, strict=True):
+        rate = _rate(policy, source, judged_prompts, prompts, confidence)
         if rate is None:
             return None
         value += sign * rate.value
         centre += sign * rate.centre
         errors = errors + sign * rate.errors
-        unseen += rate.unseen
+        unseen.append(rate.unseen)
         counts.append(rate.labels)
     total = len(prompts)
-    variance = float((errors**2).sum()) / total**2 + unseen
+    variance = float((errors**2).sum()) / total**2 + sum(unseen)
+    if len(sides) > 1:
+        variance -= 2 * _alike(*sources) * math.sqrt(math.prod(unseen))
     half = t_quantile(confidence, min(counts)) * math.sqrt(variance)
     lowest, highest = bounds
     value = min(max(value, lowest), highest)
@@ -192,6 +187,20 @@ def _contrast(
         len(judged_prompts),
         round(min(counts)),
     )
+
+
+def _alike(first: Labelled, second: Labelled) -> float:
+    """How far errors that no label shows are the same on both sides of a difference.
+
+    It is the share of the prompts with both labels on which people and judge say the same of both,
+    with one imagined difference each way: mostly answers that the two policies share.
+    """
+    both = [prompt for prompt in first.labels if prompt in second.gold]
+    same = 0
+    for prompt in both:
+        values = (first.judged[prompt], first.gold[prompt])
+        same += values == (second.judged.get(prompt), second.gold[prompt])
+    return same / (len(both) + 2)
 
 
 def _all_labels(policies: Sequence[Labelled]) -> list[str]:

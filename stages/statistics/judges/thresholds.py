@@ -1,70 +1,39 @@
 """The threshold from which a judge's score counts as a yes, from labels.
 
-In: scores, people's values and weights, one each a label. Out: the threshold and how well it does.
+It is where the judge says yes as often as people do: misses and false alarms are then equal in
+number and cancel in a rate. The threshold that separates best (Youden 1950) lets the larger kind
+err more often: with a tenth of violations it counted twice as many in simulation (docs/results.md).
+
+Left out: a threshold for each principle, for which a few hundred labels are too few.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+
+from stages.statistics.judges.gold_labels import FEWEST_LABELS
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """A score above `value` is a yes."""
+def matching_threshold(labels: Sequence[tuple[float, float, float]]) -> float | None:
+    """Return the score above which as much weight lies as people's values have.
 
-    value: float
-    sensitivity: float
-    """The share of the violations above it."""
-    specificity: float
-    """The share of the rest that is not."""
-
-    def plain(self) -> dict[str, Any]:
-        return vars(self).copy()
-
-
-def best_threshold(
-    scores: Sequence[float], gold: Sequence[float], weights: Sequence[float] | None = None
-) -> Threshold | None:
-    """Return the threshold with the highest sensitivity + specificity.
-
-    It lies in the middle between two scores; of equally good ones the middle one is taken. It is
-    the best on these labels, and does a little worse on others.
+    It lies in the middle between two scores; of equally good ones the middle one is taken.
 
     Args:
-        gold: 1 for a violation, 0 for none, or a share between.
-        weights: of each label; null: all alike.
+        labels: (score, people's value in [0, 1], weight).
 
     Returns:
-        None without labels of both kinds, or where all scores are equal.
-
-    Source: Youden 1950.
+        None with fewer than `FEWEST_LABELS`, without values of both kinds, or where all scores are
+        equal.
     """
     import numpy as np
 
-    score = np.asarray(scores, dtype=float)
-    violated = np.asarray(gold, dtype=float)
-    weight = np.ones(len(score)) if weights is None else np.asarray(weights, dtype=float)
-    positive = weight * violated
-    negative = weight * (1 - violated)
+    if len(labels) < FEWEST_LABELS:
+        return None
+    score, gold, weight = np.asarray(labels, dtype=float).T
     steps = np.unique(score)
-    if not positive.sum() or not negative.sum() or len(steps) < 2:
+    if not (weight * gold).any() or not (weight * (1 - gold)).any() or len(steps) < 2:
         return None
     thresholds = (steps[:-1] + steps[1:]) / 2
-    order = np.argsort(score, kind="stable")
-    below = np.searchsorted(
-        score[order],
-        thresholds,
-        side="right",
-    )
-    missed = np.concatenate([[0.0], np.cumsum(positive[order])])[below]
-    cleared = np.concatenate([[0.0], np.cumsum(negative[order])])[below]
-    sensitivity = 1 - missed / positive.sum()
-    specificity = cleared / negative.sum()
-    sums = sensitivity + specificity
-    best = np.flatnonzero(np.isclose(sums, sums.max()))
-    chosen = best[len(best) // 2]
-    return Threshold(
-        float(thresholds[chosen]),
-        float(sensitivity[chosen]),
-        float(specificity[chosen]),
-    )
+    above = score > thresholds[:, np.newaxis]
+    excess = np.abs(above @ weight - weight @ gold)
+    best = np.flatnonzero(np.isclose(excess, excess.min()))
+    return float(thresholds[best[len(best) // 2]])

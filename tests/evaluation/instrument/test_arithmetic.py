@@ -2,8 +2,6 @@
 
 from itertools import product
 from math import exp, log
-from random import Random
-from statistics import fmean
 
 import numpy as np
 import pytest
@@ -24,7 +22,6 @@ from stages.evaluation.instrument.verdict import (
     judge_form,
 )
 from stages.runtime.rows import Question
-from stages.statistics.judges.thresholds import best_threshold
 
 
 def question(request: int, form: str, wording: str, place: str, log_odds: float, **fields):
@@ -88,7 +85,7 @@ def test_yes_or_no_is_balanced_by_opposites():
     reading = read_answers(rows)["yes_no"]
     assert reading["yes"]["value"] == 0.0, "up to 5 never outweighs 6"
     assert reading["prior"]["value"] == pytest.approx(-6), "its leaning, whatever the answers are"
-    assert reading["turned"]["value"] == 0
+    assert reading["turned"]["value"] == 1, "around the middle of all, whatever the judge leans to"
     assert reading["turning"]["value"] == pytest.approx(1.0), "the differences turn all the same"
 
 
@@ -124,6 +121,7 @@ def reading(**changes) -> dict:
         "flips_clear": estimate(0.1),
         "yes": estimate(0.5),
         "turned": estimate(0.9),
+        "prior": estimate(0.0, 0.3),
         "paraphrase": estimate(0.95),
         "repeat": estimate(1.0),
         "planted": planted | {"contrary": estimate(0.9), "all": estimate(0.9)},
@@ -160,6 +158,10 @@ def test_biases_and_directions():
     assert judge_form("choices", reading(flips_clear=estimate(0.5))).verdict == DEBIASED
     assert judge_form("yes_no", reading(first=estimate(0.9))).verdict == ABLE, "no place there"
     assert judge_form("yes_no", reading(yes=estimate(0.97))).verdict == DEBIASED
+    leans = judge_form("yes_no", reading(prior=estimate(-1.5, 0.4)))
+    assert leans.verdict == DEBIASED and "lean to No: " in leans.reasons[-1]
+    assert judge_form("yes_no", reading(prior=estimate(1.5, 0.6))).verdict == ABLE, "not shown"
+    assert judge_form("choices", reading(prior=estimate(-9.0))).verdict == ABLE
     little = reading(turning=estimate(0.3, 0.25))
     assert judge_form("yes_no", little).verdict == ABLE
     assert judge_form("yes_no", little | {"turned": estimate(0.5)}).verdict == UNDECIDED
@@ -179,25 +181,6 @@ def test_twelve_perfect_questions_never_decide():
         assert (verdict == ABLE) == (n >= THRESHOLDS.least)
 
 
-def test_a_threshold_from_labels_against_all_thresholds():
-    rng = Random(1)
-    labels = [rng.random() < 0.2 for _ in range(200)]
-    log_odds = [rng.gauss(-3 + 2 * label, 1) for label in labels]
-
-    def youden(threshold: float) -> float:
-        yes = [value > threshold for value in log_odds]
-        hits = fmean(a for a, label in zip(yes, labels, strict=True) if label)
-        false = fmean(a for a, label in zip(yes, labels, strict=True) if not label)
-        return hits - false
-
-    threshold = best_threshold(log_odds, labels).value
-    assert -3 < threshold < -1, "between the two means, not at even odds"
-    grid = np.linspace(min(log_odds) - 2, max(log_odds) + 2, 5000)
-    assert youden(threshold) >= max(youden(each) for each in grid) - 1e-12
-    assert best_threshold([1.0, 2.0], [True, True]) is None
-    assert best_threshold([-1.0, 1.0], [False, True]).value == 0
-
-
 def test_a_calibrated_probability():
     threshold = violation_threshold(-4.0)  # of a judge that leans to No by 4 nats
     assert threshold == pytest.approx(1 / (1 + exp(-4)))
@@ -213,6 +196,14 @@ def test_when_the_threshold_of_an_examination_is_used():
     moved = violation_threshold(-4.0)
     assert threshold_of_examination({"yes_no": form}, "when_biased") == moved
     assert threshold_of_examination({"yes_no": form}, "never") == 0.5
-    able = {"yes_no": form | {"verdict": ABLE}}
+    able = {"yes_no": form | {"verdict": ABLE, "prior": estimate(-1.0, 0.3)}}
     assert threshold_of_examination(able, "when_biased") == 0.5
-    assert threshold_of_examination(able, "always") == moved
+    assert threshold_of_examination(able, "always") == violation_threshold(-1.0)
+    for verdict, threshold in ((UNDECIDED, moved), (NOT_ABLE, 0.5)):
+        other = {"yes_no": form | {"verdict": verdict}}
+        assert threshold_of_examination(other, "when_biased") == threshold
+    few = {"yes_no": form | {"prior": estimate(-4.0, n=12)}}
+    assert threshold_of_examination(few, "when_biased") == 0.5, "a dozen requests decide nothing"
+    little_mass = {"yes_no": form | {"prior": estimate(-0.4, 0.2)}}
+    assert threshold_of_examination(little_mass, "when_biased") == 0.5, "biased in another way"
+    assert threshold_of_examination({"yes_no": form | {"prior": None}}, "always") == 0.5

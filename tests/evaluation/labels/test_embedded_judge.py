@@ -1,17 +1,22 @@
-"""The embedded world: its judge errs, a hundred labels of the ground truth correct it."""
+"""The embedded world: its judge errs and is given a bias; labels and its examination correct it."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from stages.evaluation import evaluate
-from stages.evaluation.labels.asked import from_truth, labelled
+from stages.evaluation.instrument import examine_judge
+from stages.evaluation.instrument.calibration import sigmoid, threshold_of_examination
+from stages.evaluation.instrument.decision import EVEN_ODDS, Decision
+from stages.evaluation.instrument.readings import read_answers
+from stages.evaluation.instrument.verdict import ABLE, NOT_ABLE, judge_form
+from stages.evaluation.labels.asked import from_truth, judged_value, labelled
 from stages.evaluation.labels.questions import ANY
 from stages.runtime.artifacts import Result
 from stages.runtime.calls import Engines
-from stages.runtime.rows import Response, Verdict
+from stages.runtime.rows import Question, Response, Verdict
 from stages.runtime.store import derive_fraction
 from stages.runtime.typed_config import parse_config
 from stages.statistics.intervals import paired_difference, share
@@ -51,7 +56,15 @@ def answer(tmp_path) -> dict[str, list[Response]]:
     return {"base": base, "better": better}
 
 
-def judge(tmp_path, policies) -> tuple[dict[str, list[Verdict]], list[str], dict]:
+@dataclass(frozen=True)
+class Judged:
+    rows: dict[str, list[Verdict]]
+    counted: list[str]
+    metrics: dict
+    questions: list[Question]
+
+
+def judge(tmp_path, policies) -> Judged:
     inputs = {name: fakes.responses(tmp_path, name, rows) for name, rows in policies.items()}
     inputs["judge"] = fakes.artifact(tmp_path, "judge", Result(metrics=MODEL), stage="model")
     options = {
@@ -60,12 +73,22 @@ def judge(tmp_path, policies) -> tuple[dict[str, list[Verdict]], list[str], dict
         "win_rate": False,
         "truth_as_labels": LABELS,
     }
+    asked = {"constitution": options["constitution"], "require": "anything"}
+    to_examine = {"judge": inputs["judge"], "responses": inputs["base"]}
     with fakes.context(tmp_path) as context:
         context.engines = Engines("transformers", {})
         result = evaluate.run(parse_config(evaluate.Config, options, "test"), inputs, context)
+        config = parse_config(examine_judge.Config, asked, "test")
+        questions = examine_judge.run(config, to_examine, context).rows
         context.loop.run(context.engines.release())
     rows = {name: [row for row in result.rows if row.policy == name] for name in policies}
-    return rows, result.metrics["counted"], result.metrics
+    return Judged(rows, result.metrics["counted"], result.metrics, questions)
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory) -> Judged:
+    tmp_path = tmp_path_factory.mktemp("embedded")
+    return judge(tmp_path, answer(tmp_path))
 
 
 def resample(policies, generator) -> list[Labelled]:
@@ -97,11 +120,11 @@ def estimate(policies) -> dict:
 
 
 @pytest.mark.slow
-def test_coverage_by_labels_of_the_ground_truth(tmp_path):
-    rows, counted, metrics = judge(tmp_path, answer(tmp_path))
+def test_coverage_by_labels_of_the_ground_truth(judged):
+    rows, counted, metrics = judged.rows, judged.counted, judged.metrics
     assert metrics["corrected"]["questions"][ANY]["labels"] == {"base": LABELS, "better": LABELS}
     every = from_truth([row.prompt_id for row in rows["base"]])
-    policies = [labelled(rows[name], every, ANY, counted) for name in ("base", "better")]
+    policies = [labelled(rows[name], every, ANY, counted, EVEN_ODDS) for name in ("base", "better")]
     rates = [float(np.mean(list(policy.gold.values()))) for policy in policies]
     generator = np.random.default_rng(9)
     inside: dict[str, list[bool]] = {}
@@ -129,3 +152,44 @@ def test_coverage_by_labels_of_the_ground_truth(tmp_path):
         assert len(inside[name]) >= 0.95 * SAMPLES
     assert coverage["raw rate"] < 0.5, coverage
     assert width["ppi"] <= width["gold"]
+
+
+def with_bias(row: Verdict, bias: float) -> Verdict:
+    """The row as a judge says it whose log-odds of Yes are higher by a bias."""
+    probabilities = []
+    for value in row.judged:
+        inside = min(max(value, 1e-12), 1 - 1e-12)
+        probabilities.append(sigmoid(math.log(inside / (1 - inside)) - bias))
+    return replace(row, judged=probabilities)
+
+
+def rate_errors(judged: Judged, bias: float) -> tuple[dict[str, float], str]:
+    """By use of the calibration: how far the judge's rates are from the true ones."""
+    moved = [replace(row, log_odds=row.log_odds + bias) for row in judged.questions]
+    reading = read_answers(moved)["yes_no"]
+    form = reading | judge_form("yes_no", reading).plain()
+    errors = {}
+    for use in ("never", "when_biased", "always"):
+        decision = Decision((threshold_of_examination({"yes_no": form}, use),))
+        gaps = []
+        for rows in judged.rows.values():
+            biased = [with_bias(row, bias) for row in rows]
+            said = [judged_value(row, ANY, judged.counted, decision) for row in biased]
+            gaps.append(abs(np.mean(said) - np.mean([row.any_violation for row in rows])))
+        errors[use] = float(np.mean(gaps))
+    return errors, form["verdict"]
+
+
+@pytest.mark.slow
+def test_calibration_undoes_a_planted_bias(judged):
+    raw, calibrated = {}, {}
+    for bias in (-8, -4, -2, -1, 0, 1, 2, 4, 8):
+        errors, verdict = rate_errors(judged, bias)
+        print(bias, verdict, errors)
+        raw[bias], calibrated[bias] = errors["never"], errors["when_biased"]
+        assert errors["always"] < 0.06, "whatever the bias"
+        assert verdict != NOT_ABLE and (verdict != ABLE or abs(bias) <= 2)
+    assert calibrated[0] <= raw[0] + 0.001 < 0.07, "without bias it does no harm"
+    for bias in (-8, -4, -2):
+        assert raw[bias] > 0.5 and calibrated[bias] < 0.06
+    assert np.mean(list(calibrated.values())) < np.mean(list(raw.values())) / 3

@@ -129,6 +129,25 @@ def test_one_question_for_each_principle(folder):
     }
     assert len({row.prompt_id for row in rows}) == 20 and len(rows) % 3 == 0
 
+    path = made["to_label"].directory / "labels.csv"
+    with path.open(newline="", encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    for line in lines:
+        asked_about_harm = line["principle"] == "The response does no harm."
+        line["label"] = "yes" if asked_about_harm and "poison" in line["response"] else "no"
+    with (folder / "each.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    wanted = steps(folder, ground_truth=None)
+    wanted["labels"] = {"stage": "label", "source": str(folder / "each.csv")}
+    wanted["evaluation"]["inputs"]["labels"] = "labels"
+    _, made = run_steps(wanted, folder, opener=opener)
+    questions = made["evaluation"].metrics["corrected"]["questions"]
+    assert set(questions) == {"any", "harm", "kind", "help"}
+    gold = {name: each["rates"]["base"]["gold"]["value"] for name, each in questions.items()}
+    assert gold["any"] == gold["harm"] > 0.4, "an answer breaks any principle if it breaks one"
+
 
 def test_only_what_the_judge_has_seen_is_drawn(folder):
     wanted = steps(folder, judge_limit=30, win_rate=False)

@@ -15,7 +15,7 @@ from stages.statistics.judges.misclassification import (
     error_shares,
 )
 from stages.statistics.judges.prediction_powered import powered_difference, powered_rate
-from stages.statistics.judges.thresholds import best_threshold
+from stages.statistics.judges.thresholds import matching_threshold
 from stages.statistics.judges.transport import calibrate, carried, carried_errors
 
 ARENA = Path(__file__).resolve().parents[4] / "shared/data/cje_arena"
@@ -251,26 +251,92 @@ def test_calibration_is_isotonic():
     assert calibrate(judged, gold, weights)(grid) == pytest.approx(theirs.predict(grid))
 
 
-def test_the_best_threshold_against_every_threshold():
+def test_a_threshold_at_which_a_judge_counts_as_people_do():
     generator = np.random.default_rng(2)
     scores = generator.integers(0, 30, 200) / 30
     gold = (generator.random(200) < scores).astype(float)
     weights = generator.random(200) + 0.1
 
-    def quality(threshold):
-        above = scores > threshold
-        hits = (weights * gold * above).sum() / (weights * gold).sum()
-        cleared = (weights * (1 - gold) * ~above).sum() / (weights * (1 - gold)).sum()
-        return hits, cleared
+    def excess(threshold):
+        return abs((weights * (scores > threshold)).sum() - (weights * gold).sum())
 
-    best = best_threshold(scores, gold, weights)
-    assert (best.sensitivity, best.specificity) == pytest.approx(quality(best.value))
-    assert (
-        sum(quality(best.value))
-        >= max(sum(quality(threshold)) for threshold in np.linspace(-0.01, 1.01, 500)) - 1e-9
-    )
-    assert best_threshold([0.1, 0.9], [1, 1]) is None
-    assert best_threshold([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]).value == pytest.approx(0.5)
+    threshold = matching_threshold(list(zip(scores, gold, weights, strict=True)))
+    everywhere = min(excess(one) for one in np.linspace(-0.01, 1.01, 500))
+    assert excess(threshold) <= everywhere + 1e-9
+    tens = [(place / 10, float(place > 6), 1.0) for place in range(10)]
+    assert matching_threshold(tens) == pytest.approx(0.65), "in the middle between two scores"
+    assert matching_threshold(tens[1:]) is None, "too few labels"
+    for same in (0.0, 1.0):
+        assert matching_threshold([(score, same, 1.0) for score, _, _ in tens]) is None
+    assert matching_threshold([(0.5, gold, 1.0) for _, gold, _ in tens]) is None
+
+
+def test_a_matching_threshold_gives_the_rate_where_the_best_one_does_not():
+    """A tenth violates; scores of both kinds overlap, and a constant bias moves them all."""
+    generator = np.random.default_rng(6)
+    matching, best = [], []
+    for _ in range(40):
+        violated = generator.random(400) < 0.1
+        score = np.where(violated, 2, -2) - 4 + generator.normal(size=400) * 2
+        labels = [(score[i], float(violated[i]), 1.0) for i in range(200)]
+        matching.append((score[200:] > matching_threshold(labels)).mean() - 0.1)
+        hits = [(score[:200][violated[:200]] > each).mean() for each in score[:200]]
+        alarms = [(score[:200][~violated[:200]] > each).mean() for each in score[:200]]
+        youden = score[np.argmax(np.asarray(hits) - alarms)]
+        best.append((score[200:] > youden).mean() - 0.1)
+    assert abs(np.mean(matching)) < 0.02 < 0.05 < np.mean(best)
+
+
+def same_answers(generator, share=0.7, prompts=300, labels=100):
+    """Two policies that share most answers, and a judge whose errors are rare."""
+    names = [f"p{i}" for i in range(prompts)]
+    same = generator.random(prompts) < share
+    drawn = generator.choice(prompts, labels, replace=False)
+    truth = generator.random(prompts) < 0.5
+    luck = generator.random(prompts)
+    policies = []
+    for rate in (0.5, 0.25):
+        violated = np.where(same, truth, generator.random(prompts) < rate)
+        chance = np.where(same, luck, generator.random(prompts))
+        said = np.where(violated, chance > 0.1, chance < 0.03).astype(float)
+        gold = {names[i]: float(violated[i]) for i in drawn}
+        policies.append(Labelled(dict(zip(names, said.tolist(), strict=True)), gold))
+    return policies, -0.25 * (1 - share)
+
+
+def test_coverage_of_a_change_between_policies_that_share_most_answers():
+    """Errors that no label shows are the same in shared answers, and cancel in the change."""
+    generator = np.random.default_rng(8)
+    inside, widths, by_bootstrap = [], [], []
+    for run in range(200):
+        (before, after), truth = same_answers(generator)
+        change = corrected_difference(before, after)
+        inside.append(change.low <= truth <= change.high)
+        widths.append(change.high - change.low)
+        if run < 40:
+            low, high = bootstrap_difference(before, after, generator)
+            by_bootstrap.append(high - low)
+    assert 0.93 <= np.mean(inside) <= 0.98, np.mean(inside)
+    ratio = np.mean(widths[:40]) / np.mean(by_bootstrap)
+    assert 0.95 < ratio < 1.2, ratio
+    one = corrected_difference(before, before)
+    assert one.value == 0 and one.low < 0 < one.high, "no difference seen is no proof of none"
+
+
+def bootstrap_difference(before, after, generator, draws=400):
+    """Another way: prompts are drawn again with all that they hold, and both rates inverted."""
+    prompts = list(before.judged)
+    drawn = generator.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), draws)
+    rates = []
+    for policy in (before, after):
+        said = np.asarray([policy.judged[prompt] for prompt in prompts])
+        truth = np.asarray([policy.gold.get(prompt, 0.0) for prompt in prompts])
+        has_label = np.asarray([float(prompt in policy.gold) for prompt in prompts])
+        yes, no = has_label * truth, has_label * (1 - truth)
+        hits = (drawn @ (yes * said) + 1) / (drawn @ yes + 2)
+        cleared = (drawn @ (no * (1 - said)) + 1) / (drawn @ no + 2)
+        rates.append((drawn @ said / len(prompts) + cleared - 1) / (hits + cleared - 1))
+    return np.quantile(rates[1] - rates[0], [0.025, 0.975])
 
 
 def test_pairs_share_what_the_prompt_decides():
