@@ -72,6 +72,10 @@ def test_salmon_with_the_papers_constants(done):
 def test_cai_open(done):
     made = done("cai_open")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "dpo"]
+    sft = {row.prompt_id for row in made["sft_revisions"].rows()}
+    dpo = {row.prompt_id for row in made["dpo_revisions"].rows()}
+    assert sft and dpo and not sft & dpo
+    assert all(pair.chosen != pair.rejected for pair in made["pairs"].rows())
 
 
 def test_cai_ppo(done):

@@ -13,14 +13,10 @@ from pathlib import Path
 import pytest
 
 from stages import STAGES
-from stages.runtime.artifacts import Artifact
 from stages.runtime.pipeline.steps import read_steps
-from stages.runtime.rows import Judgement
-from stages.world import CHECKPOINT
 from tests.embedded import ROOT, TINY, plan_config
 from tests.generators.stub import in_thread, reply, top
-from tests.generators.test_real_servers import free_port, start, stop, until_ready
-from tests.running import fake_model, needs_vllm
+from tests.running import fake_model
 from tests.test_configs import composed_steps, names
 
 ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
@@ -154,39 +150,3 @@ def test_a_launched_training_asks_a_judge_behind_an_api(tmp_path):
         assert stub.requests and all("top_logprobs" in body for _, body in stub.requests)
         assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
     no_file_holds_the_key(tmp_path)
-
-
-def margins(folder):
-    (path,) = (Path(folder) / "artifacts").glob("judgements-*")
-    rows = Artifact("judgements", path).rows(Judgement)
-    return {row.id: (row.margin_ab, row.margin_ba) for row in rows}
-
-
-@pytest.mark.slow
-@needs_vllm
-def test_a_judge_behind_a_real_server_says_what_it_says_here(tmp_path):
-    """The same model as judge in this process, and behind vLLM's server as vLLM's or a plain one.
-
-    The policy's samples are the same in all three runs, so their margins are comparable.
-    """
-    port = free_port()
-    log = tmp_path / "server.log"
-    process = start(CHECKPOINT, port, log)
-    try:
-        until_ready(process, port, log)
-        asked = ["pipeline=dpo", "until=judgements"]
-        served = ["judge=server", f"judge.path={CHECKPOINT}"]
-        served += [f"judge.options.endpoints=[http://127.0.0.1:{port}]"]
-        for name, more in (("here", []), ("plain", served), ("vllm", served)):
-            extensions = [f"judge.options.extensions={str(name == 'vllm').lower()}"] if more else []
-            done = credo(tmp_path / name, *asked, *more, *extensions)
-            assert done.returncode == 0, done.stderr
-    finally:
-        stop(process)
-    here = margins(tmp_path / "here")
-    assert len(here) > 20
-    for name in ("plain", "vllm"):
-        there = margins(tmp_path / name)
-        assert there.keys() == here.keys()
-        for row, values in there.items():
-            assert values == pytest.approx(here[row], abs=0.02), (name, row)
