@@ -139,14 +139,3 @@ def test_a_judge_behind_an_api(asked, tmp_path):
 
 def manifests_of(folder):
     return (Path(folder) / "artifacts").glob("*/manifest.json")
-
-
-@pytest.mark.slow
-def test_a_launched_training_asks_a_judge_behind_an_api(asked, tmp_path):
-    """Two processes train, and the judge's ratings, which are the reward, come over HTTP."""
-    with in_thread(likes_length) as stub:
-        overrides = ["pipeline=d_rlaif", "launcher=torchrun", "launcher.processes=2"]
-        asked(stub, *overrides, "until=policy")
-        assert stub.requests and all("top_logprobs" in body for _, body in stub.requests)
-        assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
-    no_file_holds_the_key(tmp_path)
