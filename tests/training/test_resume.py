@@ -218,7 +218,8 @@ def test_a_training_goes_on_from_the_last_sound_checkpoint(
     """Equal to a training that was never broken off: the damaged one is not read at all."""
     from stages import STAGES
     from stages.runtime.stage import load_stage
-        from tests.training.online.test_online import ARGS as ONLINE
+    from stages.training.progress import Watch
+    from tests.training.online.test_online import ARGS as ONLINE
     from tests.training.online.test_online import LETTERS, prompts
 
     stage = load_stage(STAGES[name])
