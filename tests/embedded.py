@@ -17,7 +17,7 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
-from stages.runtime.pipeline.steps import join_sections, read_steps
+from stages.runtime.pipeline.steps import join_sections, read_steps, up_to
 from stages.runtime.store import CallStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +28,7 @@ TINY = [
     "data.held_out_helpful.arguments.count=4",
     "model.sft.num_train_epochs=1",
     "model.dpo.max_steps=2",
+    "++pipeline.steps.judge_examination.requests=4",
     "scale.judge_limit=2",
     "scale.rounds=4",
     "scale.principles_per_pair=2",
@@ -68,8 +69,10 @@ def _prepared(root: Path, *overrides: str) -> Iterator[tuple[Runner, list[Planne
                 open_console(file=io.StringIO()),
                 loop,
             )
-            planned = runner.plan(read_steps(join_sections(config["pipeline"]), STAGES))
-            yield runner, planned
+            steps = read_steps(join_sections(config["pipeline"]), STAGES)
+            until = config["until"]
+            steps = up_to(steps, [until] if isinstance(until, str) else until)
+            yield runner, runner.plan(steps)
     finally:
         store.close()
 

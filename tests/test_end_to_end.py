@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.embedded import ROOT, TINY, calls_in, run_config
+from tests.training.killed import count_steps
 
 SHARED = ROOT.parent / "shared" / "data"
 pytestmark = [
@@ -19,17 +20,33 @@ pytestmark = [
 ]
 
 
-def test_the_demo_in_small_with_the_real_vllm_killed_while_it_writes(tmp_path):
-    command = [sys.executable, "run.py", f"runs_dir={tmp_path}", *TINY]
+def killed_when(command, is_time):
+    """Start a run and kill it (SIGKILL) at a moment."""
     run = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    while calls_in(tmp_path / "calls.sqlite") < 40:  # among the revisions
-        assert run.poll() is None, run.stderr.read()
+    deadline = time.monotonic() + 480
+    while run.poll() is None and not is_time():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert run.poll() is None, run.stderr.read()
     run.send_signal(signal.SIGKILL)
     run.wait()
-    _, done = run_config(tmp_path, *TINY)
+
+
+def test_the_demo_in_small_killed_while_it_writes_and_while_it_trains(tmp_path, monkeypatch):
+    """Until it trains on preferences, with the real vLLM, which serves what SFT has made, too."""
+    settings = [*TINY, "model.dpo.max_steps=12", "++model.dpo.save_steps=1"]
+    command = [sys.executable, "run.py", f"runs_dir={tmp_path}", *settings]
+    killed_when(command, lambda: calls_in(tmp_path / "calls.sqlite") >= 40)
+    assert not list(tmp_path.glob("artifacts/revisions-*/manifest.json"))
+    saved = "artifacts/rl_cai-*/checkpoints/checkpoint-*/complete"
+    killed_when(command, lambda: list(tmp_path.glob(saved)))
+    steps = count_steps(monkeypatch)
+    planned, done = run_config(tmp_path, "generator=transformers", *settings)
+    assert steps[0] > 1 and steps[-1] == 12
+    reused = {plan.step.name for plan in planned if plan.artifact}
+    assert {"answers", "revisions", "sl_cai", "pairs"} <= reused and "rl_cai" not in reused
     whole("answers", [f"{prompt.id}-0" for prompt in done["red_team"].rows()], done)
     whole(
         "revisions",
@@ -41,11 +58,12 @@ def test_the_demo_in_small_with_the_real_vllm_killed_while_it_writes(tmp_path):
     assert all(policies[name]["responses"] + policies[name]["dropped"] >= 16 for name in policies)
     assert (done["report"].directory / "report.html").read_text().startswith("<!doctype html>")
     assert done["rl_cai"].model().content != done["sl_cai"].model().content
-    assert not list(done["sl_cai"].directory.rglob("*.pt")) and not list(
-        done["sl_cai"].directory.rglob("*.bin")
-    )
+    for step in ("sl_cai", "rl_cai"):
+        files = {path.suffix for path in done[step].directory.rglob("*")}
+        assert ".safetensors" in files and not files & {".pt", ".bin"}
+        assert not (done[step].directory / "checkpoints").exists()
     started = time.monotonic()
-    planned, _ = run_config(tmp_path, *TINY)
+    planned, _ = run_config(tmp_path, *settings)
     assert all(p.artifact for p in planned)
     assert time.monotonic() - started < 5
 
@@ -72,29 +90,21 @@ def test_every_shipped_set_asks_for_revisions(tmp_path_factory, name):
     assert len(drawn) > 3
 
 
-def test_the_open_recipe(tmp_path):
-    _, done = run_config(tmp_path, "pipeline=cai_open", "generator=transformers", *TINY)
-    sft = {row.prompt_id for row in done["sft_revisions"].rows()}
-    dpo = {row.prompt_id for row in done["dpo_revisions"].rows()}
-    assert sft and dpo and not sft & dpo
-    assert all(pair.chosen != pair.rejected for pair in done["pairs"].rows())
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
 def test_real_requests_go_through_to_the_end(tmp_path):
-    """24 red-team dialogues of hh-rlhf and 24 XSTest prompts: every row of every step is accounted
+    """12 red-team dialogues of hh-rlhf and 12 XSTest prompts: every row of every step is accounted
     for.
     """
     files = [
         "data=files",
         f"data.red_team.source={SHARED / 'hh_rlhf/harmless_base_test.jsonl.gz'}",
         "data.red_team.column=chosen",
-        "data.red_team.limit=24",
+        "data.red_team.limit=12",
         f"data.helpful.source={SHARED / 'hh_rlhf/helpful_test.jsonl.gz'}",
         "data.helpful.column=chosen",
         "data.helpful.limit=4",
         f"data.held_out.source={SHARED / 'xstest/xstest_prompts.csv'}",
-        "data.held_out.limit=24",
+        "data.held_out.limit=12",
     ]
     _, done = run_config(
         tmp_path, "generator=transformers", *(o for o in TINY if not o.startswith("data.")), *files
@@ -105,48 +115,10 @@ def test_real_requests_go_through_to_the_end(tmp_path):
         lost = sum(done[step].manifest.dropped.values())
         assert len(made) + lost * each == each * len(done[source].rows()), step
 
-    assert len(done["red_team"].rows()) == len(done["held_out"].rows()) == 24
+    assert len(done["red_team"].rows()) == len(done["held_out"].rows()) == 12
     accounted("answers", "red_team")
     accounted("revisions", "answers", each=4)
     accounted("base_held_out", "held_out")
     samples = len(done["samples"].rows()) + sum(done["samples"].manifest.dropped.values())
     assert samples == 2 * (len(done["red_team"].rows()) + len(done["helpful"].rows()))
     assert (done["report"].directory / "report.html").exists()
-
-
-def test_killed_while_training(tmp_path):
-    """kill -9 in SFT and in DPO: the same command goes on and ends complete."""
-    command = [
-        sys.executable,
-        "run.py",
-        f"runs_dir={tmp_path / 'runs'}",
-        "generator=transformers",
-        *TINY,
-    ]
-    command += [
-        "model.dpo.max_steps=12",
-        "model.sft.num_train_epochs=3",
-        "++model.sft.save_steps=1",
-        "++model.dpo.save_steps=1",
-    ]
-    for step in ("sl_cai", "rl_cai"):
-        run = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 240
-        while run.poll() is None and not list(
-            tmp_path.glob(f"runs/artifacts/{step}-*/checkpoints/checkpoint-*/complete")
-        ):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        assert run.poll() is None, run.stderr.read()
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-    last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert last.returncode == 0, last.stderr
-    folders = {
-        path.parent.name.rpartition("-")[0]: path.parent
-        for path in tmp_path.glob("runs/artifacts/*/manifest.json")
-    }
-    assert {"sl_cai", "rl_cai", "evaluation", "report"} <= set(folders)
-    assert not (folders["rl_cai"] / "checkpoints").exists()

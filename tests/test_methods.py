@@ -62,7 +62,7 @@ def test_salmon_with_the_papers_constants(done):
     """As for models from the Hub: labels are flipped, and of a token's KL only what is above 0
     counts, so no completion's is below 0.
     """
-    made = done("salmon", "scale=paper", "data.red_team.arguments.count=40")
+    made = done("salmon", "scale=paper", "data.red_team.arguments.count=24")
     pairs = made["pairs"].rows(Pair)
     assert 0 < sum(pair.noise for pair in pairs) < len(pairs) / 3
     assert len({pair.id.split("#")[1] for pair in pairs}) == 4
@@ -72,6 +72,10 @@ def test_salmon_with_the_papers_constants(done):
 def test_cai_open(done):
     made = done("cai_open")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "sft", "dpo"]
+    sft = {row.prompt_id for row in made["sft_revisions"].rows()}
+    dpo = {row.prompt_id for row in made["dpo_revisions"].rows()}
+    assert sft and dpo and not sft & dpo
+    assert all(pair.chosen != pair.rejected for pair in made["pairs"].rows())
 
 
 def test_cai_ppo(done):

@@ -4,23 +4,18 @@ with a judge behind an API, as a user types them.
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from stages import STAGES
-from stages.runtime.artifacts import Artifact
+from stages.guards import secrets
 from stages.runtime.pipeline.steps import read_steps
-from stages.runtime.rows import Judgement
-from stages.world import CHECKPOINT
-from tests.embedded import ROOT, TINY, plan_config
+from tests.ablation.sweeping import run_command
+from tests.embedded import TINY, plan_config
 from tests.generators.stub import in_thread, reply, top
-from tests.generators.test_real_servers import free_port, start, stop, until_ready
-from tests.running import fake_model, needs_vllm
+from tests.running import fake_model
 from tests.test_configs import composed_steps, names
 
 ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
@@ -100,17 +95,21 @@ def likes_length(stub, path, body):
     return 200, reply(options[0], logprobs=top(logprobs)), {}
 
 
-def credo(folder, *overrides):
-    command = [sys.executable, "run.py", f"runs_dir={folder}", "generator=transformers", *TINY]
-    environment = os.environ | {"KEY_OF_A_JUDGE": KEY}
-    return subprocess.run(
-        [*command, *overrides], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+@pytest.fixture
+def asked(monkeypatch, tmp_path, capfd):
+    """Run a pipeline whose judge is a stub; returns what it printed."""
+    monkeypatch.setattr(secrets, "_used", {})
+    monkeypatch.setenv("KEY_OF_A_JUDGE", KEY)
 
+    def run(stub, *overrides):
+        judge = ["judge=server", "judge.path=some-judge", f"judge.options.endpoints=[{stub.url}]"]
+        judge += ["judge.options.api_key_env=KEY_OF_A_JUDGE", "generator=transformers"]
+        code = run_command(monkeypatch, f"runs_dir={tmp_path}", *judge, *TINY, *overrides)
+        printed = capfd.readouterr().err
+        assert code == 0, printed
+        return printed
 
-def run_credo(folder, stub, *overrides):
-    judge = ["judge=server", "judge.path=some-judge", f"judge.options.endpoints=[{stub.url}]"]
-    return credo(folder, *judge, "judge.options.api_key_env=KEY_OF_A_JUDGE", *overrides)
+    return run
 
 
 def no_file_holds_the_key(folder):
@@ -119,18 +118,16 @@ def no_file_holds_the_key(folder):
 
 
 @pytest.mark.slow
-def test_a_judge_behind_an_api(tmp_path):
+def test_a_judge_behind_an_api(asked, tmp_path):
     """It alone is asked over HTTP; the policies are sampled in this process."""
     with in_thread(likes_length) as stub:
-        done = run_credo(tmp_path, stub, "pipeline=dpo")
-        assert done.returncode == 0, done.stderr
+        asked(stub, "pipeline=dpo")
         count = len(stub.requests)
         assert all(body.get("logprobs") for _, body in stub.requests)
         assert {body["model"] for _, body in stub.requests} == {"some-judge"}
         assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
-        again = run_credo(tmp_path, stub, "pipeline=dpo")
-        assert again.returncode == 0 and len(stub.requests) == count, again.stderr
-        assert "15 steps reused, 0 to run" in again.stderr
+        again = asked(stub, "pipeline=dpo")
+        assert len(stub.requests) == count and "15 steps reused, 0 to run" in again
     manifests = {path.parent.name.rpartition("-")[0]: path for path in manifests_of(tmp_path)}
     judged = json.loads(manifests["judgements"].read_text())
     evaluated = json.loads(manifests["evaluation"].read_text())
@@ -142,51 +139,3 @@ def test_a_judge_behind_an_api(tmp_path):
 
 def manifests_of(folder):
     return (Path(folder) / "artifacts").glob("*/manifest.json")
-
-
-@pytest.mark.slow
-def test_a_launched_training_asks_a_judge_behind_an_api(tmp_path):
-    """Two processes train, and the judge's ratings, which are the reward, come over HTTP."""
-    with in_thread(likes_length) as stub:
-        overrides = ["pipeline=d_rlaif", "launcher=torchrun", "launcher.processes=2"]
-        done = run_credo(tmp_path, stub, *overrides, "until=policy")
-        assert done.returncode == 0, done.stderr
-        assert stub.requests and all("top_logprobs" in body for _, body in stub.requests)
-        assert all(f"authorization: bearer {KEY}" in head for head in stub.headers)
-    no_file_holds_the_key(tmp_path)
-
-
-def margins(folder):
-    (path,) = (Path(folder) / "artifacts").glob("judgements-*")
-    rows = Artifact("judgements", path).rows(Judgement)
-    return {row.id: (row.margin_ab, row.margin_ba) for row in rows}
-
-
-@pytest.mark.slow
-@needs_vllm
-def test_a_judge_behind_a_real_server_says_what_it_says_here(tmp_path):
-    """The same model as judge in this process, and behind vLLM's server as vLLM's or a plain one.
-
-    The policy's samples are the same in all three runs, so their margins are comparable.
-    """
-    port = free_port()
-    log = tmp_path / "server.log"
-    process = start(CHECKPOINT, port, log)
-    try:
-        until_ready(process, port, log)
-        asked = ["pipeline=dpo", "until=judgements"]
-        served = ["judge=server", f"judge.path={CHECKPOINT}"]
-        served += [f"judge.options.endpoints=[http://127.0.0.1:{port}]"]
-        for name, more in (("here", []), ("plain", served), ("vllm", served)):
-            extensions = [f"judge.options.extensions={str(name == 'vllm').lower()}"] if more else []
-            done = credo(tmp_path / name, *asked, *more, *extensions)
-            assert done.returncode == 0, done.stderr
-    finally:
-        stop(process)
-    here = margins(tmp_path / "here")
-    assert len(here) > 20
-    for name in ("plain", "vllm"):
-        there = margins(tmp_path / name)
-        assert there.keys() == here.keys()
-        for row, values in there.items():
-            assert values == pytest.approx(here[row], abs=0.02), (name, row)

@@ -93,6 +93,11 @@ def credo(
         return generator
 
     monkeypatch.setattr(Engines, "get", get)
+    return run_command(monkeypatch, *overrides), generator
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> int:
+    """Run it in this process, which has imported the libraries already; returns the exit code."""
     monkeypatch.setattr(
         sys,
         "argv",
@@ -103,8 +108,8 @@ def credo(
     try:
         runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
     except SystemExit as stopped:
-        return int(stopped.code or 0), generator
-    return 0, generator
+        return int(stopped.code or 0)
+    return 0
 
 
 def last_sweep(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.ablation.sweeping import last_sweep, results
+from tests.ablation.sweeping import last_sweep, results, run_command
 from tests.embedded import ROOT, TINY
 
 pytestmark = [
@@ -21,24 +21,22 @@ pytestmark = [
 ]
 
 
-def ablate(folder, *overrides):
-    command = [
-        sys.executable,
-        "run.py",
-        "-m",
-        "experiment=ablate",
-        f"runs_dir={folder / 'runs'}",
-        "generator=transformers",
-        *TINY,
-    ]
-    process = subprocess.run(
-        [*command, "variant=full,without:harm-1", *overrides],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    return results(last_sweep(folder)), process
+def command(folder, *overrides):
+    own = ["-m", "experiment=ablate", f"runs_dir={folder / 'runs'}", "generator=transformers"]
+    return [*own, *TINY, "variant=full,without:harm-1", *overrides]
+
+
+@pytest.fixture
+def ablate(monkeypatch, capfd):
+    """Run the command; returns the results and what it printed."""
+
+    def run(folder, *overrides):
+        code = run_command(monkeypatch, *command(folder, *overrides))
+        printed = capfd.readouterr()
+        assert code == 0, printed.err
+        return results(last_sweep(folder)), printed
+
+    return run
 
 
 def steps_made(folder, job):
@@ -53,15 +51,15 @@ def calls(folder):
         ).fetchone()[0]
 
 
-def test_rewards(tmp_path):
-    summary, process = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
+def test_rewards(ablate, tmp_path):
+    summary, printed = ablate(tmp_path, "pipeline=salmon", "ablate.level=reward")
     assert steps_made(tmp_path, 1) == {
         "pairs",
         "principle_reward_model",
         "plain_reward_model",
         "reward_model_test",
     }
-    assert "sent" not in process.stderr[process.stderr.index("without:harm-1 seed 0:") :], (
+    assert "sent" not in printed.err[printed.err.index("without:harm-1 seed 0:") :], (
         "no call for the second variant"
     )
     full, without = summary["variants"]
@@ -72,8 +70,8 @@ def test_rewards(tmp_path):
     assert calls(tmp_path) == before and steps_made(tmp_path, 0) == steps_made(tmp_path, 1) == set()
 
 
-def test_policies(tmp_path):
-    summary, process = ablate(tmp_path, "ablate.level=policy")
+def test_policies(ablate, tmp_path):
+    summary, printed = ablate(tmp_path, "ablate.level=policy")
     made = steps_made(tmp_path, 1)
     assert {"revisions", "sl_cai", "rl_cai", "evaluation"} <= made
     assert not made & {"red_team", "helpful", "answers", "helpful_answers", "base_held_out"}
@@ -87,19 +85,25 @@ def test_policies(tmp_path):
         "helpful_benign",
         "violates harm-1",
     } <= without["outcomes"].keys()
-    assert "Ablation at level policy" in process.stdout
+    assert "Ablation at level policy" in printed.out
 
 
-def test_jobs_side_by_side(tmp_path):
+def test_jobs_side_by_side(ablate, tmp_path):
     """Two processes, one store, one folder of artifacts: the same results, and each step is made
     once.
     """
     overrides = ["pipeline=dpo", "ablate.level=labels"]
-    together = ablate(
-        tmp_path / "two", *overrides, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"
+    at_once = [*overrides, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.run(
+        [sys.executable, "run.py", *command(tmp_path / "two", *at_once)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
-    alone = ablate(tmp_path / "one", *overrides)
-    assert together[0]["variants"] == alone[0]["variants"]
+    assert process.returncode == 0, process.stderr
+    together = results(last_sweep(tmp_path / "two"))
+    alone, _ = ablate(tmp_path / "one", *overrides)
+    assert together["variants"] == alone["variants"]
     assert all((last_sweep(tmp_path / "two") / str(job) / "run.json").exists() for job in (0, 1))
     artifacts = tmp_path / "two" / "runs" / "artifacts"
     assert (

@@ -3,12 +3,10 @@ rule.
 """
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.ablation.sweeping import last_sweep, results
+from tests.ablation.sweeping import last_sweep, results, run_command
 from tests.embedded import ROOT
 
 pytestmark = [
@@ -19,6 +17,7 @@ pytestmark = [
     ),
 ]
 SMALLER = [
+    "++pipeline.steps.judge_examination.requests=4",
     "data.red_team.arguments.count=150",
     "data.helpful.arguments.count=50",
     "pipeline.steps.policy.args.max_steps=50",
@@ -34,20 +33,9 @@ def planted(tmp_path_factory):
     """One seed; six of the sweep's ten variants are left out for the sake of time."""
     folder = tmp_path_factory.mktemp("planted")
     variants = "variant=full,without:helpfulness,without:harm,without:privacy"
-    command = [
-        sys.executable,
-        "run.py",
-        "-m",
-        "experiment=planted",
-        variants,
-        "seed=5",
-        "generator=transformers",
-        *SMALLER,
-    ]
-    process = subprocess.run(
-        [*command, f"runs_dir={folder / 'runs'}"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert process.returncode == 0, process.stderr
+    command = ["-m", "experiment=planted", variants, "seed=5", "generator=transformers", *SMALLER]
+    with pytest.MonkeyPatch.context() as patch:
+        assert run_command(patch, *command, f"runs_dir={folder / 'runs'}") == 0
     return results(last_sweep(folder))
 
 

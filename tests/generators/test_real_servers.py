@@ -1,4 +1,6 @@
-"""A real vLLM server on loopback, behind two addresses; one of them is killed half way."""
+"""A real vLLM server on loopback: behind two addresses of which one is killed half way, and as the
+judge.
+"""
 
 import asyncio
 import contextlib
@@ -17,6 +19,7 @@ import pytest
 from stages.runtime.generation import Sampling, TooLong
 from stages.runtime.generator_registry import open_generator
 from stages.runtime.models import find_model
+from stages.runtime.rows import Judgement
 from stages.world import CHECKPOINT
 from tests.embedded import TINY, calls_in, run_config
 from tests.running import needs_vllm
@@ -111,32 +114,39 @@ def until_ready(process, port, log):
     raise AssertionError(log.read_text()[-3000:])
 
 
-@pytest.fixture
-def servers(tmp_path):
-    """Two addresses of the embedded model: (their processes, the addresses).
-
-    One server answers at both, because a second one would load for half a minute.
-    """
-    ports, log = [free_port(), free_port(), free_port()], tmp_path / "server.log"
-    forwarded = [tmp_path / "one.log", tmp_path / "two.log"]
-    processes = [start(CHECKPOINT, ports[2], log)]
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The port of a server of the embedded model; to start it takes half a minute."""
+    port, log = free_port(), tmp_path_factory.mktemp("server") / "server.log"
+    process = start(CHECKPOINT, port, log)
     try:
-        until_ready(processes[0], ports[2], log)
-        for port, own_log in zip(ports[:2], forwarded, strict=True):
-            processes.append(start_forwarding(port, ports[2], own_log))
-            until_ready(processes[-1], port, own_log)
-        yield processes[1:], [f"http://127.0.0.1:{port}/v1" for port in ports[:2]]
+        until_ready(process, port, log)
+        yield port
+    finally:
+        stop(process)
+
+
+@pytest.fixture
+def addresses(server, tmp_path):
+    """Two addresses of it: (their processes, the addresses)."""
+    ports, processes = [free_port(), free_port()], []
+    try:
+        for port in ports:
+            log = tmp_path / f"{port}.log"
+            processes.append(start_forwarding(port, server, log))
+            until_ready(processes[-1], port, log)
+        yield processes, [f"http://127.0.0.1:{port}/v1" for port in ports]
     finally:
         for process in processes:
             stop(process)
 
 
-def test_two_addresses_serve_a_run_and_one_is_killed_half_way(servers, tmp_path):
-    processes, endpoints = servers
+def test_two_addresses_serve_a_run_and_one_is_killed_half_way(addresses, tmp_path):
+    processes, endpoints = addresses
     asyncio.run(they_answer_as_transformers_does(endpoints))
 
     def kill_one():
-        while calls_in(tmp_path / "calls.sqlite") < 150:
+        while calls_in(tmp_path / "calls.sqlite") < 50:
             time.sleep(0.05)
         stop(processes[0])
 
@@ -161,6 +171,28 @@ def test_two_addresses_serve_a_run_and_one_is_killed_half_way(servers, tmp_path)
     assert len(done["revisions"].rows()) == 4 * len(done["answers"].rows())
     assert len(done["base_held_out"].rows()) + dropped["base_held_out"] == 16 + 4
     assert (done["report"].directory / "report.html").exists()
+
+
+def test_a_judge_behind_a_server_says_what_it_says_here(server, tmp_path):
+    """The same model as judge in this process, and behind vLLM's server as vLLM's or a plain one.
+
+    The policy's samples are the same in all three runs, so their margins are comparable.
+    """
+    asked = ["generator=transformers", *TINY, "pipeline=dpo", "until=judgements"]
+    served = ["judge=server", f"judge.path={CHECKPOINT}"]
+    served += [f"judge.options.endpoints=[http://127.0.0.1:{server}]"]
+    margins = {}
+    for name, more in (("here", []), ("plain", served), ("vllm", served)):
+        extensions = [f"judge.options.extensions={str(name == 'vllm').lower()}"] if more else []
+        _, done = run_config(tmp_path / name, *asked, *more, *extensions)
+        rows = done["judgements"].rows(Judgement)
+        margins[name] = {row.id: (row.margin_ab, row.margin_ba) for row in rows}
+    here = margins.pop("here")
+    assert len(here) > 20
+    for name, there in margins.items():
+        assert there.keys() == here.keys()
+        for row, values in there.items():
+            assert values == pytest.approx(here[row], abs=0.02), (name, row)
 
 
 async def they_answer_as_transformers_does(endpoints):

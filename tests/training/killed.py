@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 LIBRARIES = ["stages.training.progress", "datasets", "peft", "trl.trainer.base_trainer"]
 SECONDS = 240
 
@@ -33,6 +35,23 @@ def train_until_killed(
     exit_code = process.exitcode
     process.kill()
     assert exit_code == -signal.SIGKILL, exit_code
+
+
+def count_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps that trainings will take from here on: one that starts again ends with the same
+    weights as one that goes on.
+    """
+    from stages.training.progress import Watch
+
+    steps: list[int] = []
+    inner = Watch.on_step_end
+
+    def count(self: Any, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        steps.append(state.global_step)
+        inner(self, args, state, control, **rest)
+
+    monkeypatch.setattr(Watch, "on_step_end", count)
+    return steps
 
 
 def _train(

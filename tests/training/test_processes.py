@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from stages import STAGES
+from stages.guards import secrets
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result, finish_artifact
 from stages.runtime.calls import Engines
@@ -20,6 +21,9 @@ from stages.training.online import ppo
 from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model
 from tests.embedded import calls_in
+from tests.generators.stub import in_thread, reply, top
+from tests.runtime.pipeline import keyed_stage
+from tests.test_own_judge import KEY, no_file_holds_the_key
 from tests.training import weighed
 from tests.training.conftest import pair, response
 from tests.training.online.test_online import LETTERS, prompts
@@ -45,6 +49,7 @@ ONLINE = {
 }
 
 
+RATING = {"term": "judge", "model": "judge", "constitution": {"name": "world", "only": ["harm-1"]}}
 COSTS = {"late": {"term": "python", "function": "tests.training.rewarding:late_letters"}}
 ROWS = {
     "answers": [response(i, f"{'kind ' * (i % 4 + 1)}answer {i}") for i in range(16)],
@@ -62,9 +67,10 @@ class Case:
     rows: str
     networks: int = 1
     """Those that differ on every rank: the model, and a value model for each of PPO's goals."""
+    judge: tuple[str, ...] = ()
 
     def inputs(self, artifacts: dict[str, Artifact]) -> dict[str, Artifact]:
-        return {name: artifacts[name] for name in ("model", self.rows)}
+        return {name: artifacts[name] for name in ("model", self.rows, *self.judge)}
 
 
 CASES = {
@@ -77,6 +83,9 @@ CASES = {
     "ppo-costs": Case(
         ppo, ppo.Config(rewards=LETTERS, costs=COSTS, args=ONLINE), "prompts", networks=3
     ),
+    "ppo-judged": Case(
+        ppo, ppo.Config(rewards={"rating": RATING}, args=ONLINE), "prompts", 2, ("judge",)
+    ),
 }
 
 
@@ -87,14 +96,42 @@ class Both:
     artifacts: dict[str, Artifact]
     context: Context
     metrics: dict[str, Any]
+    asked: list[tuple[str, str]]
+    """Head and body of every request to the judge."""
+
+
+def likes_some(stub, path, body):
+    """A plain OpenAI server that says Yes to about half of all texts."""
+    odd = len(body["messages"][-1]["content"]) % 2
+    logprobs = {"Yes": math.log(0.8 if odd else 0.1), "No": math.log(0.1 if odd else 0.8)}
+    return 200, reply("Yes" if odd else "No", logprobs=top(logprobs)), {}
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory, tiny):
+def stub():
+    """A judge behind an API, which wants a key."""
+    with pytest.MonkeyPatch.context() as patch, in_thread(likes_some) as server:
+        patch.setattr(secrets, "_used", {})
+        patch.setenv("KEY_OF_A_JUDGE", KEY)
+        yield server
+
+
+def engines_of(stub):
+    """A run without a generator, whose judge has one of its own; and the name of that one."""
+    engines = Engines("none", {})
+    options = {"endpoints": [stub.url], "api_key_env": "KEY_OF_A_JUDGE", "extensions": False}
+    return engines, engines.add("server", options, "judge.options")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, tiny, stub):
     """One launch for all cases: most of its time the ranks import their libraries."""
     root = tmp_path_factory.mktemp("both")
-    base = Result(metrics={"model_path": str(tiny), "revision": None})
-    results = {"model": base}
+    engines, label = engines_of(stub)
+    base = {"model_path": str(tiny), "revision": None}
+    judge = {"model_path": "some-judge", "revision": None, "content": "0" * 16}
+    judge |= {"generator": label, "served": True}
+    results = {"model": Result(metrics=base), "judge": Result(metrics=judge)}
     results |= {name: Result(rows=rows, row_type=type(rows[0])) for name, rows in ROWS.items()}
     artifacts = {}
     for name, result in results.items():
@@ -103,18 +140,22 @@ def both(tmp_path_factory, tiny):
     store = CallStore(root / "calls.sqlite")
     (root / "both").mkdir()
     with asyncio.Runner() as loop:
-        context = Context("both", root / "both", 7, store, Engines("none", {}), loop)
+        context = Context("both", root / "both", 7, store, engines, loop)
         metrics = launch(weighed.__name__, weighed.Config(), artifacts, context, TWO).metrics
-        yield Both(artifacts, context, metrics)
+        asked = [
+            (head, json.dumps(body))
+            for head, (_, body) in zip(stub.headers, stub.requests, strict=True)
+        ]
+        yield Both(artifacts, context, metrics, asked)
     store.close()
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_train_what_one_does(both, context, name):
+def test_two_processes_train_what_one_does(both, context, stub, name):
     from safetensors.torch import load_file
 
     case, two = CASES[name], both.metrics[name]
-    alone = context("alone")
+    alone = replace(context("alone"), engines=engines_of(stub)[0])
     one = case.stage.run(case.config, case.inputs(both.artifacts), alone).metrics
     assert two["steps"] == one["steps"] and two["n"] == one["n"]
     for left, right in zip(one["history"], two["history"], strict=True):
@@ -142,17 +183,23 @@ def test_two_processes_train_what_one_does(both, context, name):
 
 
 def test_calls_made_in_the_ranks_come_back_to_the_runs_store(both):
-    assert calls_in(both.context.store.path) == 48
+    assert calls_in(both.context.store.path) == 48 + len({body for _, body in both.asked})
     assert both.metrics["dpo"]["reference"] == {"stored": 0, "computed": 48}
     assert not list((both.context.directory / "launch").glob("calls-*"))
 
 
-def test_an_error_of_a_rank_reaches_the_user_as_one_message(artifact, context):
-    inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts())}
-    wrong = {"nan": {"term": "python", "function": "tests.training.rewarding:nan"}}
-    config = GRPO.config(rewards=wrong, args=ONLINE | {"num_generations": 4})
-    with pytest.raises(UserError, match=r"(?s)the reward term 'nan' gave nan.*Fix:"):
-        launch(STAGES["grpo"], config, inputs, context(), TWO)
+def test_a_judge_behind_an_api_is_asked_in_the_ranks_and_no_file_holds_its_key(both):
+    assert both.asked and "term rating" in both.metrics["ppo-judged"]["last"]
+    for head, body in both.asked:
+        assert f"authorization: bearer {KEY}" in head and "top_logprobs" in body
+    no_file_holds_the_key(both.context.directory.parent)
+
+
+def test_an_error_of_a_rank_ends_the_others_and_reaches_the_user_as_one_message(context):
+    """Of a stage that trains nothing, since ranks need half a minute to import what trains."""
+    config = keyed_stage.Config(args={"hub_token": "", "refuses": True})
+    with pytest.raises(UserError, match="no such layer"):
+        launch(keyed_stage.__name__, config, {}, context(), TWO)
 
 
 def test_a_batch_is_divided_evenly_among_ranks(artifact, context, monkeypatch):

@@ -14,7 +14,7 @@ from stages.training.offline import chain_of_hindsight, kto, ranking, sft
 from stages.training.session import model_session
 from tests.fuzz.artifacts import damage
 from tests.training.conftest import pair, response
-from tests.training.killed import train_until_killed
+from tests.training.killed import count_steps, train_until_killed
 from tests.training.offline.test_groups import rating
 
 ARGS = {
@@ -59,7 +59,7 @@ CUT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", CUT, ids=lambda stage: stage.__name__.rpartition(".")[2])
 def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
-    stage, artifact, context, tmp_path, capsys
+    stage, artifact, context, tmp_path, monkeypatch, capsys
 ):
     name, rows, options = CUT[stage]
     args = ARGS | ({"gradient_accumulation_steps": 2} if stage is ranking else {})
@@ -79,8 +79,9 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
     torn.mkdir()
     (torn / "model.safetensors").write_bytes(b"half a file")
 
+    steps = count_steps(monkeypatch)
     resumed = stage.run(stage.Config(**options), inputs, context("cut"))
-    assert "going on from checkpoint-4" in capsys.readouterr().err
+    assert "going on from checkpoint-4" in capsys.readouterr().err and steps == [5, 6]
     assert not checkpoints.exists()
     left, right = weights(whole.directory), weights(tmp_path / "cut")
     assert left.keys() == right.keys()

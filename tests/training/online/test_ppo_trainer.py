@@ -13,7 +13,7 @@ from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
 from stages.training.online.online_training import last_tenth
 from stages.training.online.rewards import read_terms
-from tests.training.killed import train_until_killed
+from tests.training.killed import count_steps, train_until_killed
 from tests.training.online.test_online import (
     ARGS,
     LETTERS,
@@ -281,7 +281,7 @@ RESUMED = ARGS | {
 
 @pytest.mark.slow
 def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
-    artifact, context, tmp_path, capsys
+    artifact, context, tmp_path, monkeypatch, capsys
 ):
     from safetensors.torch import load_file
 
@@ -303,8 +303,10 @@ def test_killed_and_resumed_gives_the_weights_of_an_unbroken_run(
         "ppo_state.json",
         "optimizer.pt",
     } <= held
+    steps = count_steps(monkeypatch)
     resumed = ppo.run(config, inputs, context("cut"))
     assert "going on from checkpoint-8" in capsys.readouterr().err
+    assert steps == [*range(9, 15)]
     left, right = (
         load_file(folder / "model" / "model.safetensors")
         for folder in (whole.directory, tmp_path / "cut")
