@@ -183,11 +183,10 @@ class Artifact:
             DamagedArtifact: the rows are damaged.
         """
         files = self.manifest.files
-        if not files:  # it points to a model, which its fingerprint identifies by content
+        if not files or "model_path" in self.metrics:
+            # It points to a model, whose content its fingerprint holds: no file here is that one's.
             return self.fingerprint
-        model = [
-            (name, file.sha256) for name, file in files.items() if name.startswith(f"{MODEL}/")
-        ]
+        model = {name: one.sha256 for name, one in files.items() if name.startswith(f"{MODEL}/")}
         rows = hash_rows(self._file(ROWS), self.columns) if ROWS in files else self.manifest.rows
         return {"model": model, "rows": rows}
 

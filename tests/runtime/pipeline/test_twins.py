@@ -178,6 +178,20 @@ def test_anything_that_is_read_trains_again(tmp_path, steps, seen, change):
     assert seen == ["tuned", "tuned"]
 
 
+def test_another_model_is_another_one_whatever_lies_in_the_folder_of_its_step(
+    tmp_path, steps, seen
+):
+    """A stray file made all models look the same: the file manager of macOS writes such ones."""
+    base = {"base": steps["base"]}
+    for weights in (b"weights", b"retrained"):
+        fake_model(tmp_path / "model", weights)
+        _, done, _, _ = run(base, tmp_path)
+        (done["base"].directory / ".DS_Store").touch()
+        _, done, _, _ = run(steps, tmp_path)
+        assert ".DS_Store" in done["base"].manifest.files
+    assert seen == ["tuned", "tuned"]
+
+
 def test_either_folder_can_be_deleted_or_damaged(tmp_path, steps, seen):
     _, before, _, _ = run(steps, tmp_path)
     weights = "model/model.safetensors"
