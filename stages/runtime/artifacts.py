@@ -217,8 +217,9 @@ class Artifact:
         Raises:
             UserError: it holds no model, or the model is gone.
         """
-        reference = self.metrics.get("model_path")
-        generator = self.metrics.get("generator", "") if reference else ""
+        facts = self.manifest.metrics
+        reference = facts.get("model_path")
+        generator = facts.get("generator", "") if reference else ""
         path = reference or self.directory / MODEL
         if not reference:
             check_files(self.directory, self.manifest, f"{MODEL}/", whole=True)
@@ -229,9 +230,9 @@ class Artifact:
                 fix="wire `inputs.model` to a step that makes one; if this one does, "
                 f"delete {self.directory} and run again",
             )
-        revision = self.metrics.get("revision")
-        planned = self.metrics.get("content")  # of a step that points at a model
-        if reference and self.metrics.get("served"):
+        revision = facts.get("revision")
+        planned = facts.get("content")  # of a step that points at a model
+        if reference and facts.get("served"):
             return Model(reference, str(planned), revision, generator)
         model = replace(find_model(str(path), revision), generator=generator)
         if reference and planned not in (None, model.content):

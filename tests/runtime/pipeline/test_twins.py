@@ -338,6 +338,31 @@ def test_a_column_that_is_not_named_cannot_be_used(tmp_path):
                 use(getattr(narrow, name))
 
 
+def test_nothing_but_rows_and_models_can_be_read(tmp_path, steps, monkeypatch):
+    """What is not compared must not change a result: metrics, dropped rows, the steps before."""
+    refused = []
+
+    def train(config, inputs, context):
+        for artifact in inputs.values():
+            for read in (
+                lambda one: one.metrics,
+                lambda one: one.dropped(),
+                lambda one: one.config,
+                lambda one: one.fingerprint,
+                lambda one: one.input_artifacts(),
+            ):
+                with pytest.raises(TypeError, match="only rows and models"):
+                    read(artifact)
+                refused.append(artifact.step)
+        assert inputs["model"].model() and inputs["revisions"].rows(Revision)
+        fake_model(context.directory / "model")
+        return sft.Result()
+
+    monkeypatch.setattr(sft, "STAGE", replace(sft.STAGE, run=train))
+    run(steps, tmp_path)
+    assert refused == ["base"] * 5 + ["revisions"] * 5
+
+
 def test_content_is_that_of_the_columns_in_their_order(tmp_path):
     columns = {Revision: ("id", "response")}
 
