@@ -182,11 +182,12 @@ class Artifact:
         Raises:
             DamagedArtifact: the rows are damaged.
         """
-        files = self.manifest.files
-        if not files or "model_path" in self.metrics:
-            # It points to a model, whose content its fingerprint holds: no file here is that one's.
-            return self.fingerprint
+        files = self.manifest.files or {}
         model = {name: one.sha256 for name, one in files.items() if name.startswith(f"{MODEL}/")}
+        there = sum(path.is_file() for path in (self.directory / MODEL).rglob("*"))
+        if not files or "model_path" in self.metrics or there != len(model):
+            # It points to a model, whose content its fingerprint holds, or its model got a file.
+            return self.fingerprint
         rows = hash_rows(self._file(ROWS), self.columns) if ROWS in files else self.manifest.rows
         return {"model": model, "rows": rows}
 

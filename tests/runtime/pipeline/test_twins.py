@@ -192,6 +192,18 @@ def test_another_model_is_another_one_whatever_lies_in_the_folder_of_its_step(
     assert seen == ["tuned", "tuned"]
 
 
+def test_a_file_that_was_added_to_a_trained_model_counts(tmp_path, steps, seen):
+    """A chat template, say: the model that takes the weights over does not have it."""
+    tuned = {name: step for name, step in steps.items() if name != "tuned_answers"}
+    _, done, _, _ = run(tuned, tmp_path)
+    (done["tuned"].directory / "model/chat_template.jinja").write_text("{{ messages }}")
+    run(steps, tmp_path)
+    reword(tmp_path)
+    _, done, _, _ = run(steps, tmp_path)
+    assert seen == ["tuned"] and done["tuned"].manifest.copy_of
+    assert not done["tuned_answers"].manifest.copy_of
+
+
 def test_either_folder_can_be_deleted_or_damaged(tmp_path, steps, seen):
     _, before, _, _ = run(steps, tmp_path)
     weights = "model/model.safetensors"
