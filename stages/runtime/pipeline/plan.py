@@ -103,7 +103,8 @@ def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any], ready: boo
     hidden = len(changes) - SHOWN_CHANGES
     reason = "; ".join(changes[:SHOWN_CHANGES]) + (f"; {hidden} more" if hidden > 0 else "")
     only_inputs = all(change.startswith("inputs.") for change in changes)
-    if step.contract.reads is not None and only_inputs and not ready:
+    comparable = any(artifact.manifest.content for artifact in earlier)  # older versions' are not
+    if step.contract.reads is not None and comparable and only_inputs and not ready:
         reason += "; reused if it reads the same"
     return reason
 

@@ -309,6 +309,16 @@ def test_a_plan_says_so_where_all_inputs_exist(tmp_path, steps, seen):
     assert answers.reason.startswith("reads the same as tuned_answers-")
 
 
+def test_a_plan_promises_nothing_of_artifacts_without_content(tmp_path, steps, seen, monkeypatch):
+    """Those of versions that did not write it."""
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.runtime.pipeline.runner.hash_content", lambda *_: "")
+        run(steps, tmp_path)
+    reword(tmp_path)
+    plans, _, _, _ = run(steps, tmp_path)
+    assert plans["tuned"].reason == "inputs.revisions changed" and seen == ["tuned"] * 2
+
+
 def test_every_training_names_what_it_reads():
     stages = {name: load_stage(place) for name, place in STAGES.items()}
     reading = {name: stage for name, stage in stages.items() if stage.reads is not None}
