@@ -182,12 +182,12 @@ class Artifact:
         Raises:
             DamagedArtifact: the rows are damaged.
         """
-        files = self.manifest.files
-        if not files:  # it points to a model, which its fingerprint identifies by content
+        files = self.manifest.files or {}
+        model = {name: one.sha256 for name, one in files.items() if name.startswith(f"{MODEL}/")}
+        there = sum(path.is_file() for path in (self.directory / MODEL).rglob("*"))
+        if not files or "model_path" in self.metrics or there != len(model):
+            # It points to a model, whose content its fingerprint holds, or its model got a file.
             return self.fingerprint
-        model = [
-            (name, file.sha256) for name, file in files.items() if name.startswith(f"{MODEL}/")
-        ]
         rows = hash_rows(self._file(ROWS), self.columns) if ROWS in files else self.manifest.rows
         return {"model": model, "rows": rows}
 
@@ -218,8 +218,9 @@ class Artifact:
         Raises:
             UserError: it holds no model, or the model is gone.
         """
-        reference = self.metrics.get("model_path")
-        generator = self.metrics.get("generator", "") if reference else ""
+        facts = self.manifest.metrics
+        reference = facts.get("model_path")
+        generator = facts.get("generator", "") if reference else ""
         path = reference or self.directory / MODEL
         if not reference:
             check_files(self.directory, self.manifest, f"{MODEL}/", whole=True)
@@ -230,9 +231,9 @@ class Artifact:
                 fix="wire `inputs.model` to a step that makes one; if this one does, "
                 f"delete {self.directory} and run again",
             )
-        revision = self.metrics.get("revision")
-        planned = self.metrics.get("content")  # of a step that points at a model
-        if reference and self.metrics.get("served"):
+        revision = facts.get("revision")
+        planned = facts.get("content")  # of a step that points at a model
+        if reference and facts.get("served"):
             return Model(reference, str(planned), revision, generator)
         model = replace(find_model(str(path), revision), generator=generator)
         if reference and planned not in (None, model.content):

@@ -9,9 +9,9 @@ rows nor a model. `Response | Revision` is either, and `object` is anything.
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -74,7 +74,7 @@ class Stage:
     reads: Columns | None = None
     """The columns of rows that it reads, by type. Besides them and models it reads nothing of its
     inputs, so that a step which would read what an earlier one has read need not run: it takes that
-    one's result. Its `run` gets no other columns. None: it runs if any input is another one.
+    one's result. Its `run` gets nothing else. None: it runs if any input is another one.
     """
     meant_to_drop: Sequence[str] = ()
     """Reasons for which it is meant to drop rows, `*` for any: those are no sign of trouble."""
@@ -126,8 +126,25 @@ def _run_on_columns(
     inputs: Mapping[str, Artifact],
     context: Context,
 ) -> Result:
-    narrow = {name: replace(artifact, columns=columns) for name, artifact in inputs.items()}
+    narrow = {name: _Narrow(one.step, one.directory, columns) for name, one in inputs.items()}
     return run(config, narrow, context)
+
+
+class _Narrow(Artifact):
+    """An input as a stage with `reads` gets it: its model, and the columns of its rows."""
+
+    def _refuse(self) -> NoReturn:
+        raise TypeError("a stage with `reads` gets only rows and models of its inputs")
+
+    metrics = property(_refuse)
+    config = property(_refuse)
+    inputs = property(_refuse)
+    seed = property(_refuse)
+    fingerprint = property(_refuse)
+
+    def dropped(self) -> NoReturn:
+        """Refuse: they are no part of what is compared."""
+        self._refuse()
 
 
 def fits(kind: Kind, allowed: Kind) -> bool:

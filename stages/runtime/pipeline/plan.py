@@ -103,7 +103,8 @@ def reason_to_run(root: Path, step: Step, payload: Mapping[str, Any], ready: boo
     hidden = len(changes) - SHOWN_CHANGES
     reason = "; ".join(changes[:SHOWN_CHANGES]) + (f"; {hidden} more" if hidden > 0 else "")
     only_inputs = all(change.startswith("inputs.") for change in changes)
-    if step.contract.reads is not None and only_inputs and not ready:
+    comparable = any(artifact.manifest.content for artifact in earlier)  # older versions' are not
+    if step.contract.reads is not None and comparable and only_inputs and not ready:
         reason += "; reused if it reads the same"
     return reason
 
@@ -156,23 +157,19 @@ def hash_content(step: Step, payload: Mapping[str, Any], inputs: Mapping[str, Ar
     return hashlib.sha256(canonical({**payload, "inputs": contents}).encode()).hexdigest()
 
 
-def find_twin(
-    root: Path, step: Step, payload: Mapping[str, Any], inputs: Mapping[str, Artifact]
-) -> Artifact | None:
-    """Return an undamaged artifact of the step with the same content under another identity.
+def find_twin(root: Path, step: str, content: str) -> Artifact | None:
+    """Return an undamaged artifact of a step with this content, whatever its identity.
 
     One that lacks answers, because calls failed, is left out: they are worth another try.
 
-    Raises:
-        UserError: an input's rows are damaged.
+    Args:
+        content: as of `hash_content`; nothing has the content "".
     """
-    earlier = [one for one in finished_artifacts(root, step.name) if one.manifest.content]
-    content = hash_content(step, payload, inputs) if earlier else ""
-    for artifact in earlier:
+    for artifact in finished_artifacts(root, step) if content else ():
         if artifact.manifest.content == content and not artifact.manifest.calls.failed:
             with contextlib.suppress(UserError):
                 check_files(artifact.directory, artifact.manifest, whole=True)
-                twin, _ = look_up(root, step.name, artifact.fingerprint)
+                twin, _ = look_up(root, step, artifact.fingerprint)
                 if twin:
                     return twin
     return None

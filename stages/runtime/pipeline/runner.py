@@ -216,7 +216,8 @@ class Runner:
         self._check_choices(step, inputs)
         sources = {name: plan.result for name, plan in inputs.items() if plan.result}
         ready = len(sources) == len(inputs)
-        twin = find_twin(self.root, step, payload, sources) if ready else None
+        content = hash_content(step, payload, sources) if ready else ""
+        twin = find_twin(self.root, step.name, content)
         if twin:
             return PlannedStep(step, payload, None, explain_twin(twin), twin=twin)
         reason = f"{damage}; made anew" if damage else ""
@@ -298,11 +299,12 @@ class Runner:
                 return artifact, False
             if not artifact:
                 prepare_folder(folder)
-            twin = find_twin(self.root, step, plan.payload, inputs)
+            content = hash_content(step, plan.payload, inputs)
+            twin = find_twin(self.root, step.name, content)
             if twin:
                 self.console.print(f"{step.name:<18} reused: {explain_twin(twin)}")
                 return take_over(twin, folder, plan.payload), False
-            return self._run_step(plan, folder, inputs, new_steps), True
+            return self._run_step(plan, folder, inputs, new_steps, content), True
 
     def _run_step(
         self,
@@ -310,9 +312,9 @@ class Runner:
         folder: Path,
         inputs: dict[str, Artifact],
         new_steps: frozenset[str],
+        content: str,
     ) -> Artifact:
         step = plan.step
-        content = hash_content(step, plan.payload, inputs)
         context = self._context(step, folder, new_steps=new_steps)
         started = time.monotonic()
         with _report_refusals(folder):
@@ -321,18 +323,16 @@ class Runner:
             else:
                 result = step.contract.run(step.config, inputs, context)
         result = self._with_overlaps(step.name, result)
-        seconds = time.monotonic() - started
         if step.contract.calls_generator:
             _refuse_empty(step.name, result, folder)
         remaining = count_remaining(result.rows, result.metrics)
         dropped = Counter(row.reason for row in result.dropped)
         doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
         result = replace(result, warnings=[*result.warnings, *doubts])
-        masses = context.tally.option_metrics()
-        if masses:
+        if masses := context.tally.option_metrics():
             result = replace(result, metrics=result.metrics | {"option_mass": masses})
         facts = {
-            "seconds": round(seconds, 2),
+            "seconds": round(time.monotonic() - started, 2),
             "calls": context.tally.call_counts(),
             "versions": versions(),
             "content": content,

@@ -178,6 +178,32 @@ def test_anything_that_is_read_trains_again(tmp_path, steps, seen, change):
     assert seen == ["tuned", "tuned"]
 
 
+def test_another_model_is_another_one_whatever_lies_in_the_folder_of_its_step(
+    tmp_path, steps, seen
+):
+    """A stray file made all models look the same: the file manager of macOS writes such ones."""
+    base = {"base": steps["base"]}
+    for weights in (b"weights", b"retrained"):
+        fake_model(tmp_path / "model", weights)
+        _, done, _, _ = run(base, tmp_path)
+        (done["base"].directory / ".DS_Store").touch()
+        _, done, _, _ = run(steps, tmp_path)
+        assert ".DS_Store" in done["base"].manifest.files
+    assert seen == ["tuned", "tuned"]
+
+
+def test_a_file_that_was_added_to_a_trained_model_counts(tmp_path, steps, seen):
+    """A chat template, say: the model that takes the weights over does not have it."""
+    tuned = {name: step for name, step in steps.items() if name != "tuned_answers"}
+    _, done, _, _ = run(tuned, tmp_path)
+    (done["tuned"].directory / "model/chat_template.jinja").write_text("{{ messages }}")
+    run(steps, tmp_path)
+    reword(tmp_path)
+    _, done, _, _ = run(steps, tmp_path)
+    assert seen == ["tuned"] and done["tuned"].manifest.copy_of
+    assert not done["tuned_answers"].manifest.copy_of
+
+
 def test_either_folder_can_be_deleted_or_damaged(tmp_path, steps, seen):
     _, before, _, _ = run(steps, tmp_path)
     weights = "model/model.safetensors"
@@ -283,6 +309,16 @@ def test_a_plan_says_so_where_all_inputs_exist(tmp_path, steps, seen):
     assert answers.reason.startswith("reads the same as tuned_answers-")
 
 
+def test_a_plan_promises_nothing_of_artifacts_without_content(tmp_path, steps, seen, monkeypatch):
+    """Those of versions that did not write it."""
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.runtime.pipeline.runner.hash_content", lambda *_: "")
+        run(steps, tmp_path)
+    reword(tmp_path)
+    plans, _, _, _ = run(steps, tmp_path)
+    assert plans["tuned"].reason == "inputs.revisions changed" and seen == ["tuned"] * 2
+
+
 def test_every_training_names_what_it_reads():
     stages = {name: load_stage(place) for name, place in STAGES.items()}
     reading = {name: stage for name, stage in stages.items() if stage.reads is not None}
@@ -322,6 +358,31 @@ def test_a_column_that_is_not_named_cannot_be_used(tmp_path):
             assert isinstance(getattr(narrow, name), Unread)
             with pytest.raises(TypeError):
                 use(getattr(narrow, name))
+
+
+def test_nothing_but_rows_and_models_can_be_read(tmp_path, steps, monkeypatch):
+    """What is not compared must not change a result: metrics, dropped rows, the steps before."""
+    refused = []
+
+    def train(config, inputs, context):
+        for artifact in inputs.values():
+            for read in (
+                lambda one: one.metrics,
+                lambda one: one.dropped(),
+                lambda one: one.config,
+                lambda one: one.fingerprint,
+                lambda one: one.input_artifacts(),
+            ):
+                with pytest.raises(TypeError, match="only rows and models"):
+                    read(artifact)
+                refused.append(artifact.step)
+        assert inputs["model"].model() and inputs["revisions"].rows(Revision)
+        fake_model(context.directory / "model")
+        return sft.Result()
+
+    monkeypatch.setattr(sft, "STAGE", replace(sft.STAGE, run=train))
+    run(steps, tmp_path)
+    assert refused == ["base"] * 5 + ["revisions"] * 5
 
 
 def test_content_is_that_of_the_columns_in_their_order(tmp_path):
