@@ -112,12 +112,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def artifact(tmp_path: Path, tiny: Path) -> Callable[..., Artifact]:
-    """Make a finished artifact: of the tiny model, or of rows."""
+    """Make a finished artifact: of rows, or of a model, by default the tiny one."""
 
-    def make(name: str, rows: list[Any] | None = None) -> Artifact:
+    def make(name: str, rows: list[Any] | None = None, model: Path | str = tiny) -> Artifact:
         folder = tmp_path / name
         folder.mkdir()
-        result = Result(metrics={"model_path": str(tiny), "revision": None})
+        result = Result(metrics={"model_path": str(model), "revision": None})
         if rows is not None:
             result = Result(rows=rows, row_type=type(rows[0]) if rows else Pair)
         return finish_artifact(folder, name, {}, result, {})

@@ -78,8 +78,7 @@ def test_a_trained_model_is_a_whole_model_in_the_base_models_type(
     half = tmp_path / "half"
     AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16).save_pretrained(half)
     AutoTokenizer.from_pretrained(tiny).save_pretrained(half)
-    base = artifact("base")
-    base.manifest.metrics["model_path"] = str(half)
+    base = artifact("base", model=half)
     rows = [response(i, f"{'kind ' * (i % 3 + 1)}answer {i}") for i in range(12)] + [
         response(99, "x", "y " * 200)
     ]
@@ -124,8 +123,7 @@ def test_a_diverged_training_is_stopped_and_explained(artifact, context):
 def test_a_model_without_a_chat_template_is_refused(artifact, context, tmp_path):
     from tests.tiny_model import build_tiny_model
 
-    base = artifact("base")
-    base.manifest.metrics["model_path"] = str(build_tiny_model(tmp_path / "bare", template=False))
+    base = artifact("base", model=build_tiny_model(tmp_path / "bare", template=False))
     with pytest.raises(UserError, match="chat template"):
         sft.run(
             sft.Config(args=ARGS),

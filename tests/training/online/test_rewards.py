@@ -627,8 +627,7 @@ def test_a_policy_is_trained_under_principles_drawn_anew(
         return inner(self, items)
 
     monkeypatch.setattr(Scorer, "score", score)
-    model = artifact("rm")
-    model.manifest.metrics["model_path"] = path
+    model = artifact("rm", model=path)
     inputs = {"model": artifact("base"), "prompts": artifact("prompts", prompts()), "rm": model}
     rewards = {"a": RM | {"constitution": constitution(tmp_path), "draw": 2}}
     config = GRPO.config(rewards=rewards, args=ARGS | {"num_generations": 4})

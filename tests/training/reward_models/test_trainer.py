@@ -239,9 +239,8 @@ def test_a_reward_model_of_another_layout_is_no_place_to_go_on_from(
 ):
     from tests.training.small_reward_models import reward_model as saved
 
-    base = artifact("rm")
     path = saved(tiny, tmp_path / "saved", principles=True, objective="cost").path
-    base.manifest.metrics["model_path"] = path
+    base = artifact("rm", model=path)
     inputs = {"model": base, "pairs": artifact("pairs", rows())}
     config = parse_config(reward_model.Config, {"args": ARGS}, "step 'it'")
     with pytest.raises(
