@@ -73,7 +73,8 @@ def test_rewards(ablate, tmp_path):
 def test_policies(ablate, tmp_path):
     summary, printed = ablate(tmp_path, "ablate.level=policy")
     made = steps_made(tmp_path, 1)
-    assert {"revisions", "sl_cai", "rl_cai", "evaluation"} <= made
+    # sl_cai is taken over from the full set where no revision of so few rows differs.
+    assert {"revisions", "rl_cai", "evaluation"} <= made
     assert not made & {"red_team", "helpful", "answers", "helpful_answers", "base_held_out"}
     names = [variant["variant"] for variant in summary["variants"]]
     assert sorted(names) == ["full", "none", "without:harm-1"]
