@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from stages.guards.errors import Faults, UserError, did_you_mean
 from stages.guards.files import as_path, exists
+from stages.guards.templates import is_shipped
 from stages.guards.text import is_visible
 from stages.principles.document import read_yaml
 from stages.principles.faults import SEE_README, explain
@@ -145,6 +146,14 @@ class Constitution(BaseModel):
             p.id: p.model_dump(mode="json", include=included, exclude_defaults=True)
             for p in self.principles
         }
+
+
+def fields_read(templates: Iterable[str], fields: Sequence[str]) -> tuple[str, ...]:
+    """Return the fields of a principle that templates may read: `fields` if all are shipped.
+
+    A template of a user's may read any.
+    """
+    return tuple(fields if all(map(is_shipped, templates)) else Principle.model_fields)
 
 
 def wording(principle: Principle, negated: bool = False) -> str:

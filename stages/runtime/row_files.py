@@ -101,10 +101,10 @@ def hash_rows(path: Path, columns: Columns | None = None) -> str:
 
 def _read_table(path: Path, columns: Columns | None) -> tuple[type[Any], pa.Table]:
     row_type = row_type_of(path)
-    read = (columns or {}).get(row_type)
     with _report_damage(path):
         there = pq.read_schema(path).names
-        table = pq.read_table(path, columns=[name for name in there if name in (read or there)])
+        read = (columns or {}).get(row_type, there)
+        table = pq.read_table(path, columns=[name for name in there if name in read])
         for name, hint in typing.get_type_hints(row_type).items():
             if name in table.column_names and table[name].null_count and not _is_optional(hint):
                 raise ValueError(f"the column {name!r} lacks values")

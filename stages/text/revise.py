@@ -23,9 +23,9 @@ from stages.doubts.texts import doubt_revisions
 from stages.doubts.words import doubt_words
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
-from stages.guards.templates import is_shipped, render, template_hash
+from stages.guards.templates import render, template_hash
 from stages.principles.assign import assign
-from stages.principles.constitution import Principle
+from stages.principles.constitution import Principle, fields_read
 from stages.principles.document import read_yaml
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -111,16 +111,12 @@ def identity(config: Config) -> dict[str, Any]:
         "direct_template": config.direct_template,
     }
     unused = {"direct_template"} if config.critique else {"critique_template", "revise_template"}
-    facts: dict[str, Any] = {}
-    principle_fields: tuple[str, ...] = ("text", "critique", "revision", "weight")
-    for name, template in templates.items():
-        if name in unused:
-            facts[name] = None
-            continue
+    facts: dict[str, Any] = dict.fromkeys(unused)
+    used = {name: template for name, template in templates.items() if name not in unused}
+    for name, template in used.items():
         facts[name] = template_hash(template)
-        if not is_shipped(template):  # it may read any field of a principle
-            principle_fields = tuple(Principle.model_fields)
-    facts["constitution"] = select(config.constitution).identity(*principle_fields)
+    fields = fields_read(used.values(), ["text", "critique", "revision", "weight"])
+    facts["constitution"] = select(config.constitution).identity(*fields)
     facts["demonstrations"] = None
     if config.demonstrations:
         facts["demonstrations"] = file_hash(config.demonstrations)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from stages.guards.errors import UserError
-from stages.guards.templates import is_shipped, render, template_hash
-from stages.principles.constitution import Constitution, Principle
+from stages.guards.templates import render, template_hash
+from stages.principles.constitution import Constitution, Principle, fields_read
 from stages.principles.select import Selection, select
 from stages.runtime.rows import Message
 
@@ -39,10 +39,8 @@ def system_identity(selection: Selection | None, template: str, stage: str) -> d
         UserError: no constitution is named.
     """
     constitution = selected(selection, stage)
-    # Another template may read any field of a principle.
-    fields = ("text",) if is_shipped(template) else tuple(Principle.model_fields)
     return {
-        "constitution": constitution.identity(*fields),
+        "constitution": constitution.identity(*fields_read([template], ["text"])),
         "order": [principle.id for principle in constitution.principles],
         "template": template_hash(template),
     }

@@ -319,7 +319,7 @@ def judgement(number: int, sides: tuple[str, str], margin_ab: float, margin_ba: 
 
 
 def test_a_calibrated_mean_probability_moves_with_the_threshold():
-    row = fakes_verdict([0.9, 0.2])
+    row = verdict_of([0.9, 0.2])
     plain = Counted(["kind", "calm"], set(), set(), EVEN_ODDS)
     assert plain.violation_probability(row) == pytest.approx(0.55)
     moved = Counted(["kind"], set(), set(), Decision((0.9,), "examination"))
@@ -327,7 +327,7 @@ def test_a_calibrated_mean_probability_moves_with_the_threshold():
     assert moved.any_violation_judged(row) == 0.0 and plain.any_violation_judged(row) == 1.0
 
 
-def fakes_verdict(judged: list[float]) -> Verdict:
+def verdict_of(judged: list[float]) -> Verdict:
     return Verdict(
         id="base/p0-0",
         response_id="p0-0",
