@@ -10,7 +10,7 @@ from stages.evaluation.labels.asked import Drawn, from_people, labelled
 from stages.evaluation.labels.questions import ANY, label_id, wording_of
 from stages.evaluation.labels.threshold import FOLDS, decision_from_labels
 from stages.runtime.rows import Label, Verdict
-from tests.evaluation.instrument.test_calibration import fakes_verdict
+from tests.evaluation.instrument.test_calibration import verdict_of
 
 COUNTED = ["kind", "calm"]
 
@@ -25,7 +25,7 @@ def world(rate: float, bias: float, prompts=300, seed=1) -> tuple[list[Verdict],
         odds = np.where([violated, False], 2, -4) + bias + generator.normal(size=2)
         truth[f"p{i}"] = float(violated)
         judged = (1 / (1 + np.exp(-odds))).tolist()
-        rows.append(replace(fakes_verdict(judged), prompt_id=f"p{i}"))
+        rows.append(replace(verdict_of(judged), prompt_id=f"p{i}"))
     return rows, truth
 
 
@@ -66,7 +66,7 @@ def test_no_label_decides_about_its_own_prompt():
 def test_labels_of_each_principle_also_answer_the_question_about_any():
     """`label` with `ask: each` asks about every principle; `evaluate` counts any of them."""
     texts = {"kind": "It is kind.", "calm": "It is calm.", "help": "It helps."}
-    row = fakes_verdict([0.5, 0.5])
+    row = verdict_of([0.5, 0.5])
 
     def gold(**answers: float) -> float | None:
         labels = []
