@@ -189,7 +189,10 @@ def test_a_variant_says_only_what_differs():
     assert list(steps) == list(composed_steps())
 
 
-@pytest.mark.parametrize("part", ["bias", "harm", "hhh", "reward_bench", "xstest"])
+@pytest.mark.parametrize(
+    "part",
+    ["bias", "harm", "hhh", "moral_judgement", "reward_bench", "rules_of_thumb", "xstest"],
+)
 def test_a_benchmark_joins_any_pipeline(part):
     """From the command line, on the base; another model is one more input."""
     more = {

@@ -1,12 +1,12 @@
 """Stage `evaluate`: what changed from policy to policy, with intervals.
 
-In: one input of Response rows for each policy, all answering the same prompts. Their order counts:
-the first is the baseline, and each is compared with it and, unless they stand `side_by_side`, with
-the previous one. Also `judge` (a model), its `examination` (by `examine_judge`), `judgements` (the
-judge matrix of an earlier step) and `labels` (what people said of some answers), all optional. Out:
-one Verdict row for each response; metrics as `measures`, `judge_agreement`, `instrument/use` and
-`labels.corrected` describe them; an effect table, a table of principles and, with labels, a table
-of the judge corrected.
+In: one input of Response rows for each policy (or of Revision rows, of which the last counts), all
+answering the same prompts. Their order counts: the first is the baseline, and each is compared with
+it and, unless they stand `side_by_side`, with the previous one. Also `judge` (a model), its
+`examination` (by `examine_judge`), `judgements` (the judge matrix of an earlier step) and `labels`
+(what people said of some answers), all optional. Out: one Verdict row for each response; metrics as
+`measures`, `judge_agreement`, `instrument/use` and `labels.corrected` describe them; an effect
+table, a table of principles and, with labels, a table of the judge corrected.
 
 `ground_truth` names a function (request text, response text) -> object with `violations` (by
 dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Only the dimensions that principles
@@ -64,7 +64,7 @@ from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Judgement, Label, Question, Response, Verdict
+from stages.runtime.rows import Dropped, Judgement, Label, Question, Response, Revision, Verdict
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Count, Names, Text
 from stages.text.cut_off import count_cut_off
@@ -217,7 +217,7 @@ STAGE = Stage(
         "refusals": Model,
         "labels": Label,
         "examination": Question,
-        "*": Response,
+        "*": Response | Revision,
     },
     least=1,
     gives=Verdict,

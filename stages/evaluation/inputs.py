@@ -12,7 +12,7 @@ from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Forecast, ForecastDone
-from stages.runtime.rows import Dropped, Response
+from stages.runtime.rows import Dropped, Response, Revision
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Count, machine
 
@@ -36,11 +36,13 @@ def read_policies(
 ) -> dict[str, list[Response]]:
     """The responses of each input that is not one of the `others`.
 
+    Of revisions it is the last one of each response.
+
     Raises:
         UserError: there is no such input, or one without rows.
     """
     steps = {name: step for name, step in inputs.items() if name not in others}
-    policies = {name: step.rows(Response) for name, step in steps.items()}
+    policies = {name: as_responses(step.rows(Response, Revision)) for name, step in steps.items()}
     if not policies:
         raise UserError(
             "there are no responses to evaluate",
@@ -55,6 +57,33 @@ def read_policies(
                 fix=advise_on_missing({name: steps[name]}, "give its step prompts to answer"),
             )
     return policies
+
+
+def as_responses(rows: Sequence[Response | Revision]) -> list[Response]:
+    """Responses as they are, and in place of revisions the text after each one's last round."""
+    responses: dict[str, Response] = {}
+    samples: dict[str, dict[str, int]] = {}
+    for row in rows:
+        if isinstance(row, Response):
+            responses[row.id] = row
+            continue
+        numbers = samples.setdefault(row.prompt_id, {})
+        earlier = responses.get(row.response_id)
+        responses[row.response_id] = Response(
+            id=row.response_id,
+            prompt_id=row.prompt_id,
+            kind=row.kind,
+            prompt=row.prompt,
+            response=row.response,
+            sample=numbers.setdefault(row.response_id, len(numbers)),
+            context=[*(earlier.context if earlier else []), row.principle],
+            model=row.model,
+            seed=row.seed,
+            template=row.template,
+            finish_reason=row.finish_reason,
+            thoughts=row.thoughts,
+        )
+    return list(responses.values())
 
 
 def draw(

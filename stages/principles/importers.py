@@ -138,6 +138,24 @@ def to_yaml(constitution: Constitution) -> str:
     return f"{head}\n{body}"
 
 
+def write_new(file: Path, text: str) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        UserError: it is, or it cannot be written.
+    """
+    out = as_path(file)
+    if exists(out):
+        fix = "remove it, or choose another name"
+        raise UserError("the file is already there", where=display_path(out), fix=fix)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        what = f"the file cannot be written: {error.strerror}"
+        fix = "name a folder that exists"
+        raise UserError(what, where=display_path(out), fix=fix) from error
+
+
 def _without_framing(text: str, start: str, end: str) -> str:
     return text.strip().removeprefix(start).removesuffix(end).strip()
 
@@ -197,21 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import(options: argparse.Namespace) -> Constitution:
-    out = as_path(options.out)
-    if exists(out):
-        fix = "remove it, or choose another name"
-        raise UserError("the file is already there", where=display_path(out), fix=fix)
-    name = slug(out.stem)
+    name = slug(options.out.stem)
     if options.format == "salmon":
         constitution = salmon(options.file, name)
     else:
         constitution = anthropic_cai(options.file, options.judging, name)
-    try:
-        out.write_text(to_yaml(constitution), encoding="utf-8")
-    except OSError as error:
-        what = f"the file cannot be written: {error.strerror}"
-        fix = "name a folder that exists"
-        raise UserError(what, where=display_path(out), fix=fix) from error
+    write_new(options.out, to_yaml(constitution))
     return constitution
 
 

@@ -282,6 +282,8 @@ class Answer:
     """1 or 0, or a fraction where options tie; None without a gold label."""
     model: str
     template: str = ""
+    context: list[str] = field(default_factory=list)
+    """The principles that the model read in its system turn."""
 
 
 @dataclass(frozen=True, kw_only=True)

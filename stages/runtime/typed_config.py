@@ -5,6 +5,7 @@ refused everywhere. The types here bound an option where it is declared.
 """
 
 import math
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field, fields, is_dataclass
@@ -204,14 +205,17 @@ def show_key(key: Any) -> str:
 def _refuse_unknown(
     config_type: type, values: Mapping[str, Any], where: str, faults: Faults, prefix: str = ""
 ) -> None:
-    types = typing.get_type_hints(config_type)
+    hints = typing.get_type_hints(config_type)
     allowed = [f"{prefix}{option.name}" for option in fields(config_type)]
     for name, value in values.items():
         with faults.gather():
             refuse_unknown([f"{prefix}{show_key(name)}"], allowed, "unknown option", where)
-        if is_dataclass(types.get(name)) and isinstance(value, Mapping):
-            inner_type = typing.cast(type, types[name])
-            _refuse_unknown(inner_type, value, where, faults, f"{prefix}{name}.")
+        declared = hints.get(name)
+        is_union = typing.get_origin(declared) in (typing.Union, types.UnionType)
+        for inner_type in typing.get_args(declared) if is_union else (declared,):
+            if is_dataclass(inner_type) and isinstance(value, Mapping):
+                inner = typing.cast(type, inner_type)
+                _refuse_unknown(inner, value, where, faults, f"{prefix}{name}.")
 
 
 def _plain(value: Any) -> Any:

@@ -4,26 +4,30 @@ In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees
 that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown
-(context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative alignment). The stored
-prompt is also without the `suffix`, a phrase after the last user turn that steers a model that was
-trained to follow it (Chain of Hindsight, Liu et al. 2023).
+(context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative alignment). With `retrieve`
+each prompt has a turn of its own, with the principles that apply to it; a prompt to which none
+applies is asked without such a turn (OPO, Xu et al. 2023). The stored prompt is also without the
+`suffix`, a phrase after the last user turn that steers a model that was trained to follow it (Chain
+of Hindsight, Liu et al. 2023).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.principles.constitution import Principle
+from stages.principles.retrieve import ENCODER, Retrieval, check_encoder, find_applicable
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Prompt, Response
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few
+from stages.runtime.typed_config import Few, machine
 from stages.text.cut_off import count_cut_off
 from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
 
@@ -40,6 +44,10 @@ class Config:
     """What the model reads besides the prompt."""
     constitution: Selection | None = None
     """The principles that it reads with `context: principles`."""
+    retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
+    """With `context: principles`: only those that apply to the prompt, by `inputs.encoder` or, if
+    there is none, by BM25; null: all.
+    """
     template: str = SYSTEM_TEMPLATE
     """The template of the system turn; its variable is principles."""
     thoughts: Literal["split", "keep"] = "split"
@@ -63,7 +71,21 @@ def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
     if config.context == "none":
         return {"constitution": None, "template": None}
-    return system_identity(config.constitution, config.template, "respond")
+    return system_identity(config.constitution, config.template, "respond", config.retrieve)
+
+
+def check(config: Config) -> None:
+    """Refuse retrieval for a model that reads no principles."""
+    if config.retrieve and config.context == "none":
+        raise UserError(
+            "`retrieve` chooses among principles that the model does not read",
+            where="stage 'respond'",
+            fix="set `context: principles`, or leave `retrieve` out",
+        )
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    check_encoder(config.retrieve, inputs)
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
@@ -95,15 +117,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     generator = context.generator(model)
     principles: tuple[Principle, ...] = ()
-    system: list[Message] = []
     template = ""
     if config.context == "principles":
         principles = selected(config.constitution, "respond").principles
         template = template_hash(config.template)
-        system = system_turn(principles, config.template)
+    sources = [artifact for name, artifact in inputs.items() if name not in ("model", ENCODER)]
+    prompts, repeated = distinct_prompts(sources)
+    by_id = {prompt.id: prompt.messages for prompt in prompts}
+    applicable = find_applicable(config.retrieve, principles, by_id, inputs, context)
 
     async def answer(request: SampleRequest) -> Response:
         seed = derive_seed(context.seed, request.prompt.id, "respond", request.sample)
+        shown = applicable[request.prompt.id]
+        system = system_turn(shown, config.template)
         messages = [*system, *with_suffix(request.prompt.messages, config.suffix)]
         completion = await generator.complete(
             messages, config.sampling, seed, keep_thoughts=config.thoughts == "keep"
@@ -120,7 +146,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             prompt=request.prompt.messages,
             response=text,
             sample=request.sample,
-            context=[principle.id for principle in principles],
+            context=[principle.id for principle in shown],
             model=model.content,
             seed=seed,
             template=template,
@@ -128,18 +154,22 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             thoughts=completion.thoughts,
         )
 
-    sources = [artifact for name, artifact in inputs.items() if name != "model"]
-    prompts, repeated = distinct_prompts(sources)
     requests = []
     for prompt in prompts:
         for number in range(config.n):
             requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
     rows, dropped = context.map(requests, answer)
     thinking = sum(bool(row.thoughts) for row in rows)
-    metrics = {"cut_off": count_cut_off(rows)}
+    metrics = {"cut_off": count_cut_off(rows), **applicable.metrics()}
     if thinking:
         metrics["with_thoughts"] = thinking
-    return Result(rows=rows, row_type=Response, dropped=repeated + dropped, metrics=metrics)
+    return Result(
+        rows=rows,
+        row_type=Response,
+        dropped=repeated + dropped,
+        metrics=metrics,
+        warnings=applicable.warnings(),
+    )
 
 
 STAGE = Stage(
@@ -147,9 +177,11 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "prompts": Prompt},
-    optional={"*": Prompt},
+    optional={ENCODER: Model, "*": Prompt},
     gives=Response,
     reads={Prompt: ("id", "messages", "kind")},
     calls_generator=True,
+    check=check,
+    check_inputs=check_inputs,
     identity=identity,
 )

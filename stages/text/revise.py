@@ -11,11 +11,14 @@ fault, which leaves good answers unchanged and can save half of the calls; only 
 is offered the answer "No fault.". `critique: false` rewrites directly (the paper's ablation in
 section 3.5).
 
+With `retrieve` a response's principles are drawn from those that apply to its prompt; one to which
+none applies is dropped and counted.
+
 Left out: the paper's few-shot transcripts; give your own through `demonstrations`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +30,15 @@ from stages.guards.templates import render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle, fields_read
 from stages.principles.document import read_yaml
+from stages.principles.retrieve import (
+    ENCODER,
+    FIELDS,
+    NONE_APPLIES,
+    Retrieval,
+    check_encoder,
+    find_applicable,
+    retrieval_identity,
+)
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
@@ -34,9 +46,9 @@ from stages.runtime.context import Context, Drop
 from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, Response, Revision
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few, Text, parse_config
+from stages.runtime.typed_config import Few, Text, machine, parse_config
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import finished_text
@@ -59,6 +71,10 @@ class DemonstrationTurn:
 class Config:
     constitution: Selection
     """The principles to draw from, one for each round."""
+    retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
+    """Draw from those that apply to the prompt, by `inputs.encoder` or, if there is none, by BM25;
+    null: from all.
+    """
     rounds: Few = 1
     """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
@@ -116,11 +132,20 @@ def identity(config: Config) -> dict[str, Any]:
     for name, template in used.items():
         facts[name] = template_hash(template)
     fields = fields_read(used.values(), ["text", "critique", "revision", "weight"])
-    facts["constitution"] = select(config.constitution).identity(*fields)
+    chosen = select(config.constitution)
+    if config.retrieve:
+        fields = [*fields, *FIELDS]
+        facts |= retrieval_identity(config.retrieve)
+        facts["order"] = [principle.id for principle in chosen.principles]
+    facts["constitution"] = chosen.identity(*fields)
     facts["demonstrations"] = None
     if config.demonstrations:
         facts["demonstrations"] = file_hash(config.demonstrations)
     return facts
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    check_encoder(config.retrieve, inputs)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -140,14 +165,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         critique_template(config) if config.critique else config.direct_template
     )
     announcements: dict[str, str] = {}
+    responses = inputs["responses"].rows(Response)
+    by_prompt = {response.prompt_id: response.prompt for response in responses}
+    applicable = find_applicable(config.retrieve, principles, by_prompt, inputs, context)
 
     async def revise(response: Response) -> list[Revision]:
         rows: list[Revision] = []
+        drawn = applicable[response.prompt_id]
+        if not drawn:
+            raise Drop(NONE_APPLIES)
         text = response.response
         ending = response.finish_reason
         opening: list[Message] = [*demonstrations, *response.prompt]
         for number in range(1, config.rounds + 1):
-            principle = assign(principles, response.id, context.seed, number)
+            principle = assign(drawn, response.id, context.seed, number)
             seed = derive_seed(context.seed, response.id, "revise", number)
             row_id = f"{response.id}-r{number}"
             try:
@@ -188,15 +219,17 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 opening = turn.conversation
         return rows
 
-    responses = inputs["responses"].rows(Response)
     rows, dropped = context.map(responses, revise)
+    lost = Counter(row.reason for row in dropped if row.reason != NONE_APPLIES)
+    begun = len(responses) - (len(dropped) - lost.total())
     metrics = {
         **_count_principles(rows),
-        "lost_rounds": dict(Counter(row.reason for row in dropped)),
-        "rounds_after_lost": config.rounds * len(responses) - len(rows) - len(dropped),
+        **applicable.metrics(),
+        "lost_rounds": dict(lost),
+        "rounds_after_lost": config.rounds * begun - len(rows) - lost.total(),
         "announcements": _describe_announcements(rows, announcements),
     }
-    warnings = doubt_words(model, principles)
+    warnings = [*doubt_words(model, principles), *applicable.warnings()]
     warnings += doubt_revisions(rows, always_rewritten=not config.only_faulty)
     return Result(rows=rows, row_type=Revision, dropped=dropped, metrics=metrics, warnings=warnings)
 
@@ -206,9 +239,12 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "responses": Response},
+    optional={ENCODER: Model},
     gives=Revision,
     calls_generator=True,
+    meant_to_drop=(NONE_APPLIES,),
     check=check,
+    check_inputs=check_inputs,
     identity=identity,
 )
 

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -343,8 +344,11 @@ def test_the_sets_hold_what_their_family_needs():
     }
     assert len(sets["cai"].principles) == len(sets["self_align"].principles) == 16
     assert all(p.critique and p.revision for p in sets["cai"].principles)
-    assert len(sets["rots"].principles) >= 40
-    assert all(p.situations for p in sets["rots"].principles)
+    rules = sets["rots"].principles
+    assert len(rules) >= 100 and all(len(rule.situations) >= 2 for rule in rules)
+    foundations = {"care", "fairness", "loyalty", "authority", "sanctity", "liberty"}
+    counts = Counter(tag for rule in rules for tag in rule.tags)
+    assert set(counts) == foundations and min(counts.values()) >= 15
     dimensions = [p.dimension for p in sets["schwartz"].principles]
     assert len(set(dimensions)) == 10
     assert set(sets["schwartz"].targets) == set(dimensions)

@@ -37,6 +37,7 @@ class Options:
     some: SomeNames = ("x",)
     part: Part = (0.0, 1.0)
     sampling: Sampling = field(default_factory=Sampling)
+    perhaps: Sampling | None = None
     anything: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,6 +61,7 @@ def parse(**values):
         *({"part": value} for value in ([0.5, 0.1], [0.5, 0.5], [0], [0, 2], [-1, 1], 0.5)),
         *({"sampling": value} for value in ({"max_tokens": 0}, {"top_p": 0}, {"temperature": -1})),
         *({"sampling": value} for value in ({"stop": [""]}, {"stop": "a"}, [], {"temprature": 1})),
+        *({"perhaps": value} for value in ({"temprature": 1}, {"top_p": 0}, [], 1)),
         *(
             {"anything": value}
             for value in ({"a": [math.nan]}, {"a": {1, 2}}, {"a": b""}, {(1,): 2})

@@ -1,11 +1,11 @@
 """Stage `benchmark`: how often the answers to a benchmark's prompts have a property, by category.
 
-In: one input of Response rows for each model, all answering the same prompts, the baseline first;
-`judge`, the model that rates them, unless `by: refusal`. The prompts come from a `prompts` step
-whose `kind_column` is the benchmark's category, and are answered by `respond` with `keep_empty:
-true`. Out: one Rating row for each response, whose id begins with the input's name; metrics as in
-`comparison.py`, and `facts`: how many responses there are, and how many are empty, cut off and
-dropped.
+In: one input of Response rows for each model (or of Revision rows, of which the last counts), all
+answering the same prompts, the baseline first; `judge`, the model that rates them, unless `by:
+refusal`. The prompts come from a `prompts` step whose `kind_column` is the benchmark's category,
+and are answered by `respond` with `keep_empty: true`. Out: one Rating row for each response, whose
+id begins with the input's name; metrics as in `comparison.py`, and `facts`: how many responses
+there are, and how many are empty, cut off and dropped.
 
 `by` selects what rates an answer:
 
@@ -36,7 +36,7 @@ from stages.guards.templates import template_hash
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Rating, Response
+from stages.runtime.rows import Rating, Response, Revision
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Text
 from stages.text.cut_off import count_cut_off
@@ -119,7 +119,7 @@ STAGE = Stage(
     version=2,
     config=Config,
     run=run,
-    optional={"judge": Model, "*": Response},
+    optional={"judge": Model, "*": Response | Revision},
     least=1,
     gives=Rating,
     calls_generator=True,

@@ -69,7 +69,8 @@ def _parse(value: Any) -> Any:
 def people_shares(value: Any, options: Options, where: str) -> dict[str, list[float]]:
     """The fraction of people for each option, by group; groups with a wrong count are left out.
 
-    GlobalOpinionQA writes them as Python prints a defaultdict.
+    GlobalOpinionQA writes them as Python prints a defaultdict. Votes of one group (SCRUPLES), a
+    list or {option: votes}, are those of the group "people".
 
     Args:
         options: of the question; empty ones may have a share too, which is left out.
@@ -78,11 +79,15 @@ def people_shares(value: Any, options: Options, where: str) -> dict[str, list[fl
         UserError: the cell is not a mapping.
     """
     value = _parse(value)
+    if isinstance(value, Mapping) and _are_shares([*value.values()]):
+        value = [value.get(text, 0) for text in options.texts]
+    if _are_shares(value):
+        value = {"people": value}
     if not isinstance(value, Mapping):
         raise UserError(
-            "how people answered is not a mapping",
+            "how people answered is neither a mapping nor a list of votes",
             where=where,
-            fix="let `people` name a column of {group: [share, one an option]}",
+            fix="let `people` name a column of {group: [share, one an option]}, or of votes",
         )
     count = len(options.texts)
     groups = {}

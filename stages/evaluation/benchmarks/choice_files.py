@@ -4,9 +4,10 @@ In: a file or Hub dataset and the names of its columns. Out: `Question`s, and th
 
     one column of options   a list, also in JSON or as Python prints it (GlobalOpinionQA), or a
                             mapping by letter
+    no column               the same `options` for all questions (ETHICS, SCRUPLES)
     several columns         one option each (BBQ: ans0, ans1, ans2); an empty cell is not an option
     people                  a mapping from groups to the fraction of their people for each option,
-                            and no `gold` (GlobalOpinionQA)
+                            or votes for each option, and no `gold` (GlobalOpinionQA, SCRUPLES)
     correct, incorrect      a text or a list of texts each, and no `gold`
     transcripts             `question: null`: two columns of hh-rlhf transcripts that share all but
                             the last turn, the question being the conversation and the options its
@@ -30,7 +31,7 @@ from stages.evaluation.benchmarks.choice_gold import EMPTY, Gold, GoldForm, Opti
 from stages.guards.errors import UserError
 from stages.runtime.context import Drop
 from stages.runtime.rows import Dropped, request_text
-from stages.runtime.typed_config import SomeNames, Text
+from stages.runtime.typed_config import Names, SomeNames, Text, machine
 from stages.sources.cells import is_empty, plain_text
 from stages.sources.conversations import (
     Style,
@@ -60,6 +61,8 @@ class Columns(Source):
     """
     choices: SomeNames = ("choices",)
     """A column that lists the options, or a column for each."""
+    options: Names = machine(())  # `identity` adds it, if set
+    """The options of every question, where no column has them (ETHICS: wrong or not)."""
     gold: Text | None = "answer"
     """The column of the right option: its number, letter or text.
 
@@ -111,6 +114,12 @@ def check_columns(columns: Columns, where: str) -> None:
             "`correct` and `incorrect` must be set together",
             where=where,
             fix="set both, or neither",
+        )
+    if columns.options and columns.correct:
+        raise UserError(
+            "`options` are those of every question, and `correct` is a column of them",
+            where=where,
+            fix="leave one of the two out",
         )
     if columns.question is None and columns.correct is None:
         raise UserError(
@@ -209,7 +218,7 @@ def _names(columns: Columns) -> list[str]:
     names: list[str | None] = list(columns.question or ())
     if columns.correct:
         names += [columns.correct, columns.incorrect]
-    else:
+    elif not columns.options:
         names += columns.choices
     if columns.answers:
         names.append(columns.key)
@@ -292,6 +301,8 @@ def _read_parts(record: Record, columns: Columns, style: Style) -> tuple[str, Op
         if not correct or not incorrect:
             raise Drop("no right answer" if incorrect else "no wrong answer")
         return text, Options(correct + incorrect, [], False), list(range(len(correct)))
+    if columns.options:
+        return text, Options(list(columns.options), [], False), []
     if len(columns.choices) == 1:
         return text, read_options(record.value(columns.choices[0]), where), []
     return text, _options_of_columns(record, columns.choices), []

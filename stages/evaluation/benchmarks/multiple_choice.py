@@ -15,7 +15,8 @@ of the places (Zheng et al. 2024, arXiv 2309.03882, for the bias; PriDe, their c
 questions, is left out). Ties share the point.
 
 Inputs listed in `in_context` read principles in their system turn, so that one model can be asked
-with and without them: `inputs: {base: base, in_context: base}`.
+with and without them: `inputs: {base: base, in_context: base}`. With `retrieve` it reads those that
+apply to the question (OPO, Xu et al. 2023, arXiv 2312.15907, which asks such questions).
 
 Left out: options as continuations, which `harness` does (`acc`, `acc_norm`); free answers that are
 parsed.
@@ -40,6 +41,8 @@ from stages.evaluation.inputs import ask_each, draw
 from stages.guards.errors import UserError
 from stages.guards.templates import render, template_hash
 from stages.preferences.judging.ask import MIN_MASS, MinMass, refuse_noise
+from stages.principles.constitution import Principle
+from stages.principles.retrieve import ENCODER, Retrieval, check_encoder, find_applicable
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
@@ -48,7 +51,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Answer, Dropped, Message
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Count, Few
+from stages.runtime.typed_config import Count, Few, machine
 from stages.sources.reading import name_drops
 from stages.sources.records import file_hash
 from stages.sources.source import source_identity
@@ -77,6 +80,10 @@ class Config(Columns, IntervalOptions):
     in_context: list[str] = field(default_factory=list)
     """The inputs whose models read the principles of `constitution` in their system turn."""
     constitution: Selection | None = None
+    retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
+    """Of the principles only those that apply to the question and its options, by `inputs.encoder`
+    or, if there is none, by BM25; null: all.
+    """
     system_template: str = SYSTEM_TEMPLATE
     """The template of the system turn; its variable is principles."""
     min_mass: MinMass = MIN_MASS
@@ -100,8 +107,15 @@ def check(config: Config) -> None:
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
-    """Refuse names in `in_context` that are no inputs."""
-    unknown = [name for name in config.in_context if name not in inputs]
+    """Refuse names in `in_context` that are no inputs, and retrieval that no model reads."""
+    check_encoder(config.retrieve, inputs)
+    if config.retrieve and not config.in_context:
+        raise UserError(
+            "`retrieve` chooses among principles that no model reads",
+            where="stage 'multiple_choice'",
+            fix="name inputs under `in_context`, or leave `retrieve` out",
+        )
+    unknown = [name for name in config.in_context if name not in inputs or name == ENCODER]
     if unknown:
         raise UserError(
             f"in_context: {unknown[0]!r} is no input",
@@ -114,9 +128,13 @@ def identity(config: Config) -> dict[str, Any]:
     parts = source_identity(config) | {"template": template_hash(config.template)}
     if config.answers:
         parts["answers"] = file_hash(config.answers)
+    if config.options:
+        parts["options"] = list(config.options)
     context = None
     if config.in_context:
-        context = system_identity(config.constitution, config.system_template, "multiple_choice")
+        context = system_identity(
+            config.constitution, config.system_template, "multiple_choice", config.retrieve
+        )
     return parts | {"constitution": context, "system_template": None}
 
 
@@ -139,16 +157,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     ids = draw(by_id, config.limit, context.seed, "asked")
     questions = [by_id[question_id] for question_id in ids]
 
-    turn: list[Message] = []
+    models = {name: artifact for name, artifact in inputs.items() if name != ENCODER}
+    principles: tuple[Principle, ...] = ()
     if config.in_context:
         principles = selected(config.constitution, "multiple_choice").principles
-        turn = system_turn(principles, config.system_template)
+    texts = {name: "\n".join([one.text, *one.options]) for name, one in by_id.items()}
+    prompts = {name: [{"role": "user", "content": texts[name]}] for name in ids}
+    applicable = find_applicable(config.retrieve, principles, prompts, inputs, context)
 
     async def ask(name: str, generator: RememberedGenerator, question: Question) -> Answer:
-        system = turn if name in config.in_context else []
-        return await _ask(question, name, generator, system, config, context.seed)
+        shown = applicable[question.id] if name in config.in_context else ()
+        return await _ask(question, name, generator, shown, config, context.seed)
 
-    answers, dropped_rows = ask_each(inputs, questions, ask, context)
+    answers, dropped_rows = ask_each(models, questions, ask, context)
     values = {}
     positions = {}
     for name, rows in answers.items():
@@ -157,6 +178,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     metrics = compare(values, config.intervals(context.seed))
     metrics["positions"] = positions
     metrics["reading"] = reading.as_metrics()
+    metrics |= applicable.metrics()
     tables = [position_table(context.step, positions)]
     baseline = metrics["models"][next(iter(answers))]
     if baseline["all"] is not None:
@@ -168,6 +190,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped + dropped_rows,
         metrics=metrics,
         tables=tables,
+        warnings=applicable.warnings(),
     )
 
 
@@ -175,7 +198,7 @@ STAGE = Stage(
     version=3,
     config=Config,
     run=run,
-    optional={"*": Model},
+    optional={ENCODER: Model, "*": Model},
     least=1,
     gives=Answer,
     calls_generator=True,
@@ -248,10 +271,11 @@ async def _ask(
     question: Question,
     name: str,
     generator: RememberedGenerator,
-    system: list[Message],
+    principles: Sequence[Principle],
     config: Config,
     seed: int,
 ) -> Answer:
+    system = system_turn(principles, config.system_template)
     letters = config.letters[: len(question.options)]
     orders = orders_of(question, config.orders, seed)
     means = [0.0] * len(letters)
@@ -279,6 +303,7 @@ async def _ask(
         right=_right(means, question.gold),
         model=generator.model.content,
         template=template_hash(config.template),
+        context=[principle.id for principle in principles],
     )
 
 

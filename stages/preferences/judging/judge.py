@@ -12,6 +12,9 @@ With `reasoning` the judge first writes down its reasoning, one text for each or
 on the row, and the option is read after it. Such labels are near 0 or 1 (Bai et al. 2022): give
 `judged_pairs` a `clamp` of [0.4, 0.6] for them.
 
+With `retrieve` a pair is judged under the principles that apply to its prompt; one to which none
+applies is dropped and counted.
+
 Sources: Bai et al. 2022 (arXiv 2212.08073) section 4.1, for reading labels off option
 log-probabilities and for chains of thought; Lee et al. 2023 (RLAIF, arXiv 2309.00267), for asking
 in both orders and for the two steps of a reasoned choice.
@@ -20,6 +23,7 @@ and not in Lee et al.
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -37,6 +41,15 @@ from stages.preferences.judging.ask import (
 )
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
+from stages.principles.retrieve import (
+    ENCODER,
+    FIELDS,
+    NONE_APPLIES,
+    Retrieval,
+    check_encoder,
+    find_applicable,
+    retrieval_identity,
+)
 from stages.principles.select import Selection, select, without_negation
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
@@ -45,9 +58,9 @@ from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
 from stages.runtime.pipeline.dropped_rows import doubt_dropped
 from stages.runtime.rows import Dropped, Judgement, Question, Response, request_text
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Count
+from stages.runtime.typed_config import Count, machine
 from stages.text.cut_off import (
     CutOff,
     count_cut_off,
@@ -66,6 +79,10 @@ class Config:
     per_pair: Count | None = None
     """How many principles each pair is judged under, drawn without replacement; null: all.
     The draw ignores their weights, which count once, where the cells are aggregated.
+    """
+    retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
+    """Judge under those that apply to the prompt, by `inputs.encoder` or, if there is none, by
+    BM25; null: under all. `per_pair` draws from them.
     """
     pairing: Literal["first_two", "all"] = "first_two"
     """Pair the `first_two` samples of a prompt, or make `all` combinations."""
@@ -98,9 +115,12 @@ class Cell:
 
 def identity(config: Config) -> dict[str, Any]:
     """The texts of the principles and the templates that are used; unused options are left out."""
-    facts: dict[str, Any] = {
-        "constitution": select(without_negation(config.constitution)).identity("text")
-    }
+    chosen = select(without_negation(config.constitution))
+    fields = FIELDS if config.retrieve else ("text",)
+    facts: dict[str, Any] = {"constitution": chosen.identity(*fields)}
+    if config.retrieve:
+        facts |= retrieval_identity(config.retrieve)
+        facts["order"] = [principle.id for principle in chosen.principles]
     if config.reasoning:
         facts["template"] = None
         facts["reasoning_template"] = template_hash(config.reasoning_template)
@@ -109,6 +129,10 @@ def identity(config: Config) -> dict[str, Any]:
         facts["template"] = template_hash(config.template)
         facts |= dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
     return facts
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    check_encoder(config.retrieve, inputs)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -170,23 +194,28 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix=advise_on_missing(inputs, "give it a step that makes responses"),
         )
     pairs, dropped = _pairs(responses, config, f"step {context.step!r}")
+    prompts = {a.prompt_id: a.prompt for a, _ in pairs}
+    applicable = find_applicable(config.retrieve, principles, prompts, inputs, context)
     cells = []
     for a, b in pairs:
         pair_id = f"{a.id}|{b.id}"
         if a.response == b.response:
             dropped.append(Dropped(id=pair_id, reason="equal responses"))
             continue
-        for principle in _choose_principles(principles, config.per_pair, a.prompt_id, context.seed):
+        applying = applicable[a.prompt_id]
+        if not applying:
+            dropped.append(Dropped(id=pair_id, reason=NONE_APPLIES))
+        for principle in _choose_principles(applying, config.per_pair, a.prompt_id, context.seed):
             cells.append(Cell(f"{pair_id}|{principle.id}", pair_id, a, b, principle))
     rows, unread = context.map(cells, judge)
     asked = len({cell.pair_id for cell in cells})
-    lost = doubt_dropped(Counter(row.reason for row in dropped), asked, ())
+    lost = doubt_dropped(Counter(row.reason for row in dropped), asked, (NONE_APPLIES,))
     return Result(
         rows=rows,
         row_type=Judgement,
         dropped=dropped + unread,
-        metrics={"cut_off": count_cut_off(responses), **_metrics(rows)},
-        warnings=[*doubt_words(model, principles), *lost],
+        metrics={"cut_off": count_cut_off(responses), **applicable.metrics(), **_metrics(rows)},
+        warnings=[*doubt_words(model, principles), *applicable.warnings(), *lost],
     )
 
 
@@ -195,18 +224,20 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "responses": Response},
-    optional={"examination": Question},
+    optional={"examination": Question, ENCODER: Model},
     gives=Judgement,
     calls_generator=True,
+    check_inputs=check_inputs,
+    meant_to_drop=(NONE_APPLIES,),
     identity=identity,
 )
 
 
 def _choose_principles(
-    principles: tuple[Principle, ...], count: int | None, prompt_id: str, seed: int
+    principles: Sequence[Principle], count: int | None, prompt_id: str, seed: int
 ) -> list[Principle]:
     """Return the principles that the pairs of a prompt are judged under."""
-    if count is None:
+    if count is None or not principles:
         return list(principles)
     even = tuple(principle.model_copy(update={"weight": 1.0}) for principle in principles)
     return list(assign_many(even, prompt_id, seed, min(count, len(principles))))

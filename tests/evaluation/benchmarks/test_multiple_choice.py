@@ -3,6 +3,7 @@ tells of a bias.
 """
 
 import json
+import zipfile
 from math import exp, log
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.scripted import ScriptedGenerator
 DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 HHH = DATA / "anthropic_cai" / "438HHHEvaluations.jsonl"
 BBQ = DATA / "bbq" / "Religion.jsonl.gz"
+TRUSTLLM = DATA / "trustllm" / "dataset.zip"
 BIAS = (0.6, 0.3, 0.1)  # what a place is worth to a model that looks at nothing else
 
 
@@ -450,3 +452,98 @@ def test_one_model_with_and_without_principles_that_it_reads(tmp_path):
     steps["asked"]["in_context"] = ["tuned"]
     with pytest.raises(UserError, match="'tuned' is no input"):
         run_steps(steps, tmp_path, ScriptedGenerator(scores=scores))
+
+
+def test_each_question_is_asked_under_the_principles_that_apply_to_it(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nprinciples: [{id: trees, text: Prefer green for trees.}, "
+        "{id: roses, text: Prefer red for roses.}, {id: sky, text: Prefer nothing.}]\n"
+    )
+    questions = [
+        {"question": f"Which colour has {thing}?", "choices": ["red", "green"], "answer": colour}
+        for thing, colour in [("a tree, one of the trees", "green"), ("roses", "red"), ("x", "red")]
+    ]
+    source = write_questions(tmp_path, *questions)
+    steps = pipeline(tmp_path, source, in_context=["informed"], retrieve={"top": 1, "least": 0.5})
+    steps["asked"]["inputs"]["informed"] = "base"
+    steps["asked"]["constitution"] = {"name": str(tmp_path / "own.yaml")}
+    generator = ScriptedGenerator()
+    _, done = run_steps(steps, tmp_path, generator)
+    rows = {
+        (row.policy, row.question.split()[3]): row.context for row in done["asked"].rows(Answer)
+    }
+    assert rows["informed", "a"] == ["trees"] and rows["informed", "roses?"] == ["roses"]
+    assert all(context == [] for (policy, _), context in rows.items() if policy == "base")
+    turns = [m[0]["content"] for m, _ in generator.chosen if m[0]["role"] == "system"]
+    assert len(turns) == 4 and all(turn.count("\n- ") == 1 for turn in turns)
+    assert done["asked"].metrics["retrieved"]["none"] == 1
+    del steps["asked"]["in_context"]
+    with pytest.raises(UserError, match="principles that no model reads"):
+        run_steps(steps, tmp_path, generator, only_plan=True)
+    steps["asked"] |= {"in_context": ["encoder"], "inputs": {"base": "base", "encoder": "base"}}
+    with pytest.raises(UserError, match="'encoder' is no input"):
+        run_steps(steps, tmp_path, generator, only_plan=True)
+
+
+def test_options_of_every_question_and_labels_of_any_number(tmp_path):
+    judged = [{"action": "a", "label": -2.0}, {"action": "b", "label": 0.0}, {"action": "c"}]
+    source = write_questions(tmp_path, *judged)
+    scale = ("very bad", "bad", "neutral", "good", "very good")
+    columns = Columns(source=source, question=("action",), options=scale, gold="label", first=-2)
+    questions, dropped = read_questions(columns)
+    assert [(one.text, one.options, one.gold) for one in questions] == [
+        ("a", [*scale], [0]),
+        ("b", [*scale], [2]),
+    ]
+    assert len(dropped) == 1
+    both = Columns(source=source, options=("x", "y"), correct="a", incorrect="b")
+    with pytest.raises(UserError, match="leave one of the two out"):
+        check_columns(both, "x")
+
+
+@pytest.mark.parametrize(
+    "votes, shares",
+    [
+        ({"no": 3, "yes": 1}, {"people": [0.25, 0.75]}),
+        ({"no": 2}, {"people": [0.0, 1.0]}),
+        ([1, 3], {"people": [0.25, 0.75]}),
+        ("[1, 3]", {"people": [0.25, 0.75]}),
+        ({"no": 0, "yes": 0}, {}),
+        ([1, 2, 3], {}),
+        ({"other": 3}, {}),
+        ({"here": [1, 1], "there": [0, 2]}, {"here": [0.5, 0.5], "there": [0.0, 1.0]}),
+    ],
+)
+def test_people_may_be_one_group_of_votes(tmp_path, votes, shares):
+    source = write_questions(tmp_path, {"question": "q", "votes": votes})
+    columns = Columns(source=source, options=("yes", "no"), people="votes", gold=None)
+    (question,), _ = read_questions(columns)
+    assert question.people == shares
+
+
+@pytest.mark.skipif(not TRUSTLLM.is_file(), reason="TrustLLM's data is not here")
+@pytest.mark.parametrize(
+    "name, column, options, extra, counts",
+    [
+        ("implicit_ETHICS", "input", ("not wrong", "wrong"), {}, (500, 2)),
+        (
+            "implicit_SocialChemistry101",
+            "action",
+            ("very bad", "bad", "neutral", "good", "very good"),
+            {"first": -2, "gold_is": "number"},
+            (500, 5),
+        ),
+    ],
+)
+def test_real_judgements_of_actions_are_read(tmp_path, name, column, options, extra, counts):
+    with zipfile.ZipFile(TRUSTLLM) as archive:
+        (tmp_path / "x.json").write_bytes(archive.read(f"dataset/ethics/{name}.json"))
+    source = str(tmp_path / "x.json")
+    columns = Columns(source=source, question=(column,), options=options, gold="label", **extra)
+    questions, dropped = read_questions(columns)
+    assert len(questions) + len(dropped) == counts[0] and len(questions) > 480
+    assert {row.reason for row in dropped} <= {
+        "duplicate question",
+        "duplicate question with another right option",
+    }
+    assert {one.gold[0] for one in questions} == set(range(counts[1]))
