@@ -3,10 +3,10 @@
 In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows for each prompt.
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees
-that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown
-(context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative alignment). The stored
-prompt is also without the `suffix`, a phrase after the last user turn that steers a model that was
-trained to follow it (Chain of Hindsight, Liu et al. 2023).
+that turn, nor `demonstrations`: a Response keeps the bare prompt, and `context` lists the
+principles that were shown (context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative
+alignment). The stored prompt is also without the `suffix`, a phrase after the last user turn that
+steers a model that was trained to follow it (Chain of Hindsight, Liu et al. 2023).
 """
 
 from collections.abc import Iterable
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.guards.templates import template_hash
+from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
@@ -23,8 +24,10 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few
+from stages.runtime.typed_config import Few, Text, machine
+from stages.sources.records import file_hash
 from stages.text.cut_off import count_cut_off
+from stages.text.revise import read_demonstrations
 from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
 
 
@@ -42,6 +45,10 @@ class Config:
     """The principles that it reads with `context: principles`."""
     template: str = SYSTEM_TEMPLATE
     """The template of the system turn; its variable is principles."""
+    draw: Few | None = machine(None)
+    """The most principles that each answer is written under, drawn by weight; null: all."""
+    demonstrations: Text | None = machine(None)
+    """A YAML file with a list of conversations, put before every prompt."""
     thoughts: Literal["split", "keep"] = "split"
     """`split`: what the model wrote before its answer, between marks of thoughts, goes into the
     row's `thoughts`; `keep`: it stays in the answer, and is scored and learnt with it.
@@ -59,11 +66,27 @@ class SampleRequest:
     sample: int
 
 
+def check(config: Config) -> None:
+    """Refuse demonstrations that cannot be read."""
+    read_demonstrations(config.demonstrations)
+
+
 def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
-    if config.context == "none":
-        return {"constitution": None, "template": None}
-    return system_identity(config.constitution, config.template, "respond")
+    facts: dict[str, Any] = {"constitution": None, "template": None}
+    if config.context == "principles":
+        facts = system_identity(config.constitution, config.template, "respond")
+        if config.draw:
+            facts |= {"draw": config.draw, "weights": weights_of(config)}
+    if config.demonstrations:
+        facts["demonstrations"] = file_hash(config.demonstrations)
+    return facts
+
+
+def weights_of(config: Config) -> list[float]:
+    """The weights by which principles are drawn."""
+    principles = selected(config.constitution, "respond").principles
+    return [principle.weight for principle in principles]
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
@@ -94,17 +117,22 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles: tuple[Principle, ...] = ()
-    system: list[Message] = []
+    demonstrations = read_demonstrations(config.demonstrations)
+    available: tuple[Principle, ...] = ()
     template = ""
     if config.context == "principles":
-        principles = selected(config.constitution, "respond").principles
+        available = selected(config.constitution, "respond").principles
         template = template_hash(config.template)
-        system = system_turn(principles, config.template)
 
     async def answer(request: SampleRequest) -> Response:
         seed = derive_seed(context.seed, request.prompt.id, "respond", request.sample)
-        messages = [*system, *with_suffix(request.prompt.messages, config.suffix)]
+        principles = available
+        if config.draw and config.draw < len(available):
+            drawn = assign_many(available, request.id, context.seed, config.draw)
+            principles = tuple(principle for principle in available if principle in drawn)
+        system = system_turn(principles, config.template) if principles else []
+        asked = with_suffix(request.prompt.messages, config.suffix)
+        messages = [*system, *demonstrations, *asked]
         completion = await generator.complete(
             messages, config.sampling, seed, keep_thoughts=config.thoughts == "keep"
         )
@@ -151,5 +179,6 @@ STAGE = Stage(
     gives=Response,
     reads={Prompt: ("id", "messages", "kind")},
     calls_generator=True,
+    check=check,
     identity=identity,
 )
