@@ -39,6 +39,13 @@ from stages.text.synthesis.similarity import words_of
 YES_NO = ("Yes", "No")
 SORRY_WORDS = 80
 """An answer with "sorry" in it and fewer words is no answer (Xu et al. 2023, section 3.2)."""
+STOP_WORDS = frozenset(
+    "a about after all also am an and any are as at be been before but by can could did do does for "
+    "from had has have he her here him his how i if in into is it its just may me might more most "
+    "my no nor not now of on only or other our out over own she should so some such than that the "
+    "their them then there these they this those through to too under up us very was we were what "
+    "when where which while who whom why will with would yes you your".split()
+)
 UNCHANGED, ADDS_NOTHING = "the same words as before", "asks for the same, says the model"
 NO_ANSWER, NO_CONTENT = "the model says sorry in place of an answer", "an answer without content"
 
@@ -209,12 +216,10 @@ async def _rewrite(
 
 def find_answer_fault(answer: str) -> str:
     """Return why an answer shows that its request is of no use; "" if it does not."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
     words = words_of(answer)
     if "sorry" in words and len(words) < SORRY_WORDS:
         return NO_ANSWER
-    return NO_CONTENT if set(words) <= ENGLISH_STOP_WORDS else ""
+    return NO_CONTENT if set(words) <= STOP_WORDS else ""
 
 
 def count_operators(results: Sequence[Rewritten]) -> dict[str, Any]:
