@@ -13,6 +13,7 @@ Rows are independent; a loop in the pipeline rewrites what was rewritten.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,12 +40,12 @@ from stages.text.synthesis.similarity import words_of
 YES_NO = ("Yes", "No")
 SORRY_WORDS = 80
 """An answer with "sorry" in it and fewer words is no answer (Xu et al. 2023, section 3.2)."""
-STOP_WORDS = frozenset(
-    "a about after all also am an and any are as at be been before but by can could did do does for "
-    "from had has have he her here him his how i if in into is it its just may me might more most "
-    "my no nor not now of on only or other our out over own she should so some such than that the "
-    "their them then there these they this those through to too under up us very was we were what "
-    "when where which while who whom why will with would yes you your".split()
+_STOP_WORD = re.compile(
+    r"a|about|after|all|also|am|an|and|any|are|as|at|be|been|before|but|by|can|could|did|do|does|for"
+    r"|from|had|has|have|he|her|here|him|his|how|i|if|in|into|is|it|its|just|may|me|might|more|most"
+    r"|my|no|nor|not|now|of|on|only|or|other|our|out|over|own|she|should|so|some|such|than|that|the"
+    r"|their|them|then|there|these|they|this|those|through|to|too|under|up|us|very|was|we|were|what"
+    r"|when|where|which|while|who|whom|why|will|with|would|yes|you|your"
 )
 UNCHANGED, ADDS_NOTHING = "the same words as before", "asks for the same, says the model"
 NO_ANSWER, NO_CONTENT = "the model says sorry in place of an answer", "an answer without content"
@@ -219,7 +220,7 @@ def find_answer_fault(answer: str) -> str:
     words = words_of(answer)
     if "sorry" in words and len(words) < SORRY_WORDS:
         return NO_ANSWER
-    return NO_CONTENT if set(words) <= STOP_WORDS else ""
+    return NO_CONTENT if all(map(_STOP_WORD.fullmatch, words)) else ""
 
 
 def count_operators(results: Sequence[Rewritten]) -> dict[str, Any]:
