@@ -16,7 +16,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from stages.guards.templates import render, template_hash
@@ -36,6 +36,7 @@ from stages.text.cut_off import finished_text
 from stages.text.revise import read_demonstrations
 from stages.text.synthesis.filters import Filters, check_filters, find_fault
 from stages.text.synthesis.similarity import words_of
+from stages.text.synthesis.write_prompts import DUPLICATE, request_text
 
 YES_NO = ("Yes", "No")
 SORRY_WORDS = 80
@@ -98,10 +99,12 @@ def identity(config: Config) -> dict[str, Any]:
 class Rewritten:
     """What became of a row."""
 
+    parent: Prompt
     row: Prompt
+    """The new row, or the parent where the rewriting failed."""
     operator: str
     fault: str = ""
-    """Why the rewriting failed; then `row` is the parent."""
+    """Why the rewriting failed."""
     detail: str = ""
 
 
@@ -126,22 +129,25 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         except CallFailed:
             raise
         except RowFailure as failure:
-            return Rewritten(row, operator, failure.reason, failure.detail)
+            return Rewritten(row, row, operator, failure.reason, failure.detail)
         messages = [*row.messages[:-1], {"role": "user", "content": text}]
         location = f"{context.step}:{row.id}"
         row_id = content_id(messages, location)
         source = f"{operator or 'rewritten'} of {row.id}"
-        return Rewritten(
-            Prompt(id=row_id, messages=messages, kind=row.kind, source=source), operator
-        )
+        new = Prompt(id=row_id, messages=messages, kind=row.kind, source=source)
+        return Rewritten(row, new, operator)
 
     results, dropped = context.map(list(prompts.values()), rewrite)
     rows: dict[str, Prompt] = {}
-    for result in results:
+    for place, result in enumerate(results):
+        if not result.fault and result.row.id in rows:
+            parent = result.parent
+            result = replace(result, row=parent, fault=DUPLICATE, detail=request_text(result.row))
+            results[place] = result
         if result.fault and config.failed == "drop":
             dropped.append(Dropped(id=result.row.id, reason=result.fault, detail=result.detail))
         elif result.row.id in rows:
-            dropped.append(Dropped(id=result.row.id, reason="a duplicate"))
+            dropped.append(Dropped(id=result.row.id, reason=DUPLICATE))
         else:
             rows[result.row.id] = result.row
     return Result(

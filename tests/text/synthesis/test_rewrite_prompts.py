@@ -155,8 +155,13 @@ def test_rounds_rewrite_what_was_rewritten(tmp_path):
     assert sum("explain the new number 2" in text for text in asked) == 1
 
 
-def test_two_rows_that_become_the_same_are_one(tmp_path):
-    done = rewritten(tmp_path, Rewrites(texts={1: "one and the same", 2: "one and the same"}))
+def test_two_rows_that_become_the_same_fail_once(tmp_path):
+    generator = Rewrites(texts={1: "one and the same", 2: "one and the same"})
+    done = rewritten(tmp_path, generator)
+    assert len(done["new"].rows()) == 8 and not done["new"].manifest.dropped
+    assert texts_of(done["new"])[1:3] == ["one and the same", "tell me of number 2"]
+    assert done["new"].metrics["failed"] == {"a duplicate": 1}
+    done = rewritten(tmp_path, generator, failed="drop")
     assert len(done["new"].rows()) == 7 and done["new"].manifest.dropped == {"a duplicate": 1}
 
 
