@@ -14,6 +14,12 @@ STAGES = {
     # files, datasets -> Rating where there is a score, else Response
     "human_answers": "stages.text.human_answers",
     "respond": "stages.text.respond",                   # Prompt -> n Responses
+    # Prompt -> new Prompts after their example, all different
+    "write_prompts": "stages.text.synthesis.write_prompts",
+    # Prompt -> Prompt: harder, or about another subject
+    "rewrite_prompts": "stages.text.synthesis.rewrite_prompts",
+    # Responses with thoughts that name rules -> the bare ones of those in good form
+    "check_thoughts": "stages.text.synthesis.check_thoughts",
     # Response -> K Revisions (critique, then revise)
     "revise": "stages.text.revise",
     # a judge, prompts -> Question: can it tell, does it lean?

@@ -36,6 +36,7 @@ FLOORS = [
     "preferences",
     "preferences/people",
     "preferences/judging",
+    "text/synthesis",
     "text",
     "sources",
     "doubts",

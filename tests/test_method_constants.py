@@ -193,6 +193,52 @@ PAPER: dict[str, dict[str, Any]] = {
         "grpo.args.learning_rate": 1.0e-6,
         "grpo.args.scale_rewards": "group",
     },
+    "self_align": {  # Sun et al. 2023, 2305.03047, and the branch dromedary_v1
+        "principled_answers.draw": None,
+        "principled_answers.sampling.temperature": 0.5,
+        "principled_answers.sampling.max_tokens": 256,
+        "bare_answers.cites": True,
+        "bare_answers.cut_repeated": True,
+        "engraved.args.num_train_epochs": 1,
+        "engraved.args.learning_rate": 4.0e-4,
+        "long_enough.least": 128,
+    },
+    "topic_guided": {  # the same
+        "topics.examples": 5,
+        "topics.number": 10,
+        "topics.calls": 9,
+        "topics.balance": True,
+        "topics.filters.words": [1, 3],
+        "topics.sampling.temperature": 1.0,
+        "topics.sampling.top_p": 0.98,
+        "questions.sampling.top_p": 0.95,
+        "new_requests.examples": 5,
+        "new_requests.max_similarity": 1.0,
+    },
+    "self_instruct": {  # Wang et al. 2023, 2212.10560, section 3.1, and its code
+        "new_requests.examples": 8,
+        "new_requests.machine": 2,
+        "new_requests.number": 8,
+        "new_requests.max_similarity": 0.7,
+        "new_requests.filters.words": [4, 150],
+        "new_requests.sampling.temperature": 0.7,
+        "new_requests.sampling.top_p": 0.5,
+        "new_requests.sampling.max_tokens": 1024,
+    },
+    "unnatural_instructions": {  # Honovich et al. 2023, 2212.09689, section 2
+        "new_requests.examples": 3,
+        "new_requests.machine": 0,
+        "new_requests.number": 1,
+        "new_requests.sampling.top_p": 0.99,
+        "answers.sampling.temperature": 0.0,
+    },
+    "evol_instruct": {  # Xu et al. 2023, 2304.12244, section 3
+        "evolution.repeat": 4,
+        "evolved_1.answerable": True,
+        "evolved_1.failed": "parent",
+        "evolved_1.sampling.temperature": 1.0,
+        "evolved_1.sampling.top_p": 0.9,
+    },
 }
 """What the papers and their code say, by the option that holds it here."""
 
@@ -232,6 +278,10 @@ DEPARTURES: dict[str, dict[str, Any]] = {
     },
     "rrhf": {"policy.args.gradient_accumulation_steps": 8},
     "stable_alignment": {"policy.args.max_length": 2048},
+    "self_align": {
+        "principled_answers.sampling.max_tokens": 512,
+        "engraved.args.learning_rate": 2.0e-5,
+    },
     "chain_of_hindsight": {"policy.orders": "both"},
     "optimisers": {
         "grpo.args.loss_type": "dapo",

@@ -66,7 +66,7 @@ class Cell:
 
 
 def prompt_cell(record: Record, columns: Sequence[str]) -> Any:
-    """Return the request of a record: a cell, or several joined by a blank line."""
+    """Return a cell, or several joined by a blank line."""
     values = [record.value(column) for column in columns]
     values = [
         value.get("full_text", value) if isinstance(value, Mapping) else value for value in values
@@ -115,7 +115,10 @@ def _row_cell(record: Record, form: Form) -> Cell:
     score = next((record.cells[name] for name in form.score if name in record.cells), None)
     system = record.value(form.system) if form.system in record.cells else ""
     prompt = prompt_cell(record, form.prompt) if form.prompt else None
-    return Cell(record, prompt, system, record.value(form.answer), score)
+    value = record.value(form.answer)
+    if form.reasoning and not is_empty(value):
+        value = prompt_cell(record, (form.reasoning, form.answer))
+    return Cell(record, prompt, system, value, score)
 
 
 def _list_cells(record: Record, form: Form) -> list[Cell | Missing]:

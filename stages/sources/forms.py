@@ -42,6 +42,8 @@ class Form:
     """A column that lists the answers to the request."""
     answer: str = ""
     """In a list of answers, the key of the text; in a file with an answer a row, its column."""
+    reasoning: str = ""
+    """A column with the steps that lead to the answer, which are put before it."""
     score: tuple[str, ...] = ()
     """The key, or the column, of an answer's score: the first that is there counts."""
     rank: bool = False
@@ -234,6 +236,20 @@ PLAIN_FORMS = (
         answer="output",
     ),
     Form(
+        name="Alpaca with reasoning",
+        columns=("instruction", "input", "rationale", "output"),
+        prompt=("instruction", "input"),
+        reasoning="rationale",
+        answer="output",
+    ),
+    Form(
+        name="CoT Collection",
+        columns=("source", "rationale", "target"),
+        prompt=("source",),
+        reasoning="rationale",
+        answer="target",
+    ),
+    Form(
         name="prompt and completion",
         columns=("prompt", "completion"),
         prompt=("prompt",),
@@ -323,6 +339,7 @@ def unread_columns(form: Form, columns: Sequence[str]) -> str:
         *form.better,
         *form.score,
         form.system,
+        form.reasoning,
         form.first_safe,
         form.second_safe,
         form.turn,

@@ -78,7 +78,7 @@ def is_file(source: Source) -> bool:
 
 
 def read_source(source: Source, most: int | None = None) -> list[Record]:
-    """Return the records of the source, or the first `most` of them.
+    """Return the records of the source, or those of its first `most`, tasks as their instances.
 
     Raises:
         UserError: as `read_file` and `read_hub`.
@@ -87,7 +87,27 @@ def read_source(source: Source, most: int | None = None) -> list[Record]:
         records = read_file(as_path(source.source))
     else:
         records = read_hub(source.source, source.subset, source.folder, source.split)
-    return list(islice(records, most))
+    return [each for record in islice(records, most) for each in list_instances(record)]
+
+
+def list_instances(record: Record) -> list[Record]:
+    """Return a record for each instance of a task, with the cells of both, or the record itself.
+
+    Self-Instruct's files (Wang et al. 2023, arXiv 2212.10560) list the inputs and outputs of an
+    instruction so.
+    """
+    instances = record.cells.get("instances")
+    if not isinstance(instances, list) or "instruction" not in record.cells:
+        return [record]
+    if not instances or not all(isinstance(item, dict) and "output" in item for item in instances):
+        return [record]
+    task = {name: value for name, value in record.cells.items() if name != "instances"}
+    records = []
+    for number, instance in enumerate(instances):
+        place = f"[{number}]" if len(instances) > 1 else ""
+        cells = {**task, "input": "", **instance}
+        records.append(record._replace(location=f"{record.location}{place}", cells=cells))
+    return records
 
 
 def without_folder(location: str, source: Source) -> str:

@@ -16,13 +16,14 @@ tools, images. Left out: every answer of a conversation but its last.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import SomeNames, Text, as_names
+from stages.runtime.typed_config import SomeNames, Text, as_names, machine
 from stages.sources.answers import Answer, Missing, read_answers
 from stages.sources.conversations import check_text, content_id
 from stages.sources.forms import (
@@ -65,6 +66,8 @@ class Config(PartialSource):
     """A column that lists the answers to a request; null: every record holds one answer."""
     answer: Text | None = None
     """The column of the answer, or with `answers` its key in the list; null: as the form says."""
+    reasoning: Text | None = machine(None)
+    """A column with the steps that lead to the answer: they are put before it, and learnt."""
     score: SomeNames | None = None
     """The column, or the key, of the score: a number, or true and false; the first that is there
     counts. Null: as the form says.
@@ -75,6 +78,12 @@ class Config(PartialSource):
     """Whether texts beside a prompt are bare `answers` or hold the `whole` conversation; auto looks
     whether all of them begin with their prompt.
     """
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The file's content, and the reasoning's column, if one is named."""
+    reasoning = {"reasoning": config.reasoning} if config.reasoning else {}
+    return {**source_identity(config), **reasoning}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -141,7 +150,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     gives=Row,
-    identity=source_identity,
+    identity=identity,
     read=read_rows,
 )
 
@@ -166,9 +175,10 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
                 where=config.source,
                 fix=f"set `answer` too (the columns are those of {form.name})",
             )
-        extra = [name for name in (config.system, config.kind_column) if name]
+        extra = [name for name in (config.system, config.kind_column, config.reasoning) if name]
         require_columns(records, extra)
-        return replace(form, system=find_system(form, column_names(records), config.system))
+        system = find_system(form, column_names(records), config.system)
+        return replace(form, system=system, reasoning=config.reasoning or form.reasoning)
     form = Form(
         name="answers",
         columns=(),
@@ -176,11 +186,12 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
         system=config.system or "",
         answers=config.answers or "",
         answer=config.answer,
+        reasoning=config.reasoning or "",
         score=as_names(config.score) or (),
         rank=config.rank,
     )
     named = [config.answers] if config.answers else [config.answer, *form.score]
-    extra = [name for name in (config.system, config.kind_column) if name]
+    extra = [name for name in (config.system, config.kind_column, config.reasoning) if name]
     require_columns(records, [*form.prompt, *named, *extra])
     return form
 

@@ -3,12 +3,12 @@
 In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows for each prompt.
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees
-that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown
-(context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative alignment). With `retrieve`
-each prompt has a turn of its own, with the principles that apply to it; a prompt to which none
-applies is asked without such a turn (OPO, Xu et al. 2023). The stored prompt is also without the
-`suffix`, a phrase after the last user turn that steers a model that was trained to follow it (Chain
-of Hindsight, Liu et al. 2023).
+that turn, nor `demonstrations`: a Response keeps the bare prompt, and `context` lists the
+principles that were shown (context pruning, as in SELF-ALIGN, Sun et al. 2023, and in deliberative
+alignment). With `retrieve` each prompt has a turn of its own, with the principles that apply to it;
+a prompt to which none applies is asked without such a turn (OPO, Xu et al. 2023). The stored prompt
+is also without the `suffix`, a phrase after the last user turn that steers a model that was trained
+to follow it (Chain of Hindsight, Liu et al. 2023).
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
+from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.retrieve import ENCODER, Retrieval, check_encoder, find_applicable
 from stages.principles.select import Selection
@@ -27,8 +28,10 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Prompt, Response
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few, machine
+from stages.runtime.typed_config import Few, Text, machine
+from stages.sources.records import file_hash
 from stages.text.cut_off import count_cut_off
+from stages.text.revise import read_demonstrations
 from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
 
 
@@ -50,6 +53,10 @@ class Config:
     """
     template: str = SYSTEM_TEMPLATE
     """The template of the system turn; its variable is principles."""
+    draw: Few | None = machine(None)
+    """The most principles that each answer is written under, drawn by weight; null: all."""
+    demonstrations: Text | None = machine(None)
+    """A YAML file with a list of conversations, put before every prompt."""
     thoughts: Literal["split", "keep"] = "split"
     """`split`: what the model wrote before its answer, between marks of thoughts, goes into the
     row's `thoughts`; `keep`: it stays in the answer, and is scored and learnt with it.
@@ -67,15 +74,9 @@ class SampleRequest:
     sample: int
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The principles that the model reads, if any, in order; unused options are left out."""
-    if config.context == "none":
-        return {"constitution": None, "template": None}
-    return system_identity(config.constitution, config.template, "respond", config.retrieve)
-
-
 def check(config: Config) -> None:
-    """Refuse retrieval for a model that reads no principles."""
+    """Refuse retrieval for a model that reads no principles; read the demonstrations once."""
+    read_demonstrations(config.demonstrations)
     if config.retrieve and config.context == "none":
         raise UserError(
             "`retrieve` chooses among principles that the model does not read",
@@ -86,6 +87,24 @@ def check(config: Config) -> None:
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     check_encoder(config.retrieve, inputs)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The principles that the model reads, if any, in order; unused options are left out."""
+    facts: dict[str, Any] = {"constitution": None, "template": None}
+    if config.context == "principles":
+        facts = system_identity(config.constitution, config.template, "respond", config.retrieve)
+        if config.draw:
+            facts |= {"draw": config.draw, "weights": weights_of(config)}
+    if config.demonstrations:
+        facts["demonstrations"] = file_hash(config.demonstrations)
+    return facts
+
+
+def weights_of(config: Config) -> list[float]:
+    """The weights by which principles are drawn."""
+    principles = selected(config.constitution, "respond").principles
+    return [principle.weight for principle in principles]
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
@@ -116,21 +135,26 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles: tuple[Principle, ...] = ()
+    available: tuple[Principle, ...] = ()
     template = ""
     if config.context == "principles":
-        principles = selected(config.constitution, "respond").principles
+        available = selected(config.constitution, "respond").principles
         template = template_hash(config.template)
     sources = [artifact for name, artifact in inputs.items() if name not in ("model", ENCODER)]
     prompts, repeated = distinct_prompts(sources)
     by_id = {prompt.id: prompt.messages for prompt in prompts}
-    applicable = find_applicable(config.retrieve, principles, by_id, inputs, context)
+    applicable = find_applicable(config.retrieve, available, by_id, inputs, context)
+    demonstrations = read_demonstrations(config.demonstrations)
 
     async def answer(request: SampleRequest) -> Response:
         seed = derive_seed(context.seed, request.prompt.id, "respond", request.sample)
         shown = applicable[request.prompt.id]
+        if config.draw and config.draw < len(shown):
+            drawn = assign_many(shown, request.id, context.seed, config.draw)
+            shown = tuple(principle for principle in shown if principle in drawn)
         system = system_turn(shown, config.template)
-        messages = [*system, *with_suffix(request.prompt.messages, config.suffix)]
+        asked = with_suffix(request.prompt.messages, config.suffix)
+        messages = [*system, *demonstrations, *asked]
         completion = await generator.complete(
             messages, config.sampling, seed, keep_thoughts=config.thoughts == "keep"
         )

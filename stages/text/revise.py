@@ -134,7 +134,7 @@ def identity(config: Config) -> dict[str, Any]:
     fields = fields_read(used.values(), ["text", "critique", "revision", "weight"])
     chosen = select(config.constitution)
     if config.retrieve:
-        fields = [*fields, *FIELDS]
+        fields = (*fields, *FIELDS)
         facts |= retrieval_identity(config.retrieve)
         facts["order"] = [principle.id for principle in chosen.principles]
     facts["constitution"] = chosen.identity(*fields)

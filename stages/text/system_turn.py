@@ -47,7 +47,7 @@ def system_identity(
     constitution = selected(selection, stage)
     fields = fields_read([template], ["text"])
     if retrieval:
-        fields = [*fields, *FIELDS]
+        fields = (*fields, *FIELDS)
     return {
         "constitution": constitution.identity(*fields),
         "order": [principle.id for principle in constitution.principles],

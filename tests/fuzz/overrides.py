@@ -42,7 +42,7 @@ SLOW = 10.0
 """Seconds after which a plan hangs."""
 NEEDS_FILES = (
     *("benchmarks", "human_reward_model", "human_principles"),
-    *("in_context", "judge_quality"),
+    *("in_context", "instructions", "judge_quality"),
 )
 """Pipelines whose files and models are not in this repository."""
 JUNK = (

@@ -1,9 +1,9 @@
-"""The value of each answer to a benchmark: by a judge, a classifier, a reward model or phrases.
+"""The value of each answer to a benchmark: by a model, by phrases, or by people's answers.
 
 In: Response rows and options. Out: a value and a Rating row for each answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,9 +16,14 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response, request_text
 from stages.runtime.typed_config import Names, Text
 from stages.text.refusals import refuses
+from stages.text.synthesis.similarity import rouge_l, words_of
 from stages.training.reward_models.stored_scores import stored_scores
 
-By = Literal["question", "classifier", "reward", "refusal"]
+By = Literal["question", "classifier", "reward", "refusal", "rouge_l", "exact_match"]
+OVERLAPS = ("rouge_l", "exact_match")
+"""They compare an answer with the answers of people."""
+WITHOUT_JUDGE = ("refusal", *OVERLAPS)
+NO_REFERENCE = "no reference"
 TOO_LONG = "longer than the judge's context"
 TEMPLATES = {
     "question": "evaluation/benchmarks/question.jinja",
@@ -92,17 +97,24 @@ def rating(item: Item, value: float, judge: Model | None, template: str | None) 
 
 
 def value_answers(
-    items: list[Item], judge: Model | None, options: AnswerOptions, context: Context
+    items: list[Item],
+    judge: Model | None,
+    references: Mapping[str, Sequence[str]],
+    options: AnswerOptions,
+    context: Context,
 ) -> tuple[dict[str, float], list[Dropped]]:
     """The value of each item, by its id, and the dropped rows.
 
     Args:
-        judge: the model that rates them; None for `by: refusal`.
+        judge: the model that rates them; None where phrases or references do.
+        references: people's answers by prompt.
     """
     if options.by == "question" and judge:
         return _ask_question(items, judge, options, context)
     if context.forecast:
         return {}, []
+    if options.by in OVERLAPS:
+        return _compare(items, references, options.by)
     if judge is None:
         return {item.id: float(refuses(item.row.response)) for item in items}, []
     context.release_engines()
@@ -127,6 +139,24 @@ def _ask_question(
 
     values, dropped = context.map(items, ask)
     return dict(values), dropped
+
+
+def _compare(
+    items: Sequence[Item], references: Mapping[str, Sequence[str]], by: By
+) -> tuple[dict[str, float], list[Dropped]]:
+    """How alike each answer is to the reference that it is most like."""
+    values = {}
+    dropped = []
+    for item in items:
+        texts = references.get(item.row.prompt_id, ())
+        if not texts:
+            dropped.append(Dropped(id=item.id, reason=NO_REFERENCE))
+        elif by == "rouge_l":
+            values[item.id] = max(rouge_l(item.row.response, text) for text in texts)
+        else:
+            words = words_of(item.row.response)
+            values[item.id] = float(any(words == words_of(text) for text in texts))
+    return values, dropped
 
 
 def _score(

@@ -1,11 +1,12 @@
 """Stage `benchmark`: how often the answers to a benchmark's prompts have a property, by category.
 
 In: one input of Response rows for each model (or of Revision rows, of which the last counts), all
-answering the same prompts, the baseline first; `judge`, the model that rates them, unless `by:
-refusal`. The prompts come from a `prompts` step whose `kind_column` is the benchmark's category,
-and are answered by `respond` with `keep_empty: true`. Out: one Rating row for each response, whose
-id begins with the input's name; metrics as in `comparison.py`, and `facts`: how many responses
-there are, and how many are empty, cut off and dropped.
+answering the same prompts, the baseline first; `judge`, the model that rates them, where `by` names
+one; `references` and inputs whose names end in `_references`, answers of people (`human_answers`),
+where answers are compared with them. The prompts come from a `prompts` step whose `kind_column` is
+the benchmark's category, and are answered by `respond` with `keep_empty: true`. Out: one Rating row
+for each response, whose id begins with the input's name; metrics as in `comparison.py`, and
+`facts`: how many responses there are, and how many are empty, cut off and dropped.
 
 `by` selects what rates an answer:
 
@@ -19,6 +20,8 @@ there are, and how many are empty, cut off and dropped.
     refusal      a list of English phrases, no model. XSTest (Roettger et al. 2024, arXiv
                  2308.01263): the rate on its safe prompts is over-refusal. In the paper, people
                  distinguish full from partial refusals; phrases cannot
+    rouge_l      ROUGE-L F with the nearest reference (Lin 2004; without stemming)
+    exact_match  whether the words are those of a reference, apart from case and punctuation
 
 Left out: the benchmarks' own judges and wordings where they are not models that transformers loads;
 attacks (GCG, PAIR).
@@ -28,7 +31,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.benchmarks.answer_values import AnswerOptions, Item, rating, value_answers
+from stages.evaluation.benchmarks.answer_values import (
+    OVERLAPS,
+    WITHOUT_JUDGE,
+    AnswerOptions,
+    Item,
+    rating,
+    value_answers,
+)
 from stages.evaluation.comparison import IntervalOptions, compare, comparison_table, grouped
 from stages.evaluation.inputs import read_policies
 from stages.guards.errors import UserError
@@ -69,7 +79,12 @@ def check(config: Config) -> None:
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     """Refuse answers that nothing rates."""
-    if config.by != "refusal" and "judge" not in inputs:
+    if config.by in OVERLAPS and not any(is_reference(name) for name in inputs):
+        raise UserError(
+            f"`by: {config.by}` needs answers of people",
+            fix="add `inputs: {references: <a human_answers step>}`",
+        )
+    if config.by not in WITHOUT_JUDGE and "judge" not in inputs:
         raise UserError(
             f"`by: {config.by}` needs a model that rates the answers",
             fix="add `inputs: {judge: <a step that makes or names a model>}`, or set `by: refusal`",
@@ -94,11 +109,16 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     where = f"step {context.step!r}"
     judge = _read_judge(config, inputs, where)
+    references: dict[str, list[str]] = {}
+    for name, artifact in inputs.items():
+        if is_reference(name):
+            for row in artifact.rows(Response):
+                references.setdefault(row.prompt_id, []).append(row.response)
     answers = _read_answers(inputs, where)
     items = []
     for name, rows in answers.items():
         items += [Item(f"{name}/{row.id}", name, row) for row in rows]
-    values, dropped = value_answers(items, judge, config, context)
+    values, dropped = value_answers(items, judge, references, config, context)
     template = config.template_path()
     ratings = []
     for item in items:
@@ -129,8 +149,14 @@ STAGE = Stage(
 )
 
 
+def is_reference(name: str) -> bool:
+    """Whether an input of this name holds people's answers."""
+    return name == "references" or name.endswith("_references")
+
+
 def _read_answers(inputs: Mapping[str, Artifact], where: str) -> dict[str, list[Response]]:
-    answers = read_policies(inputs, ("judge",), where)
+    others = ["judge", *(name for name in inputs if is_reference(name))]
+    answers = read_policies(inputs, others, where)
     baseline = {row.prompt_id for row in next(iter(answers.values()))}
     for name, rows in answers.items():
         if baseline.isdisjoint(row.prompt_id for row in rows):
@@ -143,8 +169,8 @@ def _read_answers(inputs: Mapping[str, Artifact], where: str) -> dict[str, list[
 
 
 def _read_judge(config: Config, inputs: Mapping[str, Artifact], where: str) -> Model | None:
-    """The model that rates the answers; None for `by: refusal`."""
-    if config.by == "refusal":
+    """The model that rates the answers; None where phrases or references do."""
+    if config.by in WITHOUT_JUDGE:
         return None
     model = inputs["judge"].model()
     if config.by == "reward" and read_format(model).principles:

@@ -169,3 +169,41 @@ def test_groups_and_values():
     found = compare(values, intervals)
     assert found["models"]["b"]["y"] is None and found["differences"]["b"]["y"] is None
     assert found["differences"]["b"]["x"]["value"] == 0.5
+
+
+def with_references(folder, **options):
+    """Of the safe requests two have answers of people, one of them two; of the others one has."""
+    pipeline = steps(folder, **options)
+    (folder / "people.csv").write_text(
+        "prompt,response\nsafe request 0,GLADLY!\nsafe request 0,No.\nsafe request 1,Very gladly\n"
+    )
+    (folder / "more.csv").write_text("prompt,response\nunsafe request 2,I am sorry\n")
+    for name in ("people", "more"):
+        pipeline[name] = {"stage": "human_answers", "source": str(folder / f"{name}.csv")}
+    pipeline["rates"]["inputs"] |= {"references": "people", "more_references": "more"}
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    ("by", "safe", "unsafe"),
+    [("exact_match", [1, 0], 0), ("rouge_l", [1, 2 / 3], 2 * 3 / (3 + 9))],
+)
+def test_answers_are_compared_with_the_nearest_of_peoples(tmp_path, by, safe, unsafe):
+    """Case and punctuation do not count; a request that nobody answered is dropped and counted."""
+    _, done = run_steps(with_references(tmp_path, by=by), tmp_path, opener=by_model)
+    values = {
+        row.id.split("/")[0] + row.prompt[-1]["content"]: row.score
+        for row in done["rates"].rows(Rating)
+    }
+    assert [values[f"tunedsafe request {i}"] for i in range(2)] == pytest.approx(safe)
+    assert values["tunedunsafe request 2"] == values["baseunsafe request 2"]
+    assert values["tunedunsafe request 2"] == pytest.approx(unsafe)
+    assert done["rates"].manifest.dropped == {"no reference": 6}
+    models = done["rates"].metrics["models"]
+    assert models["tuned"]["safe"]["value"] == pytest.approx(sum(safe) / 2)
+    assert set(models) == {"base", "tuned"}
+
+
+def test_without_references_a_plan_refuses(tmp_path):
+    with pytest.raises(UserError, match="needs answers of people"):
+        run_steps(steps(tmp_path, by="rouge_l"), tmp_path, only_plan=True)
