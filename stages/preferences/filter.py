@@ -1,7 +1,8 @@
 """Stage `filter`: keep some of the rows. No calls.
 
-In: `rows` of any kind that holds a conversation. Out: the same kind, fewer; every row left out is
-counted with its reason.
+In: `rows` of any kind that holds a conversation; `among` and `without`, optional, rows of such a
+kind too: only prompts that are in the first, and none that is in the second. Out: the same kind,
+fewer; every row left out is counted with its reason.
 
 `share` cuts by a hash of the prompt, so that steps with [0, 0.5] and [0.5, 1] never share a
 prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
@@ -45,10 +46,14 @@ class Config:
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Keep the rows that no option excludes."""
     rows: list[Any] = inputs["rows"].rows()
+    among = _prompts(inputs["among"]) if "among" in inputs else None
+    without = _prompts(inputs["without"]) if "without" in inputs else set()
     selected = []
     dropped = []
     for row in rows:
         reason = _reason(row, config, context.seed)
+        if row.prompt_id in without or (among is not None and row.prompt_id not in among):
+            reason = "a prompt that another input excludes"
         if reason:
             dropped.append(Dropped(id=row.id, reason=reason))
         else:
@@ -57,13 +62,24 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for row in selected[config.limit :]:
             dropped.append(Dropped(id=row.id, reason="over the limit"))
         selected = selected[: config.limit]
-    row_type = type(rows[0]) if rows else Prompt
+    row_type = inputs["rows"].row_type or Prompt
     return Result(rows=selected, row_type=row_type, dropped=dropped)
 
 
 STAGE = Stage(
-    version=1, config=Config, run=run, inputs={"rows": Rows}, gives="rows", meant_to_drop=("*",)
+    version=1,
+    config=Config,
+    run=run,
+    inputs={"rows": Rows},
+    optional={"among": Rows, "without": Rows},
+    gives="rows",
+    meant_to_drop=("*",),
 )
+
+
+def _prompts(artifact: Artifact) -> set[str]:
+    rows: list[Any] = artifact.rows()
+    return {row.prompt_id for row in rows}
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:

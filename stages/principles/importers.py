@@ -128,10 +128,10 @@ def salmon(file: Path, name: str = "salmon") -> Constitution:
     return _constitution(name, "SALMON, the published wording", source, principles, file)
 
 
-def to_yaml(constitution: Constitution) -> str:
+def to_yaml(constitution: Constitution, head: str = "Imported by Credo.") -> str:
     """Return the text of a constitution file; `load` reads it back unchanged."""
     data = constitution.model_dump(mode="json", exclude_defaults=True)
-    head = f"# Imported by Credo. {constitution.source or ''}".rstrip()
+    head = f"# {head} {constitution.source or ''}".rstrip()
     body = yaml.safe_dump(
         {"name": data.pop("name"), **data}, sort_keys=False, allow_unicode=True, width=110
     )

@@ -1,7 +1,8 @@
 """Stage `revise`: the model criticises its answer under a principle and rewrites it, K rounds.
 
-In: `responses` (Response), `model`. Out: up to K Revision rows for each response: a chain ends
-before a round whose critique or revision is empty or cut off, and its finished rounds stay.
+In: `responses` (Response), `model`; `principles`, Proposals in place of a constitution. Out: up to
+K Revision rows for each response: a chain ends before a round whose critique or revision is empty
+or cut off, and its finished rounds stay.
 
 Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle
 independently, and with `context: collapse` it sees only the request and the latest text, never
@@ -15,7 +16,7 @@ Left out: the paper's few-shot transcripts; give your own through `demonstration
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,14 +28,20 @@ from stages.guards.templates import is_shipped, render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.principles.document import read_yaml
-from stages.principles.select import Selection, select
+from stages.principles.proposed import (
+    check_source,
+    identity_of,
+    principles_of,
+    refuse_no_principles,
+)
+from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.models import Model
-from stages.runtime.rows import Message, Response, Revision
-from stages.runtime.stage import Stage
+from stages.runtime.rows import Message, Proposal, Response, Revision
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Few, Text, parse_config
 from stages.sources.records import file_hash
@@ -57,8 +64,8 @@ class DemonstrationTurn:
 
 @dataclass(frozen=True)
 class Config:
-    constitution: Selection
-    """The principles to draw from, one for each round."""
+    constitution: Selection | None = None
+    """The principles to draw from, one for each round; null: those of the input `principles`."""
     rounds: Few = 1
     """K, the number of rounds; to train without revisions, leave the step out."""
     context: Literal["collapse", "append"] = "collapse"
@@ -98,6 +105,11 @@ def check(config: Config) -> None:
     read_demonstrations(config.demonstrations)
 
 
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse no principles, and two sources of them."""
+    check_source(config.constitution, inputs, "revise")
+
+
 def critique_template(config: Config) -> str:
     """The template of the request for a critique."""
     return config.critique_template or CRITIQUE_TEMPLATES[config.only_faulty]
@@ -120,7 +132,7 @@ def identity(config: Config) -> dict[str, Any]:
         facts[name] = template_hash(template)
         if not is_shipped(template):  # it may read any field of a principle
             principle_fields = tuple(Principle.model_fields)
-    facts["constitution"] = select(config.constitution).identity(*principle_fields)
+    facts["constitution"] = identity_of(config.constitution, *principle_fields)
     facts["demonstrations"] = None
     if config.demonstrations:
         facts["demonstrations"] = file_hash(config.demonstrations)
@@ -138,7 +150,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles = select(config.constitution).principles
+    principles = principles_of(config.constitution, inputs)
     demonstrations = read_demonstrations(config.demonstrations)
     template = template_hash(
         critique_template(config) if config.critique else config.direct_template
@@ -193,6 +205,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return rows
 
     responses = inputs["responses"].rows(Response)
+    refuse_no_principles(principles, responses, inputs, context)
     rows, dropped = context.map(responses, revise)
     metrics = {
         **_count_principles(rows),
@@ -210,9 +223,11 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "responses": Response},
+    optional={"principles": Proposal},
     gives=Revision,
     calls_generator=True,
     check=check,
+    check_inputs=check_inputs,
     identity=identity,
 )
 
