@@ -150,7 +150,7 @@ def _with_votes(row: Proposal, votes: Votes, judged: Artifact) -> Proposal:
     if row.wordings:
         parts.append(f"stands for {len(row.wordings)} other wordings")
     parts.append(f"{votes.describe()}, in step {judged.step} {judged.fingerprint}")
-    return replace(row, votes=votes.counts, origin=". ".join(parts))
+    return replace(row, votes=votes.counts, origin="; ".join(parts))
 
 
 def _table(

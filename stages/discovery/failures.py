@@ -4,7 +4,7 @@ In: `responses`, and `ratings` of them from a `rate` step. Out: those Responses 
 under any principle is below `below`, as they were. IterAlign (Chen et al. 2024, arXiv 2403.18341)
 lets a judge call each answer of a chunk good or bad, and learns from the bad ones.
 
-A response without a rating is no failure; it is dropped and counted.
+There may be none. A response without a rating is no failure; it is dropped and counted.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,6 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import Stage
-
-GOOD = "it breaks no principle"
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         score = lowest.get(response.id)
         if score is None:
             dropped.append(Dropped(id=response.id, reason="without a rating"))
-        elif score >= config.below:
-            dropped.append(Dropped(id=response.id, reason=GOOD))
-        else:
+        elif score < config.below:
             failures.append(response)
-    asked = len(failures) + len(dropped)
-    metrics = {"responses": asked, "failures": len(failures)}
+    metrics = {"rated": len(lowest), "failures": len(failures)}
     return Result(rows=failures, row_type=Response, dropped=dropped, metrics=metrics)
 
 
@@ -48,5 +43,4 @@ STAGE = Stage(
     run=run,
     inputs={"responses": Response, "ratings": Rating},
     gives=Response,
-    meant_to_drop=(GOOD,),
 )

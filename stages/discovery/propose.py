@@ -1,7 +1,7 @@
 """Stage `propose`: a model writes principles that would explain a preference, or a failure.
 
-In: `model`; `examples`, Pair or Response rows. Out: Proposal rows, each text once, with the ids of
-all examples that it was written about.
+In: `model`; any other inputs of Pair or Response rows, the examples, which may be none. Out:
+Proposal rows, each text once, with the ids of all examples that it was written about.
 
 Of pairs this is the first step of Inverse Constitutional AI (Findeis et al. 2024, arXiv
 2406.06560): what might have made people choose this response? Each template asks once about each
@@ -15,6 +15,7 @@ proposes too.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
+from stages.runtime.pipeline.dropped_rows import doubt_dropped
 from stages.runtime.rows import Message, Pair, Proposal, Response, Revision, request_text
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
@@ -42,6 +44,7 @@ OF_PAIRS = ("discovery/propose_for.jinja", "discovery/propose_against.jinja")
 OF_RESPONSES = ("discovery/propose_from_failures.jinja",)
 SHORTEST = 2
 """Words of a principle: a text of one word reads as an id."""
+NONE_READ = "no principle in the answer"
 LONGEST = 400
 """Characters of a principle."""
 
@@ -112,7 +115,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Ask about every example; without examples there is nothing to propose."""
     model = inputs["model"].model()
     generator = context.generator(model)
-    examples = inputs["examples"].rows(Pair, Response, Revision)
+    examples: list[Any] = []
+    for name in sorted(inputs):
+        if name != "model":
+            examples += inputs[name].rows(Pair, Response, Revision)
 
     async def ask(question: Question) -> list[Proposal]:
         messages = _messages(question, config)
@@ -120,7 +126,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         completion = await generator.complete(messages, config.sampling, seed)
         texts = read_principles(completion.text, config)
         if not texts:
-            raise Drop("no principle in the answer", completion.text[:200])
+            raise Drop(NONE_READ, completion.text[:200])
         sources = [example.id for example in question.examples]
         first = question.examples[0].prompt_id
         rows = []
@@ -128,24 +134,29 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             rows.append(Proposal(id=proposal_id(text), prompt_id=first, text=text, sources=sources))
         return rows
 
-    written, dropped = context.map(_questions(examples, config), ask)
+    questions = _questions(examples, config)
+    written, dropped = context.map(questions, ask)
     rows = []
     for group in _same(written):
         row = merge(group)
         rows.append(replace(row, wordings=[], origin=f"written by the model {model.content}"))
     metrics = {"examples": len(examples), "written": len(written), "different": len(rows)}
-    return Result(rows=rows, row_type=Proposal, dropped=dropped, metrics=metrics)
+    lost = doubt_dropped(Counter(row.reason for row in dropped), len(questions) - len(dropped), ())
+    return Result(rows=rows, row_type=Proposal, dropped=dropped, metrics=metrics, warnings=lost)
 
 
 STAGE = Stage(
     version=1,
     config=Config,
     run=run,
-    inputs={"model": Model, "examples": Pair | Response | Revision},
+    inputs={"model": Model},
+    optional={"*": Pair | Response | Revision},
+    least=1,
     gives=Proposal,
     calls_generator=True,
     check=check,
     identity=identity,
+    meant_to_drop=(NONE_READ,),  # counted above by questions: a row may stand for many answers
 )
 
 

@@ -2,7 +2,8 @@
 
 In: `rows` of any kind that holds a conversation; `among` and `without`, optional, rows of such a
 kind too: only prompts that are in the first, and none that is in the second. Out: the same kind,
-fewer; every row left out is counted with its reason.
+fewer; every row left out is counted with its reason. Of the two other inputs nothing may be left,
+which is no fault: a round of a loop may have no failures.
 
 `share` cuts by a hash of the prompt, so that steps with [0, 0.5] and [0.5, 1] never share a
 prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
@@ -50,10 +51,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     without = _prompts(inputs["without"]) if "without" in inputs else set()
     selected = []
     dropped = []
+    excluded = 0
     for row in rows:
-        reason = _reason(row, config, context.seed)
         if row.prompt_id in without or (among is not None and row.prompt_id not in among):
-            reason = "a prompt that another input excludes"
+            excluded += 1
+            continue
+        reason = _reason(row, config, context.seed)
         if reason:
             dropped.append(Dropped(id=row.id, reason=reason))
         else:
@@ -63,7 +66,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             dropped.append(Dropped(id=row.id, reason="over the limit"))
         selected = selected[: config.limit]
     row_type = inputs["rows"].row_type or Prompt
-    return Result(rows=selected, row_type=row_type, dropped=dropped)
+    metrics = {"excluded_by_inputs": excluded} if excluded else {}
+    return Result(rows=selected, row_type=row_type, dropped=dropped, metrics=metrics)
 
 
 STAGE = Stage(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from stages.guards.errors import UserError
 from stages.principles.constitution import Constitution, Principle
 from stages.principles.faults import slug
+from stages.principles.lint import FUNCTION_WORDS
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, advise_on_missing
 from stages.runtime.context import Context
@@ -122,8 +123,8 @@ def proposal_id(text: str) -> str:
     The same text has the same id, wherever and in whatever order it is written.
     """
     mark = hashlib.sha256(text.casefold().encode()).hexdigest()[:6]
-    words = slug(text)[: LONGEST_ID - 7]
-    return f"{'-'.join(words.split('-')[:6])}-{mark}"
+    words = [word for word in slug(text).split("-") if word not in FUNCTION_WORDS]
+    return f"{slug('-'.join(words[:5]) or 'principle')[: LONGEST_ID - 7]}-{mark}"
 
 
 def as_constitution(rows: Sequence[Proposal], name: str, **facts: Any) -> Constitution:

@@ -72,6 +72,8 @@ def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
     if config.context == "none":
         return {"constitution": None, "template": None}
+    if config.constitution is None:  # an input holds it
+        return {"template": template_hash(config.template)}
     return system_identity(config.constitution, config.template, "respond")
 
 
