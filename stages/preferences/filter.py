@@ -1,9 +1,8 @@
 """Stage `filter`: keep some of the rows. No calls.
 
-In: `rows` of any kind that holds a conversation; `among` and `without`, optional, rows of such a
-kind too: only prompts that are in the first, and none that is in the second. Out: the same kind,
-fewer; every row left out is counted with its reason. Of the two other inputs nothing may be left,
-which is no fault: a round of a loop may have no failures.
+In: `rows` of any kind that holds a conversation; `without`, optional, rows of such a kind whose
+prompts are left out. Out: the same kind, fewer; every row left out is counted with its reason.
+With `without` nothing may be left, which is no fault: a loop goes through its prompts so.
 
 `share` cuts by a hash of the prompt, so that steps with [0, 0.5] and [0.5, 1] never share a
 prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
@@ -47,13 +46,13 @@ class Config:
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Keep the rows that no option excludes."""
     rows: list[Any] = inputs["rows"].rows()
-    among = _prompts(inputs["among"]) if "among" in inputs else None
-    without = _prompts(inputs["without"]) if "without" in inputs else set()
+    others: list[Any] = inputs["without"].rows() if "without" in inputs else []
+    without = {row.prompt_id for row in others}
     selected = []
     dropped = []
     excluded = 0
     for row in rows:
-        if row.prompt_id in without or (among is not None and row.prompt_id not in among):
+        if row.prompt_id in without:
             excluded += 1
             continue
         reason = _reason(row, config, context.seed)
@@ -66,7 +65,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             dropped.append(Dropped(id=row.id, reason="over the limit"))
         selected = selected[: config.limit]
     row_type = inputs["rows"].row_type or Prompt
-    metrics = {"excluded_by_inputs": excluded} if excluded else {}
+    metrics = {"in_without": excluded} if excluded else {}
     return Result(rows=selected, row_type=row_type, dropped=dropped, metrics=metrics)
 
 
@@ -75,15 +74,10 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"rows": Rows},
-    optional={"among": Rows, "without": Rows},
+    optional={"without": Rows},
     gives="rows",
     meant_to_drop=("*",),
 )
-
-
-def _prompts(artifact: Artifact) -> set[str]:
-    rows: list[Any] = artifact.rows()
-    return {row.prompt_id for row in rows}
 
 
 def _reason(row: Any, config: Config, seed: int) -> str:

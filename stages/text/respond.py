@@ -1,7 +1,6 @@
 """Stage `respond`: sample answers.
 
-In: `prompts` and any other inputs of Prompt rows, `model`; `principles`, Proposals in place of a
-constitution. Out: n Response rows for each prompt.
+In: `prompts` and any other inputs of Prompt rows, `model`. Out: n Response rows for each prompt.
 
 With `context: principles` the model reads the constitution in its system turn. Training never sees
 that turn: a Response keeps the bare prompt, and `context` lists the principles that were shown
@@ -10,29 +9,23 @@ prompt is also without the `suffix`, a phrase after the last user turn that stee
 trained to follow it (Chain of Hindsight, Liu et al. 2023).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.guards.templates import template_hash
 from stages.principles.constitution import Principle
-from stages.principles.proposed import (
-    INPUT,
-    check_source,
-    principles_of,
-    refuse_no_principles,
-)
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Message, Prompt, Proposal, Response
-from stages.runtime.stage import Kind, Stage
+from stages.runtime.rows import Dropped, Message, Prompt, Response
+from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Few
 from stages.text.cut_off import count_cut_off
-from stages.text.system_turn import SYSTEM_TEMPLATE, system_identity, system_turn
+from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
 
 
 @dataclass(frozen=True)
@@ -46,9 +39,7 @@ class Config:
     context: Literal["none", "principles"] = "none"
     """What the model reads besides the prompt."""
     constitution: Selection | None = None
-    """The principles that it reads with `context: principles`; null: those of the input
-    `principles`.
-    """
+    """The principles that it reads with `context: principles`."""
     template: str = SYSTEM_TEMPLATE
     """The template of the system turn; its variable is principles."""
     thoughts: Literal["split", "keep"] = "split"
@@ -72,15 +63,7 @@ def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
     if config.context == "none":
         return {"constitution": None, "template": None}
-    if config.constitution is None:  # an input holds it
-        return {"template": template_hash(config.template)}
     return system_identity(config.constitution, config.template, "respond")
-
-
-def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
-    """Refuse principles that are to be read and do not come, or come twice."""
-    if config.context == "principles":
-        check_source(config.constitution, inputs, "respond")
 
 
 def with_suffix(messages: list[Message], suffix: str) -> list[Message]:
@@ -115,7 +98,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     system: list[Message] = []
     template = ""
     if config.context == "principles":
-        principles = principles_of(config.constitution, inputs)
+        principles = selected(config.constitution, "respond").principles
         template = template_hash(config.template)
         system = system_turn(principles, config.template)
 
@@ -145,14 +128,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             thoughts=completion.thoughts,
         )
 
-    sources = [artifact for name, artifact in inputs.items() if name not in ("model", INPUT)]
+    sources = [artifact for name, artifact in inputs.items() if name != "model"]
     prompts, repeated = distinct_prompts(sources)
     requests = []
     for prompt in prompts:
         for number in range(config.n):
             requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
-    if config.context == "principles":
-        refuse_no_principles(principles, requests, inputs, context)
     rows, dropped = context.map(requests, answer)
     thinking = sum(bool(row.thoughts) for row in rows)
     metrics = {"cut_off": count_cut_off(rows)}
@@ -166,10 +147,9 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "prompts": Prompt},
-    optional={"*": Prompt, "principles": Proposal},
+    optional={"*": Prompt},
     gives=Response,
     reads={Prompt: ("id", "messages", "kind")},
     calls_generator=True,
-    check_inputs=check_inputs,
     identity=identity,
 )

@@ -224,6 +224,7 @@ STAGE = Stage(
     run=run,
     inputs={"model": Model, "responses": Response},
     optional={"principles": Proposal},
+    may_be_empty=("principles",),
     gives=Revision,
     calls_generator=True,
     check=check,
