@@ -122,6 +122,10 @@ STAGE = Stage(
 
 
 def _principles(config: Config, inputs: Mapping[str, Artifact]) -> list[Proposal]:
+    """Return the principles that were judged, as proposals.
+
+    Those of a constitution keep what its file says of them.
+    """
     if "principles" in inputs:
         return inputs["principles"].rows(Proposal)
     assert config.constitution
@@ -129,6 +133,10 @@ def _principles(config: Config, inputs: Mapping[str, Artifact]) -> list[Proposal
 
 
 def _rank(votes: Votes, name: str) -> tuple[int, str]:
+    """Return what sorts the principles: votes for less votes against, the largest first.
+
+    Of equally good ones the first by id comes first, so that the order of files changes nothing.
+    """
     return votes.against - votes.agreeing, name
 
 

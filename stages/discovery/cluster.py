@@ -98,6 +98,7 @@ def _candidate(proposals: Sequence[Proposal], vectors: Any, members: Sequence[in
 
 
 def _table(rows: Sequence[Proposal]) -> Table:
+    """Return the candidates that stand for the most examples, for the terminal and the report."""
     cells = [
         [row.text, str(1 + len(row.wordings)), str(len(row.sources))]
         for row in rows[:SHOWN_CLUSTERS]

@@ -30,7 +30,14 @@ def embed(texts: Sequence[str], encoder: Model | None) -> Any:
 def count_words(texts: Sequence[str]) -> Any:
     """Return the TF-IDF vectors of texts over the letters of their words, three to five at a time.
 
-    So a word is near its other forms. A text that shares nothing with others is near none.
+    So a word is near its other forms. A text that shares nothing with others is near none, and two
+    words for one thing are not near: that takes an encoder.
+
+    Args:
+        texts: at least one.
+
+    Returns:
+        An array of shape (texts, features).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -7,7 +7,13 @@ from stages.runtime.rows import Proposal
 
 
 def merge(rows: Sequence[Proposal]) -> Proposal:
-    """Return the first of some proposals, with the sources and the other wordings of all."""
+    """Return the first of some proposals, with the sources and the other wordings of all.
+
+    Sources and wordings keep their order, and each stands once.
+
+    Args:
+        rows: at least one.
+    """
     sources: dict[str, None] = {}
     wordings: dict[str, None] = {}
     for row in rows:

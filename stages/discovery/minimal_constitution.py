@@ -56,6 +56,10 @@ class Matrix:
         self.full = {pair: self._sign(pair, margins) for pair, margins in self.margins.items()}
 
     def _sign(self, pair: str, margins: Mapping[str, float]) -> int:
+        """Return which side a pair's label prefers.
+
+        1 for response a, -1 for response b, 0 where the judge abstains or was asked about nothing.
+        """
         margin = self.rule.decide(pair, margins)[0] if margins else 0.0
         return (margin > 0) - (margin < 0)
 
@@ -153,7 +157,14 @@ STAGE = Stage(
 
 
 def search(matrix: Matrix, names: Sequence[str], config: Config) -> list[str]:
-    """Return the smallest subset of all that changes few enough labels."""
+    """Return the smallest subset of all that changes few enough labels.
+
+    A subset is given up as soon as it has changed more labels than the margin allows, so that most
+    are looked at on a few pairs only.
+
+    Returns:
+        All names, where no smaller set will do.
+    """
     most = config.margin * len(matrix.margins) + 1
     for size in range(1, len(names)):
         best: tuple[float, list[str]] | None = None

@@ -50,6 +50,7 @@ LONGEST = 400
 
 
 def _check_pattern(pattern: str) -> str:
+    """Refuse what is no regular expression with exactly one group."""
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
@@ -60,6 +61,7 @@ def _check_pattern(pattern: str) -> str:
 
 
 def _check_frame(frame: str) -> str:
+    """Refuse a sentence without a place for the principle."""
     if frame.count("{}") != 1:
         raise PydanticCustomError("frame", "It should hold {place} once", {"place": "{}"})
     return frame
@@ -175,6 +177,10 @@ def read_principles(answer: str, config: Config) -> list[str]:
 
 
 def _questions(examples: Sequence[Any], config: Config) -> list[Question]:
+    """Return every question that is to be asked: each template about each example.
+
+    With `together` there is one group of all examples. Without examples there is no question.
+    """
     if not examples:
         return []
     shipped = OF_PAIRS if isinstance(examples[0], Pair) else OF_RESPONSES
@@ -188,6 +194,11 @@ def _questions(examples: Sequence[Any], config: Config) -> list[Question]:
 
 
 def _messages(question: Question, config: Config) -> list[Message]:
+    """Return the conversation in which a question is asked.
+
+    As a reply it follows the example's own conversation, which ends in the response, or in the one
+    that was not chosen.
+    """
     shown = []
     for example in question.examples:
         response = example.chosen if isinstance(example, Pair) else example.response

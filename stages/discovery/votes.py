@@ -72,6 +72,11 @@ def count_votes(
 
 
 def _count(choices: Sequence[tuple[str, int]], confidence: float) -> Votes:
+    """Return the votes of one principle.
+
+    Args:
+        choices: (unit, choice) of each comparison.
+    """
     values = [value for _, value in choices]
     right = by_prompt((name, float(value > 0)) for name, value in choices if value)
     return Votes(

@@ -92,6 +92,11 @@ STAGE = Stage(
 
 
 def _free_id(name: str, ids: set[str]) -> str:
+    """Return an id that is not taken: the name, or the name with the first free number.
+
+    Two principles have one id where a user has edited the text of one and a model has written it
+    again.
+    """
     number = 2
     free = name
     while free in ids:
@@ -101,4 +106,5 @@ def _free_id(name: str, ids: set[str]) -> str:
 
 
 def _source(context: Context) -> str:
+    """Return where the set comes from: the step, and the folder with its fingerprint."""
     return f"Written by Credo, step {context.step} ({context.directory.name})."

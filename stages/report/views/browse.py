@@ -72,7 +72,13 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
 
 
 def principle_texts(source: Artifact) -> dict[str, str]:
-    """The texts of a step's principles, by id."""
+    """The texts of a step's principles, by id.
+
+    A page shows them beside the ids, and an export writes them down. A step without principles has
+    none.
+
+    They are those of its constitution, or of the proposals that it read in place of one.
+    """
     principles = source.config.get("constitution") or {}
     texts: dict[str, str] = {}
     for proposed in source.input_artifacts("principles") if "principles" in source.inputs else ():
