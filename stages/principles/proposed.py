@@ -32,9 +32,9 @@ def check_source(selection: Selection | None, inputs: Mapping[str, Any], stage: 
         UserError: it has none or two.
     """
     if (selection is None) != (INPUT in inputs):
-        has = "neither" if selection is None else "both"
+        has = "neither a constitution nor" if selection is None else "both a constitution and"
         raise UserError(
-            f"it has {has} a constitution and an input `{INPUT}`",
+            f"it has {has} an input `{INPUT}`",
             where=f"stage {stage!r}",
             fix="give one of the two: `constitution: ${constitution}`, or under `inputs` a step "
             "that gives proposals",

@@ -1,6 +1,7 @@
 """What icai writes becomes a constitution and pairs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,7 @@ def exported():
             margin=0.0,
         )
         rows = cells(f"p{number}", margins, texts=(pair.chosen, pair.rejected))
+        rows = [replace(row, id=f"judge/{row.id}") for row in rows]  # of `judge_quality`
         comparisons.append(annotate_pair(pair, rows, NAMED))
     return annotated_pairs(comparisons, "x", "now", NAMED)
 
