@@ -37,7 +37,7 @@ def annotate_pair(
     side = 1 if chosen_is_a else -1
     if not cells:
         votes = _own_margins(pair, side)
-    elif not cells[0].id.startswith(f"{cells[0].pair_id}|"):
+    elif f"/{cells[0].pair_id}|" in cells[0].id:
         # Of `judge_quality`, whose ids begin with the judge: there the chosen one always is A.
         votes = {cell.principle: (side * cell.margin_ab, side * cell.margin_ba) for cell in cells}
     else:
