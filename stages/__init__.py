@@ -39,6 +39,18 @@ STAGES = {
     "best_of": "stages.preferences.best_of",            # Rating -> the best Responses of each group
     # rows -> fewer rows of the same kind, e.g. disjoint halves
     "filter": "stages.preferences.filter",
+    # Pair, Responses -> Proposal: principles that a model writes
+    "propose": "stages.discovery.propose",
+    # Proposal -> Proposal: one for those that say nearly the same
+    "cluster": "stages.discovery.cluster",
+    # Judgement of what people chose -> Proposal: the principles that agree with them
+    "choose_principles": "stages.discovery.choose_principles",
+    # Proposal -> Proposal and a constitution file
+    "write_constitution": "stages.discovery.write_constitution",
+    # Response, Rating -> the Responses that a judge finds faulty
+    "failures": "stages.discovery.failures",
+    # Pair, Judgement -> Proposal: the fewest principles with almost the same labels
+    "minimal_constitution": "stages.discovery.minimal_constitution",
     "sft": "stages.training.offline.sft",                       # Responses, Revisions -> model
     "reward_model": "stages.training.reward_models.reward_model",     # Pair -> scalar model
     # Responses -> Rating, by a reward model

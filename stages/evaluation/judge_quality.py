@@ -1,7 +1,8 @@
 """Stage `judge_quality`: how often a judge prefers what people preferred.
 
-In: `pairs`, Pair rows that people labelled, and more of them under names that end in `_pairs`; and
-judges under any other names, the first being the baseline. Out: one Judgement for each judge, pair
+In: `pairs`, Pair rows that people labelled, and more of them under names that end in `_pairs`;
+judges under any other names, the first being the baseline; and `principles`, Proposals to judge
+under in place of a constitution. Out: one Judgement for each judge, pair
 and principle, whose `response_a` is the response that people chose; a table; and metrics,
 
     models.<judge>   the measures of `judge_measures`, then the accuracy of each kind of pair and
@@ -38,14 +39,15 @@ from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import JUDGE_TEMPLATE, MIN_MASS, MinMass
 from stages.preferences.judging.ask import compare as compare_responses
 from stages.principles.constitution import Principle
+from stages.principles.proposed import INPUT, check_source, principles_of
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.manifest import Table
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Judgement, Pair
-from stages.runtime.stage import Stage
+from stages.runtime.rows import Dropped, Judgement, Pair, Proposal
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Count, Text
 from stages.statistics.formatting import format_estimate
 
@@ -53,7 +55,7 @@ from stages.statistics.formatting import format_estimate
 @dataclass(frozen=True)
 class Config(IntervalOptions):
     constitution: Selection | None = None
-    """Principles to judge under; null: the general one."""
+    """Principles to judge under; null: those of the input `principles`, or the general one."""
     general: Text = "The response is helpful, honest and harmless."
     """The principle that is asked about without a constitution."""
     limit: Count | None = None
@@ -70,13 +72,19 @@ def identity(config: Config) -> dict[str, Any]:
     return {"constitution": constitution, "template": template_hash(config.template)}
 
 
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse two sources of principles."""
+    if config.constitution:
+        check_source(config.constitution, inputs, "judge_quality")
+
+
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Ask every judge about every pair.
 
     Raises:
         UserError: there is no judge, or no pair with a preference.
     """
-    principles = _principles(config)
+    principles = _principles(config, inputs)
     sources = [artifact for name, artifact in inputs.items() if _holds_pairs(name)]
     pairs, dropped = _read_pairs(sources, config, context)
 
@@ -87,7 +95,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             rows.append(row)
         return rows
 
-    judges = {name: artifact for name, artifact in inputs.items() if not _holds_pairs(name)}
+    others = {name: artifact for name, artifact in inputs.items() if name != INPUT}
+    judges = {name: artifact for name, artifact in others.items() if not _holds_pairs(name)}
     judgements, dropped_rows = ask_each(judges, pairs, ask, context)
     weights = {principle.id: principle.weight for principle in principles}
     values, margins = {}, {}
@@ -112,17 +121,18 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"pairs": Pair},
-    optional={"*_pairs": Pair, "*": Model},
+    optional={"*_pairs": Pair, "principles": Proposal, "*": Model},
     least=1,
     gives=Judgement,
     calls_generator=True,
+    check_inputs=check_inputs,
     identity=identity,
 )
 
 
-def _principles(config: Config) -> tuple[Principle, ...]:
-    if config.constitution:
-        return select(config.constitution).principles
+def _principles(config: Config, inputs: Mapping[str, Artifact]) -> tuple[Principle, ...]:
+    if config.constitution or INPUT in inputs:
+        return principles_of(config.constitution, inputs)
     general = {"id": "general", "text": config.general}
     return (Principle.model_validate(general),)
 

@@ -1,7 +1,8 @@
 """Stage `filter`: keep some of the rows. No calls.
 
-In: `rows` of any kind that holds a conversation. Out: the same kind, fewer; every row left out is
-counted with its reason.
+In: `rows` of any kind that holds a conversation; `without`, optional, rows of such a kind whose
+prompts are left out. Out: the same kind, fewer; every row left out is counted with its reason.
+With `without` nothing may be left, which is no fault: a loop goes through its prompts so.
 
 `share` cuts by a hash of the prompt, so that steps with [0, 0.5] and [0.5, 1] never share a
 prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and DPO on disjoint
@@ -45,9 +46,15 @@ class Config:
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Keep the rows that no option excludes."""
     rows: list[Any] = inputs["rows"].rows()
+    others: list[Any] = inputs["without"].rows() if "without" in inputs else []
+    without = {row.prompt_id for row in others}
     selected = []
     dropped = []
+    excluded = 0
     for row in rows:
+        if row.prompt_id in without:
+            excluded += 1
+            continue
         reason = _reason(row, config, context.seed)
         if reason:
             dropped.append(Dropped(id=row.id, reason=reason))
@@ -57,12 +64,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for row in selected[config.limit :]:
             dropped.append(Dropped(id=row.id, reason="over the limit"))
         selected = selected[: config.limit]
-    row_type = type(rows[0]) if rows else Prompt
-    return Result(rows=selected, row_type=row_type, dropped=dropped)
+    row_type = inputs["rows"].row_type or Prompt
+    metrics = {"in_without": excluded} if excluded else {}
+    return Result(rows=selected, row_type=row_type, dropped=dropped, metrics=metrics)
 
 
 STAGE = Stage(
-    version=1, config=Config, run=run, inputs={"rows": Rows}, gives="rows", meant_to_drop=("*",)
+    version=1,
+    config=Config,
+    run=run,
+    inputs={"rows": Rows},
+    optional={"without": Rows},
+    gives="rows",
+    meant_to_drop=("*",),
 )
 
 

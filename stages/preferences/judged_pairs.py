@@ -1,8 +1,9 @@
 """Stage `judged_pairs`: preference pairs from the judge matrix. Arithmetic only, no calls.
 
-In: `judgements`; `ratings` (Rating rows that hold P(violated) for each safety principle), optional.
-Out: one Pair for every pair on which the judge does not abstain; with `aggregate: salmon` up to
-`passes` of them, with ids `<pair>#<pass>`.
+In: `judgements`; `ratings` (Rating rows that hold P(violated) for each safety principle), optional;
+`principles`, optional: Proposals whose ids say which of the constitution's principles count. Out:
+one Pair for every pair on which the judge does not abstain; with `aggregate: salmon` up to `passes`
+of them, with ids `<pair>#<pass>`.
 
 1. Orders: `aggregate.combine_orders`.
 2. Principles: `aggregate.aggregate`, or SALMON's subsets (`salmon.py`).
@@ -31,7 +32,7 @@ from stages.preferences.rules import apply_overrides
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
-from stages.runtime.rows import Dropped, Judgement, Pair, Rating
+from stages.runtime.rows import Dropped, Judgement, Pair, Proposal, Rating
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_fraction
 from stages.runtime.typed_config import Count, Few, Fraction, NotNegative, Portion, Positive
@@ -127,6 +128,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     where = f"step {context.step!r}"
     check(config)
     principles = {p.id: p for p in select(config.constitution).principles}
+    if "principles" in inputs:
+        ids = [row.id for row in inputs["principles"].rows(Proposal)]
+        principles = {name: principles[name] for name in ids if name in principles}
     negated = frozenset(config.constitution.negate)
     rule = Rule(principles, negated, context.seed, config.orders, config.clip, config.aggregate)
     all_cells = read_cells(inputs["judgements"], set(principles), where, negated)
@@ -175,7 +179,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"judgements": Judgement},
-    optional={"ratings": Rating},
+    optional={"ratings": Rating, "principles": Proposal},
     gives=Pair,
     check=check,
     identity=identity,

@@ -10,7 +10,7 @@ from stages.preferences.aggregate import aggregate, clip_margin, combine_orders
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement
+from stages.runtime.rows import Judgement, Proposal
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,11 @@ def rule_of(step: Artifact) -> Rule:
     """Return the rule by which a finished `judged_pairs` step labelled its pairs."""
     options = step.config
     principles = {}
+    subset = step.input_artifacts("principles") if "principles" in step.inputs else []
+    ids = {row.id for proposed in subset for row in proposed.rows(Proposal)}
     for name, facts in options["constitution"].items():
+        if subset and name not in ids:
+            continue
         values = {"id": name, "text": name, "weight": facts.get("weight", 1.0)}
         principles[name] = Principle.model_validate(values)
     return Rule(

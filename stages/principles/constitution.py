@@ -88,6 +88,8 @@ class Principle(BaseModel):
     """When the principle applies: what retrieval matches."""
     dimension: Text | None = None
     """The basic value that the principle expresses."""
+    source: Text | None = None
+    """Where this principle comes from, if not from where the set does."""
 
 
 class Constitution(BaseModel):

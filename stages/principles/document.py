@@ -214,3 +214,21 @@ def _faulty_keys(node: yaml.Node) -> Iterator[yaml.MarkedYAMLError]:
             yield _refusal(problem, key.start_mark, "keep one of the two")
         first_lines.setdefault(key.value, key.start_mark.line + 1)
         yield from _faulty_keys(value)
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        UserError: it is, or it cannot be written.
+    """
+    out = files.as_path(file)
+    if files.exists(out):
+        fix = "remove it, or choose another name"
+        raise UserError("the file is already there", where=display_path(out), fix=fix)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        what = f"the file cannot be written: {error.strerror}"
+        fix = "name a folder that exists"
+        raise UserError(what, where=display_path(out), fix=fix) from error

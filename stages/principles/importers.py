@@ -1,12 +1,14 @@
 """Turn a user's own copy of a published principle file into a constitution file.
 
-`python -m stages.principles.importers anthropic-cai FILE.json [--judging FILE.json] --out my.yaml`
-`python -m stages.principles.importers salmon FILE.json --out my.yaml`
+`python -m stages.principles.importers FORMAT FILE.json --out my.yaml`, where FORMAT is
+`anthropic-cai` [`--judging FILE.json`], `salmon`, `icai` [`--pairs pairs.jsonl`], or `polis` with
+`--votes participants-votes.csv`
 
 Comes in: the JSON files of github.com/anthropics/ConstitutionalHarmlessnessPaper
 (CritiqueRevisionInstructions and RLMadisonInstructions; Bai et al. 2022) or of
-github.com/IBM/SALMON (Sun et al. 2023). Goes out: YAML with source and
-licence. Left out: few-shot transcripts, and the "CritiqueRequest:" framing that base models need.
+github.com/IBM/SALMON (Sun et al. 2023); a Polis export (`polis`); what icai writes (`icai`). Goes
+out: YAML with source and licence. Left out: few-shot transcripts, and the "CritiqueRequest:"
+framing that base models need.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
 from stages.guards.console import open_console
 from stages.guards.errors import MOST_FAULTS, SeveralErrors, UserError
-from stages.guards.files import as_path, exists, parse_json, shorten
+from stages.guards.files import parse_json, shorten
+from stages.principles import icai, polis
 from stages.principles.constitution import Constitution, Number
-from stages.principles.document import display_path, read_text
+from stages.principles.document import display_path, read_text, write_new
 from stages.principles.faults import slug
 
 CAI_LICENCE = (
@@ -128,32 +131,36 @@ def salmon(file: Path, name: str = "salmon") -> Constitution:
     return _constitution(name, "SALMON, the published wording", source, principles, file)
 
 
-def to_yaml(constitution: Constitution) -> str:
+def public(file: Path, votes: Path, bounds: polis.Bounds, name: str = "public") -> Constitution:
+    """Return the statements of a Polis conversation on which all groups agree.
+
+    Raises:
+        UserError: a file is not as Polis writes it, or no statement is within the bounds.
+    """
+    principles, facts = polis.principles(file, votes, bounds)
+    counts = ", ".join(f"{count} {what}" for what, count in facts.items())
+    source = f"A Polis conversation: {counts}. The licence is that of the export."
+    return _constitution(name, "What the public agrees on", source, principles, file)
+
+
+def inverse(file: Path, name: str = "icai") -> Constitution:
+    """Return the principles of a file that icai wrote.
+
+    Raises:
+        UserError: it is none of icai's files.
+    """
+    source = f"Inverse Constitutional AI, {file.name}."
+    return _constitution(name, "Found by icai", source, icai.read_principles(file), file)
+
+
+def to_yaml(constitution: Constitution, head: str = "Imported by Credo.") -> str:
     """Return the text of a constitution file; `load` reads it back unchanged."""
     data = constitution.model_dump(mode="json", exclude_defaults=True)
-    head = f"# Imported by Credo. {constitution.source or ''}".rstrip()
+    head = f"# {head} {constitution.source or ''}".rstrip()
     body = yaml.safe_dump(
         {"name": data.pop("name"), **data}, sort_keys=False, allow_unicode=True, width=110
     )
     return f"{head}\n{body}"
-
-
-def write_new(file: Path, text: str) -> None:
-    """Write a file that is not there yet.
-
-    Raises:
-        UserError: it is, or it cannot be written.
-    """
-    out = as_path(file)
-    if exists(out):
-        fix = "remove it, or choose another name"
-        raise UserError("the file is already there", where=display_path(out), fix=fix)
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        what = f"the file cannot be written: {error.strerror}"
-        fix = "name a folder that exists"
-        raise UserError(what, where=display_path(out), fix=fix) from error
 
 
 def _without_framing(text: str, start: str, end: str) -> str:
@@ -202,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument(
                 "--judging", type=Path, metavar="FILE.json", help="RLMadisonInstructions.json"
             )
+    _add_commands(formats)
     options = parser.parse_args(arguments)
     try:
         constitution = _import(options)
@@ -214,12 +222,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _add_commands(formats: Any) -> None:
+    public_input = formats.add_parser("polis")
+    public_input.add_argument("file", type=Path, metavar="comments.csv")
+    public_input.add_argument("--votes", type=Path, required=True, metavar="FILE.csv")
+    bounds = polis.Bounds()
+    public_input.add_argument(
+        "--agree", type=float, default=bounds.agree, help="least mean agreement of the groups"
+    )
+    public_input.add_argument(
+        "--least-votes", type=int, default=bounds.votes, help="fewest votes in every group"
+    )
+    public_input.add_argument("--most", type=int, help="the best so many statements")
+    public_input.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
+    from_icai = formats.add_parser("icai")
+    from_icai.add_argument("file", type=Path, metavar="FILE.json")
+    from_icai.add_argument("--pairs", type=Path, metavar="FILE.jsonl", help="write the pairs, too")
+    from_icai.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
+
+
 def _import(options: argparse.Namespace) -> Constitution:
     name = slug(options.out.stem)
     if options.format == "salmon":
         constitution = salmon(options.file, name)
+    elif options.format == "polis":
+        bounds = polis.Bounds(options.agree, options.least_votes, options.most)
+        constitution = public(options.file, options.votes, bounds, name)
+    elif options.format == "icai":
+        constitution = inverse(options.file, name)
     else:
         constitution = anthropic_cai(options.file, options.judging, name)
+    if options.format == "icai" and options.pairs:
+        icai.write_pairs(icai.read_pairs(options.file), options.pairs)
     write_new(options.out, to_yaml(constitution))
     return constitution
 

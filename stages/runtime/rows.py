@@ -14,6 +14,7 @@ can be traced back to its request:
     Answer      prompt_id: the content id of the question
     Tested      prompt_id
     Question    prompt_id
+    Proposal    prompt_id; sources: the Pairs or Responses that it was written about
 
 `prompt_id` is the unit of every statistic: rows with the same one are not independent. It is the id
 that stage `prompts` gives the request, also where the rows come from elsewhere (`human_pairs`).
@@ -338,6 +339,28 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A principle of no file: one that a model wrote, and what is known of it since."""
+
+    id: str
+    """The principle's id: a slug, with a mark of its content where a model wrote it."""
+    prompt_id: str
+    """The request of the first source; "" where it was written about none."""
+    text: str
+    opposite: str = ""
+    weight: float = 1.0
+    sources: list[str] = field(default_factory=list)
+    """Ids of the rows that it, and all that were merged into it, were written about."""
+    wordings: list[str] = field(default_factory=list)
+    """The texts of those that were merged into it."""
+    votes: list[int] = field(default_factory=list)
+    """Comparisons that speak for it, against it, and to which it does not apply; []: no vote yet.
+    """
+    origin: str = ""
+    """Where it comes from, in words, as its constitution file says."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dropped:
     """A row that was left out, and why."""
 
@@ -360,6 +383,7 @@ Row = (
     | Answer
     | Tested
     | Question
+    | Proposal
 )
 """What a step makes."""
 ROW_TYPES: dict[str, type] = {row_type.__name__: row_type for row_type in (*get_args(Row), Dropped)}

@@ -63,6 +63,8 @@ class Stage:
     """
     least: int = 0
     """How many of the inputs under any name it needs."""
+    may_be_empty: Sequence[str] = ()
+    """Inputs beside which no other needs to hold rows: a round of a loop may have nothing to do."""
     gives: Kind = None
     """The kind of its artifact; the name of an input: the same kind as that."""
     calls_generator: bool = False

@@ -38,7 +38,8 @@ class Record(NamedTuple):
         """Return the cell in a column, "" where the record lacks it, and a bare text in any."""
         if BARE in self.cells and column not in self.cells:
             return self.cells[BARE]
-        return self.cells.get(column, "")
+        # The column of pandas' index has no name, and nobody means it.
+        return self.cells.get(column, "") if column else ""
 
 
 def file_hash(name: str) -> str:

@@ -19,6 +19,8 @@ ROLES = {
     "gpt": "assistant",
     "bot": "assistant",
     "system": "system",
+    "instruction": "user",
+    "output": "assistant",
 }
 EXACT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 """hh-rlhf's own marks: a text that has them is split at nothing else, since people wrote other
@@ -32,6 +34,8 @@ HUMAN = r"(human|assistant)[^\S\n]*[:\uff1a]"
 USER = r"(user|human|assistant|system)[^\S\n]*[:\uff1a]"
 HEADING = r"(?:\A|\s*)###[^\S\n]*(human|prompter|assistant|gpt|system)[^\S\n]*:"
 BOLD = r"\*\*(human|user|assistant|system)(?:\*\*[^\S\n]*:|:\*\*)"
+INSTRUCTION = r"(instruction|output)[^\S\n]*:"
+"""The marks of AlpacaEval's texts, as icai has them."""
 ANGLES = r"<(human|user|bot|assistant|system)>[^\S\n]*:"
 EXTRA_ID = re.compile(r"(?:\A|\n)<extra_id_1>(User|Assistant)[^\S\n]*\r?\n")
 """The marks of HelpSteer and HelpSteer2."""
@@ -94,7 +98,7 @@ def read_transcript(text: str, by_line: bool = False, assistant: str = "") -> li
     turns = _split(text, re.compile(before + speakers, re.IGNORECASE))
     if turns is not None:
         return turns
-    for pattern in (before + USER, HEADING, LINE + BOLD, LINE + ANGLES):
+    for pattern in (before + USER, HEADING, LINE + BOLD, LINE + ANGLES, PARAGRAPH + INSTRUCTION):
         turns = _split(text, re.compile(pattern, re.IGNORECASE))
         if has_answer(turns):
             return turns

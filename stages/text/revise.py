@@ -1,7 +1,8 @@
 """Stage `revise`: the model criticises its answer under a principle and rewrites it, K rounds.
 
-In: `responses` (Response), `model`. Out: up to K Revision rows for each response: a chain ends
-before a round whose critique or revision is empty or cut off, and its finished rounds stay.
+In: `responses` (Response), `model`; `principles`, Proposals in place of a constitution. Out: up to
+K Revision rows for each response: a chain ends before a round whose critique or revision is empty
+or cut off, and its finished rounds stay.
 
 Constitutional AI, Bai et al. 2022 (arXiv 2212.08073), section 3.1: each round draws its principle
 independently, and with `context: collapse` it sees only the request and the latest text, never
@@ -30,6 +31,11 @@ from stages.guards.templates import render, template_hash
 from stages.principles.assign import assign
 from stages.principles.constitution import Principle, fields_read
 from stages.principles.document import read_yaml
+from stages.principles.proposed import (
+    check_source,
+    identity_of,
+    principles_of,
+)
 from stages.principles.retrieve import (
     ENCODER,
     FIELDS,
@@ -45,7 +51,7 @@ from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.models import Model
-from stages.runtime.rows import Message, Response, Revision
+from stages.runtime.rows import Message, Proposal, Response, Revision
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Few, Text, machine, parse_config
@@ -69,8 +75,8 @@ class DemonstrationTurn:
 
 @dataclass(frozen=True)
 class Config:
-    constitution: Selection
-    """The principles to draw from, one for each round."""
+    constitution: Selection | None = None
+    """The principles to draw from, one for each round; null: those of the input `principles`."""
     retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
     """Draw from those that apply to the prompt, by `inputs.encoder` or, if there is none, by BM25;
     null: from all.
@@ -114,6 +120,12 @@ def check(config: Config) -> None:
     read_demonstrations(config.demonstrations)
 
 
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse no principles, and two sources of them; an encoder that nothing would read."""
+    check_source(config.constitution, inputs, "revise")
+    check_encoder(config.retrieve, inputs)
+
+
 def critique_template(config: Config) -> str:
     """The template of the request for a critique."""
     return config.critique_template or CRITIQUE_TEMPLATES[config.only_faulty]
@@ -132,20 +144,16 @@ def identity(config: Config) -> dict[str, Any]:
     for name, template in used.items():
         facts[name] = template_hash(template)
     fields = fields_read(used.values(), ["text", "critique", "revision", "weight"])
-    chosen = select(config.constitution)
     if config.retrieve:
         fields = (*fields, *FIELDS)
         facts |= retrieval_identity(config.retrieve)
-        facts["order"] = [principle.id for principle in chosen.principles]
-    facts["constitution"] = chosen.identity(*fields)
+        if config.constitution:
+            facts["order"] = [p.id for p in select(config.constitution).principles]
+    facts["constitution"] = identity_of(config.constitution, *fields)
     facts["demonstrations"] = None
     if config.demonstrations:
         facts["demonstrations"] = file_hash(config.demonstrations)
     return facts
-
-
-def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
-    check_encoder(config.retrieve, inputs)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -159,7 +167,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     model = inputs["model"].model()
     generator = context.generator(model)
-    principles = select(config.constitution).principles
+    principles = principles_of(config.constitution, inputs)
     demonstrations = read_demonstrations(config.demonstrations)
     template = template_hash(
         critique_template(config) if config.critique else config.direct_template
@@ -239,7 +247,8 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "responses": Response},
-    optional={ENCODER: Model},
+    optional={ENCODER: Model, "principles": Proposal},
+    may_be_empty=("principles",),
     gives=Revision,
     calls_generator=True,
     meant_to_drop=(NONE_APPLIES,),

@@ -23,9 +23,9 @@ from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.principles.constitution import Constitution, Principle
-from stages.principles.document import MAX_BYTES, display_path
+from stages.principles.document import MAX_BYTES, display_path, write_new
 from stages.principles.faults import slug
-from stages.principles.importers import to_yaml, write_new
+from stages.principles.importers import to_yaml
 from stages.runtime.store import derive_seed
 from stages.sources.cells import plain_text
 from stages.sources.records import Record, missing_column, read_file, require_columns

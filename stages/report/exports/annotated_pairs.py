@@ -5,7 +5,8 @@ In: pairs, the judge's margins on them, and the principles' texts. Out: JSON of 
 
 A principle whose two orders disagree has no vote, with the reason `invalid`; without a preference
 it is `not_applicable`. The margins are stored with the vote. Which response is A comes from the
-judge matrix, or else from a hash of the pair's id.
+judge matrix, or else, and where the judge compared what people chose with the rest, from a hash of
+the pair's id.
 
 Source: Findeis et al. 2024 (arXiv 2406.06560).
 """
@@ -32,12 +33,16 @@ def annotate_pair(
         cells: the judge's margins on the pair; without them the margins in the pair are used.
         texts: the principles' texts by id.
     """
-    if cells:
+    chosen_is_a = hashlib.sha256(pair.id.encode()).digest()[0] % 2 == 0
+    side = 1 if chosen_is_a else -1
+    if not cells:
+        votes = _own_margins(pair, side)
+    elif f"/{cells[0].pair_id}|" in cells[0].id:
+        # Of `judge_quality`, whose ids begin with the judge: there the chosen one always is A.
+        votes = {cell.principle: (side * cell.margin_ab, side * cell.margin_ba) for cell in cells}
+    else:
         chosen_is_a = cells[0].response_a == pair.chosen
         votes = {cell.principle: (cell.margin_ab, cell.margin_ba) for cell in cells}
-    else:
-        chosen_is_a = hashlib.sha256(pair.id.encode()).digest()[0] % 2 == 0
-        votes = _own_margins(pair, chosen_is_a)
     a, b = pair.chosen, pair.rejected
     if not chosen_is_a:
         a, b = b, a
@@ -61,9 +66,12 @@ def annotate_pair(
     }
 
 
-def _own_margins(pair: Pair, chosen_is_a: bool) -> dict[str, tuple[float, float]]:
-    """The pair's margins, which are for the chosen response, as margins for response a."""
-    side = 1 if chosen_is_a else -1
+def _own_margins(pair: Pair, side: int) -> dict[str, tuple[float, float]]:
+    """The pair's margins, which are for the chosen response, as margins for response a.
+
+    Args:
+        side: 1 if response a is the chosen one, else -1.
+    """
     margins = {}
     rows = zip(pair.principles, pair.margins_ab, pair.margins_ba, strict=True)
     for principle, ab, ba in rows:

@@ -109,6 +109,8 @@ def _texts(sources: Iterable[Artifact]) -> dict[str, str]:
 
 def _cells_of(pair: Pair, matrix: Matrix) -> list[Judgement]:
     """The judge's cells for a pair, with either of its sides as response a."""
+    if pair.id in matrix:  # judged as a pair, by `judge_quality`
+        return matrix[pair.id]
     ids = (pair.chosen_id, pair.rejected_id)
     return matrix.get("|".join(ids)) or matrix.get("|".join(reversed(ids))) or []
 

@@ -15,7 +15,16 @@ from stages.evaluation.instrument.decision import EVEN_ODDS, Decision, decision_
 from stages.evaluation.instrument.questions import CHOICE_FORM, PLAIN, YES_NO_FORM
 from stages.report.views.orders import describe_margins, is_flip
 from stages.runtime.artifacts import Artifact
-from stages.runtime.rows import Judgement, Pair, Prompt, Question, Rating, Revision, Verdict
+from stages.runtime.rows import (
+    Judgement,
+    Pair,
+    Prompt,
+    Proposal,
+    Question,
+    Rating,
+    Revision,
+    Verdict,
+)
 from stages.statistics.formatting import format_number
 
 Entry = dict[str, Any]
@@ -63,9 +72,17 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
 
 
 def principle_texts(source: Artifact) -> dict[str, str]:
-    """The texts of a step's principles, by id."""
+    """The texts of a step's principles, by id.
+
+    A page shows them beside the ids, and an export writes them down. A step without principles has
+    none.
+
+    They are those of its constitution, or of the proposals that it read in place of one.
+    """
     principles = source.config.get("constitution") or {}
-    texts = {}
+    texts: dict[str, str] = {}
+    for proposed in source.input_artifacts("principles") if "principles" in source.inputs else ():
+        texts |= {row.id: row.text for row in proposed.rows(Proposal)}
     for name, principle in principles.items():
         if isinstance(principle, Mapping) and "text" in principle:
             texts[name] = principle["text"]

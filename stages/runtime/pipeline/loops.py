@@ -1,4 +1,4 @@
-"""Loops in a pipeline: steps that are repeated, with a model carried from round to round.
+"""Loops in a pipeline: steps that are repeated, with models or rows carried from round to round.
 
     raft:
       repeat: 3
@@ -7,6 +7,12 @@
                                 # `policy` is `tuned` of the round before, and outside of the
                                 # loop the name `raft` means `tuned` of the last round
       steps: {samples: {...}, tuned: {stage: sft, inputs: {model: policy, ...}}}
+
+Several things may be carried; `give` then names a step for each, and outside the loop's name is
+that of the first:
+
+      carry: {policy: base, left: requests}
+      give: {policy: tuned, left: rest}
 
 In: the mapping of a pipeline file. Out: the same without loops: `samples_1`, `tuned_1`,
 `samples_2`, ... A round whose inputs did not change is reused like any other step, so adding
@@ -31,13 +37,21 @@ class Loop:
 
     repeat: Annotated[int, Field(ge=1, le=1000)]
     """The number of rounds."""
-    carry: Annotated[dict[str, str], Field(min_length=1, max_length=1)]
-    """One name inside the loop, and the step that it stands for in the first round."""
-    give: Text
-    """The step inside whose output a round gives to the next one, under the carried name; outside,
-    the loop's name stands for this step of the last round.
+    carry: Annotated[dict[str, str], Field(min_length=1)]
+    """Names inside the loop, and the step that each stands for in the first round."""
+    give: Text | dict[str, Text]
+    """The step inside whose output a round gives to the next one, under the carried name, or one
+    for each of several names; outside, the loop's name stands for the first one's of the last
+    round.
     """
     steps: dict[str, Any]
+
+    @property
+    def gives(self) -> dict[str, str]:
+        """The step inside that follows each carried name."""
+        if isinstance(self.give, dict):
+            return {carried: self.give.get(carried, "") for carried in self.carry}
+        return dict.fromkeys(self.carry, self.give)
 
 
 def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +62,7 @@ def unroll_loops(steps: Mapping[str, Any]) -> dict[str, Any]:
             `carry` that name no step; a loop in a loop; two steps of one name.
     """
     loops = {name: _read_loop(name, step) for name, step in steps.items() if is_loop(step)}
-    last_round = {name: f"{loop.give}_{loop.repeat}" for name, loop in loops.items()}
+    last_round = {name: _last_step(loop) for name, loop in loops.items()}
     flat: dict[str, Any] = {}
     for name, step in steps.items():
         written_out = _rounds(loops[name]) if name in loops else {name: step}
@@ -79,7 +93,15 @@ def _read_loop(name: str, values: Mapping[str, Any]) -> Loop:
             fix="write the inner rounds as steps",
         )
     names = [step for step, value in loop.steps.items() if value is not None]
-    refuse_unknown([loop.give], names, "`give` names no step of the loop:", where)
+    if isinstance(loop.give, dict):
+        refuse_unknown(loop.give, list(loop.carry), "`give` names nothing that is carried:", where)
+    elif len(loop.carry) > 1:
+        raise UserError(
+            f"it carries {len(loop.carry)} things, and `give` names one step",
+            where=where,
+            fix="write `give: {<carried name>: <step>}` with a step for each",
+        )
+    refuse_unknown(loop.gives.values(), names, "`give` names no step of the loop:", where)
     for carried in loop.carry:
         if carried in loop.steps:
             raise UserError(
@@ -90,13 +112,18 @@ def _read_loop(name: str, values: Mapping[str, Any]) -> Loop:
     return loop
 
 
+def _last_step(loop: Loop) -> str:
+    first = next(iter(loop.carry))
+    return f"{loop.gives[first]}_{loop.repeat}"
+
+
 def _rounds(loop: Loop) -> dict[str, Any]:
     """The steps of all rounds, named `<step>_<round>`."""
-    ((carried, start),) = loop.carry.items()
     steps: dict[str, Any] = {}
     for number in range(1, loop.repeat + 1):
         names = {name: f"{name}_{number}" for name in loop.steps}
-        names[carried] = start if number == 1 else f"{loop.give}_{number - 1}"
+        for carried, start in loop.carry.items():
+            names[carried] = start if number == 1 else f"{loop.gives[carried]}_{number - 1}"
         for name, step in loop.steps.items():
             steps[names[name]] = _rename_inputs(step, names)
     return steps

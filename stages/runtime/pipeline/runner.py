@@ -364,14 +364,14 @@ def _report_refusals(folder: Path) -> Iterator[None]:
 def _refuse_empty_inputs(step: Step, inputs: Mapping[str, Artifact]) -> None:
     """Stop before a step all of whose inputs with rows are empty: it could only say nothing.
 
-    Left to the stage where it takes any inputs: a report shows an empty one.
+    Left to the stage where it takes any inputs (a report shows an empty one), or says so.
 
     Raises:
         UserError: names what was dropped before, and why.
     """
     readable = {name: each for name, each in inputs.items() if each.manifest.rows is not None}
-    is_empty = readable and not any(each.manifest.rows for each in readable.values())
-    if is_empty and "*" not in step.contract.optional:
+    fine = "*" in step.contract.optional or readable.keys() & set(step.contract.may_be_empty)
+    if readable and not fine and not any(each.manifest.rows for each in readable.values()):
         raise UserError(
             f"no input holds a row: {', '.join(readable)}",
             where=f"step {step.name!r}",

@@ -25,6 +25,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair, Response, Revision
+from stages.runtime.typed_config import machine
 from stages.text.cut_off import ending_fault
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, training_stage
@@ -41,6 +42,10 @@ class Config(TrainingConfig):
     trainer_options = "SFTConfig"
     rounds: Literal["all", "last"] = "all"
     """All revisions of a response, as in the paper, or only the last that was finished."""
+    keep_if_empty: bool = machine(False)
+    """Without an example, give the model as it is and train nothing, in place of stopping: a round
+    of a loop may have nothing to learn.
+    """
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -51,6 +56,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         a diverged loss.
     """
     examples, dropped = read_examples(inputs, config.rounds)
+    if not examples and config.keep_if_empty:
+        return point_at(inputs["model"].model(), dropped)
+    if not examples:
+        raise nothing_left(
+            other_inputs(inputs, "model"),
+            dropped,
+            "row",
+            "give it Responses, Revisions or Pairs with text",
+        )
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(examples, base, config, context)
@@ -86,7 +100,7 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
     Inputs follow one another by name, as they do in a step's identity.
 
     Raises:
-        UserError: an input holds other rows, or nothing is left.
+        UserError: an input holds other rows.
     """
     sources = other_inputs(inputs, "model")
     examples: Examples = []
@@ -113,11 +127,16 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
                     "unrevised": isinstance(row, Revision) and row.response == row.original,
                 }
                 examples.append(example)
-    if not examples:
-        raise nothing_left(
-            sources, sieve.dropped, "row", "give it Responses, Revisions or Pairs with text"
-        )
     return examples, sieve.dropped
+
+
+def point_at(base: Model, dropped: list[Dropped]) -> Result:
+    """Return what a step without an example gives: the model that it would have started from."""
+    facts = {"model_path": base.path, "revision": base.revision, "content": base.content}
+    warnings = []
+    if dropped:
+        warnings = [f"nothing was trained: none of {len(dropped)} rows can be learnt"]
+    return Result(dropped=dropped, metrics={"n": 0, "steps": 0, **facts}, warnings=warnings)
 
 
 def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:

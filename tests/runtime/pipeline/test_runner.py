@@ -212,7 +212,7 @@ CIRCLE = {a: {"stage": "filter", "inputs": {"rows": b}} for a, b in ("xy", "yx")
         ),
         (
             {"x": {"stage": "revise", "inputs": {"responses": "answers", "model": "base"}}},
-            "'constitution' is missing",
+            "neither a constitution nor an input",
         ),
         (
             {
