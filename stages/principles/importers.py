@@ -2,16 +2,23 @@
 
 `python -m stages.principles.importers anthropic-cai FILE.json [--judging FILE.json] --out my.yaml`
 `python -m stages.principles.importers salmon FILE.json --out my.yaml`
+`python -m stages.principles.importers model-spec FILE.md --out my.yaml`
+`python -m stages.principles.importers open-character FILE.txt --out my.yaml`
+`python -m stages.principles.importers c3ai FILE.csv --out my.yaml`
 
 Comes in: the JSON files of github.com/anthropics/ConstitutionalHarmlessnessPaper
 (CritiqueRevisionInstructions and RLMadisonInstructions; Bai et al. 2022) or of
-github.com/IBM/SALMON (Sun et al. 2023). Goes out: YAML with source and
+github.com/IBM/SALMON (Sun et al. 2023), OpenAI's Model Spec, a trait file of
+github.com/maiush/OpenCharacterTraining (Maiya et al. 2025), or the principles.csv of
+github.com/yarakyrychenko/c3ai (Kyrychenko et al. 2025). Goes out: YAML with source and
 licence. Left out: few-shot transcripts, and the "CritiqueRequest:" framing that base models need.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +33,7 @@ from stages.guards.files import as_path, exists, parse_json, shorten
 from stages.principles.constitution import Constitution, Number
 from stages.principles.document import display_path, read_text
 from stages.principles.faults import slug
+from stages.principles.model_spec import read_model_spec
 
 CAI_LICENCE = (
     "The source repository states no licence. "
@@ -61,9 +69,21 @@ class SalmonEntry(BaseModel):
     weight: Number | None = None
 
 
+class Trait(BaseModel):
+    """One trait of an Open Character Training file, with requests that show it."""
+
+    trait: str
+    questions: list[str]
+    additional_questions: list[str] = []
+
+
 CAI_ENTRIES = TypeAdapter(dict[str, CaiEntry])
 CAI_JUDGING = TypeAdapter(list[str])
 SALMON_ENTRIES = TypeAdapter(list[SalmonEntry])
+TRAITS = TypeAdapter(list[Trait])
+C3AI_COLUMNS = ("id", "statement", "principle")
+C3AI_FRAMING = ("positive vs negative framing", "trait vs behavior framing")
+WORDS_OF_ID = 6
 
 
 def anthropic_cai(
@@ -112,12 +132,8 @@ def salmon(file: Path, name: str = "salmon") -> Constitution:
     """
     entries = _read(file, SALMON_ENTRIES)
     principles: list[dict[str, Any]] = []
-    ids: set[str] = set()
-    for number, entry in enumerate(entries, start=1):
-        principle_id = slug(entry.dimension)
-        if principle_id in ids:
-            principle_id = f"{principle_id}-{number}"
-        ids.add(principle_id)
+    ids = _unique_slugs([entry.dimension for entry in entries])
+    for principle_id, entry in zip(ids, entries, strict=True):
         principle: dict[str, Any] = {"id": principle_id, "text": entry.definition}
         if entry.negative_definition:
             principle["opposite"] = entry.negative_definition
@@ -126,6 +142,100 @@ def salmon(file: Path, name: str = "salmon") -> Constitution:
         principles.append(principle)
     source = f"Sun et al. 2023, SALMON, IBM/SALMON. {SALMON_LICENCE}"
     return _constitution(name, "SALMON, the published wording", source, principles, file)
+
+
+def model_spec(file: Path, name: str = "model-spec") -> Constitution:
+    """Return the sections of OpenAI's Model Spec that have a level of authority, in its order.
+
+    Raises:
+        UserError: as `read_model_spec`.
+    """
+    principles, labels = read_model_spec(file)
+    source = "OpenAI Model Spec, openai/model_spec, CC0 1.0."
+    if labels["OK"]:
+        source += f" Left out: {labels['OK']} responses marked OK, neither good nor bad."
+    return _constitution(name, "OpenAI Model Spec", source, principles, file)
+
+
+def open_character(file: Path, name: str = "open-character") -> Constitution:
+    """Return the traits of a file of Open Character Training, its requests as `situations`.
+
+    The published files are a JSON list, called .txt, or one trait a line with further requests.
+
+    Raises:
+        UserError: the file cannot be read, or does not have the published shape.
+    """
+    text = read_text(file)
+    if text.lstrip().startswith("["):
+        data = parse_json(text, display_path(file))
+    else:
+        where = display_path(file)
+        lines = enumerate(text.splitlines())
+        # After as many empty lines as stand before it, a fault has its line.
+        data = [parse_json("\n" * above + line, where) for above, line in lines if line.strip()]
+    traits = _validate(data, TRAITS, file)
+    beginnings = [" ".join(trait.trait.split()[:WORDS_OF_ID]) for trait in traits]
+    principles = [
+        {
+            "id": principle_id,
+            "text": trait.trait,
+            "situations": list(dict.fromkeys([*trait.questions, *trait.additional_questions])),
+        }
+        for principle_id, trait in zip(_unique_slugs(beginnings), traits, strict=True)
+    ]
+    source = "Maiya et al. 2025, maiush/OpenCharacterTraining, MIT."
+    return _constitution(name, "Traits of a character", source, principles, file)
+
+
+def c3ai(file: Path, name: str = "c3ai") -> Constitution:
+    """Return the principles of a csv file with C3AI's columns.
+
+    `statement` (what the assistant should do) is the text, and `principle` (which response to
+    choose) its rewording; the two framings become tags.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or has a row of another length.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(file)), strict=True)
+    where = display_path(file)
+    principles = []
+    try:
+        missing = [column for column in C3AI_COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            what = f"it has no column {missing[0]!r}"
+            raise UserError(what, where=f"{where}:1", fix="give the file as it was published")
+        for row in reader:
+            if None in row or None in row.values():
+                what = f"the row has other columns than the {len(reader.fieldnames or ())} named"
+                fix = "put a text that holds a comma in quotes"
+                raise UserError(what, where=f"{where}:{reader.line_num}", fix=fix)
+            framing = [slug(row[column]) for column in C3AI_FRAMING if row.get(column)]
+            principles.append(
+                {
+                    "id": slug(row["id"]),
+                    "text": row["statement"],
+                    "rewordings": [row["principle"]],
+                    "tags": framing,
+                }
+            )
+    except csv.Error as error:
+        what = f"not valid CSV: {error}"
+        place = f"{where}:{reader.reader.line_num}"
+        raise UserError(what, where=place, fix="correct the quotes") from error
+    source = (
+        "Kyrychenko et al. 2025, yarakyrychenko/c3ai, MIT. Some of its principles are others' "
+        "texts: items of questionnaires are their authors'."
+    )
+    return _constitution(name, "C3AI, the published principles", source, principles, file)
+
+
+def _unique_slugs(texts: Sequence[str]) -> list[str]:
+    """Return a slug for each text; one that was used before carries its place, counted from 1."""
+    slugs: list[str] = []
+    for number, text in enumerate(texts, start=1):
+        name = slug(text)
+        slugs.append(f"{name}-{number}" if name in slugs else name)
+    return slugs
 
 
 def to_yaml(constitution: Constitution) -> str:
@@ -143,7 +253,10 @@ def _without_framing(text: str, start: str, end: str) -> str:
 
 
 def _read(file: Path, shape: TypeAdapter[ShapeT]) -> ShapeT:
-    data = parse_json(read_text(file), display_path(file))
+    return _validate(parse_json(read_text(file), display_path(file)), shape, file)
+
+
+def _validate(data: Any, shape: TypeAdapter[ShapeT], file: Path) -> ShapeT:
     try:
         return shape.validate_python(data)
     except ValidationError as error:
@@ -176,9 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m stages.principles.importers", description=summary
     )
     formats = parser.add_subparsers(dest="format", required=True)
-    for name in ("anthropic-cai", "salmon"):
+    for name in ("anthropic-cai", *IMPORTERS):
         command = formats.add_parser(name)
-        command.add_argument("file", type=Path, metavar="FILE.json")
+        command.add_argument("file", type=Path, metavar="FILE")
         command.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
         if name == "anthropic-cai":
             command.add_argument(
@@ -196,14 +309,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+IMPORTERS = {
+    "salmon": salmon,
+    "model-spec": model_spec,
+    "open-character": open_character,
+    "c3ai": c3ai,
+}
+
+
 def _import(options: argparse.Namespace) -> Constitution:
     out = as_path(options.out)
     if exists(out):
         fix = "remove it, or choose another name"
         raise UserError("the file is already there", where=display_path(out), fix=fix)
     name = slug(out.stem)
-    if options.format == "salmon":
-        constitution = salmon(options.file, name)
+    if options.format in IMPORTERS:
+        constitution = IMPORTERS[options.format](options.file, name)
     else:
         constitution = anthropic_cai(options.file, options.judging, name)
     try:
