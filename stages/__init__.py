@@ -14,6 +14,8 @@ STAGES = {
     # files, datasets -> Rating where there is a score, else Response
     "human_answers": "stages.text.human_answers",
     "respond": "stages.text.respond",                   # Prompt -> n Responses
+    # Response -> Response, with its thoughts in the text
+    "with_thoughts": "stages.text.with_thoughts",
     # Response -> K Revisions (critique, then revise)
     "revise": "stages.text.revise",
     # a judge, prompts -> Question: can it tell, does it lean?

@@ -184,6 +184,14 @@ PAPER: dict[str, dict[str, Any]] = {
     "almost": {  # Kim et al. 2023, 2305.13735, sections 2 and 3
         "candidates.n": 4,
     },
+    "deliberative": {  # Guan et al. 2024, 2412.16339
+        "spec_answers.context": "principles",
+        "spec_answers.thoughts": "split",
+    },
+    "character_training": {  # Maiya et al. 2025, 2511.01689
+        "teacher_answers.context": "principles",
+        "student_answers.context": "none",
+    },
     "optimisers": {  # GRPO: Shao et al. 2024, 2402.03300, 4.2
         "grpo.args.loss_type": "grpo",
         "grpo.args.beta": 0.04,
