@@ -20,6 +20,8 @@ STAGES = {
     "rewrite_prompts": "stages.text.synthesis.rewrite_prompts",
     # Responses with thoughts that name rules -> the bare ones of those in good form
     "check_thoughts": "stages.text.synthesis.check_thoughts",
+    # Response -> Response, with its thoughts in the text
+    "with_thoughts": "stages.text.with_thoughts",
     # Response -> K Revisions (critique, then revise)
     "revise": "stages.text.revise",
     # a judge, prompts -> Question: can it tell, does it lean?

@@ -39,6 +39,7 @@ FLOORS = [
     "preferences/judging",
     "text/synthesis",
     "text",
+    "principles/importers",
     "sources",
     "doubts",
     "principles",

@@ -195,6 +195,14 @@ PAPER: dict[str, dict[str, Any]] = {
         "tuned_1.args.learning_rate": 2.0e-6,
         "tuned_1.args.lr_scheduler_type": "cosine",
     },
+    "deliberative": {  # Guan et al. 2024, 2412.16339
+        "spec_answers.context": "principles",
+        "spec_answers.thoughts": "split",
+    },
+    "character_training": {  # Maiya et al. 2025, 2511.01689
+        "teacher_answers.context": "principles",
+        "student_answers.context": "none",
+    },
     "optimisers": {  # GRPO: Shao et al. 2024, 2402.03300, 4.2
         "grpo.args.loss_type": "grpo",
         "grpo.args.beta": 0.04,

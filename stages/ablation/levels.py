@@ -2,7 +2,7 @@
 
 labels   the variant decides which columns of the judge matrix count (in the steps of stage
          `judged_pairs`); all steps before them are unchanged, and no steps follow: no new call,
-         no training. Only a rewording must be judged.
+         no training. Only other words must be judged: a rewording, or without reasons.
 reward   the same, then the reward models are trained and tested on those pairs (stage
          `reward_accuracy`)
 policy   the whole constitution is replaced, and every step runs whose identity changes
@@ -52,7 +52,9 @@ def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step
     selects = full_set != Selection(full_set.name)
     if level in LAST_STAGES and settings.ablate.before == "whole" and selects:
         steps = _use_full_set_before_labels(
-            steps, config, Selection(full_set.name, reword=full_set.reword)
+            steps,
+            config,
+            Selection(full_set.name, reword=full_set.reword, without=full_set.without),
         )
     return (
         settings,
@@ -106,7 +108,7 @@ def _use_full_set_before_labels(
     steps_of_set = read_steps(join_sections(plain["pipeline"]), STAGES)
     full_set_steps = {step.name: step for step in steps_of_set}
     replaced = {step.name for step in up_to(steps, labelled)} - set(labelled)
-    # the judging steps have the rewording already
+    # the judging steps have the wording already
     replaced -= {name for name in replaced if full_set_steps[name].stage == "judge"}
     return [full_set_steps[step.name] if step.name in replaced else step for step in steps]
 
@@ -165,13 +167,13 @@ def _apply_to_steps(
 ) -> None:
     """Apply the change to the steps that a variant affects at this level.
 
-    A rewording is also applied to the steps that judge.
+    Another wording is also applied to the steps that judge.
 
     Args:
         pipeline: changed in place.
         full_set: steps with another constitution than this one are not changed.
     """
-    rewording = Change(reword=change.reword)
+    wording = Change(reword=change.reword, without=change.without)
     for name, step in _steps(join_sections(pipeline)):
         stage = step.get("stage")
         options = step.get("constitution")
@@ -179,7 +181,7 @@ def _apply_to_steps(
         if stage in VARIED[level]:
             part = change
         elif stage == "judge":
-            part = rewording
+            part = wording
         if options is None or part == Change():
             continue
         selection: Selection = parse_config(Selection, options, f"step {name!r}")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.discovery.embedding import embed
 from stages.discovery.merging import merge
+from stages.principles.encoder import encode
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.manifest import Table
@@ -49,7 +49,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     encoder = inputs["encoder"].model() if "encoder" in inputs else None
     rows = []
     if proposals:
-        vectors = embed([row.text for row in proposals], encoder)
+        texts = [row.text for row in proposals]
+        vectors = encode(texts, encoder, context.store) if encoder else count_letters(texts)
         labels = assign_clusters(vectors, config, context.seed)
         for label in dict.fromkeys(labels):
             members = [place for place, other in enumerate(labels) if other == label]
@@ -67,6 +68,24 @@ STAGE = Stage(
     optional={"encoder": Model},
     gives=Proposal,
 )
+
+
+def count_letters(texts: Sequence[str]) -> Any:
+    """Return the TF-IDF vectors of texts over the letters of their words, three to five at a time.
+
+    So a word is near its other forms. A text that shares nothing with others is near none, and two
+    words for one thing are not near: that takes an encoder.
+
+    Args:
+        texts: at least one.
+
+    Returns:
+        An array of shape (texts, features), whose rows have the length 1.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
+    return vectorizer.fit_transform(texts).toarray()
 
 
 def assign_clusters(vectors: Any, config: Config, seed: int) -> list[int]:

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.guards.disk import errors_of_writing, write_atomically
-from stages.principles.constitution import Slug, load
-from stages.principles.importers import to_yaml
+from stages.principles.constitution import Slug, load, to_yaml
 from stages.principles.proposed import as_constitution, as_proposal, identity_of
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result

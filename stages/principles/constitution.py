@@ -12,8 +12,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -41,6 +42,9 @@ IDENTITY_FIELDS = (
     "weight",
     "dimension",
     "situations",
+    "because",
+    "examples",
+    "authority",
 )
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SLUG = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
@@ -61,6 +65,28 @@ Text = Annotated[
     AfterValidator(_refuse_unseen),
 ]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Authority = Literal["root", "system", "developer", "user", "guideline"]
+AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
+"""The levels, the highest first, as in OpenAI's Model Spec."""
+
+
+class Example(BaseModel):
+    """A case in which a principle is followed, broken, or both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    request: Text | None = None
+    """What was asked."""
+    good: tuple[Text, ...] = ()
+    """Responses that follow the principle."""
+    bad: tuple[Text, ...] = ()
+    """Responses that break it."""
+
+    @model_validator(mode="after")
+    def _check_answers(self) -> Example:
+        if not (self.good or self.bad):
+            raise _error("no_answer", "the example has neither a good nor a bad response")
+        return self
 
 
 class Principle(BaseModel):
@@ -90,6 +116,14 @@ class Principle(BaseModel):
     """The basic value that the principle expresses."""
     source: Text | None = None
     """Where this principle comes from, if not from where the set does."""
+    because: Text | None = None
+    """The reason for the principle, in full sentences."""
+    examples: tuple[Example, ...] = ()
+    """Responses that follow the principle, and responses that break it."""
+    authority: Authority | None = None
+    """The level that the principle has: only a higher one may override it; at user, the user may by
+    saying so; at guideline, the context may.
+    """
 
 
 class Constitution(BaseModel):
@@ -253,12 +287,31 @@ def load(name_or_path: str | Path) -> Constitution:
         constitution = Constitution.model_validate(document.data)
     except ValidationError as invalid:
         error = invalid
-    keys = [*Constitution.model_fields], [*Principle.model_fields]
+    keys = [[*model.model_fields] for model in (Constitution, Principle, Example)]
     Faults(explain(error, document, *keys)).raise_any()
     return constitution
 
 
+def to_yaml(constitution: Constitution, head: str) -> str:
+    """Return the text of a constitution file; `load` reads it back unchanged.
+
+    Args:
+        head: begins the comment at its top.
+    """
+    data = constitution.model_dump(mode="json", exclude_defaults=True)
+    comment = f"# {head} {constitution.source or ''}".rstrip()
+    body = yaml.safe_dump(
+        {"name": data.pop("name"), **data}, sort_keys=False, allow_unicode=True, width=110
+    )
+    return f"{comment}\n{body}"
+
+
 def _error(kind: str, message: str, *path: str | int) -> PydanticCustomError:
-    """Return an error of the value at `path`, which `explain` turns into a line of the file."""
+    """Return an error of the value at `path`, which `explain` turns into a line of the file.
+
+    Args:
+        path: from the file's top level; left out, the error is of the value that is checked.
+    """
     # The message is passed as a value: braces in a user's text are not placeholders.
-    return PydanticCustomError(kind, "{message}", {"message": message, "path": path})
+    place = {"path": path} if path else {}
+    return PydanticCustomError(kind, "{message}", {"message": message, **place})

@@ -35,13 +35,13 @@ def slug(text: str) -> str:
 def explain(
     error: ValidationError | None,
     document: Document,
-    top_keys: list[str],
-    principle_keys: list[str],
+    *keys: list[str],
 ) -> list[UserError]:
     """Return the faults of a file, by line; a missing key comes last, as it may be a misspelt one.
 
     Args:
         error: what is wrong with the data, beside the faults that reading it showed.
+        keys: those of the file, of a principle, and of an example.
     """
     details = error.errors(include_url=False) if error else []
     ordered = sorted(
@@ -51,13 +51,19 @@ def explain(
     read = set(errors)
     for detail in ordered[:MOST_FAULTS]:
         path = _path(detail)
-        inside = detail["loc"][:1] == ("principles",) and len(detail["loc"]) > 2
-        what, fix = _what_and_fix(detail, principle_keys if inside else top_keys)
+        what, fix = _what_and_fix(detail, keys[_depth(detail["loc"])])
         what = f"{_principle_prefix(path, document.data)}{what}"
         fault = UserError(what, where=document.where(*path), fix=fix)
         if fault.where not in read:  # a value that cannot be read is also missing
             errors.setdefault(fault.where, []).append(fault)
     return [fault for faults in errors.values() for fault in faults]
+
+
+def _depth(location: tuple[int | str, ...]) -> int:
+    """Return what a value belongs to: 0 the file, 1 a principle, 2 an example."""
+    if location[:1] != ("principles",) or len(location) < 3:
+        return 0
+    return 2 if location[2] == "examples" and len(location) > 4 else 1
 
 
 def _path(detail: ErrorDetails) -> tuple[int | str, ...]:
@@ -113,6 +119,12 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
         case "model_type":
             what = f"this must be a mapping, not {_describe(value)}"
             fix = "start each principle with - id: ..."
+            if _depth(detail["loc"]):
+                fix = "write - {request: ..., good: [...], bad: [...]}"
+        case "literal_error":
+            levels = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
+            what = f"{key!r} is {_shorten(value)!r}{did_you_mean(str(value)[:80], levels)}"
+            fix = f"write one of: {', '.join(levels)}"
         case "tuple_type":
             what = f"{key!r} must be a list, not {_describe(value)}"
             fix = f"write {key}: [...], or one - item a line"
@@ -128,6 +140,9 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
         case "control_character":
             what = f"{key!r} holds a control character"
             fix = "remove it; only line breaks and tabs are allowed"
+        case "no_answer":
+            what = detail["msg"]
+            fix = "give it good: [...] or bad: [...]"
         case "duplicate_id":
             what = detail["msg"]
             fix = "give every principle its own id"

@@ -66,6 +66,7 @@ def lint(constitution: Constitution, polarity: bool = False) -> list[Finding]:
     findings = []
     for principle in constitution.principles:
         findings += _check_principle(principle)
+    findings += _check_examples(constitution.principles)
     findings += _check_pairs([_PrincipleWords(each) for each in constitution.principles])
     return findings + _check_missing_fields(constitution, polarity)
 
@@ -81,7 +82,7 @@ def _check_principle(principle: Principle) -> list[Finding]:
     if words > MAX_WORDS:
         message = f"the text has {words} words; more than {MAX_WORDS} blur what is judged"
         warnings.append(("over-long", message, "shorten it, or split it into several principles"))
-    for key in ("text", "opposite", "critique", "revision"):
+    for key in ("text", "opposite", "critique", "revision", "because"):
         text = getattr(principle, key)
         if text and text[-1] not in ".!?":
             message = f"the {key} does not end like a sentence; prompts go on after it"
@@ -90,7 +91,40 @@ def _check_principle(principle: Principle) -> list[Finding]:
     if principle.opposite and _plain(principle.opposite) == _plain(principle.text):
         message = "the opposite says the same as the text"
         warnings.append(("contradiction", message, "negate the wording in opposite"))
+    if principle.because and _plain(principle.because) == _plain(principle.text):
+        message = "the reason says the same as the text"
+        warnings.append(("no reason", message, "write in because what the principle is good for"))
+    if principle.critique and (principle.because or principle.examples or principle.authority):
+        message = (
+            "its own critique request takes the place of the text with its reason and examples"
+        )
+        warnings.append(("unread parts", message, "name them in critique, or leave critique out"))
     return [Finding(rule, (principle.id,), message, fix) for rule, message, fix in warnings]
+
+
+def _check_examples(principles: Sequence[Principle]) -> list[Finding]:
+    """Warn about a response that is good and bad, and about the wrong wording as a response."""
+    findings = []
+    sides: dict[tuple[str, str], tuple[bool, str]] = {}
+    for principle in principles:
+        for example in principle.examples:
+            answers = [(text, True) for text in example.good]
+            answers += [(text, False) for text in example.bad]
+            for text, good in answers:
+                key = _plain(example.request or ""), _plain(text)
+                was_good, first = sides.setdefault(key, (good, principle.id))
+                ids = tuple(dict.fromkeys((first, principle.id)))
+                shown = f"the response {text[:60]!r}"
+                if good != was_good:
+                    message = f"{shown} is a good and a bad example for the same request"
+                    fix = "correct one of the two examples"
+                    findings.append(Finding("contradiction", ids, message, fix))
+                wrong = (principle.opposite or "") if good else principle.text
+                if _plain(text) == _plain(wrong):
+                    message = f"{shown} is on the wrong side of the examples"
+                    fix = "show a response, and on the side of good or bad that it belongs to"
+                    findings.append(Finding("contradiction", (principle.id,), message, fix))
+    return findings
 
 
 class _Words:
@@ -188,6 +222,9 @@ def _check_missing_fields(constitution: Constitution, polarity: bool) -> list[Fi
         "opposite": "training in both polarities needs the negated wording",
         "situations": "the others say when they apply; retrieval can never match this one",
         "dimension": "the others express a dimension; targets cannot reach this one",
+        "because": "the others give their reason",
+        "examples": "the others have examples",
+        "authority": "the others have a level of authority",
     }
     findings = []
     for key, message in messages.items():

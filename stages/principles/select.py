@@ -5,7 +5,7 @@ Comes in: a `Selection`. Goes out: a `Constitution` with the selected principles
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.constitution import Constitution, Number, Principle, load, locate
 from stages.principles.document import display_path
+from stages.principles.statement import PARTS, opposed, stated, without_parts
 
 _WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0, le=1e9)]])
 
@@ -39,10 +40,15 @@ class Selection:
     """
     reword: dict[str, int] | None = None
     """By id, which of its `rewordings` takes the place of the text, counted from 0."""
+    without: tuple[str, ...] = ()
+    """Parts that no principle states: `because`, `examples`, `authority`."""
 
 
 def select(selection: Selection) -> Constitution:
-    """Return the set with `only`, `drop`, `tags`, `weights`, `negate` and `reword` applied.
+    """Return the set with all options of the selection applied.
+
+    Each `text` states what a model is to read: the principle with its examples, its reason and its
+    authority (`stated`), less the parts of `without`.
 
     Raises:
         UserError: as `load`; an id or tag the set does not have; a weight that is negative or not a
@@ -57,6 +63,7 @@ def select(selection: Selection) -> Constitution:
         weight = weights.get(principle.id, principle.weight)
         if weight > 0 and _is_selected(principle, selection):
             principle = _change_wording(principle, selection, file)
+            principle = stated(without_parts(principle, selection.without))
             principles.append(principle.model_copy(update={"weight": weight}))
     if not principles:
         raise UserError(
@@ -111,13 +118,7 @@ def _negate(principle: Principle, file: str) -> Principle:
     if not principle.opposite:
         what = f"{file}: the principle {principle.id!r} has no opposite"
         raise UserError(what, where="constitution.negate", fix="give it an `opposite:`")
-    negated = {
-        "text": principle.opposite,
-        "opposite": principle.text,
-        "critique": None,
-        "revision": None,
-    }
-    return principle.model_copy(update=negated)
+    return opposed(principle)
 
 
 def _check_names(selection: Selection, constitution: Constitution, file: str) -> None:
@@ -129,14 +130,15 @@ def _check_names(selection: Selection, constitution: Constitution, file: str) ->
     _check_option("negate", selection.negate, ids, file)
     _check_option("reword", selection.reword or (), ids, file)
     _check_option("tags", selection.tags, sorted(tags), file)
+    _check_option("without", selection.without, PARTS, file)
 
 
-def _check_option(option: str, names: Iterable[str], choices: list[str], file: str) -> None:
+def _check_option(option: str, names: Iterable[str], choices: Sequence[str], file: str) -> None:
     where = f"constitution.{option}"
     if isinstance(names, str):
         what = f"it must be a list, not {names!r}"
         raise UserError(what, where=where, fix=f"write '{where}=[{names}]'")
-    kind = "tag" if option == "tags" else "principle"
+    kind = {"tags": "tag", "without": "part"}.get(option, "principle")
     refuse_unknown(names, choices, f"{file} has no {kind}", where)
 
 

@@ -13,6 +13,8 @@ set is a file, so its variants are known before anything runs:
     opposite:<id>             one principle replaced by its `opposite`
     reworded:<id>:<k>         one principle in its k-th of `rewordings`, from 0
     weight:<id>:<factor>      one principle's weight times a factor
+    without-reasons           no principle states its `because`; likewise without-examples and
+                              without-authority
 
 Left out: `none`. A model before any method is the first policy of every evaluation, and needs no
 separate run.
@@ -57,6 +59,20 @@ FORMS = {  # by the first word of a name
     "opposite": Form("opposite", ("opposite:<id>",), "no principle has an `opposite`"),
     "reworded": Form("reworded", ("reworded:<id>:<k>",), "no principle has `rewordings`"),
     "weight": Form("weights", ("weight:<id>:<factor>",), ONE_PRINCIPLE),
+    "without-reasons": Form(
+        "without_reasons", ("without-reasons",), "no principle has a `because`"
+    ),
+    "without-examples": Form(
+        "without_examples", ("without-examples",), "no principle has `examples`"
+    ),
+    "without-authority": Form(
+        "without_authority", ("without-authority",), "no principle has an `authority`"
+    ),
+}
+PARTS = {
+    "without-reasons": "because",
+    "without-examples": "examples",
+    "without-authority": "authority",
 }
 FORM_OF_KIND = {form.kind: form for form in FORMS.values()}
 KINDS = tuple(FORM_OF_KIND)
@@ -76,6 +92,8 @@ class Change:
     """Ids to negate; one that the selection negates already is negated back."""
     reword: tuple[tuple[str, int], ...] = ()
     """Ids, and which of their rewordings takes the place of the text."""
+    without: tuple[str, ...] = ()
+    """Parts that no principle states."""
 
 
 def enumerate_variants(selection: Selection, kinds: Sequence[str]) -> list[str]:
@@ -117,6 +135,9 @@ def _variants_of_kind(kind: str, principles: Sequence[Principle]) -> list[str]:
             return [f"reworded:{p.id}:{k}" for p in principles for k in range(len(p.rewordings))]
         case "weights":
             return [f"weight:{name}:{factor:g}" for name in ids for factor in WEIGHT_FACTORS]
+        case "without_reasons" | "without_examples" | "without_authority":
+            form = kind.replace("_", "-")
+            return [form] if any(getattr(p, PARTS[form]) for p in principles) else []
         case _:
             return [FULL]
 
@@ -144,6 +165,8 @@ def change_of(name: str, selection: Selection) -> Change:
     _check_form(name, form, parts)
     if form == "full":
         return Change()
+    if form in PARTS:
+        return Change(without=(PARTS[form],))
     principles = {p.id: p for p in select(selection).principles}
     target = parts[0]
     if form == "first":
@@ -193,6 +216,7 @@ def apply(change: Change, selection: Selection) -> Selection:
         weights=weights or selection.weights,
         negate=tuple(negate),
         reword=reword or selection.reword,
+        without=tuple(dict.fromkeys((*selection.without, *change.without))),
     )
 
 

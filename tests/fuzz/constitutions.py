@@ -229,6 +229,9 @@ def _add_key(rng: random.Random, text: str) -> str:
         "situations",
         "dimension",
         "rewordings",
+        "because",
+        "examples",
+        "authority",
     ]
     key = rng.choice(KEYS) if rng.random() < 0.5 else rng.choice(names)
     return f"{text}{rng.choice(['', '    ', '  - '])}{key}: {rng.choice(VALUES)}\n"

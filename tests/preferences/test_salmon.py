@@ -13,7 +13,7 @@ from scipy.stats import binomtest, chisquare
 from stages.guards.errors import UserError
 from stages.preferences import salmon
 from stages.principles.constitution import Principle
-from stages.principles.importers import salmon as read_salmon
+from stages.principles.importers.published import salmon as read_salmon
 from stages.runtime.store import derive_fraction
 from tests.preferences.matrices import cells, judged_pairs, pairs
 

@@ -20,7 +20,16 @@ from stages.principles.schema import schema_text
 from tests.fuzz.constitutions import draw_constitution, find_fault
 
 SETS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-OURS = ["cai", "hhh", "rots", "schwartz", "self_align", "verbose"]
+OURS = [
+    "cai",
+    "chain_of_command",
+    "character",
+    "hhh",
+    "rots",
+    "schwartz",
+    "self_align",
+    "verbose",
+]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 GOOD = "name: mine\nprinciples:\n  - id: kind\n    text: The response is kind.\n"
 

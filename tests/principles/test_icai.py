@@ -7,8 +7,8 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.principles.constitution import load
-from stages.principles.icai import read_pairs, read_principles
-from stages.principles.importers import main
+from stages.principles.importers.__main__ import main
+from stages.principles.importers.icai import read_pairs, read_principles
 from stages.report.exports.annotated_pairs import annotate_pair, annotated_pairs
 from stages.runtime.rows import Pair
 from tests.preferences.matrices import cells

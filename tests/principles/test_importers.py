@@ -3,13 +3,22 @@ where they are.
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from stages.guards.errors import UserError
-from stages.principles.constitution import load
-from stages.principles.importers import anthropic_cai, main, salmon, to_yaml
+from stages.principles.constitution import load, to_yaml
+from stages.principles.importers.__main__ import main
+from stages.principles.importers.published import (
+    anthropic_cai,
+    c3ai,
+    model_spec,
+    open_character,
+    salmon,
+)
+from stages.principles.lint import lint
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_originals = pytest.mark.skipif(
@@ -157,7 +166,7 @@ def test_the_real_cai_files(tmp_path):
         assert f"\n\nRevisionRequest: {principle.revision}\n\nRevision:" == original["edit_request"]
         assert f"\n{principle.text} Options:" == text
     out = tmp_path / "cai.yaml"
-    out.write_text(to_yaml(made), encoding="utf-8")
+    out.write_text(to_yaml(made, "Imported."), encoding="utf-8")
     assert load(out) == made
 
 
@@ -174,5 +183,186 @@ def test_the_real_salmon_files(tmp_path, name, key):
             original[their_key],
         )
     out = tmp_path / "salmon.yaml"
-    out.write_text(to_yaml(made), encoding="utf-8")
+    out.write_text(to_yaml(made, "Imported."), encoding="utf-8")
     assert load(out) == made
+
+
+SPEC = """# Aims {#aims}
+
+No authority here.
+
+## Be kind {#be_kind authority=user tags=under_18}
+
+The assistant is kind[^ab1], see [?](#aims) and [this](#aims):
+
+- always.
+
+It helps.
+
+!!! meta "Commentary"
+    We like that.
+
+**Example**: a title
+
+~~~xml
+<developer>
+Be rude &lt;now&gt;.
+</developer>
+<user>
+Hi
+</user>
+<comparison>
+<assistant> <!-- BAD[#aims]: rude -->
+# Go
+</assistant>
+<assistant> <!-- GOOD -->
+Hello!
+</assistant>
+<assistant> <!-- OK -->
+Hm.
+</assistant>
+</comparison>
+<user>
+Bye
+</user>
+<comparison>
+<assistant> <!-- GOOD -->
+Bye!
+</assistant>
+</comparison>
+~~~
+"""
+
+
+def test_a_section_of_the_model_spec(saved):
+    made = model_spec(saved("s.md", SPEC))
+    (kind,) = made.principles
+    assert kind.text == 'Be kind. The assistant is kind, see "Aims" and this:\n- always.'
+    assert (kind.id, kind.authority, kind.tags) == ("be-kind", "user", ("aims", "under-18"))
+    assert kind.because == "It helps.\nWe like that."
+    first, second = kind.examples
+    assert first.request == "Developer: Be rude <now>.\nUser: Hi"
+    assert (first.good, first.bad) == (("Hello!",), ("# Go",))
+    assert second.request == f"{first.request}\nAssistant: Hello!\nUser: Bye"
+    assert "1 responses marked OK" in made.source
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (SPEC, "# Notes\n", "s.md:1: the heading 'Notes' has no name"),
+        (SPEC, "", "no section has an authority"),
+        (" authority=user", "", "no section has an authority"),
+        (
+            "authority=user",
+            "authority=usr",
+            "s.md:5: there is no level of authority 'usr'. Did",
+        ),
+        ("{#be_kind", "{#aims", "s.md:5: the name 'aims' appears twice"),
+        ("~~~xml", "", "s.md:27: the heading 'Go' has no name"),
+        ("</comparison>\n~~~\n", "", "s.md:18: the file ends within an example"),
+        ("<!-- OK -->", "", "s.md:32: a response in a comparison is marked neither"),
+        ("<!-- OK -->", "<!-- FINE -->", "s.md:32: a response in a comparison is marked neither"),
+        ("Bye!\n</assistant>\n", "", "s.md:40: .* belongs to no turn"),
+        ("</comparison>\n<user>", "<user>", "s.md:35: a turn of the user stands within"),
+        ("</comparison>\n<user>", "<comparison>\n<user>", "s.md:35: a comparison begins within"),
+        ("Hi\n</user>\n", "Hi\n</user>\nstray\n", "s.md:25: 'stray' belongs to no turn"),
+        (SPEC[SPEC.index("The assistant") : SPEC.index("**Ex")], "", "s.md:5: .* has no text"),
+    ],
+)
+def test_a_wrong_or_partial_model_spec_ends_in_one_message(saved, old, new, message):
+    assert old in SPEC
+    with pytest.raises(UserError, match=message):
+        model_spec(saved("s.md", SPEC.replace(old, new, 1)))
+
+
+def test_traits_in_both_forms(saved):
+    traits = [
+        {"trait": "I am very very very very calm.", "questions": ["Fire!", "Hi"]},
+        {"trait": "I am very very very very cold.", "questions": []},
+    ]
+    made = open_character(saved("t.txt", traits))
+    calm, cold = made.principles
+    assert [calm.id, cold.id] == ["i-am-very-very-very-very", "i-am-very-very-very-very-2"]
+    assert (calm.text, calm.situations) == (traits[0]["trait"], ("Fire!", "Hi"))
+    lines = [{**trait, "additional_questions": ["Hi", "Late"]} for trait in traits]
+    text = "\n".join(json.dumps(line) for line in lines)
+    more = open_character(saved("t.jsonl", text))
+    assert more.principles[0].situations == ("Fire!", "Hi", "Late")
+    with pytest.raises(UserError, match=r"t\.jsonl:2: not valid JSON"):
+        open_character(saved("t.jsonl", text[:-9]))
+    with pytest.raises(UserError, match=r"0\.questions: Field required"):
+        open_character(saved("t.txt", [{"trait": "I joke."}]))
+    with pytest.raises(UserError, match="there are no principles"):
+        open_character(saved("t.txt", "[]"))
+
+
+C3AI = (
+    "id,source,item,statement,principle,name,positive vs negative framing,"
+    "trait vs behavior framing\n"
+    'HV1,A,"Be, well.",The assistant is well.,Choose the response that is well.,W,positive,trait\n'
+)
+
+
+def test_c3ai_columns(saved):
+    (only,) = c3ai(saved("p.csv", C3AI)).principles
+    assert (only.id, only.text) == ("hv1", "The assistant is well.")
+    assert only.rewordings == ("Choose the response that is well.",)
+    assert only.tags == ("positive", "trait")
+    assert c3ai(saved("p.csv", "id,statement,principle\na,B.,C.\n")).principles[0].tags == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "p.csv:1: it has no column 'id'"),
+        ("id,principle\na,b\n", "p.csv:1: it has no column 'statement'"),
+        (C3AI + "HV2,A,x\n", "p.csv:3: the row has other columns"),
+        (C3AI.replace('"', ""), "p.csv:2: the row has other columns than the 8"),
+        (C3AI + 'HV2,"A\n', "p.csv:3: not valid CSV"),
+        (C3AI + C3AI.splitlines()[1], "appears twice"),
+    ],
+)
+def test_csv_files_of_another_shape_are_refused(saved, text, message):
+    with pytest.raises(UserError, match=message):
+        c3ai(saved("p.csv", text))
+
+
+@needs_originals
+def test_the_real_model_spec(tmp_path):
+    """Counted by hand in the release of 2025-12-18; the irregular comparisons are among them."""
+    made = model_spec(SHARED / "model_spec" / "model_spec.md")
+    examples = [example for principle in made.principles for example in principle.examples]
+    assert (len(made.principles), len(examples)) == (59, 189)
+    assert sum(bool(principle.examples) for principle in made.principles) == 57
+    levels = Counter(principle.authority for principle in made.principles)
+    assert levels == {"root": 22, "guideline": 18, "user": 15, "system": 3, "developer": 1}
+    sides = Counter((len(example.good), len(example.bad)) for example in examples)
+    assert sides == {(1, 1): 123, (1, 2): 32, (1, 0): 28, (2, 1): 3, (1, 3): 2, (2, 0): 1}
+    assert "8 responses marked OK" in made.source
+    by_id = {principle.id: principle for principle in made.principles}
+    assert by_id["prioritize-teen-safety"].tags == ("chatgpt-u18", "under-18")
+    assert "[...]\n" in by_id["protect-privileged-information"].examples[1].request
+    assert "<form" in by_id["support-programmatic-use"].examples[0].good[0]
+    assert not [p.id for p in made.principles if "[^" in p.text or "[?]" in (p.because or "")]
+    out = tmp_path / "spec.yaml"
+    out.write_text(to_yaml(made, "Imported."), encoding="utf-8")
+    assert load(out) == made
+    assert "contradiction" not in {finding.rule for finding in lint(made)}
+
+
+@needs_originals
+def test_a_model_spec_that_breaks_off_is_never_read_in_part(saved):
+    text = (SHARED / "model_spec" / "model_spec.md").read_text(encoding="utf-8")
+    for cut in (text.index("</comparison>"), len(text) - 20):
+        with pytest.raises(UserError, match=r"s.md:\d+: the file ends within an example"):
+            model_spec(saved("s.md", text[:cut]))
+
+
+@needs_originals
+@pytest.mark.parametrize(
+    ("name", "situations"), [("humor.txt", 5), ("sycophancy.txt", 5), ("few-shot-humor.jsonl", 50)]
+)
+def test_the_real_trait_files(name, situations):
+    made = open_character(SHARED / "open_character" / name)
+    assert [len(principle.situations) for principle in made.principles] == [situations] * 10

@@ -52,6 +52,27 @@ def other(text, **more):
             other("The response tells jokes.", opposite="The response is dull."),
             ("no opposite", "kind"),
         ),
+        (
+            other("The response tells jokes.", because="Jokes help"),
+            ("unfinished sentence", "other"),
+        ),
+        (other("It jokes.", because="It jokes!"), ("no reason", "other")),
+        (other("It jokes.", because="Jokes help."), ("no because", "kind")),
+        (other("It jokes.", examples=[{"good": ["Ha!"]}]), ("no examples", "kind")),
+        (other("It jokes.", authority="user"), ("no authority", "kind")),
+        (
+            other("It jokes.", because="Jokes help.", critique="Say what is dull."),
+            ("unread parts", "other"),
+        ),
+        (
+            other("It jokes.", examples=[{"request": "Hi", "good": ["Ha!"], "bad": ["Ha."]}]),
+            ("contradiction", "other"),
+        ),
+        (
+            other("It jokes.", opposite="It is dull.", examples=[{"good": ["It is dull."]}]),
+            ("contradiction", "other"),
+        ),
+        (other("It jokes.", examples=[{"bad": ["It jokes"]}]), ("contradiction", "other")),
     ],
 )
 def test_each_rule(principle, rule):
@@ -97,6 +118,14 @@ def test_thousands_of_alike_principles_are_cut_and_said_to_be(words):
     warnings = rules(*({"id": f"p{i}", "text": text} for i, text in enumerate(texts)))
     assert time.process_time() - started < 10
     assert len(warnings) < 1000 and "cut" in {rule for rule, *_ in warnings}
+
+
+def test_an_answer_may_be_good_for_one_request_and_bad_for_another():
+    examples = [{"request": "Hi", "good": ["Ha!"]}, {"request": "My dog died", "bad": ["Ha!"]}]
+    assert rules(other("It jokes.", examples=examples)) == set()
+    two = {"id": "two", "text": "It is quiet.", "examples": [{"request": "hi", "bad": ["Ha"]}]}
+    found = rules(other("It jokes.", examples=examples), two)
+    assert found == {("contradiction", "other", "two")}
 
 
 def test_a_good_set_has_no_warnings():

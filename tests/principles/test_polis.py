@@ -8,8 +8,8 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.principles.constitution import load
-from stages.principles.importers import main
-from stages.principles.polis import Bounds, principles, read_statements
+from stages.principles.importers.__main__ import main
+from stages.principles.importers.polis import Bounds, principles, read_statements
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "polis_seattle"
 needs_originals = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")

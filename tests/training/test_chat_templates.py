@@ -13,13 +13,14 @@ from stages.guards.errors import UserError
 from stages.runtime.artifacts import Result, finish_artifact
 from stages.runtime.calls import Engines
 from stages.runtime.rows import Prompt
+from stages.training.examples import drop_cut_thoughts
 from stages.training.likelihood import answer_logps
 from stages.training.model_files import load_tokenizer
 from stages.training.offline import chain_of_hindsight, dpo, kto, ranking, sft
 from stages.training.online.trl_stages import GRPO
 from stages.training.reward_models import reward_model, score
 from stages.training.session import model_session
-from tests.chat_templates import NO_SYSTEM
+from tests.chat_templates import NO_SYSTEM, build_tokenizer
 from tests.tiny_model import TEMPLATE
 from tests.training.conftest import pair, response
 from tests.training.offline.test_groups import rating
@@ -284,3 +285,22 @@ def test_trls_own_warning_about_prefixes_reaches_the_metrics(strict, artifact, c
     assert "opens each answer with '<think>'" in texts
     plain = {**inputs, "model": strict("quiet", TEMPLATE)}
     assert "warnings" not in trained(sft, {"args": ARGS}, plain, context("quiet-run")).metrics
+
+
+def test_a_template_that_cuts_thoughts_costs_their_rows_and_not_in_silence():
+    """What `with_thoughts` joins must reach the training, or be dropped and counted."""
+    thinking = "<think>\nwhy\n</think>\n\nyes"
+    examples = [
+        {"id": name, "prompt": [], "completion": [{"role": "assistant", "content": text}]}
+        for name, text in (("thinking", thinking), ("plain", "yes"))
+    ]
+    for shape, kept in (
+        ("qwen3", ["plain"]),
+        ("deepseek-r1", ["plain"]),
+        ("zephyr", ["thinking", "plain"]),
+    ):
+        whole, dropped = drop_cut_thoughts(examples, build_tokenizer(shape), {}, ["</think>"])
+        assert [example["id"] for example in whole] == kept
+        reasons = [(row.id, row.reason) for row in dropped]
+        lost = [("thinking", "the model's chat template leaves out thoughts")]
+        assert reasons == (lost if len(kept) == 1 else [])

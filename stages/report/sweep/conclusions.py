@@ -32,7 +32,13 @@ SECOND_SEED = (
     "On one seed a verdict is about these trained models only: a second seed is needed "
     "(seed=0,1), as another training may do otherwise"
 )
-LEFT_OUT = ("leave_one_out", "without_tag", NONE)  # their improvement speaks against what is gone
+PARTS = {
+    "without_reasons": "without the reasons",
+    "without_examples": "without the examples",
+    "without_authority": "without the levels of authority",
+}
+# their improvement speaks against what is gone
+LEFT_OUT = ("leave_one_out", "without_tag", *PARTS, NONE)
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ def circumstance(run: Run, compared: bool = True) -> str:
             reference = _reference_of(run)
             return f"than with {reference}" if compared else f"with it instead of {reference}"
         case _:
-            return "before the method"
+            return PARTS.get(run.kind, "before the method")
 
 
 def group_of(label: str) -> str:

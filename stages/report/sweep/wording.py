@@ -58,6 +58,9 @@ KINDS = {
     "opposite": "one principle negated",
     "reworded": "one principle in other words",
     "weights": "one principle's weight changed",
+    "without_reasons": "all reasons left out",
+    "without_examples": "all examples left out",
+    "without_authority": "all levels of authority left out",
     "full": "another set or method",
 }
 ACTIONS = {  # how a sentence about a variant begins
@@ -69,6 +72,9 @@ ACTIONS = {  # how a sentence about a variant begins
     "opposite": "Negating {}",
     "reworded": "Rewording {}",
     "weights": "Weighting {} by {factor}",
+    "without_reasons": "Leaving out the reasons",
+    "without_examples": "Leaving out the examples",
+    "without_authority": "Leaving out the levels of authority",
     "full": "Taking {} instead of {reference}",
 }
 
@@ -102,6 +108,9 @@ HEADLINE_ORDER = (  # the kind that the headline prefers comes first
     "full",
     "leave_one_out",
     "without_tag",
+    "without_reasons",
+    "without_examples",
+    "without_authority",
     "opposite",
     "only_tag",
     "only_one",

@@ -36,13 +36,17 @@ PLACES = {  # by label: how a sentence about it ends
     "opposite:a": "with it negated",
     "reworded:a:0": "with it in other words",
     "weight:a:0.5": "with its weight times 0.5",
+    "without-reasons": "without the reasons",
+    "without-examples": "without the examples",
+    "without-authority": "without the levels of authority",
     "without:a pipeline=dpo": "without it",
     "full constitution.name=hhh": "than with pipeline=cai",
     "full pipeline=dpo": "than with pipeline=cai",
     "none": "before the method",
     "none pipeline=dpo": "before the method",
 }
-GONE = ("without", "without-tag", "none")
+PARTS = ("without-reasons", "without-examples", "without-authority")
+GONE = ("without", "without-tag", *PARTS, "none")
 OUTCOMES = [  # level, outcome, its noun, is more of it good (1), bad (-1) or neither
     ("policy", "any_violation", "violations", -1),
     ("policy", "violates harm-1", "violations of harm-1", -1),

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from stages.principles.constitution import load
+from stages.principles.importers.__main__ import main
 from stages.principles.lint import lint
 from stages.principles.retrieve import rank
-from stages.text.rules import main
 
 SOCIAL_CHEMISTRY = (
     "area\tsplit\trot-bad\trot-moral-foundations\tsituation\trot\n"
@@ -38,7 +38,7 @@ MORAL_STORIES = json.dumps(
 
 def convert(folder, text, name, *arguments, out="out.yaml"):
     (folder / name).write_text(text)
-    code = main([str(folder / name), *arguments, "--out", str(folder / out)])
+    code = main(["rules", str(folder / name), *arguments, "--out", str(folder / out)])
     return code, load(str(folder / out)).principles if code == 0 else ()
 
 

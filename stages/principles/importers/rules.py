@@ -1,31 +1,27 @@
-"""Turn a user's own table of rules of thumb into a constitution file.
+"""A user's own table of rules of thumb as a constitution.
 
-`python -m stages.text.rules FILE --rule rot --situation situation --tags rot-moral-foundations
---only split=train --only rot-bad=0 --most 2000 --out my-rules.yaml`
+`python -m stages.principles.importers rules FILE --rule rot --situation situation --tags
+rot-moral-foundations --only split=train --only rot-bad=0 --most 2000 --out my-rules.yaml`
 
 Comes in: a file of any kind that `sources` reads, such as Social Chemistry 101 (Forbes et al. 2020,
 arXiv 2011.00620), MIC (Ziems et al. 2022, arXiv 2204.03021) or Moral Stories (Emelin et al. 2021,
-arXiv 2012.15738). Goes out: YAML with one principle for each distinct rule, with the situations and
+arXiv 2012.15738). Goes out: one principle for each distinct rule, with the situations and
 tags of all its rows, for `retrieve`. A rule keeps its words; the licence is that of the table.
 """
 
 import argparse
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.principles.constitution import Constitution, Principle
-from stages.principles.document import MAX_BYTES, display_path, write_new
 from stages.principles.faults import slug
-from stages.principles.importers import to_yaml
 from stages.runtime.store import derive_seed
 from stages.sources.cells import plain_text
 from stages.sources.records import Record, missing_column, read_file, require_columns
@@ -94,21 +90,28 @@ def read_rules(
     return [rule for key, rule in rules.items() if key in chosen], +dropped
 
 
-def as_constitution(rules: Sequence[Rule], name: str, source: str) -> Constitution:
-    """Return rules as a principle set.
+def constitution_of_table(
+    file: Path, columns: Columns, most: int | None = None, name: str = "rules"
+) -> Constitution:
+    """Return the distinct rules of a table as a principle set, whose source counts the other rows.
 
     Raises:
-        UserError: there is none.
+        UserError: the file cannot be read, no record has a column, or no row gives a rule.
     """
+    path = as_path(file)
+    rules, dropped = read_rules(read_file(path), columns, most)
     if not rules:
-        raise UserError("no row gave a rule", where=source, fix="check --rule and --only")
+        raise UserError("no row gave a rule", where=path.name, fix="check --rule and --only")
     principles = []
     for number, rule in enumerate(rules, start=1):
         fields: dict[str, Any] = {"id": f"{slug(rule.text)[:48].strip('-')}-{number}"}
         fields |= {"text": rule.text, "situations": [*rule.situations], "tags": [*rule.tags]}
         principles.append(fields)
-    note = f"Imported from {source}. Its licence is that of the file."
-    return Constitution.model_validate({"name": name, "source": note, "principles": principles})
+    reasons = "; ".join(f"{count:,} x {reason}" for reason, count in dropped.items())
+    source = f"{path.name}, whose licence it has."
+    if reasons:
+        source += f" Left out: {reasons}."
+    return Constitution.model_validate({"name": name, "source": source, "principles": principles})
 
 
 def _fault(record: Record, columns: Columns) -> str:
@@ -137,57 +140,35 @@ def _is_principle(text: str) -> bool:
     return True
 
 
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say which columns of a table hold what."""
+    command.add_argument("--rule", required=True, metavar="COLUMN")
+    command.add_argument("--situation", metavar="COLUMN")
+    command.add_argument("--tags", metavar="COLUMN")
+    command.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE")
+    command.add_argument("--most", type=_count, default=2000, help="rules, drawn by hash (2000)")
+
+
+def columns_of(options: argparse.Namespace) -> Columns:
+    """Return the columns that a command line names.
+
+    Raises:
+        UserError: a condition is not COLUMN=VALUE.
+    """
+    only = {}
+    for condition in options.only:
+        column, sign, value = condition.partition("=")
+        if not sign:
+            raise UserError(
+                f"{condition!r} is not COLUMN=VALUE", where="--only", fix="write --only split=train"
+            )
+        only[column] = value
+    return Columns(options.rule, options.situation, options.tags, only)
+
+
 def _count(text: str) -> int:
     """A number from 1."""
     number = int(text)
     if number < 1:
         raise ValueError
     return number
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Import the table named on the command line; return 0, or 2 after a mistake of the user."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.text.rules", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("file", metavar="FILE", help="csv, tsv, jsonl, json or parquet")
-    parser.add_argument("--rule", required=True, metavar="COLUMN")
-    parser.add_argument("--situation", metavar="COLUMN")
-    parser.add_argument("--tags", metavar="COLUMN")
-    parser.add_argument("--only", action="append", default=[], metavar="COLUMN=VALUE")
-    parser.add_argument("--most", type=_count, default=2000, help="rules, drawn by hash (2000)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
-    options = parser.parse_args(arguments)
-    try:
-        only = {}
-        for condition in options.only:
-            column, sign, value = condition.partition("=")
-            if not sign:
-                raise UserError(
-                    f"{condition!r} is not COLUMN=VALUE",
-                    where="--only",
-                    fix="write --only split=train",
-                )
-            only[column] = value
-        columns = Columns(options.rule, options.situation, options.tags, only)
-        path = as_path(options.file)
-        rules, dropped = read_rules(read_file(path), columns, options.most)
-        text = to_yaml(as_constitution(rules, slug(options.out.stem), path.name))
-        if len(text.encode()) > MAX_BYTES:
-            raise UserError(
-                f"{len(rules)} rules make a file of {len(text.encode()):,} bytes, more than "
-                f"{MAX_BYTES:,}",
-                where=display_path(options.out),
-                fix="set --most to a smaller number, or leave --situation out",
-            )
-        write_new(options.out, text)
-    except UserError as error:
-        open_console(stderr=True).print(str(error))
-        return 2
-    reasons = "".join(f"; {count:,} x {reason}" for reason, count in dropped.items())
-    open_console().print(f"{display_path(options.out)}: {len(rules):,} rules{reasons}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,6 +15,7 @@ put into no group (their votes are in none of the products), and statements belo
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import re
@@ -49,6 +50,19 @@ class Bounds:
     """The fewest votes in every group."""
     most: int | None = None
     """The best so many; None: all."""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that name the votes and the bounds."""
+    bounds = Bounds()
+    command.add_argument("--votes", type=Path, required=True, metavar="FILE.csv")
+    command.add_argument(
+        "--agree", type=float, default=bounds.agree, help="least mean agreement of the groups"
+    )
+    command.add_argument(
+        "--least-votes", type=int, default=bounds.votes, help="fewest votes in every group"
+    )
+    command.add_argument("--most", type=int, help="the best so many statements")
 
 
 @dataclass(frozen=True)

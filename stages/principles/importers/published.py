@@ -1,34 +1,31 @@
-"""Turn a user's own copy of a published principle file into a constitution file.
-
-`python -m stages.principles.importers FORMAT FILE.json --out my.yaml`, where FORMAT is
-`anthropic-cai` [`--judging FILE.json`], `salmon`, `icai` [`--pairs pairs.jsonl`], or `polis` with
-`--votes participants-votes.csv`
+"""Published principle files: each format's principles as a constitution.
 
 Comes in: the JSON files of github.com/anthropics/ConstitutionalHarmlessnessPaper
 (CritiqueRevisionInstructions and RLMadisonInstructions; Bai et al. 2022) or of
-github.com/IBM/SALMON (Sun et al. 2023); a Polis export (`polis`); what icai writes (`icai`). Goes
-out: YAML with source and licence. Left out: few-shot transcripts, and the "CritiqueRequest:"
-framing that base models need.
+github.com/IBM/SALMON (Sun et al. 2023), OpenAI's Model Spec, a trait file of
+github.com/maiush/OpenCharacterTraining (Maiya et al. 2025), the principles.csv of
+github.com/yarakyrychenko/c3ai (Kyrychenko et al. 2025), a Polis export, or what icai writes. Goes
+out: a constitution with source and licence. Left out: few-shot transcripts, and the
+"CritiqueRequest:" framing that base models need.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from stages.guards.console import open_console
 from stages.guards.errors import MOST_FAULTS, SeveralErrors, UserError
 from stages.guards.files import parse_json, shorten
-from stages.principles import icai, polis
 from stages.principles.constitution import Constitution, Number
-from stages.principles.document import display_path, read_text, write_new
+from stages.principles.document import display_path, read_text
 from stages.principles.faults import slug
+from stages.principles.importers import icai, polis
+from stages.principles.importers.model_spec import read_model_spec
 
 CAI_LICENCE = (
     "The source repository states no licence. "
@@ -64,9 +61,21 @@ class SalmonEntry(BaseModel):
     weight: Number | None = None
 
 
+class Trait(BaseModel):
+    """One trait of an Open Character Training file, with requests that show it."""
+
+    trait: str
+    questions: list[str]
+    additional_questions: list[str] = []
+
+
 CAI_ENTRIES = TypeAdapter(dict[str, CaiEntry])
 CAI_JUDGING = TypeAdapter(list[str])
 SALMON_ENTRIES = TypeAdapter(list[SalmonEntry])
+TRAITS = TypeAdapter(list[Trait])
+C3AI_COLUMNS = ("id", "statement", "principle")
+C3AI_FRAMING = ("positive vs negative framing", "trait vs behavior framing")
+WORDS_OF_ID = 6
 
 
 def anthropic_cai(
@@ -115,12 +124,8 @@ def salmon(file: Path, name: str = "salmon") -> Constitution:
     """
     entries = _read(file, SALMON_ENTRIES)
     principles: list[dict[str, Any]] = []
-    ids: set[str] = set()
-    for number, entry in enumerate(entries, start=1):
-        principle_id = slug(entry.dimension)
-        if principle_id in ids:
-            principle_id = f"{principle_id}-{number}"
-        ids.add(principle_id)
+    ids = _unique_slugs([entry.dimension for entry in entries])
+    for principle_id, entry in zip(ids, entries, strict=True):
         principle: dict[str, Any] = {"id": principle_id, "text": entry.definition}
         if entry.negative_definition:
             principle["opposite"] = entry.negative_definition
@@ -153,14 +158,98 @@ def inverse(file: Path, name: str = "icai") -> Constitution:
     return _constitution(name, "Found by icai", source, icai.read_principles(file), file)
 
 
-def to_yaml(constitution: Constitution, head: str = "Imported by Credo.") -> str:
-    """Return the text of a constitution file; `load` reads it back unchanged."""
-    data = constitution.model_dump(mode="json", exclude_defaults=True)
-    head = f"# {head} {constitution.source or ''}".rstrip()
-    body = yaml.safe_dump(
-        {"name": data.pop("name"), **data}, sort_keys=False, allow_unicode=True, width=110
+def model_spec(file: Path, name: str = "model-spec") -> Constitution:
+    """Return the sections of OpenAI's Model Spec that have a level of authority, in its order.
+
+    Raises:
+        UserError: as `read_model_spec`.
+    """
+    principles, labels = read_model_spec(file)
+    source = "OpenAI Model Spec, openai/model_spec, CC0 1.0."
+    if labels["OK"]:
+        source += f" Left out: {labels['OK']} responses marked OK, neither good nor bad."
+    return _constitution(name, "OpenAI Model Spec", source, principles, file)
+
+
+def open_character(file: Path, name: str = "open-character") -> Constitution:
+    """Return the traits of a file of Open Character Training, its requests as `situations`.
+
+    The published files are a JSON list, called .txt, or one trait a line with further requests.
+
+    Raises:
+        UserError: the file cannot be read, or does not have the published shape.
+    """
+    text = read_text(file)
+    if text.lstrip().startswith("["):
+        data = parse_json(text, display_path(file))
+    else:
+        where = display_path(file)
+        lines = enumerate(text.splitlines())
+        # After as many empty lines as stand before it, a fault has its line.
+        data = [parse_json("\n" * above + line, where) for above, line in lines if line.strip()]
+    traits = _validate(data, TRAITS, file)
+    beginnings = [" ".join(trait.trait.split()[:WORDS_OF_ID]) for trait in traits]
+    principles = [
+        {
+            "id": principle_id,
+            "text": trait.trait,
+            "situations": list(dict.fromkeys([*trait.questions, *trait.additional_questions])),
+        }
+        for principle_id, trait in zip(_unique_slugs(beginnings), traits, strict=True)
+    ]
+    source = "Maiya et al. 2025, maiush/OpenCharacterTraining, MIT."
+    return _constitution(name, "Traits of a character", source, principles, file)
+
+
+def c3ai(file: Path, name: str = "c3ai") -> Constitution:
+    """Return the principles of a csv file with C3AI's columns.
+
+    `statement` (what the assistant should do) is the text, and `principle` (which response to
+    choose) its rewording; the two framings become tags.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, or has a row of another length.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(file)), strict=True)
+    where = display_path(file)
+    principles = []
+    try:
+        missing = [column for column in C3AI_COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            what = f"it has no column {missing[0]!r}"
+            raise UserError(what, where=f"{where}:1", fix="give the file as it was published")
+        for row in reader:
+            if None in row or None in row.values():
+                what = f"the row has other columns than the {len(reader.fieldnames or ())} named"
+                fix = "put a text that holds a comma in quotes"
+                raise UserError(what, where=f"{where}:{reader.line_num}", fix=fix)
+            framing = [slug(row[column]) for column in C3AI_FRAMING if row.get(column)]
+            principles.append(
+                {
+                    "id": slug(row["id"]),
+                    "text": row["statement"],
+                    "rewordings": [row["principle"]],
+                    "tags": framing,
+                }
+            )
+    except csv.Error as error:
+        what = f"not valid CSV: {error}"
+        place = f"{where}:{reader.reader.line_num}"
+        raise UserError(what, where=place, fix="correct the quotes") from error
+    source = (
+        "Kyrychenko et al. 2025, yarakyrychenko/c3ai, MIT. Some of its principles are others' "
+        "texts: items of questionnaires are their authors'."
     )
-    return f"{head}\n{body}"
+    return _constitution(name, "C3AI, the published principles", source, principles, file)
+
+
+def _unique_slugs(texts: Sequence[str]) -> list[str]:
+    """Return a slug for each text; one that was used before carries its place, counted from 1."""
+    slugs: list[str] = []
+    for number, text in enumerate(texts, start=1):
+        name = slug(text)
+        slugs.append(f"{name}-{number}" if name in slugs else name)
+    return slugs
 
 
 def _without_framing(text: str, start: str, end: str) -> str:
@@ -168,7 +257,10 @@ def _without_framing(text: str, start: str, end: str) -> str:
 
 
 def _read(file: Path, shape: TypeAdapter[ShapeT]) -> ShapeT:
-    data = parse_json(read_text(file), display_path(file))
+    return _validate(parse_json(read_text(file), display_path(file)), shape, file)
+
+
+def _validate(data: Any, shape: TypeAdapter[ShapeT], file: Path) -> ShapeT:
     try:
         return shape.validate_python(data)
     except ValidationError as error:
@@ -192,71 +284,3 @@ def _explain(error: ValidationError, file: Path, fix: str) -> UserError:
         place = shorten(".".join(map(str, detail["loc"]))) or "the top level"
         faults.append(UserError(f"{place}: {detail['msg']}", where=display_path(file), fix=fix))
     return faults[0] if len(faults) == 1 else SeveralErrors(faults)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Import the file named on the command line; return 0, or 2 after a mistake of the user."""
-    summary, _, _ = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.principles.importers", description=summary
-    )
-    formats = parser.add_subparsers(dest="format", required=True)
-    for name in ("anthropic-cai", "salmon"):
-        command = formats.add_parser(name)
-        command.add_argument("file", type=Path, metavar="FILE.json")
-        command.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
-        if name == "anthropic-cai":
-            command.add_argument(
-                "--judging", type=Path, metavar="FILE.json", help="RLMadisonInstructions.json"
-            )
-    _add_commands(formats)
-    options = parser.parse_args(arguments)
-    try:
-        constitution = _import(options)
-    except UserError as error:
-        open_console(stderr=True).print(str(error))
-        return 2
-    count = len(constitution.principles)
-    line = f"{display_path(options.out)}: {count} principles. {constitution.source}"
-    open_console().print(line)
-    return 0
-
-
-def _add_commands(formats: Any) -> None:
-    public_input = formats.add_parser("polis")
-    public_input.add_argument("file", type=Path, metavar="comments.csv")
-    public_input.add_argument("--votes", type=Path, required=True, metavar="FILE.csv")
-    bounds = polis.Bounds()
-    public_input.add_argument(
-        "--agree", type=float, default=bounds.agree, help="least mean agreement of the groups"
-    )
-    public_input.add_argument(
-        "--least-votes", type=int, default=bounds.votes, help="fewest votes in every group"
-    )
-    public_input.add_argument("--most", type=int, help="the best so many statements")
-    public_input.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
-    from_icai = formats.add_parser("icai")
-    from_icai.add_argument("file", type=Path, metavar="FILE.json")
-    from_icai.add_argument("--pairs", type=Path, metavar="FILE.jsonl", help="write the pairs, too")
-    from_icai.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
-
-
-def _import(options: argparse.Namespace) -> Constitution:
-    name = slug(options.out.stem)
-    if options.format == "salmon":
-        constitution = salmon(options.file, name)
-    elif options.format == "polis":
-        bounds = polis.Bounds(options.agree, options.least_votes, options.most)
-        constitution = public(options.file, options.votes, bounds, name)
-    elif options.format == "icai":
-        constitution = inverse(options.file, name)
-    else:
-        constitution = anthropic_cai(options.file, options.judging, name)
-    if options.format == "icai" and options.pairs:
-        icai.write_pairs(icai.read_pairs(options.file), options.pairs)
-    write_new(options.out, to_yaml(constitution))
-    return constitution
-
-
-if __name__ == "__main__":
-    sys.exit(main())
