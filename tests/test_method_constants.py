@@ -201,6 +201,7 @@ PAPER: dict[str, dict[str, Any]] = {
     },
     "character_training": {  # Maiya et al. 2025, 2511.01689
         "teacher_answers.context": "principles",
+        "teacher_answers.draw": None,
         "student_answers.context": "none",
     },
     "optimisers": {  # GRPO: Shao et al. 2024, 2402.03300, 4.2

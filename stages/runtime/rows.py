@@ -319,9 +319,7 @@ class Question:
     wording: str
     """`principle`, `opposite`, `paraphrase`, or `repeat`: the first question once more."""
     place: str
-    """Of choices `ab`, or `ba` where the second answer is shown first; of Yes or No the answer that
-    is asked about, `a` or `b`.
-    """
+    """Of choices the order, `ab` or `ba`; of Yes or No the answer asked about, `a` or `b`."""
     first: str
     """The answer `a`: the better one, where one is known to be better."""
     second: str
@@ -354,8 +352,7 @@ class Proposal:
     wordings: list[str] = field(default_factory=list)
     """The texts of those that were merged into it."""
     votes: list[int] = field(default_factory=list)
-    """Comparisons that speak for it, against it, and to which it does not apply; []: no vote yet.
-    """
+    """Comparisons for it, against it, and to which it does not apply; []: no vote yet."""
     origin: str = ""
     """Where it comes from, in words, as its constitution file says."""
 

@@ -103,7 +103,7 @@ def test_a_mistake_ends_in_one_message_and_no_file(tmp_path, capsys, arguments, 
 def test_a_set_too_large_to_load_is_not_written(tmp_path, capsys):
     table = "rule\n" + "".join(f"{'word ' * 200}{number}.\n" for number in range(1100))
     code, _ = convert(tmp_path, table, "long.csv", "--rule", "rule")
-    assert code == 2 and "set --most to a smaller number" in capsys.readouterr().err
+    assert code == 2 and "take fewer principles: --most" in capsys.readouterr().err
     assert not (tmp_path / "out.yaml").exists()
     (tmp_path / "out.yaml").write_text("mine")
     code, _ = convert(tmp_path, MIC, "mic.csv", "--rule", "rot")

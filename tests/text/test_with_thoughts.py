@@ -21,7 +21,7 @@ def part_of(tmp_path):
     files = {}
     for name in ("red_team", "helpful", "held_out", "reflection"):
         files[name] = tmp_path / f"{name}.csv"
-        files[name].write_text(f"prompt\nfirst {name}\nsecond {name}\n")
+        files[name].write_text(f"prompt\nfirst {name} of rule 3\nsecond {name} of rule 3\n")
     overrides = [f"data.{name}.source={file}" for name, file in files.items()]
     model = fake_model(tmp_path / "model")
     chosen = write_constitution(tmp_path / "set.yaml", 4)
@@ -33,10 +33,12 @@ def part_of(tmp_path):
             *overrides,
             f"model.path={model}",
             f"constitution.name={chosen}",
+            "scale.traits_read=null",
         )
         taken = {name: steps[name] for name in ("base", "judge", "red_team", "helpful", *names)}
         for step in taken.values():
-            step.get("inputs", {}).pop("examination", None)
+            for optional in ("examination", "encoder"):
+                step.get("inputs", {}).pop(optional, None)
         return taken
 
     return take
@@ -92,5 +94,5 @@ def test_a_character_is_learnt_from_a_teacher_that_reads_it(part_of, tmp_path):
     reflections = done["reflections"].rows(Response)
     assert {row.kind for row in reflections} == {"reflection"} and len(reflections) > 2
     prompts, completions = learnt(done["reflections"])
-    assert set(prompts) == {"first reflection", "second reflection"}
+    assert set(prompts) == {"first reflection of rule 3", "second reflection of rule 3"}
     assert set(completions) == {"in character"}
