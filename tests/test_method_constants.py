@@ -199,6 +199,9 @@ PAPER: dict[str, dict[str, Any]] = {
         "spec_answers.context": "principles",
         "spec_answers.thoughts": "split",
     },
+    "spec_midtraining": {  # Li et al. 2026, 2605.02087
+        "texts.draw": 1,
+    },
     "character_training": {  # Maiya et al. 2025, 2511.01689
         "teacher_answers.context": "principles",
         "teacher_answers.draw": None,

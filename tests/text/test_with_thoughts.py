@@ -19,7 +19,7 @@ RULE = "The response keeps rule number 3."
 def part_of(tmp_path):
     """Some steps of a pipeline as its file has them, on a stand-in for a model."""
     files = {}
-    for name in ("red_team", "helpful", "held_out", "reflection"):
+    for name in ("red_team", "helpful", "held_out", "reflection", "documents"):
         files[name] = tmp_path / f"{name}.csv"
         files[name].write_text(f"prompt\nfirst {name} of rule 3\nsecond {name} of rule 3\n")
     overrides = [f"data.{name}.source={file}" for name, file in files.items()]
@@ -96,3 +96,15 @@ def test_a_character_is_learnt_from_a_teacher_that_reads_it(part_of, tmp_path):
     prompts, completions = learnt(done["reflections"])
     assert set(prompts) == {"first reflection of rule 3", "second reflection of rule 3"}
     assert set(completions) == {"in character"}
+
+
+def test_texts_about_one_principle_each_are_learnt_without_it(part_of, tmp_path):
+    steps = part_of("spec_midtraining", "documents", "texts", "spec_answers")
+    steps["texts"]["n"] = 6
+    generator = ScriptedGenerator(text=lambda messages: "A text.")
+    _, done = run_steps(steps, tmp_path, generator)
+    texts = done["texts"].rows(Response)
+    assert {len(row.context) for row in texts} == {1}
+    assert len({row.context[0] for row in texts}) > 1
+    prompts, _ = learnt(done["texts"])
+    assert set(prompts) == {"first documents of rule 3", "second documents of rule 3"}
