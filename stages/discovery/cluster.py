@@ -52,9 +52,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         texts = [row.text for row in proposals]
         vectors = encode(texts, encoder, context.store) if encoder else count_letters(texts)
         labels = assign_clusters(vectors, config, context.seed)
-        for label in dict.fromkeys(labels):
-            members = [place for place, other in enumerate(labels) if other == label]
-            rows.append(_candidate(proposals, vectors, members))
+        members: dict[int, list[int]] = {}
+        for place, label in enumerate(labels):
+            members.setdefault(label, []).append(place)
+        rows = [_candidate(proposals, vectors, places) for places in members.values()]
     rows.sort(key=lambda row: (-len(row.sources), row.id))
     metrics = {"proposals": len(proposals), "candidates": len(rows)}
     return Result(rows=rows, row_type=Proposal, metrics=metrics, tables=[_table(rows)])
@@ -118,8 +119,8 @@ def _candidate(proposals: Sequence[Proposal], vectors: Any, members: Sequence[in
 
 def _table(rows: Sequence[Proposal]) -> Table:
     """Return the candidates that stand for the most examples, for the terminal and the report."""
-    cells = [
-        [row.text, str(1 + len(row.wordings)), str(len(row.sources))]
-        for row in rows[:SHOWN_CLUSTERS]
-    ]
+    cells = []
+    for row in rows[:SHOWN_CLUSTERS]:
+        wordings = 1 + len(row.wordings)
+        cells.append([row.text, str(wordings), str(len(row.sources))])
     return Table("Candidates", ["principle", "wordings", "written about"], cells)

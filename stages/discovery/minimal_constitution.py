@@ -16,6 +16,7 @@ The labels are those of the pairs at hand: a principle that no request touches s
 none. Train on the smaller set to confirm it: `judged_pairs` reads the rows as `principles`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -32,6 +33,7 @@ from stages.runtime.typed_config import Inside
 from stages.statistics.formatting import format_estimate
 from stages.statistics.intervals import Estimate, by_prompt, share
 
+ROUNDING = 1e-9
 MOST_EXACT = 12
 """Principles whose 4,096 subsets take seconds."""
 
@@ -54,38 +56,50 @@ class Matrix:
         self.prompts = {pair: rows[0].prompt_id for pair, rows in cells.items() if rows}
         self.margins = {pair: rule.margins(rows) for pair, rows in cells.items() if rows}
         self.full = {pair: self._sign(pair, margins) for pair, margins in self.margins.items()}
+        sizes = Counter(self.prompts.values())
+        self.parts = {pair: 1 / sizes[prompt] for pair, prompt in self.prompts.items()}
+        """What a pair is of its request."""
 
     def _sign(self, pair: str, margins: Mapping[str, float]) -> int:
         """Return which side a pair's label prefers.
 
         1 for response a, -1 for response b, 0 where the judge abstains or was asked about nothing.
         """
-        margin = self.rule.decide(pair, margins)[0] if margins else 0.0
+        if not margins:
+            return 0
+        margin, _ = self.rule.decide(pair, margins)
         return (margin > 0) - (margin < 0)
 
-    def changed(self, names: Sequence[str], most: float | None = None) -> dict[str, float] | None:
-        """Return, by pair, 1 where the label of a subset differs from the full set's.
+    def _has_changed(self, pair: str, names: Sequence[str]) -> bool:
+        """Return whether the label of a subset differs from the full set's."""
+        margins = self.margins[pair]
+        own = {name: margins[name] for name in names if name in margins}
+        return self._sign(pair, own) != self.full[pair]
 
-        Args:
-            most: give up beyond so many changes, and return None.
-        """
-        values = {}
-        changes = 0.0
-        for pair, margins in self.margins.items():
-            own = {name: margins[name] for name in names if name in margins}
-            values[pair] = float(self._sign(pair, own) != self.full[pair])
-            changes += values[pair]
-            if most is not None and changes > most:
-                return None
-        return values
-
-    def estimate(self, values: Mapping[str, float], confidence: float) -> Estimate:
-        """Return the share of changed labels with its interval over requests."""
-        estimate = share(
-            by_prompt((self.prompts[pair], value) for pair, value in values.items()), confidence
-        )
+    def changed(self, names: Sequence[str], confidence: float) -> Estimate:
+        """Return the share of labels that a subset changes, with its interval over requests."""
+        cells = []
+        for pair, prompt in self.prompts.items():
+            cells.append((prompt, float(self._has_changed(pair, names))))
+        estimate = share(by_prompt(cells), confidence)
         assert estimate
         return estimate
+
+    def allowed(self, names: Sequence[str], config: Config) -> float | None:
+        """Return the share of labels that a subset changes; None if it may be above the margin.
+
+        A subset is given up as soon as its changes alone are above the margin, so that most are
+        looked at on a few pairs only.
+        """
+        most = config.margin * len(set(self.prompts.values())) + ROUNDING
+        changes = 0.0
+        for pair, part in self.parts.items():
+            if self._has_changed(pair, names):
+                changes += part
+            if changes > most:
+                return None
+        estimate = self.changed(names, config.confidence)
+        return estimate.value if estimate.high <= config.margin else None
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -114,9 +128,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         chosen = search(matrix, names, config)
     else:
         chosen = eliminate(matrix, names, config)
-    values = matrix.changed(chosen)
-    assert values is not None
-    estimate = matrix.estimate(values, config.confidence)
+    estimate = matrix.changed(chosen, config.confidence)
     texts = _texts(inputs["judgements"])
     rows = [
         Proposal(
@@ -136,9 +148,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "left_out": [name for name in names if name not in chosen],
     }
     warnings = []
-    if len(chosen) == len(names) and matrix.estimate(dict.fromkeys(values, 0.0), 0.95).high > (
-        config.margin
-    ):
+    if len(chosen) == len(names) and estimate.high > config.margin:
         warnings = [
             f"{estimate.n} requests are too few to show that less than {config.margin:.0%} of the "
             "labels change, so nothing could be left out"
@@ -159,24 +169,18 @@ STAGE = Stage(
 def search(matrix: Matrix, names: Sequence[str], config: Config) -> list[str]:
     """Return the smallest subset of all that changes few enough labels.
 
-    A subset is given up as soon as it has changed more labels than the margin allows, so that most
-    are looked at on a few pairs only.
-
     Returns:
         All names, where no smaller set will do.
     """
-    most = config.margin * len(matrix.margins) + 1
     for size in range(1, len(names)):
-        best: tuple[float, list[str]] | None = None
+        shares = {}
         for subset in combinations(names, size):
-            values = matrix.changed(subset, most)
-            if values is None:
-                continue
-            estimate = matrix.estimate(values, config.confidence)
-            if estimate.high <= config.margin and (best is None or estimate.value < best[0]):
-                best = (estimate.value, list(subset))
-        if best:
-            return best[1]
+            value = matrix.allowed(subset, config)
+            if value is not None:
+                shares[subset] = value
+        if shares:
+            best = min(shares, key=lambda subset: shares[subset])
+            return list(best)
     return list(names)
 
 
@@ -187,16 +191,16 @@ def eliminate(matrix: Matrix, names: Sequence[str], config: Config) -> list[str]
     """
     rest = list(names)
     while len(rest) > 1:
-        best: tuple[float, str] | None = None
+        shares = {}
         for name in reversed(rest):
-            values = matrix.changed([other for other in rest if other != name])
-            assert values is not None
-            estimate = matrix.estimate(values, config.confidence)
-            if estimate.high <= config.margin and (best is None or estimate.value < best[0]):
-                best = (estimate.value, name)
-        if best is None:
+            others = [other for other in rest if other != name]
+            value = matrix.allowed(others, config)
+            if value is not None:
+                shares[name] = value
+        if not shares:
             break
-        rest.remove(best[1])
+        best = min(shares, key=lambda name: shares[name])
+        rest.remove(best)
     return rest
 
 
@@ -212,10 +216,11 @@ def _table(
     """Return what each principle does to the chosen set: changed labels without it, or with it."""
     cells = []
     for name in names:
+        is_chosen = name in chosen
         subset = [other for other in names if (other in chosen) != (other == name)]
-        values = matrix.changed(subset) or {}
-        text = format_estimate(matrix.estimate(values, config.confidence).plain())
-        cells.append([name, "chosen" if name in chosen else "left out", text])
+        estimate = matrix.changed(subset, config.confidence)
+        text = format_estimate(estimate.plain())
+        cells.append([name, "chosen" if is_chosen else "left out", text])
     title = f"{step}: {len(chosen)} of {len(names)} principles label alike"
     columns = ["principle", "", "changed labels if this were different, %"]
     return Table(title, columns, cells)

@@ -130,21 +130,34 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if not texts:
             raise Drop(NONE_READ, completion.text[:200])
         sources = [example.id for example in question.examples]
-        first = question.examples[0].prompt_id
         rows = []
         for text in texts:
-            rows.append(Proposal(id=proposal_id(text), prompt_id=first, text=text, sources=sources))
+            row = Proposal(
+                id=proposal_id(text),
+                prompt_id=question.examples[0].prompt_id,
+                text=text,
+                sources=sources,
+            )
+            rows.append(row)
         return rows
 
     questions = _questions(examples, config)
     written, dropped = context.map(questions, ask)
+    origin = f"written by the model {model.content}"
     rows = []
     for group in _same(written):
         row = merge(group)
-        rows.append(replace(row, wordings=[], origin=f"written by the model {model.content}"))
+        rows.append(replace(row, wordings=[], origin=origin))
     metrics = {"examples": len(examples), "written": len(written), "different": len(rows)}
-    lost = doubt_dropped(Counter(row.reason for row in dropped), len(questions) - len(dropped), ())
-    return Result(rows=rows, row_type=Proposal, dropped=dropped, metrics=metrics, warnings=lost)
+    reasons = Counter(row.reason for row in dropped)
+    answered = len(questions) - len(dropped)
+    return Result(
+        rows=rows,
+        row_type=Proposal,
+        dropped=dropped,
+        metrics=metrics,
+        warnings=doubt_dropped(reasons, answered, ()),
+    )
 
 
 STAGE = Stage(

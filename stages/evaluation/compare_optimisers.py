@@ -88,10 +88,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rewards[name] = _rewards(rows, inputs["reward"], config, context)
         violations[name] = _violations(rows, truth, config) if truth else {}
     first = next(iter(policies))
+    reference = inputs.get("reference")
     intervals = config.intervals(seed=0)
     measured: dict[str, dict[str, Any]] = {}
     for name, rows in policies.items():
-        gain = change = None
+        gain = change = kl = None
         if name != first:
             gain = intervals.difference(rewards[first], rewards[name], are_shares=False)
             change = intervals.difference(violations[first], violations[name])
@@ -101,8 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                     where=where,
                     fix="let their `respond` steps read the same prompts",
                 )
-        policy, reference = trained.get(f"{name}{SUFFIX}"), inputs.get("reference")
-        kl = None
+        policy = trained.get(f"{name}{SUFFIX}")
         if policy and reference:
             kl = _divergence(rows, [policy, reference], config, context)
         measured[name] = {
@@ -211,7 +211,10 @@ def _divergence(
 def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Table:
     """What each policy gained and what it cost, beside the first."""
     rows = []
+    columns = ["policy", *COLUMNS]
     cut_off = any(facts["cut_off"] for facts in policies.values())
+    if cut_off:
+        columns.append("cut off")
     for name, facts in policies.items():
         row = [
             name,
@@ -224,9 +227,10 @@ def _table(policies: Mapping[str, Mapping[str, Any]], confidence: float) -> Tabl
             _number(facts["seconds"], places=0),
             str(facts["n"]),
         ]
-        rows.append([*row, str(facts["cut_off"])] if cut_off else row)
+        if cut_off:
+            row.append(str(facts["cut_off"]))
+        rows.append(row)
     title = f"What each optimiser gained and cost ({format_confidence(confidence)} intervals)"
-    columns = ["policy", *COLUMNS, "cut off"] if cut_off else ["policy", *COLUMNS]
     return Table(title, columns, rows)
 
 

@@ -28,6 +28,9 @@ from stages.principles.constitution import Principle
 from stages.runtime.rows import Judgement, Verdict, request_text
 from stages.statistics.agreement import kappa
 
+Cell = tuple[Judgement, int]
+"""A judgement, and which response is better: 1 for a, -1 for b."""
+
 
 def verdict_agreement(verdicts: Sequence[Verdict], decision: Decision) -> dict[str, Any]:
     """The judge's Yes or No against the ground truth.
@@ -68,7 +71,8 @@ def pair_agreement(
     """How the judge matrix agrees over both orders, and with the ground truth if there is one."""
     first_choices = []
     for row in rows:
-        first_choices += [row.margin_ab > 0, row.margin_ba < 0]
+        first_choices.append(row.margin_ab > 0)
+        first_choices.append(row.margin_ba < 0)
     order = {
         "cells": len(rows),
         "flipped": _mean((row.margin_ab > 0) != (row.margin_ba > 0) for row in rows),
@@ -77,7 +81,7 @@ def pair_agreement(
     if truth is None:
         return order
     dimensions = {principle.id: principle.dimension for principle in principles}
-    groups: dict[str, list[tuple[Judgement, int]]] = {}
+    groups: dict[str, list[Cell]] = {}
     for row in rows:
         better = better_response(row, dimensions.get(row.principle), truth)
         if better:
@@ -100,7 +104,7 @@ def better_response(row: Judgement, dimension: str | None, truth: GroundTruth) -
     return int(bool(b_violates)) - int(bool(a_violates))
 
 
-def _accuracies(groups: dict[str, list[tuple[Judgement, int]]]) -> dict[str, Any]:
+def _accuracies(groups: dict[str, list[Cell]]) -> dict[str, Any]:
     cells = [cell for group in groups.values() for cell in group]
     first = _mean(right(row.margin_ab, better) for row, better in cells)
     second = _mean(right(row.margin_ba, better) for row, better in cells)
@@ -110,19 +114,21 @@ def _accuracies(groups: dict[str, list[tuple[Judgement, int]]]) -> dict[str, Any
     decided = [(better > 0, _margin(row) > 0) for row, better in cells if _margin(row)]
     principles = {}
     for name, group in groups.items():
-        principles[name] = {
-            "n": len(group),
-            "accuracy": _mean(right(_margin(row), better) for row, better in group),
-        }
+        principles[name] = {"n": len(group), "accuracy": _accuracy(group)}
     return {
         "n": len(cells),
         "accuracy_ab": first,
         "accuracy_ba": second,
         "accuracy_single": single,
-        "accuracy": _mean(right(_margin(row), better) for row, better in cells),
+        "accuracy": _accuracy(cells),
         "kappa": kappa(decided),
         "principles": principles,
     }
+
+
+def _accuracy(cells: Sequence[Cell]) -> float | None:
+    """How often the choice of both orders together is right."""
+    return _mean(right(_margin(row), better) for row, better in cells)
 
 
 def _margin(row: Judgement) -> float:

@@ -12,6 +12,7 @@ choices that are the response shown first; both are None where no duel needed a 
 characters by which the policy's answers are longer.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,7 @@ def _win_rate(duels: Sequence[Duel], intervals: Intervals) -> dict[str, Any]:
     confidence = intervals.confidence
     estimate = win_rate(scores, intervals.resamples, confidence, intervals.seed)
     assert estimate is not None, "a group has at least one duel"
+    results = Counter(duel.score for duel in duels)
     lengths = [(duel.prompt, duel.score, duel.longer) for duel in duels]
     controlled = length_controlled(lengths, confidence)
     return {
@@ -72,9 +74,9 @@ def _win_rate(duels: Sequence[Duel], intervals: Intervals) -> dict[str, Any]:
         "low": max(estimate.low, 0.0),
         "high": min(estimate.high, 1.0),
         "n": estimate.n,
-        "wins": sum(duel.score == 1.0 for duel in duels),
-        "losses": sum(duel.score == 0.0 for duel in duels),
-        "ties": sum(duel.score == 0.5 for duel in duels),
+        "wins": results[1.0],
+        "losses": results[0.0],
+        "ties": results[0.5],
         **_order_effects(duels),
         "controlled": controlled.plain() if controlled else None,
         "longer": sum(duel.longer for duel in duels) / len(duels),

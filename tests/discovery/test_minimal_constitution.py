@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from stages.discovery.minimal_constitution import Config, Matrix
 from stages.guards.errors import UserError
 from stages.principles.constitution import load
 from stages.runtime.rows import Pair, Proposal
+from tests.preferences.matrices import cells
 from tests.running import fake_model, run_steps
 from tests.scripted import ScriptedGenerator
 
@@ -124,6 +126,26 @@ def test_few_requests_show_nothing_and_it_says_so(tmp_path):
     _, few = run_steps(steps, tmp_path, Alternating(scores=judging))
     assert few["smallest"].metrics["left_out"] == []
     assert "too few to show" in few["smallest"].manifest.warnings[0]
+
+
+class Mean:
+    """A rule whose label is the sign of the mean margin."""
+
+    def margins(self, rows):
+        return {row.principle: row.margin_ab for row in rows}
+
+    def decide(self, pair, margins):
+        return sum(margins.values()), list(margins)
+
+
+def test_a_request_with_many_pairs_counts_once():
+    """Half of its 40 pairs change, 14 % of all pairs, but half a request of 101."""
+    table = {}
+    for number in range(140):
+        request = "large" if number < 40 else f"r{number}"
+        margins = {"a": (1.0, 1.0), "b": (-2.0, -2.0) if number < 20 else (1.0, 1.0)}
+        table[f"p{number}"] = cells(f"p{number}", margins, request=request)
+    assert Matrix(table, Mean()).allowed(["a"], Config()) == pytest.approx(0.5 / 101)
 
 
 def test_drawn_subsets_have_no_smaller_set(tmp_path):

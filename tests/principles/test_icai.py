@@ -109,6 +109,9 @@ def test_version_one_of_annotated_pairs(save):
         '{"annotators": {}}',
         '{"annotators": {"a": 1}, "comparisons": []}',
         '{"annotators": {}, "comparisons": [{"prompt": "x"}]}',
+        '{"annotators": {}, "comparisons": [], "metadata": []}',
+        '{"annotators": {"k": {"type": "principle", "description": "x"}}, '
+        '"comparisons": [{"annotations": {"k": 5}}]}',
         '"no numbers"',
     ],
 )

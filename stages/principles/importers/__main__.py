@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
@@ -18,42 +17,43 @@ from stages.principles.document import MAX_BYTES, display_path, write_new
 from stages.principles.faults import slug
 from stages.principles.importers import icai, polis, published, rules
 
-READERS: dict[str, Callable[[argparse.Namespace, str], Constitution]] = {
-    "anthropic-cai": lambda options, name: published.anthropic_cai(
-        options.file, options.judging, name
-    ),
-    "salmon": lambda options, name: published.salmon(options.file, name),
-    "model-spec": lambda options, name: published.model_spec(options.file, name),
-    "open-character": lambda options, name: published.open_character(options.file, name),
-    "c3ai": lambda options, name: published.c3ai(options.file, name),
-    "polis": lambda options, name: published.public(
-        options.file,
-        options.votes,
-        polis.Bounds(options.agree, options.least_votes, options.most),
-        name,
-    ),
-    "icai": lambda options, name: published.inverse(options.file, name),
-    "rules": lambda options, name: rules.constitution_of_table(
-        options.file, rules.columns_of(options), options.most, name
-    ),
+PROGRAM = "python -m stages.principles.importers"
+PLAIN: dict[str, Callable[[Path, str], Constitution]] = {
+    "salmon": published.salmon,
+    "model-spec": published.model_spec,
+    "open-character": published.open_character,
+    "c3ai": published.c3ai,
+    "icai": published.inverse,
+}
+"""The readers that take a file and a name, and no options."""
+
+
+def _read_cai(options: argparse.Namespace, name: str) -> Constitution:
+    return published.anthropic_cai(options.file, options.judging, name)
+
+
+def _read_polis(options: argparse.Namespace, name: str) -> Constitution:
+    bounds = polis.Bounds(options.agree, options.least_votes, options.most)
+    return published.public(options.file, options.votes, bounds, name)
+
+
+def _read_rules(options: argparse.Namespace, name: str) -> Constitution:
+    columns = rules.columns_of(options)
+    return rules.constitution_of_table(options.file, columns, options.most, name)
+
+
+WITH_OPTIONS: dict[str, Callable[[argparse.Namespace, str], Constitution]] = {
+    "anthropic-cai": _read_cai,
+    "polis": _read_polis,
+    "rules": _read_rules,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import the file named on the command line; return 0, or 2 after a mistake of the user."""
-    summary, _, _ = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.principles.importers", description=summary
-    )
-    formats = parser.add_subparsers(dest="format", required=True)
-    for name in READERS:
-        command = formats.add_parser(name)
-        command.add_argument("file", type=Path, metavar="FILE")
-        command.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
-        _add_options(name, command)
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        constitution = READERS[options.format](options, slug(options.out.stem))
+        constitution = _read(options, slug(options.out.stem))
         text = to_yaml(constitution, "Imported by Credo.")
         _refuse_large(text, options.out)
         if options.format == "icai" and options.pairs:
@@ -63,21 +63,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_console(stderr=True).print(str(error))
         return 2
     count = len(constitution.principles)
-    line = f"{display_path(options.out)}: {count:,} principles. {constitution.source}"
-    open_console().print(line)
+    place = display_path(options.out)
+    open_console().print(f"{place}: {count:,} principles. {constitution.source}")
     return 0
 
 
-def _add_options(name: str, command: Any) -> None:
+def _parser() -> argparse.ArgumentParser:
+    """Return a parser with a command for each format."""
+    summary, _, _ = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(PROGRAM, description=summary)
+    formats = parser.add_subparsers(dest="format", required=True)
+    for name in [*PLAIN, *WITH_OPTIONS]:
+        command = formats.add_parser(name)
+        command.add_argument("file", type=Path, metavar="FILE")
+        command.add_argument("--out", type=Path, required=True, metavar="FILE.yaml")
+        _add_options(name, command)
+    return parser
+
+
+def _read(options: argparse.Namespace, name: str) -> Constitution:
+    if options.format in PLAIN:
+        return PLAIN[options.format](options.file, name)
+    return WITH_OPTIONS[options.format](options, name)
+
+
+def _add_options(name: str, command: argparse.ArgumentParser) -> None:
     if name == "anthropic-cai":
         command.add_argument(
-            "--judging", type=Path, metavar="FILE.json", help="RLMadisonInstructions.json"
+            "--judging",
+            type=Path,
+            metavar="FILE.json",
+            help="RLMadisonInstructions.json",
         )
     if name == "polis":
         polis.add_options(command)
     if name == "icai":
         command.add_argument(
-            "--pairs", type=Path, metavar="FILE.jsonl", help="write the pairs, too"
+            "--pairs",
+            type=Path,
+            metavar="FILE.jsonl",
+            help="write the pairs, too",
         )
     if name == "rules":
         rules.add_options(command)
@@ -85,12 +110,13 @@ def _add_options(name: str, command: Any) -> None:
 
 def _refuse_large(text: str, file: Path) -> None:
     size = len(text.encode())
-    if size > MAX_BYTES:
-        raise UserError(
-            f"the constitution has {size:,} bytes, more than the {MAX_BYTES:,} that are read",
-            where=display_path(file),
-            fix="take fewer principles: --most, or --only, or cut the file",
-        )
+    if size <= MAX_BYTES:
+        return
+    raise UserError(
+        f"the constitution has {size:,} bytes, more than the {MAX_BYTES:,} that are read",
+        where=display_path(file),
+        fix="take fewer principles: --most, or --only, or cut the file",
+    )
 
 
 if __name__ == "__main__":

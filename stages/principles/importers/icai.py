@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from stages.guards.errors import UserError
 from stages.guards.files import parse_json
 from stages.principles.document import display_path, read_text, write_new
@@ -23,33 +25,90 @@ ITEM = re.compile(r"(?m)^\s*\d+[.)]\s+(.+)$")
 SIDES = {"a": 0, "b": 1, "text_a": 0, "text_b": 1}
 
 
+class Annotation(BaseModel):
+    """What an annotator says of a comparison."""
+
+    pref: Any = None
+
+
+class Annotator(BaseModel):
+    """A principle, or whoever else was asked."""
+
+    type: Any = None
+    description: Any = None
+
+
+class Response(BaseModel):
+    """One side of a comparison in version 2."""
+
+    text: str | None = None
+
+
+class Comparison(BaseModel):
+    """Two responses; version 1 has their texts at the top."""
+
+    annotations: dict[str, Annotation | None]
+    prompt: Any = None
+    response_a: Response | None = None
+    response_b: Response | None = None
+    text_a: Any = None
+    text_b: Any = None
+
+    def side_of(self, annotator: str) -> int | None:
+        """Return the side that an annotator prefers: 0, 1, or None for neither."""
+        annotation = self.annotations.get(annotator)
+        if annotation is None:
+            return None
+        preference = str(annotation.pref)
+        return SIDES.get(preference)
+
+    def texts(self) -> list[str]:
+        """Return the texts of both sides."""
+        if self.response_a and self.response_b:
+            texts = [self.response_a.text, self.response_b.text]
+        else:
+            texts = [self.text_a, self.text_b]
+        return [str(text or "") for text in texts]
+
+
+class Metadata(BaseModel):
+    """Facts about the file."""
+
+    default_annotator: str = ""
+    """Whose preferences are those of the pairs: people's."""
+
+
+class AnnotatedPairs(BaseModel):
+    """A file of annotated pairs."""
+
+    annotators: dict[str, Annotator]
+    comparisons: list[Comparison]
+    metadata: Metadata = Metadata()
+
+    def preferred(self, comparison: Comparison) -> int | None:
+        """Return the side that people prefer."""
+        return comparison.side_of(self.metadata.default_annotator)
+
+
 def read_principles(path: Path) -> list[dict[str, Any]]:
     """Return the principles of a file as a constitution file has them, each text once.
 
     Raises:
         UserError: it is none of icai's files.
     """
-    data = parse_json(read_text(path), display_path(path))
-    votes: dict[str, str] = {}
-    if isinstance(data, str):
-        texts: list[Any] = ITEM.findall(data)
-    elif isinstance(data, list):
-        texts = data
-    elif isinstance(data, dict) and "annotators" in data:
-        votes = _count_votes(data, path)
-        texts = list(votes)
-    elif isinstance(data, dict):
-        texts = list(data.values())
+    data = _read(path)
+    if isinstance(data, dict) and "annotators" in data:
+        sources = _count_votes(_as_pairs(data, path))
     else:
-        texts = []
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        sources = dict.fromkeys(_texts(data), "")
+    if not sources:
         raise _unlike(path, "holds no principles")
     entries: dict[str, dict[str, Any]] = {}
-    for text in texts:
+    for text, source in sources.items():
         sentence = clean(text)
         entry = {"id": proposal_id(sentence), "text": sentence}
-        if votes:
-            entry["source"] = votes[text]
+        if source:
+            entry["source"] = source
         entries.setdefault(entry["id"], entry)
     return list(entries.values())
 
@@ -60,16 +119,22 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
     Raises:
         UserError: the file holds no annotated pairs.
     """
-    data = parse_json(read_text(path), display_path(path))
+    data = _read(path)
     if not isinstance(data, dict) or "annotators" not in data:
         raise _unlike(path, "holds no annotated pairs")
+    annotated = _as_pairs(data, path)
     pairs = []
-    for comparison in _comparisons(data, path):
-        side = _preferred(data, comparison)
-        texts = [_text_of(comparison, "a"), _text_of(comparison, "b")]
-        if side is not None:
-            prompt = str(comparison.get("prompt") or "")
-            pairs.append({"prompt": prompt, "chosen": texts[side], "rejected": texts[1 - side]})
+    for comparison in annotated.comparisons:
+        side = annotated.preferred(comparison)
+        if side is None:
+            continue
+        texts = comparison.texts()
+        pair = {
+            "prompt": str(comparison.prompt or ""),
+            "chosen": texts[side],
+            "rejected": texts[1 - side],
+        }
+        pairs.append(pair)
     return pairs
 
 
@@ -77,61 +142,61 @@ def write_pairs(pairs: list[dict[str, str]], out: Path) -> None:
     """Write pairs as one JSON object a line; a pair without a request has no `prompt`."""
     lines = []
     for pair in pairs:
-        lines.append(json.dumps({name: text for name, text in pair.items() if text}))
+        filled = {name: text for name, text in pair.items() if text}
+        lines.append(json.dumps(filled))
     write_new(out, "\n".join([*lines, ""]))
 
 
-def _count_votes(data: dict[str, Any], path: Path) -> dict[str, str]:
+def _read(path: Path) -> Any:
+    return parse_json(read_text(path), display_path(path))
+
+
+def _texts(data: Any) -> list[str]:
+    """Return the texts of a file without votes; none, if one of them is no text."""
+    if isinstance(data, str):
+        return ITEM.findall(data)
+    if isinstance(data, dict):
+        data = list(data.values())
+    if not isinstance(data, list):
+        return []
+    return data if all(_is_text(value) for value in data) else []
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _as_pairs(data: dict[str, Any], path: Path) -> AnnotatedPairs:
+    try:
+        return AnnotatedPairs.model_validate(data)
+    except ValidationError:
+        raise _unlike(path, "is cut, or no file of annotated pairs") from None
+
+
+def _count_votes(annotated: AnnotatedPairs) -> dict[str, str]:
     """Return what each principle's votes are, in words, by its text."""
     words = {}
-    comparisons = _comparisons(data, path)
-    for name, annotator in data["annotators"].items():
-        if annotator.get("type") != "principle" or not annotator.get("description"):
-            continue
-        counts = [0, 0, 0]
-        for comparison in comparisons:
-            vote = (comparison["annotations"].get(name) or {}).get("pref")
-            chosen = _preferred(data, comparison)
-            if vote not in SIDES or chosen is None:
-                counts[2] += 1
-            else:
-                counts[SIDES[vote] != chosen] += 1
-        words[annotator["description"]] = (
-            f"{counts[0]} comparisons for it, {counts[1]} against it, {counts[2]} to which it does "
-            "not apply, by icai"
-        )
+    for name, annotator in annotated.annotators.items():
+        if annotator.type == "principle" and _is_text(annotator.description):
+            words[annotator.description] = _votes_of(name, annotated)
     return words
 
 
-def _preferred(data: dict[str, Any], comparison: dict[str, Any]) -> int | None:
-    default = (data.get("metadata") or {}).get("default_annotator")
-    vote = (comparison["annotations"].get(str(default)) or {}).get("pref")
-    return SIDES.get(str(vote))
-
-
-def _comparisons(data: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    comparisons: Any = data.get("comparisons")
-    annotators = data["annotators"]
-    are_sound = (
-        isinstance(comparisons, list)
-        and isinstance(annotators, dict)
-        and all(isinstance(one, dict) for one in annotators.values())
-        and all(
-            isinstance(one, dict) and isinstance(one.get("annotations"), dict)
-            for one in comparisons
-        )
+def _votes_of(name: str, annotated: AnnotatedPairs) -> str:
+    agreed = against = silent = 0
+    for comparison in annotated.comparisons:
+        chosen = annotated.preferred(comparison)
+        vote = comparison.side_of(name)
+        if vote is None or chosen is None:
+            silent += 1
+        elif vote == chosen:
+            agreed += 1
+        else:
+            against += 1
+    return (
+        f"{agreed} comparisons for it, {against} against it, {silent} to which it does "
+        "not apply, by icai"
     )
-    if not are_sound:
-        raise _unlike(path, "is cut, or no file of annotated pairs")
-    return list(comparisons)
-
-
-def _text_of(comparison: dict[str, Any], side: str) -> str:
-    """Return a side of version 2 (`response_a.text`) or 1 (`text_a`)."""
-    response = comparison.get(f"response_{side}")
-    if isinstance(response, dict):
-        return str(response.get("text") or "")
-    return str(comparison.get(f"text_{side}") or "")
 
 
 def _unlike(path: Path, what: str) -> UserError:

@@ -159,14 +159,13 @@ def principles(
     total = sum(one.consensus for one in chosen)
     entries = []
     for one in chosen:
-        entries.append(
-            {
-                "id": _id_of(one),
-                "text": frame.format(one.text),
-                "weight": one.consensus / total,
-                "source": _provenance(one),
-            }
-        )
+        entry = {
+            "id": _id_of(one),
+            "text": frame.format(one.text),
+            "weight": one.consensus / total,
+            "source": _provenance(one),
+        }
+        entries.append(entry)
     return entries, facts | {"within the bounds": len(chosen)}
 
 
@@ -176,10 +175,11 @@ def _id_of(one: Statement) -> str:
 
 
 def _provenance(one: Statement) -> str:
-    parts = [
-        f"group {name}: {agreed} of {cast} agree" for name, (agreed, cast) in one.groups.items()
-    ]
-    return f"Statement {one.number}; {'; '.join(parts)}; consensus {one.consensus:.3f}."
+    parts = [f"Statement {one.number}"]
+    for name, (agreed, cast) in one.groups.items():
+        parts.append(f"group {name}: {agreed} of {cast} agree")
+    parts.append(f"consensus {one.consensus:.3f}.")
+    return "; ".join(parts)
 
 
 def _read_comments(path: Path) -> tuple[dict[str, str], int]:

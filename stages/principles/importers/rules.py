@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -26,6 +25,9 @@ from stages.runtime.store import derive_seed
 from stages.sources.cells import plain_text
 from stages.sources.records import Record, missing_column, read_file, require_columns
 
+EMPTY_SLUG = slug("")
+LOOKED_AT = 1000
+"""Records in which a column is looked for."""
 SITUATIONS = 8
 """The most that a rule gets: more make the set long, and no prompt easier to match."""
 
@@ -70,24 +72,37 @@ def read_rules(
     dropped: Counter[str] = Counter()
     seen: list[Record] = []
     for record in records:
-        seen += [record] if len(seen) < 1000 else []
+        if len(seen) < LOOKED_AT:
+            seen.append(record)
         reason = _fault(record, columns)
-        text = "" if reason else _sentence(plain_text(record.value(columns.rule)))
-        if reason or not _is_principle(text):
-            dropped[reason or "no rule in the row"] += 1
+        if reason:
+            dropped[reason] += 1
             continue
-        key = " ".join(text.lower().split())
-        dropped["a row more of a rule"] += key in rules
+        text = _sentence(_cell(record, columns.rule))
+        key = text.lower()
+        if key in rules:
+            dropped["a row more of a rule"] += 1
         rule = rules.setdefault(key, Rule(text))
-        situation = plain_text(record.value(columns.situation)) if columns.situation else ""
-        if situation and len(rule.situations) < SITUATIONS and _is_principle(situation):
-            rule.situations.setdefault(situation)
-        cell = plain_text(record.value(columns.tags)) if columns.tags else ""
-        rule.tags |= dict.fromkeys(slug(tag) for tag in cell.split("|") if slug(tag) != "p")
+        _add_facts(rule, record, columns)
     require_columns(seen, columns.names())
-    chosen = set(sorted(rules, key=lambda key: derive_seed("rule", key))[:most])
-    dropped["over the number of rules to take"] += len(rules) - len(chosen)
-    return [rule for key, rule in rules.items() if key in chosen], +dropped
+    drawn = sorted(rules, key=lambda key: derive_seed("rule", key))
+    chosen = set(drawn[:most])
+    left_out = len(rules) - len(chosen)
+    if left_out:
+        dropped["over the number of rules to take"] = left_out
+    return [rule for key, rule in rules.items() if key in chosen], dropped
+
+
+def _add_facts(rule: Rule, record: Record, columns: Columns) -> None:
+    """Add the situation and the tags of one of a rule's rows."""
+    situation = _cell(record, columns.situation)
+    has_place = len(rule.situations) < SITUATIONS
+    if situation and has_place and _is_principle(situation):
+        rule.situations.setdefault(situation)
+    for tag in _cell(record, columns.tags).split("|"):
+        name = slug(tag)
+        if name != EMPTY_SLUG:
+            rule.tags.setdefault(name)
 
 
 def constitution_of_table(
@@ -104,8 +119,13 @@ def constitution_of_table(
         raise UserError("no row gave a rule", where=path.name, fix="check --rule and --only")
     principles = []
     for number, rule in enumerate(rules, start=1):
-        fields: dict[str, Any] = {"id": f"{slug(rule.text)[:48].strip('-')}-{number}"}
-        fields |= {"text": rule.text, "situations": [*rule.situations], "tags": [*rule.tags]}
+        words = slug(rule.text)[:48].strip("-")
+        fields = {
+            "id": f"{words}-{number}",
+            "text": rule.text,
+            "situations": list(rule.situations),
+            "tags": list(rule.tags),
+        }
         principles.append(fields)
     reasons = "; ".join(f"{count:,} x {reason}" for reason, count in dropped.items())
     source = f"{path.name}, whose licence it has."
@@ -120,9 +140,15 @@ def _fault(record: Record, columns: Columns) -> str:
     if missing:
         return missing
     for column, wanted in columns.only.items():
-        if plain_text(record.value(column)) != wanted:
+        if _cell(record, column) != wanted:
             return f"{column} is not {wanted}"
-    return ""
+    text = _sentence(_cell(record, columns.rule))
+    return "" if _is_principle(text) else "no rule in the row"
+
+
+def _cell(record: Record, column: str | None) -> str:
+    """The text in a column; "" without a column."""
+    return plain_text(record.value(column)) if column else ""
 
 
 def _sentence(text: str) -> str:
