@@ -55,16 +55,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: no rows, unusable options, a model that cannot be loaded, memory or disk used up,
         a diverged loss.
     """
-    examples, dropped = read_examples(inputs, config.rounds)
-    if not examples and config.keep_if_empty:
-        return point_at(inputs["model"].model(), dropped)
+    examples, dropped = read_examples(inputs, config.rounds, config.keep_if_empty)
     if not examples:
-        raise nothing_left(
-            other_inputs(inputs, "model"),
-            dropped,
-            "row",
-            "give it Responses, Revisions or Pairs with text",
-        )
+        return point_at(inputs["model"].model(), dropped)
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_examples(examples, base, config, context)
@@ -93,14 +86,16 @@ STAGE = training_stage(
 )
 
 
-def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, list[Dropped]]:
+def read_examples(
+    inputs: dict[str, Artifact], rounds: str, may_be_empty: bool = False
+) -> tuple[Examples, list[Dropped]]:
     """Every input's rows as TRL's prompt-completion rows, with `id`; duplicates and empty
     completions are dropped.
 
     Inputs follow one another by name, as they do in a step's identity.
 
     Raises:
-        UserError: an input holds other rows.
+        UserError: an input holds other rows, or no row is left and that may not be.
     """
     sources = other_inputs(inputs, "model")
     examples: Examples = []
@@ -127,6 +122,9 @@ def read_examples(inputs: dict[str, Artifact], rounds: str) -> tuple[Examples, l
                     "unrevised": isinstance(row, Revision) and row.response == row.original,
                 }
                 examples.append(example)
+    if not examples and not may_be_empty:
+        advice = "give it Responses, Revisions or Pairs with text"
+        raise nothing_left(sources, sieve.dropped, "row", advice)
     return examples, sieve.dropped
 
 
