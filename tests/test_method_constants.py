@@ -207,6 +207,12 @@ PAPER: dict[str, dict[str, Any]] = {
         "teacher_answers.draw": None,
         "student_answers.context": "none",
     },
+    "self_rewarding": {  # Yuan et al. 2024, 2401.10020, section 3.1
+        "policy.repeat": 2,
+        "candidates_1.n": 4,
+        "candidates_1.sampling.temperature": 0.7,
+        "tuned_1.args.beta": 0.1,
+    },
     "optimisers": {  # GRPO: Shao et al. 2024, 2402.03300, 4.2
         "grpo.args.loss_type": "grpo",
         "grpo.args.beta": 0.04,
@@ -299,6 +305,7 @@ DEPARTURES: dict[str, dict[str, Any]] = {
         "policy.repeat": 3,
         "tuned_1.args.num_train_epochs": 1,
     },
+    "self_rewarding": {"policy.repeat": 3, "candidates_1.sampling.temperature": 1.0},
     "rrhf": {"policy.args.gradient_accumulation_steps": 8},
     "stable_alignment": {"policy.args.max_length": 2048},
     "self_align": {

@@ -22,6 +22,8 @@ ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "ex
 ASKING |= {"propose"}
 """Stages whose steps a pipeline gives its judge."""
 NO_JUDGE = {"human_reward_model", "human_principles"}
+OWN_JUDGE = {"self_rewarding"}
+"""The policy of each round rates its own answers."""
 NO_POLICY = {"judge_quality", "inverse_constitution", "principle_selection"}
 PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "++pipeline.folder=files"]
 KEY = "planted-key-of-a-judge"
@@ -40,7 +42,10 @@ def test_no_step_asks_the_base_model_to_judge(pipeline):
     asked = {step.stage for step in steps if "judge" in step.inputs.values()}
     assert asked and asked <= ASKING
     for step in steps:
-        if step.stage in {"judge", "rate"}:
+        if step.stage in {"judge", "rate"} and pipeline in OWN_JUDGE:
+            rated = by_name[step.inputs["responses"]]
+            assert step.inputs["model"] == rated.inputs["model"]
+        elif step.stage in {"judge", "rate"}:
             assert step.inputs["model"] == "judge"
         if step.stage in {"evaluate", "benchmark"}:
             assert step.inputs.get("judge", "judge") == "judge"
