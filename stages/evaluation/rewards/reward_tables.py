@@ -6,6 +6,8 @@ In: its metrics. Out: tables in per cent and percentage points.
 from typing import Any
 
 from stages.evaluation.comparison import estimate_rows
+from stages.evaluation.instrument.doubt import explain_mark, mark
+from stages.evaluation.rewards.reward_metrics import doubt_about_test
 from stages.runtime.manifest import Table
 from stages.statistics.formatting import NO_VALUE, format_confidence, format_percent
 
@@ -23,15 +25,19 @@ def _test_table(metrics: dict[str, Any]) -> Table:
     """Every test: each model's share, and the first model's lead over each other one."""
     first, *others = metrics["models"]
     tests = {name: model["tests"] for name, model in metrics["models"].items()}
-    rows = estimate_rows(tests, metrics["differences"], bound_places=0)
+    rows = []
+    for test, *cells, size in estimate_rows(tests, metrics["differences"], bound_places=0):
+        rows.append([test, *(mark(cell, doubt_about_test(test, metrics)) for cell in cells), size])
     means = [model["mean_of_sections"] for model in metrics["models"].values()]
     if means[0] is not None:
         empty = [""] * (len(others) + 1)
         rows.append(["mean of the sections", *map(format_percent, means), *empty])
     differences = [f"{first} less {other}" for other in others]
     by = f"by {metrics['truth']}; {format_confidence(metrics['confidence'])} intervals"
+    title = f"Reward models: share of right preferences, per cent ({by})"
+    note = explain_mark(doubt_about_test(row[0], metrics) for row in rows)
     return Table(
-        f"Reward models: share of right preferences, per cent ({by})",
+        f"{title}; {note}" if note else title,
         ["test", *metrics["models"], *differences, "prompts"],
         rows,
     )
@@ -47,7 +53,8 @@ def _principle_table(metrics: dict[str, Any]) -> Table:
             name += " (held out)"
         row = [name]
         for model in models:
-            row.append(_plain_and_negated(model["principles"][principle]))
+            cell = _plain_and_negated(model["principles"][principle])
+            row.append(mark(cell, doubt_about_test(principle, metrics)))
         row.append(str(estimates["plain"]["n"]))
         rows.append(row)
     title = "Under each principle / under its opposite, per cent"
