@@ -168,7 +168,11 @@ def test_what_was_learnt_and_what_was_dropped_on_the_way(tmp_path):
 
 def test_the_heading_says_what_the_page_is_about(tmp_path):
     source = fakes.artifact(
-        tmp_path, "red", Result(), stage="prompts", options={"source": "data/red.jsonl"}
+        tmp_path,
+        "red",
+        Result(metrics={"reading": {"source": "data/red.jsonl"}}),
+        stage="prompts",
+        options={"source": "836f0b081739aa5e"},  # of a file the identity is its content
     )
     own = fakes.artifact(
         tmp_path, "world", Result(), stage="prompts", options={"source": "stages.world:benign"}
