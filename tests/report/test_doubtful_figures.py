@@ -119,7 +119,9 @@ def test_the_page_marks_them_and_gives_them_no_colour(tmp_path):
     html, page = page_of(tmp_path, whole(judge=facts))
     sections = html.partition("<h2")[2]
     coloured = re.findall(r'class="change (?:better|worse)[^>]*>([^<]*)', sections)
-    assert [each.strip() for each in coloured] == ["\u221240.0"], "evasive answers alone are counted by phrases"
+    assert [each.strip() for each in coloured] == ["\u221240.0"], (
+        "evasive answers alone are counted by phrases"
+    )
     marks = html.count('<span class="doubt" title="no evidence, for the judge cannot tell: it is')
     # violations of two policies and their change, two principles likewise, one win rate
     assert marks == 3 + 2 * 3 + 1
