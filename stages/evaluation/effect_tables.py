@@ -82,7 +82,7 @@ def describe_counted(metrics: dict[str, Any]) -> str:
     names = ", ".join(counted[:LISTED]) or "no principle"
     if len(counted) > LISTED:
         names += f" and {len(counted) - LISTED} more"
-    apart = ", ".join(metrics.get("not_counted", []))
+    apart = ", ".join(metrics["not_counted"])
     return f"violations count {names}; not the other {others}, by tag or dimension ({apart})"
 
 

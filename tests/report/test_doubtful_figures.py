@@ -87,7 +87,6 @@ def whole(**facts) -> dict:
     change["words"] = INTERVALS.difference({"p": 9.0, "q": 9.0}, {"p": 5.0, "q": 6.0}, False)
     duels = [Duel("tuned", "base", str(i), 1.0, 1.0, 3) for i in range(40)]
     result["win_rates"] = win_rates(duels, INTERVALS)
-    result["not_counted"] = ["helpful"]
     return fakes.plain(result)
 
 
@@ -123,8 +122,9 @@ def test_the_page_marks_them_and_gives_them_no_colour(tmp_path):
         "evasive answers alone are counted by phrases"
     )
     marks = html.count('<span class="doubt" title="no evidence, for the judge cannot tell: it is')
-    # violations of two policies and their change, two principles likewise, one win rate
-    assert marks == 3 + 2 * 3 + 1
+    # violations of two policies and their change, two principles likewise, a win rate as it is
+    # and at equal length
+    assert marks == 3 + 2 * 3 + (2 if "at equal length" in html else 1)
     assert "tuned" in page.text and "mean probability 60.0 ? (100)" in page.text
     assert "violations ?, %" in html
     text = " ".join(page.text.split())
