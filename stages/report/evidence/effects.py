@@ -250,9 +250,9 @@ def _describe_words(words: Metrics, change: Metrics | None) -> str:
     text = f"{number} words an answer"
     if change is None:
         return text
-    value = format_number(change["value"], 0, "+")
-    low = format_number(change["low"], 0, "+")
-    high = format_number(change["high"], 0, "+")
+    value = format_number(change["value"], 1, "+")
+    low = format_number(change["low"], 1, "+")
+    high = format_number(change["high"], 1, "+")
     return f"{text} ({value}, {low} to {high})"
 
 
