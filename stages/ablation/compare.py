@@ -128,18 +128,23 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
 
 def doubts_about(outcomes: Sequence[str], level: str, jobs: Sequence[Job]) -> dict[str, str]:
     """Return, by outcome, why a sweep's judge cannot tell of it; also of `REDUNDANCY`."""
-    of_labels = [each for job in jobs for each in job.of_stage(STAGES["labels"])]
-    about_labels = doubt_about_preferences(of_labels)
+    labelled = []
+    measured = []
+    for job in jobs:
+        labelled += job.of_stage(STAGES["labels"])
+        measured += [artifact.metrics for artifact in job.of_stage(STAGES[level])]
+    about_labels = doubt_about_preferences(labelled)
     doubts = {REDUNDANCY: about_labels}
-    for artifact in [each for job in jobs for each in job.of_stage(STAGES[level])]:
-        for outcome in outcomes:
+    for outcome in outcomes:
+        doubt = ""
+        if level == "labels":
+            doubt = about_labels
+        for metrics in measured:
             if level == "policy":
-                doubt = doubt_about(outcome, artifact.metrics)
+                doubt = doubt or doubt_about(outcome, metrics)
             elif level == "reward":
-                doubt = doubt_about_test(outcome, artifact.metrics)
-            else:
-                doubt = about_labels
-            doubts[outcome] = doubts.get(outcome) or doubt
+                doubt = doubt or doubt_about_test(outcome, metrics)
+        doubts[outcome] = doubt
     return {name: doubt for name, doubt in doubts.items() if doubt}
 
 

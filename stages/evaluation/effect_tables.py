@@ -59,7 +59,8 @@ def effect_table(metrics: dict[str, Any]) -> Table:
             changes = metrics["differences"][name][rival]
             points = []
             for measure in shown:
-                points.append(mark(format_change(changes["measures"][measure]), doubts[measure]))
+                point = format_change(changes["measures"][measure])
+                points.append(mark(point, doubts[measure]))
             words = changes["words"]
             points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
             rows.append(["  change", *points, *[""] * (1 + cut_off)])
@@ -68,8 +69,12 @@ def effect_table(metrics: dict[str, Any]) -> Table:
         by = " (by the judge, for no ground truth speaks of these; mean P: its mean P(violated))"
     confidence = format_confidence(metrics["confidence"])
     title = f"Effect, per cent{by}; changes in points with {confidence} intervals"
-    facts = [title, describe_counted(metrics), explain_mark(doubts.values())]
-    return Table("; ".join(filter(None, facts)), columns, rows)
+    notes = [
+        title,
+        describe_counted(metrics),
+        explain_mark(doubts.values()),
+    ]
+    return Table("; ".join(filter(None, notes)), columns, rows)
 
 
 def describe_counted(metrics: dict[str, Any]) -> str:
@@ -80,8 +85,9 @@ def describe_counted(metrics: dict[str, Any]) -> str:
     if not others:
         return f"violations count all {total} principles"
     names = ", ".join(counted[:LISTED]) or "no principle"
-    if len(counted) > LISTED:
-        names += f" and {len(counted) - LISTED} more"
+    more = len(counted) - LISTED
+    if more > 0:
+        names += f" and {more} more"
     apart = ", ".join(metrics["not_counted"])
     return f"violations count {names}; not the other {others}, by tag or dimension ({apart})"
 

@@ -149,13 +149,21 @@ STAGE = Stage(
 
 def _doubts(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
     """Why the preferences that decide are no evidence: those of cells, and of labelled pairs."""
-    doubts = {"cells": "", "pairs": ""}
+    judgements = []
+    pairs = []
     for name, artifact in inputs.items():
-        if artifact.manifest.rows is None or (name == "judgements" and config.ground_truth):
+        if artifact.manifest.rows is None:
             continue
-        part = "cells" if name == "judgements" else "pairs"
-        doubts[part] = doubts[part] or doubt_about_preferences([artifact])
-    return doubts
+        if name == "judgements":
+            judgements.append(artifact)
+        else:
+            pairs.append(artifact)
+    if config.ground_truth:
+        judgements = []
+    return {
+        "cells": doubt_about_preferences(judgements),
+        "pairs": doubt_about_preferences(pairs),
+    }
 
 
 def _read_models(inputs: Mapping[str, Artifact], where: str) -> dict[str, Model]:

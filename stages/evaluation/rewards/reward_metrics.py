@@ -87,8 +87,10 @@ def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> 
 
 def doubt_about_test(test: str, metrics: Mapping[str, Any]) -> str:
     """Why a test's preferences are no evidence; "" where they may be believed."""
-    part = "pairs" if test.startswith((PAIRS, SECTION)) else "cells"
-    return str(metrics.get("doubts", {}).get(part, ""))
+    doubts = metrics["doubts"]
+    if test.startswith((PAIRS, SECTION)):
+        return str(doubts["pairs"])
+    return str(doubts["cells"])
 
 
 def _test_names(values: Groups) -> list[str]:

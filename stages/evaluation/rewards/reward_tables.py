@@ -26,8 +26,12 @@ def _test_table(metrics: dict[str, Any]) -> Table:
     first, *others = metrics["models"]
     tests = {name: model["tests"] for name, model in metrics["models"].items()}
     rows = []
+    doubts = []
     for test, *cells, size in estimate_rows(tests, metrics["differences"], bound_places=0):
-        rows.append([test, *(mark(cell, doubt_about_test(test, metrics)) for cell in cells), size])
+        doubt = doubt_about_test(test, metrics)
+        marked = [mark(cell, doubt) for cell in cells]
+        rows.append([test, *marked, size])
+        doubts.append(doubt)
     means = [model["mean_of_sections"] for model in metrics["models"].values()]
     if means[0] is not None:
         empty = [""] * (len(others) + 1)
@@ -35,9 +39,11 @@ def _test_table(metrics: dict[str, Any]) -> Table:
     differences = [f"{first} less {other}" for other in others]
     by = f"by {metrics['truth']}; {format_confidence(metrics['confidence'])} intervals"
     title = f"Reward models: share of right preferences, per cent ({by})"
-    note = explain_mark(doubt_about_test(row[0], metrics) for row in rows)
+    note = explain_mark(doubts)
+    if note:
+        title += f"; {note}"
     return Table(
-        f"{title}; {note}" if note else title,
+        title,
         ["test", *metrics["models"], *differences, "prompts"],
         rows,
     )
@@ -46,6 +52,7 @@ def _test_table(metrics: dict[str, Any]) -> Table:
 def _principle_table(metrics: dict[str, Any]) -> Table:
     """Every principle: each model's share under it and under its opposite."""
     models = list(metrics["models"].values())
+    doubt = metrics["doubts"]["cells"]
     rows = []
     for principle, estimates in models[0]["principles"].items():
         name = principle
@@ -54,7 +61,7 @@ def _principle_table(metrics: dict[str, Any]) -> Table:
         row = [name]
         for model in models:
             cell = _plain_and_negated(model["principles"][principle])
-            row.append(mark(cell, doubt_about_test(principle, metrics)))
+            row.append(mark(cell, doubt))
         row.append(str(estimates["plain"]["n"]))
         rows.append(row)
     title = "Under each principle / under its opposite, per cent"
