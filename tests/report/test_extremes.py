@@ -7,6 +7,7 @@ import pytest
 from stages.evaluation import evaluate
 from stages.report import report
 from stages.report.contents import with_contents
+from stages.report.exports.cards import _sources as card_sources
 from stages.report.heading import describe_run, last_part
 from stages.report.learnt import learnt_from
 from stages.report.page import breakable
@@ -197,6 +198,7 @@ def test_the_heading_says_what_the_page_is_about(tmp_path):
         ("date", "2026-11-27"),
     ]
     assert facts[2].whole == PATH
+    assert card_sources([source]) == ["`red`: data/red.jsonl"], "a published card names it, too"
     assert last_part("runs/rl/checkpoint-50") == "rl/checkpoint-50"
     assert describe_run([], {}, "") == []
 
