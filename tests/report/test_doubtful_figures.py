@@ -62,7 +62,7 @@ def test_a_mean_probability_needs_no_threshold():
 
 def test_the_mark():
     assert (mark("92.5", "it is not able: x"), mark("92.5", ""), mark("-", "x")) == (
-        "92.5 ?",
+        "92.5?",
         "92.5",
         "-",
     )
@@ -94,12 +94,12 @@ def test_tables_of_the_terminal_are_marked():
     table = effect_table(whole(judge=judge(NOT_ABLE)))
     base, _, change = table.rows
     shown = dict(zip(table.columns, base, strict=True))
-    assert (shown["violations"], shown["mean P"], shown["evasive"]) == ("60.0 ?", "60.0 ?", "60.0")
+    assert (shown["violations"], shown["mean P"], shown["evasive"]) == ("60.0?", "60.0?", "60.0")
     changed = dict(zip(table.columns, change, strict=True))
-    assert changed["violations"].endswith("] ?") and changed["evasive"].endswith("]")
+    assert changed["violations"].endswith("]?") and changed["evasive"].endswith("]")
     assert "?: no evidence, for the judge cannot tell (it is not able)" in table.title
     principles = principle_table(whole(judge=judge(NOT_ABLE)))
-    assert principles.rows[0][1] == "60.0 ?" and principles.rows[0][-1].endswith("?")
+    assert principles.rows[0][1] == "60.0?" and principles.rows[0][-1].endswith("?")
     assert "no evidence" in principles.title
     for able in (effect_table, principle_table):
         table = able(whole(judge=judge(ABLE)))
@@ -125,8 +125,8 @@ def test_the_page_marks_them_and_gives_them_no_colour(tmp_path):
     # violations of two policies and their change, two principles likewise, a win rate as it is
     # and at equal length
     assert marks == 3 + 2 * 3 + (2 if "at equal length" in html else 1)
-    assert "tuned" in page.text and "mean probability 60.0 ? (100)" in page.text
-    assert "violations ?, %" in html
+    assert "tuned" in page.text and "mean probability 60.0? (100)" in page.text
+    assert "violations?, %" in html
     text = " ".join(page.text.split())
     assert text.count("no evidence, for the judge cannot tell (it is not able).") == 3
     trusted, _ = page_of(tmp_path / "able", whole(judge=judge(ABLE)))

@@ -80,7 +80,7 @@ def doubt_about_preferences(steps: Iterable[Artifact]) -> str:
 
 def mark(text: str, doubt: str) -> str:
     """Return a number as text, marked where it is no evidence."""
-    return f"{text} {MARK}" if doubt and text != NO_VALUE else text
+    return f"{text}{MARK}" if doubt and text != NO_VALUE else text
 
 
 def explain_mark(doubts: Iterable[str]) -> str:
