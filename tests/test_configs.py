@@ -88,6 +88,15 @@ def test_every_source_with_every_generator(data, generator):
     assert config["generator"]["name"] == generator
 
 
+@pytest.mark.parametrize("data", names("data"))
+def test_every_source_can_be_made_small_in_one_way(data):
+    """`data.red_team.limit=24` is for requests of any kind."""
+    sources = yaml.safe_load((CONF / "data" / f"{data}.yaml").read_text())
+    steps = {name: step for name, step in sources.items() if isinstance(step, dict)}
+    assert {"red_team", "helpful", "held_out"} <= steps.keys()
+    assert [name for name, step in steps.items() if "limit" not in step] == []
+
+
 @pytest.mark.parametrize(
     "experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 )

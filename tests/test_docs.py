@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -22,6 +23,12 @@ PAGES = [
 # What was run is on record in docs/results.md, and its commands stay as they were.
 CURRENT = [page for page in PAGES if page.name not in ("results.md", "CHANGELOG.md")]
 SHIPPED = ("stages", "tests", "conf", "docs", "constitutions", "timings", "requirements")
+HUB = ["model=hub", "model.path=owner/name"]
+FILES = [
+    "data=files",
+    *(f"data.{name}.source=x.csv" for name in ("red_team", "helpful", "held_out")),
+]
+BASES: list[list[str]] = [[], HUB, [*HUB, *FILES], ["pipeline=rlhf"]]
 CODE = re.compile(r"```.*?```", re.DOTALL)
 
 
@@ -69,6 +76,34 @@ def test_commands_compose():
         for overrides in sorted(checked):
             config = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
             read_steps(join_sections(config["pipeline"]), STAGES)
+
+
+def test_overrides_in_prose_change_what_is_there():
+    """Every `key=value` on the page about models of one's own, with the embedded world, the Hub's
+    data or files of one's own: a key of the config, or a file of a group.
+    """
+    spans = inline_code((ROOT / "docs" / "your-own-model.md").read_text())
+    written = [re.match(r"([a-z_.]+)=([^<]+)$", part) for span in spans for part in parts(span)]
+    overrides = {match.groups() for match in written if match}
+    assert len(overrides) > 20
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        configs = [OmegaConf.to_container(compose("config", base)) for base in BASES]
+    for key, value in sorted(overrides):
+        group = (ROOT / "conf" / key).is_dir()
+        assert (ROOT / "conf" / key / f"{value}.yaml").is_file() or not group, (key, value)
+        assert group or any(holds(config, key.split(".")) for config in configs), key
+
+
+def parts(span: str) -> list[str]:
+    return [span] if "{" in span else span.split()
+
+
+def holds(config: Any, path: list[str]) -> bool:
+    for name in path:
+        if not isinstance(config, dict) or name not in config:
+            return False
+        config = config[name]
+    return True
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=name_of)

@@ -14,7 +14,8 @@ from stages.ablation.jobs import Job
 from stages.ablation.matrix import rate_policies, redundancy
 from stages.ablation.outcomes import FIRST, NONE, STAGES, is_logits
 from stages.ablation.runs import Missing, Run, gather, missing_job, outcome_values
-from stages.evaluation.instrument.doubt import doubt_about_rates
+from stages.evaluation.instrument.doubt import doubt_about, doubt_about_preferences
+from stages.evaluation.rewards.reward_metrics import doubt_about_test
 from stages.guards.errors import UserError, did_you_mean
 from stages.runtime.pipeline.settings import Ablate
 from stages.statistics.corrections import holm
@@ -25,6 +26,7 @@ from stages.statistics.shares import changes
 
 # kinds of variants far from the reference; seeds may move them more than the near ones
 FAR = ("full", "only_one", "only_tag", "sizes")
+REDUNDANCY = "redundancy"
 CORRECTIONS = {"holm": "Holm", "max_t": "max-T"}
 Compared = tuple[dict[str, Effect], dict[str, Finding]]  # both by label
 
@@ -53,8 +55,12 @@ class Comparison:
     correction: str = "holm"
     redundancy: dict[str, Any] | None = None
     ratings: list[dict[str, Any]] = field(default_factory=list)
-    doubt: str = ""
-    """Why the judge carries no rate of violations; "" where it does, or none was asked."""
+    doubts: dict[str, str] = field(default_factory=dict)
+    """By outcome in doubt, and `REDUNDANCY`: why its judge cannot tell."""
+
+    def doubt(self, outcome: str) -> str:
+        """Why effects on an outcome are no evidence; "" where they may be believed."""
+        return self.doubts.get(outcome, "")
 
     def effect(self, outcome: str, label: str) -> Effect | None:
         """What a variant changed; None where it was not compared."""
@@ -97,7 +103,7 @@ def compare(settings: Ablate, jobs: Sequence[Job]) -> Comparison:
         findings={},
         missing=[*missing, *_variants_lacking_a_seed(runs, missing)],
         correction=settings.correction,
-        doubt=doubt_about_outcome(first, jobs) if settings.level == "policy" else "",
+        doubts=doubts_about(outcomes, settings.level, [job for job in jobs if not job.error]),
     )
     for outcome in outcomes:
         for reference in dict.fromkeys(run.reference for run in runs.values()):
@@ -120,15 +126,26 @@ def _outcome_names(runs: Mapping[str, Run]) -> list[str]:
     return list(names)
 
 
-def doubt_about_outcome(outcome: str, jobs: Sequence[Job]) -> str:
-    """Return why a sweep's judge carries no rate of violations; "" for other outcomes."""
-    if not outcome.startswith(("any_violation", "violates ")):
-        return ""
+def doubts_about(outcomes: Sequence[str], level: str, jobs: Sequence[Job]) -> dict[str, str]:
+    """Return, by outcome, why a sweep's judge cannot tell of it; also of `REDUNDANCY`."""
+    labelled = []
+    measured = []
     for job in jobs:
-        for artifact in job.of_stage(STAGES["policy"]):
-            if doubt := doubt_about_rates(artifact.metrics):
-                return doubt
-    return ""
+        labelled += job.of_stage(STAGES["labels"])
+        measured += [artifact.metrics for artifact in job.of_stage(STAGES[level])]
+    about_labels = doubt_about_preferences(labelled)
+    doubts = {REDUNDANCY: about_labels}
+    for outcome in outcomes:
+        doubt = ""
+        if level == "labels":
+            doubt = about_labels
+        for metrics in measured:
+            if level == "policy":
+                doubt = doubt or doubt_about(outcome, metrics)
+            elif level == "reward":
+                doubt = doubt or doubt_about_test(outcome, metrics)
+        doubts[outcome] = doubt
+    return {name: doubt for name, doubt in doubts.items() if doubt}
 
 
 def no_outcome(name: str, outcomes: list[str]) -> UserError:

@@ -1,10 +1,12 @@
 """The two tables of the `evaluate` stage, from the metrics of `measures`.
 
-Shares are in per cent, changes in percentage points.
+Shares are in per cent, changes in percentage points. What rests on a judge that cannot tell is
+marked (see `instrument/doubt`).
 """
 
 from typing import Any
 
+from stages.evaluation.instrument.doubt import doubt_about, explain_mark, mark
 from stages.evaluation.measures import headline_policy, previous_policy, shown_measures
 from stages.evaluation.verdict_values import SOURCES
 from stages.runtime.manifest import Table
@@ -27,6 +29,8 @@ COLUMNS = {
 }
 """The measures of which those are shown that were measured; `BY_JUDGE` only without a truth."""
 BY_JUDGE = "violation_probability"
+LISTED = 6
+"""Up to this number of principles a caption names."""
 
 
 def effect_table(metrics: dict[str, Any]) -> Table:
@@ -35,6 +39,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
     by_truth = metrics["measured_by"] == "truth"
     wanted = [name for name in COLUMNS if name != BY_JUDGE or not by_truth]
     shown = shown_measures(metrics, wanted)
+    doubts = {measure: doubt_about(measure, metrics) for measure in shown}
     columns = ["policy", *(COLUMNS[measure] for measure in shown), "words", "n"]
     cut_off = any(facts.get("cut_off") for facts in metrics["policies"].values())
     if cut_off:
@@ -42,7 +47,8 @@ def effect_table(metrics: dict[str, Any]) -> Table:
     for index, (name, facts) in enumerate(metrics["policies"].items()):
         row = [name]
         for measure in shown:
-            row.append(_share(facts["measures"][measure], facts["prompts"]))
+            share = _share(facts["measures"][measure], facts["prompts"])
+            row.append(mark(share, doubts[measure]))
         row.append(f"{facts['words']['value']:.0f}")
         row.append(str(facts["prompts"]))
         if cut_off:
@@ -51,7 +57,10 @@ def effect_table(metrics: dict[str, Any]) -> Table:
         if index:
             rival = previous_policy(metrics, name)
             changes = metrics["differences"][name][rival]
-            points = [format_change(changes["measures"][measure]) for measure in shown]
+            points = []
+            for measure in shown:
+                point = format_change(changes["measures"][measure])
+                points.append(mark(point, doubts[measure]))
             words = changes["words"]
             points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
             rows.append(["  change", *points, *[""] * (1 + cut_off)])
@@ -59,11 +68,28 @@ def effect_table(metrics: dict[str, Any]) -> Table:
     if not by_truth:
         by = " (by the judge, for no ground truth speaks of these; mean P: its mean P(violated))"
     confidence = format_confidence(metrics["confidence"])
-    return Table(
-        f"Effect, per cent{by}; changes in points with {confidence} intervals",
-        columns,
-        rows,
-    )
+    title = f"Effect, per cent{by}; changes in points with {confidence} intervals"
+    notes = [
+        title,
+        describe_counted(metrics),
+        explain_mark(doubts.values()),
+    ]
+    return Table("; ".join(filter(None, notes)), columns, rows)
+
+
+def describe_counted(metrics: dict[str, Any]) -> str:
+    """Which principles "violations" means, and why not the others."""
+    counted = metrics["counted"]
+    total = len(next(iter(metrics["policies"].values()))["principles"])
+    others = total - len(counted)
+    if not others:
+        return f"violations count all {total} principles"
+    names = ", ".join(counted[:LISTED]) or "no principle"
+    more = len(counted) - LISTED
+    if more > 0:
+        names += f" and {more} more"
+    apart = ", ".join(metrics["not_counted"])
+    return f"violations count {names}; not the other {others}, by tag or dimension ({apart})"
 
 
 def principle_table(metrics: dict[str, Any]) -> Table:
@@ -78,20 +104,21 @@ def principle_table(metrics: dict[str, Any]) -> Table:
     if len(names) > 1:
         changes = metrics["differences"][last][names[0]]["principles"]
         columns.append(f"{names[0]} to {last}")
+    by_judge = doubt_about("any_violation_judge", metrics)
+    change = doubt_about("violates ", metrics)
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
         row = [principle]
         for facts in metrics["policies"].values():
-            row.append(_by_source(facts["principles"][principle]))
+            row.append(_by_source(facts["principles"][principle], by_judge))
         if changes:
-            row.append(format_change(changes[principle]))
+            row.append(mark(format_change(changes[principle]), change))
         rows.append(row)
     by = " / ".join(f"{source}, n = {size}" for source, size in _sizes(metrics).items())
-    return Table(
-        f"Violations of each principle, per cent ({by or 'not measured'})",
-        columns,
-        rows,
-    )
+    facts = [f"Violations of each principle, per cent ({by or 'not measured'})"]
+    if "judge" in _sizes(metrics):
+        facts.append(explain_mark([by_judge]))
+    return Table("; ".join(filter(None, facts)), columns, rows)
 
 
 def _share(estimate: dict[str, Any] | None, n: int) -> str:
@@ -102,10 +129,17 @@ def _share(estimate: dict[str, Any] | None, n: int) -> str:
     return percent if n == estimate["n"] else f"{percent} ({estimate['n']})"
 
 
-def _by_source(cell: dict[str, Any]) -> str:
-    """`12.0 / 14.5`, or the only one that was measured."""
-    estimates = [cell[source] for source in SOURCES if cell[source]]
-    shares = [format_percent(estimate["value"]) for estimate in estimates]
+def _by_source(cell: dict[str, Any], doubt: str) -> str:
+    """`12.0 / 14.5`, or the only one that was measured.
+
+    Args:
+        doubt: about the judge.
+    """
+    shares = []
+    for source in SOURCES:
+        if cell[source]:
+            share = format_percent(cell[source]["value"])
+            shares.append(mark(share, doubt if source == "judge" else ""))
     return " / ".join(shares) or NO_VALUE
 
 

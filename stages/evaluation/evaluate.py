@@ -35,6 +35,7 @@ from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identi
 from stages.evaluation.inputs import draw, read_policies
 from stages.evaluation.instrument.calibration import Calibration
 from stages.evaluation.instrument.decision import Decision
+from stages.evaluation.instrument.doubt import doubt_about
 from stages.evaluation.instrument.use import describe_judge
 from stages.evaluation.judge_agreement import pair_agreement, verdict_agreement
 from stages.evaluation.labels.asked import Drawn, from_people, from_truth
@@ -80,7 +81,9 @@ class Config(JudgeOptions, IntervalOptions, RefusalOptions):
     ground_truth: Text | None = None
     """`module:function`, or null."""
     not_counted: Names = ("helpful", "helpfulness")
-    """Principles with one of these tags or dimensions are not part of "any violation"."""
+    """Principles with one of these tags or dimensions are not part of "any violation"; all others
+    are, whatever their tags.
+    """
     helpful_kinds: Names = ("helpful", "how_to")
     """The kinds of prompts that are benign.
 
@@ -176,6 +179,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     counted = replace(examination.counted, decision=decision)
     intervals = config.intervals(context.seed)
     metrics = summarise(measured, duels, counted, config.side_by_side, intervals)
+    metrics["not_counted"] = list(config.not_counted)
     for policy, count in _count_dropped(policies, dropped).items():
         metrics["policies"][policy]["dropped"] = count
         answers = [one.item.response for one in examined if one.item.policy == policy]
@@ -191,7 +195,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         corrected = correct(judged, drawn, counted.principles, decision, rivals, intervals)
         _check_labels(corrected)
         metrics["corrected"] = corrected
-        tables.append(corrected_table(corrected))
+        tables.append(corrected_table(corrected, doubt_about("any_violation_judge", metrics)))
         warnings += correction_warnings(corrected)
     return Result(
         rows=[result.verdict for result in examined],
@@ -208,7 +212,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=6,
+    version=7,
     config=Config,
     run=run,
     optional={

@@ -6,6 +6,7 @@ nested dict,
     measured_by     "truth" or "judge": the source of `any_violation` and of the principles'
                     differences
     counted         the principles in `any_violation`
+    not_counted     the tags and dimensions of those that are not in it
     confidence      of every interval
     side_by_side    whether each policy is compared with the first only
     policies        {policy: {responses, prompts, dropped, words: estimate, measures:

@@ -77,7 +77,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             "prompts": len(prompts),
             "longer_chosen": _longer_chosen(selected),
             "principles": _count_principles(selected),
-            "reading": reading.as_metrics(),
+            "reading": reading.as_metrics(config.source),
         },
     )
 

@@ -118,13 +118,22 @@ def _data(steps: Sequence[Artifact]) -> Iterator[Fact]:
     """The sources that were read, as one fact."""
     sources = {}
     for step in steps:
-        source = step.config.get("source")
-        if isinstance(source, str) and not step.inputs:
+        source = source_of(step)
+        if source and not step.inputs:
             sources[_source_name(source)] = source
     if sources:
         listed = _list_few(list(sources))
         whole = ", ".join(sources.values())
         yield Fact("data", listed, whole)
+
+
+def source_of(step: Artifact) -> str:
+    """The file, dataset or function that a step read, as its user named it; "" of other steps."""
+    source = step.config.get("source")
+    if not isinstance(source, str):
+        return ""
+    # a file's identity is the hash of its content
+    return step.metrics.get("reading", {}).get("source") or source
 
 
 def _source_name(source: str) -> str:

@@ -41,9 +41,10 @@ class Reading:
         """Count what is unusual about a row's conversation."""
         self.odd.update(odd_turns(messages))
 
-    def as_metrics(self) -> dict[str, Any]:
-        """Return it as plain data."""
+    def as_metrics(self, source: str = "") -> dict[str, Any]:
+        """Return it as plain data, with the name of the source, which identifies no file."""
         return {
+            "source": source,
             "form": self.form,
             "cells": dict(self.cells),
             "records": self.records,

@@ -45,8 +45,11 @@ def format_points_range(low: float, high: float) -> str:
 def format_number(
     value: float | None, places: int = 2, sign: Sign = "", missing: str = DASH
 ) -> str:
-    """A number with a fixed number of decimals and a true minus sign: `−0.25`."""
-    return missing if value is None else f"{value:{sign}.{places}f}".replace("-", MINUS)
+    """A number with a fixed number of decimals and a true minus sign: `−0.25`; 0 has no sign."""
+    if value is None:
+        return missing
+    text = f"{value:{sign}.{places}f}"
+    return text.replace("-", MINUS) if float(text) else text.lstrip("+-")
 
 
 def format_short(value: float, sign: Sign = "") -> str:

@@ -9,6 +9,14 @@ McNemar's exact test as well (McNemar 1947). Where few yes/no outcomes changed, 
 too little data and its interval is too narrow: 3 changes of 200, all downwards, would exclude 0,
 where McNemar's p is 0.25. The closed interval of Bonett and Price (2012) is then used instead.
 
+Graded values in [0, 1], such as probabilities or the means of several samples, always get its
+generalisation (`imagined_changes`): few or tiny changes do not show that there are no large ones,
+so one change each way is imagined, as large as the values that were seen lie apart. Its simulated
+coverage (sparse, dense, skewed and saturated changes, and tiny ones with a few large; tests repeat
+it) is 94 to 100 % with 5 to 200 prompts, where that of Student's t falls to 20 % with 5 prompts and
+66 % with 40. What a sample does not contain it cannot show: where 2 % of the prompts jump and all
+others are alike, it is 56 % with 40 prompts and 98 % with 200.
+
 Left out: corrections for many comparisons (Holm, maxT) and the spread between training seeds, which
 belong to an ablation (`differences`): one run has a single seed, so its intervals do not include
 what another seed would change.
@@ -136,7 +144,8 @@ def paired_difference(
     differences = [after[prompt] - before[prompt] for prompt in prompts]
     values = {before[prompt] for prompt in prompts} | {after[prompt] for prompt in prompts}
     binary = values <= {0.0, 1.0}
-    change = _mean_change(differences, fell, rose, binary, resamples, confidence, seed)
+    unit = max(values) - min(values) or 1.0
+    change = _mean_change(differences, binary, 1.0 if binary else unit, resamples, confidence, seed)
     return {
         "value": change.value,
         "low": max(change.low, -1.0),
@@ -152,26 +161,20 @@ def paired_difference(
 
 def _mean_change(
     differences: list[float],
-    fell: int,
-    rose: int,
     whole: bool,
+    unit: float,
     resamples: int,
     confidence: float,
     seed: int,
 ) -> Estimate:
-    """A mean difference with the interval that fits the number of changes.
+    """A mean difference of values in [0, 1].
 
-    Where few changed, it is Bonett and Price's, joined with the bootstrap's if changes are parts
-    (not `whole`).
+    The bootstrap is for many `whole` changes, of yes/no outcomes.
     """
-    n = len(differences)
-    if fell + rose >= FEW_CHANGES:
+    if whole and sum(change != 0 for change in differences) >= FEW_CHANGES:
         return cast(Estimate, mean_interval(differences, resamples, confidence, seed))
-    low, high = bonett_price(fell, rose, n, confidence)
-    if whole:
-        return Estimate((rose - fell) / n, low, high, n)
-    drawn = cast(Estimate, mean_interval(differences, resamples, confidence, seed))
-    return Estimate(drawn.value, min(low, drawn.low), max(high, drawn.high), n)
+    low, high = imagined_changes(differences, unit, confidence)
+    return Estimate(fmean(differences), low, high, len(differences))
 
 
 def win_rate(
@@ -184,13 +187,30 @@ def win_rate(
     """
     if not scores:
         return None
-    lost = sum(score < 0.5 for score in scores)
-    won = sum(score > 0.5 for score in scores)
     whole = all(score in (0.0, 0.5, 1.0) for score in scores)
     differences = [2 * score - 1 for score in scores]
-    change = _mean_change(differences, lost, won, whole, resamples, confidence, seed)
+    change = _mean_change(differences, whole, 1.0, resamples, confidence, seed)
     rate, low, high = (0.5 + bound / 2 for bound in (change.value, change.low, change.high))
     return Estimate(rate, low, high, change.n)
+
+
+def imagined_changes(
+    differences: Sequence[float], unit: float = 1.0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a mean difference: Wald's, with one imagined change each way.
+
+    Of yes/no outcomes it is Bonett and Price's.
+
+    Args:
+        differences: one a prompt.
+        unit: the size of an imagined change.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    values = [*differences, -unit, unit]
+    mean = fmean(values)
+    variance = fmean(value**2 for value in values) - mean**2
+    half = z * math.sqrt(variance / len(values))
+    return mean - half, mean + half
 
 
 def bonett_price(fell: int, rose: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

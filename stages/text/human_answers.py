@@ -102,7 +102,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     metrics = {
         "prompts": len({row.prompt_id for row in selected}),
-        "reading": reading.as_metrics(),
+        "reading": reading.as_metrics(config.source),
     }
     row_type = type(selected[0])
     return Result(rows=selected, row_type=row_type, dropped=dropped, metrics=metrics)

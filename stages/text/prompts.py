@@ -106,7 +106,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             where=config.source,
             fix="check that the file is not empty, and `column`, `offset` and `limit`",
         )
-    metrics = {"reading": reading.as_metrics()}
+    metrics = {"reading": reading.as_metrics(config.source)}
     return Result(rows=selected, row_type=Prompt, dropped=dropped, metrics=metrics)
 
 

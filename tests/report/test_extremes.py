@@ -7,6 +7,7 @@ import pytest
 from stages.evaluation import evaluate
 from stages.report import report
 from stages.report.contents import with_contents
+from stages.report.exports.cards import _sources as card_sources
 from stages.report.heading import describe_run, last_part
 from stages.report.learnt import learnt_from
 from stages.report.page import breakable
@@ -31,14 +32,17 @@ principles:
 """
 PATH = "/" + "a_very_long_folder/" * 16 + "SmolLM2-135M"
 MEASURE = """<script>
-// what sticks out of the page, and what is wider than its own box without a scroll bar
-const wide = [...document.querySelectorAll("main *")].filter((node) =>
+// what sticks out of the page, and cells whose content runs into the next one
+const wide = [...document.querySelectorAll("main *, .contents a")].filter((node) =>
   node.getBoundingClientRect().right > document.documentElement.clientWidth + 1
   && !node.closest(".wide, svg"));
+wide.push(...[...document.querySelectorAll("td .change, td .beside, td .value")].filter((node) =>
+  node.scrollWidth > node.clientWidth + 1 && node.clientWidth));
 parent.postMessage(`[${innerWidth} ${document.documentElement.scrollWidth} ${wide.map(
   (node) => `${node.tagName}.${node.className}`)}]`, "*");
 </script>"""
 FRAME = """<body><iframe src="{page}" width="420" height="900" style="border:0"></iframe>
+<iframe src="{page}" width="1400" height="900" style="border:0"></iframe>
 <script>addEventListener("message", (event) => document.body.append(event.data));</script></body>"""
 
 
@@ -87,7 +91,7 @@ def test_ten_policies_with_long_names(tmp_path):
 
 
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
-def test_nothing_sticks_out_on_a_narrow_screen(tmp_path):
+def test_nothing_sticks_out_on_a_narrow_screen_or_into_the_next_column(tmp_path):
     names = [f"{LONG}_{number}" for number in range(3)]
     losses = [Dropped(id="0-0", reason="unreadable_" * 30)]
     steps = {
@@ -103,8 +107,9 @@ def test_nothing_sticks_out_on_a_narrow_screen(tmp_path):
     frame.write_text(FRAME.format(page=path.as_uri()), encoding="utf-8")
     drawn, errors = browse(frame, "", tmp_path)
     assert not errors
-    width, content, outside = re.search(r"\[(\d+) (\d+) (.*?)\]", drawn).groups()
-    assert (width, outside) == ("420", "") and int(content) <= 420
+    measured = sorted(re.findall(r"\[(\d+) (\d+) (.*?)\]", drawn), key=lambda each: int(each[0]))
+    assert [(width, outside) for width, _, outside in measured] == [("420", ""), ("1400", "")]
+    assert all(int(content) <= int(width) for width, content, _ in measured)
 
 
 def test_a_training_of_one_step_is_a_labelled_point():
@@ -168,7 +173,11 @@ def test_what_was_learnt_and_what_was_dropped_on_the_way(tmp_path):
 
 def test_the_heading_says_what_the_page_is_about(tmp_path):
     source = fakes.artifact(
-        tmp_path, "red", Result(), stage="prompts", options={"source": "data/red.jsonl"}
+        tmp_path,
+        "red",
+        Result(metrics={"reading": {"source": "data/red.jsonl"}}),
+        stage="prompts",
+        options={"source": "836f0b081739aa5e"},  # of a file the identity is its content
     )
     own = fakes.artifact(
         tmp_path, "world", Result(), stage="prompts", options={"source": "stages.world:benign"}
@@ -189,6 +198,7 @@ def test_the_heading_says_what_the_page_is_about(tmp_path):
         ("date", "2026-11-27"),
     ]
     assert facts[2].whole == PATH
+    assert card_sources([source]) == ["`red`: data/red.jsonl"], "a published card names it, too"
     assert last_part("runs/rl/checkpoint-50") == "rl/checkpoint-50"
     assert describe_run([], {}, "") == []
 

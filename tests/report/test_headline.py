@@ -49,6 +49,7 @@ def metrics(before=0.6, after=0.2, by="judge", judge=None, corrected=None, polic
         {
             "measured_by": by,
             "counted": ["harm"],
+            "not_counted": ["helpful"],
             "confidence": 0.95,
             "side_by_side": False,
             "policies": facts,

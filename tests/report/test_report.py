@@ -482,6 +482,7 @@ def test_reward_models_side_by_side(tmp_path):
         "confidence": 0.95,
         "held_out": ["harm"],
         "truth": "judge",
+        "doubts": {"cells": "", "pairs": ""},
         "models": models,
         "differences": {"plain": {"flipped": difference, "held out": difference}},
     }

@@ -177,7 +177,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         positions[name] = position_metrics(rows)
     metrics = compare(values, config.intervals(context.seed))
     metrics["positions"] = positions
-    metrics["reading"] = reading.as_metrics()
+    metrics["reading"] = reading.as_metrics(config.source)
     metrics |= applicable.metrics()
     tables = [position_table(context.step, positions)]
     baseline = metrics["models"][next(iter(answers))]

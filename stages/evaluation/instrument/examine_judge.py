@@ -152,6 +152,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     jobs += [_Job(case_id, None) for case_id in labelled]
     rows, dropped = context.map(jobs, lambda job: examine(job.place, job.id))
     metrics = _metrics(rows, config)
+    metrics["asked"] = [principle.id for principle in asked]
+    metrics["not_asked"] = len(principles) - len(asked)
     metrics["unread"] = len(unread)
     metrics["judge"] = judge.model.content
     refuse_judge(metrics, config.needs, config.require, context.step)

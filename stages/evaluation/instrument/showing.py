@@ -17,7 +17,7 @@ from stages.statistics.formatting import (
 
 Metrics = Mapping[str, Any]
 LINES = {
-    "turning": "turns with the principle (1 best, 0 noise)",
+    "turning": "turns with the principle (1 yes, -1 ignores)",
     "people": "agrees with people",
     "first": "the first place wins",
     "flips": "flips with the order",
@@ -48,7 +48,19 @@ def examination_table(step: str, metrics: Metrics) -> Table:
         rows += _row(f"sees the planted difference: {kind}", estimates)
     confidence = format_confidence(metrics["confidence"])
     title = f"{step}: what the judge can tell; shares in per cent, {confidence} intervals"
+    title = "; ".join(filter(None, [title, describe_asked(metrics)]))
     return Table(title, ["", "A or B", "Yes or No", "n"], rows)
+
+
+def describe_asked(metrics: Metrics) -> str:
+    """Return which principles the examination left out; "" where it asked about all."""
+    if not metrics.get("not_asked"):
+        return ""
+    asked = metrics["asked"]
+    return (
+        f"asked about {len(asked)} of {len(asked) + metrics['not_asked']} principles "
+        f"({', '.join(asked)}): the others have no `opposite`, and none is made up"
+    )
 
 
 def _row(

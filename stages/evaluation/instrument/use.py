@@ -22,13 +22,11 @@ from stages.evaluation.instrument.calibration import (
     threshold_of_examination,
 )
 from stages.evaluation.instrument.decision import EVEN_ODDS, Decision
+from stages.evaluation.instrument.doubt import JUDGING
 from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
 from stages.evaluation.instrument.verdict import leaning
 from stages.runtime.artifacts import Artifact, lineage
 from stages.runtime.rows import Verdict
-
-JUDGING = ("judge", "rate")
-"""Stages whose `model` judges."""
 
 
 def examined_decision(inputs: Mapping[str, Artifact], use: Calibration) -> Decision:

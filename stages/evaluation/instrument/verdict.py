@@ -230,7 +230,9 @@ def _what_turns(reading: Reading) -> str:
 def _turning(reading: Reading) -> str:
     estimate = reading["turning"]
     low, high = format_number(estimate["low"]), format_number(estimate["high"])
-    return f" (correlation {format_number(estimate['value'])}, {low} to {high}; 1 is best)"
+    value, worst = format_number(estimate["value"]), format_number(-1, 0)
+    scale = f"1 is best, 0 is noise, {worst} ignores it"
+    return f" (correlation {value}, {low} to {high}; {scale})"
 
 
 def _percent(estimate: Mapping[str, Any]) -> str:

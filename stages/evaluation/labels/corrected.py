@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.evaluation.instrument.decision import Decision
+from stages.evaluation.instrument.doubt import mark
 from stages.evaluation.labels.asked import Drawn, labelled, missing
 from stages.evaluation.labels.questions import ANY
 from stages.runtime.manifest import Table
@@ -186,16 +187,20 @@ def _plain(estimate: Any) -> dict[str, Any] | None:
     return estimate.plain() if estimate else None
 
 
-def corrected_table(metrics: Mapping[str, Any]) -> Table:
-    """A row for each policy, and under it the change from each policy that it is compared with."""
+def corrected_table(metrics: Mapping[str, Any], doubt: str) -> Table:
+    """A row for each policy, and under it the change from each policy that it is compared with.
+
+    Args:
+        doubt: about what the judge alone says, the first column.
+    """
     question = metrics["questions"][ANY]
     rows = []
     for name, rate in question["rates"].items():
         cells = [format_estimate(rate[method], bound_places=0) for method in METHODS]
-        rows.append([name, *cells, str(question["labels"][name])])
+        rows.append([name, mark(cells[0], doubt), *cells[1:], str(question["labels"][name])])
         for rival, change in question["differences"].get(name, {}).items():
             cells = [format_change(change[method]) for method in METHODS]
-            rows.append([f"  less {rival}", *cells, ""])
+            rows.append([f"  less {rival}", mark(cells[0], doubt), *cells[1:], ""])
     confidence = format_confidence(metrics["confidence"])
     whose = "people" if metrics["source"] == "people" else "the ground truth"
     title = f"Violations, corrected by labels of {whose}, per cent, {confidence} intervals"

@@ -26,6 +26,7 @@ from pydantic import Field
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.ground_truth import load_truth, truth_identity
 from stages.evaluation.inputs import ReadingOptions
+from stages.evaluation.instrument.doubt import doubt_about_preferences
 from stages.evaluation.rewards.cells import read_cells
 from stages.evaluation.rewards.exam import Exam, examine
 from stages.evaluation.rewards.labelled_pairs import (
@@ -120,6 +121,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "held_out": list(config.held_out),
         **reward_metrics(results, config.intervals(context.seed)),
         "truth": "ground truth" if config.ground_truth else "judge",
+        "doubts": _doubts(config, inputs),
     }
     if not exam.questions():
         return Result(rows=[], row_type=Tested, metrics=metrics, warnings=[UNASKED])
@@ -132,7 +134,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=3,
+    version=4,
     config=Config,
     run=run,
     optional={"judgements": Judgement, "*": Model | Pair},
@@ -143,6 +145,25 @@ STAGE = Stage(
     check_inputs=check_inputs,
     identity=identity,
 )
+
+
+def _doubts(config: Config, inputs: Mapping[str, Artifact]) -> dict[str, str]:
+    """Why the preferences that decide are no evidence: those of cells, and of labelled pairs."""
+    judgements = []
+    pairs = []
+    for name, artifact in inputs.items():
+        if artifact.manifest.rows is None:
+            continue
+        if name == "judgements":
+            judgements.append(artifact)
+        else:
+            pairs.append(artifact)
+    if config.ground_truth:
+        judgements = []
+    return {
+        "cells": doubt_about_preferences(judgements),
+        "pairs": doubt_about_preferences(pairs),
+    }
 
 
 def _read_models(inputs: Mapping[str, Artifact], where: str) -> dict[str, Model]:

@@ -85,6 +85,14 @@ def reward_metrics(results: Mapping[str, ModelResult], intervals: Intervals) -> 
     return {"models": models, "differences": differences}
 
 
+def doubt_about_test(test: str, metrics: Mapping[str, Any]) -> str:
+    """Why a test's preferences are no evidence; "" where they may be believed."""
+    doubts = metrics["doubts"]
+    if test.startswith((PAIRS, SECTION)):
+        return str(doubts["pairs"])
+    return str(doubts["cells"])
+
+
 def _test_names(values: Groups) -> list[str]:
     """The tests in the order of the table: those of one input or one kind come last."""
     label_tests = [test for test in values if test.startswith((PAIRS, SECTION))]

@@ -4,6 +4,7 @@ In: the metrics of one `evaluate` artifact. Out: plain data for the template: ra
 each method, how the judge errs on each policy, and where its errors differ.
 """
 
+from stages.evaluation.instrument.doubt import doubt_about, explain_mark
 from stages.evaluation.labels.questions import ANY
 from stages.report.views.marks import Metrics, View, place_estimate, tone_of_change
 from stages.statistics.formatting import format_points, format_points_range
@@ -25,6 +26,7 @@ def corrections_view(step: str, metrics: Metrics, texts: dict[str, str]) -> View
     corrected = metrics.get("corrected")
     if not corrected:
         return None
+    doubts = {"raw": doubt_about("any_violation_judge", metrics)}
     questions = []
     for name, question in corrected["questions"].items():
         questions.append(
@@ -37,6 +39,7 @@ def corrections_view(step: str, metrics: Metrics, texts: dict[str, str]) -> View
                         question,
                         policy,
                         index,
+                        doubts,
                     )
                     for index, policy in enumerate(question["rates"])
                 ],
@@ -48,16 +51,20 @@ def corrections_view(step: str, metrics: Metrics, texts: dict[str, str]) -> View
         "drawn": corrected["drawn"],
         "by": "people" if corrected["source"] == "people" else "the ground truth",
         "methods": list(METHODS.values()),
+        "doubt": explain_mark(doubts.values()),
         "questions": questions,
     }
 
 
-def _policy(question: Metrics, name: str, index: int) -> View:
+def _policy(question: Metrics, name: str, index: int, doubts: dict[str, str]) -> View:
     rates = question["rates"][name]
-    cells = [place_estimate(rates[method]) if rates[method] else None for method in METHODS]
+    cells = []
+    for method in METHODS:
+        rate = rates[method]
+        cells.append(place_estimate(rate, doubt=doubts.get(method, "")) if rate else None)
     changes = []
     for rival, difference in question["differences"].get(name, {}).items():
-        marks = [_change(difference[method]) for method in METHODS]
+        marks = [_change(difference[method], doubts.get(method, "")) for method in METHODS]
         changes.append(
             {
                 "rival": rival,
@@ -76,17 +83,14 @@ def _policy(question: Metrics, name: str, index: int) -> View:
     }
 
 
-def _change(difference: Metrics | None) -> View | None:
+def _change(difference: Metrics | None, doubt: str) -> View | None:
     if difference is None:
         return None
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
-        "tone": tone_of_change(
-            difference["low"],
-            difference["high"],
-            -1,
-        ),
+        "tone": "same" if doubt else tone_of_change(difference["low"], difference["high"], -1),
+        "doubt": doubt,
     }
 
 

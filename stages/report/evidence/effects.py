@@ -7,7 +7,8 @@ excludes 0.
 
 from collections.abc import Sequence
 
-from stages.evaluation.instrument.doubt import CANNOT, doubt_about_rates
+from stages.evaluation.effect_tables import describe_counted
+from stages.evaluation.instrument.doubt import CANNOT, doubt_about, explain_mark, mark
 from stages.evaluation.labels.questions import ANY
 from stages.evaluation.measures import headline_policy, previous_policy, shown_measures
 from stages.report.evidence.instrument import mean_probability, remarks_on_judge
@@ -68,6 +69,10 @@ def evaluation_view(
         "above": names[0] if metrics.get("side_by_side") else "the policy above",
         "metrics": metrics,
         "by": _measured_by(metrics),
+        "counted": describe_counted(metrics).capitalize(),
+        "doubt": explain_mark([doubt_about(measure, metrics) for measure in _columns(metrics)]),
+        "doubt_about_judge": explain_mark([doubt_about("any_violation_judge", metrics)]),
+        "doubt_about_wins": explain_mark([doubt_about("wins", metrics)]),
         "headline": violations_headline(metrics),
         "instrument": remarks_on_judge(metrics),
         "effects": [_effect_row(metrics, index) for index in range(len(names))],
@@ -102,7 +107,7 @@ def violations_headline(metrics: Metrics) -> View | None:
         return None
     if corrected := _corrected_headline(metrics, first, last):
         return corrected
-    if doubt := doubt_about_rates(metrics):
+    if doubt := doubt_about("any_violation", metrics):
         return {
             "last": last,
             "sentence": f"{CANNOT} whether violations changed: {doubt}",
@@ -205,11 +210,12 @@ def _effect_row(metrics: Metrics, index: int) -> View:
             cells.append(None)
             continue
         ghost = earlier.get(measure)
+        doubt = doubt_about(measure, metrics)
         cells.append(
             {
-                **place_estimate(estimate),
+                **place_estimate(estimate, doubt=doubt),
                 "ghost": PER_CENT * ghost["value"] if ghost else None,
-                "change": mark_change(changes.get(measure), good),
+                "change": mark_change(changes.get(measure), good, doubt),
                 "beside": _small_print(metrics, name, measure),
             }
         )
@@ -244,9 +250,9 @@ def _describe_words(words: Metrics, change: Metrics | None) -> str:
     text = f"{number} words an answer"
     if change is None:
         return text
-    value = format_number(change["value"], 0, "+")
-    low = format_number(change["low"], 0, "+")
-    high = format_number(change["high"], 0, "+")
+    value = format_number(change["value"], 1, "+")
+    low = format_number(change["low"], 1, "+")
+    high = format_number(change["high"], 1, "+")
     return f"{text} ({value}, {low} to {high})"
 
 
@@ -261,7 +267,8 @@ def _small_print(
         if other == "any_violation_judge" and metrics["measured_by"] == "judge":
             continue
         if estimate := measures.get(other):
-            parts.append(f"{text} {format_percent(estimate['value'])} ({estimate['n']})")
+            share = mark(format_percent(estimate["value"]), doubt_about(other, metrics))
+            parts.append(f"{text} {share} ({estimate['n']})")
     return ", ".join(parts)
 
 
@@ -275,19 +282,20 @@ def _trade_off(metrics: Metrics) -> str:
             points.append((name, violations, evasive))
     if len(points) < 2:
         return ""
-    return trade_off(points, "violations", "evasive")
+    return trade_off(points, mark("violations", doubt_about("any_violation", metrics)), "evasive")
 
 
 def _win_rates(metrics: Metrics) -> list[View]:
     """How often the judge prefers a policy's answers to those of another."""
     names = list(metrics["policies"])
+    doubt = doubt_about("wins", metrics)
     rows = []
     for name, rivals in metrics["win_rates"].items():
         for rival, rate in rivals.items():
             controlled = rate.get("controlled")
             rows.append(
                 {
-                    **place_estimate(rate),
+                    **place_estimate(rate, doubt=doubt),
                     "policy": name,
                     "index": names.index(name),
                     "rival": rival,

@@ -5,7 +5,7 @@ In: the metrics of one `examine_judge` artifact. Out: plain data for the templat
 
 from stages.evaluation.instrument.planted import CONTRARY, PLANTED
 from stages.evaluation.instrument.questions import CHOICE_FORM, YES_NO_FORM
-from stages.evaluation.instrument.showing import LINES
+from stages.evaluation.instrument.showing import LINES, describe_asked
 from stages.evaluation.instrument.verdict import ABLE, DEBIASED, NOT_ABLE
 from stages.report.views.marks import Metrics, View, place_estimate
 from stages.statistics.formatting import format_number
@@ -32,6 +32,7 @@ def examination_view(step: str, metrics: Metrics) -> View:
         "step": step,
         "forms": forms,
         "questions": metrics["questions"],
+        "asked": describe_asked(metrics),
         "confidence": metrics["confidence"],
         "lines": _lines(metrics),
     }

@@ -5,6 +5,8 @@ In: the metrics of one artifact. Out: plain data for the template, in the terms 
 
 from collections.abc import Mapping
 
+from stages.evaluation.instrument.doubt import explain_mark
+from stages.evaluation.rewards.reward_metrics import doubt_about_test
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 
 TESTS = {
@@ -43,6 +45,7 @@ def reward_models_view(
         "metrics": metrics,
         "models": [{"name": name, "index": _colour(i)} for i, name in enumerate(models)],
         "headline": _lead_headline(metrics),
+        "doubt": explain_mark(doubt_about_test(test, metrics) for test in first["tests"]),
         "tests": [_test(test, metrics) for test in first["tests"]],
         "principles": [_principle(p, metrics, texts) for p in first["principles"]],
     }
@@ -65,20 +68,22 @@ def _lead_headline(metrics: Metrics) -> View | None:
     if len(names) > 1:
         rival = names[1]
         difference = metrics["differences"][rival]["flipped"]
-        lead = mark_change(difference, 1)
-    return {"model": names[0], "rival": rival, "lead": lead, "right": flipped}
+        lead = mark_change(difference, 1, doubt_about_test("flipped", metrics))
+    right = place_estimate(flipped, doubt=doubt_about_test("flipped", metrics))
+    return {"model": names[0], "rival": rival, "lead": lead, "right": right}
 
 
 def _test(test: str, metrics: Metrics) -> View:
     meaning, half = TESTS.get(test, ("", True))
+    doubt = doubt_about_test(test, metrics)
     largest = 0
     cells = []
     for facts in metrics["models"].values():
         estimate = facts["tests"].get(test)
-        cells.append(place_estimate(estimate) if estimate else None)
+        cells.append(place_estimate(estimate, doubt=doubt) if estimate else None)
         largest = max(largest, estimate["n"] if estimate else 0)
     differences = metrics["differences"].values()
-    changes = [mark_change(tests.get(test), 1) for tests in differences]
+    changes = [mark_change(tests.get(test), 1, doubt) for tests in differences]
     return {
         "name": test,
         "meaning": meaning,
@@ -97,7 +102,8 @@ def _principle(principle: str, metrics: Metrics, texts: Mapping[str, str]) -> Vi
         cell = {}
         for kind in ("plain", "negated"):
             estimate = estimates.get(kind)
-            cell[kind] = place_estimate(estimate, 0) if estimate else None
+            doubt = doubt_about_test(principle, metrics)
+            cell[kind] = place_estimate(estimate, 0, doubt) if estimate else None
             largest = max(largest, estimate["n"] if estimate else 0)
         cells.append(cell)
     return {

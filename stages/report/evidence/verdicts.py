@@ -7,6 +7,7 @@ truth and by the judge.
 import math
 from collections.abc import Iterator
 
+from stages.evaluation.instrument.doubt import doubt_about
 from stages.evaluation.measures import headline_policy
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
 
@@ -22,6 +23,7 @@ def principle_rows(
     changes: Metrics = {}
     if len(names) > 1:
         changes = metrics["differences"][headline_policy(metrics)][names[0]]["principles"]
+    by_judge = doubt_about("any_violation_judge", metrics)
     judge = metrics.get("judge") or {}
     verdicts = judge.get("verdicts", {}).get("principles", {})
     rows = []
@@ -34,8 +36,11 @@ def principle_rows(
             {
                 "id": principle,
                 "text": texts.get(principle, ""),
-                "cells": [_place_estimates(each) for each in estimates],
-                "change": mark_change(changes.get(principle), -1),
+                "is_counted": principle in metrics["counted"],
+                "cells": [_place_estimates(each, by_judge) for each in estimates],
+                "change": mark_change(
+                    changes.get(principle), -1, doubt_about("violates ", metrics)
+                ),
                 "kappa": (verdicts.get(principle) or {}).get("kappa"),
             }
         )
@@ -67,10 +72,11 @@ def _all_estimates(metrics: Metrics) -> Iterator[Metrics]:
         yield from facts["principles"].values()
 
 
-def _place_estimates(estimates: Metrics) -> View:
+def _place_estimates(estimates: Metrics, by_judge: str) -> View:
     places: View = dict.fromkeys(SOURCES)
     for source in SOURCES:
         estimate = estimates[source]
         if estimate:
-            places[source] = place_estimate(estimate)
+            doubt = by_judge if source == "judge" else ""
+            places[source] = place_estimate(estimate, doubt=doubt)
     return places

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.templates import render
+from stages.report.heading import source_of
 from stages.runtime.artifacts import Artifact, lineage
 from stages.runtime.provenance import git_state
 
@@ -90,6 +91,6 @@ def _sources(steps: list[Artifact]) -> list[str]:
         options = step.config
         if step.stage == "model":
             sources.append(f"model with content {options.get('content')}")
-        elif isinstance(options.get("source"), str):
-            sources.append(f"`{step.step}`: {options['source']}")
+        elif source := source_of(step):
+            sources.append(f"`{step.step}`: {source}")
     return sources

@@ -23,6 +23,7 @@ DIFFERS = "differs"
 EQUIVALENT = "equivalent"
 UNDECIDED = "undecided"
 CLAIMS = (DIFFERS, EQUIVALENT, UNDECIDED)
+NO_EVIDENCE = "no evidence: the judge cannot tell"
 UP = "up"
 DOWN = "down"
 NO_DIRECTION = "none"
@@ -68,6 +69,8 @@ def conclude(comparison: Comparison, outcome: str, label: str) -> Conclusion | N
     effect = comparison.effect(outcome, label)
     if finding is None or effect is None:
         return None
+    if comparison.doubt(outcome) and not finding.same_data:
+        return Conclusion(UNDECIDED, NO_DIRECTION, "same", "no evidence", NO_EVIDENCE)
     level = comparison.level
     run = comparison.runs[label]
     claim = _claim(finding)
@@ -92,8 +95,8 @@ def conclude(comparison: Comparison, outcome: str, label: str) -> Conclusion | N
 
 def claim_of(comparison: Comparison, outcome: str, label: str) -> str:
     """The verdict without its strength; "" where the variant was not compared."""
-    finding = comparison.finding(outcome, label)
-    return _claim(finding) if finding else ""
+    conclusion = conclude(comparison, outcome, label)
+    return conclusion.claim if conclusion else ""
 
 
 def _claim(finding: Finding) -> str:

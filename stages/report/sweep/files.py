@@ -91,6 +91,7 @@ def _results(comparison: Comparison, settings: Ablate, jobs: Sequence[Job]) -> d
         "variants": [_variant(comparison, run) for run in comparison.runs.values()],
         "missing": comparison.missing,
         "notes": comparison.notes,
+        "doubts": comparison.doubts,
         "redundancy": comparison.redundancy,
         "ratings": comparison.ratings,
     }

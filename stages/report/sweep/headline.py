@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.ablation.compare import Comparison
 from stages.ablation.outcomes import NONE, is_logits
-from stages.evaluation.instrument.doubt import CANNOT
+from stages.evaluation.instrument.doubt import CANNOT, mark
 from stages.report.sweep.conclusions import DIFFERS, ONE_SEED, claim_of, conclude, group_of
 from stages.report.sweep.wording import (
     ACTIONS,
@@ -37,10 +37,10 @@ def sweep_headline(comparison: Comparison, family: Mapping[str, Effect]) -> View
     """
     if not family:
         return None
-    if comparison.doubt:
-        sentence = f"{CANNOT} what the variants change: {comparison.doubt}"
-        return {"sentence": sentence, "tone": "same", "change": None}
     outcome = comparison.outcome
+    if doubt := comparison.doubt(outcome):
+        sentence = f"{CANNOT} what the variants change: {doubt}"
+        return {"sentence": sentence, "tone": "same", "change": None}
     shown = [label for label in family if claim_of(comparison, outcome, label) == DIFFERS]
     if not shown:
         return _no_effect(comparison)
@@ -120,8 +120,9 @@ def describe_method(comparison: Comparison) -> str:
     for run in comparison.runs.values():
         effect = comparison.effect(outcome, run.label)
         if run.kind == NONE and effect:
-            before = format_percent(effect.mean)
-            after = format_percent(effect.reference)
+            doubt = comparison.doubt(outcome)
+            before = mark(format_percent(effect.mean), doubt)
+            after = mark(format_percent(effect.reference), doubt)
             group = group_of(run.label)
             method = f"the method ({group})" if group else "the method"
             return (

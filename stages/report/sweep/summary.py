@@ -11,6 +11,7 @@ from rich.table import Table
 from stages.ablation.compare import CORRECTIONS, Comparison
 from stages.ablation.outcomes import is_logits
 from stages.ablation.runs import Run, outcome_values, overall_mean
+from stages.evaluation.instrument.doubt import explain_mark, mark
 from stages.report.sweep.conclusions import SECOND_SEED, conclude
 from stages.report.sweep.wording import VIOLATES
 from stages.statistics.formatting import (
@@ -77,12 +78,13 @@ def _line(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
     if run.reference == run.label:
         mean = overall_mean(outcome_values(run, outcome))
         text = _format({"value": mean, "low": None}, outcome, sign="")
+        text = mark(text, comparison.doubt(outcome))
         return [text if mean is None else f"{text} (its own)", "", "reference"]
     if effect is None:
         return [NO_VALUE]
     conclusion = conclude(comparison, outcome, run.label)
     return [
-        _format(effect.plain(), outcome),
+        mark(_format(effect.plain(), outcome), comparison.doubt(outcome)),
         format_p_value(effect.p_adjusted),
         conclusion.phrase if conclusion else "",
         *(_change(comparison, run, other) for other in others),
@@ -91,6 +93,8 @@ def _line(comparison: Comparison, run: Run, others: list[str]) -> list[str]:
 
 def notes(comparison: Comparison) -> Iterator[str]:
     """Remarks that are needed to read the numbers correctly."""
+    if mark_note := explain_mark(comparison.doubts.values()):
+        yield f"{mark_note}."
     yield from comparison.notes
     if any(finding.one_seed for finding in comparison.findings[comparison.outcome].values()):
         yield f"{SECOND_SEED}."
@@ -107,4 +111,7 @@ def _format(estimate: Mapping[str, Any], outcome: str, sign: Sign = "+") -> str:
 
 def _change(comparison: Comparison, run: Run, outcome: str) -> str:
     effect = comparison.effect(outcome, run.label)
-    return NO_VALUE if effect is None else _format({"value": effect.value, "low": None}, outcome)
+    if effect is None:
+        return NO_VALUE
+    text = _format({"value": effect.value, "low": None}, outcome)
+    return mark(text, comparison.doubt(outcome))

@@ -10,6 +10,7 @@ from typing import Any
 from stages.ablation.compare import Comparison
 from stages.ablation.outcomes import NONE
 from stages.ablation.runs import Run
+from stages.evaluation.instrument.doubt import mark
 from stages.report.sweep.charts import background, tint
 from stages.report.sweep.conclusions import DIFFERS, claim_of
 from stages.report.sweep.wording import (
@@ -56,6 +57,7 @@ def attribution(comparison: Comparison, outcomes: Sequence[str], texts: Mapping[
     heads = []
     for outcome in columns:
         name = NAMES.get(outcome, outcome.removeprefix(VIOLATES))
+        name = mark(name, comparison.doubt(outcome))
         heads.append({"name": name, "violates": outcome.startswith(VIOLATES)})
     return {
         "columns": heads,
@@ -88,11 +90,12 @@ def _effect_value(comparison: Comparison, run: Run, outcome: str, full: float) -
     effect = comparison.effect(outcome, run.label)
     if effect is None:
         return None
-    tone = tone_of_effect(effect, outcome, comparison.level)
+    doubt = comparison.doubt(outcome)
+    tone = "same" if doubt else tone_of_effect(effect, outcome, comparison.level)
     unsure = tone == "same"
     number = format_outcome_change(effect.value, outcome)
     return {
-        "text": number,
+        "text": mark(number, doubt),
         "style": "" if unsure else tint(effect.value, full, tone),
         "unsure": unsure,
         "holm": claim_of(comparison, outcome, run.label) == DIFFERS,

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from stages.ablation.compare import CORRECTIONS, Comparison
+from stages.ablation.compare import CORRECTIONS, REDUNDANCY, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
+from stages.evaluation.instrument.doubt import explain_mark, mark
 from stages.report.sweep.conclusions import CLAIMS, SECOND_SEED, claim_of, conclude, group_of
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import describe_method, sweep_headline
@@ -74,6 +75,9 @@ def comparison_view(
         "seeds": any_effect.n_seeds if any_effect else len({job.seed for job in jobs}),
         "over": any_effect.over if any_effect else "prompts",
         "missing": comparison.missing,
+        "doubt": explain_mark(comparison.doubt(outcome) for outcome in outcomes),
+        "doubt_about_labels": explain_mark([comparison.doubt(REDUNDANCY)]),
+        "doubt_about_wins": explain_mark([comparison.doubt("wins")]),
         "notes": comparison.notes,
         "correction": CORRECTIONS[comparison.correction],
     }
@@ -137,7 +141,7 @@ def _forest(
     )
     return {
         "outcome": outcome,
-        "name": name_of(outcome),
+        "name": mark(name_of(outcome), comparison.doubt(outcome)),
         "unit": "logits" if logits else "points",
         "drawing": drawing,
         "detectable": limit,

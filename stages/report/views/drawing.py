@@ -12,15 +12,15 @@ from stages.report.views.names import shorten
 from stages.report.views.steps import EXTERNAL, Step, format_calls
 from stages.statistics.formatting import format_plural, format_seconds
 
-BOX, HIGH = 176.0, 60.0
+BOX, HIGH = 190.0, 60.0
 SMALLEST = 0.82
 """Of its full size; on a narrower screen the drawing scrolls in its card."""
 PADDING = 11.0
 """Between a box and its texts."""
 HEAD = 5.0
 """Pixels of an arrow's head that its line does not cover."""
-ONE_LETTER = 5.7
-"""The usual width of a letter of the stage's name, in pixels."""
+ONE_LETTER = 6.9
+"""The width of a letter of the stage's name in a wide font, in pixels."""
 
 
 def draw(steps: Sequence[Step]) -> str:
@@ -154,7 +154,7 @@ def _step_box(
     right = x + BOX - PADDING
     mark = _mark(step, left, y + 28)
     start = left + 13 if mark else left
-    room = right - start - 6 * len(step.output) - 8
+    room = right - start - ONE_LETTER * len(step.output) - 8
     name = shorten(step.name, 21)
     stage = shorten(step.stage, int(room / ONE_LETTER))
     seconds = format_seconds(step.seconds)

@@ -1,7 +1,8 @@
 """Parts of the page's tables: an estimate on a strip, and a change with its tone.
 
-In: estimates and differences of shares, as metrics hold them. Out: plain data for the template, in
-per cent and percentage points.
+In: estimates and differences of shares, as metrics hold them, and the doubt about what measured
+them (see `instrument/doubt`). Out: plain data for the template, in per cent and percentage points;
+what is in doubt has no tone, and the page marks it.
 """
 
 from typing import Any
@@ -20,15 +21,15 @@ View = dict[str, Any]
 """Plain data for a template."""
 
 
-def mark_change(difference: Metrics | None, good: int) -> dict[str, str] | None:
+def mark_change(difference: Metrics | None, good: int, doubt: str = "") -> dict[str, str] | None:
     """A difference of shares in words.
 
     Args:
         good: 1 if more is better, -1 if less is.
 
     Returns:
-        `text`, `interval`, `title` (shown under the mouse) and `tone` (see `tone_of_change`). None
-        if there is no difference.
+        `text`, `interval`, `title` (shown under the mouse), `doubt` and `tone` (see
+        `tone_of_change`). None if there is no difference.
     """
     if difference is None:
         return None
@@ -38,8 +39,9 @@ def mark_change(difference: Metrics | None, good: int) -> dict[str, str] | None:
     return {
         "text": format_points(difference["value"]),
         "interval": format_points_range(difference["low"], difference["high"]),
-        "tone": tone_of_change(difference["low"], difference["high"], good),
+        "tone": "same" if doubt else tone_of_change(difference["low"], difference["high"], good),
         "title": title,
+        "doubt": doubt,
     }
 
 
@@ -55,7 +57,7 @@ def tone_of_change(low: float, high: float, good: int) -> str:
     return "better" if (low > 0) == (good > 0) else "worse"
 
 
-def place_estimate(estimate: Metrics, places: int = 1) -> View:
+def place_estimate(estimate: Metrics, places: int = 1, doubt: str = "") -> View:
     """Where an estimate and its interval lie on a strip from 0 to 100, and its text."""
     low = PER_CENT * estimate["low"]
     high = PER_CENT * estimate["high"]
@@ -65,5 +67,7 @@ def place_estimate(estimate: Metrics, places: int = 1) -> View:
         "at": PER_CENT * estimate["value"],
         "low": low,
         "width": high - low,
+        "bounds": bounds,
         "title": f"{bounds}, {estimate['n']} prompts",
+        "doubt": doubt,
     }

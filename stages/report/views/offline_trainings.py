@@ -6,6 +6,7 @@ for the template. A training whose history holds a reward is an online one (`onl
 
 from collections.abc import Sequence
 
+from stages.evaluation.instrument.doubt import doubt_about_preferences, explain_mark
 from stages.report.views.curves import curve
 from stages.report.views.marks import View
 from stages.runtime.artifacts import Artifact
@@ -25,6 +26,7 @@ def offline_views(artifacts: Sequence[Artifact]) -> list[View]:
         if is_online(artifact):
             continue
         history = artifact.metrics.get("history") or []
+        doubt = doubt_about_preferences([artifact])
         drawings = [curve(history, key, label) for key, label in CURVES.items()]
         if any(drawings):
             trainings.append(
@@ -32,6 +34,8 @@ def offline_views(artifacts: Sequence[Artifact]) -> list[View]:
                     "step": artifact.step,
                     "drawings": [drawing for drawing in drawings if drawing],
                     "metrics": artifact.metrics,
+                    "doubt": doubt,
+                    "explanation": explain_mark([doubt]),
                 }
             )
     return trainings

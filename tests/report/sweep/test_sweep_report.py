@@ -10,15 +10,17 @@ from xml.etree import ElementTree
 import pytest
 
 from stages.ablation import matrix
-from stages.ablation.compare import Comparison
+from stages.ablation.compare import REDUNDANCY, Comparison
 from stages.ablation.jobs import Job
 from stages.ablation.runs import Run
 from stages.preferences.label_rule import rule_of
+from stages.report.sweep import files
 from stages.report.sweep.charts import rating_chart, sign, tint
 from stages.report.sweep.forest import Bar, forest
 from stages.report.sweep.headline import sweep_headline
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
+from stages.report.sweep.summary import notes, summary_table
 from stages.report.sweep.tables import attribution, redundancy_table
 from stages.runtime.artifacts import Result
 from stages.runtime.pipeline.settings import Ablate
@@ -214,6 +216,36 @@ def test_the_page_reports_the_results(tmp_path, comparison, jobs):
         assert not link.startswith("/")
     assert sum(link.endswith("report.html") for link in page.links) == 2
     assert sum(link.endswith("failed.json") for link in page.links) == 1
+
+
+def test_what_a_judge_cannot_tell_is_no_evidence(tmp_path, comparison, jobs):
+    """Violations are in doubt: no colour, no verdict and no number without its mark; evasive
+    answers, which phrases decide, are as before.
+    """
+    why = "it is not able: its preference does not move with the principle"
+    doubts = dict.fromkeys(("any_violation", "violates a", REDUNDANCY), why)
+    comparison = replace(comparison, doubts=doubts)
+    _, html = write(tmp_path, comparison, jobs)
+    text = " ".join(Page(html).text.split())
+    assert f"The judge cannot tell what the variants change: {why}" in text
+    assert "no evidence, for the judge cannot tell (it is not able)" in text
+    assert not re.search(r'class="row differs', html), "of no outcome there is a difference"
+    cells = re.findall(
+        r'<td class="cell([^"]*)" title="[^,]*, ([^:]*): [^"]*" style="([^"]*)">(.*?)<', html
+    )
+    doubtful = [cell for cell in cells if cell[1] != "evasive"]
+    assert doubtful and all("unsure" in kind and not style for kind, _, style, _ in doubtful)
+    assert all(number.endswith("?") for *_, number in doubtful)
+    assert not any(number.endswith("?") for _, name, _, number in cells if name == "evasive")
+    table = summary_table(comparison)
+    verdicts = list(table.columns[3].cells)
+    assert set(verdicts[1:-1]) == {"no evidence: the judge cannot tell"}
+    assert all(cell.endswith("?") for cell in list(table.columns[1].cells)[1:-1])
+    assert any("no evidence" in note for note in notes(comparison))
+    files.write(tmp_path, comparison, SETTINGS, [])
+    assert json.loads((tmp_path / "results.json").read_text())["doubts"] == doubts
+    _, trusted = write(tmp_path, replace(comparison, doubts={}), jobs)
+    assert 'class="row differs' in trusted and "no evidence" not in trusted
 
 
 def test_labels_are_neither_better_nor_worse(tmp_path, comparison, jobs):

@@ -285,3 +285,18 @@ def test_reuse_is_described():
         == f"{this} reused all 3 steps, which took 4,500 s and no new calls when they were made."
     )
     assert describe_reuse([existing]) == ""
+
+
+def test_long_names_of_stages_stay_off_the_rows():
+    """In the widest font that browsers fall back to a letter takes about 6.9 pixels."""
+    long = dataclasses.replace(
+        step("judge_examination"), stage="examine_judge", kind="asks", output="672 rows"
+    )
+    longer = dataclasses.replace(long, stage="compare_optimisers", output="1,234,567 rows")
+    for each in (long, longer):
+        texts = [text for text in drawing([each]).iter(f"{SVG}text") if float(text.get("y")) == 32]
+        left, right = sorted(texts, key=lambda text: float(text.get("x")))
+        assert right.text == each.output and left.text
+        used = 6.9 * (len(left.text) + len(right.text))
+        assert float(left.get("x")) + used <= float(right.get("x")), left.text
+    assert ">examine_judge<" in draw([long]), "with hundreds of rows it is not shortened"
