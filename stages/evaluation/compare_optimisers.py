@@ -123,7 +123,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=3,
+    version=4,
     config=Config,
     run=run,
     inputs={"reward": Model},

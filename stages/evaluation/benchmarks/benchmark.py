@@ -136,7 +136,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     optional={"judge": Model, "*": Response | Revision},

@@ -149,7 +149,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     optional={"*": Model},
