@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stages.doubts.words import foresee_words
 from stages.guards.templates import template_hash
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection
@@ -151,5 +152,6 @@ STAGE = Stage(
     gives=Response,
     reads={Prompt: ("id", "messages", "kind")},
     calls_generator=True,
+    foresee=foresee_words,
     identity=identity,
 )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.doubts.texts import doubt_revisions
-from stages.doubts.words import doubt_words
+from stages.doubts.words import doubt_words, foresee_words
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.guards.templates import render, template_hash
@@ -209,6 +209,7 @@ STAGE = Stage(
     gives=Revision,
     calls_generator=True,
     check=check,
+    foresee=foresee_words,
     identity=identity,
 )
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
 
-from stages.doubts.words import doubt_words
+from stages.doubts.words import doubt_words, foresee_words
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import (
@@ -198,6 +198,7 @@ STAGE = Stage(
     optional={"examination": Question},
     gives=Judgement,
     calls_generator=True,
+    foresee=foresee_words,
     identity=identity,
 )
 
