@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.doubts.trainings import doubt_steps, doubt_weights
+from stages.doubts.trainings import doubt_preference, doubt_steps, doubt_weights
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -80,6 +80,9 @@ def run_training(
         if log.counts:
             metrics["warnings"] = dict(log.counts)
         warnings = _doubts(trainer, curve["steps"])
+        indifferent = getattr(trainer, "indifferent_loss", None)
+        held_out = measured.get("held_out")
+        warnings += doubt_preference(curve["history"], indifferent, held_out)
         if trainer.is_world_process_zero():
             warnings += doubt_weights(Path(base.path), context.directory / "model", names)
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics, warnings=warnings)
