@@ -180,13 +180,14 @@ def doubt_preference(
         indifferent: the loss of a model that scores both answers alike; None: unknown.
         held_out: as `check_held_out` returns it.
     """
-    tail = history[-max(1, len(history) // 10) :]
-    margins = [point["margin"] for point in tail if "margin" in point]
+    tail = -max(1, len(history) // 10)
+    # A batch of KTO may hold answers of one kind only.
+    margins = [point["margin"] for point in history if "margin" in point][tail:]
     if indifferent is None or not margins:
         return []
-    loss = fmean(point["loss"] for point in tail)
-    margins += [held_out["margin"]] if held_out else []
-    if loss <= INDIFFERENT * indifferent or max(margins) >= LEAST_MARGIN:
+    loss = fmean(point["loss"] for point in history[tail:])
+    margin = max(fmean(margins), held_out["margin"] if held_out else -inf)
+    if loss <= INDIFFERENT * indifferent or margin >= LEAST_MARGIN:
         return []
     return [
         f"its loss ended at {loss:.3f}, and that of a model which prefers neither answer is "

@@ -80,11 +80,11 @@ def run_training(
         if log.counts:
             metrics["warnings"] = dict(log.counts)
         warnings = _doubts(trainer, curve["steps"])
-        indifferent = getattr(trainer, "indifferent_loss", None)
-        held_out = measured.get("held_out")
-        warnings += doubt_preference(curve["history"], indifferent, held_out)
         if trainer.is_world_process_zero():
-            warnings += doubt_weights(Path(base.path), context.directory / "model", names)
+            equal = doubt_weights(Path(base.path), context.directory / "model", names)
+            indifferent = getattr(trainer, "indifferent_loss", None)
+            held_out = measured.get("held_out")
+            warnings += equal or doubt_preference(curve["history"], indifferent, held_out)
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics, warnings=warnings)
 
     # It frees memory at its end, when nothing refers to the trainer.
