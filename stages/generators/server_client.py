@@ -201,11 +201,11 @@ class Client:
             async with self._http.stream("GET", url, timeout=CONNECT_SECONDS) as response:
                 if response.status_code in NO_SERVER:
                     raise Failed(f"HTTP {response.status_code}")
-        except httpx.ReadTimeout:  # it is busy
-            pass
-        except httpx.RequestError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             raise Failed(self.shorten(reason)) from error
+        except httpx.RequestError:  # it is busy, or has no list of models
+            pass
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask something harmless; raises `Failed` where the endpoint does not answer at all."""
