@@ -177,7 +177,12 @@ def check_inputs(config: Config, inputs: Mapping[str, Any]) -> None:
 
 
 def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
-    """What the judge cannot read, and whether the verdict will be undecided whatever it answers."""
+    """What the judge cannot read, and whether the verdict will be undecided whatever it answers.
+
+    The verdict needs requests about principles with an opposite, or pairs that people labelled.
+    Inputs may share requests, so their rows bound the number from above; where nobody knows the
+    rows of one, nothing is said.
+    """
     words = foresee_words(config, inputs)
     turning: float = 0
     if any(principle.opposite for principle in select(config.constitution).principles):
@@ -195,7 +200,11 @@ def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
 
 
 def _most_rows(inputs: Mapping[str, Expected], names: Sequence[str]) -> float:
-    """Return how many rows some inputs hold together, at most."""
+    """Return how many rows some inputs hold together, at most.
+
+    Args:
+        names: of the inputs; the rows of any that are unknown may be without end.
+    """
     counts = [inputs[name].count_rows() for name in names]
     return sum(inf if count is None else count for count in counts)
 

@@ -56,7 +56,11 @@ class Overlaps:
     _compared: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
 
     def compare(self, artifacts: Mapping[str, Artifact]) -> list[Overlap]:
-        """Compare the sources that are there now, each pair once; return what is new."""
+        """Compare the sources that are there now, each pair once; return what is new.
+
+        Args:
+            artifacts: those that there are, by step.
+        """
         found: list[Overlap] = []
         for pairs in self.pairs.values():
             ready = [pair for pair in pairs if pair not in self._compared]
@@ -71,7 +75,10 @@ class Overlaps:
         return found
 
     def add_to(self, result: Result, step: str) -> Result:
-        """Return an evaluation's result with what its sources share with those of trainings."""
+        """Return an evaluation's result with what its sources share with those of trainings.
+
+        It is in the metrics and among the warnings, so that a report made later shows it too.
+        """
         overlaps = []
         for pair in self.pairs.get(step, []):
             overlap = self._compared.get(pair)

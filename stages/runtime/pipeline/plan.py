@@ -5,6 +5,10 @@ were worded anew and no revision changed. So of a stage that says what it reads 
 artifact also holds a hash of that content. A step with a new identity and the content of an
 earlier artifact takes its result over and does not run, as a build system stops early where a
 changed source compiles to the same file.
+
+What speaks against a step is asked of its stage (`Stage.foresee`), which gets what is known of each
+input: of an artifact its rows, of a small file those that it will give, and of a model that is yet
+to be trained the one that its training begins with. Servers are visited, and asked nothing.
 """
 
 import contextlib
@@ -262,6 +266,10 @@ def is_small_file(source: str) -> bool:
 
 
 def _find_model(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Model | None:
+    """Return the model of an artifact, or the one that its training will begin with.
+
+    A training changes no vocabulary, and no word that a model has never seen becomes known to it.
+    """
     while plan.result is None and plan.step.contract.gives is Model:
         if "model" not in plan.step.inputs:
             return None
@@ -276,6 +284,9 @@ def _find_model(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Model 
 
 def refuse_edited(plan: PlannedStep) -> None:
     """Stop where a file that identifies a step's result is no longer the one of the plan.
+
+    Called before a step, since an edit may be hours old, and after it, since a step reads files
+    while it runs: what it made may then be of either content, or of both.
 
     Raises:
         UserError: names what changed.
@@ -297,7 +308,11 @@ async def find_unreached(
 ) -> list[tuple[list[str], UserError]]:
     """Return the servers that nobody reaches, each as the steps that will ask it, and why.
 
+    No model is asked anything, so that it costs nothing.
+
     Args:
+        planned: the steps of a run.
+        engines: those of the run, which know what answers for which model.
         patient: try as long as a first call would.
     """
     unreached = []
@@ -314,7 +329,10 @@ async def find_unreached(
 def _served_models(
     planned: Sequence[PlannedStep], engines: Engines
 ) -> list[tuple[Model, list[str]]]:
-    """Return a model behind each server that steps will ask, and those steps."""
+    """Return a model behind each server that steps will ask, and those steps.
+
+    A step whose calls are all stored asks nobody, and neither does one that is reused.
+    """
     pointers = {
         plan.step.name: plan.result.model()
         for plan in planned

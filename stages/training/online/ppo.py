@@ -119,6 +119,9 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
 def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
     """Refuse value models that cannot read the policy's tokens, where the models are on this disk.
 
+    The tokenizers' files tell quickly that two vocabularies are equal. Where they differ, the
+    tokenizers are loaded as the training does, since their other files may add what one lacks.
+
     Raises:
         UserError: the vocabularies differ.
     """
@@ -151,12 +154,25 @@ def _summed_terms(config: Config) -> dict[str, dict[str, Term]]:
 
 
 def _value_source(terms: Mapping[str, Term], inputs: Collection[str]) -> str:
-    """The input whose model the value model of a sum of terms starts from."""
+    """The input whose model the value model of a sum of terms starts from.
+
+    It is `value` where the step has that input, else the first reward model of the sum, and the
+    policy itself where no term is one.
+
+    Args:
+        terms: those of the sum.
+        inputs: the names of the step's inputs.
+    """
     reward_models = [term.model for term in terms.values() if isinstance(term, RewardModelTerm)]
     return "value" if "value" in inputs else [*reward_models, "model"][0]
 
 
 def _refuse_other_vocabulary(start: Model, policy: Model, config: Config, where: str) -> None:
+    """Refuse a start whose tokens are not the policy's: it would read them as other words.
+
+    Raises:
+        UserError: the vocabularies differ.
+    """
     from stages.training.model_files import load_tokenizer
 
     vocabulary = load_tokenizer(start, config.args).get_vocab()
