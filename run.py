@@ -47,6 +47,7 @@ from stages.runtime.calls import Engines
 from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (
     log_cause,
+    say,
     show_bug,
     show_error,
     show_job,
@@ -56,7 +57,7 @@ from stages.runtime.pipeline.display import (
     show_warnings,
 )
 from stages.runtime.pipeline.failures import raise_failures
-from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.pipeline.plan import PlannedStep, find_unreached
 from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings, as_user_error, check_settings, resolve
@@ -156,6 +157,8 @@ def run(config: DictConfig, console: Console) -> None:
                     show_machine(settings.machine, settings.model, console)
                 show_sources(planned, console, only_plan=settings.plan)
             if settings.plan:
+                unreached = loop.run(find_unreached(planned, engines, patient=False))
+                say(((", ".join(steps), str(error)) for steps, error in unreached), console)
                 return
             artifacts = runner.run(planned)
         finally:

@@ -1,29 +1,19 @@
 """Principles in words that a model of a closed vocabulary has never seen.
 
 Such a model states its words in a file `lexicon.txt` of its folder: a first line `# the model's
-name`, then a word a line, in lower case. In: a model and principles. Out: warnings, as in `Result`.
+name`, then a word a line, in lower case. In: a model and principles. Out: warnings, as in `Result`,
+or as a plan gives them.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from stages.guards.files import read_text
+from stages.principles import lint
 from stages.principles.constitution import Principle
+from stages.principles.select import select
 from stages.runtime.models import Model
-
-LEXICON = "lexicon.txt"
-SHOWN = 8
-"""How many words a warning names, the longest first: they say most."""
-MOST_BYTES = 2**24
-"""Of a lexicon."""
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
-
-
-def words_of(text: str) -> list[str]:
-    """Return the words of a text, in lower case and without the 's of an owner."""
-    words = _WORD.findall(text.lower().replace("\u2019", "'"))
-    return [word.removesuffix("'s") for word in words]
+from stages.runtime.stage import Expected
 
 
 def doubt_words(model: Model, principles: Sequence[Principle]) -> list[str]:
@@ -31,24 +21,12 @@ def doubt_words(model: Model, principles: Sequence[Principle]) -> list[str]:
 
     There is none about a model without a lexicon: nobody knows what it has read.
     """
-    file = Path(model.path) / LEXICON
-    if not file.is_file():
-        return []
-    title, *lines = read_text(file, most=MOST_BYTES).splitlines()
-    lexicon = set(lines)
-    words: dict[str, None] = {}
-    names = []
-    for principle in principles:
-        unknown = [word for word in words_of(principle.text) if word not in lexicon]
-        words |= dict.fromkeys(unknown)
-        names += [principle.id] * bool(unknown)
-    if not words:
-        return []
-    longest = sorted(words, key=lambda word: (-len(word), word))
-    shown = ", ".join(repr(word) for word in longest[:SHOWN])
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return [
-        f"{title.removeprefix('#').strip()} cannot read {shown}{more}, words of {len(names)} of "
-        f"{len(principles)} principles: its vocabulary is closed, and what it says of these "
-        "principles is not about them"
-    ]
+    lexicon = Path(model.path) / lint.LEXICON.name
+    return lint.doubt_words(lexicon, principles) if lexicon.is_file() else []
+
+
+def foresee_words(config: Any, inputs: Mapping[str, Expected]) -> list[str]:
+    """Return the same in a plan, for a stage whose `judge`, or else `model`, reads principles."""
+    reader = inputs.get("judge") or inputs.get("model")
+    model = reader.find_model() if reader and config.constitution else None
+    return doubt_words(model, select(config.constitution).principles) if model else []

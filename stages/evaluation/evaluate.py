@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stages.doubts.words import doubt_words
+from stages.doubts.words import doubt_words, foresee_words
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.effect_tables import effect_table, principle_table
 from stages.evaluation.ground_truth import doubt_truth, load_truth, truth_identity
@@ -227,6 +227,7 @@ STAGE = Stage(
     gives=Verdict,
     check_inputs=check_inputs,
     calls_generator=True,
+    foresee=foresee_words,
     identity=identity,
 )
 

@@ -191,17 +191,25 @@ class Pool:
             return
         async with self._probing:
             if self._dead is None and not self._any_alive():
-                await self._look_for_life()
+                try:
+                    await self.look_for_life(self._probe)
+                except UserError as error:
+                    self._dead = error
         if self._dead:
             raise self._dead
 
     def _any_alive(self) -> bool:
         return any(endpoint.failures <= self.max_retries for endpoint in self.endpoints)
 
-    async def _look_for_life(self) -> None:
+    async def look_for_life(self, probe: Callable[[Endpoint], Awaitable[None]]) -> None:
+        """Return at the first endpoint that answers a probe, though it be a refusal.
+
+        Raises:
+            UserError: none does.
+        """
         for endpoint in self.endpoints:
             try:
-                await self._probe(endpoint)
+                await probe(endpoint)
             except Failed as error:
                 endpoint.last_error = str(error)
                 continue
@@ -216,7 +224,7 @@ class Pool:
                 "look at the limits of the account, lower generator.options.concurrency or raise "
                 "generator.options.backoff, and run again: answers are kept"
             )
-        self._dead = UserError(
+        raise UserError(
             f"no endpoint answers ({'; '.join(errors)})",
             where="generator.options.endpoints",
             fix=fix,

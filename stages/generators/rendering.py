@@ -268,7 +268,7 @@ def refuse_split_options(folder: str, options: tuple[str, ...]) -> None:
         UserError: an option is not one token of the vocabulary in any place.
     """
     refuse_repeated(options)
-    tokenizer = _read_tokenizer(f"{folder}/tokenizer.json")
+    tokenizer = read_tokenizer(folder)
     if tokenizer is None:
         return
 
@@ -289,12 +289,12 @@ def refuse_split_options(folder: str, options: tuple[str, ...]) -> None:
 
 
 @functools.lru_cache(8)
-def _read_tokenizer(path: str) -> Any:
-    """The tokenizer in a file; None if there is none or it cannot be read."""
+def read_tokenizer(folder: str) -> Any:
+    """The tokenizer of a model's folder; None if there is none or it cannot be read."""
     from tokenizers import Tokenizer
 
     try:
-        return Tokenizer.from_file(path)
+        return Tokenizer.from_file(f"{folder}/tokenizer.json")
     except Exception:  # of no class of its own; what is wrong the generator itself will say
         return None
 

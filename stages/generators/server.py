@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.generators.chat import merge_system
+from stages.generators.endpoints import LONGEST_PAUSE
 from stages.generators.examination import PROBE
 from stages.generators.rendering import (
     add_up,
@@ -73,6 +74,30 @@ def is_remote(path: str, options: Mapping[str, Any]) -> bool:
 def _serves(options: Options, path: str) -> bool:
     served = (options.serves, str(Path(options.serves).expanduser()))
     return not options.serves or path in served
+
+
+async def refuse_unreached(options: Mapping[str, Any], patient: bool) -> None:
+    """Refuse endpoints of which none answers a connection; no model is asked anything.
+
+    Args:
+        patient: try again with the pauses of a call that fails.
+
+    Raises:
+        UserError: none answers, or the key's environment variable is empty.
+    """
+    parsed: Options = parse_config(Options, options, "generator.options of server")
+    attempts = parsed.max_retries + 1 if patient else 1
+    client = Client(parsed, read_key(parsed.api_key_env), {})
+    try:
+        for attempt in range(1, attempts + 1):
+            try:
+                return await client.pool.look_for_life(client.connect)
+            except UserError:
+                if attempt == attempts:
+                    raise
+                await asyncio.sleep(min(LONGEST_PAUSE, parsed.backoff * 2 ** (attempt - 1)))
+    finally:
+        await client.close()
 
 
 async def _open_local(model: Model, options: Options) -> Generator:

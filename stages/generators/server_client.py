@@ -68,6 +68,9 @@ MOST_MASKED = 2**16  # characters that are searched for secrets before they are 
 NO_CONTEXT_ERRORS = {401, 403, 404, 408, 425, 429}
 LONGEST_REQUESTED_PAUSE = 300.0  # seconds
 PROBE_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
+NO_SERVER = {502, 503, 504}
+"""What a gateway answers for a server that is not there, or not yet."""
 
 
 class Client:
@@ -188,6 +191,21 @@ class Client:
                 continue
             return True
         return False
+
+    async def connect(self, endpoint: Endpoint) -> None:
+        """Raise `Failed` where nobody answers at an address; no token is spent."""
+        import httpx
+
+        url = url_of(endpoint, "models")
+        try:
+            async with self._http.stream("GET", url, timeout=CONNECT_SECONDS) as response:
+                if response.status_code in NO_SERVER:
+                    raise Failed(f"HTTP {response.status_code}")
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise Failed(self.shorten(reason)) from error
+        except httpx.RequestError:  # it is busy, or has no list of models
+            pass
 
     async def _probe(self, endpoint: Endpoint) -> None:
         """Ask something harmless; raises `Failed` where the endpoint does not answer at all."""

@@ -62,6 +62,20 @@ def refuse_writing(error: OSError, place: str | Path) -> CannotWrite:
     )
 
 
+@contextmanager
+def report_refusals(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a full disk or missing rights into a UserError.
+
+    Unlike `errors_of_writing` it leaves other errors of the system as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise refuse_writing(error, error.filename or folder) from None
+
+
 def as_disk_error(error: BaseException) -> UserError | None:
     """Return the message for an error whose cause is that the disk takes no more; else None."""
     cause = find_cause(error, OSError)

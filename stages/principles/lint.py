@@ -2,10 +2,11 @@
 
 `python -m stages.principles.lint FILE...`
 
-Comes in: constitution files. Goes out: a table of warnings; exit code 0, or 2 when a file breaks
-the format. Two texts are near when they share most of their content words (Jaccard index), and
-contradict when only one of them is negated. Every pair of principles that can be near is compared,
-in a set of thousands of alike principles only the first ones; a warning then says so.
+Comes in: constitution files. Goes out: a table of warnings, and what the embedded model cannot
+read; exit code 0, or 2 when a file breaks the format. Two texts are near when they share most of
+their content words (Jaccard index), and contradict when only one of them is negated. Every pair of
+principles that can be near is compared, in a set of thousands of alike principles only the first
+ones; a warning then says so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
+from stages.guards.files import read_text
 from stages.principles.constitution import Constitution, Principle, load
 
 NEAR = 0.75  # the least Jaccard index of near texts
@@ -33,7 +35,14 @@ MOST_PAIRS = 500
 """Warnings about pairs that are given."""
 MOST_SHOWN = 200
 """Warnings on one file that are printed."""
+LEXICON = Path(__file__).resolve().parents[1] / "world/checkpoint/lexicon.txt"
+"""All words of the embedded model, after a first line `# its name`."""
+MOST_BYTES = 2**24
+"""Of a lexicon."""
+SHOWN_WORDS = 8
+"""How many words a warning names, the longest first: they say most."""
 WORD = re.compile(r"\w+")
+LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 FUNCTION_WORDS = frozenset(
     WORD.findall(
         "a an and any are as at be by do does for from in is it its must of on one or out should "
@@ -236,6 +245,34 @@ def _check_missing_fields(constitution: Constitution, polarity: bool) -> list[Fi
     return findings
 
 
+def doubt_words(lexicon: Path, principles: Sequence[Principle]) -> list[str]:
+    """Return a warning that names the words of principles which a lexicon lacks."""
+    title, *lines = read_text(lexicon, most=MOST_BYTES).splitlines()
+    known = set(lines)
+    words: dict[str, None] = {}
+    names = []
+    for principle in principles:
+        unknown = [word for word in words_of(principle.text) if word not in known]
+        words |= dict.fromkeys(unknown)
+        names += [principle.id] * bool(unknown)
+    if not words:
+        return []
+    longest = sorted(words, key=lambda word: (-len(word), word))
+    shown = ", ".join(repr(word) for word in longest[:SHOWN_WORDS])
+    more = f" and {len(words) - SHOWN_WORDS} more" if len(words) > SHOWN_WORDS else ""
+    return [
+        f"{title.removeprefix('#').strip()} cannot read {shown}{more}, words of {len(names)} of "
+        f"{len(principles)} principles: its vocabulary is closed, and what it says of these "
+        "principles is not about them"
+    ]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, in lower case and without the 's of an owner."""
+    words = LETTERS.findall(text.lower().replace("\u2019", "'"))
+    return [word.removesuffix("'s") for word in words]
+
+
 def _plain(text: str) -> str:
     return " ".join(WORD.findall(text.lower()))
 
@@ -254,13 +291,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     table = Table("set", "principles", "warning", show_lines=True)
     broken = False
+    notes = []
     for file in options.files:
         try:
-            findings = lint(load(file), options.polarity)
+            constitution = load(file)
+            findings = lint(constitution, options.polarity)
         except UserError as error:
             open_console(stderr=True).print(str(error))
             broken = True
             continue
+        notes += [
+            f"{Path(file).name}: {one}" for one in doubt_words(LEXICON, constitution.principles)
+        ]
         for finding in findings[:MOST_SHOWN]:
             warning = f"{finding.rule}: {finding.message}. Fix: {finding.fix}."
             table.add_row(Path(file).name, "\n".join(finding.principles), warning)
@@ -271,6 +313,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_console().print(table)
     elif not broken:
         open_console().print("No warnings.")
+    for note in notes:
+        open_console().print(f"{note} (this matters with model=embedded, the default)")
     return 2 if broken else 0
 
 

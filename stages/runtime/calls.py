@@ -70,12 +70,32 @@ class Tally:
     """Tokens that the engine wrote."""
     failed: int = 0
     """Calls that failed; they are not stored."""
+    texts: int = 0
+    """Texts that a model wrote, now or for the store."""
+    cut_off: int = 0
+    """Those of them that ended at max_tokens."""
+    longest: int = 0
+    """The largest max_tokens at which one ended."""
     choices: int = 0
     """Questions with options."""
     bounded: int = 0
     """Those of them with an option of which only a bound is known."""
     masses: list[float] = field(default_factory=list)
     """The probability of all options together, of each question where it is known."""
+
+    def add(self, other: "Tally") -> None:
+        """Count what another process has counted."""
+        longest = max(self.longest, other.longest)
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+        self.longest = longest
+
+    def add_text(self, completion: Completion, most: int) -> None:
+        """Count a text of at most so many tokens."""
+        self.texts += 1
+        if completion.finish_reason == "length":
+            self.cut_off += 1
+            self.longest = max(self.longest, most)
 
     def add_choice(self, choice: Choice) -> None:
         """Count the answer to a question with options."""
@@ -320,6 +340,7 @@ class RememberedGenerator:
             call = engine.complete(messages, sampling, seed)
             completion = await self._send(call, as_completion)
             self._remember(key, vars(completion), completion.completion_tokens)
+        self.tally.add_text(completion, sampling.max_tokens)
         marks = self.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
 

@@ -58,6 +58,19 @@ def is_remote(name: str, path: str, options: Mapping[str, Any]) -> bool:
     return ask is not None and bool(ask(path, options))
 
 
+async def refuse_unreached(name: str, options: Mapping[str, Any], patient: bool) -> None:
+    """Refuse servers of which none answers; no model is asked anything.
+
+    Args:
+        name: of a generator for which `is_remote` is true.
+        patient: try as long as a first call would.
+
+    Raises:
+        UserError: none can be reached.
+    """
+    await importlib.import_module(GENERATORS[name]).refuse_unreached(options, patient)
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> None:
     """Refuse what `open_generator(name, ...)` would refuse in `options`, before any work is done.
 

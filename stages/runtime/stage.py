@@ -36,6 +36,11 @@ def accept_inputs(config: Any, inputs: Mapping[str, Kind]) -> None:
     """The check of a stage whose options need no particular inputs."""
 
 
+def foresee_nothing(config: Any, inputs: Mapping[str, "Expected"]) -> Sequence[str]:
+    """The warnings of a stage of which a plan knows nothing beforehand."""
+    return ()
+
+
 def no_choices(config: Any) -> Sequence[tuple[str, Sequence[str]]]:
     """The choices of a stage whose options name none."""
     return ()
@@ -44,6 +49,16 @@ def no_choices(config: Any) -> Sequence[tuple[str, Sequence[str]]]:
 def no_identity(config: Any) -> Mapping[str, Any]:
     """The identity of a stage that its options alone identify."""
     return {}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of an input before its step has run; nothing is read before it is asked for."""
+
+    count_rows: Callable[[], int | None]
+    """How many rows it holds or will hold; None: nobody knows."""
+    find_model: Callable[[], Model | None]
+    """The model, or the one that its training will begin with; None: it holds none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +110,10 @@ class Stage:
     choices: Callable[[Any], Sequence[tuple[str, Sequence[str]]]] = no_choices
     """(input, options) for every model that is to choose among options which the user names: a plan
     refuses those that are not one token of the model, as far as its files show.
+    """
+    foresee: Callable[[Any, Mapping[str, Expected]], Sequence[str]] = foresee_nothing
+    """Warnings that a plan can give before the step has run, from its options and what is known of
+    its inputs. Raises a UserError for inputs that cannot work.
     """
     identity: Callable[[Any], Mapping[str, Any]] = no_identity
     """What else identifies its result: principle texts, template hashes, file contents."""

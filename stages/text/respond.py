@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stages.doubts.words import foresee_words
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.principles.assign import assign_many
@@ -207,5 +208,6 @@ STAGE = Stage(
     calls_generator=True,
     check=check,
     check_inputs=check_inputs,
+    foresee=foresee_words,
     identity=identity,
 )

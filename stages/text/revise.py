@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.doubts.texts import doubt_revisions
-from stages.doubts.words import doubt_words
+from stages.doubts.words import doubt_words, foresee_words
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.guards.templates import render, template_hash
@@ -254,6 +254,7 @@ STAGE = Stage(
     meant_to_drop=(NONE_APPLIES,),
     check=check,
     check_inputs=check_inputs,
+    foresee=foresee_words,
     identity=identity,
 )
 

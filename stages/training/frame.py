@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stages.doubts.trainings import doubt_steps, doubt_weights
+from stages.doubts.trainings import doubt_preference, doubt_steps, doubt_weights
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
@@ -81,7 +81,10 @@ def run_training(
             metrics["warnings"] = dict(log.counts)
         warnings = _doubts(trainer, curve["steps"])
         if trainer.is_world_process_zero():
-            warnings += doubt_weights(Path(base.path), context.directory / "model", names)
+            equal = doubt_weights(Path(base.path), context.directory / "model", names)
+            indifferent = getattr(trainer, "indifferent_loss", None)
+            held_out = measured.get("held_out")
+            warnings += equal or doubt_preference(curve["history"], indifferent, held_out)
         return Result(dropped=[*dropped, *training.dropped], metrics=metrics, warnings=warnings)
 
     # It frees memory at its end, when nothing refers to the trainer.

@@ -2,8 +2,9 @@
 
 import pytest
 
-from stages.doubts.words import LEXICON, doubt_words
+from stages.doubts.words import doubt_words
 from stages.principles.constitution import Principle
+from stages.principles.lint import LEXICON
 from stages.principles.select import Selection, select
 from stages.runtime.models import find_model
 from stages.world import CHECKPOINT
@@ -48,5 +49,5 @@ def test_many_words_are_counted(embedded):
 
 
 def test_the_file_beside_the_model_is_what_it_was_trained_on():
-    lines = (CHECKPOINT / LEXICON).read_text().splitlines()
+    lines = LEXICON.read_text().splitlines()
     assert lines == ["# the embedded model", *lexicon()]

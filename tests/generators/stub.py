@@ -23,6 +23,8 @@ class Stub:
     def __init__(self, answer):
         self.answer = answer
         self.requests = []
+        self.visits = []  # by GET, which gets an answer of this status; 0: it hangs up
+        self.visit_status = 200
         self.headers = []
         self.server = None
         self.port = 0
@@ -47,9 +49,16 @@ class Stub:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                path = head.split()[1]
+                if head.startswith("get "):
+                    self.visits.append(path)
+                    if not self.visit_status:
+                        return
+                    writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % self.visit_status)
+                    await writer.drain()
+                    continue
                 size = int(head.split("content-length: ")[1].split("\r\n")[0])
                 body = json.loads(await reader.readexactly(size))
-                path = head.split()[1]
                 self.requests.append((path, body))
                 self.headers.append(head)
                 answer = self.answer(self, path, body)

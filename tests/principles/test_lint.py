@@ -145,7 +145,12 @@ def test_an_opposite_is_no_contradiction_to_its_own_text():
 
 def test_command_line(tmp_path, capsys):
     assert main(["hhh", "cai"]) == 0
-    assert "No warnings" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "No warnings" in shown
+    assert "hhh: the embedded model cannot read 'individuals', 'quotations'" in shown
+    assert "words of 17 of 18 principles" in shown and "(this matters with model=embedded" in shown
+    assert main(["world"]) == 0
+    assert "cannot read" not in capsys.readouterr().out
     warned = tmp_path / "warned.yaml"
     warned.write_text(
         "name: m\nprinciples:\n  - {id: a, text: 'The response is not [red]rude[/red].'}\n"

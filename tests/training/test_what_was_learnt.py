@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.training.offline import dpo, sft
+from stages.training.offline import dpo, kto, sft
 from stages.training.reward_models import reward_model
 from tests.training.conftest import pair, response
 
@@ -43,6 +43,17 @@ def test_a_learning_rate_of_zero(artifact, context):
     assert train(dpo, artifact, context, "zero", args=args).warnings == expected
     rewards = train(reward_model, artifact, context, "reward", args=args)
     assert rewards.warnings == expected, "the layers below its new output"
+
+
+@pytest.mark.parametrize("stage", [dpo, kto, reward_model])
+def test_preferences_that_were_not_learnt(artifact, context, stage):
+    """Weights changed, by steps too small for the labels to be seen in the loss."""
+    args = ARGS | {"max_steps": 12, "learning_rate": 1e-6}
+    if stage is reward_model:
+        args["learning_rate"] = 1e-5  # the new output is drawn, and the pairs are alike to it
+    name = stage.STAGE.config.stage
+    (warning,) = train(stage, artifact, context, f"idle {name}", args=args).warnings
+    assert "it learnt next to nothing of the preferences" in warning
 
 
 def test_a_constant_schedule_has_no_warm_up(artifact, context):

@@ -17,10 +17,11 @@ Left out: position bias by the place of a principle or by length; several paraph
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Literal
 
-from stages.evaluation.instrument.answers import Answers, read_cases
+from stages.doubts.words import doubt_words, foresee_words
+from stages.evaluation.instrument.answers import OTHERS, Answers, read_cases
 from stages.evaluation.instrument.planted import (
     CONTRARY_TEMPLATE,
     PEOPLE,
@@ -43,7 +44,7 @@ from stages.evaluation.instrument.showing import (
     refuse_judge,
     warnings_of,
 )
-from stages.evaluation.instrument.verdict import judge_form
+from stages.evaluation.instrument.verdict import THRESHOLDS, judge_form, no_direction, too_few
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import JUDGE_TEMPLATE, VERDICT_TEMPLATE
@@ -55,7 +56,7 @@ from stages.runtime.context import Context
 from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Pair, Prompt, Question, Response
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Expected, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Count, Inside, Names, Text
 
@@ -156,14 +157,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     metrics["not_asked"] = len(principles) - len(asked)
     metrics["unread"] = len(unread)
     metrics["judge"] = judge.model.content
-    refuse_judge(metrics, config.needs, config.require, context.step)
+    unread_words = doubt_words(judge.model, principles)
+    refuse_judge(metrics, config.needs, config.require, context.step, unread_words)
     return Result(
         rows=rows,
         row_type=Question,
         dropped=dropped,
         metrics=metrics,
         tables=[examination_table(context.step, metrics)],
-        warnings=warnings_of(metrics),
+        warnings=[*warnings_of(metrics), *unread_words],
     )
 
 
@@ -176,6 +178,39 @@ def check_inputs(config: Config, inputs: Mapping[str, Any]) -> None:
         )
 
 
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    """What the judge cannot read, and whether the verdict will be undecided whatever it answers.
+
+    The verdict needs requests about principles with an opposite, or pairs that people labelled.
+    Inputs may share requests, so their rows bound the number from above; where nobody knows the
+    rows of one, nothing is said.
+    """
+    words = foresee_words(config, inputs)
+    turning: float = 0
+    if any(principle.opposite for principle in select(config.constitution).principles):
+        others = [name for name in inputs if name not in OTHERS]
+        turning = _most_rows(inputs, ["responses"] if "responses" in inputs else others)
+    people = _most_rows(inputs, ["pairs"] if "pairs" in inputs else [])
+    asked = min(config.requests, max(turning, people))
+    if asked >= THRESHOLDS.least:
+        return words
+    foreseen = too_few(int(asked)) if asked else no_direction()
+    goes_on = "; with `require: decided` the run stops there, and else it goes on"
+    then = goes_on if config.require == "usable" else ""
+    what = f"{'; '.join(foreseen.reasons)}. To do: {'; '.join(foreseen.advice)}{then}"
+    return [*words, f"the verdict on the judge will be {foreseen.verdict}: {what}"]
+
+
+def _most_rows(inputs: Mapping[str, Expected], names: Sequence[str]) -> float:
+    """Return how many rows some inputs hold together, at most.
+
+    Args:
+        names: of the inputs; the rows of any that are unknown may be without end.
+    """
+    counts = [inputs[name].count_rows() for name in names]
+    return sum(inf if count is None else count for count in counts)
+
+
 STAGE = Stage(
     version=2,
     config=Config,
@@ -185,6 +220,7 @@ STAGE = Stage(
     gives=Question,
     calls_generator=True,
     check_inputs=check_inputs,
+    foresee=foresee,
     identity=identity,
 )
 

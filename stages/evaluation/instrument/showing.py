@@ -99,8 +99,13 @@ def warnings_of(metrics: Metrics) -> list[str]:
     return warnings
 
 
-def refuse_judge(metrics: Metrics, needs: Sequence[str], require: str, step: str) -> None:
+def refuse_judge(
+    metrics: Metrics, needs: Sequence[str], require: str, step: str, unread: Sequence[str] = ()
+) -> None:
     """Stop the run at a judge that may not go on.
+
+    Args:
+        unread: what it cannot read of the principles, as a warning says it.
 
     Raises:
         UserError: with the reasons and what to do.
@@ -115,7 +120,7 @@ def refuse_judge(metrics: Metrics, needs: Sequence[str], require: str, step: str
     if faults:
         fix = "; ".join(dict.fromkeys(advice))
         raise UserError(
-            "the judge cannot tell what it is to judge. " + ". ".join(faults),
+            ". ".join(["the judge cannot tell what it is to judge", *faults, *unread]),
             where=f"step {step!r}",
             fix=f"{fix} (`judge=...`); or go on all the same: "
             f"pipeline.steps.{step}.require=anything",

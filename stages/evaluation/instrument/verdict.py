@@ -100,8 +100,7 @@ def judge_form(form: str, reading: Reading, limits: Thresholds = THRESHOLDS) -> 
         return _without_evidence(reading)
     asked = max(_n(reading["turning"]), _n(reading["people"]))
     if asked < limits.least:
-        what = f"{asked} requests are too few for a verdict; it takes {limits.least}"
-        return Judged(UNDECIDED, [what], ["give the examination more requests"])
+        return too_few(asked, limits)
     failures = _failures(reading, limits)
     if failures:
         remedies = ["take another judge"]
@@ -120,8 +119,20 @@ def judge_form(form: str, reading: Reading, limits: Thresholds = THRESHOLDS) -> 
 def _without_evidence(reading: Reading) -> Judged:
     if reading["mass"] is None and reading["planted"]["all"] is None:
         return Judged(UNDECIDED, ["none of the questions was answered"], ["take another judge"])
+    return no_direction()
+
+
+def no_direction() -> Judged:
+    """Return the verdict where nothing says which answer is right."""
     what = "no principle has an opposite, and there are no labelled pairs"
     advice = "give principles an `opposite`, or the examination labelled `pairs`"
+    return Judged(UNDECIDED, [what], [advice])
+
+
+def too_few(asked: int, limits: Thresholds = THRESHOLDS) -> Judged:
+    """Return the verdict where there are too few requests."""
+    what = f"{asked} requests are too few for a verdict; it takes {limits.least}"
+    advice = f"give the examination {limits.least} requests or more (its `requests`, and the data)"
     return Judged(UNDECIDED, [what], [advice])
 
 

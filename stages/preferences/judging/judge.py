@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
 
-from stages.doubts.words import doubt_words
+from stages.doubts.words import doubt_words, foresee_words
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import (
@@ -228,6 +228,7 @@ STAGE = Stage(
     gives=Judgement,
     calls_generator=True,
     check_inputs=check_inputs,
+    foresee=foresee_words,
     meant_to_drop=(NONE_APPLIES,),
     identity=identity,
 )

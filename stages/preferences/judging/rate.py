@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
-from stages.doubts.words import doubt_words
+from stages.doubts.words import doubt_words, foresee_words
 from stages.guards.errors import UserError, refuse_unknown
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, MinMass
@@ -175,6 +175,7 @@ STAGE = Stage(
     calls_generator=True,
     check=check,
     choices=choices,
+    foresee=foresee_words,
     identity=identity,
 )
 

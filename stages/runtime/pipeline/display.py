@@ -93,6 +93,12 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
     to_run = sum(plan.result is None for plan in planned)
     reused = count_steps(len(planned) - to_run)
     console.print(f"{reused} reused, {to_run} to run.")
+    show_foreseen(planned, console)
+
+
+def show_foreseen(planned: Sequence[PlannedStep], console: Console) -> None:
+    """Show what speaks against the steps that are to run."""
+    say(_group((plan.step.name, text) for plan in planned for text in plan.warnings), console)
 
 
 def show_machine(machine: Mapping[str, Any], model: Mapping[str, Any], console: Console) -> None:
@@ -113,6 +119,7 @@ def show_job(variant: str, seed: int, planned: Sequence[PlannedStep], console: C
     reused = count_steps(len(planned) - len(to_run))
     line = f" seed {seed}: {reused} reused; to run: {', '.join(to_run) or 'none'}"
     console.print(styled((variant, "bold"), line))
+    show_foreseen(planned, console)
 
 
 def count_steps(number: int) -> str:
@@ -184,17 +191,25 @@ def show_warnings(artifacts: Iterable[Artifact], console: Console) -> None:
 
     A warning that several steps share is shown once.
     """
-    for names, warning in group_warnings(artifacts):
-        console.print(styled(("warning: ", "bold yellow"), f"{names}: {warning}"))
+    say(group_warnings(artifacts), console)
 
 
 def group_warnings(artifacts: Iterable[Artifact]) -> list[tuple[str, str]]:
     """Return each warning once, after the names of the steps that give it."""
+    return _group((one.step, warning) for one in artifacts for warning in one.manifest.warnings)
+
+
+def _group(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     steps: dict[str, list[str]] = {}
-    for artifact in artifacts:
-        for warning in artifact.manifest.warnings:
-            steps.setdefault(warning, []).append(artifact.step)
+    for step, warning in given:
+        steps.setdefault(warning, []).append(step)
     return [(", ".join(names), warning) for warning, names in steps.items()]
+
+
+def say(warnings: Iterable[tuple[str, str]], console: Console) -> None:
+    """Show warnings, each after the names of its steps."""
+    for names, warning in warnings:
+        console.print(styled(("warning: ", "bold yellow"), f"{names}: {warning}"))
 
 
 def _why(plan: PlannedStep) -> str:

@@ -1,9 +1,10 @@
-"""How many of a step's rows were dropped, in words, and whether that is a sign of trouble."""
+"""How many of a step's rows were dropped, or of its texts cut off, and whether that is trouble."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.runtime.artifacts import list_reasons
+from stages.runtime.calls import Tally
 
 WORRYING = 0.5
 """The share of a step's rows beyond which dropping them is worth a warning."""
@@ -44,3 +45,14 @@ def doubt_dropped(dropped: Mapping[str, int], remaining: int, meant: Sequence[st
     if count <= WORRYING * (count + remaining):
         return []
     return [f"it dropped {describe_share(worrying, remaining)}"]
+
+
+def doubt_cut_off(tally: Tally) -> list[str]:
+    """Return a warning where most of the texts that a step let a model write have no end."""
+    if tally.cut_off <= WORRYING * tally.texts:
+        return []
+    return [
+        f"{tally.cut_off} of {tally.texts} texts were cut off at {tally.longest} tokens, and no "
+        "training learns from such: raise sampling.max_tokens of the step (model.sampling."
+        "max_tokens for all steps)"
+    ]

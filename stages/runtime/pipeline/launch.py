@@ -30,6 +30,7 @@ import yaml
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask, separate_secrets
 from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.calls import Tally
 from stages.runtime.context import Context
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
@@ -42,8 +43,7 @@ RAISED = re.compile(
 )
 SECRETS = "CREDO_SECRETS"  # holds the texts of the job that no file may hold
 PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progress
-
-
+TALLIES = "tally-*.json"  # how the calls of each rank were answered
 MOST_LOGGED = 100_000  # characters of the ranks' log that are repeated in the run's
 
 
@@ -83,7 +83,8 @@ def launch(
     context.release_engines()
     folder = context.directory / "launch"
     folder.mkdir(exist_ok=True)
-    for stale in ("error.json", "result.json", "progress.json"):
+    old_tallies = [tally.name for tally in folder.glob(TALLIES)]
+    for stale in ("error.json", "result.json", "progress.json", *old_tallies):
         (folder / stale).unlink(missing_ok=True)
     job, secrets = separate_secrets(_job(stage, config, inputs, context))
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -93,6 +94,8 @@ def launch(
         _mask_file(folder / "log.txt")
     for calls in sorted(folder.glob("calls-*.sqlite")):
         context.store.absorb(calls)
+    for tally in sorted(folder.glob(TALLIES)):
+        context.tally.add(Tally(**json.loads(tally.read_text(encoding="utf-8"))))
     if (folder / "error.json").exists():
         error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
         cause = ProcessFailed(error["cause"]) if error["cause"] else None

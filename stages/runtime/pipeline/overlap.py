@@ -6,9 +6,10 @@ conversation, without system turns, case and white space.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.pipeline.steps import Step
 
 EVALUATION = "stages.evaluation."
@@ -41,6 +42,53 @@ class Overlap:
             "from which models learn: results on them do not show what a model does with new "
             "requests"
         )
+
+
+@dataclass
+class Overlaps:
+    """What the sources of a run share, found as soon as both of a pair are there.
+
+    Args:
+        pairs: the sources to compare, by the evaluation step that is to run.
+    """
+
+    pairs: Mapping[str, Sequence[tuple[str, str]]]
+    _compared: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
+
+    def compare(self, artifacts: Mapping[str, Artifact]) -> list[Overlap]:
+        """Compare the sources that are there now, each pair once; return what is new.
+
+        Args:
+            artifacts: those that there are, by step.
+        """
+        found: list[Overlap] = []
+        for pairs in self.pairs.values():
+            ready = [pair for pair in pairs if pair not in self._compared]
+            ready = [pair for pair in ready if set(pair) <= artifacts.keys()]
+            names = {name for pair in ready for name in pair}
+            rows: dict[str, list[Any]] = {name: artifacts[name].rows() for name in names}
+            overlaps = find_overlaps(ready, rows)
+            self._compared |= dict.fromkeys(ready)
+            for overlap in overlaps:
+                self._compared[overlap.training, overlap.evaluation] = overlap
+            found += overlaps
+        return found
+
+    def add_to(self, result: Result, step: str) -> Result:
+        """Return an evaluation's result with what its sources share with those of trainings.
+
+        It is in the metrics and among the warnings, so that a report made later shows it too.
+        """
+        overlaps = []
+        for pair in self.pairs.get(step, []):
+            overlap = self._compared.get(pair)
+            if overlap:
+                overlaps.append(overlap)
+        if not overlaps:
+            return result
+        metrics = result.metrics | {"overlap": [asdict(overlap) for overlap in overlaps]}
+        warnings = [*result.warnings, *map(str, overlaps)]
+        return replace(result, metrics=metrics, warnings=warnings)
 
 
 def all_source_pairs(steps: Sequence[Step]) -> dict[str, list[tuple[str, str]]]:

@@ -1,18 +1,23 @@
-"""What will happen to a step: its identity, and why it must run or can be reused.
+"""What will happen to a step: its identity, why it runs or is reused, what speaks against it.
 
 A step's identity changes with those of its inputs, also where their rows stay the same: critiques
 were worded anew and no revision changed. So of a stage that says what it reads (`Stage.reads`) an
 artifact also holds a hash of that content. A step with a new identity and the content of an
 earlier artifact takes its result over and does not run, as a build system stops early where a
 changed source compiles to the same file.
+
+What speaks against a step is asked of its stage (`Stage.foresee`), which gets what is known of each
+input: of an artifact its rows, of a small file those that it will give, and of a model that is yet
+to be trained the one that its training begins with. Servers are visited, and asked nothing.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +32,20 @@ from stages.runtime.artifacts import (
     finish_artifact,
     look_up,
 )
+from stages.runtime.calls import Engines
 from stages.runtime.context import Forecast
+from stages.runtime.generator_registry import is_remote, refuse_unreached
 from stages.runtime.manifest import MANIFEST, UNFINISHED, canonical, check_files, fingerprint
+from stages.runtime.models import Model
 from stages.runtime.pipeline.steps import Step
+from stages.runtime.stage import Expected
 from stages.runtime.typed_config import identity_of
 
 SHOWN_CHANGES = 3  # how many changed fields a plan names
+MOST_RECORDS = 1000
+"""How many records of a file a plan reads."""
+LARGEST_FILE = 64 * 2**20
+"""Bytes of the largest file that a plan reads."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class PlannedStep:
     """The calls it would send; None where they cannot be counted before it runs."""
     twin: Artifact | None = None
     """An artifact of another identity whose result it takes over."""
+    warnings: Sequence[str] = ()
+    """What already speaks against a step that is to run."""
 
     @property
     def result(self) -> Artifact | None:
@@ -215,3 +230,127 @@ def take_over(twin: Artifact, folder: Path, payload: Mapping[str, Any]) -> Artif
     cost = facts.model_dump(include={"seconds", "calls", "versions"})
     source = {"content": facts.content, "copy_of": facts.copy_of or twin.directory.name}
     return finish_artifact(folder, twin.step, payload, result, cost | source)
+
+
+def expect(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Expected:
+    """Return what is known of a step's artifact, which may have to be made first.
+
+    Args:
+        planned: the steps before it, by name.
+    """
+    return Expected(cache(lambda: _count_rows(plan)), cache(lambda: _find_model(plan, planned)))
+
+
+def _count_rows(plan: PlannedStep) -> int | None:
+    """Return the rows of an artifact, or those of a small file that a step will read."""
+    if plan.result:
+        return plan.result.manifest.rows
+    config = plan.step.config
+    if plan.step.contract.read is None or not is_small_file(config.source):
+        return None
+    try:
+        rows, _, reading = plan.step.contract.read(config, MOST_RECORDS)
+    except UserError:  # the step will say so
+        return None
+    limit: int | None = config.limit
+    if reading.records == MOST_RECORDS:
+        return limit
+    left = max(0, len(rows) - config.offset)
+    return left if limit is None else min(left, limit)
+
+
+def is_small_file(source: str) -> bool:
+    """Whether a source is a file on this machine that a plan can read."""
+    path = Path(source).expanduser()
+    return path.is_file() and path.stat().st_size <= LARGEST_FILE
+
+
+def _find_model(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Model | None:
+    """Return the model of an artifact, or the one that its training will begin with.
+
+    A training changes no vocabulary, and no word that a model has never seen becomes known to it.
+    """
+    while plan.result is None and plan.step.contract.gives is Model:
+        if "model" not in plan.step.inputs:
+            return None
+        plan = planned[plan.step.inputs["model"]]
+    if plan.result is None or plan.result.manifest.rows is not None:
+        return None
+    try:
+        return plan.result.model()
+    except UserError:  # the step that reads it will say so
+        return None
+
+
+def refuse_edited(plan: PlannedStep) -> None:
+    """Stop where a file that identifies a step's result is no longer the one of the plan.
+
+    Called before a step, since an edit may be hours old, and after it, since a step reads files
+    while it runs: what it made may then be of either content, or of both.
+
+    Raises:
+        UserError: names what changed.
+    """
+    facts = plan.step.contract.identity(plan.step.config)
+    before = {name: plan.payload["options"].get(name) for name in facts}
+    changes = explain_difference(before, dict(facts))
+    if changes:
+        raise UserError(
+            f"a file that it reads was edited since the run began: {'; '.join(changes)}",
+            where=f"step {plan.step.name!r}",
+            fix="run the same command again to go on with the file as it is now, or put it back "
+            "first to go on with what was planned; finished steps and answered calls are kept",
+        )
+
+
+async def find_unreached(
+    planned: Sequence[PlannedStep], engines: Engines, patient: bool
+) -> list[tuple[list[str], UserError]]:
+    """Return the servers that nobody reaches, each as the steps that will ask it, and why.
+
+    No model is asked anything, so that it costs nothing.
+
+    Args:
+        planned: the steps of a run.
+        engines: those of the run, which know what answers for which model.
+        patient: try as long as a first call would.
+    """
+    unreached = []
+    for model, steps in _served_models(planned, engines):
+        answerer = engines.answerer(model)
+        try:
+            with answerer.name_place():
+                await refuse_unreached(answerer.name, answerer.options, patient)
+        except UserError as error:
+            unreached.append((steps, error))
+    return unreached
+
+
+def _served_models(
+    planned: Sequence[PlannedStep], engines: Engines
+) -> list[tuple[Model, list[str]]]:
+    """Return a model behind each server that steps will ask, and those steps.
+
+    A step whose calls are all stored asks nobody, and neither does one that is reused.
+    """
+    pointers = {
+        plan.step.name: plan.result.model()
+        for plan in planned
+        if plan.result and not plan.step.contract.reusable
+    }
+    served: dict[str, tuple[Model, list[str]]] = {}
+    for plan in planned:
+        step = plan.step
+        needs_none = plan.forecast is not None and not plan.forecast.open_rows
+        if plan.result or needs_none:
+            continue
+        for source in step.inputs.values():
+            model = pointers.get(source)
+            # What a training reads of the run's generator is a folder, not a server.
+            asks = step.contract.calls_generator or (model and model.generator)
+            if not model or not asks:
+                continue
+            answerer = engines.answerer(model)
+            if is_remote(answerer.name, model.path, answerer.options):
+                served.setdefault(model.generator, (model, []))[1].append(step.name)
+    return list(served.values())

@@ -6,7 +6,6 @@ others the first records of a local file are read.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,12 +14,7 @@ from stages.guards.console import styled
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
 from stages.runtime.pipeline.overlap import Overlap, all_source_pairs, find_overlaps
-from stages.runtime.pipeline.plan import PlannedStep
-
-MOST_RECORDS = 1000
-"""How many records of a file a plan reads."""
-LARGEST_FILE = 64 * 2**20
-"""Bytes of the largest file that a plan reads."""
+from stages.runtime.pipeline.plan import MOST_RECORDS, PlannedStep, is_small_file
 
 
 def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bool) -> None:
@@ -81,8 +75,7 @@ def _show_notes(reading: Mapping[str, Any], console: Console) -> None:
 
 
 def _is_cheap(source: str) -> bool:
-    path = Path(source).expanduser()
-    return ":" in source or (path.is_file() and path.stat().st_size <= LARGEST_FILE)
+    return ":" in source or is_small_file(source)
 
 
 def _show_preview(plan: PlannedStep, console: Console) -> Sequence[Any]:

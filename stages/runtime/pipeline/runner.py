@@ -6,18 +6,17 @@ the fingerprints of its inputs.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from stages.guards.console import styled
-from stages.guards.disk import REFUSALS, CannotWrite, refuse_writing
+from stages.guards.disk import CannotWrite, report_refusals
 from stages.guards.errors import Faults, UserError
 from stages.guards.locks import hold_lock
 from stages.runtime.artifacts import (
@@ -36,18 +35,21 @@ from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
-from stages.runtime.pipeline.display import show_warnings, step_line
-from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_dropped
+from stages.runtime.pipeline.display import say, show_warnings, step_line
+from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_cut_off, doubt_dropped
 from stages.runtime.pipeline.failures import raise_failures, survivable, without_failed
 from stages.runtime.pipeline.launch import Launcher, launch
-from stages.runtime.pipeline.overlap import Overlap, all_source_pairs, find_overlaps
+from stages.runtime.pipeline.overlap import Overlaps, all_source_pairs
 from stages.runtime.pipeline.plan import (
     PlannedStep,
+    expect,
     explain_twin,
     find_twin,
+    find_unreached,
     hash_content,
     identity_payload,
     reason_to_run,
+    refuse_edited,
     take_over,
 )
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
@@ -76,10 +78,7 @@ class Runner:
     """The share of a step's rows that may fail because a call was not answered."""
     names: Mapping[str, Any] = field(default_factory=dict)
     """The run's method and constitution, for the page (see `Context.names`)."""
-    _pairs: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    """The sources of trainings and evaluations to compare, by evaluation step that is to run."""
-    _overlaps: dict[tuple[str, str], Overlap | None] = field(default_factory=dict)
-    """What was compared, and what it shares."""
+    _overlaps: Overlaps = field(default_factory=lambda: Overlaps({}))
     _said_damaged: int = 0
     failures: dict[str, UserError] = field(default_factory=dict)
     """By step: why it failed, though the run went on; see `failures.py`."""
@@ -101,9 +100,8 @@ class Runner:
                 if faults.errors:
                     step.contract.identity(step.config)
                     continue
-                inputs = {name: planned[source] for name, source in step.inputs.items()}
                 can_fail = step.name in may_fail
-                planned[step.name] = self._plan_step(step, inputs, forecast, can_fail)
+                planned[step.name] = self._plan_step(step, planned, forecast, can_fail)
         faults.raise_any()
         self._say_damaged()
         return list(planned.values())
@@ -124,8 +122,9 @@ class Runner:
         training learns is kept in `failures`, and a report is written without it.
 
         Raises:
-            UserError: options with which no library can work, before anything runs; a step failed,
-                asked a model and dropped every row, or has only empty inputs.
+            UserError: options with which no library can work, or a server that nobody reaches,
+                before anything runs; a step failed, asked a model and dropped every row, has only
+                empty inputs, or reads a file that was edited meanwhile.
         """
         faults = Faults()
         for plan in planned:
@@ -134,13 +133,17 @@ class Runner:
                 with faults.gather():
                     plan.step.contract.prepare(plan.step.config, self._context(plan.step, folder))
         faults.raise_any()
+        may_fail = survivable([plan.step for plan in planned])
+        for steps, unreached in self.loop.run(find_unreached(planned, self.engines, patient=True)):
+            if not may_fail.issuperset(steps):
+                raise unreached
+            say([(", ".join(steps), str(unreached))], self.console)
         artifacts: dict[str, Artifact] = {}
         new_steps: frozenset[str] = frozenset()
         pairs = all_source_pairs([plan.step for plan in planned])
         # A finished evaluation holds what it shares; then no source is read again.
         to_run = {plan.step.name for plan in planned if not plan.artifact}
-        self._pairs = {name: pairs[name] for name in pairs if name in to_run}
-        may_fail = survivable([plan.step for plan in planned])
+        self._overlaps = Overlaps({name: pairs[name] for name in pairs if name in to_run})
         for plan in planned:
             name = plan.step.name
             is_new = False
@@ -159,7 +162,8 @@ class Runner:
             if is_new:
                 new_steps |= {name}
             if plan.step.contract.read is not None:
-                self._warn_of_overlaps(artifacts)
+                for overlap in self._overlaps.compare(artifacts):
+                    warn(overlap, self.console)
         self.loop.run(self.engines.release())
         self._say_damaged()
         return artifacts
@@ -177,35 +181,10 @@ class Runner:
         _refuse_empty_inputs(plan.step, inputs)
         return self._run_or_wait(plan, inputs, new_steps)
 
-    def _warn_of_overlaps(self, artifacts: Mapping[str, Artifact]) -> None:
-        """Compare the sources that are there now, each pair once, and say what they share."""
-        for pairs in self._pairs.values():
-            ready = [pair for pair in pairs if pair not in self._overlaps]
-            ready = [pair for pair in ready if set(pair) <= artifacts.keys()]
-            names = {name for pair in ready for name in pair}
-            rows: dict[str, list[Any]] = {name: artifacts[name].rows() for name in names}
-            overlaps = find_overlaps(ready, rows)
-            self._overlaps |= dict.fromkeys(ready)
-            for overlap in overlaps:
-                self._overlaps[overlap.training, overlap.evaluation] = overlap
-                warn(overlap, self.console)
-
-    def _with_overlaps(self, step: str, result: Result) -> Result:
-        """Return an evaluation's result with what its sources share with those of trainings."""
-        overlaps = []
-        for pair in self._pairs.get(step, []):
-            overlap = self._overlaps.get(pair)
-            if overlap:
-                overlaps.append(overlap)
-        if not overlaps:
-            return result
-        metrics = result.metrics | {"overlap": [asdict(overlap) for overlap in overlaps]}
-        warnings = [*result.warnings, *map(str, overlaps)]
-        return replace(result, metrics=metrics, warnings=warnings)
-
     def _plan_step(
-        self, step: Step, inputs: Mapping[str, PlannedStep], forecast: bool, can_fail: bool
+        self, step: Step, planned: Mapping[str, PlannedStep], forecast: bool, can_fail: bool
     ) -> PlannedStep:
+        inputs = {name: planned[source] for name, source in step.inputs.items()}
         payload = identity_payload(step, inputs, self.seed, self.engines.answer_options)
         if not step.contract.reusable:
             pointer, _ = self._run_or_wait(PlannedStep(step, payload, None), {}, frozenset())
@@ -222,15 +201,18 @@ class Runner:
             return PlannedStep(step, payload, None, explain_twin(twin), twin=twin)
         reason = f"{damage}; made anew" if damage else ""
         reason = reason or reason_to_run(self.root, step, payload, ready)
+        expected = {name: expect(plan, planned) for name, plan in inputs.items()}
         calls = None
-        if forecast and ready and step.contract.calls_generator:
-            try:
+        warnings: Sequence[str] = ()
+        try:
+            warnings = step.contract.foresee(step.config, expected)
+            if forecast and ready and step.contract.calls_generator:
                 calls = self._forecast(step, sources, payload)
-            except UserError as error:
-                if not can_fail:
-                    raise
-                reason += f"; will fail: {error.what}"
-        return PlannedStep(step, payload, None, reason, calls)
+        except UserError as error:
+            if not can_fail:
+                raise
+            reason += f"; will fail: {error.what}"
+        return PlannedStep(step, payload, None, reason, calls, warnings=warnings)
 
     def _check_choices(self, step: Step, inputs: Mapping[str, PlannedStep]) -> None:
         """Refuse options that a model cannot choose among, where it exists already."""
@@ -315,19 +297,22 @@ class Runner:
         content: str,
     ) -> Artifact:
         step = plan.step
+        refuse_edited(plan)
         context = self._context(step, folder, new_steps=new_steps)
         started = time.monotonic()
-        with _report_refusals(folder):
+        with report_refusals(folder):
             if self.launcher.launches and step.contract.trains:
                 result = launch(step.location, step.config, inputs, context, self.launcher)
             else:
                 result = step.contract.run(step.config, inputs, context)
-        result = self._with_overlaps(step.name, result)
+        refuse_edited(plan)
+        result = self._overlaps.add_to(result, step.name)
         if step.contract.calls_generator:
             _refuse_empty(step.name, result, folder)
         remaining = count_remaining(result.rows, result.metrics)
         dropped = Counter(row.reason for row in result.dropped)
         doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
+        doubts += doubt_cut_off(context.tally)
         result = replace(result, warnings=[*result.warnings, *doubts])
         if masses := context.tally.option_metrics():
             result = replace(result, metrics=result.metrics | {"option_mass": masses})
@@ -348,17 +333,6 @@ class Runner:
             else:
                 show_decisions(artifact, self.console)
         return artifact
-
-
-@contextlib.contextmanager
-def _report_refusals(folder: Path) -> Iterator[None]:
-    """Turn what the system says of a full disk or missing rights into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        raise refuse_writing(error, error.filename or folder) from None
 
 
 def _refuse_empty_inputs(step: Step, inputs: Mapping[str, Artifact]) -> None:

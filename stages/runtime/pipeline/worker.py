@@ -3,7 +3,7 @@
     python -m stages.runtime.pipeline.worker <job.json>
 
 In: the job that `launch` wrote. Out: beside it `result.json` by rank 0, or `error.json` by a rank
-that raised a UserError.
+that raised a UserError; and how the calls of each rank were answered.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from stages.guards.secrets import mask, remember_secret, restore_secrets
 from stages.runtime.artifacts import Artifact
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
-from stages.runtime.pipeline.launch import SECRETS, die_with_parent
+from stages.runtime.pipeline.launch import SECRETS, TALLIES, die_with_parent
 from stages.runtime.stage import load_stage
 from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
@@ -70,6 +70,8 @@ def main(job_file: str) -> int:
         finally:
             loop.run(engines.release())
             store.close()
+            counted = json.dumps(asdict(context.tally))
+            write_atomically(folder / TALLIES.replace("*", str(rank)), counted)
     if rank == 0:
         dropped = [asdict(row) for row in result.dropped]
         report = {"dropped": dropped, "metrics": result.metrics, "warnings": result.warnings}

@@ -108,6 +108,8 @@ class Reference:
 class RemembersReference:
     """A trainer of TRL's that reads its reference's log-probabilities from a `Reference`."""
 
+    state: Any
+
     def __init__(self, *args: Any, reference: Reference | None = None, **kwargs: Any):
         # TRL's own constructor calls what needs it.
         self.reference = reference
@@ -124,6 +126,11 @@ class RemembersReference:
         if self.reference is None:
             return compute(dataset)
         return self.reference.fill(self, dataset, compute)
+
+    @property
+    def indifferent_loss(self) -> float | None:
+        """The first loss that was logged: the policy begins as its reference."""
+        return next((entry["loss"] for entry in self.state.log_history if "loss" in entry), None)
 
     def reference_columns(self) -> Sequence[str]:
         """The dataset's columns of log-probabilities, in the order of an example's sequences."""

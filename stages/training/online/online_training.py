@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+from stages.doubts.trainings import doubt_drift
 from stages.generators.chat import arrange, template_only
 from stages.guards.errors import Faults, refuse_unknown
 from stages.runtime.artifacts import Artifact, Result
@@ -164,7 +165,7 @@ def run_online(
     last = last_tenth(history)
     metrics = result.metrics | {"last": last}
     warnings = result.warnings + silent
-    warnings += describe_tripped(read_curves(history))
+    warnings += [*describe_tripped(read_curves(history)), *doubt_drift(last)]
     return replace(
         result,
         metrics=metrics,

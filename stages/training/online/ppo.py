@@ -13,15 +13,17 @@ PTX); FSDP and DeepSpeed, which cannot
 yet hold a policy and a value model at once: data-parallel processes can.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from stages.generators.rendering import read_tokenizer
 from stages.guards.errors import UserError, refuse_unknown
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.stage import Kind
+from stages.runtime.models import Model
+from stages.runtime.stage import Expected, Kind
 from stages.training.online.model_terms import RewardModelTerm
 from stages.training.online.online_training import (
     OnlineConfig,
@@ -99,11 +101,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         from stages.training.online.ppo_trainer import PPOTrainer
 
         _refuse_sharding(args, context)
-        summed = {"reward": config.reward_terms}
-        if costs:
-            summed["cost"] = costs
         value_models = {}
-        for name, terms in summed.items():
+        for name, terms in _summed_terms(config).items():
             value_models[name] = _load_value_model(terms, config, inputs, context)
         return PPOTrainer(args=args, value_models=value_models, costs=costs, **arguments)
 
@@ -117,14 +116,72 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     refuse_unknown(named, inputs, "a term of the costs names an input", "costs")
 
 
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    """Refuse value models that cannot read the policy's tokens, where the models are on this disk.
+
+    The tokenizers' files tell quickly that two vocabularies are equal. Where they differ, the
+    tokenizers are loaded as the training does, since their other files may add what one lacks.
+
+    Raises:
+        UserError: the vocabularies differ.
+    """
+    policy = inputs["model"].find_model()
+    for terms in _summed_terms(config).values():
+        source = _value_source(terms, inputs)
+        start = inputs[source].find_model()
+        if policy and start:
+            files = [read_tokenizer(model.path) for model in (policy, start)]
+            if None not in files and files[0].get_vocab() != files[1].get_vocab():
+                _refuse_other_vocabulary(start, policy, config, f"inputs.{source}")
+    return []
+
+
 STAGE = online_stage(
     version=3,
     config=Config,
     run=run,
     check=check,
     check_inputs=check_inputs,
+    foresee=foresee,
     identity=identity,
 )
+
+
+def _summed_terms(config: Config) -> dict[str, dict[str, Term]]:
+    """The terms of each sum that has a value model."""
+    costs = config.cost_terms
+    return {"reward": config.reward_terms} | ({"cost": costs} if costs else {})
+
+
+def _value_source(terms: Mapping[str, Term], inputs: Collection[str]) -> str:
+    """The input whose model the value model of a sum of terms starts from.
+
+    It is `value` where the step has that input, else the first reward model of the sum, and the
+    policy itself where no term is one.
+
+    Args:
+        terms: those of the sum.
+        inputs: the names of the step's inputs.
+    """
+    reward_models = [term.model for term in terms.values() if isinstance(term, RewardModelTerm)]
+    return "value" if "value" in inputs else [*reward_models, "model"][0]
+
+
+def _refuse_other_vocabulary(start: Model, policy: Model, config: Config, where: str) -> None:
+    """Refuse a start whose tokens are not the policy's: it would read them as other words.
+
+    Raises:
+        UserError: the vocabularies differ.
+    """
+    from stages.training.model_files import load_tokenizer
+
+    vocabulary = load_tokenizer(start, config.args).get_vocab()
+    if vocabulary != load_tokenizer(policy, config.args).get_vocab():
+        raise UserError(
+            "the value model would start from a model with another vocabulary than the policy's",
+            where=where,
+            fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
+        )
 
 
 def _load_value_model(
@@ -137,19 +194,12 @@ def _load_value_model(
     """
     from transformers import set_seed
 
-    from stages.training.model_files import load_model, load_tokenizer
+    from stages.training.model_files import load_model
 
-    reward_models = [term.model for term in terms.values() if isinstance(term, RewardModelTerm)]
-    source = "value" if "value" in inputs else [*reward_models, "model"][0]
+    source = _value_source(terms, inputs)
     start = inputs[source].model()
-    policy = inputs["model"].model()
-    vocabulary = load_tokenizer(start, config.args).get_vocab()
-    if vocabulary != load_tokenizer(policy, config.args).get_vocab():
-        raise UserError(
-            "the value model would start from a model with another vocabulary than the policy's",
-            where=f"step {context.step!r}, inputs.{source}",
-            fix="give one that shares it as `inputs: {value: <a step>}`: the policy itself works",
-        )
+    where = f"step {context.step!r}, inputs.{source}"
+    _refuse_other_vocabulary(start, inputs["model"].model(), config, where)
     set_seed(context.seed % 2**32)  # a language model's new output is drawn
     return load_model(start, config.dtype or "float32", {}, head="scalar", new_output=True)
 

@@ -10,6 +10,7 @@ it is unsafe). With a soft label q the first term becomes its cross entropy, as 
 Imported only when something is trained: torch and TRL come with it.
 """
 
+from math import log
 from typing import Any
 
 import torch
@@ -59,6 +60,7 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
     def __init__(self, *args: Any, objective: str = "preference", **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.objective = objective
+        self.indifferent_loss = (3 if objective == "cost" else 1) * log(2)
         self.places = 0
         self.tokens = 0
         # Held-out responses on the right side of 0, and all of them.

@@ -1,17 +1,20 @@
 """Stage `examine_judge` with judges whose worth is known: perfect, leaning, constant, random."""
 
 import hashlib
+import re
 from math import exp, log1p
 
 import pytest
 
-from stages.evaluation.instrument.examine_judge import Config, run
+from stages.evaluation.instrument.examine_judge import STAGE, Config, run
 from stages.guards.errors import UserError
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Result
 from stages.runtime.context import ForecastDone
 from stages.runtime.generation import Choice
+from stages.runtime.models import find_model
 from stages.runtime.rows import Pair, Prompt, Question
+from stages.runtime.stage import Expected
 from tests.evaluation.fakes import artifact, context, model, plain
 from tests.scripted import ScriptedGenerator
 
@@ -95,13 +98,15 @@ def prompts(count: int) -> list[Prompt]:
     return rows
 
 
-def examine(tmp_path, judge, count=40, forecast=False, pairs=None, **options) -> Result:
+def examine(tmp_path, judge, count=40, forecast=False, pairs=None, lexicon="", **options) -> Result:
     path = tmp_path / "tiny.yaml"
     path.write_text(CONSTITUTION)
     inputs = {
         "judge": model(tmp_path),
         "prompts": artifact(tmp_path, "prompts", Result(rows=prompts(count), row_type=Prompt)),
     }
+    if lexicon:
+        (tmp_path / "judge-model" / "lexicon.txt").write_text(lexicon)
     if pairs:
         inputs["pairs"] = artifact(tmp_path, "pairs", Result(rows=pairs, row_type=Pair))
     with context(tmp_path, judge, forecast) as stage_context:
@@ -152,6 +157,57 @@ def test_a_dozen_requests_decide_nothing(tmp_path):
     folder.mkdir()
     with pytest.raises(UserError, match="undecided"):
         examine(folder, JUDGES["random"][0], count=12, require="decided")
+
+
+def known(rows=None, judge=None):
+    return Expected(lambda: rows, lambda: judge)
+
+
+def foresee(tmp_path, inputs, without="", **options):
+    path = tmp_path / "constitution.yaml"
+    text = "\n".join(re.sub(r"opposite: [^,]*, ", "", line) for line in CONSTITUTION.splitlines())
+    path.write_text(text if without else CONSTITUTION)
+    config = Config(constitution=Selection(str(path)), **options)
+    return STAGE.foresee(config, {"judge": known(), **inputs})
+
+
+FEW = "12 requests are too few for a verdict; it takes 24. To do: give the examination 24 requests"
+FORESEEN = [
+    ({"red": known(8), "good": known(4)}, {}, FEW),
+    ({"red": known(8), "good": known(16)}, {}, ""),
+    ({"red": known(8), "good": known()}, {}, ""),  # nobody knows
+    ({"red": known(400)}, {"requests": 12}, FEW),
+    ({"responses": known(12), "red": known(90)}, {}, FEW),
+    ({"red": known(12), "pairs": known(30)}, {}, ""),
+    ({"red": known(12), "pairs": known(9)}, {}, FEW),
+    ({"red": known(90)}, {"without": "opposites"}, "no principle has an opposite, and there are"),
+    ({"red": known(90), "pairs": known(12)}, {"without": "opposites"}, FEW),
+    ({"red": known(90), "pairs": known(30)}, {"without": "opposites"}, ""),
+]
+
+
+@pytest.mark.parametrize(("inputs", "options", "words"), FORESEEN)
+def test_a_plan_knows_that_nothing_will_be_decided(tmp_path, inputs, options, words):
+    warnings = foresee(tmp_path, inputs, **options)
+    assert [f"the verdict on the judge will be undecided: {words}" in one for one in warnings] == (
+        [True] * bool(words)
+    )
+    if words:
+        assert "with `require: decided` the run stops there" in warnings[0]
+        strict = foresee(tmp_path, inputs, **options, require="decided")
+        assert words in strict[0] and "with `require" not in strict[0]
+
+
+def test_what_a_judge_cannot_read_is_said_where_it_stops_the_run(tmp_path):
+    """Its folder states its words."""
+    judge, _, _ = JUDGES["always B and No"]
+    folder = tmp_path / "judge-model"
+    with pytest.raises(UserError) as caught:
+        examine(tmp_path, judge, lexicon="# the toy model\nthe\nresponse\nis\nkind\n")
+    assert "the toy model cannot read 'helps', 'calm', words of 2 of 3" in str(caught.value)
+    read = known(judge=find_model(str(folder)))
+    (warning,) = foresee(tmp_path, {"judge": read, "red": known(24)})
+    assert "the toy model cannot read 'helps', 'calm'" in warning
 
 
 def labelled(count: int, right: bool) -> list[Pair]:

@@ -30,6 +30,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             {}["layer"]
         except KeyError as error:
             raise UserError("no such layer") from error
+    rank = int(os.environ.get("RANK", "0"))
+    context.tally.sent = 1 + 2 * rank
+    context.tally.failed = rank
+    context.tally.masses, context.tally.longest = [0.5], 7 * (1 - rank)
     extra = context.engines.options["extra"]
     metrics = {"letters": len(key), "same": extra["api_key"] == key}
     return Result(metrics=metrics | {"inherited": "CREDO_SECRETS" in os.environ})

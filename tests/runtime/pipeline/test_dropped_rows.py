@@ -1,12 +1,15 @@
 """How many rows were dropped, in words, and when that is worth a warning."""
 
+import copy
 import io
 import re
+
+import pytest
 
 from stages.guards.console import open_console
 from stages.runtime.pipeline.dropped_rows import count_remaining, describe_share, doubt_dropped
 from stages.runtime.rows import Prompt
-from tests.running import run_steps
+from tests.running import CutsOff, run_steps, text_pipeline
 
 
 def test_the_share_and_the_reasons():
@@ -58,3 +61,38 @@ def test_a_run_warns_of_it_on_the_line_of_the_step(tmp_path):
     (warning,) = done["all"].manifest.warnings
     assert warning == "it dropped 5 of 8 (62%): 5 x duplicate prompt"
     assert f"warning: all: {warning}" in shown.getvalue()
+
+
+CUT = "texts were cut off at 80 tokens, and no training learns from such: raise sampling.max_tokens"
+SHORT = {"sampling": {"max_tokens": 80}}
+CUT_OFF = [
+    ("answers", SHORT, 5, r"10 of 16"),
+    ("answers", SHORT, 4, ""),
+    ("revisions", SHORT, 7, r"14 of 22"),  # critiques, after which nothing more is asked
+    ("judgements", SHORT | {"reasoning": True, "per_pair": 2}, 7, r"\d+ of \d+"),
+    ("judgements", {"per_pair": 2}, 8, ""),  # of one token each
+]
+
+
+@pytest.mark.parametrize(("step", "options", "count", "words"), CUT_OFF)
+def test_a_step_whose_texts_have_no_end_says_so_itself(tmp_path, step, options, count, words):
+    """Whatever the texts are, and also where they were stored before."""
+
+    def cuts(messages, seed):
+        is_its = (len(messages) > 1, "Principle" in str(messages)) == {
+            "answers": (False, False),
+            "revisions": (True, False),
+            "judgements": (False, True),
+        }[step]
+        number = int(re.findall(r"request number (\d+)", str(messages))[0])
+        return "length" if is_its and number < count else "stop"
+
+    steps = text_pipeline(tmp_path, prompts=8)
+    steps[step] |= options
+    wanted = {name: steps[name] for name in ("base", "requests", "answers", step)}
+    for _ in range(2):
+        _, done = run_steps(copy.deepcopy(wanted), tmp_path, CutsOff(cuts=cuts))
+        warnings = [text for text in done[step].manifest.warnings if "cut off at 80" in text]
+        assert len(warnings) == bool(words)
+        assert all(re.match(f"{words} {CUT}", text) for text in warnings)
+        (done[step].directory / "manifest.json").unlink()

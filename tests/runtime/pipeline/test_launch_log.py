@@ -46,7 +46,8 @@ def test_a_key_reaches_the_processes_and_no_file(tmp_path, monkeypatch, fails):
     monkeypatch.setattr(secrets, "_used", {})
     key = "planted-value-in-a-job"
     remember_secret(key)  # as when the config is read
-    monkeypatch.setattr(launching, "_command", lambda folder, _: worker_of(folder))
+    ranks = 1 if fails else 2
+    monkeypatch.setattr(launching, "_command", lambda folder, _: worker_of(folder, ranks))
     store = CallStore(tmp_path / "calls.sqlite")
     options = {"extra": {"api_key": key}, "endpoints": ["http://127.0.0.1:9/v1"]}
     stage = "tests.runtime.pipeline.keyed_stage"
@@ -61,6 +62,9 @@ def test_a_key_reaches_the_processes_and_no_file(tmp_path, monkeypatch, fails):
         else:
             result = launching.launch(stage, config, {}, context, launching.Launcher(processes=2))
             assert result.metrics == {"letters": len(key), "same": True, "inherited": False}
+            counts = {"stored": 0, "sent": 4, "tokens": 0, "failed": 1}
+            assert context.tally.call_counts() == counts, "those of both ranks"
+            assert context.tally.masses == [0.5] * 2 and context.tally.longest == 7
     store.close()
     job = json.loads((tmp_path / "launch" / "job.json").read_text())
     assert job["config"]["args"]["hub_token"] == "***0"
@@ -85,5 +89,7 @@ def test_the_cause_of_a_mistake_reaches_the_run(tmp_path, monkeypatch):
     assert "KeyError: 'layer'" in cause and "in run\n" in cause
 
 
-def worker_of(folder):
-    return [sys.executable, "-m", "stages.runtime.pipeline.worker", str(folder / "job.json")]
+def worker_of(folder, ranks=1):
+    worker = [sys.executable, "-m", "stages.runtime.pipeline.worker", str(folder / "job.json")]
+    other = f"RANK=1 {' '.join(worker)} & " * (ranks - 1)
+    return ["sh", "-c", f"{other}{' '.join(worker)}; code=$?; wait; exit $code"]

@@ -83,7 +83,7 @@ def test_held_out_prompts_that_training_has_seen(tmp_path, training, monkeypatch
     assert [vars(overlap) for overlap in said] == [expected], "once, when both were read"
     (warning,) = done["refusals"].manifest.warnings
     assert warning.startswith("2 of 4 prompts (50.0%) of 'held'"), "shown at the top of the report"
-    monkeypatch.setattr("stages.runtime.pipeline.runner.find_overlaps", None)
+    monkeypatch.setattr("stages.runtime.pipeline.overlap.find_overlaps", None)
     _, again = run_steps(steps, tmp_path)
     assert again["refusals"].metrics["overlap"] == [expected], "kept, and no source is read again"
 

@@ -4,11 +4,14 @@ checkpoints.
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from stages.guards.errors import UserError
+from stages.runtime.models import find_model
+from stages.runtime.stage import Expected
 from stages.training.checkpoints import last_complete
 from stages.training.online import ppo
 from stages.training.online.online_training import last_tenth
@@ -223,6 +226,42 @@ def test_the_reward_is_not_whitened_apart_from_the_cost():
     with pytest.raises(UserError, match=r"(?s)'whiten_rewards' would scale the reward.*Fix:"):
         ppo.check(config)
     ppo.check(ppo.Config(rewards=LETTERS, args=ARGS | {"whiten_rewards": True}))
+
+
+def expected(folder):
+    model = find_model(str(folder)) if folder else None
+    return Expected(lambda: None, lambda: model)
+
+
+def test_a_plan_compares_vocabularies(tiny, tmp_path):
+    """Of the models that the sums' value models start from, as far as they are there."""
+    from tokenizers import Tokenizer
+
+    other = shutil.copytree(tiny, tmp_path / "other")
+    tokenizer = Tokenizer.from_file(str(other / "tokenizer.json"))
+    tokenizer.add_tokens(["<new>"])
+    tokenizer.save(str(other / "tokenizer.json"))
+    copied = shutil.copytree(tiny, tmp_path / "copy")
+    reward = {"scores": {"term": "reward_model", "model": "reward_model"}}
+    cost = {"harm": {"term": "reward_model", "model": "cost_model"}}
+    config = ppo.Config(rewards=reward, costs=cost, args=ARGS)
+    models = {"model": tiny, "reward_model": copied, "cost_model": tiny}
+    for changed, place in [
+        ({}, None),
+        ({"reward_model": None, "cost_model": None}, None),  # of nobody knows which base
+        ({"reward_model": other}, "inputs.reward_model"),
+        ({"cost_model": other}, "inputs.cost_model"),
+        ({"reward_model": other, "cost_model": other, "value": tiny}, None),
+        ({"value": other}, "inputs.value"),
+        ({"model": other, "reward_model": other, "cost_model": other}, None),
+    ]:
+        inputs = {name: expected(folder) for name, folder in (models | changed).items()}
+        if place is None:
+            assert ppo.STAGE.foresee(config, inputs) == []
+            continue
+        with pytest.raises(UserError, match="another vocabulary than the policy's") as caught:
+            ppo.STAGE.foresee(config, inputs)
+        assert caught.value.where == place
 
 
 def early(text):
