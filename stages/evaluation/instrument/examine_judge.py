@@ -212,7 +212,7 @@ def _most_rows(inputs: Mapping[str, Expected], names: Sequence[str]) -> float:
 
 
 STAGE = Stage(
-    version=2,
+    version=3,
     config=Config,
     run=run,
     inputs={"judge": Model},
