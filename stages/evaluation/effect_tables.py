@@ -63,7 +63,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
                 points.append(mark(point, doubts[measure]))
             words = changes["words"]
             points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
-            rows.append([f"  change from {rival}", *points, *[""] * (1 + cut_off)])
+            rows.append([f"  vs {rival}", *points, *[""] * (1 + cut_off)])
     by = ""
     if not by_truth:
         by = " (by the judge, for no ground truth speaks of these; mean P: its mean P(violated))"

@@ -97,7 +97,7 @@ def test_tables_fit_a_hundred_columns(tmp_path, policies):
     assert "-50 [-" in text
     assert "75.0" in text
     firsts = [row[0] for row in result.tables[0].rows]
-    assert firsts[2::2] == ["  change from base", "  change from tuned"], "the row above"
+    assert firsts[2::2] == ["  vs base", "  vs tuned"], "the row above"
 
 
 def test_a_saturated_threshold_hides_no_change_in_eighty_columns(tmp_path, policies):
