@@ -26,6 +26,8 @@ STAGES = {
     "revise": "stages.text.revise",
     # a judge, prompts -> Question: can it tell, does it lean?
     "examine_judge": "stages.evaluation.instrument.examine_judge",
+    # Prompt -> Proposal: the weighted criteria of each request
+    "rubrics": "stages.preferences.rubrics.rubrics",
     # pairs of Responses x principles -> Judgement (the judge matrix)
     "judge": "stages.preferences.judging.judge",
     # Responses, Revisions -> Rating, by a judge

@@ -11,6 +11,7 @@ from pathlib import Path
 from stages.guards.files import read_text
 from stages.principles.constitution import Principle
 from stages.runtime.models import Model
+from stages.runtime.rows import Proposal
 
 LEXICON = "lexicon.txt"
 SHOWN = 8
@@ -26,7 +27,7 @@ def words_of(text: str) -> list[str]:
     return [word.removesuffix("'s") for word in words]
 
 
-def doubt_words(model: Model, principles: Sequence[Principle]) -> list[str]:
+def doubt_words(model: Model, principles: Sequence[Principle | Proposal]) -> list[str]:
     """Return a warning that names the words of principles which a model has never seen.
 
     There is none about a model without a lexicon: nobody knows what it has read.

@@ -15,6 +15,7 @@ from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
+from stages.preferences.judging.rubric import GATE, find_rubric, grade, read_rubrics
 from stages.principles.select import Selection, select
 from stages.runtime.generation import RowFailure
 from stages.runtime.models import Model
@@ -154,11 +155,17 @@ class RewardModelTerm(ModelTerm):
 class JudgeTerm(ModelTerm):
     """A judge's expected rating of the completion, without a reward model.
 
-    Source: d-RLAIF, Lee et al. 2023, section 2.3.
+    Source: d-RLAIF, Lee et al. 2023, section 2.3; under rubrics, Gunjal et al. 2025.
     """
 
-    constitution: Selection
+    constitution: Selection | None = None
     """What it rates by."""
+    rubrics: str | None = machine(None)  # `identity` adds it, if set
+    """In its place: the step's input with the criteria of each request; the reward is the rubric's
+    score (`judging/rubric.py`).
+    """
+    gate: Annotated[float, Field(ge=0, le=1)] = machine(GATE)  # as `rubrics`
+    """How far a completion must meet the gates of its rubric; else it has the least reward."""
     draw: int | None = None
     """How many principles a prompt is rated under, drawn by weight; the reward is the mean of their
     ratings. None: all, and the mean is by weight.
@@ -177,42 +184,78 @@ class JudgeTerm(ModelTerm):
                 where=where,
                 fix="give values that differ",
             )
-        PrincipleDraw(self.constitution, self.draw, seed=0, where=where)
+        if (self.constitution is None) == (self.rubrics is None):
+            raise UserError(
+                "a judge rates by `constitution` or by `rubrics`",
+                where=where,
+                fix="give one of the two: constitution: ${constitution}, or rubrics: <an input>",
+            )
+        if self.rubrics is not None and self.draw is not None:
+            raise UserError(
+                "`draw` draws principles of a constitution, and a rubric is read in full",
+                where=where,
+                fix="leave `draw` out",
+            )
+        if self.constitution:
+            PrincipleDraw(self.constitution, self.draw, seed=0, where=where)
 
     def choices(self) -> list[tuple[str, tuple[str, ...]]]:
         return [(self.model, tuple(self.scale))]
 
     def identity(self) -> dict[str, Any]:
         template = {"template": template_hash(self.template)}
+        if self.constitution is None:
+            return template | {"rubrics": self.rubrics, "gate": self.gate}
         return template | _identify("constitution", self.constitution)
+
+    def data_inputs(self) -> list[str]:
+        return [self.rubrics] if self.rubrics else []
 
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None, and so no reward at all, for a completion that gets no verdict
-        under some principle, for any reason.
+        under some principle or criterion, for any reason.
         """
         generator = use.context.generator(self.input_model(use))
         draw = PrincipleDraw(self.constitution, self.draw, use.context.seed)
+        rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
 
-        async def rate(completion: Completion) -> float | None:
+        async def rate_by_rubric(completion: Completion) -> float:
+            score, _ = await grade(
+                generator,
+                completion.prompt,
+                completion.text,
+                find_rubric(rubrics, completion.prompt_id),
+                self.scale,
+                self.template,
+                gate=self.gate,
+            )
+            return rescale_rating(score, self.scale) if self.rescale else score
+
+        async def rate_by_principles(completion: Completion) -> float:
             ratings = []
             principles = draw(completion.prompt_id, completion.kind, completion.step)
             for principle in principles:
-                try:
-                    rating = await expected_rating(
-                        generator,
-                        completion.prompt,
-                        completion.text,
-                        principle.text,
-                        self.scale,
-                        self.template,
-                    )
-                except RowFailure as failure:
-                    _count_missing(failure.reason, failure.detail, use.where)
-                    return None
+                rating = await expected_rating(
+                    generator,
+                    completion.prompt,
+                    completion.text,
+                    principle.text,
+                    self.scale,
+                    self.template,
+                )
                 if self.rescale:
                     rating = rescale_rating(rating, self.scale)
                 ratings.append(rating)
             return fmean(ratings, draw.mean_weights(principles))
+
+        async def rate(completion: Completion) -> float | None:
+            try:
+                if self.rubrics:
+                    return await rate_by_rubric(completion)
+                return await rate_by_principles(completion)
+            except RowFailure as failure:
+                _count_missing(failure.reason, failure.detail, use.where)
+                return None
 
         async def rate_all(completions: list[Completion]) -> list[float | None]:
             return await asyncio.gather(*map(rate, completions))

@@ -103,6 +103,12 @@ def models_of(terms: Mapping[str, Term]) -> dict[str, str]:
     return {name: term.model for name, term in terms.items() if isinstance(term, ModelTerm)}
 
 
+def inputs_of(terms: Mapping[str, Term]) -> list[str]:
+    """The inputs that the terms read: their models, and rows."""
+    rows = [name for term in terms.values() for name in term.data_inputs()]
+    return [*models_of(terms).values(), *rows]
+
+
 @dataclass(frozen=True)
 class RewardFunction:
     """A term as TRL's trainers call it."""

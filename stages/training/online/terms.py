@@ -64,6 +64,10 @@ class Term:
         """Return what identifies the term beside its options."""
         return {}
 
+    def data_inputs(self) -> list[str]:
+        """Return the step's inputs that it reads rows of."""
+        return []
+
     def choices(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return (input, options) of a model that is to choose among options; see `Stage`."""
         return []
