@@ -32,6 +32,8 @@ STAGES = {
     "judge": "stages.preferences.judging.judge",
     # Responses, Revisions -> Rating, by a judge
     "rate": "stages.preferences.judging.rate",
+    # Responses -> Rating, by a judge that sees all answers to a request at once
+    "rank": "stages.preferences.rubrics.rank",
     # Revision -> Pair: the revision against the original
     "revision_pairs": "stages.preferences.revision_pairs",
     "judged_pairs": "stages.preferences.judged_pairs",  # Judgement -> Pair, soft or hard labels

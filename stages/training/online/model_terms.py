@@ -16,9 +16,12 @@ from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
 from stages.preferences.judging.rubric import GATE, find_rubric, grade, read_rubrics
+from stages.preferences.rubrics.listwise import RANK_TEMPLATE, rank_answers
+from stages.principles.proposed import as_proposal
 from stages.principles.select import Selection, select
-from stages.runtime.generation import RowFailure
+from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.models import Model
+from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
 from stages.training.online.draws import PrincipleDraw
@@ -184,12 +187,7 @@ class JudgeTerm(ModelTerm):
                 where=where,
                 fix="give values that differ",
             )
-        if (self.constitution is None) == (self.rubrics is None):
-            raise UserError(
-                "a judge rates by `constitution` or by `rubrics`",
-                where=where,
-                fix="give one of the two: constitution: ${constitution}, or rubrics: <an input>",
-            )
+        _check_criteria(self.constitution, self.rubrics, where)
         if self.rubrics is not None and self.draw is not None:
             raise UserError(
                 "`draw` draws principles of a constitution, and a rubric is read in full",
@@ -261,6 +259,83 @@ class JudgeTerm(ModelTerm):
             return await asyncio.gather(*map(rate, completions))
 
         return lambda completions: use.context.loop.run(rate_all(completions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListTerm(ModelTerm):
+    """A judge's ranking of all completions of a prompt at once: the mean place, in [0, 1].
+
+    Several processes rank what each has of a prompt's completions.
+    """
+
+    constitution: Selection | None = None
+    """What it ranks by."""
+    rubrics: str | None = None
+    """In its place: the step's input with the criteria of each request."""
+    orders: Annotated[int, Field(ge=1, le=100)] = 2
+    """In how many orders the completions are shown, each with a question of its own."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0))
+    """How to sample the judge's reply."""
+    template: str = RANK_TEMPLATE
+    """What the judge reads."""
+
+    def check(self, where: str) -> None:
+        _check_criteria(self.constitution, self.rubrics, where)
+        if self.constitution:
+            select(self.constitution)
+
+    def identity(self) -> dict[str, Any]:
+        template = {"template": template_hash(self.template)}
+        return template | (
+            _identify("constitution", self.constitution) if self.constitution else {}
+        )
+
+    def data_inputs(self) -> list[str]:
+        return [self.rubrics] if self.rubrics else []
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        """Return the function; None for the completions of a prompt that cannot be ranked."""
+        generator = use.context.generator(self.input_model(use))
+        principles = select(self.constitution).principles if self.constitution else ()
+        shared = [as_proposal(principle) for principle in principles]
+        rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
+
+        async def rank(prompt_id: str, group: list[Completion]) -> list[float] | list[None]:
+            try:
+                ranked = await rank_answers(
+                    generator,
+                    group[0].prompt,
+                    [completion.text for completion in group],
+                    shared or find_rubric(rubrics, prompt_id),
+                    template=self.template,
+                    orders=self.orders,
+                    sampling=self.sampling,
+                    seed=derive_seed(use.context.seed, prompt_id, "rank"),
+                )
+            except RowFailure as failure:
+                _count_missing(failure.reason, failure.detail, use.where)
+                return [None] * len(group)
+            return ranked.scores
+
+        async def rank_all(completions: list[Completion]) -> list[float | None]:
+            groups: dict[str, list[Completion]] = {}
+            for completion in completions:
+                groups.setdefault(completion.prompt_id, []).append(completion)
+            ranked = await asyncio.gather(*(rank(*group) for group in groups.items()))
+            scores = {name: iter(each) for name, each in zip(groups, ranked, strict=True)}
+            return [next(scores[completion.prompt_id]) for completion in completions]
+
+        return lambda completions: use.context.loop.run(rank_all(completions))
+
+
+def _check_criteria(constitution: Selection | None, rubrics: str | None, where: str) -> None:
+    """Refuse a judge with no criteria, and one with two sources of them."""
+    if (constitution is None) == (rubrics is None):
+        raise UserError(
+            "a judge scores by `constitution` or by `rubrics`",
+            where=where,
+            fix="give one of the two: constitution: ${constitution}, or rubrics: <an input>",
+        )
 
 
 def _count_missing(reason: str, detail: str, where: str) -> None:
