@@ -18,6 +18,7 @@ from stages.runtime.generation import (
     Choice,
     Completion,
     Generator,
+    JudgeForm,
     Sampling,
     as_choice,
     as_completion,
@@ -32,6 +33,7 @@ from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
+from stages.runtime.typed_config import parse_config
 
 # Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
 # their content counts; a shorter `max_model_len` drops rows and cuts answers.
@@ -117,6 +119,8 @@ class Answerer:
     options: Mapping[str, Any]
     place: str = RUN_OPTIONS
     """What a message calls the options."""
+    form: JudgeForm | None = None
+    """How its model is asked as a judge; None: as any model."""
 
     @cached_property
     def answer_options(self) -> dict[str, Any]:
@@ -132,7 +136,15 @@ class Answerer:
 
     def describe(self) -> dict[str, Any]:
         """Return its arguments as plain data."""
-        return {"name": self.name, "options": dict(self.options), "place": self.place}
+        facts = {"name": self.name, "options": dict(self.options), "place": self.place}
+        return facts | ({"form": asdict(self.form)} if self.form else {})
+
+    @classmethod
+    def from_plain(cls, facts: Mapping[str, Any]) -> "Answerer":
+        """Return what `describe` describes."""
+        form = facts.get("form")
+        form = form and parse_config(JudgeForm, form, "form")
+        return cls(**{**facts, "form": form})
 
     @contextmanager
     def name_place(self) -> Iterator[None]:
@@ -177,7 +189,7 @@ class Engines:
         self.options = options
         self.keep = keep
         self._run = Answerer(name, options)
-        self._others = {label: Answerer(**facts) for label, facts in (others or {}).items()}
+        self._others = {name: Answerer.from_plain(facts) for name, facts in (others or {}).items()}
         self._open = opener
         self._loaded: dict[tuple[str, str], Generator] = {}
         self._connected: dict[tuple[str, str], Generator] = {}
@@ -193,12 +205,19 @@ class Engines:
         """Of the run's generator, see `Answerer`."""
         return self._run.thought_marks
 
-    def add(self, name: str | None, options: Mapping[str, Any], place: str) -> str:
+    def add(
+        self,
+        name: str | None,
+        options: Mapping[str, Any],
+        place: str,
+        form: JudgeForm | None = None,
+    ) -> str:
         """Have another generator ready for the models that name it.
 
         Args:
             name: its name; None: the run's generator, with `options` in place of its own ones.
             place: what a message calls the options.
+            form: how these models are asked as judges.
 
         Returns:
             Its label, for `Model.generator`; "" for the run's generator without other options.
@@ -206,13 +225,15 @@ class Engines:
         Raises:
             UserError: an option is not valid.
         """
-        if name is None and not options:
+        if name is None and not options and form is None:
             return ""
         every = options if name else {**self.options, **options}
-        other = Answerer(name or self.name, every, place)
+        other = Answerer(name or self.name, every, place, form)
         with other.name_place():
             check_options(other.name, every)
         facts = {"name": other.name, "options": mask_identity(dict(every))}
+        if form:
+            facts["form"] = asdict(form)
         label = f"{other.name}-{fingerprint(facts)}"
         self._others[label] = other
         return label
