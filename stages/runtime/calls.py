@@ -319,6 +319,11 @@ class RememberedGenerator:
         """The marks around the model's thoughts."""
         return self.answerer.thought_marks
 
+    @property
+    def form(self) -> JudgeForm | None:
+        """How the model is asked as a judge; see `Answerer`."""
+        return self.answerer.form
+
     async def complete(
         self,
         messages: Sequence[Message],

@@ -74,7 +74,7 @@ async def compare(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    if judge.answerer.form:
+    if judge.form:
         odds_a = await follows_odds(judge, prompt, response_a, principle, min_mass)
         odds_b = await follows_odds(judge, prompt, response_b, principle, min_mass)
         return odds_a - odds_b, odds_a - odds_b
@@ -112,7 +112,7 @@ async def violation_probability(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    if judge.answerer.form:
+    if judge.form:
         return 1 - await ask_in_form(judge, prompt, response, principle, min_mass)
     question = user_turn(
         template, request=request_text(prompt), response=response, principle=principle
@@ -137,7 +137,7 @@ async def ask_in_form(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    form = judge.answerer.form
+    form = judge.form
     assert form is not None
     variables = {
         "request": request_text(prompt),
@@ -241,7 +241,7 @@ def refuse_noise(choice: Choice, min_mass: float) -> None:
 async def _choose(
     judge: RememberedGenerator, messages: Sequence[Message], options: Sequence[str], min_mass: float
 ) -> Choice:
-    if judge.answerer.form:
+    if judge.form:
         raise UserError(
             "this judge is asked in a form of its own, and not to choose A or B",
             where="judge.form",

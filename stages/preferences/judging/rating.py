@@ -77,7 +77,7 @@ async def expected_rating(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
-    if judge.answerer.form:
+    if judge.form:
         share = await ask_in_form(judge, prompt, response, principle, min_mass)
         return _on_scale(share, scale)
     text = render(template, request=request_text(prompt), response=response, principle=principle)

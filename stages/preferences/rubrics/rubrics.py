@@ -125,7 +125,11 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
-    """Gather the criteria of every request."""
+    """Gather the criteria of every request: those of the file, of the set and of the model.
+
+    Of criteria with one id a request has the first. A rubric in which nothing can be gained is
+    none.
+    """
     sources = [artifact for name, artifact in inputs.items() if name not in OTHER_INPUTS]
     prompts, dropped = distinct_prompts(sources)
     rubrics = read_rubric_file(config.file) if config.file else []
@@ -184,6 +188,12 @@ STAGE = Stage(
 
 def _readable_prompts(steps: Mapping[str, Any]) -> set[str] | None:
     """Return the ids of all requests of `prompts` steps; None where a plan does not read them all.
+
+    A plan reads files and functions of this machine, and nothing from the Hub. `limit`, `offset`
+    and `share` do not count: what they leave out is no mistake in a file of rubrics.
+
+    Args:
+        steps: by name, as the pipeline has them.
 
     Raises:
         UserError: one of them cannot be read.

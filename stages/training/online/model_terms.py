@@ -1,6 +1,10 @@
 """The terms of a reward that ask a model: a reward model or a judge.
 
-Both score under principles that are drawn for each prompt (`draws.py`).
+    reward_model   a score, under principles that are drawn for each prompt (`draws.py`) or none
+    judge          an expected rating under such principles, or a rubric's score
+    ranking        the place among the completions of the same prompt
+
+What a model does not say is no number: such a completion has no reward, and is counted.
 """
 
 import asyncio
@@ -218,6 +222,7 @@ class JudgeTerm(ModelTerm):
         rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
 
         async def rate_by_rubric(completion: Completion) -> float:
+            """The score under the criteria of its prompt."""
             score, _ = await grade(
                 generator,
                 completion.prompt,
@@ -230,6 +235,7 @@ class JudgeTerm(ModelTerm):
             return rescale_rating(score, self.scale) if self.rescale else score
 
         async def rate_by_principles(completion: Completion) -> float:
+            """The mean rating under the principles of its prompt in this step."""
             ratings = []
             principles = draw(completion.prompt_id, completion.kind, completion.step)
             for principle in principles:
@@ -265,7 +271,12 @@ class JudgeTerm(ModelTerm):
 class ListTerm(ModelTerm):
     """A judge's ranking of all completions of a prompt at once: the mean place, in [0, 1].
 
-    Several processes rank what each has of a prompt's completions.
+    All completions of a prompt share one question for each order, so that a group of eight in two
+    orders costs two calls, and a judge need not give two groups the same scale: what a group's
+    baseline takes off is all that the scale could add. Several processes rank what each has of a
+    prompt's completions.
+
+    Source: `stages/preferences/rubrics/listwise.py`.
     """
 
     constitution: Selection | None = None
@@ -301,6 +312,7 @@ class ListTerm(ModelTerm):
         rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
 
         async def rank(prompt_id: str, group: list[Completion]) -> list[float] | list[None]:
+            """The place of each completion of one prompt, or None for all of them."""
             try:
                 ranked = await rank_answers(
                     generator,
@@ -318,6 +330,7 @@ class ListTerm(ModelTerm):
             return ranked.scores
 
         async def rank_all(completions: list[Completion]) -> list[float | None]:
+            """Rank the completions by prompt, and return the places in the batch's order."""
             groups: dict[str, list[Completion]] = {}
             for completion in completions:
                 groups.setdefault(completion.prompt_id, []).append(completion)
@@ -329,7 +342,11 @@ class ListTerm(ModelTerm):
 
 
 def _check_criteria(constitution: Selection | None, rubrics: str | None, where: str) -> None:
-    """Refuse a judge with no criteria, and one with two sources of them."""
+    """Refuse a judge with no criteria, and one with two sources of them.
+
+    Raises:
+        UserError: it has none or two.
+    """
     if (constitution is None) == (rubrics is None):
         raise UserError(
             "a judge scores by `constitution` or by `rubrics`",
@@ -339,7 +356,12 @@ def _check_criteria(constitution: Selection | None, rubrics: str | None, where: 
 
 
 def _count_missing(reason: str, detail: str, where: str) -> None:
-    """Say once why a completion has no reward, and count how many have none for this reason."""
+    """Say once why a completion has no reward, and count how many have none for this reason.
+
+    Args:
+        detail: what is true of this completion alone.
+        where: the step and the term.
+    """
     count_warning(f"{where}: no reward for a completion: {reason}", True, detail)
 
 

@@ -65,7 +65,11 @@ class Term:
         return {}
 
     def data_inputs(self) -> list[str]:
-        """Return the step's inputs that it reads rows of."""
+        """Return the step's inputs that it reads rows of.
+
+        They hold no prompts for the policy, as other inputs that are no models do: the step
+        answers the rows of all inputs but these and its models.
+        """
         return []
 
     def choices(self) -> list[tuple[str, tuple[str, ...]]]:

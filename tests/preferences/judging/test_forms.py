@@ -77,7 +77,7 @@ def test_a_scale_of_violations_is_read_the_right_way_round(tmp_path):
 def test_a_yes_of_a_guard_is_a_violation(tmp_path):
     def scores(messages, options):
         assert list(options) == ["Yes", "No"]
-        if "number 2" in messages[0]["content"]:
+        if "request number 2" in messages[0]["content"]:
             return Choice([math.log(0.5)] * 2, mass=1e-5, instead="I")
         return [math.log(0.3), math.log(0.7)]
 

@@ -1,6 +1,8 @@
 """Files of rubrics: every fault with its line, before anything is asked."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +72,22 @@ def test_published_forms(tmp_path, record, weights, ids):
     assert rubric.prompt_id == prompt_id("My head aches.")
     assert [row.weight for row in rubric.criteria] == weights
     assert ids is None or [row.id for row in rubric.criteria] == ids
+
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "data.md"
+
+
+def test_the_examples_of_the_page_are_read(tmp_path):
+    section = PAGE.read_text().partition("\n## Rubrics\n")[2].partition("\n## ")[0]
+    examples = re.findall(r"^```(yaml|json)\n(.+?)^```", section, re.MULTILINE | re.DOTALL)
+    read = {}
+    for kind, text in examples:
+        suffix = {"yaml": "yaml", "json": "jsonl"}[kind]
+        read[kind] = read_rubric_file(write(tmp_path, text, f"page.{suffix}"))
+    door, other = read["yaml"]
+    assert [(row.weight, row.gate) for row in door.criteria] == [(1, True), (2, False), (-1, False)]
+    assert other.prompt_id == "0f3a9c2b71de"
+    assert read["json"][0].prompt_id == prompt_id("My head aches.")
 
 
 FAULTS = {
