@@ -138,7 +138,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         refuse_no_finished(cut_off, "no response is left to rate", where)
     model = inputs["model"].model()
     judge = context.generator(model)
-    template = template_hash(config.template)
+    template = template_hash(judge.form.template if judge.form else config.template)
     weights = [principle.weight for principle in principles]
 
     async def rate(item: Item) -> Rating:
