@@ -10,8 +10,8 @@ counted.
 
 d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale {"Yes": 10, "No":
 1}, the two ends of their scale; a model that understands digits can use all ten values. With
-{"Yes": 0, "No": 1} a score is P(violated), which `judged_pairs` can read as a safety rating. Left
-out: text ratings that are parsed; a rating is always read off probabilities.
+{"Yes": 0, "No": 1} a score is P(violated), which `judged_pairs` can read as a safety rating. A
+rating is read off probabilities, unless the judge has a form of its own and writes.
 """
 
 from collections.abc import Mapping, Sequence
