@@ -77,7 +77,7 @@ def write_criteria(
         turn = [{"role": "user", "content": text}]
         completion = await generator.complete(turn, config.sampling, seed)
         origin = f"written by the model {model.content}"
-        rows = read_criteria(completion.text, prompt.id, config.count, origin)
+        rows = read_criteria(completion.text, prompt.id, config.count, text, origin)
         if not rows:
             raise Drop(NONE_READ, completion.text[:200])
         return rows
@@ -89,15 +89,20 @@ def write_criteria(
     return criteria, dropped
 
 
-def read_criteria(answer: str, prompt_id: str, count: int, origin: str = "") -> list[Proposal]:
+def read_criteria(
+    answer: str, prompt_id: str, count: int, question: str = "", origin: str = ""
+) -> list[Proposal]:
     """Return the criteria of an answer, up to `count`; none where no answer could meet one.
 
     What is no criterion is left out: a weight of 0, a text of one or two words, a page, a repeated
-    text.
+    text, and what only repeats words of the question, as small models do.
     """
+    asked = " ".join(question.casefold().split())
     rows: dict[str, Proposal] = {}
     for match in LINE.finditer(answer):
         text = clean(match[2])
+        if text.rstrip(".").casefold() in asked:
+            continue
         row_id = proposal_id(text)
         is_gate = match[1].lower() == MUST
         weight = 1.0 if is_gate else float(match[1].replace("\u2212", "-"))

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from stages.guards.errors import UserError
+from stages.guards.templates import render
 from stages.preferences.judging.rubric import NO_RUBRIC
-from stages.preferences.rubrics.written import NONE_READ, read_criteria
+from stages.preferences.rubrics.written import NONE_READ, WRITTEN_ALONE, read_criteria
 from stages.runtime.rows import Pair, Proposal, Rating, Response
 from tests.preferences.rubrics.test_rubric_file import GOOD, prompt_id, write
 from tests.running import Seeded, run_steps, text_pipeline
@@ -136,6 +137,15 @@ def test_what_a_model_writes_is_read_line_by_line():
     assert len(read_criteria(WRITTEN, "p", 2)) == 2
     assert read_criteria("[-2] The response lectures the user.", "p", 7) == []
     assert read_criteria("I cannot do that.", "p", 7) == []
+
+
+def test_what_a_model_repeats_of_the_question_is_no_criterion():
+    """SmolLM2 wrote the instruction's own example of a gate in place of a criterion."""
+    question = render(WRITTEN_ALONE, request="q", reference="", count=7)
+    echo = "[must] for what every  acceptable response does.\n[5] for what matters most, [1]"
+    assert read_criteria(echo, "p", 7)
+    assert read_criteria(echo, "p", 7, question) == []
+    assert len(read_criteria(WRITTEN, "p", 7, question)) == 3
 
 
 def test_a_model_writes_criteria_from_a_reference_answer(tmp_path):
