@@ -40,6 +40,7 @@ from stages.guards.console import guard_libraries, open_console
 from stages.guards.disk import as_disk_error, write_atomically
 from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.guards.secrets import mask_values, remember_plain
+from stages.pretrained.provenance import git_state, machine_facts, versions
 from stages.principles.select import Selection
 from stages.principles.variants import KINDS
 from stages.runtime.artifacts import Artifact
@@ -62,7 +63,6 @@ from stages.runtime.pipeline.readings import show_sources
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings, as_user_error, check_settings, resolve
 from stages.runtime.pipeline.steps import Step, join_sections, read_steps, up_to
-from stages.runtime.provenance import git_state, machine_facts, versions
 from stages.runtime.store import CallStore
 from stages.runtime.typed_config import parse_config
 

@@ -26,10 +26,14 @@ STAGES = {
     "revise": "stages.text.revise",
     # a judge, prompts -> Question: can it tell, does it lean?
     "examine_judge": "stages.evaluation.instrument.examine_judge",
+    # Prompt -> Proposal: the weighted criteria of each request
+    "rubrics": "stages.preferences.rubrics.rubrics",
     # pairs of Responses x principles -> Judgement (the judge matrix)
     "judge": "stages.preferences.judging.judge",
     # Responses, Revisions -> Rating, by a judge
     "rate": "stages.preferences.judging.rate",
+    # Responses -> Rating, by a judge that sees all answers to a request at once
+    "rank": "stages.preferences.rubrics.rank",
     # Revision -> Pair: the revision against the original
     "revision_pairs": "stages.preferences.revision_pairs",
     "judged_pairs": "stages.preferences.judged_pairs",  # Judgement -> Pair, soft or hard labels

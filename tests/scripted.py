@@ -33,6 +33,7 @@ class ScriptedGenerator:
     in_flight: int = 0
     most_in_flight: int = 0
     closed: bool = False
+    form: None = None
 
     @property
     def calls(self) -> int:

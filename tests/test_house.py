@@ -36,6 +36,7 @@ FLOORS = [
     "training/options",
     "preferences",
     "preferences/people",
+    "preferences/rubrics",
     "preferences/judging",
     "text/synthesis",
     "text",

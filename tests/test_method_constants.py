@@ -131,6 +131,10 @@ PAPER: dict[str, dict[str, Any]] = {
         "policy.args.beta": 0.05,
         "policy.args.temperature": 0.9,
     },
+    "rubrics": {  # Gunjal et al. 2025, 2507.17746, 4.2
+        "policy.args.num_generations": 16,
+        "policy.args.learning_rate": 5.0e-6,
+    },
     "safe_rlhf": {  # Dai et al. 2023, 2310.12773, and scripts/ppo-lag.sh
         "policy.args.beta": 0.01,
         "policy.args.epsilon": 0.2,
@@ -298,6 +302,7 @@ DEPARTURES: dict[str, dict[str, Any]] = {
     },
     "rlaif": {"pairs.aggregate": "random"},
     "d_rlaif": {"policy.rewards.rating.scale": {"Yes": 10, "No": 1}},
+    "rubrics": {"policy.args.num_generations": 8, "policy.args.learning_rate": 1.0e-6},
     "safe_rlhf": {"policy.args.learning_rate": 1.0e-6},
     "raft": {
         "candidates_1.n": 8,

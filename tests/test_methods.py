@@ -117,6 +117,14 @@ def test_d_rlaif(done):
     )
 
 
+def test_rubrics(done):
+    made = done("rubrics")
+    assert -1 <= made["policy"].metrics["last"]["term rubric"] <= 1
+    criteria = made["rubrics"].metrics
+    assert criteria["criteria"] == 16 and 0 < criteria["gates"] < 16 * criteria["requests"]
+    assert made["policy"].manifest.calls.sent > 0
+
+
 def test_safe_rlhf(done):
     made = done("safe_rlhf")
     assert read_format(made["cost"].model()).objective == "cost"

@@ -18,7 +18,16 @@ from tests.generators.stub import in_thread, reply, top
 from tests.running import fake_model
 from tests.test_configs import composed_steps, names
 
-ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
+ASKING = {
+    "judge",
+    "judge_quality",
+    "rate",
+    "evaluate",
+    "benchmark",
+    "rloo",
+    "examine_judge",
+    "grpo",
+}
 ASKING |= {"propose"}
 """Stages whose steps a pipeline gives its judge."""
 NO_JUDGE = {"human_reward_model", "human_principles"}
@@ -72,6 +81,9 @@ JUDGES = {
     "base": ["judge.path=owner/name"],
     "hub": ["judge.path=owner/name", "judge.options={template_arguments: {a: 1}}"],
     "server": ["judge.path=a-name", "judge.options.endpoints=[https://api.example/v1]"],
+    "policy_guard": ["judge.path=a-name", "judge.options.endpoints=[https://api.example/v1]"],
+    "yes_no_guard": ["judge.path=owner/name"],
+    "generative_reward": ["judge.path=a-name", "judge.options.endpoints=[https://api.example/v1]"],
 }
 
 

@@ -37,12 +37,12 @@ sys.path.insert(0, str(ROOT))
 from stages import STAGES  # noqa: E402
 from stages.guards.console import open_console  # noqa: E402
 from stages.guards.errors import UserError  # noqa: E402
+from stages.pretrained.provenance import git_state, versions  # noqa: E402
 from stages.runtime.calls import Engines  # noqa: E402
 from stages.runtime.generator_registry import open_generator  # noqa: E402
 from stages.runtime.manifest import MANIFEST, read_manifest  # noqa: E402
 from stages.runtime.pipeline.runner import Runner  # noqa: E402
 from stages.runtime.pipeline.steps import join_sections, read_steps  # noqa: E402
-from stages.runtime.provenance import git_state, versions  # noqa: E402
 from stages.runtime.store import CallStore  # noqa: E402
 
 PEAKS = {

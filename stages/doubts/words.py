@@ -13,10 +13,11 @@ from stages.principles import lint
 from stages.principles.constitution import Principle
 from stages.principles.select import select
 from stages.runtime.models import Model
+from stages.runtime.rows import Proposal
 from stages.runtime.stage import Expected
 
 
-def doubt_words(model: Model, principles: Sequence[Principle]) -> list[str]:
+def doubt_words(model: Model, principles: Sequence[Principle | Proposal]) -> list[str]:
     """Return a warning that names the words of principles which a model has never seen.
 
     There is none about a model without a lexicon: nobody knows what it has read.

@@ -26,6 +26,7 @@ from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.guards.files import read_text
 from stages.principles.constitution import Constitution, Principle, load
+from stages.runtime.rows import Proposal
 
 NEAR = 0.75  # the least Jaccard index of near texts
 MAX_WORDS = 60
@@ -245,7 +246,7 @@ def _check_missing_fields(constitution: Constitution, polarity: bool) -> list[Fi
     return findings
 
 
-def doubt_words(lexicon: Path, principles: Sequence[Principle]) -> list[str]:
+def doubt_words(lexicon: Path, principles: Sequence[Principle | Proposal]) -> list[str]:
     """Return a warning that names the words of principles which a lexicon lacks."""
     title, *lines = read_text(lexicon, most=MOST_BYTES).splitlines()
     known = set(lines)

@@ -25,23 +25,28 @@ INPUT = "principles"
 LONGEST_ID = 64
 
 
-def check_source(selection: Selection | None, inputs: Mapping[str, Any], stage: str) -> None:
+def check_source(
+    selection: Selection | None, inputs: Mapping[str, Any], stage: str, name: str = INPUT
+) -> None:
     """Refuse a stage with no principles, and one with two sources of them.
+
+    Args:
+        name: of the input that gives some.
 
     Raises:
         UserError: it has none or two.
     """
-    if (selection is None) != (INPUT in inputs):
+    if (selection is None) != (name in inputs):
         has = "neither a constitution nor" if selection is None else "both a constitution and"
         raise UserError(
-            f"it has {has} an input `{INPUT}`",
+            f"it has {has} an input `{name}`",
             where=f"stage {stage!r}",
             fix="give one of the two: `constitution: ${constitution}`, or under `inputs` a step "
             "that gives proposals",
         )
 
 
-def identity_of(selection: Selection | None, *fields: str) -> dict[str, Any] | None:
+def identity_of(selection: Selection | None, *fields: str) -> dict[str, dict[str, Any]] | None:
     """Return the part of a constitution that identifies a result; None where an input has it."""
     return select(selection).identity(*fields) if selection else None
 

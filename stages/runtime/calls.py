@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from statistics import fmean, median
 from typing import Any, TypeVar
 
 from stages.guards.errors import UserError
@@ -18,6 +16,7 @@ from stages.runtime.generation import (
     Choice,
     Completion,
     Generator,
+    JudgeForm,
     Sampling,
     as_choice,
     as_completion,
@@ -32,6 +31,8 @@ from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
+from stages.runtime.tally import Tally
+from stages.runtime.typed_config import parse_config
 
 # Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
 # their content counts; a shorter `max_model_len` drops rows and cuts answers.
@@ -48,7 +49,6 @@ ANSWER_OPTIONS = (
 
 RUN_OPTIONS = "generator.options"
 """What messages call a generator's options."""
-LOW_MASS = 0.1  # a judge that answers with the options puts nearly all its probability on them
 
 
 T = TypeVar("T")
@@ -56,77 +56,6 @@ T = TypeVar("T")
 
 class Unanswered(Exception):
     """In a forecast: this call is not in the store, so its row stops here."""
-
-
-@dataclass
-class Tally:
-    """How a step's calls were answered."""
-
-    stored: int = 0
-    """Calls answered by the store."""
-    sent: int = 0
-    """Calls sent to an engine, and answered."""
-    tokens: int = 0
-    """Tokens that the engine wrote."""
-    failed: int = 0
-    """Calls that failed; they are not stored."""
-    texts: int = 0
-    """Texts that a model wrote, now or for the store."""
-    cut_off: int = 0
-    """Those of them that ended at max_tokens."""
-    longest: int = 0
-    """The largest max_tokens at which one ended."""
-    choices: int = 0
-    """Questions with options."""
-    bounded: int = 0
-    """Those of them with an option of which only a bound is known."""
-    masses: list[float] = field(default_factory=list)
-    """The probability of all options together, of each question where it is known."""
-
-    def add(self, other: "Tally") -> None:
-        """Count what another process has counted."""
-        longest = max(self.longest, other.longest)
-        for name, value in vars(other).items():
-            setattr(self, name, getattr(self, name) + value)
-        self.longest = longest
-
-    def add_text(self, completion: Completion, most: int) -> None:
-        """Count a text of at most so many tokens."""
-        self.texts += 1
-        if completion.finish_reason == "length":
-            self.cut_off += 1
-            self.longest = max(self.longest, most)
-
-    def add_choice(self, choice: Choice) -> None:
-        """Count the answer to a question with options."""
-        self.choices += 1
-        self.bounded += choice.bounded
-        if choice.mass is not None and math.isfinite(choice.mass):
-            self.masses.append(choice.mass)
-
-    def call_counts(self) -> dict[str, int]:
-        """Return the numbers of calls, for the manifest."""
-        numbers = {"stored": self.stored, "sent": self.sent, "tokens": self.tokens}
-        return numbers | {"failed": self.failed}
-
-    def option_metrics(self) -> dict[str, Any]:
-        """Return how much probability stood on the options; {} where nothing is known of it.
-
-        `low` is the share of questions where it was less than LOW_MASS, `known` the number of
-        questions for which it is known, `bounded` the share with an option of which only a bound is
-        known.
-        """
-        masses = self.masses
-        if not masses and not self.bounded:
-            return {}
-        return {
-            "questions": self.choices,
-            "known": len(masses),
-            "mean": fmean(masses) if masses else None,
-            "median": median(masses) if masses else None,
-            "low": fmean(mass < LOW_MASS for mass in masses) if masses else None,
-            "bounded": self.bounded / self.choices,
-        }
 
 
 @dataclass(frozen=True)
@@ -137,6 +66,8 @@ class Answerer:
     options: Mapping[str, Any]
     place: str = RUN_OPTIONS
     """What a message calls the options."""
+    form: JudgeForm | None = None
+    """How its model is asked as a judge; None: as any model."""
 
     @cached_property
     def answer_options(self) -> dict[str, Any]:
@@ -152,7 +83,15 @@ class Answerer:
 
     def describe(self) -> dict[str, Any]:
         """Return its arguments as plain data."""
-        return {"name": self.name, "options": dict(self.options), "place": self.place}
+        facts = {"name": self.name, "options": dict(self.options), "place": self.place}
+        return facts | ({"form": asdict(self.form)} if self.form else {})
+
+    @classmethod
+    def from_plain(cls, facts: Mapping[str, Any]) -> "Answerer":
+        """Return what `describe` describes."""
+        form = facts.get("form")
+        form = form and parse_config(JudgeForm, form, "form")
+        return cls(**{**facts, "form": form})
 
     @contextmanager
     def name_place(self) -> Iterator[None]:
@@ -197,7 +136,7 @@ class Engines:
         self.options = options
         self.keep = keep
         self._run = Answerer(name, options)
-        self._others = {label: Answerer(**facts) for label, facts in (others or {}).items()}
+        self._others = {name: Answerer.from_plain(facts) for name, facts in (others or {}).items()}
         self._open = opener
         self._loaded: dict[tuple[str, str], Generator] = {}
         self._connected: dict[tuple[str, str], Generator] = {}
@@ -213,12 +152,19 @@ class Engines:
         """Of the run's generator, see `Answerer`."""
         return self._run.thought_marks
 
-    def add(self, name: str | None, options: Mapping[str, Any], place: str) -> str:
+    def add(
+        self,
+        name: str | None,
+        options: Mapping[str, Any],
+        place: str,
+        form: JudgeForm | None = None,
+    ) -> str:
         """Have another generator ready for the models that name it.
 
         Args:
             name: its name; None: the run's generator, with `options` in place of its own ones.
             place: what a message calls the options.
+            form: how these models are asked as judges.
 
         Returns:
             Its label, for `Model.generator`; "" for the run's generator without other options.
@@ -226,13 +172,15 @@ class Engines:
         Raises:
             UserError: an option is not valid.
         """
-        if name is None and not options:
+        if name is None and not options and form is None:
             return ""
         every = options if name else {**self.options, **options}
-        other = Answerer(name or self.name, every, place)
+        other = Answerer(name or self.name, every, place, form)
         with other.name_place():
             check_options(other.name, every)
         facts = {"name": other.name, "options": mask_identity(dict(every))}
+        if form:
+            facts["form"] = asdict(form)
         label = f"{other.name}-{fingerprint(facts)}"
         self._others[label] = other
         return label
@@ -317,6 +265,11 @@ class RememberedGenerator:
     def thought_marks(self) -> list[tuple[str, str]]:
         """The marks around the model's thoughts."""
         return self.answerer.thought_marks
+
+    @property
+    def form(self) -> JudgeForm | None:
+        """How the model is asked as a judge; see `Answerer`."""
+        return self.answerer.form
 
     async def complete(
         self,

@@ -13,12 +13,13 @@ from rich.console import Console
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import list_reasons
-from stages.runtime.calls import Engines, RememberedGenerator, Tally, Unanswered
+from stages.runtime.calls import Engines, RememberedGenerator, Unanswered
 from stages.runtime.generation import CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 from stages.runtime.store import CallStore
+from stages.runtime.tally import Tally
 
 FEW_FAILURES = 3  # rows that may fail in a step of any size
 

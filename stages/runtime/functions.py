@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stages.guards.errors import UserError
-from stages.runtime.provenance import module_identity
+from stages.pretrained.provenance import module_identity
 
 
 def is_function(source: str) -> bool:

@@ -49,6 +49,27 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class JudgeForm:
+    """How a model that knows one question only is asked whether a response follows a principle.
+
+    Its templates have the variables request, response and principle.
+    """
+
+    template: Annotated[str, Field(min_length=1)]
+    """Of the user's turn."""
+    answers: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], Field(min_length=2)]
+    """How far the response follows the principle, from 0 to 1, by what the model answers."""
+    system: str = ""
+    """The template of a system turn; "": there is none."""
+    pattern: str = ""
+    """A regular expression whose only group is the answer in the text that the model writes; the
+    last match counts. "": the answer is its first token, and is read off the probabilities.
+    """
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=2048)
+    """How it writes."""
+
+
+@dataclass(frozen=True)
 class Completion:
     """An answer; the token counts are those that the engine reports."""
 

@@ -10,11 +10,9 @@ can be traced back to its request:
     Pair        prompt_id, chosen_id, rejected_id
     Rating      prompt_id, response_id
     Verdict     prompt_id, response_id
-    Label       prompt_id
     Answer      prompt_id: the content id of the question
-    Tested      prompt_id
-    Question    prompt_id
-    Proposal    prompt_id; sources: the Pairs or Responses that it was written about
+    Label, Tested, Question: prompt_id
+    Proposal    prompt_id; sources: the rows that it was written about
 
 `prompt_id` is the unit of every statistic: rows with the same one are not independent. It is the id
 that stage `prompts` gives the request, also where the rows come from elsewhere (`human_pairs`).
@@ -338,15 +336,18 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A principle of no file: one that a model wrote, and what is known of it since."""
+    """A principle of no constitution: one that a model wrote, or a criterion of a rubric."""
 
     id: str
     """The principle's id: a slug, with a mark of its content where a model wrote it."""
     prompt_id: str
-    """The request of the first source; "" where it was written about none."""
+    """A criterion's request, or that of the first source; "" for none."""
     text: str
     opposite: str = ""
     weight: float = 1.0
+    """Of a criterion that names a fault it is below 0."""
+    gate: bool = False
+    """A criterion without which the answer has the lowest score."""
     sources: list[str] = field(default_factory=list)
     """Ids of the rows that it, and all that were merged into it, were written about."""
     wordings: list[str] = field(default_factory=list)

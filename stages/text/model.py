@@ -8,14 +8,17 @@ The run's generator answers for it, or one of its own: a judge can be asked over
 policies are sampled here.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from stages.guards.errors import Faults, refuse_unknown
+from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.guards.secrets import mask_identity
+from stages.guards.templates import template_hash
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import ANSWER_OPTIONS, Answerer, select_answer_options
 from stages.runtime.context import Context
+from stages.runtime.generation import JudgeForm
 from stages.runtime.generator_registry import GENERATORS, check_options, is_remote
 from stages.runtime.models import Model, find_model, find_served_model
 from stages.runtime.stage import Stage
@@ -32,10 +35,16 @@ class Config:
     """Which generator answers for it, such as `server`; null: the run's."""
     options: dict[str, Any] | None = machine(None)
     """The options of that generator; where it is the run's, in place of the run's own ones."""
+    form: JudgeForm | None = machine(None)  # `identity` adds it, if set
+    """How it is asked as a judge, if it is a guard or a generative reward model that knows one
+    question only; null: by the templates of the steps that ask.
+    """
 
 
 def check(config: Config) -> None:
     """Refuse a generator or options that do not exist, before anything runs."""
+    if config.form:
+        _check_form(config.form)
     if not config.generator:
         return
     options = config.options or {}
@@ -56,6 +65,10 @@ def identity(config: Config) -> dict[str, Any]:
     changes |= select_answer_options(options)
     if config.generator or changes:
         facts["generator"] = mask_identity(changes)
+    if config.form:
+        templates = filter(None, (config.form.template, config.form.system))
+        hashes = [template_hash(template) for template in templates]
+        facts["form"] = asdict(config.form) | {"templates": hashes}
     return facts
 
 
@@ -67,7 +80,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     model = _find(config)
     options = config.options or {}
-    label = context.engines.add(config.generator, options, f"{context.step}.options")
+    place = f"{context.step}.options"
+    label = context.engines.add(config.generator, options, place, config.form)
     metrics: dict[str, Any] = {"model_path": model.path, "revision": model.revision}
     metrics["content"] = model.content
     if label:
@@ -84,6 +98,27 @@ STAGE = Stage(
     check=check,
     identity=identity,
 )
+
+
+def _check_form(form: JudgeForm) -> None:
+    """Refuse answers that are all worth the same, and a pattern that finds no answer."""
+    if len(set(form.answers.values())) < 2:
+        raise UserError(
+            "every answer of the form is worth the same",
+            where="",
+            fix='give values that differ, such as answers: {"0": 1, "1": 0}',
+        )
+    try:
+        groups = re.compile(form.pattern).groups
+    except re.error as error:
+        what = f"the form's pattern is no regular expression: {error}"
+        raise UserError(what, where="", fix="correct it") from None
+    if form.pattern and groups != 1:
+        raise UserError(
+            f"the form's pattern has {groups} groups, not one",
+            where="",
+            fix="put the answer in brackets, such as 'verdict: (yes|no)'; others are (?:...)",
+        )
 
 
 def _is_served(config: Config) -> bool:

@@ -16,10 +16,10 @@ from rich.table import Table
 from stages.guards.console import as_shown, open_console, styled
 from stages.guards.text import CONTROL, SURROGATE
 from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import Tally
 from stages.runtime.manifest import Table as ResultTable
 from stages.runtime.pipeline.display import show_tables, step_line
 from stages.runtime.progress import progress_bar
+from stages.runtime.tally import Tally
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTILE = [

@@ -3,11 +3,12 @@
 import pytest
 
 from stages.guards.errors import UserError
-from stages.runtime.calls import Engines, RememberedGenerator, Tally
+from stages.runtime.calls import Engines, RememberedGenerator
 from stages.runtime.generation import CallFailed, Choice, Completion, Sampling
 from stages.runtime.models import Model
 from stages.runtime.pipeline.settings import Generator
 from stages.runtime.store import CallStore
+from stages.runtime.tally import Tally
 from stages.runtime.typed_config import parse_config
 from tests.scripted import ScriptedGenerator
 

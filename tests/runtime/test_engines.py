@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from stages.guards.errors import UserError
-from stages.runtime.calls import Engines, RememberedGenerator, Tally
+from stages.runtime.calls import Engines, RememberedGenerator
 from stages.runtime.generation import CallFailed, Sampling
 from stages.runtime.models import Model
 from stages.runtime.store import CallStore
+from stages.runtime.tally import Tally
 from tests.scripted import ScriptedGenerator
 
 POLICY = Model("/models/policy", "0" * 16)

@@ -22,10 +22,11 @@ import pytest
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.guards.locks import hold_lock
-from stages.runtime.calls import Engines, RememberedGenerator, Tally
+from stages.runtime.calls import Engines, RememberedGenerator
 from stages.runtime.generation import CallFailed, Completion, Sampling
 from stages.runtime.models import Model
 from stages.runtime.store import STORE_VERSION, CallStore, call_key, derive_seed
+from stages.runtime.tally import Tally
 from tests.fuzz.artifacts import NO_FILES, damage_store
 from tests.running import run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator

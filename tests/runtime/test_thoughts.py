@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from stages.guards.errors import UserError
-from stages.runtime.calls import Engines, RememberedGenerator, Tally
+from stages.runtime.calls import Engines, RememberedGenerator
 from stages.runtime.generation import THOUGHT_MARKS, Completion, Sampling, split_thoughts
 from stages.runtime.generator_registry import check_options
 from stages.runtime.models import Model, find_model
 from stages.runtime.store import CallStore
+from stages.runtime.tally import Tally
 from tests.tiny_model import build_tiny_model
 
 CHANNELS = [("<|channel|>analysis<|message|>", "<|channel|>final<|message|>")]

@@ -52,8 +52,8 @@ from stages.evaluation.instrument.questions import (
     REPEAT,
     YES_NO_FORM,
 )
-from stages.runtime.calls import LOW_MASS
 from stages.runtime.rows import Question
+from stages.runtime.tally import LOW_MASS
 from stages.statistics.intervals import Estimate, by_prompt, mean_interval, share
 
 Plain = dict[str, Any]

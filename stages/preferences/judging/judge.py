@@ -146,7 +146,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     generator = context.generator(model)
     principles = select(without_negation(config.constitution)).principles
-    template = template_hash(config.reasoning_template if config.reasoning else config.template)
+    own = config.reasoning_template if config.reasoning else config.template
+    template = template_hash(generator.form.template if generator.form else own)
 
     async def judge(cell: Cell) -> Judgement:
         rationale_ab = ""

@@ -4,13 +4,17 @@ In: `model`, any inputs of Response or Revision rows, and optionally the judge's
 that it comes first. Out: one Rating for each row, grouped by its prompt; `scores` holds one number
 for each principle, `score` their mean by the constitution's weights.
 
+With an input `rubrics` in place of a constitution every row is rated under the criteria of its own
+request (`rubric.py`), and `score` is its rubric's; a row whose request has none is dropped and
+counted.
+
 d-RLAIF's reward (Lee et al. 2023, arXiv 2309.00267, section 2.3) with the scale {"Yes": 10, "No":
 1}, the two ends of their scale; a model that understands digits can use all ten values. With
-{"Yes": 0, "No": 1} a score is P(violated), which `judged_pairs` can read as a safety rating. Left
-out: text ratings that are parsed; a rating is always read off probabilities.
+{"Yes": 0, "No": 1} a score is P(violated), which `judged_pairs` can read as a safety rating. A
+rating is read off probabilities, unless the judge has a form of its own and writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
@@ -26,21 +30,30 @@ from stages.preferences.judging.rating import (
     rescale_rating,
     summarise_scores,
 )
-from stages.principles.constitution import wording
+from stages.preferences.judging.rubric import (
+    GATE,
+    RUBRICS,
+    distinct_criteria,
+    find_rubric,
+    grade,
+    read_rubrics,
+)
+from stages.principles.constitution import Principle, wording
+from stages.principles.proposed import check_source, identity_of
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Question, Rating, Response, Revision
-from stages.runtime.stage import Stage
-from stages.runtime.typed_config import Names
+from stages.runtime.rows import Proposal, Question, Rating, Response, Revision
+from stages.runtime.stage import Kind, Stage
+from stages.runtime.typed_config import Fraction, Names, machine
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 
 
 @dataclass(frozen=True)
 class Config:
-    constitution: Selection
-    """The principles to rate under, and their weights in `score`."""
+    constitution: Selection | None = None
+    """The principles to rate under, and their weights in `score`; null: those of `rubrics`."""
     negated: Names = ()
     """Ids of principles that are asked about in their opposite wording."""
     scale: Scale = field(default_factory=lambda: dict(YES_NO))
@@ -53,6 +66,8 @@ class Config:
     """A row is dropped where the judge puts less probability than this on all options together."""
     cut_off: CutOff = "drop"
     """Whether rows that were cut off at max_tokens are dropped."""
+    gate: Fraction = machine(GATE)  # `identity` adds it, if it is read
+    """How far an answer must meet the gates of its rubric; else it has the least score."""
 
 
 @dataclass(frozen=True)
@@ -78,22 +93,27 @@ def check(config: Config) -> None:
             where="",
             fix='give values that differ, such as {"Yes": 10, "No": 1}',
         )
-    ids = [principle.id for principle in select(config.constitution).principles]
+    ids = [principle.id for principle in _principles(config)]
     refuse_unknown(config.negated, ids, "negated: there is no principle", "")
 
 
 def identity(config: Config) -> dict[str, Any]:
     """The texts that the judge reads, and the scale in its order, which is part of a call's key."""
-    constitution = select(config.constitution)
     texts = []
-    for principle in constitution.principles:
+    for principle in _principles(config):
         texts.append([principle.id, wording(principle, principle.id in config.negated)])
-    return {
-        "constitution": constitution.identity("weight"),
+    facts = {
+        "constitution": identity_of(config.constitution, "weight"),
         "texts": texts,
         "scale": [[option, value] for option, value in config.scale.items()],
         "template": template_hash(config.template),
     }
+    return facts if config.constitution else facts | {"gate": config.gate}
+
+
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse a step with no criteria, and one with two sources of them."""
+    check_source(config.constitution, inputs, "rate", RUBRICS)
 
 
 def choices(config: Config) -> list[tuple[str, Sequence[str]]]:
@@ -110,18 +130,35 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         UserError: there is nothing to rate, an unknown id under `negated`, or a scale of one value.
     """
     where = f"step {context.step!r}"
-    principles = select(config.constitution).principles
+    principles = _principles(config)
+    rubrics = read_rubrics(inputs[RUBRICS]) if RUBRICS in inputs else {}
     items = _items(inputs, where)
     finished, cut_off = drop_cut_off(items, config.cut_off)
     if not finished:
         refuse_no_finished(cut_off, "no response is left to rate", where)
     model = inputs["model"].model()
     judge = context.generator(model)
-    template = template_hash(config.template)
+    template = template_hash(judge.form.template if judge.form else config.template)
     weights = [principle.weight for principle in principles]
 
     async def rate(item: Item) -> Rating:
         row = item.row
+        if not principles:
+            criteria = find_rubric(rubrics, row.prompt_id)
+            score, scores = await grade(
+                judge,
+                row.prompt,
+                row.response,
+                criteria,
+                config.scale,
+                config.template,
+                config.min_mass,
+                config.gate,
+            )
+            if config.rescale == "unit":
+                score = rescale_rating(score, config.scale)
+                scores = [rescale_rating(value, config.scale) for value in scores]
+            return make_rating(item, score, scores, [one.id for one in criteria])
         scores = []
         for principle in principles:
             text = wording(principle, principle.id in config.negated)
@@ -138,6 +175,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
                 score = rescale_rating(score, config.scale)
             scores.append(score)
         weighted = [score * weight for score, weight in zip(scores, weights, strict=True)]
+        mean = sum(weighted) / sum(weights)
+        return make_rating(item, mean, scores, [principle.id for principle in principles])
+
+    def make_rating(item: Item, score: float, scores: list[float], ids: list[str]) -> Rating:
+        row = item.row
         return Rating(
             id=item.id,
             response_id=row.id,
@@ -145,9 +187,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             kind=row.kind,
             prompt=row.prompt,
             response=row.response,
-            score=sum(weighted) / sum(weights),
-            principles=[principle.id for principle in principles],
-            negated=[principle.id in config.negated for principle in principles],
+            score=score,
+            principles=ids,
+            negated=[name in config.negated for name in ids],
             scores=scores,
             model=model.content,
             template=template,
@@ -159,8 +201,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows=rows,
         row_type=Rating,
         dropped=cut_off + unread,
-        metrics={"cut_off": count_cut_off(items), **_metrics(rows)},
-        warnings=doubt_words(model, principles),
+        metrics={"cut_off": count_cut_off(items), **_metrics(rows, principles)},
+        warnings=doubt_words(model, principles or distinct_criteria(rubrics)),
     )
 
 
@@ -169,21 +211,27 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"examination": Question, "*": Response | Revision},
+    optional={"examination": Question, RUBRICS: Proposal, "*": Response | Revision},
     least=1,
     gives=Rating,
     calls_generator=True,
     check=check,
+    check_inputs=check_inputs,
     choices=choices,
     foresee=foresee_words,
     identity=identity,
 )
 
 
+def _principles(config: Config) -> tuple[Principle, ...]:
+    """Those of the constitution, if there is one."""
+    return select(config.constitution).principles if config.constitution else ()
+
+
 def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
     sources: dict[str, list[Any]] = {}
     for name, artifact in inputs.items():
-        if name not in ("model", "examination"):
+        if name not in ("model", "examination", RUBRICS):
             sources[name] = artifact.rows(Response, Revision)
     items = []
     for name, rows in sources.items():
@@ -199,11 +247,13 @@ def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
     return items
 
 
-def _metrics(rows: list[Rating]) -> dict[str, Any]:
-    """A summary of the scores, and the mean under each principle."""
+def _metrics(rows: list[Rating], principles: Sequence[Principle]) -> dict[str, Any]:
+    """A summary of the scores, and the mean under each principle; of rubrics, how many criteria."""
     if not rows:
         return {}
+    if not principles:
+        return summarise_scores(rows) | {"criteria": fmean(len(row.scores) for row in rows)}
     means = {}
-    for index, principle in enumerate(rows[0].principles):
-        means[principle] = fmean(row.scores[index] for row in rows)
+    for index, principle in enumerate(principles):
+        means[principle.id] = fmean(row.scores[index] for row in rows)
     return summarise_scores(rows) | {"principles": means}

@@ -14,7 +14,13 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from stages.guards.templates import render
-from stages.preferences.judging.ask import MIN_MASS, VERDICT_TEMPLATE, choose_probabilities
+from stages.preferences.judging.ask import (
+    MIN_MASS,
+    VERDICT_TEMPLATE,
+    YES_OR_NO,
+    ask_in_form,
+    choose_probabilities,
+)
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.rows import Message, Rating, request_text
 
@@ -71,8 +77,20 @@ async def expected_rating(
         Drop: the judge gave no verdict.
         UserError, TooLong: as `Generator.choose`.
     """
+    if judge.form:
+        share = await ask_in_form(judge, prompt, response, principle, min_mass)
+        return _on_scale(share, scale)
     text = render(template, request=request_text(prompt), response=response, principle=principle)
     return await expected_value(judge, text, scale, min_mass)
+
+
+def _on_scale(share: float, scale: Mapping[str, float]) -> float:
+    """Return how far a response follows a principle, from 0 to 1, as a rating."""
+    values = scale.values()
+    none, whole = min(values), max(values)
+    if set(YES_OR_NO) <= scale.keys():  # of P(violated) a Yes is worth less
+        none, whole = scale["No"], scale["Yes"]
+    return none + share * (whole - none)
 
 
 async def expected_value(

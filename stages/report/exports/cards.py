@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.guards.templates import render
+from stages.pretrained.provenance import git_state
 from stages.report.heading import source_of
 from stages.runtime.artifacts import Artifact, lineage
-from stages.runtime.provenance import git_state
 
 CARDS = {"model": "report/exports/model_card.jinja", "dataset": "report/exports/dataset_card.jinja"}
 

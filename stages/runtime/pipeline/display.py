@@ -17,10 +17,10 @@ from stages.guards.disk import as_disk_error
 from stages.guards.errors import UserError, cause_of
 from stages.pretrained.hardware import count_gpus
 from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import LOW_MASS, Tally
 from stages.runtime.pipeline.dropped_rows import describe_share
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.settings import as_user_error
+from stages.runtime.tally import LOW_MASS, Tally
 
 
 def show_error(error: UserError, console: Console) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.runtime.artifacts import list_reasons
-from stages.runtime.calls import Tally
+from stages.runtime.tally import Tally
 
 WORRYING = 0.5
 """The share of a step's rows beyond which dropping them is worth a warning."""

@@ -30,10 +30,10 @@ import yaml
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask, separate_secrets
 from stages.runtime.artifacts import Artifact, Result
-from stages.runtime.calls import Tally
 from stages.runtime.context import Context
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
+from stages.runtime.tally import Tally
 from stages.runtime.typed_config import Few
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -19,6 +19,7 @@ from stages.guards.console import styled
 from stages.guards.disk import CannotWrite, report_refusals
 from stages.guards.errors import Faults, UserError
 from stages.guards.locks import hold_lock
+from stages.pretrained.provenance import versions
 from stages.runtime.artifacts import (
     DROPPED,
     Artifact,
@@ -54,7 +55,6 @@ from stages.runtime.pipeline.plan import (
 )
 from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
-from stages.runtime.provenance import versions
 from stages.runtime.store import CallStore
 
 

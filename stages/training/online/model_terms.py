@@ -1,6 +1,10 @@
 """The terms of a reward that ask a model: a reward model or a judge.
 
-Both score under principles that are drawn for each prompt (`draws.py`).
+    reward_model   a score, under principles that are drawn for each prompt (`draws.py`) or none
+    judge          an expected rating under such principles, or a rubric's score
+    ranking        the place among the completions of the same prompt
+
+What a model does not say is no number: such a completion has no reward, and is counted.
 """
 
 import asyncio
@@ -15,9 +19,13 @@ from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.preferences.judging.ask import VERDICT_TEMPLATE
 from stages.preferences.judging.rating import YES_NO, Scale, expected_rating, rescale_rating
+from stages.preferences.judging.rubric import GATE, find_rubric, grade, read_rubrics
+from stages.preferences.rubrics.listwise import RANK_TEMPLATE, rank_answers
+from stages.principles.proposed import as_proposal
 from stages.principles.select import Selection, select
-from stages.runtime.generation import RowFailure
+from stages.runtime.generation import RowFailure, Sampling
 from stages.runtime.models import Model
+from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
 from stages.training.online.draws import PrincipleDraw
@@ -154,11 +162,17 @@ class RewardModelTerm(ModelTerm):
 class JudgeTerm(ModelTerm):
     """A judge's expected rating of the completion, without a reward model.
 
-    Source: d-RLAIF, Lee et al. 2023, section 2.3.
+    Source: d-RLAIF, Lee et al. 2023, section 2.3; under rubrics, Gunjal et al. 2025.
     """
 
-    constitution: Selection
+    constitution: Selection | None = None
     """What it rates by."""
+    rubrics: str | None = machine(None)  # `identity` adds it, if set
+    """In its place: the step's input with the criteria of each request; the reward is the rubric's
+    score (`judging/rubric.py`).
+    """
+    gate: Annotated[float, Field(ge=0, le=1)] = machine(GATE)  # as `rubrics`
+    """How far a completion must meet the gates of its rubric; else it has the least reward."""
     draw: int | None = None
     """How many principles a prompt is rated under, drawn by weight; the reward is the mean of their
     ratings. None: all, and the mean is by weight.
@@ -177,42 +191,75 @@ class JudgeTerm(ModelTerm):
                 where=where,
                 fix="give values that differ",
             )
-        PrincipleDraw(self.constitution, self.draw, seed=0, where=where)
+        _check_criteria(self.constitution, self.rubrics, where)
+        if self.rubrics is not None and self.draw is not None:
+            raise UserError(
+                "`draw` draws principles of a constitution, and a rubric is read in full",
+                where=where,
+                fix="leave `draw` out",
+            )
+        if self.constitution:
+            PrincipleDraw(self.constitution, self.draw, seed=0, where=where)
 
     def choices(self) -> list[tuple[str, tuple[str, ...]]]:
         return [(self.model, tuple(self.scale))]
 
     def identity(self) -> dict[str, Any]:
         template = {"template": template_hash(self.template)}
+        if self.constitution is None:
+            return template | {"rubrics": self.rubrics, "gate": self.gate}
         return template | _identify("constitution", self.constitution)
+
+    def data_inputs(self) -> list[str]:
+        return [self.rubrics] if self.rubrics else []
 
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None, and so no reward at all, for a completion that gets no verdict
-        under some principle, for any reason.
+        under some principle or criterion, for any reason.
         """
         generator = use.context.generator(self.input_model(use))
         draw = PrincipleDraw(self.constitution, self.draw, use.context.seed)
+        rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
 
-        async def rate(completion: Completion) -> float | None:
+        async def rate_by_rubric(completion: Completion) -> float:
+            """The score under the criteria of its prompt."""
+            score, _ = await grade(
+                generator,
+                completion.prompt,
+                completion.text,
+                find_rubric(rubrics, completion.prompt_id),
+                self.scale,
+                self.template,
+                gate=self.gate,
+            )
+            return rescale_rating(score, self.scale) if self.rescale else score
+
+        async def rate_by_principles(completion: Completion) -> float:
+            """The mean rating under the principles of its prompt in this step."""
             ratings = []
             principles = draw(completion.prompt_id, completion.kind, completion.step)
             for principle in principles:
-                try:
-                    rating = await expected_rating(
-                        generator,
-                        completion.prompt,
-                        completion.text,
-                        principle.text,
-                        self.scale,
-                        self.template,
-                    )
-                except RowFailure as failure:
-                    _count_missing(failure.reason, failure.detail, use.where)
-                    return None
+                rating = await expected_rating(
+                    generator,
+                    completion.prompt,
+                    completion.text,
+                    principle.text,
+                    self.scale,
+                    self.template,
+                )
                 if self.rescale:
                     rating = rescale_rating(rating, self.scale)
                 ratings.append(rating)
             return fmean(ratings, draw.mean_weights(principles))
+
+        async def rate(completion: Completion) -> float | None:
+            try:
+                if self.rubrics:
+                    return await rate_by_rubric(completion)
+                return await rate_by_principles(completion)
+            except RowFailure as failure:
+                _count_missing(failure.reason, failure.detail, use.where)
+                return None
 
         async def rate_all(completions: list[Completion]) -> list[float | None]:
             return await asyncio.gather(*map(rate, completions))
@@ -220,8 +267,101 @@ class JudgeTerm(ModelTerm):
         return lambda completions: use.context.loop.run(rate_all(completions))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListTerm(ModelTerm):
+    """A judge's ranking of all completions of a prompt at once: the mean place, in [0, 1].
+
+    All completions of a prompt share one question for each order, so that a group of eight in two
+    orders costs two calls, and a judge need not give two groups the same scale: what a group's
+    baseline takes off is all that the scale could add. Several processes rank what each has of a
+    prompt's completions.
+
+    Source: `stages/preferences/rubrics/listwise.py`.
+    """
+
+    constitution: Selection | None = None
+    """What it ranks by."""
+    rubrics: str | None = None
+    """In its place: the step's input with the criteria of each request."""
+    orders: Annotated[int, Field(ge=1, le=100)] = 2
+    """In how many orders the completions are shown, each with a question of its own."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0))
+    """How to sample the judge's reply."""
+    template: str = RANK_TEMPLATE
+    """What the judge reads."""
+
+    def check(self, where: str) -> None:
+        _check_criteria(self.constitution, self.rubrics, where)
+        if self.constitution:
+            select(self.constitution)
+
+    def identity(self) -> dict[str, Any]:
+        template = {"template": template_hash(self.template)}
+        return template | (
+            _identify("constitution", self.constitution) if self.constitution else {}
+        )
+
+    def data_inputs(self) -> list[str]:
+        return [self.rubrics] if self.rubrics else []
+
+    def score_function(self, use: TermUse) -> ScoreFunction:
+        """Return the function; None for the completions of a prompt that cannot be ranked."""
+        generator = use.context.generator(self.input_model(use))
+        principles = select(self.constitution).principles if self.constitution else ()
+        shared = [as_proposal(principle) for principle in principles]
+        rubrics = read_rubrics(use.inputs[self.rubrics]) if self.rubrics else {}
+
+        async def rank(prompt_id: str, group: list[Completion]) -> list[float] | list[None]:
+            """The place of each completion of one prompt, or None for all of them."""
+            try:
+                ranked = await rank_answers(
+                    generator,
+                    group[0].prompt,
+                    [completion.text for completion in group],
+                    shared or find_rubric(rubrics, prompt_id),
+                    template=self.template,
+                    orders=self.orders,
+                    sampling=self.sampling,
+                    seed=derive_seed(use.context.seed, prompt_id, "rank"),
+                )
+            except RowFailure as failure:
+                _count_missing(failure.reason, failure.detail, use.where)
+                return [None] * len(group)
+            return ranked.scores
+
+        async def rank_all(completions: list[Completion]) -> list[float | None]:
+            """Rank the completions by prompt, and return the places in the batch's order."""
+            groups: dict[str, list[Completion]] = {}
+            for completion in completions:
+                groups.setdefault(completion.prompt_id, []).append(completion)
+            ranked = await asyncio.gather(*(rank(*group) for group in groups.items()))
+            scores = {name: iter(each) for name, each in zip(groups, ranked, strict=True)}
+            return [next(scores[completion.prompt_id]) for completion in completions]
+
+        return lambda completions: use.context.loop.run(rank_all(completions))
+
+
+def _check_criteria(constitution: Selection | None, rubrics: str | None, where: str) -> None:
+    """Refuse a judge with no criteria, and one with two sources of them.
+
+    Raises:
+        UserError: it has none or two.
+    """
+    if (constitution is None) == (rubrics is None):
+        raise UserError(
+            "a judge scores by `constitution` or by `rubrics`",
+            where=where,
+            fix="give one of the two: constitution: ${constitution}, or rubrics: <an input>",
+        )
+
+
 def _count_missing(reason: str, detail: str, where: str) -> None:
-    """Say once why a completion has no reward, and count how many have none for this reason."""
+    """Say once why a completion has no reward, and count how many have none for this reason.
+
+    Args:
+        detail: what is true of this completion alone.
+        where: the step and the term.
+    """
     count_warning(f"{where}: no reward for a completion: {reason}", True, detail)
 
 

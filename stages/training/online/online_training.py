@@ -22,13 +22,13 @@ from stages.guards.errors import Faults, refuse_unknown
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Prompt
+from stages.runtime.rows import Prompt, Proposal
 from stages.runtime.stage import Kind
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
 from stages.training.frame import Training, create_trainer, run_training
 from stages.training.model_files import examine_policy, load_policy, template_variables
-from stages.training.online.rewards import models_of, read_terms, reward_functions, terms_identity
+from stages.training.online.rewards import inputs_of, read_terms, reward_functions, terms_identity
 from stages.training.online.rollout_prompts import check_rollout_size, drop_too_long, read_prompts
 from stages.training.online.terms import Term
 from stages.training.online.tripwires import describe_tripped, read_curves
@@ -71,7 +71,7 @@ def online_choices(config: OnlineConfig) -> list[tuple[str, tuple[str, ...]]]:
 
 def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> None:
     """Refuse a reward whose terms name an input that the step does not have."""
-    named = models_of(config.reward_terms).values()
+    named = inputs_of(config.reward_terms)
     refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
 
 
@@ -80,7 +80,7 @@ online_stage = partial(
     choices=online_choices,
     check_inputs=check_online_inputs,
     inputs={"model": Model, "prompts": Prompt},
-    optional={"*": Model | Prompt},
+    optional={"*": Model | Prompt | Proposal},
     gives=Model,
     reads={Prompt: ("id", "messages", "kind")},
     check=check_online,
@@ -113,8 +113,8 @@ def run_online(
     """
     costs = costs or {}
     rewards = config.reward_terms
-    models = {"model", *other_models, *models_of({**rewards, **costs}).values()}
-    prompts, repeated = read_prompts(inputs, models, context.step)
+    others = {"model", *other_models, *inputs_of({**rewards, **costs})}
+    prompts, repeated = read_prompts(inputs, others, context.step)
     silent: list[str] = []
 
     def build(base: Model) -> Training:

@@ -33,7 +33,7 @@ from stages.training.online.online_training import (
     online_stage,
     run_online,
 )
-from stages.training.online.rewards import models_of, read_terms, terms_identity
+from stages.training.online.rewards import inputs_of, read_terms, terms_identity
 from stages.training.online.terms import Term
 
 WITHOUT_EFFECT = ("scale_rewards", "multi_objective_aggregation")
@@ -112,7 +112,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     """Refuse terms of the reward and of the costs that name an input which the step lacks."""
     check_online_inputs(config, inputs)
-    named = models_of(config.cost_terms).values()
+    named = inputs_of(config.cost_terms)
     refuse_unknown(named, inputs, "a term of the costs names an input", "costs")
 
 

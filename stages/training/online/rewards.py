@@ -23,7 +23,7 @@ from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.generation import Marks, split_thoughts
 from stages.runtime.typed_config import identity_of, parse_config
-from stages.training.online.model_terms import JudgeTerm, ModelTerm, RewardModelTerm
+from stages.training.online.model_terms import JudgeTerm, ListTerm, ModelTerm, RewardModelTerm
 from stages.training.online.terms import (
     Completion,
     LengthTerm,
@@ -40,6 +40,7 @@ TERMS: dict[str, type[Term]] = {
     "length": LengthTerm,
     "unfinished": UnfinishedTerm,
     "judge": JudgeTerm,
+    "ranking": ListTerm,
     "python": PythonTerm,
 }
 """By `term:` in the pipeline file: the class that holds a term's options and scores with them."""
@@ -101,6 +102,12 @@ def terms_identity(terms: Mapping[str, Term]) -> dict[str, Any]:
 def models_of(terms: Mapping[str, Term]) -> dict[str, str]:
     """The input that each term's model is, by term."""
     return {name: term.model for name, term in terms.items() if isinstance(term, ModelTerm)}
+
+
+def inputs_of(terms: Mapping[str, Term]) -> list[str]:
+    """The inputs that the terms read: their models, and rows."""
+    rows = [name for term in terms.values() for name in term.data_inputs()]
+    return [*models_of(terms).values(), *rows]
 
 
 @dataclass(frozen=True)

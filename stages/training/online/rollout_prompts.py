@@ -19,14 +19,14 @@ from stages.training.model_files import template_variables
 
 
 def read_prompts(
-    inputs: Mapping[str, Artifact], models: set[str], step: str
+    inputs: Mapping[str, Artifact], others: set[str], step: str
 ) -> tuple[list[Prompt], list[Dropped]]:
-    """The prompts of all inputs that are not models; of two with one id the first is used.
+    """The prompts of all inputs but some `others`; of two with one id the first is used.
 
     Raises:
         UserError: there are none.
     """
-    sources = [artifact for name, artifact in inputs.items() if name not in models]
+    sources = [artifact for name, artifact in inputs.items() if name not in others]
     prompts, dropped = distinct_prompts(sources)
     if not prompts:
         raise UserError(

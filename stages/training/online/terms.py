@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.guards.errors import UserError
+from stages.pretrained.provenance import module_identity
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
-from stages.runtime.provenance import module_identity
 from stages.runtime.rows import Message
 
 
@@ -63,6 +63,14 @@ class Term:
     def identity(self) -> dict[str, Any]:
         """Return what identifies the term beside its options."""
         return {}
+
+    def data_inputs(self) -> list[str]:
+        """Return the step's inputs that it reads rows of.
+
+        They hold no prompts for the policy, as other inputs that are no models do: the step
+        answers the rows of all inputs but these and its models.
+        """
+        return []
 
     def choices(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return (input, options) of a model that is to choose among options; see `Stage`."""

@@ -17,11 +17,12 @@ from stages.preferences.judging.ask import (
     violation_probability,
 )
 from stages.preferences.judging.rating import expected_rating
-from stages.runtime.calls import Engines, RememberedGenerator, Tally
+from stages.runtime.calls import Engines, RememberedGenerator
 from stages.runtime.context import Drop
 from stages.runtime.generation import Choice
 from stages.runtime.models import Model, find_model
 from stages.runtime.store import CallStore
+from stages.runtime.tally import Tally
 from tests.scripted import ScriptedGenerator
 
 CHECKPOINT = Path(__file__).resolve().parents[3] / "stages/world/checkpoint"

@@ -722,3 +722,79 @@ def test_why_a_reward_is_missing_is_said_once_and_counted(called, context, tmp_p
     assert log.counts[message] == 2
     shown = capsys.readouterr().err
     assert shown.count("no reward for a completion") == 1 and "(400: filter" in shown
+
+
+class Rubrics:
+    """An input that holds the criteria of requests."""
+
+    def __init__(self, rows):
+        self.rows = lambda *_: rows
+
+
+def criterion(name, prompt, weight=1.0, gate=False):
+    from stages.runtime.rows import Proposal
+
+    text = f"The answer is {name}."
+    return Proposal(id=name, prompt_id=prompt, text=text, weight=weight, gate=gate)
+
+
+def test_a_judges_reward_by_the_rubric_of_each_request(called, tmp_path, tiny):
+    from stages.runtime.models import find_model
+
+    yes = {"kind": 0.9, "short": 0.2, "plain": 0.4}
+
+    def says(messages, options):
+        text = messages[-1]["content"]
+        if "unreadable" in text:
+            return [-math.inf] * 2
+        chance = next(value for name, value in yes.items() if f"The answer is {name}." in text)
+        return [math.log(chance if option == "Yes" else 1 - chance) for option in options]
+
+    rows = [criterion("kind", "p", 3), criterion("short", "p")]
+    rows += [criterion("kind", "q"), criterion("plain", "q", gate=True)]
+    inputs = {"judge": Model(find_model(str(tiny))), "rubrics": Rubrics(rows)}
+    term = {"term": "judge", "model": "judge", "rubrics": "rubrics"}
+    call = called({"r": term}, inputs, ScriptedGenerator(scores=says))
+    rewards = call(["p", "q", "r", "p"], ["fine", "fine", "fine", "unreadable"])["r"]
+    mean = (3 * 0.9 + 0.2) / 4
+    assert rewards == [pytest.approx(2 * mean - 1), -1, None, None]
+    looser = called({"r": term | {"gate": 0.3}}, inputs, ScriptedGenerator(scores=says))
+    assert looser(["q"], ["fine"])["r"] == [pytest.approx(2 * 0.65 - 1)]
+
+
+def test_a_ranking_is_a_reward_within_the_completions_of_a_prompt(called, tmp_path, tiny):
+    from stages.runtime.models import find_model
+
+    def text(messages):
+        words = messages[-1]["content"]
+        if "hopeless" in words:
+            return "All are good."
+        shown = [line.partition("] ")[2] for line in words.splitlines() if line[:1] == "["]
+        best = sorted(range(len(shown)), key=lambda place: -len(shown[place]))
+        return " > ".join(f"[{place + 1}]" for place in best)
+
+    inputs = {"judge": Model(find_model(str(tiny)))}
+    term = {"term": "ranking", "model": "judge", "constitution": constitution(tmp_path)}
+    call = called({"r": term}, inputs, ScriptedGenerator(text=text))
+    rewards = call(["p", "q", "p", "q", "p"], ["a", "hopeless", "aaa", "bb", "aa"])["r"]
+    assert rewards == [0.0, None, 1.0, None, 0.5]
+
+
+@pytest.mark.parametrize("kind", ["judge", "ranking"])
+def test_a_judge_has_one_source_of_criteria(tmp_path, kind):
+    both = {"constitution": constitution(tmp_path), "rubrics": "rubrics"}
+    for criteria in ({}, both):
+        with pytest.raises(UserError, match="by `constitution` or by `rubrics`"):
+            read_terms({"r": {"term": kind, "model": "judge"} | criteria}, "grpo")
+    with pytest.raises(UserError, match="`draw` draws principles"):
+        read_terms({"r": {"term": "judge", "model": "j", "rubrics": "rubrics", "draw": 2}}, "grpo")
+
+
+def test_what_identifies_a_judge_by_principles_is_what_it_was(tmp_path):
+    term = {"term": "judge", "model": "j", "constitution": constitution(tmp_path)}
+    assert not {"rubrics", "gate"} & terms_identity(read_terms({"a": term}, "grpo"))["a"].keys()
+    by_rubric = {"term": "judge", "model": "j", "rubrics": "rubrics"}
+    identities = [
+        terms_identity(read_terms({"a": by_rubric | {"gate": gate}}, "grpo")) for gate in (0.2, 0.5)
+    ]
+    assert identities[0] != identities[1]
