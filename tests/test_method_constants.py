@@ -131,7 +131,7 @@ PAPER: dict[str, dict[str, Any]] = {
         "policy.args.beta": 0.05,
         "policy.args.temperature": 0.9,
     },
-    "rubrics": {  # Gunjal et al. 2025, 2507.17746, 4.2
+    "rubrics": {  # Gunjal et al. 2025, 2507.17746
         "policy.args.num_generations": 16,
         "policy.args.learning_rate": 5.0e-6,
     },

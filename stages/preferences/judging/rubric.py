@@ -5,7 +5,7 @@ In: Proposal rows as criteria, and how far an answer meets each, as a judge says
     score = max(0, sum_j w_j c_j / sum of the positive w_j),  c_j in [0, 1]
     score = 0  where a gate is not met
 
-Rubrics as Rewards (Gunjal et al. 2025, arXiv 2507.17746, section 3) takes the first line with
+Rubrics as Rewards (Gunjal et al. 2025, arXiv 2507.17746) takes the first line with
 positive weights, HealthBench (Arora et al. 2025, arXiv 2505.08775) with weights below 0 for faults.
 What the judge does not say is no c_j: such an answer has no score.
 """
@@ -67,7 +67,7 @@ def rubric_score(met: Sequence[float], criteria: Sequence[Proposal], gate: float
             far it has that fault.
         gate: a gate that is met less far than this makes the score 0.
 
-    Source: Gunjal et al. 2025, section 3, the explicit aggregation.
+    Source: Gunjal et al. 2025, the explicit aggregation.
     """
     passed = all(
         value >= gate for value, criterion in zip(met, criteria, strict=True) if criterion.gate
