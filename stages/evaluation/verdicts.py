@@ -4,6 +4,7 @@ In: each policy's responses, principles, and a ground truth or a judge or both. 
 for each response, and the duels between policies that the judge decided.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,17 +105,21 @@ def make_items(
     truth, options = examination.truth, examination.options
     prompts = {row.prompt_id: row for row in policies[names[0]]}
     judged_prompts = set(draw(prompts, options.judge_limit, seed, "judged"))
-    answers = {}
+    answers: dict[tuple[str, str, int | None], Response] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for name, rows in policies.items():
+        counts.update((name, row.prompt_id) for row in rows)
         for row in rows:
-            answers[name, row.prompt_id, row.sample] = row
+            answers[name, row.prompt_id, row.sample] = answers[name, row.prompt_id, None] = row
     items = []
     for index, name in enumerate(names):
         opponents = rivals(names, index, options.side_by_side)
         for row in policies[name]:
             rival_responses = {}
             for opponent in opponents:
-                answer = answers.get((opponent, row.prompt_id, row.sample))
+                alone = counts[name, row.prompt_id] == counts[opponent, row.prompt_id] == 1
+                sample = None if alone else row.sample  # the best of several keeps its number
+                answer = answers.get((opponent, row.prompt_id, sample))
                 if answer:
                     rival_responses[opponent] = answer
             item = Item(
