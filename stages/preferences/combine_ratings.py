@@ -3,7 +3,8 @@
 In: `rules` (Rating rows whose `scores` are P(the principle is kept), one a principle: `score` with
 a rule model and `each: true`, or `rate` with the scale {"Yes": 1, "No": 0}) and, optional,
 `preference` (Rating rows of the same responses, on any scale). Out: a Rating for each response that
-both rated, for `best_of`, `rated_pairs` and the like.
+both rated, for `best_of`, `rated_pairs` and the like; and a table of how often each rule is more
+likely broken than kept.
 
 Sparrow's score for reranking (Glaese et al. 2022, arXiv 2209.14375), for n rules:
 
@@ -20,15 +21,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, geometric_mean
-from typing import Literal
+from typing import Any, Literal
 
 from stages.guards.errors import UserError
 from stages.preferences.judging.rating import summarise_scores
 from stages.preferences.rating_groups import read_rows
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
+from stages.runtime.manifest import Table
 from stages.runtime.rows import Dropped, Rating
 from stages.runtime.stage import Stage
+from stages.statistics.formatting import format_percent
 
 COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
     "geometric_mean": lambda kept: geometric_mean(kept) if all(kept) else 0.0,
@@ -80,8 +83,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for row, share in zip(group, shares, strict=True):
             score = share * COMBINED[config.rules](row.scores)
             combined.append(replace(row, score=score))
-    metrics = summarise_scores(combined) if combined else {}
-    return Result(rows=combined, row_type=Rating, dropped=dropped, metrics=metrics)
+    metrics = summarise_scores(combined) | {"flagged": flagged(combined)} if combined else {}
+    tables = [_table(metrics["flagged"], len(combined), context.step)] if combined else []
+    return Result(rows=combined, row_type=Rating, dropped=dropped, metrics=metrics, tables=tables)
 
 
 STAGE = Stage(
@@ -98,6 +102,24 @@ def preference_shares(scores: Sequence[float]) -> list[float]:
     """Return exp(R) / (exp(R) + exp(AVG R)) of each answer to one request."""
     mean = fmean(scores)
     return [1 / (1 + math.exp(min(mean - score, MOST))) for score in scores]
+
+
+def flagged(rows: Sequence[Rating]) -> dict[str, Any]:
+    """Return the share of responses that more likely than not break a rule, any and each."""
+    shares: dict[str, list[bool]] = {}
+    for row in rows:
+        for name, kept in zip(row.principles, row.scores, strict=True):
+            shares.setdefault(name, []).append(kept < 0.5)
+    return {
+        "any": fmean(min(row.scores) < 0.5 for row in rows),
+        "principles": {name: fmean(values) for name, values in shares.items()},
+    }
+
+
+def _table(shares: dict[str, Any], count: int, step: str) -> Table:
+    names = {"any of them": shares["any"], **shares["principles"]}
+    cells = [[name, format_percent(share)] for name, share in names.items()]
+    return Table(f"{step}: what {count} answers break, per cent", ["principle", "broken"], cells)
 
 
 def _check_scores(row: Rating, where: str) -> None:
