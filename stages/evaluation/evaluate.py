@@ -61,7 +61,7 @@ from stages.evaluation.verdicts import (
 )
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
-from stages.principles.constitution import Principle
+from stages.principles.constitution import Principle, by_subject
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -247,12 +247,12 @@ def _counted(principles: Sequence[Principle], config: Config) -> Counted:
     for principle in principles:
         if not_counted.isdisjoint({*principle.tags, principle.dimension}):
             ids.append(principle.id)
-    probes: dict[str, list[str]] = {}
-    for principle in principles:
-        for kind in {principle.id, principle.dimension} - {None, *config.helpful_kinds}:
-            probes.setdefault(str(kind), []).append(principle.id)
-    benign = set(config.helpful_kinds)
-    return Counted(ids, benign, set(config.harmless_kinds), probes=probes)
+    return Counted(
+        principles=ids,
+        helpful_kinds=set(config.helpful_kinds),
+        harmless_kinds=set(config.harmless_kinds),
+        probes=by_subject(principles),
+    )
 
 
 def _doubts(items: Sequence[Item], examination: Examination) -> list[str]:

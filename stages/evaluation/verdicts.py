@@ -4,7 +4,6 @@ In: each policy's responses, principles, and a ground truth or a judge or both. 
 for each response, and the duels between policies that the judge decided.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,21 +104,16 @@ def make_items(
     truth, options = examination.truth, examination.options
     prompts = {row.prompt_id: row for row in policies[names[0]]}
     judged_prompts = set(draw(prompts, options.judge_limit, seed, "judged"))
-    answers: dict[tuple[str, str, int | None], Response] = {}
-    counts: Counter[tuple[str, str]] = Counter()
-    for name, rows in policies.items():
-        counts.update((name, row.prompt_id) for row in rows)
-        for row in rows:
-            answers[name, row.prompt_id, row.sample] = answers[name, row.prompt_id, None] = row
+    by_prompt = {name: _by_prompt(rows) for name, rows in policies.items()}
     items = []
     for index, name in enumerate(names):
         opponents = rivals(names, index, options.side_by_side)
         for row in policies[name]:
+            own = by_prompt[name][row.prompt_id]
             rival_responses = {}
             for opponent in opponents:
-                alone = counts[name, row.prompt_id] == counts[opponent, row.prompt_id] == 1
-                sample = None if alone else row.sample  # the best of several keeps its number
-                answer = answers.get((opponent, row.prompt_id, sample))
+                answers = by_prompt[opponent].get(row.prompt_id, {})
+                answer = _rival(row, own, answers)
                 if answer:
                     rival_responses[opponent] = answer
             item = Item(
@@ -132,6 +126,32 @@ def make_items(
             )
             items.append(item)
     return items
+
+
+def _by_prompt(rows: Sequence[Response]) -> dict[str, dict[int, Response]]:
+    """Responses by prompt and number of the sample."""
+    by_prompt: dict[str, dict[int, Response]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.prompt_id, {})[row.sample] = row
+    return by_prompt
+
+
+def _rival(
+    row: Response, own: Mapping[int, Response], answers: Mapping[int, Response]
+) -> Response | None:
+    """The other policy's answer that a response is compared with: the one of the same number.
+
+    Where both policies have a single answer to the prompt these two are compared: the best of
+    several keeps its number.
+
+    Args:
+        own: all answers of the response's policy to its prompt.
+        answers: all answers of the other policy.
+    """
+    if len(own) == len(answers) == 1:
+        (answer,) = answers.values()
+        return answer
+    return answers.get(row.sample)
 
 
 def examine(

@@ -355,8 +355,7 @@ def unread_columns(form: Form, columns: Sequence[str]) -> str:
         form.first_safe,
         form.second_safe,
         form.turn,
-        *(form.one_hot or ()),
-        *(form.scores or ()),
+        *(form.one_hot or form.scores or ()),
     }
     unread = [name for name in columns if name not in used]
     return f"columns that are not read: {list_columns(unread)}" if unread else ""

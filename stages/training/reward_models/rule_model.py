@@ -27,12 +27,12 @@ from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.guards.text import is_visible
 from stages.principles.assign import assign_many
-from stages.principles.constitution import Principle, wording
+from stages.principles.constitution import Principle, by_subject, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Rating
+from stages.runtime.rows import Dropped, Message, Rating
 from stages.runtime.typed_config import Count
 from stages.text.cut_off import row_fault
 from stages.training.config import training_identity, training_stage
@@ -61,7 +61,8 @@ class Config(Options):
     """What the model reads, given request, response and principles (one)."""
     draw: Count | None = None
     """Under how many of its principles each answer is learnt, drawn by weight; null: all. The one
-    that its request was written to break (the request's kind) is always among them.
+    that its request was written to break (whose id or dimension is the request's kind) is always
+    among them.
     """
 
 
@@ -140,12 +141,18 @@ def rule_examples(
             learnt = _draw(labels, principles, row, config.draw, seed)
             texts.update(learnt)
             broken.update(name for name in learnt if labels[name] < 0.5)
-            for first, second in zip(learnt[::2], [*learnt[1::2], learnt[-1]], strict=False):
-                example = {"id": f"{row.id}/{first}", "prompt": row.prompt, "soft_label": 1.0}
-                for side, name in (("chosen", first), ("rejected", second)):
-                    text = (_wording(row, name, principles),)
-                    example[side] = layout.messages(row.prompt, row.response, text)
-                    example[f"{side}_unsafe"] = 1 - labels[name]
+            learnt += learnt[-1:] * (len(learnt) % 2)
+            for place in range(0, len(learnt), 2):
+                first, second = learnt[place : place + 2]
+                example = {
+                    "id": f"{row.id}/{first}",
+                    "prompt": row.prompt,
+                    "soft_label": 1.0,
+                    "chosen": _text(row, principles[first], layout),
+                    "rejected": _text(row, principles[second], layout),
+                    "chosen_unsafe": 1 - labels[first],
+                    "rejected_unsafe": 1 - labels[second],
+                }
                 examples.append(example)
     if not examples:
         raise nothing_left(inputs, sieve.dropped, "rating", ADVICE)
@@ -161,12 +168,21 @@ def rule_examples(
 
 
 def _fault(row: Rating) -> str:
-    return row_fault(row) if is_visible(row.response) else "empty completion"
+    """Why nothing can be learnt from a rating; an empty string where something can."""
+    if not is_visible(row.response):
+        return "empty completion"
+    return row_fault(row)
 
 
 def _labels(row: Rating, principles: Mapping[str, Principle]) -> dict[str, float]:
-    """P(kept) of each principle that is selected; none where the row has no score for each."""
-    scores = row.scores or ([row.score] if len(row.principles) == 1 else [])
+    """P(kept) of each principle that is selected; none where the row has no score for each.
+
+    Raises:
+        UserError: a score is no probability.
+    """
+    scores = row.scores
+    if not scores and len(row.principles) == 1:
+        scores = [row.score]
     for score in scores:
         if not 0 <= score <= 1:
             raise UserError(
@@ -187,31 +203,47 @@ def _draw(
     count: int | None,
     seed: int,
 ) -> list[str]:
-    """The principles that an answer is learnt under, the one that its request is about first."""
-    names = list(labels)
-    if count is not None and count < len(names):
-        drawn = assign_many([principles[name] for name in names], row.id, seed, count)
-        names = [principle.id for principle in drawn]
-        if row.kind in labels and row.kind not in names:
-            names = [row.kind, *names[:-1]]
+    """The principles that an answer is learnt under, one that its request is about first.
+
+    Args:
+        count: how many; None for all.
+    """
+    if count is None or count >= len(labels):
+        return list(labels)
+    available = [principles[name] for name in labels]
+    drawn = assign_many(available, row.id, seed, count)
+    names = [principle.id for principle in drawn]
+    probed = by_subject(available).get(row.kind, [])
+    if probed and not set(probed).intersection(names):
+        names = [probed[0], *names[:-1]]
     return names
 
 
-def _wording(row: Rating, name: str, principles: Mapping[str, Principle]) -> str:
-    negated = dict(zip(row.principles, row.negated, strict=True)) if row.negated else {}
-    return wording(principles[name], negated.get(name, False))
+def _text(row: Rating, principle: Principle, layout: RewardFormat) -> list[Message]:
+    """What the model reads of an answer and a principle, whose opposite it is if that was rated."""
+    place = row.principles.index(principle.id)
+    is_negated = bool(row.negated) and row.negated[place]
+    words = wording(principle, is_negated)
+    return layout.messages(row.prompt, row.response, (words,))
 
 
 def _measure(trainer: Any) -> dict[str, Any]:
-    """How much was padding, and how the held-out texts fare."""
+    """How much was padding, and how the held-out texts fare.
+
+    Returns:
+        `padding_wasted`, and `held_out` as `check_held_out` with `broken` (texts that break their
+        rule) and `auc` (None where all texts are of one kind).
+    """
     from sklearn.metrics import roc_auc_score
 
     trainer.readings = []
     held_out = check_held_out(trainer)
     if held_out:
-        scores, labels = zip(*trainer.readings, strict=True)
-        held_out |= {"broken": sum(labels), "auc": None}
-        if 0 < sum(labels) < len(labels):
-            kept = [not label for label in labels]
-            held_out["auc"] = round(float(roc_auc_score(kept, scores)), 4)
+        scores = [score for score, _ in trainer.readings]
+        kept = [not is_broken for _, is_broken in trainer.readings]
+        held_out["broken"] = kept.count(False)
+        held_out["auc"] = None
+        if len(set(kept)) == 2:
+            area = float(roc_auc_score(kept, scores))
+            held_out["auc"] = round(area, 4)
     return {"padding_wasted": trainer.padding(), "held_out": held_out}

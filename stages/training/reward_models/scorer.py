@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from scipy.special import expit
-
 from stages.generators.chat import TemplateRefusal, encode_chat
 from stages.guards.errors import UserError
 from stages.runtime.models import Model
@@ -98,7 +96,7 @@ class Scorer:
                 "has diverged",
             )
         if self.format.objective == "compliance":
-            scores = {ids: float(expit(score)) for ids, score in scores.items()}
+            scores = {ids: (1 + math.tanh(score / 2)) / 2 for ids, score in scores.items()}
         return [None if ids is None else scores[ids] for ids in texts]
 
     def encode(self, items: Sequence[Item]) -> list[tuple[int, ...] | None]:

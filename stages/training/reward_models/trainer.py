@@ -52,8 +52,8 @@ def compliance_loss(scores: torch.Tensor, broken: torch.Tensor) -> torch.Tensor:
     """The mean cross entropy of a classifier.
 
     Args:
-        scores: log-odds that the principle is kept, shape (texts,).
-        broken: P(it is broken), shape (texts,).
+        scores: log-odds that the principle is kept, of any shape.
+        broken: P(it is broken), of the same shape.
     """
     return binary_cross_entropy_with_logits(scores, 1 - broken)
 
@@ -112,8 +112,8 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
             self._count_held_out(rejected - chosen)
             self._log_as_costs(chosen, rejected, unsafe)
         elif self.objective == "compliance":
-            scores = torch.cat([chosen, rejected])
-            broken = torch.cat(unsafe)
+            scores = torch.stack([chosen, rejected], dim=1)
+            broken = torch.stack(unsafe, dim=1)
             loss = compliance_loss(scores, broken)
             self._log_as_classes(scores, broken)
         else:
@@ -149,7 +149,11 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
 
     @torch.no_grad()
     def _log_as_classes(self, scores: torch.Tensor, broken: torch.Tensor) -> None:
-        """Accuracy is the share of texts on the right side of 0, margin how far they lie on it."""
+        """Accuracy is the share of texts on the right side of 0, margin how far they lie on it.
+
+        Args:
+            scores, broken: of both texts of each row, shape (rows, 2).
+        """
         is_training = self.model.training
         metrics = self._metrics["train" if is_training else "eval"]
         is_broken = broken > 0.5
@@ -157,11 +161,11 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
         metrics["accuracy"][-1] = self._gathered_mean((inside > 0).float().mean())
         metrics["margin"][-1] = self._gathered_mean(inside.mean())
         if not is_training:
-            gathered = self.accelerator.gather_for_metrics(inside)
-            labels = self.accelerator.gather_for_metrics(is_broken)
-            self.held_out.add(
-                len(gathered), (gathered > 0).float().mean().item(), gathered.mean().item()
-            )
+            # By row, as that is what fills up the last batch.
+            gathered = self.accelerator.gather_for_metrics(inside).flatten()
+            labels = self.accelerator.gather_for_metrics(is_broken).flatten()
+            accuracy = (gathered > 0).float().mean().item()
+            self.held_out.add(len(gathered), accuracy, gathered.mean().item())
             odds = torch.where(labels, -gathered, gathered)
             self.readings += zip(odds.tolist(), labels.tolist(), strict=True)
 
