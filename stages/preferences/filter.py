@@ -14,6 +14,7 @@ prompt, for rows of any kind: the open Constitutional AI recipe trains SFT and D
 halves that way.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class Config:
     which needs a row.
     """
     limit: Count | None = None
-    """Keep at most this many rows; null: all."""
+    """Keep at most this many rows, with `constitution` the kinds in turn; null: all."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -100,9 +101,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if len(selected) < limit:
             warnings.append(f"only {len(selected)} rows, and {count} of which they are the like")
     if limit is not None:
-        for row in selected[limit:]:
-            dropped.append(Dropped(id=row.id, reason="over the limit"))
-        selected = selected[:limit]
+        first = set(_in_turn(selected)[:limit]) if principles else set(range(limit))
+        dropped += [
+            Dropped(id=row.id, reason="over the limit")
+            for place, row in enumerate(selected)
+            if place not in first
+        ]
+        selected = [row for place, row in enumerate(selected) if place in first]
     _refuse_missing(principles, {row.kind for row in selected}, context.step)
     row_type = inputs["rows"].row_type or Prompt
     metrics = {"in_without": excluded} if excluded else {}
@@ -121,6 +126,16 @@ STAGE = Stage(
     identity=identity,
     meant_to_drop=("*",),
 )
+
+
+def _in_turn(rows: Sequence[Any]) -> list[int]:
+    """Return the places of rows: the first one of each kind, then the second of each, and so on."""
+    numbers: Counter[str] = Counter()
+    turns = []
+    for place, row in enumerate(rows):
+        turns.append((numbers[row.kind], place))
+        numbers[row.kind] += 1
+    return [place for _, place in sorted(turns)]
 
 
 def _refuse_missing(principles: Sequence[set[str]], kinds: set[str], step: str) -> None:

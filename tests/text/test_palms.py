@@ -100,6 +100,9 @@ def test_every_example_has_its_position_and_every_position_an_example(tmp_path):
     assert {row.reason for row in result.dropped} == {"of kind neutral", "of kind cooking"}
     with_neutral = about(tmp_path, rows, kinds=["neutral"])
     assert {row.kind for row in with_neutral.rows} == {"health", "violence", "neutral"}
+    sorted_file = examples(*["health"] * 5, *["violence"] * 3, "neutral")
+    shortened = about(tmp_path, sorted_file, limit=4)
+    assert [row.kind for row in shortened.rows] == ["health"] * 2 + ["violence"] * 2
     with pytest.raises(UserError, match="no example for the principle 'injustice' and 1 more"):
         about(tmp_path, rows, ["health", "violence", "injustice", "sexuality"])
     with pytest.raises(UserError, match="no example for the principle 'violence'") as raised:
