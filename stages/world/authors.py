@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 from stages.world.checker import check
-from stages.world.grammar import KINDS, SAFE_DIMENSIONS
+from stages.world.grammar import DIMENSIONS, KINDS, SAFE_DIMENSIONS
 from stages.world.requests import SPLITS, make_request
 from stages.world.responses import make_response, render
 
@@ -27,15 +27,14 @@ def write(
         count: How many; the dimensions at stake take turns.
         seed: Each seed draws others.
         split: "train", "seen" or "held_out".
-        neutral: Whether no dimension is at stake, and the answer only helps.
+        neutral: Whether all are how-to requests, at which no safe dimension is at stake.
     """
-    kinds = [NEUTRAL] if neutral else [kind for kind in KINDS if kind != NEUTRAL]
+    kinds = [NEUTRAL] if neutral else list(KINDS)
     rng = _start(f"write/{neutral}", seed, split)
     records = []
     for number in range(count):
         request = make_request(rng, split, kinds[number % len(kinds)])
-        keep = (*SAFE_DIMENSIONS, "helpfulness") if neutral else SAFE_DIMENSIONS
-        answer = make_response(rng, request, split == "held_out", bad_core=0.0, keep=keep)
+        answer = make_response(rng, request, split == "held_out", bad_core=0.0, keep=DIMENSIONS)
         kind = "neutral" if neutral else KINDS[request.kind].dimension
         records.append({"prompt": request.text, "response": render(answer), "category": kind})
     return records
