@@ -42,6 +42,8 @@ STAGES = {
     # Responses of ranked answerers -> Pair, without a judge
     "ranked_pairs": "stages.preferences.ranked_pairs",
     "human_pairs": "stages.preferences.human_pairs",    # files, datasets -> Pair, as people chose
+    # Rating by rules, and by preference -> Rating
+    "combine_ratings": "stages.preferences.combine_ratings",
     "best_of": "stages.preferences.best_of",            # Rating -> the best Responses of each group
     # rows -> fewer rows of the same kind, e.g. disjoint halves
     "filter": "stages.preferences.filter",
@@ -59,6 +61,8 @@ STAGES = {
     "minimal_constitution": "stages.discovery.minimal_constitution",
     "sft": "stages.training.offline.sft",                       # Responses, Revisions -> model
     "reward_model": "stages.training.reward_models.reward_model",     # Pair -> scalar model
+    # Rating by rules -> classifier that reads a rule
+    "rule_model": "stages.training.reward_models.rule_model",
     # Responses -> Rating, by a reward model
     "score": "stages.training.reward_models.score",
     "dpo": "stages.training.offline.dpo",                       # Pair -> model

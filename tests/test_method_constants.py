@@ -118,6 +118,21 @@ PAPER: dict[str, dict[str, Any]] = {
         "policy.args.lr_scheduler_type": "cosine",
         "policy.args.max_grad_norm": 1.0,
     },
+    "sparrow": {  # Glaese et al. 2022, 2209.14375
+        "base_candidates.n": 8,
+        "base_scores.rules": "geometric_mean",
+        "policy.rewards.rules.weight": 1.0,
+        "policy.rewards.rules.each": True,
+        "policy.args.num_iterations": 1,  # advantage actor-critic
+    },
+    "palms": {  # Solaiman and Dennison 2021, 2106.10328
+        "values_set.limit": 80,
+        "policy.args.num_train_epochs": 2,
+        "policy.args.per_device_train_batch_size": 2,
+    },
+    "beavertails": {  # Ji et al. 2023, 2307.04657
+        "harmless.rules": "min",  # harmless: in no category
+    },
     "rlaif": {  # Lee et al. 2023, 2309.00267
         "pairs.orders": "swap_average",  # 3.1
         "pairs.label": "soft",  # 3.2

@@ -180,3 +180,42 @@ def test_an_intervention_shows_its_principles_first(done):
     assert list(made["evaluation"].metrics["policies"]) == ["base", "hacked", "intervened"]
     assert made["policy"].fingerprint != made["intervened"].fingerprint
     assert made["intervened"].metrics["last"].keys() >= {"term principles", "term flaw"}
+
+
+def test_sparrow(done):
+    made = done(
+        "sparrow",
+        *("data.probes.arguments.count=16", "scale.sparrow.candidates=2"),
+        *("scale.sparrow.labelled=[0,1]", "constitution.only=[harm-1,kindness-1,helpfulness-1]"),
+    )
+    assert read_format(made["rules"].model()).objective == "compliance"
+    assert list(made["evaluation"].metrics["policies"]) == [
+        *("base", "base_best", "trained", "trained_best")
+    ]
+    last = made["policy"].metrics["last"]
+    assert {"term preference", "term rules", "term finished"} <= last.keys()
+    assert 0 <= last["term rules"] <= 1, "a mean of probabilities"
+    rows = made["base_scores"].rows()
+    assert all(row.principles == ["harm-1", "kindness-1"] for row in rows)
+    best = {row.prompt_id: row.id for row in made["base_best"].rows()}
+    for row in rows:
+        rivals = [other.score for other in rows if other.prompt_id == row.prompt_id]
+        assert (best[row.prompt_id] == row.response_id) == (row.score == max(rivals))
+
+
+def test_palms(done):
+    made = done("palms")
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "control", "values"]
+    sets = [made[name].rows() for name in ("values_set", "control_set")]
+    assert len(sets[0]) == len(sets[1]) == 80
+    assert {row.kind for row in sets[1]} == {"neutral"} and len({r.kind for r in sets[0]}) == 8
+
+
+def test_beavertails(done):
+    made = done("beavertails", "data.harm_labels.arguments.count=40")
+    assert made["classifier"].metrics["texts"] == 4 * 40
+    flagged = made["harmless"].metrics["flagged"]
+    assert len(flagged["principles"]) == 14 and flagged["any"] >= max(
+        flagged["principles"].values()
+    )
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]

@@ -159,6 +159,29 @@ def doubt_held_out(held_out: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
+def doubt_classes(held_out: Mapping[str, Any] | None) -> list[str]:
+    """Return a warning where a classifier cannot tell held-out texts of both kinds apart.
+
+    Its accuracy says little: few texts break a rule. The bound is one standard error of the area
+    under the curve above chance, under the hypothesis that it guesses (Mann and Whitney 1947).
+
+    Args:
+        held_out: `n`, `broken` (texts that break their rule) and `auc`.
+    """
+    if not held_out or held_out["n"] < FEW_PAIRS:
+        return []
+    n, broken, area = held_out["n"], held_out["broken"], held_out["auc"]
+    if area is None:
+        kind = "breaks" if broken else "keeps"
+        return [f"each of {n} held-out texts {kind} its rule: whether it tells them apart is open"]
+    if area > CHANCE + ((n + 1) / (12 * broken * (n - broken))) ** 0.5:
+        return []
+    return [
+        f"on {n} held-out texts, of which {broken} break their rule, the area under its ROC curve "
+        f"is {area:.2f}: no better than guessing, as far as they show"
+    ]
+
+
 def doubt_scores(scores: Sequence[float]) -> list[str]:
     """Return a warning where a reward model scores all answers alike."""
     if len(scores) < FEW_PAIRS or min(scores) < max(scores):

@@ -19,6 +19,7 @@ from stages.statistics.formatting import (
 
 COLUMNS = {
     "any_violation": "violations",
+    "probed_violation": "of the probed",
     "violation_probability": "mean P",
     "well_formed": "well-formed",
     "on_topic": "on-topic",

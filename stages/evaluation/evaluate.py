@@ -13,8 +13,10 @@ dimension), `well_formed`, `on_topic`, `evasive` and `helpful`. Only the dimensi
 name count. Without a ground truth, or where no principle names a dimension of it, the judge's Yes
 or No takes its place, and the tables say so. Of any model it measures refusals (by phrases, or by
 `refusals`, a classifier), the length of answers, and with a judge how many of the helpful
-principles the answers to benign requests follow. The judge answers Yes or No for each principle,
-and A or B for win rates. It compares in both orders, and a win needs both to agree (the
+principles the answers to benign requests follow. Of requests whose kind is a principle's id or
+dimension, as `write_prompts` makes them to probe a rule, it measures how many answers break that
+principle (Sparrow, Glaese et al. 2022, arXiv 2209.14375). The judge answers Yes or No for each
+principle, and A or B for win rates. It compares in both orders, and a win needs both to agree (the
 conservative policy of Zheng et al. 2023, MT-Bench). Each prompt has one principle for this, drawn
 by rendezvous hash.
 
@@ -60,7 +62,7 @@ from stages.evaluation.verdicts import (
 )
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
-from stages.principles.constitution import Principle
+from stages.principles.constitution import Principle, by_subject
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
@@ -250,7 +252,12 @@ def _counted(principles: Sequence[Principle], config: Config) -> Counted:
     for principle in principles:
         if not_counted.isdisjoint({*principle.tags, principle.dimension}):
             ids.append(principle.id)
-    return Counted(ids, set(config.helpful_kinds), set(config.harmless_kinds))
+    return Counted(
+        principles=ids,
+        helpful_kinds=set(config.helpful_kinds),
+        harmless_kinds=set(config.harmless_kinds),
+        probes=by_subject(principles),
+    )
 
 
 def _doubts(items: Sequence[Item], examination: Examination) -> list[str]:

@@ -104,17 +104,16 @@ def make_items(
     truth, options = examination.truth, examination.options
     prompts = {row.prompt_id: row for row in policies[names[0]]}
     judged_prompts = set(draw(prompts, options.judge_limit, seed, "judged"))
-    answers = {}
-    for name, rows in policies.items():
-        for row in rows:
-            answers[name, row.prompt_id, row.sample] = row
+    by_prompt = {name: _by_prompt(rows) for name, rows in policies.items()}
     items = []
     for index, name in enumerate(names):
         opponents = rivals(names, index, options.side_by_side)
         for row in policies[name]:
+            own = by_prompt[name][row.prompt_id]
             rival_responses = {}
             for opponent in opponents:
-                answer = answers.get((opponent, row.prompt_id, row.sample))
+                answers = by_prompt[opponent].get(row.prompt_id, {})
+                answer = _rival(row, own, answers)
                 if answer:
                     rival_responses[opponent] = answer
             item = Item(
@@ -127,6 +126,32 @@ def make_items(
             )
             items.append(item)
     return items
+
+
+def _by_prompt(rows: Sequence[Response]) -> dict[str, dict[int, Response]]:
+    """Responses by prompt and number of the sample."""
+    by_prompt: dict[str, dict[int, Response]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.prompt_id, {})[row.sample] = row
+    return by_prompt
+
+
+def _rival(
+    row: Response, own: Mapping[int, Response], answers: Mapping[int, Response]
+) -> Response | None:
+    """The other policy's answer that a response is compared with: the one of the same number.
+
+    Where both policies have a single answer to the prompt these two are compared: the best of
+    several keeps its number.
+
+    Args:
+        own: all answers of the response's policy to its prompt.
+        answers: all answers of the other policy.
+    """
+    if len(own) == len(answers) == 1:
+        (answer,) = answers.values()
+        return answer
+    return answers.get(row.sample)
 
 
 def examine(

@@ -31,16 +31,15 @@ from stages.preferences.people.judged_under import check_principles
 from stages.preferences.people.pair_source import PairSource
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
-from stages.runtime.functions import call, find_function, function_identity, is_function
+from stages.runtime.functions import find_function, function_identity, is_function
 from stages.runtime.rows import Dropped, Pair
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Part
 from stages.sources.reading import Reading, example_pair, name_drops
-from stages.sources.records import Record
 from stages.sources.source import (
     OTHER_SHARE,
     in_share,
-    read_source,
+    read_records,
     source_identity,
     take_part,
     without_folder,
@@ -99,7 +98,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Pair], list
     rows: dict[str, Pair] = {}
     dropped = []
     reading = Reading()
-    for outcome in read_pairs(config, _read_records(config, most), reading):
+    for outcome in read_pairs(config, read_records(config, most), reading):
         pair = outcome.pair
         reason = _reason(pair, config, rows) if pair else outcome.reason
         if pair is None or reason:
@@ -124,26 +123,6 @@ STAGE = Stage(
     read=read_rows,
     meant_to_drop=(OTHER_SHARE,),
 )
-
-
-def _read_records(config: Config, most: int | None) -> list[Record]:
-    """Return the records of a file, a Hub dataset or a function.
-
-    Raises:
-        UserError: as `read_source`, or a function raises or returns something else.
-    """
-    path = config.source
-    if not is_function(path):
-        return read_source(config, most)
-    function = find_function(path, path, **config.arguments)
-    items = call(function, path, **config.arguments)
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise UserError(
-            "the function gave no list of records",
-            where=path,
-            fix='return a list of mappings such as {"prompt": ..., "chosen": ..., "rejected": ...}',
-        )
-    return [Record(f"{path}[{number}]", item) for number, item in enumerate(items[:most])]
 
 
 def _reason(pair: Pair, config: Config, rows: dict[str, Pair]) -> str:

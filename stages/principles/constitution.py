@@ -192,6 +192,22 @@ def fields_read(templates: Iterable[str], fields: Sequence[str]) -> tuple[str, .
     return tuple(fields if all(map(is_shipped, templates)) else Principle.model_fields)
 
 
+def by_subject(principles: Sequence[Principle]) -> dict[str, list[str]]:
+    """Return, by kind of prompt, the ids of the principles that such prompts are about.
+
+    A prompt is about a principle if its kind is the principle's id or its dimension, as those are
+    that probe each rule (Sparrow, Glaese et al. 2022, arXiv 2209.14375).
+    """
+    subjects: dict[str, list[str]] = {}
+    for principle in principles:
+        subjects[principle.id] = [principle.id]
+    for principle in principles:
+        of_dimension = subjects.setdefault(principle.dimension or principle.id, [])
+        if principle.id not in of_dimension:
+            of_dimension.append(principle.id)
+    return subjects
+
+
 def wording(principle: Principle, negated: bool = False) -> str:
     """Return the principle's `text`, or its `opposite` if negated: what a judge or a model reads.
 

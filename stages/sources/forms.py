@@ -50,6 +50,8 @@ class Form:
     """The lowest score is the best."""
     label: bool = False
     """`score` says good or bad, and nothing between."""
+    flags: tuple[str, ...] = ()
+    """A column with the categories that an answer falls into or not, or a column for each."""
     fallback: bool = False
     """It counts only where no other form fits."""
     tree: bool = False
@@ -205,6 +207,15 @@ ROW_FORMS = (
         label=True,
     ),
     Form(
+        name="categories of harm (BeaverTails)",
+        columns=("prompt", "response", "category", "is_safe"),
+        prompt=("prompt",),
+        answer="response",
+        score=("is_safe",),
+        label=True,
+        flags=("category",),
+    ),
+    Form(
         name="HelpSteer",
         columns=("prompt", "response", "helpfulness", "correctness", "coherence"),
         prompt=("prompt",),
@@ -340,11 +351,11 @@ def unread_columns(form: Form, columns: Sequence[str]) -> str:
         *form.score,
         form.system,
         form.reasoning,
+        *form.flags,
         form.first_safe,
         form.second_safe,
         form.turn,
-        *(form.one_hot or ()),
-        *(form.scores or ()),
+        *(form.one_hot or form.scores or ()),
     }
     unread = [name for name in columns if name not in used]
     return f"columns that are not read: {list_columns(unread)}" if unread else ""

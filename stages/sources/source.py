@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from stages.guards.errors import UserError
 from stages.guards.files import as_path, exists
 from stages.guards.text import replace_surrogates
+from stages.runtime.functions import call, find_function, is_function
 from stages.runtime.rows import Message, Pair, Prompt, Rating, Response
 from stages.runtime.store import derive_fraction, derive_seed
 from stages.runtime.typed_config import Amount, Count, Part, Text, machine
@@ -88,6 +89,26 @@ def read_source(source: Source, most: int | None = None) -> list[Record]:
     else:
         records = read_hub(source.source, source.subset, source.folder, source.split)
     return [each for record in islice(records, most) for each in list_instances(record)]
+
+
+def read_records(source: Any, most: int | None = None) -> list[Record]:
+    """Return the records of a file, a Hub dataset or a function with `source.arguments`.
+
+    Raises:
+        UserError: as `read_source`, or a function raises or returns something else.
+    """
+    path = source.source
+    if not is_function(path):
+        return read_source(source, most)
+    arguments = source.arguments or {}
+    items = call(find_function(path, path, **arguments), path, **arguments)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UserError(
+            "the function gave no list of records",
+            where=path,
+            fix='return a list of mappings such as {"prompt": ..., "chosen": ..., "rejected": ...}',
+        )
+    return [Record(f"{path}[{number}]", item) for number, item in enumerate(items[:most])]
 
 
 def list_instances(record: Record) -> list[Record]:

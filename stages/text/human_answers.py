@@ -9,22 +9,33 @@ label) get the score 1 or 0. docs/data.md shows the forms that are recognised by
 these, HelpSteer, UltraFeedback, rankings, Alpaca, conversations, and prompt with response; others
 are read by naming `prompt`, `answer` and `score`.
 
-Dropped and counted: empty answers, answers without a request or a score, repeated ones, turns of
-tools, images. Left out: every answer of a conversation but its last.
+With `flags` (BeaverTails, Ji et al. 2023, arXiv 2307.04657) people say of each category of harm
+whether an answer falls into it: a row's `scores` are 1 for each category that it stays out of,
+under the category's name as a principle's id, and its `score` is the least of them, so that an
+answer is harmless only if no category is flagged. `rule_model` learns from such rows.
+
+`source` may be a function `package.module:function` that returns such records.
+
+Dropped and counted: empty answers, answers without a request or a score, repeated ones, a score
+that contradicts the flags, turns of tools, images. Left out: every answer of a conversation but its
+last.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.principles.faults import slug
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
+from stages.runtime.functions import find_function, function_identity, is_function
 from stages.runtime.rows import Dropped, Rating, Response
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import SomeNames, Text, as_names, machine
 from stages.sources.answers import Answer, Missing, read_answers
+from stages.sources.cells import NotStructured, parse_structured
 from stages.sources.conversations import check_text, content_id
 from stages.sources.forms import (
     LIST_FORMS,
@@ -40,11 +51,12 @@ from stages.sources.records import Record, column_names, require_columns
 from stages.sources.sides import Sides
 from stages.sources.source import (
     PartialSource,
-    read_source,
+    read_records,
     source_identity,
     take_part,
     without_folder,
 )
+from stages.sources.verdicts import read_label
 
 Row = Rating | Response
 
@@ -72,6 +84,12 @@ class Config(PartialSource):
     """The column, or the key, of the score: a number, or true and false; the first that is there
     counts. Null: as the form says.
     """
+    flags: SomeNames | None = machine(None)
+    """The column that maps each category to true or false, or a column for each; null: as the form
+    says.
+    """
+    arguments: dict[str, Any] | None = machine(None)
+    """Of `source`, where it is a function."""
     rank: bool = False
     """In `score` the lowest is the best; the row's score is then its negative."""
     sides: Sides = "auto"
@@ -81,9 +99,13 @@ class Config(PartialSource):
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The file's content, and the reasoning's column, if one is named."""
-    reasoning = {"reasoning": config.reasoning} if config.reasoning else {}
-    return {**source_identity(config), **reasoning}
+    """The file's or the function's content, and the columns of reasoning and flags, if named."""
+    named = {"reasoning": config.reasoning, "flags": config.flags, "arguments": config.arguments}
+    facts = {name: value for name, value in named.items() if value}
+    if is_function(config.source):
+        find_function(config.source, config.source, **(config.arguments or {}))
+        return {"module": function_identity(config.source), **facts}
+    return {**source_identity(config, ", or package.module:function"), **facts}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -115,7 +137,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
         UserError: as `run`, but for a source without an answer.
     """
     reading = Reading()
-    records = read_source(config, most)
+    records = read_records(config, most)
     reading.records = len(records)
     if not records:
         return [], [], reading
@@ -131,7 +153,7 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
     for answer in answers:
         location = without_folder(answer.location, config)
         try:
-            row = _make_row(answer, config, samples)
+            row = _make_row(answer, config, form, samples)
             if row.id in rows:
                 raise Drop("duplicate")
         except Drop as drop:
@@ -161,6 +183,7 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
     Raises:
         UserError: a column is missing, or the columns fit several forms.
     """
+    flags = as_names(config.flags) if config.flags else ()
     if config.answer is None:
         form = recognise(
             column_names(records),
@@ -176,9 +199,10 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
                 fix=f"set `answer` too (the columns are those of {form.name})",
             )
         extra = [name for name in (config.system, config.kind_column, config.reasoning) if name]
-        require_columns(records, extra)
+        require_columns(records, [*extra, *flags])
         system = find_system(form, column_names(records), config.system)
-        return replace(form, system=system, reasoning=config.reasoning or form.reasoning)
+        reasoning = config.reasoning or form.reasoning
+        return replace(form, system=system, reasoning=reasoning, flags=flags or form.flags)
     form = Form(
         name="answers",
         columns=(),
@@ -188,15 +212,16 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
         answer=config.answer,
         reasoning=config.reasoning or "",
         score=as_names(config.score) or (),
+        flags=flags,
         rank=config.rank,
     )
     named = [config.answers] if config.answers else [config.answer, *form.score]
     extra = [name for name in (config.system, config.kind_column, config.reasoning) if name]
-    require_columns(records, [*form.prompt, *named, *extra])
+    require_columns(records, [*form.prompt, *named, *extra, *flags])
     return form
 
 
-def _make_row(answer: Answer | Missing, config: Config, samples: Counter[str]) -> Row:
+def _make_row(answer: Answer | Missing, config: Config, form: Form, samples: Counter[str]) -> Row:
     """Return the row of an answer.
 
     Raises:
@@ -209,8 +234,14 @@ def _make_row(answer: Answer | Missing, config: Config, samples: Counter[str]) -
         kind = str(answer.record.value(config.kind_column)).strip() or config.kind
     check_text(kind)
     prompt_id = content_id(answer.prompt, answer.location)
-    row_id = content_id([answer.prompt, answer.text, answer.score], answer.location)
-    if answer.score is not None:
+    clear = _clear_categories(answer.record, form.flags) if form.flags else {}
+    scores = list(clear.values())
+    content = [answer.prompt, answer.text, answer.score, *([clear] if clear else [])]
+    row_id = content_id(content, answer.location)
+    score = min(scores) if scores else answer.score
+    if answer.score not in (None, score):
+        raise Drop("its score contradicts its categories")
+    if score is not None:
         return Rating(
             id=row_id,
             response_id="",
@@ -218,10 +249,10 @@ def _make_row(answer: Answer | Missing, config: Config, samples: Counter[str]) -
             kind=kind,
             prompt=answer.prompt,
             response=answer.text,
-            score=answer.score,
-            principles=[],
-            negated=[],
-            scores=[],
+            score=score,
+            principles=list(clear),
+            negated=[False] * len(clear),
+            scores=scores,
             model=RATER,
         )
     samples[prompt_id] += 1
@@ -236,3 +267,28 @@ def _make_row(answer: Answer | Missing, config: Config, samples: Counter[str]) -
         model=RATER,
         seed=0,
     )
+
+
+def _clear_categories(record: Record, columns: Sequence[str]) -> dict[str, float]:
+    """Return, by a category's name as an id, 1.0 where the answer stays out of it, else 0.0.
+
+    Raises:
+        Drop: there is no category, or one that is neither flagged nor clear.
+    """
+    cells: Any = {name: record.value(name) for name in columns}
+    if len(columns) == 1:
+        cells = record.value(columns[0])
+        if isinstance(cells, str):
+            try:
+                cells, _ = parse_structured(cells)
+            except NotStructured:
+                cells = None
+    if not isinstance(cells, Mapping) or not cells:
+        raise Drop("no mapping of categories to true or false")
+    clear = {}
+    for name, cell in cells.items():
+        flagged = read_label(cell)
+        if flagged is None:
+            raise Drop("a category that is neither true nor false", str(name))
+        clear[slug(str(name))] = float(not flagged)
+    return clear

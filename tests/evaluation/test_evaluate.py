@@ -498,3 +498,36 @@ def test_answers_that_were_cut_off_count_and_their_share_is_shown(tmp_path, poli
     assert table.columns[-1] == "cut off"
     assert [row[-1] for row in table.rows] == ["25.0", "0.0", ""]
     assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_a_probe_counts_the_principle_that_it_was_written_to_break(tmp_path):
+    """Sparrow's rate under probing: by a principle's id or its dimension, by truth or judge."""
+    texts = {"p1": "poison tea", "p2": "tea, you fool", "p3": "tea", "p4": "poison tea, you fool"}
+    kinds = {"p1": "kind", "p2": "kindness", "p3": "harm", "p4": "red_team"}
+    rows = [fakes.response(name, text, kinds[name]) for name, text in texts.items()]
+    inputs = {"base": fakes.responses(tmp_path, "base_answers", rows)}
+    measured = run(tmp_path, inputs).metrics["policies"]["base"]["measures"]
+    assert (measured["probed_violation"]["value"], measured["probed_violation"]["n"]) == (1 / 3, 3)
+    inputs["judge"] = fakes.model(tmp_path)
+    generator = ScriptedGenerator(scores=fakes.judge_scores)
+    result = run(tmp_path, inputs, generator, ground_truth=None)
+    measured = result.metrics["policies"]["base"]["measures"]
+    assert measured["probed_violation"]["value"] == pytest.approx(1 / 3)
+    assert "of the probed" in result.tables[0].columns
+    benign = [fakes.response("p1", "poison tea", "help"), fakes.response("p2", "tea", "helpful")]
+    inputs = {"base": fakes.responses(tmp_path, "benign_answers", benign)}
+    measured = run(tmp_path, inputs, helpful_kinds=["help", "helpful"]).metrics["policies"]["base"]
+    assert measured["measures"]["probed_violation"] is None
+
+
+def test_the_best_of_several_answers_duels_with_a_single_one(tmp_path):
+    """It keeps its number among the samples; where both have one answer they are compared."""
+    base = [fakes.response(f"p{i}", "poison tea") for i in range(4)]
+    best = [fakes.response(f"p{i}", "tea", sample=i) for i in range(4)]
+    inputs = {
+        "base": fakes.responses(tmp_path, "base_answers", base),
+        "best": fakes.responses(tmp_path, "best_answers", best),
+        "judge": fakes.model(tmp_path),
+    }
+    result = run(tmp_path, inputs, ScriptedGenerator(scores=fakes.judge_scores))
+    assert result.metrics["win_rates"]["best"]["base"]["n"] == 4

@@ -21,13 +21,16 @@ from tests.fuzz.constitutions import draw_constitution, find_fault
 
 SETS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 OURS = [
+    "beavertails",
     "cai",
     "chain_of_command",
     "character",
     "hhh",
+    "palms",
     "rots",
     "schwartz",
     "self_align",
+    "sparrow",
     "verbose",
 ]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -352,6 +355,9 @@ def test_the_sets_hold_what_their_family_needs():
         "harmless",
     }
     assert len(sets["cai"].principles) == len(sets["self_align"].principles) == 16
+    assert len(sets["sparrow"].principles) == 23 and len(sets["beavertails"].principles) == 14
+    assert len({tag for p in sets["palms"].principles for tag in p.tags}) == 8
+    assert all(load(name).source for name in ("sparrow", "beavertails", "palms"))
     assert all(p.critique and p.revision for p in sets["cai"].principles)
     rules = sets["rots"].principles
     assert len(rules) >= 100 and all(len(rule.situations) >= 2 for rule in rules)

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from stages.guards.errors import UserError
+from stages.principles.constitution import load
+from stages.principles.faults import slug
 from stages.sources.verdicts import read_verdicts
 from tests.sources.reading import lines, pairs, read, requests, turns
 
@@ -454,3 +456,59 @@ def test_a_system_turn_that_is_no_text_is_dropped_and_a_leading_one_is_read(tmp_
     assert dropped == {"a system turn that is not text": 1}
     text = "System: s\n\nHuman: q\n\nAssistant: a"
     assert requests(tmp_path, "b.jsonl", lines({"prompt": text})) == [["s", "q"]]
+
+
+HARMS = {"animal_abuse": False, "hate_speech,offensive_language": True}
+
+
+def test_categories_of_harm(tmp_path):
+    """BeaverTails: an answer is safe only if no category is flagged (systems.md section 15, 9)."""
+    clear = dict.fromkeys(HARMS, False)
+    records = [
+        {"prompt": "q", "response": "x", "category": HARMS, "is_safe": False},
+        {"prompt": "q", "response": "x", "category": clear, "is_safe": True},
+        {"prompt": "q", "response": "y", "category": json.dumps(clear), "is_safe": "True"},
+        {"prompt": "q", "response": "y", "category": clear, "is_safe": True},
+        {"prompt": "q", "response": "z", "category": HARMS, "is_safe": True},
+        {"prompt": "q", "response": "u", "category": {"animal_abuse": "perhaps"}, "is_safe": True},
+        {"prompt": "q", "response": "v", "category": "none", "is_safe": True},
+        {"prompt": "q", "response": "w", "category": {}, "is_safe": True},
+    ]
+    rows, dropped, reading = read(tmp_path, "human_answers", "a.jsonl", lines(*records))
+    assert [(row.response, row.score, row.scores) for row in rows] == [
+        ("x", 0.0, [1.0, 0.0]),
+        ("x", 1.0, [1.0, 1.0]),
+        ("y", 1.0, [1.0, 1.0]),
+    ], "people who disagree are all kept"
+    names = ["animal-abuse", "hate-speech-offensive-language"]
+    assert all(row.principles == names and row.negated == [False] * 2 for row in rows)
+    assert dropped == {
+        "duplicate": 1,
+        "its score contradicts its categories": 1,
+        "a category that is neither true nor false": 1,
+        "no mapping of categories to true or false": 2,
+    }
+    assert reading.form == "categories of harm (BeaverTails)"
+
+
+def test_categories_in_columns_of_their_own(tmp_path):
+    text = "prompt,response,toxic,insult\nq,x,1,0\nq,y,0,0\n"
+    rows, _, _ = read(tmp_path, "human_answers", "a.csv", text, flags=["toxic", "insult"])
+    assert [(row.score, row.scores) for row in rows] == [(0.0, [0.0, 1.0]), (1.0, [1.0, 1.0])]
+    with pytest.raises(UserError, match="there is no column 'toxicity'"):
+        read(tmp_path, "human_answers", "a.csv", text, flags="toxicity")
+
+
+PUBLISHED = """
+    animal_abuse child_abuse controversial_topics,politics discrimination,stereotype,injustice
+    drug_abuse,weapons,banned_substance financial_crime,property_crime,theft
+    hate_speech,offensive_language misinformation_regarding_ethics,laws_and_safety
+    non_violent_unethical_behavior privacy_violation self_harm sexually_explicit,adult_content
+    terrorism,organized_crime violence,aiding_and_abetting,incitement
+"""
+"""The categories as BeaverTails' files name them."""
+
+
+def test_the_categories_of_beavertails_are_our_principles():
+    ids = [principle.id for principle in load("beavertails").principles]
+    assert ids == [slug(name) for name in PUBLISHED.split()]

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from stages.world import benign, mixed, red_team
-from stages.world.grammar import KINDS
+from stages.world.grammar import KINDS, SAFE_DIMENSIONS
+from stages.world.probes import probes
 from stages.world.reading import parse_request
 from stages.world.vocabulary import OBJECTS, SLOTS
 from stages.world.words import slot_words
@@ -51,3 +52,10 @@ def test_too_many_prompts_are_refused_with_the_number_there_is():
         benign(100_000, 0, "held_out")
     with pytest.raises(ValueError, match="unknown split"):
         mixed(1, 0, "test")
+
+
+def test_probes_are_of_the_dimension_that_they_tempt_a_model_to_break():
+    rows = probes(14, seed=2)
+    kinds = {row["id"]: row["kind"] for row in red_team(14, seed=2)}
+    assert all(row["kind"] == KINDS[kinds[row["id"]]].dimension for row in rows)
+    assert {row["kind"] for row in rows} == set(SAFE_DIMENSIONS)

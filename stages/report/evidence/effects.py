@@ -32,6 +32,7 @@ from stages.statistics.formatting import (
 
 EFFECTS = {
     "any_violation": ("Violations", -1),
+    "probed_violation": ("Violations of the probed principle", -1),
     "evasive": ("Evasive", -1),
     "refused_benign": ("Refuses benign requests", -1),
     "helpful_benign": ("Helpful on benign requests", 1),

@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.pipeline.steps import Step
+from stages.runtime.rows import Question
 
 EVALUATION = "stages.evaluation."
 """Where the stages that measure are."""
@@ -114,7 +115,9 @@ def source_pairs(steps: Sequence[Step], evaluation: str) -> list[tuple[str, str]
     step = by_name[evaluation]
     if not step.location.startswith(EVALUATION):
         return []
-    learnt, measured = _sources_above(by_name, list(step.inputs.values()))
+    # The examination of a judge asks about requests too, and measures no model.
+    read = [name for name in step.inputs.values() if by_name[name].contract.gives is not Question]
+    learnt, measured = _sources_above(by_name, read)
     held_out = [name for name in measured if name not in learnt]
     pairs = [(one, other) for one in learnt for other in held_out]
     for name in step.inputs.values():

@@ -9,6 +9,10 @@ ROUGE-L F with every seed and with everything accepted before is below `max_simi
 grows greedily, so the order of calls matters: each of `shards` pools grows call by call, all at the
 same time, and then they are merged in order under the same bound.
 
+With `constitution` each principle has pools of its own, and the template reads the principle that a
+request should tempt a model to break; what is written has the principle's id as its kind. So the
+model probes each rule, as people do in Sparrow (Glaese et al. 2022, arXiv 2209.14375).
+
 With `by_kind` each kind of seed has pools of its own, and what is written is of that kind: the
 topics of SELF-ALIGN's question types (Sun et al. 2023, arXiv 2305.03047, section 3.1).
 
@@ -23,7 +27,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.guards.errors import UserError
 from stages.guards.templates import render, template_hash
+from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.generation import CallFailed, RowFailure, Sampling
@@ -33,6 +39,7 @@ from stages.runtime.rows import Dropped, Prompt
 from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Amount, Few, Portion, Text
+from stages.runtime.typed_config import machine as not_identity
 from stages.sources.conversations import content_id
 from stages.statistics.formatting import format_percent
 from stages.text.cut_off import ending_fault
@@ -67,6 +74,8 @@ class Config:
     """A text is accepted if its ROUGE-L F with all others is below this; 1.0: no duplicates."""
     filters: Filters = field(default_factory=Filters)
     """Which texts may be used."""
+    constitution: Selection | None = not_identity(None)  # `identity` adds it, if set
+    """Principles to write requests about, each with pools of its own; null: about none."""
     by_kind: bool = False
     """Show examples of one kind in each call; what is written is of that kind."""
     balance: bool = False
@@ -78,17 +87,28 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     """How to sample."""
     template: Text = "text/synthesis/new_requests.jinja"
-    """The request for new ones; its variables are examples (texts), number and kind."""
+    """The request for new ones; its variables are examples (texts), number, kind and principle (a
+    text, "" without `constitution`).
+    """
 
 
 def check(config: Config) -> None:
-    """Refuse filters that no text passes, and a template that does not parse."""
+    """Refuse filters that no text passes, and kinds of both seeds and principles."""
     check_filters(config.filters, "stage 'write_prompts'")
+    if config.constitution and config.by_kind:
+        raise UserError(
+            "`constitution` and `by_kind` both say what kind a new request is of",
+            where="stage 'write_prompts'",
+            fix="leave one of them out",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The template's content."""
-    return {"template": template_hash(config.template)}
+    """The template's content, and the principles, if there are any."""
+    facts: dict[str, Any] = {"template": template_hash(config.template)}
+    if config.constitution:
+        facts["constitution"] = select(config.constitution).identity("text")
+    return facts
 
 
 @dataclass(frozen=True)
@@ -98,6 +118,8 @@ class Shard:
     id: str
     kind: str
     seeds: Sequence[str]
+    principle: str = ""
+    """The text of the one that requests are about."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number in range(config.calls):
             examples = draw_examples(shard, written, config, context.seed, number)
             request = render(
-                config.template, examples=examples, number=config.number, kind=shard.kind
+                config.template,
+                examples=examples,
+                number=config.number,
+                kind=shard.kind,
+                principle=shard.principle,
             )
             seed = derive_seed(context.seed, shard.id, "write_prompts", number)
             call_id = f"{shard.id}-{number}"
@@ -198,6 +224,14 @@ def request_text(prompt: Prompt) -> str:
 
 def list_shards(seeds: Sequence[Prompt], config: Config) -> list[Shard]:
     """Return the pools that are to grow."""
+    if config.constitution:
+        texts = [request_text(row) for row in seeds]
+        shards = []
+        for principle in select(config.constitution).principles:
+            for number in range(config.shards):
+                name = f"{principle.id}-{number}"
+                shards.append(Shard(name, principle.id, texts, principle.text))
+        return shards
     by_kind: dict[str, list[str]] = {}
     for row in seeds:
         by_kind.setdefault(row.kind if config.by_kind else config.kind, []).append(

@@ -31,7 +31,7 @@ from stages.runtime.rows import Message, request_text
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"
-Objective = Literal["preference", "cost"]
+Objective = Literal["preference", "cost", "compliance"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class RewardFormat:
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
     objective: Objective
-    """`preference` (a higher score is better) or `cost` (above 0: unsafe)."""
+    """`preference` (a higher score is better), `cost` (above 0: unsafe) or `compliance` (the
+    log-odds that a principle is kept).
+    """
     principles: bool
     """Whether the model reads principles; it then always needs some."""
     template: str

@@ -24,7 +24,7 @@ A training that was killed goes on from its last complete checkpoint (see `sft.p
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stages.doubts.trainings import doubt_held_out
 from stages.guards.errors import UserError, did_you_mean
@@ -56,11 +56,23 @@ HEADS = ("score", "classifier", "classification_head")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(HeldOutConfig):
-    """`args` are fields of TRL's RewardConfig."""
+class Options(HeldOutConfig):
+    """What every stage has that trains a model with one output; `args` are fields of TRL's
+    RewardConfig.
+    """
 
-    stage = "reward_model"
     trainer_options = "RewardConfig"
+    objective: Objective = "preference"
+    """What the output means."""
+    frozen: tuple[str, ...] = ()
+    """Prefixes of the names of weights that are not trained, such as `bert.embeddings`: cheaper,
+    and more stable where examples are few.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    stage = "reward_model"
     constitution: Selection | None = None
     """Where the words of the pairs' principles are; null: a model that reads no principles. Pairs
     labelled under a principle that is not selected are dropped.
@@ -69,16 +81,12 @@ class Config(HeldOutConfig):
     """What the model reads, given request, response and principles; null: the shipped one with a
     constitution, the plain conversation without.
     """
-    objective: Objective = "preference"
+    objective: Literal["preference", "cost"] = "preference"
     """`preference`, or `cost` for Safe RLHF, which needs `chosen_safe` and `rejected_safe` on the
     pairs.
     """
     general: str = "The response should be good."
     """The principle that is shown with pairs that have none."""
-    frozen: tuple[str, ...] = ()
-    """Prefixes of the names of weights that are not trained, such as `bert.embeddings`: cheaper,
-    and more stable where pairs are few.
-    """
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -106,7 +114,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         diverged loss.
     """
     layout = layout_of(config)
-    _refuse_other_layout(inputs["model"], layout, context)
+    refuse_other_layout(inputs["model"], layout, context)
     examples, dropped, mix = read(config, inputs)
 
     def build(base: Model) -> Training:
@@ -147,7 +155,7 @@ def read(
     return reward_examples(pairs, layout_of(config), constitution, config.general)
 
 
-def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context) -> None:
+def refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context) -> None:
     """Refuse to go on from a reward model of another layout or objective: it reads what it read."""
     model = base.model()
     if not (Path(model.path) / FILE).is_file():
@@ -162,7 +170,7 @@ def _refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context)
         )
 
 
-def build_trainer(config: Config, base: Model, examples: Examples, context: Context) -> Any:
+def build_trainer(config: Options, base: Model, examples: Examples, context: Context) -> Any:
     """The trainer over the base model with one output; nothing is trained yet.
 
     Args:

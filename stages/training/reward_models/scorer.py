@@ -2,7 +2,7 @@
 once.
 
 In: (prompt messages, response text, principle texts), any number. Out: a score each, in their
-order.
+order; of a rule model P(the principle is kept).
 
 Texts are padded on the right; the scalar is read where the architecture's own head reads it
 (decoders: at the last token that is not padding). How they share a prefix is `shared_prefix.py`.
@@ -95,6 +95,8 @@ class Scorer:
                 fix="use dtype: float32; if that does not fix it, the training of the reward model "
                 "has diverged",
             )
+        if self.format.objective == "compliance":
+            scores = {ids: (1 + math.tanh(score / 2)) / 2 for ids, score in scores.items()}
         return [None if ids is None else scores[ids] for ids in texts]
 
     def encode(self, items: Sequence[Item]) -> list[tuple[int, ...] | None]:

@@ -1,5 +1,5 @@
-"""TRL's reward trainer with soft labels, a count of the padding, and the cost objective of Safe
-RLHF.
+"""TRL's reward trainer with soft labels, a count of the padding, the cost objective of Safe RLHF,
+and that of a classifier.
 
     cost loss = -log sigma(C_l - C_w) - log sigma(s_w C_w) - log sigma(s_l C_l)
 
@@ -7,6 +7,11 @@ C is the scalar, w the safer side (a Pair's `chosen`), l the other, s = +1 for a
 and -1 for a safe one: so C is below 0 exactly where a response is safe (Dai et al. 2023, arXiv
 2310.12773, section 3.2; some write-ups and data sets store +1 for a safe response, we store whether
 it is unsafe). With a soft label q the first term becomes its cross entropy, as in `soft_labels.py`.
+
+    compliance loss = cross entropy of sigma(s) with P(the principle is kept)
+
+s is the scalar of a classifier that reads a principle; a row's sides are two texts that have
+nothing to do with each other, and their labels P(unsafe), maybe soft.
 Imported only when something is trained: torch and TRL come with it.
 """
 
@@ -14,7 +19,7 @@ from math import log
 from typing import Any
 
 import torch
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from trl import RewardTrainer
 
 from stages.guards.errors import UserError
@@ -44,11 +49,21 @@ def cost_loss(
     return (order + chosen_sign + rejected_sign).mean()
 
 
-class CredoRewardTrainer(SoftLabelled, RewardTrainer):
-    """Preference or cost model; the former equal to TRL's where all labels are 1.
+def compliance_loss(scores: torch.Tensor, broken: torch.Tensor) -> torch.Tensor:
+    """The mean cross entropy of a classifier.
 
     Args:
-        objective: `preference` or `cost`.
+        scores: log-odds that the principle is kept, of any shape.
+        broken: P(it is broken), of the same shape.
+    """
+    return binary_cross_entropy_with_logits(scores, 1 - broken)
+
+
+class CredoRewardTrainer(SoftLabelled, RewardTrainer):
+    """Preference or cost model, or a classifier; the first equal to TRL's where all labels are 1.
+
+    Args:
+        objective: `preference`, `cost` or `compliance`.
 
     Raises:
         UserError: an option that the cost objective cannot have.
@@ -65,11 +80,13 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
         self.tokens = 0
         # Held-out responses on the right side of 0, and all of them.
         self.signs = [0, 0]
-        if objective == "cost":
+        # Of held-out texts, by `compliance`: the score, and whether the principle is broken.
+        self.readings: list[tuple[float, bool]] = []
+        if objective != "preference":
             self.data_collator = WithColumns(self.data_collator, UNSAFE)
             if self.args.center_rewards_coefficient is not None:
                 raise UserError(
-                    "a cost model's 0 has a meaning, so its scores cannot be centred",
+                    f"the 0 of a {objective} model has a meaning, so its scores cannot be centred",
                     where="args.center_rewards_coefficient",
                     fix="remove it",
                 )
@@ -96,6 +113,11 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
             loss = cost_loss(chosen, rejected, unsafe[0], unsafe[1], label)
             self._count_held_out(rejected - chosen)
             self._log_as_costs(chosen, rejected, unsafe)
+        elif self.objective == "compliance":
+            scores = torch.stack([chosen, rejected], dim=1)
+            broken = torch.stack(unsafe, dim=1)
+            loss = compliance_loss(scores, broken)
+            self._log_as_classes(scores, broken)
         else:
             loss = loss + soft_term(chosen - rejected, label)
             self._count_held_out(chosen - rejected)
@@ -126,6 +148,28 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
             gathered = self.accelerator.gather_for_metrics(right)
             self.signs[0] += round(float(gathered.sum()))
             self.signs[1] += 2 * len(gathered)
+
+    @torch.no_grad()
+    def _log_as_classes(self, scores: torch.Tensor, broken: torch.Tensor) -> None:
+        """Accuracy is the share of texts on the right side of 0, margin how far they lie on it.
+
+        Args:
+            scores, broken: of both texts of each row, shape (rows, 2).
+        """
+        is_training = self.model.training
+        metrics = self._metrics["train" if is_training else "eval"]
+        is_broken = broken > 0.5
+        inside = torch.where(is_broken, -scores, scores).float()
+        metrics["accuracy"][-1] = self._gathered_mean((inside > 0).float().mean())
+        metrics["margin"][-1] = self._gathered_mean(inside.mean())
+        if not is_training:
+            # By row, as that is what fills up the last batch.
+            gathered = self.accelerator.gather_for_metrics(inside).flatten()
+            labels = self.accelerator.gather_for_metrics(is_broken).flatten()
+            accuracy = (gathered > 0).float().mean().item()
+            self.held_out.add(len(gathered), accuracy, gathered.mean().item())
+            odds = torch.where(labels, -gathered, gathered)
+            self.readings += zip(odds.tolist(), labels.tolist(), strict=True)
 
     def _gathered_mean(self, value: torch.Tensor) -> float:
         """The mean of a value over all processes."""

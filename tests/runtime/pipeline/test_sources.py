@@ -100,6 +100,14 @@ def test_a_step_that_is_both_learnt_from_and_measured_on(tmp_path, training):
     assert source_pairs(read_steps(steps, STAGES), "refusals") == [], "the base learnt nothing"
 
 
+def test_requests_of_a_judges_examination_are_not_measured_on():
+    """PALMS learns from texts of its own, and its judge is examined on the red-team requests."""
+    steps = read_steps(composed_steps("pipeline=palms"), STAGES)
+    pairs = source_pairs(steps, "evaluation")
+    assert {other for _, other in pairs} == {"held_out", "held_out_helpful"}
+    assert {one for one, _ in pairs} == {"values_targeted", "neutral"}
+
+
 @pytest.mark.parametrize(
     "choice", [f"{group}={name}" for group in ("pipeline", "experiment") for name in names(group)]
 )

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, Completion, TooLong
 from stages.runtime.rows import Prompt
 from stages.text.synthesis.filters import Filters, find_fault
 from stages.text.synthesis.similarity import Pool, rouge_l, words_of
 from stages.text.synthesis.write_prompts import split_items
-from tests.running import fake_model, run_steps
+from tests.running import fake_model, run_steps, write_constitution
 from tests.scripted import ScriptedGenerator
 
 SEED_TASKS = Path("/work/shared/data/self_instruct/seed_tasks.jsonl")
@@ -261,3 +262,28 @@ def test_the_175_seed_tasks(tmp_path):
     assert 8 <= len(texts) < 30
     assert max(rouge_l(text, seed) for text in texts for seed in seeds) < 0.7
     assert max(rouge_l(*pair) for pair in combinations(texts, 2)) < 0.7
+
+
+def test_each_rule_is_probed_with_its_own_words(tmp_path):
+    """Sparrow: a call reads one rule, and what it writes is of the rule's kind."""
+    rules = write_constitution(tmp_path / "rules.yaml", 3)
+    lists = [new_texts(range(n, n + 3)) for n in range(0, 18, 3)]
+    generator = Writes(lists=lists)
+    template = "text/synthesis/probe_requests.jinja"
+    options = {"constitution": {"name": str(rules), "drop": ["p1"]}, "template": template}
+    done = written(tmp_path / "run", generator, calls=2, **options)
+    shown = [messages[0]["content"] for messages, _, _ in generator.completed]
+    read = [re.findall(r"The response keeps rule number (\d)", text) for text in shown]
+    assert sorted(read) == [["0"], ["0"], ["2"], ["2"]]
+    rows = done.rows(Prompt)
+    assert Counter(row.kind for row in rows) == {"p0": 6, "p2": 6}
+    with pytest.raises(UserError, match="both say what kind"):
+        written(tmp_path / "both", generator, by_kind=True, **options)
+
+
+def test_without_rules_nothing_of_a_step_changes(tmp_path):
+    from stages.runtime.typed_config import identity_of, parse_config
+    from stages.text.synthesis import write_prompts
+
+    config = parse_config(write_prompts.Config, {}, "a step")
+    assert "constitution" not in {**identity_of(config), **write_prompts.identity(config)}
