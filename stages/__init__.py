@@ -14,6 +14,8 @@ STAGES = {
     # files, datasets -> Rating where there is a score, else Response
     "human_answers": "stages.text.human_answers",
     "respond": "stages.text.respond",                   # Prompt -> n Responses
+    # Prompt -> n Responses that a search under principles finds
+    "search_responses": "stages.text.search.search_responses",
     # Prompt -> new Prompts after their example, all different
     "write_prompts": "stages.text.synthesis.write_prompts",
     # Prompt -> Prompt: harder, or about another subject

@@ -36,6 +36,7 @@ FLOORS = [
     "training/options",
     "preferences",
     "preferences/people",
+    "text/search",
     "preferences/judging",
     "text/synthesis",
     "text",
