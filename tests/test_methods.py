@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from stages.runtime.rows import Pair
+from stages.runtime.rows import Pair, Response
 from stages.training.reward_models.format import read_format
 from tests.embedded import ROOT, TINY, run_config
 
@@ -165,6 +165,15 @@ def test_four_optimisers_of_one_reward(done):
         assert found["violations"] and (name == "base") == (found["kl"] is None) == (
             found["seconds"] is None
         )
+
+
+def test_rewind(done):
+    small = "{sizes: [4, 12], draws: 2, most_draws: 3, least: 1, most: 3, more: 2}"
+    made = done("rewind", "data.held_out.arguments.count=12", f"scale.search={small}")
+    rows = made["searched_held_out"].rows(Response)
+    assert len(rows) == 16 and all(len(row.context) == 16 for row in rows)
+    assert {"base", "informed", "searched"} == made["evaluation"].metrics["policies"].keys()
+    assert made["searched_held_out"].metrics["visits"] > 3
 
 
 def test_an_intervention_shows_its_principles_first(done):

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -16,8 +17,8 @@ SMALL = Options(sizes=(1, 2), draws=4, most_draws=12, least=3, most=20, more=6)
 
 
 class Letters:
-    """A model that writes `b` with a probability of 0.8 (`bad`), else `a`, a letter a token, and ends
-    after some letters. A score is the share of `a`, from -1 to 1.
+    """A model that writes `b` with a probability of 0.8 (`bad`), else `a`, a letter a token, and
+    ends after some letters. A score is the share of `a`, from -1 to 1.
     """
 
     def __init__(self, options=SMALL, bad=0.8, score=None, encode=None, max_tokens=99, seed=0):
@@ -118,7 +119,7 @@ def test_vectors_are_of_what_follows_each_node():
     answers = [texts[0] for texts in asked]
     assert set(answers) <= {text[place:] for text in letters.scored for place in range(LENGTH)}
     deep = [texts for texts in asked if len(texts) > 1]
-    assert deep and all(one.endswith(two) for texts in deep for one, two in zip(texts, texts[1:]))
+    assert deep and all(one.endswith(two) for texts in deep for one, two in pairwise(texts))
 
 
 def test_tokens_without_a_text_are_passed_over():

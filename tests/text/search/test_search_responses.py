@@ -94,7 +94,7 @@ def test_a_search_is_the_same_again_and_goes_on_where_it_was_killed(tmp_path):
     calls = whole.manifest.calls
     assert 0 < rest.calls < calls.sent - 40 and calls.tokens > 0
     again = Mixed()
-    _, planned = searched(tmp_path / "whole", again)
+    searched(tmp_path / "whole", again)
     assert again.calls == 0
 
 

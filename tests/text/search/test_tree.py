@@ -81,7 +81,7 @@ def test_the_set_that_was_visited_most_is_kept():
 
 
 def test_a_set_drawn_again_is_likelier_and_no_second_child():
-    root, one, two = grown("a", "b")
+    root, *_ = grown("a", "b")
     root.adopt(Node(text="a", tokens=1))
     root.adopt(Node(text="a", ended="stop"))  # here the answer ends: another one
     assert [(node.text, node.chosen) for node in root.children] == [("a", 2), ("b", 1), ("a", 1)]
