@@ -51,6 +51,8 @@ STAGES = {
     "choose_principles": "stages.discovery.choose_principles",
     # Proposal -> Proposal and a constitution file
     "write_constitution": "stages.discovery.write_constitution",
+    # Prompt -> Proposal: the instructions of a system turn, found by a search
+    "optimise_prompt": "stages.discovery.optimise_prompt",
     # Response, Rating -> the Responses that a judge finds faulty
     "failures": "stages.discovery.failures",
     # Pair, Judgement -> Proposal: the fewest principles with almost the same labels
