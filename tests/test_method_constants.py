@@ -164,6 +164,13 @@ PAPER: dict[str, dict[str, Any]] = {
         "policy.args.per_device_train_batch_size": 1,
         "policy.args.gradient_accumulation_steps": 64,  # 8 x 8 GPUs
     },
+    "optimise_prompt": {  # Singla et al. 2024, 2411.08733: its code, prompt_align/run.py and others
+        "instructions.depth": 20,
+        "instructions.batch": 1,
+        "instructions.beam": 2,
+        "instructions.actions": 3,
+        "instructions.sampling.temperature": 0.0,
+    },
     "rewind": {  # Li et al. 2023, 2309.07124: its code for HH, HH/main.py and HH/nodes.py
         "searched_held_out.search.sizes": [1, 2, 4, 10],
         "searched_held_out.search.draws": 10,
@@ -312,6 +319,7 @@ DEPARTURES: dict[str, dict[str, Any]] = {
         "tuned_1.args.num_train_epochs": 1,
     },
     "rrhf": {"policy.args.gradient_accumulation_steps": 8},
+    "optimise_prompt": {"instructions.batch": 4},
     "stable_alignment": {"policy.args.max_length": 2048},
     "self_align": {
         "principled_answers.sampling.max_tokens": 512,

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from stages.runtime.rows import Pair, Response
+from stages.runtime.rows import Pair, Proposal, Response
 from stages.training.reward_models.format import read_format
 from tests.embedded import ROOT, TINY, run_config
 
@@ -174,6 +174,16 @@ def test_rewind(done):
     assert len(rows) == 16 and all(len(row.context) == 16 for row in rows)
     assert {"base", "informed", "searched"} == made["evaluation"].metrics["policies"].keys()
     assert made["searched_held_out"].metrics["visits"] > 3
+
+
+def test_optimise_prompt(done):
+    made = done("optimise_prompt", "scale.optimise_prompt.depth=2", "scale.optimise_prompt.batch=6")
+    texts = [row.text for row in made["instructions"].rows(Proposal)]
+    assert len(made["instructions"].metrics["ratings"]) == 3 and len(texts) <= 2
+    assert all(text.startswith("The response should not be ") for text in texts)
+    shown = {tuple(row.context) for row in made["instructed_held_out"].rows(Response)}
+    assert {len(ids) for ids in shown} == {len(texts)}
+    assert {"base", "informed", "instructed"} == made["evaluation"].metrics["policies"].keys()
 
 
 def test_an_intervention_shows_its_principles_first(done):
