@@ -20,7 +20,13 @@ from stages.guards.templates import template_hash
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
 from stages.principles.proposed import INPUT, check_source, principles_of
-from stages.principles.retrieve import ENCODER, Retrieval, check_encoder, find_applicable
+from stages.principles.retrieve import (
+    ENCODER,
+    Retrieval,
+    check_encoder,
+    find_applicable,
+    retrieval_identity,
+)
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
@@ -105,9 +111,14 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
 def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
     facts: dict[str, Any] = {"constitution": None, "template": None}
-    if config.context == "principles":
+    if config.context == "principles" and config.constitution is None:  # an input has them
+        facts["template"] = template_hash(config.template)
+        facts |= retrieval_identity(config.retrieve)
+        if config.draw:
+            facts["draw"] = config.draw
+    elif config.context == "principles":
         facts = system_identity(config.constitution, config.template, "respond", config.retrieve)
-        if config.draw and config.constitution:
+        if config.draw:
             facts |= {"draw": config.draw, "weights": weights_of(config)}
     if config.demonstrations:
         facts["demonstrations"] = file_hash(config.demonstrations)

@@ -41,11 +41,9 @@ def system_identity(
 ) -> dict[str, Any]:
     """What the turn depends on: the principles that it states, in order, and the template.
 
-    Without a selection an input holds them, which is identified by itself.
+    Raises:
+        UserError: no constitution is named.
     """
-    if selection is None:
-        facts = {"constitution": None, "template": template_hash(template)}
-        return facts | retrieval_identity(retrieval)
     constitution = selected(selection, stage)
     fields = fields_read([template], ["text"])
     if retrieval:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from stages.guards.errors import UserError
+from stages.principles.retrieve import Retrieval
 from stages.runtime.generation import Choice, Completion
 from stages.runtime.rows import Proposal, Response
+from stages.text.respond import Config as Answers
+from stages.text.respond import identity as identity_of_answers
 from tests.running import run_steps, text_pipeline
 from tests.scripted import ScriptedGenerator
 
@@ -144,3 +147,9 @@ def test_principles_of_two_sources_or_unread_ones_are_refused(tmp_path, answers,
     }
     with pytest.raises(UserError, match=words):
         run_steps(steps, tmp_path, only_plan=True)
+
+
+def test_what_changes_an_answer_under_proposals_is_a_part_of_its_identity():
+    plain = identity_of_answers(Answers(context="principles"))
+    for option in ({"draw": 2}, {"retrieve": Retrieval(top=1)}):
+        assert identity_of_answers(Answers(context="principles", **option)) != plain
