@@ -14,6 +14,8 @@ STAGES = {
     # files, datasets -> Rating where there is a score, else Response
     "human_answers": "stages.text.human_answers",
     "respond": "stages.text.respond",                   # Prompt -> n Responses
+    # Prompt -> n Responses that a search under principles finds
+    "search_responses": "stages.text.search.search_responses",
     # Prompt -> new Prompts after their example, all different
     "write_prompts": "stages.text.synthesis.write_prompts",
     # Prompt -> Prompt: harder, or about another subject
@@ -55,6 +57,8 @@ STAGES = {
     "choose_principles": "stages.discovery.choose_principles",
     # Proposal -> Proposal and a constitution file
     "write_constitution": "stages.discovery.write_constitution",
+    # Prompt -> Proposal: the instructions of a system turn, found by a search
+    "optimise_prompt": "stages.discovery.optimise_prompt",
     # Response, Rating -> the Responses that a judge finds faulty
     "failures": "stages.discovery.failures",
     # Pair, Judgement -> Proposal: the fewest principles with almost the same labels

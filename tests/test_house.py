@@ -37,6 +37,7 @@ FLOORS = [
     "preferences",
     "preferences/people",
     "preferences/rubrics",
+    "text/search",
     "preferences/judging",
     "text/synthesis",
     "text",

@@ -183,6 +183,25 @@ PAPER: dict[str, dict[str, Any]] = {
         "policy.args.per_device_train_batch_size": 1,
         "policy.args.gradient_accumulation_steps": 64,  # 8 x 8 GPUs
     },
+    "optimise_prompt": {  # Singla et al. 2024, 2411.08733: its code, prompt_align/run.py and others
+        "instructions.depth": 20,
+        "instructions.batch": 1,
+        "instructions.beam": 2,
+        "instructions.actions": 3,
+        "instructions.sampling.temperature": 0.0,
+    },
+    "rewind": {  # Li et al. 2023, 2309.07124: its code for HH, HH/main.py and HH/nodes.py
+        "searched_held_out.search.sizes": [1, 2, 4, 10],
+        "searched_held_out.search.draws": 10,
+        "searched_held_out.search.most_draws": 20,
+        "searched_held_out.search.least": 6,
+        "searched_held_out.search.good": 0.8,
+        "searched_held_out.search.most": 50,
+        "searched_held_out.search.more": 15,
+        "searched_held_out.search.exploration": 2.0,
+        "searched_held_out.search.similar": 0.95,
+        "searched_held_out.search.share": 0.2,
+    },
     "stable_alignment": {  # Liu et al. 2023, 2305.16960, and its script
         "ratings.scale": {"Yes": 7, "No": 1},  # the ends of ratings from 1 to 7
         "policy.ratio": 0.2,
@@ -327,6 +346,7 @@ DEPARTURES: dict[str, dict[str, Any]] = {
     },
     "self_rewarding": {"policy.repeat": 3, "candidates_1.sampling.temperature": 1.0},
     "rrhf": {"policy.args.gradient_accumulation_steps": 8},
+    "optimise_prompt": {"instructions.batch": 4},
     "stable_alignment": {"policy.args.max_length": 2048},
     "self_align": {
         "principled_answers.sampling.max_tokens": 512,

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from stages.runtime.rows import Pair
+from stages.runtime.rows import Pair, Proposal, Response
 from stages.training.reward_models.format import read_format
 from tests.embedded import ROOT, TINY, run_config
 
@@ -173,6 +173,25 @@ def test_four_optimisers_of_one_reward(done):
         assert found["violations"] and (name == "base") == (found["kl"] is None) == (
             found["seconds"] is None
         )
+
+
+def test_rewind(done):
+    small = "{sizes: [4, 12], draws: 2, most_draws: 3, least: 1, most: 3, more: 2}"
+    made = done("rewind", "data.held_out.arguments.count=12", f"scale.search={small}")
+    rows = made["searched_held_out"].rows(Response)
+    assert len(rows) == 16 and all(len(row.context) == 16 for row in rows)
+    assert {"base", "informed", "searched"} == made["evaluation"].metrics["policies"].keys()
+    assert made["searched_held_out"].metrics["visits"] > 3
+
+
+def test_optimise_prompt(done):
+    made = done("optimise_prompt", "scale.optimise_prompt.depth=2", "scale.optimise_prompt.batch=6")
+    texts = [row.text for row in made["instructions"].rows(Proposal)]
+    assert len(made["instructions"].metrics["ratings"]) == 3 and len(texts) <= 2
+    assert all(text.startswith("The response should not be ") for text in texts)
+    shown = {tuple(row.context) for row in made["instructed_held_out"].rows(Response)}
+    assert {len(ids) for ids in shown} == {len(texts)}
+    assert {"base", "informed", "instructed"} == made["evaluation"].metrics["policies"].keys()
 
 
 def test_an_intervention_shows_its_principles_first(done):

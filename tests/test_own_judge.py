@@ -18,17 +18,8 @@ from tests.generators.stub import in_thread, reply, top
 from tests.running import fake_model
 from tests.test_configs import composed_steps, names
 
-ASKING = {
-    "judge",
-    "judge_quality",
-    "rate",
-    "evaluate",
-    "benchmark",
-    "rloo",
-    "examine_judge",
-    "grpo",
-}
-ASKING |= {"propose"}
+ASKING = {"judge", "judge_quality", "rate", "evaluate", "benchmark", "rloo", "examine_judge"}
+ASKING |= {"grpo", "propose", "search_responses", "optimise_prompt"}
 """Stages whose steps a pipeline gives its judge."""
 NO_JUDGE = {"human_reward_model", "human_principles"}
 OWN_JUDGE = {"self_rewarding"}

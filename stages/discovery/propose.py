@@ -123,7 +123,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             examples += inputs[name].rows(Pair, Response, Revision)
 
     async def ask(question: Question) -> list[Proposal]:
-        messages = _messages(question, config)
+        messages = conversation(question, config)
         seed = derive_seed(context.seed, question.id, "propose")
         completion = await generator.complete(messages, config.sampling, seed)
         texts = read_principles(completion.text, config)
@@ -141,7 +141,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             rows.append(row)
         return rows
 
-    questions = _questions(examples, config)
+    questions = questions_about(examples, config)
     written, dropped = context.map(questions, ask)
     origin = f"written by the model {model.content}"
     rows = []
@@ -189,7 +189,7 @@ def read_principles(answer: str, config: Config) -> list[str]:
     return texts[: config.count]
 
 
-def _questions(examples: Sequence[Any], config: Config) -> list[Question]:
+def questions_about(examples: Sequence[Any], config: Config) -> list[Question]:
     """Return every question that is to be asked: each template about each example.
 
     With `together` there is one group of all examples. Without examples there is no question.
@@ -206,11 +206,14 @@ def _questions(examples: Sequence[Any], config: Config) -> list[Question]:
     return questions
 
 
-def _messages(question: Question, config: Config) -> list[Message]:
+def conversation(question: Question, config: Config, **variables: Any) -> list[Message]:
     """Return the conversation in which a question is asked.
 
     As a reply it follows the example's own conversation, which ends in the response, or in the one
     that was not chosen.
+
+    Args:
+        variables: what the template reads besides the examples and their number.
     """
     shown = []
     for example in question.examples:
@@ -219,7 +222,7 @@ def _messages(question: Question, config: Config) -> list[Message]:
         if isinstance(example, Pair):
             entry["rejected"] = example.rejected
         shown.append(entry)
-    text = render(question.template, examples=shown, count=config.count)
+    text = render(question.template, examples=shown, count=config.count, **variables)
     turn: Message = {"role": "user", "content": text}
     if config.place == "alone":
         return [turn]

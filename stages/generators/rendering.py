@@ -53,14 +53,18 @@ class Renderer:
         cached = functools.lru_cache(256)
         self._cached_ids: Callable[[tuple[str, ...]], list[int]] = cached(self._look_up_options)
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
+    def prompt(self, messages: Sequence[Message], prefix: str = "") -> list[int]:
         """Return the token ids up to the point where the assistant is to write.
+
+        Args:
+            prefix: what it has written already, with the opening of thoughts that is `prefilled`.
 
         Raises:
             TooLong: not even one token fits behind them.
             TemplateRefusal: the chat template refuses the messages.
         """
-        return self._fit(*self._render(messages))
+        text, add_special_tokens = self._render(messages)
+        return self._fit(text + prefix.removeprefix(self.prefilled), add_special_tokens)
 
     def question(self, messages: Sequence[Message]) -> list[int]:
         """Return the token ids up to the point where one of several options is to stand.
@@ -85,6 +89,21 @@ class Renderer:
             tokens = [token for token in tokens if token not in hidden]
         text = self.tokenizer.decode(tokens, skip_special_tokens=not self.marks_are_special)
         return text.rstrip("\ufffd")
+
+    def opening(self, prefix: str) -> str:
+        """Return what of an answer the template writes: nothing if its beginning is given."""
+        return "" if prefix else self.prefilled
+
+    def continuation(self, tokens: Sequence[int], prompt: Sequence[int], prefix: str) -> str:
+        """Return the text that tokens add to the prefix with which their prompt ends.
+
+        It is read behind the end of the prompt: on their own, the tokens of many vocabularies lose
+        the space that they begin with. Without a prefix it is the text of an answer.
+        """
+        if not prefix:
+            return self.text(tokens)
+        before = list(prompt[-TOKENS_BEFORE:])
+        return self.text([*before, *tokens]).removeprefix(self.text(before))
 
     def option_ids(self, options: Sequence[str]) -> list[int]:
         """Return the token that stands for each option as the first of the assistant's turn.
@@ -148,6 +167,8 @@ class Renderer:
 
 
 OPTIONS_PLACE = "the options to choose from (a judge's `scale`, `letters` of questions)"
+TOKENS_BEFORE = 8
+"""Of a prompt, behind which a continuation is read."""
 MOST_SHOWN = 20
 """Options that a message goes into."""
 NOT_A_TOKEN = -1

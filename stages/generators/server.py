@@ -133,9 +133,11 @@ class ServerGenerator:
         self._option_ids: dict[tuple[str, ...], asyncio.Task[list[int]]] = {}
 
     async def complete(
-        self, messages: Sequence[Message], sampling: Sampling, seed: int
+        self, messages: Sequence[Message], sampling: Sampling, seed: int, prefix: str = ""
     ) -> Completion:
-        """See `Generator.complete`."""
+        """See `Generator.complete`; it takes no prefix, as stages learn in advance."""
+        if prefix:
+            raise NotImplementedError
         body: dict[str, Any] = dict(NEUTRAL_SAMPLING) if self.options.extensions else {}
         body |= self._body(messages, sampling.max_tokens)
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed % 2**63}

@@ -48,11 +48,11 @@ class TransformersGenerator:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="credo-transformers")
 
     async def complete(
-        self, messages: Sequence[Message], sampling: Sampling, seed: int
+        self, messages: Sequence[Message], sampling: Sampling, seed: int, prefix: str = ""
     ) -> Completion:
         """See `Generator.complete`."""
-        prompt = self.renderer.prompt(messages)
-        return await self._ask(prompt, sampling, seed, options=[])
+        prompt = self.renderer.prompt(messages, prefix)
+        return await self._ask(prompt, sampling, seed, options=[], prefix=prefix)
 
     async def choose(self, messages: Sequence[Message], options: Sequence[str]) -> Choice:
         """See `Generator.choose`."""
@@ -73,10 +73,15 @@ class TransformersGenerator:
             torch.cuda.empty_cache()
 
     async def _ask(
-        self, prompt: list[int], sampling: Sampling, seed: int, options: list[int]
+        self,
+        prompt: list[int],
+        sampling: Sampling,
+        seed: int,
+        options: list[int],
+        prefix: str = "",
     ) -> Any:
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(Request(prompt, sampling, seed, options, answer))
+        self._waiting.append(Request(prompt, sampling, seed, options, answer, prefix))
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await answer

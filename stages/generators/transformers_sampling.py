@@ -23,6 +23,8 @@ class Request:
     options: list[int]
     """Token ids to choose from; empty: a text is to be written."""
     answer: asyncio.Future[Any]
+    prefix: str = ""
+    """The text that is to be continued; the prompt ends with it."""
 
 
 @dataclass
@@ -146,7 +148,11 @@ def sample(
         broken_model()
         if text.is_broken
         else Completion(
-            text=renderer.prefilled + cut(renderer.text(text.tokens), request.sampling.stop),
+            text=renderer.opening(request.prefix)
+            + cut(
+                renderer.continuation(text.tokens, request.prompt, request.prefix),
+                request.sampling.stop,
+            ),
             finish_reason=text.finish_reason,
             prompt_tokens=len(request.prompt),
             completion_tokens=len(text.tokens),

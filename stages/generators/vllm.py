@@ -127,10 +127,10 @@ class VllmGenerator:
         self._numbers = itertools.count()
 
     async def complete(
-        self, messages: Sequence[Message], sampling: Sampling, seed: int
+        self, messages: Sequence[Message], sampling: Sampling, seed: int, prefix: str = ""
     ) -> Completion:
         """See `Generator.complete`."""
-        prompt = self.renderer.prompt(messages)
+        prompt = self.renderer.prompt(messages, prefix)
         # Without stop strings nothing reads the text before its end: decoding it once is faster
         # than decoding it token by token.
         incremental = bool(sampling.stop)
@@ -146,8 +146,10 @@ class VllmGenerator:
             skip_special_tokens=not self.renderer.marks_are_special,
         )
         answer = output.outputs[0]
-        text = answer.text if incremental else self.renderer.text(answer.token_ids)
-        text = self.renderer.prefilled + text
+        text = answer.text
+        if not incremental:
+            text = self.renderer.continuation(answer.token_ids, prompt, prefix)
+        text = self.renderer.opening(prefix) + text
         reason = answer.finish_reason or "stop"
         if reason not in ("stop", "length"):  # an abort is no answer
             raise CallFailed("vLLM ended the text early", f"finish_reason {reason!r}")

@@ -6,6 +6,7 @@ that products are cosines. A vector is the mean of the last hidden states (Reime
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,43 +22,69 @@ DIGITS = 6
 _VECTOR = TypeAdapter(list[float])
 
 
-def encode(texts: Sequence[str], encoder: Model, store: CallStore) -> Any:
-    """Return the vectors of some texts.
+class Encoder:
+    """A sentence encoder; it is loaded at its first text that is not stored, and stays.
 
-    Raises:
-        UserError: the encoder cannot be loaded.
+    Args:
+        model: an encoder of transformers.
+        store: where vectors are remembered.
     """
-    import numpy as np
 
-    keys = [call_key(verb="encode", model=encoder.content, text=text) for text in texts]
-    vectors: dict[str, Any] = {}
-    missing = {}
-    for key, text in zip(keys, texts, strict=True):
-        vector = vectors.get(key) or store.get(key, _VECTOR.validate_json)
-        if vector:
+    def __init__(self, model: Model, store: CallStore):
+        self.model = model
+        self.store = store
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        """Return the vectors of some texts.
+
+        Raises:
+            UserError: the encoder cannot be loaded.
+        """
+        import numpy as np
+
+        keys = [call_key(verb="encode", model=self.model.content, text=text) for text in texts]
+        vectors: dict[str, Any] = {}
+        missing = {}
+        for key, text in zip(keys, texts, strict=True):
+            vector = vectors.get(key) or self.store.get(key, _VECTOR.validate_json)
+            if vector:
+                vectors[key] = vector
+            else:
+                missing[key] = text
+        for key, vector in _compute(self, missing):
+            self.store.put(key, vector)
             vectors[key] = vector
-        else:
-            missing[key] = text
-    for key, vector in _compute(encoder, missing):
-        store.put(key, vector)
-        vectors[key] = vector
-    rows = np.array([vectors[key] for key in keys])
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = np.array([vectors[key] for key in keys])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    @cached_property
+    def loaded(self) -> tuple[Any, Any]:
+        """The tokenizer and the network."""
+        import torch
+        from transformers import AutoModel
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        tokenizer = load_tokenizer(self.model)
+        tokenizer.truncation_side = "left"
+        options = {"dtype": torch.float32}
+        network = load_network(AutoModel, self.model, options, new_output=True).eval()
+        network.to("cuda" if torch.cuda.is_available() else "cpu")
+        return tokenizer, network
 
 
-def _compute(encoder: Model, texts: Mapping[str, str]) -> Iterator[tuple[str, list[float]]]:
+def encode(texts: Sequence[str], encoder: Model, store: CallStore) -> Any:
+    """Return the vectors of some texts at once: see `Encoder`."""
+    return Encoder(encoder, store).encode(texts)
+
+
+def _compute(encoder: Encoder, texts: Mapping[str, str]) -> Iterator[tuple[str, list[float]]]:
     """The vectors of texts by their keys, in batches of about equal length."""
     if not texts:
         return
     import torch
-    from transformers import AutoModel
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
-    tokenizer = load_tokenizer(encoder)
-    tokenizer.truncation_side = "left"
-    network = load_network(AutoModel, encoder, {"dtype": torch.float32}, new_output=True).eval()
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer, network = encoder.loaded
     limit = getattr(network.config.get_text_config(), "max_position_embeddings", MOST_TOKENS)
     keys = sorted(texts, key=lambda key: len(texts[key]))
     for start in range(0, len(keys), BATCH):

@@ -271,12 +271,27 @@ class RememberedGenerator:
         """How the model is asked as a judge; see `Answerer`."""
         return self.answerer.form
 
+    def refuse_server(self, where: str) -> None:
+        """Refuse a model that servers hold, to a stage that continues the beginnings of answers.
+
+        Raises:
+            UserError: they hold it.
+        """
+        answerer = self.answerer
+        if is_remote(answerer.name, self.model.path, answerer.options):
+            raise UserError(
+                "answers are continued from their beginnings, which a server does not do",
+                where=where,
+                fix="set generator=vllm or generator=transformers",
+            )
+
     async def complete(
         self,
         messages: Sequence[Message],
         sampling: Sampling,
         seed: int,
         keep_thoughts: bool = False,
+        prefix: str = "",
     ) -> Completion:
         """See `Generator.complete`. The store holds the answer as it was written.
 
@@ -284,13 +299,14 @@ class RememberedGenerator:
             keep_thoughts: return thoughts in the text, between their marks; else they are split
                 off into the completion's `thoughts`.
         """
+        parts = {"prefix": prefix} if prefix else {}
         key = self._key(
-            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed
+            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed, **parts
         )
         completion = self._recall(key, as_completion)
         if completion is None:
             engine = await self.engines.get(self.model)
-            call = engine.complete(messages, sampling, seed)
+            call = engine.complete(messages, sampling, seed, **parts)
             completion = await self._send(call, as_completion)
             self._remember(key, vars(completion), completion.completion_tokens)
         self.tally.add_text(completion, sampling.max_tokens)

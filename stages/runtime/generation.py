@@ -289,12 +289,16 @@ class Generator(Protocol):
     """
 
     async def complete(
-        self, messages: Sequence[Message], sampling: Sampling, seed: int
+        self, messages: Sequence[Message], sampling: Sampling, seed: int, prefix: str = ""
     ) -> Completion:
         """Write the next assistant turn.
 
         The same seed draws the same text, as far as the engine's numerics allow. An answer cut
         short by the end of the context has `finish_reason` "length".
+
+        Args:
+            prefix: the beginning of the turn; what follows it is written and returned. Servers do
+                not take one.
 
         Raises:
             TooLong: the prompt leaves no room for a single token.

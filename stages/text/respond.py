@@ -20,13 +20,20 @@ from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.principles.assign import assign_many
 from stages.principles.constitution import Principle
-from stages.principles.retrieve import ENCODER, Retrieval, check_encoder, find_applicable
+from stages.principles.proposed import INPUT, check_source, principles_of
+from stages.principles.retrieve import (
+    ENCODER,
+    Retrieval,
+    check_encoder,
+    find_applicable,
+    retrieval_identity,
+)
 from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Message, Prompt, Response
+from stages.runtime.rows import Dropped, Message, Prompt, Proposal, Response
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Few, Text, machine
@@ -34,6 +41,9 @@ from stages.sources.records import file_hash
 from stages.text.cut_off import count_cut_off
 from stages.text.revise import read_demonstrations
 from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
+
+PROPOSAL_COLUMNS = ("id", "prompt_id", "text", "opposite", "weight", "origin")
+"""Of principles that are no file: what a principle is made of."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class Config:
     context: Literal["none", "principles"] = "none"
     """What the model reads besides the prompt."""
     constitution: Selection | None = None
-    """The principles that it reads with `context: principles`."""
+    """The principles that it reads with `context: principles`; null: those of `inputs.principles`.
+    """
     retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
     """With `context: principles`: only those that apply to the prompt, by `inputs.encoder` or, if
     there is none, by BM25; null: all.
@@ -88,12 +99,25 @@ def check(config: Config) -> None:
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     check_encoder(config.retrieve, inputs)
+    if config.context == "principles" or INPUT in inputs:
+        check_source(config.constitution, inputs, "respond")
+    if INPUT in inputs and config.context == "none":
+        raise UserError(
+            "it has an input `principles`, which the model does not read",
+            where="stage 'respond'",
+            fix="set `context: principles`, or leave the input out",
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
     """The principles that the model reads, if any, in order; unused options are left out."""
     facts: dict[str, Any] = {"constitution": None, "template": None}
-    if config.context == "principles":
+    if config.context == "principles" and config.constitution is None:  # an input has them
+        facts["template"] = template_hash(config.template)
+        facts |= retrieval_identity(config.retrieve)
+        if config.draw:
+            facts["draw"] = config.draw
+    elif config.context == "principles":
         facts = system_identity(config.constitution, config.template, "respond", config.retrieve)
         if config.draw:
             facts |= {"draw": config.draw, "weights": weights_of(config)}
@@ -139,9 +163,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     available: tuple[Principle, ...] = ()
     template = ""
     if config.context == "principles":
-        available = selected(config.constitution, "respond").principles
+        available = principles_of(config.constitution, inputs)
         template = template_hash(config.template)
-    sources = [artifact for name, artifact in inputs.items() if name not in ("model", ENCODER)]
+    others = ("model", ENCODER, INPUT)
+    sources = [artifact for name, artifact in inputs.items() if name not in others]
     prompts, repeated = distinct_prompts(sources)
     by_id = {prompt.id: prompt.messages for prompt in prompts}
     applicable = find_applicable(config.retrieve, available, by_id, inputs, context)
@@ -202,9 +227,9 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model, "prompts": Prompt},
-    optional={ENCODER: Model, "*": Prompt},
+    optional={ENCODER: Model, INPUT: Proposal, "*": Prompt},
     gives=Response,
-    reads={Prompt: ("id", "messages", "kind")},
+    reads={Prompt: ("id", "messages", "kind"), Proposal: PROPOSAL_COLUMNS},
     calls_generator=True,
     check=check,
     check_inputs=check_inputs,

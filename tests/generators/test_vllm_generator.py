@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -64,6 +65,9 @@ async def test_agrees_with_transformers(generator, path):
         assert await generator.complete(prompt, greedy, 0) == await reference.complete(
             prompt, greedy, 0
         )
+        for sampling in (greedy, replace(greedy, stop=("never written",))):
+            begun = await generator.complete(prompt, sampling, 0, prefix="the dog asks")
+            assert begun == await reference.complete(prompt, sampling, 0, prefix="the dog asks")
     await reference.close()
 
 
