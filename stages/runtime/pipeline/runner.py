@@ -324,7 +324,7 @@ class Runner:
                 result = step.contract.run(step.config, inputs, context)
         result = self._with_overlaps(step.name, result)
         if step.contract.calls_generator:
-            _refuse_empty(step.name, result, folder)
+            _refuse_empty(step, result, folder)
         remaining = count_remaining(result.rows, result.metrics)
         dropped = Counter(row.reason for row in result.dropped)
         doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
@@ -379,7 +379,7 @@ def _refuse_empty_inputs(step: Step, inputs: Mapping[str, Artifact]) -> None:
         )
 
 
-def _refuse_empty(step: str, result: Result, folder: Path) -> None:
+def _refuse_empty(step: Step, result: Result, folder: Path) -> None:
     """Stop after a step without rows: the later ones could only say that there is nothing to read.
 
     The step is not finished, since another server or a mended one may give other answers.
@@ -387,14 +387,15 @@ def _refuse_empty(step: str, result: Result, folder: Path) -> None:
     Raises:
         UserError: every row was dropped; names the reasons and the file that holds the rows.
     """
-    if result.rows or result.rows is None or not result.dropped:
+    reasons = {row.reason for row in result.dropped}
+    if result.rows or result.rows is None or reasons <= set(step.contract.may_drop_all):
         return
     write_dropped(folder, result.dropped)
     details = [row.detail for row in result.dropped if row.detail]
     example = f"; for example: {details[0]}" if details else ""
     raise UserError(
         f"every row was dropped: {list_reasons(result.dropped)}{example}",
-        where=f"step {step!r}",
+        where=f"step {step.name!r}",
         fix=f"see {folder / DROPPED}; change what the reasons name, in the step's options, its "
         "inputs or its model",
     )
