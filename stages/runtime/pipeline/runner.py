@@ -158,8 +158,7 @@ class Runner:
                 continue
             if is_new:
                 new_steps |= {name}
-            if plan.step.contract.read is not None:
-                self._warn_of_overlaps(artifacts)
+            self._warn_of_overlaps(artifacts)
         self.loop.run(self.engines.release())
         self._say_damaged()
         return artifacts
