@@ -11,11 +11,12 @@ from tests.smollm2 import (
 )
 
 pytestmark = needs_smollm2
-THREE_REQUESTS = ["data.red_team.limit=2", "data.helpful.limit=1"]
+THREE_REQUESTS = ["data.red_team.limit=2", "data.helpful.limit=1", "scale.judge_limit=1"]
 TWO_PRINCIPLES = "constitution.only=[on-point, no-danger]"
 STEPS = "pipeline.steps"
 SHORT = "sampling.max_tokens=40"
 ONE_CALL = ["scale.synthesis.shards=1", "scale.synthesis.calls=1"]
+# Of `self_align`, which `topic_guided` extends: thoughts and answer take more tokens than here.
 NO_FORM = [f"scale.self_align.{name}=null" for name in ("demonstrations", "marker")]
 NO_FORM += ["scale.self_align.template=text/system.jinja", "scale.self_align.least=0"]
 ONE_ROUND = [f"{STEPS}.evolution.repeat=1"]
@@ -25,14 +26,13 @@ REQUESTS_WRITTEN = {
         ["new_requests"],
         [*ONE_CALL, f"{STEPS}.new_requests.sampling.max_tokens=60"],
     ),
-    "unnatural_instructions": (["new_requests", "other_words"], ONE_CALL),
     "evol_instruct": (["evolved_1"], [*ONE_ROUND, f"{STEPS}.evolution.steps.evolved.{SHORT}"]),
     "topic_guided": (
         ["topics", "questions"],
         [
             *(*ONE_CALL, *NO_FORM),
             *(f"{STEPS}.{name}.{SHORT}" for name in ("topics", "questions", "new_requests")),
-            f"{STEPS}.first_topics.limit=2",
+            f"+{STEPS}.first_topics.limit=2",
         ],
     ),
 }
@@ -53,12 +53,7 @@ def test_requests_that_the_model_writes(done, name):
     steps, options = REQUESTS_WRITTEN[name]
     made = done(name, *THREE_REQUESTS, *options)
     assert all(made[step].rows() for step in steps)
-
-
-def test_self_align(done):
-    """Without the form of the thoughts, in which its answers are longer than here."""
-    made = done("self_align", *THREE_REQUESTS, *NO_FORM)
-    assert made["engraved"].metrics["n"] and made["policy"].metrics["n"]
+    assert "engraved" not in made or made["engraved"].metrics["n"]
 
 
 def test_instructions(done, tmp_path):
@@ -81,7 +76,7 @@ def test_principles_that_agree_with_people(done, tmp_path_factory, name):
     file = preferences(tmp_path_factory.mktemp("preferences"))
     people = f"pipeline.pairs={{stage: human_pairs, source: {file}, limit: 6}}"
     made = done(name, people, TWO_PRINCIPLES)
-    assert made["votes"].rows()
+    assert made["votes"].rows() and made["chosen"].metrics["candidates"]
 
 
 def test_minimal_constitution(done):
@@ -90,7 +85,7 @@ def test_minimal_constitution(done):
 
 
 def test_iteralign(done):
-    """A model that writes no list of rules learns nothing, which ends no run."""
+    """A model that writes no rule learns nothing, which ends no run."""
     made = done("iteralign", "scale.iteralign.rounds=1", "scale.iteralign.chunk=2")
     assert made["ratings_1"].rows()
 
