@@ -86,7 +86,7 @@ def test_minimal_constitution(done):
 
 def test_iteralign(done):
     """A model that writes no rule learns nothing, which ends no run."""
-    made = done("iteralign", "scale.iteralign.rounds=1", "scale.iteralign.chunk=2")
+    made = done("iteralign", "scale.iteralign.rounds=1", "scale.iteralign.chunk=4")
     assert made["ratings_1"].rows()
 
 
