@@ -11,7 +11,9 @@ from tests.smollm2 import (
 )
 
 pytestmark = needs_smollm2
-THREE_REQUESTS = ["data.red_team.limit=2", "data.helpful.limit=1", "scale.judge_limit=1"]
+FEW = ["data.red_team.limit=2", "data.helpful.limit=1", "data.held_out.limit=1"]
+FEW += ["scale.judge_limit=1"]
+FEW += [f"model.{name}.per_device_train_batch_size=2" for name in ("sft", "dpo")]
 TWO_PRINCIPLES = "constitution.only=[on-point, no-danger]"
 STEPS = "pipeline.steps"
 SHORT = "sampling.max_tokens=40"
@@ -22,10 +24,6 @@ NO_FORM += ["scale.self_align.template=text/system.jinja", "scale.self_align.lea
 ONE_ROUND = [f"{STEPS}.evolution.repeat=1"]
 ONE_ROUND += [f"{STEPS}.answers.inputs.round_{number}=null" for number in (2, 3, 4)]
 REQUESTS_WRITTEN = {
-    "self_instruct": (
-        ["new_requests"],
-        [*ONE_CALL, f"{STEPS}.new_requests.sampling.max_tokens=60"],
-    ),
     "evol_instruct": (["evolved_1"], [*ONE_ROUND, f"{STEPS}.evolution.steps.evolved.{SHORT}"]),
     "topic_guided": (
         ["topics", "questions"],
@@ -33,6 +31,7 @@ REQUESTS_WRITTEN = {
             *(*ONE_CALL, *NO_FORM),
             *(f"{STEPS}.{name}.{SHORT}" for name in ("topics", "questions", "new_requests")),
             f"+{STEPS}.first_topics.limit=2",
+            f"{STEPS}.engraved_held_out=null",
         ],
     ),
 }
@@ -43,7 +42,7 @@ REQUESTS_WRITTEN = {
     [("retrieve", "retrieved"), ("self_correction", "reasoned"), ("self_criticism", "revised")],
 )
 def test_methods_without_training(done, name, policy):
-    made = done(name)
+    made = done(name, "scale.judge_limit=1")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "informed", policy]
 
 
@@ -51,7 +50,7 @@ def test_methods_without_training(done, name, policy):
 def test_requests_that_the_model_writes(done, name):
     """It learns its own answers to them, in whatever form it wrote them."""
     steps, options = REQUESTS_WRITTEN[name]
-    made = done(name, *THREE_REQUESTS, *options)
+    made = done(name, *FEW, *options)
     assert all(made[step].rows() for step in steps)
     assert "engraved" not in made or made["engraved"].metrics["n"]
 
@@ -80,21 +79,29 @@ def test_principles_that_agree_with_people(done, tmp_path_factory, name):
 
 
 def test_minimal_constitution(done):
-    made = done("minimal_constitution", *THREE_REQUESTS, TWO_PRINCIPLES)
+    without = [f"{STEPS}.full=null", f"{STEPS}.full_held_out=null"]
+    made = done("minimal_constitution", *FEW, TWO_PRINCIPLES, *without)
     assert load(made["smaller_constitution"].directory / "constitution.yaml").principles
 
 
 def test_iteralign(done):
     """A model that writes no rule learns nothing, which ends no run."""
-    made = done("iteralign", "scale.iteralign.rounds=1", "scale.iteralign.chunk=4")
+    made = done(
+        "iteralign",
+        *FEW,
+        "data.red_team.limit=4",
+        "scale.iteralign.rounds=1",
+        "scale.iteralign.chunk=4",
+    )
     assert made["ratings_1"].rows()
 
 
 def test_deliberative(done):
-    made = done("deliberative", *THREE_REQUESTS, TWO_PRINCIPLES)
+    made = done("deliberative", *FEW, TWO_PRINCIPLES, f"{STEPS}.tuned_held_out=null")
     assert "term rating" in made["policy"].metrics["last"]
 
 
 def test_character_training(done):
-    made = done("character_training", *THREE_REQUESTS, "data.reflection.limit=1")
+    one = ["+data.reflection.limit=1", f"{STEPS}.distilled_held_out=null"]
+    made = done("character_training", *FEW, *one)
     assert made["distilled"].metrics["n"] and made["policy"].metrics["n"]
