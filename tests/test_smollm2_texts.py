@@ -4,6 +4,7 @@ import pytest
 
 from stages.principles.constitution import load
 from tests.smollm2 import (
+    FEW_REQUESTS,
     done,  # noqa: F401  (a fixture)
     needs_smollm2,
     preferences,
@@ -88,8 +89,7 @@ def test_iteralign(done):
     """A model that writes no rule learns nothing, which ends no run."""
     made = done(
         "iteralign",
-        *FEW,
-        "data.red_team.limit=4",
+        *(*FEW, *FEW_REQUESTS),
         "scale.iteralign.rounds=1",
         "scale.iteralign.chunk=4",
     )
