@@ -101,7 +101,11 @@ def test_deliberative(done):
     assert "term rating" in made["policy"].metrics["last"]
 
 
-def test_character_training(done):
-    one = ["+data.reflection.limit=1", f"{STEPS}.distilled_held_out=null"]
-    made = done("character_training", *FEW, *one)
+def test_character_training(done, tmp_path):
+    """Its questions are short, since answers to the shipped ones take more tokens than here."""
+    questions = ["Who are you? One short sentence.", "Are you a person? Say yes or no."]
+    rows = [{"prompt": question} for question in questions]
+    source = write_once(tmp_path / "reflection.jsonl", rows)
+    options = [f"data.reflection.source={source}", f"{STEPS}.distilled_held_out=null"]
+    made = done("character_training", *FEW, *FEW_REQUESTS, *options)
     assert made["distilled"].metrics["n"] and made["policy"].metrics["n"]
