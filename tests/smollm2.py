@@ -1,7 +1,8 @@
 """Whole pipelines on SmolLM2-135M-Instruct, a real model, in small: what their tests share.
 
-Two modules, because two workers share them: `test_smollm2_offline.py`, `test_smollm2_online.py`.
-Their runs share one folder, also between workers, so what pipelines have in common is made once.
+Three modules, because workers share them: `test_smollm2_offline.py`, `test_smollm2_online.py`,
+`test_smollm2_texts.py`. Their runs share one folder, also between workers, so what pipelines have
+in common is made once.
 """
 
 import csv
@@ -79,7 +80,10 @@ SMALL += [f"++model.{name}.save_strategy='no'" for name in TRAINERS]
 # SmolLM2 is not able to judge, which stops a run; with one request the examination is cheap.
 EXAMINATION = "pipeline.steps.judge_examination"
 ANYTHING = [f"{EXAMINATION}.require=anything", f"++{EXAMINATION}.requests=1"]
-UNEXAMINED = ("benchmarks", "human_principles", "human_reward_model", "in_context", "judge_quality")
+UNEXAMINED = (
+    *("benchmarks", "human_principles", "human_reward_model", "in_context", "judge_quality"),
+    *("instructions", "inverse_constitution", "principle_selection"),
+)
 # For methods that read every answer many times.
 FEW_REQUESTS = ["data.red_team.limit=4", "data.helpful.limit=2"]
 REQUESTED = [f"{kind} {number}" for kind in ("Explain", "Describe") for number in range(10)]
@@ -105,8 +109,9 @@ def finished(root: Path, pipeline: str, *more: str):
         if "train_loss" in artifact.metrics:
             assert has_learnt(artifact, made.get("base", made.get("trunk"))), step
     if "evaluation" in made:
+        held_out = len(made["held_out"].rows() + made["held_out_helpful"].rows())
         for policy in made["evaluation"].metrics["policies"].values():
-            assert policy["responses"] + policy["dropped"] == 6
+            assert policy["responses"] + policy["dropped"] == held_out
     return made
 
 

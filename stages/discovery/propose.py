@@ -172,6 +172,7 @@ STAGE = Stage(
     check=check,
     identity=identity,
     meant_to_drop=(NONE_READ,),  # counted above by questions: a row may stand for many answers
+    may_drop_all=(NONE_READ,),
 )
 
 

@@ -95,6 +95,8 @@ class Stage:
     """
     meant_to_drop: Sequence[str] = ()
     """Reasons for which it is meant to drop rows, `*` for any: those are no sign of trouble."""
+    may_drop_all: Sequence[str] = ()
+    """Reasons for which it may drop all of its rows; for others that stops the run."""
     goes_on: bool = False
     """It can do without inputs whose steps failed, and says which they are (`context.failures`)."""
     reusable: bool = True

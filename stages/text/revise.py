@@ -61,6 +61,8 @@ from stages.text.cut_off import finished_text
 
 CRITIQUE_TEMPLATES = {True: "text/critique.jinja", False: "text/critique_always.jinja"}
 """The shipped requests for a critique, with `only_faulty` and without."""
+NO_PRINCIPLE = "there is no principle"
+NOT_BEGUN = (NONE_APPLIES, NO_PRINCIPLE)
 EXAMPLES = 3
 """How many announcements the metrics show."""
 
@@ -181,7 +183,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows: list[Revision] = []
         drawn = applicable[response.prompt_id]
         if not drawn:
-            raise Drop(NONE_APPLIES)
+            raise Drop(NONE_APPLIES if principles else NO_PRINCIPLE)
         text = response.response
         ending = response.finish_reason
         opening: list[Message] = [*demonstrations, *response.prompt]
@@ -228,7 +230,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         return rows
 
     rows, dropped = context.map(responses, revise)
-    lost = Counter(row.reason for row in dropped if row.reason != NONE_APPLIES)
+    lost = Counter(row.reason for row in dropped if row.reason not in NOT_BEGUN)
     begun = len(responses) - (len(dropped) - lost.total())
     metrics = {
         **_count_principles(rows),
@@ -251,7 +253,8 @@ STAGE = Stage(
     may_be_empty=("principles",),
     gives=Revision,
     calls_generator=True,
-    meant_to_drop=(NONE_APPLIES,),
+    meant_to_drop=NOT_BEGUN,
+    may_drop_all=(NO_PRINCIPLE,),
     check=check,
     check_inputs=check_inputs,
     foresee=foresee_words,

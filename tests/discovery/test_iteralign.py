@@ -45,12 +45,17 @@ def pipeline(folder, prompts, chunk):
     }
 
 
-def bad_on(word):
-    """Fails requests with a word; its rule names the chunk, so that each chunk has its own."""
+def bad_on(word, speechless="none"):
+    """Fails requests with a word; its rule names the chunk, so that each chunk has its own.
+
+    About a chunk with the word `speechless` it writes no rule.
+    """
 
     def text(messages):
         last = messages[-1]["content"]
         if last.startswith("These responses"):
+            if speechless in last:
+                return "They are bad."
             numbers = "-".join(re.findall(r"request (\d+)", last))
             return f"1. {RULE} for {numbers}.\n2. The response is polite."
         if "Rewrite" in last:
@@ -64,7 +69,7 @@ def bad_on(word):
     return ScriptedGenerator(text=text, scores=scores)
 
 
-def run(folder, prompts):
+def run(folder, prompts, speechless="none"):
     """Two chunks of three; a trained model is a folder of its own.
 
     Returns:
@@ -77,7 +82,7 @@ def run(folder, prompts):
         fake_model(context.directory / "model", context.step.encode())
         return sft.Result(metrics={"n": 1}, dropped=list(dropped))
 
-    generator = bad_on("bad")
+    generator = bad_on("bad", speechless)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sft, "run_training", run_training)
         patch.setattr(sft, "STAGE", replace(sft.STAGE, prepare=accept_any_here))  # imports TRL
@@ -142,6 +147,19 @@ def test_no_failure_at_all_trains_nothing(tmp_path):
     for number in (1, 2):
         assert made[f"rules_{number}"].rows(Proposal) == []
         assert made[f"revised_{number}"].rows(Revision) == []
+
+
+@pytest.mark.parametrize("speechless", ["request 1", "request 4", "request"])
+def test_a_round_without_a_rule_leaves_the_model_as_it_is(tmp_path, speechless):
+    """A model that writes no list of rules about a chunk ends no run, and is warned of."""
+    made, _, trained = run(tmp_path, [f"request {i} bad" for i in range(6)], speechless)
+    silent = [n for n, last in ((1, "request 1"), (2, "request 4")) if speechless in last]
+    assert trained == [f"tuned_{n}" for n in (1, 2) if n not in silent]
+    for number in silent:
+        assert made[f"revised_{number}"].manifest.dropped == {"there is no principle": 3}
+        assert "no principle in the answer" in made[f"proposals_{number}"].manifest.warnings[0]
+    written = [len(made[f"rules_{n}"].rows(Proposal)) for n in (1, 2)]
+    assert written == {"request 1": [0, 2], "request 4": [2, 2], "request": [0, 0]}[speechless]
 
 
 def test_the_pipeline_carries_model_requests_and_rules():

@@ -96,6 +96,7 @@ def proposing(folder, generator, **options):
             "inputs": {"model": "model", "pairs": "pairs"},
             **options,
         },
+        "candidates": {"stage": "cluster", "inputs": {"proposals": "proposals"}},
     }
     return run_steps(steps, folder, generator)[1]["proposals"]
 
@@ -119,6 +120,14 @@ def test_answers_without_a_principle_are_counted_with_their_words(tmp_path):
     assert made.manifest.dropped == {"no principle in the answer": 6}
     assert made.dropped()[0].detail == "I cannot say."
     assert "it dropped 6 of 8 (75%)" in made.manifest.warnings[0]
+
+
+def test_nothing_proposed_stops_at_the_first_step_that_needs_some(tmp_path):
+    generator = ScriptedGenerator(text=lambda messages: "I cannot say.")
+    with pytest.raises(UserError) as stopped:
+        proposing(tmp_path, generator)
+    assert "step 'candidates': no input holds a row" in str(stopped.value)
+    assert "dropped 8 x no principle in the answer" in stopped.value.fix
 
 
 def test_a_reply_is_asked_after_the_worse_response(tmp_path):

@@ -105,7 +105,8 @@ def all_source_pairs(steps: Sequence[Step]) -> dict[str, list[tuple[str, str]]]:
 def source_pairs(steps: Sequence[Step], evaluation: str) -> list[tuple[str, str]]:
     """Return the (training source, evaluation source) pairs above an evaluation step.
 
-    A source is a step that reads rows from outside. It is one of training if a step that trains
+    A source is a step that reads rows from outside, or that keeps a `share` of such rows: disjoint
+    shares of one file have no prompt in common. It is one of training if a step that trains
     stands between it and the evaluation, and one of evaluation if there is only a way without: an
     evaluation may also read the judgements that a training learnt from. A source stands on both
     sides, and is paired with itself, where the evaluation reads what a model answered to prompts
@@ -139,11 +140,23 @@ def _sources_above(by_name: Mapping[str, Step], starts: list[str]) -> tuple[list
             continue
         seen.add((name, trained))
         step = by_name[name]
-        if step.contract.read is not None:
+        if _is_source(step) or _is_share(step, by_name):
             (learnt if trained else measured).setdefault(name)
+            continue
         below = trained or step.contract.trains
         waiting += [(source, below) for source in step.inputs.values()]
     return list(learnt), list(measured)
+
+
+def _is_source(step: Step) -> bool:
+    return step.contract.read is not None
+
+
+def _is_share(step: Step, by_name: Mapping[str, Step]) -> bool:
+    """Return whether a step keeps a share of a source's rows, by a hash of their prompts."""
+    if not hasattr(step.config, "share"):
+        return False
+    return all(_is_source(by_name[name]) for name in step.inputs.values())
 
 
 def _answered_and_learnt(by_name: Mapping[str, Step], step: Step) -> list[str]:

@@ -161,9 +161,8 @@ class Runner:
                 continue
             if is_new:
                 new_steps |= {name}
-            if plan.step.contract.read is not None:
-                for overlap in self._overlaps.compare(artifacts):
-                    warn(overlap, self.console)
+            for overlap in self._overlaps.compare(artifacts):
+                warn(overlap, self.console)
         self.loop.run(self.engines.release())
         self._say_damaged()
         return artifacts
@@ -308,7 +307,7 @@ class Runner:
         refuse_edited(plan)
         result = self._overlaps.add_to(result, step.name)
         if step.contract.calls_generator:
-            _refuse_empty(step.name, result, folder)
+            _refuse_empty(step, result, folder)
         remaining = count_remaining(result.rows, result.metrics)
         dropped = Counter(row.reason for row in result.dropped)
         doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
@@ -353,7 +352,7 @@ def _refuse_empty_inputs(step: Step, inputs: Mapping[str, Artifact]) -> None:
         )
 
 
-def _refuse_empty(step: str, result: Result, folder: Path) -> None:
+def _refuse_empty(step: Step, result: Result, folder: Path) -> None:
     """Stop after a step without rows: the later ones could only say that there is nothing to read.
 
     The step is not finished, since another server or a mended one may give other answers.
@@ -361,14 +360,15 @@ def _refuse_empty(step: str, result: Result, folder: Path) -> None:
     Raises:
         UserError: every row was dropped; names the reasons and the file that holds the rows.
     """
-    if result.rows or result.rows is None or not result.dropped:
+    reasons = {row.reason for row in result.dropped}
+    if result.rows or result.rows is None or reasons <= set(step.contract.may_drop_all):
         return
     write_dropped(folder, result.dropped)
     details = [row.detail for row in result.dropped if row.detail]
     example = f"; for example: {details[0]}" if details else ""
     raise UserError(
         f"every row was dropped: {list_reasons(result.dropped)}{example}",
-        where=f"step {step!r}",
+        where=f"step {step.name!r}",
         fix=f"see {folder / DROPPED}; change what the reasons name, in the step's options, its "
         "inputs or its model",
     )

@@ -125,6 +125,24 @@ def test_disjoint_files_say_nothing(tmp_path, training):
     assert "overlap" not in done["refusals"].metrics
 
 
+@pytest.mark.parametrize("start", [0.5, 0.0])
+def test_disjoint_shares_of_one_file_say_nothing(tmp_path, training, start):
+    """Whichever step reads the file; shares that overlap are named."""
+    texts = [str(number) for number in range(20)]
+    steps = pipeline(tmp_path, texts, texts)
+    steps["learnt"] = {"stage": "filter", "inputs": {"rows": "red"}, "share": [0, 0.5]}
+    steps["samples"] = {"stage": "filter", "inputs": {"rows": "held"}, "share": [start, 1]}
+    steps["tuned"]["inputs"]["rows"] = "learnt"
+    steps["answers"]["inputs"]["prompts"] = "samples"
+    planned, _ = run_steps(steps, tmp_path, only_plan=True)
+    assert "WARNING" not in shown(planned)
+    _, done = run_steps(steps, tmp_path)
+    shared = len(done["learnt"].rows()) if start == 0 else 0
+    overlaps = done["refusals"].metrics.get("overlap", [])
+    assert sum(overlap["shared"] for overlap in overlaps) == shared
+    assert {overlap["evaluation"] for overlap in overlaps} <= {"samples"}
+
+
 def test_which_sources_are_compared(tmp_path, training):
     steps = pipeline(tmp_path, ["a"], ["b"])
     read = read_steps(steps, STAGES)
