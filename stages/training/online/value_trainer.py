@@ -66,7 +66,8 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
         """
         mask = batch["completion_mask"]
         items = batch["num_items_in_batch"].clamp(min=1)
-        tokens = items / self.accelerator.num_processes / self.args.steps_per_generation
+        batches = self.accelerator.num_processes * self.args.steps_per_generation
+        tokens = items / batches
         losses = {}
         for name in self.value_models:
             values = self.values_before_tokens(name, batch)
@@ -84,9 +85,10 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
             parameters = []
             for value_model in self.value_models.values():
                 parameters += value_model.parameters()
+            rate = self.args.value_learning_rate or self.args.learning_rate
             group = {
                 "params": parameters,
-                "lr": self.args.value_learning_rate or self.args.learning_rate,
+                "lr": rate,
                 "weight_decay": self.args.weight_decay,
             }
             optimizer.add_param_group(group)
@@ -99,8 +101,9 @@ class ValueTrainer(Resumable, WholeRewards, GRPOTrainer):
             value_model.zero_grad()
 
     def _clip_grad_norm(self, model: Any) -> Any:
+        bound = self.args.max_grad_norm
         for value_model in self.value_models.values():
-            self.accelerator.clip_grad_norm_(value_model.parameters(), self.args.max_grad_norm)
+            self.accelerator.clip_grad_norm_(value_model.parameters(), bound)
         return super()._clip_grad_norm(model)
 
     # -- checkpoints
