@@ -39,9 +39,7 @@ def test_parts_that_are_read_too_can_be_left_out(embedded, tmp_path):
     file.write_text(f"name: m\nprinciples:\n- {{id: a, text: 'The response is kind.', {parts}}}\n")
     (warning,) = doubt_words(embedded, select(Selection(str(file))).principles)
     assert "'mortgage'" in warning and "'notary'" in warning
-    assert (
-        "It reads because and examples, too: 'constitution.without=[because,examples]'" in warning
-    )
+    assert "because, examples, too: 'constitution.without=[because,examples]'" in warning
     assert "judge_examination.constitution=${constitution}'" in warning
     bare = Selection(str(file), without=("because", "examples"))
     rest = doubt_words(embedded, select(bare).principles)
