@@ -63,7 +63,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
                 point = format_change(changes["measures"][measure])
                 points.append(mark(point, doubts[measure]))
             words = changes["words"]
-            points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
+            points.append(f"{words['value']:+z.0f}" if words else NO_VALUE)
             rows.append([f"  vs {rival}", *points, *[""] * (1 + cut_off)])
     by = ""
     if not by_truth:
