@@ -127,7 +127,7 @@ def test_a_model_brings_its_scale_and_the_command_line_wins():
 
 
 def test_every_scale_has_the_same_keys():
-    """And each of them is used by a pipeline."""
+    """And each of them is used by a pipeline, or by the data."""
 
     def keys(scale: dict, before: str = "") -> set[str]:
         names = set()
@@ -136,7 +136,8 @@ def test_every_scale_has_the_same_keys():
         return names
 
     scales = [keys(composed(f"scale={name}")["scale"]) for name in names("scale")]
-    text = "".join(path.read_text() for path in (CONF / "pipeline").rglob("*.yaml"))
+    files = [*(CONF / "pipeline").rglob("*.yaml"), *(CONF / "data").glob("*.yaml")]
+    text = "".join(path.read_text() for path in files)
     assert all(scale == scales[0] for scale in scales)
     assert set(re.findall(r"\$\{scale\.([\w.]+)\}", text)) == scales[0]
 

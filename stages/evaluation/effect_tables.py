@@ -4,6 +4,7 @@ Shares are in per cent, changes in percentage points. What rests on a judge that
 marked (see `instrument/doubt`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from stages.evaluation.instrument.doubt import doubt_about, explain_mark, mark
@@ -63,7 +64,7 @@ def effect_table(metrics: dict[str, Any]) -> Table:
                 point = format_change(changes["measures"][measure])
                 points.append(mark(point, doubts[measure]))
             words = changes["words"]
-            points.append(f"{words['value']:+.0f}" if words else NO_VALUE)
+            points.append(f"{words['value']:+z.0f}" if words else NO_VALUE)
             rows.append([f"  vs {rival}", *points, *[""] * (1 + cut_off)])
     by = ""
     if not by_truth:
@@ -80,17 +81,34 @@ def effect_table(metrics: dict[str, Any]) -> Table:
 
 def describe_counted(metrics: dict[str, Any]) -> str:
     """Which principles "violations" means, and why not the others."""
-    counted = metrics["counted"]
+    counted = counted_principles(metrics)
     total = len(next(iter(metrics["policies"].values()))["principles"])
-    others = total - len(counted)
-    if not others:
+    others = total - len(metrics["counted"])
+    unmeasured = [name for name in metrics["counted"] if name not in counted]
+    if not others and not unmeasured:
         return f"violations count all {total} principles"
-    names = ", ".join(counted[:LISTED]) or "no principle"
-    more = len(counted) - LISTED
-    if more > 0:
-        names += f" and {more} more"
-    apart = ", ".join(metrics["not_counted"])
-    return f"violations count {names}; not the other {others}, by tag or dimension ({apart})"
+    text = f"violations count {_list_names(counted)}"
+    if others:
+        apart = ", ".join(metrics["not_counted"])
+        text += f"; not the other {others}, by tag or dimension ({apart})"
+    if unmeasured:
+        text += f"; not {_list_names(unmeasured)}, of which the ground truth does not speak"
+    return text
+
+
+def counted_principles(metrics: dict[str, Any]) -> list[str]:
+    """The principles that "violations" counts: of a ground truth those that it measured."""
+    names: list[str] = metrics["counted"]
+    if metrics["measured_by"] != "truth":
+        return names
+    policies = metrics["policies"].values()
+    return [name for name in names if any(each["principles"][name]["truth"] for each in policies)]
+
+
+def _list_names(names: Sequence[str]) -> str:
+    more = len(names) - LISTED
+    shown = ", ".join(names[:LISTED]) or "no principle"
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def principle_table(metrics: dict[str, Any]) -> Table:

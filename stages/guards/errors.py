@@ -147,9 +147,13 @@ def refuse_unknown(names: Iterable[Any], allowed: Iterable[str], what: str, wher
             )
 
 
-def did_you_mean(name: str, allowed: list[str]) -> str:
-    """Return `. Did you mean 'x'?` for the most similar name in `allowed`, or ""."""
+def did_you_mean(name: str, allowed: list[str], least: float = 0.5) -> str:
+    """Return `. Did you mean 'x'?` for the most similar name in `allowed`, or "".
+
+    Args:
+        least: the similarity, up to 1, from which a name may be meant.
+    """
     import difflib
 
-    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=least)
     return f". Did you mean {nearest[0]!r}?" if nearest else ""

@@ -51,6 +51,20 @@ def assign_many(
     return sorted(principles, key=order, reverse=True)[:count]
 
 
+def refuse_draw(count: int, total: int, least: int, where: str) -> None:
+    """Refuse a number of principles that cannot be drawn.
+
+    Raises:
+        UserError: it is below `least`, or above the `total` of principles.
+    """
+    if not least <= count <= total:
+        raise UserError(
+            f"draw: {count} of {total} principles cannot be drawn",
+            where=where,
+            fix=f"give {least} to {total}",
+        )
+
+
 def mean_weights(shown: Sequence[Principle], available: int) -> list[float]:
     """Return how much the score under each shown principle counts in their mean.
 

@@ -26,6 +26,7 @@ from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.guards.files import read_text
 from stages.principles.constitution import Constitution, Principle, load
+from stages.principles.statement import PARTS, stated
 from stages.runtime.rows import Proposal
 
 NEAR = 0.75  # the least Jaccard index of near texts
@@ -251,21 +252,34 @@ def doubt_words(lexicon: Path, principles: Sequence[Principle | Proposal]) -> li
     title, *lines = read_text(lexicon, most=MOST_BYTES).splitlines()
     known = set(lines)
     words: dict[str, None] = {}
-    names = []
+    odd = []
     for principle in principles:
         unknown = [word for word in words_of(principle.text) if word not in known]
         words |= dict.fromkeys(unknown)
-        names += [principle.id] * bool(unknown)
+        odd += [principle] * bool(unknown)
     if not words:
         return []
     longest = sorted(words, key=lambda word: (-len(word), word))
     shown = ", ".join(repr(word) for word in longest[:SHOWN_WORDS])
     more = f" and {len(words) - SHOWN_WORDS} more" if len(words) > SHOWN_WORDS else ""
     return [
-        f"{title.removeprefix('#').strip()} cannot read {shown}{more}, words of {len(names)} of "
+        f"{title.removeprefix('#').strip()} cannot read {shown}{more}, words of {len(odd)} of "
         f"{len(principles)} principles: its vocabulary is closed, and what it says of these "
-        "principles is not about them"
+        f"principles is not about them{_advise_on_parts(odd)}"
     ]
+
+
+def _advise_on_parts(principles: Sequence[Principle | Proposal]) -> str:
+    """Return how to leave out the parts of principles that a model reads with them, if any."""
+    parts = [part for part in PARTS if any(getattr(each, part, None) for each in principles)]
+    if not parts:
+        return ""
+    return (
+        f". It reads their {', '.join(parts)}, too: 'constitution.without=[{','.join(parts)}]' "
+        "leaves these out, but not of the examination and the evaluation, which read the whole set "
+        "for ablations: add 'pipeline.steps.judge_examination.constitution=${constitution}' and "
+        "'pipeline.last_steps.evaluation.constitution=${constitution}'"
+    )
 
 
 def words_of(text: str) -> list[str]:
@@ -301,9 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             open_console(stderr=True).print(str(error))
             broken = True
             continue
-        notes += [
-            f"{Path(file).name}: {one}" for one in doubt_words(LEXICON, constitution.principles)
-        ]
+        read = [stated(principle) for principle in constitution.principles]
+        notes += [f"{Path(file).name}: {one}" for one in doubt_words(LEXICON, read)]
         for finding in findings[:MOST_SHOWN]:
             warning = f"{finding.rule}: {finding.message}. Fix: {finding.fix}."
             table.add_row(Path(file).name, "\n".join(finding.principles), warning)

@@ -3,7 +3,7 @@
 In: a template that extends `page.html.jinja`, and its values. Out: the page's file. The policy in
 its head forbids every connection. Texts are escaped by jinja2; data for the script is JSON that
 cannot end its element (`packed.as_script`). Filters of the templates are the functions of
-`formatting` that they need, `breakable` and `with_contents`.
+`formatting` that they need, `breakable`, `with_code` and `with_contents`.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from stages.statistics.formatting import (
 )
 
 _BREAKS = re.compile(r"[_/]+(?=[^_/])")
+_CODE = re.compile("`([^`]+)`")
 HERE = Path(__file__).resolve().parent
 SHARED = (HERE / "page.html.jinja", HERE / "macros.html.jinja", HERE / "report.css")
 
@@ -36,8 +37,14 @@ def breakable(name: str) -> Markup:
     return Markup(_BREAKS.sub(r"\g<0><wbr>", str(escape(name))))
 
 
+def with_code(text: str) -> Markup:
+    """A message whose words between backticks are set as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))
+
+
 FILTERS = (
     breakable,
+    with_code,
     with_contents,
     format_confidence,
     format_count,

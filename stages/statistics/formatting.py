@@ -3,7 +3,7 @@
 A share is a number from 0 to 1 and is written in per cent; the difference of two shares is written
 in percentage points. Pages have a true minus sign and an en dash where there is no number. Tables
 in the terminal contain only ASCII characters: `format_estimate` and `format_change`, and every
-other function with `missing=NO_VALUE`.
+other function with `missing=NO_VALUE`. A zero has no minus sign.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Sign = Literal["", "+"]
 
 def format_percent(share: float | None, places: int = 1, missing: str = DASH) -> str:
     """A share in per cent, without the unit: `58.2`."""
-    return missing if share is None else f"{PER_CENT * share:.{places}f}"
+    return missing if share is None else f"{PER_CENT * share:z.{places}f}"
 
 
 def format_percent_range(low: float, high: float) -> str:
@@ -109,12 +109,12 @@ def format_estimate(
     """
     if estimate is None or estimate["value"] is None:
         return NO_VALUE
-    value = f"{factor * estimate['value']:{sign}.{places}f}"
+    value = f"{factor * estimate['value']:{sign}z.{places}f}"
     if estimate["low"] is None:
         return value
     bounds = places if bound_places is None else bound_places
-    low = f"{factor * estimate['low']:{sign}.{bounds}f}"
-    high = f"{factor * estimate['high']:{sign}.{bounds}f}"
+    low = f"{factor * estimate['low']:{sign}z.{bounds}f}"
+    high = f"{factor * estimate['high']:{sign}z.{bounds}f}"
     return f"{value} [{low},{high}]"
 
 
@@ -128,6 +128,6 @@ def format_change(difference: Mapping[str, Any] | None) -> str:
     texts = []
     for name in ("value", "low", "high"):
         points = PER_CENT * difference[name]
-        texts.append(f"{points:+.0f}" if abs(points) >= 1 else f"{points:+.1f}")
+        texts.append(f"{points:+.0f}" if abs(points) >= 1 else f"{points:+z.1f}")
     value, low, high = texts
     return f"{value} [{low},{high}]"

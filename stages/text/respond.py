@@ -18,8 +18,8 @@ from typing import Any, Literal
 from stages.doubts.words import foresee_words
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
-from stages.principles.assign import assign_many
-from stages.principles.constitution import Principle
+from stages.principles.assign import assign_many, refuse_draw
+from stages.principles.constitution import Principle, load
 from stages.principles.proposed import INPUT, check_source, principles_of
 from stages.principles.retrieve import (
     ENCODER,
@@ -87,14 +87,21 @@ class SampleRequest:
 
 
 def check(config: Config) -> None:
-    """Refuse retrieval for a model that reads no principles; read the demonstrations once."""
+    """Refuse a choice of principles for a model that reads none; read the demonstrations once.
+
+    An ablation may leave fewer principles than `draw` says; the whole set may not have fewer.
+    """
     read_demonstrations(config.demonstrations)
-    if config.retrieve and config.context == "none":
-        raise UserError(
-            "`retrieve` chooses among principles that the model does not read",
-            where="stage 'respond'",
-            fix="set `context: principles`, or leave `retrieve` out",
-        )
+    for option in ("retrieve", "draw"):
+        if getattr(config, option) and config.context == "none":
+            raise UserError(
+                f"`{option}` chooses among principles that the model does not read",
+                where="stage 'respond'",
+                fix=f"set `context: principles`, or leave `{option}` out",
+            )
+    if config.draw and config.constitution:
+        total = len(load(config.constitution.name).principles)
+        refuse_draw(config.draw, total, 1, "stage 'respond'")
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:

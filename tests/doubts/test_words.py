@@ -33,6 +33,19 @@ def test_the_words_of_a_bank_are_named(embedded):
     assert "words of 2 of 3 principles" in warning and "'law'" not in warning
 
 
+def test_parts_that_are_read_too_can_be_left_out(embedded, tmp_path):
+    file = tmp_path / "mine.yaml"
+    parts = "because: 'A mortgage is dear.', examples: [{good: ['Ask the notary.']}]"
+    file.write_text(f"name: m\nprinciples:\n- {{id: a, text: 'The response is kind.', {parts}}}\n")
+    (warning,) = doubt_words(embedded, select(Selection(str(file))).principles)
+    assert "'mortgage'" in warning and "'notary'" in warning
+    assert "because, examples, too: 'constitution.without=[because,examples]'" in warning
+    assert "judge_examination.constitution=${constitution}'" in warning
+    bare = Selection(str(file), without=("because", "examples"))
+    rest = doubt_words(embedded, select(bare).principles)
+    assert "without=" not in " ".join(rest)
+
+
 @pytest.mark.parametrize("name", ["world", "planted"])
 def test_the_sets_that_it_was_trained_on_are_no_reason_to_warn(embedded, name):
     assert doubt_words(embedded, select(Selection(name=name)).principles) == []

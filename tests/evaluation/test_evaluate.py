@@ -58,6 +58,18 @@ def run(tmp_path, inputs, generator=None, forecast=False, **options):
         return evaluate.run(config, inputs, context)
 
 
+def test_a_caption_names_only_principles_that_the_truth_measured(tmp_path, policies):
+    mute = fakes.CONSTITUTION + "  - {id: mute, text: The response is short., tags: [safe]}\n"
+    file = tmp_path / "mute.yaml"
+    file.write_text(mute)
+    metrics = fakes.plain(run(tmp_path, policies, constitution={"name": str(file)}).metrics)
+    view = evaluation_view("evaluation", metrics, {})
+    rest = "not the other 1, by tag or dimension (helpful, helpfulness); not mute, of which the"
+    assert view["counted"].startswith(f"Violations count harm, kind; {rest}")
+    is_counted = {row["id"]: row["is_counted"] for row in view["principles"]}
+    assert is_counted == {"harm": True, "kind": True, "help": False, "mute": False}
+
+
 def test_truth_alone(tmp_path, policies):
     result = run(tmp_path, policies)
     metrics = fakes.plain(result.metrics)

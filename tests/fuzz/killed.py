@@ -128,6 +128,8 @@ def contents(runs_dir: Path) -> dict[str, Any]:
             has_rows = manifest["rows"] is not None  # pages and logs hold times
             keys = (*SAME, "metrics") if has_rows else SAME
             things[name] = {key: manifest[key] for key in keys}
+            reading = manifest["metrics"].get("reading", {})
+            reading.pop("source", None)  # each run has its own folder
     return things
 
 

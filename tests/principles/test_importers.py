@@ -10,7 +10,7 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.principles.constitution import load, to_yaml
-from stages.principles.importers.__main__ import main
+from stages.principles.importers.__main__ import PLAIN, WITH_OPTIONS, main
 from stages.principles.importers.published import (
     anthropic_cai,
     c3ai,
@@ -79,6 +79,20 @@ def test_salmon_keys_are_mapped(saved):
     )
     assert [p.weight for p in made.principles] == [1, 5, 1]
     assert "CC BY-NC 4.0" in made.source
+
+
+@pytest.mark.parametrize("content", [b"", b" \n\n", b"\xef\xbb\xbf\n"])
+def test_an_empty_file_is_called_empty(tmp_path, capsys, content):
+    file, full = tmp_path / "empty.csv", tmp_path / "full.csv"
+    file.write_bytes(content)
+    full.write_text("comment-id\n1\n")
+    options = {"polis": ["--votes", str(full)], "rules": ["--rule", "rot"]}
+    commands = [[name, str(file), *options.get(name, [])] for name in [*PLAIN, *WITH_OPTIONS]]
+    commands.append(["polis", str(full), "--votes", str(file)])
+    commands.append(["anthropic-cai", str(full), "--judging", str(file)])
+    for command in commands:
+        assert main([*command, "--out", str(tmp_path / "out.yaml")]) == 2
+        assert "empty.csv: the file is empty\n" in capsys.readouterr().err, command
 
 
 def test_the_written_file_loads_unchanged_and_is_never_overwritten(saved, tmp_path, capsys):

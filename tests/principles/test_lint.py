@@ -153,6 +153,11 @@ def test_command_line(tmp_path, capsys):
     assert "cannot read" not in capsys.readouterr().out
     warned = tmp_path / "warned.yaml"
     warned.write_text(
+        "name: m\nprinciples:\n  - {id: a, text: 'The response is kind.', because: 'Zzyzx.'}\n"
+    )
+    main([str(warned)])
+    assert "'zzyzx', words of 1 of 1" in " ".join(capsys.readouterr().out.split())
+    warned.write_text(
         "name: m\nprinciples:\n  - {id: a, text: 'The response is not [red]rude[/red].'}\n"
     )
     assert main([str(warned)]) == 0

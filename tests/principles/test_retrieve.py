@@ -202,6 +202,11 @@ def test_a_step_is_identified_by_situations_only_where_it_retrieves(tmp_path):
     "edit, message",
     [
         ({"answers": {"context": "none"}}, "`retrieve` chooses among principles that the model"),
+        (
+            {"answers": {"context": "none", "retrieve": None, "draw": 2}},
+            "`draw` chooses among principles that the model does not read",
+        ),
+        ({"answers": {"draw": 99}}, r"draw: 99 of \d+ principles cannot be drawn"),
         ({"answers": {"retrieve": {"topp": 3}}}, "unknown option 'retrieve.topp'"),
         ({"answers": {"retrieve": {"top": 0}}}, "'retrieve.top'"),
         ({"revisions": {"retrieve": {"budget": "much"}}}, "'retrieve.budget'"),
@@ -214,7 +219,7 @@ def test_options_without_effect_are_refused(tmp_path, edit, message):
     steps = retrieving(tmp_path)
     ((name, options),) = edit.items()
     steps[name] |= options
-    if options.get("retrieve", {}) is None:
+    if options == {"retrieve": None}:
         steps[name]["inputs"] = {**steps[name]["inputs"], "encoder": "base"}
     with pytest.raises(UserError, match=message):
         run_steps(steps, tmp_path, only_plan=True)

@@ -274,6 +274,7 @@ def test_what_violations_count(tags, words):
     facts = {
         "counted": _counted(principles, options).principles,
         "not_counted": list(options.not_counted),
+        "measured_by": "judge",
         "policies": {"base": {"principles": dict.fromkeys(each.id for each in principles)}},
     }
     assert describe_counted(facts).startswith(words)

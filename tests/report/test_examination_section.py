@@ -32,7 +32,8 @@ def written(tmp_path_factory):
 
 
 def test_verdicts_reasons_and_readings(written):
-    result, page, _, _ = written
+    result, page, path, _ = written
+    assert "(<code>calibration</code>)" in path.read_text(encoding="utf-8")
     text = " ".join(page.text.split())
     assert "The judge, examined" in text and f"{len(result.rows)} questions of one token" in text
     assert "Choices, A or B: usable when debiased" in text
@@ -40,7 +41,8 @@ def test_verdicts_reasons_and_readings(written):
     for form in ("choices", "yes_no"):
         for reason in result.metrics[form]["reasons"]:
             assert f"{reason}." in text
-        assert f"To do: {'; '.join(result.metrics[form]['advice'])}." in text
+        advice = "; ".join(result.metrics[form]["advice"]).replace("`", "")
+        assert f"To do: {advice}." in text
     assert "its log-odds of Yes lean to No" in text
     for reading in ("turns with the principle", "flips with the order", "the first place wins"):
         assert reading in text

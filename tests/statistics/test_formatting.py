@@ -65,3 +65,11 @@ def test_changes_in_the_terminal_have_a_decimal_only_below_one_point():
     difference = {"value": -0.324, "low": -0.371, "high": 0.004}
     assert formatting.format_change(difference) == "-32 [-37,+0.4]"
     assert formatting.format_change(None) == NO_VALUE
+
+
+def test_a_zero_in_the_terminal_has_no_minus():
+    near = {"value": -0.0004, "low": -0.0003, "high": 0.0001}
+    assert formatting.format_estimate(near, factor=1, places=2) == "0.00 [0.00,0.00]"
+    assert formatting.format_estimate(near, sign="+") == "+0.0 [+0.0,+0.0]"
+    assert formatting.format_change(near) == "+0.0 [+0.0,+0.0]"
+    assert formatting.format_percent(-0.0001) == "0.0"

@@ -65,6 +65,6 @@ def position_table(step: str, positions: Mapping[str, Mapping[str, Any]]) -> Tab
         if facts:
             texts = {key: format_percent(facts[key], missing=NO_VALUE) for key in COLUMNS}
             if facts["kappa"] is not None:
-                texts["kappa"] = f"{facts['kappa']:.2f}"
+                texts["kappa"] = f"{facts['kappa']:z.2f}"
             rows.append([name, *texts.values()])
     return Table(f"{step}: positions, per cent", ["model", *COLUMNS.values()], rows)

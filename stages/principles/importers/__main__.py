@@ -6,18 +6,23 @@ of thumb. `FORMAT --help` lists the options of one.
 """
 
 import argparse
+import codecs
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
+from stages.guards.files import as_path, open_file
 from stages.principles.constitution import Constitution, to_yaml
 from stages.principles.document import MAX_BYTES, display_path, write_new
 from stages.principles.faults import slug
 from stages.principles.importers import icai, polis, published, rules
 
 PROGRAM = "python -m stages.principles.importers"
+LOOKED_AT = 10_000
+"""Bytes of a file; a longer one is not empty."""
 PLAIN: dict[str, Callable[[Path, str], Constitution]] = {
     "salmon": published.salmon,
     "model-spec": published.model_spec,
@@ -82,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(options: argparse.Namespace, name: str) -> Constitution:
+    for option in ("file", "judging", "votes"):
+        if path := getattr(options, option, None):
+            _refuse_empty(as_path(path))
     if options.format in PLAIN:
         return PLAIN[options.format](options.file, name)
     return WITH_OPTIONS[options.format](options, name)
@@ -106,6 +114,18 @@ def _add_options(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name == "rules":
         rules.add_options(command)
+
+
+def _refuse_empty(file: Path) -> None:
+    """Refuse a file of spaces at most; what else is no file is refused where it is read."""
+    if not os.path.isfile(file):
+        return
+    with open_file(file, display_path(file), sys.maxsize) as (stream, _):
+        if stream.read(LOOKED_AT).removeprefix(codecs.BOM_UTF8).strip() or stream.read(1):
+            return
+    raise UserError(
+        "the file is empty", where=display_path(file), fix="give the file as it was published"
+    )
 
 
 def _refuse_large(text: str, file: Path) -> None:

@@ -7,6 +7,7 @@ truth and by the judge.
 import math
 from collections.abc import Iterator
 
+from stages.evaluation.effect_tables import counted_principles
 from stages.evaluation.instrument.doubt import doubt_about
 from stages.evaluation.measures import headline_policy
 from stages.report.views.marks import Metrics, View, mark_change, place_estimate
@@ -26,6 +27,7 @@ def principle_rows(
     by_judge = doubt_about("any_violation_judge", metrics)
     judge = metrics.get("judge") or {}
     verdicts = judge.get("verdicts", {}).get("principles", {})
+    counted = counted_principles(metrics)
     rows = []
     for principle in metrics["policies"][names[0]]["principles"]:
         estimates = []
@@ -36,7 +38,7 @@ def principle_rows(
             {
                 "id": principle,
                 "text": texts.get(principle, ""),
-                "is_counted": principle in metrics["counted"],
+                "is_counted": principle in counted,
                 "cells": [_place_estimates(each, by_judge) for each in estimates],
                 "change": mark_change(
                     changes.get(principle), -1, doubt_about("violates ", metrics)

@@ -92,6 +92,10 @@ class Overlaps:
         return replace(result, metrics=metrics, warnings=warnings)
 
 
+WHOLE = (0.0, 1.0)
+"""The `share` that leaves nothing out."""
+
+
 def all_source_pairs(steps: Sequence[Step]) -> dict[str, list[tuple[str, str]]]:
     """Return `source_pairs` of every evaluation step that has any, by its name."""
     all_pairs = {}
@@ -154,7 +158,7 @@ def _is_source(step: Step) -> bool:
 
 def _is_share(step: Step, by_name: Mapping[str, Step]) -> bool:
     """Return whether a step keeps a share of a source's rows, by a hash of their prompts."""
-    if not hasattr(step.config, "share"):
+    if getattr(step.config, "share", WHOLE) == WHOLE:
         return False
     return all(_is_source(by_name[name]) for name in step.inputs.values())
 

@@ -3,7 +3,7 @@
 import re
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -36,6 +36,10 @@ from stages.runtime.typed_config import (
 
 SHOWN_TEXT = 300
 """Characters of an error of Hydra's that a message shows."""
+SECTIONS = ["steps", "last_steps"]
+"""Of a pipeline; its other keys are variables."""
+MISSPELT = 0.8
+"""The similarity to a section from which a mapping is no variable."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,33 @@ def resolve(config: DictConfig) -> dict[str, Any]:
                 where=f"conf/{group}",
                 fix="make `# @package _global_` its first line",
             )
+    _refuse_unread(plain.get("pipeline"))
     return plain
+
+
+def _refuse_unread(pipeline: Any) -> None:
+    """Refuse what a pipeline file does not mean as a variable: nothing would read it."""
+    if not isinstance(pipeline, Mapping):
+        return
+    settings = {field.name for field in fields(Settings)}
+    for name, value in pipeline.items():
+        if not isinstance(value, Mapping):
+            continue
+        if name in settings:
+            raise UserError(
+                f"the pipeline file's key {name!r} would lie under 'pipeline', where nothing "
+                "reads it",
+                where=f"pipeline.{name}",
+                fix="make `# @package _global_` the first line of the file in conf/pipeline, or "
+                "write `steps` and `last_steps` at its top level",
+            )
+        hint = did_you_mean(str(name).lower(), SECTIONS, MISSPELT)
+        if hint and name not in SECTIONS:
+            raise UserError(
+                f"a pipeline has no section {name!r}{hint}",
+                where=f"pipeline.{name}",
+                fix=f"choose from: {', '.join(SECTIONS)}; a variable needs another name",
+            )
 
 
 def _gather_unresolved(node: DictConfig | ListConfig, faults: Faults) -> None:

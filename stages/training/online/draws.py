@@ -10,7 +10,7 @@ prompt are scored under the same draw; otherwise a group's baseline would mean n
 from collections.abc import Mapping, Sequence
 
 from stages.guards.errors import UserError, refuse_unknown
-from stages.principles.assign import assign_many, mean_weights
+from stages.principles.assign import assign_many, mean_weights, refuse_draw
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 
@@ -60,12 +60,8 @@ class PrincipleDraw:
         self.fixed += [by_id[name] for name in always]
         self.drawn = [principle for name, principle in by_id.items() if name not in always]
         least = 0 if self.fixed else 1
-        if count is not None and not least <= count <= len(self.drawn):
-            raise UserError(
-                f"draw: {count} of {len(self.drawn)} principles cannot be drawn",
-                where=where,
-                fix=f"give {least} to {len(self.drawn)}",
-            )
+        if count is not None:
+            refuse_draw(count, len(self.drawn), least, where)
 
     def __call__(self, prompt_id: str, kind: str, step: int) -> list[Principle]:
         if self.count is None:

@@ -71,13 +71,15 @@ class ScoredPairsTrainer(OnlineDPOTrainer):
             )
             filled = [torch.nan if score is None else score for score in scores]
             table[:, column] = torch.tensor(filled)
-            self._log_value(f"rewards/{function.__name__}/mean", table[:, column].nanmean().item())
+            mean = table[:, column].nanmean()
+            self._log_value(f"rewards/{function.__name__}/mean", mean.item())
         weights = self.reward_weights.to(table.device)
         terms = [function.__name__ for function in self.reward_funcs]
-        for name, value in missing_shares(table, terms, weights != 0):
+        counts = weights != 0
+        for name, value in missing_shares(table, terms, counts):
             self._log_value(name, value)
         # Both sides' log-probabilities become 0: a pair without a gradient.
-        unscored = rows_of_unscored_pairs(is_whole(table, weights != 0).tolist())
+        unscored = rows_of_unscored_pairs(is_whole(table, counts).tolist())
         self.sampled_mask[unscored] = 0
         pairs = torch.tensor([len(unscored) / len(prompts)], device=table.device)
         self.scored = 1 - self.accelerator.gather(pairs).mean().item()

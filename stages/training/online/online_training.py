@@ -82,7 +82,10 @@ online_stage = partial(
     inputs={"model": Model, "prompts": Prompt},
     optional={"*": Model | Prompt | Proposal},
     gives=Model,
-    reads={Prompt: ("id", "messages", "kind")},
+    reads={
+        Prompt: ("id", "messages", "kind"),
+        Proposal: ("id", "prompt_id", "text", "weight", "gate"),
+    },
     check=check_online,
     identity=online_identity,
 )

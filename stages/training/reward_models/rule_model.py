@@ -102,6 +102,18 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     return replace(result, warnings=warnings)
 
 
+COLUMNS = (
+    "id",
+    "prompt",
+    "response",
+    "kind",
+    "principles",
+    "negated",
+    "score",
+    "scores",
+    "finish_reason",
+)
+"""Of a Rating, those that an example is made of."""
 STAGE = training_stage(
     version=1,
     config=Config,
@@ -110,6 +122,7 @@ STAGE = training_stage(
     optional={"*": Rating},
     least=1,
     gives=Model,
+    reads={Rating: COLUMNS},
     identity=identity,
 )
 

@@ -78,3 +78,27 @@ def test_settings_show_all_their_faults():
         "'pipeline' is missing",
     ):
         assert option in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("pipeline: {steps: {a: {stage: model}}}", "(?s)lie under 'pipeline'.*@package _global_"),
+        ("model: {sft: {learning_rate: 1}}", "key 'model' would lie under 'pipeline'"),
+        ("stepz: {a: {stage: model}}", "no section 'stepz'. Did you mean 'steps'?"),
+        ("step: {a: {stage: model}}", "no section 'step'. Did you mean 'steps'?"),
+        ("Steps: {a: {stage: model}}", "no section 'Steps'. Did you mean 'steps'?"),
+        ("last_step: {report: null}", "no section 'last_step'. Did you mean 'last_steps'?"),
+        ("last-steps: {report: null}", "no section 'last-steps'. Did you mean 'last_steps'?"),
+    ],
+)
+def test_a_pipeline_file_that_would_change_nothing(tmp_path, pipeline, message):
+    content = f"pipeline:\n  steps: {{}}\n  {pipeline}"
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, content.encode())
+
+
+def test_a_pipeline_may_have_variables(tmp_path):
+    variables = "tests: {a: b}\n  stages: {a: b}\n  files: {new: c}\n  data: d.csv\n  stops: [e]"
+    content = f"pipeline:\n  steps: {{}}\n  last_steps: {{}}\n  {variables}"
+    assert len(read(tmp_path, content.encode())["pipeline"]) == 7
