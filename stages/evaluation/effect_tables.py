@@ -84,7 +84,10 @@ def describe_counted(metrics: dict[str, Any]) -> str:
     counted = counted_principles(metrics)
     total = len(next(iter(metrics["policies"].values()))["principles"])
     others = total - len(metrics["counted"])
-    unmeasured = [name for name in metrics["counted"] if name not in counted]
+    unmeasured = []
+    for name in metrics["counted"]:
+        if name not in counted:
+            unmeasured.append(name)
     if not others and not unmeasured:
         return f"violations count all {total} principles"
     text = f"violations count {_list_names(counted)}"
@@ -97,18 +100,28 @@ def describe_counted(metrics: dict[str, Any]) -> str:
 
 
 def counted_principles(metrics: dict[str, Any]) -> list[str]:
-    """The principles that "violations" counts: of a ground truth those that it measured."""
+    """The principles that "violations" counts.
+
+    Where a ground truth measures, those of which it says something, for any policy: a principle
+    without a dimension of its own, in a set where others have one, is measured by nothing there.
+    """
     names: list[str] = metrics["counted"]
     if metrics["measured_by"] != "truth":
         return names
-    policies = metrics["policies"].values()
-    return [name for name in names if any(each["principles"][name]["truth"] for each in policies)]
+    measured = set()
+    for facts in metrics["policies"].values():
+        for name, by_source in facts["principles"].items():
+            if by_source["truth"]:
+                measured.add(name)
+    return [name for name in names if name in measured]
 
 
 def _list_names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:LISTED])
     more = len(names) - LISTED
-    shown = ", ".join(names[:LISTED]) or "no principle"
-    return f"{shown} and {more} more" if more > 0 else shown
+    if more > 0:
+        shown += f" and {more} more"
+    return shown or "no principle"
 
 
 def principle_table(metrics: dict[str, Any]) -> Table:

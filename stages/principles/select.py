@@ -16,6 +16,7 @@ from stages.principles.constitution import Constitution, Number, Principle, load
 from stages.principles.document import display_path
 from stages.principles.statement import PARTS, opposed, stated, without_parts
 
+LONG_PARTS = {"because": "reasons", "examples": "examples"}
 _WEIGHTS = TypeAdapter(dict[str, Annotated[Number, Field(ge=0, le=1e9)]])
 
 
@@ -42,6 +43,19 @@ class Selection:
     """By id, which of its `rewordings` takes the place of the text, counted from 0."""
     without: tuple[str, ...] = ()
     """Parts that no principle states: `because`, `examples`, `authority`."""
+
+    def shorten(self) -> str:
+        """Return how to make its principles shorter; "" where none has a reason or examples."""
+        principles = select(self).principles
+        parts = [part for part in LONG_PARTS if any(getattr(each, part) for each in principles)]
+        if not parts:
+            return ""
+        return (
+            f"take the {' or '.join(LONG_PARTS[part] for part in parts)} out: "
+            f"'constitution.without=[{','.join(parts)}]', or choose some principles: "
+            "'constitution.only=[...]'; a step that reads the whole set needs "
+            "'constitution=${constitution}', too"
+        )
 
 
 def select(selection: Selection) -> Constitution:

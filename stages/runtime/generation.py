@@ -261,6 +261,9 @@ class CallFailed(RowFailure):
     """
 
 
+TOO_LONG = "longer than the model's context"
+
+
 class TooLong(RowFailure):
     """The prompt leaves no room for an answer.
 
@@ -276,7 +279,7 @@ class TooLong(RowFailure):
         size = "the prompt" if prompt_tokens is None else f"a prompt of {prompt_tokens} tokens"
         context = "the model's context" if limit is None else f"the context of {limit} tokens"
         super().__init__(
-            "longer than the model's context",
+            TOO_LONG,
             words or f"{size} leaves no room for an answer in {context}",
         )
 

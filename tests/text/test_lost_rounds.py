@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.guards.errors import UserError
 from stages.runtime.generation import CallFailed, TooLong
 from stages.runtime.rows import Pair, Revision
 from stages.runtime.store import derive_seed
@@ -85,6 +86,31 @@ def test_any_failure_of_a_later_round_keeps_the_earlier_ones(tmp_path, failure, 
     rounds = Counter(row.round for row in done["revisions"].rows(Revision))
     assert rounds == {1: 6, 2: 4, 3: 4}
     assert {(d.id[-2:], d.reason) for d in done["revisions"].dropped()} == {("r2", reason)}
+
+
+@pytest.mark.parametrize("lasting", [0, 1])
+def test_principles_too_long_for_the_model_say_what_to_leave_out(tmp_path, lasting):
+    """Where every row is lost, and where most are."""
+
+    def fail(messages):
+        if len(messages) > 1 and f"number {lasting - 1}" not in messages[0]["content"]:
+            raise TooLong(900, 800)
+
+    file = tmp_path / "long.yaml"
+    example = "examples: [{good: ['Of course.']}]"
+    file.write_text(f"name: m\nprinciples:\n- {{id: a, text: 'It is kind.', {example}}}\n")
+    advice = "take the examples out: 'constitution.without=[examples]', or"
+    options = {"prompts": 3, "rounds": 1, "constitution": {"name": str(file)}}
+    if lasting:
+        warnings = revised(tmp_path, Seeded(failure=fail), **options)["revisions"].manifest.warnings
+        assert "4 x longer than the model's context" in warnings[0] and advice in warnings[1]
+        return
+    with pytest.raises(UserError, match="every row was dropped") as caught:
+        revised(tmp_path, Seeded(failure=fail), **options)
+    assert advice in str(caught.value)
+    options["constitution"]["without"] = ["examples"]
+    with pytest.raises(UserError, match="change what the reasons name"):
+        revised(tmp_path, Seeded(failure=fail), **options)
 
 
 def test_empty_texts_end_a_chain_with_their_reason(tmp_path):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.runtime.artifacts import list_reasons
+from stages.runtime.generation import TOO_LONG
 from stages.runtime.tally import Tally
 
 WORRYING = 0.5
@@ -45,6 +46,18 @@ def doubt_dropped(dropped: Mapping[str, int], remaining: int, meant: Sequence[st
     if count <= WORRYING * (count + remaining):
         return []
     return [f"it dropped {describe_share(worrying, remaining)}"]
+
+
+def advise_on_long(dropped: Mapping[str, int], config: Any) -> str:
+    """Return how a step's principles are made shorter; "" where that would not help.
+
+    Args:
+        config: the step's; its `constitution`, if it has one, says how (`Selection.shorten`).
+    """
+    selection = getattr(config, "constitution", None)
+    if selection is None or not any(TOO_LONG in reason for reason in dropped):
+        return ""
+    return str(selection.shorten())
 
 
 def doubt_cut_off(tally: Tally) -> list[str]:

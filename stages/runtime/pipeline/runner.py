@@ -37,7 +37,12 @@ from stages.runtime.context import Context, Forecast, ForecastDone
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.display import say, show_warnings, step_line
-from stages.runtime.pipeline.dropped_rows import count_remaining, doubt_cut_off, doubt_dropped
+from stages.runtime.pipeline.dropped_rows import (
+    advise_on_long,
+    count_remaining,
+    doubt_cut_off,
+    doubt_dropped,
+)
 from stages.runtime.pipeline.failures import raise_failures, survivable, without_failed
 from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import Overlaps, all_source_pairs
@@ -311,6 +316,8 @@ class Runner:
         remaining = count_remaining(result.rows, result.metrics)
         dropped = Counter(row.reason for row in result.dropped)
         doubts = doubt_dropped(dropped, remaining, step.contract.meant_to_drop)
+        if doubts and (advice := advise_on_long(dropped, step.config)):
+            doubts.append(advice)
         doubts += doubt_cut_off(context.tally)
         result = replace(result, warnings=[*result.warnings, *doubts])
         if masses := context.tally.option_metrics():
@@ -366,9 +373,12 @@ def _refuse_empty(step: Step, result: Result, folder: Path) -> None:
     write_dropped(folder, result.dropped)
     details = [row.detail for row in result.dropped if row.detail]
     example = f"; for example: {details[0]}" if details else ""
+    advice = advise_on_long(Counter(row.reason for row in result.dropped), step.config)
+    advice = (
+        advice or "change what the reasons name, in the step's options, its inputs or its model"
+    )
     raise UserError(
         f"every row was dropped: {list_reasons(result.dropped)}{example}",
         where=f"step {step.name!r}",
-        fix=f"see {folder / DROPPED}; change what the reasons name, in the step's options, its "
-        "inputs or its model",
+        fix=f"see {folder / DROPPED}; {advice}",
     )

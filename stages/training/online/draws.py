@@ -61,7 +61,12 @@ class PrincipleDraw:
         self.drawn = [principle for name, principle in by_id.items() if name not in always]
         least = 0 if self.fixed else 1
         if count is not None:
-            refuse_draw(count, len(self.drawn), least, where)
+            refuse_draw(
+                count,
+                len(self.drawn),
+                least,
+                where,
+            )
 
     def __call__(self, prompt_id: str, kind: str, step: int) -> list[Principle]:
         if self.count is None:
