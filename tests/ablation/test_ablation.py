@@ -220,17 +220,14 @@ def test_sets_that_differ_have_an_effect_and_a_page(tmp_path, monkeypatch, capfd
         printed.out.split()
     )
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
-    assert '<p class="headline">Taking constitution.drop=[p5,p6,p7,p8] instead of ' in page
+    assert "cannot tell" in page and "p5,p6" in "".join(page.split())
     code, _ = credo(
         monkeypatch, *overrides, whole, *ABLATE, "variant=full,without:p0", "ablate.outcome=support"
     )
     printed = capfd.readouterr()
     assert code == 0 and "in logits" in printed.out
     page = (last_sweep(tmp_path) / "ablation" / "report.html").read_text()
-    assert (
-        "moves the judge&#39;s support by" in page
-        or "No variant measurably changed support, logits" in page
-    )
+    assert "cannot tell" in page and "logits" in page
 
 
 @pytest.mark.slow
