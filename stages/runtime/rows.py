@@ -11,6 +11,7 @@ can be traced back to its request:
     Rating      prompt_id, response_id
     Verdict     prompt_id, response_id
     Answer      prompt_id: the content id of the question
+    SurveyAnswer prompt_id: the content id of the item
     Label, Tested, Question: prompt_id
     Proposal    prompt_id; sources: the rows that it was written about
 
@@ -286,6 +287,38 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SurveyAnswer:
+    """One model's answer to one item of a questionnaire, in one wording and one order of options.
+
+    Lists of options run in the file's order.
+    """
+
+    id: str
+    """`<model>/<item>/<administration>/<number of the order>`."""
+    prompt_id: str
+    """The content id of the item and its options."""
+    policy: str
+    """The input whose model answered."""
+    item: str
+    """Its id in the questionnaire."""
+    dimension: str
+    administration: str
+    """`<number of the wording>-<test or retest>`."""
+    question: str
+    options: list[str]
+    order: list[int]
+    """The option in each place."""
+    logprobs: list[float]
+    """Of each option, normalised over the options."""
+    mass: float | None
+    """The probability of all options together; None if it is not known."""
+    model: str
+    template: str = ""
+    context: list[str] = field(default_factory=list)
+    """The principles that the model read in its system turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tested:
     """The result of one test of a reward model on one request."""
 
@@ -379,6 +412,7 @@ Row = (
     | Verdict
     | Label
     | Answer
+    | SurveyAnswer
     | Tested
     | Question
     | Proposal

@@ -3,27 +3,31 @@
 In: YAML with a head, or a list of records (jsonl, json, csv, tsv, parquet). Out: a `Questionnaire`
 and the rows that were dropped, each with its reason.
 
-    name: Sixty words about myself            # shown on pages; "stand-in" where it is ours
-    instrument: pvq21                          # its key names the dimension of each item; or none
-    frames: [How much is this person like you?]  # the question below an item, in several wordings
+    name: Stand-in survey of basic values
+    instrument: pvq21        # its key names the dimension of each item; or leave it out
+    theory: schwartz         # a constitution whose groups of dimensions are scored as well
+    centred: true            # scores are less the mean of all answers; an instrument says it itself
+    frames: [How much is this person like you?]   # the question below an item, in several wordings
     options: {not like me at all: 1, ..., very much like me: 6}   # of all items
     items:
     - {id: 1, text: ..., dimension: self-direction, reversed: false, options: {...}}
 
 As records the columns are those of an item; `options` is a mapping, two lists (`options` and
-`numbers`), or one list that is numbered from 1. An item needs a dimension unless the instrument's
-key has one. Item texts of PVQ, SVS, MFQ and TwIVI are licensed and not shipped: write your copy in
-this form, with the published number of each item as its id.
+`numbers`), or one list that is numbered from 1. Item texts of PVQ, SVS, MFQ and TwIVI are licensed
+and not shipped: write your copy in this form, with the published number of each item as its id.
+`instrument: pairs` compares its items (values of Rokeach's lists, say) two by two, within each
+`dimension`.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from stages.evaluation.surveys.instruments import INSTRUMENTS, Instrument
-from stages.guards.errors import UserError, did_you_mean
+from stages.evaluation.surveys.forms import FORMS, SurveyForm
+from stages.guards.errors import UserError, refuse_unknown
 from stages.guards.files import as_path
 from stages.principles.document import display_path, read_yaml
 from stages.runtime.context import Drop
@@ -31,9 +35,11 @@ from stages.runtime.rows import Dropped
 from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
 from stages.sources.conversations import check_text, content_id
 from stages.sources.records import read_file
+from stages.values.instruments import Instrument, instrument, instruments
+from stages.values.svo import payoff_table
 
 YAML_SUFFIXES = (".yaml", ".yml")
-HEAD = ("name", "instrument", "frames", "options", "items")
+HEAD = ("name", "instrument", "theory", "centred", "frames", "options", "items")
 FORMAT = "write items: [{id: 1, text: ..., dimension: power}]; docs/values.md shows a file"
 MOST_OPTIONS = 26
 
@@ -47,10 +53,8 @@ class Item:
     text: str
     options: tuple[str, ...]
     numbers: tuple[float, ...] = ()
-    """What each option counts; (): options without an order."""
+    """What each option counts, turned where the item is reversed; (): options without an order."""
     dimension: str = ""
-    reversed: bool = False
-    """A high number speaks against the dimension."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """How far people who like this answer hold each value: correlations, of validated items."""
     people: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -68,31 +72,46 @@ class Questionnaire:
 
     name: str
     items: list[Item]
+    form: SurveyForm
     frames: tuple[str, ...] = ()
-    instrument: str = ""
+    key: Instrument | None = None
+    """Which items measure what, of the kind `scale`."""
+    theory: str = ""
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def read_questionnaire(name: str, instrument: str | None = None) -> Questionnaire:
+def slider_items() -> Questionnaire:
+    """Return the six items of the slider measure of social value orientation: numbers alone."""
+    items = []
+    for number, payoffs in enumerate(payoff_table(), 1):
+        options = tuple(f"you get {own:g}, the other gets {other:g}" for own, other in payoffs)
+        others = tuple(float(other) for _, other in payoffs)
+        text = "Each option says how many points you get and how many the other person gets."
+        items.append(Item(str(number), text, options, others))
+    return Questionnaire("Social value orientation", items, FORMS["svo"])
+
+
+def read_questionnaire(name: str, named: str | None = None) -> Questionnaire:
     """Return the questionnaire in a file.
 
     Args:
-        instrument: whose key is used, in place of the one that the file names.
+        named: the instrument, in place of the one that the file names.
 
     Raises:
         UserError: the file cannot be read, names an unknown instrument, or holds no item.
     """
     path = as_path(name, "source")
     head, entries = _open(path)
-    named = instrument or plain_text(head.get("instrument") or "")
-    key = find_instrument(named, str(name)) if named else Instrument()
+    named = named or plain_text(head.get("instrument") or "")
+    refuse_unknown([named], [*FORMS], "there is no instrument", name)
+    form = FORMS[named]
     items: dict[str, Item] = {}
     dropped = []
     for place, (where, cells, fault) in enumerate(entries, 1):
         try:
             if fault:
                 raise Drop(fault)
-            item = _read_item(cells, head.get("options"), key, str(place))
+            item = _read_item(cells, head.get("options"), form, str(place))
             if item.id in items:
                 raise Drop("an item with the id of an earlier one")
             items[item.id] = item
@@ -100,42 +119,69 @@ def read_questionnaire(name: str, instrument: str | None = None) -> Questionnair
             dropped.append(Dropped(id=where, reason=drop.reason, detail=drop.detail))
     if not items:
         reasons = "; ".join(dict.fromkeys(row.reason for row in dropped)) or "the list is empty"
-        raise UserError(f"the questionnaire has no item ({reasons})", where=str(name), fix=FORMAT)
-    missing = [number for number in key.item_ids() if number not in items]
-    if missing:
-        shown = ", ".join(missing[:20])
-        raise UserError(
-            f"{named} has items that this file lacks: {shown}",
-            where=str(name),
-            fix="give every item its published number as `id`, or leave `instrument` out",
-        )
-    title = plain_text(head.get("name") or path.stem)
+        raise UserError(f"the questionnaire has no item ({reasons})", where=name, fix=FORMAT)
     frames = head.get("frames") or ()
-    frames = (frames,) if isinstance(frames, str) else tuple(map(plain_text, frames))
-    return Questionnaire(title, list(items.values()), frames, named, dropped)
+    return Questionnaire(
+        name=plain_text(head.get("name") or path.stem),
+        items=_pairs(items) if form.kind == "pairs" else list(items.values()),
+        form=form,
+        frames=(frames,) if isinstance(frames, str) else tuple(map(plain_text, frames)),
+        key=_key(named, items, bool(head.get("centred")), name) if form.kind == "scale" else None,
+        theory=plain_text(head.get("theory") or ""),
+        dropped=dropped,
+    )
 
 
-def find_instrument(name: str, where: str) -> Instrument:
-    """Return an instrument by its name.
+def _key(named: str, items: Mapping[str, Item], is_centred: bool, where: str) -> Instrument:
+    """Return which items measure what: a published key, or what the file says.
 
     Raises:
-        UserError: there is none of this name.
+        UserError: the file lacks items of the instrument, or names no dimension.
     """
-    if name not in INSTRUMENTS:
+    if named in instruments():
+        key = instrument(named)
+        numbers = [str(number) for number in range(1, key.items + 1)]
+        missing = [number for number in numbers if number not in items]
+        extra = [number for number in items if number not in numbers]
+        if missing or extra:
+            raise UserError(
+                f"{named} has the items 1 to {key.items}; this file lacks "
+                f"{', '.join(missing[:20]) or 'none'} and has {', '.join(extra[:20]) or 'no'} more",
+                where=where,
+                fix="give every item its published number as `id`, or leave `instrument` out",
+            )
+        return key
+    dimensions: dict[str, tuple[int, ...]] = {}
+    for place, item in enumerate(items.values(), 1):
+        if item.dimension:
+            dimensions[item.dimension] = (*dimensions.get(item.dimension, ()), place)
+    if not dimensions:
         raise UserError(
-            f"unknown instrument {name!r}{did_you_mean(name, list(INSTRUMENTS))}",
+            "no item has a dimension",
             where=where,
-            fix=f"choose from: {', '.join(INSTRUMENTS)}; or leave it out and name dimensions",
+            fix="name the `dimension` that each item measures, or the `instrument`",
         )
-    return INSTRUMENTS[name]
+    numbers = [number for item in items.values() for number in item.numbers]
+    scale = (math.floor(min(numbers)), math.ceil(max(numbers)))
+    return Instrument(named or "own", "", len(items), scale, dimensions, is_centred)
+
+
+def _pairs(things: Mapping[str, Item]) -> list[Item]:
+    """Return an item for each two things of the same list."""
+    pairs = []
+    for first, second in combinations(things.values(), 2):
+        if first.dimension == second.dimension:
+            texts = (first.text, second.text)
+            name = f"{first.id}|{second.id}"
+            pairs.append(Item(name, "Here are two things.", texts, (1.0, 0.0), first.dimension))
+    return pairs
 
 
 def _open(path: Path) -> tuple[Mapping[str, Any], Iterator[tuple[str, Any, str]]]:
     """Return the head of a file, and (place, cells, fault) of each entry."""
     if path.suffix.lower() not in YAML_SUFFIXES:
-        records = ((each.location, each.cells, each.fault) for each in read_file(path))
-        shown = ((Path(where).name, cells, fault) for where, cells, fault in records)
-        return {}, shown
+        records = read_file(path)
+        return {}, ((Path(one.location).name, one.cells, one.fault) for one in records)
     document = read_yaml(path)
     document.refuse_faults()
     data = document.data
@@ -143,15 +189,11 @@ def _open(path: Path) -> tuple[Mapping[str, Any], Iterator[tuple[str, Any, str]]
     where = display_path(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("items"), list):
         raise UserError("the file has no list of items", where=where, fix=FORMAT)
-    unknown = [key for key in data if key not in HEAD]
-    if unknown:
-        what = f"unknown field {unknown[0]!r}{did_you_mean(str(unknown[0]), HEAD)}"
-        raise UserError(what, where=document.where(unknown[0]), fix=f"choose from: {HEAD}")
-    entries = ((f"item {i}", entry, "") for i, entry in enumerate(data["items"], 1))
-    return data, entries
+    refuse_unknown([*data], HEAD, "unknown field", where)
+    return data, ((f"item {i}", entry, "") for i, entry in enumerate(data["items"], 1))
 
 
-def _read_item(cells: Any, shared: Any, key: Instrument, place: str) -> Item:
+def _read_item(cells: Any, shared: Any, form: SurveyForm, place: str) -> Item:
     """Return the item in an entry.
 
     Raises:
@@ -164,13 +206,18 @@ def _read_item(cells: Any, shared: Any, key: Instrument, place: str) -> Item:
         raise Drop("an item without a text")
     check_text(text)
     name = plain_text(cells.get("id", "")) or place
+    dimension = plain_text(cells.get("dimension") or "")
+    if form.kind == "pairs":
+        return Item(name, text, (), dimension=dimension)
     own = cells.get("options")
     options, numbers = read_scale(shared if is_empty(own) else own, cells.get("numbers"))
     if not options:
-        options, numbers = key.scale_of(name)
-    dimension = key.dimension_of(name) or plain_text(cells.get("dimension") or "")
-    item = Item(name, text, options, numbers, dimension)
-    return replace(item, reversed=_is_true(cells.get("reversed")))
+        options, numbers = form.scale_of(name)
+    if not options:
+        raise Drop("an item without options")
+    if is_true(cells.get("reversed")):
+        numbers = tuple(min(numbers) + max(numbers) - number for number in numbers)
+    return Item(name, text, options, numbers, dimension)
 
 
 def read_scale(value: Any, numbers: Any = None) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -179,7 +226,7 @@ def read_scale(value: Any, numbers: Any = None) -> tuple[tuple[str, ...], tuple[
     Raises:
         Drop: they are no options.
     """
-    value, numbers = _parse(value), _parse(numbers)
+    value, numbers = parse_cell(value), parse_cell(numbers)
     if is_empty(value):
         return (), ()
     if isinstance(value, Mapping):
@@ -192,12 +239,17 @@ def read_scale(value: Any, numbers: Any = None) -> tuple[tuple[str, ...], tuple[
     counts = list(range(1, len(options) + 1)) if is_empty(numbers) else numbers
     if not isinstance(counts, (list, tuple)) or len(counts) != len(options):
         raise Drop("not one number for each option")
-    if not all(isinstance(n, (int, float)) and math.isfinite(n) for n in counts):
+    if not all(_is_number(count) for count in counts):
         raise Drop("an option counts what is not a number")
     return options, tuple(float(number) for number in counts)
 
 
-def _parse(value: Any) -> Any:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def parse_cell(value: Any) -> Any:
+    """Return the list or mapping that a text holds; anything else as it is."""
     if not isinstance(value, str):
         return value
     try:
@@ -206,19 +258,15 @@ def _parse(value: Any) -> Any:
         return value
 
 
-def _is_true(value: Any) -> bool:
+def is_true(value: Any) -> bool:
     """Read a truth value of any file.
 
     Raises:
         Drop: it is none.
     """
-    if is_empty(value) or value in (False, 0):
+    text = "" if is_empty(value) else plain_text(value).lower()
+    if text in ("", "false", "no", "0"):
         return False
-    if value in (True, 1):
-        return True
-    text = plain_text(value).lower()
     if text in ("true", "yes", "1", "-1", "r"):
         return True
-    if text in ("false", "no", "0"):
-        return False
     raise Drop("`reversed` is neither true nor false")

@@ -1,7 +1,7 @@
-"""Instruments by name: which item measures what, on which scale, in which wordings it is asked.
+"""How surveys are asked: the scale of their items and wordings of the question, in our words.
 
-Ships keys, scales and question frames in our words, and no item texts. `form` says how answers
-become scores (`scoring.py`):
+Which item measures what is in `stages/values/instruments.yaml`; item texts are not shipped. `kind`
+says how answers become scores (`scoring.py`):
 
     scale       the mean number of a dimension's items, centred where the instrument says so
     slider      Social Value Orientation: expected payoffs, their angle
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Form = Literal["scale", "slider", "pairs", "portrait", "opinions"]
+Kind = Literal["scale", "slider", "pairs", "portrait", "opinions"]
 Scale = Mapping[str, float]
 LIKE_ME: Scale = {
     "not like me at all": 1,
@@ -102,37 +102,19 @@ ABOUT_A_RESPONSE = (
 )
 
 
-@dataclass(frozen=True)
-class Instrument:
-    """How the items of a questionnaire are asked and what they measure."""
+ABOUT_OPINIONS = ABOUT_MORALS
 
-    form: Form = "scale"
-    key: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The numbers of each dimension's items; {}: the file names the dimensions."""
+
+@dataclass(frozen=True)
+class SurveyForm:
+    """How the items of a questionnaire are asked, and what becomes of the answers."""
+
+    kind: Kind = "scale"
     scale: Scale = field(default_factory=dict)
     """Of items whose file states none."""
     later_scale: tuple[int, Scale] | None = None
     """From which item on another scale holds."""
     frames: tuple[str, ...] = ABOUT_MYSELF
-    centred: bool = False
-    """Scores are less the mean of all answers, by which people use a scale unequally."""
-    unindexed: tuple[int, ...] = ()
-    """Items of no dimension, which count in the mean of all answers."""
-    catches: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    """Items that check attention, and the range of numbers that shows none."""
-    source: str = ""
-
-    def dimension_of(self, item: str) -> str:
-        """Return the dimension of an item by the key; "" where it names none."""
-        for dimension, numbers in self.key.items():
-            if item in map(str, numbers):
-                return dimension
-        return ""
-
-    def item_ids(self) -> list[str]:
-        """Return the items that the key needs, in order."""
-        numbers = [n for members in self.key.values() for n in members]
-        return [str(n) for n in sorted({*numbers, *self.unindexed, *self.catches})]
 
     def scale_of(self, item: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
         """Return the options of an item and what each counts; nothing where it has no scale."""
@@ -140,3 +122,21 @@ class Instrument:
         if self.later_scale and item.isdigit() and int(item) >= self.later_scale[0]:
             scale = self.later_scale[1]
         return tuple(scale), tuple(float(number) for number in scale.values())
+
+
+_PORTRAITS = SurveyForm(scale=LIKE_ME, frames=ABOUT_A_PERSON)
+FORMS = {
+    "": SurveyForm(),
+    "pvq21": _PORTRAITS,
+    "pvq40": _PORTRAITS,
+    "pvq_rr": _PORTRAITS,
+    "twivi": SurveyForm(scale=LIKE_ME),
+    "svs": SurveyForm(scale=IMPORTANCE, frames=ABOUT_IMPORTANCE),
+    "mfq30": SurveyForm(scale=RELEVANCE, later_scale=(17, AGREEMENT), frames=ABOUT_MORALS),
+    "mfq2": SurveyForm(scale=DESCRIBES_ME),
+    "svo": SurveyForm("slider", frames=ABOUT_SHARING),
+    "pairs": SurveyForm("pairs", frames=ABOUT_TWO),
+    "value_portrait": SurveyForm("portrait", scale=LIKE_ME, frames=ABOUT_A_RESPONSE),
+    "opinions": SurveyForm("opinions", frames=ABOUT_OPINIONS),
+}
+"""By the name of an instrument; "" for a questionnaire without a published key."""
