@@ -7,7 +7,7 @@ ValuePortrait, whose items are a sample of what could be said, it holds the choi
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -67,24 +67,28 @@ def profile_of(
         draws = portrait_draws([one.item for one in readings], ratings, intervals)
     answered = sum(one.answered for one in readings)
     reliability = {kind: reliability_of(survey, readings, kind, intervals) for kind in KINDS}
+    spread = spread_of(readings)
+    common = Evidence(
+        estimate=Estimate(0.0, 0.0, 0.0, len(names)),
+        range=range_of(survey),
+        items=len(readings),
+        mass=spread["mass"],
+        answered=answered / asked if asked else 0.0,
+        says=t_interval([one.says for one in readings], intervals.confidence),
+        is_ordered=survey.form.kind in ORDERED,
+        reliability=reliability,
+        caught=whole.facts.get("caught", []),
+    )
+    overall, why = judge(common)
     scores = {}
     for name, value in whole.values.items():
         numbers = [each[name] for each in by_administration.values() if name in each]
         estimate = _estimate(value, numbers, draws.get(name, ()), intervals.confidence)
         inside = [one for one in readings if _bears_on(one.item, name, survey, groups)]
         facts = spread_of(inside)
-        evidence = Evidence(
-            estimate=estimate,
-            range=range_of(survey),
-            items=len(inside),
-            mass=facts["mass"],
-            answered=answered / asked if asked else 0.0,
-            says=t_interval([one.says for one in inside], intervals.confidence),
-            is_ordered=survey.form.kind in ORDERED,
-            reliability=reliability,
-            caught=whole.facts.get("caught", []),
-        )
-        verdict, reasons = judge(evidence)
+        evidence = replace(common, estimate=estimate, items=len(inside), mass=facts["mass"])
+        says = t_interval([one.says for one in inside], intervals.confidence)
+        verdict, reasons = judge(replace(evidence, says=says))
         scores[name] = {
             **estimate.plain(),
             "modal": modes.values.get(name),
@@ -99,8 +103,10 @@ def profile_of(
         "invalid": 1 - answered / asked if asked else None,
         "leaked": 1 - fmean(masses) if masses else None,
         "administrations": len(names),
+        "verdict": overall,
+        "reasons": why,
         "reliability": {kind: each.plain() if each else None for kind, each in reliability.items()},
-        "spread": spread_of(readings),
+        "spread": spread,
         "facts": whole.facts,
         "scores": scores,
         "items": {one.item.id: _item_facts(one) for one in readings},

@@ -55,10 +55,17 @@ class Item:
     numbers: tuple[float, ...] = ()
     """What each option counts, turned where the item is reversed; (): options without an order."""
     dimension: str = ""
+    is_reversed: bool = False
+    """A high number in the file speaks against the dimension."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """How far people who like this answer hold each value: correlations, of validated items."""
     people: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """The share of people for each option, by group."""
+
+    @property
+    def codes(self) -> tuple[float, ...]:
+        """What each option counts in the file, and in files of people's answers."""
+        return turned(self.numbers) if self.is_reversed else self.numbers
 
     @property
     def content_id(self) -> str:
@@ -215,9 +222,14 @@ def _read_item(cells: Any, shared: Any, form: SurveyForm, place: str) -> Item:
         options, numbers = form.scale_of(name)
     if not options:
         raise Drop("an item without options")
-    if is_true(cells.get("reversed")):
-        numbers = tuple(min(numbers) + max(numbers) - number for number in numbers)
-    return Item(name, text, options, numbers, dimension)
+    is_reversed = is_true(cells.get("reversed"))
+    numbers = turned(numbers) if is_reversed else numbers
+    return Item(name, text, options, numbers, dimension, is_reversed)
+
+
+def turned(numbers: Sequence[float]) -> tuple[float, ...]:
+    """Return the numbers of a scale from its other end."""
+    return tuple(min(numbers) + max(numbers) - number for number in numbers)
 
 
 def read_scale(value: Any, numbers: Any = None) -> tuple[tuple[str, ...], tuple[float, ...]]:

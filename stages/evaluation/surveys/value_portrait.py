@@ -118,6 +118,8 @@ def portrait_draws(
     import numpy as np
 
     values = sorted(portrait_scores(items, ratings))
+    if not values:
+        return {}
     stands = np.array([[one.weights[v] > LEAST for v in values] for one in items], dtype=float)
     stands = np.column_stack([stands, stands.max(axis=1)])
     numbers = np.array([ratings[one.id] for one in items])
