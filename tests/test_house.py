@@ -42,6 +42,7 @@ FLOORS = [
     "preferences/judging",
     "text/synthesis",
     "text",
+    "values",
     "principles/importers",
     "sources",
     "doubts",
