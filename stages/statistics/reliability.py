@@ -96,8 +96,8 @@ def intraclass(items: Sequence[Sequence[float]], confidence: float = 0.95) -> Es
     tail = (1 + confidence) / 2
     low = ratio / float(f.ppf(tail, count - 1, count * (readings - 1)))
     high = ratio * float(f.ppf(tail, count * (readings - 1), count - 1))
-    bounds = [(each - 1) / (each + readings - 1) for each in (low, high)]
-    return Estimate(value, *bounds, count)
+    low, high = ((each - 1) / (each + readings - 1) for each in (low, high))
+    return Estimate(value, low, high, count)
 
 
 def cronbach(respondents: Sequence[Sequence[float]], confidence: float = 0.95) -> Estimate | None:

@@ -3,8 +3,10 @@
 In: items. Out: `Ask`s, one call each, and from an answered one a SurveyAnswer row. The options of
 an item stand in an order drawn by the seed (or in the file's), and in its rotations, so that over
 all of them each option stands in each place once; with `reverse` the same from the last option to
-the first. The retest comes after an exchange about something else: the same words twice have the
-same log-probabilities, and would always agree.
+the first. Each wording and repeat draws an order of its own: rotations remove a bias of places, but
+not what a model makes of neighbours, which in one order would come again and look like reliability.
+The retest comes after an exchange about something else: the same words twice have the same
+log-probabilities, and would always agree.
 """
 
 import random
@@ -72,9 +74,14 @@ class Ask:
 
 
 def orders_of(
-    item: Item, seed: int, shuffle: bool = True, reverse: bool = False, most: int | None = None
+    item: Item,
+    administration: str,
+    seed: int,
+    shuffle: bool = True,
+    reverse: bool = False,
+    most: int | None = None,
 ) -> list[tuple[int, ...]]:
-    """Return the orders in which the options of an item are shown.
+    """Return the orders in which the options of an item are shown in one administration.
 
     Args:
         shuffle: begin with an order drawn by the seed, not with the file's.
@@ -83,7 +90,8 @@ def orders_of(
     """
     order = list(range(len(item.options)))
     if shuffle:
-        random.Random(derive_seed(seed, "order", item.content_id)).shuffle(order)
+        chance = derive_seed(seed, "order", item.content_id, administration)
+        random.Random(chance).shuffle(order)
     rotations = range(min(most or len(order), len(order)))
     orders = [tuple(order[shift:] + order[:shift]) for shift in rotations]
     return orders + [one[::-1] for one in orders] if reverse else orders
@@ -94,15 +102,15 @@ def asks_of(
     frames: Sequence[str],
     retests: int,
     seed: int,
-    shuffle: bool,
-    reverse: bool,
-    most: int | None,
+    shuffle: bool = True,
+    reverse: bool = False,
+    most: int | None = None,
 ) -> Iterator[Ask]:
     """Yield every call that a model gets: each wording, then the first wording again."""
     readings = [(wording, frame, TEST) for wording, frame in enumerate(frames)]
     readings += [(0, frames[0], f"{RETEST}{number}") for number in range(retests)]
     for item in items:
-        orders = orders_of(item, seed, shuffle, reverse, most)
         for wording, frame, occasion in readings:
+            orders = orders_of(item, f"{wording}-{occasion}", seed, shuffle, reverse, most)
             for number, order in enumerate(orders):
                 yield Ask(item, wording, frame, occasion, order, number)

@@ -18,7 +18,7 @@ from stages.evaluation.surveys.value_portrait import LEAST, portrait_draws
 from stages.evaluation.surveys.verdict import Evidence, judge
 from stages.statistics.corrections import holm
 from stages.statistics.intervals import Estimate, Intervals
-from stages.statistics.reliability import intraclass, t_interval, t_test
+from stages.statistics.reliability import cronbach, intraclass, t_interval, t_test
 
 Groups = Mapping[str, Sequence[str]]
 KINDS = ("order", "wording", "retest")
@@ -191,19 +191,11 @@ def _bears_on(item: Item, score: str, survey: Questionnaire, groups: Groups) -> 
         return score in item.id.split("|")
     if survey.form.kind == "slider":
         return True
-    return any(name in members(survey, item) for name in groups.get(score, [score]))
+    dimensions = survey.dimensions_of(item.id)
+    return any(name in dimensions for name in groups.get(score, [score]))
 
 
-def members(survey: Questionnaire, item: Item) -> list[str]:
-    """Return the dimensions that an item of a scale measures."""
-    assert survey.key is not None
-    number = int(item.id) if survey.key.theory else survey.items.index(item) + 1
-    return [name for name, items in survey.key.dimensions.items() if number in items]
-
-
-def differences(
-    first: Profile, second: Profile, intervals: Intervals
-) -> dict[str, dict[str, Any]]:
+def differences(first: Profile, second: Profile, intervals: Intervals) -> dict[str, dict[str, Any]]:
     """Return what each score of the second model is more than the first's, with a verdict.
 
     Administrations are paired; p is of Student's test, adjusted by Holm over the scores.
@@ -232,4 +224,21 @@ def differences(
         result["verdict"] = "moved" if is_shown else "not moved"
         if any(verdict != "measurable" for verdict in both):
             result["verdict"] = "not measurable"
+    return results
+
+
+def alphas(
+    survey: Questionnaire, readings: Mapping[str, Sequence[ItemReading]], confidence: float
+) -> dict[str, dict[str, Any] | None]:
+    """Return Cronbach's alpha of each dimension, the models being the respondents."""
+    if survey.form.kind != "scale":
+        return {}
+    assert survey.key is not None
+    ratings = [{one.item.id: rating_of(one) for one in each} for each in readings.values()]
+    results: dict[str, dict[str, Any] | None] = {}
+    for name in survey.key.dimensions:
+        items = [one.id for one in survey.items if name in survey.dimensions_of(one.id)]
+        complete = [[each[i] for i in items] for each in ratings if all(i in each for i in items)]
+        alpha = cronbach(complete, confidence)
+        results[name] = alpha.plain() if alpha else None
     return results

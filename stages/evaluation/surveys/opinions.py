@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from stages.evaluation.benchmarks.choice_cells import people_shares, read_options
+from stages.evaluation.surveys.forms import FORMS
 from stages.evaluation.surveys.questionnaire import (
     FORMAT,
     MOST_OPTIONS,
@@ -23,7 +24,6 @@ from stages.evaluation.surveys.questionnaire import (
     Questionnaire,
     parse_cell,
 )
-from stages.evaluation.surveys.forms import FORMS
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
 from stages.runtime.context import Drop

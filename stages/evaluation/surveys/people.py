@@ -76,9 +76,7 @@ def read_people(options: PeopleFile, items: Sequence[Item]) -> People:
     return people
 
 
-def _read_means(
-    records: Sequence[Record], options: PeopleFile, items: Sequence[Item]
-) -> People:
+def _read_means(records: Sequence[Record], options: PeopleFile, items: Sequence[Item]) -> People:
     by_id = {item.id: item for item in items}
     means: dict[str, dict[str, float]] = {}
     missing = 0

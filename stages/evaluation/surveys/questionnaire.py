@@ -20,7 +20,7 @@ and not shipped: write your copy in this form, with the published number of each
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -85,6 +85,14 @@ class Questionnaire:
     """Which items measure what, of the kind `scale`."""
     theory: str = ""
     dropped: list[Dropped] = field(default_factory=list)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """By item, its number in `key`."""
+
+    def dimensions_of(self, item: str) -> list[str]:
+        """Return the dimensions that an item measures by the key."""
+        assert self.key is not None
+        number = self.numbers[item]
+        return [name for name, members in self.key.dimensions.items() if number in members]
 
 
 def slider_items() -> Questionnaire:
@@ -136,7 +144,15 @@ def read_questionnaire(name: str, named: str | None = None) -> Questionnaire:
         key=_key(named, items, bool(head.get("centred")), name) if form.kind == "scale" else None,
         theory=plain_text(head.get("theory") or ""),
         dropped=dropped,
+        numbers=_numbers(named, items),
     )
+
+
+def _numbers(named: str, items: Iterable[str]) -> dict[str, int]:
+    """Return each item's number: the published one, or its place in the file."""
+    if named in instruments():
+        return {name: int(name) for name in items}
+    return {name: place for place, name in enumerate(items, 1)}
 
 
 def _key(named: str, items: Mapping[str, Item], is_centred: bool, where: str) -> Instrument:
@@ -168,8 +184,8 @@ def _key(named: str, items: Mapping[str, Item], is_centred: bool, where: str) ->
             where=where,
             fix="name the `dimension` that each item measures, or the `instrument`",
         )
-    numbers = [number for item in items.values() for number in item.numbers]
-    scale = (math.floor(min(numbers)), math.ceil(max(numbers)))
+    counts = [count for item in items.values() for count in item.numbers]
+    scale = (math.floor(min(counts)), math.ceil(max(counts)))
     return Instrument(named or "own", "", len(items), scale, dimensions, is_centred)
 
 

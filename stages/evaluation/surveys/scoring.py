@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.evaluation.surveys.questionnaire import Questionnaire
-from stages.evaluation.surveys.readings import Distribution, expected
+from stages.evaluation.surveys.readings import expected
 from stages.evaluation.surveys.value_portrait import portrait_scores
 from stages.statistics.ranking import strengths
 from stages.values.instruments import score
@@ -48,18 +48,23 @@ def score_answers(
 def _score_scale(
     survey: Questionnaire, answers: Distributions, groups: Mapping[str, Sequence[str]]
 ) -> Scored:
+    rated = [item for item in survey.items if item.id in answers]
+    ratings = {item.id: expected(answers[item.id], item.numbers) for item in rated}
+    return score_ratings(survey, ratings, groups)
+
+
+def score_ratings(
+    survey: Questionnaire, by_item: Mapping[str, float], groups: Mapping[str, Sequence[str]]
+) -> Scored:
+    """Return the scores of numbers by item, of a model or of people."""
     assert survey.key is not None
-    ratings = {}
-    for place, item in enumerate(survey.items, 1):
-        if item.id in answers:
-            number = int(item.id) if survey.key.theory else place
-            ratings[number] = expected(answers[item.id], item.numbers)
+    ratings = {survey.numbers[name]: rating for name, rating in by_item.items()}
     if not ratings.keys() - survey.key.catch.keys():
         return Scored({})
     scores = score(survey.key, ratings)
     values = dict(scores.centred)
     complete = {name: all(d in values for d in names) for name, names in groups.items()}
-    values |= group_scores(values, {name: groups[name] for name in groups if complete[name]})
+    values |= group_scores(values, {n: groups[n] for n in groups if complete[n]})
     facts = {"raw": scores.raw, "mean": scores.mean, "caught": list(scores.caught)}
     return Scored(values, facts)
 
@@ -72,7 +77,7 @@ def _score_slider(survey: Questionnaire, answers: Distributions, groups: Any) ->
 
 
 def _score_pairs(survey: Questionnaire, answers: Distributions, groups: Any) -> Scored:
-    values = {}
+    values: dict[str, float] = {}
     for name in dict.fromkeys(item.dimension for item in survey.items):
         wins: dict[tuple[str, str], float] = {}
         for item in survey.items:
@@ -116,5 +121,3 @@ def range_of(survey: Questionnaire) -> float:
         case _:
             numbers = [number for item in survey.items for number in item.numbers]
             return max(numbers) - min(numbers) if numbers else 1.0
-
-

@@ -22,18 +22,21 @@ Self-reports predict behaviour weakly (Han et al. 2025, arXiv 2507.13490): show 
 models do, and never as one number with it. Left out: sampled answers that are parsed.
 """
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_uppercase
 from typing import Any, Literal
 
-from stages.evaluation.comparison import IntervalOptions, compare, grouped
+from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.inputs import ask_each, draw
-from stages.evaluation.surveys.asking import Ask, asks_of, orders_of
-from stages.evaluation.surveys.estimates import Profile, alphas, differences, profile_of
+from stages.evaluation.surveys.against_people import against_people
+from stages.evaluation.surveys.asking import Ask, asks_of
+from stages.evaluation.surveys.estimates import Groups, alphas, differences, profile_of
 from stages.evaluation.surveys.forms import FORMS
-from stages.evaluation.surveys.opinions import by_group, read_opinions
-from stages.evaluation.surveys.people import PeopleFile, People, read_people
+from stages.evaluation.surveys.opinions import read_opinions
+from stages.evaluation.surveys.people import People, PeopleFile, read_people
 from stages.evaluation.surveys.questionnaire import (
     Questionnaire,
     read_questionnaire,
@@ -61,12 +64,10 @@ from stages.runtime.rows import Dropped, SurveyAnswer
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Amount, Count, Few, Names, Text
 from stages.sources.records import file_hash
-from stages.statistics.intervals import Intervals
 from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
+from stages.values.theory import theory_of
 
-BASES = {"2": 2.0, "e": 2.718281828459045}
-NAMED = ("svo", "opinions", "value_portrait")
-"""Instruments that no questionnaire file needs to name."""
+BASES = {"2": 2.0, "e": math.e}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ class Config(IntervalOptions):
     js_base: Literal["2", "e"] = "2"
     """The base of the Jensen-Shannon distance to people: averages of the two differ."""
     min_mass: MinMass = MIN_MASS
-    """An answer is dropped where a model puts less probability than this on all letters together."""
+    """An answer is dropped where a model puts less probability than this on all its letters."""
 
 
 def check(config: Config) -> None:
@@ -177,12 +178,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     answers, lost = ask_each(inputs, asks, put, context)
     readings = {}
-    orders = {}
-    for item in survey.items:
-        arranged = orders_of(item, context.seed, config.shuffle, config.reverse, config.orders)
-        orders[item.id] = len(arranged)
+    count = len(frames) + config.retests
+    calls = Counter(ask.item.id for ask in asks)
+    orders = {name: number // count for name, number in calls.items()}
     for name, rows in answers.items():
-        count = len(frames) + config.retests
         readings[name] = read_answers(survey.items, rows, orders, count)
     metrics = _measure(survey, people, readings, len(asks), config, context.seed)
     warnings = []
@@ -287,7 +286,7 @@ def _measure(
     seed: int,
 ) -> dict[str, Any]:
     intervals = config.intervals(seed)
-    groups = theory_of(load(survey.theory)).groups if survey.theory else {}
+    groups: Groups = theory_of(load(survey.theory)).groups if survey.theory else {}
     profiles = {}
     for name, each in readings.items():
         profiles[name] = profile_of(survey, each, asked, groups, intervals)
@@ -305,5 +304,7 @@ def _measure(
         "alpha": alphas(survey, readings, config.confidence),
     }
     if people or survey.form.kind == "opinions":
-        metrics["people"] = _against_people(survey, people, readings, profiles, config, intervals)
+        metrics["people"] = against_people(
+            survey, people, readings, profiles, groups, BASES[config.js_base], intervals
+        )
     return metrics

@@ -95,7 +95,7 @@ def portrait_items(name: str) -> list[Item]:
 def portrait_scores(items: Sequence[Item], ratings: Mapping[str, float]) -> dict[str, float]:
     """Return the published score of each value that one of the items stands for.
 
-    Source: Han et al. 2025, section 5, and the authors' score.py (threshold 0.3, positive, centred).
+    Source: Han et al. 2025, section 5, and the authors' score.py (0.3, `pos`, centred).
     """
     standing: dict[str, list[float]] = {}
     counted = []

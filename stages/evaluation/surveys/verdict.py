@@ -60,7 +60,9 @@ def judge(evidence: Evidence, limits: Limits = LIMITS) -> tuple[str, list[str]]:
     reasons = [*_about_answers(evidence, limits), *_about_content(evidence)]
     estimate = evidence.estimate
     if estimate.n < limits.administrations:
-        reasons.append(f"{estimate.n} administrations are too few; it takes {limits.administrations}")
+        reasons.append(
+            f"{estimate.n} administrations are too few; it takes {limits.administrations}"
+        )
     else:
         half = (estimate.high - estimate.low) / 2
         if half > limits.half_width * evidence.range:
