@@ -134,7 +134,10 @@ def _estimate(
 def reliability_of(
     survey: Questionnaire, readings: Sequence[ItemReading], kind: str, intervals: Intervals
 ) -> Estimate | None:
-    """Return how far items differ more than their readings do: ICC(1, 1) of expected numbers."""
+    """Return how far items differ more than their readings do: ICC(1, 1) of expected numbers.
+
+    Of reversed items the numbers of the file count: who always agrees answers every item alike.
+    """
     if survey.form.kind not in ORDERED:
         return None
     table = []
@@ -142,7 +145,7 @@ def reliability_of(
         first = [each for name, each in one.by_administration.items() if name.endswith("-test")]
         again = [each for name, each in one.by_administration.items() if name.startswith("0-")]
         chosen = {"order": one.by_order, "wording": first, "retest": again}[kind]
-        table.append([expected(each, one.item.numbers) for each in chosen])
+        table.append([expected(each, one.item.codes) for each in chosen])
     count = min((len(row) for row in table), default=0)
     return intraclass([row[:count] for row in table], intervals.confidence)
 

@@ -261,6 +261,8 @@ def read_scale(value: Any, numbers: Any = None) -> tuple[tuple[str, ...], tuple[
         value, numbers = list(value), list(value.values())
     if not isinstance(value, (list, tuple)) or not 2 <= len(value) <= MOST_OPTIONS:
         raise Drop(f"options that are not a list of 2 to {MOST_OPTIONS}")
+    if any(isinstance(option, bool) for option in value):
+        raise Drop("an option that YAML reads as true or false: write it between quotes")
     options = tuple(plain_text(option) for option in value)
     if not all(options) or len(set(options)) < len(options):
         raise Drop("an empty option, or one that is there twice")

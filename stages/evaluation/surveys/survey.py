@@ -75,7 +75,7 @@ class Config(IntervalOptions):
     source: Text | None = None
     """A questionnaire, ValuePortrait's folder, or a file of opinions; null for `instrument: svo`."""
     instrument: Text | None = None
-    """pvq21, pvq40, pvq_rr, svs, twivi, mfq30, mfq2, svo, pairs, opinions; null: what the file says,
+    """pvq21, pvq40, pvq_rr, svs, twivi, mfq30, mfq2, svo, pairs, opinions; null: as the file says,
     or dimensions of its own.
     """
     frames: Names = ()
