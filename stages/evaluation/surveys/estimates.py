@@ -14,7 +14,7 @@ from typing import Any
 from stages.evaluation.surveys.questionnaire import Item, Questionnaire
 from stages.evaluation.surveys.readings import Distribution, ItemReading, expected, modal
 from stages.evaluation.surveys.scoring import range_of, score_answers
-from stages.evaluation.surveys.value_portrait import LEAST, portrait_draws
+from stages.evaluation.surveys.value_portrait import LEAST, likeness_estimates, portrait_draws
 from stages.evaluation.surveys.verdict import Evidence, judge
 from stages.statistics.corrections import holm
 from stages.statistics.intervals import Estimate, Intervals
@@ -64,7 +64,9 @@ def profile_of(
     draws: dict[str, list[float]] = {}
     if survey.form.kind == "portrait":
         ratings = {one.item.id: rating_of(one) for one in readings}
-        draws = portrait_draws([one.item for one in readings], ratings, intervals)
+        items = [one.item for one in readings]
+        draws = portrait_draws(items, ratings, intervals)
+        whole.facts["likeness"] = likeness_estimates(items, ratings, intervals)
     answered = sum(one.answered for one in readings)
     reliability = {kind: reliability_of(survey, readings, kind, intervals) for kind in KINDS}
     spread = spread_of(readings)

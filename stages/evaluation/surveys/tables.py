@@ -27,6 +27,8 @@ def tables_of(step: str, metrics: Mapping[str, Any]) -> list[Table]:
     tables = [_scores(step, metrics), _quality(step, metrics)]
     if metrics["differences"]:
         tables.insert(1, _changes(step, metrics))
+    if metrics["kind"] == "portrait":
+        tables.append(_likeness(step, metrics))
     people = metrics.get("people", {})
     if "similarity" in people:
         base = f"{people['base']:.3g}"
@@ -79,6 +81,19 @@ def _quality(step: str, metrics: Mapping[str, Any]) -> Table:
     columns = ["model", "calls", "no answer, %", "leaked, %"]
     columns += [f"reliability by {kind}" for kind in ("order", "wording", "repeat")]
     return Table(f"{step}: how it was answered", columns, rows)
+
+
+def _likeness(step: str, metrics: Mapping[str, Any]) -> Table:
+    """A row for each value."""
+    models = {name: facts["facts"].get("likeness", {}) for name, facts in metrics["models"].items()}
+    rows = []
+    for value in sorted({value for likeness in models.values() for value in likeness}):
+        row = [value]
+        for likeness in models.values():
+            row.append(format_estimate(likeness.get(value), **PLAIN))
+        rows.append(row)
+    title = f"{step}: correlation of ratings with how far people who rate so hold the value"
+    return Table(title, ["value", *models], rows)
 
 
 def _likelihood(step: str, people: Mapping[str, Any]) -> Table:

@@ -15,16 +15,17 @@ come out otherwise. The values that this person must have had follow from the pu
 correlations, in all 40 responses at once; with them all 5,200 are recomputed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any
 
 from stages.evaluation.surveys.forms import FORMS
 from stages.evaluation.surveys.questionnaire import Item
 from stages.guards.errors import UserError
 from stages.guards.files import as_path, exists, read_json
-from stages.statistics.intervals import Intervals
+from stages.statistics.intervals import Estimate, Intervals
 from stages.values.profile import spearman
 
 TAGGED = "query-response-tagged.json"
@@ -134,11 +135,32 @@ def portrait_draws(
 
 def likeness(items: Sequence[Item], ratings: Mapping[str, float]) -> dict[str, float]:
     """Return, for each value, how a model's ratings correlate with people's correlations."""
-    given = {item.id: ratings[item.id] for item in items}
+    ours = {item.id: ratings[item.id] for item in items}
     values = sorted({value for item in items for value in item.weights})
     results = {}
     for value in values:
-        results[value] = spearman(given, {item.id: item.weights[value] for item in items})
+        results[value] = spearman(ours, {item.id: item.weights[value] for item in items})
+    return results
+
+
+def likeness_estimates(
+    items: Sequence[Item], ratings: Mapping[str, float], intervals: Intervals
+) -> dict[str, dict[str, Any]]:
+    """Return `likeness` with Fisher's intervals over responses; nothing of fewer than four.
+
+    Source: the variance of Spearman's correlation, Bonett and Wright 2000.
+    """
+    if len(items) < 4:
+        return {}
+    quantile = NormalDist().inv_cdf((1 + intervals.confidence) / 2)
+    results = {}
+    for value, correlation in likeness(items, ratings).items():
+        if math.isnan(correlation):
+            continue
+        half = quantile * math.sqrt((1 + correlation**2 / 2) / (len(items) - 3))
+        middle = math.atanh(max(min(correlation, 1 - 1e-9), 1e-9 - 1))
+        low, high = math.tanh(middle - half), math.tanh(middle + half)
+        results[value] = Estimate(correlation, low, high, len(items)).plain()
     return results
 
 
