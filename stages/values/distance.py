@@ -12,9 +12,12 @@ a silent one, and a silent one nearer than one that opposes it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 from stages.guards.errors import UserError, refuse_unknown
 
@@ -49,24 +52,48 @@ def check_options(options: DistanceOptions, dimensions: Sequence[str]) -> None:
             be masked or weighted by the target, under which a flat one would equal silence.
     """
     refuse_unknown(options.weights, dimensions, "there is no dimension", f"{WHERE}: weights")
-    fault = ""
-    if (options.dim_weight == "custom") != bool(options.weights):
-        fault, fix = "custom weights and `weights` need each other", "write both, or none"
-    elif any(not 0 <= weight < float("inf") for weight in options.weights.values()):
-        fault, fix = "a weight is negative or infinite", "write numbers from 0 up"
-    elif options.weights and not any(options.weights.values()):
-        fault, fix = "all weights are 0", "give a dimension a weight above 0"
-    elif not 0 <= options.threshold < 1:
-        fault, fix = f"the threshold is {options.threshold:g}", "write a number from 0 to below 1"
-    elif not 0 <= options.expression < float("inf"):
-        fault, fix = f"the expression term is {options.expression:g}", "write a number from 0 up"
-    elif options.distance == "js_softmax" and options.mask != "none":
-        fault, fix = "a softmax is of all dimensions and cannot be masked", "write mask: none"
-    elif options.distance == "js_softmax" and options.dim_weight == "abs_target":
-        fault = "a softmax weighted by its target takes a flat target for silence"
-        fix = "write dim_weight: uniform, or custom weights"
-    if fault:
-        raise UserError(fault, where=WHERE, fix=fix)
+    weights = list(options.weights.values())
+    is_softmax = options.distance == "js_softmax"
+    rules = [
+        (
+            (options.dim_weight == "custom") == bool(weights),
+            "custom weights and `weights` need each other",
+            "write both, or none",
+        ),
+        (
+            all(0 <= weight < math.inf for weight in weights),
+            "a weight is negative or infinite",
+            "write numbers from 0 up",
+        ),
+        (
+            not weights or any(weights),
+            "all weights are 0",
+            "give a dimension a weight above 0",
+        ),
+        (
+            0 <= options.threshold < 1,
+            f"the threshold is {options.threshold:g}",
+            "write a number from 0 to below 1",
+        ),
+        (
+            0 <= options.expression < math.inf,
+            f"the expression term is {options.expression:g}",
+            "write a number from 0 up",
+        ),
+        (
+            not (is_softmax and options.mask != "none"),
+            "a softmax is of all dimensions and cannot be masked",
+            "write mask: none",
+        ),
+        (
+            not (is_softmax and options.dim_weight == "abs_target"),
+            "a softmax weighted by its target takes a flat target for silence",
+            "write dim_weight: uniform, or custom weights",
+        ),
+    ]
+    for holds, fault, fix in rules:
+        if not holds:
+            raise UserError(fault, where=WHERE, fix=fix)
 
 
 def distances(scores: Any, target: Any, options: DistanceOptions, dimensions: Sequence[str]) -> Any:
@@ -77,13 +104,15 @@ def distances(scores: Any, target: Any, options: DistanceOptions, dimensions: Se
     Args:
         scores: rows by dimensions, in [-1, 1]; or one row.
         target: one number a dimension, or rows by dimensions, where each row has its own target.
+        options: those that `check_options` lets pass.
         dimensions: their names, in the order of the columns.
-    """
-    import numpy
 
-    scores = numpy.atleast_2d(numpy.asarray(scores, dtype=float))
-    target = numpy.broadcast_to(numpy.asarray(target, dtype=float), scores.shape)
-    weights = numpy.ones_like(target)
+    Source: for the published form BaseAlign (Yao et al. 2024, arXiv 2311.10766), its training code.
+        The expression term, the other distances and the other weights are ours.
+    """
+    scores = _rows(scores)
+    target = np.broadcast_to(np.asarray(target, dtype=float), scores.shape)
+    weights = np.ones_like(target)
     if options.dim_weight == "abs_target":
         weights = abs(target)
     elif options.dim_weight == "custom":
@@ -91,39 +120,46 @@ def distances(scores: Any, target: Any, options: DistanceOptions, dimensions: Se
     if options.mask == "published":
         weights = weights * (abs(scores) > options.threshold)
     far = _FORMS[options.distance](scores, target, weights)
-    silent = 1 - expression(scores, target, options.threshold)
-    return far + (options.expression * silent if options.expression else 0.0)
+    if options.expression:
+        far = far + options.expression * (1 - expression(scores, target, options.threshold))
+    return far
 
 
 def expression(scores: Any, target: Any, threshold: float = 0.3) -> Any:
     """Return each row's share of the dimensions that a target expresses which the row expresses.
 
     Both are beyond the threshold, whatever their signs; 1 where the target expresses none.
-    """
-    import numpy
 
-    scores = numpy.atleast_2d(numpy.asarray(scores, dtype=float))
-    wanted = numpy.broadcast_to(abs(numpy.asarray(target, dtype=float)) > threshold, scores.shape)
+    Args:
+        scores: rows by dimensions; or one row.
+        target: as in `distances`.
+        threshold: from which size on a number expresses something.
+    """
+    scores = _rows(scores)
+    wanted = abs(np.asarray(target, dtype=float)) > threshold
+    wanted = np.broadcast_to(wanted, scores.shape)
+    expressed = wanted & (abs(scores) > threshold)
     number = wanted.sum(axis=1)
-    expressed = (wanted & (abs(scores) > threshold)).sum(axis=1)
-    return numpy.where(number > 0, expressed / numpy.maximum(number, 1), 1.0)
+    share = expressed.sum(axis=1) / np.maximum(number, 1)
+    return np.where(number > 0, share, 1.0)
 
 
 def silent_share(scores: Any, threshold: float = 0.3) -> Any:
     """Return each row's share of dimensions on which it is silent: a tripwire of an alignment."""
-    import numpy
-
-    return (abs(numpy.atleast_2d(numpy.asarray(scores, dtype=float))) <= threshold).mean(axis=1)
+    is_silent = abs(_rows(scores)) <= threshold
+    return is_silent.mean(axis=1)
 
 
 def neutral_is_best(target: Any, options: DistanceOptions, dimensions: Sequence[str]) -> bool:
     """Return whether a text that says nothing is as near to a target as one that meets it."""
-    import numpy
+    perfect = np.asarray(target, dtype=float)
+    silent = np.zeros_like(perfect)
+    far = distances([silent, perfect], perfect, options, dimensions)
+    return bool(far[0] <= far[1] + 1e-9)
 
-    perfect = numpy.asarray(target, dtype=float)
-    rows = numpy.stack([numpy.zeros_like(perfect), perfect])
-    neutral, met = distances(rows, perfect, options, dimensions)
-    return bool(neutral <= met + 1e-9)
+
+def _rows(scores: Any) -> Any:
+    return np.atleast_2d(np.asarray(scores, dtype=float))
 
 
 def _l1(scores: Any, target: Any, weights: Any) -> Any:
@@ -131,27 +167,28 @@ def _l1(scores: Any, target: Any, weights: Any) -> Any:
 
 
 def _l2(scores: Any, target: Any, weights: Any) -> Any:
-    return (((scores - target) ** 2) * weights).sum(axis=1) ** 0.5
+    squares = (scores - target) ** 2
+    return (squares * weights).sum(axis=1) ** 0.5
 
 
 def _cosine(scores: Any, target: Any, weights: Any) -> Any:
-    import numpy
-
     product = (weights * scores * target).sum(axis=1)
-    lengths = ((weights * scores**2).sum(axis=1) * (weights * target**2).sum(axis=1)) ** 0.5
-    return 1 - numpy.divide(product, lengths, out=product * 0.0, where=lengths != 0)
+    of_scores = (weights * scores**2).sum(axis=1)
+    of_target = (weights * target**2).sum(axis=1)
+    lengths = (of_scores * of_target) ** 0.5
+    cosine = np.divide(product, lengths, out=product * 0.0, where=lengths != 0)
+    return 1 - cosine
 
 
 def _js_softmax(scores: Any, target: Any, weights: Any) -> Any:
-    import numpy
     from scipy.special import rel_entr
 
-    shares = [weights * numpy.exp(rows) for rows in (scores, target)]
+    shares = [weights * np.exp(rows) for rows in (scores, target)]
     first, second = (rows / rows.sum(axis=1, keepdims=True) for rows in shares)
     middle = (first + second) / 2
     divergence = (rel_entr(first, middle) + rel_entr(second, middle)).sum(axis=1) / 2
     # scipy's jensenshannon gives nan where rounding makes this negative.
-    return numpy.maximum(divergence / numpy.log(2), 0.0) ** 0.5
+    return np.maximum(divergence / np.log(2), 0.0) ** 0.5
 
 
 _FORMS = {"l1": _l1, "l2": _l2, "cosine": _cosine, "js_softmax": _js_softmax}

@@ -132,6 +132,7 @@ def score_ranking(ranks: Mapping[str, int], dimensions: Sequence[str]) -> dict[s
 
     Args:
         ranks: by dimension, from 1; a list of Rokeach's survey has 18, whose sum is 171.
+        dimensions: those that are ranked, at least two.
 
     Raises:
         UserError: it is no ranking of the dimensions, each once.

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from stages.guards.errors import UserError
 
@@ -23,6 +26,7 @@ LINES: tuple[tuple[Payoffs, Payoffs], ...] = (
     ((100, 50), (85, 85)),
 )
 OPTIONS = 9
+WHERE = "social value orientation"
 CATEGORIES = ((57.15, "altruistic"), (22.45, "prosocial"), (-12.04, "individualistic"))
 """Degrees above which an angle is of a category; at or below the last it is competitive."""
 
@@ -60,7 +64,7 @@ def angle_of_choices(choices: Sequence[int]) -> float:
     if len(choices) != len(LINES) or not all(choice in range(OPTIONS) for choice in choices):
         raise UserError(
             f"{list(choices)} is no choice of an option in each item",
-            where="social value orientation",
+            where=WHERE,
             fix=f"give {len(LINES)} numbers from 0 to {OPTIONS - 1}",
         )
     chosen = [[float(option == choice) for option in range(OPTIONS)] for choice in choices]
@@ -70,34 +74,36 @@ def angle_of_choices(choices: Sequence[int]) -> float:
 def expected_angle(probabilities: Sequence[Sequence[float]]) -> float:
     """Return the angle of expected payoffs, from the probability of each option of each item.
 
-    Probabilities of an item may have any positive sum.
+    Whoever has no preference among options is at 22.70 degrees, just inside of "prosocial": compare
+    an angle with this one before it is called an orientation.
+
+    Args:
+        probabilities: by item and option, in the order of the table; of any positive sum an item.
 
     Raises:
-        UserError: another number of items or options, or an item whose probabilities are no shares.
+        UserError: another number of items or options, or an item whose numbers are no shares.
     """
-    own = other = 0.0
-    for options, shares in zip(payoff_table(), probabilities, strict=True):
-        total = math.fsum(shares)
-        if len(shares) != OPTIONS or min(shares) < 0 or not 0 < total < math.inf:
-            raise UserError(
-                f"{list(shares)} are no probabilities of {OPTIONS} options",
-                where="social value orientation",
-                fix="give each option a number from 0 up",
-            )
-        own += (
-            math.fsum(share * option[0] for share, option in zip(shares, options, strict=True))
-            / total
+    shares = np.array(probabilities, dtype=float)
+    if shares.shape != (len(LINES), OPTIONS) or not _are_shares(shares):
+        raise UserError(
+            f"there are no probabilities of {OPTIONS} options for each of {len(LINES)} items",
+            where=WHERE,
+            fix="give each option a number from 0 up",
         )
-        other += (
-            math.fsum(share * option[1] for share, option in zip(shares, options, strict=True))
-            / total
-        )
-    return angle(own / len(LINES), other / len(LINES))
+    shares /= shares.sum(axis=1, keepdims=True)
+    payoffs = np.array(payoff_table())
+    own, other = np.einsum("io,iop->p", shares, payoffs) / len(LINES)
+    return angle(own, other)
 
 
 def category(degrees: float) -> str:
     """Return the orientation of an angle, by the cut-offs of the measure."""
     return next((name for least, name in CATEGORIES if degrees > least), "competitive")
+
+
+def _are_shares(numbers: Any) -> bool:
+    is_share = (numbers >= 0) & np.isfinite(numbers)
+    return bool(is_share.all() and numbers.any(axis=1).all())
 
 
 def _half_up(number: float) -> int:

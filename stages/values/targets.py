@@ -30,8 +30,10 @@ class Mean(NamedTuple):
     """A mean as a file states it."""
 
     dimension: str
+    """In the words of the file."""
     value: Any
     where: str
+    """The file and the line."""
 
 
 def find_target(theory: ValueTheory, name: str) -> dict[str, float]:
@@ -46,7 +48,10 @@ def find_target(theory: ValueTheory, name: str) -> dict[str, float]:
 
 
 def mix_targets(theory: ValueTheory, shares: Mapping[str, float]) -> dict[str, float]:
-    """Return the mean of named targets, weighted by shares of any positive sum.
+    """Return the mean of named targets: what several groups of people want together.
+
+    Args:
+        shares: by name, the weight of each target; their sum may be any positive number.
 
     Raises:
         UserError: an unknown target, a negative or infinite share, or no share above 0.
@@ -59,10 +64,11 @@ def mix_targets(theory: ValueTheory, shares: Mapping[str, float]) -> dict[str, f
             where=f"constitution {theory.name!r}",
             fix="write numbers from 0 up, at least one of them above 0: {uk: 1, france: 1}",
         )
-    return {
-        dimension: sum(share * targets[name][dimension] for name, share in shares.items()) / total
-        for dimension in theory.dimensions
-    }
+    mixed = dict.fromkeys(theory.dimensions, 0.0)
+    for name, target in targets.items():
+        for dimension in mixed:
+            mixed[dimension] += shares[name] / total * target[dimension]
+    return mixed
 
 
 def resolve_target(
@@ -72,10 +78,13 @@ def resolve_target(
     high: float = 6.0,
     group: str | None = None,
 ) -> dict[str, float]:
-    """Return the target that a config names: a name, shares of names, or the path of a file.
+    """Return the target that a config names.
 
     Args:
-        low, high, group: of a file, as in `read_target`.
+        reference: the name of a target, shares of named targets, or the path of a file.
+        low: of a file, as in `read_target`.
+        high: of a file, as in `read_target`.
+        group: of a file, as in `read_target`.
 
     Raises:
         UserError: as `find_target`, `mix_targets` and `read_target`.

@@ -61,11 +61,15 @@ def theory_of(constitution: Constitution) -> ValueTheory:
         )
     theory = constitution.theory or Theory()
     circle = theory.circle
-    angles = theory.angles or {name: 360 * i / len(circle) for i, name in enumerate(circle)}
+    names = circle or present
+    angles = theory.angles
+    if circle and not angles:
+        step = 360 / len(circle)
+        angles = {name: step * place for place, name in enumerate(circle)}
     groups = _left(theory.groups, present)
     return ValueTheory(
         name=constitution.name,
-        dimensions=tuple(name for name in circle or present if name in present),
+        dimensions=tuple(name for name in names if name in present),
         angles={name: angles[name] for name in circle if name in present},
         is_nominal=bool(circle) and not theory.angles,
         groups=groups,
@@ -84,5 +88,9 @@ def theory_of(constitution: Constitution) -> ValueTheory:
 
 def _left(lists: Mapping[str, Sequence[str]], present: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the lists with what is present; lists of which nothing is left are gone."""
-    left = {key: tuple(n for n in names if n in present) for key, names in lists.items()}
-    return {key: names for key, names in left.items() if names}
+    left = {}
+    for key, names in lists.items():
+        present_names = tuple(name for name in names if name in present)
+        if present_names:
+            left[key] = present_names
+    return left

@@ -20,6 +20,17 @@ from stages.principles.schema import schema_text
 from tests.fuzz.constitutions import draw_constitution, find_fault
 
 SETS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+THEORIES = {
+    "schwartz": 10,
+    "schwartz19": 19,
+    "moral_foundations": 6,
+    "moral_foundations2": 6,
+    "gert": 10,
+    "rokeach": 36,
+    "svo": 4,
+    "trustllm": 8,
+}
+"""Theories of values, with the number of their dimensions."""
 OURS = [
     "beavertails",
     "cai",
@@ -28,10 +39,10 @@ OURS = [
     "hhh",
     "palms",
     "rots",
-    "schwartz",
     "self_align",
     "sparrow",
     "verbose",
+    *THEORIES,
 ]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 GOOD = "name: mine\nprinciples:\n  - id: kind\n    text: The response is kind.\n"
@@ -491,8 +502,9 @@ def test_the_sets_hold_what_their_family_needs():
     foundations = {"care", "fairness", "loyalty", "authority", "sanctity", "liberty"}
     counts = Counter(tag for rule in rules for tag in rule.tags)
     assert set(counts) == foundations and min(counts.values()) >= 15
-    dimensions = [p.dimension for p in sets["schwartz"].principles]
-    assert len(set(dimensions)) == 10
+    for name, number in THEORIES.items():
+        assert sets[name].dimensions() == [p.id for p in sets[name].principles]
+        assert len(sets[name].principles) == number and sets[name].theory.groups
     assert list(sets["schwartz"].targets) == ["ideal", "safety", "uk", "netherlands", "france"]
 
 
