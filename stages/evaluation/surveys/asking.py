@@ -1,6 +1,6 @@
 """What a model is asked: every item in several wordings, orders of its options, and once again.
 
-In: items. Out: `Ask`s, one call each, and from an answered one a SurveyAnswer row. The options of
+In: items. Out: `Ask`s, one call each, and from an answered one a Answer row. The options of
 an item stand in an order drawn by the seed (or in the file's), and in its rotations, so that over
 all of them each option stands in each place once; with `reverse` the same from the last option to
 the first. Each wording and repeat draws an order of its own: rotations remove a bias of places, but

@@ -121,14 +121,16 @@ def read_questionnaire(name: str, named: str | None = None) -> Questionnaire:
     refuse_unknown([named], [*FORMS], "there is no instrument", name)
     form = FORMS[named]
     items: dict[str, Item] = {}
+    contents: set[str] = set()
     dropped = []
     for place, (where, cells, fault) in enumerate(entries, 1):
         try:
             if fault:
                 raise Drop(fault)
             item = _read_item(cells, head.get("options"), form, str(place))
-            if item.id in items:
-                raise Drop("an item with the id of an earlier one")
+            if item.id in items or item.content_id in contents:
+                raise Drop("an item with the id or the words of an earlier one")
+            contents.add(item.content_id)
             items[item.id] = item
         except Drop as drop:
             dropped.append(Dropped(id=where, reason=drop.reason, detail=drop.detail))

@@ -13,7 +13,7 @@ from statistics import fmean
 
 from stages.evaluation.surveys.asking import TEST
 from stages.evaluation.surveys.questionnaire import Item
-from stages.runtime.rows import SurveyAnswer
+from stages.runtime.rows import Answer
 from stages.statistics.reliability import js_distance, mean_js_distance
 
 LEAST_LOG = -1e4
@@ -71,7 +71,7 @@ class ItemReading:
 
 
 def read_answers(
-    items: Sequence[Item], rows: Sequence[SurveyAnswer], orders: Mapping[str, int], readings: int
+    items: Sequence[Item], rows: Sequence[Answer], orders: Mapping[str, int], readings: int
 ) -> list[ItemReading]:
     """Return the reading of every item with at least one complete administration.
 
@@ -80,12 +80,12 @@ def read_answers(
         orders: by item, the number of orders in which it was asked.
         readings: the number of administrations.
     """
-    by_item: dict[str, dict[str, list[SurveyAnswer]]] = {}
+    by_item: dict[str, dict[str, list[Answer]]] = {}
     for row in rows:
-        by_item.setdefault(row.item, {}).setdefault(row.administration, []).append(row)
+        by_item.setdefault(row.prompt_id, {}).setdefault(row.administration, []).append(row)
     results = []
     for item in items:
-        administrations = by_item.get(item.id, {})
+        administrations = by_item.get(item.content_id, {})
         complete = {}
         for name, answers in administrations.items():
             if len(answers) == orders[item.id]:

@@ -1,6 +1,6 @@
 """Stage `survey`: what models answer to a questionnaire of values, and whether that can be measured.
 
-In: models under any names, the baseline first. Out: one SurveyAnswer row for each call, of which
+In: models under any names, the baseline first. Out: one Answer row for each call, of which
 every number here can be computed again; metrics,
 
     models.<m>       `scores`: each with its interval, its modal value, the Jensen-Shannon distances
@@ -60,7 +60,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, SurveyAnswer
+from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Amount, Count, Few, Names, Text
 from stages.sources.records import file_hash
@@ -172,7 +172,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     if config.in_context:
         principles = selected(config.constitution, "survey").principles
 
-    async def put(name: str, generator: RememberedGenerator, ask: Ask) -> SurveyAnswer:
+    async def put(name: str, generator: RememberedGenerator, ask: Ask) -> Answer:
         shown = principles if name in config.in_context else ()
         return await _put(ask, name, generator, shown, config)
 
@@ -193,7 +193,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             warnings.append(f"{survey.name} measures nothing of {name!r}: {why}")
     return Result(
         rows=[row for rows in answers.values() for row in rows],
-        row_type=SurveyAnswer,
+        row_type=Answer,
         dropped=dropped + lost,
         metrics=metrics,
         tables=tables_of(context.step, metrics),
@@ -207,7 +207,7 @@ STAGE = Stage(
     run=run,
     optional={"*": Model},
     least=1,
-    gives=SurveyAnswer,
+    gives=Answer,
     calls_generator=True,
     may_drop_all=("next to no probability on the options",),
     check=check,
@@ -250,7 +250,7 @@ async def _put(
     generator: RememberedGenerator,
     principles: Sequence[Principle],
     config: Config,
-) -> SurveyAnswer:
+) -> Answer:
     messages = ask.messages(config.template, config.letters)
     turns = [*system_turn(principles, config.system_template), *messages]
     choice = await generator.choose(turns, tuple(config.letters[: len(ask.order)]))
@@ -259,18 +259,20 @@ async def _put(
     logprobs = [0.0] * len(ask.order)
     for option, log in zip(ask.order, choice.logprobs, strict=True):
         logprobs[option] = log
-    return SurveyAnswer(
+    return Answer(
         id=f"{name}/{ask.id}",
         prompt_id=ask.item.content_id,
         policy=name,
-        item=ask.item.id,
-        dimension=ask.item.dimension,
-        administration=ask.administration,
+        kind=ask.item.dimension,
         question=ask.item.text,
         options=list(ask.item.options),
-        order=list(ask.order),
+        gold=[],
         logprobs=logprobs,
+        order=list(ask.order),
+        taken=[max(range(len(logprobs)), key=logprobs.__getitem__)],
+        right=None,
         mass=choice.mass,
+        administration=ask.administration,
         model=generator.model.content,
         template=template_hash(config.template),
         context=[principle.id for principle in principles],

@@ -12,6 +12,8 @@ from stages.statistics.formatting import (
     format_percent,
 )
 
+PROFILE_TABLES = ("scores with ", ": what moved", ": how it was answered")
+"""Words in the titles of tables whose numbers the report draws."""
 PLAIN: Mapping[str, Any] = {"factor": 1, "places": 2}
 UNITS = {
     "scale": "points of the scale",
@@ -44,7 +46,9 @@ def tables_of(step: str, metrics: Mapping[str, Any]) -> list[Table]:
 def _scores(step: str, metrics: Mapping[str, Any]) -> Table:
     """A row for each score of each model."""
     confidence = format_confidence(metrics["confidence"])
-    title = f"{step}: {metrics['name']}, {UNITS[metrics['kind']]}, {confidence} intervals"
+    title = (
+        f"{step}: {metrics['name']}, {UNITS[metrics['kind']]}, scores with {confidence} intervals"
+    )
     rows = []
     for model, facts in metrics["models"].items():
         for name, score in facts["scores"].items():

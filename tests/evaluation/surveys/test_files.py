@@ -48,7 +48,8 @@ def test_a_table_of_items(tmp_path):
     (tmp_path / "items.yaml").write_text(
         "options: {never: 1, 'no': 2, always: 6}\nitems:\n"
         "- {text: One., dimension: a}\n- {text: Two., dimension: a, reversed: yes}\n- {text: ''}\n"
-        "- {text: Four., dimension: a, reversed: maybe}\n- {text: Five., options: {no: 1, yes: 2}}\n"
+        "- {text: Four., dimension: a, reversed: maybe}\n"
+        "- {text: Five., options: {no: 1, yes: 2}}\n"
     )
     survey = read_questionnaire(str(tmp_path / "items.yaml"))
     assert [item.numbers for item in survey.items] == [(1, 2, 6), (6, 5, 1)]

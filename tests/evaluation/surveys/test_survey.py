@@ -10,7 +10,7 @@ import pytest
 
 from stages.evaluation.surveys.forms import AGREEMENT, LIKE_ME, RELEVANCE
 from stages.guards.errors import UserError
-from stages.runtime.rows import SurveyAnswer
+from stages.runtime.rows import Answer
 from tests.evaluation.surveys.answerers import (
     by_item,
     chooser,
@@ -82,7 +82,7 @@ def test_angles_of_pure_types(tmp_path, key, angle, category):
     assert facts["scores"]["angle"]["modal"] == pytest.approx(angle, abs=6e-3)
     assert facts["facts"]["category"] == category
     assert facts["scores"]["angle"]["verdict"] == "measurable"
-    assert len(done.rows(SurveyAnswer)) == 6 * 2 * 3
+    assert len(done.rows(Answer)) == 6 * 2 * 3
 
 
 def test_a_survey_with_a_key_by_hand(tmp_path):
@@ -250,16 +250,16 @@ def test_things_by_pairs(tmp_path):
     done = ask(tmp_path, chooser(scores), source=source, instrument="pairs", **few)
     values = values_of(done)
     assert sorted(values, key=values.get, reverse=True) == names, "honesty has nothing to meet"
-    assert len(done.rows(SurveyAnswer)) == 6 * 2 * 3
+    assert len(done.rows(Answer)) == 6 * 2 * 3
     assert sum(values.values()) == pytest.approx(0, abs=1e-6)
 
 
 def test_every_number_is_in_the_rows(tmp_path):
     done = ask(tmp_path, cycle(21), source=write_items(tmp_path, 21), instrument="pvq21", **FEW)
-    row = done.rows(SurveyAnswer)[0]
+    row = done.rows(Answer)[0]
     assert row.id == "base/1/0-test/0" and exp(row.logprobs[1]) == pytest.approx(1)
     assert sorted(row.order) == list(range(6)) and row.options == FOLLOWS
-    assert len({each.prompt_id for each in done.rows(SurveyAnswer)}) == 21
+    assert len({each.prompt_id for each in done.rows(Answer)}) == 21
 
 
 @pytest.mark.parametrize(
