@@ -4,10 +4,10 @@ In: any steps. At the top it says what the run is about, what its steps warn of,
 training learnt from. Of a judge's examination it shows the verdicts; of an evaluation the effect,
 the principles and the judge's quality; of `reward_accuracy` the reward models side by side; of a
 survey profiles with verdicts; of a training step the curves, of online ones in one drawing and with
-their tripwires; of any other step its tables. Rows of Revision, Pair, Judgement, Rating, Verdict and Question can be browsed, and so
-can dropped rows. Of every step, and of every step before it whose folder is still there, it shows
-its output, its dropped rows and calls, and whether the run that writes the page made or reused it:
-as a drawing and as a table. What is missing is not shown.
+their tripwires; of any other step its tables. Rows of Revision, Pair, Judgement, Rating, Verdict
+and Question can be browsed, and so can dropped rows. Of every step, and of every step before it
+whose folder is still there, it shows its output, its dropped rows and calls, and whether the run
+that writes the page made or reused it: as a drawing and as a table. What is missing is not shown.
 
 Out: `report.html` in the artifact's folder, self-contained: it loads nothing (its own policy
 forbids it), and it works from disk. A reused page still shows what was new, and what

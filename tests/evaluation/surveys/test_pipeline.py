@@ -8,6 +8,8 @@ from tests.evaluation.surveys.test_survey import verdicts_of
 from tests.generators.stub import in_thread, well
 from tests.running import fake_model, run_steps
 
+ORIENTATION = ("steps.orientation", "last_steps.report.inputs.orientation")
+
 
 def test_behind_a_server(tmp_path):
     """It says A three times as often as B whatever is asked: over both orders that is nothing."""
