@@ -73,7 +73,7 @@ BASES = {"2": 2.0, "e": math.e}
 @dataclass(frozen=True, kw_only=True)
 class Config(IntervalOptions):
     source: Text | None = None
-    """A questionnaire, ValuePortrait's folder, or a file of opinions; null for `instrument: svo`."""
+    """A questionnaire, ValuePortrait's folder, a file of opinions; null for `instrument: svo`."""
     instrument: Text | None = None
     """pvq21, pvq40, pvq_rr, svs, twivi, mfq30, mfq2, svo, pairs, opinions; null: as the file says,
     or dimensions of its own.
