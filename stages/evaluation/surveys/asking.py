@@ -53,7 +53,11 @@ class Ask:
         """The wording and the occasion: all answers of one count as one reading."""
         return f"{self.wording}-{self.occasion}"
 
-    def messages(self, template: str, letters: str) -> list[Message]:
+    def messages(
+        self,
+        template: str,
+        letters: str,
+    ) -> list[Message]:
         """Return the conversation that ends with the question."""
         names = letters[: len(self.order)]
         options = [self.item.options[option] for option in self.order]
@@ -61,7 +65,13 @@ class Ask:
             template,
             question=self.item.text,
             instruction=self.frame,
-            options=list(zip(names, options, strict=True)),
+            options=list(
+                zip(
+                    names,
+                    options,
+                    strict=True,
+                )
+            ),
             letters=f"{', '.join(names[:-1])} or {names[-1]}",
         )
         turns: list[Message] = [{"role": "user", "content": question}]
@@ -90,7 +100,12 @@ def orders_of(
     """
     order = list(range(len(item.options)))
     if shuffle:
-        chance = derive_seed(seed, "order", item.content_id, administration)
+        chance = derive_seed(
+            seed,
+            "order",
+            item.content_id,
+            administration,
+        )
         random.Random(chance).shuffle(order)
     rotations = range(min(most or len(order), len(order)))
     orders = [tuple(order[shift:] + order[:shift]) for shift in rotations]
@@ -111,6 +126,20 @@ def asks_of(
     readings += [(0, frames[0], f"{RETEST}{number}") for number in range(retests)]
     for item in items:
         for wording, frame, occasion in readings:
-            orders = orders_of(item, f"{wording}-{occasion}", seed, shuffle, reverse, most)
+            orders = orders_of(
+                item,
+                f"{wording}-{occasion}",
+                seed,
+                shuffle,
+                reverse,
+                most,
+            )
             for number, order in enumerate(orders):
-                yield Ask(item, wording, frame, occasion, order, number)
+                yield Ask(
+                    item,
+                    wording,
+                    frame,
+                    occasion,
+                    order,
+                    number,
+                )

@@ -123,7 +123,14 @@ def softmax(logs: Sequence[float]) -> Distribution:
 
 def expected(distribution: Sequence[float], numbers: Sequence[float]) -> float:
     """Return the mean number of a distribution over options."""
-    return math.fsum(p * number for p, number in zip(distribution, numbers, strict=True))
+    return math.fsum(
+        p * number
+        for p, number in zip(
+            distribution,
+            numbers,
+            strict=True,
+        )
+    )
 
 
 def modal(distribution: Sequence[float]) -> Distribution:
