@@ -3,8 +3,8 @@
 In: one file of either form (jsonl, json, csv, tsv, parquet; the World Values Survey, the European
 Social Survey, or your own).
 
-    microdata  a row for each person: a column of the group (`country`), of a weight if there is one,
-               and one for each item, named by its id or by `columns`, with an option's number.
+    microdata  a row for each person: the group (`country`), a weight if there is one, and a column
+               for each item, named by its id or by `columns`, with the option's number.
                Any other code (-1, 77, 99, "") is no answer; it is left out and counted
     means      a row for each group and item: columns `item` and `mean`, and that of the group
 
