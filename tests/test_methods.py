@@ -2,7 +2,6 @@
 is what the method makes.
 """
 
-import os
 from collections import Counter
 from functools import partial
 
@@ -10,7 +9,7 @@ import pytest
 
 from stages.runtime.rows import Pair, Proposal, Response
 from stages.training.reward_models.format import read_format
-from tests.embedded import ROOT, TINY, run_config
+from tests.embedded import ROOT, TINY, in_full, run_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,12 +18,6 @@ pytestmark = [
         reason="no embedded model",
     ),
 ]
-
-
-in_full = pytest.mark.skipif(
-    "CREDO_ALL_METHODS" not in os.environ,
-    reason="minutes more than CI has; CREDO_ALL_METHODS=1 runs it",
-)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ Every score is remembered in the call store, by the model's content and the text
 computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, Literal
@@ -24,7 +24,7 @@ from pydantic import Field
 from stages.doubts.trainings import doubt_scores
 from stages.guards.errors import UserError, refuse_unknown
 from stages.preferences.judging.rating import summarise_scores
-from stages.principles.assign import assign_many, mean_weights
+from stages.principles.assign import assign_many, doubt_draw, mean_weights
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
@@ -32,7 +32,7 @@ from stages.runtime.context import Context
 from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Expected, Stage
 from stages.runtime.typed_config import machine
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 from stages.training.reward_models.format import RewardFormat, read_format
@@ -47,7 +47,7 @@ class Config:
     constitution: Selection | None = None
     """The principles that the model reads; null for one that reads none."""
     sample: Annotated[int, Field(ge=1)] | None = None
-    """How many of them each prompt draws, by weight and without replacement; null: all."""
+    """At most how many of them each prompt draws, by weight and without replacement; null: all."""
     negated: tuple[str, ...] = ()
     """Ids that are read in their opposite wording."""
     each: bool = False
@@ -69,6 +69,11 @@ def identity(config: Config) -> dict[str, Any]:
     constitution = select(config.constitution)
     order = [p.id for p in constitution.principles]
     return {"constitution": constitution.identity(*fields, "weight"), "order": order}
+
+
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    total = len(select(config.constitution).principles) if config.constitution else None
+    return doubt_draw("sample", config.sample, total)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -146,6 +151,7 @@ STAGE = Stage(
     optional={"*": Response},
     least=1,
     gives=Rating,
+    foresee=foresee,
     identity=identity,
 )
 
