@@ -85,7 +85,17 @@ EARLY = {
         ["pipeline=cia"],
         r"pipeline: there is no 'pipeline/cia'. Did you mean 'cai'",
     ),
-    "unknown key": (["foo=1"], r"there is no option 'foo'"),
+    "unknown key": (["foo=1"], r"there is no option 'foo' Fix"),
+    "a group misspelt": (["pipline=cai"], r"no option 'pipline'. Did you mean 'pipeline'"),
+    "an outer key misspelt": (
+        ["data.red_teem.limit=3"],
+        r"no option 'red_teem' in data. Did you mean 'red_team'",
+    ),
+    "an inner key misspelt": (
+        ["model.sampling.temprature=1"],
+        r"no option 'temprature' in model.sampling. Did you mean 'temperature'",
+    ),
+    "a key within a number": (["seed.x=1"], r"no option 'x' in seed Fix"),
     "unknown key, added": (["+pipelin={}"], r"unknown option 'pipelin'. Did you mean 'pipeline'"),
     "a key that is there, added": (["+seed=1"], r"An item is already at 'seed'"),
     "a second model": (["+model=hub"], r"Multiple values for model"),
