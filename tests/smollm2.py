@@ -109,7 +109,8 @@ def finished(root: Path, pipeline: str, *more: str):
         if "train_loss" in artifact.metrics:
             assert has_learnt(artifact, made.get("base", made.get("trunk"))), step
     if "evaluation" in made:
-        held_out = len(made["held_out"].rows() + made["held_out_helpful"].rows())
+        asked = ("held_out", "held_out_helpful", "held_out_probes")
+        held_out = sum(len(made[name].rows()) for name in asked if name in made)
         for policy in made["evaluation"].metrics["policies"].values():
             assert policy["responses"] + policy["dropped"] == held_out
     return made

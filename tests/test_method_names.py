@@ -16,16 +16,7 @@ WORDS = (
     *("minimal_constitution", "optimise_prompt", "optimisers", "retrieve", "rubrics"),
 )
 PIPELINES = [path.stem for path in (ROOT / "conf/pipeline").glob("*.yaml")]
-PAPERS = (
-    "constitutional_ai",
-    "dromedary",
-    "drpo",
-    "icai",
-    "opo",
-    "self_refine",
-    "spct",
-    "wizardlm",
-)
+PAPERS = ("constitutional_ai", "dromedary", "drpo", "icai", "opo", "spct", "wizardlm")
 # Code for files in the form of a method's published ones, which are called after it.
 FORMS = ("principles/importers", "sources/forms.py", "report/exports")
 NAMES = {*PIPELINES, *PAPERS} - {*ALGORITHMS, *WORDS}

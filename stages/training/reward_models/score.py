@@ -23,7 +23,7 @@ from pydantic import Field
 
 from stages.doubts.trainings import doubt_scores
 from stages.guards.errors import UserError, refuse_unknown
-from stages.preferences.judging.rating import summarise_scores
+from stages.preferences.judging.rating import rating_of, summarise_scores
 from stages.principles.assign import assign_many, doubt_draw, mean_weights
 from stages.principles.constitution import Principle, wording
 from stages.principles.select import Selection, select
@@ -128,7 +128,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             weights = mean_weights(row_principles, len(principles))
         rating = fmean(scores, weights)
         ratings.append(
-            _rating(row, rating, scores, row_principles, config, model.content, template)
+            rating_of(
+                row,
+                rating,
+                [p.id for p in row_principles],
+                config.negated,
+                scores=scores if config.each and row_principles else [],
+                model=model.content,
+                template=template,
+            )
         )
     return Result(
         rows=ratings,
@@ -188,29 +196,3 @@ def _draw(
         if number < len(principles):
             drawn[row.prompt_id] = assign_many(principles, row.prompt_id, context.seed, number)
     return drawn
-
-
-def _rating(
-    row: Response,
-    score: float,
-    scores: list[float],
-    principles: Sequence[Principle],
-    config: Config,
-    model: str,
-    template: str,
-) -> Rating:
-    return Rating(
-        id=row.id,
-        response_id=row.id,
-        prompt_id=row.prompt_id,
-        kind=row.kind,
-        prompt=row.prompt,
-        response=row.response,
-        score=score,
-        principles=[p.id for p in principles],
-        negated=[p.id in config.negated for p in principles],
-        scores=scores if config.each and principles else [],
-        model=model,
-        template=template,
-        finish_reason=row.finish_reason,
-    )
