@@ -61,6 +61,16 @@ def test_the_plan_of_the_demo(tmp_path):
     assert not list((tmp_path / "runs").glob("artifacts/answers-*"))
 
 
+def test_a_method_of_ones_own_outside_of_credos_folder(tmp_path, refusal):
+    """Its file is read, and its faults are shown as those of a shipped one."""
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "mine.yaml").write_text(
+        "defaults: [cai]\nsteps:\n  pairs: {labell: hard}\n"
+    )
+    own = ["--config-dir", str(tmp_path), "pipeline=mine"]
+    assert "Did you mean 'label'" in refusal(*own, *planned(tmp_path))
+
+
 BAD = {
     "unknown principle": (["constitution.drop=[harm-9]"], r"no principle 'harm-9'.*harm-"),
     "unknown option": (
