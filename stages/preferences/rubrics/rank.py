@@ -106,8 +106,14 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rankings.append(ranked)
         rows = []
         for row, score in zip(group.answers, ranked.scores, strict=True):
-            ids = [one.id for one in criteria]
-            rating = rating_of(row, score, ids, scores=[], model=model.content, template=template)
+            rating = rating_of(
+                row,
+                score,
+                [one.id for one in criteria],
+                scores=[],
+                model=model.content,
+                template=template,
+            )
             rows.append(rating)
         return rows
 

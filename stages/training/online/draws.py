@@ -48,7 +48,9 @@ class PrincipleDraw:
         self.count = count
         self.seed = seed
         self.boost = boost or {}
-        self.fixed = list(select(intervention).principles) if intervention else []
+        self.fixed: list[Principle] = []
+        if intervention:
+            self.fixed += select(intervention).principles
         self.drawn: list[Principle] = []
         self.doubts: list[str] = []
         if constitution is None:
@@ -62,7 +64,8 @@ class PrincipleDraw:
         self.drawn = [principle for name, principle in by_id.items() if name not in always]
         if count is None:
             return
-        if count < (0 if self.fixed else 1):
+        least = 0 if self.fixed else 1
+        if count < least:
             raise UserError(
                 f"`draw: {count}` leaves no principle to read",
                 where=where,

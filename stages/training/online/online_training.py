@@ -77,7 +77,10 @@ def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> Non
 
 def foresee_terms(terms: Mapping[str, Term]) -> list[str]:
     """The warnings of the terms, each with its term's name."""
-    return [f"{name}: {text}" for name, term in terms.items() for text in term.foresee()]
+    warnings = []
+    for name, term in terms.items():
+        warnings += [f"{name}: {text}" for text in term.foresee()]
+    return warnings
 
 
 def foresee_online(config: OnlineConfig, inputs: Mapping[str, Expected]) -> list[str]:
