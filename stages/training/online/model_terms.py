@@ -100,6 +100,7 @@ class RewardModelTerm(ModelTerm):
         return identity
 
     def foresee(self) -> list[str]:
+        """Warn of a `draw` of more principles than there are."""
         return self._make_draw(0, "").doubts
 
     def score_function(self, use: TermUse) -> ScoreFunction:
@@ -217,6 +218,7 @@ class JudgeTerm(ModelTerm):
         return [self.rubrics] if self.rubrics else []
 
     def foresee(self) -> list[str]:
+        """Warn of a `draw` of more principles than there are."""
         return PrincipleDraw(self.constitution, self.draw, seed=0).doubts
 
     def score_function(self, use: TermUse) -> ScoreFunction:
