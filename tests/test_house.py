@@ -41,6 +41,7 @@ FLOORS = [
     "preferences/judging",
     "text/synthesis",
     "text",
+    "values",
     "principles/importers",
     "sources",
     "doubts",
