@@ -79,10 +79,9 @@ def test_self_align(done):
     assert list(made["evaluation"].metrics["policies"]) == ["base", "engraved", "cloned"]
 
 
-@pytest.mark.parametrize("name", ["self_instruct", "unnatural_instructions"])
-def test_requests_after_examples(done, name):
+def test_self_instruct(done):
     short = "pipeline.steps.new_requests.sampling.max_tokens=160"
-    made = done(name, "data.held_out.limit=2", "scale.judge_limit=1", *ONE_CALL, short)
+    made = done("self_instruct", "data.held_out.limit=2", "scale.judge_limit=1", *ONE_CALL, short)
     assert made["new_requests"].rows() and made["policy"].metrics["n"]
 
 
