@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import io
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -23,10 +21,6 @@ from stages.runtime.pipeline.steps import join_sections, read_steps, up_to
 from stages.runtime.store import CallStore
 
 ROOT = Path(__file__).resolve().parents[1]
-in_full = pytest.mark.skipif(
-    "CREDO_ALL_METHODS" not in os.environ,
-    reason="minutes more than CI has; CREDO_ALL_METHODS=1 runs it",
-)
 TINY = [
     "data.red_team.arguments.count=12",
     "data.helpful.arguments.count=4",

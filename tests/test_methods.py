@@ -9,7 +9,7 @@ import pytest
 
 from stages.runtime.rows import Pair, Proposal, Response
 from stages.training.reward_models.format import read_format
-from tests.embedded import ROOT, TINY, in_full, run_config
+from tests.embedded import ROOT, TINY, run_config
 
 pytestmark = [
     pytest.mark.slow,
@@ -184,7 +184,7 @@ def test_rewind(done):
     assert made["searched_held_out"].metrics["visits"] > 3
 
 
-@in_full
+@pytest.mark.long
 def test_optimise_prompt(done):
     made = done("optimise_prompt", "scale.optimise_prompt.depth=2", "scale.optimise_prompt.batch=6")
     texts = [row.text for row in made["instructions"].rows(Proposal)]
@@ -202,7 +202,7 @@ def test_an_intervention_shows_its_principles_first(done):
     assert made["intervened"].metrics["last"].keys() >= {"term principles", "term flaw"}
 
 
-@in_full
+@pytest.mark.long
 def test_sparrow(done):
     made = done(
         "sparrow",
@@ -224,7 +224,7 @@ def test_sparrow(done):
         assert (best[row.prompt_id] == row.response_id) == (row.score == max(rivals))
 
 
-@in_full
+@pytest.mark.long
 def test_palms(done):
     made = done("palms")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "control", "values"]
@@ -233,7 +233,7 @@ def test_palms(done):
     assert {row.kind for row in sets[1]} == {"neutral"} and len({r.kind for r in sets[0]}) == 8
 
 
-@in_full
+@pytest.mark.long
 def test_beavertails(done):
     made = done("beavertails", "data.harm_labels.arguments.count=40")
     assert made["classifier"].metrics["texts"] == 4 * 40
@@ -244,7 +244,7 @@ def test_beavertails(done):
     assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]
 
 
-@in_full
+@pytest.mark.long
 def test_beavertails_without_people(done):
     """Constitutional Classifiers: the command of docs/methods.md, in small."""
     kept = "{name: world, only: [harm-1, kindness-1]}, scale: {Yes: 1, No: 0}"
@@ -260,7 +260,7 @@ def test_beavertails_without_people(done):
     assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]
 
 
-@in_full
+@pytest.mark.long
 def test_the_reward_is_a_yes_or_no(done):
     """Kwon et al. 2023: the other command there."""
     rating = "pipeline.steps.policy.rewards.rating"

@@ -1,8 +1,7 @@
-"""Pipelines on a real model in small that CI has no time for: `CREDO_ALL_METHODS=1` runs them."""
+"""Pipelines on a real model in small that CI has no time for."""
 
 import pytest
 
-from tests.embedded import in_full
 from tests.smollm2 import (
     NO_FORM,
     ONE_CALL,
@@ -11,7 +10,7 @@ from tests.smollm2 import (
     write_once,
 )
 
-pytestmark = [*needs_smollm2, in_full]
+pytestmark = [*needs_smollm2, pytest.mark.long]
 FEW = ["data.red_team.limit=4", "data.helpful.limit=2", "data.held_out.limit=2"]
 FEW += ["scale.judge_limit=1"]
 TWO_PRINCIPLES = "constitution.only=[on-point, no-danger]"
