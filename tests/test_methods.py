@@ -58,6 +58,7 @@ def test_salmon(done):
     ].keys()
 
 
+@pytest.mark.long
 def test_salmon_with_the_papers_constants(done):
     """As for models from the Hub: labels are flipped, and of a token's KL only what is above 0
     counts, so no completion's is below 0.
