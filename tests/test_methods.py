@@ -243,3 +243,27 @@ def test_beavertails(done):
         flagged["principles"].values()
     )
     assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]
+
+
+@pytest.mark.long
+def test_beavertails_without_people(done):
+    """Constitutional Classifiers: the command of docs/methods.md, in small."""
+    kept = "{name: world, only: [harm-1, kindness-1]}, scale: {Yes: 1, No: 0}"
+    made = done(
+        *("beavertails", "data.probes.arguments.count=16", "constitution.only=[harm-1,kindness-1]"),
+        *("~data.harm_labels", "+pipeline.steps.probes=${data.probes}"),
+        "+pipeline.steps.labelled={stage: respond, "
+        "inputs: {prompts: probes, helpful: helpful, model: base}}",
+        "+data.harm_labels={stage: rate, inputs: {responses: labelled, model: judge}, "
+        f"constitution: {kept}}}",
+    )
+    assert made["classifier"].metrics["principles"].keys() == {"harm-1", "kindness-1"}
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]
+
+
+@pytest.mark.long
+def test_the_reward_is_a_yes_or_no(done):
+    """Kwon et al. 2023: the other command there."""
+    rating = "pipeline.steps.policy.rewards.rating"
+    made = done("d_rlaif", f"{rating}.scale={{Yes: 1, No: 0}}", f"++{rating}.rescale=false")
+    assert 0 <= made["policy"].metrics["last"]["term rating"] <= 1
