@@ -35,7 +35,7 @@ def test_a_label_is_read_as_people_type_it(cell, label):
 def labels_of(columns=("values",), **cells):
     tally = Counter()
     found = read_labels(Record("f:1", cells), columns, NAMES, tally)
-    return found, {reason: n for reason, n in tally.items() if n}
+    return found, dict(tally)
 
 
 def test_a_list_leaves_out_zeros_and_a_mapping_what_nobody_labelled():
