@@ -2,7 +2,6 @@
 is what the method makes.
 """
 
-import os
 from collections import Counter
 from functools import partial
 
@@ -19,12 +18,6 @@ pytestmark = [
         reason="no embedded model",
     ),
 ]
-
-
-in_full = pytest.mark.skipif(
-    "CREDO_ALL_METHODS" not in os.environ,
-    reason="minutes more than CI has; CREDO_ALL_METHODS=1 runs it",
-)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +58,7 @@ def test_salmon(done):
     ].keys()
 
 
+@pytest.mark.long
 def test_salmon_with_the_papers_constants(done):
     """As for models from the Hub: labels are flipped, and of a token's KL only what is above 0
     counts, so no completion's is below 0.
@@ -191,7 +185,7 @@ def test_rewind(done):
     assert made["searched_held_out"].metrics["visits"] > 3
 
 
-@in_full
+@pytest.mark.long
 def test_optimise_prompt(done):
     made = done("optimise_prompt", "scale.optimise_prompt.depth=2", "scale.optimise_prompt.batch=6")
     texts = [row.text for row in made["instructions"].rows(Proposal)]
@@ -209,7 +203,7 @@ def test_an_intervention_shows_its_principles_first(done):
     assert made["intervened"].metrics["last"].keys() >= {"term principles", "term flaw"}
 
 
-@in_full
+@pytest.mark.long
 def test_sparrow(done):
     made = done(
         "sparrow",
@@ -231,7 +225,7 @@ def test_sparrow(done):
         assert (best[row.prompt_id] == row.response_id) == (row.score == max(rivals))
 
 
-@in_full
+@pytest.mark.long
 def test_palms(done):
     made = done("palms")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "control", "values"]
@@ -240,7 +234,7 @@ def test_palms(done):
     assert {row.kind for row in sets[1]} == {"neutral"} and len({r.kind for r in sets[0]}) == 8
 
 
-@in_full
+@pytest.mark.long
 def test_beavertails(done):
     made = done("beavertails", "data.harm_labels.arguments.count=40")
     assert made["classifier"].metrics["texts"] == 4 * 40

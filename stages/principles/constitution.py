@@ -32,6 +32,7 @@ from stages.guards.templates import is_shipped
 from stages.guards.text import is_visible
 from stages.principles.document import read_yaml
 from stages.principles.faults import SEE_README, explain
+from stages.principles.theory_faults import theory_faults
 
 SHIPPED = Path(__file__).resolve().parents[2] / "constitutions"
 IDENTITY_FIELDS = (
@@ -65,6 +66,8 @@ Text = Annotated[
     AfterValidator(_refuse_unseen),
 ]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Level = Annotated[Number, Field(json_schema_extra={"minimum": -1, "maximum": 1})]
+"""`theory_faults` checks the ends, with all other faults of a target."""
 Authority = Literal["root", "system", "developer", "user", "guideline"]
 AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
 """The levels, the highest first, as in OpenAI's Model Spec."""
@@ -126,6 +129,23 @@ class Principle(BaseModel):
     """
 
 
+class Theory(BaseModel):
+    """How the dimensions of the principles lie to each other, by a theory of values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    circle: tuple[Text, ...] = ()
+    """All dimensions, in the order in which they lie on a circle; left out, there is none."""
+    angles: dict[Text, Number] = {}
+    """Degrees of the dimensions on the circle; default: equal steps, which are nominal."""
+    groups: dict[Slug, tuple[Text, ...]] = {}
+    """Higher-order groups: their dimensions; a dimension may be in several."""
+    axes: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)]] = {}
+    """Axes to plot: the group at the positive end, then the one at the negative end."""
+    coarser: dict[Slug, dict[Text, tuple[Text, ...]]] = {}
+    """By name of a coarser theory, what each dimension of it is made of; others have no home."""
+
+
 class Constitution(BaseModel):
     """A principle set: what a model is to be aligned with."""
 
@@ -141,8 +161,10 @@ class Constitution(BaseModel):
     """Where the principles come from, and their licence."""
     principles: tuple[Principle, ...] = Field(json_schema_extra={"minItems": 1})
     """The principles."""
-    targets: dict[Text, Number] | None = Field(None, min_length=1)
-    """The target value of each dimension."""
+    theory: Theory | None = None
+    """The circle and the groups of the dimensions, for value theories."""
+    targets: dict[Slug, dict[Text, Level]] | None = Field(None, min_length=1)
+    """Named targets: from -1 to 1, how much of each dimension responses are to express."""
 
     @model_validator(mode="after")
     def _check_principles(self) -> Constitution:
@@ -157,19 +179,26 @@ class Constitution(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _check_targets(self) -> Constitution:
-        dimensions = {principle.dimension for principle in self.principles}
-        for name in self.targets or ():
-            if name not in dimensions:
-                message = f"the target {name!r} is a dimension that no principle has"
-                raise _error("unknown_dimension", message, "targets", name)
+    def _check_theory(self) -> Constitution:
+        theory = self.theory.model_dump() if self.theory else {}
+        faults = theory_faults(theory, self.targets or {}, self.dimensions())
+        if faults:
+            message = "; ".join(fault.what for fault in faults)
+            context = {"message": message, "faults": faults}
+            raise PydanticCustomError("theory", "{message}", context)
         return self
+
+    def dimensions(self) -> list[str]:
+        """Return the dimensions that principles have, each once, in the order of the file."""
+        named = (principle.dimension for principle in self.principles)
+        return list(dict.fromkeys(name for name in named if name))
 
     def identity(self, *fields: str) -> dict[str, dict[str, Any]]:
         """Return the part that changes results, for a fingerprint.
 
         The name, title, source, tags and comments are never in it: editing them reuses every
-        artifact. Targets are not in it either: no stage reads them.
+        artifact. The theory and the targets are not in it either: a stage that reads them adds what
+        it reads.
 
         Args:
             fields: the fields of a principle to include; by default all that change results.
@@ -303,7 +332,7 @@ def load(name_or_path: str | Path) -> Constitution:
         constitution = Constitution.model_validate(document.data)
     except ValidationError as invalid:
         error = invalid
-    keys = [[*model.model_fields] for model in (Constitution, Principle, Example)]
+    keys = [[*model.model_fields] for model in (Constitution, Principle, Example, Theory)]
     Faults(explain(error, document, *keys)).raise_any()
     return constitution
 

@@ -14,7 +14,8 @@ from stages.guards.files import shorten
 from stages.principles.document import Document
 
 SEE_README = "see constitutions/README.md for the format"
-TARGETS_FORMAT = "write targets: {<dimension>: <number>}"
+TARGETS_FORMAT = "write targets: {<name>: {<dimension>: <number from -1 to 1>}}"
+THEORY_FORMAT = "write theory: {circle: [<dimension>, ...], groups: {<name>: [<dimension>, ...]}}"
 YAML_NAMES = {
     bool: "a yes/no value",
     int: "a number",
@@ -41,9 +42,11 @@ def explain(
 
     Args:
         error: what is wrong with the data, beside the faults that reading it showed.
-        keys: those of the file, of a principle, and of an example.
+        keys: those of the file, of a principle, of an example, and of a theory.
     """
     details = error.errors(include_url=False) if error else []
+    of_theory = [fault for each in details for fault in each.get("ctx", {}).get("faults", ())]
+    details = [each for each in details if each["type"] != "theory"]
     ordered = sorted(
         details, key=lambda fault: (fault["type"] == "missing", document.line(*_path(fault)))
     )
@@ -56,18 +59,24 @@ def explain(
         fault = UserError(what, where=document.where(*path), fix=fix)
         if fault.where not in read:  # a value that cannot be read is also missing
             errors.setdefault(fault.where, []).append(fault)
+    for each in sorted(of_theory, key=lambda fault: document.line(*fault.path)):
+        fault = UserError(each.what, where=document.where(*each.path), fix=each.fix)
+        errors.setdefault(fault.where, []).append(fault)
     return [fault for faults in errors.values() for fault in faults]
 
 
 def _depth(location: tuple[int | str, ...]) -> int:
-    """Return what a value belongs to: 0 the file, 1 a principle, 2 an example."""
+    """Return what a value belongs to: 0 the file, 1 a principle, 2 an example, 3 a theory."""
+    if location[:1] == ("theory",) and len(location) > 1:
+        return 3
     if location[:1] != ("principles",) or len(location) < 3:
         return 0
     return 2 if location[2] == "examples" and len(location) > 4 else 1
 
 
 def _path(detail: ErrorDetails) -> tuple[int | str, ...]:
-    return tuple(detail.get("ctx", {}).get("path", detail["loc"]))
+    location = tuple(detail.get("ctx", {}).get("path", detail["loc"]))
+    return location[:-1] if location[-1:] == ("[key]",) else location
 
 
 def _principle_prefix(path: tuple[int | str, ...], data: Any) -> str:
@@ -119,7 +128,9 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
         case "model_type":
             what = f"this must be a mapping, not {_describe(value)}"
             fix = "start each principle with - id: ..."
-            if _depth(detail["loc"]):
+            if path[0] == "theory":
+                fix = THEORY_FORMAT
+            elif _depth(detail["loc"]):
                 fix = "write - {request: ..., good: [...], bad: [...]}"
         case "literal_error":
             levels = re.findall(r"'([^']+)'", detail["ctx"]["expected"])
@@ -130,7 +141,10 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
             fix = f"write {key}: [...], or one - item a line"
         case "dict_type":
             what = f"{key!r} must be a mapping, not {_describe(value)}"
-            fix = TARGETS_FORMAT
+            fix = TARGETS_FORMAT if path[0] == "targets" else THEORY_FORMAT
+        case "too_short" | "too_long" if path[0] == "theory":
+            what = f"{key!r} must name two groups"
+            fix = "write <axis>: [<group at the positive end>, <group at the negative end>]"
         case "too_short" if path[0] == "targets":
             what = f"{key!r} has no numbers"
             fix = TARGETS_FORMAT
@@ -146,9 +160,6 @@ def _what_and_fix(detail: ErrorDetails, allowed_keys: list[str]) -> tuple[str, s
         case "duplicate_id":
             what = detail["msg"]
             fix = "give every principle its own id"
-        case "unknown_dimension":
-            what = detail["msg"]
-            fix = "correct the name, or give a principle this dimension"
         case _:
             what = f"{key!r}: {detail['msg']}"
             fix = SEE_README

@@ -14,12 +14,23 @@ from hypothesis import strategies as st
 
 from stages.guards.errors import UserError
 from stages.guards.text import is_visible
-from stages.principles.constitution import SHIPPED, Constitution, load
+from stages.principles.constitution import SHIPPED, Constitution, load, to_yaml
 from stages.principles.lint import lint
 from stages.principles.schema import schema_text
 from tests.fuzz.constitutions import draw_constitution, find_fault
 
 SETS = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+THEORIES = {
+    "schwartz": 10,
+    "schwartz19": 19,
+    "moral_foundations": 6,
+    "moral_foundations2": 6,
+    "gert": 10,
+    "rokeach": 36,
+    "svo": 4,
+    "trustllm": 8,
+}
+"""Theories of values, with the number of their dimensions."""
 OURS = [
     "beavertails",
     "cai",
@@ -28,13 +39,18 @@ OURS = [
     "hhh",
     "palms",
     "rots",
-    "schwartz",
     "self_align",
     "sparrow",
     "verbose",
+    *THEORIES,
 ]
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 GOOD = "name: mine\nprinciples:\n  - id: kind\n    text: The response is kind.\n"
+VALUED = (
+    "name: mine\nprinciples:\n  - id: kind\n    text: The response is kind.\n    dimension: care\n"
+    "  - id: strong\n    text: The response is strong.\n    tags: [x]\n    dimension: power\n"
+)
+"""Two dimensions, in nine lines."""
 
 
 def write_file(tmp_path, text):
@@ -144,17 +160,121 @@ BAD = {
     "a list on top": ("- id: kind\n", "top level must be a mapping", 1),
     "an empty file": ("", "top level must be a mapping", 1),
     "a target without its dimension": (
-        GOOD + "targets:\n  power: 1\n",
-        "'power' is a dimension that no principle has",
-        6,
+        VALUED + "targets:\n  ideal:\n    care: 1\n    pwoer: 1\n    power: 1\n",
+        "'pwoer' is a dimension that no principle has. Did you mean 'power'",
+        13,
     ),
-    "a target that is a text": (GOOD + "targets: {power: high}\n", "'power' must be a number", 5),
+    "a target off the scale": (
+        VALUED + "targets:\n  ideal:\n    care: 1\n    power: -1.5\n",
+        "'power' must be from -1 to 1, not -1.5",
+        13,
+    ),
+    "a target that lacks a dimension": (
+        VALUED + "targets:\n  ideal:\n    care: 1\n",
+        "the target 'ideal' lacks 'power'.*with 0",
+        11,
+    ),
+    "a target that is a text": (
+        VALUED + "targets:\n  ideal: {care: high, power: 1}\n",
+        "'care' must be a number",
+        11,
+    ),
     "empty targets": (GOOD + "targets: {}\n", "'targets' has no numbers", 5),
     "targets that are a number": (GOOD + "targets: 5\n", "'targets' must be a mapping", 5),
+    "a target without a name": (
+        VALUED + "targets:\n  power: 1\n",
+        "'power' must be a mapping, not a number.*targets: {<name>: {<dimension>: <number",
+        11,
+    ),
+    "a name of a target that is no slug": (
+        VALUED + "targets:\n  The UK: {care: 1, power: 1}\n",
+        "'The UK' is not a slug.*the-uk",
+        11,
+    ),
     "a target that is a mapping": (
-        GOOD + "targets:\n  c: 2\n  a: {b: 1}\n",
-        "'a' must be a number, not a mapping",
-        7,
+        VALUED + "targets:\n  ideal:\n    power: 1\n    care: {b: 1}\n",
+        "'care' must be a number, not a mapping",
+        13,
+    ),
+    "a theory that is a list": (VALUED + "theory: [care]\n", "a mapping.*theory: {circle", 10),
+    "a key of no theory": (
+        VALUED + "theory:\n  cirle: [care, power]\n",
+        "unknown key 'cirle'. Did you mean 'circle'",
+        11,
+    ),
+    "a circle that is a text": (
+        VALUED + "theory: {circle: care}\n",
+        "'circle' must be a list, not the text",
+        10,
+    ),
+    "a circle of an unknown dimension": (
+        VALUED + "theory:\n  circle:\n    - care\n    - pwoer\n    - power\n",
+        "'pwoer' is a dimension that no principle has. Did you mean 'power'",
+        13,
+    ),
+    "a circle that lacks a dimension": (
+        VALUED + "theory:\n  circle: [care]\n",
+        "the circle lacks 'power'",
+        11,
+    ),
+    "a dimension twice on the circle": (
+        VALUED + "theory:\n  circle: [care, power, care]\n",
+        "'care' stands twice in 'circle'",
+        11,
+    ),
+    "angles without a circle": (
+        VALUED + "theory:\n  angles: {care: 1, power: 2}\n",
+        "angles and no circle",
+        11,
+    ),
+    "an angle of an unknown dimension": (
+        VALUED + "theory:\n  circle: [care, power]\n  angles: {care: 1, power: 2, cra: 3}\n",
+        "'cra' is not on the circle. Did you mean 'care'",
+        12,
+    ),
+    "an angle that is missing": (
+        VALUED + "theory:\n  circle: [care, power]\n  angles: {care: 1}\n",
+        "angles lacks 'power'",
+        12,
+    ),
+    "an angle that is a text": (
+        VALUED + "theory:\n  circle: [care, power]\n  angles: {care: north, power: 2}\n",
+        "'care' must be a number",
+        12,
+    ),
+    "angles against the order of the circle": (
+        VALUED
+        + "  - {id: c, text: C., dimension: c}\n"
+        + "theory:\n  circle: [care, power, c]\n  angles: {care: 0, power: 200, c: 100}\n",
+        "do not grow in the order of the circle",
+        13,
+    ),
+    "a group of an unknown dimension": (
+        VALUED + "theory:\n  groups:\n    all: [care, pwer]\n",
+        "'pwer' is a dimension that no principle has. Did you mean 'power'",
+        12,
+    ),
+    "an empty group": (VALUED + "theory:\n  groups: {all: []}\n", "'all' is empty", 11),
+    "groups as a list": (VALUED + "theory:\n  groups: [care]\n", "'groups' must be a mapp", 11),
+    "an axis of an unknown group": (
+        VALUED + "theory:\n  groups: {all: [care]}\n  axes: {x: [all, al]}\n",
+        "there is no group 'al'. Did you mean 'all'",
+        12,
+    ),
+    "an axis with one end": (
+        VALUED + "theory:\n  groups: {all: [care]}\n  axes: {x: [all]}\n",
+        "'x' must name two groups",
+        12,
+    ),
+    "a dimension with two homes in a coarser theory": (
+        VALUED + "theory:\n  coarser:\n    two: {good: [care, power], bad: [power]}\n",
+        "'power' is a part of 'good' and of 'bad'",
+        12,
+    ),
+    "a coarser theory of an unknown dimension": (
+        VALUED + "theory:\n  coarser:\n    two: {good: [cares]}\n",
+        "'cares' is a dimension that no principle has. Did you mean 'care'",
+        12,
     ),
     "a number as a situation": (
         GOOD + "    situations:\n      - 1\n",
@@ -295,9 +415,27 @@ def test_merge_keys_and_a_byte_order_mark_are_fine(tmp_path):
     ]
 
 
-def test_targets_are_one_number_for_each_dimension(tmp_path):
-    good = GOOD + "    dimension: care\ntargets: {care: 1}\n"
-    assert load(write_file(tmp_path, good)).targets == {"care": 1.0}
+def test_targets_are_named_and_have_one_number_for_each_dimension(tmp_path):
+    good = VALUED + "targets: {ideal: {care: 1, power: -0.5}, calm: {power: 0, care: 0}}\n"
+    targets = load(write_file(tmp_path, good)).targets
+    assert targets == {"ideal": {"care": 1.0, "power": -0.5}, "calm": {"power": 0.0, "care": 0.0}}
+
+
+def test_all_faults_of_a_theory_and_its_targets_are_shown_with_their_lines(tmp_path):
+    faulty = (
+        VALUED
+        + "theory:\n  circle: [care, carre]\n  groups:\n    all: [pawer]\n"
+        + "targets:\n  ideal:\n    care: 2\n    pwer: 1\n  calm: {care: 0, power: 0}\n"
+    )
+    with pytest.raises(UserError) as caught:
+        load(write_file(tmp_path, faulty))
+    lines = [int(error.where.rpartition(":")[2]) for error in caught.value.errors]
+    assert lines == [11, 11, 13, 15, 16, 17]
+
+
+def test_theory_and_targets_are_read_back_from_a_file_that_was_written(tmp_path):
+    constitution = load("schwartz")
+    assert load(write_file(tmp_path, to_yaml(constitution, "#"))) == constitution
 
 
 def test_identity_holds_what_bears_meaning(tmp_path):
@@ -364,9 +502,10 @@ def test_the_sets_hold_what_their_family_needs():
     foundations = {"care", "fairness", "loyalty", "authority", "sanctity", "liberty"}
     counts = Counter(tag for rule in rules for tag in rule.tags)
     assert set(counts) == foundations and min(counts.values()) >= 15
-    dimensions = [p.dimension for p in sets["schwartz"].principles]
-    assert len(set(dimensions)) == 10
-    assert set(sets["schwartz"].targets) == set(dimensions)
+    for name, number in THEORIES.items():
+        assert sets[name].dimensions() == [p.id for p in sets[name].principles]
+        assert len(sets[name].principles) == number and sets[name].theory.groups
+    assert list(sets["schwartz"].targets) == ["ideal", "safety", "uk", "netherlands", "france"]
 
 
 @pytest.mark.skipif(

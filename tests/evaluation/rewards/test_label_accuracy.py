@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from stages.evaluation.rewards.label_measures import Cells, calibration, macro_draws
+from stages.evaluation.labels.label_measures import Cells, calibration, macro_draws
 from stages.guards.errors import UserError
 from stages.runtime.rows import Rating, Response
 from stages.statistics.intervals import Intervals
