@@ -1,7 +1,7 @@
 """People of the embedded world who write and label single answers, by the ground truth.
 
-They stand in for people whose few texts (PALMS) or labels of harm (BeaverTails) a method learns
-from.
+They stand in for people whose few texts (PALMS), labels of harm (BeaverTails) or of values (Value
+FULCRA) a method learns from.
 """
 
 import random
@@ -61,6 +61,25 @@ def label(count: int, seed: int = 0, split: str = "train") -> list[dict[str, Any
         records.append(
             {"prompt": request.text, "response": answer, "category": flags, "is_safe": is_safe}
         )
+    return records
+
+
+def rate_values(count: int, seed: int = 0, split: str = "train") -> list[dict[str, Any]]:
+    """Records of answers, good and bad, with the values that they support or oppose, in the form of
+    Value FULCRA.
+
+    Args:
+        count, seed, split: As for `write`.
+    """
+    rng = _start("values", seed, split)
+    records = []
+    for number in range(count):
+        request = make_request(rng, split, list(KINDS)[number % len(KINDS)])
+        answer = render(make_response(rng, request, split == "held_out"))
+        values = check(request.text, answer).values
+        labels = [f"{value}: {label:+d}" for value, label in values.items() if label]
+        dialogue = f"Human: {request.text}\nBob: {answer}"
+        records.append({"dialogue": dialogue, "value_types": labels})
     return records
 
 

@@ -119,7 +119,7 @@ def rescale_rating(rating: float, scale: Mapping[str, float]) -> float:
 
 
 def rating_of(
-    row: Response | Revision,
+    row: Response | Revision | Rating,
     score: float,
     principles: Sequence[str],
     negated: Collection[str] = (),
