@@ -324,7 +324,11 @@ def _of_the_first(step: str, metrics: Mapping[str, Any]) -> Table:
 
 
 def _percent(measures: Mapping[str, Any], label: str, part: str) -> str:
-    """A number of one class; a dash where nobody has the label."""
+    """A number of one class in per cent; a dash where nobody has the label.
+
+    Args:
+        part: precision, recall or f1.
+    """
     each = measures.get("classes", {}).get(label)
     if not each or not each["support"]:
         return NO_VALUE
