@@ -52,6 +52,8 @@ class Form:
     """`score` says good or bad, and nothing between."""
     flags: tuple[str, ...] = ()
     """A column with the categories that an answer falls into or not, or a column for each."""
+    labels: tuple[str, ...] = ()
+    """A column with labels from -1 to 1 of principles, or a column for each."""
     fallback: bool = False
     """It counts only where no other form fits."""
     tree: bool = False
@@ -216,6 +218,18 @@ ROW_FORMS = (
         flags=("category",),
     ),
     Form(
+        name="values of a dialogue (FULCRA)",
+        columns=("dialogue", "value_types"),
+        answer="dialogue",
+        labels=("value_types",),
+    ),
+    Form(
+        name="values of an argument (Touche)",
+        columns=("Conclusion", "Stance", "Premise"),
+        prompt=("Conclusion", "Stance"),
+        answer="Premise",
+    ),
+    Form(
         name="HelpSteer",
         columns=("prompt", "response", "helpfulness", "correctness", "coherence"),
         prompt=("prompt",),
@@ -352,6 +366,7 @@ def unread_columns(form: Form, columns: Sequence[str]) -> str:
         form.system,
         form.reasoning,
         *form.flags,
+        *form.labels,
         form.first_safe,
         form.second_safe,
         form.turn,

@@ -27,6 +27,8 @@ class Reading:
     """What was decided for a whole column."""
     odd: Counter[str] = field(default_factory=Counter)
     """Rows with an unusual order of turns, by what is unusual; they are used."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Labels of principles that were left out or respelled, by what is odd."""
     cells: Counter[str] = field(default_factory=Counter)
     """The forms of the cells."""
     example: list[Message] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """Stage `rate`: a judge rates single responses, one expected rating for each principle.
 
-In: `model`, any inputs of Response or Revision rows, and optionally the judge's `examination`, so
+In: `model`, any inputs of Response or Revision rows, or
+of Rating rows, whose answers are rated again, and optionally the judge's `examination`, so
 that it comes first. Out: one Rating for each row, grouped by its prompt; `scores` holds one number
 for each principle, `score` their mean by the constitution's weights.
 
@@ -76,7 +77,7 @@ class Item:
 
     id: str
     """The row's id; inputs may share ids, so with several it carries the input's name."""
-    row: Response | Revision
+    row: Response | Revision | Rating
 
     @property
     def finish_reason(self) -> str:
@@ -211,7 +212,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"examination": Question, RUBRICS: Proposal, "*": Response | Revision},
+    optional={"examination": Question, RUBRICS: Proposal, "*": Response | Revision | Rating},
     least=1,
     gives=Rating,
     calls_generator=True,
@@ -232,7 +233,7 @@ def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
     sources: dict[str, list[Any]] = {}
     for name, artifact in inputs.items():
         if name not in ("model", "examination", RUBRICS):
-            sources[name] = artifact.rows(Response, Revision)
+            sources[name] = artifact.rows(Response, Revision, Rating)
     items = []
     for name, rows in sources.items():
         for row in rows:

@@ -122,7 +122,7 @@ class RewardModelTerm(ModelTerm):
                 if self.each and len(principles) > 1:
                     groups = [[principle] for principle in principles]
                 for group in groups:
-                    texts = tuple(principle.text for principle in group)
+                    texts = tuple(scorer.format.wording(principle) for principle in group)
                     items.append((completion.prompt, completion.text, texts))
                 group_weights = [1.0]
                 if len(groups) > 1:

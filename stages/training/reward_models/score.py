@@ -1,6 +1,7 @@
 """Stage `score`: a reward model's scores of responses, under any principles.
 
-In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a response; ratings of
+In: `model` (a reward model) and any inputs of Response rows, or of Rating rows, whose answers are
+scored. Out: one Rating a response; ratings of
 one `prompt_id` are compared.
 
 A reward model that reads principles can get others with every call: the whole constitution, a part
@@ -10,6 +11,7 @@ or `each` alone, averaged by weight, or plainly where they were drawn by weight.
 2023, arXiv 2310.05910, section 3.4) does this at the time of RL. The sign of a cost model's costs
 is flipped: a higher rating is always the better one, for stages that rank by it.
 
+A value model (stage `rule_model`) gives a number in [-1, 1] for each value, with `each: true`.
 Every score is remembered in the call store, by the model's content and the text it read: a sweep
 computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
 """
@@ -25,7 +27,7 @@ from stages.doubts.trainings import doubt_scores
 from stages.guards.errors import UserError, refuse_unknown
 from stages.preferences.judging.rating import summarise_scores
 from stages.principles.assign import assign_many, mean_weights
-from stages.principles.constitution import Principle, wording
+from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
@@ -79,10 +81,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         unknown id under `negated`, a score that is not a number, memory used up.
     """
     where = f"step {context.step!r}"
-    responses: list[Response] = []
+    responses: list[Response | Rating] = []
     for name, artifact in inputs.items():
         if name != "model":
-            responses += artifact.rows(Response)
+            responses += artifact.rows(Response, Rating)
     rows, dropped = drop_cut_off(responses, config.cut_off)
     if not rows:
         refuse_no_finished(dropped, "no response is left to score", where)
@@ -94,7 +96,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     layout = read_format(model)
     principles = _principles(config, layout, where)
-    texts = {p.id: wording(p, p.id in config.negated) for p in principles}
+    texts = {p.id: layout.wording(p, p.id in config.negated) for p in principles}
     drawn = _draw(rows, principles, config, context)
     items: list[Item] = []
     for row in rows:
@@ -143,7 +145,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"*": Response},
+    optional={"*": Response | Rating},
     least=1,
     gives=Rating,
     identity=identity,
@@ -167,7 +169,7 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
 
 
 def _draw(
-    rows: Sequence[Response],
+    rows: Sequence[Response | Rating],
     principles: tuple[Principle, ...],
     config: Config,
     context: Context,
@@ -185,7 +187,7 @@ def _draw(
 
 
 def _rating(
-    row: Response,
+    row: Response | Rating,
     score: float,
     scores: list[float],
     principles: Sequence[Principle],
