@@ -61,6 +61,16 @@ def test_the_plan_of_the_demo(tmp_path):
     assert not list((tmp_path / "runs").glob("artifacts/answers-*"))
 
 
+def test_a_method_of_ones_own_outside_of_credos_folder(tmp_path, refusal):
+    """Its file is read, and its faults are shown as those of a shipped one."""
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "mine.yaml").write_text(
+        "defaults: [cai]\nsteps:\n  pairs: {labell: hard}\n"
+    )
+    own = ["--config-dir", str(tmp_path), "pipeline=mine"]
+    assert "Did you mean 'label'" in refusal(*own, *planned(tmp_path))
+
+
 BAD = {
     "unknown principle": (["constitution.drop=[harm-9]"], r"no principle 'harm-9'.*harm-"),
     "unknown option": (
@@ -85,7 +95,17 @@ EARLY = {
         ["pipeline=cia"],
         r"pipeline: there is no 'pipeline/cia'. Did you mean 'cai'",
     ),
-    "unknown key": (["foo=1"], r"there is no option 'foo'"),
+    "unknown key": (["foo=1"], r"there is no option 'foo' Fix"),
+    "a group misspelt": (["pipline=cai"], r"no option 'pipline'. Did you mean 'pipeline'"),
+    "an outer key misspelt": (
+        ["data.red_teem.limit=3"],
+        r"no option 'red_teem' in data. Did you mean 'red_team'",
+    ),
+    "an inner key misspelt": (
+        ["model.sampling.temprature=1"],
+        r"no option 'temprature' in model.sampling. Did you mean 'temperature'",
+    ),
+    "a key within a number": (["seed.x=1"], r"no option 'x' in seed Fix"),
     "unknown key, added": (["+pipelin={}"], r"unknown option 'pipelin'. Did you mean 'pipeline'"),
     "a key that is there, added": (["+seed=1"], r"An item is already at 'seed'"),
     "a second model": (["+model=hub"], r"Multiple values for model"),

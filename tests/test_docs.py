@@ -17,7 +17,7 @@ from stages.runtime.pipeline.steps import join_sections, read_steps
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / room / "README.md" for room in ("constitutions", "requirements", "timings")),
 ]
 # What was run is on record in docs/results.md, and its commands stay as they were.

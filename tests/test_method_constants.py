@@ -16,7 +16,16 @@ from stages import STAGES
 from stages.runtime.pipeline.steps import join_sections, read_steps
 from tests.test_configs import composed, names
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "methods.md").read_text()
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+INDEX = (DOCS / "methods.md").read_text()
+SECTIONS = {
+    method: (page.stem, text)
+    for page in sorted((DOCS / "methods").glob("*.md"))
+    for method, text in re.findall(
+        r"^## (\w+)\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+}
+"""By method: the page in docs/methods/ that it stands on, and its section there."""
 MEASURING = {"benchmarks", "in_context", "judge_quality"}
 """They measure models, and make none."""
 METHODS = [name for name in names("pipeline") if name not in MEASURING]
@@ -458,13 +467,12 @@ def test_a_variant_of_ones_own_keeps_the_constants(tmp_path):
     assert steps["policy"]["args"]["lam"] == 1.0
 
 
-# -- docs/methods.md
+# -- docs/methods.md and the pages of docs/methods/
 
 
 def section(method: str) -> str:
-    found = re.search(rf"^### {method}\n(.*?)(?=^###? |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    assert found, f"docs/methods.md has no section '### {method}'"
-    return found[1]
+    assert method in SECTIONS, f"no page in docs/methods/ has a section '## {method}'"
+    return SECTIONS[method][1]
 
 
 def cells(line: str) -> list[str]:
@@ -503,10 +511,11 @@ def test_the_page_says_what_the_files_say(method):
 
 
 def test_the_summary_has_every_method_and_says_none_only_where_it_is_true():
-    summary = PAGE.partition("## Summary")[2].partition("\n## ")[0]
+    summary = INDEX.partition("## Summary")[2].partition("\n## ")[0]
     rows = [cells(line) for line in summary.splitlines() if line.startswith("| [")]
-    linked = [re.match(r"\[`(\w+)`\]\(#(\w+)\)", row[0]) for row in rows]
-    assert [link[1] for link in linked] == [link[2] for link in linked]
+    linked = [re.match(r"\[`(\w+)`\]\((methods/\w+\.md#\w+)\)", row[0]) for row in rows]
+    targets = [f"methods/{SECTIONS[link[1]][0]}.md#{link[1]}" for link in linked]
+    assert [link[2] for link in linked] == targets
     assert sorted(link[1] for link in linked) == METHODS
     for link, row in zip(linked, rows, strict=True):
         told = section(link[1]).partition("**Departures.**")[2].strip().split("\n\n")[0]

@@ -52,11 +52,14 @@ class LiteralConsole(Console):
 
 
 def open_console(stderr: bool = False, **options: Any) -> Console:
-    """Return a console on stdout or stderr; in pipes and logs it is wide enough for tables."""
+    """Return a console on stdout or stderr; in pipes and logs it is wide enough for tables.
+
+    There the environment variable COLUMNS sets another width.
+    """
     console = LiteralConsole(stderr=stderr, **options)
     if isinstance(console.file, io.TextIOWrapper):
         console.file.reconfigure(errors="backslashreplace")  # a terminal may lack any letter
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = max(console.width, LOG_WIDTH)
     return console
 

@@ -130,7 +130,7 @@ def test_a_saturated_threshold_hides_no_change_in_eighty_columns(tmp_path, polic
     show_tables([fakes.artifact(tmp_path, "evaluation", result, stage="evaluate")], console)
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 80
-    assert "mean P(violated)" in " ".join(" ".join(lines[:2]).split())
+    assert "mean P(violated)" in " ".join(" ".join(lines[:3]).split())
     cells = [[cell.strip() for cell in line.split("│")] for line in lines]
     rates = next(row[2:4] for row in cells if row[1:2] == ["base"])
     assert rates == ["100.0?", "94.0?"], "no evidence of a judge that says No to all"

@@ -116,6 +116,29 @@ def test_results_and_progress_are_too(text, tmp_path):
     assert words in re.sub(r"\s+", "", console.file.getvalue())
 
 
+def test_no_word_of_a_table_is_broken_in_eighty_columns(tmp_path):
+    """A table that is too wide stands in parts, each with the first column."""
+    artifact = Artifact("evaluation", tmp_path)
+    columns = ["a policy", "violations", "well-formed", "on-topic", "evasive", "helpful", "n"]
+    rows = [["the change of it"] + ["-41.5 [-46,-36]"] * 5 + ["484"]]
+    table = ResultTable(title="Effect", columns=columns, rows=rows)
+    artifact.__dict__["manifest"] = SimpleNamespace(tables=[table])
+    console = open_console(file=io.StringIO())
+    console.width = 80
+    show_tables([artifact], console)
+    shown_text = console.file.getvalue()
+    assert max(map(len, shown_text.splitlines())) <= 80
+    assert all(shown_text.count(name) == 1 for name in columns[1:-1])
+    assert shown_text.count("-41.5 [-46,-36]") == 5
+    assert shown_text.count("further columns") == shown_text.count("484") == 1
+
+
+def test_a_log_is_as_wide_as_columns_says(monkeypatch):
+    assert open_console(file=io.StringIO()).width >= 120
+    monkeypatch.setenv("COLUMNS", "70")
+    assert open_console(file=io.StringIO()).width == 70
+
+
 def test_a_style_is_the_only_colour():
     line = styled(("run", "yellow"), " [red]x[/]")
     assert (

@@ -1,7 +1,7 @@
 """The forest of an ablation: each variant's effect with its interval, its p and its verdict.
 
 In: plain numbers. Out: SVG text. The page's script hides rows and closes the gaps, so it contains
-the height of a row, too (sweep.js).
+the heights of rows, too (sweep.js).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,17 +18,67 @@ from stages.statistics.formatting import (
     format_short,
 )
 
-# pixels of the drawing
-WIDTH = 1040
-LEFT = 226
-RIGHT = 453
 TOP = 50
-ROW = 27
-BASELINE = ROW / 2 + 4  # of a row's text
-# where the columns beside the plot begin
-EFFECT = WIDTH - RIGHT + 34
-P = WIDTH - 273
-VERDICT = WIDTH - 205
+"""Pixels above the first row."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a drawing has its parts, in pixels; heights are those of a row."""
+
+    kind: str
+    """The drawing's class (sweep.css)."""
+    width: float
+    row: float
+    left: float
+    """Of the plot, as `right`: its distance from the edges."""
+    right: float
+    middle: float
+    """The height of the interval."""
+    name: float
+    """The height of the variant's name."""
+    numbers: float
+    """The height of effect and p."""
+    word: float
+    """The height of the verdict."""
+    effect: float
+    """Where the effect begins, as the next two."""
+    p: float
+    verdict: float
+    has_heads: bool
+    """Whether the columns beside the plot have headings."""
+
+
+WIDE = Layout(
+    kind="forest",
+    width=1040,
+    row=27,
+    left=226,
+    right=453,
+    middle=13.5,
+    name=17.5,
+    numbers=17.5,
+    word=17.5,
+    effect=621,
+    p=767,
+    verdict=835,
+    has_heads=True,
+)
+NARROW = Layout(  # on a phone: the name, the interval, and the words stand below each other
+    kind="forest narrow",
+    width=360,
+    row=86,
+    left=12,
+    right=12,
+    middle=32,
+    name=18,
+    numbers=53,
+    word=72,
+    effect=0,
+    p=148,
+    verdict=0,
+    has_heads=False,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +114,7 @@ def forest(
     scale: float,
     kinds: Mapping[str, str],
     correction: str = "Holm",
+    layout: Layout = WIDE,
 ) -> str:
     """Each variant's effect with its interval, in groups by kind.
 
@@ -74,18 +125,19 @@ def forest(
         ends: the labels to the left and to the right of 0.
         scale: 100 for shares, which become points; 1 for logits.
         kinds: headings of the groups; a single group needs none.
+        layout: the page draws both, and shows the one that fits.
     """
     if not bars:
         return ""
     lines = _lines(bars)
     limits = [limit for limit in (margin, detectable) if limit is not None]
     marks = _ticks(bars, limits, scale)
-    height = TOP + ROW * len(lines) + 10
+    height = TOP + layout.row * len(lines) + 10
     plot = Plot(
-        width=WIDTH,
+        width=layout.width,
         height=height,
-        left=LEFT,
-        right=RIGHT,
+        left=layout.left,
+        right=layout.right,
         top=TOP - 6,
         bottom=6,
         x_range=(marks[0], marks[-1]),
@@ -100,15 +152,18 @@ def forest(
     if detectable is not None:
         for limit in (-scale * detectable, scale * detectable):
             parts.append(plot.vertical_line(limit, "detectable"))
-    parts += _heads(plot, ends, correction)
+    parts += _ends(plot, ends)
+    if layout.has_heads:
+        heads = {layout.effect: "effect", layout.p: f"p ({correction})", layout.verdict: "verdict"}
+        parts += [svg.text(x, TOP - 12, head, "tick") for x, head in heads.items()]
     for number, line in enumerate(lines):
-        y = TOP + ROW * number
+        y = TOP + layout.row * number
         if isinstance(line, Bar):
-            parts.append(_bar(line, y, plot, scale))
+            parts.append(_bar(line, y, plot, scale, layout))
         else:
-            heading = svg.text(0, 18, kinds.get(line, line), "tick")
+            heading = svg.text(0, layout.row - 9, kinds.get(line, line), "tick")
             parts.append(_row(heading, y=y, kind="row", data_heading=line))
-    return plot.draw(f"Effects of {len(bars)} variants with their intervals", parts, "forest")
+    return plot.draw(f"Effects of {len(bars)} variants with their intervals", parts, layout.kind)
 
 
 def _ticks(bars: Sequence[Bar], limits: Sequence[float], scale: float) -> list[float]:
@@ -145,8 +200,8 @@ def _zone(plot: Plot, margin: float) -> str:
     )
 
 
-def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
-    """The labels on both sides of 0, and the headings of the columns."""
+def _ends(plot: Plot, ends: tuple[str, str]) -> list[str]:
+    """The labels on both sides of 0."""
     left, right = ends
     zero = plot.x(0)
     lowest, highest = plot.x_range
@@ -155,15 +210,12 @@ def _heads(plot: Plot, ends: tuple[str, str], correction: str) -> list[str]:
         parts.append(svg.text(zero - 8, 14, f"\u2190 {left}", "axis", "end"))
     if highest > 0:
         parts.append(svg.text(zero + 8, 14, f"{right} \u2192", "axis"))
-    headings = {EFFECT: "effect", P: f"p ({correction})", VERDICT: "verdict"}
-    for x, heading in headings.items():
-        parts.append(svg.text(x, TOP - 12, heading, "tick"))
     return parts
 
 
-def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
+def _bar(bar: Bar, y: float, plot: Plot, scale: float, layout: Layout) -> str:
     """One variant's row."""
-    middle = ROW / 2
+    middle = layout.middle
     value = plot.x(scale * bar.value)
     low = plot.x(scale * bar.low)
     high = plot.x(scale * bar.high)
@@ -179,16 +231,16 @@ def _bar(bar: Bar, y: float, plot: Plot, scale: float) -> str:
             kind="hover",
             x=0,
             y=0,
-            width=WIDTH,
-            height=ROW,
+            width=layout.width,
+            height=layout.row,
         ),
-        svg.text(0, BASELINE, short_name(bar.name), "label"),
+        svg.text(0, layout.name, short_name(bar.name), "label"),
         svg.line(low, middle, high, middle, "whisker"),
         shape(value, middle, bar.verdict, bar.one_seed),
-        number_with_interval(EFFECT, BASELINE, number, interval),
-        svg.text(P, BASELINE, p, "tick"),
-        shape(VERDICT + 7, middle, bar.verdict, bar.one_seed),
-        svg.text(VERDICT + 19, BASELINE, word, "word"),
+        number_with_interval(layout.effect, layout.numbers, number, interval),
+        svg.text(layout.p, layout.numbers, p if layout.has_heads else f"p {p}", "tick"),
+        shape(layout.verdict + 7, layout.word - 4, bar.verdict, bar.one_seed),
+        svg.text(layout.verdict + 19, layout.word, word, "word"),
         y=y,
         kind=f"row {bar.verdict} {bar.tone}",
         data_verdict=bar.verdict,

@@ -13,7 +13,7 @@ from stages.ablation.jobs import Job
 from stages.ablation.outcomes import is_logits
 from stages.evaluation.instrument.doubt import explain_mark, mark
 from stages.report.sweep.conclusions import CLAIMS, SECOND_SEED, claim_of, conclude, group_of
-from stages.report.sweep.forest import Bar, forest
+from stages.report.sweep.forest import NARROW, WIDE, Bar, forest
 from stages.report.sweep.headline import describe_method, sweep_headline
 from stages.report.sweep.tables import attribution
 from stages.report.sweep.wording import (
@@ -130,20 +130,24 @@ def _forest(
     ends = ENDS[desired_direction(outcome, level)]
     if counts_labels(level, outcome):
         ends = ("fewer", "more")
-    drawing = forest(
-        _bars(comparison, outcome, family, texts),
-        None if logits else settings.margin,
-        limit,
-        ends,
-        1 if logits else PER_CENT,
-        KINDS,
-        CORRECTIONS[comparison.correction],
-    )
+    drawings = [
+        forest(
+            _bars(comparison, outcome, family, texts),
+            None if logits else settings.margin,
+            limit,
+            ends,
+            1 if logits else PER_CENT,
+            KINDS,
+            CORRECTIONS[comparison.correction],
+            layout,
+        )
+        for layout in (WIDE, NARROW)
+    ]
     return {
         "outcome": outcome,
         "name": mark(name_of(outcome), comparison.doubt(outcome)),
         "unit": "logits" if logits else "points",
-        "drawing": drawing,
+        "drawings": drawings,
         "detectable": limit,
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -176,14 +177,51 @@ def show_tables(artifacts: Iterable[Artifact], console: Console) -> None:
     for artifact in artifacts:
         pages = {page.name: str(page) for page in artifact.directory.glob("*.html")}
         for table in artifact.manifest.tables:
-            rich_table = RichTable(title=table.title, title_justify="left")
-            for i, column in enumerate(table.columns):
-                rich_table.add_column(
-                    column, justify="left" if i == 0 else "right", overflow="fold"
-                )
-            for row in table.rows:
-                rich_table.add_row(*(pages.get(cell, cell) for cell in row))
-            console.print(rich_table)
+            rows = [[pages.get(cell, cell) for cell in row] for row in table.rows]
+            widths = [
+                _least_width([table.columns[i], *(row[i] for row in rows)], may_break=i == 0)
+                for i in range(len(table.columns))
+            ]
+            for part in _side_by_side(widths, console.width):
+                is_first = part == list(range(len(part)))
+                title = table.title if is_first else "further columns"
+                console.print(styled((title, "italic")), soft_wrap=False)
+                rich_table = RichTable()
+                for i in part:
+                    rich_table.add_column(
+                        table.columns[i],
+                        justify="right" if i else "left",
+                        overflow="fold",
+                        min_width=min(widths[i], console.width // 2),
+                    )
+                for row in rows:
+                    rich_table.add_row(*(row[i] for i in part))
+                console.print(rich_table)
+
+
+def _least_width(cells: Sequence[str], may_break: bool) -> int:
+    """How narrow a column can be without a break inside a word of its head, the first of `cells`.
+
+    Args:
+        may_break: whether the other cells may be broken between words, too.
+    """
+    head, *others = cells
+    words = " ".join(others).split() if may_break else others
+    return max(map(cell_len, [*head.split(), *words]), default=0)
+
+
+def _side_by_side(widths: Sequence[int], width: int) -> list[list[int]]:
+    """The places of the columns that fit beside each other, with the first one in every part.
+
+    Args:
+        widths: how narrow each column can be.
+    """
+    parts = [[*range(len(widths))][:2]]
+    for i in range(2, len(widths)):
+        if 1 + sum(widths[j] + 3 for j in [*parts[-1], i]) > width:
+            parts.append([0])
+        parts[-1].append(i)
+    return parts
 
 
 def show_warnings(artifacts: Iterable[Artifact], console: Console) -> None:

@@ -1,6 +1,5 @@
 """From Hydra's config to checked settings, and from Hydra's errors to one message."""
 
-import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,7 +7,7 @@ from typing import Any, Literal
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from stages.guards.disk import as_disk_error
 from stages.guards.errors import (
@@ -174,7 +173,8 @@ def as_user_error(error: Exception) -> UserError:
         fix = f"choose one of: {', '.join(options)}" if options else "see the folder conf/"
         return UserError(f"there is no {error.missing_cfg_file!r}{hint}", where=group, fix=fix)
     what = str(error).strip().partition("\n")[0].partition(" To override")[0]
-    what = re.sub(r"^Could not override ('.*')\.$", r"there is no option \1", what)
+    if what.startswith("Could not override"):
+        what = _no_option(error) or what
     if system := find_cause(error, OSError):
         return UserError(
             f"the run's folder cannot be created: {system}",
@@ -205,6 +205,22 @@ def as_user_error(error: Exception) -> UserError:
         fix="run the same command again, with fewer jobs at once if memory ran out; "
         "finished work is kept",
     )
+
+
+def _no_option(error: Exception) -> str:
+    """What is wrong with an override of a key that is not there, with the most similar key.
+
+    Returns:
+        "" where something else is wrong.
+    """
+    unknown = find_cause(error, ConfigKeyError) or find_cause(error, ConfigAttributeError)
+    if unknown is None or unknown.full_key is None:
+        return ""
+    path, _, name = str(unknown.full_key).rpartition(".")
+    siblings = unknown.parent_node
+    names = [str(key) for key in siblings] if isinstance(siblings, DictConfig) else []
+    place = f" in {path}" if path else ""
+    return f"there is no option {name!r}{place}{did_you_mean(name, names)}"
 
 
 def _is_composing(error: BaseException) -> bool:

@@ -265,7 +265,7 @@ def test_files_table_and_page_say_it(tmp_path, seeds):
     assert list(table.columns[3].cells)[-1] == sentence
     assert ("second seed is needed" in " ".join(notes(comparison))) == (seeds == 1)
     view = comparison_view(comparison, [], SETTINGS, {})
-    drawing = view["forests"][0]["drawing"]
+    drawing = view["forests"][0]["drawings"][0]
     assert sentence in drawing and ("mark open" in drawing) == (seeds == 1)
     assert view["one_seed"] == (seeds == 1) and view["verdicts"]["differs"] == 1
 

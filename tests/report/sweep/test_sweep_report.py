@@ -16,7 +16,7 @@ from stages.ablation.runs import Run
 from stages.preferences.label_rule import rule_of
 from stages.report.sweep import files
 from stages.report.sweep.charts import rating_chart, sign, tint
-from stages.report.sweep.forest import Bar, forest
+from stages.report.sweep.forest import NARROW, WIDE, Bar, forest
 from stages.report.sweep.headline import sweep_headline
 from stages.report.sweep.job_table import job_table
 from stages.report.sweep.page import write_report
@@ -375,6 +375,21 @@ def test_a_forest_shows_verdicts_by_shape_and_word():
     assert "rise" in "".join(rows[hostile].itertext()) and "undecided" in "".join(
         rows["c"].itertext()
     )
+
+
+def test_a_narrow_forest_fits_a_phone_and_says_the_same():
+    arguments = (BARS, 0.03, 0.05, ("better", "worse"), 100, {"x": "ex", "y": "why"})
+    wide, narrow = (
+        ElementTree.fromstring(forest(*arguments, layout=layout)) for layout in (WIDE, NARROW)
+    )
+    assert float(narrow.get("viewBox").split()[2]) <= 360
+    for row in narrow.iter("g"):
+        for line in row.iter("line"):
+            assert 0 <= float(line.get("x1")) <= float(line.get("x2")) <= 360
+    texts = [[text for text in drawing.itertext() if text.strip()] for drawing in (wide, narrow)]
+    heads = {"effect", "p (Holm)", "verdict"}
+    without_p = {text.removeprefix("p ") for text in texts[1]}
+    assert set(texts[0]) - heads == without_p
 
 
 def test_small_drawings():
