@@ -77,8 +77,8 @@ class Aim(DistanceOptions):
             raise UserError(
                 f"requests of the kind {kind!r} have no target",
                 where=f"constitution {self.theory.name!r}",
-                fix="set `target`, add the kind to `targets`, or let `kind_column` of the step that "
-                f"reads them name one of: {', '.join(self.theory.targets) or 'none'}",
+                fix="set `target`, add the kind to `targets`, or let `kind_column` of the step "
+                f"that reads them name one of: {', '.join(self.theory.targets) or 'none'}",
             )
         return self.find(kind)
 
@@ -103,7 +103,7 @@ class Aim(DistanceOptions):
         """
         if any(row.negated) or not all(-1 <= score <= 1 for score in row.scores):
             raise UserError(
-                f"the rating {row.id!r} does not say from -1 to 1 how much an answer is for a value",
+                f"the rating {row.id!r} does not say from -1 to 1 what an answer is for",
                 where=where,
                 fix="give it a `score` step with a value evaluator and `each: true`, or a `rate` "
                 'step with the scale {"Yes": 1, "No": -1}',
@@ -122,8 +122,8 @@ class Aim(DistanceOptions):
         if not any(neutral_is_best(target, self, options) for target in targets):
             return []
         return [
-            "by this distance a text that says nothing of any value is as near to the target as one "
-            "that meets it: `mask: none`, or raise `expression`"
+            "by this distance a text that says nothing of any value is as near to the target as "
+            "one that meets it: set `mask: none`, or raise `expression`"
         ]
 
 
@@ -154,5 +154,3 @@ def aim_identity(aim: Aim) -> dict[str, Any]:
     else:
         numbers = {"named": aim.theory.targets, "targets": numbers}
     return {"dimensions": aim.theory.dimensions, "dimension_of": aim.dimension_of, **numbers}
-
-

@@ -10,6 +10,7 @@ The distance is that of BaseAlign's reward (Yao et al. 2024, arXiv 2311.10766), 
 `stages/values/distance.py`. A row without a score for each dimension is dropped and counted.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Annotated, Any
@@ -87,7 +88,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     )
 
 
-def check_inputs(config: Config, inputs: dict[str, Kind]) -> None:
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     """Refuse a step whose only input is the quality."""
     if set(inputs) == {QUALITY}:
         raise UserError(

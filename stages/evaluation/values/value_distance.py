@@ -1,12 +1,15 @@
 """Stage `value_distance`: how far policies are from a target of values, and from other targets.
 
 In: Rating rows of several policies on the same requests, under any names (`score` with a value
-evaluator and `each: true`, `rate`, `function_ratings`); the first one is the baseline. Out: tables,
-and metrics, with intervals over requests:
+evaluator and `each: true`, `rate`, `function_ratings`); the first one is the baseline; optional,
+`reference`: a language model. Out: tables, and metrics, with intervals over requests:
 
     distances     {models, differences} by target: the mean distance of an answer
     profile       {models, differences} by dimension: the mean score
-    signs         {models, differences}: dimensions an answer is silent on, refusals, distinct words
+    signs         {models, differences}: dimensions an answer is silent on, refusals, and the share
+                  of its words that did not stand in it before
+    likelihood    {models, differences}: nats a token of the answers under `reference`, whose
+                  exponential is the perplexity: rising, it shows that texts fall apart
     of_profiles   {policy: {target: the distance of the mean profile}}
     confusion     {target: {policy, nearest, clearly, differences}}
 
@@ -17,7 +20,7 @@ and the refusals are tripwires: the published distance is met best by a text tha
 (`stages/values/distance.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -27,15 +30,20 @@ from stages.guards.errors import UserError, refuse_unknown
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.manifest import Table
+from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Names
 from stages.statistics.formatting import format_estimate
 from stages.statistics.intervals import Intervals, by_prompt
 from stages.text.refusals import refuses
+from stages.training.likelihood import answer_logps
+from stages.training.model_files import load_tokenizer, template_variables
+from stages.training.session import model_session
 from stages.values.aim import Aim, aim_identity, check_aim
 from stages.values.distance import silent_share
 
+REFERENCE = "reference"
 AIM = "target"
 """What the tables call the step's own target, where it is not a name."""
 Values = dict[str, dict[str, float]]
@@ -80,6 +88,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     dropped: list[Dropped] = []
     policies = {}
     for name, artifact in inputs.items():
+        if name == REFERENCE:
+            continue
         policies[name] = _read(name, artifact, config, where, dropped)
     own, targets = _targets(config, policies)
     intervals = config.intervals(context.seed)
@@ -89,6 +99,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "profile": {name: _profile(each, config) for name, each in policies.items()},
         "signs": {name: _signs(each, config) for name, each in policies.items()},
     }
+    if REFERENCE in inputs:
+        model = inputs[REFERENCE].model()
+        measures["likelihood"] = {
+            name: _nats(each, model, context) for name, each in policies.items()
+        }
     metrics: dict[str, Any] = {key: compare(each, intervals) for key, each in measures.items()}
     metrics["of_profiles"] = _of_profiles(policies, targets, config)
     metrics["confusion"] = _confusion(distances, config, intervals)
@@ -96,10 +111,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "distances": ("mean distance of an answer", "target"),
         "profile": ("mean score", "dimension"),
         "signs": ("what answers leave out", "share"),
+        "likelihood": ("nats a token under the reference", "measure"),
     }
     tables = [
         comparison_table(f"{context.step}: {title}", metrics[key], column)
         for key, (title, column) in titles.items()
+        if key in metrics
     ]
     if metrics["confusion"]:
         tables.append(_confusion_table(context.step, metrics))
@@ -111,7 +128,7 @@ STAGE = Stage(
     version=1,
     config=Config,
     run=run,
-    optional={"*": Rating},
+    optional={REFERENCE: Model, "*": Rating},
     least=1,
     check=check,
     identity=aim_identity,
@@ -186,12 +203,25 @@ def _profile(rated: Rated, config: Config) -> Values:
 
 
 def _signs(rated: Rated, config: Config) -> Values:
-    """Return, by request, the share of dimensions that are not spoken of, and of refusals."""
+    """Return, by request, the share of dimensions that are not spoken of, and other shares."""
     return {
         "silent dimensions": _by_request(rated, silent_share(rated.profiles, config.threshold)),
         "refusals": _by_request(rated, [refuses(row.response) for row in rated.rows]),
         "different words": _by_request(rated, [_variety(row.response) for row in rated.rows]),
     }
+
+
+def _nats(rated: Rated, model: Model, context: Context) -> Values:
+    """Return, by request, the mean negative log-likelihood of a token of the answers."""
+    variables = template_variables(context)
+    items = [(row.prompt, row.response) for row in rated.rows]
+    with model_session(context):
+        logps = answer_logps(model, items, variables=variables)
+        tokenizer = load_tokenizer(model, {})
+    lengths = [len(tokenizer.encode(text, add_special_tokens=False)) + 1 for _, text in items]
+    names = [row.prompt_id for row in rated.rows]
+    nats = [None if logp is None else -logp / n for logp, n in zip(logps, lengths, strict=True)]
+    return {"nats a token": by_prompt(zip(names, nats, strict=True))}
 
 
 def _variety(text: str) -> float:
@@ -255,4 +285,5 @@ def _confusion_table(step: str, metrics: Mapping[str, Any]) -> Table:
                 cell += ", clearly" if each["clearly"] else ""
             cells.append(cell)
         rows.append([policy, *cells])
-    return Table(f"{step}: distance of every policy from every target", ["policy", *confusion], rows)
+    title = f"{step}: distance of every policy from every target"
+    return Table(title, ["policy", *confusion], rows)

@@ -171,8 +171,9 @@ class RewardFunction:
                 log_metric(f"tripwire/{sign}", value)
         self.signs.clear()
         scores = self.score(batch)
-        for curve, value in self.signs.items() if log_metric is not None else ():
-            log_metric(curve, value)
+        if log_metric is not None:
+            for curve, value in self.signs.items():
+                log_metric(curve, value)
         if len(scores) != len(batch):
             raise UserError(
                 f"the reward term {self.name!r} gave {len(scores)} rewards for {len(batch)} "

@@ -4,8 +4,8 @@ In: `arguments`, Rating rows of arguments whose `scores` say which values each o
 (`human_answers` with a constitution, on Touche's arguments or on a file of yours). Out: Response
 rows, from which `sft` learns. No calls.
 
-It is the value injection method (Kang et al. 2023, arXiv 2310.17857) in its two phases, of which the
-second starts from the model of the first:
+It is the value injection method (Kang et al. 2023, arXiv 2310.17857) in its two phases, of which
+the second starts from the model of the first:
 
     argument   a text to say where every value that it speaks for has a target of at least `gamma`
                on the survey's scale from 1 to 6, else a text never to say; both are learnt
