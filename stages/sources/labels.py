@@ -49,7 +49,8 @@ def read_labels(
             tally[f"{plain_text(cell)[:60]!r} is no label from -1 to 1"] += 1
             seen.setdefault(identifier, set())
             continue
-        tally[RESPELLED] += isinstance(cell, str) and cell.strip() not in SPELLINGS
+        if isinstance(cell, str) and cell.strip() not in SPELLINGS:
+            tally[RESPELLED] += 1
         seen.setdefault(identifier, set()).add(value)
     for identifier, values in seen.items():
         if len(values) == 1:

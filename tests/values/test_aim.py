@@ -1,4 +1,4 @@
-"""The target of an answer: for all, by kind of request, named by the kind; and answers as profiles."""
+"""The target of an answer: for all, by kind of request, by its name; and answers as profiles."""
 
 from dataclasses import replace
 

@@ -110,7 +110,12 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
     kept_columns = (COLUMN, *UNSAFE, "length")
 
     def __init__(self, *args: Any, objective: str = "preference", **kwargs: Any):
+        # TRL takes models with one output; the loss of a classifier reads as many as it has.
+        network = kwargs["model"].config
+        outputs = network.num_labels
+        network.num_labels = 1
         super().__init__(*args, **kwargs)
+        network.num_labels = outputs
         self.objective = objective
         self.indifferent_loss = None
         if objective not in VALUES:

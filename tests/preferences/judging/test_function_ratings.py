@@ -1,4 +1,4 @@
-"""A function of the user's as a rater: by id or dimension, and one message for what is no number."""
+"""A function of the user's as a rater: by id or dimension, and what is no number."""
 
 import pytest
 

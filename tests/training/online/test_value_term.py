@@ -100,5 +100,5 @@ def test_identity_and_faults(tmp_path):
     assert calm["values"]["target"] == [1.0, -1.0] and calm != bold
     with pytest.raises(UserError, match="there is no target 'clam'"):
         read_terms(term(tmp_path, target="clam"), "grpo")
-    with pytest.raises(UserError, match="no option 'taget'|unknown|taget"):
+    with pytest.raises(UserError, match="taget"):
         read_terms(term(tmp_path, taget="calm"), "grpo")
