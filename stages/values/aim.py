@@ -25,8 +25,8 @@ from stages.values.distance import DistanceOptions, check_options, distances, ne
 from stages.values.targets import resolve_target
 from stages.values.theory import ValueTheory, theory_of
 
-Reference = Text | dict[str, Annotated[float, Field(ge=0, le=1e9)]]
-"""The name of a target, shares of named targets, or the path of a file."""
+Reference = Text | dict[str, Annotated[float, Field(ge=-1, le=1e9)]]
+"""The name of a target, shares of named targets, numbers of dimensions, or the path of a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,9 @@ class Aim(DistanceOptions):
     constitution: Selection
     """The theory: its dimensions, and the targets that have names."""
     target: Reference | None = machine(None)  # `aim_identity` adds what it stands for
-    """The target: a name in the constitution, shares of such (`{uk: 1, france: 1}`) or a file of
-    survey means. Null: the kind of each request is the name of its target.
+    """The target: a name in the constitution, shares of such (`{uk: 1, france: 1}`), numbers from
+    -1 to 1 of some dimensions (`{security: 1, power: -1}`; the others have 0) or a file of survey
+    means. Null: the kind of each request is the name of its target.
     """
     targets: dict[str, Reference] = machine({})  # as `target`
     """By kind of request, the target in place of `target`."""
@@ -60,7 +61,20 @@ class Aim(DistanceOptions):
         return {each.id: each.dimension for each in principles if each.dimension}
 
     def find(self, reference: str | Mapping[str, float]) -> list[float]:
-        """Return the numbers of a target, in the order of the theory's dimensions."""
+        """Return the numbers of a target, in the order of the theory's dimensions.
+
+        Raises:
+            UserError: as `resolve_target`; a number of a dimension that is above 1.
+        """
+        dimensions = self.theory.dimensions
+        if isinstance(reference, Mapping) and reference and set(reference) <= set(dimensions):
+            if max(reference.values()) > 1:
+                raise UserError(
+                    f"the target {dict(reference)} is not from -1 to 1",
+                    where=f"constitution {self.theory.name!r}",
+                    fix="write 1 for a value to express, -1 for one to speak against",
+                )
+            return [float(reference.get(name, 0.0)) for name in dimensions]
         profile = resolve_target(self.theory, reference, self.low, self.high, self.group)
         return self.theory.vector(profile)
 

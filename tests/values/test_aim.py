@@ -21,6 +21,13 @@ def test_a_target_for_all_and_one_for_each_kind(tmp_path):
     assert mixed.target_of("both") == [0.0, 0.0]
 
 
+def test_numbers_of_some_dimensions_are_a_target(tmp_path):
+    assert aim(tmp_path, target={"power": -0.5}).target_of("k") == [0.0, -0.5]
+    for wrong in ({"power": 2}, {"power": 1, "calm": 1}, {"calm": -1}):
+        with pytest.raises(UserError):
+            check_aim(aim(tmp_path, target=wrong))
+
+
 def test_without_a_target_the_kind_names_it(tmp_path):
     named = aim(tmp_path)
     assert named.target_of("bold") == [-1.0, 1.0]

@@ -40,7 +40,7 @@ from stages.text.refusals import refuses
 from stages.training.likelihood import answer_logps
 from stages.training.model_files import load_tokenizer, template_variables
 from stages.training.session import model_session
-from stages.values.aim import Aim, aim_identity, check_aim
+from stages.values.aim import Aim, Reference, aim_identity, check_aim
 from stages.values.distance import silent_share
 
 REFERENCE = "reference"
@@ -54,10 +54,20 @@ Values = dict[str, dict[str, float]]
 class Config(Aim, IntervalOptions):
     """The options of an aim, further targets, and the options of intervals."""
 
-    against: Names = ()
-    """Names of further targets, from which the distance of every policy is measured, too."""
+    against: Names | dict[str, Reference] | None = None
+    """Further targets, from which the distance of every policy is measured, too: names, or a
+    mapping of names to targets as in `target`.
+    """
+
+    @property
+    def others(self) -> dict[str, str | dict[str, float]]:
+        """The further targets by name."""
+        if isinstance(self.against, dict):
+            return self.against
+        return {name: name for name in self.against or ()}
+
     aimed: dict[str, str] = field(default_factory=dict)
-    """By policy, the name of the target that it was aligned to; else that of its own name."""
+    """By policy, the target that it was aligned to, as the tables call it; else its own name."""
 
 
 @dataclass
@@ -69,11 +79,16 @@ class Rated:
 
 
 def check(config: Config) -> None:
-    """Refuse unknown targets, and what `check_aim` refuses."""
+    """Refuse further targets that are not there, and what `check_aim` refuses."""
     check_aim(config)
-    where = f"constitution {config.theory.name!r}"
-    names = [*config.against, *config.aimed.values()]
-    refuse_unknown(names, config.theory.targets, "there is no target", where)
+    for reference in config.others.values():
+        config.find(reference)
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The numbers of all targets."""
+    others = {name: config.find(each) for name, each in config.others.items()}
+    return {**aim_identity(config), "others": others}
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -131,7 +146,7 @@ STAGE = Stage(
     optional={REFERENCE: Model, "*": Rating},
     least=1,
     check=check,
-    identity=aim_identity,
+    identity=identity,
 )
 
 
@@ -167,7 +182,7 @@ def _targets(
 
     The first is empty where all requests have one target.
     """
-    shared = {name: config.find(name) for name in config.against}
+    shared = {name: config.find(each) for name, each in config.others.items()}
     if config.target is not None and not config.targets:
         name = config.target if isinstance(config.target, str) else AIM
         return {}, {name: config.find(config.target), **shared}

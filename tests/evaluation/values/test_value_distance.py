@@ -51,6 +51,9 @@ def test_the_confusion_of_two_opposed_targets(tmp_path):
     assert confusion["bold"]["policy"] == "moved" and confusion["bold"]["clearly"]
     assert confusion["bold"]["differences"]["calm"]["value"] == pytest.approx(-2)
     assert "nearest, clearly" in result.tables[-1].rows[1][1]
+    written = {"bold": {"care": -1, "power": 1}}
+    again = measure(tmp_path / "a", policies, against=written, aimed={"moved": "bold"})
+    assert again.metrics == result.metrics
     swapped = {**policies, "calm": policies["moved"], "moved": policies["calm"]}
     wrong = measure(tmp_path / "b", swapped, against=["bold"], aimed={"moved": "bold"})
     assert not wrong.metrics["confusion"]["calm"]["nearest"]
