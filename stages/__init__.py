@@ -40,6 +40,8 @@ STAGES = {
     "function_ratings": "stages.preferences.judging.function_ratings",
     # Rating by value -> Rating: minus the distance to a target
     "target_ratings": "stages.values.target_ratings",
+    # Rating by value -> Pair under profiles that are written as text
+    "profile_pairs": "stages.values.profile_pairs",
     # Rating of arguments by value -> Responses that teach a target's values
     "value_injection": "stages.values.injection.value_injection",
     # Responses -> Rating, by a judge that sees all answers to a request at once

@@ -141,6 +141,13 @@ class Aim(DistanceOptions):
         ]
 
 
+def profile_text(dimensions: Sequence[str], numbers: Sequence[float]) -> str:
+    """Return a profile as a reward model reads it, in place of a principle."""
+    pairs = zip(dimensions, numbers, strict=True)
+    parts = [f"{name.replace('-', ' ')} {number:+.3g}" for name, number in pairs if number]
+    return f"Values: {', '.join([*parts, 'others 0' if parts else 'all 0'])}."
+
+
 def check_aim(aim: Aim) -> None:
     """Refuse targets and options of the distance that cannot work.
 

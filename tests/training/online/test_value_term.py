@@ -88,6 +88,24 @@ def test_what_is_logged(tmp_path, scored, evaluator, monkeypatch):
     assert logged["tripwire/length"] == 2
 
 
+def test_a_reward_model_that_reads_profiles_is_shown_the_target(
+    tmp_path,
+    tiny,
+    called,
+    monkeypatch,
+):
+    reader = Model(reward_model(tiny, tmp_path / "reader", principles=True))
+    seen = []
+    monkeypatch.setattr(Scorer, "score", lambda self, items: seen.extend(items) or [0.5, None])
+    monkeypatch.setattr(Scorer, "fault", lambda self, item: ("longer", "9 tokens"))
+    call = called(term(tmp_path, targets={"young": "bold"}), {"evaluator": reader})
+    assert call(["q"] * 2, ["a", "b"], kinds=["old", "young"])["values"] == [0.5, None]
+    assert [texts for _, _, texts in seen] == [
+        ("Values: care +1, power -1, others 0.",),
+        ("Values: care -1, power +1, others 0.",),
+    ]
+
+
 def test_a_model_that_scores_something_else_is_refused(tmp_path, tiny, called):
     other = Model(reward_model(tiny, tmp_path / "rm", objective="compliance"))
     with pytest.raises(UserError, match="does not say from -1 to 1"):
