@@ -21,7 +21,13 @@ from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.runtime.rows import Rating
 from stages.runtime.typed_config import Text, machine
-from stages.values.distance import DistanceOptions, check_options, distances, neutral_is_best
+from stages.values.distance import (
+    DistanceOptions,
+    check_options,
+    distances,
+    neutral_is_best,
+    silent_share,
+)
 from stages.values.targets import resolve_target
 from stages.values.theory import ValueTheory, theory_of
 
@@ -129,6 +135,18 @@ class Aim(DistanceOptions):
     def far(self, profiles: Sequence[Sequence[float]], targets: Sequence[Sequence[float]]) -> Any:
         """Return how far each profile is from its target."""
         return distances(profiles, targets, self, self.theory.dimensions)
+
+    def signs(self, profiles: Sequence[Sequence[float]]) -> dict[str, float]:
+        """Return what is logged of a batch: how much it leaves unsaid, and each dimension's mean.
+
+        Args:
+            profiles: one a text, at least one.
+        """
+        silent = silent_share(profiles, self.threshold)
+        signs = {"tripwire/silent": float(silent.mean())}
+        for name, scores in zip(self.theory.dimensions, zip(*profiles, strict=True), strict=True):
+            signs[f"value/{name}"] = fmean(scores)
+        return signs
 
     def doubts(self, targets: Collection[Sequence[float]]) -> list[str]:
         """Return a warning where a text that says nothing is as near to a target as can be."""

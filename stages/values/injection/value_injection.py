@@ -42,6 +42,7 @@ from stages.values.profile import round_stochastically, supports
 Phase = Literal["argument", "question"]
 LOW, HIGH = 1.0, 6.0
 """The scale of the survey, on which -1 is 1 and 1 is 6."""
+NO_VALUE = "it speaks for no value"
 LEAST = 0.5
 """From this score on an argument speaks for a value."""
 
@@ -77,39 +78,42 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """Write the texts of one phase.
 
     Raises:
-        UserError: no argument speaks for a value, or a template cannot be used.
+        UserError: no argument speaks for a value, a label is out of bounds, or a template cannot be
+            used.
     """
     where = f"step {context.step!r}"
     arguments = inputs["arguments"].rows(Rating)
-    texts = {each.id: each.text for each in select(config.constitution).principles}
-    rows: list[Response] = []
+    rows: dict[tuple[str, str], Response] = {}
     dropped = []
-    seen = set()
     counts: Counter[str] = Counter()
     for argument in arguments:
         labels = _labels(argument, config, where)
         if not labels:
-            dropped.append(Dropped(id=argument.id, reason="it speaks for no value"))
-            continue
-        written = _write(argument, labels, texts, config, context.seed)
-        for name, variables in written:
-            row = _row(argument, name, variables, config, context.seed)
-            if (row.prompt_id, row.response) in seen:
+            dropped.append(Dropped(id=argument.id, reason=NO_VALUE))
+        for variables in _texts(argument, labels, config, context.seed):
+            row = _row(argument, variables, config, context.seed)
+            key = (row.prompt_id, row.response)
+            if key in rows:
                 dropped.append(Dropped(id=row.id, reason="duplicate"))
                 continue
-            seen.add((row.prompt_id, row.response))
-            rows.append(row)
-            counts[_counted(config.phase, name, variables)] += 1
+            rows[key] = row
+            counts[_counted(variables)] += 1
     if not rows:
         raise UserError(
             "no argument speaks for a value of the constitution",
             where=where,
             fix=advise_on_missing(inputs, "give `arguments` a `human_answers` step with labels"),
         )
-    cells = [[name, str(number)] for name, number in sorted(counts.items())]
-    table = Table(f"{context.step}: texts of {len(arguments)} arguments", ["what", "texts"], cells)
-    metrics = {"arguments": len(arguments), "counts": dict(sorted(counts.items()))}
-    return Result(rows=rows, row_type=Response, dropped=dropped, metrics=metrics, tables=[table])
+    counted = dict(sorted(counts.items()))
+    cells = [[name, str(number)] for name, number in counted.items()]
+    title = f"{context.step}: texts of {len(arguments)} arguments"
+    return Result(
+        rows=list(rows.values()),
+        row_type=Response,
+        dropped=dropped,
+        metrics={"arguments": len(arguments), "counts": counted},
+        tables=[Table(title, ["what", "texts"], cells)],
+    )
 
 
 STAGE = Stage(
@@ -120,15 +124,19 @@ STAGE = Stage(
     gives=Response,
     check=check_aim,
     identity=identity,
-    meant_to_drop=("it speaks for no value",),
+    meant_to_drop=(NO_VALUE,),
 )
 
 
 def _labels(row: Rating, config: Config, where: str) -> dict[str, int]:
-    """Return 1 for each dimension that an argument speaks for, -1 for one that it opposes."""
+    """Return 1 for each principle that an argument speaks for, -1 for one that it opposes.
+
+    Raises:
+        UserError: a label is not from -1 to 1.
+    """
+    labels: dict[str, int] = {}
     if len(row.scores) != len(row.principles):
-        return {}
-    labels = {}
+        return labels
     for name, score in zip(row.principles, row.scores, strict=True):
         if not -1 <= score <= 1:
             raise UserError(
@@ -141,35 +149,59 @@ def _labels(row: Rating, config: Config, where: str) -> dict[str, int]:
     return labels
 
 
-def _write(
-    row: Rating, labels: Mapping[str, int], texts: Mapping[str, str], config: Config, seed: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the value ("" for all of them) and the variables of each text of an argument."""
-    target = dict(zip(config.theory.dimensions, config.target_of(row.kind), strict=True))
-    wanted = {}
-    for name, sign in labels.items():
-        number = sign * target[config.dimension_of[name]]
-        wanted[name] = (LOW + HIGH) / 2 + number * (HIGH - LOW) / 2
+def _texts(
+    row: Rating, labels: Mapping[str, int], config: Config, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the variables of each text that an argument gives.
+
+    Args:
+        labels: its values, none of them 0.
+        seed: of the rounding.
+    """
+    wanted = _wanted(row.kind, labels, config)
     if config.phase == "argument":
-        yield "", {"is_kept": supports(wanted, labels, config.gamma), "values": list(labels)}
+        if labels:
+            is_kept = supports(wanted, labels, config.gamma)
+            yield {"is_kept": is_kept, "values": list(labels)}
         return
-    for name in labels:
-        if labels[name] < 0:
+    for principle in select(config.constitution).principles:
+        name = principle.id
+        if labels.get(name, 0) <= 0:
             continue
         rng = random.Random(derive_seed(seed, row.id, "round", name))
-        score = round_stochastically({name: wanted[name]}, rng)[name]
-        yield name, {"value": name.replace("-", " "), "definition": texts[name], "score": score}
+        rounded = round_stochastically({name: wanted[name]}, rng)
+        yield {
+            "id": name,
+            "value": name.replace("-", " "),
+            "definition": principle.text,
+            "score": rounded[name],
+        }
 
 
-def _row(
-    argument: Rating, name: str, variables: Mapping[str, Any], config: Config, seed: int
-) -> Response:
-    """Return the text as an answer to its request."""
+def _wanted(kind: str, labels: Mapping[str, int], config: Config) -> dict[str, float]:
+    """Return the target of each labelled principle on the survey's scale, mirrored if opposed."""
+    dimensions = config.theory.dimensions
+    target = dict(zip(dimensions, config.target_of(kind), strict=True))
+    middle = (LOW + HIGH) / 2
+    half = (HIGH - LOW) / 2
+    wanted = {}
+    for name, sign in labels.items():
+        number = target[config.dimension_of[name]]
+        wanted[name] = middle + half * sign * number
+    return wanted
+
+
+def _row(argument: Rating, variables: Mapping[str, Any], config: Config, seed: int) -> Response:
+    """Return a text as an answer to its request."""
     question, answer = config.templates
-    parts = {"request": request_text(argument.prompt), "argument": argument.response, **variables}
+    parts = {
+        "request": request_text(argument.prompt),
+        "argument": argument.response,
+        **variables,
+    }
     prompt = [{"role": "user", "content": render(question, **parts)}]
     return Response(
-        id=f"{argument.id}-{name or config.phase}",
+        id=f"{argument.id}-{variables.get('id', config.phase)}",
         prompt_id=content_id(prompt, argument.id),
         kind=argument.kind,
         prompt=prompt,
@@ -182,8 +214,8 @@ def _row(
     )
 
 
-def _counted(phase: Phase, name: str, variables: Mapping[str, Any]) -> str:
+def _counted(variables: Mapping[str, Any]) -> str:
     """Return what a text counts as."""
-    if phase == "argument":
-        return "to say" if variables["is_kept"] else "never to say"
-    return f"{name}: {variables['score']}"
+    if "score" in variables:
+        return f"{variables['id']}: {variables['score']}"
+    return "to say" if variables["is_kept"] else "never to say"

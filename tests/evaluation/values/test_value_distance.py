@@ -80,5 +80,5 @@ def test_faults(tmp_path):
     with pytest.raises(UserError, match="there is no target 'clam'"):
         measure(tmp_path / "b", rows, against=["clam"])
     partly = [rated("x", [1], principles=["power"])]
-    with pytest.raises(UserError, match="no answer of 'base' has a score for each dimension"):
+    with pytest.raises(UserError, match="no answer has a score for each dimension"):
         measure(tmp_path / "c", {"base": partly})
