@@ -53,6 +53,8 @@ TITLES = {
     "likelihood": ("nats a token under the reference", "measure"),
 }
 """By metric, the title of its table and the name of its first column."""
+PLAIN: dict[str, Any] = {"factor": 1, "places": 2}
+"""How a number is written that is no share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +127,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     metrics: dict[str, Any] = {}
     tables = []
     for key, values in measures.items():
-        metrics[key] = compare(values, intervals)
+        are_shares = key == "signs"
+        metrics[key] = compare(values, intervals, are_shares)
         title, column = TITLES[key]
-        tables.append(comparison_table(f"{context.step}: {title}", metrics[key], column))
+        style = {} if are_shares else PLAIN
+        table = comparison_table(f"{context.step}: {title}", metrics[key], column, **style)
+        tables.append(table)
     metrics["of_profiles"] = {
         name: _of_profile(answers, targets, config) for name, answers in policies.items()
     }

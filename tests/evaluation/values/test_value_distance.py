@@ -37,6 +37,9 @@ def test_distance_profile_and_what_is_left_unsaid(tmp_path):
     assert [signs[name]["refusals"]["value"] for name in signs] == [1, 0]
     assert result.metrics["of_profiles"]["policy"]["calm"] == pytest.approx(0.6)
     assert "likelihood" not in result.metrics
+    cells = {row[0]: row[2] for table in result.tables for row in table.rows}
+    assert cells["care"].startswith("0.80 ["), "a score within [0, 1] is no share"
+    assert cells["refusals"].startswith("0.0 [")
 
 
 def test_the_confusion_of_two_opposed_targets(tmp_path):
