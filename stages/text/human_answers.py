@@ -147,7 +147,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     warnings = []
     if config.constitution:
         metrics |= {"labels": _count_labels(selected), "odd_labels": dict(reading.labels)}
-        odd = [f"{n} x {reason}" for reason, n in reading.labels.most_common()]
+        odd = [f"{n} x {reason}" for reason, n in reading.labels.most_common() if n]
         warnings = [f"of the labels: {'; '.join(odd)}"] if odd else []
     row_type = type(selected[0])
     return Result(

@@ -5,6 +5,7 @@ FULCRA) a method learns from.
 """
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from stages.world.checker import check
@@ -64,23 +65,36 @@ def label(count: int, seed: int = 0, split: str = "train") -> list[dict[str, Any
     return records
 
 
-def rate_values(count: int, seed: int = 0, split: str = "train") -> list[dict[str, Any]]:
+def rate_values(
+    count: int,
+    seed: int = 0,
+    split: str = "train",
+    asides: Sequence[float] = (0.35, 0.40, 0.25),
+) -> list[dict[str, Any]]:
     """Records of answers, good and bad, with the values that they support or oppose, in the form of
     Value FULCRA.
 
     Args:
         count, seed, split: As for `write`.
+        asides: The chances of no aside, of one and of two; most values stand in asides.
     """
+    none, one, two = asides
     rng = _start("values", seed, split)
     records = []
     for number in range(count):
         request = make_request(rng, split, list(KINDS)[number % len(KINDS)])
-        answer = render(make_response(rng, request, split == "held_out"))
-        values = check(request.text, answer).values
+        held_out = split == "held_out"
+        answer = render(make_response(rng, request, held_out, asides=(none, one, two)))
+        values = values_of(request.text, answer)
         labels = [f"{value}: {label:+d}" for value, label in values.items() if label]
         dialogue = f"Human: {request.text}\nBob: {answer}"
         records.append({"dialogue": dialogue, "value_types": labels})
     return records
+
+
+def values_of(request: str, response: str) -> dict[str, int]:
+    """1 for each value that a response is for, -1 for one that it is against, 0 for the others."""
+    return check(request, response).values
 
 
 def _start(purpose: str, seed: int, split: str) -> random.Random:

@@ -28,8 +28,8 @@ from stages.runtime.models import Model
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
-from stages.training.online.draws import PrincipleDraw
 from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
+from stages.training.reward_models.draws import PrincipleDraw
 from stages.training.reward_models.format import FILE, read_format
 from stages.training.session import count_warning
 

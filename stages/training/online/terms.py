@@ -44,6 +44,8 @@ class TermUse:
     is_cost: bool
     where: str
     """For messages: the step and the term."""
+    signs: dict[str, float] = field(default_factory=dict)
+    """What the term adds to what is logged of a batch, by the name of its curve."""
 
 
 ScoreFunction = Callable[[list[Completion]], list[Any]]

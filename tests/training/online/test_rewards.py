@@ -18,13 +18,13 @@ from stages.principles.select import Selection
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context
 from stages.runtime.store import CallStore
-from stages.training.online.draws import PrincipleDraw
 from stages.training.online.rewards import (
     models_of,
     read_terms,
     reward_functions,
     terms_identity,
 )
+from stages.training.reward_models.draws import PrincipleDraw
 from stages.training.reward_models.scorer import Scorer
 from tests.scripted import ScriptedGenerator
 from tests.training.small_reward_models import constitution, reward_model
