@@ -43,7 +43,7 @@ STAGES = {
     # Rating by value -> Pair under profiles that are written as text
     "profile_pairs": "stages.values.profile_pairs",
     # Rating of arguments by value -> Responses that teach a target's values
-    "value_injection": "stages.values.injection.value_injection",
+    "value_texts": "stages.values.texts.value_texts",
     # Responses -> Rating, by a judge that sees all answers to a request at once
     "rank": "stages.preferences.rubrics.rank",
     # Revision -> Pair: the revision against the original

@@ -43,7 +43,7 @@ FLOORS = [
     "preferences/judging",
     "text/synthesis",
     "text",
-    "values/injection",
+    "values/texts",
     "values",
     "principles/importers",
     "sources",
