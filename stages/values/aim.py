@@ -46,7 +46,7 @@ class Aim(DistanceOptions):
     -1 to 1 of some dimensions (`{security: 1, power: -1}`; the others have 0) or a file of survey
     means. Null: the kind of each request is the name of its target.
     """
-    targets: dict[str, Reference] = machine({})  # as `target`
+    targets: dict[str, Reference] | None = machine(None)  # as `target`
     """By kind of request, the target in place of `target`."""
     low: float = machine(1.0)
     """Of files: the end of the survey's scale that speaks against a value."""
@@ -90,7 +90,7 @@ class Aim(DistanceOptions):
         Raises:
             UserError: the options have none for its kind.
         """
-        reference = self.targets.get(kind, self.target)
+        reference = (self.targets or {}).get(kind, self.target)
         if reference is not None:
             return self.find(reference)
         if kind not in self.theory.targets:
@@ -174,7 +174,7 @@ def check_aim(aim: Aim) -> None:
             `check_options`.
     """
     check_options(aim, aim.theory.dimensions)
-    for reference in [aim.target, *aim.targets.values()]:
+    for reference in [aim.target, *(aim.targets or {}).values()]:
         if reference is not None:
             aim.find(reference)
     if aim.target is None and not aim.targets and not aim.theory.targets:
@@ -187,7 +187,7 @@ def check_aim(aim: Aim) -> None:
 
 def aim_identity(aim: Aim) -> dict[str, Any]:
     """Return the numbers of the targets, and how answers become profiles."""
-    numbers: dict[str, Any] = {kind: aim.find(each) for kind, each in aim.targets.items()}
+    numbers: dict[str, Any] = {kind: aim.find(each) for kind, each in (aim.targets or {}).items()}
     if aim.target is not None:
         numbers = {"target": aim.find(aim.target), "targets": numbers}
     else:
