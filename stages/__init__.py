@@ -93,6 +93,8 @@ STAGES = {
     "benchmark": "stages.evaluation.benchmarks.benchmark",
     # questions with options, models -> Answer, by group
     "multiple_choice": "stages.evaluation.benchmarks.multiple_choice",
+    # questionnaires, models -> Answer: value profiles and whether they can be measured
+    "survey": "stages.evaluation.surveys.survey",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa

@@ -17,7 +17,7 @@ transitive.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,31 @@ def ratings(
         wins, ties, losses = record
         results.append(Rating(model, elo, low, high, wins, ties, losses, prompts))
     return sorted(results, key=lambda rating: (-rating.elo, rating.model))
+
+
+def strengths(wins: Mapping[tuple[str, str], float], imagined: float = 1.0) -> dict[str, float]:
+    """Return natural-log strengths, the mean of all being 0, from wins that may be shares.
+
+    Args:
+        wins: by (winner, loser); a probability of 0.7 counts as 0.7 of a win.
+        imagined: the number of ties added for every two that met.
+
+    Raises:
+        UserError: no chain of comparisons connects all.
+    """
+    names = sorted({name for pair in wins for name in pair})
+    if not names:
+        return {}
+    place = {name: i for i, name in enumerate(names)}
+    table = np.zeros((len(names), len(names)))
+    for (winner, loser), share in wins.items():
+        table[place[winner], place[loser]] += share
+    met = table + table.T > 0
+    _check_connected(met, names)
+    winners, losers = np.nonzero(met)
+    weights = table[winners, losers] + imagined / 2
+    logs = np.log(_bradley_terry(names, winners, losers, weights))
+    return dict(zip(names, (logs - logs.mean()).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
