@@ -95,6 +95,7 @@ STAGES = {
     "multiple_choice": "stages.evaluation.benchmarks.multiple_choice",
     # questionnaires, models -> Answer: value profiles and whether they can be measured
     "survey": "stages.evaluation.surveys.survey",
+    "dilemmas": "stages.evaluation.conflicts.dilemmas",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa

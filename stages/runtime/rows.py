@@ -283,6 +283,8 @@ class Answer:
     """Of a survey, asked in one order: the probability of all options; None if not known."""
     administration: str = ""
     """Of a survey: `<number of the wording>-<test or retest>`."""
+    values: list[list[str]] = field(default_factory=list)
+    """Of a dilemma: what each option serves and the other does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

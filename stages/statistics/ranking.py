@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from stages.guards.errors import UserError
+from stages.statistics.intervals import Estimate
 
 Game = tuple[str, str, str, float]
 POINTS = 400 / math.log(10)
@@ -118,6 +119,69 @@ def strengths(wins: Mapping[tuple[str, str], float], imagined: float = 1.0) -> d
     weights = table[winners, losers] + imagined / 2
     logs = np.log(_bradley_terry(names, winners, losers, weights))
     return dict(zip(names, (logs - logs.mean()).tolist(), strict=True))
+
+
+Contest = tuple[str, str, str, float, float]
+"""(item, first, second, the first one's share of the win, how much the contest counts)."""
+
+
+def priorities(
+    contests: Sequence[Contest],
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    imagined: float = 1.0,
+) -> dict[str, Estimate]:
+    """Return natural-log strengths from shares of wins, the highest first, their mean being 0.
+
+    Only those are ranked that a chain of contests connects with most others. Intervals resample
+    items: contests of one item are not independent.
+
+    Args:
+        imagined: the number of ties added for every two that met.
+    """
+    names = sorted({name for _, first, second, _, _ in contests for name in (first, second)})
+    if not names:
+        return {}
+    place = {name: i for i, name in enumerate(names)}
+    row = {item: i for i, item in enumerate(dict.fromkeys(contest[0] for contest in contests))}
+    counts = np.zeros((len(row), len(names), len(names)))
+    for item, first, second, share, weight in contests:
+        a, b = place[first], place[second]
+        counts[row[item], a, b] += weight * share
+        counts[row[item], b, a] += weight * (1 - share)
+    chosen = _largest_part(counts.sum(axis=0))
+    counts = counts[:, chosen][:, :, chosen]
+    names = [names[i] for i in chosen]
+    met = counts.sum(axis=0)
+    winners, losers = np.nonzero(met + met.T > 0)
+
+    def logs_of(wins: Any) -> Any:
+        weights = wins[winners, losers] + imagined / 2
+        logs = np.log(_bradley_terry(names, winners, losers, weights))
+        return logs - logs.mean()
+
+    drawn = np.random.default_rng(seed).multinomial(
+        len(row), np.full(len(row), 1 / len(row)), size=resamples
+    )
+    sample = [logs_of(wins) for wins in np.tensordot(drawn.astype(float), counts, axes=1)]
+    tail = 50 * (1 - confidence)
+    lows, highs = np.percentile(sample, [tail, 100 - tail], axis=0).tolist()
+    items = (counts.sum(axis=2) + counts.sum(axis=1) > 0).sum(axis=0).tolist()
+    columns = (names, logs_of(met).tolist(), lows, highs, items)
+    results = {}
+    for name, value, low, high, number in sorted(zip(*columns, strict=True), key=lambda c: -c[1]):
+        results[name] = Estimate(value, low, high, number)
+    return results
+
+
+def _largest_part(totals: Any) -> list[int]:
+    """Return the places of those in the largest group that contests connect."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, component = connected_components(totals + totals.T > 0, directed=False)
+    largest = np.bincount(component).argmax()
+    return np.flatnonzero(component == largest).tolist()
 
 
 @dataclass(frozen=True)
