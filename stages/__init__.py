@@ -96,6 +96,7 @@ STAGES = {
     # questionnaires, models -> Answer: value profiles and whether they can be measured
     "survey": "stages.evaluation.surveys.survey",
     "dilemmas": "stages.evaluation.conflicts.dilemmas",
+    "conflict_atlas": "stages.evaluation.conflicts.conflict_atlas",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa
