@@ -97,6 +97,7 @@ STAGES = {
     "survey": "stages.evaluation.surveys.survey",
     "dilemmas": "stages.evaluation.conflicts.dilemmas",
     "conflict_atlas": "stages.evaluation.conflicts.conflict_atlas",
+    "value_profile": "stages.evaluation.values.value_profile",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa

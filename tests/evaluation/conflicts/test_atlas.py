@@ -1,5 +1,5 @@
-"""Stage `conflict_atlas`: a planted conflict is found, nothing else is; who wins is counted for each
-decider; what the file states is compared.
+"""Stage `conflict_atlas`: a planted conflict is found, nothing else is; who wins is counted for
+each decider; what the file states is compared.
 """
 
 import hashlib
@@ -7,8 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from stages.evaluation.conflicts.clashes import apart, by_answers, by_judge, by_labels, by_scores
-from stages.evaluation.conflicts.clashes import clashes_of
+from stages.evaluation.conflicts.clashes import (
+    apart,
+    by_answers,
+    by_judge,
+    by_labels,
+    by_scores,
+    clashes_of,
+)
 from stages.evaluation.conflicts.conflict_atlas import ranks_of, stated_first
 from stages.principles.constitution import load
 from stages.runtime.rows import Judgement, Pair, Rating, Verdict
