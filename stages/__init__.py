@@ -98,6 +98,7 @@ STAGES = {
     "dilemmas": "stages.evaluation.conflicts.dilemmas",
     "conflict_atlas": "stages.evaluation.conflicts.conflict_atlas",
     "value_profile": "stages.evaluation.values.value_profile",
+    "violation_rates": "stages.evaluation.values.violation_rates",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa
