@@ -251,10 +251,7 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One model's answer to one multiple-choice question.
-
-    Lists of options run in the file's order.
-    """
+    """One model's answer to a question with options; their lists run in the file's order."""
 
     id: str
     prompt_id: str

@@ -30,7 +30,14 @@ from stages.evaluation.conflicts.clashes import (
     clashes_of,
     contests_of,
 )
-from stages.evaluation.conflicts.contests import AGAINST, decisions_of, pairs, standing
+from stages.evaluation.conflicts.contests import (
+    AGAINST,
+    agreement_of_orders,
+    decisions_of,
+    judge,
+    pairs,
+    standing,
+)
 from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.constitution import AUTHORITIES, Constitution
 from stages.principles.select import Selection, select
@@ -126,7 +133,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     }
     for name, (what, groups) in deciders.items():
         metrics["deciders"][name] = _measure(what, groups, stated, ranks, intervals)
-    return Result(metrics=metrics, tables=_tables(context.step, metrics))
+    warnings = []
+    for each in rows.values():
+        warnings += _doubts(_only(each, Answer), config.confidence)
+    return Result(metrics=metrics, tables=_tables(context.step, metrics), warnings=warnings)
 
 
 STAGE = Stage(
@@ -166,6 +176,18 @@ def stated_first(pair: str, ranks: Mapping[str, tuple[float, ...]]) -> str:
 
 def _only(rows: list[Any], kind: type) -> list[Any]:
     return [row for row in rows if isinstance(row, kind)]
+
+
+def _doubts(rows: list[Answer], confidence: float) -> list[str]:
+    """Return what speaks against the choices of each policy in dilemmas."""
+    doubts = []
+    for policy in dict.fromkeys(row.policy for row in rows):
+        decisions = decisions_of([row for row in rows if row.policy == policy])
+        orders = agreement_of_orders(decisions, confidence)
+        _, reasons = judge(decisions, len(decisions), orders)
+        if reasons:
+            doubts.append(f"the choices of {policy!r} in dilemmas say nothing: {reasons[0]}")
+    return doubts
 
 
 def _decide(rows: list[Any], clashes: list[Clash], found: Any) -> dict[str, Groups]:

@@ -53,8 +53,8 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             chances = dict(zip(row.principles, row.judged or row.violated, strict=False))
             for name, chance in (chances | {ALL: max(chances.values(), default=None)}).items():
                 if chance is not None:
-                    policy = matrices.setdefault(row.policy, {}).setdefault(name, {})
-                    policy.setdefault(row.prompt_id, []).append(float(chance))
+                    matrix = matrices.setdefault(row.policy, {}).setdefault(name, {})
+                    matrix.setdefault(row.prompt_id, []).append(float(chance))
     if not matrices:
         raise UserError(
             "no verdict says whether a principle is violated",
@@ -63,19 +63,19 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         )
     intervals = config.intervals(context.seed)
     metrics: dict[str, Any] = {"confidence": config.confidence, "models": {}}
-    rows = []
+    lines = []
     for policy, by_principle in matrices.items():
         metrics["models"][policy] = {}
-        for name, matrix in by_principle.items():
-            found = {key: intervals.estimate(items) for key, items in rates(matrix).items()}
-            answers = fmean(len(each) for each in matrix.values())
+        for name, requests in by_principle.items():
+            found = {key: intervals.estimate(items) for key, items in rates(requests).items()}
+            answers = fmean(len(each) for each in requests.values())
             metrics["models"][policy][name] = {**found, "answers": answers}
             estimates = [format_estimate(found[key]) for key in MEASURES]
-            rows.append([policy, name, *estimates, f"{answers:g}", str(len(matrix))])
+            lines.append([policy, name, *estimates, f"{answers:g}", str(len(requests))])
     confidence = format_confidence(config.confidence)
     title = f"{context.step}: violations drawn by requests, per cent, {confidence} intervals"
     columns = ["policy", "principle", "EVR", "MVP", "APV", "answers each", "requests"]
-    return Result(metrics=metrics, tables=[Table(title, columns, rows)])
+    return Result(metrics=metrics, tables=[Table(title, columns, lines)])
 
 
 STAGE = Stage(version=1, config=Config, run=run, optional={"*": Verdict}, least=1)
