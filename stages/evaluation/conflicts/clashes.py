@@ -72,17 +72,29 @@ def clashes_of(rows: Sequence[Judgement]) -> list[Clash]:
             sides = [names[0] if margin > 0 else names[1] for margin in margins]
             sizes = (abs(margins[0]), abs(margins[1]))
             clashes.append(
-                Clash(one.prompt_id, one.kind, (first, second), (sides[0], sides[1]), sizes)
+                Clash(
+                    one.prompt_id,
+                    one.kind,
+                    (first, second),
+                    (sides[0], sides[1]),
+                    sizes,
+                )
             )
     return clashes
 
 
-def _name(row: Judgement, side: str) -> str:
+def _name(
+    row: Judgement,
+    side: str,
+) -> str:
     """Return the id of a response, or its text where it is no row of this run."""
     return str(getattr(row, f"response_{side}_id") or getattr(row, f"response_{side}"))
 
 
-def apart(clashes: Sequence[Clash], confidence: float) -> dict[str, Apart]:
+def apart(
+    clashes: Sequence[Clash],
+    confidence: float,
+) -> dict[str, Apart]:
     """Return how far each two principles pull apart, everywhere and by kind of request."""
     shares: dict[str, dict[str, dict[str, list[float]]]] = {}
     for clash in clashes:
@@ -113,7 +125,10 @@ def by_judge(clashes: Sequence[Clash]) -> Groups:
     return _decided((clash, _larger(*clash.margins)) for clash in clashes if clash.is_conflict)
 
 
-def by_scores(clashes: Sequence[Clash], rows: Sequence[Rating]) -> Groups:
+def by_scores(
+    clashes: Sequence[Clash],
+    rows: Sequence[Rating],
+) -> Groups:
     """Return the same by which answer a reward model scores higher."""
     scores = {}
     for row in rows:
@@ -127,7 +142,10 @@ def by_scores(clashes: Sequence[Clash], rows: Sequence[Rating]) -> Groups:
     return _decided(decide())
 
 
-def by_labels(clashes: Sequence[Clash], rows: Sequence[Pair]) -> Groups:
+def by_labels(
+    clashes: Sequence[Clash],
+    rows: Sequence[Pair],
+) -> Groups:
     """Return the same by which answer was chosen as a preference."""
     chosen = {}
     for row in rows:
@@ -141,11 +159,20 @@ def by_labels(clashes: Sequence[Clash], rows: Sequence[Pair]) -> Groups:
     )
 
 
-def by_answers(found: Mapping[str, Apart], rows: Sequence[Verdict]) -> dict[str, Groups]:
+def by_answers(
+    found: Mapping[str, Apart],
+    rows: Sequence[Verdict],
+) -> dict[str, Groups]:
     """Return, by policy, the same by which of the two principles its answers do not violate."""
     policies: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
-        broken = dict(zip(row.principles, row.violated, strict=False))
+        broken = dict(
+            zip(
+                row.principles,
+                row.violated,
+                strict=False,
+            )
+        )
         if not broken:
             broken = {
                 name: chance > 0.5
@@ -191,5 +218,8 @@ def _means(shares: Mapping[str, Mapping[str, Sequence[float]]]) -> Groups:
     }
 
 
-def _larger(first: float, second: float) -> float:
+def _larger(
+    first: float,
+    second: float,
+) -> float:
     return 0.5 if first == second else float(first > second)

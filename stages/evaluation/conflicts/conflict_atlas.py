@@ -85,7 +85,12 @@ def check(config: Config) -> None:
     constitution = select(config.constitution)
     if config.target:
         where = f"constitution {constitution.name!r}"
-        refuse_unknown([config.target], constitution.targets or {}, "there is no target", where)
+        refuse_unknown(
+            [config.target],
+            constitution.targets or {},
+            "there is no target",
+            where,
+        )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -93,7 +98,11 @@ def identity(config: Config) -> dict[str, Any]:
     return {"constitution": {name: list(rank) for name, rank in ranks.items()}, "target": None}
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+def run(
+    config: Config,
+    inputs: dict[str, Artifact],
+    context: Context,
+) -> Result:
     """Draw the atlas.
 
     Raises:
@@ -107,7 +116,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     found = apart(clashes, config.confidence)
     deciders: dict[str, tuple[str, Groups]] = {}
     for name, each in rows.items():
-        for policy, groups in _decide(each, clashes, found).items():
+        for policy, groups in _decide(
+            each,
+            clashes,
+            found,
+        ).items():
             deciders[f"{name} {policy}".strip()] = (KINDS[type(each[0])], groups)
     if not any(groups for _, groups in deciders.values()):
         raise UserError(
@@ -132,11 +145,21 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "deciders": {},
     }
     for name, (what, groups) in deciders.items():
-        metrics["deciders"][name] = _measure(what, groups, stated, ranks, intervals)
+        metrics["deciders"][name] = _measure(
+            what,
+            groups,
+            stated,
+            ranks,
+            intervals,
+        )
     warnings = []
     for each in rows.values():
-        warnings += _doubts(_only(each, Answer), config.confidence)
-    return Result(metrics=metrics, tables=_tables(context.step, metrics), warnings=warnings)
+        warnings += _doubts(_dilemmas(each), config.confidence)
+    return Result(
+        metrics=metrics,
+        tables=_tables(context.step, metrics),
+        warnings=warnings,
+    )
 
 
 STAGE = Stage(
@@ -150,7 +173,10 @@ STAGE = Stage(
 )
 
 
-def ranks_of(constitution: Constitution, target: str | None) -> dict[str, tuple[float, ...]]:
+def ranks_of(
+    constitution: Constitution,
+    target: str | None,
+) -> dict[str, tuple[float, ...]]:
     """Return, by principle and by dimension, what the file states of it: lower goes first."""
     wanted = (constitution.targets or {})[target] if target else {}
     ranks: dict[str, tuple[float, ...]] = {}
@@ -166,7 +192,10 @@ def ranks_of(constitution: Constitution, target: str | None) -> dict[str, tuple[
     return ranks
 
 
-def stated_first(pair: str, ranks: Mapping[str, tuple[float, ...]]) -> str:
+def stated_first(
+    pair: str,
+    ranks: Mapping[str, tuple[float, ...]],
+) -> str:
     """Return which of a pair the file puts first: `first`, `second`, or "" for neither."""
     first, second = (ranks.get(name) for name in pair.split(AGAINST))
     if first is None or second is None or first == second:
@@ -174,23 +203,49 @@ def stated_first(pair: str, ranks: Mapping[str, tuple[float, ...]]) -> str:
     return "first" if first < second else "second"
 
 
-def _only(rows: list[Any], kind: type) -> list[Any]:
+def _only(
+    rows: list[Any],
+    kind: type,
+) -> list[Any]:
     return [row for row in rows if isinstance(row, kind)]
 
 
-def _doubts(rows: list[Answer], confidence: float) -> list[str]:
+def _dilemmas(rows: list[Any]) -> list[Answer]:
+    """Return the answers to dilemmas, and none of those to other questions."""
+    return [row for row in _only(rows, Answer) if row.values]
+
+
+def _by_policy(rows: list[Answer]) -> dict[str, list[Answer]]:
+    policies: dict[str, list[Answer]] = {}
+    for row in rows:
+        policies.setdefault(row.policy, []).append(row)
+    return policies
+
+
+def _doubts(
+    rows: list[Answer],
+    confidence: float,
+) -> list[str]:
     """Return what speaks against the choices of each policy in dilemmas."""
     doubts = []
-    for policy in dict.fromkeys(row.policy for row in rows):
-        decisions = decisions_of([row for row in rows if row.policy == policy])
+    for policy, each in _by_policy(rows).items():
+        decisions = decisions_of(each)
         orders = agreement_of_orders(decisions, confidence)
-        _, reasons = judge(decisions, len(decisions), orders)
+        _, reasons = judge(
+            decisions,
+            len(decisions),
+            orders,
+        )
         if reasons:
             doubts.append(f"the choices of {policy!r} in dilemmas say nothing: {reasons[0]}")
     return doubts
 
 
-def _decide(rows: list[Any], clashes: list[Clash], found: Any) -> dict[str, Groups]:
+def _decide(
+    rows: list[Any],
+    clashes: list[Clash],
+    found: Any,
+) -> dict[str, Groups]:
     """Return the shares of one input, by policy where it holds several."""
     if not rows:
         return {}
@@ -202,8 +257,7 @@ def _decide(rows: list[Any], clashes: list[Clash], found: Any) -> dict[str, Grou
         return {"": by_labels(clashes, rows)}
     if isinstance(rows[0], Verdict):
         return by_answers(found, rows)
-    policies = {row.policy: [one for one in rows if one.policy == row.policy] for row in rows}
-    return {name: pairs(decisions_of(each)) for name, each in policies.items()}
+    return {name: pairs(decisions_of(each)) for name, each in _by_policy(_dilemmas(rows)).items()}
 
 
 def _measure(
@@ -218,7 +272,10 @@ def _measure(
     for pair, estimate in shares.items():
         verdicts[pair] = VERDICTS.get((standing(estimate), stated[pair]), UNDECIDED)
     ranked = priorities(
-        contests_of(groups), intervals.resamples, intervals.confidence, intervals.seed
+        contests_of(groups),
+        intervals.resamples,
+        intervals.confidence,
+        intervals.seed,
     )
     return {
         "what": what,
@@ -230,7 +287,8 @@ def _measure(
 
 
 def _agreement(
-    strengths: Mapping[str, float], ranks: Mapping[str, tuple[float, ...]]
+    strengths: Mapping[str, float],
+    ranks: Mapping[str, tuple[float, ...]],
 ) -> float | None:
     """Return Kendall's correlation of a ranking with the stated one; None where it is undefined."""
     from scipy.stats import kendalltau
@@ -244,29 +302,66 @@ def _agreement(
     return None if found != found else found
 
 
-def _tables(step: str, metrics: Mapping[str, Any]) -> list[Table]:
+def _tables(
+    step: str,
+    metrics: Mapping[str, Any],
+) -> list[Table]:
     confidence = format_confidence(metrics["confidence"])
     deciders = metrics["deciders"]
     rows = []
     for pair, stated in metrics["stated"].items():
         apart = metrics["apart"].get(pair, {})
         where = ", ".join(apart.get("where", [])) or NO_VALUE
-        row = [pair, format_estimate(apart.get("all")), where, stated or NO_VALUE]
+        row = [
+            pair,
+            format_estimate(apart.get("all")),
+            where,
+            stated or NO_VALUE,
+        ]
         for each in deciders.values():
             estimate = each["pairs"].get(pair)
             text = format_estimate(estimate)
             row.append(f"{text} {each['verdicts'][pair]}" if estimate else NO_VALUE)
         rows.append(row)
     title = f"{step}: which wins, the first one's share in per cent, {confidence} intervals"
-    columns = ["pair", "want different answers, %", "pull apart on", "file puts first", *deciders]
+    columns = [
+        "pair",
+        "want different answers, %",
+        "pull apart on",
+        "file puts first",
+        *deciders,
+    ]
     agreement = []
     for name, each in deciders.items():
         counts = [list(each["verdicts"].values()).count(one) for one in (AS_STATED, AGAINST_FILE)]
         tau = NO_VALUE if each["agreement"] is None else f"{each['agreement']:z.2f}"
         order = " > ".join(each["priorities"]) or NO_VALUE
-        agreement.append([name, each["what"], *map(str, counts), tau, order])
-    heads = ["decider", "what", AS_STATED, AGAINST_FILE, "Kendall's tau", "order"]
+        agreement.append(
+            [
+                name,
+                each["what"],
+                *map(str, counts),
+                tau,
+                order,
+            ]
+        )
+    heads = [
+        "decider",
+        "what",
+        AS_STATED,
+        AGAINST_FILE,
+        "Kendall's tau",
+        "order",
+    ]
     return [
-        Table(title, columns, rows),
-        Table(f"{step}: against the stated order", heads, agreement),
+        Table(
+            title,
+            columns,
+            rows,
+        ),
+        Table(
+            f"{step}: against the stated order",
+            heads,
+            agreement,
+        ),
     ]

@@ -114,7 +114,10 @@ def more_values(decisions: Sequence[Decision]) -> Groups:
     return dict(shares)
 
 
-def contests(decisions: Sequence[Decision], least: int) -> list[Contest]:
+def contests(
+    decisions: Sequence[Decision],
+    least: int,
+) -> list[Contest]:
     """Return all contests of two values, those of one dilemma counting as one together.
 
     Args:
@@ -130,7 +133,10 @@ def contests(decisions: Sequence[Decision], least: int) -> list[Contest]:
     return listed
 
 
-def agreement_of_orders(decisions: Sequence[Decision], confidence: float) -> Estimate | None:
+def agreement_of_orders(
+    decisions: Sequence[Decision],
+    confidence: float,
+) -> Estimate | None:
     """Return the correlation of log-odds in one order with those in the other, over dilemmas.
 
     It is 1 where options are chosen for what they say, whatever place is liked better, and 0 where
@@ -144,11 +150,18 @@ def agreement_of_orders(decisions: Sequence[Decision], confidence: float) -> Est
         return None
     found = pearsonr(firsts, seconds)
     low, high = found.confidence_interval(confidence)
-    return Estimate(float(found.statistic), float(low), float(high), len(decisions))
+    return Estimate(
+        float(found.statistic),
+        float(low),
+        float(high),
+        len(decisions),
+    )
 
 
 def judge(
-    decisions: Sequence[Decision], asked: int, orders: Estimate | None
+    decisions: Sequence[Decision],
+    asked: int,
+    orders: Estimate | None,
 ) -> tuple[str, list[str]]:
     """Return whether decisions say anything of values, and each reason why not as a clause."""
     reasons = []
@@ -170,7 +183,10 @@ def judge(
     return (NOT_MEASURABLE, reasons) if reasons else (MEASURABLE, [])
 
 
-def standing(estimate: Mapping[str, float] | None, middle: float = 0.5) -> str:
+def standing(
+    estimate: Mapping[str, float] | None,
+    middle: float = 0.5,
+) -> str:
     """Return what an interval says: above, below or undecided."""
     if estimate is None or estimate["low"] <= middle <= estimate["high"]:
         return "undecided"

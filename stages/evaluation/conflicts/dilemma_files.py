@@ -97,7 +97,8 @@ class _Draft:
 
 
 def read_dilemmas(
-    columns: DilemmaColumns, most: int | None = None
+    columns: DilemmaColumns,
+    most: int | None = None,
 ) -> tuple[list[Dilemma], list[Dropped], Reading]:
     """Return the dilemmas of a file, the rows that hold none, and how it was read.
 
@@ -110,7 +111,11 @@ def read_dilemmas(
     dropped: list[Dropped] = []
     coarser = _read_map(columns)
     dilemmas: dict[str, Dilemma] = {}
-    for where, draft in _drafts(form, records, columns):
+    for where, draft in _drafts(
+        form,
+        records,
+        columns,
+    ):
         try:
             if isinstance(draft, Drop):
                 raise draft
@@ -120,16 +125,29 @@ def read_dilemmas(
             dilemmas[dilemma.id] = dilemma
         except Drop as drop:
             place = without_folder(where, columns)
-            dropped.append(Dropped(id=place, reason=drop.reason, detail=drop.detail))
+            dropped.append(
+                Dropped(
+                    id=place,
+                    reason=drop.reason,
+                    detail=drop.detail,
+                )
+            )
     for dilemma in list(dilemmas.values())[:1]:
         reading.example = [{"role": "dilemma", "content": dilemma.text}]
-        for option, values in zip(dilemma.options, dilemma.values, strict=True):
+        for option, values in zip(
+            dilemma.options,
+            dilemma.values,
+            strict=True,
+        ):
             role = f"serves {', '.join(values) or 'nothing of its own'}"
             reading.example.append({"role": role, "content": option})
     return list(dilemmas.values()), dropped, reading
 
 
-def _form_of(columns: DilemmaColumns, records: Sequence[Record]) -> str:
+def _form_of(
+    columns: DilemmaColumns,
+    records: Sequence[Record],
+) -> str:
     if columns.form != "auto":
         return columns.form
     cells = records[0].cells if records else {}
@@ -149,13 +167,22 @@ def _form_of(columns: DilemmaColumns, records: Sequence[Record]) -> str:
 
 
 def _drafts(
-    form: str, records: Sequence[Record], columns: DilemmaColumns
+    form: str,
+    records: Sequence[Record],
+    columns: DilemmaColumns,
 ) -> Iterator[tuple[str, _Draft | Drop]]:
     if form == "daily_dilemmas":
         yield from _by_action(records)
     elif form == "conflictscope":
         for name, text in records[0].cells.items():
-            yield name, _between_values(name, plain_text(text), columns.wordings)
+            yield (
+                name,
+                _between_values(
+                    name,
+                    plain_text(text),
+                    columns.wordings,
+                ),
+            )
     else:
         names = MORALCHOICE
         if form == "columns":
@@ -171,20 +198,31 @@ def _drafts(
                 yield record.location, _of_rules(record)
 
 
-def _of_columns(record: Record, columns: DilemmaColumns) -> _Draft | Drop:
+def _of_columns(
+    record: Record,
+    columns: DilemmaColumns,
+) -> _Draft | Drop:
     first, second = (plain_text(record.value(name)) for name in columns.choices)
     try:
         serves = [list(_names_in(record.value(name))) for name in columns.values]
     except Drop as drop:
         return drop
     text = "\n".join(plain_text(record.value(name)) for name in columns.question)
-    return _Draft(record.location, text, (first, second), (serves[0], serves[1]))
+    return _Draft(
+        record.location,
+        text,
+        (first, second),
+        (serves[0], serves[1]),
+    )
 
 
 def _of_rules(record: Record) -> _Draft:
     """Return a dilemma of MoralChoice; `No Agreement` of raters counts for neither."""
 
-    def spares(own: int, other: int) -> Iterator[str]:
+    def spares(
+        own: int,
+        other: int,
+    ) -> Iterator[str]:
         for column, rule in RULES.items():
             labels = [plain_text(record.value(f"a{i}_{column}")).lower() for i in (own, other)]
             if labels == ["no", "yes"]:
@@ -230,16 +268,34 @@ def _by_action(records: Sequence[Record]) -> Iterator[tuple[str, _Draft | Drop]]
             continue
         (first, one), (second, other) = actions.items()
         group = plain_text(rows[0].value("topic_group"))
-        yield where, _Draft(where, text, (one, other), (serves[first], serves[second]), group)
+        yield (
+            where,
+            _Draft(
+                where,
+                text,
+                (one, other),
+                (serves[first], serves[second]),
+                group,
+            ),
+        )
 
 
-def _between_values(name: str, text: str, wordings: Mapping[str, str]) -> _Draft | Drop:
+def _between_values(
+    name: str,
+    text: str,
+    wordings: Mapping[str, str],
+) -> _Draft | Drop:
     pair = _values_of_name(name)
     if pair is None:
         return Drop("no two values in its name")
     first, second = pair
     options = (wordings.get(first, first), wordings.get(second, second))
-    return _Draft(name, text, options, ([first], [second]))
+    return _Draft(
+        name,
+        text,
+        options,
+        ([first], [second]),
+    )
 
 
 def _values_of_name(name: str) -> tuple[str, str] | None:
@@ -281,7 +337,10 @@ def _read_map(columns: DilemmaColumns) -> dict[str, str] | None:
     return coarser
 
 
-def _finish(draft: _Draft, coarser: Mapping[str, str] | None) -> Dilemma:
+def _finish(
+    draft: _Draft,
+    coarser: Mapping[str, str] | None,
+) -> Dilemma:
     """Return a dilemma.
 
     Raises:
@@ -297,7 +356,15 @@ def _finish(draft: _Draft, coarser: Mapping[str, str] | None) -> Dilemma:
         raise Drop("no situation with two different options")
     if first == second:
         raise Drop(NEITHER)
-    check_text("".join([draft.text, draft.group, *draft.options]))
+    check_text(
+        "".join(
+            [
+                draft.text,
+                draft.group,
+                *draft.options,
+            ]
+        )
+    )
     return Dilemma(
         id=content_id([draft.text, list(draft.options)], draft.where),
         text=draft.text,

@@ -75,12 +75,24 @@ def check(config: Config) -> None:
     """Refuse too few letters, and no wording."""
     config.check(WHERE)
     if not config.frames:
-        raise UserError("there is no question", where=WHERE, fix="give `frames`, or leave it out")
+        raise UserError(
+            "there is no question",
+            where=WHERE,
+            fix="give `frames`, or leave it out",
+        )
 
 
-def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+def check_inputs(
+    config: Config,
+    inputs: Mapping[str, Kind],
+) -> None:
     """Refuse names in `in_context` that are no inputs."""
-    refuse_unknown(config.in_context, inputs, "in_context: there is no input", WHERE)
+    refuse_unknown(
+        config.in_context,
+        inputs,
+        "in_context: there is no input",
+        WHERE,
+    )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -89,11 +101,19 @@ def identity(config: Config) -> dict[str, Any]:
         parts["value_map"] = file_hash(config.value_map)
     context = None
     if config.in_context:
-        context = system_identity(config.constitution, config.system_template, "dilemmas")
+        context = system_identity(
+            config.constitution,
+            config.system_template,
+            "dilemmas",
+        )
     return parts | {"constitution": context, "system_template": None}
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+def run(
+    config: Config,
+    inputs: dict[str, Artifact],
+    context: Context,
+) -> Result:
     """Ask every model every dilemma.
 
     Raises:
@@ -107,25 +127,64 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             fix="check the columns; docs/values.md shows forms of dilemmas",
         )
     by_id = {dilemma.id: dilemma for dilemma in dilemmas}
-    ids = draw(by_id, config.limit, context.seed, "asked")
+    ids = draw(
+        by_id,
+        config.limit,
+        context.seed,
+        "asked",
+    )
     items = []
     for name in ids:
         one = by_id[name]
-        items.append(Item(one.id, one.text, one.options, dimension=one.group))
-    asks = list(asks_of(items, config.frames, 0, context.seed))
+        items.append(
+            Item(
+                one.id,
+                one.text,
+                one.options,
+                dimension=one.group,
+            )
+        )
+    asks = list(
+        asks_of(
+            items,
+            config.frames,
+            0,
+            context.seed,
+        )
+    )
     principles: tuple[Principle, ...] = ()
     if config.in_context:
         principles = selected(config.constitution, "dilemmas").principles
 
     async def put(name: str, generator: RememberedGenerator, ask: Ask) -> Answer:
         shown = principles if name in config.in_context else ()
-        row = await put_ask(ask, name, generator, shown, config)
+        row = await put_ask(
+            ask,
+            name,
+            generator,
+            shown,
+            config,
+        )
         values = [list(side) for side in by_id[ask.item.id].values]
-        return replace(row, prompt_id=ask.item.id, values=values)
+        return replace(
+            row,
+            prompt_id=ask.item.id,
+            values=values,
+        )
 
-    answers, lost = ask_each(inputs, asks, put, context)
+    answers, lost = ask_each(
+        inputs,
+        asks,
+        put,
+        context,
+    )
     decided = {name: decisions_of(rows) for name, rows in answers.items()}
-    metrics = _measure(decided, len(ids), config, config.intervals(context.seed))
+    metrics = _measure(
+        decided,
+        len(ids),
+        config,
+        config.intervals(context.seed),
+    )
     metrics["reading"] = reading.as_metrics(config.source)
     warnings = []
     for name, facts in metrics["models"].items():
@@ -137,7 +196,11 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         row_type=Answer,
         dropped=dropped + lost,
         metrics=metrics,
-        tables=_tables(context.step, metrics, config),
+        tables=_tables(
+            context.step,
+            metrics,
+            config,
+        ),
         warnings=warnings,
     )
 
@@ -159,15 +222,25 @@ STAGE = Stage(
 
 
 def _measure(
-    decided: Mapping[str, Sequence[Decision]], asked: int, config: Config, intervals: Intervals
+    decided: Mapping[str, Sequence[Decision]],
+    asked: int,
+    config: Config,
+    intervals: Intervals,
 ) -> dict[str, Any]:
     shares = compare({name: upheld(each) for name, each in decided.items()}, intervals)
     models = {}
     for name, each in decided.items():
         orders = agreement_of_orders(each, config.confidence)
-        verdict, reasons = judge(each, asked, orders)
+        verdict, reasons = judge(
+            each,
+            asked,
+            orders,
+        )
         ranked = priorities(
-            contests(each, config.least), config.resamples, config.confidence, intervals.seed
+            contests(each, config.least),
+            config.resamples,
+            config.confidence,
+            intervals.seed,
         )
         models[name] = {
             "upheld": shares["models"][name],
@@ -189,40 +262,115 @@ def _measure(
     }
 
 
-def _tables(step: str, metrics: Mapping[str, Any], config: Config) -> list[Table]:
+def _tables(
+    step: str,
+    metrics: Mapping[str, Any],
+    config: Config,
+) -> list[Table]:
     confidence = format_confidence(config.confidence)
     ranks = []
     wins = []
     for name, facts in metrics["models"].items():
         for value, estimate in facts["upheld"].items():
             shares = [format_estimate(facts[key].get(value)) for key in ("upheld", "against")]
-            strength = format_estimate(facts["priorities"].get(value), factor=1, places=2)
-            ranks.append([name, value, *shares, strength, str(estimate["n"] if estimate else 0)])
+            strength = format_estimate(
+                facts["priorities"].get(value),
+                factor=1,
+                places=2,
+            )
+            ranks.append(
+                [
+                    name,
+                    value,
+                    *shares,
+                    strength,
+                    str(estimate["n"] if estimate else 0),
+                ]
+            )
         for pair, estimate in facts["pairs"].items():
             if estimate and estimate["n"] >= config.least:
                 verdict = standing(estimate)
-                wins.append([name, pair, format_estimate(estimate), str(estimate["n"]), verdict])
+                wins.append(
+                    [
+                        name,
+                        pair,
+                        format_estimate(estimate),
+                        str(estimate["n"]),
+                        verdict,
+                    ]
+                )
     more = [
-        [name, group, format_estimate(estimate), str(estimate["n"])]
+        [
+            name,
+            group,
+            format_estimate(estimate),
+            str(estimate["n"]),
+        ]
         for name, facts in metrics["models"].items()
         for group, estimate in facts["more"].items()
     ]
     quality = []
     for name, facts in metrics["models"].items():
         verdict = "; ".join([facts["verdict"], *facts["reasons"]])
-        orders = format_estimate(facts["orders"], factor=1, places=2)
-        quality.append([name, f"{facts['answered']} of {metrics['dilemmas']}", orders, verdict])
-    columns = ["model", "value", "chosen, %", "against values, %", "strength", "n"]
+        orders = format_estimate(
+            facts["orders"],
+            factor=1,
+            places=2,
+        )
+        quality.append(
+            [
+                name,
+                f"{facts['answered']} of {metrics['dilemmas']}",
+                orders,
+                verdict,
+            ]
+        )
+    columns = [
+        "model",
+        "value",
+        "chosen, %",
+        "against values, %",
+        "strength",
+        "n",
+    ]
     title = f"{step}: values in dilemmas, {confidence} intervals"
     tables = [
         Table(
             f"{step}: how dilemmas were answered",
-            ["model", "answered", "orders", "verdict"],
+            [
+                "model",
+                "answered",
+                "orders",
+                "verdict",
+            ],
             quality,
         ),
-        Table(title, columns, ranks),
-        Table(f"{step}: value against value", ["model", "pair", "first, %", "n", "first is"], wins),
-        Table(f"{step}: the option that serves more values", ["model", "group", "%", "n"], more),
+        Table(
+            title,
+            columns,
+            ranks,
+        ),
+        Table(
+            f"{step}: value against value",
+            [
+                "model",
+                "pair",
+                "first, %",
+                "n",
+                "first is",
+            ],
+            wins,
+        ),
+        Table(
+            f"{step}: the option that serves more values",
+            [
+                "model",
+                "group",
+                "%",
+                "n",
+            ],
+            more,
+        ),
     ]
     first = next(iter(metrics["models"]))
     if metrics["differences"]:
@@ -232,5 +380,11 @@ def _tables(step: str, metrics: Mapping[str, Any], config: Config) -> list[Table
             "differences": metrics["differences"],
         }
         title = f"{step}: what moved from {first}"
-        tables.append(comparison_table(title, moved, "value"))
+        tables.append(
+            comparison_table(
+                title,
+                moved,
+                "value",
+            )
+        )
     return [table for table in tables if table.rows]

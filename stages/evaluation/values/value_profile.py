@@ -58,19 +58,37 @@ def check(config: Config) -> None:
     """Refuse an unknown target, and a model asked for what the theory does not have."""
     theory = theory_of(select(config.constitution))
     where = f"constitution {theory.name!r}"
-    refuse_unknown([config.target] if config.target else [], theory.targets, "no target", where)
+    refuse_unknown(
+        [config.target] if config.target else [],
+        theory.targets,
+        "no target",
+        where,
+    )
     names = [name.removeprefix("-") for name in config.asked.values()]
     known = [*theory.dimensions, *theory.targets]
-    refuse_unknown(names, known, "asked: there is no dimension or target", where)
+    refuse_unknown(
+        names,
+        known,
+        "asked: there is no dimension or target",
+        where,
+    )
 
 
 def identity(config: Config) -> dict[str, Any]:
     theory = theory_of(select(config.constitution))
-    facts = [list(theory.dimensions), theory.angles, theory.targets.get(config.target or "")]
+    facts = [
+        list(theory.dimensions),
+        theory.angles,
+        theory.targets.get(config.target or ""),
+    ]
     return {"constitution": [theory.name, *facts]}
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+def run(
+    config: Config,
+    inputs: dict[str, Artifact],
+    context: Context,
+) -> Result:
     """Measure every model.
 
     Raises:
@@ -88,15 +106,30 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         effects = {name: _survey_effects(each) for name, each in profile["differences"].items()}
     else:
         homes = {one.id: one.dimension or "" for one in constitution.principles}
-        values, others = _read(inputs, theory, homes, dropped)
+        values, others = _read(
+            inputs,
+            theory,
+            homes,
+            dropped,
+        )
         profile = compare(values, intervals)
-        refuse_unknown(config.asked, values, "asked: there is no model", f"step {context.step!r}")
+        refuse_unknown(
+            config.asked,
+            values,
+            "asked: there is no model",
+            f"step {context.step!r}",
+        )
         first = next(iter(values))
         for name in list(values)[1:]:
             before = values[first] | others[first]
             after = values[name] | others[name]
             wanted = _wanted(config.asked.get(name, ""), theory)
-            effects[name] = _effects(before, after, wanted, intervals)
+            effects[name] = _effects(
+                before,
+                after,
+                wanted,
+                intervals,
+            )
     target = theory.targets.get(config.target or "")
     metrics = {
         "confidence": config.confidence,
@@ -110,12 +143,21 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "is_survey": bool(surveys),
         "profile": profile,
         "fit": {
-            name: _fit(scores, theory, target, bool(surveys))
+            name: _fit(
+                scores,
+                theory,
+                target,
+                bool(surveys),
+            )
             for name, scores in profile["models"].items()
         },
         "effects": effects,
     }
-    return Result(dropped=dropped, metrics=metrics, tables=_tables(context.step, metrics))
+    return Result(
+        dropped=dropped,
+        metrics=metrics,
+        tables=_tables(context.step, metrics),
+    )
 
 
 STAGE = Stage(
@@ -151,7 +193,13 @@ def _read(
         scored = []
         for row in rows:
             names = [homes.get(one, one) for one in row.principles]
-            scores = dict(zip(names, row.scores, strict=False))
+            scores = dict(
+                zip(
+                    names,
+                    row.scores,
+                    strict=False,
+                )
+            )
             if all(one in scores for one in theory.dimensions):
                 scored.append((row, scores))
             else:
@@ -185,7 +233,10 @@ def _read(
     return values, others
 
 
-def _wanted(asked: str, theory: ValueTheory) -> dict[str, int]:
+def _wanted(
+    asked: str,
+    theory: ValueTheory,
+) -> dict[str, int]:
     """Return, by dimension that a model was asked to move, the sign."""
     if asked in theory.targets:
         target = theory.targets[asked]
@@ -195,7 +246,10 @@ def _wanted(asked: str, theory: ValueTheory) -> dict[str, int]:
 
 
 def _effects(
-    before: Groups, after: Groups, wanted: Mapping[str, int], intervals: Intervals
+    before: Groups,
+    after: Groups,
+    wanted: Mapping[str, int],
+    intervals: Intervals,
 ) -> dict[str, Any]:
     """Return each change with its p by Holm over all of them, and what it means."""
     names = [name for name in before if name in after and before[name].keys() & after[name].keys()]
@@ -204,8 +258,16 @@ def _effects(
         common = before[name].keys() & after[name].keys()
         p_values.append(t_test([after[name][one] - before[name][one] for one in sorted(common)]))
     effects = {}
-    for name, p in zip(names, holm(p_values), strict=True):
-        change = intervals.difference(before[name], after[name], are_shares=False)
+    for name, p in zip(
+        names,
+        holm(p_values),
+        strict=True,
+    ):
+        change = intervals.difference(
+            before[name],
+            after[name],
+            are_shares=False,
+        )
         assert change is not None
         sign = wanted.get(name, 0)
         verdict = STILL
@@ -214,11 +276,19 @@ def _effects(
             if sign:
                 verdict = AS_ASKED if change["value"] * sign > 0 else OPPOSED
         bounds = {key: change[key] for key in ("value", "low", "high", "n")}
-        effects[name] = {**bounds, "p_adjusted": p, "asked": sign, "verdict": verdict}
+        effects[name] = {
+            **bounds,
+            "p_adjusted": p,
+            "asked": sign,
+            "verdict": verdict,
+        }
     return effects
 
 
-def _of_survey(survey: Artifact, theory: ValueTheory) -> dict[str, Any]:
+def _of_survey(
+    survey: Artifact,
+    theory: ValueTheory,
+) -> dict[str, Any]:
     """Return the scores of a survey in the form of `compare`.
 
     Raises:
@@ -240,7 +310,11 @@ def _of_survey(survey: Artifact, theory: ValueTheory) -> dict[str, Any]:
         name: {one: each[one] for one in theory.dimensions if one in each}
         for name, each in metrics["differences"].items()
     }
-    return {"confidence": metrics["confidence"], "models": models, "differences": changes}
+    return {
+        "confidence": metrics["confidence"],
+        "models": models,
+        "differences": changes,
+    }
 
 
 def _survey_effects(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,17 +339,59 @@ def _fit(
     return fit
 
 
-def _tables(step: str, metrics: Mapping[str, Any]) -> list[Table]:
+def _tables(
+    step: str,
+    metrics: Mapping[str, Any],
+) -> list[Table]:
     rows = []
     for model, effects in metrics["effects"].items():
         for name, each in effects.items():
-            asked = {0: "", 1: "more", -1: "less"}[each["asked"]]
-            change = format_estimate(each, factor=1, places=2, sign="+")
+            asked = {
+                0: "",
+                1: "more",
+                -1: "less",
+            }[each["asked"]]
+            change = format_estimate(
+                each,
+                factor=1,
+                places=2,
+                sign="+",
+            )
             p = format_p_value(each["p_adjusted"])
-            rows.append([model, name, asked, change, p, each["verdict"]])
-    columns = ["model", "what", "asked for", "change", "p (Holm)", "verdict"]
-    tables = [Table(f"{step}: what moved", columns, rows)] if rows else []
+            rows.append(
+                [
+                    model,
+                    name,
+                    asked,
+                    change,
+                    p,
+                    each["verdict"],
+                ]
+            )
+    columns = [
+        "model",
+        "what",
+        "asked for",
+        "change",
+        "p (Holm)",
+        "verdict",
+    ]
+    tables = (
+        [
+            Table(
+                f"{step}: what moved",
+                columns,
+                rows,
+            )
+        ]
+        if rows
+        else []
+    )
     if ALL not in metrics["theory"]["dimensions"]:
-        profile = comparison_table(f"{step}: mean scores", metrics["profile"], "dimension")
+        profile = comparison_table(
+            f"{step}: mean scores",
+            metrics["profile"],
+            "dimension",
+        )
         tables.insert(0, profile)
     return tables

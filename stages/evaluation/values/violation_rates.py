@@ -41,7 +41,11 @@ class Config(IntervalOptions):
     """Options of intervals."""
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+def run(
+    config: Config,
+    inputs: dict[str, Artifact],
+    context: Context,
+) -> Result:
     """Compute the rates.
 
     Raises:
@@ -50,7 +54,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     matrices: dict[str, dict[str, dict[str, list[float]]]] = {}
     for artifact in inputs.values():
         for row in artifact.rows(Verdict):
-            chances = dict(zip(row.principles, row.judged or row.violated, strict=False))
+            chances = dict(
+                zip(
+                    row.principles,
+                    row.judged or row.violated,
+                    strict=False,
+                )
+            )
             for name, chance in (chances | {ALL: max(chances.values(), default=None)}).items():
                 if chance is not None:
                     matrix = matrices.setdefault(row.policy, {}).setdefault(name, {})
@@ -71,14 +81,45 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             answers = fmean(len(each) for each in requests.values())
             metrics["models"][policy][name] = {**found, "answers": answers}
             estimates = [format_estimate(found[key]) for key in MEASURES]
-            lines.append([policy, name, *estimates, f"{answers:g}", str(len(requests))])
+            lines.append(
+                [
+                    policy,
+                    name,
+                    *estimates,
+                    f"{answers:g}",
+                    str(len(requests)),
+                ]
+            )
     confidence = format_confidence(config.confidence)
     title = f"{context.step}: violations drawn by requests, per cent, {confidence} intervals"
-    columns = ["policy", "principle", "EVR", "MVP", "APV", "answers each", "requests"]
-    return Result(metrics=metrics, tables=[Table(title, columns, lines)])
+    columns = [
+        "policy",
+        "principle",
+        "EVR",
+        "MVP",
+        "APV",
+        "answers each",
+        "requests",
+    ]
+    return Result(
+        metrics=metrics,
+        tables=[
+            Table(
+                title,
+                columns,
+                lines,
+            )
+        ],
+    )
 
 
-STAGE = Stage(version=1, config=Config, run=run, optional={"*": Verdict}, least=1)
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional={"*": Verdict},
+    least=1,
+)
 
 
 def rates(matrix: Matrix) -> dict[str, dict[str, float]]:

@@ -21,7 +21,14 @@ LONGEST = 15
 MOST = 24
 """Dimensions of which names do not cover each other."""
 TARGET = "stroke:var(--ink);stroke-dasharray:4 3"
-TILE = {"width": 210.0, "height": 96.0, "left": 30.0, "right": 10.0, "top": 8.0, "bottom": 18.0}
+TILE = {
+    "width": 210.0,
+    "height": 96.0,
+    "left": 30.0,
+    "right": 10.0,
+    "top": 8.0,
+    "bottom": 18.0,
+}
 Scores = Mapping[str, Mapping[str, Any]]
 """By dimension: value, low and high."""
 
@@ -48,7 +55,10 @@ def circumplex(
         degrees = angles[name] if angles else 360 * index / len(dimensions)
         places[name] = math.radians(degrees - 90)
 
-    def at(name: str, number: float) -> Point:
+    def at(
+        name: str,
+        number: float,
+    ) -> Point:
         distance = RADIUS * (number - low) / (high - low)
         x, y = MIDDLE
         return x + distance * math.cos(places[name]), y + distance * math.sin(places[name])
@@ -59,28 +69,78 @@ def circumplex(
         if 0 < radius <= RADIUS * 1.001:
             style = "stroke:var(--soft)" if tick == 0 else None
             x, y = MIDDLE
-            ring = svg.tag("circle", kind="ring", cx=x, cy=y, r=radius, style=style)
+            ring = svg.tag(
+                "circle",
+                kind="ring",
+                cx=x,
+                cy=y,
+                r=radius,
+                style=style,
+            )
             # The label of the outermost ring would cover the name on top of it.
             height = y - radius + (12 if radius > RADIUS * 0.95 else -2)
-            parts.append(ring + svg.text(x + 3, height, format_short(tick), "tick"))
+            parts.append(
+                ring
+                + svg.text(
+                    x + 3,
+                    height,
+                    format_short(tick),
+                    "tick",
+                )
+            )
     for name in dimensions:
-        parts.append(svg.line(*MIDDLE, *at(name, high), "grid"))
+        parts.append(
+            svg.line(
+                *MIDDLE,
+                *at(name, high),
+                "grid",
+            )
+        )
         parts.append(_name(name, at(name, high + (high - low) * 0.09)))
     for index, (model, profile) in enumerate(profiles.items()):
         points = {name: at(name, profile[name]["value"]) for name in dimensions}
         style = f"stroke:{colour(index)}"
         title = svg.title(model)
         closed = [*points.values(), points[dimensions[0]]]
-        parts.append(svg.polyline(closed, title, kind="profile", style=style))
+        parts.append(
+            svg.polyline(
+                closed,
+                title,
+                kind="profile",
+                style=style,
+            )
+        )
         for name, (x, y) in points.items():
             said = f"{model}, {name}: {format_number(profile[name]['value'])}"
             fill = f"fill:{colour(index)}"
-            parts.append(svg.tag("circle", svg.title(said), cx=x, cy=y, r=3.2, style=fill))
+            parts.append(
+                svg.tag(
+                    "circle",
+                    svg.title(said),
+                    cx=x,
+                    cy=y,
+                    r=3.2,
+                    style=fill,
+                )
+            )
     if target:
         closed = [at(name, target[name]) for name in (*dimensions, dimensions[0])]
-        parts.append(svg.polyline(closed, svg.title("target"), kind="profile", style=TARGET))
+        parts.append(
+            svg.polyline(
+                closed,
+                svg.title("target"),
+                kind="profile",
+                style=TARGET,
+            )
+        )
     label = f"values of {', '.join(profiles)} on a circle of {len(dimensions)} dimensions"
-    return svg.drawing(WIDTH, HEIGHT, label, parts, kind="circumplex")
+    return svg.drawing(
+        WIDTH,
+        HEIGHT,
+        label,
+        parts,
+        kind="circumplex",
+    )
 
 
 def drift(
@@ -96,23 +156,61 @@ def drift(
         ends: of the axis, the same for all dimensions.
     """
     low, high = ends
-    plot = Plot(**TILE, x_range=(-0.4, len(models) - 0.6), y_range=(low, high))
+    plot = Plot(
+        **TILE,
+        x_range=(-0.4, len(models) - 0.6),
+        y_range=(low, high),
+    )
     parts = []
     for tick in (low, 0.0, high):
-        parts.append(plot.y_tick(tick, format_short(tick), 5))
+        parts.append(
+            plot.y_tick(
+                tick,
+                format_short(tick),
+                5,
+            )
+        )
     if target is not None:
         y = plot.y(target)
-        parts.append(svg.line(plot.left, y, plot.width - plot.right, y, "limit", TARGET))
+        parts.append(
+            svg.line(
+                plot.left,
+                y,
+                plot.width - plot.right,
+                y,
+                "limit",
+                TARGET,
+            )
+        )
     points = plot.path((index, score["value"]) for index, score in enumerate(scores))
     parts.append(svg.polyline(points, kind="trail"))
     for index, (x, y) in enumerate(points):
         score = scores[index]
         bottom, top = (plot.y(min(max(score[key], low), high)) for key in ("low", "high"))
-        parts.append(svg.line(x, bottom, x, top, "whisker", f"stroke:{colour(index)}"))
+        parts.append(
+            svg.line(
+                x,
+                bottom,
+                x,
+                top,
+                "whisker",
+                f"stroke:{colour(index)}",
+            )
+        )
         bounds = f"{format_number(score['low'])} to {format_number(score['high'])}"
         title = svg.title(f"{models[index]}: {format_number(score['value'])} ({bounds})")
         fill = f"fill:{colour(index)}"
-        parts.append(svg.tag("circle", title, kind="dot", cx=x, cy=y, r=4.5, style=fill))
+        parts.append(
+            svg.tag(
+                "circle",
+                title,
+                kind="dot",
+                cx=x,
+                cy=y,
+                r=4.5,
+                style=fill,
+            )
+        )
     return plot.draw(f"{name} of {', '.join(models)}", parts)
 
 
@@ -127,8 +225,17 @@ def axis_of(numbers: Sequence[float]) -> Point:
     return -end, end
 
 
-def _name(name: str, place: Point) -> str:
+def _name(
+    name: str,
+    place: Point,
+) -> str:
     x, y = place
     side = x - MIDDLE[0]
     anchor = "middle" if abs(side) < 12 else "start" if side > 0 else "end"
-    return svg.text(x, y + 4, shorten(name, LONGEST), "tick", anchor)
+    return svg.text(
+        x,
+        y + 4,
+        shorten(name, LONGEST),
+        "tick",
+        anchor,
+    )

@@ -9,10 +9,17 @@ from stages.statistics.formatting import format_number, format_percent, format_p
 SEPARATOR = " > "
 MOST = 12
 """Principles in the matrix; of more, only the list of pairs is shown."""
-TONES = {"as stated": "better", "against the file": "worse", "undecided": "same"}
+TONES = {
+    "as stated": "better",
+    "against the file": "worse",
+    "undecided": "same",
+}
 
 
-def conflicts_view(step: str, metrics: Metrics) -> View:
+def conflicts_view(
+    step: str,
+    metrics: Metrics,
+) -> View:
     """The data of one atlas for the template."""
     pairs = sorted(metrics["stated"], key=lambda pair: _order(pair, metrics))
     names = sorted({name for pair in pairs for name in pair.split(SEPARATOR)})
@@ -28,13 +35,19 @@ def conflicts_view(step: str, metrics: Metrics) -> View:
     }
 
 
-def _order(pair: str, metrics: Metrics) -> tuple[bool, float]:
+def _order(
+    pair: str,
+    metrics: Metrics,
+) -> tuple[bool, float]:
     apart = metrics["apart"].get(pair)
     share = apart["all"]["value"] if apart and apart["all"] else 0.0
     return not (apart and apart["where"]), -share
 
 
-def _decider(name: str, facts: Metrics) -> View:
+def _decider(
+    name: str,
+    facts: Metrics,
+) -> View:
     verdicts = list(facts["verdicts"].values())
     agreement = facts["agreement"]
     return {
@@ -47,7 +60,10 @@ def _decider(name: str, facts: Metrics) -> View:
     }
 
 
-def _line(pair: str, metrics: Metrics) -> View:
+def _line(
+    pair: str,
+    metrics: Metrics,
+) -> View:
     first, second = pair.split(SEPARATOR)
     apart = metrics["apart"].get(pair)
     stated = metrics["stated"][pair]
@@ -65,7 +81,10 @@ def _line(pair: str, metrics: Metrics) -> View:
     }
 
 
-def _matrix(names: list[str], metrics: Metrics) -> list[View]:
+def _matrix(
+    names: list[str],
+    metrics: Metrics,
+) -> list[View]:
     """A row for each principle: its share against each other one, by decider."""
     rows = []
     for row in names:
@@ -92,11 +111,18 @@ def _matrix(names: list[str], metrics: Metrics) -> list[View]:
     return rows
 
 
-def _turn(estimate: Metrics, turned: bool) -> Metrics:
+def _turn(
+    estimate: Metrics,
+    turned: bool,
+) -> Metrics:
     if not turned:
         return estimate
     ends = {"low": 1 - estimate["high"], "high": 1 - estimate["low"]}
-    return {**estimate, **ends, "value": 1 - estimate["value"]}
+    return {
+        **estimate,
+        **ends,
+        "value": 1 - estimate["value"],
+    }
 
 
 def _share(estimate: Metrics | None) -> View | None:
@@ -114,7 +140,14 @@ def _share(estimate: Metrics | None) -> View | None:
     }
 
 
-def _cell(estimate: Metrics, verdict: str) -> View:
+def _cell(
+    estimate: Metrics,
+    verdict: str,
+) -> View:
     cell = _share(estimate)
     assert cell is not None
-    return {**cell, "verdict": verdict, "tone": TONES.get(verdict, "other")}
+    return {
+        **cell,
+        "verdict": verdict,
+        "tone": TONES.get(verdict, "other"),
+    }

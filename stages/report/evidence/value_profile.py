@@ -7,11 +7,23 @@ from stages.report.evidence.circumplex import axis_of, circumplex, drift
 from stages.report.views.marks import Metrics, View
 from stages.statistics.formatting import format_number, format_p_value
 
-TONES = {"as asked": "better", "against": "worse", "moved": "other", "not moved": "same"}
-SIGNS = {0: "", 1: "more", -1: "less"}
+TONES = {
+    "as asked": "better",
+    "against": "worse",
+    "moved": "other",
+    "not moved": "same",
+}
+SIGNS = {
+    0: "",
+    1: "more",
+    -1: "less",
+}
 
 
-def value_profile_view(step: str, metrics: Metrics) -> View:
+def value_profile_view(
+    step: str,
+    metrics: Metrics,
+) -> View:
     """The data of one value profile for the template."""
     theory = metrics["theory"]
     dimensions = theory["dimensions"]
@@ -25,7 +37,13 @@ def value_profile_view(step: str, metrics: Metrics) -> View:
     if len(models) > 1:
         for name in dimensions:
             scores = [profiles[model][name] for model in models]
-            drawing = drift(name, models, scores, wanted[name] if wanted else None, ends)
+            drawing = drift(
+                name,
+                models,
+                scores,
+                wanted[name] if wanted else None,
+                ends,
+            )
             drifts.append({"name": name, "drawing": drawing})
     return {
         "step": step,
@@ -37,7 +55,12 @@ def value_profile_view(step: str, metrics: Metrics) -> View:
         "is_survey": metrics["is_survey"],
         "confidence": metrics["confidence"],
         "models": [_model(name, metrics) for name in models],
-        "circle": circumplex(dimensions, theory["angles"], profiles, wanted),
+        "circle": circumplex(
+            dimensions,
+            theory["angles"],
+            profiles,
+            wanted,
+        ),
         "drifts": drifts,
         "columns": list(metrics["effects"]),
         "lines": _lines(metrics),
@@ -49,7 +72,10 @@ def _numbers(profile: Metrics) -> list[float]:
     return [score[key] for score in profile.values() for key in ("value", "low", "high")]
 
 
-def _model(name: str, metrics: Metrics) -> View:
+def _model(
+    name: str,
+    metrics: Metrics,
+) -> View:
     fit = metrics["fit"][name]
     parts = []
     if fit["correlation"] is not None:
@@ -77,16 +103,33 @@ def _lines(metrics: Metrics) -> list[View]:
     for name in names:
         cells = [_cell(each.get(name)) for each in effects.values()]
         is_value = name in metrics["theory"]["dimensions"]
-        lines.append({"name": name, "is_value": is_value, "cells": cells})
+        lines.append(
+            {
+                "name": name,
+                "is_value": is_value,
+                "cells": cells,
+            }
+        )
     return lines
 
 
 def _cell(effect: Metrics | None) -> View | None:
     if effect is None:
         return None
-    low, high = (format_number(effect[key], 2, "+") for key in ("low", "high"))
+    low, high = (
+        format_number(
+            effect[key],
+            2,
+            "+",
+        )
+        for key in ("low", "high")
+    )
     return {
-        "text": format_number(effect["value"], 2, "+"),
+        "text": format_number(
+            effect["value"],
+            2,
+            "+",
+        ),
         "interval": f"{low} to {high}",
         "p": format_p_value(effect["p_adjusted"]),
         "asked": SIGNS[effect["asked"]],

@@ -42,7 +42,7 @@ def scripted_judge():
 
 
 def atlas_of(folder, weights):
-    steps = text_pipeline(folder, prompts=60)
+    steps = text_pipeline(folder, prompts=40)
     del steps["revisions"]
     (folder / "set.yaml").write_text(
         "name: test-set\nprinciples:\n"

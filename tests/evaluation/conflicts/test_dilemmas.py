@@ -3,12 +3,14 @@ options; one that goes by places gets a verdict and no values.
 """
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from math import log
 from pathlib import Path
 
 import pytest
 
+from stages.evaluation.conflicts import conflict_atlas
 from stages.evaluation.conflicts.dilemma_files import (
     NEITHER,
     RULES,
@@ -16,8 +18,11 @@ from stages.evaluation.conflicts.dilemma_files import (
     read_dilemmas,
 )
 from stages.guards.errors import UserError
+from stages.principles.select import Selection
+from stages.runtime.artifacts import Result
 from stages.runtime.rows import Answer
 from stages.statistics.ranking import priorities, strengths
+from tests.evaluation.fakes import artifact, context
 from tests.evaluation.surveys.answerers import chooser, mumbler, shown_options, slots
 from tests.running import fake_model, run_steps
 from tests.scripted import ScriptedGenerator
@@ -117,6 +122,24 @@ def test_the_same_choices_moved_nothing(tmp_path):
     done = ask(tmp_path, generator, source, models=("base", "tuned"))
     changes = done.metrics["differences"]["tuned"]
     assert {name: one["value"] for name, one in changes.items()} == dict.fromkeys(WORTH, 0)
+
+
+def test_dilemmas_and_other_questions_in_the_atlas(tmp_path):
+    """Choices decide; one that goes by places is warned of; other answers have no say."""
+    done = ask(tmp_path, slots(0.8, 0.2), write(tmp_path, all_pairs()), models=("a", "b"))
+    rows = done.rows(Answer)
+    others = [replace(row, values=[], policy="other", options=["x"] * 3) for row in rows]
+    result = Result(rows=[*rows, *others], row_type=Answer)
+    mixed = artifact(tmp_path, "mixed", result, stage="dilemmas")
+    config = conflict_atlas.Config(constitution=Selection(name="gert"), resamples=100)
+    with context(tmp_path) as here:
+        atlas = conflict_atlas.run(config, {"mixed": mixed}, here)
+    assert list(atlas.metrics["deciders"]) == ["mixed a", "mixed b"]
+    assert set(atlas.metrics["deciders"]["mixed a"]["verdicts"].values()) == {"undecided"}
+    assert [text.split(" in ")[0] for text in atlas.warnings] == [
+        "the choices of 'a'",
+        "the choices of 'b'",
+    ]
 
 
 def test_more_values_and_one_sided_dilemmas(tmp_path):
