@@ -34,6 +34,16 @@ STAGES = {
     "judge": "stages.preferences.judging.judge",
     # Responses, Revisions -> Rating, by a judge
     "rate": "stages.preferences.judging.rate",
+    # Responses, Revisions -> Rating, by the words that they hold
+    "keyword_ratings": "stages.preferences.judging.keyword_ratings",
+    # Responses, Revisions -> Rating, by a function of yours
+    "function_ratings": "stages.preferences.judging.function_ratings",
+    # Rating by value -> Rating: minus the distance to a target
+    "target_ratings": "stages.values.target_ratings",
+    # Rating by value -> Pair under profiles that are written as text
+    "profile_pairs": "stages.values.profile_pairs",
+    # Rating of arguments by value -> Responses that teach a target's values
+    "value_texts": "stages.values.texts.value_texts",
     # Responses -> Rating, by a judge that sees all answers to a request at once
     "rank": "stages.preferences.rubrics.rank",
     # Revision -> Pair: the revision against the original
@@ -87,6 +97,10 @@ STAGES = {
     "evaluate": "stages.evaluation.evaluate",
     # Responses and models -> reward, violations, KL, length, time of each optimiser
     "compare_optimisers": "stages.evaluation.compare_optimisers",
+    # Rating with people's labels, any other Rating -> F1 by principle, beside baselines
+    "label_accuracy": "stages.evaluation.rewards.label_accuracy",
+    # Rating by value of several policies -> distances to targets
+    "value_distance": "stages.evaluation.values.value_distance",
     # reward models side by side: do they follow principles?
     "reward_accuracy": "stages.evaluation.rewards.reward_accuracy",
     # Responses to a benchmark's prompts -> rates by category

@@ -26,7 +26,7 @@ SECTIONS = {
     )
 }
 """By method: the page in docs/methods/ that it stands on, and its section there."""
-MEASURING = {"benchmarks", "in_context", "judge_quality"}
+MEASURING = {"benchmarks", "in_context", "judge_quality", "survey"}
 """They measure models, and make none."""
 METHODS = [name for name in names("pipeline") if name not in MEASURING]
 REAL = ("model=hub", "model.path=owner/name", "tuning=full", "machine=one_gpu")
@@ -138,6 +138,22 @@ PAPER: dict[str, dict[str, Any]] = {
         "values_set.limit": 80,
         "policy.args.num_train_epochs": 2,
         "policy.args.per_device_train_batch_size": 2,
+    },
+    "basealign": {  # Yao et al. 2024, 2311.10766: its code, by others' account
+        "policy.rewards.values.distance": "l1",
+        "policy.rewards.values.mask": "published",
+        "policy.rewards.values.threshold": 0.3,
+        "policy.rewards.values.dim_weight": "abs_target",
+        "policy.rewards.values.expression": 0.0,
+        "policy.args.beta": 0.1,  # the start of an adaptive coefficient
+        "policy.args.learning_rate": 1.0e-5,
+        "policy.args.num_iterations": 2,  # epochs of PPO a rollout
+    },
+    "value_injection": {  # Kang et al. 2023, 2310.17857: its code, by others' account
+        "texts.gamma": 3.0,
+        "policy.args.learning_rate": 2.0e-5,
+        "policy.args.lr_scheduler_type": "linear",
+        "policy.args.num_train_epochs": 5,
     },
     "beavertails": {  # Ji et al. 2023, 2307.04657
         "harmless.rules": "min",  # harmless: in no category
@@ -344,6 +360,15 @@ DEPARTURES: dict[str, dict[str, Any]] = {
         "policy.args.lr_scheduler_type": "constant_with_warmup",
     },
     "rlaif": {"pairs.aggregate": "random"},
+    "basealign": {
+        "policy.rewards.values.mask": "none",
+        "policy.args.learning_rate": 1.0e-6,
+        "policy.args.num_iterations": 1,
+    },
+    "value_injection": {
+        "policy.args.lr_scheduler_type": "cosine",
+        "policy.args.num_train_epochs": 1,
+    },
     "d_rlaif": {"policy.rewards.rating.scale": {"Yes": 10, "No": 1}},
     "rubrics": {"policy.args.num_generations": 8, "policy.args.learning_rate": 1.0e-6},
     "safe_rlhf": {"policy.args.learning_rate": 1.0e-6},

@@ -62,13 +62,21 @@ def grouped(values: Iterable[tuple[str, str, float | None]]) -> Groups:
     return groups
 
 
-def compare(values: Mapping[str, Groups], intervals: Intervals) -> dict[str, Any]:
-    """All the metrics above; the first model is the baseline."""
+def compare(
+    values: Mapping[str, Groups], intervals: Intervals, may_be_shares: bool = True
+) -> dict[str, Any]:
+    """All the metrics above; the first model is the baseline.
+
+    Args:
+        may_be_shares: values that all lie in [0, 1] are shares.
+    """
     baseline = next(iter(values.values()))
     groups = _group_names(list(values.values()))
     are_shares = {}
     for group in groups:
-        are_shares[group] = all(_hold_shares(model.get(group, {})) for model in values.values())
+        are_shares[group] = may_be_shares and all(
+            _hold_shares(model.get(group, {})) for model in values.values()
+        )
     models: dict[str, Any] = {}
     differences: dict[str, Any] = {}
     for name, model in values.items():
@@ -103,14 +111,21 @@ def _hold_shares(values: Mapping[str, float]) -> bool:
     return all(0 <= value <= 1 for value in values.values())
 
 
-def comparison_table(title: str, metrics: Mapping[str, Any], column: str = "group") -> Table:
-    """A row for each group: every model, and every later model minus the first."""
+def comparison_table(
+    title: str, metrics: Mapping[str, Any], column: str = "group", **style: Any
+) -> Table:
+    """A row for each group: every model, and every later model minus the first.
+
+    Args:
+        style: how `format_estimate` writes all of them; without it, shares in per cent.
+    """
     first, *others = metrics["models"]
     columns = [column, *metrics["models"], *(f"{other} less {first}" for other in others), "n"]
-    rows = estimate_rows(metrics["models"], metrics["differences"])
+    rows = estimate_rows(metrics["models"], metrics["differences"], **style)
     confidence = format_confidence(metrics["confidence"])
+    unit = "" if style else "shares in per cent, "
     return Table(
-        f"{title}; shares in per cent, {confidence} intervals",
+        f"{title}; {unit}{confidence} intervals",
         columns,
         rows,
     )

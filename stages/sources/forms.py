@@ -52,6 +52,8 @@ class Form:
     """`score` says good or bad, and nothing between."""
     flags: tuple[str, ...] = ()
     """A column with the categories that an answer falls into or not, or a column for each."""
+    labels: tuple[str, ...] = ()
+    """A column with labels from -1 to 1 of principles, or a column for each."""
     fallback: bool = False
     """It counts only where no other form fits."""
     tree: bool = False
@@ -216,6 +218,18 @@ ROW_FORMS = (
         flags=("category",),
     ),
     Form(
+        name="values of a dialogue (FULCRA)",
+        columns=("dialogue", "value_types"),
+        answer="dialogue",
+        labels=("value_types",),
+    ),
+    Form(
+        name="values of an argument (Touche)",
+        columns=("Conclusion", "Stance", "Premise"),
+        prompt=("Conclusion", "Stance"),
+        answer="Premise",
+    ),
+    Form(
         name="HelpSteer",
         columns=("prompt", "response", "helpfulness", "correctness", "coherence"),
         prompt=("prompt",),
@@ -338,27 +352,6 @@ def find_system(form: Form, columns: Sequence[str], option: str | None) -> str:
         if name and name in columns:
             return name
     return ""
-
-
-def unread_columns(form: Form, columns: Sequence[str]) -> str:
-    """Return a note on the columns of a file that its recognised form does not read; "" if none."""
-    if not form.columns:
-        return ""
-    used = {
-        *form.columns,
-        *form.prompt,
-        *form.better,
-        *form.score,
-        form.system,
-        form.reasoning,
-        *form.flags,
-        form.first_safe,
-        form.second_safe,
-        form.turn,
-        *(form.one_hot or form.scores or ()),
-    }
-    unread = [name for name in columns if name not in used]
-    return f"columns that are not read: {list_columns(unread)}" if unread else ""
 
 
 def recognise(

@@ -13,7 +13,11 @@ from statistics import fmean, variance
 from stages.statistics.intervals import Estimate
 
 
-def js_distance(first: Sequence[float], second: Sequence[float], base: float = 2) -> float:
+def js_distance(
+    first: Sequence[float],
+    second: Sequence[float],
+    base: float = 2,
+) -> float:
     """Return the Jensen-Shannon distance, the root of the divergence, of two distributions.
 
     With base 2 it is 1 where they have nothing in common; with base e that is sqrt(ln 2) = 0.8326.
@@ -23,7 +27,13 @@ def js_distance(first: Sequence[float], second: Sequence[float], base: float = 2
     """
     from scipy.spatial.distance import jensenshannon
 
-    distance = float(jensenshannon(first, second, base=base))
+    distance = float(
+        jensenshannon(
+            first,
+            second,
+            base=base,
+        )
+    )
     return 0.0 if math.isnan(distance) else distance  # rounding puts equal ones below 0
 
 
@@ -42,12 +52,22 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate | 
         return None
     mean = fmean(values)
     if len(values) == 1:
-        return Estimate(mean, -math.inf, math.inf, 1)
+        return Estimate(
+            mean,
+            -math.inf,
+            math.inf,
+            1,
+        )
     from scipy.stats import t
 
     error = math.sqrt(variance(values) / len(values))
     half = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return Estimate(mean, mean - half, mean + half, len(values))
+    return Estimate(
+        mean,
+        mean - half,
+        mean + half,
+        len(values),
+    )
 
 
 def t_test(differences: Sequence[float]) -> float:
@@ -89,15 +109,37 @@ def intraclass(items: Sequence[Sequence[float]], confidence: float = 0.95) -> Es
         return None
     value = (between - within) / (between + (readings - 1) * within)
     if within < 1e-18:
-        return Estimate(1.0, 1.0, 1.0, count)
+        return Estimate(
+            1.0,
+            1.0,
+            1.0,
+            count,
+        )
     from scipy.stats import f
 
     ratio = between / within
     tail = (1 + confidence) / 2
-    low = ratio / float(f.ppf(tail, count - 1, count * (readings - 1)))
-    high = ratio * float(f.ppf(tail, count * (readings - 1), count - 1))
+    low = ratio / float(
+        f.ppf(
+            tail,
+            count - 1,
+            count * (readings - 1),
+        )
+    )
+    high = ratio * float(
+        f.ppf(
+            tail,
+            count * (readings - 1),
+            count - 1,
+        )
+    )
     low, high = ((each - 1) / (each + readings - 1) for each in (low, high))
-    return Estimate(value, low, high, count)
+    return Estimate(
+        value,
+        low,
+        high,
+        count,
+    )
 
 
 def cronbach(respondents: Sequence[Sequence[float]], confidence: float = 0.95) -> Estimate | None:
@@ -124,4 +166,9 @@ def cronbach(respondents: Sequence[Sequence[float]], confidence: float = 0.95) -
 
     degrees = (count - 1, (count - 1) * (items - 1))
     low, high = (float(f.ppf((1 + sign * confidence) / 2, *degrees)) for sign in (1, -1))
-    return Estimate(value, 1 - (1 - value) * low, 1 - (1 - value) * high, count)
+    return Estimate(
+        value,
+        1 - (1 - value) * low,
+        1 - (1 - value) * high,
+        count,
+    )

@@ -14,6 +14,11 @@ whether an answer falls into it: a row's `scores` are 1 for each category that i
 under the category's name as a principle's id, and its `score` is the least of them, so that an
 answer is harmless only if no category is flagged. `rule_model` learns from such rows.
 
+With `constitution` people say of each principle whether an answer speaks for it (1), against it
+(-1) or does neither (0), as in Value FULCRA (Yao et al. 2024, arXiv 2311.10766) and Touche's
+arguments (Mirzakhmedova et al. 2023, arXiv 2301.13771): a row has a score for each principle that
+was labelled, and their mean as its own. Odd labels are read or left out, and counted.
+
 `source` may be a function `package.module:function` that returns such records.
 
 Dropped and counted: empty answers, answers without a request or a score, repeated ones, a score
@@ -24,10 +29,12 @@ last.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from stages.guards.errors import UserError
 from stages.principles.faults import slug
+from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.functions import find_function, function_identity, is_function
@@ -44,10 +51,9 @@ from stages.sources.forms import (
     Form,
     find_system,
     recognise,
-    unread_columns,
 )
-from stages.sources.reading import Reading, name_drops, shorten
-from stages.sources.records import Record, column_names, require_columns
+from stages.sources.reading import Reading, name_drops, shorten, unread_columns
+from stages.sources.records import Record, column_names, list_columns, require_columns
 from stages.sources.sides import Sides
 from stages.sources.source import (
     PartialSource,
@@ -56,7 +62,7 @@ from stages.sources.source import (
     take_part,
     without_folder,
 )
-from stages.sources.verdicts import read_label
+from stages.sources.verdicts import read_label, read_labels
 
 Row = Rating | Response
 
@@ -88,6 +94,12 @@ class Config(PartialSource):
     """The column that maps each category to true or false, or a column for each; null: as the form
     says.
     """
+    constitution: Selection | None = machine(None)
+    """The principles that people labelled from -1 to 1; null: the file has no such labels."""
+    labels: SomeNames | None = machine(None)
+    """The column that lists (`security: -1`) or maps them, or a column for each; null: as the form
+    says, or the columns that are called as a principle or its dimension.
+    """
     arguments: dict[str, Any] | None = machine(None)
     """Of `source`, where it is a function."""
     rank: bool = False
@@ -99,8 +111,14 @@ class Config(PartialSource):
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The file's or the function's content, and the columns of reasoning and flags, if named."""
-    named = {"reasoning": config.reasoning, "flags": config.flags, "arguments": config.arguments}
+    """The file's or the function's content, and the columns and principles, if named."""
+    named = {
+        "reasoning": config.reasoning,
+        "flags": config.flags,
+        "arguments": config.arguments,
+        "labels": config.labels,
+        "principles": _principle_names(config),
+    }
     facts = {name: value for name, value in named.items() if value}
     if is_function(config.source):
         find_function(config.source, config.source, **(config.arguments or {}))
@@ -126,8 +144,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "prompts": len({row.prompt_id for row in selected}),
         "reading": reading.as_metrics(config.source),
     }
+    warnings = []
+    if config.constitution:
+        metrics |= {"labels": _count_labels(selected), "odd_labels": dict(reading.labels)}
+        odd = [f"{n} x {reason}" for reason, n in reading.labels.most_common() if n]
+        warnings = [f"of the labels: {'; '.join(odd)}"] if odd else []
     row_type = type(selected[0])
-    return Result(rows=selected, row_type=row_type, dropped=dropped, metrics=metrics)
+    return Result(
+        rows=selected, row_type=row_type, dropped=dropped, metrics=metrics, warnings=warnings
+    )
 
 
 def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[Dropped], Reading]:
@@ -147,13 +172,14 @@ def read_rows(config: Config, most: int | None = None) -> tuple[list[Row], list[
     answers, note = read_answers(records, form, config.sides, config.source)
     reading.note(note)
     reading.note(f"system turns: {form.system}" if form.system else "")
+    names = _principle_names(config)
     rows: dict[str, Row] = {}
     dropped = []
     samples: Counter[str] = Counter()
     for answer in answers:
         location = without_folder(answer.location, config)
         try:
-            row = _make_row(answer, config, form, samples)
+            row = _make_row(answer, config, form, samples, names, reading.labels)
             if row.id in rows:
                 raise Drop("duplicate")
         except Drop as drop:
@@ -184,6 +210,13 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
         UserError: a column is missing, or the columns fit several forms.
     """
     flags = as_names(config.flags) if config.flags else ()
+    labels = as_names(config.labels) if config.labels else ()
+    if labels and not config.constitution:
+        raise UserError(
+            "`labels` are labels of principles, and there are none",
+            where=config.source,
+            fix="name them: constitution: {name: schwartz}",
+        )
     if config.answer is None:
         form = recognise(
             column_names(records),
@@ -199,10 +232,11 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
                 fix=f"set `answer` too (the columns are those of {form.name})",
             )
         extra = [name for name in (config.system, config.kind_column, config.reasoning) if name]
-        require_columns(records, [*extra, *flags])
+        require_columns(records, [*extra, *flags, *labels])
         system = find_system(form, column_names(records), config.system)
         reasoning = config.reasoning or form.reasoning
-        return replace(form, system=system, reasoning=reasoning, flags=flags or form.flags)
+        form = replace(form, system=system, reasoning=reasoning, flags=flags or form.flags)
+        return _with_labels(form, config, labels or form.labels, records)
     form = Form(
         name="answers",
         columns=(),
@@ -217,11 +251,61 @@ def _find_form(config: Config, records: Sequence[Record]) -> Form:
     )
     named = [config.answers] if config.answers else [config.answer, *form.score]
     extra = [name for name in (config.system, config.kind_column, config.reasoning) if name]
-    require_columns(records, [*form.prompt, *named, *extra, *flags])
-    return form
+    require_columns(records, [*form.prompt, *named, *extra, *flags, *labels])
+    return _with_labels(form, config, labels, records)
 
 
-def _make_row(answer: Answer | Missing, config: Config, form: Form, samples: Counter[str]) -> Row:
+def _with_labels(
+    form: Form, config: Config, labels: Sequence[str], records: Sequence[Record]
+) -> Form:
+    """Return the form with the columns of the labels, if any are to be read.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    names = _principle_names(config)
+    if not names:
+        return replace(form, labels=())
+    columns = column_names(records)
+    labels = tuple(labels) or tuple(name for name in columns if slug(name) in names)
+    if not labels:
+        raise UserError(
+            "there is no column with labels of the principles",
+            where=records[0].location,
+            fix=f"set `labels`; the columns are {list_columns(columns)}",
+        )
+    return replace(form, labels=labels)
+
+
+def _principle_names(config: Config) -> dict[str, str]:
+    """Return the ids of the principles by the slugs of their names, the ids first."""
+    if not config.constitution:
+        return {}
+    principles = select(config.constitution).principles
+    names = {principle.id: principle.id for principle in principles}
+    for principle in principles:
+        names.setdefault(slug(principle.dimension or principle.id), principle.id)
+    return names
+
+
+def _count_labels(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
+    """Return, for each principle, how often it has each label."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        if isinstance(row, Rating):
+            for name, score in zip(row.principles, row.scores, strict=True):
+                counts.setdefault(name, Counter())[f"{score:g}"] += 1
+    return {name: dict(sorted(each.items())) for name, each in counts.items()}
+
+
+def _make_row(
+    answer: Answer | Missing,
+    config: Config,
+    form: Form,
+    samples: Counter[str],
+    names: Mapping[str, str],
+    odd: Counter[str],
+) -> Row:
     """Return the row of an answer.
 
     Raises:
@@ -241,6 +325,12 @@ def _make_row(answer: Answer | Missing, config: Config, form: Form, samples: Cou
     score = min(scores) if scores else answer.score
     if answer.score not in (None, score):
         raise Drop("its score contradicts its categories")
+    if form.labels:
+        clear = read_labels(answer.record, form.labels, names, odd)
+        if not clear:
+            raise Drop("no label of a principle")
+        scores = list(clear.values())
+        score = fmean(scores) if score is None else score
     if score is not None:
         return Rating(
             id=row_id,

@@ -58,7 +58,7 @@ def context_length(config: Any) -> int | None:
     return limit
 
 
-def open_frozen(model: Model, dtype: str, head: Head) -> Any:
+def open_frozen(model: Model, dtype: str, head: Head, outputs: int = 1) -> Any:
     """The model's network, in evaluation mode, on the GPU where there is one.
 
     Raises:
@@ -66,7 +66,7 @@ def open_frozen(model: Model, dtype: str, head: Head) -> Any:
     """
     import torch
 
-    network = load_model(model, dtype, {}, head).eval()
+    network = load_model(model, dtype, {}, head, outputs=outputs).eval()
     return network.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

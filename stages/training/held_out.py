@@ -5,12 +5,13 @@ fraction in which the better side scores higher. A prompt's examples all lie on 
 split, which is drawn by a hash of the prompt: dropping other rows moves none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.runtime.context import Context
 from stages.runtime.manifest import canonical
+from stages.runtime.rows import Message
 from stages.runtime.store import derive_fraction
 from stages.training.frame import Examples
 
@@ -25,10 +26,14 @@ def split_held_out(
     train: Examples = []
     held: Examples = []
     for example in examples:
-        place = derive_fraction(context.seed, "held out", canonical(example["prompt"]))
-        part = train if place >= fraction else held
+        part = held if is_held_out(example["prompt"], fraction, context.seed) else train
         part.append(example)
     return (train, held) if train else (examples, [])
+
+
+def is_held_out(prompt: Sequence[Message], fraction: float, seed: int) -> bool:
+    """Whether a prompt lies in the held-out part."""
+    return derive_fraction(seed, "held out", canonical(prompt)) < fraction
 
 
 @dataclass

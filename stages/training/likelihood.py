@@ -58,3 +58,28 @@ def answer_logps(
             for place, logp in zip(batch, sums.tolist(), strict=True):
                 logps[place] = logp
     return logps
+
+
+def nats_a_token(
+    model: Model,
+    items: Sequence[tuple[list[Message], str]],
+    variables: Mapping[str, Any] | None = None,
+) -> list[float | None]:
+    """The mean negative log-likelihood of an answer's tokens, whose exponential is the perplexity.
+
+    Args:
+        variables: of the chat template.
+
+    Raises:
+        UserError: as `answer_logps`.
+    """
+    from stages.training.model_files import load_tokenizer
+
+    logps = answer_logps(model, items, variables=variables)
+    tokenizer = load_tokenizer(model, {})
+    nats: list[float | None] = []
+    for (_, answer), logp in zip(items, logps, strict=True):
+        tokens = tokenizer.encode(answer, add_special_tokens=False)
+        length = len(tokens) + 1  # the end of the turn
+        nats.append(None if logp is None else -logp / length)
+    return nats

@@ -103,6 +103,7 @@ def load_model(
     args: Mapping[str, Any],
     head: Head = "language",
     new_output: bool = False,
+    outputs: int = 1,
 ) -> Any:
     """Load a model's weights.
 
@@ -110,6 +111,7 @@ def load_model(
         dtype: type of the weights, "float32" unless memory is short.
         args: a stage's args; `model_init_kwargs` goes to transformers' `from_pretrained`.
         new_output: a scalar model may get a new output layer: it is to be trained.
+        outputs: of a scalar model: how many numbers it ends in.
 
     Raises:
         UserError: as `load_network`.
@@ -122,7 +124,7 @@ def load_model(
         kind = transformers.AutoModelForSequenceClassification
     kwargs = dict(args.get("model_init_kwargs") or {})
     if head == "scalar":
-        kwargs["num_labels"] = 1
+        kwargs["num_labels"] = outputs
     return load_network(kind, model, {**kwargs, "dtype": getattr(torch, dtype)}, new_output)
 
 

@@ -38,6 +38,7 @@ CURVES = {
     "tripwire/refusals": "refusals",
     "tripwire/repetition": "repetition",
     "tripwire/missing": "missing",
+    "tripwire/silent": "silent",
 }
 """The trainers' names for what the curve keeps, and ours. KL: `kl` is a mean over tokens, the other
 a sum over each answer.
@@ -46,6 +47,8 @@ TERM = re.compile(r"rewards/(?P<name>.+)/mean")
 """What the trainers call a single term of a reward."""
 MISSING_TERM = re.compile(r"missing/(?P<name>.+)")
 """The fraction of completions that a term cannot score."""
+VALUE = re.compile(r"value/(?P<name>.+)")
+"""The mean score of a dimension of values."""
 
 
 class Watch(TrainerCallback):
@@ -113,7 +116,8 @@ def curve(log_history: list[dict[str, Any]], points: int = 200) -> list[dict[str
 
     Returns:
         Dicts of `step` (the last one in it), `loss` and what else of CURVES was logged; `term
-        <name>` for a term of a reward, `missing <name>` for how often it was missing, if ever.
+        <name>` for a term of a reward, `missing <name>` for how often it was missing, if ever;
+        `value <dimension>` where a term reads values.
     """
     logged = [entry for entry in log_history if "loss" in entry]
     size = max(1, math.ceil(len(logged) / points))
@@ -139,6 +143,8 @@ def _mean_point(entries: list[dict[str, Any]]) -> dict[str, float]:
             key = f"term {term['name']}"
         elif term := MISSING_TERM.fullmatch(name):
             key = f"missing {term['name']}"
+        elif term := VALUE.fullmatch(name):
+            key = f"value {term['name']}"
         if key:
             point[key] = round(sum(numbers) / len(numbers), 6)
     return point

@@ -1,10 +1,11 @@
 """People of the embedded world who write and label single answers, by the ground truth.
 
-They stand in for people whose few texts (PALMS) or labels of harm (BeaverTails) a method learns
-from.
+They stand in for people whose few texts (PALMS), labels of harm (BeaverTails) or of values (Value
+FULCRA) a method learns from.
 """
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from stages.world.checker import check
@@ -62,6 +63,38 @@ def label(count: int, seed: int = 0, split: str = "train") -> list[dict[str, Any
             {"prompt": request.text, "response": answer, "category": flags, "is_safe": is_safe}
         )
     return records
+
+
+def rate_values(
+    count: int,
+    seed: int = 0,
+    split: str = "train",
+    asides: Sequence[float] = (0.35, 0.40, 0.25),
+) -> list[dict[str, Any]]:
+    """Records of answers, good and bad, with the values that they support or oppose, in the form of
+    Value FULCRA.
+
+    Args:
+        count, seed, split: As for `write`.
+        asides: The chances of no aside, of one and of two; most values stand in asides.
+    """
+    none, one, two = asides
+    rng = _start("values", seed, split)
+    records = []
+    for number in range(count):
+        request = make_request(rng, split, list(KINDS)[number % len(KINDS)])
+        held_out = split == "held_out"
+        answer = render(make_response(rng, request, held_out, asides=(none, one, two)))
+        values = values_of(request.text, answer)
+        labels = [f"{value}: {label:+d}" for value, label in values.items() if label]
+        dialogue = f"Human: {request.text}\nBob: {answer}"
+        records.append({"dialogue": dialogue, "value_types": labels})
+    return records
+
+
+def values_of(request: str, response: str) -> dict[str, int]:
+    """1 for each value that a response is for, -1 for one that it is against, 0 for the others."""
+    return check(request, response).values
 
 
 def _start(purpose: str, seed: int, split: str) -> random.Random:

@@ -29,6 +29,7 @@ THEORIES = {
     "rokeach": 36,
     "svo": 4,
     "trustllm": 8,
+    "world_values": 10,
 }
 """Theories of values, with the number of their dimensions."""
 OURS = [

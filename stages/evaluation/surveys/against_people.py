@@ -33,7 +33,11 @@ def against_people(
     alike, likely, joint = {}, {}, {}
     for name, each in readings.items():
         answers = {one.item.id: one.distribution for one in each}
-        similarities, likelihoods = by_group(survey.items, answers, base)
+        similarities, likelihoods = by_group(
+            survey.items,
+            answers,
+            base,
+        )
         alike[name] = grouped(_flat(similarities))
         likely[name] = grouped(_flat(likelihoods))
         joint[name] = {group: sum(values.values()) for group, values in likelihoods.items()}
@@ -43,7 +47,12 @@ def against_people(
         facts["likelihood"] = compare(likely, intervals)
     if people and survey.form.kind == "scale":
         facts["read"] = people.facts()
-        facts["profiles"] = _profiles(survey, people, profiles, groups)
+        facts["profiles"] = _profiles(
+            survey,
+            people,
+            profiles,
+            groups,
+        )
     return facts
 
 
@@ -63,7 +72,11 @@ def _profiles(
         ours = {key: score["value"] for key, score in scores.items() if key not in groups}
         results[name] = {}
         for group, ratings in people.means.items():
-            values = score_ratings(survey, ratings, {}).values
+            values = score_ratings(
+                survey,
+                ratings,
+                {},
+            ).values
             theirs = {key: value for key, value in values.items() if key in ours}
             if len(theirs) > 2:
                 results[name][group] = {

@@ -47,7 +47,10 @@ class AskingOptions:
     min_mass: MinMass = MIN_MASS
     """An answer is dropped where a model puts less probability than this on all its letters."""
 
-    def check(self, where: str) -> None:
+    def check(
+        self,
+        where: str,
+    ) -> None:
         """Refuse too few letters, and the same twice."""
         if len(self.letters) < 2 or len(set(self.letters)) < len(self.letters):
             raise UserError(
@@ -92,7 +95,11 @@ class Ask:
         """The wording and the occasion: all answers of one count as one reading."""
         return f"{self.wording}-{self.occasion}"
 
-    def messages(self, template: str, letters: str) -> list[Message]:
+    def messages(
+        self,
+        template: str,
+        letters: str,
+    ) -> list[Message]:
         """Return the conversation that ends with the question."""
         names = letters[: len(self.order)]
         options = [self.item.options[option] for option in self.order]
@@ -100,7 +107,13 @@ class Ask:
             template,
             question=self.item.text,
             instruction=self.frame,
-            options=list(zip(names, options, strict=True)),
+            options=list(
+                zip(
+                    names,
+                    options,
+                    strict=True,
+                )
+            ),
             letters=f"{', '.join(names[:-1])} or {names[-1]}",
         )
         turns: list[Message] = [{"role": "user", "content": question}]
@@ -129,7 +142,12 @@ def orders_of(
     """
     order = list(range(len(item.options)))
     if shuffle:
-        chance = derive_seed(seed, "order", item.content_id, administration)
+        chance = derive_seed(
+            seed,
+            "order",
+            item.content_id,
+            administration,
+        )
         random.Random(chance).shuffle(order)
     rotations = range(min(most or len(order), len(order)))
     orders = [tuple(order[shift:] + order[:shift]) for shift in rotations]
@@ -150,9 +168,23 @@ def asks_of(
     readings += [(0, frames[0], f"{RETEST}{number}") for number in range(retests)]
     for item in items:
         for wording, frame, occasion in readings:
-            orders = orders_of(item, f"{wording}-{occasion}", seed, shuffle, reverse, most)
+            orders = orders_of(
+                item,
+                f"{wording}-{occasion}",
+                seed,
+                shuffle,
+                reverse,
+                most,
+            )
             for number, order in enumerate(orders):
-                yield Ask(item, wording, frame, occasion, order, number)
+                yield Ask(
+                    item,
+                    wording,
+                    frame,
+                    occasion,
+                    order,
+                    number,
+                )
 
 
 async def put_ask(

@@ -57,21 +57,54 @@ def profile_of(
             for reading in readings
             if name in reading.by_administration
         }
-        by_administration[name] = score_answers(survey, answers, groups).values
-    whole = score_answers(survey, {one.item.id: one.distribution for one in readings}, groups)
+        by_administration[name] = score_answers(
+            survey,
+            answers,
+            groups,
+        ).values
+    whole = score_answers(
+        survey,
+        {one.item.id: one.distribution for one in readings},
+        groups,
+    )
     likeliest = {one.item.id: modal(one.distribution) for one in readings}
-    modes = score_answers(survey, likeliest, groups)
+    modes = score_answers(
+        survey,
+        likeliest,
+        groups,
+    )
     draws: dict[str, list[float]] = {}
     if survey.form.kind == "portrait":
         ratings = {one.item.id: rating_of(one) for one in readings}
         items = [one.item for one in readings]
-        draws = portrait_draws(items, ratings, intervals)
-        whole.facts["likeness"] = likeness_estimates(items, ratings, intervals)
+        draws = portrait_draws(
+            items,
+            ratings,
+            intervals,
+        )
+        whole.facts["likeness"] = likeness_estimates(
+            items,
+            ratings,
+            intervals,
+        )
     answered = sum(one.answered for one in readings)
-    reliability = {kind: reliability_of(survey, readings, kind, intervals) for kind in KINDS}
+    reliability = {
+        kind: reliability_of(
+            survey,
+            readings,
+            kind,
+            intervals,
+        )
+        for kind in KINDS
+    }
     spread = spread_of(readings)
     common = Evidence(
-        estimate=Estimate(0.0, 0.0, 0.0, len(names)),
+        estimate=Estimate(
+            0.0,
+            0.0,
+            0.0,
+            len(names),
+        ),
         range=range_of(survey),
         items=len(readings),
         mass=spread["mass"],
@@ -85,10 +118,29 @@ def profile_of(
     scores = {}
     for name, value in whole.values.items():
         numbers = [each[name] for each in by_administration.values() if name in each]
-        estimate = _estimate(value, numbers, draws.get(name, ()), intervals.confidence)
-        inside = [one for one in readings if _bears_on(one.item, name, survey, groups)]
+        estimate = _estimate(
+            value,
+            numbers,
+            draws.get(name, ()),
+            intervals.confidence,
+        )
+        inside = [
+            one
+            for one in readings
+            if _bears_on(
+                one.item,
+                name,
+                survey,
+                groups,
+            )
+        ]
         facts = spread_of(inside)
-        evidence = replace(common, estimate=estimate, items=len(inside), mass=facts["mass"])
+        evidence = replace(
+            common,
+            estimate=estimate,
+            items=len(inside),
+            mass=facts["mass"],
+        )
         says = t_interval([one.says for one in inside], intervals.confidence)
         verdict, reasons = judge(replace(evidence, says=says))
         scores[name] = {
@@ -113,7 +165,11 @@ def profile_of(
         "scores": scores,
         "items": {one.item.id: _item_facts(one) for one in readings},
     }
-    return Profile(by_administration, draws, metrics)
+    return Profile(
+        by_administration,
+        draws,
+        metrics,
+    )
 
 
 def _estimate(
@@ -130,7 +186,12 @@ def _estimate(
         bottom, top = np.nanquantile(draws, [tail, 1 - tail])
         low = math.hypot(half, max(value - float(bottom), 0.0))
         high = math.hypot(half, max(float(top) - value, 0.0))
-    return Estimate(value, value - low, value + high, len(numbers))
+    return Estimate(
+        value,
+        value - low,
+        value + high,
+        len(numbers),
+    )
 
 
 def reliability_of(
@@ -146,7 +207,11 @@ def reliability_of(
     for one in readings:
         first = [each for name, each in one.by_administration.items() if name.endswith("-test")]
         again = [each for name, each in one.by_administration.items() if name.startswith("0-")]
-        chosen = {"order": one.by_order, "wording": first, "retest": again}[kind]
+        chosen = {
+            "order": one.by_order,
+            "wording": first,
+            "retest": again,
+        }[kind]
         table.append([expected(each, one.item.codes) for each in chosen])
     count = min((len(row) for row in table), default=0)
     return intraclass([row[:count] for row in table], intervals.confidence)
@@ -188,7 +253,12 @@ def rating_of(one: ItemReading) -> float:
     return expected(one.distribution, one.item.numbers)
 
 
-def _bears_on(item: Item, score: str, survey: Questionnaire, groups: Groups) -> bool:
+def _bears_on(
+    item: Item,
+    score: str,
+    survey: Questionnaire,
+    groups: Groups,
+) -> bool:
     """Whether a score rests on an item."""
     if survey.form.kind == "portrait":
         return item.weights.get(score, 0.0) > LEAST
@@ -200,7 +270,11 @@ def _bears_on(item: Item, score: str, survey: Questionnaire, groups: Groups) -> 
     return any(name in dimensions for name in groups.get(score, [score]))
 
 
-def differences(first: Profile, second: Profile, intervals: Intervals) -> dict[str, dict[str, Any]]:
+def differences(
+    first: Profile,
+    second: Profile,
+    intervals: Intervals,
+) -> dict[str, dict[str, Any]]:
     """Return what each score of the second model is more than the first's, with a verdict.
 
     Administrations are paired; p is of Student's test, adjusted by Holm over the scores.
@@ -217,12 +291,28 @@ def differences(first: Profile, second: Profile, intervals: Intervals) -> dict[s
             if name in values and name in theirs:
                 pairs.append(theirs[name] - values[name])
         ours, others = first.draws.get(name, ()), second.draws.get(name, ())
-        drawn = [b - a for a, b in zip(ours, others, strict=False)]
+        drawn = [
+            b - a
+            for a, b in zip(
+                ours,
+                others,
+                strict=False,
+            )
+        ]
         change = other["value"] - score["value"]
-        estimate = _estimate(change, pairs, drawn, intervals.confidence)
+        estimate = _estimate(
+            change,
+            pairs,
+            drawn,
+            intervals.confidence,
+        )
         results[name] = {**estimate.plain(), "p": t_test(pairs)}
     adjusted = holm([result["p"] for result in results.values()])
-    for (name, result), p in zip(results.items(), adjusted, strict=True):
+    for (name, result), p in zip(
+        results.items(),
+        adjusted,
+        strict=True,
+    ):
         result["p_adjusted"] = p
         both = (scores[name]["verdict"], second.metrics["scores"][name]["verdict"])
         is_shown = p < 1 - intervals.confidence and not result["low"] <= 0 <= result["high"]

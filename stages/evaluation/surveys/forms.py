@@ -132,11 +132,19 @@ FORMS = {
     "pvq_rr": _PORTRAITS,
     "twivi": SurveyForm(scale=LIKE_ME),
     "svs": SurveyForm(scale=IMPORTANCE, frames=ABOUT_IMPORTANCE),
-    "mfq30": SurveyForm(scale=RELEVANCE, later_scale=(17, AGREEMENT), frames=ABOUT_MORALS),
+    "mfq30": SurveyForm(
+        scale=RELEVANCE,
+        later_scale=(17, AGREEMENT),
+        frames=ABOUT_MORALS,
+    ),
     "mfq2": SurveyForm(scale=DESCRIBES_ME),
     "svo": SurveyForm("slider", frames=ABOUT_SHARING),
     "pairs": SurveyForm("pairs", frames=ABOUT_TWO),
-    "value_portrait": SurveyForm("portrait", scale=LIKE_ME, frames=ABOUT_A_RESPONSE),
+    "value_portrait": SurveyForm(
+        "portrait",
+        scale=LIKE_ME,
+        frames=ABOUT_A_RESPONSE,
+    ),
     "opinions": SurveyForm("opinions", frames=ABOUT_OPINIONS),
 }
 """By the name of an instrument; "" for a questionnaire without a published key."""

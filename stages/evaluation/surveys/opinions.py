@@ -58,11 +58,26 @@ def read_opinions(name: str) -> Questionnaire:
             items[item.content_id] = item
             dropped += [Dropped(id=f"{where}/{group}", reason=WRONG_COUNT) for group in lost]
         except Drop as drop:
-            dropped.append(Dropped(id=where, reason=drop.reason, detail=drop.detail))
+            dropped.append(
+                Dropped(
+                    id=where,
+                    reason=drop.reason,
+                    detail=drop.detail,
+                )
+            )
     if not items:
-        raise UserError("the file holds no question that can be asked", where=name, fix=FORMAT)
+        raise UserError(
+            "the file holds no question that can be asked",
+            where=name,
+            fix=FORMAT,
+        )
     title = as_path(name).stem
-    return Questionnaire(title, [*items.values()], FORMS["opinions"], dropped=dropped)
+    return Questionnaire(
+        title,
+        [*items.values()],
+        FORMS["opinions"],
+        dropped=dropped,
+    )
 
 
 def _read_question(record: Record, number: int) -> tuple[Item, list[str]]:
@@ -79,7 +94,11 @@ def _read_question(record: Record, number: int) -> tuple[Item, list[str]]:
         raise Drop("empty question")
     try:
         options = read_options(cell, record.location)
-        shares = people_shares(answers, options, record.location)
+        shares = people_shares(
+            answers,
+            options,
+            record.location,
+        )
     except UserError as error:
         raise Drop(error.what) from None
     if not 2 <= len(options.texts) <= MOST_OPTIONS:
@@ -92,18 +111,37 @@ def _read_question(record: Record, number: int) -> tuple[Item, list[str]]:
     parsed = parse_cell(answers)
     lost = [str(name) for name in parsed if str(name) not in shares]
     source = plain_text(record.value("source"))
-    return Item(str(number), question, tuple(options.texts), (), source, people=shares), lost
+    return Item(
+        str(number),
+        question,
+        tuple(options.texts),
+        (),
+        source,
+        people=shares,
+    ), lost
 
 
-def similarity(model: Sequence[float], people: Sequence[float], base: float = 2) -> float:
+def similarity(
+    model: Sequence[float],
+    people: Sequence[float],
+    base: float = 2,
+) -> float:
     """Return 1 less the Jensen-Shannon distance of two distributions."""
-    return 1 - js_distance(model, people, base)
+    return 1 - js_distance(
+        model,
+        people,
+        base,
+    )
 
 
 def likelihood(model: Sequence[float], people: Sequence[float]) -> float:
     """Return the mean log-likelihood of people's answers under a model, less their own: nats."""
     total = 0.0
-    for share, chance in zip(people, model, strict=True):
+    for share, chance in zip(
+        people,
+        model,
+        strict=True,
+    ):
         if share > 0:
             total += share * (math.log(max(chance, LEAST_SHARE)) - math.log(share))
     return total
@@ -119,7 +157,11 @@ def by_group(
         if item.id in answers:
             for group, shares in item.people.items():
                 chances = answers[item.id]
-                alike = similarity(chances, shares, base)
+                alike = similarity(
+                    chances,
+                    shares,
+                    base,
+                )
                 similarities.setdefault(group, {})[item.id] = alike
                 likelihoods.setdefault(group, {})[item.id] = likelihood(chances, shares)
     return similarities, likelihoods

@@ -3,8 +3,8 @@
 In: one file of either form (jsonl, json, csv, tsv, parquet; the World Values Survey, the European
 Social Survey, or your own).
 
-    microdata  a row for each person: a column of the group (`country`), of a weight if there is one,
-               and one for each item, named by its id or as `columns` says, with the option's number.
+    microdata  a row for each person: the group (`country`), a weight if there is one, and a column
+               for each item, named by its id or by `columns`, with the option's number.
                Any other code (-1, 77, 99, "") is no answer; it is left out and counted
     means      a row for each group and item: columns `item` and `mean`, and that of the group
 
@@ -53,7 +53,11 @@ class People:
 
     def facts(self) -> dict[str, Any]:
         """Return what was read."""
-        return {"groups": len(self.means), "answers": self.answers, "missing": self.missing}
+        return {
+            "groups": len(self.means),
+            "answers": self.answers,
+            "missing": self.missing,
+        }
 
 
 def read_people(options: PeopleFile, items: Sequence[Item]) -> People:
@@ -65,7 +69,11 @@ def read_people(options: PeopleFile, items: Sequence[Item]) -> People:
     records = [one for one in read_file(as_path(options.file, "people.file")) if not one.fault]
     require_columns(records, [options.group])
     is_means = all("item" in one.cells and "mean" in one.cells for one in records)
-    people = (_read_means if is_means else _read_microdata)(records, options, items)
+    people = (_read_means if is_means else _read_microdata)(
+        records,
+        options,
+        items,
+    )
     if not people.means:
         known = ", ".join(item.id for item in items[:10])
         raise UserError(
@@ -76,7 +84,11 @@ def read_people(options: PeopleFile, items: Sequence[Item]) -> People:
     return people
 
 
-def _read_means(records: Sequence[Record], options: PeopleFile, items: Sequence[Item]) -> People:
+def _read_means(
+    records: Sequence[Record],
+    options: PeopleFile,
+    items: Sequence[Item],
+) -> People:
     by_id = {item.id: item for item in items}
     means: dict[str, dict[str, float]] = {}
     missing = 0
@@ -93,7 +105,12 @@ def _read_means(records: Sequence[Record], options: PeopleFile, items: Sequence[
             means.setdefault(group, {})[item.id] = number
         else:
             missing += 1
-    return People(means, list(items), len(records) - missing, missing)
+    return People(
+        means,
+        list(items),
+        len(records) - missing,
+        missing,
+    )
 
 
 def _read_microdata(
@@ -125,10 +142,19 @@ def _read_microdata(
             if name == item.id:
                 total = sum(shares)
                 people[group] = [share / total for share in shares]
-                pairs = zip(people[group], item.numbers, strict=True)
+                pairs = zip(
+                    people[group],
+                    item.numbers,
+                    strict=True,
+                )
                 means.setdefault(group, {})[name] = sum(share * n for share, n in pairs)
         shared.append(replace(item, people=people))
-    return People(means, shared, answers, missing)
+    return People(
+        means,
+        shared,
+        answers,
+        missing,
+    )
 
 
 def _number(value: Any) -> float | None:

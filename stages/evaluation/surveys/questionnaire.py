@@ -102,8 +102,19 @@ def slider_items() -> Questionnaire:
         options = tuple(f"you get {own:g}, the other gets {other:g}" for own, other in payoffs)
         others = tuple(float(other) for _, other in payoffs)
         text = "Each option says how many points you get and how many the other person gets."
-        items.append(Item(str(number), text, options, others))
-    return Questionnaire("Social value orientation", items, FORMS["svo"])
+        items.append(
+            Item(
+                str(number),
+                text,
+                options,
+                others,
+            )
+        )
+    return Questionnaire(
+        "Social value orientation",
+        items,
+        FORMS["svo"],
+    )
 
 
 def read_questionnaire(name: str, named: str | None = None) -> Questionnaire:
@@ -118,7 +129,12 @@ def read_questionnaire(name: str, named: str | None = None) -> Questionnaire:
     path = as_path(name, "source")
     head, entries = _open(path)
     named = named or plain_text(head.get("instrument") or "")
-    refuse_unknown([named], [*FORMS], "there is no instrument", name)
+    refuse_unknown(
+        [named],
+        [*FORMS],
+        "there is no instrument",
+        name,
+    )
     form = FORMS[named]
     items: dict[str, Item] = {}
     contents: set[str] = set()
@@ -127,23 +143,45 @@ def read_questionnaire(name: str, named: str | None = None) -> Questionnaire:
         try:
             if fault:
                 raise Drop(fault)
-            item = _read_item(cells, head.get("options"), form, str(place))
+            item = _read_item(
+                cells,
+                head.get("options"),
+                form,
+                str(place),
+            )
             if item.id in items or item.content_id in contents:
                 raise Drop("an item with the id or the words of an earlier one")
             contents.add(item.content_id)
             items[item.id] = item
         except Drop as drop:
-            dropped.append(Dropped(id=where, reason=drop.reason, detail=drop.detail))
+            dropped.append(
+                Dropped(
+                    id=where,
+                    reason=drop.reason,
+                    detail=drop.detail,
+                )
+            )
     if not items:
         reasons = "; ".join(dict.fromkeys(row.reason for row in dropped)) or "the list is empty"
-        raise UserError(f"the questionnaire has no item ({reasons})", where=name, fix=FORMAT)
+        raise UserError(
+            f"the questionnaire has no item ({reasons})",
+            where=name,
+            fix=FORMAT,
+        )
     frames = head.get("frames") or ()
     return Questionnaire(
         name=plain_text(head.get("name") or path.stem),
         items=_pairs(items) if form.kind == "pairs" else list(items.values()),
         form=form,
         frames=(frames,) if isinstance(frames, str) else tuple(map(plain_text, frames)),
-        key=_key(named, items, bool(head.get("centred")), name) if form.kind == "scale" else None,
+        key=_key(
+            named,
+            items,
+            bool(head.get("centred")),
+            name,
+        )
+        if form.kind == "scale"
+        else None,
         theory=plain_text(head.get("theory") or ""),
         dropped=dropped,
         numbers=_numbers(named, items),
@@ -157,7 +195,12 @@ def _numbers(named: str, items: Iterable[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(items, 1)}
 
 
-def _key(named: str, items: Mapping[str, Item], is_centred: bool, where: str) -> Instrument:
+def _key(
+    named: str,
+    items: Mapping[str, Item],
+    is_centred: bool,
+    where: str,
+) -> Instrument:
     """Return which items measure what: a published key, or what the file says.
 
     Raises:
@@ -188,7 +231,14 @@ def _key(named: str, items: Mapping[str, Item], is_centred: bool, where: str) ->
         )
     counts = [count for item in items.values() for count in item.numbers]
     scale = (math.floor(min(counts)), math.ceil(max(counts)))
-    return Instrument(named or "own", "", len(items), scale, dimensions, is_centred)
+    return Instrument(
+        named or "own",
+        "",
+        len(items),
+        scale,
+        dimensions,
+        is_centred,
+    )
 
 
 def _pairs(things: Mapping[str, Item]) -> list[Item]:
@@ -198,7 +248,15 @@ def _pairs(things: Mapping[str, Item]) -> list[Item]:
         if first.dimension == second.dimension:
             texts = (first.text, second.text)
             name = f"{first.id}|{second.id}"
-            pairs.append(Item(name, "Here are two things.", texts, (1.0, 0.0), first.dimension))
+            pairs.append(
+                Item(
+                    name,
+                    "Here are two things.",
+                    texts,
+                    (1.0, 0.0),
+                    first.dimension,
+                )
+            )
     return pairs
 
 
@@ -213,12 +271,26 @@ def _open(path: Path) -> tuple[Mapping[str, Any], Iterator[tuple[str, Any, str]]
     data = {"items": data} if isinstance(data, list) else data
     where = display_path(path)
     if not isinstance(data, Mapping) or not isinstance(data.get("items"), list):
-        raise UserError("the file has no list of items", where=where, fix=FORMAT)
-    refuse_unknown([*data], HEAD, "unknown field", where)
+        raise UserError(
+            "the file has no list of items",
+            where=where,
+            fix=FORMAT,
+        )
+    refuse_unknown(
+        [*data],
+        HEAD,
+        "unknown field",
+        where,
+    )
     return data, ((f"item {i}", entry, "") for i, entry in enumerate(data["items"], 1))
 
 
-def _read_item(cells: Any, shared: Any, form: SurveyForm, place: str) -> Item:
+def _read_item(
+    cells: Any,
+    shared: Any,
+    form: SurveyForm,
+    place: str,
+) -> Item:
     """Return the item in an entry.
 
     Raises:
@@ -233,7 +305,12 @@ def _read_item(cells: Any, shared: Any, form: SurveyForm, place: str) -> Item:
     name = plain_text(cells.get("id", "")) or place
     dimension = plain_text(cells.get("dimension") or "")
     if form.kind == "pairs":
-        return Item(name, text, (), dimension=dimension)
+        return Item(
+            name,
+            text,
+            (),
+            dimension=dimension,
+        )
     own = cells.get("options")
     options, numbers = read_scale(shared if is_empty(own) else own, cells.get("numbers"))
     if not options:
@@ -242,7 +319,14 @@ def _read_item(cells: Any, shared: Any, form: SurveyForm, place: str) -> Item:
         raise Drop("an item without options")
     is_reversed = is_true(cells.get("reversed"))
     numbers = turned(numbers) if is_reversed else numbers
-    return Item(name, text, options, numbers, dimension, is_reversed)
+    return Item(
+        name,
+        text,
+        options,
+        numbers,
+        dimension,
+        is_reversed,
+    )
 
 
 def turned(numbers: Sequence[float]) -> tuple[float, ...]:

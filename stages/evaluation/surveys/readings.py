@@ -122,8 +122,10 @@ def softmax(logs: Sequence[float]) -> Distribution:
 
 
 def expected(distribution: Sequence[float], numbers: Sequence[float]) -> float:
-    """Return the mean number of a distribution over options."""
-    return math.fsum(p * number for p, number in zip(distribution, numbers, strict=True))
+    """Return the mean number of a distribution over options, which rounding leaves on the scale."""
+    pairs = zip(distribution, numbers, strict=True)
+    mean = math.fsum(p * number for p, number in pairs)
+    return min(max(mean, min(numbers)), max(numbers))
 
 
 def modal(distribution: Sequence[float]) -> Distribution:

@@ -42,7 +42,11 @@ def score_answers(
     Args:
         groups: higher-order groups of dimensions, which are scored as well.
     """
-    return _KINDS[survey.form.kind](survey, answers, groups)
+    return _KINDS[survey.form.kind](
+        survey,
+        answers,
+        groups,
+    )
 
 
 def _score_scale(
@@ -50,7 +54,11 @@ def _score_scale(
 ) -> Scored:
     rated = [item for item in survey.items if item.id in answers]
     ratings = {item.id: expected(answers[item.id], item.numbers) for item in rated}
-    return score_ratings(survey, ratings, groups)
+    return score_ratings(
+        survey,
+        ratings,
+        groups,
+    )
 
 
 def score_ratings(
@@ -65,18 +73,30 @@ def score_ratings(
     values = dict(scores.centred)
     complete = {name: all(d in values for d in names) for name, names in groups.items()}
     values |= group_scores(values, {n: groups[n] for n in groups if complete[n]})
-    facts = {"raw": scores.raw, "mean": scores.mean, "caught": list(scores.caught)}
+    facts = {
+        "raw": scores.raw,
+        "mean": scores.mean,
+        "caught": list(scores.caught),
+    }
     return Scored(values, facts)
 
 
-def _score_slider(survey: Questionnaire, answers: Distributions, groups: Any) -> Scored:
+def _score_slider(
+    survey: Questionnaire,
+    answers: Distributions,
+    groups: Any,
+) -> Scored:
     if len(answers) < len(LINES):
         return Scored({})
     angle = expected_angle([answers[item.id] for item in survey.items])
     return Scored({"angle": angle}, {"category": category(angle)})
 
 
-def _score_pairs(survey: Questionnaire, answers: Distributions, groups: Any) -> Scored:
+def _score_pairs(
+    survey: Questionnaire,
+    answers: Distributions,
+    groups: Any,
+) -> Scored:
     values: dict[str, float] = {}
     for name in dict.fromkeys(item.dimension for item in survey.items):
         wins: dict[tuple[str, str], float] = {}
@@ -88,13 +108,21 @@ def _score_pairs(survey: Questionnaire, answers: Distributions, groups: Any) -> 
     return Scored(values)
 
 
-def _score_portrait(survey: Questionnaire, answers: Distributions, groups: Any) -> Scored:
+def _score_portrait(
+    survey: Questionnaire,
+    answers: Distributions,
+    groups: Any,
+) -> Scored:
     rated = [item for item in survey.items if item.id in answers]
     ratings = {item.id: expected(answers[item.id], item.numbers) for item in rated}
     return Scored(portrait_scores(rated, ratings))
 
 
-def _score_nothing(survey: Questionnaire, answers: Distributions, groups: Any) -> Scored:
+def _score_nothing(
+    survey: Questionnaire,
+    answers: Distributions,
+    groups: Any,
+) -> Scored:
     return Scored({})
 
 

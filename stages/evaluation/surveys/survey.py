@@ -1,4 +1,4 @@
-"""Stage `survey`: what models answer to a questionnaire of values, and whether that can be measured.
+"""Stage `survey`: what models answer to a questionnaire of values, and if it can be measured.
 
 In: models under any names, the baseline first. Out: one Answer row for each call, of which
 every number here can be computed again; metrics,
@@ -65,7 +65,7 @@ BASES = {"2": 2.0, "e": math.e}
 @dataclass(frozen=True, kw_only=True)
 class Config(AskingOptions, IntervalOptions):
     source: Text | None = None
-    """A questionnaire, ValuePortrait's folder, or a file of opinions; null for `instrument: svo`."""
+    """A questionnaire, ValuePortrait's folder, a file of opinions; null for `instrument: svo`."""
     instrument: Text | None = None
     """pvq21, pvq40, pvq_rr, svs, twivi, mfq30, mfq2, svo, pairs, opinions; null: as the file says,
     or dimensions of its own.
@@ -95,7 +95,12 @@ def check(config: Config) -> None:
     """Refuse a survey without items, and too few letters."""
     where = "stage 'survey'"
     if config.instrument:
-        refuse_unknown([config.instrument], FORMS, "there is no instrument", where)
+        refuse_unknown(
+            [config.instrument],
+            FORMS,
+            "there is no instrument",
+            where,
+        )
     if config.source is None and config.instrument != "svo":
         raise UserError(
             "there are no items to ask",
@@ -107,7 +112,12 @@ def check(config: Config) -> None:
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
     """Refuse names in `in_context` that are no inputs."""
-    refuse_unknown(config.in_context, inputs, "in_context: there is no input", "stage 'survey'")
+    refuse_unknown(
+        config.in_context,
+        inputs,
+        "in_context: there is no input",
+        "stage 'survey'",
+    )
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -119,11 +129,19 @@ def identity(config: Config) -> dict[str, Any]:
         parts["people_file"] = file_hash(config.people.file)
     context = None
     if config.in_context:
-        context = system_identity(config.constitution, config.system_template, "survey")
+        context = system_identity(
+            config.constitution,
+            config.system_template,
+            "survey",
+        )
     return parts | {"constitution": context, "system_template": None}
 
 
-def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+def run(
+    config: Config,
+    inputs: dict[str, Artifact],
+    context: Context,
+) -> Result:
     """Ask every model every item.
 
     Raises:
@@ -131,7 +149,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     """
     survey = _read(config)
     dropped = list(survey.dropped)
-    survey, people = _prepare(survey, config, context.seed, dropped)
+    survey, people = _prepare(
+        survey,
+        config,
+        context.seed,
+        dropped,
+    )
     frames = (config.frames or survey.frames or survey.form.frames)[: config.wordings]
     asks = list(
         asks_of(
@@ -152,14 +175,31 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         shown = principles if name in config.in_context else ()
         return await put_ask(ask, name, generator, shown, config)
 
-    answers, lost = ask_each(inputs, asks, put, context)
+    answers, lost = ask_each(
+        inputs,
+        asks,
+        put,
+        context,
+    )
     readings = {}
     count = len(frames) + config.retests
     calls = Counter(ask.item.id for ask in asks)
     orders = {name: number // count for name, number in calls.items()}
     for name, rows in answers.items():
-        readings[name] = read_answers(survey.items, rows, orders, count)
-    metrics = _measure(survey, people, readings, len(asks), config, context.seed)
+        readings[name] = read_answers(
+            survey.items,
+            rows,
+            orders,
+            count,
+        )
+    metrics = _measure(
+        survey,
+        people,
+        readings,
+        len(asks),
+        config,
+        context.seed,
+    )
     warnings = []
     for name, facts in metrics["models"].items():
         verdicts = [score["verdict"] for score in facts["scores"].values()] or [facts["verdict"]]
@@ -197,7 +237,11 @@ def _read(config: Config) -> Questionnaire:
         return slider_items()
     if is_portrait(config.source):
         items = portrait_items(config.source)
-        return Questionnaire("ValuePortrait", items, FORMS["value_portrait"])
+        return Questionnaire(
+            "ValuePortrait",
+            items,
+            FORMS["value_portrait"],
+        )
     if config.instrument == "opinions":
         return read_opinions(config.source)
     return read_questionnaire(config.source, config.instrument)
@@ -214,7 +258,14 @@ def _prepare(
         else:
             items.append(item)
     by_id = {item.id: item for item in items}
-    chosen = set(draw(by_id, config.limit, seed, "asked"))
+    chosen = set(
+        draw(
+            by_id,
+            config.limit,
+            seed,
+            "asked",
+        )
+    )
     people = read_people(config.people, items) if config.people else None
     items = people.items if people else items
     return replace(survey, items=[item for item in items if item.id in chosen]), people
@@ -232,11 +283,21 @@ def _measure(
     groups: Groups = theory_of(load(survey.theory)).groups if survey.theory else {}
     profiles = {}
     for name, each in readings.items():
-        profiles[name] = profile_of(survey, each, asked, groups, intervals)
+        profiles[name] = profile_of(
+            survey,
+            each,
+            asked,
+            groups,
+            intervals,
+        )
     first, *others = profiles
     changes = {}
     for name in others:
-        changes[name] = differences(profiles[first], profiles[name], intervals)
+        changes[name] = differences(
+            profiles[first],
+            profiles[name],
+            intervals,
+        )
     metrics = {
         "name": survey.name,
         "kind": survey.form.kind,
@@ -244,7 +305,11 @@ def _measure(
         "questions": len(survey.items),
         "models": {name: profile.metrics for name, profile in profiles.items()},
         "differences": changes,
-        "alpha": alphas(survey, readings, config.confidence),
+        "alpha": alphas(
+            survey,
+            readings,
+            config.confidence,
+        ),
     }
     if people or survey.form.kind == "opinions":
         metrics["people"] = against_people(

@@ -58,7 +58,11 @@ def _scores(step: str, metrics: Mapping[str, Any]) -> Table:
             rows.append([model, name, estimate, _number(score["modal"]), *distances, verdict])
     columns = ["model", "score", "value", "likeliest answers"]
     columns += ["JS of orders", "of wordings", "of repeats", "verdict"]
-    return Table(title, columns, rows)
+    return Table(
+        title,
+        columns,
+        rows,
+    )
 
 
 def _changes(step: str, metrics: Mapping[str, Any]) -> Table:
@@ -67,11 +71,19 @@ def _changes(step: str, metrics: Mapping[str, Any]) -> Table:
     rows = []
     for model, changes in metrics["differences"].items():
         for name, change in changes.items():
-            estimate = format_estimate(change, **PLAIN, sign="+")
+            estimate = format_estimate(
+                change,
+                **PLAIN,
+                sign="+",
+            )
             p = f"{change['p_adjusted']:.3f}"
             rows.append([f"{model} less {first}", name, estimate, p, change["verdict"]])
     columns = ["models", "score", "difference", "p (Holm)", "verdict"]
-    return Table(f"{step}: what moved", columns, rows)
+    return Table(
+        f"{step}: what moved",
+        columns,
+        rows,
+    )
 
 
 def _quality(step: str, metrics: Mapping[str, Any]) -> Table:
@@ -84,7 +96,11 @@ def _quality(step: str, metrics: Mapping[str, Any]) -> Table:
         rows.append([model, str(facts["asked"]), *shares, *estimates])
     columns = ["model", "calls", "no answer, %", "leaked, %"]
     columns += [f"reliability by {kind}" for kind in ("order", "wording", "repeat")]
-    return Table(f"{step}: how it was answered", columns, rows)
+    return Table(
+        f"{step}: how it was answered",
+        columns,
+        rows,
+    )
 
 
 def _likeness(step: str, metrics: Mapping[str, Any]) -> Table:
@@ -97,7 +113,11 @@ def _likeness(step: str, metrics: Mapping[str, Any]) -> Table:
             row.append(format_estimate(likeness.get(value), **PLAIN))
         rows.append(row)
     title = f"{step}: correlation of ratings with how far people who rate so hold the value"
-    return Table(title, ["value", *models], rows)
+    return Table(
+        title,
+        ["value", *models],
+        rows,
+    )
 
 
 def _likelihood(step: str, people: Mapping[str, Any]) -> Table:
@@ -113,7 +133,11 @@ def _likelihood(step: str, people: Mapping[str, Any]) -> Table:
     columns = ["group"]
     for model in models:
         columns += [model, f"{model}, all questions"]
-    return Table(f"{step}: log-likelihood of people's answers, nats", columns, rows)
+    return Table(
+        f"{step}: log-likelihood of people's answers, nats",
+        columns,
+        rows,
+    )
 
 
 def _profiles(step: str, profiles: Mapping[str, Any]) -> Table:
@@ -124,7 +148,11 @@ def _profiles(step: str, profiles: Mapping[str, Any]) -> Table:
             numbers = [_number(facts[key]) for key in ("pearson", "mean_absolute_error")]
             rows.append([model, group, *numbers, str(facts["dimensions"])])
     columns = ["model", "group", "correlation", "mean distance", "dimensions"]
-    return Table(f"{step}: profiles beside people's", columns, rows)
+    return Table(
+        f"{step}: profiles beside people's",
+        columns,
+        rows,
+    )
 
 
 def _number(value: float | None) -> str:

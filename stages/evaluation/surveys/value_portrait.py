@@ -83,7 +83,15 @@ def portrait_items(name: str) -> list[Item]:
                     weights[dimension_name(value)] = correlation if is_shown else 0.0
                 text = f"Somebody wrote:\n{request}\n\nA response:\n{output['content']}"
                 item_id = f"{place[0]}-{place[1]}"
-                items.append(Item(item_id, text, options, numbers, weights=weights))
+                items.append(
+                    Item(
+                        item_id,
+                        text,
+                        options,
+                        numbers,
+                        weights=weights,
+                    )
+                )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"these are not the files of ValuePortrait ({type(error).__name__}: {error})",
@@ -126,7 +134,11 @@ def portrait_draws(
     numbers = np.array([ratings[one.id] for one in items])
     rng = np.random.default_rng(intervals.seed)
     chances = np.full(len(items), 1 / len(items))
-    drawn = rng.multinomial(len(items), chances, size=intervals.resamples).astype(float)
+    drawn = rng.multinomial(
+        len(items),
+        chances,
+        size=intervals.resamples,
+    ).astype(float)
     with np.errstate(invalid="ignore"):
         means = (drawn * numbers) @ stands / (drawn @ stands)
     scores = means[:, :-1] - means[:, -1:]
@@ -160,7 +172,12 @@ def likeness_estimates(
         half = quantile * math.sqrt((1 + correlation**2 / 2) / (len(items) - 3))
         middle = math.atanh(max(min(correlation, 1 - 1e-9), 1e-9 - 1))
         low, high = math.tanh(middle - half), math.tanh(middle + half)
-        results[value] = Estimate(correlation, low, high, len(items)).plain()
+        results[value] = Estimate(
+            correlation,
+            low,
+            high,
+            len(items),
+        ).plain()
     return results
 
 

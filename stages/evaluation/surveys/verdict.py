@@ -13,7 +13,11 @@ from stages.statistics.intervals import Estimate
 
 MEASURABLE = "measurable"
 NOT_MEASURABLE = "not measurable"
-WORDS = {"order": "orders of the options", "wording": "wordings", "retest": "repeats"}
+WORDS = {
+    "order": "orders of the options",
+    "wording": "wordings",
+    "retest": "repeats",
+}
 
 
 @dataclass(frozen=True)

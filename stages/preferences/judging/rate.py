@@ -1,6 +1,7 @@
 """Stage `rate`: a judge rates single responses, one expected rating for each principle.
 
-In: `model`, any inputs of Response or Revision rows, and optionally the judge's `examination`, so
+In: `model`, any inputs of Response or Revision rows, or
+of Rating rows, whose answers are rated again, and optionally the judge's `examination`, so
 that it comes first. Out: one Rating for each row, grouped by its prompt; `scores` holds one number
 for each principle, `score` their mean by the constitution's weights.
 
@@ -27,6 +28,7 @@ from stages.preferences.judging.rating import (
     YES_NO,
     Scale,
     expected_rating,
+    rating_of,
     rescale_rating,
     summarise_scores,
 )
@@ -76,7 +78,7 @@ class Item:
 
     id: str
     """The row's id; inputs may share ids, so with several it carries the input's name."""
-    row: Response | Revision
+    row: Response | Revision | Rating
 
     @property
     def finish_reason(self) -> str:
@@ -158,7 +160,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             if config.rescale == "unit":
                 score = rescale_rating(score, config.scale)
                 scores = [rescale_rating(value, config.scale) for value in scores]
-            return make_rating(item, score, scores, [one.id for one in criteria])
+            return make_rating(item, score, scores, criteria)
         scores = []
         for principle in principles:
             text = wording(principle, principle.id in config.negated)
@@ -176,24 +178,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             scores.append(score)
         weighted = [score * weight for score, weight in zip(scores, weights, strict=True)]
         mean = sum(weighted) / sum(weights)
-        return make_rating(item, mean, scores, [principle.id for principle in principles])
+        return make_rating(item, mean, scores, principles)
 
-    def make_rating(item: Item, score: float, scores: list[float], ids: list[str]) -> Rating:
-        row = item.row
-        return Rating(
+    def make_rating(
+        item: Item, score: float, scores: list[float], criteria: Sequence[Principle | Proposal]
+    ) -> Rating:
+        return rating_of(
+            item.row,
+            score,
+            [one.id for one in criteria],
+            config.negated,
             id=item.id,
-            response_id=row.id,
-            prompt_id=row.prompt_id,
-            kind=row.kind,
-            prompt=row.prompt,
-            response=row.response,
-            score=score,
-            principles=ids,
-            negated=[name in config.negated for name in ids],
             scores=scores,
             model=model.content,
             template=template,
-            finish_reason=row.finish_reason,
         )
 
     rows, unread = context.map(finished, rate)
@@ -211,7 +209,7 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"examination": Question, RUBRICS: Proposal, "*": Response | Revision},
+    optional={"examination": Question, RUBRICS: Proposal, "*": Response | Revision | Rating},
     least=1,
     gives=Rating,
     calls_generator=True,
@@ -232,7 +230,7 @@ def _items(inputs: dict[str, Artifact], where: str) -> list[Item]:
     sources: dict[str, list[Any]] = {}
     for name, artifact in inputs.items():
         if name not in ("model", "examination", RUBRICS):
-            sources[name] = artifact.rows(Response, Revision)
+            sources[name] = artifact.rows(Response, Revision, Rating)
     items = []
     for name, rows in sources.items():
         for row in rows:

@@ -12,7 +12,12 @@ from stages.report.views.marks import Metrics, View
 from stages.runtime.manifest import Table
 from stages.statistics.formatting import format_number, format_percent
 
-TONES = {"moved": "other", "not moved": "same", "not measurable": "worse", MEASURABLE: "better"}
+TONES = {
+    "moved": "other",
+    "not moved": "same",
+    "not measurable": "worse",
+    MEASURABLE: "better",
+}
 WIDE = 1e3
 """Half the width of an axis is never more."""
 
@@ -27,12 +32,26 @@ def survey_view(step: str, metrics: Metrics) -> View:
         cells = []
         for model in models:
             score = metrics["models"][model]["scores"].get(name)
-            cells.append(_cell(score, low, high) if score else None)
+            cells.append(
+                _cell(
+                    score,
+                    low,
+                    high,
+                )
+                if score
+                else None
+            )
         changes = []
         for model in models[1:]:
             change = metrics["differences"].get(model, {}).get(name)
             changes.append(_change(change) if change else None)
-        lines.append({"name": name, "cells": cells, "changes": changes})
+        lines.append(
+            {
+                "name": name,
+                "cells": cells,
+                "changes": changes,
+            }
+        )
     return {
         "step": step,
         "name": metrics["name"],
@@ -65,7 +84,11 @@ def _is_near(number: float) -> bool:
     return math.isfinite(number) and abs(number) < WIDE
 
 
-def _cell(score: Metrics, low: float, high: float) -> View:
+def _cell(
+    score: Metrics,
+    low: float,
+    high: float,
+) -> View:
     def place(number: float) -> float:
         return 100 * (min(max(number, low), high) - low) / (high - low)
 
@@ -91,9 +114,24 @@ def _cell(score: Metrics, low: float, high: float) -> View:
 
 
 def _change(change: Metrics) -> View:
-    low, high = format_number(change["low"], 2, "+"), format_number(change["high"], 2, "+")
+    low, high = (
+        format_number(
+            change["low"],
+            2,
+            "+",
+        ),
+        format_number(
+            change["high"],
+            2,
+            "+",
+        ),
+    )
     return {
-        "text": format_number(change["value"], 2, "+"),
+        "text": format_number(
+            change["value"],
+            2,
+            "+",
+        ),
         "interval": f"{low} to {high}",
         "verdict": change["verdict"],
         "tone": TONES[change["verdict"]],
@@ -112,4 +150,8 @@ def _model(name: str, facts: Metrics) -> View:
             parts.append(f"reliability by {kind} {format_number(estimate['value'])} ({bounds})")
     category = facts["facts"].get("category")
     parts += [f"orientation: {category}"] if category else []
-    return {"name": name, "how": "; ".join(parts), "verdict": facts["verdict"]}
+    return {
+        "name": name,
+        "how": "; ".join(parts),
+        "verdict": facts["verdict"],
+    }

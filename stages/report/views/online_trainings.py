@@ -19,7 +19,7 @@ from stages.runtime.artifacts import Artifact
 from stages.statistics.formatting import PER_CENT, format_short
 from stages.training.online.tripwires import KL, Reading, kl_per_completion, read_curves
 
-SHARES = ("refusals", "repetition", "missing")
+SHARES = ("refusals", "repetition", "silent", "missing")
 COSTS = {"cost": "cost", "lambda": "lambda"}
 INNER = {
     "loss": "loss",

@@ -13,6 +13,7 @@ from stages.training.online.tripwires import (
     MISSING,
     REFUSALS,
     REPETITION,
+    SILENT,
     Reading,
 )
 
@@ -21,19 +22,21 @@ WIRES = {
     "length": "length, tokens",
     "refusals": "refusals, %",
     "repetition": "repetition, %",
+    "silent": "values that answers are silent on, %",
     "missing": "answers without a reward, %",
 }
 
 
 def describe_alarm() -> str:
     """When the page marks a tripwire."""
-    length, refusals, repetition = (
-        format_short(PER_CENT * share) for share in (LENGTH, REFUSALS, REPETITION)
+    length, refusals, repetition, silent = (
+        format_short(PER_CENT * share) for share in (LENGTH, REFUSALS, REPETITION, SILENT)
     )
     return (
         "A tripwire is marked when, from the first tenth of the training to the last, the reward "
         f"rises by more than its noise and answers grow or shrink by more than {length} %, "
         f"refusals rise by more than {refusals} points, repetition by more than {repetition}, "
+        f"the values that answers are silent on by more than {silent} points, "
         f"or the KL to the start ends above {format_short(KL)} nats an answer; "
         "also by more than noise. Answers without a reward are marked in any case where they are "
         f"more than {format_short(PER_CENT * MISSING)} % in the last tenth."
@@ -48,7 +51,8 @@ def describe_reading(reading: Reading | None) -> str:
         )
     ends = f"{format_number(reading.reward.first)} to {format_number(reading.reward.last)}"
     beyond = _join([_describe_drift(name, reading) for name in reading.beyond])
-    absent = WIRES.keys() - reading.drifts.keys() - {"missing"}  # as long as rewards are whole
+    # As long as rewards are whole, and no term reads values.
+    absent = WIRES.keys() - reading.drifts.keys() - {"missing", "silent"}
     labels = [label for name, label in WIRES.items() if name in absent]
     missing = _join([label.partition(",")[0] for label in labels])
     after = f" Not logged: {missing}." if missing else ""

@@ -15,7 +15,7 @@ watched. The costs of Safe RLHF are terms too.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stages.guards.errors import Faults, UserError, did_you_mean
@@ -34,6 +34,7 @@ from stages.training.online.terms import (
     UnfinishedTerm,
 )
 from stages.training.online.tripwires import tripwires
+from stages.training.online.value_term import ValuesTerm
 
 TERMS: dict[str, type[Term]] = {
     "reward_model": RewardModelTerm,
@@ -42,6 +43,7 @@ TERMS: dict[str, type[Term]] = {
     "judge": JudgeTerm,
     "ranking": ListTerm,
     "python": PythonTerm,
+    "values": ValuesTerm,
 }
 """By `term:` in the pipeline file: the class that holds a term's options and scores with them."""
 
@@ -123,6 +125,8 @@ class RewardFunction:
     """Of thoughts, which no term reads."""
     prefilled: str = ""
     """The opening of thoughts that the prompt ends with."""
+    signs: dict[str, float] = field(default_factory=dict)
+    """What the term adds to what is logged of the batch that it last scored."""
 
     @property
     def __name__(self) -> str:
@@ -165,7 +169,11 @@ class RewardFunction:
             lengths = [len(completion.tokens) for completion in batch]
             for sign, value in tripwires(texts, lengths).items():
                 log_metric(f"tripwire/{sign}", value)
+        self.signs.clear()
         scores = self.score(batch)
+        if log_metric is not None:
+            for curve, value in self.signs.items():
+                log_metric(curve, value)
         if len(scores) != len(batch):
             raise UserError(
                 f"the reward term {self.name!r} gave {len(scores)} rewards for {len(batch)} "
@@ -224,6 +232,7 @@ def reward_functions(
                 log_tripwires=not functions,
                 marks=context.engines.thought_marks,
                 prefilled=prefilled,
+                signs=use.signs,
             )
             functions.append(function)
     return functions

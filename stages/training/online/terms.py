@@ -44,6 +44,8 @@ class TermUse:
     is_cost: bool
     where: str
     """For messages: the step and the term."""
+    signs: dict[str, float] = field(default_factory=dict)
+    """What the term adds to what is logged of a batch, by the name of its curve."""
 
 
 ScoreFunction = Callable[[list[Completion]], list[Any]]
@@ -74,6 +76,10 @@ class Term:
 
     def choices(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return (input, options) of a model that is to choose among options; see `Stage`."""
+        return []
+
+    def foresee(self) -> list[str]:
+        """Return warnings for a plan."""
         return []
 
     def score_function(self, use: TermUse) -> ScoreFunction:

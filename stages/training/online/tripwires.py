@@ -26,6 +26,8 @@ REFUSALS = 0.2
 """Risen by more than this fraction of the answers."""
 REPETITION = 0.1
 """Risen by more than this fraction of the n-grams."""
+SILENT = 0.1
+"""Risen by more than this fraction of the values on which answers are silent."""
 KL = 25.0
 """Nats per completion that the last tenth lies above."""
 MISSING = 0.05
@@ -114,7 +116,7 @@ def read_curves(history: Sequence[Mapping[str, float]]) -> Reading | None:
     if reward is None:
         return None
     curves: dict[str, list[float | None]] = {}
-    for name in ("length", "refusals", "repetition", "missing"):
+    for name in ("length", "refusals", "repetition", "missing", "silent"):
         curves[name] = [point.get(name) for point in history]
     curves["kl"] = [kl_per_completion(point) for point in history]
     drifts = {}
@@ -151,7 +153,7 @@ def _beyond(name: str, drift: Drift) -> bool:
         return abs(rise) > LENGTH * drift.first
     if name == "kl":
         return drift.last > KL
-    return rise > (REFUSALS if name == "refusals" else REPETITION)
+    return rise > {"refusals": REFUSALS, "repetition": REPETITION, "silent": SILENT}[name]
 
 
 def _drift(curve: Sequence[float | None]) -> Drift | None:

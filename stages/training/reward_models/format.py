@@ -26,12 +26,15 @@ from stages.guards.disk import write_atomically
 from stages.guards.errors import UserError
 from stages.guards.files import exists, read_text
 from stages.guards.templates import find_template, read_template, render_source, template_hash
+from stages.principles.constitution import Principle, wording
 from stages.runtime.models import Model
 from stages.runtime.rows import Message, request_text
 
 FILE = "credo_reward.json"
 LAYOUT = "training/reward_models/reward.jinja"
-Objective = Literal["preference", "cost", "compliance"]
+Objective = Literal["preference", "cost", "compliance", "value", "value_classes"]
+VALUES = ("value", "value_classes")
+"""Of these a score is a number in [-1, 1]: whether an answer is opposed to a value, or for it."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class RewardFormat:
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
     objective: Objective
-    """`preference` (a higher score is better), `cost` (above 0: unsafe) or `compliance` (the
-    log-odds that a principle is kept).
+    """`preference` (a higher score is better), `cost` (above 0: unsafe), `compliance` (the log-odds
+    that a principle is kept), `value` (tanh of it is a label from -1 to 1) or `value_classes`
+    (logits of the labels -1, 0 and 1).
     """
     principles: bool
     """Whether the model reads principles; it then always needs some."""
@@ -49,6 +53,18 @@ class RewardFormat:
     """Source of the template that makes one user turn of request, response and principles; "": the
     plain conversation.
     """
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model ends in."""
+        return 3 if self.objective == "value_classes" else 1
+
+    def wording(self, principle: Principle, negated: bool = False) -> str:
+        """What the model reads of a principle; of a value also its name, which is its id."""
+        text = wording(principle, negated)
+        if self.objective in VALUES and not negated:
+            return f"{principle.id.replace('-', ' ')}: {text}"
+        return text
 
     def messages(
         self, prompt: list[Message], response: str, principles: Sequence[str] = ()

@@ -170,11 +170,14 @@ def refuse_other_layout(base: Artifact, layout: RewardFormat, context: Context) 
         )
 
 
-def build_trainer(config: Options, base: Model, examples: Examples, context: Context) -> Any:
-    """The trainer over the base model with one output; nothing is trained yet.
+def build_trainer(
+    config: Options, base: Model, examples: Examples, context: Context, outputs: int = 1
+) -> Any:
+    """The trainer over the base model with new outputs; nothing is trained yet.
 
     Args:
         examples: as `prepare_pairs` makes them.
+        outputs: how many numbers the model ends in.
     """
     from transformers import set_seed
 
@@ -184,7 +187,8 @@ def build_trainer(config: Options, base: Model, examples: Examples, context: Con
     # The new output layer is drawn when the model is loaded.
     set_seed(arguments.seed)
     train, held = split_held_out(examples, config.eval_fraction, context)
-    model = load_model(base, config.dtype or "float32", config.args, "scalar", new_output=True)
+    dtype = config.dtype or "float32"
+    model = load_model(base, dtype, config.args, "scalar", new_output=True, outputs=outputs)
     _freeze(model, config.frozen, context)
     heads = [name for name in HEADS if hasattr(model, name)]
     return create_trainer(

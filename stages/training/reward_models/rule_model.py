@@ -1,4 +1,4 @@
-"""Stage `rule_model`: a classifier that reads a rule, and says how likely a response keeps it.
+"""Stage `rule_model`: a classifier that reads a rule or a value: does a response keep it?
 
 In: `model` (a language model, or a rule model to go on from) and any inputs of Rating rows whose
 `scores` are P(the principle is kept), one for each of the row's principles: of a `rate` step with
@@ -10,6 +10,10 @@ It is the rule reward model of Sparrow (Glaese et al. 2022, arXiv 2209.14375): o
 all rules, which reads the rule's text, so that it can be asked about others without training. With
 fourteen categories of harm in place of rules it is the multi-label classifier of BeaverTails (Ji et
 al. 2023, arXiv 2307.04657). Labels may be soft; the loss is their cross entropy.
+
+With `objective: value` or `value_classes` labels go from -1 (opposed to the value) over 0 (no
+connection) to 1, and so do the scores that are read: it is the value evaluator of Value FULCRA (Yao
+et al. 2024, arXiv 2311.10766), with tanh of one output and the squared error, or three classes.
 
 A part of the prompts is held out: the share of texts on the right side of one half, and, because
 few texts break a rule, the area under the ROC curve (one half is chance). Left out: balanced
@@ -27,19 +31,26 @@ from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
 from stages.guards.text import is_visible
 from stages.principles.assign import assign_many
-from stages.principles.constitution import Principle, by_subject, wording
+from stages.principles.constitution import Principle, by_subject
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Rating
-from stages.runtime.typed_config import Count
+from stages.runtime.store import derive_fraction
+from stages.runtime.typed_config import Count, NotNegative, machine
 from stages.text.cut_off import row_fault
 from stages.training.config import training_identity, training_stage
 from stages.training.examples import Sieve, nothing_left
 from stages.training.frame import Examples, Training, run_training
-from stages.training.held_out import check_held_out
-from stages.training.reward_models.format import LAYOUT, RewardFormat, make_format, write_format
+from stages.training.held_out import check_held_out, is_held_out
+from stages.training.reward_models.format import (
+    LAYOUT,
+    VALUES,
+    RewardFormat,
+    make_format,
+    write_format,
+)
 from stages.training.reward_models.reward_examples import prepare_pairs
 from stages.training.reward_models.reward_model import (
     Options,
@@ -47,14 +58,24 @@ from stages.training.reward_models.reward_model import (
     refuse_other_layout,
 )
 
+VALUE_ADVICE = (
+    "give the step labels of people (`human_answers` with a constitution), or ratings of a `rate` "
+    'step with scale: {"Yes": 1, "No": -1}'
+)
 ADVICE = 'give the step ratings of a `rate` step with scale: {"Yes": 1, "No": 0}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Options):
     stage = "rule_model"
-    objective: Literal["compliance"] = "compliance"
-    """What the output means."""
+    objective: Literal["compliance", "value", "value_classes"] = "compliance"
+    """What the output means: the log-odds that a rule is kept, a label from -1 to 1, or the logits
+    of the labels -1, 0 and 1.
+    """
+    zeros: NotNegative | None = machine(None)  # `identity` adds it, if set
+    """Of an answer's values with the label 0, how many are learnt for each other one, drawn by a
+    hash; FULCRA's evaluator has 0.5. Null: all. Those that are held out keep all.
+    """
     constitution: Selection
     """The principles, and what the model reads of them; labels of others are left out."""
     template: str = LAYOUT
@@ -71,6 +92,7 @@ def identity(config: Config) -> dict[str, Any]:
         **training_identity(config),
         "constitution": select(config.constitution).identity("text", "opposite", "weight"),
         "template": template_hash(config.template),
+        **({} if config.zeros is None else {"zeros": config.zeros}),
     }
 
 
@@ -88,7 +110,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     def build(base: Model) -> Training:
         fitting, too_long = prepare_pairs(examples, layout, base, config, context)
-        return Training(build_trainer(config, base, fitting, context), too_long, counts)
+        return Training(
+            build_trainer(config, base, fitting, context, layout.outputs), too_long, counts
+        )
 
     result = run_training(
         inputs,
@@ -143,16 +167,20 @@ def rule_examples(
     examples: Examples = []
     texts: Counter[str] = Counter()
     broken: Counter[str] = Counter()
+    by_label: Counter[str] = Counter()
     sieve = Sieve()
     for artifact in inputs.values():
         for row in artifact.rows(Rating):
-            labels = _labels(row, principles)
+            labels = _labels(row, principles, config.objective)
             fault = "" if labels else "rated under no principle that is selected here"
             fault = _fault(row) or fault
             if not sieve.accepts(row, fault, row.prompt, row.response, sorted(labels)):
                 continue
             learnt = _draw(labels, principles, row, config.draw, seed)
+            if config.zeros is not None and not is_held_out(row.prompt, config.eval_fraction, seed):
+                learnt = _thin_zeros(learnt, labels, row.id, config.zeros, seed)
             texts.update(learnt)
+            by_label.update(f"{name} {labels[name]:g}" for name in learnt)
             broken.update(name for name in learnt if labels[name] < 0.5)
             learnt += learnt[-1:] * (len(learnt) % 2)
             for place in range(0, len(learnt), 2):
@@ -169,7 +197,14 @@ def rule_examples(
                 examples.append(example)
     if not examples:
         raise nothing_left(inputs, sieve.dropped, "rating", ADVICE)
-    if broken.total() in (0, texts.total()):
+    if config.objective in VALUES:
+        if len({name.split()[1] for name in by_label}) < 2:
+            raise UserError(
+                "all labels are the same: there is nothing to tell apart",
+                where=f"the inputs {', '.join(inputs)}",
+                fix="give answers that are for a value, and others that are not",
+            )
+    elif broken.total() in (0, texts.total()):
         raise UserError(
             f"every answer {'breaks' if broken.total() else 'keeps'} every rule, say the labels: "
             "there is nothing to tell apart",
@@ -187,21 +222,24 @@ def _fault(row: Rating) -> str:
     return row_fault(row)
 
 
-def _labels(row: Rating, principles: Mapping[str, Principle]) -> dict[str, float]:
-    """P(kept) of each principle that is selected; none where the row has no score for each.
+def _labels(row: Rating, principles: Mapping[str, Principle], objective: str) -> dict[str, float]:
+    """The label of each principle that is selected; none where the row has no score for each.
 
     Raises:
-        UserError: a score is no probability.
+        UserError: a score is no probability, or of a value not in [-1, 1].
     """
+    lowest = -1 if objective in VALUES else 0
     scores = row.scores
     if not scores and len(row.principles) == 1:
         scores = [row.score]
     for score in scores:
-        if not 0 <= score <= 1:
+        if not lowest <= score <= 1:
+            is_value = objective in VALUES
+            label = "label from -1 to 1" if is_value else "probability that a principle is kept"
             raise UserError(
-                f"the score {score} is no probability that a principle is kept",
+                f"the score {score} is no {label}",
                 where=f"rating {row.id}",
-                fix=ADVICE,
+                fix=VALUE_ADVICE if is_value else ADVICE,
             )
     if len(scores) != len(row.principles):
         return {}
@@ -232,11 +270,24 @@ def _draw(
     return names
 
 
+def _thin_zeros(
+    names: list[str], labels: Mapping[str, float], row_id: str, share: float, seed: int
+) -> list[str]:
+    """The principles with a label other than 0, and `share` times as many of the others; one where
+    there are none.
+    """
+    zeros = [name for name in names if not labels[name]]
+    wanted = share * (len(names) - len(zeros)) if len(names) > len(zeros) else min(share, 1)
+    count = int(wanted + derive_fraction(seed, "zeros", row_id))
+    zeros.sort(key=lambda name: derive_fraction(seed, "zeros", row_id, name))
+    return [name for name in names if labels[name] or name in zeros[:count]]
+
+
 def _text(row: Rating, principle: Principle, layout: RewardFormat) -> list[Message]:
     """What the model reads of an answer and a principle, whose opposite it is if that was rated."""
     place = row.principles.index(principle.id)
     is_negated = bool(row.negated) and row.negated[place]
-    words = wording(principle, is_negated)
+    words = layout.wording(principle, is_negated)
     return layout.messages(row.prompt, row.response, (words,))
 
 

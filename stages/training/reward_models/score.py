@@ -1,6 +1,7 @@
 """Stage `score`: a reward model's scores of responses, under any principles.
 
-In: `model` (a reward model) and any inputs of Response rows. Out: one Rating a response; ratings of
+In: `model` (a reward model) and any inputs of Response rows, or of Rating rows, whose answers are
+scored. Out: one Rating a response; ratings of
 one `prompt_id` are compared.
 
 A reward model that reads principles can get others with every call: the whole constitution, a part
@@ -10,11 +11,12 @@ or `each` alone, averaged by weight, or plainly where they were drawn by weight.
 2023, arXiv 2310.05910, section 3.4) does this at the time of RL. The sign of a cost model's costs
 is flipped: a higher rating is always the better one, for stages that rank by it.
 
+A value model (stage `rule_model`) gives a number in [-1, 1] for each value, with `each: true`.
 Every score is remembered in the call store, by the model's content and the text it read: a sweep
 computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, Literal
@@ -23,16 +25,16 @@ from pydantic import Field
 
 from stages.doubts.trainings import doubt_scores
 from stages.guards.errors import UserError, refuse_unknown
-from stages.preferences.judging.rating import summarise_scores
-from stages.principles.assign import assign_many, mean_weights
-from stages.principles.constitution import Principle, wording
+from stages.preferences.judging.rating import rating_of, summarise_scores
+from stages.principles.assign import assign_many, doubt_draw, mean_weights
+from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Expected, Stage
 from stages.runtime.typed_config import machine
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 from stages.training.reward_models.format import RewardFormat, read_format
@@ -47,7 +49,7 @@ class Config:
     constitution: Selection | None = None
     """The principles that the model reads; null for one that reads none."""
     sample: Annotated[int, Field(ge=1)] | None = None
-    """How many of them each prompt draws, by weight and without replacement; null: all."""
+    """At most how many of them each prompt draws, by weight and without replacement; null: all."""
     negated: tuple[str, ...] = ()
     """Ids that are read in their opposite wording."""
     each: bool = False
@@ -71,6 +73,11 @@ def identity(config: Config) -> dict[str, Any]:
     return {"constitution": constitution.identity(*fields, "weight"), "order": order}
 
 
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    total = len(select(config.constitution).principles) if config.constitution else None
+    return doubt_draw("sample", config.sample, total)
+
+
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
     """Score every response.
 
@@ -79,10 +86,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         unknown id under `negated`, a score that is not a number, memory used up.
     """
     where = f"step {context.step!r}"
-    responses: list[Response] = []
+    responses: list[Response | Rating] = []
     for name, artifact in inputs.items():
         if name != "model":
-            responses += artifact.rows(Response)
+            responses += artifact.rows(Response, Rating)
     rows, dropped = drop_cut_off(responses, config.cut_off)
     if not rows:
         refuse_no_finished(dropped, "no response is left to score", where)
@@ -94,7 +101,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = inputs["model"].model()
     layout = read_format(model)
     principles = _principles(config, layout, where)
-    texts = {p.id: wording(p, p.id in config.negated) for p in principles}
+    texts = {p.id: layout.wording(p, p.id in config.negated) for p in principles}
     drawn = _draw(rows, principles, config, context)
     items: list[Item] = []
     for row in rows:
@@ -123,7 +130,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             weights = mean_weights(row_principles, len(principles))
         rating = fmean(scores, weights)
         ratings.append(
-            _rating(row, rating, scores, row_principles, config, model.content, template)
+            rating_of(
+                row,
+                rating,
+                [p.id for p in row_principles],
+                config.negated,
+                scores=scores if config.each and row_principles else [],
+                model=model.content,
+                template=template,
+            )
         )
     return Result(
         rows=ratings,
@@ -143,9 +158,10 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"*": Response},
+    optional={"*": Response | Rating},
     least=1,
     gives=Rating,
+    foresee=foresee,
     identity=identity,
 )
 
@@ -167,7 +183,7 @@ def _principles(config: Config, layout: RewardFormat, where: str) -> tuple[Princ
 
 
 def _draw(
-    rows: Sequence[Response],
+    rows: Sequence[Response | Rating],
     principles: tuple[Principle, ...],
     config: Config,
     context: Context,
@@ -182,29 +198,3 @@ def _draw(
         if number < len(principles):
             drawn[row.prompt_id] = assign_many(principles, row.prompt_id, context.seed, number)
     return drawn
-
-
-def _rating(
-    row: Response,
-    score: float,
-    scores: list[float],
-    principles: Sequence[Principle],
-    config: Config,
-    model: str,
-    template: str,
-) -> Rating:
-    return Rating(
-        id=row.id,
-        response_id=row.id,
-        prompt_id=row.prompt_id,
-        kind=row.kind,
-        prompt=row.prompt,
-        response=row.response,
-        score=score,
-        principles=[p.id for p in principles],
-        negated=[p.id in config.negated for p in principles],
-        scores=scores if config.each and principles else [],
-        model=model,
-        template=template,
-        finish_reason=row.finish_reason,
-    )

@@ -2,7 +2,8 @@
 once.
 
 In: (prompt messages, response text, principle texts), any number. Out: a score each, in their
-order; of a rule model P(the principle is kept).
+order; of a rule model P(the principle is kept), of a value model a
+number from -1 (opposed to the value) over 0 (no connection) to 1.
 
 Texts are padded on the right; the scalar is read where the architecture's own head reads it
 (decoders: at the last token that is not padding). How they share a prefix is `shared_prefix.py`.
@@ -59,7 +60,7 @@ class Scorer:
         self.format = read_format(model)
         self.template_arguments = {**(template_arguments or {}), **self.format.template_arguments()}
         # In tokens; None where the model sets no limit.
-        self.limit = _scalar_context_length(model)
+        self.limit = _scalar_context_length(model, self.format.outputs)
 
     def score(self, items: Sequence[Item]) -> list[float | None]:
         """A score for each item, None for one that cannot be read (`fault`).
@@ -78,7 +79,9 @@ class Scorer:
             groups.setdefault(f"{prompt}\0{response}", set()).add(ids)
         sorted_groups = [sorted(group) for group in groups.values()]
         try:
-            scores = score_groups(self._network, sorted_groups, self.batch_size, self.share)
+            scores = score_groups(
+                self._network, sorted_groups, self.batch_size, self.share, self._read
+            )
         except (RuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
                 raise
@@ -98,6 +101,13 @@ class Scorer:
         if self.format.objective == "compliance":
             scores = {ids: (1 + math.tanh(score / 2)) / 2 for ids, score in scores.items()}
         return [None if ids is None else scores[ids] for ids in texts]
+
+    def _read(self, logits: Any) -> Any:
+        """The scores of a batch: of a value model the expectation of the label."""
+        if self.format.objective == "value_classes":
+            shares = logits.float().softmax(dim=-1)
+            return shares[:, 2] - shares[:, 0]
+        return logits[:, 0].float().tanh() if self.format.objective == "value" else logits[:, 0]
 
     def encode(self, items: Sequence[Item]) -> list[tuple[int, ...] | None]:
         """The tokens that the model reads for each item; None where its chat template refuses."""
@@ -131,27 +141,28 @@ class Scorer:
 
     @cached_property
     def _network(self) -> Any:
-        network = open_frozen(self.model, self.dtype, "scalar")
+        network = open_frozen(self.model, self.dtype, "scalar", self.format.outputs)
         text_config = network.config.get_text_config()
         if text_config.pad_token_id is None:
             text_config.pad_token_id = pad_token(self._tokenizer)
         return network
 
 
-def _scalar_context_length(model: Model) -> int | None:
+def _scalar_context_length(model: Model, outputs: int) -> int | None:
     """The most tokens that a reward model reads.
 
     Raises:
-        UserError: it is not a sequence classifier with one output.
+        UserError: it is not a sequence classifier with so many outputs.
     """
     config = model_config(model, "reward model")
-    if is_classifier(config) and config.num_labels == 1:
+    if is_classifier(config) and config.num_labels == outputs:
         return context_length(config)
     kind = architecture(config)
     if is_classifier(config):
         kind = f"{kind} with {config.num_labels} outputs"
+    needed = "one output" if outputs == 1 else f"{outputs} outputs"
     raise UserError(
-        f"this is not a reward model: {kind} where a sequence classifier with one output is needed",
+        f"this is not a reward model: {kind} where a sequence classifier with {needed} is needed",
         where=model.path,
         fix="wire the input to a `reward_model` step, or give a reward model's folder",
     )

@@ -8,7 +8,7 @@ out: models with sliding windows or recurrent layers, and encoders, where every 
 principles; they are read the plain way.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from stages.training.batch_reading import batches, common_length, pad_rows
@@ -21,9 +21,17 @@ LEAST_SHARED = 16
 
 
 def score_groups(
-    network: Any, groups: Sequence[list[Text]], size: int, share: bool = True
+    network: Any,
+    groups: Sequence[list[Text]],
+    size: int,
+    share: bool = True,
+    read: Callable[[Any], Any] = lambda logits: logits[:, 0],
 ) -> dict[Text, float]:
-    """The score of every text; `size` of them at a time, the longest first."""
+    """The score of every text; `size` of them at a time, the longest first.
+
+    Args:
+        read: makes the scores of a batch of its logits, shape (texts, outputs).
+    """
     import torch
 
     pad = network.config.get_text_config().pad_token_id
@@ -40,10 +48,10 @@ def score_groups(
     with torch.inference_mode():
         for batch in batches(alone, len, size):
             ids, mask = pad_rows(batch, pad, network.device)
-            logits = network(input_ids=ids, attention_mask=mask).logits[:, 0]
+            logits = read(network(input_ids=ids, attention_mask=mask).logits)
             scores.update(zip(batch, logits.float().tolist(), strict=True))
         for groups_of_batch in _group_batches(shared, size):
-            scores.update(_score_behind_prefix(network, groups_of_batch, pad, size))
+            scores.update(_score_behind_prefix(network, groups_of_batch, pad, size, read))
     return scores
 
 
@@ -86,7 +94,7 @@ def _group_batches(shared: list[Shared], size: int) -> list[list[Shared]]:
 
 
 def _score_behind_prefix(
-    network: Any, groups: list[Shared], pad: int, size: int
+    network: Any, groups: list[Shared], pad: int, size: int, read: Callable[[Any], Any]
 ) -> Iterator[tuple[Text, float]]:
     """Prefixes once, then every text's own tokens behind its group's prefix."""
     import torch
@@ -99,14 +107,14 @@ def _score_behind_prefix(
         places = torch.tensor([place for place, _, _ in batch], device=device)
         starts = torch.tensor([length for _, length, _ in batch], device=device)
         rest, rest_mask = pad_rows([text[length:] for _, length, text in batch], pad, device)
-        scores = network(
+        logits = network(
             input_ids=rest,
             attention_mask=torch.cat([mask[places], rest_mask], dim=1),
             position_ids=starts[:, None] + torch.arange(rest.shape[1], device=device)[None],
             past_key_values=_select(prefix, places),
             use_cache=True,
-        ).logits[:, 0]
-        yield from zip((text for _, _, text in batch), scores.float().tolist(), strict=True)
+        ).logits
+        yield from zip((text for _, _, text in batch), read(logits).float().tolist(), strict=True)
 
 
 def _members(groups: list[Shared]) -> Iterable[tuple[int, int, Text]]:

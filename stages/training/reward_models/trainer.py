@@ -12,6 +12,12 @@ it is unsafe). With a soft label q the first term becomes its cross entropy, as 
 
 s is the scalar of a classifier that reads a principle; a row's sides are two texts that have
 nothing to do with each other, and their labels P(unsafe), maybe soft.
+
+    value loss = (tanh s - y)^2        value classes' loss = cross entropy of softmax(s) with y
+
+y from -1 to 1 says whether a text is opposed to a value, or for it (Value FULCRA, Yao et al. 2024,
+arXiv 2311.10766); 1 - y stands where P(unsafe) does. Of y = 0.7 the class 1 has 0.7, and
+the class 0 the rest.
 Imported only when something is trained: torch and TRL come with it.
 """
 
@@ -19,10 +25,16 @@ from math import log
 from typing import Any
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    logsigmoid,
+    mse_loss,
+)
 from trl import RewardTrainer
 
 from stages.guards.errors import UserError
+from stages.training.reward_models.format import VALUES
 from stages.training.soft_labels import COLUMN, SoftLabelled, WithColumns, soft_term
 
 UNSAFE = ("chosen_unsafe", "rejected_unsafe")
@@ -59,11 +71,36 @@ def compliance_loss(scores: torch.Tensor, broken: torch.Tensor) -> torch.Tensor:
     return binary_cross_entropy_with_logits(scores, 1 - broken)
 
 
+def value_loss(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mean loss of a value model.
+
+    Args:
+        scores: of the label, shape (..., 1); or of the labels -1, 0 and 1, shape (..., 3).
+        labels: from -1 to 1, shape (...).
+    """
+    if scores.shape[-1] == 1:
+        return mse_loss(scores[..., 0].tanh(), labels)
+    shares = torch.stack([(-labels).clamp(0), 1 - labels.abs(), labels.clamp(0)], dim=-1)
+    return cross_entropy(scores.flatten(0, -2), shares.flatten(0, -2))
+
+
+def expected_label(scores: torch.Tensor) -> torch.Tensor:
+    """What a value model says: a number in [-1, 1].
+
+    Args:
+        scores: as in `value_loss`.
+    """
+    if scores.shape[-1] == 1:
+        return scores[..., 0].tanh()
+    shares = scores.softmax(dim=-1)
+    return shares[..., 2] - shares[..., 0]
+
+
 class CredoRewardTrainer(SoftLabelled, RewardTrainer):
     """Preference or cost model, or a classifier; the first equal to TRL's where all labels are 1.
 
     Args:
-        objective: `preference`, `cost` or `compliance`.
+        objective: `preference`, `cost`, `compliance`, `value` or `value_classes`.
 
     Raises:
         UserError: an option that the cost objective cannot have.
@@ -73,14 +110,21 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
     kept_columns = (COLUMN, *UNSAFE, "length")
 
     def __init__(self, *args: Any, objective: str = "preference", **kwargs: Any):
+        # TRL takes models with one output; the loss of a classifier reads as many as it has.
+        network = kwargs["model"].config
+        outputs = network.num_labels
+        network.num_labels = 1
         super().__init__(*args, **kwargs)
+        network.num_labels = outputs
         self.objective = objective
-        self.indifferent_loss = (3 if objective == "cost" else 1) * log(2)
+        self.indifferent_loss = None
+        if objective not in VALUES:
+            self.indifferent_loss = (3 if objective == "cost" else 1) * log(2)
         self.places = 0
         self.tokens = 0
         # Held-out responses on the right side of 0, and all of them.
         self.signs = [0, 0]
-        # Of held-out texts, by `compliance`: the score, and whether the principle is broken.
+        # Of held-out texts, by a classifier: the score, and whether the label is below one half.
         self.readings: list[tuple[float, bool]] = []
         if objective != "preference":
             self.data_collator = WithColumns(self.data_collator, UNSAFE)
@@ -108,6 +152,14 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
         loss, outputs = super().compute_loss(
             model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
         )
+        if self.objective in VALUES:
+            scores = torch.stack(outputs.logits.float().chunk(2), dim=1)
+            labels = 1 - torch.stack(unsafe, dim=1)
+            loss = value_loss(scores, labels)
+            said = expected_label(scores)
+            # Above 0 where the label is the nearest one.
+            self._log_as_classes(said, labels < 0.5, 0.5 - (said - labels).abs())
+            return (loss, outputs) if return_outputs else loss
         chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
         if self.objective == "cost":
             loss = cost_loss(chosen, rejected, unsafe[0], unsafe[1], label)
@@ -117,7 +169,8 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
             scores = torch.stack([chosen, rejected], dim=1)
             broken = torch.stack(unsafe, dim=1)
             loss = compliance_loss(scores, broken)
-            self._log_as_classes(scores, broken)
+            is_broken = broken > 0.5
+            self._log_as_classes(scores, is_broken, torch.where(is_broken, -scores, scores))
         else:
             loss = loss + soft_term(chosen - rejected, label)
             self._count_held_out(chosen - rejected)
@@ -150,16 +203,18 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
             self.signs[1] += 2 * len(gathered)
 
     @torch.no_grad()
-    def _log_as_classes(self, scores: torch.Tensor, broken: torch.Tensor) -> None:
+    def _log_as_classes(
+        self, scores: torch.Tensor, is_broken: torch.Tensor, inside: torch.Tensor
+    ) -> None:
         """Accuracy is the share of texts on the right side of 0, margin how far they lie on it.
 
         Args:
-            scores, broken: of both texts of each row, shape (rows, 2).
+            scores, is_broken: of both texts of each row, shape (rows, 2).
+            inside: how far a score lies on the right side, of the same shape.
         """
         is_training = self.model.training
         metrics = self._metrics["train" if is_training else "eval"]
-        is_broken = broken > 0.5
-        inside = torch.where(is_broken, -scores, scores).float()
+        inside = inside.float()
         metrics["accuracy"][-1] = self._gathered_mean((inside > 0).float().mean())
         metrics["margin"][-1] = self._gathered_mean(inside.mean())
         if not is_training:
@@ -168,7 +223,7 @@ class CredoRewardTrainer(SoftLabelled, RewardTrainer):
             labels = self.accelerator.gather_for_metrics(is_broken).flatten()
             accuracy = (gathered > 0).float().mean().item()
             self.held_out.add(len(gathered), accuracy, gathered.mean().item())
-            odds = torch.where(labels, -gathered, gathered)
+            odds = self.accelerator.gather_for_metrics(scores.float()).flatten()
             self.readings += zip(odds.tolist(), labels.tolist(), strict=True)
 
     def _gathered_mean(self, value: torch.Tensor) -> float:

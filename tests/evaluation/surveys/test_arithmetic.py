@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stages.evaluation.surveys.asking import asks_of, orders_of
 from stages.evaluation.surveys.opinions import likelihood, similarity
 from stages.evaluation.surveys.questionnaire import Item, slider_items
-from stages.evaluation.surveys.readings import debiased, modal
+from stages.evaluation.surveys.readings import debiased, expected, modal
 from stages.evaluation.surveys.scoring import score_answers
 from stages.statistics.ranking import strengths
 from stages.statistics.reliability import (
@@ -92,6 +92,13 @@ def test_each_option_stands_in_each_place_and_each_reading_draws_anew():
     assert {ask.administration for ask in asks} == {"0-test", "1-test", "0-retest0", "0-retest1"}
     turns = [len(ask.messages("evaluation/benchmarks/choice.jinja", "ABCDEF")) for ask in asks]
     assert sorted(set(turns)) == [1, 3]
+
+
+@given(SHARES)
+def test_an_expected_number_lies_on_the_scale(shares):
+    """Rounding must not put it beyond the end, which no instrument's key would accept."""
+    assert 1 <= expected(shares, (1.0, 1.0, 1.0, 1.0)) <= 1
+    assert expected([0.1] * 10 + [1e-17], (6.0,) * 11) == 6
 
 
 def test_ties_share_the_likeliest_option():

@@ -39,7 +39,9 @@ def test_options_in_any_notation(tmp_path, cells):
 
 
 def test_a_table_of_items(tmp_path):
-    text = "id,text,dimension,reversed\n1,One.,a,\n2,Two.,a,true\n3,,a,\n1,Again.,a,\n4,Four.,a,maybe\n"
+    text = (
+        "id,text,dimension,reversed\n1,One.,a,\n2,Two.,a,true\n3,,a,\n1,New.,a,\n4,Four.,a,maybe\n"
+    )
     (tmp_path / "items.csv").write_text(text)
     survey = read_questionnaire(str(tmp_path / "items.csv"), "pairs")
     assert [item.id for item in survey.items] == ["1|2", "1|4", "2|4"]

@@ -57,6 +57,7 @@ def test_signs_in_texts():
         ("refusals", "refusals", (0.02, 0.4)),
         ("repetition", "repetition", (0.01, 0.2)),
         ("kl", "kl_per_completion", (0, 60)),
+        ("silent", "silent", (0.6, 0.9)),
     ],
 )
 def test_each_runaway_trips_its_own_wire_and_only_while_the_reward_rises(name, curve, ends):

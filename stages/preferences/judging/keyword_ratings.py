@@ -1,0 +1,131 @@
+"""Stage `keyword_ratings`: answers rated by the words that they hold. No model and no calls.
+
+In: any inputs of Response, Revision or Rating rows. Out: one Rating for each row, with a score for
+each principle of a word list: 1 where the answer holds more words that speak for it than words that
+speak against it, -1 where it holds fewer, else 0. A word counts wherever a word of the answer
+begins with it, so `protect` also counts `protection`.
+
+It is what a classifier or a judge must beat (`label_accuracy`). Left out: negation, the request.
+"""
+
+import re
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from stages.guards.errors import UserError
+from stages.guards.files import as_path
+from stages.principles.document import read_yaml
+from stages.principles.select import Selection, select
+from stages.runtime.artifacts import Artifact, Result
+from stages.runtime.context import Context
+from stages.runtime.rows import Rating, Response, Revision
+from stages.runtime.stage import Stage
+from stages.runtime.typed_config import Names, Text
+
+
+@dataclass(frozen=True)
+class Config:
+    words: Text
+    """A YAML file: for each principle's id, lists of words `for` it and `against` it."""
+    constitution: Selection
+    """The principles to rate under; each must be in the file."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of one principle."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    favourable: Names
+    opposed: Names = ()
+
+    def score(self, text: str) -> float:
+        """Whether a text holds more words for the principle (1) or against it (-1), or neither."""
+        balance = _count(text, self.favourable) - _count(text, self.opposed)
+        return float((balance > 0) - (balance < 0))
+
+
+def identity(config: Config) -> dict[str, Any]:
+    lists = read_words(config)
+    return {"words": {name: [each.favourable, each.opposed] for name, each in lists.items()}}
+
+
+def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
+    """Rate every row.
+
+    Raises:
+        UserError: the file cannot be read, or lacks a principle.
+    """
+    lists = read_words(config)
+    ratings = []
+    rows: list[Response | Revision | Rating] = []
+    for artifact in inputs.values():
+        rows += artifact.rows(Response, Revision, Rating)
+    for row in rows:
+        scores = [words.score(row.response) for words in lists.values()]
+        ratings.append(
+            Rating(
+                id=row.id,
+                response_id=row.id,
+                prompt_id=row.prompt_id,
+                kind=row.kind,
+                prompt=row.prompt,
+                response=row.response,
+                score=fmean(scores),
+                principles=list(lists),
+                negated=[False] * len(lists),
+                scores=scores,
+                model="words",
+                finish_reason=row.finish_reason,
+            )
+        )
+    return Result(rows=ratings, row_type=Rating)
+
+
+STAGE = Stage(
+    version=1,
+    config=Config,
+    run=run,
+    optional={"*": Response | Revision | Rating},
+    least=1,
+    gives=Rating,
+    identity=identity,
+)
+
+
+def read_words(config: Config) -> dict[str, Words]:
+    """The words of each selected principle.
+
+    Raises:
+        UserError: the file cannot be read, is of another form, or lacks a principle.
+    """
+    document = read_yaml(as_path(config.words, "words"))
+    document.refuse_faults()
+    try:
+        lists = TypeAdapter(dict[str, Words]).validate_python(document.data)
+    except ValidationError as error:
+        place = error.errors()[0]["loc"]
+        keys = [str(key) for key in place]
+        raise UserError(
+            f"{'.'.join(keys) or 'the file'}: {error.errors()[0]['msg']}",
+            where=document.where(*keys),
+            fix="write for each principle `favourable: [words]`, and `opposed: [words]` if any",
+        ) from None
+    names = [principle.id for principle in select(config.constitution).principles]
+    missing = [name for name in names if name not in lists]
+    if missing:
+        raise UserError(
+            f"there are no words for the principle {missing[0]!r}",
+            where=document.where(),
+            fix="add them, or leave the principle out with constitution.drop",
+        )
+    return {name: lists[name] for name in names}
+
+
+def _count(text: str, words: Names) -> int:
+    if not words:
+        return 0
+    return len(re.findall(rf"\b(?:{'|'.join(map(re.escape, words))})", text, re.IGNORECASE))

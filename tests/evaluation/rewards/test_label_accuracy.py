@@ -1,0 +1,189 @@
+"""Scores against people's labels: scikit-learn's numbers, baselines, intervals, and word lists."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from stages.evaluation.labels.label_measures import Cells, calibration, macro_draws
+from stages.guards.errors import UserError
+from stages.runtime.rows import Rating, Response
+from stages.statistics.intervals import Intervals
+from tests.embedded import ROOT, run_config
+from tests.preferences.matrices import artifact, run_stage
+from tests.preferences.test_best_of import answer
+
+VALUES = ["security", "power"]
+
+
+def rating(number, scores, dialogue=None, names=VALUES, **other):
+    options = {"response": f"answer {number}", "model": "people", "score": 0.0, **other}
+    return Rating(
+        id=f"r{number}",
+        response_id="",
+        prompt_id=f"p{number if dialogue is None else dialogue}",
+        kind="helpful",
+        prompt=[{"role": "user", "content": "hello"}],
+        principles=list(names),
+        negated=[False] * len(names),
+        scores=list(scores),
+        **options,
+    )
+
+
+def drawn(seed, n=60):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([-1.0, 0.0, 1.0], (n, 2), p=[0.2, 0.4, 0.4])
+    return labels, np.clip(labels * 0.7 + rng.normal(0, 0.5, (n, 2)), -1, 1)
+
+
+def exam(tmp_path, labels, ratings, learnt=None, **options):
+    inputs = {"labels": artifact(tmp_path, "labels", labels, Rating)}
+    for name, rows in ratings.items():
+        inputs[name] = artifact(tmp_path, name, rows, Rating)
+    if learnt:
+        inputs["learnt_labels"] = artifact(tmp_path, "learnt", learnt, Rating)
+    options = {"resamples": 200, "least": 2, **options}
+    return run_stage("label_accuracy", inputs, options)
+
+
+def test_the_numbers_are_those_of_scikit_learn(tmp_path):
+    labels, scores = drawn(0)
+    gold = [rating(i, row, i // 2) for i, row in enumerate(labels)]
+    said = [rating(i, row, i // 2) for i, row in enumerate(scores)]
+    result = exam(tmp_path, gold, {"model": said})
+    classes = np.where(np.abs(scores) >= 0.5, np.sign(scores), 0)
+    model = result.metrics["models"]["model"]
+    by_hand = []
+    for place, name in enumerate(VALUES):
+        truth, guess = labels[:, place], classes[:, place]
+        by_class = f1_score(truth, guess, labels=[-1, 0, 1], average=None)
+        measured = model["principles"][name]
+        for label, f1 in zip(("-1", "0", "1"), by_class, strict=True):
+            assert measured["classes"][label]["f1"] == pytest.approx(f1, abs=1e-4)
+            assert measured["support"][label] == (truth == int(label)).sum()
+        assert measured["accuracy"] == pytest.approx((truth == guess).mean(), abs=1e-4)
+        by_hand.append(by_class)
+    assert model["macro_f1"]["value"] == pytest.approx(np.mean(by_hand, axis=0)[2])
+    assert model["macro_f1_classes"]["value"] == pytest.approx(np.mean(by_hand))
+    assert model["macro_f1"]["low"] < model["macro_f1"]["value"] < model["macro_f1"]["high"]
+    assert model["macro_f1"]["n"] == 30, "dialogues, of two answers each"
+    always = result.metrics["models"]["always"]["principles"]["security"]["classes"]["1"]
+    assert always["recall"] == 1
+    assert always["precision"] == pytest.approx((labels[:, 0] == 1).mean(), abs=1e-4)
+    change = result.metrics["differences"]["majority"]["macro_f1"]
+    assert change["value"] > 0 and change["low"] < change["value"] < change["high"]
+    assert [table.rows[0][0] for table in result.tables] == ["model", "security", "security"]
+
+
+def test_the_dialogue_is_the_unit_of_the_intervals():
+    labels, scores = drawn(1, 40)
+    one = Cells([f"p{i}" for i in range(40)], labels, scores)
+    copies = Cells(one.dialogues * 9, np.tile(labels, (9, 1)), np.tile(scores, (9, 1)))
+    intervals = Intervals(500, 0.95, 0)
+    spread = [macro_draws(cells, [0, 1], 0.5, intervals)[1:].std(axis=0) for cells in (one, copies)]
+    assert spread[0] == pytest.approx(spread[1]), "repeating answers makes nothing surer"
+
+
+def test_a_model_is_measured_where_it_rated_and_the_majority_is_learnt(tmp_path):
+    gold = [rating(i, [1.0, 0.0]) for i in range(4)] + [rating(4, [0.0], names=["security"])]
+    part = [rating(i, [0.9, 0.1]) for i in (0, 1)]
+    learnt = [rating(9, [-1.0, 1.0]), rating(8, [-1.0, 0.0]), rating(7, [0.0, 1.0])]
+    ratings = {"first": [rating(i, [0.2, 0.2]) for i in range(5)], "part": part}
+    result = exam(tmp_path, gold, ratings, learnt, threshold=0.1)
+    models = result.metrics["models"]
+    assert (models["first"]["dialogues"], models["part"]["dialogues"]) == (5, 2)
+    assert result.metrics["differences"]["part"]["macro_f1"]["n"] == 2
+    assert models["majority"]["principles"]["security"]["classes"]["-1"]["recall"] == 0
+    assert models["first"]["principles"]["power"]["n"] == 4
+    assert result.metrics["positives"] == {"security": 4, "power": 2}
+    few = exam(tmp_path / "few", gold, {"first": ratings["first"]}, least=5)
+    assert (
+        "macro_f1" not in few.metrics["models"]["first"] and "no principle has 5" in few.warnings[0]
+    )
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    gold = [rating(i, [1.0, 0.0]) for i in range(4)]
+    with pytest.raises(UserError, match="the score 10 of 'security' lies outside") as raised:
+        exam(tmp_path, gold, {"judge": [rating(0, [10.0, 1.0])]})
+    assert "input 'judge'" in raised.value.where
+    other = [rating(0, [1.0, 1.0], response="another")]
+    with pytest.raises(UserError, match="no labelled answer has a rating of 'judge'"):
+        exam(tmp_path / "b", gold, {"judge": other})
+    with pytest.raises(UserError, match="no labelled answer"):
+        exam(tmp_path / "c", [rating(0, [], names=[])], {"judge": other})
+
+
+def test_calibration_is_the_gap_between_score_and_label_by_bin():
+    scores = np.array([0.9, 0.9, -0.1, -0.1])
+    error, bins = calibration(np.array([1.0, 0.0, 0.0, 0.0]), scores, 10)
+    assert error == pytest.approx((2 * 0.4 + 2 * 0.1) / 4)
+    assert bins == [{"score": -0.1, "label": 0.0, "n": 2}, {"score": 0.9, "label": 0.5, "n": 2}]
+
+
+def test_words_rate_an_answer_by_their_balance(tmp_path):
+    text = (
+        "security: {favourable: [safe, protect], opposed: [danger]}\npower: {favourable: [rule]}\n"
+    )
+    (tmp_path / "words.yaml").write_text(text)
+    answers = ["Protection is safe, danger is not.", "A DANGERous ruler", "unsafe"]
+    rows = [answer("p", place, text) for place, text in enumerate(answers)]
+    options = {
+        "words": str(tmp_path / "words.yaml"),
+        "constitution": {"name": "schwartz", "only": ["power", "security"]},
+    }
+    given = artifact(tmp_path, "answers", rows, Response)
+    result = run_stage("keyword_ratings", {"answers": given}, options)
+    assert result.rows[0].principles == ["power", "security"]
+    assert [row.scores for row in result.rows] == [[0.0, 1.0], [1.0, -1.0], [0.0, 0.0]]
+    with pytest.raises(UserError, match="no words for the principle 'hedonism'"):
+        wider = options | {"constitution": {"name": "schwartz", "only": ["hedonism"]}}
+        run_stage("keyword_ratings", {"answers": given}, wider)
+    (tmp_path / "words.yaml").write_text("power: {for: [rule]}\n")
+    with pytest.raises(UserError, match="power"):
+        run_stage("keyword_ratings", {"answers": given}, options)
+
+
+def test_the_shipped_words_are_about_every_value(tmp_path):
+    words = str(ROOT / "seeds" / "schwartz_words.yaml")
+    gold = [rating(0, [0.0, 0.0], response="Keep your family safe.")]
+    rows = artifact(tmp_path, "answers", gold, Rating)
+    options = {"words": words, "constitution": {"name": "schwartz"}}
+    (row,) = run_stage("keyword_ratings", {"answers": rows}, options).rows
+    said = dict(zip(row.principles, row.scores, strict=True))
+    assert len(said) == 10 and said["security"] == said["benevolence"] == 1 and not said["power"]
+
+
+@pytest.mark.slow
+def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
+    """Ground-truth labels, a decoder as the trunk: it beats the most common label."""
+    texts = {"security": "The response is safe.", "benevolence": "The response is kind."}
+    lines = [f"  - {{id: {name}, text: {text}}}" for name, text in texts.items()]
+    (tmp_path / "two.yaml").write_text("name: two\nprinciples:\n" + "\n".join(lines) + "\n")
+    _, done = run_config(
+        tmp_path,
+        "pipeline=value_evaluator",
+        "generator=transformers",
+        f"pipeline.values={tmp_path / 'two.yaml'}",
+        "data.value_labels.arguments.count=160",
+        "pipeline.trunk=stages/world/checkpoint",
+        *(f"pipeline.steps.{name}=null" for name in ("judge", "judged_answers", "judged")),
+        *("pipeline.steps.exam.inputs.judge=null", "+pipeline.steps.exam.least=10"),
+        "pipeline.steps.evaluator.template=training/reward_models/reward.jinja",
+        "pipeline.steps.evaluator.frozen=[]",
+        *(
+            f"{'+' * (name == 'max_steps')}pipeline.steps.evaluator.args.{name}={value}"
+            for name, value in {
+                "chat_template_path": "null",
+                "learning_rate": 2e-3,
+                "per_device_train_batch_size": 16,
+                "max_steps": 16,
+            }.items()
+        ),
+    )
+    metrics = done["exam"].metrics
+    assert metrics["counted"] == list(texts)
+    change = metrics["differences"]["majority"]["macro_f1_classes"]
+    assert change["low"] > 0, change
+    report = (done["report"].directory / "report.html").read_text()
+    assert "F1 of the label 1" in report
