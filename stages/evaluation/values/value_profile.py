@@ -29,15 +29,18 @@ from stages.runtime.context import Context
 from stages.runtime.manifest import Table
 from stages.runtime.rows import Answer, Dropped, Rating, Verdict
 from stages.runtime.stage import Stage
-from stages.runtime.typed_config import Text
+from stages.runtime.typed_config import machine
 from stages.statistics.corrections import holm
 from stages.statistics.formatting import format_estimate, format_p_value
 from stages.statistics.intervals import Intervals, by_prompt
 from stages.statistics.reliability import t_test
 from stages.text.refusals import refuses
+from stages.values.aim import Aim, Reference
 from stages.values.profile import circle_fit, mean_absolute_error, pearson
 from stages.values.theory import ValueTheory, theory_of
 
+OWN = "target"
+"""In `asked`: the step's own target."""
 SIDE = ("evasive", "helpful", "well_formed", "on_topic")
 """What a verdict says of an answer, besides its values."""
 AS_ASKED, OPPOSED, MOVED, STILL = "as asked", "against", "moved", "not moved"
@@ -48,24 +51,31 @@ class Config(IntervalOptions):
     """The theory, a target, and what each model was steered towards."""
 
     constitution: Selection
-    target: Text | None = None
-    """A named target of the constitution; null: none is drawn."""
+    target: Reference | None = machine(None)  # `identity` adds what it stands for
+    """What is drawn: a name in the constitution, shares of such, numbers of some dimensions, or a
+    file of survey means on a scale from 1 to 6; null: nothing."""
     asked: dict[str, str] = field(default_factory=dict)
-    """By model, a dimension, `-` and a dimension, or a named target."""
+    """By model, a dimension, `-` and a dimension, a named target, or `target` for the one above."""
+
+    def find(self) -> dict[str, float] | None:
+        """Return the target's number of each dimension.
+
+        Raises:
+            UserError: as `Aim.find`.
+        """
+        if self.target is None:
+            return None
+        aim = Aim(constitution=self.constitution)
+        return dict(zip(aim.theory.dimensions, aim.find(self.target), strict=True))
 
 
 def check(config: Config) -> None:
     """Refuse an unknown target, and a model asked for what the theory does not have."""
     theory = theory_of(select(config.constitution))
     where = f"constitution {theory.name!r}"
-    refuse_unknown(
-        [config.target] if config.target else [],
-        theory.targets,
-        "no target",
-        where,
-    )
+    target = config.find()
     names = [name.removeprefix("-") for name in config.asked.values()]
-    known = [*theory.dimensions, *theory.targets]
+    known = [*theory.dimensions, *theory.targets, *([OWN] if target else [])]
     refuse_unknown(
         names,
         known,
@@ -76,11 +86,7 @@ def check(config: Config) -> None:
 
 def identity(config: Config) -> dict[str, Any]:
     theory = theory_of(select(config.constitution))
-    facts = [
-        list(theory.dimensions),
-        theory.angles,
-        theory.targets.get(config.target or ""),
-    ]
+    facts = [list(theory.dimensions), theory.angles, config.find()]
     return {"constitution": [theory.name, *facts]}
 
 
@@ -97,6 +103,8 @@ def run(
     """
     constitution = select(config.constitution)
     theory = theory_of(constitution)
+    target = config.find()
+    targets = theory.targets | ({OWN: target} if target else {})
     intervals = config.intervals(context.seed)
     surveys = [artifact for artifact in inputs.values() if artifact.stage == "survey"]
     dropped: list[Dropped] = []
@@ -123,14 +131,9 @@ def run(
         for name in list(values)[1:]:
             before = values[first] | others[first]
             after = values[name] | others[name]
-            wanted = _wanted(config.asked.get(name, ""), theory)
-            effects[name] = _effects(
-                before,
-                after,
-                wanted,
-                intervals,
-            )
-    target = theory.targets.get(config.target or "")
+            wanted = _wanted(config.asked.get(name, ""), targets)
+            effects[name] = _effects(before, after, wanted, intervals)
+    named = config.target if isinstance(config.target, str) else "of its own"
     metrics = {
         "confidence": config.confidence,
         "theory": {
@@ -139,7 +142,7 @@ def run(
             "angles": theory.angles,
             "is_nominal": theory.is_nominal,
         },
-        "target": {"name": config.target, "values": target} if target else None,
+        "target": {"name": named, "values": target} if target else None,
         "is_survey": bool(surveys),
         "profile": profile,
         "fit": {
@@ -235,11 +238,11 @@ def _read(
 
 def _wanted(
     asked: str,
-    theory: ValueTheory,
+    targets: Mapping[str, Mapping[str, float]],
 ) -> dict[str, int]:
     """Return, by dimension that a model was asked to move, the sign."""
-    if asked in theory.targets:
-        target = theory.targets[asked]
+    if asked in targets:
+        target = targets[asked]
         return {name: 1 if number > 0 else -1 for name, number in target.items() if number}
     name = asked.removeprefix("-")
     return {name: -1 if asked.startswith("-") else 1} if name else {}
@@ -358,16 +361,7 @@ def _tables(
                 sign="+",
             )
             p = format_p_value(each["p_adjusted"])
-            rows.append(
-                [
-                    model,
-                    name,
-                    asked,
-                    change,
-                    p,
-                    each["verdict"],
-                ]
-            )
+            rows.append([model, name, asked, change, p, each["verdict"]])
     columns = [
         "model",
         "what",

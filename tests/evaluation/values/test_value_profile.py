@@ -119,11 +119,22 @@ def test_a_named_target_asks_for_every_sign(tmp_path):
     assert asked == {name: 1 if number > 0 else -1 for name, number in target.items() if number}
 
 
+def test_a_target_of_numbers_and_one_that_is_asked_for(tmp_path):
+    inputs = {"a": rated(tmp_path, "a"), "b": rated(tmp_path, "b", [("power", -1)])}
+    done = measured(tmp_path, inputs, target={"power": -1.0}, asked={"b": "target"})
+    target = done.metrics["target"]
+    assert target["values"] == dict.fromkeys(CIRCLE, 0.0) | {"power": -1.0}
+    assert done.metrics["effects"]["b"]["power"]["verdict"] == "as asked"
+    assert done.metrics["effects"]["b"]["power"]["asked"] == -1
+    asked = [one for one in done.metrics["effects"]["b"].values() if one["asked"]]
+    assert len(asked) == 1
+
+
 def test_what_cannot_be_is_refused(tmp_path):
     base = rated(tmp_path, "base")
     with pytest.raises(UserError, match="asked"):
         measured(tmp_path, {"base": base}, asked={"base": "powr"})
-    with pytest.raises(UserError, match="no target"):
+    with pytest.raises(UserError, match="idea"):
         measured(tmp_path, {"base": base}, target="idea")
     with pytest.raises(UserError, match="no value scores"):
         measured(tmp_path, {"evaluation": verdicts(tmp_path, [("base", True)])})
