@@ -109,6 +109,10 @@ STAGES = {
     "multiple_choice": "stages.evaluation.benchmarks.multiple_choice",
     # questionnaires, models -> Answer: value profiles and whether they can be measured
     "survey": "stages.evaluation.surveys.survey",
+    "dilemmas": "stages.evaluation.conflicts.dilemmas",
+    "conflict_atlas": "stages.evaluation.conflicts.conflict_atlas",
+    "value_profile": "stages.evaluation.values.value_profile",
+    "violation_rates": "stages.evaluation.values.violation_rates",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa

@@ -23,6 +23,7 @@ FLOORS = [
     "report/evidence",
     "report/views",
     "ablation",
+    "evaluation/conflicts",
     "evaluation/surveys",
     "evaluation/benchmarks",
     "evaluation/rewards",

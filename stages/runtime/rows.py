@@ -251,10 +251,7 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One model's answer to one multiple-choice question.
-
-    Lists of options run in the file's order.
-    """
+    """One model's answer to a question with options; their lists run in the file's order."""
 
     id: str
     prompt_id: str
@@ -283,6 +280,8 @@ class Answer:
     """Of a survey, asked in one order: the probability of all options; None if not known."""
     administration: str = ""
     """Of a survey: `<number of the wording>-<test or retest>`."""
+    values: list[list[str]] = field(default_factory=list)
+    """Of a dilemma: what each option serves and the other does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,54 @@ log-probabilities, and would always agree.
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from string import ascii_uppercase
 
 from stages.evaluation.surveys.questionnaire import Item
-from stages.guards.templates import render
-from stages.runtime.rows import Message
+from stages.guards.errors import UserError
+from stages.guards.templates import render, template_hash
+from stages.preferences.judging.ask import (
+    MIN_MASS,
+    MinMass,
+    refuse_noise,
+    refuse_unknown_options,
+)
+from stages.principles.constitution import Principle
+from stages.principles.select import Selection
+from stages.runtime.calls import RememberedGenerator
+from stages.runtime.rows import Answer, Message
 from stages.runtime.store import derive_seed
+from stages.text.system_turn import SYSTEM_TEMPLATE, system_turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskingOptions:
+    """How a stage asks questions with options."""
+
+    letters: str = ascii_uppercase
+    """The names of the options, in order; each must be one token of every model."""
+    template: str = "evaluation/benchmarks/choice.jinja"
+    """Of the question; it is given question (the item), instruction, options and letters."""
+    in_context: list[str] = field(default_factory=list)
+    """The inputs whose models read the principles of `constitution` in their system turn."""
+    constitution: Selection | None = None
+    system_template: str = SYSTEM_TEMPLATE
+    """The template of the system turn; its variable is principles."""
+    min_mass: MinMass = MIN_MASS
+    """An answer is dropped where a model puts less probability than this on all its letters."""
+
+    def check(
+        self,
+        where: str,
+    ) -> None:
+        """Refuse too few letters, and the same twice."""
+        if len(self.letters) < 2 or len(set(self.letters)) < len(self.letters):
+            raise UserError(
+                f"letters: {self.letters!r} does not name two options or more, each in its own way",
+                where=where,
+                fix="give a text of different characters, such as ABCDE or 01234",
+            )
+
 
 EXCHANGES = (
     ("What is seven plus five?", "Twelve."),
@@ -143,3 +185,43 @@ def asks_of(
                     order,
                     number,
                 )
+
+
+async def put_ask(
+    ask: Ask,
+    name: str,
+    generator: RememberedGenerator,
+    principles: Sequence[Principle],
+    options: AskingOptions,
+) -> Answer:
+    """Return a model's answer to one question.
+
+    Raises:
+        Drop: it was about to write something else, or an option has no probability.
+    """
+    messages = ask.messages(options.template, options.letters)
+    turns = [*system_turn(principles, options.system_template), *messages]
+    choice = await generator.choose(turns, tuple(options.letters[: len(ask.order)]))
+    refuse_noise(choice, options.min_mass)
+    refuse_unknown_options(choice)
+    logprobs = [0.0] * len(ask.order)
+    for option, log in zip(ask.order, choice.logprobs, strict=True):
+        logprobs[option] = log
+    return Answer(
+        id=f"{name}/{ask.id}",
+        prompt_id=ask.item.content_id,
+        policy=name,
+        kind=ask.item.dimension,
+        question=ask.item.text,
+        options=list(ask.item.options),
+        gold=[],
+        logprobs=logprobs,
+        order=list(ask.order),
+        taken=[max(range(len(logprobs)), key=logprobs.__getitem__)],
+        right=None,
+        mass=choice.mass,
+        administration=ask.administration,
+        model=generator.model.content,
+        template=template_hash(options.template),
+        context=[principle.id for principle in principles],
+    )

@@ -24,15 +24,14 @@ models do, and never as one number with it. Left out: sampled answers that are p
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from string import ascii_uppercase
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from stages.evaluation.comparison import IntervalOptions
 from stages.evaluation.inputs import ask_each, draw
 from stages.evaluation.surveys.against_people import against_people
-from stages.evaluation.surveys.asking import Ask, asks_of
+from stages.evaluation.surveys.asking import Ask, AskingOptions, asks_of, put_ask
 from stages.evaluation.surveys.estimates import Groups, alphas, differences, profile_of
 from stages.evaluation.surveys.forms import FORMS
 from stages.evaluation.surveys.opinions import read_opinions
@@ -48,14 +47,7 @@ from stages.evaluation.surveys.value_portrait import files_of, is_portrait, port
 from stages.evaluation.surveys.verdict import MEASURABLE
 from stages.guards.errors import UserError, refuse_unknown
 from stages.guards.templates import template_hash
-from stages.preferences.judging.ask import (
-    MIN_MASS,
-    MinMass,
-    refuse_noise,
-    refuse_unknown_options,
-)
 from stages.principles.constitution import Principle, load
-from stages.principles.select import Selection
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context
@@ -64,14 +56,14 @@ from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Amount, Count, Few, Names, Text
 from stages.sources.records import file_hash
-from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
+from stages.text.system_turn import selected, system_identity
 from stages.values.theory import theory_of
 
 BASES = {"2": 2.0, "e": math.e}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(IntervalOptions):
+class Config(AskingOptions, IntervalOptions):
     source: Text | None = None
     """A questionnaire, ValuePortrait's folder, a file of opinions; null for `instrument: svo`."""
     instrument: Text | None = None
@@ -93,21 +85,10 @@ class Config(IntervalOptions):
     """Ask every order from its other end, too."""
     limit: Count | None = None
     """Up to this many items, drawn by a hash; null: all."""
-    letters: str = ascii_uppercase
-    """The names of the options, in order; each must be one token of every model."""
-    template: str = "evaluation/benchmarks/choice.jinja"
-    """Of the question; it is given question (the item), instruction, options and letters."""
-    in_context: list[str] = field(default_factory=list)
-    """The inputs whose models read the principles of `constitution` in their system turn."""
-    constitution: Selection | None = None
-    system_template: str = SYSTEM_TEMPLATE
-    """The template of the system turn; its variable is principles."""
     people: PeopleFile | None = None
     """People's answers to the same items (WVS, ESS), to compare with."""
     js_base: Literal["2", "e"] = "2"
     """The base of the Jensen-Shannon distance to people: averages of the two differ."""
-    min_mass: MinMass = MIN_MASS
-    """An answer is dropped where a model puts less probability than this on all its letters."""
 
 
 def check(config: Config) -> None:
@@ -126,12 +107,7 @@ def check(config: Config) -> None:
             where=where,
             fix="set `source` to a questionnaire, or `instrument: svo`",
         )
-    if len(config.letters) < 2 or len(set(config.letters)) < len(config.letters):
-        raise UserError(
-            f"letters: {config.letters!r} does not name two options or more, each in its own way",
-            where=where,
-            fix="give a text of different characters, such as ABCDE or 01234",
-        )
+    config.check(where)
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
@@ -197,13 +173,7 @@ def run(
 
     async def put(name: str, generator: RememberedGenerator, ask: Ask) -> Answer:
         shown = principles if name in config.in_context else ()
-        return await _put(
-            ask,
-            name,
-            generator,
-            shown,
-            config,
-        )
+        return await put_ask(ask, name, generator, shown, config)
 
     answers, lost = ask_each(
         inputs,
@@ -299,45 +269,6 @@ def _prepare(
     people = read_people(config.people, items) if config.people else None
     items = people.items if people else items
     return replace(survey, items=[item for item in items if item.id in chosen]), people
-
-
-async def _put(
-    ask: Ask,
-    name: str,
-    generator: RememberedGenerator,
-    principles: Sequence[Principle],
-    config: Config,
-) -> Answer:
-    messages = ask.messages(config.template, config.letters)
-    turns = [*system_turn(principles, config.system_template), *messages]
-    choice = await generator.choose(turns, tuple(config.letters[: len(ask.order)]))
-    refuse_noise(choice, config.min_mass)
-    refuse_unknown_options(choice)
-    logprobs = [0.0] * len(ask.order)
-    for option, log in zip(
-        ask.order,
-        choice.logprobs,
-        strict=True,
-    ):
-        logprobs[option] = log
-    return Answer(
-        id=f"{name}/{ask.id}",
-        prompt_id=ask.item.content_id,
-        policy=name,
-        kind=ask.item.dimension,
-        question=ask.item.text,
-        options=list(ask.item.options),
-        gold=[],
-        logprobs=logprobs,
-        order=list(ask.order),
-        taken=[max(range(len(logprobs)), key=logprobs.__getitem__)],
-        right=None,
-        mass=choice.mass,
-        administration=ask.administration,
-        model=generator.model.content,
-        template=template_hash(config.template),
-        context=[principle.id for principle in principles],
-    )
 
 
 def _measure(
