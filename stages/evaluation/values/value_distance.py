@@ -81,7 +81,10 @@ class Config(Aim, IntervalOptions):
         if self.target is None or self.targets:
             return self.others
         name = self.target if isinstance(self.target, str) else AIM
-        return {name: self.find(self.target), **self.others}
+        numbers = self.find(self.target)
+        if numbers in self.others.values():  # it has a name there
+            return self.others
+        return {name: numbers, **self.others}
 
 
 def check(config: Config) -> None:
