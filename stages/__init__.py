@@ -43,7 +43,7 @@ STAGES = {
     # Rating by value -> Pair under profiles that are written as text
     "profile_pairs": "stages.values.profile_pairs",
     # Rating of arguments by value -> Responses that teach a target's values
-    "value_injection": "stages.values.injection.value_injection",
+    "value_texts": "stages.values.texts.value_texts",
     # Responses -> Rating, by a judge that sees all answers to a request at once
     "rank": "stages.preferences.rubrics.rank",
     # Revision -> Pair: the revision against the original
@@ -107,6 +107,12 @@ STAGES = {
     "benchmark": "stages.evaluation.benchmarks.benchmark",
     # questions with options, models -> Answer, by group
     "multiple_choice": "stages.evaluation.benchmarks.multiple_choice",
+    # questionnaires, models -> Answer: value profiles and whether they can be measured
+    "survey": "stages.evaluation.surveys.survey",
+    "dilemmas": "stages.evaluation.conflicts.dilemmas",
+    "conflict_atlas": "stages.evaluation.conflicts.conflict_atlas",
+    "value_profile": "stages.evaluation.values.value_profile",
+    "violation_rates": "stages.evaluation.values.violation_rates",
     # models -> benchmarks of lm-evaluation-harness
     "harness": "stages.evaluation.benchmarks.harness",
     # human Pairs, judges -> agreement, flips, kappa

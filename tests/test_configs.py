@@ -76,7 +76,7 @@ FILES = [
 def test_models_with_pipelines(model, pipeline):
     more = ["model.path=owner/name"] if model == "hub" else []
     steps = read_steps(composed_steps(f"model={model}", f"pipeline={pipeline}", *more), STAGES)
-    assert len(steps) > 5
+    assert len(steps) > 2
     assert steps[-1].stage == "report"
 
 

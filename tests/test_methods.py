@@ -2,7 +2,6 @@
 is what the method makes.
 """
 
-import os
 from collections import Counter
 from functools import partial
 
@@ -19,12 +18,6 @@ pytestmark = [
         reason="no embedded model",
     ),
 ]
-
-
-in_full = pytest.mark.skipif(
-    "CREDO_ALL_METHODS" not in os.environ,
-    reason="minutes more than CI has; CREDO_ALL_METHODS=1 runs it",
-)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +58,7 @@ def test_salmon(done):
     ].keys()
 
 
+@pytest.mark.long
 def test_salmon_with_the_papers_constants(done):
     """As for models from the Hub: labels are flipped, and of a token's KL only what is above 0
     counts, so no completion's is below 0.
@@ -191,7 +185,7 @@ def test_rewind(done):
     assert made["searched_held_out"].metrics["visits"] > 3
 
 
-@in_full
+@pytest.mark.long
 def test_optimise_prompt(done):
     made = done("optimise_prompt", "scale.optimise_prompt.depth=2", "scale.optimise_prompt.batch=6")
     texts = [row.text for row in made["instructions"].rows(Proposal)]
@@ -209,7 +203,7 @@ def test_an_intervention_shows_its_principles_first(done):
     assert made["intervened"].metrics["last"].keys() >= {"term principles", "term flaw"}
 
 
-@in_full
+@pytest.mark.long
 def test_sparrow(done):
     made = done(
         "sparrow",
@@ -231,7 +225,7 @@ def test_sparrow(done):
         assert (best[row.prompt_id] == row.response_id) == (row.score == max(rivals))
 
 
-@in_full
+@pytest.mark.long
 def test_palms(done):
     made = done("palms")
     assert list(made["evaluation"].metrics["policies"]) == ["base", "control", "values"]
@@ -240,7 +234,7 @@ def test_palms(done):
     assert {row.kind for row in sets[1]} == {"neutral"} and len({r.kind for r in sets[0]}) == 8
 
 
-@in_full
+@pytest.mark.long
 def test_beavertails(done):
     made = done("beavertails", "data.harm_labels.arguments.count=40")
     assert made["classifier"].metrics["texts"] == 4 * 40
@@ -249,3 +243,27 @@ def test_beavertails(done):
         flagged["principles"].values()
     )
     assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]
+
+
+@pytest.mark.long
+def test_beavertails_without_people(done):
+    """Constitutional Classifiers: the command of docs/methods.md, in small."""
+    kept = "{name: world, only: [harm-1, kindness-1]}, scale: {Yes: 1, No: 0}"
+    made = done(
+        *("beavertails", "data.probes.arguments.count=16", "constitution.only=[harm-1,kindness-1]"),
+        *("~data.harm_labels", "+pipeline.steps.probes=${data.probes}"),
+        "+pipeline.steps.labelled={stage: respond, "
+        "inputs: {prompts: probes, helpful: helpful, model: base}}",
+        "+data.harm_labels={stage: rate, inputs: {responses: labelled, model: judge}, "
+        f"constitution: {kept}}}",
+    )
+    assert made["classifier"].metrics["principles"].keys() == {"harm-1", "kindness-1"}
+    assert list(made["evaluation"].metrics["policies"]) == ["base", "most_harmless"]
+
+
+@pytest.mark.long
+def test_the_reward_is_a_yes_or_no(done):
+    """Kwon et al. 2023: the other command there."""
+    rating = "pipeline.steps.policy.rewards.rating"
+    made = done("d_rlaif", f"{rating}.scale={{Yes: 1, No: 0}}", f"++{rating}.rescale=false")
+    assert 0 <= made["policy"].metrics["last"]["term rating"] <= 1

@@ -5,6 +5,8 @@ import pytest
 from stages.principles.constitution import load
 from tests.smollm2 import (
     FEW_REQUESTS,
+    NO_FORM,
+    ONE_CALL,
     done,  # noqa: F401  (a fixture)
     needs_smollm2,
     preferences,
@@ -18,10 +20,6 @@ FEW += [f"model.{name}.per_device_train_batch_size=2" for name in ("sft", "dpo")
 TWO_PRINCIPLES = "constitution.only=[on-point, no-danger]"
 STEPS = "pipeline.steps"
 SHORT = "sampling.max_tokens=40"
-ONE_CALL = ["scale.synthesis.shards=1", "scale.synthesis.calls=1"]
-# Of `self_align`, which `topic_guided` extends: thoughts and answer take more tokens than here.
-NO_FORM = [f"scale.self_align.{name}=null" for name in ("demonstrations", "marker")]
-NO_FORM += ["scale.self_align.template=text/system.jinja", "scale.self_align.least=0"]
 ONE_ROUND = [f"{STEPS}.evolution.repeat=1"]
 ONE_ROUND += [f"{STEPS}.answers.inputs.round_{number}=null" for number in (2, 3, 4)]
 REQUESTS_WRITTEN = {

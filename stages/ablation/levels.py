@@ -30,7 +30,6 @@ from stages.runtime.typed_config import parse_config
 # stages to which the variant applies
 VARIED = {"labels": ("judged_pairs",), "reward": ("judged_pairs", "reward_model")}
 LAST_STAGES = {"labels": "judged_pairs", "reward": "reward_accuracy"}
-EXAMPLES = {"labels": "pipeline=cai", "reward": "pipeline=salmon"}  # pipelines with such a stage
 
 
 def prepare_job(config: DictConfig) -> tuple[Settings, dict[str, Any], list[Step]]:
@@ -142,7 +141,7 @@ def last_steps(steps: Sequence[Step], level: str) -> list[str] | None:
         raise UserError(
             f"level {level!r} ends in steps of the stage {stage!r}, and this pipeline has none",
             where="ablate.level",
-            fix=f"take a pipeline that has one, such as {EXAMPLES[level]}, or ablate.level=policy",
+            fix="take a pipeline that has one, or ablate.level=policy",
         )
     return last
 

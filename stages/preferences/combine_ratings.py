@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from stages.guards.errors import UserError
 from stages.preferences.judging.rating import summarise_scores
-from stages.preferences.rating_groups import read_rows
+from stages.preferences.rating_groups import read_rows, refuse_no_probabilities
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.manifest import Table
@@ -39,6 +39,10 @@ COMBINED: dict[str, Callable[[Sequence[float]], float]] = {
     "mean": fmean,
     "min": min,
 }
+ADVICE = (
+    "give it a `score` step with a rule model and `each: true`, or a `rate` step with the scale "
+    '{"Yes": 1, "No": 0}'
+)
 MOST = 700.0
 """Of what exp() takes."""
 
@@ -70,7 +74,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         preferences = {row.response_id: row.score for row in rated}
     groups: dict[str, list[Rating]] = {}
     for row in rules:
-        _check_scores(row, where)
+        refuse_no_probabilities(row, "kept", f"{where}, input 'rules'", ADVICE)
         if preferences is not None and row.response_id not in preferences:
             dropped.append(Dropped(id=row.id, reason="no preference score"))
             continue
@@ -120,13 +124,3 @@ def _table(shares: dict[str, Any], count: int, step: str) -> Table:
     names = {"any of them": shares["any"], **shares["principles"]}
     cells = [[name, format_percent(share)] for name, share in names.items()]
     return Table(f"{step}: what {count} answers break, per cent", ["principle", "broken"], cells)
-
-
-def _check_scores(row: Rating, where: str) -> None:
-    if not row.scores or not all(0 <= score <= 1 for score in row.scores):
-        raise UserError(
-            f"the rating {row.id!r} holds no probability for each principle",
-            where=f"{where}, input 'rules'",
-            fix="give it a `score` step with a rule model and `each: true`, or a `rate` step with "
-            'the scale {"Yes": 1, "No": 0}',
-        )

@@ -6,12 +6,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.preferences.rating_groups import refuse_no_probabilities
 from stages.principles.constitution import Principle
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Drop
 from stages.runtime.rows import Dropped, Judgement, Rating
 from stages.text.cut_off import CutOff, row_fault
 
+ADVICE = 'make it with the stage `rate`, safety principles and `scale: {"Yes": 0, "No": 1}`'
 SALMON_ONLY = ("passes", "normalise", "geometric", "max_principles", "negation")
 
 
@@ -150,13 +152,7 @@ class Safety:
         self._safe: dict[tuple[str, str], bool] = {}
         """By prompt id and response."""
         for row in ratings.rows(Rating):
-            if not row.scores or not all(0 <= score <= 1 for score in row.scores):
-                raise UserError(
-                    f"the rating {row.id!r} holds no P(violated) for each principle",
-                    where=f"step {ratings.step!r}",
-                    fix="make it with the stage `rate`, safety principles and "
-                    '`scale: {"Yes": 0, "No": 1}`',
-                )
+            refuse_no_probabilities(row, "violated", f"step {ratings.step!r}", ADVICE)
             self._safe[row.prompt_id, row.response] = not any(score > 0.5 for score in row.scores)
 
     def is_safe(self, prompt_id: str, response: str) -> bool:

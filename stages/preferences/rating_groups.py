@@ -83,6 +83,21 @@ def read_groups(
     return groups, dropped
 
 
+def refuse_no_probabilities(row: Rating, event: str, where: str, fix: str) -> None:
+    """Refuse a rating that is not one probability for each principle.
+
+    Args:
+        event: what is likely: that a principle is `kept` or `violated`.
+
+    Raises:
+        UserError: it says so.
+    """
+    likely = [score for score in row.scores if 0 <= score <= 1]
+    if not likely or not len(likely) == len(row.scores) == len(row.principles):
+        what = f"the rating {row.id!r} holds no P({event}) for each principle"
+        raise UserError(what, where=where, fix=fix)
+
+
 def ratings_of(inputs: Mapping[str, Artifact]) -> list[Rating]:
     """Return the ratings of all inputs, usable or not."""
     rows = []

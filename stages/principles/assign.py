@@ -51,18 +51,17 @@ def assign_many(
     return sorted(principles, key=order, reverse=True)[:count]
 
 
-def refuse_draw(count: int, total: int, least: int, where: str) -> None:
-    """Refuse a number of principles that cannot be drawn.
+def doubt_draw(option: str, count: int | None, total: int | None) -> list[str]:
+    """Return a warning, for a plan, where an option asks for more principles than there are.
 
-    Raises:
-        UserError: it is below `least`, or above the `total` of principles.
+    Args:
+        option: its name.
+        count: at most how many are drawn; None: all.
+        total: how many there are; None: nobody knows.
     """
-    if not least <= count <= total:
-        raise UserError(
-            f"draw: {count} of {total} principles cannot be drawn",
-            where=where,
-            fix=f"give {least} to {total}",
-        )
+    if count is None or total is None or count <= total:
+        return []
+    return [f"`{option}: {count}` is more than the principles that there are: it reads all {total}"]
 
 
 def mean_weights(shown: Sequence[Principle], available: int) -> list[float]:

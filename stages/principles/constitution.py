@@ -66,6 +66,8 @@ Text = Annotated[
     AfterValidator(_refuse_unseen),
 ]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Level = Annotated[Number, Field(json_schema_extra={"minimum": -1, "maximum": 1})]
+"""`theory_faults` checks the ends, with all other faults of a target."""
 Authority = Literal["root", "system", "developer", "user", "guideline"]
 AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
 """The levels, the highest first, as in OpenAI's Model Spec."""
@@ -161,7 +163,7 @@ class Constitution(BaseModel):
     """The principles."""
     theory: Theory | None = None
     """The circle and the groups of the dimensions, for value theories."""
-    targets: dict[Slug, dict[Text, Number]] | None = Field(None, min_length=1)
+    targets: dict[Slug, dict[Text, Level]] | None = Field(None, min_length=1)
     """Named targets: from -1 to 1, how much of each dimension responses are to express."""
 
     @model_validator(mode="after")

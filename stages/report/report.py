@@ -3,11 +3,12 @@
 In: any steps. At the top it says what the run is about, what its steps warn of, and what each
 training learnt from. Of a judge's examination it shows the verdicts; of an evaluation the effect,
 the principles and the judge's quality; of `reward_accuracy` the reward models side by side; of a
-training step the curves, of online ones in one drawing and with their tripwires; of any other step
-its tables. Rows of Revision, Pair, Judgement, Rating, Verdict and Question can be browsed, and so
-can dropped rows. Of every step, and of every step before it whose folder is still there, it shows
-its output, its dropped rows and calls, and whether the run that writes the page made or reused it:
-as a drawing and as a table. What is missing is not shown.
+survey profiles with verdicts; of values a circle with target, before and after; of conflicts who
+wins; of a training step the curves, of online ones in one drawing and with their tripwires; of any
+other step its tables. Rows of Revision, Pair, Judgement, Rating, Verdict and Question can be
+browsed, and so can dropped rows. Of every step, and of every step before it whose folder is still
+there, it shows its output, its dropped rows and calls, and whether the run that writes the page
+made or reused it: as a drawing and as a table. What is missing is not shown.
 
 Out: `report.html` in the artifact's folder, self-contained: it loads nothing (its own policy
 forbids it), and it works from disk. A reused page still shows what was new, and what
@@ -27,10 +28,13 @@ from typing import Any
 
 from stages.guards.errors import UserError
 from stages.report import page
+from stages.report.evidence.conflicts import conflicts_view
 from stages.report.evidence.corrections import corrections_view
 from stages.report.evidence.effects import evaluation_view
 from stages.report.evidence.examination import examination_view
 from stages.report.evidence.reward_models import reward_models_view
+from stages.report.evidence.surveys import is_of_people, survey_view
+from stages.report.evidence.value_profile import value_profile_view
 from stages.report.heading import describe_run
 from stages.report.learnt import learnt_from
 from stages.report.views.browse import Section, principle_texts, sections
@@ -50,6 +54,8 @@ from stages.runtime.typed_config import Amount, Text
 
 SHOWN_ELSEWHERE = ("evaluate", "examine_judge", "reward_accuracy", "report")
 """Stages whose tables the page shows in another form."""
+DRAWN = {"value_profile": value_profile_view, "conflict_atlas": conflicts_view}
+"""Stages whose metrics become a section of their own."""
 SHORTEST = 1e-9
 """Seconds, so that the share of the longest step is a number."""
 _HERE = Path(__file__).resolve()
@@ -145,6 +151,8 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
     views = []
     corrections = []
     rewards = []
+    surveys = []
+    drawn: dict[str, list[View]] = {stage: [] for stage in DRAWN}
     tables = []
     for source in sources:
         facts = (source.step, source.metrics, principle_texts(source))
@@ -153,6 +161,11 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
             corrections.append(corrections_view(*facts))
         elif source.stage == "reward_accuracy":
             rewards.append(reward_models_view(*facts))
+        elif source.stage == "survey":
+            surveys.append(survey_view(source.step, source.metrics))
+            tables += [table for table in source.manifest.tables if is_of_people(table)]
+        elif source.stage in DRAWN:
+            drawn[source.stage].append(DRAWN[source.stage](source.step, source.metrics))
         elif source.stage not in SHOWN_ELSEWHERE:
             tables += source.manifest.tables
     examined = [step for step in steps if step.stage == "examine_judge"]
@@ -161,6 +174,9 @@ def _results(sources: list[Artifact], steps: list[Artifact]) -> View:
         "evaluations": views,
         "corrections": [view for view in corrections if view],
         "rewards": rewards,
+        "surveys": surveys,
+        "value_profiles": drawn["value_profile"],
+        "atlases": drawn["conflict_atlas"],
         "tables": tables,
         "online": online_view(steps, _colours(evaluations, steps)),
         "trainings": offline_views(steps),

@@ -10,8 +10,7 @@ can be traced back to its request:
     Pair        prompt_id, chosen_id, rejected_id
     Rating      prompt_id, response_id
     Verdict     prompt_id, response_id
-    Answer      prompt_id: the content id of the question
-    Label, Tested, Question: prompt_id
+    Answer, Label, Tested, Question: prompt_id
     Proposal    prompt_id; sources: the rows that it was written about
 
 `prompt_id` is the unit of every statistic: rows with the same one are not independent. It is the id
@@ -96,7 +95,6 @@ class Revision:
     finish_reason: str = "stop"
     """Of `response`, as in a Response."""
     original_finish_reason: str = "stop"
-    """Of `original`."""
     thoughts: str = ""
     """What the model thought before it wrote `response`."""
 
@@ -131,7 +129,6 @@ class Judgement:
     """The judge's reasoning before it chose, if it was asked for one."""
     rationale_ba: str = ""
     finish_reason_a: str = "stop"
-    """Of `response_a`, as in a Response."""
     finish_reason_b: str = "stop"
 
 
@@ -171,7 +168,6 @@ class Pair:
     """None where it was not measured."""
     rejected_safe: bool | None = None
     chosen_finish_reason: str = "stop"
-    """Of `chosen`, as in a Response."""
     rejected_finish_reason: str = "stop"
 
 
@@ -255,10 +251,7 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One model's answer to one multiple-choice question.
-
-    Lists of options run in the file's order.
-    """
+    """One model's answer to a question with options; their lists run in the file's order."""
 
     id: str
     prompt_id: str
@@ -283,6 +276,12 @@ class Answer:
     template: str = ""
     context: list[str] = field(default_factory=list)
     """The principles that the model read in its system turn."""
+    mass: float | None = None
+    """Of a survey, asked in one order: the probability of all options; None if not known."""
+    administration: str = ""
+    """Of a survey: `<number of the wording>-<test or retest>`."""
+    values: list[list[str]] = field(default_factory=list)
+    """Of a dilemma: what each option serves and the other does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -354,28 +354,6 @@ def find_system(form: Form, columns: Sequence[str], option: str | None) -> str:
     return ""
 
 
-def unread_columns(form: Form, columns: Sequence[str]) -> str:
-    """Return a note on the columns of a file that its recognised form does not read; "" if none."""
-    if not form.columns:
-        return ""
-    used = {
-        *form.columns,
-        *form.prompt,
-        *form.better,
-        *form.score,
-        form.system,
-        form.reasoning,
-        *form.flags,
-        *form.labels,
-        form.first_safe,
-        form.second_safe,
-        form.turn,
-        *(form.one_hot or form.scores or ()),
-    }
-    unread = [name for name in columns if name not in used]
-    return f"columns that are not read: {list_columns(unread)}" if unread else ""
-
-
 def recognise(
     columns: Sequence[str], forms: Sequence[Form], where: str, option: str, expected: str
 ) -> Form:

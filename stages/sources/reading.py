@@ -10,6 +10,8 @@ from typing import Any
 
 from stages.runtime.rows import Dropped, Message
 from stages.sources.conversations import odd_turns
+from stages.sources.forms import Form
+from stages.sources.records import list_columns
 
 SHOWN_TEXT = 300
 """Characters of a turn in an example."""
@@ -54,6 +56,28 @@ class Reading:
             "odd": dict(self.odd),
             "example": self.example,
         }
+
+
+def unread_columns(form: Form, columns: Sequence[str]) -> str:
+    """Return a note on the columns of a file that its recognised form does not read; "" if none."""
+    if not form.columns:
+        return ""
+    used = {
+        *form.columns,
+        *form.prompt,
+        *form.better,
+        *form.score,
+        form.system,
+        form.reasoning,
+        *form.flags,
+        *form.labels,
+        form.first_safe,
+        form.second_safe,
+        form.turn,
+        *(form.one_hot or form.scores or ()),
+    }
+    unread = [name for name in columns if name not in used]
+    return f"columns that are not read: {list_columns(unread)}" if unread else ""
 
 
 def shorten(messages: Sequence[Message]) -> list[Message]:

@@ -1,14 +1,23 @@
-"""Cells that state which of two sides is preferred, or that an answer is good.
+"""Cells that state which of two sides is preferred, that an answer is good, or for which values it
+speaks.
 
-In: a column of cells. Out: for each, the preferred side. The scale is decided once for the column.
+In: a column of cells. Out: for each, the preferred side; the scale is decided once for the column.
+Or a record with labels of principles from -1 (opposed) over 0 (no connection) to 1 (important), and
+out a number for each principle that was labelled. A list holds only what is not 0 (Value FULCRA,
+Yao et al. 2024, arXiv 2311.10766): names that it lacks are 0. Elsewhere an empty cell is no label.
+A label that cannot be read, or that another one contradicts, is left out: it is not 0.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from stages.guards.errors import UserError
-from stages.sources.cells import is_empty, plain_text
+from stages.principles.faults import slug
+from stages.runtime.context import Drop
+from stages.sources.cells import NotStructured, is_empty, parse_structured, plain_text
+from stages.sources.records import Record
 
 Verdict = Literal["first", "second", "tie", "none"]
 """`none`: the cell states nothing."""
@@ -55,6 +64,11 @@ PREFIX = re.compile(
 )
 TRUE = ("true", "yes", "good", "desirable", "thumbs_up", "safe", "1", "1.0")
 FALSE = ("false", "no", "bad", "undesirable", "thumbs_down", "unsafe", "0", "0.0", "-1", "-1.0")
+NUMBER = re.compile(r"(?:=\s*)?([+\-\u2212]?)\s*(\d+(?:\.\d+)?|\.\d+)\s*([+\-\u2212]?)")
+"""A label as people type it: `+1`, `1`, `=1`, `1+`."""
+SPELLINGS = ("+1", "-1", "1", "0")
+RESPELLED = "read in another spelling"
+"""What the tally calls a label that is used all the same."""
 
 
 def read_verdicts(
@@ -184,3 +198,79 @@ def _read_one(text: str, scale: Scale, names: tuple[str, str]) -> Verdict | None
     if scale == "signs":
         return "tie" if number == 0 else "first" if number < 0 else "second"
     return MEANT[scale].get(number)
+
+
+def read_labels(
+    record: Record, columns: Sequence[str], names: Mapping[str, str], tally: Counter[str]
+) -> dict[str, float]:
+    """Return the label of each principle that has one, in the order of `names`.
+
+    Args:
+        columns: one that lists or maps the labels, or a column for each principle.
+        names: by the slug of a name, the id of its principle.
+        tally: gets the number of labels that were left out, by reason, or respelled.
+    """
+    labels: dict[str, float] = {}
+    if any(isinstance(_structure(record.value(column)), list) for column in columns):
+        labels = dict.fromkeys(names.values(), 0.0)
+    seen: dict[str, set[float]] = {}
+    for name, cell in _entries(record, columns, tally):
+        identifier = names.get(slug(name))
+        if identifier is None:
+            tally[f"no principle is called {name.lower()[:60]!r}"] += 1
+            continue
+        value = read_degree(cell)
+        labels.pop(identifier, None)
+        if value is None:
+            tally[f"{plain_text(cell)[:60]!r} is no label from -1 to 1"] += 1
+            seen.setdefault(identifier, set())
+            continue
+        if isinstance(cell, str) and cell.strip() not in SPELLINGS:
+            tally[RESPELLED] += 1
+        seen.setdefault(identifier, set()).add(value)
+    for identifier, values in seen.items():
+        if len(values) == 1:
+            labels[identifier] = values.pop()
+        elif values:
+            tally["two labels of an answer contradict each other"] += 1
+    return {name: labels[name] for name in names.values() if name in labels}
+
+
+def read_degree(cell: Any) -> float | None:
+    """Return a label of a principle as a number in [-1, 1]; None for anything else."""
+    match = NUMBER.fullmatch(plain_text(float(cell) if isinstance(cell, bool) else cell))
+    if match is None or (match[1] and match[3]):
+        return None
+    number = float(match[2])
+    if number > 1:
+        return None
+    return 0.0 - number if (match[1] or match[3]) not in ("", "+") else number
+
+
+def _structure(cell: Any) -> Any:
+    """Return the list or the mapping that a cell holds, or the cell itself."""
+    if isinstance(cell, str):
+        try:
+            return parse_structured(cell)[0]
+        except (NotStructured, Drop):
+            return cell
+    return cell
+
+
+def _entries(
+    record: Record, columns: Sequence[str], tally: Counter[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the cell of each label."""
+    for column in columns:
+        cell = _structure(record.value(column))
+        if isinstance(cell, Mapping):
+            yield from ((str(name), value) for name, value in cell.items() if not is_empty(value))
+        elif isinstance(cell, list):
+            for item in cell:
+                name, colon, value = str(item).rpartition(":")
+                if colon:
+                    yield name.strip(), value
+                else:
+                    tally["an item of a list that is not `name: label`"] += 1
+        elif not is_empty(cell):
+            yield column, cell

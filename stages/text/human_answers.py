@@ -51,10 +51,8 @@ from stages.sources.forms import (
     Form,
     find_system,
     recognise,
-    unread_columns,
 )
-from stages.sources.labels import read_labels
-from stages.sources.reading import Reading, name_drops, shorten
+from stages.sources.reading import Reading, name_drops, shorten, unread_columns
 from stages.sources.records import Record, column_names, list_columns, require_columns
 from stages.sources.sides import Sides
 from stages.sources.source import (
@@ -64,7 +62,7 @@ from stages.sources.source import (
     take_part,
     without_folder,
 )
-from stages.sources.verdicts import read_label
+from stages.sources.verdicts import read_label, read_labels
 
 Row = Rating | Response
 

@@ -29,8 +29,8 @@ from stages.sources.conversations import (
     read_messages,
     read_prompts,
 )
-from stages.sources.forms import PROMPT_FORMS, Form, find_system, recognise, unread_columns
-from stages.sources.reading import Reading, name_drops, shorten
+from stages.sources.forms import PROMPT_FORMS, Form, find_system, recognise
+from stages.sources.reading import Reading, name_drops, shorten, unread_columns
 from stages.sources.records import (
     BARE,
     Record,

@@ -18,8 +18,8 @@ from typing import Any, Literal
 from stages.doubts.words import foresee_words
 from stages.guards.errors import UserError
 from stages.guards.templates import template_hash
-from stages.principles.assign import assign_many, refuse_draw
-from stages.principles.constitution import Principle, load
+from stages.principles.assign import assign_many, doubt_draw
+from stages.principles.constitution import Principle
 from stages.principles.proposed import INPUT, check_source, principles_of
 from stages.principles.retrieve import (
     ENCODER,
@@ -28,13 +28,13 @@ from stages.principles.retrieve import (
     find_applicable,
     retrieval_identity,
 )
-from stages.principles.select import Selection
+from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Prompt, Proposal, Response
-from stages.runtime.stage import Kind, Stage
+from stages.runtime.stage import Expected, Kind, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Few, Text, machine
 from stages.sources.records import file_hash
@@ -87,10 +87,7 @@ class SampleRequest:
 
 
 def check(config: Config) -> None:
-    """Refuse a choice of principles for a model that reads none; read the demonstrations once.
-
-    An ablation may leave fewer principles than `draw` says; the whole set may not have fewer.
-    """
+    """Refuse a choice of principles for a model that reads none; read the demonstrations once."""
     read_demonstrations(config.demonstrations)
     for option in ("retrieve", "draw"):
         if getattr(config, option) and config.context == "none":
@@ -99,9 +96,6 @@ def check(config: Config) -> None:
                 where="stage 'respond'",
                 fix=f"set `context: principles`, or leave `{option}` out",
             )
-    if config.draw and config.constitution:
-        total = len(load(config.constitution.name).principles)
-        refuse_draw(config.draw, total, 1, "stage 'respond'")
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
@@ -114,6 +108,14 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
             where="stage 'respond'",
             fix="set `context: principles`, or leave the input out",
         )
+
+
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    """Doubt words that the model has not seen, and a `draw` of more principles than there are."""
+    total = inputs[INPUT].count_rows() if INPUT in inputs else None
+    if config.constitution:
+        total = len(select(config.constitution).principles)
+    return [*foresee_words(config, inputs), *doubt_draw("draw", config.draw, total)]
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -240,6 +242,6 @@ STAGE = Stage(
     calls_generator=True,
     check=check,
     check_inputs=check_inputs,
-    foresee=foresee_words,
+    foresee=foresee,
     identity=identity,
 )

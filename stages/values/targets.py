@@ -121,6 +121,9 @@ def read_target(
     """
     file = as_path(path)
     place = display_path(file)
+    if not 0 < abs(high - low) < math.inf:
+        what = f"a scale from {low:g} to {high:g} has no middle and no half"
+        raise UserError(what, where=place, fix="give its two ends, such as 1 and 6")
     groups: dict[str, list[Mean]] = {}
     for label, mean in _read(file, {slug(name) for name in theory.dimensions}):
         groups.setdefault(label, []).append(mean)

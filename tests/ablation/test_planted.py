@@ -10,7 +10,7 @@ from tests.ablation.sweeping import last_sweep, results, run_command
 from tests.embedded import ROOT
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(
         not (ROOT / "stages/world/checkpoint/model.safetensors").exists(),
         reason="no embedded model",

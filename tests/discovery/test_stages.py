@@ -111,6 +111,15 @@ def test_each_pair_is_asked_for_and_against_and_equal_texts_are_one(tmp_path):
     assert all("good" in text and "bad" in text for text in questions)
 
 
+def test_together_asks_once_about_all(tmp_path):
+    """IterAlign's one question for a chunk of failures (systems.md section 15, item 6)."""
+    generator = ScriptedGenerator(text=lambda messages: "1. The response is good.")
+    templates = "discovery/propose_from_failures.jinja"
+    proposing(tmp_path, generator, together=True, templates=templates)
+    (question,) = [messages[-1]["content"] for messages, _, _ in generator.completed]
+    assert all(row["chosen"] in question for row in PAIRS)
+
+
 def test_answers_without_a_principle_are_counted_with_their_words(tmp_path):
     def text(messages):
         first = "request 0" in messages[-1]["content"]

@@ -134,6 +134,7 @@ def test_no_word_of_a_table_is_broken_in_eighty_columns(tmp_path):
 
 
 def test_a_log_is_as_wide_as_columns_says(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert open_console(file=io.StringIO()).width >= 120
     monkeypatch.setenv("COLUMNS", "70")
     assert open_console(file=io.StringIO()).width == 70

@@ -114,10 +114,12 @@ def test_what_only_one_of_them_rated_is_dropped_and_counted(tmp_path):
     assert [(row.id, row.reason) for row in result.dropped] == [("g-1", "no preference score")]
 
 
-@pytest.mark.parametrize("kept", [[], [0.5, 7.0], [-0.1]])
-def test_ratings_that_are_no_probabilities_are_refused(tmp_path, kept):
-    row = replace(rated(answer("g", 0), 1.0), principles=["a"] * len(kept), scores=kept)
-    with pytest.raises(UserError, match="holds no probability for each principle") as raised:
+@pytest.mark.parametrize(
+    "kept, rules", [([], 0), ([0.5, 7.0], 2), ([-0.1], 1), ([0.5], 2), ([], 2), ([math.nan], 1)]
+)
+def test_ratings_that_are_no_probabilities_are_refused(tmp_path, kept, rules):
+    row = replace(rated(answer("g", 0), 1.0), principles=["a"] * rules, scores=kept)
+    with pytest.raises(UserError, match=r"holds no P\(kept\) for each principle") as raised:
         run_stage("combine_ratings", {"rules": artifact(tmp_path, "r", [row], Rating)}, {})
     assert '"Yes": 1, "No": 0' in raised.value.fix
 

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from stages import STAGES
 from stages.guards.errors import UserError
 from stages.principles.assign import assign, assign_many, mean_weights
 from stages.principles.constitution import Principle
+from stages.runtime.stage import Expected, load_stage
+from stages.runtime.typed_config import parse_config
 
 SIXTEEN = [Principle(id=f"p{i}", text="The response is kind.") for i in range(16)]
 ROWS = [f"row-{i}" for i in range(4000)]
@@ -101,6 +104,38 @@ def test_assignment_is_pinned():
 def test_impossible_counts_are_refused(principles, count):
     with pytest.raises(UserError, match="principles are requested"):
         assign_many(principles, "row", 0, count)
+
+
+SET = "name: four\nprinciples:\n" + "".join(f"  - {{id: {i}, text: Rule {i}.}}\n" for i in "abcd")
+
+
+@pytest.mark.parametrize("draw, doubted", [(2, False), (3, False), (4, True), (99, True)])
+@pytest.mark.parametrize(
+    "stage, option",
+    [
+        *(("respond", "draw"), ("judge", "per_pair"), ("score", "sample")),
+        *(("ppo", "rewards"), ("ppo", "costs"), ("grpo", "rewards")),
+    ],
+)
+def test_a_draw_of_more_than_there_are_is_said_in_the_plan(tmp_path, stage, option, draw, doubted):
+    """Not refused: it is at most so many, and an ablation may leave fewer."""
+    (tmp_path / "set.yaml").write_text(SET)
+    read = {"constitution": {"name": f"{tmp_path}/set.yaml", "drop": ["d"]}}
+    kind = "judge" if stage == "grpo" else "reward_model"
+    terms = {option: {"rules": {"term": kind, "model": "base", "draw": draw, **read}}}
+    options = {
+        "respond": {"context": "principles", "draw": draw, **read},
+        "judge": {"per_pair": draw, **read},
+        "score": {"sample": draw, **read},
+    }.get(stage, {"rewards": {"short": {"term": "length"}}} | terms)
+    contract = load_stage(STAGES[stage])
+    config = parse_config(contract.config, options, stage)
+    contract.check(config)
+    unknown = Expected(count_rows=lambda: None, find_model=lambda: None)
+    warnings = contract.foresee(config, dict.fromkeys(("model", "base"), unknown))
+    name = "draw" if option in ("rewards", "costs") else option
+    text = f"`{name}: {draw}` is more than the principles that there are: it reads all 3"
+    assert [warning.endswith(text) for warning in warnings] == [True] * doubted
 
 
 def test_a_weight_counts_once_in_the_mean_of_what_is_shown():

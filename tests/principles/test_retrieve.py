@@ -206,7 +206,6 @@ def test_a_step_is_identified_by_situations_only_where_it_retrieves(tmp_path):
             {"answers": {"context": "none", "retrieve": None, "draw": 2}},
             "`draw` chooses among principles that the model does not read",
         ),
-        ({"answers": {"draw": 99}}, r"draw: 99 of \d+ principles cannot be drawn"),
         ({"answers": {"retrieve": {"topp": 3}}}, "unknown option 'retrieve.topp'"),
         ({"answers": {"retrieve": {"top": 0}}}, "'retrieve.top'"),
         ({"revisions": {"retrieve": {"budget": "much"}}}, "'retrieve.budget'"),

@@ -7,8 +7,8 @@ import pytest
 from stages.guards.errors import UserError
 from stages.runtime.rows import Rating
 from stages.runtime.typed_config import parse_config
-from stages.sources.labels import RESPELLED, read_label, read_labels
 from stages.sources.records import Record
+from stages.sources.verdicts import RESPELLED, read_degree, read_labels
 from stages.text import human_answers
 from tests.embedded import ROOT
 from tests.preferences.matrices import run_stage
@@ -29,7 +29,7 @@ TOUCHE = ROOT.parent / "shared" / "data" / "touche_valueeval" / "valueEval_10.cs
     ],
 )
 def test_a_label_is_read_as_people_type_it(cell, label):
-    assert read_label(cell) == label
+    assert read_degree(cell) == label
 
 
 def labels_of(columns=("values",), **cells):

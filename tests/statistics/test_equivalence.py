@@ -192,7 +192,7 @@ def test_the_error_of_yes_no_outcomes(n, margin, seeds, falling, alike):
     assert claims(trinomial, seeds, n, margin, falling, alike, trials=500) <= allowed(500)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [responsive, duels, rare, sampled])
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize(("n", "margin"), [(20, 0.2), (45, 0.1), (100, 0.05), (400, 0.05)])

@@ -106,7 +106,7 @@ def test_the_promised_effect_is_found():
     assert found(60, 3, 100, 0.3, 4, seed_sd=0.04, alike=1.0) >= 0.68  # of 60: 2.3 sd below .8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("seed_sd", [0.0, 0.04])
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_alpha_of_judges_that_agree_or_guess():
     assert krippendorff([[1, None], [None, 2]]) is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_coverage_of_ratings():
     """95 % intervals of the distance to the anchor hold it in 91 to 98 %: 50 simulated ablations,
     4 models, 200 prompts.

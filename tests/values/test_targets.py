@@ -88,6 +88,9 @@ def test_any_scale_maps_to_the_unit_also_a_reversed_one(tmp_path):
     path = write(tmp_path, "m.yaml", "self-direction: 0\npower: 100\n")
     assert read_target(TWO, path, 0, 100) == {"self-direction": -1.0, "power": 1.0}
     assert read_target(TWO, path, 100, 0) == {"self-direction": 1.0, "power": -1.0}
+    for low, high in ((3, 3), (1, float("inf")), (float("nan"), 6)):
+        with pytest.raises(UserError, match="no middle"):
+            read_target(TWO, path, low, high)
 
 
 @pytest.mark.parametrize(

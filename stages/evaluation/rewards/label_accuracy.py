@@ -27,7 +27,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.evaluation.comparison import IntervalOptions
-from stages.evaluation.rewards.label_measures import (
+from stages.evaluation.labels.label_measures import (
     Cells,
     calibration,
     estimate,
@@ -47,6 +47,8 @@ from stages.statistics.intervals import Intervals
 LABELS, LEARNT = "labels", "learnt_labels"
 MAJORITY, ALWAYS = "majority", "always"
 MACRO = ("macro_f1", "macro_f1_classes")
+SHOWN = ("1", "0", "-1")
+"""The labels, in the order of the tables."""
 Key = tuple[str, str]
 """A request's id and the answer."""
 
@@ -77,22 +79,26 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         if name not in (LABELS, LEARNT)
     }
     _check_range([*gold, *learnt], where)
-    rows = {name: [each.get(_key(row), {}) for row in gold] for name, each in ratings.items()}
+    rows: dict[str, list[dict[str, float]]] = {}
+    for name, by_answer in ratings.items():
+        rows[name] = [by_answer.get(_key(row), {}) for row in gold]
+    rows[MAJORITY] = [_most_common(learnt or gold, names)] * len(gold)
+    rows[ALWAYS] = [dict.fromkeys(names, 1.0)] * len(gold)
     labels = _table([_scores(row) for row in gold], names)
-    common = _most_common(learnt or gold, names)
-    rows |= {
-        MAJORITY: [common] * len(gold),
-        ALWAYS: [dict.fromkeys(names, 1.0)] * len(gold),
-    }
-    positives = Counter(
-        name for row in [*gold, *learnt] for name, score in _scores(row).items() if score >= 0.5
-    )
-    counted = [place for place, name in enumerate(names) if positives[name] >= config.least]
     dialogues = [row.prompt_id for row in gold]
-    cells = {name: Cells(dialogues, labels, _table(each, names)) for name, each in rows.items()}
+    cells = {}
+    for name, scores in rows.items():
+        cells[name] = Cells(dialogues, labels, _table(scores, names))
     _refuse_unrated(cells, where)
+    positives: Counter[str] = Counter()
+    for row in [*gold, *learnt]:
+        for name, score in _scores(row).items():
+            positives[name] += score >= 0.5
+    counted = [place for place, name in enumerate(names) if positives[name] >= config.least]
+    models = {}
+    for name, each in cells.items():
+        models[name] = _measure(each, names, counted, config)
     intervals = config.intervals(context.seed)
-    models = {name: _measure(each, names, counted, config) for name, each in cells.items()}
     differences: dict[str, Any] = {}
     first = next(iter(cells))
     for name, each in cells.items() if counted else ():
@@ -112,11 +118,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     warnings = []
     if not counted:
         warnings = [f"no principle has {config.least} labels of 1, so there is no macro-F1"]
-    return Result(
-        metrics=metrics,
-        tables=[_summary(context.step, metrics), *_by_principle(context.step, metrics)],
-        warnings=warnings,
-    )
+    tables = [
+        _summary(context.step, metrics),
+        _by_principle(context.step, metrics),
+        _of_the_first(context.step, metrics),
+    ]
+    return Result(metrics=metrics, tables=tables, warnings=warnings)
 
 
 STAGE = Stage(
@@ -140,7 +147,11 @@ def _scores(row: Rating) -> dict[str, float]:
 
 
 def _by_answer(rows: Sequence[Rating], where: str) -> dict[Key, dict[str, float]]:
-    """The scores of each answer."""
+    """The scores of each answer.
+
+    Raises:
+        UserError: as `_check_range`.
+    """
     _check_range(rows, where)
     return {_key(row): _scores(row) for row in rows}
 
@@ -177,42 +188,70 @@ def _refuse_unrated(cells: Mapping[str, Cells], where: str) -> None:
 
 
 def _estimates(draws: Any, n: int, intervals: Intervals) -> dict[str, Any]:
-    """Both macro-F1 with their intervals."""
-    return {name: estimate(draws[:, k], n, intervals) for k, name in enumerate(MACRO)}
+    """Both macro-F1 with their intervals.
+
+    Args:
+        draws: as `macro_draws` returns them, or the difference of two.
+        n: dialogues.
+    """
+    estimates = {}
+    for place, name in enumerate(MACRO):
+        estimates[name] = estimate(draws[:, place], n, intervals)
+    return estimates
 
 
 def _table(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> Any:
-    """An array (answers, principles), NaN where there is no score."""
+    """The scores as an array.
+
+    Args:
+        rows: of each answer, its scores by principle.
+        names: of the principles.
+
+    Returns:
+        Shape (answers, principles), NaN where there is no score.
+    """
     import numpy as np
 
     return np.array([[row.get(name, np.nan) for name in names] for row in rows])
 
 
 def _most_common(rows: Sequence[Rating], names: Sequence[str]) -> dict[str, float]:
-    """The most common label of each principle; 0 of one that nobody labelled."""
+    """The most common label of each principle; 0 of one that nobody labelled.
+
+    Args:
+        rows: answers with labels; those between -1, 0 and 1 are rounded.
+        names: of the principles.
+    """
     counts: dict[str, Counter[float]] = {name: Counter() for name in names}
     for row in rows:
         for name, score in _scores(row).items():
             if name in counts:
                 counts[name][float(round(score))] += 1
-    return {name: max(each, key=each.__getitem__, default=0.0) for name, each in counts.items()}
+    common = {}
+    for name, each in counts.items():
+        common[name] = max(each, key=each.__getitem__, default=0.0)
+    return common
 
 
 def _measure(
     cells: Cells, names: Sequence[str], counted: Sequence[int], config: Config
 ) -> dict[str, Any]:
-    """What is measured of one model without an interval."""
-    import numpy as np
+    """What is measured of one model without an interval.
 
-    labels, scores = (each[:, counted].ravel() for each in (cells.labels, cells.scores))
-    present = ~(np.isnan(labels) | np.isnan(scores))
-    error, bins = calibration(labels[present], scores[present], config.bins)
+    Args:
+        names: of the principles.
+        counted: the places of those whose scores are calibrated together.
+    """
+    present = cells.present[:, counted]
+    labels = cells.labels[:, counted][present]
+    scores = cells.scores[:, counted][present]
+    error, bins = calibration(labels, scores, config.bins)
     principles = {}
     for place, name in enumerate(names):
         principles[name] = measure_principle(cells, place, config.threshold, config.bins)
     return {
         "dialogues": cells.rated,
-        "calibration_error": error if present.any() else None,
+        "calibration_error": error if bins else None,
         "bins": bins,
         "principles": principles,
     }
@@ -245,33 +284,52 @@ def _summary(step: str, metrics: Mapping[str, Any]) -> Table:
     return Table(title, [*columns, "calibration error"], rows)
 
 
-def _by_principle(step: str, metrics: Mapping[str, Any]) -> list[Table]:
-    """F1 of every model, and of the first one precision and recall of each class."""
+def _by_principle(step: str, metrics: Mapping[str, Any]) -> Table:
+    """Support, and F1 of the label 1 of every model."""
     models = metrics["models"]
-    first = next(iter(models))
-    rows, parts = [], []
-    for name, each in models[first]["principles"].items():
+    first = next(iter(models.values()))
+    rows = []
+    for name, each in first["principles"].items():
         support = each.get("support", {})
-        counts = "/".join(str(support.get(label, 0)) for label in ("1", "0", "-1"))
+        counts = "/".join(str(support.get(label, 0)) for label in SHOWN)
         cells = [_percent(model["principles"][name], "1", "f1") for model in models.values()]
         rows.append([name, counts, *cells])
+    return Table(
+        f"{step}: F1 of the label 1, per cent",
+        ["principle", "/".join(SHOWN), *models],
+        rows,
+    )
+
+
+def _of_the_first(step: str, metrics: Mapping[str, Any]) -> Table:
+    """Precision, recall and F1 of each class, and calibration, of the first model."""
+    first, measured = next(iter(metrics["models"].items()))
+    rows = []
+    for name, each in measured["principles"].items():
         row = [name]
-        for label in ("1", "0", "-1"):
-            row += [_percent(each, label, part) for part in ("precision", "recall", "f1")]
+        for label in SHOWN:
+            for part in ("precision", "recall", "f1"):
+                row.append(_percent(each, label, part))
         error = each.get("calibration_error")
-        parts.append([*row, NO_VALUE if error is None else f"{error:.3f}"])
-    columns = [f"{part} of {label}" for label in ("1", "0", "-1") for part in ("P", "R", "F1")]
-    return [
-        Table(f"{step}: F1 of the label 1, per cent", ["principle", "1/0/-1", *models], rows),
-        Table(
-            f"{step}: precision, recall and F1 of {first}, per cent",
-            ["principle", *columns, "calibration error"],
-            parts,
-        ),
-    ]
+        row.append(NO_VALUE if error is None else f"{error:.3f}")
+        rows.append(row)
+    columns = []
+    for label in SHOWN:
+        columns += [f"P {label}", f"R {label}", f"F1 {label}"]
+    return Table(
+        f"{step}: precision, recall and F1 of {first} by label, per cent",
+        ["principle", *columns, "calibration error"],
+        rows,
+    )
 
 
 def _percent(measures: Mapping[str, Any], label: str, part: str) -> str:
-    """A number of one class; a dash where nobody has the label."""
+    """A number of one class in per cent; a dash where nobody has the label.
+
+    Args:
+        part: precision, recall or f1.
+    """
     each = measures.get("classes", {}).get(label)
-    return f"{100 * each[part]:.0f}" if each and each["support"] else NO_VALUE
+    if not each or not each["support"]:
+        return NO_VALUE
+    return f"{100 * each[part]:.0f}"

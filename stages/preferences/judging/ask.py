@@ -151,7 +151,7 @@ async def ask_in_form(
         return await _write_answer(judge, form, messages)
     choice = await judge.choose(messages, tuple(form.answers))
     refuse_noise(choice, min_mass)
-    _refuse_unknown_options(choice)
+    refuse_unknown_options(choice)
     chances = [math.exp(log) for log in choice.logprobs]
     worth = math.fsum(
         chance * value for chance, value in zip(chances, form.answers.values(), strict=True)
@@ -218,11 +218,16 @@ async def choose_probabilities(
         Drop: the judge gave no verdict.
     """
     choice = await _choose(judge, messages, tuple(options), min_mass)
-    _refuse_unknown_options(choice)
+    refuse_unknown_options(choice)
     return [math.exp(log) for log in choice.logprobs]
 
 
-def _refuse_unknown_options(choice: Choice) -> None:
+def refuse_unknown_options(choice: Choice) -> None:
+    """Refuse an answer of which too little is reported.
+
+    Raises:
+        Drop: options of a scale that a server does not report may be likely.
+    """
     if len(choice.logprobs) > 2 and choice.unknown > MAX_UNKNOWN:
         detail = f"up to {choice.unknown:.2g} on options that the server does not report"
         raise Drop("too little is reported of the options", detail)

@@ -39,7 +39,7 @@ from stages.preferences.judging.ask import (
     compare,
     user_turn,
 )
-from stages.principles.assign import assign_many
+from stages.principles.assign import assign_many, doubt_draw
 from stages.principles.constitution import Principle
 from stages.principles.retrieve import (
     ENCODER,
@@ -58,7 +58,7 @@ from stages.runtime.generation import Sampling
 from stages.runtime.models import Model
 from stages.runtime.pipeline.dropped_rows import doubt_dropped
 from stages.runtime.rows import Dropped, Judgement, Question, Response, request_text
-from stages.runtime.stage import Kind, Stage
+from stages.runtime.stage import Expected, Kind, Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Count, machine
 from stages.text.cut_off import (
@@ -77,7 +77,7 @@ class Config:
     its margins.
     """
     per_pair: Count | None = None
-    """How many principles each pair is judged under, drawn without replacement; null: all.
+    """Under at most how many principles each pair is judged, drawn without replacement; null: all.
     The draw ignores their weights, which count once, where the cells are aggregated.
     """
     retrieve: Retrieval | None = machine(None)  # `identity` adds it, if set
@@ -129,6 +129,12 @@ def identity(config: Config) -> dict[str, Any]:
         facts["template"] = template_hash(config.template)
         facts |= dict.fromkeys(("sampling", "reasoning_template", "choice_template"))
     return facts
+
+
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    """Doubt words that the judge has not seen, and a `per_pair` above the number of principles."""
+    total = len(select(without_negation(config.constitution)).principles)
+    return [*foresee_words(config, inputs), *doubt_draw("per_pair", config.per_pair, total)]
 
 
 def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
@@ -229,7 +235,7 @@ STAGE = Stage(
     gives=Judgement,
     calls_generator=True,
     check_inputs=check_inputs,
-    foresee=foresee_words,
+    foresee=foresee,
     meant_to_drop=(NONE_APPLIES,),
     identity=identity,
 )

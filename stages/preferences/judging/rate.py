@@ -28,6 +28,7 @@ from stages.preferences.judging.rating import (
     YES_NO,
     Scale,
     expected_rating,
+    rating_of,
     rescale_rating,
     summarise_scores,
 )
@@ -159,7 +160,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             if config.rescale == "unit":
                 score = rescale_rating(score, config.scale)
                 scores = [rescale_rating(value, config.scale) for value in scores]
-            return make_rating(item, score, scores, [one.id for one in criteria])
+            return make_rating(item, score, scores, criteria)
         scores = []
         for principle in principles:
             text = wording(principle, principle.id in config.negated)
@@ -177,24 +178,20 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             scores.append(score)
         weighted = [score * weight for score, weight in zip(scores, weights, strict=True)]
         mean = sum(weighted) / sum(weights)
-        return make_rating(item, mean, scores, [principle.id for principle in principles])
+        return make_rating(item, mean, scores, principles)
 
-    def make_rating(item: Item, score: float, scores: list[float], ids: list[str]) -> Rating:
-        row = item.row
-        return Rating(
+    def make_rating(
+        item: Item, score: float, scores: list[float], criteria: Sequence[Principle | Proposal]
+    ) -> Rating:
+        return rating_of(
+            item.row,
+            score,
+            [one.id for one in criteria],
+            config.negated,
             id=item.id,
-            response_id=row.id,
-            prompt_id=row.prompt_id,
-            kind=row.kind,
-            prompt=row.prompt,
-            response=row.response,
-            score=score,
-            principles=ids,
-            negated=[name in config.negated for name in ids],
             scores=scores,
             model=model.content,
             template=template,
-            finish_reason=row.finish_reason,
         )
 
     rows, unread = context.map(finished, rate)

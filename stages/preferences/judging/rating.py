@@ -6,7 +6,7 @@ The stage `rate` and the rewards of RL use it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, pstdev
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from stages.preferences.judging.ask import (
     choose_probabilities,
 )
 from stages.runtime.calls import RememberedGenerator
-from stages.runtime.rows import Message, Rating, request_text
+from stages.runtime.rows import Message, Rating, Response, Revision, request_text
 
 
 def _as_option(name: object) -> object:
@@ -116,6 +116,30 @@ def rescale_rating(rating: float, scale: Mapping[str, float]) -> float:
     least = min(scale.values())
     largest = max(scale.values())
     return 2 * (rating - least) / (largest - least) - 1
+
+
+def rating_of(
+    row: Response | Revision | Rating,
+    score: float,
+    principles: Sequence[str],
+    negated: Collection[str] = (),
+    **columns: Any,
+) -> Rating:
+    """Return the rating of a response.
+
+    Args:
+        principles: ids of those that it was rated under.
+        negated: ids of those that were read as their opposite.
+        columns: the others of a Rating: `scores`, `model`, `template`, and an `id` of its own.
+    """
+    copied = ("id", "prompt_id", "kind", "prompt", "response", "finish_reason")
+    return Rating(
+        **{name: getattr(row, name) for name in copied} | columns,
+        response_id=row.id,
+        score=score,
+        principles=list(principles),
+        negated=[name in negated for name in principles],
+    )
 
 
 def summarise_scores(rows: Sequence[Rating]) -> dict[str, Any]:

@@ -26,9 +26,8 @@ from stages.sources.forms import (
     Form,
     find_system,
     recognise,
-    unread_columns,
 )
-from stages.sources.reading import Reading
+from stages.sources.reading import Reading, unread_columns
 from stages.sources.records import BARE, Record, column_names, require_columns
 
 EXAMINED = 1000

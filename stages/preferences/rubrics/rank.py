@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stages.guards.templates import template_hash
-from stages.preferences.judging.rating import summarise_scores
+from stages.preferences.judging.rating import rating_of, summarise_scores
 from stages.preferences.judging.rubric import RUBRICS, find_rubric, read_rubrics
 from stages.preferences.rubrics.listwise import RANK_TEMPLATE, Ranked, rank_answers
 from stages.principles.proposed import as_proposal, check_source, identity_of
@@ -106,20 +106,13 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rankings.append(ranked)
         rows = []
         for row, score in zip(group.answers, ranked.scores, strict=True):
-            rating = Rating(
-                id=row.id,
-                response_id=row.id,
-                prompt_id=row.prompt_id,
-                kind=row.kind,
-                prompt=row.prompt,
-                response=row.response,
-                score=score,
-                principles=[one.id for one in criteria],
-                negated=[False] * len(criteria),
+            rating = rating_of(
+                row,
+                score,
+                [one.id for one in criteria],
                 scores=[],
                 model=model.content,
                 template=template,
-                finish_reason=row.finish_reason,
             )
             rows.append(rating)
         return rows

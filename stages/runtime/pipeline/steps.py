@@ -79,7 +79,7 @@ def read_steps(steps: Any, stages: Mapping[str, str]) -> list[Step]:
     entries = {name: step for name, step in steps.items() if step is not None}
     if not entries:
         raise UserError(
-            "the pipeline has no steps", where="pipeline.steps", fix="choose one with pipeline=cai"
+            "the pipeline has no steps", where="pipeline.steps", fix="choose one with pipeline=NAME"
         )
     if len(entries) > MOST_STEPS:
         raise UserError(

@@ -64,7 +64,7 @@ class RewardModelTerm(ModelTerm):
     constitution: Selection | None = None
     """For a model that reads principles: those it can be given."""
     draw: int | None = None
-    """How many of them are shown for a prompt; None: all, in the file's order."""
+    """At most how many of them are shown for a prompt; None: all, in the file's order."""
     always: tuple[str, ...] = ()
     """Ids of those shown in every rollout, before the drawn ones."""
     intervention: Selection | None = None
@@ -98,6 +98,10 @@ class RewardModelTerm(ModelTerm):
         if self.intervention:
             identity |= _identify("intervention", self.intervention)
         return identity
+
+    def foresee(self) -> list[str]:
+        """Warn of a `draw` of more principles than there are."""
+        return self._make_draw(0, "").doubts
 
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None for a completion longer than the model's context.
@@ -174,8 +178,8 @@ class JudgeTerm(ModelTerm):
     gate: Annotated[float, Field(ge=0, le=1)] = machine(GATE)  # as `rubrics`
     """How far a completion must meet the gates of its rubric; else it has the least reward."""
     draw: int | None = None
-    """How many principles a prompt is rated under, drawn by weight; the reward is the mean of their
-    ratings. None: all, and the mean is by weight.
+    """Under at most how many principles a prompt is rated, drawn by weight; the reward is the mean
+    of their ratings. None: all, and the mean is by weight.
     """
     scale: Scale = field(default_factory=lambda: dict(YES_NO))
     """The answers it may give, and what each is worth."""
@@ -212,6 +216,10 @@ class JudgeTerm(ModelTerm):
 
     def data_inputs(self) -> list[str]:
         return [self.rubrics] if self.rubrics else []
+
+    def foresee(self) -> list[str]:
+        """Warn of a `draw` of more principles than there are."""
+        return PrincipleDraw(self.constitution, self.draw, seed=0).doubts
 
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None, and so no reward at all, for a completion that gets no verdict

@@ -23,7 +23,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Prompt, Proposal
-from stages.runtime.stage import Kind
+from stages.runtime.stage import Expected, Kind
 from stages.training.arguments import build_arguments
 from stages.training.config import TrainingConfig, check_training, training_identity, training_stage
 from stages.training.frame import Training, create_trainer, run_training
@@ -75,10 +75,23 @@ def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> Non
     refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
 
 
+def foresee_terms(terms: Mapping[str, Term]) -> list[str]:
+    """The warnings of the terms, each with its term's name."""
+    warnings = []
+    for name, term in terms.items():
+        warnings += [f"{name}: {text}" for text in term.foresee()]
+    return warnings
+
+
+def foresee_online(config: OnlineConfig, inputs: Mapping[str, Expected]) -> list[str]:
+    return foresee_terms(config.reward_terms)
+
+
 online_stage = partial(
     training_stage,
     choices=online_choices,
     check_inputs=check_online_inputs,
+    foresee=foresee_online,
     inputs={"model": Model, "prompts": Prompt},
     optional={"*": Model | Prompt | Proposal},
     gives=Model,

@@ -29,6 +29,7 @@ from stages.training.online.online_training import (
     OnlineConfig,
     check_online,
     check_online_inputs,
+    foresee_terms,
     online_identity,
     online_stage,
     run_online,
@@ -117,7 +118,8 @@ def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
 
 
 def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
-    """Refuse value models that cannot read the policy's tokens, where the models are on this disk.
+    """Warn as the terms do, and refuse value models that cannot read the policy's tokens, where the
+    models are on this disk.
 
     The tokenizers' files tell quickly that two vocabularies are equal. Where they differ, the
     tokenizers are loaded as the training does, since their other files may add what one lacks.
@@ -133,7 +135,7 @@ def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
             files = [read_tokenizer(model.path) for model in (policy, start)]
             if None not in files and files[0].get_vocab() != files[1].get_vocab():
                 _refuse_other_vocabulary(start, policy, config, f"inputs.{source}")
-    return []
+    return foresee_terms(config.reward_terms | config.cost_terms)
 
 
 STAGE = online_stage(

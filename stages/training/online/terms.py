@@ -78,6 +78,10 @@ class Term:
         """Return (input, options) of a model that is to choose among options; see `Stage`."""
         return []
 
+    def foresee(self) -> list[str]:
+        """Return warnings for a plan."""
+        return []
+
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function that scores completions.
 

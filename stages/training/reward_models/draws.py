@@ -10,7 +10,7 @@ prompt are scored under the same draw; otherwise a group's baseline would mean n
 from collections.abc import Mapping, Sequence
 
 from stages.guards.errors import UserError, refuse_unknown
-from stages.principles.assign import assign_many, mean_weights, refuse_draw
+from stages.principles.assign import assign_many, doubt_draw, mean_weights
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 
@@ -23,15 +23,15 @@ class PrincipleDraw:
 
     Args:
         constitution: the principles to choose from.
-        count: how many are drawn; None for all, in the file's order.
+        count: at most how many are drawn; None for all, in the file's order.
         seed: the run's.
         always: ids of principles shown in every draw.
         intervention: a further set, shown in every draw before all others.
         where: for messages.
 
     Raises:
-        UserError: a principle does not exist, an option has no effect beside the others, or too few
-        principles are left to draw from.
+        UserError: a principle does not exist, an option has no effect beside the others, or no
+        principle would be read.
     """
 
     def __init__(
@@ -48,8 +48,11 @@ class PrincipleDraw:
         self.count = count
         self.seed = seed
         self.boost = boost or {}
-        self.fixed = list(select(intervention).principles) if intervention else []
+        self.fixed: list[Principle] = []
+        if intervention:
+            self.fixed += select(intervention).principles
         self.drawn: list[Principle] = []
+        self.doubts: list[str] = []
         if constitution is None:
             return
         by_id = {principle.id: principle for principle in select(constitution).principles}
@@ -59,14 +62,17 @@ class PrincipleDraw:
         self._check_boost([principle.id for principle in whole], always, where)
         self.fixed += [by_id[name] for name in always]
         self.drawn = [principle for name, principle in by_id.items() if name not in always]
+        if count is None:
+            return
         least = 0 if self.fixed else 1
-        if count is not None:
-            refuse_draw(
-                count,
-                len(self.drawn),
-                least,
-                where,
+        if count < least:
+            raise UserError(
+                f"`draw: {count}` leaves no principle to read",
+                where=where,
+                fix="give 1 or more, or leave it out: all are read",
             )
+        self.count = min(count, len(self.drawn))
+        self.doubts = doubt_draw("draw", count, len(self.drawn))
 
     def __call__(self, prompt_id: str, kind: str, step: int) -> list[Principle]:
         if self.count is None:

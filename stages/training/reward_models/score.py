@@ -16,7 +16,7 @@ Every score is remembered in the call store, by the model's content and the text
 computes it once. Left out: scores of Pair rows; `reward_accuracy` looks at pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, Literal
@@ -25,8 +25,8 @@ from pydantic import Field
 
 from stages.doubts.trainings import doubt_scores
 from stages.guards.errors import UserError, refuse_unknown
-from stages.preferences.judging.rating import summarise_scores
-from stages.principles.assign import assign_many, mean_weights
+from stages.preferences.judging.rating import rating_of, summarise_scores
+from stages.principles.assign import assign_many, doubt_draw, mean_weights
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result, advise_on_missing
@@ -34,7 +34,7 @@ from stages.runtime.context import Context
 from stages.runtime.manifest import fingerprint
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Rating, Response
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Expected, Stage
 from stages.runtime.typed_config import machine
 from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_finished
 from stages.training.reward_models.format import RewardFormat, read_format
@@ -49,7 +49,7 @@ class Config:
     constitution: Selection | None = None
     """The principles that the model reads; null for one that reads none."""
     sample: Annotated[int, Field(ge=1)] | None = None
-    """How many of them each prompt draws, by weight and without replacement; null: all."""
+    """At most how many of them each prompt draws, by weight and without replacement; null: all."""
     negated: tuple[str, ...] = ()
     """Ids that are read in their opposite wording."""
     each: bool = False
@@ -71,6 +71,11 @@ def identity(config: Config) -> dict[str, Any]:
     constitution = select(config.constitution)
     order = [p.id for p in constitution.principles]
     return {"constitution": constitution.identity(*fields, "weight"), "order": order}
+
+
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    total = len(select(config.constitution).principles) if config.constitution else None
+    return doubt_draw("sample", config.sample, total)
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:
@@ -125,7 +130,15 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             weights = mean_weights(row_principles, len(principles))
         rating = fmean(scores, weights)
         ratings.append(
-            _rating(row, rating, scores, row_principles, config, model.content, template)
+            rating_of(
+                row,
+                rating,
+                [p.id for p in row_principles],
+                config.negated,
+                scores=scores if config.each and row_principles else [],
+                model=model.content,
+                template=template,
+            )
         )
     return Result(
         rows=ratings,
@@ -148,6 +161,7 @@ STAGE = Stage(
     optional={"*": Response | Rating},
     least=1,
     gives=Rating,
+    foresee=foresee,
     identity=identity,
 )
 
@@ -184,29 +198,3 @@ def _draw(
         if number < len(principles):
             drawn[row.prompt_id] = assign_many(principles, row.prompt_id, context.seed, number)
     return drawn
-
-
-def _rating(
-    row: Response | Rating,
-    score: float,
-    scores: list[float],
-    principles: Sequence[Principle],
-    config: Config,
-    model: str,
-    template: str,
-) -> Rating:
-    return Rating(
-        id=row.id,
-        response_id=row.id,
-        prompt_id=row.prompt_id,
-        kind=row.kind,
-        prompt=row.prompt,
-        response=row.response,
-        score=score,
-        principles=[p.id for p in principles],
-        negated=[p.id in config.negated for p in principles],
-        scores=scores if config.each and principles else [],
-        model=model,
-        template=template,
-        finish_reason=row.finish_reason,
-    )

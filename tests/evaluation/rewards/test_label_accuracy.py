@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from stages.evaluation.rewards.label_measures import Cells, calibration, macro_draws
+from stages.evaluation.labels.label_measures import Cells, calibration, macro_draws
 from stages.guards.errors import UserError
 from stages.runtime.rows import Rating, Response
 from stages.statistics.intervals import Intervals
-from tests.embedded import ROOT
+from tests.embedded import ROOT, run_config
 from tests.preferences.matrices import artifact, run_stage
 from tests.preferences.test_best_of import answer
 
@@ -152,3 +152,38 @@ def test_the_shipped_words_are_about_every_value(tmp_path):
     (row,) = run_stage("keyword_ratings", {"answers": rows}, options).rows
     said = dict(zip(row.principles, row.scores, strict=True))
     assert len(said) == 10 and said["security"] == said["benevolence"] == 1 and not said["power"]
+
+
+@pytest.mark.slow
+def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
+    """Ground-truth labels, a decoder as the trunk: it beats the most common label."""
+    texts = {"security": "The response is safe.", "benevolence": "The response is kind."}
+    lines = [f"  - {{id: {name}, text: {text}}}" for name, text in texts.items()]
+    (tmp_path / "two.yaml").write_text("name: two\nprinciples:\n" + "\n".join(lines) + "\n")
+    _, done = run_config(
+        tmp_path,
+        "pipeline=value_evaluator",
+        "generator=transformers",
+        f"pipeline.values={tmp_path / 'two.yaml'}",
+        "data.value_labels.arguments.count=160",
+        "pipeline.trunk=stages/world/checkpoint",
+        *(f"pipeline.steps.{name}=null" for name in ("judge", "judged_answers", "judged")),
+        *("pipeline.steps.exam.inputs.judge=null", "+pipeline.steps.exam.least=10"),
+        "pipeline.steps.evaluator.template=training/reward_models/reward.jinja",
+        "pipeline.steps.evaluator.frozen=[]",
+        *(
+            f"{'+' * (name == 'max_steps')}pipeline.steps.evaluator.args.{name}={value}"
+            for name, value in {
+                "chat_template_path": "null",
+                "learning_rate": 2e-3,
+                "per_device_train_batch_size": 16,
+                "max_steps": 16,
+            }.items()
+        ),
+    )
+    metrics = done["exam"].metrics
+    assert metrics["counted"] == list(texts)
+    change = metrics["differences"]["majority"]["macro_f1_classes"]
+    assert change["low"] > 0, change
+    report = (done["report"].directory / "report.html").read_text()
+    assert "F1 of the label 1" in report

@@ -63,6 +63,25 @@ def test_cases():
     assert rubric_score([1, 1, 0.5], [essential, nice, gate]) == 1, "a gate may weigh nothing"
 
 
+@given(CRITERIA, st.data())
+def test_more_of_a_criterion_is_never_worse_and_only_ratios_of_weights_count(rows, data):
+    """systems.md section 15, item 13."""
+    met = [value for value, *_ in rows]
+    criteria = [
+        criterion(f"c{i}", weight, gate and weight > 0) for i, (_, weight, gate) in enumerate(rows)
+    ]
+    score = rubric_score(met, criteria)
+    place = data.draw(st.integers(0, len(rows) - 1))
+    more = [*met[:place], data.draw(st.floats(met[place], 1)), *met[place + 1 :]]
+    sign = math.copysign(1, criteria[place].weight)
+    assert sign * (rubric_score(more, criteria) - score) >= -1e-9
+    factor = data.draw(st.floats(0.1, 10))
+    scaled = [criterion(one.id, one.weight * factor, one.gate) for one in criteria]
+    assert rubric_score(met, scaled) == pytest.approx(score, abs=1e-9)
+    best = [float(one.weight > 0) for one in criteria]
+    assert rubric_score(best, criteria) == pytest.approx(1)
+
+
 def says(answers):
     """A judge that meets criteria by their names."""
 

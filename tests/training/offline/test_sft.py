@@ -38,6 +38,23 @@ def test_rows_of_every_kind_are_read_and_dropped_rows_are_counted(artifact):
     assert ("r0.1", "not the last revision") in [(d.id, d.reason) for d in dropped]
 
 
+def test_every_revision_is_learnt_and_no_first_answer(artifact):
+    """systems.md section 15, item 1: K rows a red-team request and two a helpful one, none y_0."""
+    chains = [revision(n, k, f"text {n} {k}") for n in range(3) for k in range(1, 5)]
+    helpful = []
+    for number in range(10, 14):
+        helpful += [response(number, f"one {number}"), response(number + 10, f"two {number}")]
+    inputs = {
+        "model": artifact("base"),
+        "revisions": artifact("revisions", chains),
+        "helpful": artifact("helpful", helpful),
+    }
+    examples, dropped = sft.read_examples(inputs, "all")
+    assert len(examples) == 4 * 3 + 2 * 4 and not dropped
+    learnt = {example["completion"][0]["content"] for example in examples}
+    assert not learnt & {row.original for row in chains}
+
+
 def test_no_rows_is_reported_with_the_inputs_name(artifact):
     inputs = {"model": artifact("base"), "helpful": artifact("answers", [response(0, " ")])}
     with pytest.raises(UserError, match=r"(?s)'helpful' \(step 'answers'\).*Fix:"):

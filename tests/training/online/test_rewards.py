@@ -257,6 +257,23 @@ def test_interventions_come_first_then_what_is_always_on_then_the_draw(
     assert shown[0][2] == hacks
 
 
+@pytest.mark.parametrize("always", [[], ["p4"], [f"p{i}" for i in range(12)]])
+def test_a_draw_of_more_than_there_are_reads_all(called, principled, tmp_path, shown, always):
+    """And the mean is then by weight, as where all are shown."""
+    term = {"term": "reward_model", "model": "rm", "constitution": many(tmp_path), "always": always}
+    drawn = 12 - len(always)
+    for draw in (99, drawn):
+        if draw:
+            call = called({"rm": term | {"draw": draw}}, {"rm": principled})
+            call([f"p{i}" for i in range(4)], ["x"] * 4)
+    shown_texts = [texts for _, _, texts in shown]
+    assert all(sorted(texts) == sorted(f"Rule {i}." for i in range(12)) for texts in shown_texts)
+    assert shown_texts[:4] == (shown_texts[4:] or shown_texts)
+    large = PrincipleDraw(Selection(**many(tmp_path)), 99, 7, always=always)
+    weighted = [1.0 + int(p.id[1:]) % 3 for p in large("row", "k", 0)]
+    assert large.mean_weights(large("row", "k", 0)) == weighted
+
+
 def test_each_principle_can_be_asked_by_itself_and_the_mean_taken(
     called, principled, tmp_path, monkeypatch
 ):
@@ -467,12 +484,11 @@ RM = {"term": "reward_model", "model": "rm"}
             "names? no function|is not a function",
         ),
         ({"a": RM | {"draw": 3}}, "need a constitution"),
-        ({"a": RM | {"constitution": "SET", "draw": 4}}, "4 of 3 principles cannot be drawn"),
+        ({"a": RM | {"constitution": "SET", "draw": 0}}, "leaves no principle to read"),
         (
-            {"a": RM | {"constitution": "SET", "draw": 3, "always": ["kind"]}},
-            "3 of 2 principles cannot be drawn",
+            {"a": RM | {"constitution": "SET", "draw": -1, "always": ["kind"]}},
+            "leaves no principle to read",
         ),
-        ({"a": RM | {"constitution": "SET", "draw": 0}}, "0 of 3 principles cannot be drawn"),
         ({"a": RM | {"constitution": "SET", "always": ["kin"]}}, "Did you mean 'kind'"),
         (
             {"a": RM | {"constitution": "SET", "draw": 1, "boost": {"k": {"shor": 1}}}},
@@ -497,7 +513,7 @@ RM = {"term": "reward_model", "model": "rm"}
         ),
         (
             {"a": {"term": "judge", "model": "m", "constitution": "SET", "draw": 0}},
-            "0 of 3 principles cannot be drawn",
+            "leaves no principle to read",
         ),
         (
             {

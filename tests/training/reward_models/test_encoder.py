@@ -193,7 +193,7 @@ def test_what_an_encoder_lacks_is_reported(encoder, tmp_path, artifact, context)
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_people_are_predicted_better_than_by_chance(tmp_path):
     """A part of what docs/results.md reports: helpful pairs alone, half of the dialogues to learn
     from, half to test on.

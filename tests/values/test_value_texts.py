@@ -10,7 +10,7 @@ from stages.guards.errors import UserError
 from stages.principles.select import Selection
 from stages.runtime.rows import Rating
 from stages.text.human_answers import read_rows
-from stages.values.injection.value_injection import Config
+from stages.values.texts.value_texts import Config
 from tests.preferences.matrices import artifact, run_stage
 from tests.values.rated import rated, two_values
 
@@ -22,7 +22,7 @@ def inject(root, rows, **options):
     if "constitution" not in options:
         (root / "mine.yaml").write_text("care: 4.7\npower: 2.0\n")
         options |= {"constitution": two_values(root), "target": str(root / "mine.yaml")}
-    return run_stage("value_injection", inputs, options)
+    return run_stage("value_texts", inputs, options)
 
 
 ROWS = [
@@ -79,7 +79,7 @@ def test_nothing_to_learn_is_refused(tmp_path):
 
 
 def test_templates_are_part_of_the_identity(tmp_path):
-    from stages.values.injection.value_injection import identity
+    from stages.values.texts.value_texts import identity
 
     (tmp_path / "q.jinja").write_text("{{ request }} {{ is_kept }}")
     selection = Selection(**two_values(tmp_path))

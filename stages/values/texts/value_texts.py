@@ -1,4 +1,4 @@
-"""Stage `value_injection`: texts that teach a model the values of a target, from arguments.
+"""Stage `value_texts`: texts that teach a model the values of a target, from arguments.
 
 In: `arguments`, Rating rows of arguments whose `scores` say which values each one speaks for
 (`human_answers` with a constitution, on Touche's arguments or on a file of yours). Out: Response
@@ -63,7 +63,7 @@ class Config(Aim):
     @property
     def templates(self) -> tuple[str, str]:
         """The templates of request and answer."""
-        folder = f"values/injection/{self.phase}"
+        folder = f"values/texts/{self.phase}"
         return self.question or f"{folder}_question.jinja", self.answer or f"{folder}_answer.jinja"
 
 
