@@ -104,6 +104,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *overrides: str) -> int:
         ["run.py", *(g for g in overrides if g == "-m"), *(g for g in overrides if g != "-m")],
     )
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.delenv("COLUMNS", raising=False)  # which xdist sets for its workers
     monkeypatch.chdir(ROOT)
     try:
         runpy.run_path(str(ROOT / "run.py"), run_name="__main__")

@@ -86,8 +86,9 @@ def check(config: Config) -> None:
 
 def identity(config: Config) -> dict[str, Any]:
     theory = theory_of(select(config.constitution))
-    facts = [list(theory.dimensions), theory.angles, config.find()]
-    return {"constitution": [theory.name, *facts]}
+    dimensions = list(theory.dimensions)
+    facts = {"theory": theory.name, "dimensions": dimensions, "angles": theory.angles}
+    return {"constitution": facts, "numbers": config.find()}
 
 
 def run(

@@ -13,7 +13,8 @@ pytestmark = [
         reason="no embedded model",
     ),
 ]
-SMALL = [*TINY, "data.labelled_values.arguments.count=40", "generator=transformers"]
+WITHOUT_JUDGE = [each for each in TINY if "judge_examination" not in each]
+SMALL = [*WITHOUT_JUDGE, "data.labelled_values.arguments.count=40", "generator=transformers"]
 
 
 @pytest.fixture(scope="module")
