@@ -36,6 +36,22 @@ def system_turn(principles: Sequence[Principle], template: str) -> list[Message]
     return [{"role": "system", "content": render(template, principles=principles)}]
 
 
+def some_models_identity(
+    in_context: Sequence[str],
+    selection: Selection | None,
+    template: str,
+    stage: str,
+    retrieval: Retrieval | None = None,
+) -> dict[str, Any]:
+    """What a stage adds to its identity whose models read the turn where `in_context` names them.
+
+    Raises:
+        UserError: models read it, and no constitution is named.
+    """
+    facts = system_identity(selection, template, stage, retrieval) if in_context else None
+    return {"constitution": facts, "system_template": None}
+
+
 def system_identity(
     selection: Selection | None, template: str, stage: str, retrieval: Retrieval | None = None
 ) -> dict[str, Any]:

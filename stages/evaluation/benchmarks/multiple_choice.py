@@ -55,7 +55,7 @@ from stages.runtime.typed_config import Count, Few, machine
 from stages.sources.reading import name_drops
 from stages.sources.records import file_hash
 from stages.sources.source import source_identity
-from stages.text.system_turn import SYSTEM_TEMPLATE, selected, system_identity, system_turn
+from stages.text.system_turn import SYSTEM_TEMPLATE, selected, some_models_identity, system_turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +130,13 @@ def identity(config: Config) -> dict[str, Any]:
         parts["answers"] = file_hash(config.answers)
     if config.options:
         parts["options"] = list(config.options)
-    context = None
-    if config.in_context:
-        context = system_identity(
-            config.constitution, config.system_template, "multiple_choice", config.retrieve
-        )
-    return parts | {"constitution": context, "system_template": None}
+    return parts | some_models_identity(
+        config.in_context,
+        config.constitution,
+        config.system_template,
+        "multiple_choice",
+        config.retrieve,
+    )
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

@@ -54,7 +54,7 @@ from stages.sources.source import source_identity
 from stages.statistics.formatting import format_confidence, format_estimate
 from stages.statistics.intervals import Intervals
 from stages.statistics.ranking import priorities
-from stages.text.system_turn import selected, system_identity
+from stages.text.system_turn import selected, some_models_identity
 
 WHERE = "stage 'dilemmas'"
 
@@ -99,14 +99,9 @@ def identity(config: Config) -> dict[str, Any]:
     parts = source_identity(config) | {"template": template_hash(config.template)}
     if config.value_map:
         parts["value_map"] = file_hash(config.value_map)
-    context = None
-    if config.in_context:
-        context = system_identity(
-            config.constitution,
-            config.system_template,
-            "dilemmas",
-        )
-    return parts | {"constitution": context, "system_template": None}
+    return parts | some_models_identity(
+        config.in_context, config.constitution, config.system_template, "dilemmas"
+    )
 
 
 def run(

@@ -56,7 +56,7 @@ from stages.runtime.rows import Answer, Dropped
 from stages.runtime.stage import Kind, Stage
 from stages.runtime.typed_config import Amount, Count, Few, Names, Text
 from stages.sources.records import file_hash
-from stages.text.system_turn import selected, system_identity
+from stages.text.system_turn import selected, some_models_identity
 from stages.values.theory import theory_of
 
 BASES = {"2": 2.0, "e": math.e}
@@ -127,14 +127,9 @@ def identity(config: Config) -> dict[str, Any]:
         parts["source"] = [file_hash(str(name)) for name in files]
     if config.people:
         parts["people_file"] = file_hash(config.people.file)
-    context = None
-    if config.in_context:
-        context = system_identity(
-            config.constitution,
-            config.system_template,
-            "survey",
-        )
-    return parts | {"constitution": context, "system_template": None}
+    return parts | some_models_identity(
+        config.in_context, config.constitution, config.system_template, "survey"
+    )
 
 
 def run(

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from stages.guards.errors import UserError
+from stages.preferences.judging.rating import rating_of
 from stages.principles.constitution import Principle
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -63,19 +64,12 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         values = call(function, config.function, request_text(row.prompt), row.response)
         scores = [_find(values, principle, config.function) for principle in principles]
         ratings.append(
-            Rating(
-                id=row.id,
-                response_id=row.id,
-                prompt_id=row.prompt_id,
-                kind=row.kind,
-                prompt=row.prompt,
-                response=row.response,
-                score=fmean(scores),
-                principles=[principle.id for principle in principles],
-                negated=[False] * len(principles),
+            rating_of(
+                row,
+                fmean(scores),
+                [principle.id for principle in principles],
                 scores=scores,
                 model=config.function,
-                finish_reason=row.finish_reason,
             )
         )
     return Result(rows=ratings, row_type=Rating)

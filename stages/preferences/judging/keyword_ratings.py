@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from stages.guards.errors import UserError
 from stages.guards.files import as_path
+from stages.preferences.judging.rating import rating_of
 from stages.principles.document import read_yaml
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
@@ -66,22 +67,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows += artifact.rows(Response, Revision, Rating)
     for row in rows:
         scores = [words.score(row.response) for words in lists.values()]
-        ratings.append(
-            Rating(
-                id=row.id,
-                response_id=row.id,
-                prompt_id=row.prompt_id,
-                kind=row.kind,
-                prompt=row.prompt,
-                response=row.response,
-                score=fmean(scores),
-                principles=list(lists),
-                negated=[False] * len(lists),
-                scores=scores,
-                model="words",
-                finish_reason=row.finish_reason,
-            )
-        )
+        ratings.append(rating_of(row, fmean(scores), list(lists), scores=scores, model="words"))
     return Result(rows=ratings, row_type=Rating)
 
 
