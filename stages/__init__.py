@@ -36,6 +36,8 @@ STAGES = {
     "rate": "stages.preferences.judging.rate",
     # Responses, Revisions -> Rating, by the words that they hold
     "keyword_ratings": "stages.preferences.judging.keyword_ratings",
+    # Responses, Revisions -> Rating, by a linear classifier of their words
+    "linear_ratings": "stages.preferences.judging.linear_ratings",
     # Responses, Revisions -> Rating, by a function of yours
     "function_ratings": "stages.preferences.judging.function_ratings",
     # Rating by value -> Rating: minus the distance to a target

@@ -47,6 +47,11 @@ def has_fast_bfloat16() -> bool:
     return "avx2" not in flags or "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def has_bfloat16() -> bool:
+    """Return whether trainings here are faster in bfloat16: on a GPU, or a CPU that has it."""
+    return count_gpus() > 0 or has_fast_bfloat16()
+
+
 def cpu_dtype() -> str:
     """Return the fastest type of weights for this CPU, by torch's name."""
     return "bfloat16" if has_fast_bfloat16() else "float32"
@@ -79,6 +84,7 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "machine": machine,
     "gpus": count_gpus,
     "processes": count_processes,
+    "bfloat16_here": has_bfloat16,
     "fast_bfloat16": has_fast_bfloat16,
     "cpu_dtype": cpu_dtype,
     "vllm_rollouts": can_roll_out_with_vllm,

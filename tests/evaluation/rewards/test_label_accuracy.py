@@ -154,6 +154,58 @@ def test_the_shipped_words_are_about_every_value(tmp_path):
     assert len(said) == 10 and said["security"] == said["benevolence"] == 1 and not said["power"]
 
 
+def labelled_words(names, count=60):
+    """Answers whose words say their label; half of them to learn from."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(count):
+        labels = rng.choice([-1.0, 0.0, 1.0], len(names))
+        words = [
+            f"{name}{['less', 'even', 'ful'][int(label) + 1]}"
+            for name, label in zip(names, labels, strict=True)
+        ]
+        rows.append(rating(number, labels, names=names, response=" and ".join(words)))
+    return rows[: count // 2], rows[count // 2 :]
+
+
+def test_a_linear_classifier_learns_words_and_says_nothing_of_others(tmp_path):
+    learnt, asked = labelled_words(VALUES)
+    learnt.append(rating(900, [1.0], names=["tradition"], response="old"))
+    inputs = {
+        "labels": artifact(tmp_path, "labels", learnt, Rating),
+        "answers": artifact(tmp_path, "answers", asked, Rating),
+    }
+    result = run_stage("linear_ratings", inputs, {})
+    assert result.metrics["labelled"] == len(learnt)
+    for row, gold in zip(result.rows, asked, strict=True):
+        assert row.principles == [*VALUES, "tradition"] and row.response == gold.response
+        assert [round(score) for score in row.scores] == [*gold.scores, 1]
+        assert all(-1 <= score <= 1 for score in row.scores)
+    with pytest.raises(UserError, match="no word stands in 99 labelled answers"):
+        run_stage("linear_ratings", inputs, {"least_texts": 99})
+
+
+def test_the_scores_of_a_linear_classifier_are_those_of_scikit_learn(tmp_path):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    learnt, asked = labelled_words(VALUES, 40)
+    inputs = {
+        "labels": artifact(tmp_path, "labels", learnt, Rating),
+        "answers": artifact(tmp_path, "answers", asked, Rating),
+    }
+    rows = run_stage("linear_ratings", inputs, {"least_texts": 2}).rows
+    words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    table = words.fit_transform(["hello\n" + row.response for row in learnt])
+    model = LogisticRegression(C=10, class_weight="balanced", max_iter=1000)
+    model.fit(table, [row.scores[1] for row in learnt])
+    chances = model.predict_proba(words.transform(["hello\n" + row.response for row in asked]))
+    expected = (
+        chances[:, list(model.classes_).index(1)] - chances[:, list(model.classes_).index(-1)]
+    )
+    assert [row.scores[1] for row in rows] == pytest.approx(list(expected), abs=1e-6)
+
+
 @pytest.mark.slow
 def test_an_evaluator_learns_the_values_of_the_embedded_world(tmp_path):
     """Ground-truth labels, a decoder as the trunk: it beats the most common label."""
