@@ -39,7 +39,7 @@ from stages.runtime.stage import Stage
 from stages.runtime.typed_config import machine
 from stages.statistics.formatting import NO_VALUE, format_confidence, format_estimate
 from stages.statistics.intervals import Intervals
-from stages.text.synthesis.aimed import LIKELY, aimed_chances, chances_of
+from stages.values.violations import LIKELY, aimed_chances, chances_of
 
 MEASURES = ("evr", "mvp", "apv")
 Matrix = Mapping[str, Sequence[float]]

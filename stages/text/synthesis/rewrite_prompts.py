@@ -42,10 +42,10 @@ from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
 from stages.text.cut_off import finished_text
 from stages.text.revise import read_demonstrations
-from stages.text.synthesis.aimed import LIKELY, aimed_chances
 from stages.text.synthesis.filters import Filters, check_filters, find_fault
 from stages.text.synthesis.similarity import words_of
 from stages.text.synthesis.write_prompts import DUPLICATE, request_text
+from stages.values.violations import LIKELY, aimed_chances
 
 YES_NO = ("Yes", "No")
 SORRY_WORDS = 80
