@@ -25,6 +25,7 @@ NO_JUDGE = {"human_reward_model", "human_principles"}
 OWN_JUDGE = {"self_rewarding"}
 """The policy of each round rates its own answers."""
 NO_POLICY = {"judge_quality", "inverse_constitution", "principle_selection", "value_evaluator"}
+NO_POLICY |= {"dynamic_prompts"}
 PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "++pipeline.folder=files"]
 KEY = "planted-key-of-a-judge"
 

@@ -25,15 +25,17 @@ def js_distance(
 
     Source: Endres and Schindelin 2003.
     """
+    import numpy as np
     from scipy.spatial.distance import jensenshannon
 
-    distance = float(
-        jensenshannon(
-            first,
-            second,
-            base=base,
+    with np.errstate(invalid="ignore"):
+        distance = float(
+            jensenshannon(
+                first,
+                second,
+                base=base,
+            )
         )
-    )
     return 0.0 if math.isnan(distance) else distance  # rounding puts equal ones below 0
 
 

@@ -36,7 +36,7 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Message, Prompt, Proposal, Response
 from stages.runtime.stage import Expected, Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Few, Text, machine
+from stages.runtime.typed_config import Amount, Few, Text, machine
 from stages.sources.records import file_hash
 from stages.text.cut_off import count_cut_off
 from stages.text.revise import read_demonstrations
@@ -50,6 +50,8 @@ PROPOSAL_COLUMNS = ("id", "prompt_id", "text", "opposite", "weight", "origin")
 class Config:
     n: Few = 1
     """Samples for each prompt."""
+    skip: Amount = machine(0)  # `identity` adds it, if set
+    """Samples left out before these: those that an earlier step with `n: skip` has drawn."""
     sampling: Sampling = field(default_factory=Sampling)
     """How to sample: temperature, top_p, max_tokens, stop."""
     keep_empty: bool = False
@@ -132,6 +134,8 @@ def identity(config: Config) -> dict[str, Any]:
             facts |= {"draw": config.draw, "weights": weights_of(config)}
     if config.demonstrations:
         facts["demonstrations"] = file_hash(config.demonstrations)
+    if config.skip:
+        facts["skip"] = config.skip
     return facts
 
 
@@ -215,7 +219,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
 
     requests = []
     for prompt in prompts:
-        for number in range(config.n):
+        for number in range(config.skip, config.skip + config.n):
             requests.append(SampleRequest(f"{prompt.id}-{number}", prompt, number))
     rows, dropped = context.map(requests, answer)
     thinking = sum(bool(row.thoughts) for row in rows)

@@ -1,5 +1,5 @@
-"""A real vLLM server on loopback: behind two addresses of which one is killed half way, and as the
-judge.
+"""A real vLLM server on loopback: behind two addresses of which one is killed half way, as the
+judge, and as who answers a survey.
 """
 
 import asyncio
@@ -27,6 +27,15 @@ from tests.running import needs_vllm
 pytestmark = [pytest.mark.slow, needs_vllm]
 PROMPTS = [
     [{"role": "user", "content": f"How do I {verb} a bike?"}] for verb in ("fix", "paint", "rob")
+]
+
+FEW_ITEMS = [
+    "+pipeline.steps.values.limit=4",
+    *(f"pipeline.steps.{step}.inputs.in_context=null" for step in ("values", "orientation")),
+    *(f"pipeline.steps.{step}.in_context=[]" for step in ("values", "orientation")),
+    *(f"+pipeline.steps.{step}.wordings=1" for step in ("values", "orientation")),
+    *(f"+pipeline.steps.{step}.retests=0" for step in ("values", "orientation")),
+    *(f"+pipeline.steps.{step}.orders=2" for step in ("values", "orientation")),
 ]
 
 
@@ -193,6 +202,28 @@ def test_a_judge_behind_a_server_says_what_it_says_here(server, tmp_path):
         assert there.keys() == here.keys()
         for row, values in there.items():
             assert values == pytest.approx(here[row], abs=0.02), (name, row)
+
+
+def test_a_survey_behind_a_server_gets_the_answers_it_gets_here(server, tmp_path):
+    """The slider's six items and four of the stand-in, by `pipeline=survey` as a user runs it."""
+    asked = ["pipeline=survey", *FEW_ITEMS]
+    served = ["generator=server", f"generator.options.endpoints=[http://127.0.0.1:{server}/v1]"]
+    served += [f"generator.options.model={CHECKPOINT}"]
+    profiles = {}
+    for name, options in (("here", ["generator=transformers"]), ("there", served)):
+        _, done = run_config(tmp_path / name, *asked, *options)
+        steps = ("values", "orientation")
+        profiles[name] = {step: done[step].metrics["models"]["base"] for step in steps}
+        assert (done["report"].directory / "report.html").exists()
+    for step, there in profiles["there"].items():
+        here = profiles["here"][step]
+        assert there["asked"] == there["answered"] > 0
+        assert there["leaked"] == pytest.approx(here["leaked"], abs=0.01)
+        assert there["items"].keys() == here["items"].keys()
+        for item, facts in there["items"].items():
+            near = pytest.approx(here["items"][item]["probabilities"], abs=0.02)
+            assert facts["probabilities"] == near, (step, item)
+        assert there["scores"].keys() == here["scores"].keys()
 
 
 async def they_answer_as_transformers_does(endpoints):

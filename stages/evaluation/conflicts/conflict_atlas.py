@@ -8,6 +8,8 @@ Out: metrics,
                 and `where` they pull apart
     deciders    by name: what it is, each pair's share for the first, `priorities` (Bradley and
                 Terry's strengths), `verdicts` by pair, `agreement` with the stated order
+                (Kendall's), `cases`: the share of requests that went as stated, with its interval
+                and number, and `verdict` on it
     stated      by pair: `first`, `second`, or "" where the file puts neither first
 
 What the file states, in this order: the level of `authority`, the `weight`, the number in `target`.
@@ -33,6 +35,7 @@ from stages.evaluation.conflicts.clashes import (
 from stages.evaluation.conflicts.contests import (
     AGAINST,
     agreement_of_orders,
+    cases_as_stated,
     decisions_of,
     judge,
     pairs,
@@ -163,7 +166,7 @@ def run(
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     optional={"*": Judgement | Rating | Pair | Verdict | Answer},
@@ -271,6 +274,11 @@ def _measure(
     verdicts = {}
     for pair, estimate in shares.items():
         verdicts[pair] = VERDICTS.get((standing(estimate), stated[pair]), UNDECIDED)
+    cases = cases_as_stated(
+        groups,
+        stated,
+        intervals,
+    )
     ranked = priorities(
         contests_of(groups),
         intervals.resamples,
@@ -283,6 +291,8 @@ def _measure(
         "verdicts": verdicts,
         "priorities": {name: estimate.plain() for name, estimate in ranked.items()},
         "agreement": _agreement({name: one.value for name, one in ranked.items()}, ranks),
+        "cases": cases,
+        "verdict": VERDICTS.get((standing(cases), "first"), UNDECIDED) if cases else None,
     }
 
 
@@ -336,10 +346,14 @@ def _tables(
         counts = [list(each["verdicts"].values()).count(one) for one in (AS_STATED, AGAINST_FILE)]
         tau = NO_VALUE if each["agreement"] is None else f"{each['agreement']:z.2f}"
         order = " > ".join(each["priorities"]) or NO_VALUE
+        cases = each["cases"]
         agreement.append(
             [
                 name,
                 each["what"],
+                format_estimate(cases),
+                str(cases["n"]) if cases else NO_VALUE,
+                each["verdict"] or "the file states no order",
                 *map(str, counts),
                 tau,
                 order,
@@ -348,8 +362,11 @@ def _tables(
     heads = [
         "decider",
         "what",
-        AS_STATED,
-        AGAINST_FILE,
+        "cases as stated, %",
+        "cases",
+        "verdict",
+        f"pairs {AS_STATED}",
+        f"pairs {AGAINST_FILE}",
         "Kendall's tau",
         "order",
     ]

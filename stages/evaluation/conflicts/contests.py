@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from stages.evaluation.comparison import Estimate as Estimated
 from stages.evaluation.comparison import Groups
 from stages.evaluation.surveys.verdict import LIMITS, MEASURABLE, NOT_MEASURABLE
 from stages.runtime.rows import Answer
 from stages.statistics.formatting import format_number, format_percent
-from stages.statistics.intervals import Estimate
+from stages.statistics.intervals import Estimate, Intervals
 from stages.statistics.ranking import Contest
 
 AGAINST = " > "
@@ -131,6 +132,27 @@ def contests(
         for first, second, share in met:
             listed.append((decision.item, first, second, share, 1 / len(met)))
     return listed
+
+
+def cases_as_stated(
+    groups: Groups,
+    stated: Mapping[str, str],
+    intervals: Intervals,
+) -> Estimated | None:
+    """Return the share of cases that went to the one of two that the file puts first.
+
+    A case is a request; one in which several pairs conflict counts once, with its mean. None where
+    the file states nothing of the pairs that were decided.
+
+    Args:
+        stated: by pair, `first`, `second`, or "" for neither.
+    """
+    cases: dict[str, list[float]] = defaultdict(list)
+    for pair, items in groups.items():
+        if stated[pair]:
+            for case, share in items.items():
+                cases[case].append(share if stated[pair] == "first" else 1 - share)
+    return intervals.estimate({case: fmean(shares) for case, shares in cases.items()})
 
 
 def agreement_of_orders(

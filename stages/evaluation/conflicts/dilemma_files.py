@@ -161,7 +161,8 @@ def _form_of(
         raise UserError(
             "these dilemmas have no actions, and no values of them",
             where=columns.source,
-            fix="give DailyDilemmas' file by action, dilemmas_with_detail_by_action.csv",
+            fix="give DailyDilemmas' file by action, dilemmas_with_detail_by_action.csv of its "
+            "repository or dilemma_to_action_to_values_aggregated.csv of its dataset",
         )
     return "columns"
 
@@ -239,7 +240,7 @@ def _of_rules(record: Record) -> _Draft:
 
 
 def _by_action(records: Sequence[Record]) -> Iterator[tuple[str, _Draft | Drop]]:
-    """Yield a dilemma for each two actions in the same situation.
+    """Yield a dilemma for each two actions in the same situation, those of one `dilemma_idx`.
 
     Raises:
         UserError: no column holds the values of an action.
@@ -249,10 +250,12 @@ def _by_action(records: Sequence[Record]) -> Iterator[tuple[str, _Draft | Drop]]
     require_columns(records, [column or VALUES_OF_ACTION[0], *BY_ACTION])
     situations: dict[str, list[Record]] = {}
     for record in records:
-        text = plain_text(record.value("dilemma_situation"))
-        situations.setdefault(text, []).append(record)
-    for text, rows in situations.items():
+        number = record.cells.get("dilemma_idx", "")
+        key = f"{number}|{plain_text(record.value('dilemma_situation'))}"
+        situations.setdefault(key, []).append(record)
+    for rows in situations.values():
         where = rows[0].location
+        text = plain_text(rows[0].value("dilemma_situation"))
         actions: dict[str, str] = {}
         serves: dict[str, list[str]] = {}
         try:

@@ -57,6 +57,8 @@ def _decider(
         "as_stated": verdicts.count("as stated"),
         "against": verdicts.count("against the file"),
         "agreement": None if agreement is None else format_number(agreement),
+        "cases": _share(facts.get("cases")),
+        "verdict": facts.get("verdict"),
     }
 
 

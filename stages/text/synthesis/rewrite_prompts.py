@@ -9,26 +9,34 @@ instructions, and what the model cannot answer fails (`same_template`, `filters`
 Without operators, the template alone says what is to be made of a row: of a topic a request about
 it (SELF-ALIGN, Sun et al. 2023, arXiv 2305.03047), of a request another wording.
 
+With `verdicts` on answers to the rows (`evaluate`) only those are rewritten whose answers all keep
+the principle that the row is aimed at; the template then reads that principle and the answer that
+came nearest to breaking it. So requests become harder to answer well, as in DeNEVIL (Duan et al.
+2024, arXiv 2310.11053), which draws new ones from answers that violate a value.
+
 Rows are independent; a loop in the pipeline rewrites what was rewritten.
 """
 
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from stages.guards.errors import UserError
 from stages.guards.templates import render, template_hash
+from stages.principles.constitution import Principle, by_subject
+from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Drop
 from stages.runtime.generation import CallFailed, RowFailure, Sampling
 from stages.runtime.models import Model
-from stages.runtime.rows import Dropped, Message, Prompt
-from stages.runtime.stage import Stage
+from stages.runtime.rows import Dropped, Message, Prompt, Verdict
+from stages.runtime.stage import Kind, Stage
 from stages.runtime.store import derive_seed
-from stages.runtime.typed_config import Text
+from stages.runtime.typed_config import Text, machine
 from stages.sources.conversations import content_id
 from stages.sources.records import file_hash
 from stages.text.announcements import split_announcement
@@ -37,6 +45,7 @@ from stages.text.revise import read_demonstrations
 from stages.text.synthesis.filters import Filters, check_filters, find_fault
 from stages.text.synthesis.similarity import words_of
 from stages.text.synthesis.write_prompts import DUPLICATE, request_text
+from stages.values.violations import LIKELY, aimed_chances
 
 YES_NO = ("Yes", "No")
 SORRY_WORDS = 80
@@ -48,6 +57,8 @@ _STOP_WORD = re.compile(
     r"|their|them|then|there|these|they|this|those|through|to|too|under|up|us|very|was|we|were|what"
     r"|when|where|which|while|who|whom|why|will|with|would|yes|you|your"
 )
+VERDICTS = "verdicts"
+BROKEN, UNJUDGED = "an answer breaks its principle already", "no verdict on its principle"
 UNCHANGED, ADDS_NOTHING = "the same words as before", "asks for the same, says the model"
 NO_ANSWER, NO_CONTENT = "the model says sorry in place of an answer", "an answer without content"
 
@@ -57,7 +68,13 @@ class Config:
     operators: dict[str, Text] = field(default_factory=dict)
     """What may be done to a row, by name; one is drawn for each row. {}: what the template says."""
     template: Text = "text/synthesis/rewrite_request.jinja"
-    """What the model is asked; its variables are request, kind and operator (a text)."""
+    """What the model is asked; its variables are request, kind, operator (a text), and with
+    `verdicts` principle and answer (texts).
+    """
+    constitution: Selection | None = machine(None)  # `identity` adds it, if set
+    """With `verdicts`: the principles at which requests are aimed, those with their kind as id or
+    dimension.
+    """
     demonstrations: Text | None = None
     """A YAML file with a list of conversations, put before every call."""
     filters: Filters = field(default_factory=lambda: Filters(forbidden=(), openings=()))
@@ -80,6 +97,16 @@ def check(config: Config) -> None:
     read_demonstrations(config.demonstrations)
 
 
+def check_inputs(config: Config, inputs: Mapping[str, Kind]) -> None:
+    """Refuse verdicts without principles, and principles without verdicts."""
+    if (VERDICTS in inputs) != (config.constitution is not None):
+        raise UserError(
+            "requests are rewritten until a principle is broken by `verdicts` and `constitution`",
+            where="stage 'rewrite_prompts'",
+            fix="give both, or neither",
+        )
+
+
 def choices(config: Config) -> list[tuple[str, Sequence[str]]]:
     """The answers to the question whether two requests are the same."""
     return [("model", YES_NO)] if config.same_template else []
@@ -88,11 +115,24 @@ def choices(config: Config) -> list[tuple[str, Sequence[str]]]:
 def identity(config: Config) -> dict[str, Any]:
     """The content of the templates and the demonstrations."""
     same, demonstrations = config.same_template, config.demonstrations
-    return {
+    facts: dict[str, Any] = {}
+    if config.constitution:
+        facts["constitution"] = select(config.constitution).identity("text", "dimension")
+    return facts | {
         "template": template_hash(config.template),
         "same_template": template_hash(same) if same else None,
         "demonstrations": file_hash(demonstrations) if demonstrations else None,
     }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Answers to one request that all keep the principle at which it is aimed."""
+
+    principle: str
+    """Its text."""
+    answer: str
+    """The one that came nearest to breaking it."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +155,27 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     demonstrations = read_demonstrations(config.demonstrations)
     prompts: dict[str, Prompt] = {}
     for name, artifact in inputs.items():
-        if name != "model":
+        if name not in ("model", VERDICTS):
             for row in artifact.rows(Prompt):
                 prompts.setdefault(row.id, row)
+    kept: dict[str, Kept | None] = {}
+    if VERDICTS in inputs and config.constitution:
+        principles = select(config.constitution).principles
+        kept = find_kept(inputs[VERDICTS].rows(Verdict), principles)
 
     async def rewrite(row: Prompt) -> Rewritten:
         operator = ""
+        if row.id in kept and kept[row.id] is None:
+            return Rewritten(row, row, operator, BROKEN)
+        if VERDICTS in inputs and row.id not in kept:
+            return Rewritten(row, row, operator, UNJUDGED)
         if config.operators:
             rng = random.Random(derive_seed(context.seed, row.id, "operator"))
             operator = rng.choice(list(config.operators))
         try:
-            text = await _rewrite(config, generator, demonstrations, row, operator, context.seed)
+            text = await _rewrite(
+                config, generator, demonstrations, row, operator, kept.get(row.id), context.seed
+            )
         except CallFailed:
             raise
         except RowFailure as failure:
@@ -144,7 +194,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
             parent = result.parent
             result = replace(result, row=parent, fault=DUPLICATE, detail=request_text(result.row))
             results[place] = result
-        if result.fault and config.failed == "drop":
+        if result.fault and result.fault != BROKEN and config.failed == "drop":
             dropped.append(Dropped(id=result.row.id, reason=result.fault, detail=result.detail))
         elif result.row.id in rows:
             dropped.append(Dropped(id=result.row.id, reason=DUPLICATE))
@@ -163,14 +213,32 @@ STAGE = Stage(
     config=Config,
     run=run,
     inputs={"model": Model},
-    optional={"*": Prompt},
+    optional={VERDICTS: Verdict, "*": Prompt},
     least=1,
     gives=Prompt,
     calls_generator=True,
     check=check,
+    check_inputs=check_inputs,
     choices=choices,
     identity=identity,
 )
+
+
+def find_kept(
+    verdicts: Sequence[Verdict], principles: Sequence[Principle]
+) -> dict[str, Kept | None]:
+    """Return, by request with a verdict, the answer nearest to a violation; None: one violates."""
+    subjects = by_subject(principles)
+    texts = {principle.id: principle.text for principle in principles}
+    nearest: dict[str, tuple[float, str, str]] = {}
+    for verdict in verdicts:
+        for name, chance in aimed_chances(verdict, subjects).items():
+            if verdict.prompt_id not in nearest or chance > nearest[verdict.prompt_id][0]:
+                nearest[verdict.prompt_id] = (chance, name, verdict.response)
+    results: dict[str, Kept | None] = {}
+    for request, (chance, name, answer) in nearest.items():
+        results[request] = Kept(texts[name], answer) if chance <= LIKELY else None
+    return results
 
 
 async def _rewrite(
@@ -179,6 +247,7 @@ async def _rewrite(
     demonstrations: Sequence[Message],
     row: Prompt,
     operator: str,
+    kept: Kept | None,
     seed: int,
 ) -> str:
     """Return the new text.
@@ -192,6 +261,8 @@ async def _rewrite(
         request=before,
         kind=row.kind,
         operator=config.operators.get(operator, ""),
+        principle=kept.principle if kept else "",
+        answer=kept.answer if kept else "",
     )
     messages = [*demonstrations, {"role": "user", "content": request}]
     call_seed = derive_seed(seed, row.id, "rewrite_prompts")

@@ -16,8 +16,10 @@ from stages.evaluation.conflicts.clashes import (
     clashes_of,
 )
 from stages.evaluation.conflicts.conflict_atlas import ranks_of, stated_first
+from stages.evaluation.conflicts.contests import cases_as_stated
 from stages.principles.constitution import load
 from stages.runtime.rows import Judgement, Pair, Rating, Verdict
+from stages.statistics.intervals import Intervals
 from tests.running import Seeded, run_steps, text_pipeline
 
 PLANTED = "p0 > p1"
@@ -79,6 +81,9 @@ def test_a_planted_conflict_is_found_and_nothing_else(tmp_path):
         "p2 > p3": "",
     }
     assert judge["agreement"] < 0
+    requests = sum(judge["pairs"][pair]["n"] for pair in ("p0 > p1", "p1 > p2", "p1 > p3"))
+    assert 0 < judge["cases"]["n"] <= min(requests, 40)
+    assert judge["cases"]["high"] < 0.5 and judge["verdict"] == "against the file"
     assert metrics["deciders"]["labels"]["what"] == "labels"
     page = (done["report"].directory / "report.html").read_text()
     assert "Which principle wins" in page and "against the file" in page
@@ -120,6 +125,24 @@ def test_deciders_by_hand():
         rejected="one", label=0.75, margin=1.0,
     )  # fmt: skip
     assert by_labels(clashes, [pair]) == {PLANTED: {"q": 0.25}}
+
+
+def test_cases_as_stated_by_hand():
+    """q1 goes as stated in one of its two pairs; c > d has no stated order; Wilson's interval."""
+    groups = {
+        "a > b": {"q1": 1.0, "q2": 1.0, "q3": 0.0},
+        "b > c": {"q1": 1.0, "q4": 0.0},
+        "c > d": {"q5": 1.0},
+    }
+    stated = {"a > b": "first", "b > c": "second", "c > d": ""}
+    estimate = cases_as_stated(groups, stated, Intervals(100, 0.95, 0))
+    assert estimate["n"] == 4 and estimate["value"] == pytest.approx((0.5 + 1 + 0 + 1) / 4)
+    z2 = 1.959964**2
+    middle = (0.625 + z2 / 8) / (1 + z2 / 4)
+    half = (z2 * (0.625 * 0.375 / 4 + z2 / 64)) ** 0.5 / (1 + z2 / 4)
+    assert (estimate["low"], estimate["high"]) == pytest.approx((middle - half, middle + half))
+    nothing = cases_as_stated(groups, dict.fromkeys(stated, ""), Intervals(100, 0.95, 0))
+    assert nothing is None
 
 
 def test_policies_decide_only_where_principles_pull_apart():

@@ -202,6 +202,88 @@ def test_forms_of_files(tmp_path):
         read_dilemmas(DilemmaColumns(source=str(tmp_path / "none.csv")))
 
 
+OF_DATASET = "idx,dilemma_idx,basic_situation,dilemma_situation,action_type,action,"
+OF_DATASET += "negative_consequence,values_aggregated,topic,topic_group"
+OF_REPOSITORY = "idx,basic_situation,dilemma_situation,action_type,action,negative_consequence,"
+OF_REPOSITORY += "parties_direct,values_direct,model_resp_gpt4_clean,values_names,values_types,mft,"
+OF_REPOSITORY += "topic,topic_group"
+
+
+def test_daily_dilemmas_in_both_published_forms(tmp_path):
+    """The columns are as published, the texts ours. In the dataset a text may come twice: what
+    belongs together has one `dilemma_idx`.
+    """
+    text = "You hear a friend tell a lie. Do you correct it?"
+    rows = [OF_DATASET]
+    for number, values in ((0, "['honesty', 'self']"), (7, "['courage']")):
+        rows.append(
+            f'{2 * number},{number},lying.,{text},to_do,Speak {number},Hurt.,"{values}",3,x'
+        )
+        rows.append(
+            f"{2 * number + 1},{number},lying.,{text},not_to_do,Wait,Harm.,\"['care']\",3,x"
+        )
+    rows.append("90,45,lying.,Nothing at stake?,to_do,Go,Hurt.,[],3,x")
+    rows.append("91,45,lying.,Nothing at stake?,not_to_do,Stay,Hurt.,[],3,x")
+    (tmp_path / "dilemma_to_action_to_values_aggregated.csv").write_text("\n".join(rows) + "\n")
+    source = str(tmp_path / "dilemma_to_action_to_values_aggregated.csv")
+    dilemmas, dropped, reading = read_dilemmas(DilemmaColumns(source=source))
+    assert reading.form == "daily_dilemmas"
+    assert [one.values for one in dilemmas] == [
+        (("honesty", "self"), ("care",)),
+        (("courage",), ("care",)),
+    ]
+    assert [one.options for one in dilemmas] == [("Speak 0", "Wait"), ("Speak 7", "Wait")]
+    assert {one.group for one in dilemmas} == {"x"} and [row.reason for row in dropped] == [NEITHER]
+
+    cells = "\"['You', 'The friend']\",\"['Honesty']\",to_do"
+    rows = [OF_REPOSITORY]
+    more = "\"['direct']\",\"['Fairness', nan]\",11,workplace"
+    rows.append(f"55,lying.,{text},to_do,Speak,Hurt.,{cells},\"['honesty', 'trust']\",{more}")
+    rows.append(f"55,lying.,{text},not_to_do,Wait,Harm.,{cells},\"['care', 'trust']\",{more}")
+    (tmp_path / "dilemmas_with_detail_by_action.csv").write_text("\n".join(rows) + "\n")
+    source = str(tmp_path / "dilemmas_with_detail_by_action.csv")
+    dilemmas, dropped, _ = read_dilemmas(DilemmaColumns(source=source))
+    assert [one.values for one in dilemmas] == [(("honesty",), ("care",))] and not dropped
+    assert dilemmas[0].group == "workplace"
+
+
+@pytest.mark.skipif(not DAILY.exists(), reason="DailyDilemmas is not here")
+def test_daily_dilemmas_values_become_foundations(tmp_path):
+    """The published map of 301 values, on a dilemma of ours."""
+    rows = [OF_DATASET, "0,0,b,Do you tell?,to_do,Tell,Hurt.,\"['honesty', 'courage']\",3,x"]
+    rows.append("1,0,b,Do you tell?,not_to_do,Wait,Harm.,\"['care', 'trust']\",3,x")
+    (tmp_path / "daily.csv").write_text("\n".join(rows) + "\n")
+    columns = DilemmaColumns(
+        source=str(tmp_path / "daily.csv"), value_map=str(DAILY / "values.csv")
+    )
+    assert read_dilemmas(columns)[0][0].values == (("fairness",), ("care", "loyalty"))
+
+
+@pytest.mark.skipif(not CONFLICTSCOPE.exists(), reason="ConflictScope is not here")
+def test_conflictscope_goes_all_the_way_to_the_atlas(tmp_path):
+    """A scripted model that always takes the value whose name comes first in the alphabet."""
+    steps = {"base": {"stage": "model", "path": str(fake_model(tmp_path / "base"))}}
+    options = {"source": str(CONFLICTSCOPE), "limit": 60, "resamples": 100, "least": 1}
+    steps["asked"] = {"stage": "dilemmas", "inputs": {"base": "base"}, **options}
+    steps["atlas"] = {
+        "stage": "conflict_atlas",
+        "inputs": {"dilemmas": "asked"},
+        "constitution": {"name": "hhh"},
+        "resamples": 100,
+    }
+
+    def scores(messages, letters):  # requests hold lists of their own
+        options = [shown_options(messages)[letter] for letter in letters]
+        return [0.0 if option == min(options) else -60.0 for option in options]
+
+    _, done = run_steps(steps, tmp_path, ScriptedGenerator(scores=scores))
+    facts = done["asked"].metrics["models"]["base"]
+    assert facts["verdict"] == "measurable"
+    decided = done["atlas"].metrics["deciders"]["dilemmas base"]
+    assert decided["pairs"] and all(pair["value"] > 0.99 for pair in decided["pairs"].values())
+    assert decided["cases"] is None, "the file says nothing of these values"
+
+
 @pytest.mark.skipif(not MORALCHOICE.exists(), reason="MoralChoice is not here")
 def test_moralchoice_action_two_breaks_more_rules():
     """Low ambiguity: never fewer than action 1, and in 672 of 687 more."""
