@@ -24,7 +24,7 @@ from stages.generators.server_answers import (
 from stages.generators.server_http import Http, is_success, read_body, retry_after
 from stages.generators.server_options import Options
 from stages.guards.errors import UserError
-from stages.guards.secrets import mask, mask_known
+from stages.guards.secrets import environment_keys, mask, mask_known
 from stages.guards.text import replace_surrogates
 from stages.runtime.generation import CallFailed, TooLong
 
@@ -97,6 +97,7 @@ class Client:
         self._useless: dict[Callable[[Any], Any], UserError] = {}
         self._examining = asyncio.Lock()
         self._http = open_http(key, options)
+        self._keys = environment_keys()
 
     async def ask(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
         """Send a request until an endpoint answers it.
@@ -111,7 +112,6 @@ class Client:
             TooLong: the prompt does not fit into the model's context.
             CallFailed: this request is refused, or no answer to it can be read.
         """
-        body = replace_surrogates(body)
         unread: set[str] = set()
 
         async def post(endpoint: Endpoint) -> T:
@@ -224,10 +224,12 @@ class Client:
             raise self._useless[read]
         raw = await self._send(endpoint, path, body, seconds or self._timeout)
         # A server may repeat the key that it got: it is data from here on.
-        text = mask_known(raw.decode("utf-8-sig", errors="replace"))
+        text = mask_known(raw.decode("utf-8-sig", errors="replace"), self._keys)
         try:
             raw.decode()
-            answer = replace_surrogates(json.loads(text))
+            answer = json.loads(text)
+            if "\\u" in text:  # else there is no half of a character
+                answer = replace_surrogates(answer)
             if isinstance(answer, dict) and TOO_LONG.search(str(answer.get("error"))):
                 raise TooLong(None, None, self.shorten(text))
             return read(answer)
@@ -247,13 +249,11 @@ class Client:
         """
         import aiohttp
 
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        raw_body = text.encode(errors="surrogatepass")
         unreached = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._http.post(endpoint.base, path, raw_body) as reply,
+                self._http.post(endpoint.base, path, encode(body)) as reply,
             ):
                 raw = await read_body(reply)
         except unreached as error:
@@ -303,6 +303,15 @@ class Client:
         words = "".join(letter if letter.isprintable() else " " for letter in masked).split()
         line = " ".join(words)
         return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    """Return JSON; halves of characters are replaced."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return str(replace_surrogates(text)).encode()
 
 
 def open_http(key: str, options: Options) -> Http:

@@ -107,9 +107,9 @@ def stop(process):
 def until_ready(process, port, log):
     for _ in range(400):
         assert process.poll() is None, log.read_text()[-3000:]
-        with contextlib.suppress(OSError):  # also a status that is an error
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10):
-                return
+        health = f"http://127.0.0.1:{port}/health"
+        with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=10):
+            return
         time.sleep(1)
     raise AssertionError(log.read_text()[-3000:])
 
