@@ -16,7 +16,7 @@ from stages.generators.server_answers import Unreadable
 MOST_BYTES = 4 * 2**20  # of an answer
 MOST_HEADER_BYTES = 2**16  # of one header; some gateways send long ones
 LONGEST_REQUESTED_PAUSE = 300.0  # seconds
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 30.0
 IDLE_SECONDS = 4.0
 """An idle connection is closed after this; vLLM's servers close theirs after 5."""
 DNS_SECONDS = 60

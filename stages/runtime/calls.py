@@ -301,7 +301,7 @@ class RememberedGenerator:
         """
         parts = {"prefix": prefix} if prefix else {}
         key = self._key(
-            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed, **parts
+            verb="complete", messages=list(messages), sampling=vars(sampling), seed=seed, **parts
         )
         completion = self._recall(key, as_completion)
         if completion is None:

@@ -245,8 +245,7 @@ class CallStore:
         except ValueError:
             return
         loop = asyncio.get_running_loop()
-        if not self._arrived:
-            loop.call_soon(self._commit)  # after all that has arrived by now was read
+        loop.call_soon(self._commit)  # after all that has arrived by now was read
         waiter = loop.create_future()
         self._arrived.append((self._replaced.pop(key, None), key, text, waiter))
         await waiter
@@ -254,6 +253,8 @@ class CallStore:
     def _commit(self) -> None:
         """Store what has arrived, and wake those who wait for it."""
         arrived, self._arrived = self._arrived, []
+        if not arrived:  # the first of them has stored the others
+            return
         try:
             for place in {store for store, *_ in arrived}:
                 rows = [(key, text) for store, key, text, _ in arrived if store is place]
