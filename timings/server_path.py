@@ -11,7 +11,9 @@
 All contenders of a repeat follow each other; a ratio is that of one repeat to its own reference,
 which is plain asyncio with aiohttp, one coroutine a row, storing nothing. Credo works in two steps
 (answers, then revisions), so `waves` is the same reference with that barrier. Credo's seconds are
-those of its two steps in the manifests, so without start-up and plan; `process` has all of it.
+those of its two steps in the manifests, so without start-up and plan; its CPU and `process` have all
+of it, and `plan` is what starting and planning take. On a machine that does other things, look at
+the CPU.
 """
 
 import argparse
@@ -42,7 +44,7 @@ CRITIQUE = "Name the ways in which the last answer breaks the principle, if ther
 REVISION = "Rewrite the last answer so that it follows the principle. Answer with the text only."
 CAPACITY = 16
 """Requests that a stub works on at a time, where two are compared with one."""
-ENDPOINT_CALLS = 1600
+ENDPOINT_CALLS = 800
 
 
 @contextmanager
@@ -64,8 +66,24 @@ def visit(url: str, path: str) -> Any:
         return json.load(response)
 
 
-async def bare_client(calls: int, in_flight: int, url: str) -> float:
-    """Post with aiohttp's session; return the seconds."""
+Facts = dict[str, float]
+
+
+class Clock:
+    """Seconds on the wall and of this process's CPU, since it was made."""
+
+    def __init__(self) -> None:
+        self.wall = time.perf_counter()
+        self.worked = time.process_time()
+
+    def read(self) -> Facts:
+        """Return both."""
+        wall, worked = time.perf_counter() - self.wall, time.process_time() - self.worked
+        return {"seconds": wall, "cpu": worked}
+
+
+async def bare_client(calls: int, in_flight: int, url: str) -> Facts:
+    """Post with aiohttp's session."""
     import aiohttp
 
     body = {"model": "m", "messages": [{"role": "user", "content": "hello " * 50}]}
@@ -78,13 +96,13 @@ async def bare_client(calls: int, in_flight: int, url: str) -> float:
                 async with session.post(url + CHAT, json=body) as response:
                     await response.json()
 
-        start = time.perf_counter()
+        clock = Clock()
         await asyncio.gather(*[work() for _ in range(in_flight)])
-        return time.perf_counter() - start
+        return clock.read()
 
 
-async def credo_client(calls: int, in_flight: int, *urls: str) -> float:
-    """Complete with the server generator; return the seconds."""
+async def credo_client(calls: int, in_flight: int, *urls: str) -> Facts:
+    """Complete with the server generator."""
     from stages.runtime.generation import Sampling
     from stages.runtime.generator_registry import open_generator
     from stages.runtime.models import Model
@@ -98,15 +116,15 @@ async def credo_client(calls: int, in_flight: int, *urls: str) -> float:
             messages = [{"role": "user", "content": "hello " * 50}]
             await generator.complete(messages, Sampling(), number)
 
-    start = time.perf_counter()
+    clock = Clock()
     await asyncio.gather(*[work() for _ in range(in_flight * len(urls))])
-    seconds = time.perf_counter() - start
+    facts = clock.read()
     await generator.close()
-    return seconds
+    return facts
 
 
-async def bare_rows(rows: int, in_flight: int, url: str, waves: bool) -> float:
-    """Walk each row through its three calls; return the seconds.
+async def bare_rows(rows: int, in_flight: int, url: str, waves: bool) -> Facts:
+    """Walk each row through its three calls.
 
     Args:
         waves: all rows are answered before one is criticised.
@@ -129,11 +147,11 @@ async def bare_rows(rows: int, in_flight: int, url: str, waves: bool) -> float:
                 await walk(talks[number], [f"prompt {number}", CRITIQUE, REVISION][first:last])
 
         talks: list[list[dict[str, str]]] = [[] for _ in range(rows)]
-        start = time.perf_counter()
+        clock = Clock()
         for first, last in ((0, 1), (1, 3)) if waves else ((0, 3),):
             numbers = iter(range(rows))
             await asyncio.gather(*[work(numbers, first, last) for _ in range(in_flight)])
-        return time.perf_counter() - start
+        return clock.read()
 
 
 JOBS: dict[str, Callable[..., Any]] = {
@@ -144,17 +162,21 @@ JOBS: dict[str, Callable[..., Any]] = {
 }
 
 
-def run_job(checkout: Path, *arguments: str) -> dict[str, float]:
-    """Run a job in a process of its own; return its seconds, and seconds of its CPU."""
+def run_job(checkout: Path, *arguments: str) -> Facts:
+    """Run a job in a process of its own."""
     environment = os.environ | {"CREDO_CHECKOUT": str(checkout)}
     command = [sys.executable, str(SCRIPT), "--job", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    facts: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    facts: Facts = json.loads(done.stdout.splitlines()[-1])
     return facts
 
 
-def run_pipeline(checkout: Path, rows: int, in_flight: int, url: str) -> dict[str, float]:
-    """Answer, criticise and revise with `run.py`; return the seconds of steps and process."""
+def run_pipeline(checkout: Path, rows: int, in_flight: int, url: str, plan: bool = False) -> Facts:
+    """Answer, criticise and revise with `run.py`; `seconds` are those of the two steps.
+
+    Args:
+        plan: start and plan only; `seconds` are then those of the process.
+    """
     with tempfile.TemporaryDirectory() as folder:
         prompts = Path(folder) / "prompts.jsonl"
         lines = [json.dumps({"prompt": f"prompt {number}"}) for number in range(rows)]
@@ -165,6 +187,7 @@ def run_pipeline(checkout: Path, rows: int, in_flight: int, url: str) -> dict[st
         command += ["generator=server", f"generator.options.endpoints=[{url}]"]
         command += [f"generator.concurrency={in_flight}"]
         command += [f"generator.options.concurrency={in_flight}", f"store={folder}/calls.sqlite"]
+        command += ["plan=true"] * plan
         start = time.perf_counter()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
@@ -172,6 +195,9 @@ def run_pipeline(checkout: Path, rows: int, in_flight: int, url: str) -> dict[st
         process = time.perf_counter() - start
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if plan:
+            return {"seconds": process, "cpu": cpu}
         manifests = {
             path.parent.name.rpartition("-")[0]: json.loads(path.read_text())
             for path in Path(folder).glob("runs/artifacts/*/manifest.json")
@@ -179,16 +205,15 @@ def run_pipeline(checkout: Path, rows: int, in_flight: int, url: str) -> dict[st
         sent = sum(manifests[name]["calls"]["sent"] for name in ("answers", "revisions"))
         assert sent == 3 * rows, sent
         steps = sum(manifests[name]["seconds"] for name in ("answers", "revisions"))
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return {"seconds": steps, "process": process, "cpu": cpu}
 
 
 def compare(
-    title: str, repeats: int, reference: str, contenders: dict[str, Callable[[], dict[str, float]]]
+    title: str, repeats: int, reference: str, contenders: dict[str, Callable[[], Facts]]
 ) -> dict[str, Any]:
     """Run all contenders in turn; print every repeat, then medians, ranges and ratios."""
     print(f"\n{title}", flush=True)
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    results: dict[str, list[Facts]] = {name: [] for name in contenders}
     for repeat in range(repeats):
         for name, run in contenders.items():
             facts = run()
@@ -200,9 +225,10 @@ def compare(
         seconds = [facts["seconds"] for facts in repeated]
         pairs = zip(seconds, results[reference], strict=True)
         ratios = [value / facts["seconds"] for value, facts in pairs]
-        cpu = statistics.median(facts["cpu"] for facts in repeated)
-        print(f"  {name:<12} {describe(seconds)} s, ratio {describe(ratios)}, CPU {cpu:.2f} s")
-        summary[name] = {"seconds": seconds, "ratios": ratios, "cpu": cpu}
+        cpu = [facts["cpu"] for facts in repeated]
+        shown = f"{describe(seconds)} s, ratio {describe(ratios)}, CPU {describe(cpu)} s"
+        print(f"  {name:<12} {shown}", flush=True)
+        summary[name] = {"repeats": repeated, "ratios": ratios}
     return {"title": title, "reference": reference, "results": summary}
 
 
@@ -218,8 +244,8 @@ def time_part(part: str, repeats: int, checkouts: dict[str, Path]) -> list[dict[
     results = []
     with stub("--mean", "0.2") as url:
 
-        def fresh(run: Callable[..., dict[str, float]], *arguments: Any) -> Callable[[], Any]:
-            def start() -> dict[str, float]:
+        def fresh(run: Callable[..., Facts], *arguments: Any) -> Callable[[], Any]:
+            def start() -> Facts:
                 visit(url, "/reset")
                 return run(*arguments)
 
@@ -237,6 +263,7 @@ def time_part(part: str, repeats: int, checkouts: dict[str, Path]) -> list[dict[
             rows, flight = SIZES[part]
             sizes = (str(rows), str(flight), url)
             contenders = {name: fresh(run_job, ROOT, name, *sizes) for name in ("stream", "waves")}
+            contenders["plan"] = fresh(run_pipeline, ROOT, rows, flight, url, True)
             for name, path in checkouts.items():
                 contenders[name] = fresh(run_pipeline, path, rows, flight, url)
             title = f"{part}: {rows} rows x 3 calls, {flight} in flight"
@@ -246,23 +273,22 @@ def time_part(part: str, repeats: int, checkouts: dict[str, Path]) -> list[dict[
 
 def time_endpoints(repeats: int) -> dict[str, Any]:
     """Time the same calls over one full endpoint, two, and two of which one is slow."""
-    full = ("--mean", "0.05", "--capacity", str(CAPACITY))
-    slow = ("--mean", "0.5", "--capacity", str(CAPACITY))
-    calls = str(ENDPOINT_CALLS)
-    flight = str(2 * CAPACITY)
+    full = ("--mean", "0.25", "--capacity", str(CAPACITY))
+    slow = ("--mean", "0.75", "--capacity", str(CAPACITY))
+    sizes = (str(ENDPOINT_CALLS), str(2 * CAPACITY))
     with stub(*full) as one, stub(*full) as two, stub(*slow) as late:
 
-        def over(*urls: str) -> Callable[[], dict[str, float]]:
-            def start() -> dict[str, float]:
+        def over(*urls: str) -> Callable[[], Facts]:
+            def start() -> Facts:
                 for url in urls:
                     visit(url, "/reset")
-                facts = run_job(ROOT, "credo_client", calls, flight, *urls)
+                facts = run_job(ROOT, "credo_client", *sizes, *urls)
                 return facts | {"first": visit(urls[0], "/stats")["requests"]}
 
             return start
 
         contenders = {"one": over(one), "two": over(one, two), "fast and slow": over(one, late)}
-        return compare(f"endpoints: {calls} calls", repeats, "one", contenders)
+        return compare(f"endpoints: {ENDPOINT_CALLS} calls", repeats, "one", contenders)
 
 
 def main() -> None:
@@ -280,9 +306,7 @@ def main() -> None:
     if options.job:
         sys.path.insert(0, os.environ["CREDO_CHECKOUT"])
         name, *arguments = options.job
-        seconds = asyncio.run(JOBS[name](*arguments))
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        print(json.dumps({"seconds": seconds, "cpu": used.ru_utime + used.ru_stime}))
+        print(json.dumps(asyncio.run(JOBS[name](*arguments))))
         return
     checkouts = {"before": options.before.resolve()} if options.before else {}
     checkouts["credo"] = ROOT

@@ -1,7 +1,8 @@
 """Which endpoint takes the next request, and what happens to an endpoint that fails.
 
 A request that fails again and again is that row's trouble as long as an endpoint answers something:
-before the last endpoint counts as dead, it is asked a short question.
+before the last endpoint counts as dead, it is asked a short question. Requests of one group go to one
+endpoint as long as it can take them.
 """
 
 import asyncio
