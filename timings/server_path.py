@@ -11,9 +11,9 @@
 All contenders of a repeat follow each other; a ratio is that of one repeat to its own reference,
 which is plain asyncio with aiohttp, one coroutine a row, storing nothing. Credo works in two steps
 (answers, then revisions), so `waves` is the same reference with that barrier. Credo's seconds are
-those of its two steps in the manifests, so without start-up and plan; its CPU and `process` have all
-of it, and `plan` is what starting and planning take. On a machine that does other things, look at
-the CPU.
+those of its two steps in the manifests, so without start-up and plan; its CPU and `process` have
+all of it, and `plan` is what starting and planning take. On a machine that does other things, look
+at the CPU.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Which endpoint takes the next request, and what happens to an endpoint that fails.
 
 A request that fails again and again is that row's trouble as long as an endpoint answers something:
-before the last endpoint counts as dead, it is asked a short question. Requests of one group go to one
-endpoint as long as it can take them.
+before the last endpoint counts as dead, it is asked a short question. Requests of one group go to
+one endpoint as long as it can take them.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ class Pool:
         self._dead: UserError | None = None
         self._slots = asyncio.Semaphore(concurrency * len(endpoints))
         self._waiters: dict[asyncio.Future[Endpoint | None], tuple[Collection[str], str]] = {}
-        """In their order, with what each avoids and its group."""
+        """Who waits for an endpoint, in order, with what each avoids and its group."""
         self._places: dict[str, Endpoint] = {}
         """By group of calls."""
         self._timer: asyncio.TimerHandle | None = None
