@@ -16,7 +16,7 @@ from stages.generators.server_answers import Unreadable
 MOST_BYTES = 4 * 2**20  # of an answer
 MOST_HEADER_BYTES = 2**16  # of one header; some gateways send long ones
 LONGEST_REQUESTED_PAUSE = 300.0  # seconds
-CONNECT_SECONDS = 30.0
+OPENING_SECONDS = 30.0
 IDLE_SECONDS = 4.0
 """An idle connection is closed after this; vLLM's servers close theirs after 5."""
 DNS_SECONDS = 60
@@ -31,7 +31,7 @@ class Http:
 
     Args:
         key: sent as a bearer token if not empty.
-        timeout: seconds of a call, which the caller limits; to connect takes `CONNECT_SECONDS` at
+        timeout: seconds of a call, which the caller limits; to connect takes `OPENING_SECONDS` at
             most.
         addresses: of the endpoints.
 
@@ -54,7 +54,7 @@ class Http:
             connector=connector,
             # Compressed bodies can be a thousand times as large as what is sent.
             headers=headers | {"Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(None, sock_connect=min(CONNECT_SECONDS, timeout)),
+            timeout=aiohttp.ClientTimeout(None, sock_connect=min(OPENING_SECONDS, timeout)),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=MOST_HEADER_BYTES,
