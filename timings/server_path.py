@@ -7,6 +7,7 @@
     small       400 rows x 3 calls (respond, criticise, revise), 50 in flight, pauses of 0.2 s
     large       1,600 rows x 3 calls, 1,024 in flight
     endpoints   calls a second with one, two, and two of which one is slow, each of them full
+    inside      700 rows x 3 calls that are answered at once: Credo's own work, without HTTP
 
 All contenders of a repeat follow each other; a ratio is that of one repeat to its own reference,
 which is plain asyncio with aiohttp, one coroutine a row, storing nothing. Credo works in two steps
@@ -154,6 +155,55 @@ async def bare_rows(rows: int, in_flight: int, url: str, waves: bool) -> Facts:
         return clock.read()
 
 
+async def answer_at_once(*_: Any) -> Any:
+    """A generator without a server."""
+    from stages.runtime.generation import Completion
+
+    class Instant:
+        async def complete(self, *_: Any) -> Completion:
+            await asyncio.sleep(0)
+            return Completion("A reply of some length. " * 8, "stop", 100, 48)
+
+        async def close(self) -> None: ...
+
+    return Instant()
+
+
+def inside(rows: int) -> Facts:
+    """Three calls a row that are answered at once: keys, store, rows and progress alone."""
+    from types import SimpleNamespace
+
+    from stages.guards.console import open_console
+    from stages.runtime.calls import Engines
+    from stages.runtime.context import Context
+    from stages.runtime.generation import Sampling
+    from stages.runtime.models import Model
+    from stages.runtime.store import CallStore, derive_seed
+
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as loop:
+        store = CallStore(Path(folder) / "calls.sqlite")
+        options = {"endpoints": ["http://nowhere.invalid/v1"]}
+        engines = Engines("server", options, opener=answer_at_once)
+        quiet = open_console(quiet=True)
+        context = Context("rows", Path(folder), 0, store, engines, loop, quiet)
+        generator = context.generator(Model("m", "0" * 16))
+
+        async def walk(row: Any) -> Any:
+            talk = []
+            for turn, words in enumerate(("prompt", CRITIQUE, REVISION)):
+                talk.append({"role": "user", "content": f"{words} {row.id}"})
+                seed = derive_seed(0, row.id, turn)
+                answer = await generator.complete(talk, Sampling(), seed)
+                talk.append({"role": "assistant", "content": answer.text})
+            return row
+
+        clock = Clock()
+        context.map([SimpleNamespace(id=str(number)) for number in range(rows)], walk)
+        facts = clock.read()
+        store.close()
+        return facts
+
+
 JOBS: dict[str, Callable[..., Any]] = {
     "bare_client": lambda calls, flight, url: bare_client(int(calls), int(flight), url),
     "credo_client": lambda calls, flight, *urls: credo_client(int(calls), int(flight), *urls),
@@ -241,6 +291,9 @@ def time_part(part: str, repeats: int, checkouts: dict[str, Path]) -> list[dict[
     """Time one part."""
     if part == "endpoints":
         return [time_endpoints(repeats)]
+    if part == "inside":
+        contenders = {"credo": lambda: run_job(ROOT, "inside", "700")}
+        return [compare("inside: 700 rows x 3 calls", repeats, "credo", contenders)]
     results = []
     with stub("--mean", "0.2") as url:
 
@@ -296,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = ("client", "small", "large", "endpoints")
+    parts = ("client", "small", "large", "endpoints", "inside")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--before", type=Path, help="another checkout, timed beside this one")
@@ -306,7 +359,8 @@ def main() -> None:
     if options.job:
         sys.path.insert(0, os.environ["CREDO_CHECKOUT"])
         name, *arguments = options.job
-        print(json.dumps(asyncio.run(JOBS[name](*arguments))))
+        facts = inside(int(arguments[0])) if name == "inside" else None
+        print(json.dumps(facts or asyncio.run(JOBS[name](*arguments))))
         return
     checkouts = {"before": options.before.resolve()} if options.before else {}
     checkouts["credo"] = ROOT
