@@ -1,10 +1,12 @@
 """Which endpoint takes the next request, and what happens to an endpoint that fails.
 
 A request that fails again and again is that row's trouble as long as an endpoint answers something:
-before the last endpoint counts as dead, it is asked a short question.
+before the last endpoint counts as dead, it is asked a short question. Requests of one group go to
+one endpoint as long as it can take them.
 """
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -13,11 +15,13 @@ from typing import TypeVar
 
 from stages.guards.console import open_console
 from stages.guards.errors import UserError
-from stages.runtime.generation import CallFailed
+from stages.runtime.generation import GROUP, CallFailed
 
 T = TypeVar("T")
 LONGEST_PAUSE = 30.0  # seconds
 LONG_PAUSE = 5.0  # seconds; such a pause is shown
+MOST_PLACES = 10_000
+"""Groups of calls whose endpoint is remembered; of others the hash decides again."""
 
 
 class Failed(Exception):
@@ -117,7 +121,11 @@ class Pool:
         self._probing = asyncio.Lock()
         self._dead: UserError | None = None
         self._slots = asyncio.Semaphore(concurrency * len(endpoints))
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[Endpoint | None], tuple[Collection[str], str]] = {}
+        """Who waits for an endpoint, in order, with what each avoids and its group."""
+        self._places: dict[str, Endpoint] = {}
+        """By group of calls."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def names(self) -> str:
         """Return the addresses of all endpoints, for a message."""
@@ -160,26 +168,89 @@ class Pool:
                     endpoint.note_success()
                     return answer
                 finally:
-                    endpoint.in_flight -= 1
-                    self._wake_waiters()
+                    self._release(endpoint)
 
     async def _take(self, avoid: Collection[str]) -> Endpoint:
-        """Return the endpoint with the fewest requests in flight, of those that may take one."""
+        """Return an endpoint that may take a request, as soon as there is one."""
+        group = GROUP.get()
         while True:
             await self._refuse_dead()
-            now = time.monotonic()
+            endpoint = None if self._waiters else self._pick(avoid, group, time.monotonic())
+            if endpoint:
+                endpoint.in_flight += 1
+                return endpoint
+            waiter: asyncio.Future[Endpoint | None] = asyncio.get_running_loop().create_future()
+            self._waiters[waiter] = (avoid, group)
+            self._serve_waiters()
+            try:
+                endpoint = await waiter
+            except asyncio.CancelledError:
+                self._waiters.pop(waiter, None)
+                if waiter.done() and not waiter.cancelled() and (late := waiter.result()):
+                    self._release(late)
+                raise
+            if endpoint:
+                return endpoint
+
+    def _pick(self, avoid: Collection[str], group: str, now: float) -> Endpoint | None:
+        """Return the endpoint for a request, or None where none may take it now.
+
+        It is the one that has the others of its group; for the first of a group the one that a hash
+        of its name prefers, so that it is the same in the next run. Where that is ill, full or has
+        clearly more requests in flight, it is the one with the fewest.
+        """
+        candidates = self.endpoints
+        if avoid:
             alive = [one for one in self.endpoints if one.failures <= self.max_retries]
-            others = [one for one in alive if one.base not in avoid]
-            candidates = others or self.endpoints
-            free = [endpoint for endpoint in candidates if self._is_free(endpoint, now)]
-            if free:
-                best = min(free, key=lambda endpoint: (endpoint.in_flight, endpoint.failures))
-                best.in_flight += 1
-                return best
-            pauses = [endpoint.until - now for endpoint in candidates if endpoint.until > now]
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await asyncio.wait([waiter], timeout=min(pauses, default=1.0))
+            candidates = [one for one in alive if one.base not in avoid] or self.endpoints
+        free = [endpoint for endpoint in candidates if self._is_free(endpoint, now)]
+        if not free:
+            return None
+        least = min(free, key=lambda endpoint: (endpoint.in_flight, endpoint.failures))
+        if not group or len(self.endpoints) == 1:
+            return least
+        place = self._places.get(group)
+        if place is None or place.failures:
+            home = max(self.endpoints, key=lambda endpoint: _weigh(endpoint, group))
+            most = least.in_flight + max(2, least.in_flight // 8)
+            place = home if home in free and home.in_flight <= most else least
+            self._places[group] = place
+            if len(self._places) > MOST_PLACES:
+                self._places.pop(next(iter(self._places)))
+        return place if place in free else least
+
+    def _release(self, endpoint: Endpoint) -> None:
+        endpoint.in_flight -= 1
+        self._serve_waiters()
+
+    def _serve_waiters(self) -> None:
+        """Give the first of those that wait an endpoint each; wake them all if none is alive."""
+        if not self._waiters:
+            return
+        now = time.monotonic()
+        served: list[asyncio.Future[Endpoint | None]] = []
+        for waiter, (avoid, group) in self._waiters.items():
+            if waiter.done():  # its call was cancelled
+                continue
+            endpoint = None
+            if self._any_alive():
+                if not any(self._is_free(one, now) for one in self.endpoints):
+                    break
+                endpoint = self._pick(avoid, group, now)
+                if endpoint is None:
+                    continue
+                endpoint.in_flight += 1
+            waiter.set_result(endpoint)
+            served.append(waiter)
+        for waiter in served:
+            del self._waiters[waiter]
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        pauses = [endpoint.until - now for endpoint in self.endpoints if endpoint.until > now]
+        if self._waiters and pauses:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(pauses), self._serve_waiters)
 
     def _is_free(self, endpoint: Endpoint, now: float) -> bool:
         most = 1 if endpoint.failures else self.concurrency
@@ -197,6 +268,7 @@ class Pool:
                     self._dead = error
         if self._dead:
             raise self._dead
+        self._serve_waiters()
 
     def _any_alive(self) -> bool:
         return any(endpoint.failures <= self.max_retries for endpoint in self.endpoints)
@@ -230,8 +302,7 @@ class Pool:
             fix=fix,
         )
 
-    def _wake_waiters(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+
+def _weigh(endpoint: Endpoint, group: str) -> bytes:
+    """Return how much an endpoint is preferred by a group (rendezvous hashing)."""
+    return hashlib.blake2b(f"{endpoint.base}\n{group}".encode(), digest_size=8).digest()

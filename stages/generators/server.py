@@ -1,9 +1,10 @@
 """OpenAI-compatible endpoints, several at once: how Credo uses more than one machine.
 
-A request goes to the endpoint with the fewest requests in flight. One that fails gets no requests
-for a while, longer each time, and its requests go to the others at once; then a single request
-tries it again. With vLLM's servers (`extensions`, the default) options are scored by token id;
-plain OpenAI servers are read by their top 20 tokens.
+A request goes to the endpoint with the fewest requests in flight, or to the one that has the others
+whose prompts begin alike (`Pool`). One that fails gets no requests for a while, longer each time,
+and its requests go to the others at once; then a single request tries it again. With vLLM's servers
+(`extensions`, the default) options are scored by token id; plain OpenAI servers are read by their
+top 20 tokens.
 """
 
 import asyncio

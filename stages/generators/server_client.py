@@ -7,9 +7,7 @@ no connection, no answer in time, 408, 425, 429, 5xx    the endpoint's trouble: 
 
 import asyncio
 import json
-import math
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,9 +21,10 @@ from stages.generators.server_answers import (
     Unreadable,
     is_filter,
 )
+from stages.generators.server_http import Http, is_success, read_body, retry_after
 from stages.generators.server_options import Options
 from stages.guards.errors import UserError
-from stages.guards.secrets import mask, mask_known
+from stages.guards.secrets import environment_keys, mask, mask_known
 from stages.guards.text import replace_surrogates
 from stages.runtime.generation import CallFailed, TooLong
 
@@ -62,11 +61,9 @@ UNREADABLE = "the server's answer cannot be read"
 READ_ATTEMPTS = 3  # for an answer in an unexpected form
 MOST_USELESS = 20  # answers after which a server without a single useful one is given up
 MOST_WITHOUT_LOGPROBS = 4  # the same where they lack log-probabilities; more than READ_ATTEMPTS
-MOST_BYTES = 4 * 2**20  # of an answer
 MOST_WORDS = 300  # characters of a server's words in a message
 MOST_MASKED = 2**16  # characters that are searched for secrets before they are cut
 NO_CONTEXT_ERRORS = {401, 403, 404, 408, 425, 429}
-LONGEST_REQUESTED_PAUSE = 300.0  # seconds
 PROBE_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
 NO_SERVER = {502, 503, 504}
@@ -99,7 +96,8 @@ class Client:
         self._useless_answers: Counter[Callable[[Any], Any]] = Counter()
         self._useless: dict[Callable[[Any], Any], UserError] = {}
         self._examining = asyncio.Lock()
-        self._http = open_http(key, options.timeout)
+        self._http = open_http(key, options)
+        self._keys = environment_keys()
 
     async def ask(self, path: str, body: dict[str, Any], read: Callable[[Any], T]) -> T:
         """Send a request until an endpoint answers it.
@@ -114,7 +112,6 @@ class Client:
             TooLong: the prompt does not fit into the model's context.
             CallFailed: this request is refused, or no answer to it can be read.
         """
-        body = replace_surrogates(body)
         unread: set[str] = set()
 
         async def post(endpoint: Endpoint) -> T:
@@ -147,7 +144,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def _count_useless(
         self,
@@ -194,17 +191,20 @@ class Client:
 
     async def connect(self, endpoint: Endpoint) -> None:
         """Raise `Failed` where nobody answers at an address; no token is spent."""
-        import httpx
+        import aiohttp
 
-        url = url_of(endpoint, "models")
         try:
-            async with self._http.stream("GET", url, timeout=CONNECT_SECONDS) as response:
-                if response.status_code in NO_SERVER:
-                    raise Failed(f"HTTP {response.status_code}")
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise Failed(self.shorten(reason)) from error
-        except httpx.RequestError:  # it is busy, or has no list of models
+            async with (
+                asyncio.timeout(CONNECT_SECONDS),
+                self._http.get(endpoint.base, "models") as response,
+            ):
+                if response.status in NO_SERVER:
+                    raise Failed(f"HTTP {response.status}")
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError) as error:
+            raise Failed(self._reason(error)) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise Failed(self._reason(error)) from error
+        except (aiohttp.ClientError, TimeoutError):  # it is busy, or has no list of models
             pass
 
     async def _probe(self, endpoint: Endpoint) -> None:
@@ -224,10 +224,12 @@ class Client:
             raise self._useless[read]
         raw = await self._send(endpoint, path, body, seconds or self._timeout)
         # A server may repeat the key that it got: it is data from here on.
-        text = mask_known(raw.decode("utf-8-sig", errors="replace"))
+        text = mask_known(raw.decode("utf-8-sig", errors="replace"), self._keys)
         try:
             raw.decode()
-            answer = replace_surrogates(json.loads(text))
+            answer = json.loads(text)
+            if "\\u" in text:  # else there is no half of a character
+                answer = replace_surrogates(answer)
             if isinstance(answer, dict) and TOO_LONG.search(str(answer.get("error"))):
                 raise TooLong(None, None, self.shorten(text))
             return read(answer)
@@ -245,26 +247,27 @@ class Client:
         Raises:
             Failed, Unreadable, Refused, TooLong, UserError: there is none.
         """
-        import httpx
+        import aiohttp
 
+        unreached = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._http.stream("POST", url_of(endpoint, path), json=body) as response,
+                self._http.post(endpoint.base, path, encode(body)) as reply,
             ):
-                raw = await read_body(response)
+                raw = await read_body(reply)
+        except unreached as error:
+            raise Failed(self._reason(error), blameless=True) from error
         except TimeoutError:  # the whole call: a byte a second never ends
             raise Failed(f"no answer within {seconds:g} seconds") from None
-        except httpx.RequestError as error:
-            unreached = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            reason = self.shorten(f"{type(error).__name__}: {error}".rstrip(": "))
-            raise Failed(reason, blameless=unreached) from error
-        if not response.is_success:
-            raise self._as_error(endpoint, path, response, raw.decode(errors="replace"))
+        except aiohttp.ClientError as error:
+            raise Failed(self._reason(error)) from error
+        if not is_success(reply):
+            raise self._as_error(endpoint, path, reply, raw.decode(errors="replace"))
         return raw
 
     def _as_error(self, endpoint: Endpoint, path: str, response: Any, text: str) -> Exception:
-        status = response.status_code
+        status = response.status
         message = f"HTTP {status}: {self.shorten(text)}"
         if status in (*REFUSALS, 403) and is_filter(text, only_codes=status == 403):
             return Refused(FILTERED, message)
@@ -275,13 +278,16 @@ class Client:
         if status in (408, 425, 429) or status >= 500:
             return Failed(message, pause=retry_after(response), blameless=status == 429)
         fix = FIXES.get(status, "look at the server's message")
-        if response.has_redirect_location:
-            target = self.shorten(response.headers["location"])
+        if 300 <= status < 400 and "Location" in response.headers:
+            target = self.shorten(response.headers["Location"])
             message = f"{message.rstrip(': ')}: it sends requests on to {target}"
             fix = "give the address where the server itself answers in generator.options.endpoints"
         if status == 404 and path == TOKENIZE:
             fix = "set generator.options.extensions=false: only vLLM's servers have /tokenize"
         return UserError(message, where=endpoint.base, fix=fix)
+
+    def _reason(self, error: Exception) -> str:
+        return self.shorten(f"{type(error).__name__}: {error}".rstrip(": "))
 
     def _words(self, fault: str, text: str, endpoint: Endpoint) -> str:
         """Return what is wrong with an answer, and the answer; of several endpoints also which."""
@@ -299,86 +305,26 @@ class Client:
         return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
 
 
-def open_http(key: str, timeout: float) -> Any:
-    """Return httpx's client.
+def encode(body: dict[str, Any]) -> bytes:
+    """Return JSON; halves of characters are replaced."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return str(replace_surrogates(text)).encode()
+
+
+def open_http(key: str, options: Options) -> Http:
+    """Return the connections to all endpoints.
 
     Raises:
         UserError: the environment names a proxy or certificates that cannot be used.
     """
-    import httpx
-
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        return httpx.AsyncClient(
-            # Compressed bodies can be a thousand times as large as what is sent.
-            headers=headers | {"Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
-        )
-    except Exception as error:  # of ssl, of a proxy's address, of a package that is not there
+        return Http(key, options.timeout, options.endpoints)
+    except Exception as error:  # of ssl, of a proxy's address
         raise UserError(
             f"connections to servers cannot be set up: {Client.shorten(str(error))}",
             where="generator.options.endpoints",
             fix="look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE in the environment",
         ) from None
-
-
-async def read_body(response: Any) -> bytes:
-    """Return the bytes of a response; of an error's, those that can be had.
-
-    Raises:
-        Unreadable: the body ends early, is too large, or is not what its headers say.
-    """
-    import httpx
-
-    raw = bytearray()
-    try:
-        async for chunk in response.aiter_raw():
-            raw += chunk
-            refuse_large(raw)
-        return inflate(bytes(raw), response.headers.get("content-encoding", ""))
-    except (httpx.RemoteProtocolError, Unreadable) as error:
-        if response.is_success:
-            name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
-            raise Unreadable(f"{name}{error}") from error
-    return bytes(raw[:MOST_BYTES])
-
-
-def inflate(raw: bytes, encoding: str) -> bytes:
-    """Return what a compressed body holds, as far as that is not too large.
-
-    Raises:
-        Unreadable: it is too large, or compressed in another way than was allowed.
-    """
-    if encoding.strip().lower() in ("", "identity"):
-        return raw
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        raise Unreadable(f"a body in the encoding {encoding[:40]!r}, which was not allowed")
-    try:
-        content = zlib.decompressobj(wbits=47).decompress(raw, MOST_BYTES + 1)
-    except zlib.error as error:
-        raise Unreadable(f"a body that is no {encoding.strip()}: {error}") from None
-    refuse_large(content)
-    return content
-
-
-def refuse_large(content: bytes | bytearray) -> None:
-    """Refuse a body of too many bytes."""
-    if len(content) > MOST_BYTES:
-        raise Unreadable(f"a body of more than {MOST_BYTES // 2**20} MiB")
-
-
-def url_of(endpoint: Endpoint, path: str) -> str:
-    """Return the address of a path; `../` leaves the endpoint's `/v1`."""
-    if path.startswith("../"):
-        return endpoint.base.removesuffix("/v1") + path[2:]
-    return f"{endpoint.base}/{path}"
-
-
-def retry_after(response: Any) -> float:
-    """Return the seconds of a Retry-After header; 0 without one, or for a date or nonsense."""
-    try:
-        seconds = float(response.headers.get("retry-after", 0))
-    except ValueError:
-        return 0.0
-    return min(seconds, LONGEST_REQUESTED_PAUSE) if 0 < seconds < math.inf else 0.0

@@ -6,7 +6,7 @@ Secrets come from the environment only. A config that holds one in plain is refu
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -128,15 +128,24 @@ def _mask_named(match: re.Match[str]) -> str:
     return f"{match['before']}{opening[0] if opening else ''}{MASK}"
 
 
-def mask_known(text: str) -> str:
+def mask_known(text: str, keys: Set[str] | None = None) -> str:
     """Return a text without the values of known secrets, and otherwise unchanged.
 
     For texts that are data, such as a server's answers: a key that the server repeats is masked,
     what a model writes is not. Data must not depend on the environment's ordinary words: with
     `DB_PASSWORD=helpful`, an answer keeps that word, unless this run uses the password.
+
+    Args:
+        keys: `environment_keys()`, where there are many texts.
     """
-    keys = {secret for secret in _environment_secrets() if not _WORDS_ONLY.fullmatch(secret)}
+    keys = environment_keys() if keys is None else keys
     return mask_spellings(text, {*keys, *_used})
+
+
+def environment_keys() -> frozenset[str]:
+    """Return the secrets of the environment that are no ordinary words."""
+    secrets = _environment_secrets()
+    return frozenset(secret for secret in secrets if not _WORDS_ONLY.fullmatch(secret))
 
 
 def remember_secret(value: str) -> None:

@@ -29,7 +29,7 @@ def replace_surrogates(value: Any) -> Any:
     Models and servers cut emoji in half. Such a text cannot be encoded, so no file can hold it.
     """
     if isinstance(value, str):
-        return SURROGATE.sub("\ufffd", value)
+        return value if value.isascii() else SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
         return {replace_surrogates(key): replace_surrogates(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -301,14 +301,14 @@ class RememberedGenerator:
         """
         parts = {"prefix": prefix} if prefix else {}
         key = self._key(
-            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed, **parts
+            verb="complete", messages=list(messages), sampling=vars(sampling), seed=seed, **parts
         )
         completion = self._recall(key, as_completion)
         if completion is None:
             engine = await self.engines.get(self.model)
             call = engine.complete(messages, sampling, seed, **parts)
             completion = await self._send(call, as_completion)
-            self._remember(key, vars(completion), completion.completion_tokens)
+            await self._remember(key, vars(completion), completion.completion_tokens)
         self.tally.add_text(completion, sampling.max_tokens)
         marks = self.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
@@ -331,7 +331,7 @@ class RememberedGenerator:
         if choice is None:
             engine = await self.engines.get(self.model)
             choice = await self._send(engine.choose(messages, options), check)
-            self._remember(key, vars(choice), tokens=0)
+            await self._remember(key, vars(choice), tokens=0)
         self.tally.add_choice(choice)
         return choice
 
@@ -358,7 +358,7 @@ class RememberedGenerator:
             raise Unanswered
         return answer
 
-    def _remember(self, key: str, answer: Any, tokens: int) -> None:
-        self.store.put(key, answer)
+    async def _remember(self, key: str, answer: Any, tokens: int) -> None:
+        await self.store.put_soon(key, answer)
         self.tally.sent += 1
         self.tally.tokens += tokens

@@ -14,7 +14,7 @@ from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Unanswered
-from stages.runtime.generation import CallFailed, RowFailure
+from stages.runtime.generation import GROUP, CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
@@ -185,6 +185,7 @@ class Context:
         async def work() -> None:
             nonlocal open_rows
             for index, row in waiting:
+                GROUP.set(getattr(row, "pair_id", row.id))
                 try:
                     result = await chain(row)
                     results[index] = result if isinstance(result, list) else [result]

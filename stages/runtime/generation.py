@@ -7,6 +7,7 @@ them by name.
 import math
 import re
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -24,6 +25,9 @@ from stages.runtime.rows import Message
 from stages.runtime.typed_config import Count, Portion
 
 T = TypeVar("T")
+
+GROUP: ContextVar[str] = ContextVar("GROUP", default="")
+"""Names the calls whose prompts begin alike, so that one endpoint's prefix cache answers them."""
 
 Marks = Sequence[tuple[str, str]]
 """Pairs of an opening and a closing mark."""

@@ -5,6 +5,7 @@ a stage simply runs again, and its calls are answered from here. A key never dep
 paths or time.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -87,8 +88,9 @@ def derive_fraction(*parts: Any) -> float:
 class CallStore:
     """Append-only map from call key to answer. Several runs of one machine may use it at once.
 
-    Each answer is committed when it arrives (WAL, synchronous=NORMAL): killing the process loses
-    only unanswered calls; a power cut can also lose the last commits, but never the whole file.
+    An answer is committed before its call returns, together with all that arrived at the same time
+    (WAL, synchronous=NORMAL): killing the process loses only calls in flight; a power cut can also
+    lose the last commits, but never the whole file.
 
     Args:
         path: the SQLite file; it is created if there is none.
@@ -109,6 +111,8 @@ class CallStore:
         self._replaced: dict[str, sqlite3.Connection] = {}
         """By the keys of damaged values, where those are."""
         self._waited = False
+        self._arrived: list[tuple[sqlite3.Connection | None, str, str, asyncio.Future[None]]] = []
+        """Answers that the next commit stores: where, under which key, and who waits for it."""
         _refuse_other_files(self.path)
         if behind:
             self._behind = _connect(behind)
@@ -228,6 +232,42 @@ class CallStore:
         else:
             self._write(self._db, "IGNORE", [(key, text)])
 
+    async def put_soon(self, key: str, value: Any) -> None:
+        """Do what `put` does, in one commit with the other answers that have arrived.
+
+        Returns when it is committed.
+
+        Raises:
+            UserError: as `put` does.
+        """
+        try:
+            text = _sealed(as_json(value))
+        except ValueError:
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._commit)  # after all that has arrived by now was read
+        waiter = loop.create_future()
+        self._arrived.append((self._replaced.pop(key, None), key, text, waiter))
+        await waiter
+
+    def _commit(self) -> None:
+        """Store what has arrived, and wake those who wait for it."""
+        arrived, self._arrived = self._arrived, []
+        if not arrived:  # the first of them has stored the others
+            return
+        try:
+            for place in {store for store, *_ in arrived}:
+                rows = [(key, text) for store, key, text, _ in arrived if store is place]
+                self._write(place or self._db, "REPLACE" if place else "IGNORE", rows)
+        except BaseException as error:
+            for *_, waiter in arrived:
+                if not waiter.done():
+                    waiter.set_exception(error)
+            return
+        for *_, waiter in arrived:
+            if not waiter.done():
+                waiter.set_result(None)
+
     def absorb(self, path: Path) -> None:
         """Take over the answers of another store, and remove its file."""
         try:
@@ -241,10 +281,21 @@ class CallStore:
 
     def _write(self, store: sqlite3.Connection, rule: str, rows: list[tuple[str, str]]) -> None:
         statement = f"INSERT OR {rule} INTO calls VALUES (?, ?)"
-        self._wait_for(lambda: store.executemany(statement, rows))
+        if len(rows) == 1:  # a transaction of its own
+            self._wait_for(lambda: store.execute(statement, rows[0]))
+            return
+
+        def write_all() -> None:
+            with store:  # all or none; it commits
+                store.execute("BEGIN IMMEDIATE")
+                store.executemany(statement, rows)
+
+        self._wait_for(write_all)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; store first what has arrived."""
+        if self._arrived:  # a run was interrupted at this moment
+            self._commit()
         for store in self._connections():
             store.close()
 

@@ -16,7 +16,7 @@ def import_credo() -> None:
     """Import what a plan needs, so that children find it there."""
     for location in STAGES.values():
         importlib.import_module(location.partition(":")[0])
-    others = ("hydra", "httpx", "pyarrow.parquet", "pandas", "scipy.stats", "statsmodels.api")
+    others = ("hydra", "aiohttp", "pyarrow.parquet", "pandas", "scipy.stats", "statsmodels.api")
     for name in others:
         importlib.import_module(name)
 

@@ -9,7 +9,8 @@ import tracemalloc
 import pytest
 
 from stages.generators.server_answers import Unreadable, read_completion
-from stages.generators.server_client import MOST_BYTES, Client, inflate, retry_after
+from stages.generators.server_client import Client
+from stages.generators.server_http import MOST_BYTES, inflate, retry_after
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask_known
 from stages.runtime.generation import CallFailed, Completion, RowFailure, Sampling, TooLong
@@ -81,7 +82,7 @@ def test_what_is_compressed_unasked_is_read_if_it_is_small():
 
 class Header:
     def __init__(self, value):
-        self.headers = {"retry-after": value}
+        self.headers = {"Retry-After": value}
 
 
 @pytest.mark.parametrize(

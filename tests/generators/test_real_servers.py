@@ -12,8 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
-import httpx
 import pytest
 
 from stages.runtime.generation import Sampling, TooLong
@@ -116,9 +116,9 @@ def stop(process):
 def until_ready(process, port, log):
     for _ in range(400):
         assert process.poll() is None, log.read_text()[-3000:]
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
-                return
+        health = f"http://127.0.0.1:{port}/health"
+        with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=10):
+            return
         time.sleep(1)
     raise AssertionError(log.read_text()[-3000:])
 

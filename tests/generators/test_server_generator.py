@@ -150,7 +150,7 @@ async def test_a_slow_endpoint_times_out_and_its_rows_move_on():
 async def test_all_dead_names_endpoint_and_error():
     with pytest.raises(UserError, match="no endpoint answers") as caught:
         await ask_all(await server("http://127.0.0.1:9", "http://127.0.0.1:10", max_retries=2), 30)
-    assert "http://127.0.0.1:9/v1: ConnectError" in str(caught.value) and "Fix:" in str(
+    assert "http://127.0.0.1:9/v1: ClientConnectorError" in str(caught.value) and "Fix:" in str(
         caught.value
     )
 

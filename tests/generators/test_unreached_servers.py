@@ -28,7 +28,7 @@ async def test_whoever_answers_is_there(status):
     async with Stub(well) as stub:
         stub.visit_status = status
         await refuse_unreached("server", {"endpoints": [DEAD, stub.url]}, patient=False)
-        assert stub.visits == ["/v1/models"] and stub.requests == []
+        assert set(stub.visits) == {"/v1/models"} and stub.requests == []
 
 
 async def test_a_busy_server_is_there(monkeypatch):
@@ -51,7 +51,7 @@ async def test_a_gateway_without_a_server_is_nobody(status):
 async def test_a_run_waits_as_long_as_a_call_would():
     started = time.monotonic()
     options = {"endpoints": [DEAD], "max_retries": 2, "backoff": 0.1}
-    with pytest.raises(UserError, match="ConnectError"):
+    with pytest.raises(UserError, match="ClientConnectorError"):
         await refuse_unreached("server", options, patient=True)
     assert 0.3 <= time.monotonic() - started < 3
     stub = Stub(well)
@@ -122,7 +122,7 @@ def test_a_plan_says_it_and_a_run_stops_before_anything_is_asked(tmp_path, run):
     steps = steps_of(tmp_path, DEAD)
     ((asking, error),), generator = run(steps, only_plan=True)
     assert asking == ["judgements"] and error.where == "judge.options.endpoints"
-    assert "ConnectError" in error.what and generator.calls == 0
+    assert "ClientConnectorError" in error.what and generator.calls == 0
     with pytest.raises(UserError, match="no endpoint answers"):
         run(steps)
     assert not list((tmp_path / "artifacts").glob("answers-*"))
