@@ -77,7 +77,9 @@ def report(name: str, plain: list[Any], other: list[Any], is_same_order: bool) -
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}, n = {len(ratios)}"
         print(f"{name}: {median(ratios):.2f} times as fast by the {clock} ({spread})")
     if is_same_order:
-        apart = [abs(a - b) for one, two in zip(plain, other) for a, b in zip(one[2], two[2])]
+        apart = []
+        for one, two in zip(plain, other, strict=True):
+            apart += [abs(a - b) for a, b in zip(one[2], two[2], strict=True)]
         print(f"{name}: losses at most {max(apart):.2g} apart")
 
 

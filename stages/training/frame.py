@@ -136,11 +136,13 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
     """Train a trainer over `base`, going on from the last sound checkpoint if there is one.
 
     Returns:
-        `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve.
+        `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve; on a
+        GPU also `speed`.
     """
     from transformers import PrinterCallback
 
     from stages.training.machine.saves import TimedSaves, stop_at_sigterm
+    from stages.training.machine.speed import card_of, measure_speed
     from stages.training.progress import Watch, curve
 
     damages: list[str] = []
@@ -161,7 +163,7 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
     # Before the others, which may delay a save.
     trainer.callback_handler.callbacks.insert(0, saves)
     try:
-        with stop_at_sigterm(saves, trainer.args):
+        with stop_at_sigterm(saves, trainer.args), measure_speed(trainer) as speed:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         watch.close()
@@ -178,6 +180,7 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
         "steps": trainer.state.global_step,
         "train_loss": round(sum(tail) / len(tail), 6) if tail else None,
         "history": curve(history),
+        **speed.describe(card_of(trainer)),
     }
 
 

@@ -63,8 +63,8 @@ def pack(ids: torch.Tensor, mask: torch.Tensor) -> PackedPairs:
     within = positions.clamp(max=ids.shape[1] - 1)
     # A place sees the places before it, but not the rest of the first text from the second.
     is_hidden = (~is_first[:, :, None]) & (is_first & (place >= shared))[:, None, :]
-    is_before = (place.T >= place)[None]
-    is_self = (place.T == place)[None]
+    is_before = (place <= place.T)[None]
+    is_self = (place == place.T)[None]
     sees = is_before & ~is_hidden & is_real[:, None, :] | is_self
     last = total - 1
     return PackedPairs(
