@@ -22,6 +22,12 @@ TOLERANCE = 1e-3
 TRIAL = ((1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 8, 7, 6))
 """Token ids of two texts that begin alike."""
 
+REFUSED = (
+    *("position_ids", "past_key_values", "inputs_embeds", "use_cache"),
+    *("output_hidden_states", "output_attentions", "output_router_logits"),
+)
+"""Options with which a network reads in its own way."""
+
 
 @dataclass(frozen=True)
 class PackedPairs:
@@ -113,14 +119,14 @@ def _shared_forward(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 def _is_paired(ids: Any, mask: Any, options: dict[str, Any]) -> bool:
     """Whether a batch is one of whole texts, padded on the right, whose halves can be paired."""
-    others = ("position_ids", "past_key_values", "inputs_embeds", "use_cache")
-    others += ("output_hidden_states", "output_attentions", "output_router_logits")
     return (
         ids is not None
         and mask is not None
         and mask.dim() == 2
         and len(ids) % 2 == 0
-        and not any(options.get(name) is not None and options[name] is not False for name in others)
+        and not any(
+            options.get(name) is not None and options[name] is not False for name in REFUSED
+        )
         and bool(mask[:, 0].all())
         and bool((mask.diff(dim=1) <= 0).all())
     )
