@@ -192,7 +192,7 @@ def _wait(command: list[str], folder: Path, context: Context, secrets: list[str]
         finally:
             if is_main:
                 signal.signal(signal.SIGTERM, before)
-    if is_stopping:  # the ranks have saved a checkpoint, if there was time
+    if is_stopping and child.returncode:  # the ranks have saved, if there was time
         context.console.print(f"{context.step}: stopped by SIGTERM; see {folder / 'log.txt'}")
         sys.exit(STOPPED)
     return child.returncode
