@@ -37,6 +37,7 @@ FLOORS = [
     "training/reward_models",
     "training",
     "training/options",
+    "training/machine",
     "preferences",
     "preferences/people",
     "preferences/rubrics",

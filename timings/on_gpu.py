@@ -37,6 +37,7 @@ sys.path.insert(0, str(ROOT))
 from stages import STAGES  # noqa: E402
 from stages.guards.console import open_console  # noqa: E402
 from stages.guards.errors import UserError  # noqa: E402
+from stages.pretrained.hardware import find_peak  # noqa: E402
 from stages.pretrained.provenance import git_state, versions  # noqa: E402
 from stages.runtime.calls import Engines  # noqa: E402
 from stages.runtime.generator_registry import open_generator  # noqa: E402
@@ -45,16 +46,6 @@ from stages.runtime.pipeline.runner import Runner  # noqa: E402
 from stages.runtime.pipeline.steps import join_sections, read_steps  # noqa: E402
 from stages.runtime.store import CallStore  # noqa: E402
 
-PEAKS = {
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "4090": 165e12,
-}
-"""Dense bf16 FLOPs a second by the vendor's data sheets; the first that a card's name contains."""
 FORWARD, LEARNING = 2, 6
 """FLOPs for each parameter and token."""
 INTERVAL = 0.5
@@ -104,11 +95,6 @@ class Timed:
     flops: float
     share: float | None
     """Of the card's peak; None where that is not known."""
-
-
-def find_peak(name: str) -> float | None:
-    """Return the bf16 FLOPs a second of a card, or None for one that is not in the table."""
-    return next((peak for part, peak in PEAKS.items() if part.lower() in name.lower()), None)
 
 
 def describe_card() -> dict[str, Any]:

@@ -15,6 +15,21 @@ from omegaconf import OmegaConf
 
 DEVICES = "nvidia[0-9]*"
 """The files of Nvidia's GPUs under /dev; a container sees its own only."""
+PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "4090": 165e12,
+}
+"""Dense bf16 FLOPs a second by the vendor's data sheets; the first that a card's name contains."""
+
+
+def find_peak(name: str) -> float | None:
+    """Return the bf16 FLOPs a second of a card, or None for one that is not in the table."""
+    return next((peak for part, peak in PEAKS.items() if part.lower() in name.lower()), None)
 
 
 def count_gpus(devices: Path = Path("/dev")) -> int:

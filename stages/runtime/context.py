@@ -113,6 +113,8 @@ class Context:
     """How many rows are worked on at the same time."""
     max_failed: float = 0.05
     """The share of a step's rows that may fail because a call was not answered."""
+    checkpoint_minutes: float = 10.0
+    """The most minutes of a training that a kill may cost; 0: no checkpoints."""
     tally: Tally = field(default_factory=Tally)
     """Calls of the step so far."""
     new_steps: frozenset[str] = frozenset()

@@ -25,6 +25,8 @@ _OF_THE_DEVICE = {"bf16", "fp16", "tf32", "torch_compile", "torch_compile_mode"}
 _OF_THE_DEVICE |= {"torch_compile_backend", "deepspeed", "fsdp", "fsdp_config"}
 _OF_THE_DEVICE |= {"accelerator_config", "parallelism_config"}
 """Options that a config acts on while it is built."""
+WHEN_TO_SAVE = {"save_strategy", "save_steps"}
+"""Options with which a user decides when checkpoints are saved."""
 
 
 def build_arguments(
@@ -32,9 +34,9 @@ def build_arguments(
 ) -> Any:
     """Build TRL's config: the user's `args` over `defaults` over Credo's over TRL's.
 
-    Credo's: the run's seed, no reporting, every step logged, ten checkpoints a run of which two are
-    kept, and what the machine can do: bfloat16 and gradient checkpointing where there is a GPU for
-    them.
+    Credo's: the run's seed, no reporting, every step logged, checkpoints by time of which two are
+    kept (`checkpoint_minutes` of the result; 0 where `args` say when to save), and what the machine
+    can do: bfloat16 and gradient checkpointing where there is a GPU for them.
 
     Raises:
         UserError: TRL refuses a value.
@@ -44,6 +46,8 @@ def build_arguments(
     # Credo loads the model itself, with `model_init_kwargs`.
     user = {name: value for name, value in args.items() if name != "model_init_kwargs"}
     gpu = not args.get("use_cpu") and torch.cuda.is_available()
+    # The best of several checkpoints can only be chosen where they come at the evaluations.
+    is_timed = not (user.keys() & WHEN_TO_SAVE or user.get("load_best_model_at_end"))
     credo_defaults = {
         "seed": context.seed % 2**32,
         "report_to": "none",
@@ -51,7 +55,7 @@ def build_arguments(
         "logging_steps": 1,
         # A loss that is not a number must be seen.
         "logging_nan_inf_filter": False,
-        "save_strategy": "steps",
+        "save_strategy": "no" if is_timed else "steps",
         "save_steps": 0.1,
         "save_total_limit": 2,
         "use_cpu": not gpu,
@@ -65,6 +69,7 @@ def build_arguments(
     module = importlib.import_module(_HOMES.get(config_class, "trl"))
     with refusals_as_user_errors(f"{config_class} refuses the args", context):
         arguments = getattr(module, config_class)(**values)
+    arguments.checkpoint_minutes = context.checkpoint_minutes if is_timed else 0.0
     arguments.get_warmup_steps = partial(warmup_steps_of, arguments.warmup_steps)
     if arguments.n_gpu > 1:
         # torch's DataParallel, which TRL refuses: one process trains on one GPU.

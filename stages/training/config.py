@@ -35,7 +35,7 @@ _MACHINE = """
     log_level log_level_replica log_on_each_node report_to run_name project disable_tqdm
     include_num_input_tokens_seen skip_memory_metrics
     save_steps save_strategy save_total_limit save_only_model save_on_each_node
-    enable_jit_checkpoint restore_callback_states_from_checkpoint
+    restore_callback_states_from_checkpoint
     dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers
     dataloader_prefetch_factor
     dataset_num_proc per_device_eval_batch_size eval_accumulation_steps batch_eval_metrics
@@ -70,6 +70,7 @@ OWNED_ARGS = {
     "trackio_bucket_id": NO_UPLOAD,
     "trackio_static_space_id": NO_UPLOAD,
     "reward_model_path": "the reward is what `rewards` say",
+    "enable_jit_checkpoint": "a SIGTERM saves a checkpoint at the end of the step anyway",
     "ignore_data_skip": "an interrupted run goes on where it was",
     "do_train": "the stage decides what is done",
     "do_eval": "the stage decides what is done",

@@ -11,6 +11,7 @@ them saves.
 """
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from stages.doubts.trainings import doubt_preference, doubt_steps, doubt_weights
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
+from stages.runtime.pipeline.launch import STOPPED
 from stages.runtime.rows import Dropped
 from stages.training.arguments import refusals_as_user_errors
 from stages.training.checkpoints import last_complete, training_of
@@ -134,10 +136,13 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
     """Train a trainer over `base`, going on from the last sound checkpoint if there is one.
 
     Returns:
-        `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve.
+        `steps`, `train_loss` (mean over the last tenth of the steps) and `history`, the curve; on a
+        GPU also `speed`.
     """
     from transformers import PrinterCallback
 
+    from stages.training.machine.saves import TimedSaves, stop_at_sigterm
+    from stages.training.machine.speed import card_of, measure_speed
     from stages.training.progress import Watch, curve
 
     damages: list[str] = []
@@ -149,12 +154,25 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
         place = checkpoint.name if checkpoint else "the start"
         context.console.print(f"{context.step}: going on from {place}")
     watch = Watch(context.step, context.console, training)
+    saves = TimedSaves(
+        trainer.args.checkpoint_minutes,
+        lambda text: context.console.print(f"{context.step}: {text}"),
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watch)
+    # Before the others, which may delay a save.
+    trainer.callback_handler.callbacks.insert(0, saves)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with stop_at_sigterm(saves, trainer.args), measure_speed(trainer) as speed:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         watch.close()
+    if saves.has_stopped:
+        context.console.print(
+            f"{context.step}: stopped by SIGTERM at step {trainer.state.global_step}, whose "
+            "checkpoint is complete. Run the same command again to go on from it."
+        )
+        sys.exit(STOPPED)
     history = trainer.state.log_history
     losses = [entry["loss"] for entry in history if "loss" in entry]
     tail = losses[-max(1, len(losses) // 10) :]
@@ -162,6 +180,7 @@ def train(trainer: Any, context: Context, base: Model) -> dict[str, Any]:
         "steps": trainer.state.global_step,
         "train_loss": round(sum(tail) / len(tail), 6) if tail else None,
         "history": curve(history),
+        **speed.describe(card_of(trainer)),
     }
 
 

@@ -14,14 +14,22 @@ from typing import Any
 
 import pytest
 
+from stages.runtime.pipeline.launch import STOPPED
+
 LIBRARIES = ["stages.training.progress", "datasets", "peft", "trl.trainer.base_trainer"]
 SECONDS = 240
 
 
 def train_until_killed(
-    root: Path, stage: str, inputs: Mapping[str, str], options: Mapping[str, Any], step: int
+    root: Path,
+    stage: str,
+    inputs: Mapping[str, str],
+    options: Mapping[str, Any],
+    step: int,
+    how: str = "SIGKILL",
 ) -> None:
-    """Run a stage in `root/cut` until it is killed (SIGKILL) at the end of a training step.
+    """Run a stage in `root/cut` until a signal ends it: SIGKILL at the end of a training step, or
+    SIGTERM while the step is computed.
 
     Args:
         stage: its module.
@@ -29,12 +37,12 @@ def train_until_killed(
     """
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(LIBRARIES)
-    process = processes.Process(target=_train, args=(root, stage, inputs, options, step))
+    process = processes.Process(target=_train, args=(root, stage, inputs, options, step, how))
     process.start()
     process.join(SECONDS)
     exit_code = process.exitcode
     process.kill()
-    assert exit_code == -signal.SIGKILL, exit_code
+    assert exit_code == (-signal.SIGKILL if how == "SIGKILL" else STOPPED), exit_code
 
 
 def count_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -55,7 +63,12 @@ def count_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def _train(
-    root: Path, stage: str, inputs: Mapping[str, str], options: Mapping[str, Any], step: int
+    root: Path,
+    stage: str,
+    inputs: Mapping[str, str],
+    options: Mapping[str, Any],
+    step: int,
+    how: str,
 ) -> None:
     import torch
 
@@ -65,12 +78,14 @@ def _train(
     from stages.runtime.store import CallStore
     from stages.training.progress import Watch
 
+    at = step if how == "SIGKILL" else step - 1
+
     def die(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if state.global_step == at:
+            os.kill(os.getpid(), signal.Signals[how])
 
     torch.set_num_threads(1)
-    Watch.on_step_end = die
+    setattr(Watch, "on_step_end" if how == "SIGKILL" else "on_step_begin", die)
     module = importlib.import_module(stage)
     artifacts = {name: Artifact(name, root / folder) for name, folder in inputs.items()}
     store = CallStore(root / "other.sqlite")

@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -34,7 +35,7 @@ from stages.runtime.context import Context
 from stages.runtime.progress import progress_bar
 from stages.runtime.rows import Dropped
 from stages.runtime.tally import Tally
-from stages.runtime.typed_config import Few
+from stages.runtime.typed_config import Few, NotNegative
 
 ROOT = Path(__file__).resolve().parents[3]
 PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -42,6 +43,7 @@ RAISED = re.compile(
     r"^(?:\[rank\d+\]: *)?((?!torch\.distributed)[\w.]*(?:Error|Exception): .+)$", re.M
 )
 SECRETS = "CREDO_SECRETS"  # holds the texts of the job that no file may hold
+STOPPED = 128 + signal.SIGTERM  # the exit code of a run that saved a checkpoint and stopped
 PROGRESS = "CREDO_PROGRESS"  # names the file in which rank 0 reports its progress
 TALLIES = "tally-*.json"  # how the calls of each rank were answered
 MOST_LOGGED = 100_000  # characters of the ranks' log that are repeated in the run's
@@ -59,6 +61,8 @@ class Launcher:
     """Processes on this machine."""
     accelerate: dict[str, Any] | None = None
     """A configuration of `accelerate launch`; empty or null: torchrun, data-parallel."""
+    checkpoint_minutes: NotNegative = 10.0
+    """The most minutes of a training that a kill may cost; 0: no checkpoints."""
 
     @property
     def launches(self) -> bool:
@@ -131,6 +135,7 @@ def _job(
         "generator": context.engines.describe(),
         "concurrency": context.concurrency,
         "max_failed": context.max_failed,
+        "checkpoint_minutes": context.checkpoint_minutes,
     }
 
 
@@ -157,11 +162,22 @@ def _wait(command: list[str], folder: Path, context: Context, secrets: list[str]
         SECRETS: json.dumps(secrets),
     }
     bar = progress_bar(context.console, "steps")
+    is_stopping = False
+
+    def pass_on(*_: Any) -> None:
+        nonlocal is_stopping
+        is_stopping = True
+        child.terminate()
+
     with (folder / "log.txt").open("w", encoding="utf-8") as log, bar:
         child = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, preexec_fn=die_with_parent
         )
         task = bar.add_task(context.step, total=None, note="")
+        before = signal.getsignal(signal.SIGTERM)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main:  # no other thread gets signals
+            signal.signal(signal.SIGTERM, pass_on)
         try:
             while child.poll() is None:
                 time.sleep(0.2)
@@ -173,6 +189,12 @@ def _wait(command: list[str], folder: Path, context: Context, secrets: list[str]
             child.terminate()
             child.wait()
             raise
+        finally:
+            if is_main:
+                signal.signal(signal.SIGTERM, before)
+    if is_stopping and child.returncode:  # the ranks have saved, if there was time
+        context.console.print(f"{context.step}: stopped by SIGTERM; see {folder / 'log.txt'}")
+        sys.exit(STOPPED)
     return child.returncode
 
 

@@ -260,6 +260,7 @@ class Runner:
             forecast=forecast,
             concurrency=self.concurrency,
             max_failed=self.max_failed,
+            checkpoint_minutes=self.launcher.checkpoint_minutes,
             new_steps=new_steps,
             failures={name: error.what for name, error in self.failures.items()},
             names=self.names,

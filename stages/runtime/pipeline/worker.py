@@ -56,6 +56,7 @@ def main(job_file: str) -> int:
             console=open_console(stderr=True, quiet=rank != 0),
             concurrency=job["concurrency"],
             max_failed=job["max_failed"],
+            checkpoint_minutes=job["checkpoint_minutes"],
         )
         try:
             result = stage.run(config, inputs, context)

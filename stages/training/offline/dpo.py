@@ -22,6 +22,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Pair
+from stages.runtime.typed_config import machine
 from stages.training.config import HeldOutConfig, training_stage
 from stages.training.examples import prepare_examples
 from stages.training.frame import Examples, Training, run_training
@@ -36,6 +37,8 @@ class Config(HeldOutConfig):
 
     stage = "dpo"
     trainer_options = "DPOConfig"
+    share_prefixes: bool = machine(True)
+    """Read what both sides of a pair begin with once; the same up to rounding."""
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

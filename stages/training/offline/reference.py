@@ -165,6 +165,10 @@ def build_with_reference(
         **defaults,
     )
     policy = load_policy(config, base, context)
+    if getattr(config, "share_prefixes", False):
+        from stages.training.machine.pair_prefixes import share_prefixes
+
+        share_prefixes(policy["model"])
     reference, model = None, None
     if arguments.precompute_ref_log_probs:
         reference = _reference_of(base, config, arguments, context)

@@ -34,6 +34,7 @@ from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.models import Model
 from stages.runtime.rows import Dropped, Pair
+from stages.runtime.typed_config import machine
 from stages.training.arguments import build_arguments, lora_config
 from stages.training.config import HeldOutConfig, training_identity, training_stage
 from stages.training.frame import Examples, Training, create_trainer, run_training
@@ -64,6 +65,8 @@ class Options(HeldOutConfig):
     trainer_options = "RewardConfig"
     objective: Objective = "preference"
     """What the output means."""
+    share_prefixes: bool = machine(True)
+    """Read what both sides of a pair begin with once; the same up to rounding."""
     frozen: tuple[str, ...] = ()
     """Prefixes of the names of weights that are not trained, such as `bert.embeddings`: cheaper,
     and more stable where examples are few.
@@ -181,6 +184,7 @@ def build_trainer(
     """
     from transformers import set_seed
 
+    from stages.training.machine.pair_prefixes import share_prefixes
     from stages.training.reward_models.trainer import CredoRewardTrainer
 
     arguments = build_arguments("RewardConfig", config.args, context)
@@ -190,6 +194,8 @@ def build_trainer(
     dtype = config.dtype or "float32"
     model = load_model(base, dtype, config.args, "scalar", new_output=True, outputs=outputs)
     _freeze(model, config.frozen, context)
+    if config.share_prefixes:
+        share_prefixes(model)
     heads = [name for name in HEADS if hasattr(model, name)]
     return create_trainer(
         CredoRewardTrainer,

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
+import threading
+import time
 
 import pytest
 
@@ -39,6 +43,32 @@ def test_a_killed_process_leaves_no_traceback(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: x\n")
     assert first_error(log) == ""
+
+
+def test_a_sigterm_reaches_the_processes_which_end_in_their_own_time(tmp_path):
+    """They write what they have, and the run ends with the code of a stop."""
+    saver = (
+        "import pathlib, signal, sys, time;"
+        "signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path('saved').touch(), sys.exit(3)));"
+        "pathlib.Path('ready').touch(); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r}); {saver}"]
+    store = CallStore(tmp_path / "calls.sqlite")
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with asyncio.Runner() as loop:
+        console = open_console(quiet=True)
+        context = Context("s", tmp_path, 0, store, Engines("none", {}), loop, console)
+        threading.Thread(target=stop, daemon=True).start()
+        with pytest.raises(SystemExit) as ended:
+            launching._wait(command, tmp_path, context, [])
+    assert ended.value.code == launching.STOPPED == 143
+    assert (tmp_path / "saved").exists() and signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("fails", [False, True])
