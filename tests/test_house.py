@@ -53,6 +53,7 @@ FLOORS = [
     "generators",
     "runtime/pipeline",
     "runtime",
+    "runtime/cost",
     "pretrained",
     "statistics/judges",
     "statistics",

@@ -82,6 +82,8 @@ class Completion:
     completion_tokens: TokenCount
     thoughts: StrictStr = ""
     """What the model wrote before its answer, between the marks of its thoughts."""
+    cached_tokens: TokenCount = 0
+    """Those of the prompt that the engine had in its cache; not stored."""
 
     def split(self, marks: Marks) -> "Completion":
         """Return the completion with the thoughts taken out of its text (`split_thoughts`)."""
@@ -185,6 +187,10 @@ class Choice:
     """The likeliest first token where that is no option; "" if not known."""
     unknown: Probability = 0.0
     """The most that options with an upper bound may have of the probability of all options."""
+    prompt_tokens: TokenCount = 0
+    """Of the question; 0 if the engine does not report it; not stored."""
+    cached_tokens: TokenCount = 0
+    """Those of them that the engine had in its cache; not stored."""
 
 
 def as_completion(value: Any) -> Completion:

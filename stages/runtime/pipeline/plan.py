@@ -139,6 +139,13 @@ def finished_artifacts(root: Path, step: str) -> list[Artifact]:
     return [artifact for _, artifact in artifacts]
 
 
+def mean_of_texts(root: Path, step: str) -> float | None:
+    """Return the tokens of a text as a step wrote them before; None if it wrote none."""
+    calls = [artifact.manifest.calls for artifact in finished_artifacts(root, step)]
+    texts = sum(each.texts for each in calls)
+    return sum(each.tokens for each in calls if each.texts) / texts if texts else None
+
+
 def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
     """Name the fields that differ, as dotted paths: `constitution.no-crime.text`."""
     if old == new:
