@@ -31,8 +31,6 @@ class Step:
     seconds: float
     calls: int | None
     """Calls sent; None where the step asks no model."""
-    money: float | None
-    """What they did cost; None where none had a price."""
     output: str
     """Its output in a word or two."""
     kind: str
@@ -41,6 +39,8 @@ class Step:
     """By the number of another step, the names under which this step reads it."""
     details: str
     """What the page shows while the mouse is over the step."""
+    money: float | None = None
+    """What its calls did cost; None where none had a price."""
 
 
 def origin_of(source: Artifact, new_steps: Collection[str]) -> str:

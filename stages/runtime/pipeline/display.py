@@ -106,14 +106,21 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
 
 def describe_new_calls(planned: Sequence[PlannedStep]) -> str:
     """Return what the steps would send and what it would cost; "" where nothing is to be sent."""
-    asking = [plan for plan in planned if plan.step.contract.calls_generator and not plan.result]
-    counted = [plan.forecast for plan in asking if plan.forecast]
-    new = sum((forecast.new for forecast in counted), Expense())
-    later = count_steps(len(asking) - len(counted))
+    new = Expense()
+    later = 0
+    for plan in planned:
+        if plan.result or not plan.step.contract.calls_generator:
+            continue
+        if plan.forecast:
+            new += plan.forecast.new
+        else:
+            later += 1
     if not new.calls:
         return ""
     text = f"New calls: {new}."
-    return text if len(asking) == len(counted) else f"{text} {later} more: {KNOWN_LATER}."
+    if later:
+        text += f" Those of {count_steps(later)} more are {KNOWN_LATER}."
+    return text
 
 
 def show_foreseen(planned: Sequence[PlannedStep], console: Console) -> None:
@@ -166,7 +173,7 @@ def step_line(artifact: Artifact, tally: Tally, remaining: int) -> Text:
         parts.append((f" · {tally.sent} calls sent, {tally.stored} from the store", ""))
         if tally.failed:
             parts += [(", ", ""), (f"{tally.failed} failed", "yellow")]
-        if tally.tokens and facts.seconds:
+        if tally.sent_texts and facts.seconds:
             parts.append((f", {tally.tokens / facts.seconds:.0f} tokens/s", ""))
         if tally.money is not None:
             parts.append((f" · {format_usage(tally.usage, tally.money)}", ""))
