@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, fields
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, TypeVar
 
 from stages.guards.errors import UserError
@@ -214,6 +214,11 @@ async def _close_all(engines: dict[tuple[str, str], Generator]) -> None:
         await engine.close()
 
 
+@lru_cache(maxsize=64)
+def _as_plain(sampling: Sampling) -> dict[str, Any]:
+    return asdict(sampling)
+
+
 class RememberedGenerator:
     """A Generator's `complete` and `choose`, answered from the store where possible.
 
@@ -275,8 +280,9 @@ class RememberedGenerator:
                 off into the completion's `thoughts`.
         """
         parts = {"prefix": prefix} if prefix else {}
+        drawing = _as_plain(sampling)
         key = self._key(
-            verb="complete", messages=list(messages), sampling=asdict(sampling), seed=seed, **parts
+            verb="complete", messages=list(messages), sampling=drawing, seed=seed, **parts
         )
         completion = self._recall(key, as_completion)
         if completion is None and self.forecast:

@@ -88,6 +88,8 @@ class Completion:
     def split(self, marks: Marks) -> "Completion":
         """Return the completion with the thoughts taken out of its text (`split_thoughts`)."""
         thoughts, answer = split_thoughts(self.text, marks, self.finish_reason == "length")
+        if not thoughts and answer == self.text:
+            return self
         both = "\n\n".join(part for part in (self.thoughts, thoughts) if part)
         return replace(self, text=answer, thoughts=both)
 
@@ -130,6 +132,9 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
         for mark in pair:
             pair_of[mark.lower()] = number
     if not pair_of:
+        return "", text
+    lowered = text.lower()
+    if not any(mark in lowered for mark in pair_of):
         return "", text
     names = "|".join(re.escape(mark) for mark in sorted(pair_of, key=len, reverse=True))
     thoughts: list[str] = []
