@@ -25,6 +25,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,7 +45,7 @@ from stages.pretrained.provenance import git_state, machine_facts, versions
 from stages.principles.select import Selection
 from stages.principles.variants import KINDS
 from stages.runtime.artifacts import Artifact
-from stages.runtime.calls import Engines
+from stages.runtime.cost.budget import Budget
 from stages.runtime.pipeline.config_files import guard_config_files
 from stages.runtime.pipeline.display import (
     log_cause,
@@ -130,7 +131,7 @@ def run(config: DictConfig, console: Console) -> None:
     is_sweep_job = hydra_config.mode == RunMode.MULTIRUN and "ablation" in callbacks
     store = CallStore(Path(settings.store))
     generator = settings.generator
-    engines = Engines(generator.name, generator.options, generator.keep)
+    engines = settings.open_engines()
     with asyncio.Runner() as loop:
         runner = Runner(
             root=Path(settings.runs_dir) / "artifacts",
@@ -165,11 +166,13 @@ def run(config: DictConfig, console: Console) -> None:
             loop.run(engines.release())
             store.close()
     try:
-        write_run_manifest(plain, planned, artifacts, time.monotonic() - started)
+        write_run_manifest(plain, planned, artifacts, engines.budget, time.monotonic() - started)
     finally:
         if not is_sweep_job:  # a sweep shows its own table after the last job
             show_tables(artifacts.values(), open_console())
             show_warnings(artifacts.values(), console)
+        if spent := engines.budget.describe():
+            console.print(f"The calls of this run: {spent}.")
     raise_failures(runner.failures)
 
 
@@ -205,9 +208,10 @@ def write_run_manifest(
     plain: Mapping[str, Any],
     planned: Sequence[PlannedStep],
     artifacts: Mapping[str, Artifact],
+    budget: Budget,
     seconds: float,
 ) -> None:
-    """Write run.json into the run's folder: config, folders of the artifacts, versions, machine."""
+    """Write run.json into the run's folder: config, artifacts, what it cost, versions, machine."""
     steps = {}
     for plan in planned:
         if plan.step.name in artifacts:  # not those that failed
@@ -216,6 +220,7 @@ def write_run_manifest(
             steps[plan.step.name] = {"artifact": str(artifact.directory), "reused": reused}
     manifest = {
         "seconds": round(seconds, 2),
+        "calls": asdict(budget.usage) | {"cost": budget.cost if budget.priced else None},
         "seed": plain["seed"],
         "variant": plain["variant"],
         "level": plain["ablate"]["level"],

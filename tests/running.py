@@ -55,6 +55,7 @@ def run_steps(
     concurrency: int = 1024,
     max_failed: float = 0.05,
     console: Console | None = None,
+    **engine_options: Any,
 ) -> tuple[list[PlannedStep], dict[str, Artifact]]:
     """Plan and run; returns the plan (with its forecasts) and the artifacts by step name."""
     generator = generator or Seeded()
@@ -65,7 +66,7 @@ def run_steps(
     store = CallStore(root / "calls.sqlite")
     try:
         with asyncio.Runner() as loop:
-            engines = Engines("scripted", {}, opener=opener or open_scripted)
+            engines = Engines("scripted", {}, opener=opener or open_scripted, **engine_options)
             runner = Runner(
                 root / "artifacts",
                 seed,

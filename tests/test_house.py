@@ -54,6 +54,7 @@ FLOORS = [
     "generators",
     "runtime/pipeline",
     "runtime",
+    "runtime/cost",
     "pretrained",
     "statistics/judges",
     "statistics",

@@ -7,7 +7,7 @@ of them.
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -18,7 +18,7 @@ from stages.ablation.outcomes import FIRST, base_rates
 from stages.ablation.sweep_overrides import Configs, Overrides, groups, values_of
 from stages.guards.errors import UserError
 from stages.principles.variants import FULL
-from stages.runtime.calls import Engines
+from stages.runtime.cost.foreseen import Expense
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.runner import Runner
 from stages.runtime.pipeline.settings import Settings
@@ -41,6 +41,7 @@ class JobForecast:
         shared: the number of steps that an earlier job runs.
         stored: the number of calls that the store answers.
         open_rows: the number of rows that need new calls.
+        new: the new calls of those rows.
         unknown: the number of steps whose calls cannot be counted yet.
         error: why the job cannot run.
     """
@@ -52,6 +53,7 @@ class JobForecast:
     shared: int = 0
     stored: int = 0
     open_rows: int = 0
+    new: Expense = field(default_factory=Expense)
     unknown: int = 0
     trainings: int = 0
     error: str = ""
@@ -122,7 +124,7 @@ class _Planner:
             Path(settings.runs_dir) / "artifacts",
             settings.seed,
             self._stores[settings.store],
-            Engines(generator.name, generator.options, generator.keep),
+            settings.open_engines(),
             self._console,
             self._loop,
             generator.concurrency,
@@ -144,6 +146,7 @@ class _Planner:
             shared=len(missing) - len(new),
             stored=sum(calls.stored for calls in counted),
             open_rows=sum(calls.open_rows for calls in counted),
+            new=sum((calls.new for calls in counted), Expense()),
             unknown=len(calling) - len(counted),
             trainings=sum(p.step.contract.trains for p in new),
         )

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stages.ablation.forecast import JobForecast
+from stages.runtime.cost.foreseen import Expense
 
 
 def show_forecast(jobs: Sequence[JobForecast], detectable: str, console: Console) -> None:
@@ -49,7 +50,8 @@ def _calls(job: JobForecast) -> str:
     if job.stored:
         parts.append(f"{job.stored} stored")
     if job.open_rows:
-        parts.append(f"{job.open_rows} rows need new ones")
+        rows = f"{job.open_rows} rows need new ones"
+        parts.append(f"{rows}: {job.new.short}" if job.new.calls else rows)
     if job.unknown:
         parts.append(f"{job.unknown} steps known later")
     return "; ".join(parts)
@@ -61,6 +63,9 @@ def _sum(jobs: Sequence[JobForecast]) -> str:
     rows = sum(job.open_rows for job in jobs)
     unknown = sum(job.unknown for job in jobs)
     calls = f"{rows} rows need new calls"
+    new = sum((job.new for job in jobs), Expense())
+    if new.calls:
+        calls += f" ({new})"
     if unknown:
         calls += f", and those of {unknown} steps are known once their inputs exist"
     return f"{len(jobs)} jobs: {steps} steps to run, {trainings} of them trainings; {calls}."

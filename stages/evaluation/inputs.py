@@ -12,6 +12,7 @@ from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact, advise_on_missing
 from stages.runtime.calls import RememberedGenerator
 from stages.runtime.context import Context, Forecast, ForecastDone
+from stages.runtime.cost.foreseen import Expense
 from stages.runtime.rows import Dropped, Response, Revision
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Count, machine
@@ -135,5 +136,6 @@ def ask_each(
     if forecasts:
         total = sum(forecast.rows for forecast in forecasts)
         open_rows = sum(forecast.open_rows for forecast in forecasts)
-        raise ForecastDone(Forecast(total, open_rows, context.tally.stored))
+        new = sum((forecast.new for forecast in forecasts), Expense())
+        raise ForecastDone(Forecast(total, open_rows, context.tally.stored, new))
     return rows, dropped

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from stages.guards.disk import write_atomically
 from stages.report.contents import with_contents
+from stages.runtime.cost.prices import format_money
 from stages.statistics.formatting import (
     format_confidence,
     format_count,
@@ -48,6 +49,7 @@ FILTERS = (
     with_contents,
     format_confidence,
     format_count,
+    format_money,
     format_number,
     format_percent,
     format_percent_range,

@@ -7,7 +7,7 @@ fingerprint was computed from, so that a plan can name the field that changed.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from stages.runtime.row_files import (
     Columns,
     DamagedArtifact,
     count_rows,
+    each_row,
     hash_rows,
     read_rows,
     row_type_of,
@@ -164,17 +165,19 @@ class Artifact:
         Raises:
             UserError: there are none, they are of another type, or the file is damaged.
         """
-        count = self.manifest.rows
-        if count is None:
+        return list(self.each_row(*allowed))
+
+    def each_row(self, *allowed: type[R]) -> Iterator[R]:
+        """Yield what `rows` returns, with a part of the rows in memory at a time."""
+        if self.manifest.rows is None:
             raise UserError(
                 "holds no rows",
                 where=f"step {self.step!r}",
                 fix="wire the `inputs` to a step that makes rows",
             )
-        path = self.directory / ROWS
-        if not count and not os.path.lexists(path):  # of a stage that names no type for no rows
-            return []
-        return read_rows(self._file(ROWS), *allowed, columns=self.columns)
+        # A stage may name no type for no rows.
+        if self.manifest.rows or os.path.lexists(self.directory / ROWS):
+            yield from each_row(self._file(ROWS), *allowed, columns=self.columns)
 
     def content(self) -> Any:
         """Return hashes of what a step reads of it: its model, and its rows in `columns`.
@@ -260,11 +263,8 @@ def advise_on_missing(inputs: Mapping[str, Artifact], advice: str) -> str:
     Args:
         advice: what to do if they dropped nothing.
     """
-    notes = []
-    for name, artifact in inputs.items():
-        note = artifact.explain_dropped() if name != "model" else ""
-        if note:
-            notes.append(note)
+    dropped = [one.explain_dropped() for name, one in inputs.items() if name != "model"]
+    notes = list(filter(None, dropped))
     return f"look at what was dropped before: {'; '.join(notes)}" if notes else advice
 
 

@@ -2,16 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask_identity
+from stages.runtime.cost.budget import Budget
+from stages.runtime.cost.prices import (
+    CHARACTERS_PER_TOKEN,
+    Prices,
+    Usage,
+    bound_tokens,
+    estimate_tokens,
+    read_tokenizer,
+)
 from stages.runtime.generation import (
-    THOUGHT_MARKS,
     CallFailed,
     Choice,
     Completion,
@@ -22,8 +30,10 @@ from stages.runtime.generation import (
     as_completion,
 )
 from stages.runtime.generator_registry import (
+    Answerer,
     check_choice,
     check_options,
+    is_fallback,
     is_remote,
     open_generator,
 )
@@ -32,77 +42,19 @@ from stages.runtime.models import Model
 from stages.runtime.rows import Message
 from stages.runtime.store import CallStore, call_key
 from stages.runtime.tally import Tally
-from stages.runtime.typed_config import parse_config
 
-# Generator options that can change an answer. `extra`, `load` and `engine` take anything, so all of
-# their content counts; a shorter `max_model_len` drops rows and cuts answers.
-ANSWER_OPTIONS = (
-    "template_arguments",
-    "merge_system",
-    "thought_marks",
-    "extra",
-    "max_model_len",
-    "load",
-    "engine",
-)
-
-
-RUN_OPTIONS = "generator.options"
-"""What messages call a generator's options."""
-
-
+STAND_IN = "word "
+"""In a forecast: a token of a text that is not written yet."""
+STORED_FIELDS = {
+    Completion: tuple(one.name for one in fields(Completion) if one.name != "cached_tokens"),
+    Choice: tuple(one.name for one in fields(Choice) if not one.name.endswith("_tokens")),
+}
+"""Of an answer; the others only say how it was made."""
 T = TypeVar("T")
 
 
 class Unanswered(Exception):
-    """In a forecast: this call is not in the store, so its row stops here."""
-
-
-@dataclass(frozen=True)
-class Answerer:
-    """A generator by its name, with its options."""
-
-    name: str
-    options: Mapping[str, Any]
-    place: str = RUN_OPTIONS
-    """What a message calls the options."""
-    form: JudgeForm | None = None
-    """How its model is asked as a judge; None: as any model."""
-
-    @cached_property
-    def answer_options(self) -> dict[str, Any]:
-        """The options that are part of a call's key, without secrets."""
-        masked: dict[str, Any] = mask_identity(select_answer_options(self.options))
-        return masked
-
-    @cached_property
-    def thought_marks(self) -> list[tuple[str, str]]:
-        """The marks around a model's thoughts."""
-        marks = self.options.get("thought_marks") or THOUGHT_MARKS
-        return [(str(opening), str(closing)) for opening, closing in marks]
-
-    def describe(self) -> dict[str, Any]:
-        """Return its arguments as plain data."""
-        facts = {"name": self.name, "options": dict(self.options), "place": self.place}
-        return facts | ({"form": asdict(self.form)} if self.form else {})
-
-    @classmethod
-    def from_plain(cls, facts: Mapping[str, Any]) -> "Answerer":
-        """Return what `describe` describes."""
-        form = facts.get("form")
-        form = form and parse_config(JudgeForm, form, "form")
-        return cls(**{**facts, "form": form})
-
-    @contextmanager
-    def name_place(self) -> Iterator[None]:
-        """Let errors name these options, and not those of the run's generator."""
-        try:
-            yield
-        except UserError as error:
-            for fault in getattr(error, "errors", [error]):
-                fault.where = fault.where.replace(RUN_OPTIONS, self.place)
-                fault.fix = fault.fix.replace(RUN_OPTIONS, self.place)
-            raise
+    """In a forecast that has followed enough rows: this call is not in the store."""
 
 
 class Engines:
@@ -118,6 +70,8 @@ class Engines:
             then also stay loaded while a stage trains.
         opener: loads a model, as `open_generator` does.
         others: further generators by their labels, as `describe` returns them.
+        prices: of the tokens of the run's generator, as plain data; None: they have none.
+        budget: the arguments of the run's `Budget`; None: no limits.
 
     Raises:
         UserError: an option is not valid.
@@ -130,12 +84,15 @@ class Engines:
         keep: int = 1,
         opener: Callable[..., Awaitable[Generator]] = open_generator,
         others: Mapping[str, Mapping[str, Any]] | None = None,
+        prices: Mapping[str, Any] | None = None,
+        budget: Mapping[str, Any] | None = None,
     ):
         check_options(name, options)
         self.name = name
         self.options = options
         self.keep = keep
-        self._run = Answerer(name, options)
+        self.budget = Budget(**(budget or {}))
+        self._run = Answerer(name, options, prices=Prices(**prices) if prices else None)
         self._others = {name: Answerer.from_plain(facts) for name, facts in (others or {}).items()}
         self._open = opener
         self._loaded: dict[tuple[str, str], Generator] = {}
@@ -158,6 +115,7 @@ class Engines:
         options: Mapping[str, Any],
         place: str,
         form: JudgeForm | None = None,
+        prices: Prices | None = None,
     ) -> str:
         """Have another generator ready for the models that name it.
 
@@ -165,6 +123,7 @@ class Engines:
             name: its name; None: the run's generator, with `options` in place of its own ones.
             place: what a message calls the options.
             form: how these models are asked as judges.
+            prices: of its tokens; None: those of the run's generator, if that is the one.
 
         Returns:
             Its label, for `Model.generator`; "" for the run's generator without other options.
@@ -172,24 +131,48 @@ class Engines:
         Raises:
             UserError: an option is not valid.
         """
-        if name is None and not options and form is None:
+        if name is None and not options and form is None and prices is None:
             return ""
+        if name is None:
+            prices = prices or self._run.prices
         every = options if name else {**self.options, **options}
-        other = Answerer(name or self.name, every, place, form)
+        other = Answerer(name or self.name, every, place, form, prices)
         with other.name_place():
             check_options(other.name, every)
         facts = {"name": other.name, "options": mask_identity(dict(every))}
         if form:
             facts["form"] = asdict(form)
+        if prices:
+            facts["prices"] = asdict(prices)
         label = f"{other.name}-{fingerprint(facts)}"
         self._others[label] = other
         return label
 
-    def describe(self) -> dict[str, Any]:
-        """Return the arguments that build the same `Engines` in another process."""
+    def describe(self, processes: int = 1) -> dict[str, Any]:
+        """Return the arguments that build the same `Engines` in other processes.
+
+        Args:
+            processes: how many share what is left of the budget.
+        """
         others = {label: other.describe() for label, other in self._others.items()}
         run = {"name": self.name, "options": dict(self.options), "keep": self.keep}
-        return run | {"others": others}
+        prices = asdict(self._run.prices) if self._run.prices else None
+        return run | {"others": others, "prices": prices, "budget": self.budget.share(processes)}
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether the tokens of any generator have a price."""
+        return any(each.prices for each in (self._run, *self._others.values()))
+
+    def prices(self, model: Model) -> Prices | None:
+        """Return the prices of a model's tokens; None where they have none.
+
+        Those of servers do not count for a model that this process answers for in their place.
+        """
+        answerer = self.answerer(model)
+        if is_fallback(answerer.name, model.path, answerer.options):
+            return None
+        return answerer.prices
 
     def answerer(self, model: Model) -> Answerer:
         """Return the generator that answers for a model."""
@@ -231,24 +214,11 @@ async def _close_all(engines: dict[tuple[str, str], Generator]) -> None:
         await engine.close()
 
 
-def select_answer_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that change a prompt or an answer, and so are part of a call's key.
-
-    The others change speed and memory only. Those of a `local` generator are nested in `local`.
-    """
-    selected = {name: options[name] for name in ANSWER_OPTIONS if options.get(name)}
-    local = options.get("local", {}).get("options")
-    if local:
-        local_selected = select_answer_options(local)
-        if local_selected:
-            selected["local"] = local_selected
-    return selected
-
-
 class RememberedGenerator:
     """A Generator's `complete` and `choose`, answered from the store where possible.
 
-    With `forecast` nothing is ever sent: a call that is not stored raises Unanswered.
+    With `forecast` nothing is ever sent: a call that is not stored is counted in the tally's
+    `foreseen` and gets a stand-in. Once enough are counted it raises Unanswered.
     """
 
     def __init__(
@@ -260,6 +230,11 @@ class RememberedGenerator:
         self.model = model
         self.tally = tally
         self.forecast = forecast
+
+    @cached_property
+    def prices(self) -> Prices | None:
+        """Of the model's tokens; see `Engines.prices`."""
+        return self.engines.prices(self.model)
 
     @property
     def thought_marks(self) -> list[tuple[str, str]]:
@@ -304,11 +279,20 @@ class RememberedGenerator:
             verb="complete", messages=list(messages), sampling=vars(sampling), seed=seed, **parts
         )
         completion = self._recall(key, as_completion)
+        if completion is None and self.forecast:
+            return self._foresee_text(messages, sampling)
         if completion is None:
-            engine = await self.engines.get(self.model)
-            call = engine.complete(messages, sampling, seed, **parts)
-            completion = await self._send(call, as_completion)
-            await self._remember(key, vars(completion), completion.completion_tokens)
+            most = Usage(bound_tokens(messages), 0, sampling.max_tokens)
+            async with self.engines.budget.hold(most, self.prices):
+                engine = await self.engines.get(self.model)
+                call = engine.complete(messages, sampling, seed, **parts)
+                completion = await self._send(call, as_completion)
+                written = completion.completion_tokens or (
+                    len(completion.text + completion.thoughts) // CHARACTERS_PER_TOKEN
+                )
+                self._spend(messages, completion, written)
+            self.tally.sent_texts += 1
+            await self._remember(key, completion)
         self.tally.add_text(completion, sampling.max_tokens)
         marks = self.thought_marks
         return completion.join(marks) if keep_thoughts else completion.split(marks)
@@ -328,10 +312,16 @@ class RememberedGenerator:
         key = self._key(verb="choose", messages=list(messages), options=list(options), **parts)
         check = partial(as_choice, options=len(options))
         choice = self._recall(key, check)
+        if choice is None and self.forecast:
+            self._foresee(messages, 1, is_text=False)
+            return Choice([-math.log(len(options))] * len(options))
         if choice is None:
-            engine = await self.engines.get(self.model)
-            choice = await self._send(engine.choose(messages, options), check)
-            await self._remember(key, vars(choice), tokens=0)
+            most = Usage(bound_tokens(messages), 0, 1)
+            async with self.engines.budget.hold(most, self.prices):
+                engine = await self.engines.get(self.model)
+                choice = await self._send(engine.choose(messages, options), check)
+                self._spend(messages, choice, 1)
+            await self._remember(key, choice)
         self.tally.add_choice(choice)
         return choice
 
@@ -354,11 +344,35 @@ class RememberedGenerator:
         answer = self.store.get(key, lambda text: check(json.loads(text)))
         if answer is not None:
             self.tally.stored += 1
-        elif self.forecast:
-            raise Unanswered
         return answer
 
-    async def _remember(self, key: str, answer: Any, tokens: int) -> None:
-        await self.store.put_soon(key, answer)
-        self.tally.sent += 1
-        self.tally.tokens += tokens
+    async def _remember(self, key: str, answer: Completion | Choice) -> None:
+        fields = {name: answer.__dict__[name] for name in STORED_FIELDS[type(answer)]}
+        await self.store.put_soon(key, fields)
+
+    def _spend(self, messages: Sequence[Message], answer: Completion | Choice, wrote: int) -> None:
+        """Count the tokens of a call that was sent, and what they cost."""
+        read = answer.prompt_tokens or estimate_tokens(messages)
+        usage = Usage(read, min(answer.cached_tokens, read), wrote)
+        cost = self.prices.cost(usage) if self.prices else None
+        self.engines.budget.spend(usage, cost)
+        self.tally.add_usage(usage, cost, is_estimated=not answer.prompt_tokens)
+
+    def _foresee_text(self, messages: Sequence[Message], sampling: Sampling) -> Completion:
+        """Count a text that would be sent for; return a stand-in as long as texts of the step."""
+        self._foresee(messages, sampling.max_tokens, is_text=True)
+        mean = self.tally.mean_text()
+        likely = sampling.max_tokens if mean is None else round(mean)
+        return Completion(STAND_IN * max(1, likely), "stop", 0, 0)
+
+    def _foresee(self, messages: Sequence[Message], most: int, is_text: bool) -> None:
+        """Count a call that would be sent.
+
+        Raises:
+            Unanswered: enough rows were followed.
+        """
+        foreseen = self.tally.foreseen
+        if foreseen.is_full:
+            raise Unanswered
+        read = estimate_tokens(messages, read_tokenizer(self.model.path))
+        foreseen.add(self.prices, read, most, is_text)

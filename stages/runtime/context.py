@@ -14,6 +14,7 @@ from stages.guards.console import open_console
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import list_reasons
 from stages.runtime.calls import Engines, RememberedGenerator, Unanswered
+from stages.runtime.cost.foreseen import Expense, Foreseen
 from stages.runtime.generation import GROUP, CallFailed, RowFailure
 from stages.runtime.models import Model
 from stages.runtime.progress import progress_bar
@@ -38,6 +39,8 @@ class Forecast:
     """Rows that need at least one call that is not stored."""
     stored: int
     """Calls that the store answers."""
+    new: Expense = field(default_factory=Expense)
+    """Calls that it does not answer."""
 
 
 class ForecastDone(Exception):
@@ -184,10 +187,13 @@ class Context:
         open_rows = 0
         waiting = iter(enumerate(rows))
 
+        foreseen = self.tally.foreseen = Foreseen()
+
         async def work() -> None:
             nonlocal open_rows
             for index, row in waiting:
                 GROUP.set(getattr(row, "pair_id", row.id))
+                before = foreseen.count
                 try:
                     result = await chain(row)
                     results[index] = result if isinstance(result, list) else [result]
@@ -204,17 +210,24 @@ class Context:
                 except Exception as bug:
                     bug.add_note(f"in step {self.step!r}, row {row.id}")
                     raise
+                if foreseen.count > before:
+                    open_rows += 1
+                    foreseen.rows += 1
                 progress.advance(task)
 
         with progress_bar(self.console, "rows", hidden=self.forecast) as progress:
             task = progress.add_task(self.step, total=len(rows), note="")
             try:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.concurrency, len(rows))):
+                    # One after the other, a forecast knows whose calls it counts.
+                    workers = 1 if self.forecast else self.concurrency
+                    for _ in range(min(workers, len(rows))):
                         group.create_task(work())
             except BaseExceptionGroup as errors:  # the first one cancelled the others
                 raise errors.exceptions[0] from None
         if self.forecast:
-            raise ForecastDone(Forecast(len(rows), open_rows, self.tally.stored))
+            factor = open_rows / max(1, foreseen.rows)
+            new = foreseen.expense(factor, self.tally.mean_text())
+            raise ForecastDone(Forecast(len(rows), open_rows, self.tally.stored, new))
         new_rows = [row for result in results for row in result]
         return new_rows, [dropped[index] for index in sorted(dropped)]

@@ -86,10 +86,14 @@ class Completion:
     completion_tokens: TokenCount
     thoughts: StrictStr = ""
     """What the model wrote before its answer, between the marks of its thoughts."""
+    cached_tokens: TokenCount = 0
+    """Those of the prompt that the engine had in its cache; not stored."""
 
     def split(self, marks: Marks) -> "Completion":
         """Return the completion with the thoughts taken out of its text (`split_thoughts`)."""
         thoughts, answer = split_thoughts(self.text, marks, self.finish_reason == "length")
+        if not thoughts and answer == self.text:
+            return self
         both = "\n\n".join(part for part in (self.thoughts, thoughts) if part)
         return replace(self, text=answer, thoughts=both)
 
@@ -132,6 +136,9 @@ def split_thoughts(text: str, marks: Marks, is_cut_off: bool = False) -> tuple[s
         for mark in pair:
             pair_of[mark.lower()] = number
     if not pair_of:
+        return "", text
+    lowered = text.lower()
+    if not any(mark in lowered for mark in pair_of):
         return "", text
     names = "|".join(re.escape(mark) for mark in sorted(pair_of, key=len, reverse=True))
     thoughts: list[str] = []
@@ -189,6 +196,10 @@ class Choice:
     """The likeliest first token where that is no option; "" if not known."""
     unknown: Probability = 0.0
     """The most that options with an upper bound may have of the probability of all options."""
+    prompt_tokens: TokenCount = 0
+    """Of the question; 0 if the engine does not report it; not stored."""
+    cached_tokens: TokenCount = 0
+    """Those of them that the engine had in its cache; not stored."""
 
 
 def as_completion(value: Any) -> Completion:

@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 from stages.guards.errors import UserError
 from stages.guards.files import parse_json, read_text
 from stages.guards.spellings import MASK
+from stages.runtime.cost.prices import Usage
 from stages.runtime.row_files import DamagedArtifact
 
 MANIFEST = "manifest.json"
@@ -70,7 +71,22 @@ class Calls(BaseModel):
     sent: Count = 0
     stored: Count = 0
     tokens: Count = 0
+    """Written."""
     failed: Count = 0
+    read: Count = 0
+    """Tokens of the prompts that were sent."""
+    cached: Count = 0
+    estimated: Count = 0
+    """Calls whose prompts were measured by their letters."""
+    texts: Count = 0
+    """Of the calls sent, those that wrote a text."""
+    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """None where no call had a price."""
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of the calls that were sent."""
+        return Usage(self.read, self.cached, self.tokens)
 
 
 class FileFacts(BaseModel):

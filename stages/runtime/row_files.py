@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,6 +21,8 @@ R = TypeVar("R")
 Columns = Mapping[type, tuple[str, ...]]
 """By type of row, the columns that are read; of other types all."""
 
+BATCH = 10_000
+"""Rows that are in memory as columns, too."""
 _MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
 _ARROW_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -50,18 +52,33 @@ class Unread:
 
 
 def write_rows(path: Path, rows: Sequence[Any], row_type: type) -> None:
-    """Write `rows` as parquet. Equal rows give equal bytes."""
-    plain = [asdict(row) for row in rows]
+    """Write `rows` as parquet, a batch at a time. Equal rows give equal bytes."""
     schema = _schema_of(row_type)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(rows), BATCH):
+            writer.write_batch(_as_batch(rows[start : start + BATCH], schema))
+
+
+def _as_batch(rows: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
+    columns: Any = [[getattr(row, name) for row in rows] for name in schema.names]
     try:
-        table = pa.Table.from_pylist(plain, schema=schema)
+        arrays = list(map(pa.array, columns, schema.types))
     except UnicodeEncodeError:  # half of a character
-        table = pa.Table.from_pylist(replace_surrogates(plain), schema=schema)
-    pq.write_table(table, path, compression="zstd")
+        arrays = list(map(pa.array, replace_surrogates(columns), schema.types))
+    return pa.record_batch(arrays, schema=schema)
 
 
 def read_rows(path: Path, *allowed: type[R], columns: Columns | None = None) -> list[R]:
-    """Read rows of one of the `allowed` types; of any, if none is given.
+    """Return what `each_row` yields.
+
+    Raises:
+        UserError: the file is damaged, or holds another type of row.
+    """
+    return list(each_row(path, *allowed, columns=columns))
+
+
+def each_row(path: Path, *allowed: type[R], columns: Columns | None = None) -> Iterator[R]:
+    """Read rows of one of the `allowed` types, a batch at a time; of any, if none is given.
 
     Args:
         columns: the columns to read; the others hold an `Unread`. None: all.
@@ -69,7 +86,7 @@ def read_rows(path: Path, *allowed: type[R], columns: Columns | None = None) -> 
     Raises:
         UserError: the file is damaged, or holds another type of row.
     """
-    row_type, table = _read_table(path, columns)
+    row_type: Any = row_type_of(path)
     if allowed and row_type not in allowed:
         names = " or ".join(cls.__name__ for cls in allowed)
         raise UserError(
@@ -82,7 +99,11 @@ def read_rows(path: Path, *allowed: type[R], columns: Columns | None = None) -> 
     if read is not None:
         unread = {one.name: Unread(one.name) for one in fields(row_type) if one.name not in read}
     with _report_damage(path):
-        return [row_type(**unread, **row) for row in table.to_pylist()]
+        for batch in _each_batch(path, row_type, read):
+            names = batch.schema.names
+            values = [column.to_pylist() for column in batch.columns]
+            for row in zip(*values, strict=True):
+                yield row_type(**unread, **dict(zip(names, row, strict=True)))
 
 
 def hash_rows(path: Path, columns: Columns | None = None) -> str:
@@ -91,24 +112,27 @@ def hash_rows(path: Path, columns: Columns | None = None) -> str:
     Raises:
         UserError: the file is damaged.
     """
-    row_type, table = _read_table(path, columns)
+    row_type = row_type_of(path)
     digest = hashlib.sha256(row_type.__name__.encode())
-    for batch in table.to_batches():
+    for batch in _each_batch(path, row_type, (columns or {}).get(row_type)):
         for row in batch.to_pylist():
             digest.update(b"\n" + json.dumps(row, sort_keys=True).encode())
     return digest.hexdigest()
 
 
-def _read_table(path: Path, columns: Columns | None) -> tuple[type[Any], pa.Table]:
-    row_type = row_type_of(path)
-    with _report_damage(path):
-        there = pq.read_schema(path).names
-        read = (columns or {}).get(row_type, there)
-        table = pq.read_table(path, columns=[name for name in there if name in read])
-        for name, hint in typing.get_type_hints(row_type).items():
-            if name in table.column_names and table[name].null_count and not _is_optional(hint):
-                raise ValueError(f"the column {name!r} lacks values")
-    return row_type, table
+def _each_batch(
+    path: Path, row_type: type[Any], read: Sequence[str] | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows in batches, with the columns that are there and to be read (None: all)."""
+    hints = typing.get_type_hints(row_type)
+    with _report_damage(path), pq.ParquetFile(path) as file:
+        there = file.schema_arrow.names
+        names = [name for name in there if read is None or name in read]
+        for batch in file.iter_batches(BATCH, columns=names):
+            for name in names:
+                if batch.column(name).null_count and not _is_optional(hints[name]):
+                    raise ValueError(f"the column {name!r} lacks values")
+            yield batch
 
 
 def count_rows(path: Path) -> int:

@@ -16,10 +16,17 @@ from stages.guards.errors import Faults, UserError, refuse_unknown
 from stages.guards.secrets import mask_identity
 from stages.guards.templates import template_hash
 from stages.runtime.artifacts import Artifact, Result
-from stages.runtime.calls import ANSWER_OPTIONS, Answerer, select_answer_options
 from stages.runtime.context import Context
+from stages.runtime.cost.prices import Prices
 from stages.runtime.generation import JudgeForm
-from stages.runtime.generator_registry import GENERATORS, check_options, is_remote
+from stages.runtime.generator_registry import (
+    ANSWER_OPTIONS,
+    GENERATORS,
+    Answerer,
+    check_options,
+    is_remote,
+    select_answer_options,
+)
 from stages.runtime.models import Model, find_model, find_served_model
 from stages.runtime.stage import Stage
 from stages.runtime.typed_config import Text, machine
@@ -38,6 +45,10 @@ class Config:
     form: JudgeForm | None = machine(None)  # `identity` adds it, if set
     """How it is asked as a judge, if it is a guard or a generative reward model that knows one
     question only; null: by the templates of the steps that ask.
+    """
+    prices: Prices | None = machine(None)
+    """What a million tokens of its generator cost; null: nothing, or as the run's generator says
+    where that is the one.
     """
 
 
@@ -81,7 +92,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     model = _find(config)
     options = config.options or {}
     place = f"{context.step}.options"
-    label = context.engines.add(config.generator, options, place, config.form)
+    label = context.engines.add(config.generator, options, place, config.form, config.prices)
     metrics: dict[str, Any] = {"model_path": model.path, "revision": model.revision}
     metrics["content"] = model.content
     if label:

@@ -82,6 +82,7 @@ async def test_an_answer_is_stored_whole_and_a_failure_is_not(tmp_path):
         assert (completion.text, completion.finish_reason) == ("answer", "length")
         assert await generator.choose(question, ["A", "B"]) == choice
     assert completion.thoughts == "half \ufffd"
-    assert tally.call_counts() == {"stored": 2, "sent": 2, "tokens": 2, "failed": 2}
+    counts = {"stored": 2, "sent": 2, "tokens": 2 + 1, "failed": 2}
+    assert tally.call_counts() == counts | {"read": 3 + 5, "texts": 1, "estimated": 1}
     assert tally.option_metrics()["questions"] == 2 and tally.option_metrics()["mean"] == 0.7
     store.close()

@@ -6,11 +6,12 @@ import pytest
 
 from stages.guards.errors import UserError
 from stages.guards.templates import render
+from stages.runtime import row_files
 from stages.runtime.manifest import canonical, fingerprint
 from stages.runtime.models import find_model
 from stages.runtime.pipeline.plan import explain_difference
-from stages.runtime.row_files import read_rows, write_rows
-from stages.runtime.rows import Pair, Prompt, Verdict, request_text
+from stages.runtime.row_files import hash_rows, read_rows, write_rows
+from stages.runtime.rows import Dropped, Pair, Prompt, Verdict, request_text
 from stages.runtime.typed_config import identity_of, machine, parse_config
 from tests.running import as_safetensors
 
@@ -44,6 +45,21 @@ def test_rows_round_trip_and_are_byte_equal(tmp_path):
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
     with pytest.raises(UserError, match="holds Verdict rows where Prompt or Pair rows are needed"):
         read_rows(tmp_path / "one.parquet", Prompt, Pair)
+
+
+def test_rows_of_several_batches_are_those_of_one(tmp_path, monkeypatch):
+    texts = ["a", "b\ud83d", "", "d", "e"]
+    rows = [Dropped(id=str(i), reason=text) for i, text in enumerate(texts)]
+    write_rows(tmp_path / "one.parquet", rows, Dropped)
+    monkeypatch.setattr(row_files, "BATCH", 2)
+    write_rows(tmp_path / "three.parquet", rows, Dropped)
+    hashes = {hash_rows(tmp_path / f"{name}.parquet") for name in ("one", "three")}
+    assert len(hashes) == 1
+    assert [row.reason for row in read_rows(tmp_path / "three.parquet")] == [
+        *("a", "b\ufffd", "", "d", "e")
+    ]
+    write_rows(tmp_path / "none.parquet", [], Dropped)
+    assert read_rows(tmp_path / "none.parquet", Dropped) == []
 
 
 def test_request_text():

@@ -59,12 +59,12 @@ def sections(artifacts: Sequence[Artifact], max_rows: int) -> list[Section]:
         if row_type is Verdict:
             decision = decision_of(source.metrics)
             entry = partial(_verdicts, decision=decision)
-        groups = _group(source.rows(), key)
+        total, groups = _group(source.each_row(), key, max_rows)
         section = Section(
             step=source.step,
             kind=row_type.__name__,
-            total=len(groups),
-            entries=[entry(rows) for rows in groups[:max_rows]],
+            total=total,
+            entries=[entry(rows) for rows in groups],
         )
         by_step.append(section)
     order = [row_type.__name__ for row_type in _ENTRIES]
@@ -102,11 +102,19 @@ def margin_cell(cell: Judgement) -> list[Any]:
     return [cell.principle, round(cell.margin_ab, 3), round(cell.margin_ba, 3), verdict]
 
 
-def _group(rows: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]:
+def _group(
+    rows: Iterable[Any], key: Callable[[Any], Any], max_groups: int
+) -> tuple[int, list[list[Any]]]:
+    """How many groups have equal keys, and the rows of the first `max_groups`, in their order."""
     groups: dict[Any, list[Any]] = {}
+    others = set()
     for row in rows:
-        groups.setdefault(key(row), []).append(row)
-    return list(groups.values())
+        name = key(row)
+        if name in groups or len(groups) < max_groups:
+            groups.setdefault(name, []).append(row)
+        else:
+            others.add(name)
+    return len(groups) + len(others), list(groups.values())
 
 
 def _head(

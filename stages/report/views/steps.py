@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from stages.runtime.artifacts import Artifact
+from stages.runtime.cost.prices import format_money, format_usage
 from stages.runtime.manifest import Manifest
 from stages.statistics.formatting import format_count, format_plural, format_seconds
 
@@ -38,6 +39,8 @@ class Step:
     """By the number of another step, the names under which this step reads it."""
     details: str
     """What the page shows while the mouse is over the step."""
+    money: float | None = None
+    """What its calls did cost; None where none had a price."""
 
 
 def origin_of(source: Artifact, new_steps: Collection[str]) -> str:
@@ -78,6 +81,7 @@ def _step(
         origin=origin,
         seconds=facts.seconds,
         calls=calls.sent if asks else None,
+        money=calls.cost,
         output=output,
         kind="trains" if trains else kind,
         inputs=inputs,
@@ -104,6 +108,8 @@ def _details(
         sent = format_count(facts.calls.sent)
         stored = format_count(facts.calls.stored)
         parts.append(f"{sent} calls sent, {stored} from the store")
+    if facts.calls.usage.tokens:
+        parts.append(format_usage(facts.calls.usage, facts.calls.cost))
     return "; ".join(parts)
 
 
@@ -128,7 +134,9 @@ def describe_reuse(steps: Sequence[Step]) -> str:
 def _cost(steps: Sequence[Step]) -> str:
     seconds = format_seconds(sum(step.seconds for step in steps))
     calls = [step.calls for step in steps if step.calls is not None]
-    return f"{seconds} and {format_calls(sum(calls))}" if calls else seconds
+    money = [step.money for step in steps if step.money is not None]
+    cost = f", which cost {format_money(sum(money))}" if money else ""
+    return f"{seconds} and {format_calls(sum(calls))}{cost}" if calls else seconds
 
 
 def _all(number: int) -> str:

@@ -18,10 +18,15 @@ from stages.guards.disk import as_disk_error
 from stages.guards.errors import UserError, cause_of
 from stages.pretrained.hardware import count_gpus
 from stages.runtime.artifacts import Artifact
+from stages.runtime.cost.foreseen import Expense
+from stages.runtime.cost.prices import format_usage
 from stages.runtime.pipeline.dropped_rows import describe_share
 from stages.runtime.pipeline.plan import PlannedStep
 from stages.runtime.pipeline.settings import as_user_error
 from stages.runtime.tally import LOW_MASS, Tally
+
+KNOWN_LATER = "known once its inputs exist"
+"""What a plan says of calls that it cannot count."""
 
 
 def show_error(error: UserError, console: Console) -> None:
@@ -94,7 +99,28 @@ def show_plan(planned: Sequence[PlannedStep], console: Console) -> None:
     to_run = sum(plan.result is None for plan in planned)
     reused = count_steps(len(planned) - to_run)
     console.print(f"{reused} reused, {to_run} to run.")
+    if new := describe_new_calls(planned):
+        console.print(new)
     show_foreseen(planned, console)
+
+
+def describe_new_calls(planned: Sequence[PlannedStep]) -> str:
+    """Return what the steps would send and what it would cost; "" where nothing is to be sent."""
+    new = Expense()
+    later = 0
+    for plan in planned:
+        if plan.result or not plan.step.contract.calls_generator:
+            continue
+        if plan.forecast:
+            new += plan.forecast.new
+        else:
+            later += 1
+    if not new.calls:
+        return ""
+    text = f"New calls: {new}."
+    if later:
+        text += f" Those of {count_steps(later)} more are {KNOWN_LATER}."
+    return text
 
 
 def show_foreseen(planned: Sequence[PlannedStep], console: Console) -> None:
@@ -147,8 +173,10 @@ def step_line(artifact: Artifact, tally: Tally, remaining: int) -> Text:
         parts.append((f" · {tally.sent} calls sent, {tally.stored} from the store", ""))
         if tally.failed:
             parts += [(", ", ""), (f"{tally.failed} failed", "yellow")]
-        if tally.tokens and facts.seconds:
+        if tally.sent_texts and facts.seconds:
             parts.append((f", {tally.tokens / facts.seconds:.0f} tokens/s", ""))
+        if tally.money is not None:
+            parts.append((f" · {format_usage(tally.usage, tally.money)}", ""))
     for warning in _option_warnings(tally):
         parts += [(" · ", ""), (warning, "yellow")]
     return styled(*parts)
@@ -264,6 +292,9 @@ def _calls(plan: PlannedStep) -> str:
     if plan.result or not plan.step.contract.calls_generator:
         return ""
     if plan.forecast is None:
-        return "known once its inputs exist"
+        return KNOWN_LATER
     forecast = plan.forecast
-    return f"{forecast.stored} stored; {forecast.open_rows} of {forecast.rows} rows need new ones"
+    rows = f"{forecast.open_rows} of {forecast.rows} rows need new ones"
+    return (
+        f"{forecast.stored} stored; {rows}{f': {forecast.new.short}' if forecast.new.calls else ''}"
+    )

@@ -90,7 +90,9 @@ def launch(
     old_tallies = [tally.name for tally in folder.glob(TALLIES)]
     for stale in ("error.json", "result.json", "progress.json", *old_tallies):
         (folder / stale).unlink(missing_ok=True)
-    job, secrets = separate_secrets(_job(stage, config, inputs, context))
+    job = _job(stage, config, inputs, context)
+    job["generator"] = context.engines.describe(launcher.processes)
+    job, secrets = separate_secrets(job)
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     try:
         exit_code = _wait(_command(folder, launcher), folder, context, secrets)
@@ -99,7 +101,9 @@ def launch(
     for calls in sorted(folder.glob("calls-*.sqlite")):
         context.store.absorb(calls)
     for tally in sorted(folder.glob(TALLIES)):
-        context.tally.add(Tally(**json.loads(tally.read_text(encoding="utf-8"))))
+        counted = Tally(**json.loads(tally.read_text(encoding="utf-8")))
+        context.tally.add(counted)
+        context.engines.budget.spend(counted.usage, counted.money)
     if (folder / "error.json").exists():
         error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
         cause = ProcessFailed(error["cause"]) if error["cause"] else None
@@ -132,7 +136,6 @@ def _job(
         "directory": str(context.directory.resolve()),
         "seed": context.seed,
         "store": str(context.store.path.resolve()),
-        "generator": context.engines.describe(),
         "concurrency": context.concurrency,
         "max_failed": context.max_failed,
         "checkpoint_minutes": context.checkpoint_minutes,

@@ -139,6 +139,18 @@ def finished_artifacts(root: Path, step: str) -> list[Artifact]:
     return [artifact for _, artifact in artifacts]
 
 
+def mean_of_texts(root: Path, step: str) -> float | None:
+    """Return the tokens of a text as a step wrote them before; None if it wrote none."""
+    texts = 0
+    tokens = 0
+    for artifact in finished_artifacts(root, step):
+        calls = artifact.manifest.calls
+        if calls.texts:
+            texts += calls.texts
+            tokens += calls.tokens - (calls.sent - calls.texts)  # options: one token each
+    return tokens / texts if texts else None
+
+
 def explain_difference(old: Any, new: Any, path: str = "") -> list[str]:
     """Name the fields that differ, as dotted paths: `constitution.no-crime.text`."""
     if old == new:

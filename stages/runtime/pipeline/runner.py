@@ -34,6 +34,7 @@ from stages.runtime.artifacts import (
 )
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context, Forecast, ForecastDone
+from stages.runtime.cost.budget import BudgetSpent
 from stages.runtime.generator_registry import check_choice
 from stages.runtime.manifest import fingerprint
 from stages.runtime.pipeline.display import say, show_warnings, step_line
@@ -54,6 +55,7 @@ from stages.runtime.pipeline.plan import (
     find_unreached,
     hash_content,
     identity_payload,
+    mean_of_texts,
     reason_to_run,
     refuse_edited,
     take_over,
@@ -109,6 +111,13 @@ class Runner:
                 planned[step.name] = self._plan_step(step, planned, forecast, can_fail)
         faults.raise_any()
         self._say_damaged()
+        if self.engines.budget.money is not None and not self.engines.has_prices:
+            raise UserError(
+                "a budget of money stops nothing where no tokens have a price",
+                where="budget",
+                fix="give the prices of a million tokens, generator.prices={input: 0.15, output: "
+                "0.6}, or judge.prices, or set budget_tokens",
+            )
         return list(planned.values())
 
     def _say_damaged(self) -> None:
@@ -159,7 +168,7 @@ class Runner:
                     artifacts[name], is_new = self._run_planned(plan, artifacts, new_steps)
             except UserError as error:
                 self.failures[name] = error
-                if name not in may_fail or isinstance(error, CannotWrite):
+                if name not in may_fail or isinstance(error, CannotWrite | BudgetSpent):
                     raise_failures(self.failures)
                 text = f"; the run goes on. {error}"
                 self.console.print(styled((f"{name} failed", "bold red"), text))
@@ -236,6 +245,7 @@ class Runner:
         """Run the step on stored answers until the first unanswered call of each row."""
         folder = folder_of(self.root, step.name, fingerprint(payload))
         context = self._context(step, folder, forecast=True)
+        context.tally.earlier_mean = mean_of_texts(self.root, step.name)
         try:
             step.contract.run(step.config, inputs, context)
         except ForecastDone as done:

@@ -2,12 +2,13 @@
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any, Literal
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from pydantic import Field
 
 from stages.guards.disk import as_disk_error
 from stages.guards.errors import (
@@ -19,6 +20,8 @@ from stages.guards.errors import (
 )
 from stages.guards.secrets import remember_secrets
 from stages.pretrained import hardware  # noqa: F401  registers resolvers of the config
+from stages.runtime.calls import Engines
+from stages.runtime.cost.prices import Prices
 from stages.runtime.generator_registry import GENERATORS, check_options
 from stages.runtime.pipeline.launch import Launcher
 from stages.runtime.typed_config import (
@@ -27,6 +30,7 @@ from stages.runtime.typed_config import (
     Fraction,
     Inside,
     Names,
+    NotNegative,
     Seed,
     SomeNames,
     Text,
@@ -51,6 +55,8 @@ class Generator:
     """How many engines (loaded models) stay loaded at the same time."""
     concurrency: Count
     """How many rows are worked on at the same time, such as 1024."""
+    prices: Prices | None = None
+    """What a million tokens cost; null: they have no price."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,21 @@ class Settings:
     store: Text
     until: Names | None
     variant: Text
+    budget: NotNegative | None = None
+    """What the calls of the run may cost, in the currency of the prices; null: no limit."""
+    budget_tokens: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """How many tokens they may read and write together; null: no limit."""
     machine: dict[str, Any] | None = None
     tuning: dict[str, Any] | None = None
+
+    def open_engines(self) -> Engines:
+        """Return the engines of a run; no model is loaded yet."""
+        generator = self.generator
+        prices = asdict(generator.prices) if generator.prices else None
+        budget = {"money": self.budget, "tokens": self.budget_tokens}
+        return Engines(
+            generator.name, generator.options, generator.keep, prices=prices, budget=budget
+        )
 
     @property
     def is_ablation(self) -> bool:
