@@ -35,11 +35,11 @@ STAGES = {
     # Responses, Revisions -> Rating, by a judge
     "rate": "stages.preferences.judging.rate",
     # Responses, Revisions -> Rating, by the words that they hold
-    "keyword_ratings": "stages.preferences.judging.keyword_ratings",
+    "keyword_ratings": "stages.preferences.model_free.keyword_ratings",
     # Responses, Revisions -> Rating, by a linear classifier of their words
-    "linear_ratings": "stages.preferences.judging.linear_ratings",
+    "linear_ratings": "stages.preferences.model_free.linear_ratings",
     # Responses, Revisions -> Rating, by a function of yours
-    "function_ratings": "stages.preferences.judging.function_ratings",
+    "function_ratings": "stages.preferences.model_free.function_ratings",
     # Rating by value -> Rating: minus the distance to a target
     "target_ratings": "stages.values.target_ratings",
     # Rating by value -> Pair under profiles that are written as text

@@ -20,7 +20,7 @@ from stages.runtime.typed_config import parse_config
 
 GENERATORS = {
     "vllm": "stages.generators.vllm",
-    "server": "stages.generators.server",
+    "server": "stages.generators.servers.server",
     "transformers": "stages.generators.transformers",
 }
 OPTION_TOKENS = "stages.generators.rendering"

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from stages import STAGES
-from stages.generators.server import open_generator
+from stages.generators.servers.server import open_generator
 from stages.guards.errors import UserError
 from stages.guards.templates import render_source
 from stages.principles.constitution import load

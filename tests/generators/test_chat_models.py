@@ -147,8 +147,8 @@ async def test_a_template_that_opens_no_answer_is_refused_when_the_model_is_open
 
 
 def test_a_server_gets_merged_turns(tmp_path):
-    from stages.generators.server import ServerGenerator
-    from stages.generators.server_options import Options
+    from stages.generators.servers.options import Options
+    from stages.generators.servers.server import ServerGenerator
 
     endpoints = ["http://127.0.0.1:9/v1"]
     both = {"role": "user", "content": "Be brief.\n\nName a river."}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from stages.generators.endpoints import Endpoint, Failed, Pool
-from stages.generators.server_http import proxy_of
+from stages.generators.servers.endpoints import Endpoint, Failed, Pool
+from stages.generators.servers.http import proxy_of
 from stages.guards.console import open_console
 from stages.runtime.calls import Engines
 from stages.runtime.context import Context

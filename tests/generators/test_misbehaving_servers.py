@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from stages.generators.server_answers import Unreadable, read_completion
-from stages.generators.server_client import Client
-from stages.generators.server_http import MOST_BYTES, inflate, retry_after
+from stages.generators.servers.answers import Unreadable, read_completion
+from stages.generators.servers.client import Client
+from stages.generators.servers.http import MOST_BYTES, inflate, retry_after
 from stages.guards.errors import UserError
 from stages.guards.secrets import mask_known
 from stages.runtime.generation import CallFailed, Completion, RowFailure, Sampling, TooLong

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.generators.server_options import complete_address
+from stages.generators.servers.options import complete_address
 from stages.guards.errors import UserError
 from stages.runtime.generation import Sampling
 from stages.runtime.generator_registry import check_options, open_generator

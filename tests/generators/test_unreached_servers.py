@@ -32,7 +32,7 @@ async def test_whoever_answers_is_there(status):
 
 
 async def test_a_busy_server_is_there(monkeypatch):
-    monkeypatch.setattr("stages.generators.server_client.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("stages.generators.servers.client.CONNECT_SECONDS", 0.2)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()

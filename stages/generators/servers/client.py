@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from stages.generators.endpoints import Endpoint, Failed, Pool
-from stages.generators.server_answers import (
+from stages.generators.servers.answers import (
     FILTERED,
     MODEL_REFUSED,
     NoLogprobs,
@@ -21,8 +20,9 @@ from stages.generators.server_answers import (
     Unreadable,
     is_filter,
 )
-from stages.generators.server_http import Http, is_success, read_body, retry_after
-from stages.generators.server_options import Options
+from stages.generators.servers.endpoints import Endpoint, Failed, Pool
+from stages.generators.servers.http import Http, is_success, read_body, retry_after
+from stages.generators.servers.options import Options
 from stages.guards.errors import UserError
 from stages.guards.secrets import environment_keys, mask, mask_known
 from stages.guards.text import replace_surrogates

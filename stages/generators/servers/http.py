@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from stages.generators.server_answers import Unreadable
+from stages.generators.servers.answers import Unreadable
 
 MOST_BYTES = 4 * 2**20  # of an answer
 MOST_HEADER_BYTES = 2**16  # of one header; some gateways send long ones

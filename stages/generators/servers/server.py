@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from stages.generators.chat import merge_system
-from stages.generators.endpoints import LONGEST_PAUSE
 from stages.generators.examination import PROBE
 from stages.generators.rendering import (
     add_up,
@@ -25,9 +24,10 @@ from stages.generators.rendering import (
     options_to_try,
     refuse_repeated,
 )
-from stages.generators.server_answers import read_completion, read_first_token, read_tokens
-from stages.generators.server_client import CHAT, TOKENIZE, Client
-from stages.generators.server_options import Options, read_key
+from stages.generators.servers.answers import read_completion, read_first_token, read_tokens
+from stages.generators.servers.client import CHAT, TOKENIZE, Client
+from stages.generators.servers.endpoints import LONGEST_PAUSE
+from stages.generators.servers.options import Options, read_key
 from stages.guards.errors import UserError
 from stages.runtime import generator_registry
 from stages.runtime.generation import (
