@@ -23,8 +23,13 @@ TRIAL = ((1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 8, 7, 6))
 """Token ids of two texts that begin alike."""
 
 REFUSED = (
-    *("position_ids", "past_key_values", "inputs_embeds", "use_cache"),
-    *("output_hidden_states", "output_attentions", "output_router_logits"),
+    "position_ids",
+    "past_key_values",
+    "inputs_embeds",
+    "use_cache",
+    "output_hidden_states",
+    "output_attentions",
+    "output_router_logits",
 )
 """Options with which a network reads in its own way."""
 
@@ -58,27 +63,35 @@ def pack(ids: torch.Tensor, mask: torch.Tensor) -> PackedPairs:
     """
     one, other = ids.chunk(2)
     length, other_length = mask.sum(dim=1, keepdim=True).chunk(2)
-    is_equal = (one == other) & mask.bool()[: len(one)] & mask.bool()[len(one) :]
-    shared = is_equal.long().cumprod(dim=1).sum(dim=1, keepdim=True)
+    is_text, is_other_text = mask.bool().chunk(2)
+    is_equal = (one == other) & is_text & is_other_text
+    is_shared = is_equal.long().cumprod(dim=1)
+    shared = is_shared.sum(dim=1, keepdim=True)
     total = length + other_length - shared
     place = torch.arange(int(total.max()), device=ids.device)[None]
     token = torch.arange(ids.shape[1], device=ids.device)[None]
-    is_first, is_real = place < length, place < total
+    is_first = place < length
+    is_real = place < total
     positions = torch.where(is_first, place, place - length + shared)
     positions = torch.where(is_real, positions, 0)
     within = positions.clamp(max=ids.shape[1] - 1)
     # A place sees the places before it, but not the rest of the first text from the second.
-    is_hidden = (~is_first[:, :, None]) & (is_first & (place >= shared))[:, None, :]
+    is_rest_of_first = is_first & (place >= shared)
+    is_of_second = ~is_first
+    is_hidden = is_of_second[:, :, None] & is_rest_of_first[:, None, :]
     is_before = (place <= place.T)[None]
     is_self = (place == place.T)[None]
-    sees = is_before & ~is_hidden & is_real[:, None, :] | is_self
+    may_see = is_before & ~is_hidden & is_real[:, None, :]
+    sees = may_see | is_self
     last = total - 1
+    first = token.expand_as(one)
+    second = torch.where(token < shared, token, token - shared + length)
     return PackedPairs(
         ids=torch.where(is_first, one.gather(1, within), other.gather(1, within)),
         positions=positions,
         mask=sees[:, None],
-        first=torch.minimum(token.expand_as(one), last),
-        second=torch.minimum(torch.where(token < shared, token, token - shared + length), last),
+        first=torch.minimum(first, last),
+        second=torch.minimum(second, last),
     )
 
 
@@ -149,7 +162,8 @@ def _is_equal(inner: Any, plain: Any, shared: Any, words: int) -> bool:
         return False
     finally:
         inner.train(is_training)
-    expected, found = (state[mask.bool()] for state in states)
+    expected, packed = (state[mask.bool()] for state in states)
     largest = expected.abs().max()
+    error = (expected - packed).abs().max()
     tolerance = TOLERANCE if inner.dtype == torch.float32 else 30 * TOLERANCE
-    return bool(((expected - found).abs().max() <= tolerance * largest).item())
+    return bool((error <= tolerance * largest).item())

@@ -37,15 +37,18 @@ class Speed:
         if card is None or not self.seconds:
             return {}
         rate = self.tokens / self.seconds
-        facts: dict[str, Any] = {"tokens_per_second": round(rate * self.processes, 1), "card": card}
-        if peak := find_peak(card):
+        tokens_per_second = round(rate * self.processes, 1)
+        facts: dict[str, Any] = {"tokens_per_second": tokens_per_second, "card": card}
+        peak = find_peak(card)
+        if peak:
             facts["mfu"] = round(rate * self.flops_per_token / peak, 4)
         return {"speed": facts}
 
 
 def flops_per_token(network: Any) -> int:
     """The FLOPs of a token in training; a table of embeddings counts only as a head."""
-    head, table = network.get_output_embeddings(), network.get_input_embeddings()
+    head = network.get_output_embeddings()
+    table = network.get_input_embeddings()
     is_lookup = head is None or head.weight is not table.weight
     total = trained = 0
     for weight in network.parameters():
