@@ -211,6 +211,29 @@ async def test_usage_is_only_for_show(usage):
     )
 
 
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [({"cached_tokens": 2}, 2), ({"cached_tokens": "2"}, 0), ({}, 0), (None, 0), ("many", 0)],
+)
+@pytest.mark.parametrize("extensions", [True, False])
+async def test_cached_tokens_of_the_prompt_are_read(details, cached, extensions):
+    """They have a price of their own: of texts and of judges' answers."""
+
+    def answer(stub, path, body):
+        status, payload, headers = well(stub, path, body)
+        if path != "/tokenize":
+            payload["usage"]["prompt_tokens_details"] = details
+        return status, payload, headers
+
+    async with Stub(answer) as stub:
+        generator = await server(stub, extensions=extensions)
+        text = await generator.complete(QUESTION, Sampling(), 0)
+        choice = await generator.choose(QUESTION, ["A", "B"])
+        await generator.close()
+    assert (text.prompt_tokens, text.cached_tokens) == (3, cached)
+    assert (choice.prompt_tokens, choice.cached_tokens) == (3, cached)
+
+
 async def test_half_an_emoji_becomes_the_replacement_character():
     half = "\ud83d"
     answer = reply(f"Sure! {half}", reasoning_content=f"{half}?")

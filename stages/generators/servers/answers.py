@@ -111,12 +111,32 @@ def read_completion(answer: Any) -> Completion:
         prompt_tokens=read_count(usage, "prompt_tokens"),
         completion_tokens=written,
         thoughts=parts.thoughts,
+        cached_tokens=read_cached(usage),
     )
     return as_completion(completion)
 
 
-def read_first_token(answer: Any) -> dict[str, float]:
-    """Read the log-probability (nats) of the first token and its rivals, by the server's text.
+@dataclass(frozen=True)
+class FirstToken:
+    """What a server reports of an answer's first token."""
+
+    logprobs: dict[str, float]
+    """In nats, of the token and its rivals, by the server's text."""
+    prompt_tokens: int
+    """0 if the server does not report them."""
+    cached_tokens: int
+
+    def __or__(self, other: "FirstToken") -> "FirstToken":
+        """Both reports; the prompt was read twice."""
+        return FirstToken(
+            self.logprobs | other.logprobs,
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+
+def read_first_token(answer: Any) -> FirstToken:
+    """Read the log-probability of the first token and its rivals.
 
     A token at -9999 or minus infinity is left out: so a server writes "not among the likeliest".
 
@@ -147,7 +167,8 @@ def read_first_token(answer: Any) -> dict[str, float]:
     total = math.fsum(map(math.exp, logprobs.values()))
     if total > 1 + SUM_EXCESS:
         raise Unreadable(f"the probabilities of the first tokens add up to {total:.3g}")
-    return logprobs
+    usage = answer.get("usage")
+    return FirstToken(logprobs, read_count(usage, "prompt_tokens"), read_cached(usage))
 
 
 def read_tokens(answer: Any) -> list[int]:
@@ -241,6 +262,12 @@ def read_count(usage: Any, name: str) -> int:
     """Return a number of tokens, 0 where the server does not report it."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return int(value) if isinstance(value, int | float) and 0 <= value <= MOST_TOKENS else 0
+
+
+def read_cached(usage: Any) -> int:
+    """Return how many tokens of the prompt the server had in its cache, 0 where it does not say."""
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    return read_count(details, "cached_tokens")
 
 
 def is_filter(words: object, only_codes: bool = False) -> bool:

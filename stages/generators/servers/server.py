@@ -24,7 +24,12 @@ from stages.generators.rendering import (
     options_to_try,
     refuse_repeated,
 )
-from stages.generators.servers.answers import read_completion, read_first_token, read_tokens
+from stages.generators.servers.answers import (
+    FirstToken,
+    read_completion,
+    read_first_token,
+    read_tokens,
+)
 from stages.generators.servers.client import CHAT, TOKENIZE, Client
 from stages.generators.servers.endpoints import LONGEST_PAUSE
 from stages.generators.servers.options import Options, read_key
@@ -163,12 +168,12 @@ class ServerGenerator:
         body |= self._body(messages, 1) | {"temperature": 0.0, "logprobs": True}
         if self.options.extensions:
             ids = await self._look_up_ids(tuple(options))
-            tokens = await self._score_ids(body, ids)
+            first = await self._score_ids(body, ids)
             names = [_name_of(token) for token in ids]
-            return read_options(tokens, names, is_ranked=False)
-        tokens = await self.client.ask(CHAT, body, read_first_token)
+            return read_options(first, names, is_ranked=False)
+        first = await self.client.ask(CHAT, body, read_first_token)
         try:
-            return read_options(tokens, texts, is_ranked=True)
+            return read_options(first, texts, is_ranked=True)
         except RowFailure as failure:
             raise RowFailure(failure.reason, self.client.shorten(failure.detail)) from None
 
@@ -185,17 +190,17 @@ class ServerGenerator:
         arguments = self.options.template_arguments
         return {"chat_template_kwargs": arguments} if arguments else {}
 
-    async def _score_ids(self, body: dict[str, Any], ids: list[int]) -> dict[str, float]:
-        """Return the log-probabilities (nats) that a vLLM server reports, by the tokens' names."""
+    async def _score_ids(self, body: dict[str, Any], ids: list[int]) -> FirstToken:
+        """Return what a vLLM server reports of these tokens, by their names."""
         body = body | _restrict_to(ids) | {"return_tokens_as_token_ids": True}
-        logprobs = await self.client.ask(CHAT, body, read_first_token)
+        first: FirstToken = await self.client.ask(CHAT, body, read_first_token)
         for token in ids:
             # Servers older than `logprob_token_ids` report only the top tokens, but always the one
             # that they wrote.
-            if _name_of(token) not in logprobs:
+            if _name_of(token) not in first.logprobs:
                 alone = body | _restrict_to([token])
-                logprobs |= await self.client.ask(CHAT, alone, read_first_token)
-        return logprobs
+                first |= await self.client.ask(CHAT, alone, read_first_token)
+        return first
 
     async def _look_up_ids(self, options: tuple[str, ...]) -> list[int]:
         # A task, so that the first thousand judgements share one look-up.
@@ -238,7 +243,7 @@ class ServerGenerator:
         return await self.client.ask(TOKENIZE, body, read_tokens)
 
 
-def read_options(tokens: Mapping[str, float], options: Sequence[str], is_ranked: bool) -> Choice:
+def read_options(first: FirstToken, options: Sequence[str], is_ranked: bool) -> Choice:
     """Read the options off the tokens that a server reports.
 
     The probability of a token that is not reported is at most that of the least likely one that is,
@@ -246,13 +251,14 @@ def read_options(tokens: Mapping[str, float], options: Sequence[str], is_ranked:
     margin of two options is at least the difference to this bound.
 
     Args:
-        tokens: log-probabilities (nats) by the server's names.
+        first: what the server reports of the first token, by its names.
         options: the names of the options.
         is_ranked: the server reports its likeliest tokens, by their text.
 
     Raises:
         RowFailure: none of the options is reported.
     """
+    tokens = first.logprobs
     values: list[float | None] = []
     for option in options:
         spellings = [
@@ -283,6 +289,8 @@ def read_options(tokens: Mapping[str, float], options: Sequence[str], is_ranked:
         bounded=missing > 0,
         unknown=unknown / (known + unknown) if unknown else 0.0,
         instead=instead,
+        prompt_tokens=first.prompt_tokens,
+        cached_tokens=first.cached_tokens,
     )
 
 
