@@ -59,6 +59,10 @@ class Expected:
     """How many rows it holds or will hold; None: nobody knows."""
     find_model: Callable[[], Model | None]
     """The model, or the one that its training will begin with; None: it holds none."""
+    count_kinds: Callable[[], Mapping[str, int]] = dict
+    """How many requests of each kind it holds, or at most will hold; empty: nobody knows."""
+    is_made: bool = False
+    """It exists, so that its model is the one that will be used."""
 
 
 @dataclass(frozen=True, kw_only=True)

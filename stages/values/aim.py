@@ -9,6 +9,7 @@ which names its target, or has one under `targets`. So one training serves sever
 people, each with the values that it wants.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from pydantic import Field
 from stages.guards.errors import UserError
 from stages.principles.select import Selection, select
 from stages.runtime.rows import Rating
+from stages.runtime.stage import Expected
 from stages.runtime.typed_config import Text, machine
 from stages.values.distance import (
     DistanceOptions,
@@ -102,6 +104,35 @@ class Aim(DistanceOptions):
             )
         return self.find(kind)
 
+    def doubt_kinds(self, counts: Mapping[str, int]) -> list[str]:
+        """Return warnings for kinds without a target of their own, and for targets of no request.
+
+        Args:
+            counts: requests of each kind; empty: nobody knows.
+
+        Raises:
+            UserError: a kind has no target.
+        """
+        for kind in counts:
+            self.target_of(kind)
+        if not self.targets or not counts:
+            return []
+        warnings = []
+        others = {kind: counts[kind] for kind in counts if kind not in self.targets}
+        if others and self.target is not None:
+            number, total = sum(others.values()), sum(counts.values())
+            warnings.append(
+                f"{number} of {total} requests are of a kind that `targets` does not name "
+                f"({_list_counts(others)}): they take `target`, which is {self.target!r}"
+            )
+        unused = [kind for kind in self.targets if kind not in counts]
+        if unused:
+            warnings.append(
+                f"no request is of the kind {', '.join(unused)}, which `targets` names; there are "
+                f"{_list_counts(counts)}"
+            )
+        return warnings
+
     def profile(self, principles: Sequence[str], scores: Sequence[float]) -> list[float] | None:
         """Return the score of each dimension, the mean over its principles.
 
@@ -159,6 +190,10 @@ class Aim(DistanceOptions):
         ]
 
 
+def _list_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {number}" for kind, number in counts.items())
+
+
 def profile_text(dimensions: Sequence[str], numbers: Sequence[float]) -> str:
     """Return a profile as a reward model reads it, in place of a principle."""
     pairs = zip(dimensions, numbers, strict=True)
@@ -183,6 +218,18 @@ def check_aim(aim: Aim) -> None:
             where=f"constitution {aim.theory.name!r}",
             fix="set `target`, or add `targets:` to the constitution",
         )
+
+
+def foresee_kinds(aim: Aim, inputs: Mapping[str, Expected]) -> list[str]:
+    """Return `doubt_kinds` of the requests that a plan knows, which all inputs share.
+
+    Raises:
+        UserError: as `doubt_kinds`.
+    """
+    counts: Counter[str] = Counter()
+    for expected in inputs.values():
+        counts |= Counter(expected.count_kinds())
+    return aim.doubt_kinds(counts)
 
 
 def aim_identity(aim: Aim) -> dict[str, Any]:

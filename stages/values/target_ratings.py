@@ -10,6 +10,7 @@ The distance is that of BaseAlign's reward (Yao et al. 2024, arXiv 2311.10766), 
 `stages/values/distance.py`. A row without a score for each dimension is dropped and counted.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -22,7 +23,7 @@ from stages.runtime.artifacts import Artifact, Result, advise_on_missing
 from stages.runtime.context import Context
 from stages.runtime.rows import Dropped, Rating
 from stages.runtime.stage import Kind, Stage
-from stages.values.aim import Aim, aim_identity, check_aim
+from stages.values.aim import Aim, aim_identity, check_aim, foresee_kinds
 from stages.values.distance import silent_share
 
 QUALITY = "quality"
@@ -84,7 +85,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         row_type=Rating,
         dropped=dropped,
         metrics=metrics,
-        warnings=config.doubts(targets),
+        warnings=[*config.doubt_kinds(Counter(row.kind for row in rows)), *config.doubts(targets)],
     )
 
 
@@ -107,5 +108,6 @@ STAGE = Stage(
     gives=Rating,
     check=check_aim,
     check_inputs=check_inputs,
+    foresee=foresee_kinds,
     identity=aim_identity,
 )

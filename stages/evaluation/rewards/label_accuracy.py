@@ -82,6 +82,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
     rows: dict[str, list[dict[str, float]]] = {}
     for name, by_answer in ratings.items():
         rows[name] = [by_answer.get(_key(row), {}) for row in gold]
+    unrated = [name for name, by_answer in ratings.items() if not by_answer]
+    for name in unrated:  # such as a word list that nobody wrote
+        del rows[name]
     rows[MAJORITY] = [_most_common(learnt or gold, names)] * len(gold)
     rows[ALWAYS] = [dict.fromkeys(names, 1.0)] * len(gold)
     labels = _table([_scores(row) for row in gold], names)
@@ -115,9 +118,9 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         "models": models,
         "differences": differences,
     }
-    warnings = []
+    warnings = [f"{name!r} rated nothing and is left out" for name in unrated]
     if not counted:
-        warnings = [f"no principle has {config.least} labels of 1, so there is no macro-F1"]
+        warnings.append(f"no principle has {config.least} labels of 1, so there is no macro-F1")
     tables = [
         _summary(context.step, metrics),
         _by_principle(context.step, metrics),

@@ -20,6 +20,7 @@ and the refusals are tripwires: the published distance is met best by a text tha
 (`stages/values/distance.py`).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +40,7 @@ from stages.statistics.intervals import Intervals
 from stages.training.likelihood import nats_a_token
 from stages.training.model_files import template_variables
 from stages.training.session import model_session
-from stages.values.aim import Aim, Reference, aim_identity, check_aim
+from stages.values.aim import Aim, Reference, aim_identity, check_aim, foresee_kinds
 
 REFERENCE = "reference"
 AIM = "target"
@@ -114,6 +115,10 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         rows = artifact.rows(Rating)
         policies[name] = read_answers(rows, config, f"{where}, input {name!r}", dropped)
     targets = config.shared()
+    kinds: Counter[str] = Counter()
+    for answers in policies.values():
+        by_request = {row.prompt_id: row.kind for row in answers.rows}
+        kinds |= Counter(by_request.values())
     measures: dict[str, Any] = {
         "distances": {},
         "profile": {},
@@ -146,7 +151,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         dropped=dropped,
         metrics=metrics,
         tables=tables,
-        warnings=config.doubts(list(targets.values())),
+        warnings=[*config.doubt_kinds(kinds), *config.doubts(list(targets.values()))],
     )
 
 
@@ -157,6 +162,7 @@ STAGE = Stage(
     optional={REFERENCE: Model, "*": Rating},
     least=1,
     check=check,
+    foresee=foresee_kinds,
     identity=identity,
 )
 

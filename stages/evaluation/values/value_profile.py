@@ -11,38 +11,49 @@ their own scale. Out: metrics for the page,
     effects         by model: for each dimension and side effect the change from the baseline, its
                     p by Holm over all of them, whether it was asked for, and a verdict
 
+Where requests differ in their target (by kind: `targets`, or `target` null and kinds called as
+targets), what is drawn is the mean of their targets, so that a group counts by its requests; the
+name and a warning say so. Then nothing is asked for on a dimension of which one group
+wants more and another one less. How far each answer is from its own target, `value_distance` says.
+
 `asked` says what a model was steered towards: a dimension (`power`, or `-power` for less of it), or
 a named target of the constitution (up where it is above 0). *as asked* and *against* are about
 dimensions that were asked for; *moved* about those that were not, and about side effects: words of
 an answer, refusals, and of verdicts evasiveness, helpfulness, form and topic.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stages.evaluation.comparison import ALL, Groups, IntervalOptions, compare, comparison_table
+from stages.evaluation.values.profile_inputs import (
+    count_kinds,
+    mean_target,
+    read_ratings,
+    read_survey,
+    shared_signs,
+    survey_effects,
+)
 from stages.guards.errors import UserError, refuse_unknown
 from stages.principles.select import Selection, select
 from stages.runtime.artifacts import Artifact, Result
 from stages.runtime.context import Context
 from stages.runtime.manifest import Table
 from stages.runtime.rows import Answer, Dropped, Rating, Verdict
-from stages.runtime.stage import Stage
+from stages.runtime.stage import Expected, Stage
 from stages.runtime.typed_config import machine
 from stages.statistics.corrections import holm
 from stages.statistics.formatting import format_estimate, format_p_value
-from stages.statistics.intervals import Intervals, by_prompt
+from stages.statistics.intervals import Intervals
 from stages.statistics.reliability import t_test
-from stages.text.refusals import refuses
-from stages.values.aim import Aim, Reference
+from stages.values.aim import Aim, Reference, aim_identity, foresee_kinds
 from stages.values.profile import circle_fit, mean_absolute_error, pearson
 from stages.values.theory import ValueTheory, theory_of
 
 OWN = "target"
 """In `asked`: the step's own target."""
-SIDE = ("evasive", "helpful", "well_formed", "on_topic")
-"""What a verdict says of an answer, besides its values."""
 AS_ASKED, OPPOSED, MOVED, STILL = "as asked", "against", "moved", "not moved"
 
 
@@ -53,29 +64,56 @@ class Config(IntervalOptions):
     constitution: Selection
     target: Reference | None = machine(None)  # `identity` adds what it stands for
     """What is drawn: a name in the constitution, shares of such, numbers of some dimensions, or a
-    file of survey means on a scale from 1 to 6; null: nothing."""
+    file of survey means on a scale from 1 to 6; null: the targets that kinds of requests name, if
+    all do, else nothing."""
+    targets: dict[str, Reference] | None = machine(None)  # as `target`
+    """By kind of request, the target in place of `target`."""
     asked: dict[str, str] = field(default_factory=dict)
     """By model, a dimension, `-` and a dimension, a named target, or `target` for the one above."""
 
+    @property
+    def aim(self) -> Aim:
+        """The target of each kind of request."""
+        return Aim(constitution=self.constitution, target=self.target, targets=self.targets)
+
     def find(self) -> dict[str, float] | None:
-        """Return the target's number of each dimension.
+        """Return the number of each dimension in the target of all requests, if there is one.
 
         Raises:
             UserError: as `Aim.find`.
         """
         if self.target is None:
             return None
-        aim = Aim(constitution=self.constitution)
-        return dict(zip(aim.theory.dimensions, aim.find(self.target), strict=True))
+        return self.numbers(self.aim.find(self.target))
+
+    def numbers(self, target: Sequence[float]) -> dict[str, float]:
+        """Return the number of each dimension of a target."""
+        return dict(zip(self.aim.theory.dimensions, target, strict=True))
+
+    def find_groups(self, kinds: Collection[str]) -> dict[str, dict[str, float]]:
+        """Return the target of each kind of request; none where all have the same one.
+
+        Raises:
+            UserError: a kind has none, and others have.
+        """
+        aim = self.aim
+        can_name = self.target is None and set(kinds) <= set(aim.theory.targets)
+        if not self.targets and not can_name:
+            return {}
+        return {kind: self.numbers(aim.target_of(kind)) for kind in kinds}
 
 
 def check(config: Config) -> None:
     """Refuse an unknown target, and a model asked for what the theory does not have."""
     theory = theory_of(select(config.constitution))
     where = f"constitution {theory.name!r}"
-    target = config.find()
+    aim = config.aim
+    config.find()
+    for reference in (config.targets or {}).values():
+        aim.find(reference)
     names = [name.removeprefix("-") for name in config.asked.values()]
-    known = [*theory.dimensions, *theory.targets, *([OWN] if target else [])]
+    has_target = config.target is not None or config.targets or theory.targets
+    known = [*theory.dimensions, *theory.targets, *([OWN] if has_target else [])]
     refuse_unknown(
         names,
         known,
@@ -88,7 +126,20 @@ def identity(config: Config) -> dict[str, Any]:
     theory = theory_of(select(config.constitution))
     dimensions = list(theory.dimensions)
     facts = {"theory": theory.name, "dimensions": dimensions, "angles": theory.angles}
-    return {"constitution": facts, "numbers": config.find()}
+    if config.target is not None and not config.targets:
+        return {"constitution": facts, "numbers": config.find()}
+    return {"constitution": facts, **aim_identity(config.aim)}
+
+
+def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    """Refuse a target that kinds of requests are to name, and do not.
+
+    Raises:
+        UserError: as `Aim.doubt_kinds`.
+    """
+    if OWN in config.asked.values() or config.targets:
+        foresee_kinds(config.aim, inputs)  # `value_distance` gives its warnings
+    return []
 
 
 def run(
@@ -105,23 +156,46 @@ def run(
     constitution = select(config.constitution)
     theory = theory_of(constitution)
     target = config.find()
-    targets = theory.targets | ({OWN: target} if target else {})
+    named = config.target if isinstance(config.target, str) else "of its own"
+    groups: dict[str, dict[str, float]] = {}
+    counts: Counter[str] = Counter()
+    signs: dict[str, int] = {}
+    warnings: list[str] = []
     intervals = config.intervals(context.seed)
     surveys = [artifact for artifact in inputs.values() if artifact.stage == "survey"]
     dropped: list[Dropped] = []
     effects: dict[str, Any] = {}
     if surveys:
-        profile = _of_survey(surveys[0], theory)
-        effects = {name: _survey_effects(each) for name, each in profile["differences"].items()}
+        profile = read_survey(surveys[0], theory)
+        effects = {name: survey_effects(each) for name, each in profile["differences"].items()}
     else:
         homes = {one.id: one.dimension or "" for one in constitution.principles}
-        values, others = _read(
+        values, others = read_ratings(
             inputs,
             theory,
             homes,
             dropped,
         )
         profile = compare(values, intervals)
+        counts = count_kinds(inputs)
+        groups = config.find_groups(counts)
+        if groups:
+            target = mean_target(groups, counts)
+            named = f"the mean of the targets of {', '.join(groups)}"
+            warnings = [
+                f"requests differ in their target: the profiles are drawn beside {named}, in which "
+                "each group counts by its requests; the distance of each answer from its own "
+                "target is in the table of `value_distance`"
+            ]
+        if target is None and OWN in config.asked.values():
+            kinds = ", ".join(counts)
+            raise UserError(
+                f"asked: there is no target, since kinds of requests name none: {kinds}",
+                where=f"step {context.step!r}",
+                fix="set `target`, or let `kind_column` of the step that reads the requests name "
+                f"one of: {', '.join(theory.targets)}",
+            )
+        signs = shared_signs(groups or ({OWN: target} if target else {}))
         refuse_unknown(
             config.asked,
             values,
@@ -132,9 +206,9 @@ def run(
         for name in list(values)[1:]:
             before = values[first] | others[first]
             after = values[name] | others[name]
-            wanted = _wanted(config.asked.get(name, ""), targets)
+            asked = config.asked.get(name, "")
+            wanted = signs if asked == OWN else _wanted(asked, theory.targets)
             effects[name] = _effects(before, after, wanted, intervals)
-    named = config.target if isinstance(config.target, str) else "of its own"
     metrics = {
         "confidence": config.confidence,
         "theory": {
@@ -144,6 +218,7 @@ def run(
             "is_nominal": theory.is_nominal,
         },
         "target": {"name": named, "values": target} if target else None,
+        "groups": {kind: {"n": counts[kind], "target": groups[kind]} for kind in groups},
         "is_survey": bool(surveys),
         "profile": profile,
         "fit": {
@@ -161,80 +236,20 @@ def run(
         dropped=dropped,
         metrics=metrics,
         tables=_tables(context.step, metrics),
+        warnings=warnings,
     )
 
 
 STAGE = Stage(
-    version=1,
+    version=2,
     config=Config,
     run=run,
     optional={"*": Rating | Verdict | Answer},
     least=1,
     check=check,
+    foresee=foresee,
     identity=identity,
 )
-
-
-def _read(
-    inputs: Mapping[str, Artifact],
-    theory: ValueTheory,
-    homes: Mapping[str, str],
-    dropped: list[Dropped],
-) -> tuple[dict[str, Groups], dict[str, Groups]]:
-    """Return, by model, scores by dimension and request, and side effects by name and request.
-
-    Raises:
-        UserError: there are no ratings, or a model has none with all dimensions.
-    """
-    values: dict[str, Groups] = {}
-    others: dict[str, Groups] = {}
-    verdicts: list[Verdict] = []
-    for name, artifact in inputs.items():
-        rows: list[Any] = list(artifact.rows(Rating, Verdict))
-        if rows and isinstance(rows[0], Verdict):
-            verdicts += rows
-            continue
-        scored = []
-        for row in rows:
-            names = [homes.get(one, one) for one in row.principles]
-            scores = dict(
-                zip(
-                    names,
-                    row.scores,
-                    strict=False,
-                )
-            )
-            if all(one in scores for one in theory.dimensions):
-                scored.append((row, scores))
-            else:
-                dropped.append(Dropped(id=f"{name}/{row.id}", reason="no score for each dimension"))
-        if not scored:
-            raise UserError(
-                f"no answer of {name!r} has a score for each dimension",
-                where="stage 'value_profile'",
-                fix="give it a `score` step with `each: true` and the same constitution",
-            )
-        values[name] = {
-            one: by_prompt((row.prompt_id, scores[one]) for row, scores in scored)
-            for one in theory.dimensions
-        }
-        others[name] = {
-            "words": by_prompt((r.prompt_id, float(len(r.response.split()))) for r, _ in scored),
-            "refusals": by_prompt((row.prompt_id, refuses(row.response)) for row, _ in scored),
-        }
-    if not values:
-        raise UserError(
-            "there are no value scores",
-            where="stage 'value_profile'",
-            fix="add a `score` step with `each: true` for each model, the baseline first",
-        )
-    for name in values:
-        own = [row for row in verdicts if row.policy == name]
-        for outcome in SIDE:
-            measured = by_prompt((row.prompt_id, getattr(row, outcome)) for row in own)
-            if measured:
-                others[name][outcome.replace("_", "-")] = measured
-    return values, others
 
 
 def _wanted(
@@ -287,42 +302,6 @@ def _effects(
             "verdict": verdict,
         }
     return effects
-
-
-def _of_survey(
-    survey: Artifact,
-    theory: ValueTheory,
-) -> dict[str, Any]:
-    """Return the scores of a survey in the form of `compare`.
-
-    Raises:
-        UserError: it has no score for a dimension of the theory.
-    """
-    metrics = survey.metrics
-    models = {}
-    for name, facts in metrics["models"].items():
-        scores = facts["scores"]
-        lacking = [one for one in theory.dimensions if one not in scores]
-        if lacking:
-            raise UserError(
-                f"the survey has no score for {lacking[0]!r}",
-                where=f"step {survey.step!r}",
-                fix=f"give a survey of the dimensions of constitution {theory.name!r}",
-            )
-        models[name] = {one: scores[one] for one in theory.dimensions}
-    changes = {
-        name: {one: each[one] for one in theory.dimensions if one in each}
-        for name, each in metrics["differences"].items()
-    }
-    return {
-        "confidence": metrics["confidence"],
-        "models": models,
-        "differences": changes,
-    }
-
-
-def _survey_effects(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: {**change, "asked": 0} for name, change in changes.items()}
 
 
 def _fit(

@@ -7,8 +7,7 @@ earlier artifact takes its result over and does not run, as a build system stops
 changed source compiles to the same file.
 
 What speaks against a step is asked of its stage (`Stage.foresee`), which gets what is known of each
-input: of an artifact its rows, of a small file those that it will give, and of a model that is yet
-to be trained the one that its training begins with. Servers are visited, and asked nothing.
+input (`readings.py`). Servers are visited, and asked nothing.
 """
 
 import contextlib
@@ -17,7 +16,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +36,9 @@ from stages.runtime.generator_registry import is_remote, refuse_unreached
 from stages.runtime.manifest import MANIFEST, UNFINISHED, canonical, check_files, fingerprint
 from stages.runtime.models import Model
 from stages.runtime.pipeline.steps import Step
-from stages.runtime.stage import Expected
 from stages.runtime.typed_config import identity_of
 
 SHOWN_CHANGES = 3  # how many changed fields a plan names
-MOST_RECORDS = 1000
-"""How many records of a file a plan reads."""
-LARGEST_FILE = 64 * 2**20
-"""Bytes of the largest file that a plan reads."""
 
 
 @dataclass(frozen=True)
@@ -242,56 +235,6 @@ def take_over(twin: Artifact, folder: Path, payload: Mapping[str, Any]) -> Artif
     cost = facts.model_dump(include={"seconds", "calls", "versions"})
     source = {"content": facts.content, "copy_of": facts.copy_of or twin.directory.name}
     return finish_artifact(folder, twin.step, payload, result, cost | source)
-
-
-def expect(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Expected:
-    """Return what is known of a step's artifact, which may have to be made first.
-
-    Args:
-        planned: the steps before it, by name.
-    """
-    return Expected(cache(lambda: _count_rows(plan)), cache(lambda: _find_model(plan, planned)))
-
-
-def _count_rows(plan: PlannedStep) -> int | None:
-    """Return the rows of an artifact, or those of a small file that a step will read."""
-    if plan.result:
-        return plan.result.manifest.rows
-    config = plan.step.config
-    if plan.step.contract.read is None or not is_small_file(config.source):
-        return None
-    try:
-        rows, _, reading = plan.step.contract.read(config, MOST_RECORDS)
-    except UserError:  # the step will say so
-        return None
-    limit: int | None = config.limit
-    if reading.records == MOST_RECORDS:
-        return limit
-    left = max(0, len(rows) - config.offset)
-    return left if limit is None else min(left, limit)
-
-
-def is_small_file(source: str) -> bool:
-    """Whether a source is a file on this machine that a plan can read."""
-    path = Path(source).expanduser()
-    return path.is_file() and path.stat().st_size <= LARGEST_FILE
-
-
-def _find_model(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Model | None:
-    """Return the model of an artifact, or the one that its training will begin with.
-
-    A training changes no vocabulary, and no word that a model has never seen becomes known to it.
-    """
-    while plan.result is None and plan.step.contract.gives is Model:
-        if "model" not in plan.step.inputs:
-            return None
-        plan = planned[plan.step.inputs["model"]]
-    if plan.result is None or plan.result.manifest.rows is not None:
-        return None
-    try:
-        return plan.result.model()
-    except UserError:  # the step that reads it will say so
-        return None
 
 
 def refuse_edited(plan: PlannedStep) -> None:

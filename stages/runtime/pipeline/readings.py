@@ -2,10 +2,16 @@
 
 In: planned steps. Out: lines in the terminal. A step that has run is described by its manifest, for
 others the first records of a local file are read.
+
+And what it knows of an input before its step has run (`expect`): of an artifact its rows, of a
+small file those that it will give, and the kinds of their requests; of a model that is yet to be
+trained the one that its training begins with.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,8 +19,16 @@ from rich.console import Console
 from stages.guards.console import styled
 from stages.guards.errors import UserError
 from stages.runtime.artifacts import Artifact
+from stages.runtime.models import Model
 from stages.runtime.pipeline.overlap import Overlap, all_source_pairs, find_overlaps
-from stages.runtime.pipeline.plan import MOST_RECORDS, PlannedStep, is_small_file
+from stages.runtime.pipeline.plan import PlannedStep
+from stages.runtime.rows import Rating, Response
+from stages.runtime.stage import Expected
+
+MOST_RECORDS = 1000
+"""How many records of a file a plan reads."""
+LARGEST_FILE = 64 * 2**20
+"""Bytes of the largest file that a plan reads."""
 
 
 def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bool) -> None:
@@ -41,10 +55,11 @@ def show_sources(planned: Sequence[PlannedStep], console: Console, only_plan: bo
                 "it now"
             )
     if only_plan:
-        for pairs in all_source_pairs([plan.step for plan in planned]).values():
-            ready = [pair for pair in pairs if set(pair) <= rows.keys()]
-            for overlap in find_overlaps(ready, rows):
-                warn(overlap, console)
+        by_step = all_source_pairs([plan.step for plan in planned])
+        pairs = dict.fromkeys(pair for each in by_step.values() for pair in each)
+        ready = [pair for pair in pairs if set(pair) <= rows.keys()]
+        for overlap in find_overlaps(ready, rows):
+            warn(overlap, console)
 
 
 def warn(overlap: Overlap, console: Console) -> None:
@@ -129,3 +144,97 @@ def _counts(counts: Mapping[str, int]) -> str:
     for name, count in counts.items():
         parts.append(f"{count} {name}")
     return ", ".join(parts)
+
+
+def expect(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Expected:
+    """Return what is known of a step's artifact, which may have to be made first.
+
+    Args:
+        planned: the steps before it, by name.
+    """
+    return Expected(
+        cache(lambda: _count_rows(plan)),
+        cache(lambda: _find_model(plan, planned)),
+        cache(lambda: _count_kinds(plan, planned)),
+        plan.result is not None,
+    )
+
+
+def _count_rows(plan: PlannedStep) -> int | None:
+    """Return the rows of an artifact, or those of a small file that a step will read."""
+    if plan.result:
+        return plan.result.manifest.rows
+    source = _read_small(plan)
+    if source is None:
+        return None
+    config = plan.step.config
+    rows, reading = source
+    limit: int | None = config.limit
+    if reading.records == MOST_RECORDS:
+        return limit
+    left = max(0, len(rows) - config.offset)
+    return left if limit is None else min(left, limit)
+
+
+def _read_small(plan: PlannedStep) -> tuple[Sequence[Any], Any] | None:
+    """Return the first rows of a small file that a step will read, and how they were read."""
+    read = plan.step.contract.read
+    if read is None or not is_small_file(plan.step.config.source):
+        return None
+    try:
+        rows, _, reading = read(plan.step.config, MOST_RECORDS)
+    except UserError:  # the step will say so
+        return None
+    return rows, reading
+
+
+def _count_kinds(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> dict[str, int]:
+    """Return the requests of each kind in an artifact, or in what a step will make.
+
+    Answers and ratings are of the kinds of the requests above them. Nothing is known where one of
+    their sources is not known, or where a step writes requests.
+    """
+    contract = plan.step.contract
+    if plan.result:
+        if not plan.result.manifest.rows:
+            return {}
+        rows: list[Any] = plan.result.rows()
+        kinds = {getattr(row, "prompt_id", row.id): getattr(row, "kind", "") for row in rows}
+        return dict(Counter(kinds.values())) if any(kinds.values()) else {}
+    if contract.read is not None:
+        source = _read_small(plan)
+        return dict(Counter(getattr(row, "kind", "") for row in source[0])) if source else {}
+    passes_on = isinstance(contract.gives, str) or contract.gives in (Response, Rating)
+    total: Counter[str] = Counter()
+    for name in plan.step.inputs.values() if passes_on else ():
+        above = planned[name]
+        if above.step.contract.gives is Model:
+            continue
+        kinds_above = _count_kinds(above, planned)
+        if not kinds_above:
+            return {}
+        total.update(kinds_above)
+    return dict(total)
+
+
+def is_small_file(source: str) -> bool:
+    """Whether a source is a file on this machine that a plan can read."""
+    path = Path(source).expanduser()
+    return path.is_file() and path.stat().st_size <= LARGEST_FILE
+
+
+def _find_model(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Model | None:
+    """Return the model of an artifact, or the one that its training will begin with.
+
+    A training changes no vocabulary, and no word that a model has never seen becomes known to it.
+    """
+    while plan.result is None and plan.step.contract.gives is Model:
+        if "model" not in plan.step.inputs:
+            return None
+        plan = planned[plan.step.inputs["model"]]
+    if plan.result is None or plan.result.manifest.rows is not None:
+        return None
+    try:
+        return plan.result.model()
+    except UserError:  # the step that reads it will say so
+        return None

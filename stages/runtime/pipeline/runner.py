@@ -49,7 +49,6 @@ from stages.runtime.pipeline.launch import Launcher, launch
 from stages.runtime.pipeline.overlap import Overlaps, all_source_pairs
 from stages.runtime.pipeline.plan import (
     PlannedStep,
-    expect,
     explain_twin,
     find_twin,
     find_unreached,
@@ -60,7 +59,7 @@ from stages.runtime.pipeline.plan import (
     refuse_edited,
     take_over,
 )
-from stages.runtime.pipeline.readings import show_decisions, show_reading, warn
+from stages.runtime.pipeline.readings import expect, show_decisions, show_reading, warn
 from stages.runtime.pipeline.steps import Step
 from stages.runtime.store import CallStore
 

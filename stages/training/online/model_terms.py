@@ -28,7 +28,7 @@ from stages.runtime.models import Model
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
-from stages.training.online.terms import Completion, ScoreFunction, Term, TermUse
+from stages.training.online.terms import Completion, ExpectedInputs, ScoreFunction, Term, TermUse
 from stages.training.reward_models.draws import PrincipleDraw
 from stages.training.reward_models.format import FILE, read_format
 from stages.training.session import count_warning
@@ -99,7 +99,7 @@ class RewardModelTerm(ModelTerm):
             identity |= _identify("intervention", self.intervention)
         return identity
 
-    def foresee(self) -> list[str]:
+    def foresee(self, inputs: ExpectedInputs) -> list[str]:
         """Warn of a `draw` of more principles than there are."""
         return self._make_draw(0, "").doubts
 
@@ -217,7 +217,7 @@ class JudgeTerm(ModelTerm):
     def data_inputs(self) -> list[str]:
         return [self.rubrics] if self.rubrics else []
 
-    def foresee(self) -> list[str]:
+    def foresee(self, inputs: ExpectedInputs) -> list[str]:
         """Warn of a `draw` of more principles than there are."""
         return PrincipleDraw(self.constitution, self.draw, seed=0).doubts
 

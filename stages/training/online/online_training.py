@@ -75,16 +75,16 @@ def check_online_inputs(config: OnlineConfig, inputs: Mapping[str, Kind]) -> Non
     refuse_unknown(named, inputs, "a term of the reward names an input", "rewards")
 
 
-def foresee_terms(terms: Mapping[str, Term]) -> list[str]:
+def foresee_terms(terms: Mapping[str, Term], inputs: Mapping[str, Expected]) -> list[str]:
     """The warnings of the terms, each with its term's name."""
     warnings = []
     for name, term in terms.items():
-        warnings += [f"{name}: {text}" for text in term.foresee()]
+        warnings += [f"{name}: {text}" for text in term.foresee(inputs)]
     return warnings
 
 
 def foresee_online(config: OnlineConfig, inputs: Mapping[str, Expected]) -> list[str]:
-    return foresee_terms(config.reward_terms)
+    return foresee_terms(config.reward_terms, inputs)
 
 
 online_stage = partial(

@@ -135,7 +135,7 @@ def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
             files = [read_tokenizer(model.path) for model in (policy, start)]
             if None not in files and files[0].get_vocab() != files[1].get_vocab():
                 _refuse_other_vocabulary(start, policy, config, f"inputs.{source}")
-    return foresee_terms(config.reward_terms | config.cost_terms)
+    return foresee_terms(config.reward_terms | config.cost_terms, inputs)
 
 
 STAGE = online_stage(

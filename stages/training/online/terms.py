@@ -16,6 +16,7 @@ from stages.pretrained.provenance import module_identity
 from stages.runtime.artifacts import Artifact
 from stages.runtime.context import Context
 from stages.runtime.rows import Message
+from stages.runtime.stage import Expected
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class TermUse:
     """What the term adds to what is logged of a batch, by the name of its curve."""
 
 
+ExpectedInputs = Mapping[str, Expected]
+"""What a plan knows of the step's inputs, by name."""
 ScoreFunction = Callable[[list[Completion]], list[Any]]
 """Gives one number for each completion, or None where it cannot score it."""
 
@@ -78,8 +81,12 @@ class Term:
         """Return (input, options) of a model that is to choose among options; see `Stage`."""
         return []
 
-    def foresee(self) -> list[str]:
-        """Return warnings for a plan."""
+    def foresee(self, inputs: ExpectedInputs) -> list[str]:
+        """Return warnings for a plan.
+
+        Raises:
+            UserError: the inputs cannot be scored with.
+        """
         return []
 
     def score_function(self, use: TermUse) -> ScoreFunction:

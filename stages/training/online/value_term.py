@@ -12,6 +12,7 @@ mean score of each dimension.
 Source: BaseAlign, Yao et al. 2024 (arXiv 2311.10766), its training code: `mask: published`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,12 +20,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from stages.principles.select import select
+from stages.runtime.rows import Prompt, Proposal
 from stages.runtime.typed_config import machine
 from stages.training.model_files import template_variables
 from stages.training.online.model_terms import ModelTerm
-from stages.training.online.terms import Completion, ScoreFunction, TermUse
+from stages.training.online.terms import Completion, ExpectedInputs, ScoreFunction, TermUse
 from stages.training.reward_models.scorer import Scorer
-from stages.training.reward_models.value_reader import Answer, ValueReader
+from stages.training.reward_models.value_reader import (
+    Answer,
+    ValueReader,
+    doubt_learnt,
+    refuse_no_values,
+)
 from stages.training.session import count_warning
 from stages.values.aim import Aim, aim_identity, check_aim
 
@@ -43,13 +50,37 @@ class ValuesTerm(Aim, ModelTerm):
         constitution = select(self.constitution)
         return aim_identity(self) | {"constitution": constitution.identity("text")}
 
+    def foresee(self, inputs: ExpectedInputs) -> list[str]:
+        """Warn of kinds of requests without a target of their own, and of another set's evaluator.
+
+        Raises:
+            UserError: a kind has no target, or the model reads neither values nor profiles.
+        """
+        counts: Counter[str] = Counter()
+        for expected in inputs.values():
+            counts.update(expected.count_kinds())
+        warnings = self.doubt_kinds(counts)
+        evaluator = inputs.get(self.model)
+        model = evaluator.find_model() if evaluator and evaluator.is_made else None
+        if model:
+            refuse_no_values(model, f"input {self.model!r}")
+            warnings += doubt_learnt(model, select(self.constitution).principles)
+        return warnings
+
     def score_function(self, use: TermUse) -> ScoreFunction:
         """Return the function; None for a completion that the model cannot read.
 
         Raises:
-            UserError: the model reads neither values nor profiles.
+            UserError: the model reads neither values nor profiles, or a request has no target.
         """
         model = self.input_model(use)
+        kinds: Counter[str] = Counter()
+        for artifact in use.inputs.values():
+            if artifact.manifest.rows:
+                prompts = artifact.rows(Prompt, Proposal)
+                kinds.update(row.kind for row in prompts if isinstance(row, Prompt))
+        for warning in self.doubt_kinds(kinds):
+            count_warning(f"{use.where}: {warning}", True)
         variables = template_variables(use.context)
         scorer = Scorer(
             model,

@@ -40,6 +40,7 @@ from stages.text.cut_off import CutOff, count_cut_off, drop_cut_off, refuse_no_f
 from stages.training.reward_models.format import RewardFormat, read_format
 from stages.training.reward_models.scorer import Item
 from stages.training.reward_models.stored_scores import find_faults, stored_scores
+from stages.training.reward_models.value_reader import doubt_learnt, refuse_no_values
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Config:
     """Score under each principle alone. The rating is then their mean, and `scores` holds them all.
     The mean is by weight; of principles that were drawn by weight (`sample`) it is plain.
     """
+    of_values: bool = machine(False)
+    """The model must be a value model: a plan refuses any other one."""
     cut_off: CutOff = "drop"
     """Whether responses that were cut off at max_tokens are dropped."""
     batch_size: Annotated[int, Field(ge=1)] = machine(32)
@@ -74,8 +77,20 @@ def identity(config: Config) -> dict[str, Any]:
 
 
 def foresee(config: Config, inputs: Mapping[str, Expected]) -> list[str]:
+    """Warn of a `sample` of more principles than there are, and of a value model of other ones.
+
+    Raises:
+        UserError: it is to be a value model, and is none.
+    """
     total = len(select(config.constitution).principles) if config.constitution else None
-    return doubt_draw("sample", config.sample, total)
+    warnings = doubt_draw("sample", config.sample, total)
+    expected = inputs["model"]
+    model = expected.find_model() if expected.is_made else None
+    if model and config.of_values:
+        refuse_no_values(model, "input 'model'", may_read_profiles=False)
+    if model and config.constitution:
+        warnings += doubt_learnt(model, select(config.constitution).principles)
+    return warnings
 
 
 def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result:

@@ -8,14 +8,18 @@ profile is compared with its target. A profile reader (`reward_model` on `profil
 the target as text, and its score says how near the answer is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from stages.guards.errors import UserError
+from stages.guards.files import exists
+from stages.principles.constitution import Principle
 from stages.principles.select import select
+from stages.runtime.manifest import DamagedArtifact, read_manifest
 from stages.runtime.models import Model
 from stages.runtime.rows import Message
-from stages.training.reward_models.format import VALUES, read_format
+from stages.training.reward_models.format import FILE, VALUES, read_format
 from stages.training.reward_models.scorer import Item, Scorer
 from stages.values.aim import Aim, profile_text
 
@@ -27,6 +31,49 @@ class Answer(NamedTuple):
     text: str
     kind: str
     """Of the request."""
+
+
+def refuse_no_values(model: Model, where: str, may_read_profiles: bool = True) -> bool:
+    """Return whether a model is shown a target, and gives a score in place of a profile.
+
+    Raises:
+        UserError: it reads neither values nor (if it may) profiles.
+    """
+    layout = read_format(model)
+    reads_profiles = layout.objective == "preference" and layout.principles
+    if layout.objective in VALUES or (reads_profiles and may_read_profiles):
+        return reads_profiles
+    has_format = exists(Path(model.path) / FILE)
+    kind = f"its {FILE} says {layout.objective}" if has_format else f"it has no {FILE}"
+    raise UserError(
+        f"this model does not say from -1 to 1 how much an answer is for a value: {kind}",
+        where=f"{where}, {model.path}",
+        fix="give the folder `model` of an evaluator that pipeline=value_evaluator trained, such "
+        "as runs/artifacts/evaluator-.../model, or wire the input to a `rule_model` step with "
+        "`objective: value`",
+    )
+
+
+def doubt_learnt(model: Model, principles: Sequence[Principle]) -> list[str]:
+    """Return a warning where a value model learnt other principles than it is to read.
+
+    The manifest beside its folder says what it learnt; a model that was copied elsewhere has none.
+    """
+    try:
+        learnt = read_manifest(Path(model.path).parent).payload.options.get("constitution")
+    except DamagedArtifact:
+        return []
+    if not isinstance(learnt, Mapping) or read_format(model).objective not in VALUES:
+        return []
+    texts = {name: facts.get("text") for name, facts in learnt.items()}
+    other = [each.id for each in principles if texts.get(each.id) != each.text]
+    if not other:
+        return []
+    return [
+        f"the evaluator learnt {len(texts)} principles ({', '.join(texts)}), and not these texts: "
+        f"{', '.join(other)}. Nothing is known of how well it reads them: train one with them "
+        "(pipeline=value_evaluator)"
+    ]
 
 
 class ValueReader:
@@ -43,14 +90,7 @@ class ValueReader:
         Raises:
             UserError: neither values nor profiles.
         """
-        layout = read_format(model)
-        self.reads_profiles = layout.objective == "preference" and layout.principles
-        if not self.reads_profiles and layout.objective not in VALUES:
-            raise UserError(
-                "this model does not say from -1 to 1 how much an answer is for a value",
-                where=where,
-                fix="wire the input to a `rule_model` step with `objective: value`",
-            )
+        self.reads_profiles = refuse_no_values(model, where)
         self.aim = aim
         self.scorer = scorer
         self.faults: list[tuple[str, str]] = []

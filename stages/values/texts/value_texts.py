@@ -36,7 +36,7 @@ from stages.runtime.stage import Stage
 from stages.runtime.store import derive_seed
 from stages.runtime.typed_config import Text, machine
 from stages.sources.conversations import content_id
-from stages.values.aim import Aim, aim_identity, check_aim
+from stages.values.aim import Aim, aim_identity, check_aim, foresee_kinds
 from stages.values.profile import round_stochastically, supports
 
 Phase = Literal["argument", "question"]
@@ -123,6 +123,7 @@ STAGE = Stage(
     inputs={"arguments": Rating},
     gives=Response,
     check=check_aim,
+    foresee=foresee_kinds,
     identity=identity,
     meant_to_drop=(NO_VALUE,),
 )
