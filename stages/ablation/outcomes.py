@@ -80,8 +80,8 @@ def _outcomes(artifact: Artifact, reference: Artifact) -> Values:
     if artifact.stage == STAGES["labels"]:
         return label_outcomes(artifact, reference)
     if artifact.stage == STAGES["reward"]:
-        return _reward_test_values(artifact)
-    return _policy_values(artifact, -1)
+        return reward_test_values(artifact)
+    return policy_values(artifact, -1)
 
 
 def possible_outcomes(level: str, principles: Sequence[str]) -> list[str]:
@@ -140,10 +140,10 @@ def values_before_method(job: Job) -> Values:
     evaluations = job.of_stage(STAGES["policy"])
     if not evaluations or len(evaluations[0].metrics["policies"]) < 2:
         return {}
-    return _policy_values(evaluations[0], 0)
+    return policy_values(evaluations[0], 0)
 
 
-def _reward_test_values(artifact: Artifact) -> Values:
+def reward_test_values(artifact: Artifact) -> Values:
     """The outcomes of the tests of `reward_accuracy`."""
     values_by_test: dict[str, list[tuple[str, float]]] = {}
     rows = artifact.rows(Tested)
@@ -154,7 +154,7 @@ def _reward_test_values(artifact: Artifact) -> Values:
     return {name: by_prompt(rows_of_test) for name, rows_of_test in values_by_test.items()}
 
 
-def _policy_values(artifact: Artifact, place: int) -> Values:
+def policy_values(artifact: Artifact, place: int) -> Values:
     """The measures of one policy of `evaluate`.
 
     Args:

@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from stages.ablation.outcomes import _policy_values
+from stages.ablation.outcomes import policy_values
 from stages.evaluation import evaluate
 from stages.evaluation.instrument import examine_judge
 from stages.evaluation.instrument.calibration import (
@@ -240,7 +240,7 @@ def test_every_number_counts_by_one_decision(tmp_path, leaning):
         for answer in entry["answers"]:
             shown[answer["policy"], entry["id"]] = bool(answer["judged"])
     assert list(shown.values()) == [violated[key[0], key[1].rsplit("-", 1)[0]] for key in shown]
-    values = _policy_values(artifact, 0)
+    values = policy_values(artifact, 0)
     assert fmean(values["any_violation_judge"].values()) == pytest.approx(rate)
     without = [row for row in rows_without_truth(result.rows) if row.policy == "base"]
     log = inspect_log(without, artifact)

@@ -1,0 +1,151 @@
+"""Readers of published forms: each gives the tool's own number on its own file."""
+
+import math
+
+import pytest
+
+from stages.compare.logs.open_logs import open_logs
+from stages.evaluation.measures import summarise
+from stages.evaluation.verdict_values import Counted
+from stages.guards.errors import UserError
+from stages.runtime.artifacts import Result
+from stages.runtime.rows import Verdict
+from stages.statistics.intervals import Intervals
+from tests.compare import logs_of_tools as tools
+from tests.evaluation import fakes
+
+
+def test_verifiers_own_means_come_out_of_its_rows(tmp_path):
+    rewards = [1.0, 0.0, 1.0, 1.0, 0.5, 0.0]
+    (log,) = open_logs(tools.verifiers(tmp_path / "run", rewards, rollouts=2), "run")
+    assert log.tool == "verifiers" and list(log.scores) == ["reward", "format_reward_func"]
+    assert log.reported["reward"] == pytest.approx(log.mean("reward")) == 3.5 / 6
+    assert list(log.remarks()) == []
+    assert log.values("reward") == {"0": 0.5, "1": 1.0, "2": 0.25}  # rollouts are averaged
+    assert log.items["1"].prompt == "user: question 1"
+    (alone,) = open_logs(tmp_path / "run" / "results.jsonl", "file")
+    assert alone.scores == log.scores
+
+
+def test_a_mean_that_the_rows_do_not_give_is_said(tmp_path):
+    folder = tools.verifiers(tmp_path, [1.0, 0.0, 1.0])
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    (folder / "results.jsonl").write_text("\n".join(lines[:2]))
+    (log,) = open_logs(folder, "run")
+    remarks = list(log.remarks())
+    assert len(remarks) == 2 and "reports reward = 0.6667" in remarks[0] and "0.5" in remarks[0]
+
+
+def test_reward_bench_counts_a_tie_as_wrong_as_the_tool_does(tmp_path):
+    path = tools.reward_bench(tmp_path, "rm", [(1.0, 0.5), (0.2, 0.2), (0.1, 0.4), (2.0, 1.0)])
+    (log,) = open_logs(path, "rm")
+    assert log.mean("accuracy") == log.reported["accuracy"] == 0.5
+    assert "no ids" in " ".join(log.remarks())
+
+
+def test_reward_bench_scores_with_ids_give_the_accuracy_of_each_subset(tmp_path):
+    table = {"id": [1, 2, 3], "subset": ["easy", "easy", "hard"], "results": [1, 0, 1]}
+    (log,) = open_logs(tools.write_json(tmp_path / "s.json", table), "rm")
+    assert log.mean("accuracy") == pytest.approx(2 / 3)
+    assert log.mean("accuracy: easy") == 0.5 and log.mean("accuracy: hard") == 1.0
+    assert list(log.items) == ["easy/1", "easy/2", "hard/3"]
+
+
+def test_icai_agreement_is_the_share_of_all_pairs(tmp_path):
+    votes = ["text_a", "text_b", None, "text_a", "text_a"]
+    (log,) = open_logs(tools.annotated_pairs(tmp_path / "p.json", votes), "p")
+    (metric,) = log.scores
+    counts = {"Agree": 3, "Disagree": 1, "Not applicable": 1}
+    assert log.mean(metric) == counts["Agree"] / sum(counts.values())
+
+
+def test_weval_gives_a_log_for_each_model_and_none_for_the_ideal_answer(tmp_path):
+    coverage = {"a:one": [0.5, 1.0, None], "b:two": [0.25, 0.75, 0.5]}
+    first, second = open_logs(tools.weval(tmp_path / "w.json", coverage), "w")
+    assert first.name == "w a:one" and second.mean("coverage") == 0.5
+    assert first.mean("coverage") == 0.75 and first.notes == [
+        "1 answers were not judged, so they are left out"
+    ]
+    values = [value for log in (first, second) for _, value in log.scores["coverage"]]
+    assert sum(values) / len(values) == pytest.approx((0.5 + 1 + 0.25 + 0.75 + 0.5) / 5)
+
+
+def verdict(policy: str, number: int, violated: bool) -> Verdict:
+    return Verdict(
+        id=f"{policy}/{number}",
+        response_id=f"{policy}-{number}",
+        prompt_id=f"q{number}",
+        policy=policy,
+        kind="attack",
+        prompt=[{"role": "user", "content": f"request {number}"}],
+        response=f"{policy} says {number}",
+        principles=["harm-1"],
+        violated=[violated],
+        judged=[],
+        any_violation=violated,
+        well_formed=True,
+        on_topic=True,
+        evasive=False,
+        helpful=not violated,
+    )
+
+
+def evaluation(folder, broken: dict[str, set[int]]):
+    """An artifact of `evaluate`; `broken` names the requests on which a policy breaks the rule."""
+    measured = {}
+    for policy, places in broken.items():
+        rows = [verdict(policy, number, number in places) for number in range(12)]
+        measured[policy] = [(row.prompt_id, row) for row in rows]
+    counted = Counted(["harm-1"], set(), set())
+    metrics = summarise(measured, [], counted, False, Intervals(100, 0.95, 0))
+    rows = [row for pairs in measured.values() for _, row in pairs]
+    options = {"counted": ["harm-1"], "helpful_kinds": [], "harmless_kinds": []}
+    result = Result(rows=rows, row_type=Verdict, metrics=metrics)
+    return fakes.artifact(folder, "evaluation", result, stage="evaluate", options=options)
+
+
+def test_a_run_of_credo_gives_its_policies_with_its_own_numbers(tmp_path):
+    artifact = evaluation(tmp_path, {"base": {1, 2, 3, 4}, "rl": {1}})
+    run = tmp_path / "run"
+    steps = {"evaluation": {"artifact": str(artifact.directory), "reused": False}}
+    tools.write_json(run / "run.json", {"steps": steps})
+    for folder in (artifact.directory, run):
+        base, policy = open_logs(folder, "run")
+        assert (base.name, policy.name) == ("run base", "run rl")
+        assert base.mean("any_violation") == pytest.approx(4 / 12)
+        assert policy.values("violates harm-1")["q1"] == 1.0
+        assert policy.items["q2"].answer == "rl says 2"
+        for log in (base, policy):
+            assert {"any_violation", "violates harm-1"} <= log.reported.keys()
+            assert list(log.remarks()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("x.json", '{"a": 1}', "no log that can be compared"),
+        ("x.jsonl", '{"a": 1}\n', "no log that can be compared"),
+        ("x.txt", "hello", "no log that can be compared"),
+        ("x.eval", "no zip", "cannot be read"),
+        (
+            "results.jsonl",
+            '{"prompt": "a", "completion": "b", "reward": "x"}\n',
+            "no scored answer",
+        ),
+        ("x.json", '{"annotators": {}, "comparisons": [], "metadata": {}}', "as its tool writes"),
+        ("x_all.jsonl", '{"chosen": "a", "rejected": 1}\n', "not as its tool writes it"),
+    ],
+)
+def test_what_is_no_log_is_refused_with_a_fix(tmp_path, name, text, fault):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError) as caught:
+        open_logs(tmp_path / name, "x")
+    assert fault in str(caught.value) and caught.value.fix and caught.value.where
+
+
+def test_a_value_that_is_not_a_number_is_left_out(tmp_path):
+    folder = tools.verifiers(tmp_path, [1.0, 0.0])
+    text = (folder / "results.jsonl").read_text().replace('"reward": 0.0', '"reward": NaN')
+    (folder / "results.jsonl").write_text(text)
+    (log,) = open_logs(folder, "run")
+    assert log.values("reward") == {"0": 1.0} and math.isfinite(log.mean("reward"))
