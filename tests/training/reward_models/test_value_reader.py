@@ -29,7 +29,7 @@ def test_a_model_that_reads_no_values_is_refused_and_says_what_it_is(tmp_path):
         refuse_no_values(Model(str(tmp_path / "b"), "0" * 16), "here", may_read_profiles=False)
     with pytest.raises(UserError, match="it has no credo_reward") as fault:
         refuse_no_values(model(tmp_path / "c"), "here")
-    assert "value_evaluator" in fault.value.fix
+    assert "runs/artifacts/evaluator-" in fault.value.fix
     with pytest.raises(UserError, match="says compliance"):
         refuse_no_values(model(tmp_path / "d", "compliance"), "here")
 
