@@ -205,7 +205,7 @@ def _count_kinds(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> dict[
     for row in rows:
         kinds[getattr(row, "prompt_id", row.id)] = getattr(row, "kind", "")
     if plan.result or contract.read is not None:
-        return dict(Counter(kinds.values()))
+        return dict(Counter(filter(None, kinds.values())))
     passes_on = isinstance(contract.gives, str) or contract.gives in (Response, Rating)
     total: Counter[str] = Counter()
     for name in plan.step.inputs.values() if passes_on else ():
