@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from stages.guards.errors import UserError
+from stages.runtime.stage import Expected
 from stages.runtime.typed_config import identity_of, parse_config
-from stages.values.aim import Aim, aim_identity, check_aim
+from stages.values.aim import Aim, aim_identity, check_aim, foresee_kinds
 from tests.values.rated import TWO, rated, two_values
 
 
@@ -104,3 +105,24 @@ def test_the_neutral_text_optimum_is_warned_of(tmp_path):
     for sound in ({"mask": "none"}, {"mask": "published", "expression": 1.0}):
         here = aim(tmp_path, target="calm", **sound)
         assert here.doubts([here.target_of("k")]) == []
+
+
+def test_kinds_without_a_target_of_their_own_are_counted(tmp_path):
+    mixed = aim(tmp_path, target="calm", targets={"young": "bold", "yuong": "bold"})
+    lacking, unused = mixed.doubt_kinds({"young": 3, "helpful": 2})
+    assert "2 of 5 requests" in lacking and "helpful 2" in lacking and "'calm'" in lacking
+    assert "yuong" in unused and "young 3" in unused
+    assert mixed.doubt_kinds({}) == aim(tmp_path, target="calm").doubt_kinds({"a": 1}) == []
+    named = aim(tmp_path, targets={"young": "bold"})
+    assert named.doubt_kinds({"young": 1, "calm": 1}) == []
+    with pytest.raises(UserError, match="kind 'helpful' have no target"):
+        named.doubt_kinds({"young": 1, "helpful": 1})
+
+
+def test_a_plan_reads_kinds_from_each_input_once(tmp_path):
+    def known(**kinds):
+        return Expected(lambda: None, lambda: None, lambda: kinds)
+
+    mixed = aim(tmp_path, target="calm", targets={"young": "bold"})
+    (warning,) = foresee_kinds(mixed, {"base": known(young=3, old=1), "policy": known(old=1)})
+    assert "1 of 4 requests" in warning

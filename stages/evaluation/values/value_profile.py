@@ -43,7 +43,7 @@ from stages.runtime.context import Context
 from stages.runtime.manifest import Table
 from stages.runtime.rows import Answer, Dropped, Rating, Verdict
 from stages.runtime.stage import Expected, Stage
-from stages.runtime.typed_config import machine
+from stages.runtime.typed_config import Text, machine
 from stages.statistics.corrections import holm
 from stages.statistics.formatting import format_estimate, format_p_value
 from stages.statistics.intervals import Intervals
@@ -68,13 +68,26 @@ class Config(IntervalOptions):
     all do, else nothing."""
     targets: dict[str, Reference] | None = machine(None)  # as `target`
     """By kind of request, the target in place of `target`."""
+    low: float = machine(1.0)
+    """Of files: as in `Aim`."""
+    high: float = machine(6.0)
+    """Of files: as in `Aim`."""
+    group: Text | None = machine(None)
+    """Of files: as in `Aim`."""
     asked: dict[str, str] = field(default_factory=dict)
     """By model, a dimension, `-` and a dimension, a named target, or `target` for the one above."""
 
     @property
     def aim(self) -> Aim:
         """The target of each kind of request."""
-        return Aim(constitution=self.constitution, target=self.target, targets=self.targets)
+        return Aim(
+            constitution=self.constitution,
+            target=self.target,
+            targets=self.targets,
+            low=self.low,
+            high=self.high,
+            group=self.group,
+        )
 
     def find(self) -> dict[str, float] | None:
         """Return the number of each dimension in the target of all requests, if there is one.

@@ -153,10 +153,10 @@ def expect(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> Expected:
         planned: the steps before it, by name.
     """
     return Expected(
-        cache(lambda: _count_rows(plan)),
-        cache(lambda: _find_model(plan, planned)),
-        cache(lambda: _count_kinds(plan, planned)),
-        plan.result is not None,
+        count_rows=cache(lambda: _count_rows(plan)),
+        find_model=cache(lambda: _find_model(plan, planned)),
+        count_kinds=cache(lambda: _count_kinds(plan, planned)),
+        is_made=plan.result is not None,
     )
 
 
@@ -195,15 +195,17 @@ def _count_kinds(plan: PlannedStep, planned: Mapping[str, PlannedStep]) -> dict[
     their sources is not known, or where a step writes requests.
     """
     contract = plan.step.contract
+    rows: Sequence[Any] = ()
     if plan.result:
-        if not plan.result.manifest.rows:
-            return {}
-        rows: list[Any] = plan.result.rows()
-        kinds = {getattr(row, "prompt_id", row.id): getattr(row, "kind", "") for row in rows}
-        return dict(Counter(kinds.values())) if any(kinds.values()) else {}
-    if contract.read is not None:
+        rows = plan.result.rows() if plan.result.manifest.rows else ()
+    elif contract.read is not None:
         source = _read_small(plan)
-        return dict(Counter(getattr(row, "kind", "") for row in source[0])) if source else {}
+        rows = source[0] if source else ()
+    kinds = {}
+    for row in rows:
+        kinds[getattr(row, "prompt_id", row.id)] = getattr(row, "kind", "")
+    if plan.result or contract.read is not None:
+        return dict(Counter(filter(None, kinds.values())))
     passes_on = isinstance(contract.gives, str) or contract.gives in (Response, Rating)
     total: Counter[str] = Counter()
     for name in plan.step.inputs.values() if passes_on else ():

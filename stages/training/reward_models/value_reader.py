@@ -48,9 +48,8 @@ def refuse_no_values(model: Model, where: str, may_read_profiles: bool = True) -
     raise UserError(
         f"this model does not say from -1 to 1 how much an answer is for a value: {kind}",
         where=f"{where}, {model.path}",
-        fix="give the folder `model` of an evaluator that pipeline=value_evaluator trained, such "
-        "as runs/artifacts/evaluator-.../model, or wire the input to a `rule_model` step with "
-        "`objective: value`",
+        fix="give the folder of an evaluator, such as runs/artifacts/evaluator-.../model, or wire "
+        "the input to a `rule_model` step with `objective: value`",
     )
 
 
@@ -71,8 +70,7 @@ def doubt_learnt(model: Model, principles: Sequence[Principle]) -> list[str]:
         return []
     return [
         f"the evaluator learnt {len(texts)} principles ({', '.join(texts)}), and not these texts: "
-        f"{', '.join(other)}. Nothing is known of how well it reads them: train one with them "
-        "(pipeline=value_evaluator)"
+        f"{', '.join(other)}. Nothing is known of how well it reads them: train one with them"
     ]
 
 

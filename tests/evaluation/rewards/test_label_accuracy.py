@@ -144,6 +144,21 @@ def test_words_rate_an_answer_by_their_balance(tmp_path):
         run_stage("keyword_ratings", {"answers": given}, options)
 
 
+def test_a_set_without_a_word_list_is_examined_without_words(tmp_path):
+    gold = [rating(i, [1.0, 0.0]) for i in range(4)]
+    rows = artifact(tmp_path, "answers", gold, Rating)
+    options = {"constitution": {"name": "moral_foundations"}}
+    rated = run_stage("keyword_ratings", {"answers": rows}, options)
+    assert rated.rows == [] and "seeds/moral_foundations_words.yaml" in rated.warnings[0]
+    result = exam(tmp_path / "b", gold, {"first": gold, "words": []})
+    assert "'words' rated nothing and is left out" in result.warnings
+    assert result.metrics["models"].keys() == {"first", "majority", "always"}
+    (row, *_) = run_stage(
+        "keyword_ratings", {"answers": rows}, {"constitution": {"name": "schwartz"}}
+    ).rows
+    assert len(row.principles) == 10, "the list of the set's own name"
+
+
 def test_the_shipped_words_are_about_every_value(tmp_path):
     words = str(ROOT / "seeds" / "schwartz_words.yaml")
     gold = [rating(0, [0.0, 0.0], response="Keep your family safe.")]

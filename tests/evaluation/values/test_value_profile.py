@@ -20,7 +20,7 @@ THEORY = Selection(name="schwartz")
 CIRCLE = load("schwartz").theory.circle
 
 
-def rated(folder, name, shift=(), words=6, count=60):
+def rated(folder, name, shift=(), words=6, count=60, kinds=("",)):
     """Answers around 0; those dimensions in `shift` are higher by that much."""
     rng = random.Random(7)
     rows = []
@@ -31,7 +31,7 @@ def rated(folder, name, shift=(), words=6, count=60):
                 id=f"q{i}",
                 response_id=f"q{i}-0",
                 prompt_id=f"q{i}",
-                kind="",
+                kind=kinds[i % len(kinds)],
                 prompt=[],
                 response=" ".join(["word"] * (words + i % 3)),
                 score=0.0,
@@ -128,6 +128,29 @@ def test_a_target_of_numbers_and_one_that_is_asked_for(tmp_path):
     assert done.metrics["effects"]["b"]["power"]["asked"] == -1
     asked = [one for one in done.metrics["effects"]["b"].values() if one["asked"]]
     assert len(asked) == 1
+
+
+def test_groups_are_drawn_beside_the_mean_of_their_targets(tmp_path):
+    kinds = ("uk", "france", "uk")
+    inputs = {name: rated(tmp_path, name, kinds=kinds) for name in ("base", "policy")}
+    done = measured(tmp_path, inputs, asked={"policy": "target"})
+    uk, france = (load("schwartz").targets[name] for name in ("uk", "france"))
+    mean = {name: (40 * uk[name] + 20 * france[name]) / 60 for name in CIRCLE}
+    assert done.metrics["target"]["values"] == pytest.approx(mean)
+    assert done.metrics["target"]["name"] == "the mean of the targets of uk, france"
+    assert "each group counts by its requests" in done.warnings[0]
+    opposed = {"uk": {"power": 1.0, "security": 1.0}, "france": {"power": -1.0}}
+    effects = measured(
+        tmp_path, inputs, target="ideal", targets=opposed, asked={"policy": "target"}
+    ).metrics["effects"]["policy"]
+    assert {name: one["asked"] for name, one in effects.items() if one["asked"]} == {"security": 1}
+
+
+def test_kinds_that_name_no_target_have_none(tmp_path):
+    inputs = {name: rated(tmp_path, name, kinds=("uk", "x")) for name in ("base", "policy")}
+    assert measured(tmp_path, inputs).metrics["target"] is None
+    with pytest.raises(UserError, match="kinds of requests name none: uk, x"):
+        measured(tmp_path, inputs, asked={"policy": "target"})
 
 
 def test_what_cannot_be_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from stages.guards.console import open_console
 from stages.runtime.artifacts import Result
 from stages.runtime.models import Model
 from stages.runtime.pipeline.overlap import all_source_pairs, find_overlaps, source_pairs
-from stages.runtime.pipeline.readings import show_sources
+from stages.runtime.pipeline.readings import expect, show_sources
 from stages.runtime.pipeline.steps import read_steps
 from stages.runtime.rows import Prompt, Rating
 from stages.runtime.stage import Stage
@@ -86,6 +86,31 @@ def test_held_out_prompts_that_training_has_seen(tmp_path, training, monkeypatch
     monkeypatch.setattr("stages.runtime.pipeline.overlap.find_overlaps", None)
     _, again = run_steps(steps, tmp_path)
     assert again["refusals"].metrics["overlap"] == [expected], "kept, and no source is read again"
+
+
+def test_what_two_evaluations_share_is_said_once_in_a_plan(tmp_path, training):
+    steps = pipeline(tmp_path, ["a", "b"], ["a", "x"])
+    steps["again"] = steps["refusals"] | {"inputs": {"tuned": "answers"}}
+    planned, _ = run_steps(steps, tmp_path, only_plan=True)
+    assert shown(planned).count("1 of 2 prompts (50.0%) of 'held'") == 1
+
+
+def test_a_plan_knows_the_kinds_of_requests_and_of_answers_to_them(tmp_path, training):
+    steps = pipeline(tmp_path, ["a", "b"], ["x"])
+    steps["held"]["kind"] = "helpful"
+    steps["both"] = {
+        "stage": "respond",
+        "inputs": {"red": "red", "held": "held", "model": "tuned"},
+    }
+    planned, _ = run_steps(steps, tmp_path, only_plan=True)
+    by_name = {plan.step.name: plan for plan in planned}
+    assert expect(by_name["both"], by_name).count_kinds() == {"red_team": 2, "helpful": 1}
+    assert expect(by_name["tuned"], by_name).count_kinds() == {}
+    _, done = run_steps(steps, tmp_path)
+    planned, _ = run_steps(steps, tmp_path, only_plan=True)
+    by_name = {plan.step.name: plan for plan in planned}
+    assert expect(by_name["held"], by_name).count_kinds() == {"helpful": 1}
+    assert expect(by_name["held"], by_name).is_made and done["held"].rows()[0].kind == "helpful"
 
 
 def test_a_step_that_is_both_learnt_from_and_measured_on(tmp_path, training):
