@@ -62,7 +62,9 @@ def test_two_logs_of_lm_eval_become_a_page(tmp_path, capsys):
 
 def test_commands_of_the_page_on_compare_are_commands():
     texts = [ROOT / "README.md", ROOT / "docs" / "compare.md"]
-    lines = [line for text in texts for line in commands(text.read_text(), "python -m stages.compare")]
+    lines = [
+        line for text in texts for line in commands(text.read_text(), "python -m stages.compare")
+    ]
     assert len(lines) > 2
     for line in lines:
         options = _parser().parse_args(shlex.split(line)[3:])
