@@ -1,6 +1,7 @@
 """Small files in the forms that other tools publish, for the tests of compare."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,47 @@ def weval(path: Path, coverage: dict[str, list[float | None]]) -> Path:
             "evaluationResults": {"llmCoverageScores": scores},
         },
     )
+
+
+def inspect_log(letters: list[str], epochs: int = 1) -> dict[str, Any]:
+    """A log of inspect: a sample for each letter, in order of samples and epochs."""
+    worth = {"C": 1.0, "P": 0.5, "I": 0.0}
+    samples = []
+    for number, letter in enumerate(letters):
+        samples.append(
+            {
+                "id": number // epochs + 1,
+                "epoch": number % epochs + 1,
+                "input": f"question {number // epochs}",
+                "target": "yes",
+                "messages": [],
+                "output": {
+                    "model": "mockllm/model",
+                    "choices": [],
+                    "completion": f"I say {letter}",
+                },
+                "scores": {"match": {"value": letter, "answer": letter}},
+            }
+        )
+    accuracy = sum(worth[letter] for letter in letters) / len(letters)
+    metrics = {"accuracy": {"name": "accuracy", "value": accuracy}}
+    scores = [{"name": "match", "scorer": "match", "reducer": "mean", "metrics": metrics}]
+    return {
+        "version": 2,
+        "status": "success",
+        "eval": {"task": "yes_no", "model": "mockllm/model"},
+        "results": {"total_samples": len(letters) // epochs, "scores": scores},
+        "samples": samples,
+    }
+
+
+def inspect_eval(path: Path, log: dict[str, Any]) -> Path:
+    """The same as a `.eval`: a header, and a member for each sample."""
+    with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("_journal/start.json", json.dumps({"version": 2, "eval": log["eval"]}))
+        for sample in log["samples"]:
+            name = f"samples/{sample['id']}_epoch_{sample['epoch']}.json"
+            archive.writestr(name, json.dumps(sample))
+        header = {key: value for key, value in log.items() if key != "samples"}
+        archive.writestr("header.json", json.dumps(header))
+    return path

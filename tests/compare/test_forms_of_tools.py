@@ -1,6 +1,7 @@
 """Readers of published forms: each gives the tool's own number on its own file."""
 
 import math
+import zipfile
 
 import pytest
 
@@ -68,6 +69,29 @@ def test_weval_gives_a_log_for_each_model_and_none_for_the_ideal_answer(tmp_path
     ]
     values = [value for log in (first, second) for _, value in log.scores["coverage"]]
     assert sum(values) / len(values) == pytest.approx((0.5 + 1 + 0.25 + 0.75 + 0.5) / 5)
+
+
+def test_inspects_accuracy_comes_out_of_both_forms_of_its_log(tmp_path):
+    value = tools.inspect_log(["C", "I", "P", "C", "I", "I"], epochs=2)
+    paths = [
+        tools.inspect_eval(tmp_path / "log.eval", value),
+        tools.write_json(tmp_path / "log.json", value),
+    ]
+    for path in paths:
+        (log,) = open_logs(path, "run")
+        assert log.mean("match") == pytest.approx(log.reported["match"]) == 2.5 / 6
+        assert log.values("match") == {"1": 0.5, "2": 0.75, "3": 0.0}
+        assert log.items["1"].prompt == "question 0" and log.items["1"].answer == "I say C"
+        assert list(log.remarks()) == []
+
+
+def test_a_log_of_inspect_that_did_not_end_is_refused(tmp_path):
+    value = tools.inspect_log(["C", "I"])
+    path = tools.inspect_eval(tmp_path / "log.eval", value)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("_journal/start.json", "{}")
+    with pytest.raises(UserError, match="did not end"):
+        open_logs(path, "run")
 
 
 def verdict(policy: str, number: int, violated: bool) -> Verdict:

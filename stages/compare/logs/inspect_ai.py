@@ -27,6 +27,8 @@ WORDS = {
     "no": 0.0,
     "false": 0.0,
 }
+HEADS = ("header.json", "results.json")
+"""Members of a `.eval` with the results; the second is that of the first versions."""
 OWN_NUMBERS = ("accuracy", "mean")
 """Of the metrics of a score, those that are the mean of its values."""
 
@@ -50,9 +52,10 @@ def read_inspect(path: Path, name: str) -> Log:
         size = sum(member.file_size for member in archive.infolist())
         if size > MOST_BYTES:
             raise _damaged(path, f"it holds {size:,} bytes, more than {MOST_BYTES:,}")
-        if "header.json" not in archive.namelist():
-            raise _damaged(path, "header.json is missing: the evaluation did not end")
-        header = parse_json(archive.read("header.json").decode("utf-8"), f"{path}: header.json")
+        heads = [name for name in HEADS if name in archive.namelist()]
+        if not heads:
+            raise _damaged(path, f"{HEADS[0]} is missing: the evaluation did not end")
+        header = parse_json(archive.read(heads[0]).decode("utf-8"), f"{path}: {heads[0]}")
         return _read(path, name, header, _samples(archive, path))
     except NotImplementedError:
         raise UserError(
