@@ -1,5 +1,5 @@
-"""Which edits of a principle does the judge matrix show? Edits of the embedded world that keep or turn
-the meaning, and the recall of turned ones at 5 % false alarms.
+"""Which edits of a principle does the judge matrix show? Edits of the embedded world that keep or
+turn the meaning, and the recall of turned ones at 5 % false alarms.
 
     python timings/planted_edits.py write edits.yaml
     python run.py pipeline=dpo until=judgements constitution.name=edits.yaml \

@@ -247,7 +247,7 @@ def _calls(matrix: Matrix, clause: Clause, clauses: Sequence[Clause]) -> int:
     if clause.new:
         drawn = 1.0 if limit is None else min(1.0, limit / size)
         return round(per_cell * len(matrix.cells) * drawn)
-    # where each pair is judged under some of the principles, others take the places of one that is gone
+    # where each pair is judged under some principles, others take the places of one that is gone
     return per_cell * matrix.count(clause) if limit is not None and size >= limit else 0
 
 
