@@ -209,12 +209,14 @@ def _passed(
     """Return the clauses above, beside or below which this one stood, and no longer does."""
     if order_of(before) == order_of(after):
         return ()
+    place_before, place_after = order_of(before), order_of(after)
     passed = []
-    for other_before, other_after in pairs:
-        stood = _sign(order_of(before), order_of(other_before))
-        stands = _sign(order_of(after), order_of(other_after))
-        if stood != stands:
-            passed.append(other_after.id)
+    for pair in pairs:
+        others = [order_of(other) for other in pair]
+        # its own change did it: beside the other one's old place, or beside its new one
+        if any(_sign(place_before, one) != _sign(place_after, one) for one in others):
+            if _sign(place_before, others[0]) != _sign(place_after, others[1]):
+                passed.append(pair[1].id)
     return tuple(passed)
 
 

@@ -35,7 +35,7 @@ RULES = {
     "vote": "vote",
     "max_abs": "max_abs",
 }
-"""The ways that are an `aggregate` of `judged_pairs`; all but `random` and `weighted` count even."""
+"""The ways that are an `aggregate` of `judged_pairs`."""
 WEIGHTED = ("random", "weighted")
 LEXICOGRAPHIC = "lexicographic"
 SALMON = "salmon"
