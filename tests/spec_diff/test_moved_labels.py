@@ -6,7 +6,6 @@ import pytest
 
 from stages.preferences import judged_pairs
 from stages.principles.constitution import Constitution, Principle
-from stages.principles.select import Selection
 from stages.runtime.artifacts import finish_artifact
 from stages.runtime.rows import Judgement
 from stages.runtime.typed_config import parse_config
@@ -147,7 +146,7 @@ def test_two_runs_show_which_clauses_verdicts_differ(tmp_path):
     old = a_set(a=1, b=1, c=1)
     new = edit(old, "a", text="Break a.", opposite="Keep a.")
     many = {f"p{n}|q{n}": (2.0, -1.0, 0.5) for n in range(40)}
-    turned = {pair: (-2.0, -1.0, 0.5) for pair in many}
+    turned = dict.fromkeys(many, (-2.0, -1.0, 0.5))
     one, _ = label(tmp_path, old, many)
     other, _ = label(tmp_path, new, turned, name="new")
     result = measure(one, other, compare(old, new))
