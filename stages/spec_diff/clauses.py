@@ -214,9 +214,9 @@ def _passed(
     for pair in pairs:
         others = [order_of(other) for other in pair]
         # its own change did it: beside the other one's old place, or beside its new one
-        if any(_sign(place_before, one) != _sign(place_after, one) for one in others):
-            if _sign(place_before, others[0]) != _sign(place_after, others[1]):
-                passed.append(pair[1].id)
+        moved = any(_sign(place_before, one) != _sign(place_after, one) for one in others)
+        if moved and _sign(place_before, others[0]) != _sign(place_after, others[1]):
+            passed.append(pair[1].id)
     return tuple(passed)
 
 
