@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from stages.preferences import judged_pairs
-from stages.principles.constitution import Constitution, Principle
-from stages.runtime.artifacts import finish_artifact
+from stages.principles.constitution import Constitution, Principle, to_yaml
+from stages.runtime.artifacts import Result, finish_artifact
+from stages.runtime.manifest import fingerprint
 from stages.runtime.rows import Judgement
 from stages.runtime.typed_config import parse_config
 from stages.spec_diff.clauses import compare
@@ -44,8 +45,6 @@ def label(tmp_path, constitution, matrix=None, aggregate="mean", name="run", jud
     root = tmp_path / name
     root.mkdir()
     file = root / "set.yaml"
-    from stages.principles.constitution import to_yaml
-
     file.write_text(to_yaml(constitution, "test"))
     rows = []
     for number, (pair, margins) in enumerate((matrix or MARGINS).items()):
@@ -53,13 +52,11 @@ def label(tmp_path, constitution, matrix=None, aggregate="mean", name="run", jud
         rows += cells(pair, both, request=f"request {number}")
 
     def finish(step, options, inputs, result):
-        folder = root / f"{step}-{step[:1] * 8}"
-        folder.mkdir()
         payload = {"stage": {"judgements": "judge"}.get(step, "judged_pairs"), "seed": 0}
         payload |= {"options": options, "inputs": inputs}
+        folder = root / f"{step}-{fingerprint(payload)}"
+        folder.mkdir()
         return finish_artifact(folder, step, payload, result, {})
-
-    from stages.runtime.artifacts import Result
 
     texts = constitution.identity("text")
     judged = finish(
