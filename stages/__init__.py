@@ -113,6 +113,8 @@ STAGES = {
     "survey": "stages.evaluation.surveys.survey",
     "dilemmas": "stages.evaluation.conflicts.dilemmas",
     "conflict_atlas": "stages.evaluation.conflicts.conflict_atlas",
+    # Judgement -> do the ways to combine principles agree?
+    "composition": "stages.evaluation.composition.composition",
     "value_profile": "stages.evaluation.values.value_profile",
     "violation_rates": "stages.evaluation.values.violation_rates",
     # models -> benchmarks of lm-evaluation-harness

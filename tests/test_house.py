@@ -19,6 +19,7 @@ MODULES = sorted((ROOT / "stages").rglob("*.py"))
 FLOORS = [
     "compare",
     "compare/logs",
+    "spec_diff",
     "report/sweep",
     "report/exports",
     "report",
@@ -30,6 +31,7 @@ FLOORS = [
     "evaluation/benchmarks",
     "evaluation/rewards",
     "evaluation/values",
+    "evaluation/composition",
     "evaluation",
     "evaluation/labels",
     "evaluation/instrument",

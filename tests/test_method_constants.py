@@ -26,7 +26,8 @@ SECTIONS = {
     )
 }
 """By method: the page in docs/methods/ that it stands on, and its section there."""
-MEASURING = {"benchmarks", "conflict_atlas", "dilemmas", "dynamic_prompts", "in_context"}
+MEASURING = {"benchmarks", "composition", "conflict_atlas", "dilemmas", "dynamic_prompts"}
+MEASURING |= {"in_context"}
 MEASURING |= {"judge_quality", "survey"}
 """They measure models, and make none."""
 METHODS = [name for name in names("pipeline") if name not in MEASURING]

@@ -14,8 +14,8 @@ ALGORITHMS = ("dpo", "ppo", "rrhf", "stable_alignment", "chain_of_hindsight", "s
 WORDS = (
     *("almost", "benchmarks", "in_context", "instructions", "judge_quality"),
     *("minimal_constitution", "optimise_prompt", "optimisers", "retrieve", "rubrics"),
-    *("conflict_atlas", "dilemmas", "dynamic_prompts", "survey", "value_evaluator"),
-    "value_profiles",
+    *("composition", "conflict_atlas", "dilemmas", "dynamic_prompts", "survey"),
+    *("value_evaluator", "value_profiles"),
 )
 PIPELINES = [path.stem for path in (ROOT / "conf/pipeline").glob("*.yaml")]
 PAPERS = ("constitutional_ai", "dromedary", "drpo", "icai", "opo", "spct", "wizardlm")

@@ -24,8 +24,8 @@ ASKING |= {"grpo", "propose", "search_responses", "optimise_prompt"}
 NO_JUDGE = {"human_reward_model", "human_principles"}
 OWN_JUDGE = {"self_rewarding"}
 """The policy of each round rates its own answers."""
-NO_POLICY = {"judge_quality", "inverse_constitution", "principle_selection", "value_evaluator"}
-NO_POLICY |= {"dynamic_prompts"}
+NO_POLICY = {"composition", "judge_quality", "inverse_constitution", "principle_selection"}
+NO_POLICY |= {"dynamic_prompts", "value_evaluator"}
 PARTS = ["+pipeline/parts@pipeline=[xstest,harm]", "++pipeline.folder=files"]
 KEY = "planted-key-of-a-judge"
 

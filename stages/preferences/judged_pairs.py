@@ -154,7 +154,7 @@ def run(config: Config, inputs: dict[str, Artifact], context: Context) -> Result
         for number in range(1, config.passes + 1):
             row_id = f"{pair_id}#{number}" if rule.by_subsets else pair_id
             try:
-                decision = _decide(row_id, pair_cells, rule, scale, config)
+                decision = decide(row_id, pair_cells, rule, scale, config)
                 pair = _make_pair(row_id, decision, safety, config, context.seed)
             except Drop as reason:
                 dropped.append(Dropped(id=row_id, reason=str(reason)))
@@ -187,9 +187,17 @@ STAGE = Stage(
 )
 
 
-def _decide(
+def decide(
     row_id: str, cells: list[Judgement], rule: Rule, scale: dict[str, float], config: Config
 ) -> Decision:
+    """Return what the principles decide about one row, without rules and noise.
+
+    Args:
+        scale: for SALMON, what each principle's margins are divided by (`salmon.scales`).
+
+    Raises:
+        Drop: the judge abstains, or the row has no cells that can decide it.
+    """
     if not cells:
         raise Drop("judged under none of these principles")
     margins = rule.margins(cells)

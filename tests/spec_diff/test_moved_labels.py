@@ -1,0 +1,152 @@
+"""Labels that an edit moves, against labels of sets that are written out and labelled anew."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from stages.preferences import judged_pairs
+from stages.principles.constitution import Constitution, Principle, to_yaml
+from stages.runtime.artifacts import Result, finish_artifact
+from stages.runtime.manifest import fingerprint
+from stages.runtime.rows import Judgement
+from stages.runtime.typed_config import parse_config
+from stages.spec_diff.clauses import compare
+from stages.spec_diff.moved_labels import forecast, measure
+from tests.preferences.matrices import cells
+
+MARGINS = {  # by pair: the margins of a, b and c, the same in both orders
+    "p1|q1": (3.0, -1.0, -1.0),
+    "p2|q2": (1.0, -2.0, 0.5),
+    "p3|q3": (-1.0, -1.0, -1.0),
+    "p4|q4": (0.5, 1.0, -3.0),
+}
+
+
+def a_set(**weights):
+    rows = []
+    for name, weight in weights.items():
+        rows.append(
+            {"id": name, "text": f"Keep {name}.", "opposite": f"Break {name}.", "weight": weight}
+        )
+    principles = tuple(Principle.model_validate(row) for row in rows)
+    return Constitution(name="test", principles=principles)
+
+
+def edit(constitution, name, **fields):
+    principles = tuple(
+        each.model_copy(update=fields) if each.id == name else each
+        for each in constitution.principles
+    )
+    return constitution.model_copy(update={"principles": principles})
+
+
+def label(tmp_path, constitution, matrix=None, aggregate="mean", name="run", judge=None):
+    """The finished steps `judgements` and `pairs`, as the runner leaves them."""
+    root = tmp_path / name
+    root.mkdir()
+    file = root / "set.yaml"
+    file.write_text(to_yaml(constitution, "test"))
+    rows = []
+    for number, (pair, margins) in enumerate((matrix or MARGINS).items()):
+        both = {each: (m, m) for each, m in zip("abc", margins, strict=True)}
+        rows += cells(pair, both, request=f"request {number}")
+
+    def finish(step, options, inputs, result):
+        payload = {"stage": {"judgements": "judge"}.get(step, "judged_pairs"), "seed": 0}
+        payload |= {"options": options, "inputs": inputs}
+        folder = root / f"{step}-{fingerprint(payload)}"
+        folder.mkdir()
+        return finish_artifact(folder, step, payload, result, {})
+
+    texts = constitution.identity("text")
+    judged = finish(
+        "judgements",
+        {"constitution": texts, "per_pair": None} | (judge or {}),
+        {},
+        Result(rows=rows, row_type=Judgement),
+    )
+    options = {"constitution": {"name": str(file)}, "aggregate": aggregate}
+    config = parse_config(judged_pairs.Config, options, "step 'pairs'")
+    result = judged_pairs.run(config, {"judgements": judged}, SimpleNamespace(step="p", seed=0))
+    stored = {
+        **options,
+        **judged_pairs.identity(config),
+        "orders": "agree",
+        "clip": None,
+        "cut_off": "drop",
+    }
+    inputs = {"judgements": judged.fingerprint}
+    return finish("pairs", stored, inputs, result), result
+
+
+def sides(result):
+    return {row.id: row.chosen for row in result.rows}
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "vote", "max_abs", "random", "sum"])
+def test_weights_and_clauses_that_are_gone_move_the_labels_that_a_new_run_moves(
+    tmp_path, aggregate
+):
+    old = a_set(a=1, b=1, c=1)
+    new = a_set(a=1, b=3)
+    step, before = label(tmp_path, old, aggregate=aggregate)
+    _, after = label(tmp_path, new, aggregate=aggregate, name="new")
+    moved = {pair for pair in MARGINS if sides(before).get(pair) != sides(after).get(pair)}
+    result = forecast(step, compare(old, new))
+    assert (result.together.move, result.together.open) == (len(moved), 0)
+    assert result.together.calls == 0
+    assert result.expected.value == pytest.approx(len(moved) / len(MARGINS))
+    assert set(result.clauses) == {"b", "c"}
+
+
+def test_new_words_leave_open_what_they_could_turn_and_cost_two_calls_a_pair(tmp_path):
+    old = a_set(a=1, b=1, c=1)
+    step, _ = label(tmp_path, old)
+    result = forecast(step, compare(old, edit(old, "c", text="Say it in verse.")))
+    # the widest margin is 3: c could be -3 to 3 beside the sum of a and b
+    could = [-3 < a + b < 3 for a, b, _ in MARGINS.values()]
+    assert result.together.open == sum(could)
+    assert result.together.stay == len(MARGINS) - sum(could)
+    assert (result.together.expected, result.together.calls) == (0, 2 * len(MARGINS))
+    added = old.model_copy(update={"principles": (*old.principles, *a_set(d=1).principles)})
+    assert forecast(step, compare(old, added)).together.calls == 2 * len(MARGINS)
+
+
+def test_reasoning_doubles_the_calls_and_drawn_principles_are_a_note(tmp_path):
+    old = a_set(a=1, b=1, c=1)
+    step, _ = label(tmp_path, old, judge={"reasoning": True, "per_pair": 2})
+    result = forecast(step, compare(old, edit(old, "c", text="Say it in verse.")))
+    assert result.together.calls == 4 * len(MARGINS)
+    assert any("some of the principles" in note for note in result.notes)
+
+
+def test_a_clause_that_became_its_opposite_is_expected_to_turn_its_cells(tmp_path):
+    old = a_set(a=1, b=1, c=1)
+    step, _ = label(tmp_path, old)
+    turned = edit(old, "a", text="Break a.", opposite="Keep a.")
+    expected = 0
+    for a, b, c in MARGINS.values():
+        expected += (a + b + c > 0) != (-a + b + c > 0) or (a + b + c == 0) != (-a + b + c == 0)
+    assert forecast(step, compare(old, turned)).together.expected == expected
+
+
+def test_another_set_than_the_runs_is_noted(tmp_path):
+    old = a_set(a=1, b=1, c=1)
+    step, _ = label(tmp_path, old)
+    other = edit(edit(old, "a", text="Say it in verse."), "b", weight=2.0)
+    notes = forecast(step, compare(other, other)).notes
+    assert any("judged a in other words" in note for note in notes)
+    assert any("gave b the weight 1" in note for note in notes)
+
+
+def test_two_runs_show_which_clauses_verdicts_differ(tmp_path):
+    old = a_set(a=1, b=1, c=1)
+    new = edit(old, "a", text="Break a.", opposite="Keep a.")
+    many = {f"p{n}|q{n}": (2.0, -1.0, 0.5) for n in range(40)}
+    turned = dict.fromkeys(many, (-2.0, -1.0, 0.5))
+    one, _ = label(tmp_path, old, many)
+    other, _ = label(tmp_path, new, turned, name="new")
+    result = measure(one, other, compare(old, new))
+    assert result.changed.value == 1.0
+    assert result.clauses["a"].value == 1.0
+    assert result.findings["a"].verdict == "differs"
