@@ -4,10 +4,11 @@ In: a `Comparison`. Out: one HTML file of the form of every report of Credo: it 
 works from disk. Texts of logs enter it as JSON and are shown as text only.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.compare.pairing import CORRECTIONS, Compared, Comparison
+from stages.compare.pairing import CORRECTIONS, Changed, Compared, Comparison
 from stages.compare.table import is_share, number_of
 from stages.report import page
 from stages.report.views.packed import as_script
@@ -37,16 +38,13 @@ def write_page(path: Path, comparison: Comparison, most: int = MOST_ROWS) -> Non
         UserError: it cannot be written.
     """
     rows = list(comparison.changed())
-    data = {
-        "comparisons": [_summary(comparison, row) for row in comparison.rows],
-        "texts": _texts(comparison, rows[:most]),
-        "rows": [],
-    }
+    summaries = [_summary(comparison, row) for row in comparison.rows]
     places = {(row.metric, row.other): place for place, row in enumerate(comparison.rows)}
+    changes = []
     for row in rows[:most]:
-        data["rows"].append(
-            [places[row.metric, row.other], row.item, round(row.before, 6), round(row.after, 6)]
-        )
+        place = places[row.metric, row.other]
+        changes.append([place, row.item, round(row.before, 6), round(row.after, 6)])
+    texts = _texts(comparison, rows[:most])
     page.write(
         path,
         HERE / "compare.html.jinja",
@@ -55,12 +53,12 @@ def write_page(path: Path, comparison: Comparison, most: int = MOST_ROWS) -> Non
         headline=_headline(comparison),
         notes=comparison.notes,
         logs=comparison.logs,
-        comparisons=data["comparisons"],
+        comparisons=summaries,
         correction=CORRECTIONS[comparison.correction],
         confidence=format_confidence(comparison.confidence),
         number=len(rows),
         visible=min(len(rows), most),
-        data=as_script(data),
+        data=as_script({"comparisons": summaries, "texts": texts, "rows": changes}),
     )
 
 
@@ -110,7 +108,7 @@ def _signed(text: str) -> str:
     return text.replace(NO_VALUE, MINUS)
 
 
-def _texts(comparison: Comparison, rows: list[Any]) -> dict[str, list[str]]:
+def _texts(comparison: Comparison, rows: Sequence[Changed]) -> dict[str, list[str]]:
     """By item that changed: its prompt, and the answer of each log."""
     texts: dict[str, list[str]] = {}
     for row in rows:

@@ -214,8 +214,8 @@ def _matching(reference: Log, other: Log, metrics: Sequence[str]) -> Iterator[st
         )
     asked = 0
     for item in common:
-        texts = reference.items.get(item), other.items.get(item)
-        asked += all(texts) and texts[0].prompt != texts[1].prompt  # type: ignore[union-attr]
+        texts = [log.items[item].prompt for log in (reference, other) if item in log.items]
+        asked += len(set(texts)) > 1
     if asked:
         yield (
             f"{asked:,} of {len(common):,} matched items have other words in their prompt in "

@@ -85,5 +85,6 @@ def _reported(facts: dict[str, Any], source: str) -> Iterator[tuple[str, float]]
 def _reward_models(artifact: Artifact, name: str) -> Log:
     log = Log(f"{name} {artifact.step}".strip(), TOOL, artifact.directory)
     for metric, values in reward_test_values(artifact).items():
-        log.scores[metric] = list(values.items())
+        for item, value in values.items():
+            log.add(item, "", "", {metric: value})
     return log
