@@ -18,6 +18,10 @@ from stages.statistics.formatting import format_plural
 from stages.statistics.power import POWER, minimum_detectable
 
 HOLM, MAX_T = "holm", "max_t"
+MANY_CHANGES = 300
+"""Above it, the power of McNemar's exact test is that of the normal approximation within 1 %, and
+slow to add up.
+"""
 CORRECTIONS = {HOLM: "Holm", MAX_T: "max-T"}
 Values = Mapping[str, float]
 
@@ -184,11 +188,11 @@ def _joint_flips(rows: Sequence[Compared]) -> list[float]:
 def _detectable(row: Compared, comparisons: int, alpha: float) -> float | None:
     """The smallest difference found with the chance `POWER` at Holm's first step.
 
-    Of yes/no values by McNemar's test with as many changes as were seen; of others by the normal
-    approximation with the spread that was seen.
+    Of yes/no values by McNemar's test with as many changes as were seen; of others, and of many
+    changes, by the normal approximation with the spread that was seen.
     """
     effect = row.effect
-    if effect.test == "mcnemar":
+    if effect.test == "mcnemar" and effect.discordance * effect.n_prompts <= MANY_CHANGES:
         return minimum_detectable(
             effect.n_prompts,
             base_rate=effect.reference,
