@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.compare.pairing import CORRECTIONS, Changed, Compared, Comparison
-from stages.compare.table import is_share, number_of
+from stages.compare.pairing import (
+    CORRECTIONS,
+    Changed,
+    Compared,
+    Comparison,
+)
+from stages.compare.table import (
+    is_share,
+    number_of,
+)
 from stages.report import page
 from stages.report.views.packed import as_script
 from stages.statistics.formatting import (
@@ -28,7 +36,11 @@ LONGEST = 20_000
 """Letters of one text on the page."""
 
 
-def write_page(path: Path, comparison: Comparison, most: int = MOST_ROWS) -> None:
+def write_page(
+    path: Path,
+    comparison: Comparison,
+    most: int = MOST_ROWS,
+) -> None:
     """Write the page.
 
     Args:
@@ -77,7 +89,10 @@ def _headline(comparison: Comparison) -> str:
     return f"{len(shown)} of {total} differ; the surest: {name} is {word} in {largest.metric}"
 
 
-def _summary(comparison: Comparison, row: Compared) -> dict[str, Any]:
+def _summary(
+    comparison: Comparison,
+    row: Compared,
+) -> dict[str, Any]:
     """One comparison in words and marks, for the table and the filters."""
     effect = row.effect
     shown = effect.p_adjusted < 1 - comparison.confidence
@@ -108,7 +123,10 @@ def _signed(text: str) -> str:
     return text.replace(NO_VALUE, MINUS)
 
 
-def _texts(comparison: Comparison, rows: Sequence[Changed]) -> dict[str, list[str]]:
+def _texts(
+    comparison: Comparison,
+    rows: Sequence[Changed],
+) -> dict[str, list[str]]:
     """By item that changed: its prompt, and the answer of each log."""
     texts: dict[str, list[str]] = {}
     for row in rows:
